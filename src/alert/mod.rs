@@ -1,0 +1,1 @@
+//! Outlet: events to people, by MQTT.

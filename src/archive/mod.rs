@@ -1,0 +1,1 @@
+//! Outlet: events to files on the box.

@@ -1,0 +1,272 @@
+//! Events: the record that the whole box exists for, and its written form `event.json`.
+//!
+//! `event.json` is the truth; the index can be rebuilt from it. Its schema is versioned
+//! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
+//! what it does not know.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::clock::{Clock, Moment};
+use crate::detection::BBox;
+
+/// Version of the written form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Identity of an event: a ULID whose time part never runs backwards on one box.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EventId(Ulid);
+
+impl EventId {
+    /// Sixteen bytes whose order is the order of creation.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+
+    /// The inverse of [`EventId::to_bytes`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Ulid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text that is no event id.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not an event id (26 characters of Crockford base 32)")]
+pub struct BadEventId(String);
+
+impl FromStr for EventId {
+    type Err = BadEventId;
+    fn from_str(text: &str) -> Result<Self, BadEventId> {
+        Ulid::from_string(text).map(Self).map_err(|_| BadEventId(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = BadEventId;
+    fn try_from(text: String) -> Result<Self, BadEventId> {
+        text.parse()
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> String {
+        id.to_string()
+    }
+}
+
+/// Makes event ids: wall milliseconds where the clock allows, one more than the last id where it does not.
+#[derive(Debug)]
+pub struct IdSource {
+    clock: Arc<dyn Clock>,
+    last: Mutex<Ulid>,
+}
+
+impl IdSource {
+    /// `newest` is the highest id already on the box, so that a clock that was set back cannot collide with it.
+    pub fn new(clock: Arc<dyn Clock>, newest: Option<EventId>) -> Self {
+        Self { clock, last: Mutex::new(newest.map_or(Ulid::nil(), |id| id.0)) }
+    }
+
+    /// The next id; greater than every id before it.
+    pub fn next(&self) -> EventId {
+        let now_ms = u64::try_from(self.clock.wall().as_millisecond()).unwrap_or(0);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = if now_ms > last.timestamp_ms() {
+            Ulid::from_parts(now_ms, fastrand::u128(..))
+        } else {
+            // Same or earlier millisecond: count up, carrying into the time part when the random part is full.
+            Ulid::from(u128::from(*last).saturating_add(1 + u128::from(fastrand::u32(..))))
+        };
+        *last = next;
+        EventId(next)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An object is in view.
+    Object,
+    /// An object came into a zone.
+    Enter,
+    /// An object stayed in a zone for the dwell time.
+    Dwell,
+    /// An object left a zone.
+    Leave,
+    /// An object crossed a line.
+    Cross,
+    /// At least so many objects at once.
+    Count,
+}
+
+/// Where the event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// Still going on, or still being recorded.
+    Open,
+    /// Over; media are complete.
+    Ended,
+    /// The box stopped in the middle; media reach as far as they reach.
+    Interrupted,
+}
+
+/// One file of an event, beside `event.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaFile {
+    /// File name in the event's folder.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+}
+
+/// The recorded video of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Clip {
+    /// The file.
+    #[serde(flatten)]
+    pub media: MediaFile,
+    /// When the first picture was taken (a key frame at or before start minus pre-roll, as far as pictures existed).
+    pub start: Moment,
+    /// Length in seconds.
+    pub duration_s: f64,
+    /// Coding, e.g. `h264`.
+    pub codec: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// The event went on for longer than the longest clip that the config allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// The best look at the object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// When.
+    pub at: Moment,
+    /// Score in that frame, 0..1.
+    pub score: f32,
+    /// Where: `[x, y, w, h]` in 0..1.
+    #[serde(rename = "box")]
+    pub bbox: BBox,
+}
+
+/// Everything known about one event; serialises to `event.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub version: u32,
+    /// Identity.
+    pub id: EventId,
+    /// The box.
+    pub device: Arc<str>,
+    /// Where the box stands, as configured; may be empty.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub site: Arc<str>,
+    /// Name of the camera in the config.
+    pub camera: Arc<str>,
+    /// Name of the rule that fired.
+    pub rule: Arc<str>,
+    /// What happened.
+    pub kind: EventKind,
+    /// Where it stands.
+    pub state: EventState,
+    /// Class of the object.
+    pub label: Arc<str>,
+    /// Highest median score so far, 0..1.
+    pub score: f32,
+    /// Objects at once, for [`EventKind::Count`]; else 1.
+    pub count: u32,
+    /// Track within the camera's run; events of one object share it.
+    pub track: u64,
+    /// Zones that the object was in so far, in order of entering.
+    pub zones: Vec<Arc<str>>,
+    /// When it began.
+    pub start: Moment,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Moment>,
+    /// The best look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// The model that saw it.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub model: Arc<str>,
+    /// Video, once it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// Stills: `snapshot.jpg` (clean), `snapshot-boxes.jpg` (annotated), `thumb.jpg`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<MediaFile>,
+}
+
+impl Event {
+    /// Length in seconds, once it ended.
+    pub fn duration_s(&self) -> Option<f64> {
+        let end = self.end.as_ref()?;
+        Some(end.mono().since(self.start.mono()).as_secs_f64())
+    }
+}
+
+/// The steps of an event's life that are told to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It began.
+    Start,
+    /// Something worth telling changed: a better look, another zone.
+    Update,
+    /// It is over; media are named.
+    End,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Mono, SimulatedClock, TimeQuality};
+    use jiff::Timestamp;
+    use std::time::Duration;
+
+    #[test]
+    fn ids_grow_even_when_the_clock_is_set_back() {
+        let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
+        let ids = IdSource::new(clock.clone(), None);
+        let first = ids.next();
+        clock.step_wall(Timestamp::UNIX_EPOCH, TimeQuality::Implausible);
+        let second = ids.next();
+        let restarted = IdSource::new(clock, Some(second));
+        let third = restarted.next();
+        assert!(first < second && second < third, "{first} {second} {third}");
+    }
+
+    #[test]
+    fn an_id_survives_text_and_bytes() {
+        let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
+        let id = IdSource::new(clock, None).next();
+        assert_eq!(id.to_string().parse::<EventId>().expect("parse"), id);
+        assert_eq!(EventId::from_bytes(id.to_bytes()), id);
+        assert!("not an id".parse::<EventId>().is_err());
+    }
+}

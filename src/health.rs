@@ -1,0 +1,152 @@
+//! What the box knows about its own parts, for the page, the API and the metrics alike.
+//!
+//! Parts write, outlets read. Nothing here is durable.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::clock::Mono;
+
+/// How a camera is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraState {
+    /// Trying to reach it for the first time.
+    #[default]
+    Connecting,
+    /// Packets arrive.
+    Online,
+    /// Lost; being tried again.
+    Offline,
+    /// A file that was played to its end.
+    Finished,
+}
+
+impl CameraState {
+    /// The name used on the page, in topics and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// One camera, as people want to know it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CameraHealth {
+    /// How it is doing.
+    pub state: CameraState,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Why it is not online, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `H.264`, ...
+    pub codec: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Packets a second over the last seconds.
+    pub fps: f32,
+    /// Frames a second that the detector looked at.
+    pub detect_fps: f32,
+    /// When the last packet arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_packet: Option<Mono>,
+    /// Whether pixels move at present.
+    pub motion: bool,
+    /// Confirmed objects in view.
+    pub objects: u32,
+    /// Times that it had to be connected again.
+    pub reconnects: u64,
+}
+
+/// How an outlet (an upload destination, the broker) is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutletHealth {
+    /// `upload/<name>`, `mqtt`.
+    pub name: String,
+    /// Whether the last exchange worked; `None` before the first.
+    pub online: Option<bool>,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Last error, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// The board that everybody writes on. Cheap to clone; all clones are one board.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    cameras: BTreeMap<Arc<str>, CameraHealth>,
+    outlets: BTreeMap<String, OutletHealth>,
+}
+
+impl Health {
+    fn with<T>(&self, f: impl FnOnce(&mut Board) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is known of a camera (made on first use). Returns the state before and after.
+    pub fn camera(&self, name: &Arc<str>, change: impl FnOnce(&mut CameraHealth)) -> (CameraState, CameraState) {
+        self.with(|board| {
+            let camera = board.cameras.entry(name.clone()).or_default();
+            let before = camera.state;
+            change(camera);
+            (before, camera.state)
+        })
+    }
+
+    /// All cameras by name.
+    pub fn cameras(&self) -> BTreeMap<Arc<str>, CameraHealth> {
+        self.with(|board| board.cameras.clone())
+    }
+
+    /// Notes how an exchange of outlet `name` went. Returns whether its state changed.
+    pub fn outlet(&self, name: &str, now: Mono, result: Result<(), String>) -> bool {
+        self.with(|board| {
+            let outlet = board.outlets.entry(name.to_owned()).or_insert_with(|| OutletHealth {
+                name: name.to_owned(),
+                online: None,
+                since: now,
+                last_error: None,
+            });
+            let online = result.is_ok();
+            let changed = outlet.online != Some(online);
+            if changed {
+                (outlet.online, outlet.since) = (Some(online), now);
+            }
+            outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
+            changed
+        })
+    }
+
+    /// All outlets by name.
+    pub fn outlets(&self) -> Vec<OutletHealth> {
+        self.with(|board| board.outlets.values().cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outlet_reports_changes_once() {
+        let health = Health::default();
+        assert!(health.outlet("mqtt", Mono(1), Err("refused".into())));
+        assert!(!health.outlet("mqtt", Mono(2), Err("refused again".into())));
+        assert!(health.outlet("mqtt", Mono(3), Ok(())));
+        let outlet = &health.outlets()[0];
+        assert_eq!((outlet.online, outlet.since, &outlet.last_error), (Some(true), Mono(3), &None));
+    }
+}

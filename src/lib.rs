@@ -1,0 +1,42 @@
+//! Outpost: cameras in, local inference, durable events, delivery when the link allows.
+//!
+//! ```text
+//! camera -> source -> [preroll ring] -> gate -> decode -> infer -> track -> rules -> Event -> store -> archive / upload / alert
+//!                                                                                               \-> web, metrics (read only)
+//! ```
+//!
+//! The store is the only thing between cameras and outlets: archive, upload and alert drain durable
+//! queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
+
+pub mod clock;
+pub mod health;
+pub mod metrics;
+pub mod supervise;
+pub mod telemetry;
+
+pub mod detection;
+pub mod event;
+pub mod frame;
+pub mod schedule;
+
+pub mod source;
+
+pub mod gate;
+
+pub mod decode;
+
+pub mod infer;
+
+pub mod track;
+
+pub mod rules;
+
+pub mod store;
+
+pub mod archive;
+
+pub mod upload;
+
+pub mod alert;
+
+pub mod web;

@@ -1,0 +1,195 @@
+//! Counters and gauges of the whole box, in Prometheus terms. Units are in the names.
+//!
+//! One struct, passed to the parts that count. What can be derived (queue lengths, disk space) is not
+//! kept here but read when somebody asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Label `camera`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CameraLabel {
+    /// Name in the config.
+    pub camera: String,
+}
+
+/// Labels `camera` and `reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DropLabel {
+    /// Name in the config.
+    pub camera: String,
+    /// Which queue was full, in one word.
+    pub reason: String,
+}
+
+/// Labels of delivered and failed items.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutletLabel {
+    /// `upload/<name>` or `mqtt`.
+    pub outlet: String,
+}
+
+/// Labels of a value read at scrape time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NameLabel {
+    /// What the value is of.
+    pub name: String,
+}
+
+/// All metrics. Clones share the values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    /// Packets received.
+    pub packets: Family<CameraLabel, Counter>,
+    /// Bytes of packets received.
+    pub packet_bytes: Family<CameraLabel, Counter>,
+    /// RTP packets that the network lost.
+    pub packets_lost: Family<CameraLabel, Counter>,
+    /// Packets or frames that a full queue shed.
+    pub dropped: Family<DropLabel, Counter>,
+    /// Connections that had to be made again.
+    pub reconnects: Family<CameraLabel, Counter>,
+    /// Frames decoded.
+    pub frames_decoded: Family<CameraLabel, Counter>,
+    /// Packets that did not decode.
+    pub decode_errors: Family<CameraLabel, Counter>,
+    /// Frames that the detector looked at.
+    pub frames_detected: Family<CameraLabel, Counter>,
+    /// Time that the detector took, seconds a frame.
+    pub detect_seconds: Histogram,
+    /// Events begun.
+    pub events: Family<CameraLabel, Counter>,
+    /// Time from the decision that an event began to its durable record, seconds.
+    pub event_commit_seconds: Histogram,
+    /// Items delivered and confirmed.
+    pub delivered: Family<OutletLabel, Counter>,
+    /// Bytes delivered and confirmed.
+    pub delivered_bytes: Family<OutletLabel, Counter>,
+    /// Tries that failed.
+    pub delivery_failures: Family<OutletLabel, Counter>,
+    /// Items waiting, read from the store at scrape time.
+    pub queue_items: Family<OutletLabel, Gauge>,
+    /// 1 while the camera gives packets.
+    pub camera_online: Family<CameraLabel, Gauge>,
+    /// Free bytes on the archive's volume.
+    pub disk_free_bytes: Gauge,
+    /// Size of the archive's volume.
+    pub disk_size_bytes: Gauge,
+}
+
+impl Metrics {
+    /// A fresh set, all zero.
+    pub fn new() -> Self {
+        let buckets = || [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+        let metrics = Self {
+            registry: Arc::new(Mutex::new(Registry::with_prefix("outpost"))),
+            packets: Family::default(),
+            packet_bytes: Family::default(),
+            packets_lost: Family::default(),
+            dropped: Family::default(),
+            reconnects: Family::default(),
+            frames_decoded: Family::default(),
+            decode_errors: Family::default(),
+            frames_detected: Family::default(),
+            detect_seconds: Histogram::new(buckets()),
+            events: Family::default(),
+            event_commit_seconds: Histogram::new(buckets()),
+            delivered: Family::default(),
+            delivered_bytes: Family::default(),
+            delivery_failures: Family::default(),
+            queue_items: Family::default(),
+            camera_online: Family::default(),
+            disk_free_bytes: Gauge::default(),
+            disk_size_bytes: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut guard = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let r = &mut *guard;
+        r.register("packets", "Packets received", self.packets.clone());
+        r.register_with_unit("packet", "Bytes of packets received", Unit::Bytes, self.packet_bytes.clone());
+        r.register("rtp_packets_lost", "RTP packets lost by the network", self.packets_lost.clone());
+        r.register("dropped", "Packets or frames shed because a queue was full", self.dropped.clone());
+        r.register("reconnects", "Camera connections that had to be made again", self.reconnects.clone());
+        r.register("frames_decoded", "Frames decoded", self.frames_decoded.clone());
+        r.register("decode_errors", "Packets that did not decode", self.decode_errors.clone());
+        r.register("frames_detected", "Frames that the detector looked at", self.frames_detected.clone());
+        r.register_with_unit("detect", "Detector time per frame", Unit::Seconds, self.detect_seconds.clone());
+        r.register("events", "Events begun", self.events.clone());
+        r.register_with_unit(
+            "event_commit",
+            "Decision to durable record",
+            Unit::Seconds,
+            self.event_commit_seconds.clone(),
+        );
+        r.register("delivered_items", "Items delivered and confirmed", self.delivered.clone());
+        r.register_with_unit("delivered", "Bytes delivered and confirmed", Unit::Bytes, self.delivered_bytes.clone());
+        r.register("delivery_failures", "Delivery tries that failed", self.delivery_failures.clone());
+        r.register("queue_items", "Items waiting for delivery", self.queue_items.clone());
+        r.register("camera_online", "1 while the camera gives packets", self.camera_online.clone());
+        r.register_with_unit(
+            "disk_free",
+            "Free space on the archive volume",
+            Unit::Bytes,
+            self.disk_free_bytes.clone(),
+        );
+        r.register_with_unit("disk_size", "Size of the archive volume", Unit::Bytes, self.disk_size_bytes.clone());
+    }
+
+    /// The OpenMetrics text of all values.
+    ///
+    /// # Errors
+    /// When formatting fails, which a `String` target never does.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(out)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The label set of a camera.
+pub fn camera(name: &str) -> CameraLabel {
+    CameraLabel { camera: name.to_owned() }
+}
+
+/// The label set of a shed item.
+pub fn dropped(camera: &str, reason: &str) -> DropLabel {
+    DropLabel { camera: camera.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of an outlet.
+pub fn outlet(name: &str) -> OutletLabel {
+    OutletLabel { outlet: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_units_and_labels() {
+        let metrics = Metrics::new();
+        metrics.packet_bytes.get_or_create(&camera("yard")).inc_by(17);
+        metrics.detect_seconds.observe(0.07);
+        let text = metrics.encode().expect("encode");
+        assert!(text.contains("outpost_packet_bytes_total{camera=\"yard\"} 17"), "{text}");
+        assert!(text.contains("outpost_detect_seconds_bucket{le=\"0.1\"} 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

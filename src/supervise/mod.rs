@@ -1,0 +1,180 @@
+//! Long-lived tasks with a name and an owner: restarts with back-off, heartbeats, signals, systemd.
+//!
+//! A worker only knows how to run once; restarting it lives here.
+
+mod backoff;
+mod heartbeat;
+mod shutdown;
+pub mod systemd;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::FutureExt;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+pub use backoff::Backoff;
+pub use heartbeat::{Heart, Heartbeats, Stalled};
+pub use shutdown::on_signals;
+
+/// What to do when a task ends before it was told to.
+#[derive(Clone, Debug)]
+pub enum Restart {
+    /// Start it again after a pause, for ever.
+    Always(Backoff),
+    /// Nothing works without it: the whole daemon stops, so that the service manager starts it afresh.
+    Fatal,
+}
+
+/// Owner of all async tasks.
+#[derive(Debug)]
+pub struct Supervisor {
+    tasks: JoinSet<(String, Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Tasks run until `stop` is cancelled.
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { tasks: JoinSet::new(), stop }
+    }
+
+    /// Runs `make(stop)` under `name`. A panic counts as an error. A task that returns `Ok` has finished
+    /// its work and is not started again (under [`Restart::Fatal`] only a stop makes `Ok` acceptable).
+    pub fn spawn<F, Fut>(&mut self, name: impl Into<String>, restart: Restart, mut make: F)
+    where
+        F: FnMut(CancellationToken) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (name, stop) = (name.into(), self.stop.clone());
+        let span = info_span!("task", name = %name);
+        let run = async move {
+            let mut restart = restart;
+            loop {
+                let started = Instant::now();
+                let outcome = AssertUnwindSafe(async { make(stop.child_token()).await }).catch_unwind().await;
+                let outcome = outcome.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(&*panic))));
+                if stop.is_cancelled() {
+                    return (name, outcome);
+                }
+                let Restart::Always(backoff) = &mut restart else { return (name, outcome) };
+                let Err(failure) = outcome else { return (name, Ok(())) };
+                let pause = backoff.next_pause(started.elapsed());
+                warn!(error = format!("{failure:#}"), again_in_s = pause.as_secs_f32(), "task failed");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = stop.cancelled() => return (name, Ok(())),
+                }
+            }
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
+    /// Waits until a stop is asked for or a fatal task ends; then waits up to `grace` for the rest,
+    /// naming stragglers, and aborts what is left.
+    ///
+    /// # Errors
+    /// The failure of the fatal task that ended the run.
+    pub async fn run(mut self, grace: Duration) -> Result<()> {
+        let mut outcome = Ok(());
+        while !self.stop.is_cancelled() {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                joined = self.tasks.join_next() => match joined {
+                    None => self.stop.cancelled().await,
+                    Some(Ok((name, Err(failure)))) => {
+                        error!(task = %name, error = format!("{failure:#}"), "a vital task failed, stopping");
+                        outcome = Err(failure.context(format!("{name} failed")));
+                        self.stop.cancel();
+                    }
+                    Some(Ok((name, Ok(())))) => debug!(task = %name, "finished"),
+                    Some(Err(failure)) => error!(error = %failure, "a task could not be joined"),
+                },
+            }
+        }
+        self.drain(grace).await;
+        outcome
+    }
+
+    async fn drain(&mut self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        loop {
+            match tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok((name, result)))) => debug!(task = %name, ?result, "stopped"),
+                Ok(Some(Err(failure))) => error!(error = %failure, "a task could not be joined"),
+                Err(_) => {
+                    warn!(left = self.tasks.len(), "tasks did not stop in time, aborting them");
+                    self.tasks.shutdown().await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Starts a named OS thread, for work that blocks.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn spawn_thread<T: Send + 'static>(
+    name: impl Into<String>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<T>> {
+    // Linux shows 15 bytes of a thread's name.
+    let name: String = name.into().chars().take(15).collect();
+    std::thread::Builder::new().name(name).spawn(work)
+}
+
+/// The message of a panic.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn quick() -> Backoff {
+        Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn a_failing_and_a_panicking_task_are_started_again_until_the_stop() {
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::new(stop.clone());
+        let runs = Arc::new(AtomicU32::new(0));
+        let (counted, end) = (runs.clone(), stop.clone());
+        supervisor.spawn("flaky", Restart::Always(quick()), move |_| {
+            let (run, end) = (counted.fetch_add(1, Ordering::SeqCst), end.clone());
+            async move {
+                assert!(run != 1, "second run panics");
+                if run == 3 {
+                    end.cancel();
+                }
+                anyhow::bail!("run {run} fails")
+            }
+        });
+        supervisor.run(Duration::from_secs(5)).await.expect("a restartable task never fails the daemon");
+        assert_eq!(runs.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_that_fails_stops_everything_and_is_named() {
+        let mut supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.spawn("store", Restart::Fatal, |_| async { anyhow::bail!("disk is gone") });
+        supervisor.spawn("patient", Restart::Fatal, |stop| async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        let failure = supervisor.run(Duration::from_secs(5)).await.expect_err("must fail");
+        assert_eq!(format!("{failure:#}"), "store failed: disk is gone");
+    }
+}

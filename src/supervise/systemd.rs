@@ -1,0 +1,38 @@
+//! The service manager's side of life: readiness, status line, watchdog.
+
+use std::time::Duration;
+
+use systemd::daemon;
+use tracing::debug;
+
+/// Tells systemd that the daemon is up. Without systemd nothing happens.
+pub fn ready(status: &str) {
+    notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, status)]);
+}
+
+/// Tells systemd that an orderly stop has begun.
+pub fn stopping() {
+    notify(&[(daemon::STATE_STOPPING, "1")]);
+}
+
+/// Changes the line that `systemctl status` shows.
+pub fn status(text: &str) {
+    notify(&[(daemon::STATE_STATUS, text)]);
+}
+
+/// Feeds the watchdog once.
+pub fn watchdog() {
+    notify(&[(daemon::STATE_WATCHDOG, "1")]);
+}
+
+/// How often the watchdog wants to be fed: half of what the unit allows; `None` where the unit has none.
+pub fn watchdog_interval() -> Option<Duration> {
+    let micros = daemon::watchdog_enabled().ok().filter(|&us| us > 0)?;
+    Some(Duration::from_micros(micros) / 2)
+}
+
+fn notify(state: &[(&str, &str)]) {
+    if let Err(error) = daemon::notify(state.iter()) {
+        debug!(%error, "notify the service manager");
+    }
+}

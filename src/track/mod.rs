@@ -1,0 +1,1 @@
+//! Stage 5: the same object from frame to frame.

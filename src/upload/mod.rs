@@ -1,0 +1,1 @@
+//! Outlet: files to the cloud.

@@ -1,0 +1,1 @@
+//! Outlet: the page, the API and the metrics.
