@@ -40,3 +40,8 @@ pub mod upload;
 pub mod alert;
 
 pub mod web;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod pipeline;
