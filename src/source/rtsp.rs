@@ -31,7 +31,7 @@ const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Silence for longer ends the connection. Retina's keep-alive notices a dead peer too, but later, and
 /// not a camera that answers and sends nothing.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Pictures without the parameters to decode them are of no use for longer than this.
 const PARAMETERS_LIMIT: Duration = Duration::from_secs(20);
@@ -231,7 +231,8 @@ impl Faults<'_> {
 
 /// Retina adds paragraphs of addresses and positions, which help nobody who reads a status line.
 fn first_sentence(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" (os error ").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 struct RtspSource {
@@ -306,7 +307,7 @@ impl RtspSource {
         Ok(Some(Packet {
             stream,
             at: self.timeline.place(stream_ns, self.clock.mono()),
-            key_frame: frame.is_random_access_point(),
+            key_frame: frame.is_random_access_point() || (self.codec == Codec::H265 && has_irap(frame.data())),
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
         }))
@@ -360,6 +361,20 @@ impl Drop for RtspSource {
     }
 }
 
+/// Whether length-prefixed H.265 NAL units hold a picture that decoding can start with. Retina counts
+/// IDR pictures only, but cameras that use open GOPs send nothing but CRA pictures after the first one.
+fn has_irap(mut data: &[u8]) -> bool {
+    while let Some((length, rest)) = data.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((nal, next)) = rest.split_at_checked(length) else { return false };
+        if nal.first().is_some_and(|header| (16..=21).contains(&((header >> 1) & 0x3f))) {
+            return true;
+        }
+        data = next;
+    }
+    false
+}
+
 fn describe(codec: &Codec, parameters: &VideoParameters, announced: Option<f32>) -> StreamInfo {
     let (width, height) = parameters.pixel_dimensions();
     // Retina gives the duration of a frame, as a fraction of a second.
@@ -410,7 +425,7 @@ mod tests {
         drop(listener);
         let error = refused(at(port)).await;
         assert!(matches!(&error, SourceError::Unreachable { .. }), "{error}");
-        assert!(error.to_string().contains("connection refused"), "{error}");
+        assert!(error.to_string().contains("cannot be reached: connection refused; check power"), "{error}");
     }
 
     #[tokio::test]
@@ -450,6 +465,16 @@ mod tests {
             read_password(&with(Some("s3 cret\r\n")).password_file.expect("set")).await,
             Ok("s3 cret".to_owned())
         );
+    }
+
+    #[test]
+    fn open_gops_of_h265_begin_with_key_frames_too() {
+        let unit = |kind: u8| [0, 0, 0, 3, kind << 1, 1, 0xaa];
+        let picture = |kinds: &[u8]| kinds.iter().flat_map(|kind| unit(*kind)).collect::<Vec<_>>();
+        assert!(has_irap(&picture(&[35, 21])), "CRA behind a delimiter");
+        assert!(has_irap(&picture(&[19])), "IDR");
+        assert!(!has_irap(&picture(&[35, 39, 1])), "a trailing picture");
+        assert!(!has_irap(&[0, 0, 0, 9, 42]) && !has_irap(&[0, 0]) && !has_irap(&[]), "cut off");
     }
 
     #[test]

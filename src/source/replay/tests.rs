@@ -8,17 +8,16 @@ use crate::source::Role;
 
 const START: Mono = Mono(70_000_000_000);
 
-/// Makes a clip of two seconds, 20 frames, a key frame every ten, with B-frames where asked for.
+/// Makes a clip of two seconds, 20 frames, a key frame every ten.
 fn clip(dir: &Path, name: &str, codec: &[&str]) -> PathBuf {
-    let path = dir.join(name);
-    let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10", "-t", "2", "-g", "10"])
-        .args(codec)
-        .args(["-y"])
-        .arg(&path)
-        .status()
-        .expect("the ffmpeg command must be installed");
-    assert!(made.success());
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10", "-t", "2", "-g", "10"];
+    ffmpeg_makes(dir.join(name), &[&picture[..], codec].concat())
+}
+
+fn ffmpeg_makes(path: PathBuf, arguments: &[&str]) -> PathBuf {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error"]).args(arguments).arg("-y").arg(&path);
+    assert!(command.status().expect("the ffmpeg command must be installed").success());
     path
 }
 
@@ -130,14 +129,13 @@ async fn useless_files_say_what_is_wrong_with_them() {
     let whole = std::fs::read(clip(dir.path(), "whole.mp4", &X264)).expect("read");
     // Without `faststart` the index is at the end, and gone.
     std::fs::write(at("headless.mp4"), &whole[..whole.len() / 2]).expect("write");
-    let sound = ["-f", "lavfi", "-i", "sine=d=1", "-map", "1:a", "-c:a", "aac"];
     let cases = [
         (at("missing.mp4"), "no such file"),
         (at("empty.mp4"), "it is empty"),
         (at("text.mp4"), "it is no video"),
         (at("headless.mp4"), "it is no video"),
         (dir.path().to_owned(), "not a regular file"),
-        (clip(dir.path(), "sound.mp4", &sound), "holds no video"),
+        (ffmpeg_makes(at("sound.mp4"), &["-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac"]), "holds no video"),
     ];
     for (path, expected) in cases {
         let message = open(&config(&path)).await.err().expect(expected).to_string();
