@@ -1,1 +1,3 @@
 //! Outlet: events to files on the box.
+
+pub mod mux;
