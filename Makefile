@@ -1,0 +1,53 @@
+# One command each; every target first puts in place what it needs (packaging/setup/).
+#   make demo    the product with a built-in camera, on http://127.0.0.1:8080
+#   make test    everything that has to hold before a change lands
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
+export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
+setup := packaging/setup
+
+.PHONY: help demo test test-slow lint doc unit setup setup-build setup-test clean-cache
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+demo: setup-build ## Run the daemon on a built-in clip, with its page; DEMO="--dir DIR --listen ADDR"
+	cargo run --locked -- demo $(DEMO)
+
+test: setup lint ## Formatting, lints, documentation, every test
+	$(call run_tests,default,)
+
+test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
+	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
+
+lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --locked
+
+setup: setup-build setup-test ## Install what building and testing need
+
+setup-build:
+	@$(setup)/debian.sh build
+	@$(setup)/rust.sh
+
+setup-test:
+	@$(setup)/debian.sh test
+	@$(setup)/python.sh
+	@$(setup)/node.sh
+
+clean-cache: ## Forget compiled code, virtual environment, npm packages (build folder and cache)
+	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/node"
+
+# nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
+define run_tests
+if cargo nextest --version >/dev/null 2>&1; then \
+	  cargo nextest run --locked --profile $(1) $(2); \
+	else \
+	  cargo test --locked --lib --bins && cargo test --locked $(or $(2),--test '*') -- --test-threads=1; \
+	fi
+endef

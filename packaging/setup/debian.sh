@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs the Debian packages of one or more purposes, and nothing when they are there already.
+# usage: debian.sh build|test ...
+set -euo pipefail
+. "$(dirname "$0")/cache.sh"
+
+# Linker and C parts (ring, bindgen's libclang), the libraries that the daemon links.
+build=(gcc libc6-dev make pkg-config libclang-dev libsystemd-dev
+    libavcodec-dev libavformat-dev libavutil-dev libswscale-dev)
+
+# Real counterparts for the tests: an RTSP server, a broker, a browser, judges of clips.
+test=(ffmpeg mosquitto mosquitto-clients openssl util-linux chromium
+    python3 python3-gi gir1.2-gst-rtsp-server-1.0
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly)
+
+wanted=()
+for purpose in "$@"; do
+    case $purpose in
+        build) wanted+=("${build[@]}") ;;
+        test) wanted+=("${test[@]}") ;;
+        *) wanted+=("$purpose") ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    say "this is not Debian: make sure that you have what its packages ${wanted[*]} contain"
+    exit 0
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "as root, install: apt-get install ${missing[*]}"
+    as_root=(sudo)
+fi
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q "$@"
+}
+say "Debian packages: ${missing[*]}"
+apt update >&2
+apt install -y --no-install-recommends "${missing[@]}" >&2

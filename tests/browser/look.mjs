@@ -1,0 +1,64 @@
+// Opens the page of a running daemon as a person would and prints, as one JSON object, what happened:
+// console errors, failed answers, every address asked for, the pictures with their sizes.
+//
+//   node look.mjs URL            OUTPOST_NODE_MODULES: folder with playwright-core
+//                                OUTPOST_SCREENSHOT:   where to write a PNG, if anywhere
+//                                OUTPOST_CHROMIUM:     the browser, /usr/bin/chromium by default
+
+import { createRequire } from "node:module";
+import path from "node:path";
+import process from "node:process";
+
+const { chromium } = createRequire(path.join(process.env.OUTPOST_NODE_MODULES, "here.js"))("playwright-core");
+
+const ARGUMENTS = [
+  "--no-sandbox", // tests may run as root, where Chromium's own sandbox cannot
+  "--disable-gpu",
+  "--disable-quic",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+const PATIENCE_MS = 30_000;
+
+// Every thumbnail that the page shows has arrived, and there is at least one.
+const thumbnailsLoaded = () => {
+  const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
+  return thumbnails.length > 0 && thumbnails.every((image) => image.complete);
+};
+
+async function look(url) {
+  const browser = await chromium.launch({
+    executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium",
+    args: ARGUMENTS,
+  });
+  const seen = { url, title: "", errors: [], failed: [], requests: [], images: [], text: "" };
+  try {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") seen.errors.push(message.text());
+    });
+    page.on("pageerror", (error) => seen.errors.push(String(error)));
+    page.on("request", (request) => seen.requests.push(request.url()));
+    page.on("response", (response) => {
+      if (response.status() >= 400) seen.failed.push(`${response.status()} ${response.url()}`);
+    });
+    // Not "networkidle": a page with a live stream is never idle.
+    await page.goto(url, { waitUntil: "load", timeout: PATIENCE_MS });
+    await page.waitForFunction(thumbnailsLoaded, undefined, { timeout: PATIENCE_MS }).catch((error) => {
+      seen.failed.push(`thumbnails: ${error.message.split("\n")[0]}`);
+    });
+    seen.title = await page.title();
+    seen.text = await page.innerText("body");
+    seen.images = await page.evaluate(() =>
+      [...document.images].map((image) => ({ src: image.src, width: image.naturalWidth, height: image.naturalHeight })),
+    );
+    if (process.env.OUTPOST_SCREENSHOT) await page.screenshot({ path: process.env.OUTPOST_SCREENSHOT });
+  } finally {
+    await browser.close();
+  }
+  return seen;
+}
+
+console.log(JSON.stringify(await look(process.argv[2])));

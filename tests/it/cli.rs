@@ -1,0 +1,127 @@
+//! The command line, as scripts and systemd see it: answers on standard output, exit codes that mean something.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::harness::daemon::outpost;
+use crate::harness::{Scratch, fixture, repository};
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs `outpost check` on a text; gives the exit code and what it said.
+fn check(text: &str) -> (Option<i32>, String) {
+    let scratch = Scratch::new("check");
+    let path = scratch.path("outpost.toml");
+    std::fs::write(&path, text).expect("write");
+    let output = outpost(&["check".as_ref(), "--config".as_ref(), path.as_os_str()]);
+    (output.status.code(), said(&output))
+}
+
+#[test]
+fn replay_prints_one_line_per_person() {
+    let models = repository().join("models");
+    let clip = fixture("people.mp4");
+    let output = outpost(&[
+        "replay".as_ref(),
+        clip.as_os_str(),
+        "--labels".as_ref(),
+        "person".as_ref(),
+        "--model-dir".as_ref(),
+        models.as_os_str(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let events: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    // A dozen people cross the picture; occlusions may split or join a few.
+    assert!((5..=30).contains(&events.len()), "{} events: {text}", events.len());
+    for event in &events {
+        assert_eq!(event["label"], "person", "{event}");
+        let (start, end) = (event["start"].as_f64().expect("start"), event["end"].as_f64().expect("end"));
+        assert!(start >= 0.0 && start <= end && end <= 16.1, "{event}");
+        let place: Vec<f64> = event["box"].as_array().expect("a box").iter().filter_map(Value::as_f64).collect();
+        assert!(place.len() == 4 && place.iter().all(|side| (-0.1..=1.1).contains(side)), "{event}");
+        assert!(event["score"].as_f64().is_some_and(|score| (0.4..=1.0).contains(&score)), "{event}");
+    }
+    assert!(
+        events.iter().any(|event| event["start"].as_f64() < Some(1.5)),
+        "people walk from the first second: {text}"
+    );
+}
+
+#[test]
+fn replay_of_leaves_prints_nothing() {
+    let (models, clip) = (repository().join("models"), fixture("leaves.mp4"));
+    let output = outpost(&["replay".as_ref(), clip.as_os_str(), "--model-dir".as_ref(), models.as_os_str()]);
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn check_says_where_and_what_is_wrong() {
+    let camera = "[camera.gate.source]\nurl = \"rtsp://10.0.0.5/main\"\n";
+    let cases = [
+        (format!("{camera}transprt = \"tcp\"\n"), vec!["outpost.toml:3:1:", "transprt", "did you mean `transport`"]),
+        (
+            format!("{camera}[camera.gate.record]\npre_rol = \"5s\"\n"),
+            vec!["outpost.toml:4:1:", "did you mean `pre_roll`"],
+        ),
+        (format!("{camera}[camera.gate.record]\npre_roll = \"often\"\n"), vec!["outpost.toml:4:"]),
+        (format!("{camera}[camera.gate\n"), vec!["outpost.toml:3:"]),
+        ("[device]\nid = \"box 1\"\n".to_owned() + camera, vec!["device.id", "box 1"]),
+        ("[camera.gate.source]\nurl = \"gopher://10.0.0.5\"\n".to_owned(), vec!["camera.gate.source", "gopher"]),
+        (String::new(), vec!["[camera.<name>.source]"]),
+    ];
+    for (text, expected) in cases {
+        let (code, said) = check(&text);
+        assert_eq!(code, Some(78), "{text}\n{said}");
+        for part in expected {
+            assert!(said.contains(part), "{part:?} is missing in: {said}");
+        }
+    }
+}
+
+#[test]
+fn check_of_a_good_file_names_its_cameras() {
+    let models = repository().join("models");
+    let storage = Scratch::new("storage");
+    let text = format!(
+        "[storage]\npath = \"{}\"\n[infer]\nmodel_dir = \"{}\"\n[camera.gate.source]\nurl = \"rtsp://10.0.0.5/main\"\n",
+        storage.path("").display(),
+        models.display()
+    );
+    let (code, said) = check(&text);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("gate"), "{said}");
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_repeated() {
+    let (code, said) = check("[camera.gate.source]\nurl = \"rtsp://cam:hunter2@10.0.0.5/main\"\n");
+    assert_eq!(code, Some(78), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_wrong_configuration() {
+    for arguments in [vec![], vec!["frobnicate"], vec!["run", "--confg", "x"], vec!["replay"]] {
+        let output = outpost(&arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", said(&output));
+    }
+    for arguments in [vec!["--help"], vec!["--version"], vec!["run", "--help"]] {
+        let output = outpost(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
+    }
+    let output = outpost(&["run", "--config", "/no/such/outpost.toml"]);
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(said(&output).contains("/no/such/outpost.toml"), "{}", said(&output));
+}
+
+#[test]
+fn a_clip_that_is_not_there_is_named() {
+    let output = outpost(&["replay", "/no/such/clip.mp4"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("/no/such/clip.mp4"), "{}", said(&output));
+}

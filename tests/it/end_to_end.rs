@@ -1,0 +1,177 @@
+//! The main job: cameras in, and three places that agree about what happened: the box, the broker, the bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::bucket::{Object, S3Server};
+use crate::harness::clips::{assert_sound, people_as};
+use crate::harness::config::{Config, DEVICE, POST_ROLL_S, PRE_ROLL_S, PREFIX};
+use crate::harness::daemon::Daemon;
+use crate::harness::rtsp::{Auth, RtspServer};
+use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+
+/// A picture at 10 a second, and a little.
+const PICTURE_S: f64 = 0.15;
+
+/// Text of a field that must be there.
+fn text<'a>(event: &'a Value, pointer: &str) -> &'a str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {event}"))
+}
+
+/// Seconds since boot of a moment.
+fn instant(event: &Value, pointer: &str) -> f64 {
+    let ns = event.pointer(pointer).and_then(|moment| moment["mono_ns"].as_u64());
+    ns.unwrap_or_else(|| panic!("no {pointer} in {event}")) as f64 / 1e9
+}
+
+fn ids(events: &[Value]) -> BTreeSet<String> {
+    events.iter().map(|event| text(event, "/id").to_owned()).collect()
+}
+
+/// Ids of the `end` messages that a subscriber got.
+pub fn ended_ids(subscriber: &Subscriber) -> BTreeSet<String> {
+    subscriber.events("end").iter().map(|message| text(message, "/event/id").to_owned()).collect()
+}
+
+/// Folder of each event in a bucket, by event id, judged by the sidecar that is written last.
+pub fn delivered_ids(objects: &BTreeMap<String, Object>) -> BTreeMap<String, String> {
+    let folders = objects.keys().filter_map(|key| key.strip_suffix("/event.json"));
+    folders.map(|folder| (folder.rsplit('/').next().unwrap_or_default().to_owned(), folder.to_owned())).collect()
+}
+
+/// Waits until box, broker and bucket name the same events, all of them over; gives the box's list.
+pub fn wait_for_agreement(daemon: &Daemon, subscriber: &Subscriber, store: &S3Server) -> Vec<Value> {
+    wait_until("every event to be over", seconds(60), || {
+        let events = daemon.events();
+        !events.is_empty() && events.iter().all(|event| event["state"] != "open")
+    });
+    wait_for("box, broker and bucket to agree", seconds(120), || {
+        let events = daemon.events();
+        let (here, told) = (ids(&events), ended_ids(subscriber));
+        if here != told {
+            return Err(format!(
+                "{} events here, {} told, {} of them the same",
+                here.len(),
+                told.len(),
+                (&here & &told).len()
+            ));
+        }
+        let delivered: BTreeSet<String> = delivered_ids(&store.objects()).into_keys().collect();
+        if here != delivered {
+            return Err(format!("{} events here, {} in the bucket", here.len(), delivered.len()));
+        }
+        Ok(events)
+    })
+}
+
+/// Compares one event as box, broker and bucket have it, file by file.
+pub fn assert_one_truth(
+    daemon: &Daemon,
+    event: &Value,
+    told: &Value,
+    folder: &str,
+    objects: &BTreeMap<String, Object>,
+) {
+    let (id, camera) = (text(event, "/id"), text(event, "/camera"));
+    let date = text(event, "/start/wall")[..10].replace('-', "/");
+    assert_eq!(folder, format!("{PREFIX}/{DEVICE}/{date}/{camera}/{id}"));
+    let mut media: Vec<&Value> = event["pictures"].as_array().expect("pictures").iter().collect();
+    media.push(&event["clip"]);
+    assert_eq!(told["event"]["clip"]["sha256"], event["clip"]["sha256"], "{id}: the broker was told of another clip");
+    assert_eq!(told["objects"]["clip.mp4"], format!("{folder}/clip.mp4"), "{id}");
+    for item in media {
+        let (file, sha256) = (text(item, "/file"), text(item, "/sha256"));
+        let object =
+            objects.get(&format!("{folder}/{file}")).unwrap_or_else(|| panic!("{id}: {file} is not in the bucket"));
+        assert_eq!((object.sha256.as_str(), Some(object.bytes)), (sha256, item["bytes"].as_u64()), "{id}: {file}");
+        let served = daemon.get(&format!("/api/v1/events/{id}/{file}")).expect("an answer").body;
+        assert_eq!(hex(&Sha256::digest(&served)), sha256, "{id}: {file} as the box serves it");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Path of an event's file on the box.
+pub fn on_disk(scratch: &Scratch, event: &Value, file: &str) -> std::path::PathBuf {
+    scratch.path("box/archive").join(text(event, "/camera")).join(text(event, "/id")).join(file)
+}
+
+/// Judges the clip of an event. `first_picture` is when the earliest picture known of this camera was taken.
+fn assert_clip_covers(scratch: &Scratch, event: &Value, first_picture: f64, codec: &str) {
+    let id = text(event, "/id");
+    let probe = assert_sound(&on_disk(scratch, event, "clip.mp4"));
+    assert_eq!(probe.codec, codec, "{id}");
+    let (start, end) = (instant(event, "/start"), instant(event, "/end"));
+    let clip_start = instant(event, "/clip/start");
+    let wanted = (start - PRE_ROLL_S).max(first_picture);
+    assert!(clip_start <= wanted + 0.001, "{id}: the clip begins {:.2} s too late", clip_start - wanted);
+    let clip_end = clip_start + probe.duration_s;
+    assert!(clip_end + PICTURE_S >= end, "{id}: the clip ends {:.2} s before the event", end - clip_end);
+    let told = event["clip"]["duration_s"].as_f64().expect("a duration");
+    assert!((told - probe.duration_s).abs() <= PICTURE_S, "{id}: {told} s by the sidecar, {probe:?}");
+}
+
+#[test]
+fn box_broker_and_bucket_agree_on_every_event() {
+    let scratch = Scratch::new("end-to-end");
+    let (people, leaves, people_h265) = (fixture("people.mp4"), fixture("leaves.mp4"), people_as("h265"));
+    let mounts = [("/gate", "h264", people.as_path()), ("/yard", "h265", &people_h265), ("/tree", "h264", &leaves)];
+    let mut cameras = RtspServer::start(&scratch, Auth::Digest, &mounts);
+    let broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let store = S3Server::start(&scratch);
+    let config = Config::new(&scratch).alerts_to(&broker).uploads_to(&store);
+    let config = config.camera("gate", &cameras, "/gate", Auth::Digest).camera("yard", &cameras, "/yard", Auth::Digest);
+    let mut daemon = Daemon::start(&scratch, config.camera("tree", &cameras, "/tree", Auth::Digest));
+
+    // Two turns of the clip's loop, so that events begin well after the first picture too.
+    wait_for("two turns of the clip", seconds(120), || {
+        let (gate, yard) = (daemon.packets("gate"), daemon.packets("yard"));
+        if gate >= 320.0 && yard >= 320.0 { Ok(()) } else { Err(format!("{gate} and {yard} packets")) }
+    });
+    cameras.stop();
+    let events = wait_for_agreement(&daemon, &subscriber, &store);
+
+    let objects = store.objects();
+    let folders = delivered_ids(&objects);
+    let told: BTreeMap<String, Value> =
+        subscriber.events("end").into_iter().map(|message| (text(&message, "/event/id").to_owned(), message)).collect();
+    let started: BTreeSet<String> =
+        subscriber.events("start").iter().map(|message| text(message, "/event/id").to_owned()).collect();
+    assert_eq!(started, ids(&events), "a start was told for every event");
+    for (camera, codec) in [("gate", "h264"), ("yard", "hevc")] {
+        let mine: Vec<&Value> = events.iter().filter(|event| event["camera"] == camera).collect();
+        assert!(mine.len() >= 3, "{camera}: {} events", mine.len());
+        let first_picture = mine.iter().map(|event| instant(event, "/clip/start")).fold(f64::INFINITY, f64::min);
+        let late = mine.iter().filter(|event| instant(event, "/start") > first_picture + PRE_ROLL_S + POST_ROLL_S);
+        assert!(late.count() >= 1, "{camera}: no event that could have its whole pre-roll");
+        for event in mine {
+            let id = text(event, "/id");
+            assert_eq!((text(event, "/label"), text(event, "/state")), ("person", "ended"), "{id}");
+            assert_one_truth(&daemon, event, &told[id], &folders[id], &objects);
+            let sidecar = std::fs::read(on_disk(&scratch, event, "event.json")).expect("a sidecar");
+            assert_eq!(store.fetch(&format!("{}/event.json", folders[id])), sidecar, "{id}: the sidecar in the bucket");
+            assert_clip_covers(&scratch, event, first_picture, codec);
+        }
+    }
+    assert!(events.iter().all(|event| event["camera"] != "tree"), "leaves are no people");
+    assert!(daemon.packets("tree") > 300.0, "the leaves were looked at");
+
+    let availability = format!("outpost/{DEVICE}/availability");
+    assert_eq!(subscriber.last(&availability).as_deref(), Some("online"));
+    assert!(daemon.terminate().success());
+    wait_until("the box to say goodbye", seconds(10), || subscriber.last(&availability).as_deref() == Some("offline"));
+    assert_no_secrets(&daemon.log());
+}
+
+fn assert_no_secrets(log: &str) {
+    use crate::harness::{broker, bucket, rtsp};
+    for secret in [broker::PASSWORD, bucket::SECRET_KEY, rtsp::PASSWORD] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+}

@@ -1,0 +1,236 @@
+//! Mosquitto, and mosquitto_sub as the witness of what went out.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::process::{Process, run};
+use super::{Scratch, port, seconds};
+
+pub const USER: &str = "edge";
+pub const PASSWORD: &str = "s3cret-broker";
+
+/// A broker with a password, and with TLS on request.
+#[derive(Debug)]
+pub struct Broker {
+    port: u16,
+    config: PathBuf,
+    log: PathBuf,
+    authority: Option<PathBuf>,
+    process: Option<Process>,
+}
+
+impl Broker {
+    /// Starts a plain one.
+    pub fn start(scratch: &Scratch) -> Self {
+        Self::prepare(scratch, None)
+    }
+
+    /// Starts one that speaks TLS only, with a certificate for `localhost` and `127.0.0.1`.
+    pub fn start_tls(scratch: &Scratch) -> Self {
+        Self::prepare(scratch, Some(Certificate::make(scratch)))
+    }
+
+    fn prepare(scratch: &Scratch, tls: Option<Certificate>) -> Self {
+        let port = port::free();
+        let name = |what: &str| scratch.path(&format!("mosquitto-{port}{what}"));
+        let (data, passwords, config) = (name(""), name(".passwd"), name(".conf"));
+        std::fs::create_dir(&data).expect("make the broker's folder");
+        run(Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args([USER, PASSWORD]));
+        // It keeps its user, so that it can read what only the owner of the test may read, and so that the
+        // kernel still ends it together with the test.
+        let mut text = format!(
+            "user {}\nper_listener_settings false\nallow_anonymous false\npassword_file {}\n\
+             persistence true\npersistence_location {}/\nautosave_interval 1\nlistener {port} 127.0.0.1\n",
+            run(Command::new("id").arg("-un")).trim(),
+            passwords.display(),
+            data.display()
+        );
+        if let Some(Certificate { authority, certificate, key }) = &tls {
+            text += &format!(
+                "cafile {}\ncertfile {}\nkeyfile {}\n",
+                authority.display(),
+                certificate.display(),
+                key.display()
+            );
+        }
+        std::fs::write(&config, text).expect("write the broker's config");
+        let authority = tls.map(|tls| tls.authority);
+        let mut broker = Self { port, config, log: name(".log"), authority, process: None };
+        broker.resume();
+        broker
+    }
+
+    /// Starts it again, with what it had kept, after [`Broker::stop`].
+    pub fn resume(&mut self) {
+        let arguments = ["-c".as_ref(), self.config.as_os_str()];
+        let mut process = Process::start("mosquitto", "/usr/sbin/mosquitto", &arguments, self.log.clone());
+        let address = ("127.0.0.1", self.port);
+        process.wait_ready(seconds(20), |_| std::net::TcpStream::connect(address).is_ok());
+        self.process = Some(process);
+    }
+
+    /// Stops it; it writes down what it holds for absent subscribers.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate(seconds(20));
+        }
+    }
+
+    /// `mqtt://` or `mqtts://` address.
+    pub fn url(&self) -> String {
+        let scheme = if self.authority.is_some() { "mqtts" } else { "mqtt" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate authority that signed its certificate, if it speaks TLS.
+    pub fn authority(&self) -> Option<&PathBuf> {
+        self.authority.as_ref()
+    }
+
+    fn client_arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            ["-V", "5", "-h", "127.0.0.1", "-u", USER, "-P", PASSWORD].map(str::to_owned).to_vec();
+        arguments.extend(["-p".to_owned(), self.port.to_string()]);
+        if let Some(authority) = &self.authority {
+            arguments.extend(["--cafile".to_owned(), authority.display().to_string()]);
+        }
+        arguments
+    }
+
+    /// Publishes one message, as a neighbour of the daemon would.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        let arguments = self.client_arguments();
+        run(Command::new("mosquitto_pub").args(arguments).args(["-q", "1", "-t", topic, "-m", payload]));
+    }
+}
+
+/// One message as it was received.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub topic: String,
+    pub retain: bool,
+    pub payload: String,
+}
+
+impl Message {
+    /// The payload as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.payload).unwrap_or_else(|e| panic!("{}: {e}: {}", self.topic, self.payload))
+    }
+}
+
+/// Receives everything below a prefix, without a gap over restarts of the broker: its session is
+/// kept by the broker, and all is delivered at least once.
+#[derive(Debug)]
+pub struct Subscriber {
+    log: PathBuf,
+    _process: Process,
+}
+
+impl Subscriber {
+    /// Subscribes to `filter`; when this returns, the broker knows.
+    pub fn start(scratch: &Scratch, broker: &Broker, filter: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("witness-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let log = scratch.path(&format!("{id}.log"));
+        let mut arguments = broker.client_arguments();
+        arguments.extend(["-c", "-x", "3600", "-q", "1", "-i", &id, "-t", filter].map(str::to_owned));
+        // Once to lay the session, once to stay.
+        run(Command::new("mosquitto_sub").args(&arguments).arg("-E"));
+        arguments.extend(["-F", "%j"].map(str::to_owned));
+        let process = Process::start("mosquitto_sub", "mosquitto_sub", &arguments, log.clone());
+        Self { log, _process: process }
+    }
+
+    /// Everything received so far.
+    pub fn messages(&self) -> Vec<Message> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        // A line that is being written, and words about a lost connection, are no messages.
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .map(|line| Message {
+                topic: line["topic"].as_str().expect("a topic").to_owned(),
+                retain: line["retain"] == 1,
+                payload: line["payload"].as_str().expect("a payload").to_owned(),
+            })
+            .collect()
+    }
+
+    /// The `event` messages of a phase, of all cameras, in the order of arrival.
+    pub fn events(&self, phase: &str) -> Vec<Value> {
+        let messages = self.messages().into_iter().filter(|message| message.topic.ends_with("/event"));
+        messages.map(|message| message.json()).filter(|event| event["phase"] == phase).collect()
+    }
+
+    /// The last payload of a topic.
+    pub fn last(&self, topic: &str) -> Option<String> {
+        self.messages().into_iter().rfind(|message| message.topic == topic).map(|message| message.payload)
+    }
+}
+
+/// A certificate and the authority that signed it.
+#[derive(Debug)]
+struct Certificate {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn make(scratch: &Scratch) -> Self {
+        let [authority, authority_key, certificate, key] =
+            ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| scratch.path(name));
+        let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+        run(Command::new("openssl")
+            .args(["req", "-x509", "-subj", "/CN=test authority"])
+            .args(new_key)
+            .arg("-keyout")
+            .arg(&authority_key)
+            .arg("-out")
+            .arg(&authority));
+        let mut extensions = tempfile::NamedTempFile::new().expect("make a file");
+        writeln!(extensions, "subjectAltName=DNS:localhost,IP:127.0.0.1").expect("write extensions");
+        let request = scratch.path("server.csr");
+        run(Command::new("openssl")
+            .args(["req", "-subj", "/CN=localhost"])
+            .args(&new_key[..5])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&request));
+        run(Command::new("openssl")
+            .args(["x509", "-req", "-days", "2", "-CAcreateserial", "-in"])
+            .arg(request)
+            .arg("-CA")
+            .arg(&authority)
+            .arg("-CAkey")
+            .arg(authority_key)
+            .arg("-extfile")
+            .arg(extensions.path())
+            .arg("-out")
+            .arg(&certificate));
+        Self { authority, certificate, key }
+    }
+}
+
+#[test]
+fn a_subscriber_misses_nothing_while_the_broker_is_away() {
+    let scratch = Scratch::new("broker");
+    let mut broker = Broker::start_tls(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    broker.publish("outpost/a", "1");
+    broker.stop();
+    broker.resume();
+    broker.publish("outpost/a", "2");
+    super::wait_until("both messages", seconds(20), || {
+        let payloads: Vec<String> = subscriber.messages().into_iter().map(|message| message.payload).collect();
+        payloads == ["1", "2"]
+    });
+    assert!(broker.url().starts_with("mqtts://") && broker.authority().is_some());
+    assert_eq!(subscriber.last("outpost/a").as_deref(), Some("2"));
+    assert!(subscriber.messages().iter().all(|message| !message.retain));
+}

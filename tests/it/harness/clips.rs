@@ -1,0 +1,115 @@
+//! Clips: made once from the test data, and judged by FFmpeg's own tools.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::fixture;
+use super::process::run;
+
+/// The people clip in another coding, made by FFmpeg and kept for the next test.
+///
+/// `h265` in MP4, `mjpeg` in Matroska.
+pub fn people_as(codec: &str) -> PathBuf {
+    let (extension, options) = match codec {
+        "h265" => (
+            "mp4",
+            "-c:v libx265 -preset veryfast -tag:v hvc1 \
+             -x265-params log-level=error:keyint=20:min-keyint=20:scenecut=0:bframes=0",
+        ),
+        // RTP carries no Huffman tables, so the pictures must use those of the standard.
+        "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -huffman default -pix_fmt yuvj420p"),
+        _ => panic!("{codec}: neither h265 nor mjpeg"),
+    };
+    let source = fixture("people.mp4");
+    let bytes = std::fs::metadata(&source).expect("the people clip").len();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
+    let made = folder.join(format!("people-{bytes}-{codec}.{extension}"));
+    if !made.exists() {
+        std::fs::create_dir_all(&folder).expect("make the folder of clips");
+        // Another test may be making it too: the last rename wins, and both are whole.
+        let half = folder.join(format!("half-{}.{extension}", std::process::id()));
+        run(Command::new("ffmpeg").args(["-v", "error", "-y", "-i"]).arg(&source).args(options.split(' ')).arg(&half));
+        std::fs::rename(half, &made).expect("name a clip");
+    }
+    made
+}
+
+/// What ffprobe says about a clip.
+#[derive(Debug)]
+pub struct Probe {
+    pub codec: String,
+    pub width: u64,
+    pub height: u64,
+    pub duration_s: f64,
+    /// Pictures in it.
+    pub packets: u64,
+    /// Whether the first of them is a key frame.
+    pub starts_with_key_frame: bool,
+}
+
+/// Asks ffprobe; fails the test when the file is no clip with one video stream.
+pub fn probe(clip: &Path) -> Probe {
+    let text = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "json", "-show_packets"])
+        .args(["-show_entries", "stream=codec_name,width,height:format=duration:packet=flags"])
+        .arg(clip));
+    let said: Value = serde_json::from_str(&text).expect("ffprobe speaks JSON");
+    let stream = &said["streams"][0];
+    let packets = said["packets"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+    let flags = packets.first().and_then(|packet| packet["flags"].as_str()).unwrap_or_default();
+    Probe {
+        codec: stream["codec_name"].as_str().unwrap_or_default().to_owned(),
+        width: stream["width"].as_u64().unwrap_or(0),
+        height: stream["height"].as_u64().unwrap_or(0),
+        duration_s: said["format"]["duration"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0.0),
+        packets: packets.len() as u64,
+        starts_with_key_frame: flags.starts_with('K'),
+    }
+}
+
+/// Everything that FFmpeg complains about when it decodes a file from end to end; empty for a sound one.
+pub fn decode_complaints(file: &Path) -> String {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(file).args(["-f", "null", "-"]);
+    let output = command.output().expect("run ffmpeg");
+    let mut complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        complaints += &format!("{}\n", output.status);
+    }
+    complaints
+}
+
+/// Fails the test unless the file is a clip that every player takes: one video stream, a key frame first,
+/// and not one picture that does not decode.
+pub fn assert_sound(clip: &Path) -> Probe {
+    let probe = probe(clip);
+    assert!(probe.packets > 0, "{}: no pictures: {probe:?}", clip.display());
+    assert!(probe.starts_with_key_frame, "{}: does not begin with a key frame: {probe:?}", clip.display());
+    let complaints = decode_complaints(clip);
+    assert!(complaints.is_empty(), "{}: does not decode cleanly:\n{complaints}", clip.display());
+    probe
+}
+
+#[test]
+fn the_test_data_are_sound_clips() {
+    for (name, width, pictures) in [("people.mp4", 640, 160), ("leaves.mp4", 320, 297)] {
+        let probe = assert_sound(&fixture(name));
+        assert_eq!((probe.codec.as_str(), probe.width, probe.packets), ("h264", width, pictures), "{name}");
+        assert!(probe.height > 0 && probe.duration_s > 15.0, "{probe:?}");
+    }
+    assert_eq!(assert_sound(&people_as("h265")).codec, "hevc");
+    assert_eq!(assert_sound(&people_as("mjpeg")).codec, "mjpeg");
+}
+
+#[test]
+fn a_damaged_clip_is_seen_to_be_damaged() {
+    let scratch = super::Scratch::new("damaged");
+    let mut bytes = std::fs::read(fixture("leaves.mp4")).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 2000].fill(0xa5);
+    let path = scratch.path("damaged.mp4");
+    std::fs::write(&path, bytes).expect("write");
+    assert!(!decode_complaints(&path).is_empty());
+}

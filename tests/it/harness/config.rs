@@ -1,0 +1,102 @@
+//! Configurations of the daemon under test.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::broker::{self, Broker};
+use super::bucket::{self, S3Server};
+use super::rtsp::{self, Auth, RtspServer};
+use super::{Scratch, port, repository};
+
+/// Name of the box in every test.
+pub const DEVICE: &str = "box1";
+/// Folder in the bucket that the box delivers to.
+pub const PREFIX: &str = "site1";
+/// Seconds of video before an event, as configured below.
+pub const PRE_ROLL_S: f64 = 5.0;
+/// Seconds of video after an event, as configured below.
+pub const POST_ROLL_S: f64 = 2.0;
+
+/// A configuration file in the making.
+#[derive(Debug)]
+pub struct Config<'a> {
+    scratch: &'a Scratch,
+    port: u16,
+    text: String,
+}
+
+impl<'a> Config<'a> {
+    /// A box without cameras and outlets, with a page on a port of its own.
+    pub fn new(scratch: &'a Scratch) -> Self {
+        let port = port::free();
+        let storage = scratch.path("box");
+        std::fs::create_dir_all(&storage).expect("make the storage folder");
+        let text = format!(
+            "[device]\nid = \"{DEVICE}\"\n[storage]\npath = \"{}\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
+             [infer]\nmodel_dir = \"{}\"\n",
+            storage.display(),
+            repository().join("models").display()
+        );
+        Self { scratch, port, text }
+    }
+
+    /// Alerts to a broker.
+    pub fn alerts_to(mut self, broker: &Broker) -> Self {
+        let password = self.scratch.secret("broker.password", broker::PASSWORD);
+        self.add(&format!("[mqtt]\nurl = \"{}\"\nusername = \"{}\"", broker.url(), broker::USER));
+        self.add(&format!("password_file = \"{}\"", password.display()));
+        if let Some(authority) = broker.authority() {
+            self.add(&format!("ca_file = \"{}\"", authority.display()));
+        }
+        self
+    }
+
+    /// Archives to a bucket.
+    pub fn uploads_to(mut self, store: &S3Server) -> Self {
+        let secret = self.scratch.secret("bucket.secret", bucket::SECRET_KEY);
+        self.add(&format!(
+            "[upload.cloud]\nurl = \"s3://{}/{PREFIX}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
+             access_key_id = \"{}\"\nsecret_access_key_file = \"{}\"\nallow_http = true",
+            bucket::BUCKET,
+            store.endpoint(),
+            bucket::ACCESS_KEY,
+            secret.display()
+        ));
+        self
+    }
+
+    /// A camera that looks for people.
+    pub fn camera(mut self, name: &str, server: &RtspServer, mount: &str, auth: Auth) -> Self {
+        self.add(&format!("[camera.{name}.source]\nurl = \"{}\"\ntransport = \"tcp\"", server.url(mount)));
+        if auth != Auth::None {
+            let password = self.scratch.secret("camera.password", rtsp::PASSWORD);
+            self.add(&format!("username = \"{}\"\npassword_file = \"{}\"", rtsp::USER, password.display()));
+        }
+        self.looks_for_people(name)
+    }
+
+    /// A camera that is a clip, played in a loop.
+    pub fn replay(mut self, name: &str, clip: &std::path::Path) -> Self {
+        self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"\nrepeat = true", clip.display()));
+        self.looks_for_people(name)
+    }
+
+    fn looks_for_people(mut self, name: &str) -> Self {
+        self.add(&format!(
+            "[camera.{name}.detect]\nlabels = [\"person\"]\nmin_score = 0.4\n\
+             [camera.{name}.record]\npre_roll = \"{PRE_ROLL_S}s\"\npost_roll = \"{POST_ROLL_S}s\""
+        ));
+        self
+    }
+
+    fn add(&mut self, lines: &str) {
+        writeln!(self.text, "{lines}").expect("strings take everything");
+    }
+
+    /// Writes the file; gives its path and the port of the page.
+    pub fn write(self) -> (PathBuf, u16) {
+        let path = self.scratch.path("outpost.toml");
+        std::fs::write(&path, self.text).expect("write the configuration");
+        (path, self.port)
+    }
+}

@@ -1,0 +1,136 @@
+//! The daemon under test: the built program, as a user would start it.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::config::Config;
+use super::http::{self, Answer};
+use super::process::Process;
+use super::{Scratch, seconds, wait_for};
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_outpost");
+
+/// How long it may take to load models and open its store on a busy machine.
+const START: Duration = seconds(60);
+/// How long it may take to end cleanly.
+pub const STOP: Duration = seconds(30);
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    port: u16,
+    config: PathBuf,
+    log: PathBuf,
+    process: Process,
+}
+
+impl Daemon {
+    /// Writes the configuration, starts `outpost run`, waits until it says that it is ready.
+    pub fn start(scratch: &Scratch, config: Config<'_>) -> Self {
+        let (config, port) = config.write();
+        let log = scratch.path("outpost.log");
+        let process = launch(&config, log.clone());
+        let mut daemon = Self { port, config, log, process };
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// Kills it as a power cut would, and starts it again.
+    pub fn crash_and_restart(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.config, self.log.clone());
+        self.wait_ready();
+    }
+
+    fn wait_ready(&mut self) {
+        let port = self.port;
+        self.process.wait_ready(START, |_| http::get(port, "/readyz").is_ok_and(|answer| answer.status == 200));
+    }
+
+    /// Asks it to end, as systemd does, and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate(STOP)
+    }
+
+    /// The process, for what only a process can tell.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Everything that it logged, over restarts.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Address of its page.
+    pub fn page(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+
+    /// Asks for a path; the error says why there was no answer.
+    pub fn get(&self, path: &str) -> Result<Answer, String> {
+        http::get(self.port, path)
+    }
+
+    /// An answer of the API as JSON; fails the test unless there is one.
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(answer.status, 200, "GET {path}: {}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("GET {path}: {e}"))
+    }
+
+    /// All events that it knows, newest first.
+    pub fn events(&self) -> Vec<Value> {
+        match &self.json("/api/v1/events?limit=1000")["events"] {
+            Value::Array(events) => events.clone(),
+            other => panic!("GET /api/v1/events gives no list of events but {other}"),
+        }
+    }
+
+    /// Those of its events that are in `state`.
+    pub fn events_in(&self, state: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["state"] == state).collect()
+    }
+
+    /// Value of a counter or gauge of one camera or outlet; 0 before it was first touched.
+    ///
+    /// `series` is the name with its labels as /metrics spells them, e.g. `outpost_packets_total{camera="gate"}`.
+    pub fn metric(&self, series: &str) -> f64 {
+        let answer = self.get("/metrics").unwrap_or_else(|e| panic!("{e}"));
+        let text = String::from_utf8(answer.body).expect("metrics are text");
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// Packets received from a camera.
+    pub fn packets(&self, camera: &str) -> f64 {
+        self.metric(&format!("outpost_packets_total{{camera=\"{camera}\"}}"))
+    }
+
+    /// Times that a camera had to be connected again.
+    pub fn reconnects(&self, camera: &str) -> f64 {
+        self.metric(&format!("outpost_reconnects_total{{camera=\"{camera}\"}}"))
+    }
+
+    /// Waits until at least `n` events are over.
+    pub fn wait_for_ended(&self, n: usize, patience: Duration) -> Vec<Value> {
+        wait_for(&format!("{n} events that are over"), patience, || {
+            let ended = self.events_in("ended");
+            if ended.len() >= n { Ok(ended) } else { Err(format!("{} of {}", ended.len(), self.events().len())) }
+        })
+    }
+}
+
+fn launch(config: &std::path::Path, log: PathBuf) -> Process {
+    let arguments = ["run".as_ref(), "--config".as_ref(), config.as_os_str()];
+    Process::start("outpost", PROGRAM, &arguments, log)
+}
+
+/// Runs a command of the program that ends by itself.
+pub fn outpost<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().expect("run the program")
+}

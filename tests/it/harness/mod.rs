@@ -1,0 +1,128 @@
+//! What the scenarios stand on: servers, the daemon, and patience.
+
+pub mod broker;
+pub mod bucket;
+pub mod clips;
+pub mod config;
+pub mod daemon;
+pub mod http;
+pub mod port;
+pub mod process;
+pub mod rtsp;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A clip or picture of the test data.
+pub fn fixture(name: &str) -> PathBuf {
+    repository().join("tests/fixtures").join(name)
+}
+
+/// Where `make setup` puts what is not in the repository.
+pub fn cache() -> PathBuf {
+    let from_environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from_environment("OUTPOST_CACHE")
+        .or_else(|| from_environment("XDG_CACHE_HOME").map(|dir| dir.join("outpost")))
+        .or_else(|| from_environment("HOME").map(|dir| dir.join(".cache/outpost")))
+        .expect("HOME is set")
+}
+
+/// A path inside [`cache`] that must be there.
+pub fn installed(path: &str) -> PathBuf {
+    let full = cache().join(path);
+    assert!(full.exists(), "{} is missing: run `make setup`", full.display());
+    full
+}
+
+/// A number from the environment, for runs that are longer than usual.
+pub fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Err(_) => default,
+    }
+}
+
+/// A folder that goes away with the test, unless the test fails: then it is kept, and its path printed.
+#[derive(Debug)]
+pub struct Scratch(Option<tempfile::TempDir>);
+
+impl Scratch {
+    /// A new folder whose name begins with `name`.
+    pub fn new(name: &str) -> Self {
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(parent);
+        Self(Some(folder.expect("make a scratch folder")))
+    }
+
+    /// A path inside.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.as_ref().expect("present until drop").path().join(name)
+    }
+
+    /// Writes a file inside that only the owner may read, as secrets are.
+    pub fn secret(&self, name: &str, contents: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path(name);
+        std::fs::write(&path, contents).expect("write a secret");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("close a secret");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(folder) = self.0.take()
+        {
+            eprintln!("kept for a look: {}", folder.keep().display());
+        }
+    }
+}
+
+/// Waits until `condition` gives something, looking every 50 ms; fails the test with `what` after `patience`.
+///
+/// `condition` says in its error what it saw last, so that a failure explains itself.
+pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        match condition() {
+            Ok(value) => return value,
+            Err(seen) if begun.elapsed() >= patience => panic!("waited {patience:?} for {what}; last seen: {seen}"),
+            Err(_) => std::thread::sleep(POLL),
+        }
+    }
+}
+
+/// [`wait_for`] with a plain condition.
+pub fn wait_until(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, patience, || if condition() { Ok(()) } else { Err("not so".to_owned()) });
+}
+
+/// Seconds, for short.
+pub const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn waiting_ends_with_the_condition() {
+    let mut looks = 0;
+    let value = wait_for("the third look", seconds(10), || {
+        looks += 1;
+        if looks == 3 { Ok(looks) } else { Err(format!("look {looks}")) }
+    });
+    assert_eq!(value, 3);
+}
+
+#[test]
+#[should_panic(expected = "for what never comes; last seen: not so")]
+fn waiting_in_vain_says_for_what() {
+    wait_until("what never comes", Duration::ZERO, || false);
+}

@@ -1,0 +1,329 @@
+//! The rules of the layout, checked on the source text: a layer imports only downwards, stages do not
+//! import each other, each heavy crate has one door, files stay small and their names say something.
+
+mod tokens;
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::repository;
+use tokens::{Token, tokens};
+
+/// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
+const LAYERS: [&[&str]; 5] = [
+    &["clock", "health", "metrics", "telemetry", "supervise"],
+    &["frame", "detection", "event", "schedule"],
+    &["source", "gate", "decode", "infer", "track", "rules", "store"],
+    &["archive", "upload", "alert", "web"],
+    &["pipeline", "config", "app", "cli", "main"],
+];
+
+/// Layers of stages, whose modules know nothing of each other. The others are vocabularies and wiring,
+/// within which modules build on one another.
+const STAGES: [usize; 2] = [2, 3];
+
+/// Crates that only one place may touch, with the beginnings of the paths of that place.
+const DOORS: [(&str, &[&str]); 12] = [
+    ("retina", &["source/rtsp"]),
+    ("v4l", &["source/v4l2"]),
+    ("ffmpeg_next", &["decode/", "source/replay", "archive/mux"]),
+    ("tract_onnx", &["infer/"]),
+    ("ort", &["infer/"]),
+    ("sled", &["store/"]),
+    ("object_store", &["upload/"]),
+    ("reqwest", &["upload/"]),
+    ("rumqttc", &["alert/"]),
+    ("axum", &["web/"]),
+    ("clap", &["cli/", "cli.rs", "main.rs", "telemetry.rs"]),
+    ("systemd", &["supervise/"]),
+];
+
+const LONGEST_FILE: usize = 500;
+
+/// Words that say nothing about what a thing is for.
+const EMPTY_WORDS: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"];
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+/// Path of a file's module: `source/rtsp.rs` and `source/rtsp/mod.rs` are both `source::rtsp`.
+fn module_path(file: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
+    if parts.last() == Some(&"mod") || parts.as_slice() == ["lib"] {
+        parts.pop();
+    }
+    parts
+}
+
+/// What a file (path relative to src/) does against the rules of layers and doors.
+fn wrong_imports(file: &str, text: &str) -> Vec<String> {
+    let path = module_path(file);
+    let Some(&module) = path.first() else { return Vec::new() };
+    let Some(own_layer) = layer(module) else {
+        return vec![format!("{file}: {module} belongs to no layer; name its layer in {}", file!())];
+    };
+    let tokens = tokens(text);
+    let mut wrong = Vec::new();
+    for (line, imported) in root_modules(&tokens, path.len()) {
+        let Some(other_layer) = layer(&imported) else { continue };
+        let peer_allowed = !STAGES.contains(&own_layer);
+        if imported != module && (other_layer > own_layer || (other_layer == own_layer && !peer_allowed)) {
+            wrong.push(format!("{file}:{line}: {module} (layer {own_layer}) imports {imported} (layer {other_layer})"));
+        }
+    }
+    for (line, name) in path_heads(&tokens) {
+        if let Some((_, doors)) = DOORS.iter().find(|(door, _)| *door == name)
+            && !doors.iter().any(|door| file.starts_with(door))
+        {
+            wrong.push(format!("{file}:{line}: {name} may only be used in {}", doors.join(", ")));
+        }
+    }
+    wrong
+}
+
+/// Modules of the crate's root that are named through `crate::` or enough of `super::`, with their lines.
+///
+/// `depth` is the number of modules from the root to the file.
+fn root_modules(tokens: &[Token<'_>], depth: usize) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut braces = 0usize;
+    // Brace depths at which inline modules began: inside them, `super` reaches one module less far.
+    let mut inline = Vec::new();
+    for (i, token) in tokens.iter().enumerate() {
+        match token.text {
+            "{" => {
+                if i >= 2 && tokens[i - 2].text == "mod" {
+                    inline.push(braces);
+                }
+                braces += 1;
+            }
+            "}" => {
+                braces = braces.saturating_sub(1);
+                if inline.last() == Some(&braces) {
+                    inline.pop();
+                }
+            }
+            "crate" | "super" if i == 0 || tokens[i - 1].text != "::" => {
+                let mut rest = &tokens[i..];
+                let mut ups = 0;
+                while let [Token { text: "super", .. }, Token { text: "::", .. }, tail @ ..] = rest {
+                    (rest, ups) = (tail, ups + 1);
+                }
+                match rest {
+                    [Token { text: "crate", .. }, Token { text: "::", .. }, tail @ ..] => names(tail, &mut found),
+                    _ if ups > 0 && ups == depth + inline.len() => names(rest, &mut found),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The first name of a path, or those of each path of a group `{a::b, c}`.
+fn names(tokens: &[Token<'_>], found: &mut Vec<(usize, String)>) {
+    let Some(first) = tokens.first() else { return };
+    if first.text != "{" {
+        found.push((first.line, first.text.to_owned()));
+        return;
+    }
+    let mut depth = 0;
+    for (i, token) in tokens.iter().enumerate() {
+        match token.text {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            name if depth == 1 && matches!(tokens[i - 1].text, "{" | ",") => found.push((token.line, name.to_owned())),
+            _ => {}
+        }
+        if depth == 0 {
+            return;
+        }
+    }
+}
+
+/// Names that begin a path (`name::`) or are used whole (`use name;`, `use name as`), with their lines.
+fn path_heads<'a>(tokens: &[Token<'a>]) -> Vec<(usize, &'a str)> {
+    let before = |i: usize| i.checked_sub(1).and_then(|j| tokens.get(j)).map_or("", |token| token.text);
+    let after = |i: usize| tokens.get(i + 1).map_or("", |token| token.text);
+    let heads = tokens.iter().enumerate().filter(|&(i, _)| {
+        let begins_path = after(i) == "::" && before(i) != "::";
+        // `::name::` at the beginning of a path names a crate too.
+        let absolute = after(i) == "::" && before(i) == "::" && (i < 2 || !tokens[i - 2].is_name());
+        begins_path || absolute || matches!(before(i), "use")
+    });
+    heads.map(|(_, token)| (token.line, token.text)).collect()
+}
+
+/// What is wrong with a file's size, with its name and with the names of its types and modules.
+fn wrong_shape(file: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let lines = text.lines().count();
+    if lines > LONGEST_FILE {
+        wrong.push(format!("{file}: {lines} lines, more than {LONGEST_FILE}; split it by what its parts do"));
+    }
+    for part in module_path(file) {
+        if let Some(word) = empty_word(part) {
+            wrong.push(format!("{file}: a file named {word} says nothing; name what it is for"));
+        }
+    }
+    let tokens = tokens(text);
+    for pair in tokens.windows(2) {
+        let declares = matches!(pair[0].text, "mod" | "struct" | "enum" | "trait" | "type" | "union");
+        if declares && let Some(word) = empty_word(pair[1].text) {
+            wrong.push(format!("{file}:{}: {} says nothing ({word}); name what it is for", pair[1].line, pair[1].text));
+        }
+    }
+    wrong
+}
+
+/// The first word without meaning in a snake_case or CamelCase name.
+fn empty_word(name: &str) -> Option<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if c == '_' || c.is_uppercase() {
+            words.push(String::new());
+        }
+        if c != '_'
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words.into_iter().find(|word| EMPTY_WORDS.contains(&word.as_str()))
+}
+
+/// Rust files below a folder of the repository, with paths relative to it.
+fn rust_files(folder: &Path) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("read a source folder") {
+            let path = entry.expect("read a source folder").path();
+            match path.extension() {
+                _ if path.is_dir() => walk(&path, found),
+                Some(extension) if extension == "rs" => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    walk(folder, &mut paths);
+    paths.sort();
+    let relative = |path: &Path| path.strip_prefix(folder).expect("below the folder").display().to_string();
+    paths.iter().map(|path| (relative(path), std::fs::read_to_string(path).expect("read a source file"))).collect()
+}
+
+#[test]
+fn layers_import_downwards_and_heavy_crates_have_one_door() {
+    let files = rust_files(&repository().join("src"));
+    assert!(files.len() > 20, "the sources were found");
+    let wrong: Vec<String> = files.iter().flat_map(|(file, text)| wrong_imports(file, text)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_small_and_names_say_something() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests"] {
+        let files = rust_files(&repository().join(folder));
+        wrong.extend(
+            files
+                .iter()
+                .flat_map(|(file, text)| wrong_shape(file, text))
+                .map(|complaint| format!("{folder}/{complaint}")),
+        );
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_a_layer() {
+    let lib = std::fs::read_to_string(repository().join("src/lib.rs")).expect("read lib.rs");
+    let tokens = tokens(&lib);
+    let modules: Vec<&str> = tokens.windows(2).filter(|pair| pair[0].text == "mod").map(|pair| pair[1].text).collect();
+    assert!(modules.contains(&"clock"), "{modules:?}");
+    let homeless: Vec<&&str> = modules.iter().filter(|module| layer(module).is_none()).collect();
+    assert!(homeless.is_empty(), "{homeless:?}");
+}
+
+#[cfg(test)]
+mod samples {
+    use super::*;
+
+    fn complaints(file: &str, text: &str) -> String {
+        wrong_imports(file, text).join("\n")
+    }
+
+    #[test]
+    fn an_import_upwards_or_of_a_peer_is_seen() {
+        let cases = [
+            ("clock.rs", "use crate::frame::Frame;", "clock (layer 0) imports frame (layer 1)"),
+            ("source/rtsp.rs", "use crate::decode::Decoder;", "source (layer 2) imports decode (layer 2)"),
+            ("upload/key.rs", "use crate::{\n    event::Event,\n    alert::payload,\n};", "upload/key.rs:3: upload"),
+            ("store/mod.rs", "fn f() { crate::web::serve() }", "store (layer 2) imports web (layer 3)"),
+            ("gate/motion.rs", "use super::super::track::Track;", "gate (layer 2) imports track"),
+            ("gate/mod.rs", "mod tests { use super::super::infer; }", "gate (layer 2) imports infer"),
+            ("rules/mod.rs", "use super::{track::Track, event};", "rules (layer 2) imports track"),
+            ("web/mod.rs", "pub(crate) use crate::app::App;", "web (layer 3) imports app (layer 4)"),
+            ("attic.rs", "", "attic belongs to no layer"),
+        ];
+        for (file, text, expected) in cases {
+            let said = complaints(file, text);
+            assert!(said.contains(expected), "{file}: {text}\n{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+
+    #[test]
+    fn imports_downwards_and_within_a_module_are_fine() {
+        let cases = [
+            ("event.rs", "use crate::clock::Clock;\nuse crate::detection::BBox;"),
+            ("upload/mod.rs", "use crate::store::{Store, self};\nuse crate::upload::key::Key;"),
+            ("source/rtsp.rs", "use super::Packet; use crate::frame;"),
+            ("source/mod.rs", "mod tests { use super::*; use super::rtsp; }"),
+            ("app.rs", "use crate::config::Config; use crate::pipeline::Pipeline; use crate::web;"),
+            ("clock.rs", "// use crate::web;\n/* crate::app::App */ const S: &str = \"crate::web::x\";"),
+            ("clock.rs", "const S: &str = r#\"\"crate::web::x\"#; const C: char = '\"'; // '\"'\n"),
+            ("lib.rs", "pub mod web;"),
+        ];
+        for (file, text) in cases {
+            assert_eq!(complaints(file, text), "", "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_heavy_crate_through_the_wrong_door_is_seen() {
+        let cases = [
+            ("web/api.rs", "use sled::Db;"),
+            ("web/api.rs", "fn f() -> ::sled::Db { todo!() }"),
+            ("source/v4l2.rs", "use retina::client;"),
+            ("archive/snapshot.rs", "use ffmpeg_next as ffmpeg;"),
+            ("app.rs", "use axum::Router;"),
+            ("supervise/mod.rs", "use {std::fs, clap::Parser};"),
+        ];
+        for (file, text) in cases {
+            assert!(complaints(file, text).contains("may only be used in"), "{file}: {text}");
+        }
+        let fine = [
+            ("store/event_log.rs", "use sled::Db;"),
+            ("source/rtsp/session.rs", "use retina::client;"),
+            ("archive/mux.rs", "use ffmpeg_next::format;"),
+            ("supervise/mod.rs", "mod systemd; fn f() { systemd::ready(); }"),
+            ("web/api.rs", "/// Like sled::Db.\nfn f() { self.axum(); let sled = 1; crate::frame::sled::x(); }"),
+        ];
+        for (file, text) in fine {
+            assert_eq!(complaints(file, text), "", "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn long_files_and_empty_names_are_seen() {
+        assert!(wrong_shape("store/mod.rs", &"\n".repeat(501))[0].contains("501 lines"));
+        assert_eq!(wrong_shape("store/mod.rs", &"\n".repeat(500)), Vec::<String>::new());
+        assert_eq!(wrong_shape("store/file_utils.rs", "").len(), 1);
+        assert_eq!(wrong_shape("a.rs", "struct CameraManager; mod common { } enum Misc { A }").len(), 3);
+        assert_eq!(
+            wrong_shape("a.rs", "struct Utilisation; // struct Helper;\nfn common_start() {}"),
+            Vec::<String>::new()
+        );
+    }
+}
