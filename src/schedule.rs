@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn windows_hold_when_they_say() {
-        let cases: &[(&[&str], (usize, i8, i8), bool)] = &[
+        type Case = (&'static [&'static str], (usize, i8, i8), bool);
+        let cases: &[Case] = &[
             (&[], (3, 4, 5), true),
             (&["always"], (6, 23, 59), true),
             (&["mon-fri 08:00-18:00"], (0, 8, 0), true),
