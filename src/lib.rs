@@ -17,6 +17,7 @@ pub mod telemetry;
 pub mod detection;
 pub mod event;
 pub mod frame;
+pub mod polygon;
 pub mod schedule;
 
 pub mod source;
