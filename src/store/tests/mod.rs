@@ -44,7 +44,8 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         end: None,
         best: None,
         model: "".into(),
-        clip: None,
+        clip_start: None,
+            clip: None,
         pictures: Vec::new(),
     }
 }
