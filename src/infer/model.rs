@@ -324,4 +324,96 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "name = 'm'\nfile = 'm.onnx'\nlicence = 'MIT'\norigin = 'us'\n";
+    const SHA: &str = "sha256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'\n";
+    const REST: &str = "[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'yolov8'\n";
+
+    fn folder(manifest: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        fs::write(dir.path().join("m.toml"), manifest).expect("write");
+        fs::write(dir.path().join("m.onnx"), "test").expect("write");
+        dir
+    }
+
+    fn load(manifest: &str) -> Result<Manifest, ModelError> {
+        Manifest::load(folder(manifest).path(), "m")
+    }
+
+    #[test]
+    fn a_short_manifest_is_filled_with_the_usual() {
+        let manifest = load(&format!("{HEADER}{SHA}labels = ['cat']\n{REST}")).expect("load");
+        assert_eq!((manifest.threads, manifest.head.nms_iou()), (1, 0.6));
+        assert_eq!((manifest.input.layout, manifest.input.colour), (Layout::Nchw, Colour::Rgb));
+        assert_eq!((manifest.input.scale, manifest.input.std), (1.0, [1.0; 3]));
+        let text = toml::to_string(&manifest).expect("write");
+        assert_eq!(load(&text).expect("load again"), manifest);
+    }
+
+    #[test]
+    fn a_wrong_manifest_is_refused_with_the_reason() {
+        let labels = "labels = ['cat']\n";
+        let cases = [
+            (format!("{HEADER}{SHA}{REST}"), "either labels or labels_file"),
+            (format!("{HEADER}{SHA}{labels}labels_file = 'x'\n{REST}"), "either labels or labels_file"),
+            (format!("{HEADER}{SHA}{labels}colour = 'red'\n{REST}"), "line 7: unknown field `colour`"),
+            (format!("{HEADER}sha256 = 'abc'\n{labels}{REST}"), "sha256 = \"abc\" is not 64 hex digits"),
+            (format!("{HEADER}{SHA}{labels}threads = 4\n{REST}"), "threads = 4 is not possible"),
+            (format!("{HEADER}{SHA}{labels}{REST}nms_iou = 1.5\n"), "head.nms_iou = 1.5 is not between 0 and 1"),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 0\nheight = 8\n[head]\nkind = 'ssd'"), "0x8 pixels"),
+            (
+                format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\nstd = [1, 0, 1]\n[head]\nkind = 'ssd'"),
+                "input.std = [1.0, 0.0, 1.0]",
+            ),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'detr'"), "`detr`"),
+            (HEADER.replace("'m'", "'n'") + SHA + labels + REST, "name = \"n\" is not the name of the file"),
+            (HEADER.replace("m.onnx", "../m.onnx") + SHA + labels + REST, "must be the name of a file"),
+        ];
+        for (text, expected) in cases {
+            let message = load(&text).expect_err(expected).to_string();
+            assert!(message.contains(expected) && message.contains("m.toml: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_is_named_with_those_that_there_are() {
+        let dir = folder("");
+        fs::write(dir.path().join("a.toml"), "").expect("write");
+        for name in ["x", "../m", "", ".m"] {
+            let message = Manifest::load(dir.path(), name).expect_err(name).to_string();
+            assert!(message.starts_with(&format!("no model named {name:?} in /")), "{message}");
+            assert!(message.ends_with("; there are: a, m"), "{message}");
+        }
+        let message = Manifest::load(Path::new("/nowhere"), "x").expect_err("no folder").to_string();
+        assert_eq!(message, "no model named \"x\" in /nowhere; there are none at all");
+    }
+
+    #[test]
+    fn the_file_must_be_there_and_be_the_one() {
+        let dir = folder(&format!("{HEADER}{SHA}labels = ['cat']\n{REST}"));
+        let manifest = Manifest::load(dir.path(), "m").expect("load");
+        assert_eq!(manifest.read_model(dir.path()).expect("the checksum fits"), b"test");
+        fs::write(dir.path().join("m.onnx"), "tess").expect("write");
+        let message = manifest.read_model(dir.path()).expect_err("another file").to_string();
+        assert!(message.contains("SHA-256 is 7134") && message.contains("says 9f86d0"), "{message}");
+        fs::remove_file(dir.path().join("m.onnx")).expect("remove");
+        let message = manifest.read_model(dir.path()).expect_err("no file").to_string();
+        assert!(message.contains("m.onnx is missing, though the model's manifest names it"), "{message}");
+    }
+
+    #[test]
+    fn labels_come_from_their_file_and_are_never_empty_or_double() {
+        let dir = folder(&format!("{HEADER}{SHA}labels_file = 'l'\n{REST}"));
+        let manifest = Manifest::load(dir.path(), "m").expect("load");
+        let read = |text: &str| {
+            fs::write(dir.path().join("l"), text).expect("write");
+            manifest.read_labels(dir.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("cat\r\nhot dog \n\n").expect("labels"), ["cat".into(), Arc::from("hot dog")]);
+        assert!(read("cat\n\ndog").expect_err("a gap").ends_with("/l: a label is empty"));
+        assert!(read("").expect_err("nothing").ends_with("/l: a label is empty"));
+        assert!(read("cat\ncat").expect_err("twice").ends_with("/l: label \"cat\" is there twice"));
+    }
+}

@@ -157,3 +157,81 @@ struct Place {
     width: u32,
     height: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spec(toml: &str) -> InputSpec {
+        toml::from_str(toml).expect("input")
+    }
+
+    fn flat(width: u32, height: u32, colour: [u8; 3]) -> Rgb {
+        Rgb { width, height, data: colour.repeat((width * height) as usize) }
+    }
+
+    #[test]
+    fn pictures_are_placed_in_the_middle_without_distortion() {
+        let letterbox = Preprocessor::new(&spec("width = 320\nheight = 320"));
+        let cases = [
+            ((1920, 1080), (0, 70, 320, 180)),
+            ((1080, 1920), (70, 0, 180, 320)),
+            ((320, 320), (0, 0, 320, 320)),
+            ((16, 16), (0, 0, 320, 320)),
+            ((640, 424), (0, 54, 320, 212)),
+            ((4000, 1), (0, 159, 320, 1)),
+        ];
+        for ((width, height), (left, top, w, h)) in cases {
+            assert_eq!(letterbox.place(width, height), Place { left, top, width: w, height: h }, "{width}x{height}");
+        }
+        let stretch = Preprocessor::new(&spec("width = 320\nheight = 320\nresize = 'stretch'"));
+        assert_eq!(stretch.place(1920, 1080), Place { left: 0, top: 0, width: 320, height: 320 });
+    }
+
+    #[test]
+    fn planes_hold_the_models_colours_between_bars_of_the_pad_value() {
+        let spec = "width = 4\nheight = 4\ncolour = 'bgr'\nscale = 0.5\nmean = [1.0, 2.0, 3.0]\n\
+                    std = [2.0, 4.0, 8.0]\npad = 6";
+        let input = Preprocessor::new(&self::spec(spec)).prepare(&flat(8, 4, [10, 20, 30])).expect("prepare");
+        let (bar, picture) = ([1.0, 0.25, 0.0], [7.0, 2.0, 0.25]);
+        let expected = (0..3).flat_map(|c| [vec![bar[c]; 4], vec![picture[c]; 8], vec![bar[c]; 4]].concat());
+        assert_eq!(input.data(), expected.collect::<Vec<_>>());
+        assert_eq!(input.fit(), Fit { left: 0.0, top: 1.0, width: 4.0, height: 2.0 });
+    }
+
+    #[test]
+    fn the_other_layout_holds_the_same_numbers_pixel_after_pixel() {
+        let picture = Rgb { width: 3, height: 4, data: (0..36).collect() };
+        let planes = Preprocessor::new(&spec("width = 5\nheight = 4\npad = 9")).prepare(&picture).expect("prepare");
+        let pixels = Preprocessor::new(&spec("width = 5\nheight = 4\npad = 9\nlayout = 'nhwc'"));
+        let pixels = pixels.prepare(&picture).expect("prepare");
+        assert_eq!(pixels.data().len(), 60);
+        for (i, pixel) in pixels.data().chunks_exact(3).enumerate() {
+            assert_eq!(pixel, [0, 1, 2].map(|c| planes.data()[c * 20 + i]));
+        }
+        assert_eq!(&pixels.data()[..6], [9.0, 9.0, 9.0, 0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn an_empty_picture_is_an_error() {
+        let letterbox = Preprocessor::new(&spec("width = 8\nheight = 8"));
+        assert!(matches!(letterbox.prepare(&flat(0, 5, [0; 3])), Err(InferError::Empty(0, 5))));
+    }
+
+    proptest! {
+        #[test]
+        fn every_place_lies_in_the_input_and_boxes_find_their_way_back(
+            (width, height) in (1..5000u32, 1..5000u32), (w, h) in (1..700u32, 1..700u32), x in 0.0..1f32, y in 0.0..1f32,
+        ) {
+            let place = Preprocessor::new(&spec(&format!("width = {w}\nheight = {h}"))).place(width, height);
+            prop_assert!(place.width >= 1 && place.left + place.width <= w);
+            prop_assert!(place.height >= 1 && place.top + place.height <= h);
+            prop_assert!(place.width == w || place.height == h);
+            let (left, top) = (place.left as f32, place.top as f32);
+            let fit = Fit { left, top, width: place.width as f32, height: place.height as f32 };
+            let [back_x, back_y, ..] = fit.to_picture([left + x * fit.width, top + y * fit.height, 0.0, 0.0]);
+            prop_assert!((back_x - x).abs() < 1e-2 && (back_y - y).abs() < 1e-2, "{back_x} {back_y}");
+        }
+    }
+}

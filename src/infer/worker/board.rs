@@ -242,4 +242,14 @@ impl Board {
         let before = std::mem::replace(&mut self.exhausted, self.lost >= self.most_lost);
         self.exhausted && !before
     }
+
+    #[cfg(test)]
+    pub(super) fn lost(&self) -> usize {
+        self.lost
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_busy(&self) -> bool {
+        self.slots.values().any(|slot| slot.running.is_some())
+    }
 }
