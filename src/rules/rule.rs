@@ -152,12 +152,12 @@ impl RuleRun {
 
     fn judge(&mut self, moment: &mut Moment, sight: &Sight, watch: &mut Watch) {
         let passes = sight.can_start() && self.filter.passes(sight.track, moment.aspect);
-        let is_inside = watch.is_inside(&self.zones);
+        let (is_inside, is_here) = (watch.is_inside(&self.zones), watch.is_here(&self.zones));
         match self.kind {
-            EventKind::Object | EventKind::Enter => self.judge_stay(moment, sight, watch, passes && is_inside),
+            EventKind::Object | EventKind::Enter => self.judge_stay(moment, sight, watch, passes && is_here),
             EventKind::Dwell => {
                 let is_long = watch.stayed(moment.now, &self.zones, sight.track) >= self.dwell;
-                self.judge_stay(moment, sight, watch, passes && is_inside && is_long);
+                self.judge_stay(moment, sight, watch, passes && is_here && is_long);
             }
             EventKind::Leave => {
                 if is_inside && passes {

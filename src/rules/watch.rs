@@ -121,6 +121,12 @@ impl Watch {
         own_zones.is_empty() || self.stay.is_inside()
     }
 
+    /// Whether it is inside and the last frame shows it there: inertia keeps an object inside that has just left, but
+    /// nothing starts with such a frame.
+    pub(super) fn is_here(&self, own_zones: &[usize]) -> bool {
+        own_zones.is_empty() || self.stay.is_here()
+    }
+
     /// For how long it has been there.
     pub(super) fn stayed(&self, now: Mono, own_zones: &[usize], track: &Track) -> Duration {
         now.since(if own_zones.is_empty() { track.first_seen } else { self.stay.since() })

@@ -30,12 +30,14 @@ pub(super) struct Presence {
     /// Goes up with each frame inside and down with each frame outside, 0 to inertia.
     weight: u32,
     inside: bool,
+    is_hit: bool,
     since: Mono,
 }
 
 impl Presence {
     /// Takes in one frame.
     pub(super) fn see(&mut self, is_hit: bool, now: Mono, inertia: u32) {
+        self.is_hit = is_hit;
         if is_hit {
             if self.weight == 0 {
                 self.since = now;
@@ -51,6 +53,11 @@ impl Presence {
     /// Whether it is inside.
     pub(super) fn is_inside(&self) -> bool {
         self.inside
+    }
+
+    /// Whether it is inside and was so in the last frame, too.
+    pub(super) fn is_here(&self) -> bool {
+        self.inside && self.is_hit
     }
 
     /// When the present stay began: its first frame, before inertia believed it.
