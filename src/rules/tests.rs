@@ -293,10 +293,10 @@ fn a_crowd_is_told_when_it_gathers_grows_and_is_gone_for_a_while() {
     assert_eq!((letters(&more).as_str(), more[0].count), ("U", 3));
     assert_eq!(letters(&scene.show(&[a.clone(), b.clone()])), "");
     for _ in 0..9 {
-        assert_eq!(letters(&scene.show(&[a.clone()])), "", "a short gap is forgiven");
+        assert_eq!(letters(&scene.show(std::slice::from_ref(&a))), "", "a short gap is forgiven");
     }
     assert_eq!(letters(&scene.show(&[a.clone(), b])), "");
-    let gone: Vec<_> = (0..12).map(|_| letters(&scene.show(&[a.clone()]))).collect();
+    let gone: Vec<_> = (0..12).map(|_| letters(&scene.show(std::slice::from_ref(&a)))).collect();
     assert_eq!(gone.concat(), "E");
     assert_eq!(gone[10], "E", "after two seconds");
 }
