@@ -268,7 +268,6 @@ impl Uploader {
         let event = lease.event.id;
         match result {
             Ok(()) => {
-                self.outbox.ack(&lease).await.context("acknowledge an item")?;
                 self.metrics.delivered.get_or_create(&label).inc();
                 self.metrics.delivered_bytes.get_or_create(&label).inc_by(*bytes);
                 debug!(%event, file, bytes, "delivered");
@@ -276,6 +275,7 @@ impl Uploader {
                 if self.health.outlet(&self.name, self.clock.mono(), Ok(())) {
                     info!("the destination is online");
                 }
+                self.outbox.ack(&lease).await.context("acknowledge an item")?;
             }
             Err(Failure::Item(reason)) => {
                 self.metrics.delivery_failures.get_or_create(&label).inc();
