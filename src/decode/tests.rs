@@ -192,6 +192,8 @@ fn black_is_0_and_white_is_255_whatever_the_range_and_the_size() {
         ("-c:v libx264 -pix_fmt yuvj420p", "jj.mp4"),
         ("-c:v png -pix_fmt rgb24", "p.mkv"),
         ("-c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le", "ten.mp4"),
+        // Full range by its tag alone, not by the name of the pixel format.
+        ("-vf scale=out_range=pc -c:v libx265 -x265-params log-level=error:range=full -pix_fmt yuv420p10le", "t.mp4"),
     ] {
         for (colour, value) in [("black", 0u8), ("white", 255)] {
             let frame = flat(colour, "64x48", coding, file);
@@ -254,10 +256,13 @@ fn a_short_yuyv_packet_is_an_error_and_the_next_one_is_fine() {
 
 #[test]
 fn a_start_without_a_key_frame_is_waited_out() {
-    let mut decoder = Decoder::new(Config::default());
-    let frames = decode_all(&mut decoder, &three_gops()[3..]);
-    assert_eq!(frames.first().map(|f| f.at), Some(three_gops()[10].at));
-    assert_eq!(frames.len(), 20);
+    // H.264 decoders wait by themselves; MPEG-4's shows what it has.
+    let (_dir, path) = make("-f lavfi -i testsrc2=size=320x240:rate=10 -t 3 -c:v mpeg4 -g 10 -bf 0", "m.mkv");
+    for packets in [three_gops().to_vec(), packets(&path)] {
+        let frames = decode_all(&mut Decoder::new(Config::default()), &packets[3..]);
+        let expected: Vec<_> = packets[10..].iter().map(|p| p.at).collect();
+        assert_eq!(times(&frames), expected);
+    }
 }
 
 #[test]
@@ -317,6 +322,28 @@ fn a_picture_with_a_missing_half_is_not_shown_nor_what_builds_on_it() {
     let mut decoder = Decoder::new(Config::default());
     let frames: Vec<_> = packets.iter().flat_map(|p| decoder.decode(p).unwrap_or_default()).collect();
     assert_eq!(frames.first().map(|f| f.at), Some(packets[10].at));
+}
+
+#[test]
+fn a_concealed_picture_is_not_shown_nor_what_builds_on_it() {
+    let mut packets = three_gops().to_vec();
+    let mut data = packets[0].data.to_vec();
+    let middle = data.len() / 2;
+    data[middle..middle + 40].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    packets[0].data = data.into();
+    let mut decoder = Decoder::new(Config::default());
+    let first = decoder.decode(&packets[0]).expect_err("libav conceals the rest of the picture");
+    assert!(first.is_transient(), "{first}");
+    let frames = decode_all(&mut decoder, &packets[1..]);
+    assert_eq!(frames.first().map(|f| f.at), Some(packets[10].at));
+}
+
+#[test]
+fn an_empty_packet_is_damage_not_the_end_of_the_stream() {
+    let mut decoder = Decoder::new(Config::default());
+    let empty = Packet { data: Bytes::new(), ..three_gops()[0].clone() };
+    assert!(decoder.decode(&empty).is_err());
+    assert_eq!(decode_all(&mut decoder, three_gops()).len(), 30);
 }
 
 #[test]
