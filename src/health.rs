@@ -106,6 +106,11 @@ impl Health {
         })
     }
 
+    /// Confirmed objects in view of a camera.
+    pub fn objects(&self, name: &str) -> u32 {
+        self.with(|board| board.cameras.get(name).map_or(0, |camera| camera.objects))
+    }
+
     /// All cameras by name.
     pub fn cameras(&self) -> BTreeMap<Arc<str>, CameraHealth> {
         self.with(|board| board.cameras.clone())

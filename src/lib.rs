@@ -17,6 +17,7 @@ pub mod telemetry;
 pub mod detection;
 pub mod event;
 pub mod frame;
+pub mod polygon;
 pub mod schedule;
 
 pub mod source;
@@ -40,3 +41,8 @@ pub mod upload;
 pub mod alert;
 
 pub mod web;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod pipeline;

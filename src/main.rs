@@ -1,3 +1,7 @@
 //! The `outpost` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outpost::cli::main()
+}

@@ -2,30 +2,74 @@
 //!
 //! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. Trying again,
 //! the stall watchdog and the distribution of packets live in the pipeline.
-#![allow(missing_docs)]
+//!
+//! RTSP is a network protocol and runs on the async runtime. V4L2 and files block, so each runs on a
+//! named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
+//! says when its picture was taken on the boot clock, whatever clock the camera keeps.
+
+mod annexb;
+mod config;
+mod error;
+mod replay;
+mod rtsp;
+mod thread;
+mod timeline;
+mod v4l2;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::frame::Packet;
 
-/// Placeholder of the contract.
-#[derive(Clone, Debug)]
-pub struct Config {}
+pub use config::{Config, Pace, Transport, V4l2Format};
+pub use error::SourceError;
 
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    #[error("placeholder")]
-    Ended,
+use config::Address;
+
+/// Which of a camera's streams is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The stream that is recorded: [`Config::url`].
+    Main,
+    /// The smaller stream for detection: [`Config::substream`], or the main one where there is none.
+    Sub,
 }
 
+/// A connected camera. Dropping it stops the stream and frees the device.
 pub trait Source: Send {
-    /// The next packet.
+    /// The next packet. Dropping the future before it is done loses no packet.
+    ///
+    /// # Errors
+    /// The source is over: connect again after a pause. Further calls fail as well.
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>>;
 }
 
-pub async fn connect(_config: &Config, _clock: Arc<dyn Clock>) -> Result<Box<dyn Source>, SourceError> {
-    Err(SourceError::Ended)
+/// Connects to a camera. Returns once packets are on their way.
+///
+/// Each step of the way has a time limit of 10 s. Before an RTSP connection is made, sessions that the
+/// camera may still hold from before are waited out, which takes up to 70 s with old camera firmware;
+/// dropping the future gives up at any time.
+///
+/// # Errors
+/// [`SourceError`] says what is wrong with which camera and what to do about it.
+pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Box<dyn Source>, SourceError> {
+    let url = config.url_of(role);
+    let what = config::redact(url);
+    let refuse = |reason: String| SourceError::Unsupported { what: what.clone(), reason };
+    config.validate().map_err(refuse)?;
+    match Address::parse(url).map_err(refuse)? {
+        Address::Rtsp(url) => rtsp::connect(config, url, what, clock).await,
+        Address::V4l2(path) => v4l2::connect(config, path, clock).await,
+        Address::Replay(path) => replay::connect(config, path, clock).await,
+    }
+}
+
+/// Waits until every RTSP session that was dropped has been torn down, so that cameras with few
+/// sessions to give are free at the next start. Call it at shutdown, after the sources were dropped.
+/// Gives up after `limit`.
+pub async fn settle(limit: Duration) {
+    rtsp::settle(limit).await;
 }

@@ -1,1 +1,338 @@
 //! Stage 7: make it durable.
+//!
+//! [`Store`] is the index of events and the durable queues (outboxes) that the outlets drain. A call that
+//! returns `Ok` from a write is on the disk: it survives a power cut.
+//!
+//! # On disk
+//! Everything lies in `<storage.path>`:
+//!
+//! | path | what |
+//! |---|---|
+//! | `device-id` | identity of the box, made once; outside the index, so that it outlives it |
+//! | `index/` | the sled database |
+//! | `index.opening` | how many opens in a row did not come to an end; gone after a good one |
+//! | `index.bad` | why the index must not be opened again; the next start sets it aside |
+//! | `index.bad-<n>/` | indexes that were set aside, the newest two |
+//!
+//! Trees of the database (all values but the first are JSON, none is larger than 4 KiB; 0 is a zero byte):
+//!
+//! | tree | key | value |
+//! |---|---|---|
+//! | `meta` | `version` | schema version, u32, big endian |
+//! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
+//! | `events` | event id, 16 bytes | the event |
+//! | `open` | event id | nothing; the events that have not ended |
+//! | `by_camera` | camera 0 event id | nothing |
+//! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
+//! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
+//! | `dead` | outbox 0 sequence number | an item that was given up |
+//!
+//! # What sled needs
+//! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
+//! damaged: it panics or never returns. So it runs on two threads of its own, every call has a deadline, and
+//! a call that misses it takes the whole store out of service: the index is marked bad on disk, the process
+//! has to end ([`Store::poisoned`]), and the next [`Store::open`] starts with an empty index and says so
+//! ([`Store::was_reset`]). Waiting inside the process would not do: sled has one lock for all databases of
+//! a process, and a thread that spins may hold it.
+//!
+//! sled's own flush ends in `sync_file_range` on Linux, which neither commits the file's size nor reaches
+//! through the disk's write cache. Each commit is therefore followed by an fdatasync of ours.
+
+mod schema;
+
+mod reset;
+
+mod worker;
+
+mod commit;
+
+mod event_log;
+
+mod outbox;
+
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::event::{Event, EventId, Phase};
+use commit::Op;
+use worker::Core;
+
+pub use event_log::Query;
+pub use outbox::{DeadLetter, Lease, Outbox};
+pub use stats::{OutboxStats, Stats};
+
+/// Where and how the index is kept: `[storage]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of everything that the box keeps. Default `/var/lib/outpost`.
+    pub path: PathBuf,
+    /// Memory that the index may use for its cache, in bytes. Default 67108864 (64 MiB).
+    pub cache_bytes: u64,
+    /// How long one call to the index may take before the index counts as damaged, e.g. `30s`. Default `30s`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/var/lib/outpost"),
+            cache_bytes: 64 * 1024 * 1024,
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// A sentence that names the key and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        if !self.path.is_absolute() {
+            return Err(format!("storage.path: {} is not an absolute path", self.path.display()));
+        }
+        if self.cache_bytes < 1024 * 1024 {
+            return Err(format!("storage.cache_bytes: {} is less than 1048576 (1 MiB)", self.cache_bytes));
+        }
+        if self.deadline < Duration::from_secs(1) {
+            return Err(format!("storage.deadline: {:?} is less than 1s", self.deadline));
+        }
+        Ok(())
+    }
+}
+
+/// Why the store did not do what it was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No answer within the deadline. The store is out of service and its index is marked bad.
+    #[error("the index gave no answer within {0:?}; it is marked bad, the next start makes a new one")]
+    Stalled(Duration),
+    /// The index is damaged. The store is out of service and its index is marked bad.
+    #[error("the index is damaged ({0}); it is marked bad, the next start makes a new one")]
+    Corrupt(Arc<str>),
+    /// A value was read that this version does not understand. Only the call that met it fails.
+    #[error("a value in the index cannot be read: {0}")]
+    Unreadable(Arc<str>),
+    /// The disk does not do what it should (full, read-only, failing). The store is out of service.
+    #[error("the index cannot be used: {0}")]
+    Disk(Arc<str>),
+    /// An earlier failure took the store out of service.
+    #[error("the store is out of service since an earlier failure: {0}")]
+    Poisoned(Arc<str>),
+    /// Thousands of calls wait already; try again later.
+    #[error("the store has too many calls waiting")]
+    Busy,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A value that does not belong into an index.
+    #[error("{what} takes {bytes} bytes, the index keeps at most {limit}")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Written by a later version of this software.
+    #[error(
+        "the index has schema version {found}, this version of outpost knows up to {known}; install the later version again, or move the folder `index` away"
+    )]
+    NewerSchema {
+        /// On disk.
+        found: u32,
+        /// Known here.
+        known: u32,
+    },
+    /// Another process has the index open.
+    #[error("{0} is in use by another process; stop it first")]
+    InUse(Arc<str>),
+    /// No outbox of this name is configured, or the name cannot be one.
+    #[error("{0:?} is not an outbox of this store")]
+    NoSuchOutbox(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later, in this process.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+}
+
+/// What is recorded in one step, all or nothing.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The event as it is now; replaces what was recorded under its id before.
+    pub event: Event,
+    /// What the world has to get because of it.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Something to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one.
+    Alert(Phase),
+    /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
+    /// still waits there is replaced, so that only its latest state is delivered.
+    Upload {
+        /// Name in the event's folder: `clip.mp4`, `event.json`, ...
+        file: String,
+        /// Size in bytes.
+        bytes: u64,
+        /// SHA-256 of the content, lower-case hex.
+        sha256: String,
+    },
+}
+
+/// The durable index and its outboxes. Clones are one store.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Core>);
+
+impl Store {
+    /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now (`mqtt`,
+    /// `upload/<name>`); items of others stay where they are until those are configured again.
+    ///
+    /// Takes at most a few times `config.deadline`. An index that is damaged, was marked bad, or did not
+    /// survive three opens in a row is set aside and an empty one made: see [`Store::was_reset`].
+    ///
+    /// # Errors
+    /// [`StoreError::Stalled`] when the index does not open in time: it is marked bad, end the process and
+    /// start it again. Else when the folder cannot be used, or belongs to a later version.
+    pub fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Core::open(config, outboxes, clock).map(|core| Self(Arc::new(core)))
+    }
+
+    /// Whether [`Store::open`] had to start with an empty index in place of one that was there: the caller
+    /// should [`Store::record`] again what the sidecars in the archive say.
+    pub fn was_reset(&self) -> bool {
+        self.0.was_reset
+    }
+
+    /// The identity of this box: a random UUID made when the store was first opened.
+    pub fn device_id(&self) -> Arc<str> {
+        self.0.device_id.clone()
+    }
+
+    /// Makes `change` durable; blocks until it is on the disk. Changes that wait at the same time share one
+    /// flush. In async code use [`Store::record_async`].
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] for an event that no index wants; else when the store is out of service.
+    pub fn record(&self, change: Change) -> Result<(), StoreError> {
+        let op = Op::record(change, &self.0.clock)?;
+        self.0.write(op)
+    }
+
+    /// [`Store::record`] for async code. A change whose future is dropped may or may not be recorded.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub async fn record_async(&self, change: Change) -> Result<(), StoreError> {
+        let op = Op::record(change, &self.0.clock)?;
+        self.0.write_async(op).await
+    }
+
+    /// One event, as last recorded.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn event(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.0.read(move |db| event_log::event(db, id))
+    }
+
+    /// [`Store::event`] for async code.
+    ///
+    /// # Errors
+    /// As [`Store::event`].
+    pub async fn event_async(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.0.read_async(move |db| event_log::event(db, id)).await
+    }
+
+    /// Events that match, newest first.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn events(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
+        let query = query.clone();
+        self.0.read(move |db| event_log::events(db, &query))
+    }
+
+    /// [`Store::events`] for async code.
+    ///
+    /// # Errors
+    /// As [`Store::events`].
+    pub async fn events_async(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
+        let query = query.clone();
+        self.0.read_async(move |db| event_log::events(db, &query)).await
+    }
+
+    /// Events in state open, oldest first. Right after the start: those that the last stop interrupted.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn open_events(&self) -> Result<Vec<EventId>, StoreError> {
+        self.0.read(event_log::open_events)
+    }
+
+    /// The highest event id, so that new ids can be greater.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn newest_id(&self) -> Result<Option<EventId>, StoreError> {
+        self.0.read(event_log::newest_id)
+    }
+
+    /// The queue `name`, one of those that the store was opened with.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchOutbox`].
+    pub fn outbox(&self, name: &str) -> Result<Outbox, StoreError> {
+        Outbox::new(&self.0, name)
+    }
+
+    /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn stats(&self) -> Result<Stats, StoreError> {
+        let flushes = self.0.flushes();
+        self.0.read(move |db| stats::read(db, flushes))
+    }
+
+    /// [`Store::stats`] for async code.
+    ///
+    /// # Errors
+    /// As [`Store::stats`].
+    pub async fn stats_async(&self) -> Result<Stats, StoreError> {
+        let flushes = self.0.flushes();
+        self.0.read_async(move |db| stats::read(db, flushes)).await
+    }
+
+    /// Waits until the store is out of service, and says why. The process should then end with a failure,
+    /// so that the service manager starts it afresh. Never returns while all is well.
+    pub async fn poisoned(&self) -> StoreError {
+        self.0.poisoned().await
+    }
+
+    /// Finishes what waits, flushes, and waits for the store's threads. Later calls of clones fail.
+    ///
+    /// # Errors
+    /// When the store is out of service, or does not finish within its deadline.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.0.close()
+    }
+}

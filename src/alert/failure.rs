@@ -1,0 +1,169 @@
+//! What went wrong with the broker, in words for the operator: the thing, the reason, what to do.
+
+use std::io;
+
+use rumqttc::TlsError;
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
+use rumqttc::v5::mqttbytes::{Error as CodecError, v5::PubAckReason};
+use rumqttc::v5::{ConnectionError, StateError};
+use rustls::{CertificateError, Error as RustlsError};
+
+use super::Config;
+use super::link::{Address, CONNECT_TIMEOUT_S};
+
+/// Puts `error` into words. `connected` tells a line that broke from one that never stood.
+pub(super) fn explain(
+    error: &ConnectionError,
+    connected: bool,
+    config: &Config,
+    address: &Address,
+    client_id: &str,
+) -> String {
+    match error {
+        ConnectionError::Timeout(_) => {
+            format!("{address} does not answer within {CONNECT_TIMEOUT_S} s: is the address right?")
+        }
+        ConnectionError::ConnectionRefused(code) => refused(*code, config, address, client_id),
+        ConnectionError::MqttState(state) => broken(state, connected, address, client_id),
+        ConnectionError::Io(e) => io_failure(e, connected, address),
+        ConnectionError::Tls(TlsError::Io(e)) => io_failure(e, connected, address),
+        ConnectionError::Tls(TlsError::TLS(e)) => tls_failure(e, address),
+        ConnectionError::NotConnAck(_) => format!("{address} answers, but not as an MQTT 5 broker does"),
+        other => format!("{address}: {}", decapitalise(&other.to_string())),
+    }
+}
+
+fn refused(code: ConnectReturnCode, config: &Config, address: &Address, client_id: &str) -> String {
+    use ConnectReturnCode as C;
+    match code {
+        C::BadUserNamePassword | C::NotAuthorized => match &config.username {
+            Some(user) => format!(
+                "the broker {address} does not let user {user:?} in: check mqtt.username and the password in mqtt.password_file"
+            ),
+            None => format!("the broker {address} wants to know who we are: set mqtt.username and mqtt.password_file"),
+        },
+        C::BadClientId | C::ClientIdentifierNotValid => {
+            format!("the broker {address} does not accept the client id {client_id:?}: set mqtt.client_id")
+        }
+        C::RefusedProtocolVersion | C::UnsupportedProtocolVersion => {
+            format!("the broker {address} does not speak MQTT 5: update it or use another one")
+        }
+        C::RetainNotSupported => {
+            format!("the broker {address} does not keep retained messages, which availability needs")
+        }
+        C::ServiceUnavailable | C::ServerUnavailable | C::ServerBusy | C::ConnectionRateExceeded | C::QuotaExceeded => {
+            format!("the broker {address} has no room for us at present ({code:?})")
+        }
+        C::Banned => format!("the broker {address} has banned us: ask who runs it"),
+        other => format!("the broker {address} refuses the connection ({other:?})"),
+    }
+}
+
+fn broken(state: &StateError, connected: bool, address: &Address, client_id: &str) -> String {
+    match state {
+        StateError::Io(e) | StateError::Deserialization(CodecError::Io(e)) => io_failure(e, connected, address),
+        StateError::ConnectionAborted if connected => format!("the broker {address} closed the connection"),
+        StateError::ConnectionAborted => format!(
+            "{address} closes the connection at once: is it an MQTT broker, and should it be mqtts:// instead of mqtt://?"
+        ),
+        StateError::AwaitPingResp => format!("the broker {address} stopped answering"),
+        StateError::ServerDisconnect { reason_code: DisconnectReasonCode::SessionTakenOver, .. } => format!(
+            "another client with the id {client_id:?} took over at {address}: each box needs its own mqtt.client_id"
+        ),
+        StateError::ServerDisconnect { reason_code, .. } => {
+            format!("the broker {address} ended the connection ({reason_code:?})")
+        }
+        StateError::Deserialization(_) if !connected => format!("{address} answers, but not as an MQTT 5 broker does"),
+        other => format!("{address}: {}", decapitalise(&other.to_string())),
+    }
+}
+
+fn io_failure(error: &io::Error, connected: bool, address: &Address) -> String {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
+        return tls_failure(tls, address);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("nothing listens at {address}: is the broker running, and is the port right?")
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+            format!("no way to {address}: {error}")
+        }
+        io::ErrorKind::TimedOut => format!("{address} does not answer"),
+        // The standard library gives look-up failures no kind of their own.
+        _ if error.to_string().contains("lookup address") => {
+            format!("the name {:?} cannot be resolved: is it right, and is there a DNS server?", address.host)
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if connected => {
+            format!("the broker {address} closed the connection")
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if address.tls => {
+            format!("{address} closes the connection during the TLS handshake: does this port speak TLS?")
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => format!(
+            "{address} closes the connection at once: is it an MQTT broker, and should it be mqtts:// instead of mqtt://?"
+        ),
+        _ => format!("{address}: {}", decapitalise(&error.to_string())),
+    }
+}
+
+fn tls_failure(error: &RustlsError, address: &Address) -> String {
+    use CertificateError as C;
+    match error {
+        RustlsError::InvalidCertificate(reason) => match reason {
+            C::UnknownIssuer => format!(
+                "the certificate of {address} is signed by nobody we trust: set mqtt.ca_file to the CA that signed it"
+            ),
+            C::NotValidForName | C::NotValidForNameContext { .. } => {
+                format!(
+                    "the certificate of {address} is for another name than {:?}: use the name it was made for",
+                    address.host
+                )
+            }
+            C::Expired | C::ExpiredContext { .. } => {
+                format!("the certificate of {address} has expired, or this box's clock is wrong")
+            }
+            C::NotValidYet | C::NotValidYetContext { .. } => {
+                format!("the certificate of {address} is not valid yet: this box's clock is probably behind")
+            }
+            other => format!("the certificate of {address} is not usable ({other})"),
+        },
+        RustlsError::InvalidMessage(_) => {
+            format!("{address} does not speak TLS: use its TLS port, or mqtt:// without encryption")
+        }
+        RustlsError::AlertReceived(alert) => format!(
+            "the broker {address} refuses the TLS connection ({alert:?}): does it want a client certificate (mqtt.client_cert_file)?"
+        ),
+        other => format!("no TLS connection to {address}: {other}"),
+    }
+}
+
+/// How a broker's refusal of one alert is dealt with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has the alert.
+    Taken,
+    /// Try again later; why, for the operator.
+    Later(String),
+    /// It will never take this alert; why, for the operator.
+    Never(String),
+}
+
+/// What a PUBACK's reason means.
+pub(super) fn judge(reason: PubAckReason, topic: &str) -> Verdict {
+    match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Verdict::Taken,
+        PubAckReason::NotAuthorized => Verdict::Later(format!(
+            "the broker does not allow us to publish to {topic:?}: give this user the right to write to it"
+        )),
+        PubAckReason::QuotaExceeded => Verdict::Later("the broker's quota for us is used up".to_owned()),
+        PubAckReason::TopicNameInvalid => Verdict::Never(format!("the broker does not accept the topic {topic:?}")),
+        PubAckReason::PayloadFormatInvalid => Verdict::Never("the broker does not accept the payload".to_owned()),
+        other => Verdict::Later(format!("the broker refuses alerts for {topic:?} ({other:?})")),
+    }
+}
+
+fn decapitalise(text: &str) -> String {
+    let mut chars = text.trim().trim_end_matches('.').chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}

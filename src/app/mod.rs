@@ -1,0 +1,303 @@
+//! The composition root: makes all parts, downstream first, runs them, and stops them in order.
+//!
+//! The only module that knows everybody. Stop order: feeds, stages, recorders (which close what is open),
+//! outlets, page, store.
+
+mod backend;
+mod outbox;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::alert::Alerter;
+use crate::archive::{Archive, Layout, recover, volume};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::event::{EventId, IdSource};
+use crate::frame::LatestFrame;
+use crate::health::Health;
+use crate::infer::{Detector, Workers};
+use crate::metrics::Metrics;
+use crate::pipeline::{Pipeline, Shared};
+use crate::store::Store;
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
+use crate::upload::Uploader;
+use crate::web;
+
+use backend::PageBackend;
+use outbox::AlertOutbox;
+
+/// How long outlets may take to finish the item in hand.
+const OUTLET_GRACE: Duration = Duration::from_millis(1500);
+/// How long feeds may take to say good-bye to their cameras.
+const FEED_GRACE: Duration = Duration::from_secs(1);
+/// How often the box looks after itself when systemd has no watchdog for it.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// The whole daemon, ready to run.
+pub struct App {
+    shared: Shared,
+    store: Store,
+    workers: Workers,
+    pipelines: Vec<Pipeline>,
+    feeds: Supervisor,
+    outlets: Supervisor,
+    stop: Stops,
+    newest_id: Option<EventId>,
+    first_id: EventId,
+}
+
+/// One token a layer, so that each stops after the one before it.
+#[derive(Clone, Debug)]
+struct Stops {
+    /// Somebody wants the daemon to end.
+    asked: CancellationToken,
+    feeds: CancellationToken,
+    outlets: CancellationToken,
+}
+
+impl App {
+    /// Opens the store, binds the page and makes every part. Nothing is recorded yet when this fails.
+    ///
+    /// # Errors
+    /// The storage cannot be used, a model does not load, or the page's port is taken.
+    pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
+        // Fails only when another provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
+        let listener = web::bind(&config.web).await?;
+        volume::open(&config.storage.path)?;
+        let store = Store::open(&config.storage, &config.outboxes(), clock.clone()).context("open the store")?;
+        let detectors = load_detectors(&config)?;
+        let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
+
+        let layout = Layout::new(&config.storage.path);
+        let archive =
+            Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
+        let newest_id = store.newest_id()?;
+        let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
+        let first_id = ids.next();
+        let shared = Shared {
+            clock,
+            metrics,
+            health,
+            hearts,
+            ids,
+            archive,
+            device: config.device.id.as_str().into(),
+            site: config.device.site.as_str().into(),
+        };
+        let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
+        let mut app = Self {
+            feeds: Supervisor::new(stops.feeds.clone()),
+            outlets: Supervisor::new(stops.outlets.clone()),
+            pipelines: Vec::new(),
+            shared,
+            store,
+            workers,
+            stop: stops,
+            newest_id,
+            first_id,
+        };
+        app.start_outlets(&config)?;
+        let latest = app.start_pipelines(&config, &detectors)?;
+        app.start_page(&config, listener, latest);
+        Ok(app)
+    }
+
+    /// Events from now on, as they become durable.
+    pub fn archive(&self) -> &Archive {
+        &self.shared.archive
+    }
+
+    /// Runs until a stop is asked for or a vital part fails; then stops everything in order.
+    ///
+    /// # Errors
+    /// What the vital part failed of.
+    pub async fn run(mut self) -> Result<()> {
+        self.start_recovery();
+        self.outlets.spawn("watchdog", Restart::Fatal, {
+            let (shared, store) = (self.shared.clone(), self.store.clone());
+            move |stop| look_after(shared.clone(), store.clone(), stop)
+        });
+        systemd::ready(&format!("{} cameras", self.pipelines.len()));
+        info!(cameras = self.pipelines.len(), "running");
+
+        let asked = self.stop.asked.clone();
+        let feeds = tokio::spawn(self.feeds.run(FEED_GRACE));
+        let outlets_stop = self.stop.outlets.clone();
+        let mut outlets = tokio::spawn(self.outlets.run(OUTLET_GRACE));
+        let early = tokio::select! {
+            () = asked.cancelled() => None,
+            ended = &mut outlets => Some(ended),
+        };
+        systemd::stopping();
+        self.stop.feeds.cancel();
+        let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
+        let (pipelines, workers) = (self.pipelines, self.workers);
+        let stages = tokio::task::spawn_blocking(move || {
+            workers.stop();
+            pipelines.into_iter().for_each(Pipeline::join);
+        });
+        if let Err(failure) = stages.await {
+            error!(error = %failure, "stop the stages");
+        }
+        outlets_stop.cancel();
+        let ended = match early {
+            Some(ended) => ended,
+            None => outlets.await,
+        };
+        outcome = outcome.and(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r));
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        outcome = outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
+        info!("stopped");
+        outcome
+    }
+
+    fn start_outlets(&mut self, config: &Config) -> Result<()> {
+        let device = self.shared.device.clone();
+        for (name, upload) in &config.upload {
+            let uploader = Uploader::new(
+                name,
+                upload,
+                device.clone(),
+                self.shared.archive.layout().root().to_owned(),
+                self.store.outbox(&format!("upload/{name}"))?,
+                self.shared.health.clone(),
+                self.shared.metrics.clone(),
+                self.shared.clock.clone(),
+            )
+            .with_context(|| format!("set up [upload.{name}]"))?;
+            let uploader = Arc::new(uploader);
+            self.outlets.spawn(format!("upload {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
+                let uploader = uploader.clone();
+                async move { uploader.run(stop).await }
+            });
+        }
+        if let Some(mqtt) = &config.mqtt {
+            let prefix_device = device.clone();
+            let object_key = Arc::new(move |event: &crate::event::Event, file: &str| {
+                crate::upload::object_key(&prefix_device, event, file)
+            });
+            let alerter = Alerter::new(
+                mqtt,
+                device,
+                self.shared.site.clone(),
+                config.cameras().map(|(name, _)| name.as_str().into()).collect(),
+                Arc::new(AlertOutbox::new(self.store.outbox("mqtt")?)),
+                object_key,
+                self.shared.health.clone(),
+                self.shared.metrics.clone(),
+                self.shared.clock.clone(),
+            )
+            .context("set up [mqtt]")?;
+            let alerter = Arc::new(alerter);
+            self.outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
+                let alerter = alerter.clone();
+                async move { alerter.run(stop).await }
+            });
+        }
+        Ok(())
+    }
+
+    fn start_pipelines(
+        &mut self,
+        config: &Config,
+        detectors: &BTreeMap<String, Arc<Detector>>,
+    ) -> Result<BTreeMap<String, Arc<LatestFrame>>> {
+        let mut frames = BTreeMap::new();
+        for (name, camera) in config.cameras() {
+            let latest: Arc<LatestFrame> = Arc::default();
+            let detector = detectors.get(&camera.detect.model).filter(|_| camera.detect.enabled).cloned();
+            let pipeline = Pipeline::start(
+                name,
+                camera,
+                &self.shared,
+                detector,
+                &self.workers,
+                latest.clone(),
+                &mut self.feeds,
+            )
+            .with_context(|| format!("start camera {name}"))?;
+            self.pipelines.push(pipeline);
+            frames.insert(name.clone(), latest);
+        }
+        Ok(frames)
+    }
+
+    fn start_page(&mut self, config: &Config, listener: TcpListener, frames: BTreeMap<String, Arc<LatestFrame>>) {
+        let backend: Arc<dyn web::Backend> = Arc::new(PageBackend::new(&self.shared, &self.store, config, frames));
+        let mut listener = Some(listener);
+        self.outlets.spawn("page", Restart::Fatal, move |stop| {
+            let (listener, backend) = (listener.take(), backend.clone());
+            async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
+        });
+    }
+
+    /// Finishes what the last stop left open, beside recording.
+    fn start_recovery(&self) {
+        let (archive, whole) = (self.shared.archive.clone(), self.store.was_reset());
+        let (newest_id, first_id) = (self.newest_id, self.first_id);
+        if whole {
+            warn!("the index was started afresh, taking in the events that lie on the disk");
+        }
+        let work = move || {
+            if let Err(failure) = recover(&archive, newest_id, first_id, whole) {
+                error!(error = format!("{failure:#}"), "events of the last run could not be completed");
+            }
+        };
+        if let Err(failure) = spawn_thread("recovery", work) {
+            error!(error = %failure, "start the recovery thread");
+        }
+    }
+}
+
+/// Every model that an enabled camera wants, once.
+fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
+    let mut detectors = BTreeMap::new();
+    for (_, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
+        let name = &camera.detect.model;
+        if !detectors.contains_key(name) {
+            detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
+        }
+    }
+    Ok(detectors)
+}
+
+/// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
+async fn look_after(shared: Shared, store: Store, stop: CancellationToken) -> Result<()> {
+    let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
+    let mut known_stalled = Vec::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            reason = store.poisoned() => return Err(anyhow!("the store stopped working: {reason}")),
+            () = tokio::time::sleep(every) => {}
+        }
+        let stalled = shared.hearts.stalled();
+        if stalled.iter().all(|s| !s.critical) {
+            systemd::watchdog();
+        }
+        for part in stalled.iter().filter(|part| !known_stalled.contains(&part.name)) {
+            error!(part = %part.name, silent_s = part.silent_for.as_secs(), "a part shows no life");
+        }
+        known_stalled = stalled.into_iter().map(|part| part.name).collect();
+    }
+}
+
+/// Loads everything that a run would need, without starting it.
+///
+/// # Errors
+/// What would keep the daemon from starting.
+pub fn check(config: &Config) -> Result<()> {
+    load_detectors(config)?;
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! libavformat's MP4 muxer, writing into a file of ours.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::codec::Id;
+use ffmpeg_next::ffi;
+use ffmpeg_next::format::context::{Output, StreamIo};
+
+use crate::clock::Mono;
+use crate::frame::{Codec, StreamInfo};
+
+use super::transcode::Encoded;
+use super::{ClipFacts, Coded, params};
+
+/// Ticks a second in the file.
+const TIMESCALE: i32 = 90_000;
+
+/// What the last picture's duration is taken for when the camera does not say.
+const DEFAULT_FPS: f32 = 25.0;
+
+/// Where the header keeps the recording's start on the boot clock, for [`super::repair`].
+pub(super) const START_TAG: &str = "outpost-start-ns=";
+
+/// The clip's file, counted, with the error that libav would reduce to a number.
+pub(super) struct Sink {
+    pub file: File,
+    written: AtomicU64,
+    error: Mutex<Option<io::Error>>,
+}
+
+impl Sink {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, written: AtomicU64::new(0), error: Mutex::new(None) }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_error(&self) -> Option<io::Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct SinkWriter(Arc<Sink>);
+
+impl Write for SinkWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let outcome = (&self.0.file).write(buf);
+        match &outcome {
+            Ok(n) => {
+                self.0.written.fetch_add(*n as u64, Ordering::Relaxed);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                // io::Error is not Clone; its code and kind are what a caller branches on.
+                let copy = e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error);
+                *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+            }
+        }
+        outcome
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the file's header states.
+pub(super) struct Header {
+    id: Id,
+    codec: Codec,
+    width: i32,
+    height: i32,
+    /// Codec record or Annex B parameter sets.
+    extradata: Bytes,
+    start: Mono,
+    fps: f32,
+}
+
+impl Header {
+    /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not tell enough.
+    pub(super) fn remuxed(stream: &StreamInfo, first: &Coded) -> Option<Self> {
+        let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
+        Self::new(id, stream, first)
+    }
+
+    /// For what an encoder gave.
+    pub(super) fn encoded(encoded: Encoded, first: &Coded, fps: Option<f32>) -> Option<Self> {
+        let Encoded { id, size: (width, height), extradata } = encoded;
+        let codec = match id {
+            Id::H264 => Codec::H264,
+            Id::HEVC => Codec::H265,
+            other => Codec::Other(other.name().into()),
+        };
+        Self::new(id, &StreamInfo { codec, width, height, extradata, fps }, first)
+    }
+
+    fn new(id: Id, stream: &StreamInfo, first: &Coded) -> Option<Self> {
+        let needs_parameters = stream.codec.is_remuxable();
+        let extradata = match stream.extradata.is_empty() && needs_parameters {
+            true => params::in_band_parameters(&stream.codec, &first.data),
+            false => stream.extradata.clone(),
+        };
+        if extradata.is_empty() && needs_parameters {
+            return None;
+        }
+        let announced = (stream.width > 0 && stream.height > 0).then_some((stream.width, stream.height));
+        let stated = || params::coded_size(stream, &extradata, &first.data);
+        let (width, height) = if needs_parameters { stated().or(announced)? } else { announced? };
+        Some(Self {
+            id,
+            codec: stream.codec.clone(),
+            width: i32::try_from(width).ok()?,
+            height: i32::try_from(height).ok()?,
+            extradata,
+            start: first.at,
+            fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
+        })
+    }
+}
+
+/// The one video track of a clip.
+pub(super) struct Track {
+    output: Output,
+    header: Header,
+    /// Ticks of the last picture and how long it is shown, as far as known.
+    last: Option<(i64, i64)>,
+    frames: u64,
+}
+
+impl Track {
+    /// Writes the header.
+    pub(super) fn open(sink: &Arc<Sink>, header: Header) -> Result<Self, ffmpeg::Error> {
+        let io = StreamIo::from_write(SinkWriter(sink.clone()))?;
+        let mut output = ffmpeg::format::output_to_stream(io, None, Some("mp4"))?;
+        let mut stream = output.add_stream(None::<ffmpeg::Codec>)?;
+        stream.set_time_base((1, TIMESCALE));
+        describe(&mut stream, &header)?;
+        let mut metadata = ffmpeg::Dictionary::new();
+        metadata.set("comment", &format!("{START_TAG}{}", header.start.0));
+        output.set_metadata(metadata);
+        let mut options = ffmpeg::Dictionary::new();
+        options.set("movflags", "frag_keyframe+empty_moov+default_base_moof");
+        options.set("frag_duration", "1000000");
+        options.set("flush_packets", "1");
+        output.write_header_with(options)?;
+        Ok(Self { output, header, last: None, frames: 0 })
+    }
+
+    pub(super) fn start(&self) -> Mono {
+        self.header.start
+    }
+
+    /// Whether a key frame brings another SPS than the header has: the size or more has changed.
+    pub(super) fn parameters_changed(&self, data: &[u8]) -> bool {
+        let Header { codec, extradata, .. } = &self.header;
+        if !codec.is_remuxable() || !params::is_annex_b(data) || !params::is_annex_b(extradata) {
+            return false;
+        }
+        let now = params::in_band_parameters(codec, data);
+        let known = params::sequences(codec, extradata);
+        params::sequences(codec, &now).iter().any(|sequence| !known.contains(sequence))
+    }
+
+    pub(super) fn write(&mut self, coded: &Coded) -> Result<(), ffmpeg::Error> {
+        let since_start = coded.at.since(self.header.start).as_nanos();
+        let ticks = i64::try_from(since_start * TIMESCALE as u128 / 1_000_000_000).unwrap_or(i64::MAX);
+        // A picture is taken to last as long as the one before it, until the next one tells.
+        let (ticks, lasts) = match self.last {
+            Some((before, _)) => (ticks.max(before + 1), ticks.max(before + 1) - before),
+            None => (0, (TIMESCALE as f32 / self.header.fps) as i64),
+        };
+        let mut packet = ffmpeg::Packet::copy(&coded.data);
+        packet.set_stream(0);
+        packet.set_pts(Some(ticks));
+        packet.set_dts(Some(ticks));
+        packet.set_duration(lasts);
+        if coded.key {
+            packet.set_flags(ffmpeg::packet::Flags::KEY);
+        }
+        packet.write(&mut self.output)?;
+        self.last = Some((ticks, lasts));
+        self.frames += 1;
+        Ok(())
+    }
+
+    /// Hands the fragment in progress to the kernel.
+    #[allow(unsafe_code)]
+    pub(super) fn end_fragment(&mut self) -> Result<(), ffmpeg::Error> {
+        // SAFETY: the context is open for writing with its header written; a null packet means "flush".
+        match unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), ptr::null_mut()) } {
+            error if error < 0 => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the rest and closes libav's side; the file's size is not known here.
+    pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
+        self.output.write_trailer()?;
+        let (ticks, lasts) = self.last.unwrap_or_default();
+        let ticks = u64::try_from(ticks + lasts).unwrap_or(0);
+        Ok(ClipFacts {
+            start: self.header.start,
+            duration: Duration::from_nanos(ticks * 1_000_000_000 / TIMESCALE as u64),
+            codec: self.header.codec.name().to_owned(),
+            width: u32::try_from(self.header.width).unwrap_or(0),
+            height: u32::try_from(self.header.height).unwrap_or(0),
+            frames: self.frames,
+            bytes: 0,
+        })
+    }
+}
+
+#[allow(unsafe_code)]
+fn describe(stream: &mut ffmpeg::StreamMut<'_>, header: &Header) -> Result<(), ffmpeg::Error> {
+    // SAFETY: the stream was just made and its parameters are empty; they own the extradata block from here on.
+    unsafe {
+        let raw = (*stream.as_mut_ptr()).codecpar.as_mut().ok_or(ffmpeg::Error::Bug)?;
+        raw.codec_type = ffi::AVMediaType::AVMEDIA_TYPE_VIDEO;
+        raw.codec_id = header.id.into();
+        (raw.width, raw.height) = (header.width, header.height);
+        if header.id == Id::HEVC {
+            // Browsers refuse the muxer's default, hev1.
+            raw.codec_tag = u32::from_le_bytes(*b"hvc1");
+        }
+        if !header.extradata.is_empty() {
+            let out_of_memory = ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM };
+            (raw.extradata, raw.extradata_size) = params::padded(&header.extradata).ok_or(out_of_memory)?;
+        }
+    }
+    Ok(())
+}

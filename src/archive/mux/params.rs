@@ -1,0 +1,127 @@
+//! What a clip's header needs from an H.264 or H.265 stream: parameter sets and the picture size.
+
+use std::ptr;
+
+use bytes::Bytes;
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::codec::{Id, decoder};
+use ffmpeg_next::ffi;
+
+use crate::frame::{Codec, StreamInfo};
+
+/// Whether `data` consists of NAL units behind start codes (Annex B), not behind lengths.
+pub(super) fn is_annex_b(data: &[u8]) -> bool {
+    data.starts_with(&[0, 0, 1]) || data.starts_with(&[0, 0, 0, 1])
+}
+
+/// The NAL units of an Annex B access unit, without start codes.
+fn annex_b_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(data);
+    std::iter::from_fn(move || {
+        let unit = rest?;
+        let end = unit.windows(3).position(|w| w == [0, 0, 1]);
+        rest = end.and_then(|end| unit.get(end + 3..));
+        // The fourth byte of a long start code, and padding, are zeros that no NAL unit ends with.
+        let unit = unit.get(..end.unwrap_or(unit.len())).unwrap_or_default();
+        let len = unit.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        Some(unit.get(..len).unwrap_or_default())
+    })
+}
+
+fn after_start_code(data: &[u8]) -> Option<&[u8]> {
+    let at = data.windows(3).position(|w| w == [0, 0, 1])?;
+    data.get(at + 3..)
+}
+
+/// Which part of the header a NAL unit is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sequence,
+    OtherParameters,
+    Picture,
+}
+
+fn kind(codec: &Codec, unit: &[u8]) -> Kind {
+    let Some(first) = unit.first() else { return Kind::Picture };
+    match codec {
+        Codec::H265 => match (first >> 1) & 0x3f {
+            33 => Kind::Sequence,
+            32 | 34 => Kind::OtherParameters,
+            _ => Kind::Picture,
+        },
+        _ => match first & 0x1f {
+            7 => Kind::Sequence,
+            8 => Kind::OtherParameters,
+            _ => Kind::Picture,
+        },
+    }
+}
+
+/// The parameter sets inside an Annex B access unit, themselves as Annex B; empty when there is no SPS.
+pub(super) fn in_band_parameters(codec: &Codec, data: &[u8]) -> Bytes {
+    let mut out = Vec::new();
+    let mut has_sequence = false;
+    for unit in annex_b_units(data) {
+        let kind = kind(codec, unit);
+        if kind != Kind::Picture {
+            has_sequence |= kind == Kind::Sequence;
+            out.extend_from_slice(&[0, 0, 0, 1]);
+            out.extend_from_slice(unit);
+        }
+    }
+    if has_sequence { out.into() } else { Bytes::new() }
+}
+
+/// The sequence parameter sets among Annex B parameter sets: when they change, a clip cannot go on.
+pub(super) fn sequences<'a>(codec: &'a Codec, parameters: &'a [u8]) -> Vec<&'a [u8]> {
+    annex_b_units(parameters).filter(|unit| kind(codec, unit) == Kind::Sequence).collect()
+}
+
+/// The picture size that the parameter sets themselves state, which is the one that counts.
+///
+/// The decoder reads it off the first slice; decoding one picture, once a clip, is what that costs.
+pub(super) fn coded_size(stream: &StreamInfo, extradata: &[u8], key_frame: &[u8]) -> Option<(u32, u32)> {
+    let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
+    let codec = decoder::find(id)?;
+    let mut context = ffmpeg::codec::Context::new_with_codec(codec);
+    set_extradata(&mut context, extradata)?;
+    let mut decoder = context.decoder();
+    // The picture itself is of no interest.
+    decoder.skip_loop_filter(ffmpeg::Discard::All);
+    decoder.skip_idct(ffmpeg::Discard::All);
+    let mut decoder = decoder.open_as(codec).and_then(decoder::Opened::video).ok()?;
+    // An error behind the header leaves the size in place.
+    let _ = decoder.send_packet(&ffmpeg::Packet::copy(key_frame));
+    let size = (decoder.width(), decoder.height());
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+/// Hands codec parameters to a context that is not open yet; `None` when memory is short.
+#[allow(unsafe_code)]
+pub(super) fn set_extradata(context: &mut ffmpeg::codec::Context, extradata: &[u8]) -> Option<()> {
+    if extradata.is_empty() {
+        return Some(());
+    }
+    let (block, size) = padded(extradata)?;
+    // SAFETY: the context is ours alone, has no extradata yet, and frees the block with itself.
+    unsafe {
+        let raw = context.as_mut_ptr().as_mut()?;
+        (raw.extradata, raw.extradata_size) = (block, size);
+    }
+    Some(())
+}
+
+/// A copy in libav's memory, with the zeroed padding that its readers need.
+#[allow(unsafe_code)]
+pub(super) fn padded(data: &[u8]) -> Option<(*mut u8, i32)> {
+    let size = i32::try_from(data.len()).ok()?;
+    // SAFETY: the block is checked, and large enough for the copy.
+    unsafe {
+        let block = ffi::av_mallocz(data.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize).cast::<u8>();
+        if block.is_null() {
+            return None;
+        }
+        ptr::copy_nonoverlapping(data.as_ptr(), block, data.len());
+        Some((block, size))
+    }
+}

@@ -1,0 +1,159 @@
+//! After a power cut: keep what is playable of a clip, cut off what is torn.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::context::{Input, StreamIo};
+
+use crate::clock::Mono;
+
+use super::boxes::{self, Layout};
+use super::output::START_TAG;
+use super::{ClipFacts, MuxError, codec_of, io_error, reopen, start_libav};
+
+/// Makes a clip whose writing was interrupted into a whole one: truncates it after the last fragment that is
+/// complete and consists of whole pictures, and enters its duration. Nothing is re-encoded. A clip that was
+/// finished is left as it is.
+///
+/// Gives the clip's facts, or `None` when nothing in the file is playable; the file is left untouched then.
+///
+/// # Errors
+/// [`MuxError::Io`] when the file cannot be read or written.
+pub fn repair(path: &Path) -> Result<Option<ClipFacts>, MuxError> {
+    start_libav();
+    let file = reopen(path).map_err(|source| io_error("open clip", path, source))?;
+    repair_file(&file).map_err(|source| io_error("repair clip", path, source))
+}
+
+fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
+    let Some(layout) = boxes::layout(file)? else { return Ok(None) };
+    let Some(scan) = scan(file, &layout)? else { return Ok(None) };
+    let Some(mut facts) = scan.facts() else { return Ok(None) };
+    if !(layout.finished && scan.keep == layout.fragments.len()) {
+        let Some((_, end)) = scan.keep.checked_sub(1).and_then(|last| layout.fragments.get(last)) else {
+            return Ok(None);
+        };
+        file.set_len(*end)?;
+        boxes::set_duration(file, layout.moov, facts.duration)?;
+        file.sync_all()?;
+    }
+    facts.bytes = file.metadata()?.len();
+    Ok(Some(facts))
+}
+
+/// What libav finds in the complete fragments.
+struct Scan {
+    start: Mono,
+    codec: String,
+    width: u32,
+    height: u32,
+    ticks_per_second: u64,
+    /// Fragment, time and duration of each whole picture.
+    pictures: Vec<(usize, u64, u64)>,
+    /// How many fragments are good, from the first on.
+    keep: usize,
+}
+
+impl Scan {
+    fn facts(&self) -> Option<ClipFacts> {
+        let kept = || self.pictures.iter().filter(|(fragment, ..)| *fragment < self.keep);
+        let end = kept().map(|(_, at, lasts)| at + lasts).max()?;
+        let nanos = u128::from(end) * 1_000_000_000 / u128::from(self.ticks_per_second);
+        Some(ClipFacts {
+            start: self.start,
+            duration: Duration::from_nanos(u64::try_from(nanos).ok()?),
+            codec: self.codec.clone(),
+            width: self.width,
+            height: self.height,
+            frames: kept().count() as u64,
+            bytes: 0,
+        })
+    }
+}
+
+/// Reads every packet of the complete fragments, up to the first that is not a whole picture.
+fn scan(file: &File, layout: &Layout) -> io::Result<Option<Scan>> {
+    let Some((_, end)) = layout.fragments.last().copied() else { return Ok(None) };
+    let moov = boxes::read_moov(file, layout.moov)?;
+    let window = Window { file: file.try_clone()?, position: 0, end };
+    let Ok(mut input) =
+        StreamIo::from_read_seek(window).and_then(|io| ffmpeg::format::input_from_stream(io, None, None))
+    else {
+        return Ok(None);
+    };
+    let Some(mut scan) = describe(&input, layout.fragments.len()) else { return Ok(None) };
+    let length_size = boxes::nal_length_size(&moov, &codec_of(&scan.codec));
+    let mut packet = ffmpeg::Packet::empty();
+    // Any error ends the reading; what came before it is kept.
+    while packet.read(&mut input).is_ok() {
+        let position = u64::try_from(packet.position()).unwrap_or(0);
+        let fragment = layout.fragments.partition_point(|(_, end)| *end <= position);
+        let sample = packet.data().unwrap_or_default();
+        let whole = length_size.map_or(!sample.is_empty(), |size| boxes::is_whole_sample(sample, size));
+        if !whole || packet.is_corrupt() {
+            scan.keep = fragment;
+            break;
+        }
+        let ticks = |value: i64| u64::try_from(value).unwrap_or(0);
+        scan.pictures.push((fragment, ticks(packet.dts().unwrap_or(0)), ticks(packet.duration())));
+        packet = ffmpeg::Packet::empty();
+    }
+    // A fragment without a single picture is none.
+    let last = scan.pictures.last().map_or(0, |(fragment, ..)| fragment + 1);
+    scan.keep = scan.keep.min(last);
+    Ok(Some(scan))
+}
+
+#[allow(unsafe_code)]
+fn describe(input: &Input, fragments: usize) -> Option<Scan> {
+    let stream = input.streams().best(ffmpeg::media::Type::Video)?;
+    let parameters = stream.parameters();
+    // SAFETY: the parameters live as long as `input`.
+    let (width, height) = unsafe {
+        let raw = parameters.as_ptr();
+        ((*raw).width, (*raw).height)
+    };
+    let start = input.metadata().get("comment").and_then(|text| text.strip_prefix(START_TAG)?.parse().ok());
+    Some(Scan {
+        start: Mono(start.unwrap_or(0)),
+        codec: parameters.id().name().to_owned(),
+        width: u32::try_from(width).ok()?,
+        height: u32::try_from(height).ok()?,
+        ticks_per_second: u64::try_from(stream.time_base().denominator()).ok().filter(|n| *n > 0)?,
+        pictures: Vec::new(),
+        keep: fragments,
+    })
+}
+
+/// The file up to the end of its last complete fragment, so that libav never sees the torn rest.
+struct Window {
+    file: File,
+    position: u64,
+    end: u64,
+}
+
+impl io::Read for Window {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let len = left.min(buf.len());
+        let got =
+            std::os::unix::fs::FileExt::read_at(&self.file, buf.get_mut(..len).unwrap_or_default(), self.position)?;
+        self.position += got as u64;
+        Ok(got)
+    }
+}
+
+impl io::Seek for Window {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            io::SeekFrom::Start(n) => Some(n),
+            io::SeekFrom::Current(n) => self.position.checked_add_signed(n),
+            io::SeekFrom::End(n) => self.end.checked_add_signed(n),
+        };
+        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}

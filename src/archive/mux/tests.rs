@@ -1,0 +1,521 @@
+//! Clips against what the `ffmpeg` and `ffprobe` command lines say about them.
+
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use ffmpeg_next::codec::Id;
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+/// When the first packet of every fixture was taken.
+const T0: u64 = 77_000 * MS;
+
+fn cli(program: &str, dir: &Path, args: &str) -> String {
+    let done = Command::new(program).args(args.split_whitespace()).current_dir(dir).output().expect("run");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && errors.is_empty(), "{program} {args}: {errors}");
+    String::from_utf8(done.stdout).expect("text")
+}
+
+/// Makes a fixture with the `ffmpeg` command line and reads its packets, 100 ms apart.
+#[allow(unsafe_code)]
+fn packets(coding: &str, file: &str) -> Vec<Packet> {
+    start_libav();
+    let dir = tempfile::tempdir().expect("temp dir");
+    cli("ffmpeg", dir.path(), &format!("-nostdin -v error -f lavfi -i testsrc2=rate=10:{coding} {file}"));
+    let mut input = ffmpeg::format::input(&dir.path().join(file)).expect("open fixture");
+    let parameters = input.streams().best(ffmpeg::media::Type::Video).expect("video").parameters();
+    // SAFETY: the parameters live as long as `input`.
+    let info = unsafe {
+        let raw = &*parameters.as_ptr();
+        let extradata = match raw.extradata_size {
+            0 => Bytes::new(),
+            n => Bytes::copy_from_slice(std::slice::from_raw_parts(raw.extradata, n as usize)),
+        };
+        let codec = match parameters.id() {
+            Id::H264 => Codec::H264,
+            Id::HEVC => Codec::H265,
+            Id::MJPEG => Codec::Mjpeg,
+            Id::RAWVIDEO => Codec::Yuyv,
+            other => Codec::Other(other.name().into()),
+        };
+        StreamInfo { codec, width: raw.width as u32, height: raw.height as u32, extradata, fps: Some(10.0) }
+    };
+    let info = Arc::new(info);
+    let packet = |(i, (_, packet)): (usize, (ffmpeg::Stream<'_>, ffmpeg::Packet))| Packet {
+        stream: info.clone(),
+        at: Mono(T0 + i as u64 * 100 * MS),
+        key_frame: packet.is_key(),
+        loss: 0,
+        data: Bytes::copy_from_slice(packet.data().expect("data")),
+    };
+    input.packets().enumerate().map(packet).collect()
+}
+
+const X264: &str = "-c:v libx264 -preset ultrafast -g 20 -bf 0 -pix_fmt yuv420p";
+const X265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=20:bframes=0 -pix_fmt yuv420p";
+
+/// Five seconds, key frames every two.
+fn h264() -> &'static [Packet] {
+    static PACKETS: OnceLock<Vec<Packet>> = OnceLock::new();
+    PACKETS.get_or_init(|| packets(&format!("size=160x96 -t 5 {X264}"), "a.mp4"))
+}
+
+struct Clip {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Clip {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("clip.mp4");
+        Self { dir, path }
+    }
+
+    fn writer(&self) -> ClipWriter {
+        ClipWriter::create(&self.path, &Config::default()).expect("create")
+    }
+
+    fn write(&self, packets: &[Packet]) -> ClipFacts {
+        let mut writer = self.writer();
+        for packet in packets {
+            writer.write(packet).expect("write");
+        }
+        writer.finish().expect("finish")
+    }
+
+    /// Decodes everything; any complaint fails the test. Gives the number of pictures.
+    fn play(&self) -> u64 {
+        let args = "-nostdin -v error -xerror -i clip.mp4 -vsync passthrough -enc_time_base 1:90000 -f framecrc -";
+        let out = cli("ffmpeg", self.dir.path(), args);
+        out.lines().filter(|line| !line.starts_with('#')).count() as u64
+    }
+
+    fn probe(&self, entries: &str) -> String {
+        let args = format!("-v error -select_streams v -show_entries {entries} -of csv=p=0 clip.mp4");
+        cli("ffprobe", self.dir.path(), &args).trim().to_owned()
+    }
+
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).expect("clip").len()
+    }
+}
+
+#[test]
+fn h264_and_h265_go_in_unchanged_and_play() {
+    for (coding, file, codec, tag) in [
+        (X264, "a.mp4", "h264", "avc1"),
+        (X264, "a.h264", "h264", "avc1"),
+        (X264, "a.ts", "h264", "avc1"),
+        (X265, "a.mp4", "hevc", "hvc1"),
+        (X265, "a.ts", "hevc", "hvc1"),
+    ] {
+        let packets = packets(&format!("size=162x98 -t 5 {coding}"), file);
+        let clip = Clip::new();
+        let facts = clip.write(&packets);
+        let expected = ClipFacts {
+            start: Mono(T0),
+            duration: Duration::from_secs(5),
+            codec: codec.to_owned(),
+            width: 162,
+            height: 98,
+            frames: 50,
+            bytes: clip.bytes(),
+        };
+        assert_eq!(facts, expected, "{coding} {file}");
+        assert_eq!(clip.play(), 50, "{coding} {file}");
+        let probed = clip.probe("stream=codec_name,codec_tag_string,width,height,start_time");
+        assert_eq!(probed, format!("{codec},{tag},162,98,0.000000"), "{coding} {file}");
+        assert_eq!(clip.probe("format=duration"), "5.000000", "{coding} {file}");
+        assert!(clip.probe("packet=flags").starts_with('K'));
+    }
+}
+
+#[test]
+fn the_file_is_fragmented_at_every_key_frame_and_every_second() {
+    let clip = Clip::new();
+    clip.write(h264());
+    let file = reopen(&clip.path).expect("open");
+    let layout = boxes::layout(&file).expect("read").expect("moov");
+    // 2 s, 2 s and 1 s between key frames, each cut after a second.
+    assert_eq!(layout.fragments.len(), 5);
+    assert!(layout.finished);
+    let kinds: Vec<_> = boxes::complete_boxes(&file).expect("read").iter().take(4).map(|b| b.kind).collect();
+    assert_eq!(kinds, [*b"ftyp", *b"moov", *b"moof", *b"mdat"]);
+}
+
+#[test]
+fn header_durations_are_entered_for_players_that_do_not_read_to_the_end() {
+    let clip = Clip::new();
+    clip.write(h264());
+    let file = reopen(&clip.path).expect("open");
+    let layout = boxes::layout(&file).expect("read").expect("moov");
+    let moov = boxes::read_moov(&file, layout.moov).expect("moov");
+    // mvhd, version 0: version and flags, two times, time scale, duration.
+    let at = moov.windows(4).position(|w| w == b"mvhd").expect("mvhd") + 4;
+    let number = |at: usize| u32::from_be_bytes(moov[at..at + 4].try_into().expect("four bytes"));
+    assert_eq!(f64::from(number(at + 16)) / f64::from(number(at + 12)), 5.0);
+    let at = moov.windows(4).position(|w| w == b"mdhd").expect("mdhd") + 4;
+    assert_eq!((number(at + 12), number(at + 16)), (90_000, 450_000));
+}
+
+#[test]
+fn times_in_the_file_are_those_of_the_packets() {
+    let mut packets = h264()[..20].to_vec();
+    for (i, packet) in packets.iter_mut().enumerate() {
+        // A camera that stutters: 100 ms and 20 ms in turns, and a pause.
+        let pause = if i >= 15 { 3_000 } else { 0 };
+        packet.at = Mono(T0 + (i as u64 / 2 * 120 + i as u64 % 2 * 100 + pause) * MS);
+    }
+    let clip = Clip::new();
+    let facts = clip.write(&packets);
+    let times = clip.probe("packet=pts_time");
+    for (time, packet) in times.lines().zip(&packets) {
+        let seconds: f64 = time.trim_end_matches(',').parse().expect("number");
+        let expected = packet.at.since(Mono(T0)).as_secs_f64();
+        assert!((seconds - expected).abs() < 0.0001, "{seconds} instead of {expected}");
+    }
+    assert_eq!(facts.duration, Duration::from_millis(9 * 120 + 100 + 3_000 + 100));
+}
+
+#[test]
+fn packets_with_equal_times_are_told_apart() {
+    let mut packets = h264()[..10].to_vec();
+    packets.iter_mut().for_each(|p| p.at = Mono(T0));
+    let clip = Clip::new();
+    assert_eq!(clip.write(&packets).frames, 10);
+    assert_eq!(clip.play(), 10);
+}
+
+#[test]
+fn a_clip_starts_at_its_first_key_frame() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for packet in &h264()[7..20] {
+        writer.write(packet).expect("write");
+    }
+    assert_eq!((clip.bytes(), writer.bytes(), writer.first_at()), (0, 0, None));
+    for packet in &h264()[20..] {
+        writer.write(packet).expect("write");
+    }
+    assert_eq!(writer.first_at(), Some(h264()[20].at));
+    let facts = writer.finish().expect("finish");
+    assert_eq!((facts.frames, facts.duration), (30, Duration::from_secs(3)));
+    assert_eq!(clip.play(), 30);
+}
+
+#[test]
+fn a_clip_without_a_key_frame_is_empty() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    writer.write(&h264()[3]).expect("write");
+    assert!(matches!(writer.finish(), Err(MuxError::Empty(_))));
+    assert!(repair(&clip.path).expect("repair").is_none());
+}
+
+#[test]
+fn the_size_comes_from_the_parameter_sets_when_the_source_does_not_know_it() {
+    for (coding, file) in [(X264, "a.h264"), (X264, "a.mp4"), (X265, "a.ts"), (X265, "a.mp4")] {
+        let mut packets = packets(&format!("size=162x98 -t 1 {coding}"), file);
+        let unknown = StreamInfo { width: 0, height: 0, ..(*packets[0].stream).clone() };
+        let in_band = StreamInfo { extradata: Bytes::new(), ..unknown.clone() };
+        let stream = Arc::new(if file == "a.mp4" { unknown } else { in_band });
+        packets.iter_mut().for_each(|p| p.stream = stream.clone());
+        let clip = Clip::new();
+        let facts = clip.write(&packets);
+        assert_eq!((facts.width, facts.height), (162, 98), "{coding} {file}");
+        assert_eq!(clip.play(), 10, "{coding} {file}");
+    }
+}
+
+#[test]
+fn changed_parameters_end_the_clip_and_leave_it_intact() {
+    let other = packets(&format!("size=128x128 -t 1 {X264}"), "a.mp4");
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for packet in &h264()[..20] {
+        writer.write(packet).expect("write");
+    }
+    let same = StreamInfo { fps: None, ..(*h264()[0].stream).clone() };
+    writer.write(&Packet { stream: Arc::new(same), ..h264()[20].clone() }).expect("frame rate alone");
+    assert!(matches!(writer.write(&other[0]), Err(MuxError::StreamChanged)));
+    assert_eq!(writer.finish().expect("finish").frames, 21);
+    assert_eq!(clip.play(), 21);
+}
+
+#[test]
+fn parameters_that_change_in_band_end_the_clip_too() {
+    let big = packets(&format!("size=160x96 -t 1 {X264}"), "a.h264");
+    let mut small = packets(&format!("size=128x128 -t 1 {X264}"), "a.h264");
+    small.iter_mut().for_each(|p| p.stream = big[0].stream.clone());
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for packet in &big {
+        writer.write(packet).expect("write");
+    }
+    assert!(matches!(writer.write(&small[0]), Err(MuxError::StreamChanged)));
+}
+
+#[test]
+fn a_writer_may_move_between_threads() {
+    fn sendable<T: Send>() {}
+    sendable::<ClipWriter>();
+}
+
+#[test]
+fn an_existing_file_is_never_overwritten() {
+    let clip = Clip::new();
+    std::fs::write(&clip.path, "evidence").expect("write");
+    let error = ClipWriter::create(&clip.path, &Config::default()).map(|_| ()).expect_err("exists");
+    assert!(error.to_string().contains("clip.mp4"), "{error}");
+    assert_eq!(std::fs::read(&clip.path).expect("read"), b"evidence");
+}
+
+#[test]
+fn a_full_disk_is_named_as_such() {
+    let file = OpenOptions::new().write(true).open("/dev/full").expect("open");
+    let mut writer = Clip::new().writer();
+    writer.sink = Arc::new(Sink::new(file));
+    let error = h264().iter().find_map(|p| writer.write(p).err()).expect("full");
+    let MuxError::Io { source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn other_codings_are_encoded_once_to_h264() {
+    for (coding, file, size) in [
+        ("size=320x240 -t 5 -c:v mjpeg -pix_fmt yuvj422p", "m.mkv", "320,240"),
+        ("size=321x241 -t 5 -c:v mjpeg -pix_fmt yuvj420p", "odd.mkv", "320,240"),
+        ("size=320x240 -t 5 -c:v rawvideo -pix_fmt yuyv422", "y.nut", "320,240"),
+        ("size=320x240 -t 5 -c:v mpeg4 -g 10", "m.mkv", "320,240"),
+    ] {
+        let packets = packets(coding, file);
+        assert_eq!(packets.len(), 50, "{coding}");
+        let clip = Clip::new();
+        let facts = clip.write(&packets);
+        assert_eq!((facts.codec.as_str(), facts.frames), ("h264", 50), "{coding}");
+        assert_eq!((facts.start, facts.duration), (Mono(T0), Duration::from_secs(5)), "{coding}");
+        assert_eq!(clip.play(), 50, "{coding}");
+        assert_eq!(clip.probe("stream=codec_name,width,height"), format!("h264,{size}"), "{coding}");
+        let flags = clip.probe("packet=flags");
+        let keys: Vec<_> = flags.lines().enumerate().filter(|(_, f)| f.starts_with('K')).map(|(i, _)| i).collect();
+        assert_eq!(keys, [0, 20, 40], "{coding}");
+    }
+}
+
+#[test]
+fn an_encoded_clip_looks_like_its_source() {
+    let clip = Clip::new();
+    clip.write(&packets("size=320x240 -t 1 -c:v mjpeg -q:v 2 -pix_fmt yuvj420p", "m.mkv"));
+    let args = "-nostdin -v info -i clip.mp4 -f lavfi -i testsrc2=rate=10:size=320x240 -t 1 -lavfi psnr -f null -";
+    let done = Command::new("ffmpeg").args(args.split_whitespace()).current_dir(clip.dir.path()).output().expect("run");
+    let text = String::from_utf8_lossy(&done.stderr);
+    let db = text.split("average:").nth(1).and_then(|s| s.split_whitespace().next()).expect("psnr");
+    assert!(db.parse::<f64>().expect("number") > 30.0, "{db} dB");
+}
+
+#[test]
+fn damaged_pictures_are_left_out_of_an_encoded_clip() {
+    let mut packets = packets("size=160x96 -t 1 -c:v mjpeg", "m.mkv");
+    packets[0].data = Bytes::new();
+    packets[3].data = Bytes::from_static(b"no picture at all");
+    let half = packets[6].data.len() / 2;
+    packets[6].data.truncate(half);
+    let clip = Clip::new();
+    let facts = clip.write(&packets);
+    assert_eq!((facts.frames, facts.start), (7, packets[1].at));
+    assert_eq!(clip.play(), 7);
+}
+
+#[test]
+fn mpeg4_is_the_encoder_of_last_resort() {
+    let clip = Clip::new();
+    let config = Config { encoder: "mpeg4".to_owned(), ..Config::default() };
+    let mut writer = ClipWriter::create(&clip.path, &config).expect("create");
+    for packet in packets("size=160x96 -t 3 -c:v mjpeg", "m.mkv") {
+        writer.write(&packet).expect("write");
+    }
+    assert_eq!(writer.finish().expect("finish").codec, "mpeg4");
+    assert_eq!(clip.play(), 30);
+}
+
+#[test]
+fn an_encoder_that_is_not_there_is_refused_with_those_that_are() {
+    assert_eq!(Config::default().validate(), Ok(()));
+    let with = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate()
+    };
+    assert_eq!(with(|c| c.encoder = "libx264".to_owned()), Ok(()));
+    let refused = with(|c| c.encoder = "h264_none".to_owned()).expect_err("no such encoder");
+    assert!(refused.contains("\"h264_none\"") && refused.contains("libx264"), "{refused}");
+    assert!(with(|c| c.encoder = "png".to_owned()).is_err());
+    assert!(with(|c| c.preset = "warp".to_owned()).is_err());
+    assert!(with(|c| c.crf = 52).is_err());
+    let config = Config { encoder: "h264_v4l2m2m".to_owned(), ..Config::default() };
+    let mut writer = ClipWriter::create(&Clip::new().path, &config);
+    if let Ok(writer) = &mut writer {
+        // No such device here: an error that names the encoder, not a crash.
+        let error = writer.write(&packets("size=160x96 -t 1 -c:v mjpeg", "m.mkv")[0]).expect_err("no device");
+        assert!(error.to_string().contains("h264_v4l2m2m"), "{error}");
+    }
+}
+
+/// Writes and then vanishes, as after kill -9.
+fn killed(packets: &[Packet]) -> Clip {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for packet in packets {
+        writer.write(packet).expect("write");
+    }
+    std::mem::forget(writer);
+    clip
+}
+
+#[test]
+fn a_killed_writer_loses_about_a_second() {
+    for packets in [h264().to_vec(), packets("size=160x96 -t 5 -c:v mjpeg", "m.mkv")] {
+        let clip = killed(&packets);
+        let facts = repair(&clip.path).expect("repair").expect("playable");
+        assert_eq!((facts.frames, facts.start), (40, Mono(T0)));
+        assert_eq!((facts.duration, facts.bytes), (Duration::from_secs(4), clip.bytes()));
+        assert_eq!((facts.codec.as_str(), facts.width, facts.height), ("h264", 160, 96));
+        assert_eq!(clip.play(), 40);
+        assert_eq!(clip.probe("format=duration"), "4.000000");
+        assert_eq!(repair(&clip.path).expect("repair"), Some(facts));
+    }
+}
+
+#[test]
+fn a_sync_saves_the_fragment_in_progress() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    writer.sync().expect("nothing yet");
+    for packet in &h264()[..25] {
+        writer.write(packet).expect("write");
+    }
+    writer.sync().expect("sync");
+    std::mem::forget(writer);
+    assert_eq!(repair(&clip.path).expect("repair").expect("playable").frames, 25);
+    assert_eq!(clip.play(), 25);
+}
+
+#[test]
+fn writing_goes_on_after_a_sync() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for (i, packet) in h264().iter().enumerate() {
+        writer.write(packet).expect("write");
+        if i % 7 == 0 {
+            writer.sync().expect("sync");
+        }
+    }
+    assert_eq!(writer.finish().expect("finish").duration, Duration::from_secs(5));
+    assert_eq!(clip.play(), 50);
+    assert_eq!(clip.probe("format=duration"), "5.000000");
+}
+
+#[test]
+fn a_finished_clip_is_left_alone_by_repair() {
+    let clip = Clip::new();
+    let facts = clip.write(h264());
+    let before = std::fs::read(&clip.path).expect("read");
+    assert_eq!(repair(&clip.path).expect("repair"), Some(facts));
+    assert_eq!(std::fs::read(&clip.path).expect("read"), before);
+}
+
+#[test]
+fn blocks_that_came_back_as_zeros_are_cut_off() {
+    let clip = killed(h264());
+    let file = reopen(&clip.path).expect("open");
+    let layout = boxes::layout(&file).expect("read").expect("moov");
+    let (_, end) = layout.fragments[2];
+    file.write_all_at(&[0; 600], end - 600).expect("write");
+    let facts = repair(&clip.path).expect("repair").expect("playable");
+    assert_eq!((facts.frames, clip.play()), (20, 20));
+}
+
+#[test]
+fn what_is_no_clip_is_not_touched() {
+    let clip = Clip::new();
+    for content in [&b""[..], b"no clip", &[0; 4096], b"\0\0\0\x08ftyp\0\0\0\x08moov", b"\0\0\0\x08moof\0\0\0\x08mdat"]
+    {
+        std::fs::write(&clip.path, content).expect("write");
+        assert!(repair(&clip.path).expect("repair").is_none(), "{content:?}");
+        assert_eq!(std::fs::read(&clip.path).expect("read"), content);
+    }
+    assert!(matches!(repair(&clip.dir.path().join("none.mp4")), Err(MuxError::Io { .. })));
+}
+
+/// A finished H.264 clip with start and end of each of its fragments.
+type Finished = (Vec<u8>, Vec<(u64, u64)>);
+
+fn finished() -> &'static Finished {
+    static CLIP: OnceLock<Finished> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        let clip = Clip::new();
+        clip.write(h264());
+        let layout = boxes::layout(&reopen(&clip.path).expect("open")).expect("read").expect("moov");
+        (std::fs::read(&clip.path).expect("read"), layout.fragments)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_clip_cut_anywhere_plays_up_to_its_last_complete_fragment(
+        cut in any::<prop::sample::Index>(),
+        tail in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let (content, fragments) = finished();
+        let cut = cut.index(content.len());
+        let clip = Clip::new();
+        // What follows the cut is whatever the disk held there before.
+        std::fs::write(&clip.path, [&content[..cut], &tail[..]].concat()).expect("write");
+        let whole = fragments.iter().filter(|(_, end)| *end <= cut as u64).count();
+        match repair(&clip.path).expect("repair") {
+            None => prop_assert_eq!(whole, 0),
+            Some(facts) => {
+                prop_assert_eq!(facts.frames, 10 * whole as u64);
+                prop_assert_eq!(facts.duration, Duration::from_secs(whole as u64));
+                prop_assert_eq!(clip.play(), facts.frames);
+            }
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_never_makes_repair_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (content, _) = finished();
+        let mut content = content.clone();
+        for (index, value) in flips {
+            // Half of them into the header, which is small.
+            let at = index.index(content.len());
+            let at = if value & 1 == 0 { at % 900 } else { at };
+            content[at] = value;
+        }
+        content.truncate(cut.index(content.len()) + 1);
+        let clip = Clip::new();
+        std::fs::write(&clip.path, content).expect("write");
+        let _ = repair(&clip.path);
+    }
+
+    #[test]
+    fn the_nal_walk_survives_anything(data in prop::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..200)) {
+        for codec in [Codec::H264, Codec::H265] {
+            let parameters = params::in_band_parameters(&codec, &data);
+            prop_assert!(parameters.is_empty() || params::is_annex_b(&parameters));
+            prop_assert!(parameters.is_empty() || !params::sequences(&codec, &parameters).is_empty());
+        }
+        boxes::is_whole_sample(&data, 4);
+    }
+}

@@ -1,0 +1,160 @@
+//! The last seconds of a camera in memory: whole GOPs, so that a clip can begin before its event.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::frame::Packet;
+
+/// More than this is never held, however long the camera's GOPs are: 96 MiB is 30 s at 25 Mbit/s.
+const MAX_BYTES: usize = 96 << 20;
+
+#[derive(Debug)]
+struct Gop {
+    packets: Vec<Packet>,
+    bytes: usize,
+}
+
+impl Gop {
+    fn start(&self) -> Option<Mono> {
+        self.packets.first().map(|p| p.at)
+    }
+}
+
+/// A ring of whole GOPs. Every GOP in it begins with a key frame.
+#[derive(Debug)]
+pub struct Preroll {
+    span: Duration,
+    max_bytes: usize,
+    gops: VecDeque<Gop>,
+    bytes: usize,
+}
+
+impl Preroll {
+    /// Holds at least `span` before the newest packet, as far as memory allows and pictures existed.
+    pub fn new(span: Duration) -> Self {
+        Self { span, max_bytes: MAX_BYTES, gops: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Takes a packet. Packets before the first key frame are of no use to anybody and are left out;
+    /// when the stream's parameters change, what came before cannot stand in one clip with what follows.
+    pub fn push(&mut self, packet: &Packet) {
+        let changed = self.newest().is_some_and(|last| !Arc::ptr_eq(&last.stream, &packet.stream) && last.stream != packet.stream);
+        if changed {
+            self.clear();
+        }
+        if packet.key_frame {
+            self.gops.push_back(Gop { packets: Vec::new(), bytes: 0 });
+        }
+        let Some(gop) = self.gops.back_mut() else { return };
+        gop.packets.push(packet.clone());
+        gop.bytes += packet.data.len();
+        self.bytes += packet.data.len();
+        self.evict(packet.at);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.gops.clear();
+        self.bytes = 0;
+    }
+
+    /// The packets from the last key frame at or before `from` on; from the oldest one when the ring does
+    /// not reach back that far.
+    pub fn since(&self, from: Mono) -> impl Iterator<Item = &Packet> {
+        let first = self.gops.iter().rposition(|gop| gop.start().is_some_and(|at| at <= from)).unwrap_or(0);
+        self.gops.iter().skip(first).flat_map(|gop| &gop.packets)
+    }
+
+    fn newest(&self) -> Option<&Packet> {
+        self.gops.back()?.packets.last()
+    }
+
+    fn evict(&mut self, newest: Mono) {
+        let wanted_from = newest - self.span;
+        loop {
+            let next_covers = self.gops.get(1).and_then(Gop::start).is_some_and(|at| at <= wanted_from);
+            let too_big = self.bytes > self.max_bytes && self.gops.len() > 1;
+            if !next_covers && !too_big {
+                break;
+            }
+            if let Some(gone) = self.gops.pop_front() {
+                self.bytes -= gone.bytes;
+            }
+        }
+        // One endless GOP larger than the cap: nothing in it can be kept decodable, wait for the next key frame.
+        if self.bytes > self.max_bytes {
+            self.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Codec, StreamInfo};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn stream(width: u32) -> Arc<StreamInfo> {
+        Arc::new(StreamInfo { codec: Codec::H264, width, height: 480, extradata: Bytes::new(), fps: None })
+    }
+
+    fn packet(stream: &Arc<StreamInfo>, ms: u64, key_frame: bool, bytes: usize) -> Packet {
+        let at = Mono(ms * 1_000_000);
+        Packet { stream: stream.clone(), at, key_frame, loss: 0, data: Bytes::from(vec![0; bytes]) }
+    }
+
+    fn times(ring: &Preroll, from_ms: u64) -> Vec<u64> {
+        ring.since(Mono(from_ms * 1_000_000)).map(|p| p.at.0 / 1_000_000).collect()
+    }
+
+    #[test]
+    fn a_clip_begins_at_the_key_frame_at_or_before_the_wanted_time() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(3)));
+        for ms in (0..6000).step_by(500) {
+            ring.push(&packet(&s, ms, ms % 1000 == 0, 10));
+        }
+        assert_eq!(times(&ring, 4200)[0], 4000);
+        assert_eq!(times(&ring, 4000)[0], 4000);
+        assert_eq!(times(&ring, 0)[0], 2000, "what is older than the span is gone, whole GOPs of it");
+    }
+
+    #[test]
+    fn packets_before_the_first_key_frame_are_left_out() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(3)));
+        ring.push(&packet(&s, 0, false, 10));
+        ring.push(&packet(&s, 40, true, 10));
+        assert_eq!(times(&ring, 0), vec![40]);
+    }
+
+    #[test]
+    fn a_change_of_parameters_starts_afresh() {
+        let mut ring = Preroll::new(Duration::from_secs(3));
+        ring.push(&packet(&stream(640), 0, true, 10));
+        ring.push(&packet(&stream(640), 40, false, 10));
+        assert_eq!(times(&ring, 0).len(), 2, "equal parameters in another allocation are no change");
+        ring.push(&packet(&stream(1280), 80, true, 10));
+        assert_eq!(times(&ring, 0), vec![80]);
+    }
+
+    proptest! {
+        #[test]
+        fn memory_is_bounded_and_every_start_is_a_key_frame(
+            keys in prop::collection::vec((any::<bool>(), 1usize..4000), 1..400),
+            from in 0u64..20_000,
+        ) {
+            let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(2)));
+            ring.max_bytes = 20_000;
+            for (i, (key, bytes)) in keys.iter().enumerate() {
+                ring.push(&packet(&s, i as u64 * 40, *key, *bytes));
+                prop_assert!(ring.bytes <= ring.max_bytes);
+                prop_assert_eq!(ring.bytes, ring.gops.iter().flat_map(|g| &g.packets).map(|p| p.data.len()).sum::<usize>());
+            }
+            if let Some(first) = ring.since(Mono(from * 1_000_000)).next() {
+                prop_assert!(first.key_frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The recorder of one camera: a thread that owns the pre-roll ring and the events in progress.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::{debug, error, info_span, warn};
+
+use super::preroll::Preroll;
+use super::recording::{Change, Recording};
+use super::{Archive, Look, RecordConfig};
+use crate::clock::Mono;
+use crate::event::{Event, EventId};
+use crate::frame::Packet;
+use crate::metrics::{self, Metrics};
+use crate::supervise::spawn_thread;
+
+/// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
+/// Full: packets are dropped up to the next key frame and counted; commands wait.
+const QUEUE: usize = 512;
+/// How often a silent camera's recordings are looked after.
+const TICK: Duration = Duration::from_millis(250);
+
+enum Command {
+    Packet(Packet),
+    Begin(Box<Event>, Look),
+    Update(EventId, Change),
+    End(EventId, Mono),
+    Stop,
+}
+
+/// Handle to a camera's recorder.
+pub struct Recorder {
+    camera: Arc<str>,
+    metrics: Metrics,
+    queue: SyncSender<Command>,
+    /// The queue was full: leave out packets up to the next key frame.
+    broken: AtomicBool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the recorder of `camera`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(archive: Archive, camera: Arc<str>, config: RecordConfig) -> Result<Self> {
+        let (queue, commands) = sync_channel(QUEUE);
+        let metrics = archive.metrics.clone();
+        let span = info_span!("recorder", camera = %camera);
+        let state =
+            State { ring: Preroll::new(config.pre_roll), archive, config, open: Vec::new(), newest: None, commands };
+        let thread = spawn_thread(format!("rec-{camera}"), move || span.in_scope(|| state.run()))
+            .context("start the recorder thread")?;
+        Ok(Self { camera, metrics, queue, broken: AtomicBool::new(false), thread: Some(thread) })
+    }
+
+    /// Takes a packet from the source. Never waits.
+    pub fn packet(&self, packet: &Packet) {
+        if self.broken.load(Ordering::Relaxed) {
+            if !packet.key_frame {
+                self.count_drop();
+                return;
+            }
+            self.broken.store(false, Ordering::Relaxed);
+        }
+        match self.queue.try_send(Command::Packet(packet.clone())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                if !self.broken.swap(true, Ordering::Relaxed) {
+                    warn!(camera = %self.camera, "the disk is too slow for this camera, leaving out packets up to the next key frame");
+                }
+                self.count_drop();
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Begins an event. Waits while the recorder is busy: events are never dropped.
+    pub fn begin(&self, event: Event, look: Look) {
+        self.send(Command::Begin(Box::new(event), look));
+    }
+
+    /// Something worth telling changed.
+    pub fn update(&self, id: EventId, change: Change) {
+        self.send(Command::Update(id, change));
+    }
+
+    /// The event ended at `at`; its clip goes on for the post-roll.
+    pub fn end(&self, id: EventId, at: Mono) {
+        self.send(Command::End(id, at));
+    }
+
+    /// Closes what is open (events that still go on become `interrupted`) and waits for it.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn send(&self, command: Command) {
+        if self.queue.send(command).is_err() {
+            error!(camera = %self.camera, "the recorder is gone, an event could not be recorded");
+        }
+    }
+
+    fn count_drop(&self) {
+        self.metrics.dropped.get_or_create(&metrics::dropped(&self.camera, "recorder_queue")).inc();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = self.queue.send(Command::Stop);
+            if thread.join().is_err() {
+                error!(camera = %self.camera, "the recorder panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+struct State {
+    archive: Archive,
+    config: RecordConfig,
+    ring: Preroll,
+    open: Vec<Recording>,
+    newest: Option<Mono>,
+    commands: Receiver<Command>,
+}
+
+impl State {
+    fn run(mut self) {
+        loop {
+            match self.commands.recv_timeout(TICK) {
+                Ok(Command::Packet(packet)) => self.packet(&packet),
+                Ok(Command::Begin(event, look)) => self.begin(*event, look),
+                Ok(Command::Update(id, change)) => self.on(id, |recording, archive| recording.update(archive, change)),
+                Ok(Command::End(id, at)) => {
+                    let post_roll = self.config.post_roll;
+                    self.on(id, |recording, archive| recording.end(archive, at, post_roll));
+                }
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.close_finished();
+        }
+        let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
+        for recording in self.open.drain(..) {
+            recording.interrupt(&self.archive, last);
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet) {
+        self.newest = Some(packet.at);
+        self.ring.push(packet);
+        for recording in &mut self.open {
+            recording.write(packet);
+        }
+    }
+
+    fn begin(&mut self, event: Event, look: Look) {
+        debug!(event = %event.id, rule = %event.rule, "begin");
+        match Recording::begin(&self.archive, &self.config, event, look, &self.ring) {
+            Ok(recording) => self.open.push(recording),
+            Err(failure) => error!(error = format!("{failure:#}"), "an event could not be recorded"),
+        }
+    }
+
+    fn on(&mut self, id: EventId, act: impl FnOnce(&mut Recording, &Archive)) {
+        // An event that could not be begun is not there; that was reported then.
+        if let Some(recording) = self.open.iter_mut().find(|r| r.id() == id) {
+            act(recording, &self.archive);
+        }
+    }
+
+    /// Closes the recordings whose post-roll is over by the packets, or by the clock when the camera fell silent.
+    fn close_finished(&mut self) {
+        let now = self.archive.clock.mono();
+        let (newest, open) = (self.newest.unwrap_or_default(), std::mem::take(&mut self.open));
+        for mut recording in open {
+            recording.look_after(&self.archive, now);
+            if recording.is_finished(newest, now) {
+                recording.finish(&self.archive);
+            } else {
+                self.open.push(recording);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One event in progress: its folder, its clip, its best look.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tracing::{error, info, warn};
+
+use super::mux::{ClipFacts, ClipWriter};
+use super::preroll::Preroll;
+use super::sidecar::{measure, write_event};
+use super::snapshot::write_stills;
+use super::{Archive, Look, RecordConfig};
+use crate::clock::{Clock, Mono};
+use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, Phase};
+use crate::frame::Packet;
+use crate::store::{self, Delivery};
+
+/// The clip's name in an event's folder.
+pub(super) const CLIP: &str = "clip.mp4";
+/// How often an open clip is forced to the disk: what a power cut costs at most.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
+/// Updates of one event are told at most this often; later ones are merged.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How long after the post-roll's end a silent camera is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What changed about an event in progress.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Present class.
+    pub label: Arc<str>,
+    /// Highest median score so far.
+    pub score: f32,
+    /// Objects at once.
+    pub count: u32,
+    /// Zones so far, in order.
+    pub zones: Vec<Arc<str>>,
+    /// A better look, if this was one.
+    pub look: Option<Look>,
+}
+
+pub(super) struct Recording {
+    event: Event,
+    folder: PathBuf,
+    writer: Option<ClipWriter>,
+    clip_until: Mono,
+    look: Look,
+    stills_are_old: bool,
+    untold: bool,
+    last_told: Mono,
+    last_sync: Mono,
+}
+
+impl Recording {
+    /// Makes the event durable and announces it, then starts its clip from the pre-roll.
+    ///
+    /// # Errors
+    /// When the event cannot be made durable. A clip or still that fails is left out and reported.
+    pub(super) fn begin(
+        archive: &Archive,
+        config: &RecordConfig,
+        mut event: Event,
+        look: Look,
+        ring: &Preroll,
+    ) -> Result<Self> {
+        let decided = archive.clock.mono();
+        let folder = archive.layout.create_folder(&event.camera, event.id)?;
+        event.best = Some(best_of(archive, &look));
+        let start = event.start.mono();
+        event.clip_start = ring.since(start - config.pre_roll).next().map(|first| archive.clock.moment(first.at));
+        write_event(&folder, &event)?;
+        archive.store.record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
+        let now = archive.clock.mono();
+        archive.metrics.event_commit_seconds.observe(now.since(decided).as_secs_f64());
+        archive.metrics.events.get_or_create(&crate::metrics::camera(&event.camera)).inc();
+        archive.announce(Phase::Start, &event);
+        info!(event = %event.id, rule = %event.rule, label = %event.label, score = event.score, "event started");
+
+        let writer = ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
+        let writer = writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok();
+        let clip_until = start + config.max_clip;
+        let mut recording = Self {
+            event,
+            folder,
+            writer,
+            clip_until,
+            look,
+            stills_are_old: true,
+            untold: false,
+            last_told: now,
+            last_sync: now,
+        };
+        recording.refresh_stills(archive);
+        for packet in ring.since(start - config.pre_roll) {
+            recording.write(packet);
+        }
+        Ok(recording)
+    }
+
+    pub(super) fn id(&self) -> EventId {
+        self.event.id
+    }
+
+    /// Adds a packet to the clip, as long as the clip is to be written.
+    pub(super) fn write(&mut self, packet: &Packet) {
+        if packet.at > self.clip_until {
+            return;
+        }
+        let Some(writer) = &mut self.writer else { return };
+        if let Err(failure) = writer.write(packet) {
+            // What was written so far stays; the clip ends here.
+            warn!(event = %self.event.id, error = %failure, "the clip ends early");
+            self.clip_until = packet.at - Duration::from_nanos(1);
+        }
+    }
+
+    pub(super) fn update(&mut self, archive: &Archive, change: Change) {
+        let event = &mut self.event;
+        (event.label, event.score, event.count, event.zones) = (change.label, change.score, change.count, change.zones);
+        if let Some(look) = change.look {
+            event.best = Some(best_of(archive, &look));
+            self.look = look;
+            self.stills_are_old = true;
+        }
+        self.untold = true;
+    }
+
+    pub(super) fn end(&mut self, archive: &Archive, at: Mono, post_roll: Duration) {
+        self.event.end = Some(archive.clock.moment(at));
+        self.clip_until = self.clip_until.min(at + post_roll);
+    }
+
+    /// Syncs the clip and tells merged updates when it is time.
+    pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
+        if now.since(self.last_sync) >= SYNC_EVERY {
+            self.last_sync = now;
+            if let Some(Err(failure)) = self.writer.as_mut().map(ClipWriter::sync) {
+                warn!(event = %self.event.id, error = %failure, "sync the clip");
+            }
+        }
+        if self.untold && self.event.end.is_none() && now.since(self.last_told) >= TELL_EVERY {
+            (self.untold, self.last_told) = (false, now);
+            self.record(archive, Phase::Update, Vec::new());
+        }
+    }
+
+    /// Whether the event is over and its clip complete: by the camera's `newest` packet, or by the clock
+    /// when the camera gives none any more.
+    pub(super) fn is_finished(&self, newest: Mono, now: Mono) -> bool {
+        self.event.end.is_some() && (newest > self.clip_until || now > self.clip_until + SILENCE)
+    }
+
+    /// Closes media, sidecar and index, and queues everything for delivery.
+    pub(super) fn finish(mut self, archive: &Archive) {
+        if self.event.state == EventState::Open {
+            self.event.state = EventState::Ended;
+        }
+        self.refresh_stills(archive);
+        self.close_clip(archive);
+        let sidecar = match write_event(&self.folder, &self.event) {
+            Ok(file) => file,
+            Err(failure) => {
+                error!(event = %self.event.id, error = format!("{failure:#}"), "the event could not be completed on disk");
+                return;
+            }
+        };
+        self.record(archive, Phase::End, uploads(&self.event, sidecar));
+        let duration_s = self.event.duration_s().unwrap_or_default();
+        info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s, state = ?self.event.state, "event ended");
+    }
+
+    /// The daemon stops: an event that still goes on ends here, marked.
+    pub(super) fn interrupt(mut self, archive: &Archive, at: Mono) {
+        if self.event.end.is_none() {
+            self.event.state = EventState::Interrupted;
+            self.event.end = Some(archive.clock.moment(at.max(self.event.start.mono())));
+        }
+        self.finish(archive);
+    }
+
+    fn refresh_stills(&mut self, archive: &Archive) {
+        if !std::mem::take(&mut self.stills_are_old) {
+            return;
+        }
+        match write_stills(&self.folder, &self.look.frame, &self.look.bbox, archive.config.snapshot_quality) {
+            Ok(pictures) => self.event.pictures = pictures,
+            Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "no snapshot"),
+        }
+    }
+
+    fn close_clip(&mut self, archive: &Archive) {
+        self.event.clip_start = None;
+        let Some(writer) = self.writer.take() else { return };
+        let finished = writer.finish().map_err(anyhow::Error::from);
+        match finished.and_then(|facts| Ok((measure(&self.folder, CLIP)?, facts))) {
+            Ok((media, facts)) => {
+                let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
+                let truncated = facts.start + facts.duration < end;
+                self.event.clip = Some(clip_of(&*archive.clock, media, &facts, truncated));
+            }
+            Err(failure) => {
+                warn!(event = %self.event.id, error = format!("{failure:#}"), "the event has no clip");
+            }
+        }
+    }
+
+    fn record(&self, archive: &Archive, phase: Phase, mut deliveries: Vec<Delivery>) {
+        deliveries.push(Delivery::Alert(phase));
+        match archive.store.record(store::Change { event: self.event.clone(), deliveries }) {
+            Ok(()) => archive.announce(phase, &self.event),
+            Err(failure) => {
+                error!(event = %self.event.id, error = %failure, "the event could not be recorded in the index");
+            }
+        }
+    }
+}
+
+fn best_of(archive: &Archive, look: &Look) -> Best {
+    Best { at: archive.clock.moment(look.frame.at), score: look.score, bbox: look.bbox }
+}
+
+pub(super) fn clip_of(clock: &dyn Clock, media: MediaFile, facts: &ClipFacts, truncated: bool) -> Clip {
+    Clip {
+        media,
+        start: clock.moment(facts.start),
+        duration_s: facts.duration.as_secs_f64(),
+        codec: facts.codec.clone(),
+        width: facts.width,
+        height: facts.height,
+        truncated,
+    }
+}
+
+/// Every file of a finished event, in the order of its worth to somebody with a thin link.
+pub(super) fn uploads(event: &Event, sidecar: MediaFile) -> Vec<Delivery> {
+    let clip = event.clip.iter().map(|clip| clip.media.clone());
+    let files = std::iter::once(sidecar).chain(event.pictures.iter().cloned()).chain(clip);
+    files.map(|f| Delivery::Upload { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect()
+}

@@ -1,0 +1,153 @@
+//! Files that survive a power cut: write beside, fsync, rename, fsync the folder.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION};
+
+/// The sidecar's name in an event's folder.
+pub const SIDECAR: &str = "event.json";
+
+/// Where the events of one box lie: `<storage.path>/archive/<camera>/<event-id>/`.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `storage_path`.
+    pub fn new(storage_path: &Path) -> Self {
+        Self { root: storage_path.join("archive") }
+    }
+
+    /// `<storage.path>/archive`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of an event.
+    pub fn folder(&self, camera: &str, id: EventId) -> PathBuf {
+        self.root.join(camera).join(id.to_string())
+    }
+
+    /// Makes an event's folder, durably.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn create_folder(&self, camera: &str, id: EventId) -> Result<PathBuf> {
+        let folder = self.folder(camera, id);
+        fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
+        sync_folder(&self.root.join(camera))?;
+        sync_folder(&self.root)?;
+        Ok(folder)
+    }
+}
+
+/// Replaces `folder/name` with `bytes` so that after a power cut either the old or the new content is there.
+///
+/// # Errors
+/// When the file system refuses; the old content is then still there.
+pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFile> {
+    let temporary = folder.join(format!(".{name}.tmp"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, folder.join(name))
+    };
+    write().with_context(|| format!("write {}", folder.join(name).display()))?;
+    sync_folder(folder)?;
+    Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) })
+}
+
+/// Makes names in `folder` durable.
+///
+/// # Errors
+/// When the folder cannot be opened or synced.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    let sync = File::open(folder).and_then(|dir| dir.sync_all());
+    sync.with_context(|| format!("sync folder {}", folder.display()))
+}
+
+/// Size and hash of a finished file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn measure(folder: &Path, name: &str) -> Result<MediaFile> {
+    let path = folder.join(name);
+    let hash = || -> io::Result<(u64, String)> {
+        let mut file = File::open(&path)?;
+        let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0u64, vec![0; 128 << 10]);
+        loop {
+            let n = file.read(&mut buffer)?;
+            if n == 0 {
+                return Ok((bytes, hex(&hasher.finalize())));
+            }
+            hasher.update(buffer.get(..n).unwrap_or_default());
+            bytes += n as u64;
+        }
+    };
+    let (bytes, sha256) = hash().with_context(|| format!("read {}", path.display()))?;
+    Ok(MediaFile { file: name.to_owned(), bytes, sha256 })
+}
+
+/// Writes `event.json`, the truth about the event. Call it after everything it names is durable.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn write_event(folder: &Path, event: &Event) -> Result<MediaFile> {
+    let mut text = serde_json::to_vec_pretty(event).context("encode event.json")?;
+    text.push(b'\n');
+    write_durable(folder, SIDECAR, &text)
+}
+
+/// Reads `event.json`.
+///
+/// # Errors
+/// When it is missing, damaged, or from a newer version of Outpost.
+pub fn read_event(folder: &Path) -> Result<Event> {
+    let path = folder.join(SIDECAR);
+    let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let event: Event = serde_json::from_slice(&text).with_context(|| format!("understand {}", path.display()))?;
+    if event.version > SCHEMA_VERSION {
+        bail!("{} has version {}, this Outpost knows up to {SCHEMA_VERSION}: update it", path.display(), event.version);
+    }
+    Ok(event)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_measures_as_it_was_reported_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let written = write_durable(dir.path(), "a.bin", b"abc").expect("write");
+        assert_eq!(written.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(measure(dir.path(), "a.bin").expect("measure"), written);
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file_and_keeps_the_old_content() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        write_durable(dir.path(), "a.bin", b"old").expect("write");
+        fs::create_dir(dir.path().join(".a.bin.tmp")).expect("obstacle");
+        let error = write_durable(dir.path(), "a.bin", b"new").expect_err("must fail");
+        assert!(format!("{error:#}").contains("a.bin"), "{error:#}");
+        assert_eq!(fs::read(dir.path().join("a.bin")).expect("read"), b"old");
+    }
+}

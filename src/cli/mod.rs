@@ -1,0 +1,139 @@
+//! The command line.
+
+mod check;
+mod demo;
+mod detect;
+mod probe;
+mod replay;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::{Config, ConfigError};
+use crate::telemetry::{self, LogFormat};
+
+/// Everything went well.
+const EXIT_OK: u8 = 0;
+/// Something failed while running.
+const EXIT_FAILURE: u8 = 1;
+/// The command line is wrong (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+/// The configuration is wrong (`EX_CONFIG`).
+const EXIT_CONFIG: u8 = 78;
+
+/// Cameras in, local inference, durable events, delivery when the link allows.
+#[derive(Debug, Parser)]
+#[command(name = "outpost", version, max_term_width = 100)]
+struct Args {
+    /// Where log lines go.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    log: LogFormat,
+    /// How much is logged: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info", global = true)]
+    log_level: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(ConfigArg),
+    /// Check the configuration without starting anything.
+    Check(ConfigArg),
+    /// Show the main job on a clip that comes with Outpost: a camera, a cloud folder and the page.
+    Demo(demo::Args),
+    /// Look at a camera: coding, size, frame rate, decoding speed, and a snapshot.
+    Probe(probe::Args),
+    /// Run a clip through detection, tracking and rules as fast as it goes; one JSON object per event.
+    Replay(replay::Args),
+    /// Detect objects in pictures; one JSON object per object.
+    Detect(detect::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(long, short, default_value_os_t = Config::default_path())]
+    config: PathBuf,
+}
+
+/// Parses the command line, runs the command and turns its outcome into an exit code:
+/// 0 well, 1 failed, 64 wrong usage, 78 wrong configuration.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too, and are no mistake.
+            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_OK };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let level = match args.command {
+        // Commands whose standard output is the answer keep quiet otherwise.
+        Command::Probe(_) | Command::Replay(_) | Command::Detect(_) if args.log_level == "info" => "warn",
+        _ => &args.log_level,
+    };
+    if let Err(error) = telemetry::init(args.log, level) {
+        eprintln!("outpost: {error:#}");
+        return EXIT_USAGE.into();
+    }
+    let outcome = match args.command {
+        Command::Run(arg) => run::main(&arg.config),
+        Command::Check(arg) => check::main(&arg.config),
+        Command::Demo(arg) => demo::main(&arg),
+        Command::Probe(arg) => probe::main(&arg),
+        Command::Replay(arg) => replay::main(&arg),
+        Command::Detect(arg) => detect::main(&arg),
+    };
+    match outcome {
+        Ok(()) => EXIT_OK.into(),
+        Err(error) if is_broken_pipe(&error) => EXIT_OK.into(),
+        Err(error) => {
+            eprintln!("outpost: {error:#}");
+            let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
+            if is_config { EXIT_CONFIG.into() } else { EXIT_FAILURE.into() }
+        }
+    }
+}
+
+/// Whoever read our output has seen enough (`outpost replay ... | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
+}
+
+/// Writes one JSON object as a line on standard output.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Where models lie when nobody says: installed, beside the program, or in the current folder.
+fn find_model_dir() -> PathBuf {
+    let installed = crate::infer::Config::default().model_dir;
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/outpost/models")));
+    let candidates = [Some(installed.clone()), beside, Some(PathBuf::from("models"))];
+    candidates.into_iter().flatten().find(|dir| dir.is_dir()).unwrap_or(installed)
+}
+
+/// The runtime of the network parts.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("net")
+        .enable_all()
+        .build()
+        .context("start the network runtime")
+}

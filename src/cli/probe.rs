@@ -1,0 +1,123 @@
+//! `outpost probe`: everything one wants to know before a camera goes into the configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::clock::SystemClock;
+use crate::decode::Decoder;
+use crate::frame::{Frame, Packet};
+use crate::source::{self, Role, SourceError, Transport};
+
+/// Packets are collected for this long, so that the frame rate is a measured one.
+const LISTEN: Duration = Duration::from_secs(5);
+/// A camera that says nothing for this long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The camera: rtsp://host/path, v4l2:/dev/video0 (or just /dev/video0), or a clip.
+    camera: String,
+    /// User name, for cameras that ask for one.
+    #[arg(long)]
+    username: Option<String>,
+    /// File with the password.
+    #[arg(long)]
+    password_file: Option<PathBuf>,
+    /// RTP over UDP instead of the RTSP connection.
+    #[arg(long)]
+    udp: bool,
+    /// Decoder by its libavcodec name.
+    #[arg(long, default_value = "auto")]
+    decoder: String,
+    /// Where the snapshot goes.
+    #[arg(long, default_value = "snapshot.jpg")]
+    snapshot: PathBuf,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    let config = source::Config {
+        url: as_url(&args.camera),
+        username: args.username.clone(),
+        password_file: args.password_file.clone(),
+        transport: if args.udp { Transport::Udp } else { Transport::Tcp },
+        ..source::Config::default()
+    };
+    config.validate().map_err(anyhow::Error::msg)?;
+    let decode = crate::decode::Config { decoder: args.decoder.clone(), ..crate::decode::Config::default() };
+    decode.validate(None).map_err(anyhow::Error::msg)?;
+    let packets = super::runtime()?.block_on(collect(&config))?;
+    let (first, last) = match (packets.first(), packets.last()) {
+        (Some(first), Some(last)) => (first, last),
+        _ => bail!("{} gave no picture within {} s", config.display_url(), PATIENCE.as_secs()),
+    };
+    let span = last.at.since(first.at).as_secs_f64();
+    let bytes: usize = packets.iter().map(|p| p.data.len()).sum();
+    let keys = packets.iter().filter(|p| p.key_frame).count();
+    let lost: u32 = packets.iter().map(|p| u32::from(p.loss)).sum();
+    println!("camera      {}", config.display_url());
+    println!("coding      {}", first.stream.codec);
+    if span > 0.0 {
+        println!("frame rate  {:.1} fps", (packets.len() - 1) as f64 / span);
+        println!("bit rate    {:.0} kbit/s", bytes as f64 * 8.0 / span / 1000.0);
+        println!("key frames  {keys} in {span:.1} s");
+    }
+    println!("lost        {lost} RTP packets");
+    decode_all(&packets, decode, &args.snapshot)
+}
+
+fn as_url(camera: &str) -> String {
+    if camera.starts_with("/dev/") {
+        format!("v4l2:{camera}")
+    } else if camera.contains("://") || camera.starts_with("v4l2:") || camera.starts_with("replay:") {
+        camera.to_owned()
+    } else {
+        format!("replay:{camera}")
+    }
+}
+
+async fn collect(config: &source::Config) -> Result<Vec<Packet>> {
+    let mut source = source::connect(config, Role::Main, Arc::new(SystemClock::new())).await?;
+    let mut packets: Vec<Packet> = Vec::new();
+    let mut until = None;
+    loop {
+        let deadline = until.unwrap_or_else(|| Instant::now() + PATIENCE);
+        match tokio::time::timeout_at(deadline.into(), source.next()).await {
+            Ok(Ok(packet)) => {
+                until.get_or_insert_with(|| Instant::now() + LISTEN);
+                packets.push(packet);
+            }
+            Err(_) | Ok(Err(SourceError::Ended)) => return Ok(packets),
+            Ok(Err(failure)) => return Err(failure.into()),
+        }
+    }
+}
+
+fn decode_all(packets: &[Packet], config: crate::decode::Config, snapshot: &PathBuf) -> Result<()> {
+    let mut decoder = Decoder::new(config);
+    let (mut decoded, mut failed, mut newest) = (0u32, 0u32, None::<Frame>);
+    let started = Instant::now();
+    for packet in packets {
+        match decoder.decode(packet) {
+            Ok(frames) => {
+                decoded += frames.len() as u32;
+                newest = frames.into_iter().last().or(newest);
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    let Some(frame) = newest else { bail!("none of {} packets decoded", packets.len()) };
+    let (width, height) = (frame.picture.width(), frame.picture.height());
+    println!("size        {width}x{height}");
+    println!("decoder     {}, {:.0} fps on this machine", decoder.decoder_name().unwrap_or("none"), f64::from(decoded) / took);
+    if failed > 0 {
+        println!("damaged     {failed} of {} packets did not decode", packets.len());
+    }
+    let jpeg = frame.picture.rgb(width, height)?.to_jpeg(90)?;
+    std::fs::write(snapshot, jpeg).with_context(|| format!("write {}", snapshot.display()))?;
+    println!("snapshot    {}", snapshot.display());
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! `outpost replay`: the stages of a camera over a clip, one after the other, nothing dropped.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::clock::{Clock, Mono, SystemClock};
+use crate::config::{self, Config};
+use crate::decode::Decoder;
+use crate::detection::BBox;
+use crate::event::{EventId, EventKind, IdSource, Phase};
+use crate::frame::Frame;
+use crate::infer::Detector;
+use crate::pipeline::{Analysis, Sampler};
+use crate::rules::Signal;
+use crate::source::{self, Pace, Role, SourceError};
+
+/// Tracks still open at the clip's end are given this long to end by themselves.
+const AFTER_THE_END: Duration = Duration::from_secs(60);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The clip: any container and coding that libav reads.
+    clip: PathBuf,
+    /// Take the camera's settings from this configuration.
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+    /// Which camera of the configuration; default: the first.
+    #[arg(long, requires = "config")]
+    camera: Option<String>,
+    /// The model, instead of the camera's.
+    #[arg(long)]
+    model: Option<String>,
+    /// Folder with models; default: the configuration's, or the installed one.
+    #[arg(long)]
+    model_dir: Option<PathBuf>,
+    /// Labels that make events, instead of the camera's.
+    #[arg(long, value_delimiter = ',')]
+    labels: Option<Vec<String>>,
+}
+
+/// One finished event on standard output.
+#[derive(Debug, Serialize)]
+struct Line {
+    id: EventId,
+    camera: Arc<str>,
+    rule: Arc<str>,
+    kind: EventKind,
+    label: Arc<str>,
+    score: f32,
+    /// Seconds from the clip's first picture.
+    start: f64,
+    end: f64,
+    /// Box of the best frame, `[x, y, w, h]` in 0..1.
+    #[serde(rename = "box")]
+    bbox: BBox,
+    zones: Vec<Arc<str>>,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    let (name, camera, model_dir) = settings(args)?;
+    let detector = Detector::load(&model_dir, &camera.detect.model)?;
+    super::runtime()?.block_on(replay(name, camera, detector))
+}
+
+fn settings(args: &Args) -> Result<(Arc<str>, config::Camera, PathBuf)> {
+    let (name, mut camera, configured_dir) = match &args.config {
+        None => ("replay".into(), config::Camera::default(), None),
+        Some(path) => {
+            let config = Config::load(path)?;
+            let model_dir = config.infer.model_dir.clone();
+            let (name, camera) = match &args.camera {
+                Some(wanted) => match config.camera.get_key_value(wanted) {
+                    Some(found) => found,
+                    None => bail!("{} has no camera {wanted:?}", path.display()),
+                },
+                None => config.cameras().next().context("the configuration has no camera")?,
+            };
+            (name.as_str().into(), camera.clone(), Some(model_dir))
+        }
+    };
+    camera.source = source::Config {
+        url: format!("replay:{}", args.clip.display()),
+        pace: Pace::Fast,
+        ..source::Config::default()
+    };
+    if let Some(model) = &args.model {
+        camera.detect.model.clone_from(model);
+    }
+    if let Some(labels) = &args.labels {
+        camera.detect.labels.clone_from(labels);
+    }
+    let model_dir = args.model_dir.clone().or(configured_dir).unwrap_or_else(super::find_model_dir);
+    Ok((name, camera, model_dir))
+}
+
+async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut source = source::connect(&camera.source, Role::Main, clock.clone()).await?;
+    let mut decoder = Decoder::new(camera.decode.clone());
+    let analysis = Analysis::new(&camera).map_err(anyhow::Error::msg)?;
+    let mut run = Run {
+        ids: IdSource::new(clock.clone(), None),
+        clock,
+        sampler: Sampler::new(&camera),
+        analysis,
+        detector,
+        min_score: camera.detect.min_score,
+        first: None,
+        last: Mono::default(),
+        open: HashMap::new(),
+        name,
+    };
+    loop {
+        match source.next().await {
+            Ok(packet) => {
+                run.first.get_or_insert(packet.at);
+                // A picture that does not decode is one picture less; the next key frame heals it.
+                for frame in decoder.decode(&packet).unwrap_or_default() {
+                    run.frame(&frame)?;
+                }
+            }
+            Err(SourceError::Ended) => break,
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    for frame in decoder.flush() {
+        run.frame(&frame)?;
+    }
+    run.finish()
+}
+
+struct Run {
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    ids: IdSource,
+    sampler: Sampler,
+    analysis: Analysis,
+    detector: Detector,
+    min_score: f32,
+    first: Option<Mono>,
+    last: Mono,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    start: Mono,
+    best_score: f32,
+    bbox: BBox,
+}
+
+impl Run {
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        self.last = frame.at;
+        let following = self.analysis.objects() > 0;
+        if !self.sampler.sample(frame, following).is_some_and(|sample| sample.look) {
+            return Ok(());
+        }
+        let detections = self.detector.detect(&*frame.picture, self.min_score)?;
+        let local = self.local(frame.at);
+        let signals = self.analysis.look(frame.at, local, &detections);
+        self.signals(signals)
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let mut signals = Vec::new();
+        if !self.open.is_empty() || self.analysis.objects() > 0 {
+            // What is still in view when the clip ends, ends with it.
+            signals.extend(self.analysis.end_all(self.last));
+        }
+        let late = self.last + AFTER_THE_END;
+        let local = self.local(late);
+        signals.extend(self.analysis.look(late, local, &[]).into_iter().filter(|s| s.phase == Phase::End));
+        self.signals(signals)
+    }
+
+    fn local(&self, at: Mono) -> jiff::civil::DateTime {
+        self.clock.moment(at).wall.to_zoned(TimeZone::system()).datetime()
+    }
+
+    fn signals(&mut self, signals: Vec<Signal>) -> Result<()> {
+        for signal in signals {
+            match signal.phase {
+                Phase::Start => {
+                    let open = Open { start: signal.at, best_score: signal.frame_score, bbox: signal.bbox };
+                    self.open.insert(signal.key, open);
+                }
+                Phase::Update => {
+                    if let Some(open) = self.open.get_mut(&signal.key)
+                        && signal.seen
+                    {
+                        (open.best_score, open.bbox) = (signal.frame_score, signal.bbox);
+                    }
+                }
+                Phase::End => self.end(signal)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<()> {
+        let Some(open) = self.open.remove(&signal.key) else { return Ok(()) };
+        let first = self.first.unwrap_or_default();
+        let seconds = |at: Mono| (at.since(first).as_secs_f64() * 1000.0).round() / 1000.0;
+        super::print_json(&Line {
+            id: self.ids.next(),
+            camera: self.name.clone(),
+            rule: signal.rule,
+            kind: signal.kind,
+            label: signal.label,
+            score: signal.score,
+            start: seconds(open.start),
+            end: seconds(signal.at),
+            bbox: open.bbox,
+            zones: signal.zones,
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! `outpost run`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::supervise;
+
+pub(super) fn main(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), device = %config.device.id, "starting");
+    super::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        supervise::on_signals(stop.clone())?;
+        App::build(config, stop).await?.run().await
+    })
+}

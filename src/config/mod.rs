@@ -1,0 +1,108 @@
+//! The configuration: one TOML file, composed of every module's own `Config`.
+//!
+//! Unknown keys are refused with line, column and the nearest known name. Secrets are never in the file
+//! itself: keys that end in `_file` name where they are.
+
+mod load;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{alert, archive, decode, gate, infer, rules, source, store, track, upload, web};
+
+pub use load::ConfigError;
+
+/// Who this box is. TOML `[device]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    /// Name of the box in topics and object keys: letters, digits, `-`, `_` and `.`. Default: the host's name.
+    pub id: String,
+    /// Where the box stands, for people. Default: empty.
+    pub site: String,
+}
+
+/// Everything about one camera. TOML `[camera.<name>]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Camera {
+    /// Whether the camera is used. Default: true.
+    pub enabled: bool,
+    /// Where its packets come from.
+    pub source: source::Config,
+    /// How they are decoded.
+    pub decode: decode::Config,
+    /// When a frame is worth looking at.
+    pub motion: gate::Config,
+    /// What is looked for.
+    pub detect: infer::CameraConfig,
+    /// How objects are followed.
+    pub track: track::Config,
+    /// Named areas.
+    pub zones: BTreeMap<String, rules::Zone>,
+    /// Named lines.
+    pub lines: BTreeMap<String, rules::Line>,
+    /// What makes an event. None: every object of the looked-for labels does.
+    pub rules: Vec<rules::Rule>,
+    /// What is recorded.
+    pub record: archive::RecordConfig,
+}
+
+impl Default for Camera {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            source: source::Config::default(),
+            decode: decode::Config::default(),
+            motion: gate::Config::default(),
+            detect: infer::CameraConfig::default(),
+            track: track::Config::default(),
+            zones: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            rules: Vec::new(),
+            record: archive::RecordConfig::default(),
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this box is.
+    pub device: Device,
+    /// Where things lie.
+    pub storage: store::Config,
+    /// How clips and stills are made.
+    pub archive: archive::Config,
+    /// The model pool.
+    pub infer: infer::Config,
+    /// The page.
+    pub web: web::Config,
+    /// The broker that alerts go to; none: no alerts.
+    pub mqtt: Option<alert::Config>,
+    /// Where archives go, by name; none: they stay on the box.
+    pub upload: BTreeMap<String, upload::Config>,
+    /// The cameras, by name.
+    pub camera: BTreeMap<String, Camera>,
+}
+
+impl Config {
+    /// Names of the store's outboxes that this configuration needs.
+    pub fn outboxes(&self) -> Vec<String> {
+        let mqtt = self.mqtt.iter().map(|_| "mqtt".to_owned());
+        mqtt.chain(self.upload.keys().map(|name| format!("upload/{name}"))).collect()
+    }
+
+    /// The cameras that are used.
+    pub fn cameras(&self) -> impl Iterator<Item = (&String, &Camera)> {
+        self.camera.iter().filter(|(_, camera)| camera.enabled)
+    }
+
+    /// Where the service's configuration is installed.
+    pub fn default_path() -> PathBuf {
+        PathBuf::from("/etc/outpost/outpost.toml")
+    }
+}

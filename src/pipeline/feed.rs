@@ -1,0 +1,259 @@
+//! From the source to whoever wants packets. Never waits for anybody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tracing::{info, warn};
+
+use super::Shared;
+use crate::archive::Recorder;
+use crate::clock::Mono;
+use crate::config;
+use crate::frame::Packet;
+use crate::health::CameraState;
+use crate::metrics::{self, Metrics};
+use crate::source::{self, Role, Source, SourceError};
+
+/// A camera that gives nothing for this long is connected again.
+const STALL: Duration = Duration::from_secs(10);
+/// The frame rate shown is measured over this time.
+const FPS_WINDOW: Duration = Duration::from_secs(2);
+
+/// A bounded queue of packets that drops to the next key frame when it is full, so that a decoder never
+/// sees a hole in the middle of a GOP.
+#[derive(Debug)]
+pub struct PacketQueue {
+    camera: Arc<str>,
+    reason: &'static str,
+    queue: SyncSender<Packet>,
+    dropping: AtomicBool,
+    metrics: Metrics,
+}
+
+impl PacketQueue {
+    /// Drops are counted under `reason`.
+    pub fn new(camera: Arc<str>, reason: &'static str, queue: SyncSender<Packet>, metrics: Metrics) -> Self {
+        Self { camera, reason, queue, dropping: AtomicBool::new(false), metrics }
+    }
+
+    /// Hands the packet on, or drops it. Never waits.
+    pub fn offer(&self, packet: &Packet) {
+        if self.dropping.load(Ordering::Relaxed) && !packet.key_frame {
+            self.count();
+            return;
+        }
+        match self.queue.try_send(packet.clone()) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.dropping.store(false, Ordering::Relaxed),
+            Err(TrySendError::Full(_)) => {
+                self.dropping.store(true, Ordering::Relaxed);
+                self.count();
+            }
+        }
+    }
+
+    fn count(&self) {
+        self.metrics.dropped.get_or_create(&metrics::dropped(&self.camera, self.reason)).inc();
+    }
+}
+
+/// One stream of one camera.
+pub(super) struct Feed {
+    camera: Arc<str>,
+    config: source::Config,
+    role: Role,
+    shared: Shared,
+    recorder: Option<Arc<Recorder>>,
+    /// Decodes this stream, unless there is a substream for that.
+    vision: Option<Arc<PacketQueue>>,
+    runs: AtomicU32,
+}
+
+impl Feed {
+    pub(super) fn new(
+        camera: &Arc<str>,
+        config: &config::Camera,
+        role: Role,
+        shared: &Shared,
+        recorder: Option<Arc<Recorder>>,
+        vision: Arc<PacketQueue>,
+    ) -> Self {
+        let decodes = role == Role::Sub || config.source.substream.is_none();
+        Self {
+            camera: camera.clone(),
+            config: config.source.clone(),
+            role,
+            shared: shared.clone(),
+            recorder,
+            vision: decodes.then_some(vision),
+            runs: AtomicU32::new(0),
+        }
+    }
+
+    /// Connects and distributes packets until the source fails or ends.
+    ///
+    /// # Errors
+    /// Why the camera has to be connected again.
+    pub(super) async fn run_once(&self) -> Result<()> {
+        if self.runs.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.shared.metrics.reconnects.get_or_create(&metrics::camera(&self.camera)).inc();
+            self.shared.health.camera(&self.camera, |c| c.reconnects += 1);
+        }
+        let outcome = self.stream().await;
+        match outcome {
+            SourceError::Ended => {
+                self.set_state(CameraState::Finished, Some("the file was played to its end".to_owned()));
+                Ok(())
+            }
+            failure => {
+                self.set_state(CameraState::Offline, Some(failure.to_string()));
+                Err(anyhow!(failure))
+            }
+        }
+    }
+
+    async fn stream(&self) -> SourceError {
+        let clock = self.shared.clock.clone();
+        let mut source = match source::connect(&self.config, self.role, clock).await {
+            Ok(source) => source,
+            Err(failure) => return failure,
+        };
+        let mut window = Window::default();
+        loop {
+            match next_or_stall(&mut *source, &self.config).await {
+                Ok(packet) => self.distribute(&packet, &mut window),
+                Err(failure) => return failure,
+            }
+        }
+    }
+
+    fn distribute(&self, packet: &Packet, window: &mut Window) {
+        let (metrics, label) = (&self.shared.metrics, metrics::camera(&self.camera));
+        metrics.packets.get_or_create(&label).inc();
+        metrics.packet_bytes.get_or_create(&label).inc_by(packet.data.len() as u64);
+        if packet.loss > 0 {
+            metrics.packets_lost.get_or_create(&label).inc_by(u64::from(packet.loss));
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.packet(packet);
+        }
+        if let Some(vision) = &self.vision {
+            vision.offer(packet);
+        }
+        if self.role == Role::Main {
+            self.note(packet, window);
+        }
+    }
+
+    fn note(&self, packet: &Packet, window: &mut Window) {
+        let now = self.shared.clock.mono();
+        let fps = window.count(now);
+        self.set_state(CameraState::Online, None);
+        self.shared.health.camera(&self.camera, |c| {
+            c.last_packet = Some(now);
+            c.fps = fps.unwrap_or(c.fps);
+            let stream = &packet.stream;
+            (c.width, c.height) = (stream.width, stream.height);
+            if c.codec != stream.codec.to_string() {
+                c.codec = stream.codec.to_string();
+            }
+        });
+    }
+
+    fn set_state(&self, state: CameraState, reason: Option<String>) {
+        // The substream has no state of its own: without it there is no detection, but recording goes on.
+        if self.role == Role::Sub {
+            if let Some(reason) = reason {
+                warn!(camera = %self.camera, reason, "substream lost");
+            }
+            return;
+        }
+        let now = self.shared.clock.mono();
+        let (before, after) = self.shared.health.camera(&self.camera, |c| {
+            if c.state != state {
+                (c.state, c.since) = (state, now);
+            }
+            c.reason.clone_from(&reason);
+            if state != CameraState::Online {
+                c.fps = 0.0;
+            }
+        });
+        if before == after {
+            return;
+        }
+        let online = self.shared.metrics.camera_online.get_or_create(&metrics::camera(&self.camera)).clone();
+        online.set(i64::from(after == CameraState::Online));
+        match reason {
+            Some(reason) if after == CameraState::Offline => warn!(camera = %self.camera, reason, "camera offline"),
+            _ => info!(camera = %self.camera, state = after.as_str(), "camera"),
+        }
+    }
+}
+
+async fn next_or_stall(source: &mut dyn Source, config: &source::Config) -> Result<Packet, SourceError> {
+    tokio::time::timeout(STALL, source.next()).await.unwrap_or_else(|_| {
+        Err(SourceError::Lost { what: config.display_url(), reason: format!("no picture for {} s", STALL.as_secs()) })
+    })
+}
+
+/// Counts packets over a sliding window.
+#[derive(Debug, Default)]
+struct Window {
+    start: Option<Mono>,
+    packets: u32,
+}
+
+impl Window {
+    /// Packets a second, once every window.
+    fn count(&mut self, now: Mono) -> Option<f32> {
+        let start = *self.start.get_or_insert(now);
+        self.packets += 1;
+        let span = now.since(start);
+        if span < FPS_WINDOW {
+            return None;
+        }
+        let fps = (self.packets.saturating_sub(1)) as f32 / span.as_secs_f32();
+        *self = Self { start: Some(now), packets: 1 };
+        Some(fps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Codec, StreamInfo};
+    use bytes::Bytes;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn a_full_queue_drops_up_to_the_next_key_frame() {
+        let (queue, inbox) = sync_channel(2);
+        let metrics = Metrics::new();
+        let queue = PacketQueue::new("yard".into(), "decode_queue", queue, metrics.clone());
+        let stream =
+            Arc::new(StreamInfo { codec: Codec::H264, width: 4, height: 4, extradata: Bytes::new(), fps: None });
+        let offer = |ms: u64, key_frame| {
+            queue.offer(&Packet { stream: stream.clone(), at: Mono(ms), key_frame, loss: 0, data: Bytes::new() });
+        };
+        offer(0, true);
+        offer(1, false);
+        offer(2, false); // full
+        assert_eq!(inbox.recv().expect("first").at, Mono(0));
+        offer(3, false); // there is room, but it would follow a hole
+        offer(4, true);
+        assert_eq!(inbox.recv().expect("second").at, Mono(1));
+        assert_eq!(inbox.recv().expect("third").at, Mono(4));
+        let dropped = metrics.dropped.get_or_create(&metrics::dropped("yard", "decode_queue")).get();
+        assert_eq!(dropped, 2);
+    }
+
+    #[test]
+    fn the_frame_rate_is_that_of_the_window() {
+        let mut window = Window::default();
+        let rates: Vec<f32> = (0..60u64).filter_map(|i| window.count(Mono(i * 100_000_000))).collect();
+        assert_eq!(rates.len(), 2);
+        assert!(rates.iter().all(|fps| (fps - 10.0).abs() < 0.01), "{rates:?}");
+    }
+}

@@ -1,0 +1,146 @@
+//! One camera's stages joined. Every queue between them is declared here.
+//!
+//! ```text
+//! feed (task) --packets--> recorder (thread)                     512, full: up to the next key frame is dropped
+//!      \------packets--> vision (thread): decode, gate           64, full: up to the next key frame is dropped
+//!                             \--newest frame--> infer workers    1 a camera, the newer frame replaces the older
+//!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
+//!                                                                           \--events--> recorder         never dropped
+//! ```
+//!
+//! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
+//! make the feed wait.
+
+mod analysis;
+mod feed;
+mod vision;
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::{Archive, Recorder};
+use crate::clock::Clock;
+use crate::config;
+use crate::event::IdSource;
+use crate::frame::LatestFrame;
+use crate::health::Health;
+use crate::infer::{Detector, Workers};
+use crate::metrics::Metrics;
+use crate::source::Role;
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread};
+
+pub use analysis::Analysis;
+pub use feed::PacketQueue;
+pub use vision::Sampler;
+
+/// Packets waiting to be decoded: some seconds, so that a burst after a network pause is not lost.
+const VISION_QUEUE: usize = 64;
+/// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
+const ANALYSIS_QUEUE: usize = 4;
+
+/// What all cameras share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The box's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The board.
+    pub health: Health,
+    /// Signs of life.
+    pub hearts: Heartbeats,
+    /// Event ids.
+    pub ids: Arc<IdSource>,
+    /// Where events go.
+    pub archive: Archive,
+    /// Name of the box.
+    pub device: Arc<str>,
+    /// Where it stands.
+    pub site: Arc<str>,
+}
+
+/// The running stages of one camera.
+pub struct Pipeline {
+    vision: JoinHandle<()>,
+    analysis: JoinHandle<()>,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+}
+
+impl Pipeline {
+    /// Starts the stages of camera `name`, downstream first, and hands its feed to `supervisor`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        name: &str,
+        config: &config::Camera,
+        shared: &Shared,
+        detector: Option<Arc<Detector>>,
+        workers: &Workers,
+        latest: Arc<LatestFrame>,
+        supervisor: &mut Supervisor,
+    ) -> Result<Self> {
+        let camera: Arc<str> = name.into();
+        shared.health.camera(&camera, |_| {});
+        let stop = CancellationToken::new();
+        let recorder = Arc::new(Recorder::start(shared.archive.clone(), camera.clone(), config.record.clone())?);
+
+        let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
+        let model = detector.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
+        let analysis = analysis::Stage::new(&camera, config, shared, recorder.clone(), model, inbox)?;
+        let analysis = spawn_thread(format!("ana-{name}"), move || analysis.run()).context("start the analysis thread")?;
+
+        let slot = detector.filter(|_| config.detect.enabled).map(|detector| {
+            let (camera, metrics) = (camera.clone(), shared.metrics.clone());
+            workers.slot(camera.clone(), detector, config.detect.min_score, move |detected| {
+                if looks.try_send(detected).is_err() {
+                    metrics.dropped.get_or_create(&crate::metrics::dropped(&camera, "analysis_queue")).inc();
+                }
+            })
+        });
+        let (packets, inbox) = sync_channel(VISION_QUEUE);
+        let vision = vision::Stage::new(&camera, config, shared, slot, latest, inbox);
+        let vision = spawn_thread(format!("vis-{name}"), move || vision.run()).context("start the vision thread")?;
+
+        let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", packets, shared.metrics.clone()));
+        let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
+        if config.source.substream.is_some() {
+            let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);
+            spawn_feed(supervisor, format!("camera {name} (substream)"), sub, &stop);
+        }
+        spawn_feed(supervisor, format!("camera {name}"), main, &stop);
+        Ok(Self { vision, analysis, recorder, stop })
+    }
+
+    /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which
+    /// closes what is open.
+    pub fn join(self) {
+        self.stop.cancel();
+        for stage in [self.vision, self.analysis] {
+            if stage.join().is_err() {
+                tracing::error!("a camera's stage panicked");
+            }
+        }
+        // Vision and analysis are gone, so this is the last handle: dropping it stops and joins the recorder.
+        drop(self.recorder);
+    }
+}
+
+fn spawn_feed(supervisor: &mut Supervisor, name: String, feed: feed::Feed, stop: &CancellationToken) {
+    let (feed, own_stop) = (Arc::new(feed), stop.clone());
+    supervisor.spawn(name, Restart::Always(Backoff::for_connections()), move |stop| {
+        let (feed, own_stop) = (feed.clone(), own_stop.clone());
+        async move {
+            tokio::select! {
+                outcome = feed.run_once() => outcome,
+                () = stop.cancelled() => Ok(()),
+                () = own_stop.cancelled() => Ok(()),
+            }
+        }
+    });
+}

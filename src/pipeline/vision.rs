@@ -1,0 +1,165 @@
+//! Decode, gate, and hand frames to the detector.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tracing::{Span, debug, info_span, warn};
+
+use super::Shared;
+use crate::clock::Mono;
+use crate::config;
+use crate::decode::Decoder;
+use crate::frame::{Frame, LatestFrame, Packet};
+use crate::gate::Gate;
+use crate::infer::Slot;
+use crate::metrics;
+
+/// An idle camera is looked at this often all the same: something may stand there without moving.
+const IDLE_LOOK: Duration = Duration::from_secs(10);
+/// How often a thread without work shows that it lives.
+const TICK: Duration = Duration::from_secs(1);
+/// A vision thread that is silent for this long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+/// Decides which frames the detector is offered. Shared by live cameras and replay, so both see the same.
+#[derive(Debug)]
+pub struct Sampler {
+    gate: Gate,
+    gated: bool,
+    period: Duration,
+    due: Option<Mono>,
+    last_look: Option<Mono>,
+}
+
+impl Sampler {
+    /// A sampler for one camera.
+    pub fn new(config: &config::Camera) -> Self {
+        Self {
+            gate: Gate::new(&config.motion),
+            gated: config.motion.enabled,
+            period: Duration::from_secs_f32(1.0 / config.detect.fps.max(0.01)),
+            due: None,
+            last_look: None,
+        }
+    }
+
+    /// Whether the frame is worth a look, and whether pixels move. `following`: objects are being tracked.
+    /// `None`: it is not yet time for the next frame.
+    pub fn sample(&mut self, frame: &Frame, following: bool) -> Option<Sample> {
+        let due = *self.due.get_or_insert(frame.at);
+        if frame.at < due {
+            return None;
+        }
+        // Keep the beat; after a gap start a new one instead of catching up.
+        self.due = Some(if frame.at.since(due) > self.period { frame.at + self.period } else { due + self.period });
+        let (mut admitted, mut motion) = (true, false);
+        if self.gated {
+            let (width, height) = Gate::plane_size(frame.picture.width(), frame.picture.height());
+            match frame.picture.luma(width, height) {
+                Ok(plane) => {
+                    let verdict = self.gate.admit(frame.at, &plane);
+                    (admitted, motion) = (verdict.is_admitted(), !verdict.regions.is_empty());
+                }
+                Err(failure) => debug!(error = %failure, "no grey plane, letting the frame through"),
+            }
+        }
+        let idle_look = self.last_look.is_none_or(|last| frame.at.since(last) >= IDLE_LOOK);
+        let look = admitted || following || idle_look;
+        if look {
+            self.last_look = Some(frame.at);
+        }
+        Some(Sample { look, motion })
+    }
+}
+
+/// What the sampler says of a frame whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Offer it to the detector.
+    pub look: bool,
+    /// Pixels move.
+    pub motion: bool,
+}
+
+pub(super) struct Stage {
+    camera: Arc<str>,
+    shared: Shared,
+    decoder: Decoder,
+    sampler: Sampler,
+    slot: Option<Slot>,
+    latest: Arc<LatestFrame>,
+    inbox: Receiver<Packet>,
+    span: Span,
+    failing: AtomicBool,
+}
+
+impl Stage {
+    pub(super) fn new(
+        camera: &Arc<str>,
+        config: &config::Camera,
+        shared: &Shared,
+        slot: Option<Slot>,
+        latest: Arc<LatestFrame>,
+        inbox: Receiver<Packet>,
+    ) -> Self {
+        Self {
+            camera: camera.clone(),
+            shared: shared.clone(),
+            decoder: Decoder::new(config.decode.clone()),
+            sampler: Sampler::new(config),
+            slot,
+            latest,
+            inbox,
+            span: info_span!("vision", camera = %camera),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Works until the feed is gone.
+    pub(super) fn run(mut self) {
+        let span = self.span.clone();
+        let _entered = span.enter();
+        let heart = self.shared.hearts.register(format!("vision {}", self.camera), HANGS_AFTER, false);
+        loop {
+            heart.beat();
+            match self.inbox.recv_timeout(TICK) {
+                Ok(packet) => self.packet(&packet),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet) {
+        let label = metrics::camera(&self.camera);
+        match self.decoder.decode(packet) {
+            Ok(frames) => {
+                if !frames.is_empty() {
+                    self.failing.store(false, Ordering::Relaxed);
+                }
+                self.shared.metrics.frames_decoded.get_or_create(&label).inc_by(frames.len() as u64);
+                for frame in frames {
+                    self.frame(frame);
+                }
+            }
+            Err(failure) => {
+                self.shared.metrics.decode_errors.get_or_create(&label).inc();
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    warn!(error = %failure, "pictures do not decode, waiting for the next key frame");
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        self.latest.set(frame.clone());
+        let following = self.shared.health.objects(&self.camera) > 0;
+        let Some(sample) = self.sampler.sample(&frame, following) else { return };
+        self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
+        if let (true, Some(slot)) = (sample.look, &self.slot) {
+            slot.offer(frame);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! H.264 as V4L2 cameras give it: a byte stream with start codes (ITU-T H.264, Annex B).
+
+const NAL_IDR: u8 = 5;
+const NAL_SPS: u8 = 7;
+const NAL_PPS: u8 = 8;
+
+/// The NAL units of an access unit, without start codes and padding.
+fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(data);
+    std::iter::from_fn(move || {
+        let unit = rest?;
+        let end = unit.windows(3).position(|w| matches!(w, [0, 0, 0 | 1])).unwrap_or(unit.len());
+        let (nal, tail) = unit.split_at(end);
+        rest = after_start_code(tail);
+        Some(nal)
+    })
+    .filter(|nal| !nal.is_empty())
+}
+
+fn after_start_code(data: &[u8]) -> Option<&[u8]> {
+    let start = data.windows(3).position(|w| w == [0, 0, 1])?;
+    data.get(start + 3..)
+}
+
+fn kind(nal: &[u8]) -> u8 {
+    nal.first().map_or(0, |header| header & 0x1f)
+}
+
+/// Whether this is a byte stream at all: it begins with zeros and a one.
+pub(super) fn has_start_code(data: &[u8]) -> bool {
+    let zeros = data.iter().take_while(|b| **b == 0).count();
+    zeros >= 2 && data.get(zeros) == Some(&1)
+}
+
+/// Whether decoding can start with this access unit.
+pub(super) fn is_key_frame(data: &[u8]) -> bool {
+    nal_units(data).any(|nal| kind(nal) == NAL_IDR)
+}
+
+/// Its SPS and PPS with start codes, where it carries both.
+pub(super) fn parameter_sets(data: &[u8]) -> Option<Vec<u8>> {
+    let mut sets = Vec::new();
+    let (mut sps, mut pps) = (false, false);
+    // Parameter sets precede the picture, so the large picture itself is not searched.
+    for nal in nal_units(data).take_while(|nal| !matches!(kind(nal), 1..=NAL_IDR)) {
+        match kind(nal) {
+            NAL_SPS => sps = true,
+            NAL_PPS => pps = true,
+            _ => continue,
+        }
+        sets.extend_from_slice(&[0, 0, 0, 1]);
+        sets.extend_from_slice(nal);
+    }
+    (sps && pps).then_some(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = &[0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65, 0, 4, 5];
+
+    #[test]
+    fn parameter_sets_are_taken_from_a_key_frame() {
+        assert_eq!(parameter_sets(KEY), Some(vec![0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3]));
+        assert!(is_key_frame(KEY));
+        assert!(has_start_code(KEY));
+    }
+
+    #[test]
+    fn other_pictures_and_garbage_have_none() {
+        for data in [&[0, 0, 1, 0x41, 9, 9][..], &[0, 0, 0, 1, 0x67, 1], &[0; 32], &[0, 0, 1], &[1, 2, 3], &[]] {
+            assert_eq!(parameter_sets(data), None, "{data:?}");
+            assert!(!is_key_frame(data), "{data:?}");
+        }
+        assert!(!has_start_code(&[0; 32]) && !has_start_code(&[0xff, 0xd8]) && !has_start_code(&[0, 1]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(data in proptest::collection::vec(0u8..4, 0..200)) {
+            let _ = (parameter_sets(&data), is_key_frame(&data), has_start_code(&data));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why a camera gives no packets, in words for the person who has to do something.
+
+/// A source could not be opened, or is over. `what` names the camera's address without secrets,
+/// `reason` says what happened and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing answers there.
+    #[error("{what} cannot be reached: {reason}")]
+    Unreachable {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// User name, password or file permissions are wrong or missing.
+    #[error("{what} refuses access: {reason}")]
+    Unauthorised {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// The host answers but has no such stream, or the device or file does not exist.
+    #[error("{what} not found: {reason}")]
+    NotFound {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// Somebody else uses it.
+    #[error("{what} is busy: {reason}")]
+    Busy {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// It is there but of no use to us: wrong codec, no video, not a camera, a config that contradicts itself.
+    #[error("{what} cannot be used: {reason}")]
+    Unsupported {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// It answers in a way that makes no sense.
+    #[error("{what} misbehaves: {reason}")]
+    Protocol {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// It worked, and then stopped.
+    #[error("{what} was lost: {reason}")]
+    Lost {
+        /// Address without secrets.
+        what: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+    /// A file that is not repeated was played to its end.
+    #[error("the file was played to its end")]
+    Ended,
+}
+
+impl SourceError {
+    /// Whether trying again soon makes sense. The others need a person, though a camera that is being set
+    /// up may well cure itself: try those again too, but at leisure.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Protocol { .. } | Self::Lost { .. } => true,
+            Self::NotFound { .. } => true,
+            Self::Unauthorised { .. } | Self::Unsupported { .. } | Self::Ended => false,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A file that plays the camera: for tests, demonstrations, and going over old footage.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ffmpeg_next as ffmpeg;
+use tracing::debug;
+
+use super::thread::{Outlet, StopFlag, ThreadSource};
+use super::timeline::FileTimeline;
+use super::{Config, Pace, Source, SourceError};
+use crate::clock::{Clock, Mono};
+use crate::frame::{Codec, Packet, StreamInfo};
+
+/// Between frames of a file that does not say how many it has a second.
+const USUAL_STEP: Duration = Duration::from_millis(40);
+
+/// So many unreadable spots in a row are the end of a damaged file.
+const MAX_DAMAGE: u32 = 100;
+
+/// Waiting for a packet's time is done in slices, so that a clock that is moved by hand is noticed.
+const WAIT_SLICE: Duration = Duration::from_millis(50);
+
+/// Opens the file on its thread.
+pub(super) async fn connect(
+    config: &Config,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn Source>, SourceError> {
+    let what = path.display().to_string();
+    let (pace, repeat) = (config.pace, config.repeat);
+    ThreadSource::start("replay", what, move |outlet| {
+        let end = Player { path: &path, pace, clock: &*clock, repeat }.run(outlet);
+        end.err().unwrap_or(SourceError::Ended)
+    })
+    .await
+}
+
+struct Player<'a> {
+    path: &'a Path,
+    pace: Pace,
+    repeat: bool,
+    clock: &'a dyn Clock,
+}
+
+impl Player<'_> {
+    /// Plays all turns. `Ok` when the last one is over or nobody listens.
+    fn run(&self, outlet: &mut Outlet) -> Result<(), SourceError> {
+        let mut opened = Recording::open(self.path, outlet.stop_flag())?;
+        outlet.opened();
+        let mut timeline = FileTimeline::new(self.clock.mono(), opened.step());
+        loop {
+            let stream = opened.stream.clone();
+            let played = self.turn(&mut opened, &mut timeline, outlet)?;
+            if outlet.stopped() || !self.repeat {
+                return Ok(());
+            }
+            if played == 0 {
+                // Repeating nothing would spin.
+                return Err(unsupported(self.path, "it holds no pictures"));
+            }
+            debug!(path = %self.path.display(), played, "replay begins again");
+            // Opened afresh: not every container can seek back.
+            opened = Recording::open(self.path, outlet.stop_flag())?;
+            if *opened.stream == *stream {
+                opened.stream = stream;
+            }
+            timeline.turn();
+        }
+    }
+
+    /// Plays once and returns the number of packets.
+    fn turn(&self, file: &mut Recording, timeline: &mut FileTimeline, outlet: &mut Outlet) -> Result<u64, SourceError> {
+        let mut played = 0;
+        while let Some(coded) = file.read()? {
+            let at = timeline.place(coded.time_ns);
+            if self.pace == Pace::Real && !self.wait_for(at, outlet) {
+                break;
+            }
+            let packet = Packet {
+                stream: file.stream.clone(),
+                at,
+                key_frame: coded.key_frame,
+                loss: coded.loss,
+                data: coded.data,
+            };
+            if !outlet.send(packet) {
+                break;
+            }
+            played += 1;
+        }
+        Ok(played)
+    }
+
+    /// False when the source was dropped meanwhile.
+    fn wait_for(&self, at: Mono, outlet: &Outlet) -> bool {
+        loop {
+            if outlet.stopped() {
+                return false;
+            }
+            let left = at.since(self.clock.mono());
+            if left.is_zero() {
+                return true;
+            }
+            // Dropping the source unparks.
+            std::thread::park_timeout(left.min(WAIT_SLICE));
+        }
+    }
+}
+
+struct Coded {
+    time_ns: Option<i64>,
+    key_frame: bool,
+    loss: u16,
+    data: Bytes,
+}
+
+/// An open file and its video stream.
+struct Recording {
+    path: PathBuf,
+    input: ffmpeg::format::context::Input,
+    index: usize,
+    time_base: (i64, i64),
+    stream: Arc<StreamInfo>,
+}
+
+impl Recording {
+    fn open(path: &Path, stop: StopFlag) -> Result<Self, SourceError> {
+        static QUIET: Once = Once::new();
+        // What libav would print, we say ourselves where it matters.
+        QUIET.call_once(|| ffmpeg::log::set_level(ffmpeg::log::Level::Fatal));
+        check_file(path)?;
+        // With the protocol named, a colon in the file's name starts no other one.
+        let name = format!("file:{}", path.display());
+        let input = ffmpeg::format::input_with_interrupt(&name, move || stop.is_set())
+            .map_err(|e| unsupported(path, format!("it is no video, or its beginning or index is damaged ({e})")))?;
+        let video = input.streams().best(ffmpeg::media::Type::Video);
+        let video = video.ok_or_else(|| unsupported(path, "it holds no video"))?;
+        let stream = Arc::new(describe(&video));
+        let time_base = (video.time_base().numerator().into(), video.time_base().denominator().into());
+        Ok(Self { path: path.to_owned(), index: video.index(), time_base, stream, input })
+    }
+
+    fn step(&self) -> Duration {
+        self.stream.fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps))
+    }
+
+    /// The next packet of the video stream, `None` at the end or where the file is cut off.
+    fn read(&mut self) -> Result<Option<Coded>, SourceError> {
+        let (mut damage, mut loss) = (0, 0u16);
+        while damage < MAX_DAMAGE {
+            let mut packet = ffmpeg::Packet::empty();
+            match packet.read(&mut self.input) {
+                Ok(()) if packet.stream() != self.index => {}
+                // A packet that the file's end cuts through is marked corrupt.
+                Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
+                Ok(()) => {
+                    let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
+                    return Ok(Some(Coded {
+                        // Packets come in the order of decoding, where the decoding time grows steadily and
+                        // the time of showing jumps back and forth. They differ by the camera's fixed delay.
+                        time_ns: packet.dts().or(packet.pts()).map(|ticks| self.nanoseconds(ticks)),
+                        key_frame: packet.is_key(),
+                        loss,
+                        data: Bytes::copy_from_slice(data),
+                    }));
+                }
+                Err(ffmpeg::Error::Eof | ffmpeg::Error::Exit) => return Ok(None),
+                Err(ffmpeg::Error::InvalidData) => {
+                    damage += 1;
+                    loss = loss.saturating_add(1);
+                }
+                Err(failure) => {
+                    let reason = format!("reading failed ({failure}), check the disk");
+                    return Err(SourceError::Lost { what: self.path.display().to_string(), reason });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn nanoseconds(&self, ticks: i64) -> i64 {
+        let (numerator, denominator) = self.time_base;
+        let ns = i128::from(ticks) * i128::from(numerator) * 1_000_000_000 / i128::from(denominator.max(1));
+        i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
+/// Says in plain words what libav would call invalid data.
+fn check_file(path: &Path) -> Result<(), SourceError> {
+    let what = || path.display().to_string();
+    let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            SourceError::NotFound { what: what(), reason: "no such file, check the path in url".to_owned() }
+        }
+        std::io::ErrorKind::PermissionDenied => SourceError::Unauthorised {
+            what: what(),
+            reason: "permission denied, make it readable for this service".to_owned(),
+        },
+        _ => SourceError::Lost { what: what(), reason: format!("it cannot be examined ({e})") },
+    })?;
+    if !meta.is_file() {
+        return Err(unsupported(path, "it is not a regular file"));
+    }
+    if meta.len() == 0 {
+        return Err(unsupported(path, "it is empty"));
+    }
+    std::fs::File::open(path).map(drop).map_err(|e| SourceError::Unauthorised {
+        what: what(),
+        reason: format!("it cannot be opened ({e}), make it readable for this service"),
+    })
+}
+
+fn describe(video: &ffmpeg::Stream<'_>) -> StreamInfo {
+    let parameters = video.parameters();
+    let codec = match parameters.id() {
+        ffmpeg::codec::Id::H264 => Codec::H264,
+        ffmpeg::codec::Id::HEVC => Codec::H265,
+        ffmpeg::codec::Id::MJPEG => Codec::Mjpeg,
+        other => Codec::Other(other.name().into()),
+    };
+    let rate = [video.avg_frame_rate(), video.rate()].into_iter().map(f64::from).find(|r| (0.01..1000.0).contains(r));
+    let (width, height, extradata) = raw_parameters(&parameters);
+    #[allow(clippy::cast_possible_truncation)]
+    StreamInfo { codec, width, height, extradata, fps: rate.map(|rate| rate as f32) }
+}
+
+/// Size and codec parameters, which the binding has no safe way to.
+#[allow(unsafe_code)]
+fn raw_parameters(parameters: &ffmpeg::codec::Parameters) -> (u32, u32, Bytes) {
+    // SAFETY: `parameters` owns or keeps alive the struct it points to, which nobody writes meanwhile;
+    // libav guarantees `extradata_size` readable bytes at `extradata` where that is not null.
+    unsafe {
+        let raw = &*parameters.as_ptr();
+        let length = usize::try_from(raw.extradata_size).unwrap_or_default();
+        let extradata = if raw.extradata.is_null() || length == 0 {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(std::slice::from_raw_parts(raw.extradata, length))
+        };
+        (u32::try_from(raw.width).unwrap_or_default(), u32::try_from(raw.height).unwrap_or_default(), extradata)
+    }
+}
+
+fn unsupported(path: &Path, reason: impl Into<String>) -> SourceError {
+    SourceError::Unsupported { what: path.display().to_string(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;

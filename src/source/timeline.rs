@@ -1,0 +1,283 @@
+//! When a packet's picture was taken, on the boot clock.
+//!
+//! Arrival times are honest but ragged: networks delay and batch. A stream's own timestamps are smooth
+//! but count from anywhere, at the rate of a cheap crystal, and some jump. So the first arrival anchors
+//! the stream's time to ours, from then on the stream's time leads, and arrival only keeps it from
+//! wandering off. Whatever a stream says, times grow strictly, because order is built on them.
+
+use std::time::Duration;
+
+use crate::clock::Mono;
+
+/// Two packets are never closer than this: more than one tick of the 90 kHz clock that clips are
+/// written with, so that they keep their order there too.
+const MIN_STEP_NS: i64 = 100_000;
+
+/// Further than this from arrival, stream time is not believed.
+const TOLERANCE_NS: i64 = 500_000_000;
+
+/// For so long stream time may lag behind arrival before it is corrected: a network that stalls and then
+/// delivers everything at once makes packets late, not wrong.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Later than this is no stalled network but a stream that counts anew.
+const HOPELESS_NS: i64 = 10_000_000_000;
+
+/// Clocks drift apart slowly; so slowly, at most, is followed. 1/200 of the interval between packets
+/// is invisible, and still a hundred times what a bad crystal needs.
+const SLEW_DIVISOR: i64 = 200;
+
+/// Part of the distance to arrival that one packet corrects: jitter averages out over this many packets.
+const SMOOTHING: i64 = 64;
+
+/// The times of a live stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LiveTimeline {
+    /// Boot clock minus stream clock, once anchored.
+    shift: i64,
+    /// Stream time and boot time of the last packet.
+    last: Option<(i64, i64)>,
+    /// Arrival of the first of an unbroken row of late packets.
+    late_since: Option<Mono>,
+}
+
+impl LiveTimeline {
+    /// The time of the packet that says `stream_ns` on its own clock and came at `arrival`.
+    pub(super) fn place(&mut self, stream_ns: i64, arrival: Mono) -> Mono {
+        let now = signed(arrival);
+        let Some((last_stream, last)) = self.last else {
+            return self.emit(stream_ns, now.saturating_sub(stream_ns), now, 0);
+        };
+        let early = stream_ns.saturating_add(self.shift).saturating_sub(now);
+        let anchored = now.saturating_sub(stream_ns);
+        let shift = if early > TOLERANCE_NS || self.is_late_for_good(early, arrival) {
+            self.late_since = None;
+            anchored
+        } else {
+            let interval = stream_ns.saturating_sub(last_stream).max(0);
+            let most = interval / SLEW_DIVISOR;
+            self.shift.saturating_sub((early / SMOOTHING).clamp(-most, most))
+        };
+        self.emit(stream_ns, shift, stream_ns.saturating_add(shift), last.saturating_add(MIN_STEP_NS))
+    }
+
+    fn is_late_for_good(&mut self, early: i64, arrival: Mono) -> bool {
+        if early >= -TOLERANCE_NS {
+            self.late_since = None;
+            return false;
+        }
+        let since = *self.late_since.get_or_insert(arrival);
+        early < -HOPELESS_NS || arrival.since(since) >= PATIENCE
+    }
+
+    fn emit(&mut self, stream_ns: i64, shift: i64, at: i64, at_least: i64) -> Mono {
+        let at = at.max(at_least);
+        self.shift = shift;
+        self.last = Some((stream_ns, at));
+        unsigned(at)
+    }
+}
+
+/// A forward gap in a file longer than this is a broken timestamp, not a pause.
+const LONGEST_GAP_NS: i64 = 60_000_000_000;
+
+/// A step back by more than this is a file that counts anew; less is reordering.
+const LONGEST_STEP_BACK_NS: i64 = 1_000_000_000;
+
+/// The times of a file: the file's own, counted from one start, going on over each turn.
+#[derive(Clone, Debug)]
+pub(super) struct FileTimeline {
+    start: i64,
+    shift: i64,
+    last: Option<i64>,
+    /// Distance between the last two packets, to guess where the next belongs.
+    step: i64,
+    counts_anew: bool,
+}
+
+impl FileTimeline {
+    /// The first packet will be at `start`. `step` is the expected time between packets.
+    pub(super) fn new(start: Mono, step: Duration) -> Self {
+        let step = i64::try_from(step.as_nanos()).unwrap_or(LONGEST_GAP_NS).clamp(MIN_STEP_NS, LONGEST_GAP_NS);
+        Self { start: signed(start), shift: 0, last: None, step, counts_anew: true }
+    }
+
+    /// The time of the packet that the file puts at `file_ns`, if it says.
+    pub(super) fn place(&mut self, file_ns: Option<i64>) -> Mono {
+        let expected = self.last.map_or(self.start, |last| last.saturating_add(self.step));
+        let last = self.last.unwrap_or(self.start.saturating_sub(MIN_STEP_NS));
+        let at = match file_ns {
+            None => expected,
+            Some(ns) => {
+                let follows = ns.saturating_add(self.shift);
+                let back = follows < last.saturating_sub(LONGEST_STEP_BACK_NS);
+                if self.counts_anew || back || follows > last.saturating_add(LONGEST_GAP_NS) {
+                    self.counts_anew = false;
+                    self.shift = expected.saturating_sub(ns);
+                    expected
+                } else {
+                    if follows.saturating_sub(last) >= MIN_STEP_NS {
+                        self.step = follows.saturating_sub(last);
+                    }
+                    follows
+                }
+            }
+        };
+        let at = at.max(last.saturating_add(MIN_STEP_NS));
+        self.last = Some(at);
+        unsigned(at)
+    }
+
+    /// The file begins again: the next packet follows the last one as any other.
+    pub(super) fn turn(&mut self) {
+        self.counts_anew = true;
+    }
+}
+
+fn signed(at: Mono) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+fn unsigned(at: i64) -> Mono {
+    Mono(u64::try_from(at).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: i64 = 1_000_000;
+
+    fn mono(ms: i64) -> Mono {
+        unsigned(ms * MS)
+    }
+
+    /// Places `(stream ms, arrival ms)` and returns the times in ms, rounded.
+    fn live(packets: &[(i64, i64)]) -> Vec<i64> {
+        let mut timeline = LiveTimeline::default();
+        packets.iter().map(|&(s, a)| (signed(timeline.place(s * MS, mono(a))) + MS / 2) / MS).collect()
+    }
+
+    fn file(packets: &[Option<i64>]) -> Vec<i64> {
+        let mut timeline = FileTimeline::new(mono(5000), Duration::from_millis(40));
+        packets.iter().map(|p| signed(timeline.place(p.map(|ms| ms * MS))) / MS).collect()
+    }
+
+    #[test]
+    fn a_live_stream_is_anchored_at_its_first_arrival_and_then_follows_its_own_time() {
+        assert_eq!(live(&[(90_000, 10), (90_100, 110), (90_200, 210)]), [10, 110, 210]);
+    }
+
+    #[test]
+    fn ragged_arrival_does_not_show() {
+        let times = live(&[(0, 1000), (100, 1180), (200, 1190), (300, 1420), (400, 1401), (500, 1530)]);
+        for (i, at) in times.into_iter().enumerate() {
+            let expected = 1000 + 100 * i64::try_from(i).expect("small");
+            assert!((at - expected).abs() <= 3, "packet {i} at {at}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_stalls_and_then_delivers_at_once_changes_no_times() {
+        let mut packets = vec![(0, 0)];
+        packets.extend((1..=20).map(|i| (100 * i, 2000 + i)));
+        let times = live(&packets);
+        assert!((times[20] - 2000).abs() <= 15, "{times:?}");
+        assert!(times.windows(2).all(|w| (95..=105).contains(&(w[1] - w[0]))), "{times:?}");
+    }
+
+    #[test]
+    fn a_camera_that_was_suspended_without_counting_is_anchored_again() {
+        let mut packets = vec![(0, 0), (100, 100)];
+        packets.extend((2..=14).map(|i| (100 * i, 5000 + 100 * i)));
+        let times = live(&packets);
+        assert_eq!(times.last(), Some(&6400), "{times:?}");
+    }
+
+    #[test]
+    fn a_camera_that_counts_anew_is_anchored_again_at_once() {
+        assert_eq!(live(&[(0, 0), (100, 100), (900_000, 200), (900_100, 300)]), [0, 100, 200, 300]);
+        assert_eq!(live(&[(900_000, 0), (900_100, 100), (0, 200), (100, 300)]), [0, 100, 200, 300]);
+    }
+
+    #[test]
+    fn a_camera_whose_crystal_runs_fast_is_kept_close_to_arrival_without_a_jump() {
+        // One second in a thousand, for an hour, 10 packets a second.
+        let packets: Vec<_> = (0..36_000).map(|i| (100 * i + i / 10, 100 * i)).collect();
+        let times = live(&packets);
+        let last = times.last().expect("not empty");
+        assert!((last - 3_599_900).abs() < 200, "{last}");
+        assert!(times.windows(2).all(|w| (98..=102).contains(&(w[1] - w[0]))));
+    }
+
+    #[test]
+    fn a_file_keeps_its_own_distances_and_goes_on_over_a_turn() {
+        assert_eq!(file(&[Some(7000), Some(7050), Some(7200)]), [5000, 5050, 5200]);
+        let mut timeline = FileTimeline::new(mono(0), Duration::from_millis(40));
+        let first: Vec<_> = [0, 100, 200].map(|ms| timeline.place(Some(ms * MS))).to_vec();
+        timeline.turn();
+        let second: Vec<_> = [0, 100, 200].map(|ms| timeline.place(Some(ms * MS))).to_vec();
+        assert_eq!([first, second].concat(), [0, 100, 200, 300, 400, 500].map(mono));
+    }
+
+    #[test]
+    fn broken_file_times_are_bridged() {
+        assert_eq!(file(&[None, None, None]), [5000, 5040, 5080], "no times at all");
+        assert_eq!(file(&[Some(0), Some(40), None, Some(120)]), [5000, 5040, 5080, 5120], "one is missing");
+        assert_eq!(file(&[Some(0), Some(120), Some(40), Some(160)]), [5000, 5120, 5120, 5160], "reordered");
+        assert_eq!(file(&[Some(95_000_000), Some(95_000_040), Some(0), Some(40)]), [5000, 5040, 5080, 5120], "wraps");
+        assert_eq!(file(&[Some(0), Some(40), Some(95_000_000), Some(95_000_040)]), [5000, 5040, 5080, 5120], "jumps");
+        assert_eq!(file(&[Some(0), Some(30_000)]), [5000, 35_000], "a pause is a pause");
+    }
+
+    proptest! {
+        #[test]
+        fn live_times_grow_strictly_whatever_the_stream_says(
+            packets in proptest::collection::vec((any::<i64>(), 0u64..2_000_000_000), 1..60)
+        ) {
+            let mut timeline = LiveTimeline::default();
+            let mut arrival = Mono(0);
+            let mut last = None;
+            for (stream, wait) in packets {
+                arrival = arrival + Duration::from_nanos(wait);
+                let at = timeline.place(stream, arrival);
+                prop_assert!(last.is_none_or(|last| at > last), "{at:?} after {last:?}");
+                last = Some(at);
+            }
+        }
+
+        #[test]
+        fn a_steady_stream_over_a_jittering_network_stays_near_and_even(
+            start in 0i64..1_000_000_000_000, jitter in proptest::collection::vec(0i64..300, 50..200)
+        ) {
+            let mut timeline = LiveTimeline::default();
+            let mut last: Option<i64> = None;
+            for (i, jitter) in jitter.into_iter().enumerate() {
+                let taken = 40 * i64::try_from(i).expect("small");
+                let at = signed(timeline.place(start + taken * MS, mono(1000 + taken + jitter)));
+                prop_assert!((at / MS - 1000 - taken).abs() <= 300);
+                if let Some(last) = last {
+                    prop_assert!((39 * MS..=41 * MS).contains(&(at - last)), "{}", at - last);
+                }
+                last = Some(at);
+            }
+        }
+
+        #[test]
+        fn file_times_grow_strictly_whatever_the_file_says(
+            packets in proptest::collection::vec((proptest::option::of(any::<i64>()), any::<bool>()), 1..60)
+        ) {
+            let mut timeline = FileTimeline::new(mono(1), Duration::ZERO);
+            let mut last = None;
+            for (ns, turns) in packets {
+                let at = timeline.place(ns);
+                prop_assert!(last.is_none_or(|last| at > last), "{at:?} after {last:?}");
+                last = Some(at);
+                if turns {
+                    timeline.turn();
+                }
+            }
+        }
+    }
+}

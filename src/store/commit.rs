@@ -1,0 +1,218 @@
+//! What a commit changes: the writer thread applies everything that waits in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sled::Transactional;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+
+use super::event_log;
+use super::outbox::Queue;
+use super::schema::{
+    Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
+};
+use super::{Change, Delivery, StoreError};
+use crate::clock::{Clock, Moment};
+use crate::event::Event;
+
+/// The outboxes that the store was opened with.
+pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
+
+/// One change of the database. Everything that can be refused was checked before, so that one bad change
+/// cannot fail the others of its group.
+#[derive(Debug)]
+pub(super) enum Op {
+    Record { event: Box<Event>, json: Vec<u8>, deliveries: Vec<Delivery>, now: Moment },
+    Ack(ItemRef),
+    Nack { item: ItemRef, error: String },
+    DeadLetter { item: ItemRef, error: String },
+    Revive(ItemRef),
+    Discard(ItemRef),
+}
+
+/// One item of an outbox, at one revision.
+#[derive(Clone, Debug)]
+pub(super) struct ItemRef {
+    pub queue: Arc<Queue>,
+    pub seq: u64,
+    pub revision: u64,
+}
+
+impl Op {
+    pub(super) fn record(change: Change, clock: &Arc<dyn Clock>) -> Result<Self, StoreError> {
+        for delivery in &change.deliveries {
+            if let Delivery::Upload { file, sha256, .. } = delivery
+                && file.len().max(sha256.len()) > MAX_FILE
+            {
+                let bytes = file.len().max(sha256.len());
+                return Err(StoreError::TooLarge { what: "the name or hash of a file", bytes, limit: MAX_FILE });
+            }
+        }
+        let (event, json) = event_log::index_form(change.event)?;
+        Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
+    }
+}
+
+type Step<T> = Result<T, ConflictableTransactionError<StoreError>>;
+
+fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
+    ConflictableTransactionError::Abort(error)
+}
+
+/// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
+pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
+    let trees = (&db.meta, &db.events, &db.open, &db.by_camera, &db.outbox, &db.uploads, &db.dead);
+    let outcome = trees.transaction(|(meta, events, open, by_camera, outbox, uploads, dead)| {
+        let views = Views { meta, events, open, by_camera, outbox, uploads, dead };
+        let before = views.meta.get("counters")?;
+        let counters = before.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes)).map_err(abort)?;
+        let mut group = Group { views, queues, counters, due: Vec::new() };
+        for op in ops {
+            group.apply(op)?;
+        }
+        let after = encode(&group.counters).map_err(abort)?;
+        group.views.meta.insert("counters", after)?;
+        Ok(group.due)
+    });
+    outcome.map_err(|error| match error {
+        TransactionError::Abort(error) => error,
+        TransactionError::Storage(error) => error.into(),
+    })
+}
+
+struct Group<'a> {
+    views: Views<'a>,
+    queues: &'a Queues,
+    counters: Counters,
+    due: Vec<(Arc<Queue>, u64)>,
+}
+
+impl Group<'_> {
+    fn apply(&mut self, op: &Op) -> Step<()> {
+        match op {
+            Op::Record { event, json, deliveries, now } => {
+                event_log::put(&self.views, &mut self.counters, event, json)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(event, delivery, now))
+            }
+            Op::Ack(item) => self.take(item).map(|_| ()),
+            Op::Nack { item, error } => {
+                let key = item_key(item.queue.name(), item.seq);
+                let Some(mut row) = self.row(&key)?.filter(|row| row.revision == item.revision) else {
+                    self.due.push((item.queue.clone(), item.seq));
+                    return Ok(());
+                };
+                row.attempts = row.attempts.saturating_add(1);
+                row.error = Some(shorten(error, MAX_ERROR).to_owned());
+                self.views.outbox.insert(key, encode(&row).map_err(abort)?)?;
+                Ok(())
+            }
+            Op::DeadLetter { item, error } => {
+                let Some(mut row) = self.take(item)? else { return Ok(()) };
+                row.attempts = row.attempts.saturating_add(1);
+                row.error = Some(shorten(error, MAX_ERROR).to_owned());
+                let key = item_key(item.queue.name(), item.seq);
+                self.views.dead.insert(key, encode(&row).map_err(abort)?)?;
+                self.counters.of(item.queue.name()).dead += 1;
+                Ok(())
+            }
+            Op::Revive(item) => self.revive(item),
+            Op::Discard(item) => self.take_dead(item).map(|_| ()),
+        }
+    }
+
+    /// Queues `delivery` wherever it belongs.
+    fn enqueue(&mut self, event: &Event, delivery: &Delivery, now: &Moment) -> Step<()> {
+        let queues = self.queues;
+        for (name, queue) in queues {
+            let row = match delivery {
+                Delivery::Alert(_) if name == "mqtt" => Row {
+                    id: event.id,
+                    event: Some(event.clone()),
+                    item: delivery.clone(),
+                    revision: 0,
+                    attempts: 0,
+                    created: now.clone(),
+                    error: None,
+                },
+                Delivery::Upload { .. } if name.starts_with("upload/") => Row {
+                    id: event.id,
+                    event: None,
+                    item: delivery.clone(),
+                    revision: 0,
+                    attempts: 0,
+                    created: now.clone(),
+                    error: None,
+                },
+                _ => continue,
+            };
+            self.insert(queue, row)?;
+        }
+        Ok(())
+    }
+
+    /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
+    fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Step<()> {
+        let mut seq = None;
+        if let Delivery::Upload { file, .. } = &row.item {
+            let key = upload_key(queue.name(), row.id, file);
+            let known = self.views.uploads.get(&key)?;
+            seq = known.and_then(|bytes| bytes.as_ref().try_into().map(u64::from_be_bytes).ok());
+            if seq.is_none() {
+                let next = self.counters.last_seq + 1;
+                self.views.uploads.insert(key, &next.to_be_bytes())?;
+            }
+        }
+        let seq = if let Some(seq) = seq {
+            if let Some(old) = self.row(&item_key(queue.name(), seq))? {
+                row.revision = old.revision + 1;
+                row.created = old.created;
+                self.counters.of(queue.name()).remove(&old.item);
+            }
+            seq
+        } else {
+            self.counters.last_seq += 1;
+            self.counters.last_seq
+        };
+        self.counters.of(queue.name()).add(&row.item);
+        self.views.outbox.insert(item_key(queue.name(), seq), encode(&row).map_err(abort)?)?;
+        self.due.push((queue.clone(), seq));
+        Ok(())
+    }
+
+    /// Removes an item unless it is gone or was replaced since.
+    fn take(&mut self, item: &ItemRef) -> Step<Option<Row>> {
+        let name = item.queue.name();
+        let key = item_key(name, item.seq);
+        let Some(row) = self.row(&key)?.filter(|row| row.revision == item.revision) else { return Ok(None) };
+        self.views.outbox.remove(key)?;
+        if let Delivery::Upload { file, .. } = &row.item {
+            self.views.uploads.remove(upload_key(name, row.id, file))?;
+        }
+        self.counters.of(name).remove(&row.item);
+        Ok(Some(row))
+    }
+
+    fn take_dead(&mut self, item: &ItemRef) -> Step<Option<Row>> {
+        let key = item_key(item.queue.name(), item.seq);
+        let Some(bytes) = self.views.dead.remove(key)? else { return Ok(None) };
+        let dead = &mut self.counters.of(item.queue.name()).dead;
+        *dead = dead.saturating_sub(1);
+        decode(&bytes).map(Some).map_err(abort)
+    }
+
+    /// Back into the queue, as if new. A file that was queued again in the meantime stays as it is there.
+    fn revive(&mut self, item: &ItemRef) -> Step<()> {
+        let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
+        if let Delivery::Upload { file, .. } = &row.item
+            && self.views.uploads.get(upload_key(item.queue.name(), row.id, file))?.is_some()
+        {
+            return Ok(());
+        }
+        (row.attempts, row.revision) = (0, row.revision + 1);
+        self.insert(&item.queue, row)
+    }
+
+    fn row(&self, key: &[u8]) -> Step<Option<Row>> {
+        self.views.outbox.get(key)?.map(|bytes| decode(&bytes)).transpose().map_err(abort)
+    }
+}

@@ -1,0 +1,144 @@
+//! The events: what a commit does to them, and how they are found again.
+
+use jiff::Timestamp;
+use sled::transaction::ConflictableTransactionError;
+use tracing::warn;
+
+use super::StoreError;
+use super::schema::{Counters, Database, MAX_EVENT, Views, camera_key, decode, encode, id_of, prefix};
+use crate::event::{Event, EventId, EventState};
+
+/// How many rows one query looks at before it returns what it has, so that a filter that matches nothing
+/// does not read the whole index.
+const SCAN_LIMIT: usize = 100_000;
+/// Most events that one query returns.
+const MAX_LIMIT: usize = 500;
+/// What is left of long lists where the whole event is too large for the index; `event.json` has them all.
+const SHORT_LIST: usize = 8;
+
+/// Which events. Conditions that are `None` do not count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Of this camera.
+    pub camera: Option<String>,
+    /// With this label.
+    pub label: Option<String>,
+    /// In this state.
+    pub state: Option<EventState>,
+    /// With a lower id; the last id of one page gives the next page.
+    pub before: Option<EventId>,
+    /// Begun at this wall time or later.
+    pub since: Option<Timestamp>,
+    /// Begun before this wall time.
+    pub until: Option<Timestamp>,
+    /// At most so many; capped at 500.
+    pub limit: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { camera: None, label: None, state: None, before: None, since: None, until: None, limit: 100 }
+    }
+}
+
+impl Query {
+    fn matches(&self, event: &Event) -> bool {
+        self.camera.as_deref().is_none_or(|camera| camera == &*event.camera)
+            && self.label.as_deref().is_none_or(|label| label == &*event.label)
+            && self.state.is_none_or(|state| state == event.state)
+            && self.since.is_none_or(|since| event.start.wall >= since)
+            && self.until.is_none_or(|until| event.start.wall < until)
+    }
+}
+
+/// The event as the index keeps it. Lists that would make it too large are cut: the sidecar has them whole.
+pub(super) fn index_form(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
+    let json = encode(&event)?;
+    if json.len() <= MAX_EVENT {
+        return Ok((event, json));
+    }
+    let mut short = event;
+    short.zones.truncate(SHORT_LIST);
+    short.pictures.truncate(SHORT_LIST);
+    let json = encode(&short)?;
+    if json.len() > MAX_EVENT {
+        return Err(StoreError::TooLarge { what: "an event", bytes: json.len(), limit: MAX_EVENT });
+    }
+    warn!(event = %short.id, "the event is too large for the index, which keeps a part of its lists");
+    Ok((short, json))
+}
+
+/// Puts the event into the index, or a newer state in place of the older.
+pub(super) fn put(
+    views: &Views<'_>,
+    counters: &mut Counters,
+    event: &Event,
+    json: &[u8],
+) -> Result<(), ConflictableTransactionError<StoreError>> {
+    let id = event.id.to_bytes();
+    if views.events.insert(&id, json)?.is_none() {
+        counters.events += 1;
+        views.by_camera.insert(camera_key(&event.camera, event.id), &[])?;
+    }
+    let was_open = views.open.get(id)?.is_some();
+    match (was_open, event.state == EventState::Open) {
+        (false, true) => {
+            views.open.insert(&id, &[])?;
+            counters.open += 1;
+        }
+        (true, false) => {
+            views.open.remove(&id)?;
+            counters.open = counters.open.saturating_sub(1);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(super) fn event(db: &Database, id: EventId) -> Result<Option<Event>, StoreError> {
+    db.events.get(id.to_bytes())?.map(|json| decode(&json)).transpose()
+}
+
+pub(super) fn events(db: &Database, query: &Query) -> Result<Vec<Event>, StoreError> {
+    let limit = query.limit.min(MAX_LIMIT);
+    let mut found = Vec::with_capacity(limit.min(64));
+    let mut take = |json: &[u8]| {
+        match decode::<Event>(json) {
+            Ok(event) if query.matches(&event) => found.push(event),
+            Ok(_) => {}
+            Err(error) => warn!(%error, "an event in the index is skipped"),
+        }
+        found.len() < limit
+    };
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    // Past all ids: one byte more than the highest.
+    let end = query.before.map_or_else(|| vec![0xff; 17], |id| id.to_bytes().to_vec());
+    if let Some(camera) = &query.camera {
+        let low = prefix(camera);
+        let high = [low.as_slice(), &end].concat();
+        for entry in db.by_camera.range(low..high).rev().take(SCAN_LIMIT) {
+            let Some(id) = id_of(&entry?.0) else { continue };
+            let Some(json) = db.events.get(id.to_bytes())? else { continue };
+            if !take(&json) {
+                break;
+            }
+        }
+    } else {
+        for entry in db.events.range(..end).rev().take(SCAN_LIMIT) {
+            if !take(&entry?.1) {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn open_events(db: &Database) -> Result<Vec<EventId>, StoreError> {
+    db.open.iter().keys().filter_map(|key| key.map(|key| id_of(&key)).map_err(StoreError::from).transpose()).collect()
+}
+
+pub(super) fn newest_id(db: &Database) -> Result<Option<EventId>, StoreError> {
+    Ok(db.events.last()?.and_then(|(key, _)| id_of(&key)))
+}

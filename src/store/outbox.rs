@@ -1,0 +1,318 @@
+//! The durable queues that outlets drain: lease, then acknowledge, put off, or give up.
+//!
+//! Items, attempts and dead letters are durable. Leases and the time until the next try lie in memory only:
+//! after a restart everything is due at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::commit::{ItemRef, Op};
+use super::schema::{Database, Row, decode, prefix, seq_of};
+use super::worker::Core;
+use super::{Delivery, StoreError};
+use crate::clock::{Moment, Mono};
+use crate::event::{Event, EventId};
+
+/// The longest that [`Outbox::wait`] sleeps before it looks at the clock again: the boot clock goes on
+/// while the box is suspended, the timer does not.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// One durable queue. Clones are one queue.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    core: Arc<Core>,
+    queue: Arc<Queue>,
+}
+
+/// An item that one outlet is working on. Nobody else gets it until it is settled or dropped; a lease that
+/// is dropped unsettled makes its item due again.
+#[derive(Debug)]
+pub struct Lease {
+    /// Place in the order of recording.
+    pub seq: u64,
+    /// For an alert: the event as it was when the alert was recorded. For an upload: as it is now.
+    pub event: Event,
+    /// What to deliver.
+    pub item: Delivery,
+    /// Tries that failed before.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    revision: u64,
+    ticket: u64,
+    queue: Arc<Queue>,
+}
+
+/// An item that was given up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Its handle for [`Outbox::revive`] and [`Outbox::discard`].
+    pub seq: u64,
+    /// The event that it belongs to.
+    pub event: EventId,
+    /// What was to be delivered.
+    pub item: Delivery,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    /// Why it was given up.
+    pub error: String,
+}
+
+impl Outbox {
+    pub(super) fn new(core: &Arc<Core>, name: &str) -> Result<Self, StoreError> {
+        let queue = core.queues().get(name).ok_or_else(|| StoreError::NoSuchOutbox(name.to_owned()))?;
+        Ok(Self { core: core.clone(), queue: queue.clone() })
+    }
+
+    /// Its name: `mqtt`, `upload/<name>`.
+    pub fn name(&self) -> &str {
+        self.queue.name()
+    }
+
+    /// Up to `max` items that are due and that nobody works on, oldest first.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn lease(&self, max: usize) -> Result<Vec<Lease>, StoreError> {
+        self.core.lease(self.queue.clone(), max).await
+    }
+
+    /// The item was delivered: removes it for good. An item that was replaced since the lease stays.
+    ///
+    /// # Errors
+    /// When the store is out of service; the item will be delivered again after the restart.
+    pub async fn ack(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.core.write_async(Op::Ack(lease.item_ref())).await
+    }
+
+    /// This try failed: counts it, and lets the item rest for `retry_in`.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn nack(&self, lease: &Lease, error: &str, retry_in: Duration) -> Result<(), StoreError> {
+        let due = self.core.clock.mono() + retry_in;
+        // Before the commit, which ends the rest again when the item was replaced since the lease.
+        self.queue.memory().delayed.insert(lease.seq, due);
+        self.core.write_async(Op::Nack { item: lease.item_ref(), error: error.to_owned() }).await?;
+        self.queue.give_back(lease);
+        Ok(())
+    }
+
+    /// It was not tried: the item is due again at once, and no attempt is counted.
+    pub fn release(&self, lease: &Lease) {
+        self.queue.give_back(lease);
+    }
+
+    /// It can never be delivered: moves the item to the dead letters.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn dead_letter(&self, lease: &Lease, error: &str) -> Result<(), StoreError> {
+        self.core.write_async(Op::DeadLetter { item: lease.item_ref(), error: error.to_owned() }).await
+    }
+
+    /// Returns when there may be something to lease: an item was recorded or given back, or a rest is over.
+    /// The first call returns at once. One task at a time may wait on a queue.
+    pub async fn wait(&self) {
+        loop {
+            let next_due = self.queue.memory().delayed.values().min().copied();
+            let rest = next_due.map(|due| due.since(self.core.clock.mono()));
+            match rest {
+                Some(Duration::ZERO) => return,
+                Some(rest) => {
+                    if tokio::time::timeout(rest.min(RECHECK), self.queue.wake.notified()).await.is_ok() {
+                        return;
+                    }
+                }
+                None => return self.queue.wake.notified().await,
+            }
+        }
+    }
+
+    /// Items that wait, leased and resting ones included.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn waiting(&self) -> Result<u64, StoreError> {
+        let name = self.name().to_owned();
+        let counters = self.core.read_async(|db| db.counters()).await?;
+        Ok(counters.outboxes.get(&name).map_or(0, |numbers| numbers.items))
+    }
+
+    /// Up to `max` items that were given up, oldest first.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn dead_letters(&self, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        let name = self.name().to_owned();
+        self.core.read_async(move |db| dead_letters(db, &name, max)).await
+    }
+
+    /// Puts dead letter `seq` back into the queue, as if new. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn revive(&self, seq: u64) -> Result<(), StoreError> {
+        self.core.write_async(Op::Revive(ItemRef { queue: self.queue.clone(), seq, revision: 0 })).await
+    }
+
+    /// Forgets dead letter `seq`. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn discard(&self, seq: u64) -> Result<(), StoreError> {
+        self.core.write_async(Op::Discard(ItemRef { queue: self.queue.clone(), seq, revision: 0 })).await
+    }
+}
+
+impl Lease {
+    fn item_ref(&self) -> ItemRef {
+        ItemRef { queue: self.queue.clone(), seq: self.seq, revision: self.revision }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let queue = self.queue.clone();
+        queue.give_back(self);
+    }
+}
+
+/// What is known of a queue in memory only.
+#[derive(Debug)]
+pub(super) struct Queue {
+    name: String,
+    memory: Mutex<Memory>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Sequence number -> ticket of the lease that holds the item.
+    leased: HashMap<u64, u64>,
+    /// Sequence number -> when it may be tried again.
+    delayed: HashMap<u64, Mono>,
+    /// The ticket that was given out last.
+    ticket: u64,
+}
+
+impl Memory {
+    /// Whether `seq` may be leased. A rest that is over is forgotten.
+    fn is_free(&mut self, seq: u64, now: Mono) -> bool {
+        if self.delayed.get(&seq).is_some_and(|due| *due > now) {
+            return false;
+        }
+        self.delayed.remove(&seq);
+        !self.leased.contains_key(&seq)
+    }
+
+    fn take(&mut self, seq: u64) -> u64 {
+        self.ticket += 1;
+        self.leased.insert(seq, self.ticket);
+        self.ticket
+    }
+}
+
+impl Queue {
+    pub(super) fn new(name: &str) -> Self {
+        let wake = Notify::new();
+        wake.notify_one();
+        Self { name: name.to_owned(), memory: Mutex::default(), wake }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, lease: &Lease) {
+        let mut memory = self.memory();
+        if memory.leased.get(&lease.seq) == Some(&lease.ticket) {
+            memory.leased.remove(&lease.seq);
+            drop(memory);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Item `seq` was recorded, or replaced: it does not rest any longer.
+    pub(super) fn announce(&self, seq: u64) {
+        self.memory().delayed.remove(&seq);
+        self.wake.notify_one();
+    }
+
+    /// Leases on the writer thread. Also returns what cannot be delivered because its event is gone.
+    pub(super) fn lease(
+        self: &Arc<Self>,
+        db: &Database,
+        now: Mono,
+        max: usize,
+    ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
+        let (mut leases, mut orphans) = (Vec::new(), Vec::new());
+        for entry in db.outbox.scan_prefix(prefix(&self.name)) {
+            if leases.len() >= max {
+                break;
+            }
+            let (key, value) = entry?;
+            let Some(seq) = seq_of(&key) else { continue };
+            if !self.memory().is_free(seq, now) {
+                continue;
+            }
+            let row: Row = match decode(&value) {
+                Ok(row) => row,
+                Err(error) => {
+                    error!(outbox = self.name, seq, %error, "a queued item cannot be read, it is left where it is");
+                    self.memory().leased.insert(seq, 0);
+                    continue;
+                }
+            };
+            let event = match row.event {
+                Some(event) => Some(event),
+                None => db.events.get(row.id.to_bytes())?.and_then(|json| decode(&json).ok()),
+            };
+            let Some(event) = event else {
+                let item = ItemRef { queue: self.clone(), seq, revision: row.revision };
+                orphans.push(Op::DeadLetter { item, error: "its event is no longer in the index".to_owned() });
+                continue;
+            };
+            let ticket = self.memory().take(seq);
+            leases.push(Lease {
+                seq,
+                event,
+                item: row.item,
+                attempts: row.attempts,
+                created: row.created,
+                revision: row.revision,
+                ticket,
+                queue: self.clone(),
+            });
+        }
+        Ok((leases, orphans))
+    }
+}
+
+fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+    let mut letters = Vec::new();
+    for entry in db.dead.scan_prefix(prefix(name)).take(max) {
+        let (key, value) = entry?;
+        let (Some(seq), Ok(row)) = (seq_of(&key), decode::<Row>(&value)) else { continue };
+        letters.push(DeadLetter {
+            seq,
+            event: row.id,
+            item: row.item,
+            attempts: row.attempts,
+            created: row.created,
+            error: row.error.unwrap_or_default(),
+        });
+    }
+    Ok(letters)
+}

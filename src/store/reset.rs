@@ -1,0 +1,179 @@
+//! Opening an index that may be damaged: markers on disk, setting aside, and the box's identity.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::StoreError;
+use super::schema::Database;
+
+/// Opens in a row that may fail to come to an end (the process was killed or aborted meanwhile) before the
+/// index is taken for the reason.
+const MAX_OPENINGS: u32 = 3;
+/// Indexes that were set aside and are kept.
+const KEEP_BAD: usize = 2;
+
+pub(super) fn index_path(path: &Path) -> PathBuf {
+    path.join("index")
+}
+
+fn bad_marker(path: &Path) -> PathBuf {
+    path.join("index.bad")
+}
+
+fn opening_marker(path: &Path) -> PathBuf {
+    path.join("index.opening")
+}
+
+fn disk(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    let place = path.display().to_string();
+    let what = what.to_owned();
+    move |error| StoreError::Disk(format!("{what} {place}: {error}").into())
+}
+
+/// Makes the folder and reads the box's identity, or makes one.
+pub(super) fn prepare(path: &Path) -> Result<Arc<str>, StoreError> {
+    fs::create_dir_all(path).map_err(disk("create", path))?;
+    let file = path.join("device-id");
+    match fs::read_to_string(&file) {
+        Ok(id) if is_uuid(id.trim()) => Ok(id.trim().into()),
+        Ok(_) => make_device_id(&file),
+        Err(error) if error.kind() == ErrorKind::NotFound => make_device_id(&file),
+        Err(error) => Err(disk("read", &file)(error)),
+    }
+}
+
+fn make_device_id(file: &Path) -> Result<Arc<str>, StoreError> {
+    // The kernel's generator: boxes flashed with one image boot alike, and must not get one id.
+    let source = Path::new("/proc/sys/kernel/random/uuid");
+    let id = fs::read_to_string(source).map_err(disk("read", source))?.trim().to_owned();
+    write_durably(file, id.as_bytes())?;
+    info!(device = id, "the box has a new identity");
+    Ok(id.into())
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// Notes that the index must not be opened again.
+pub(super) fn mark_bad(path: &Path, reason: &str) -> Result<(), StoreError> {
+    write_durably(&bad_marker(path), reason.as_bytes())
+}
+
+/// Sets the index aside when it was marked bad, or when too many opens in a row did not come to an end.
+pub(super) fn set_aside_if_bad(path: &Path) -> Result<bool, StoreError> {
+    let marker = bad_marker(path);
+    let reason = match fs::read(&marker) {
+        Ok(reason) => String::from_utf8_lossy(&reason).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if openings(path) < MAX_OPENINGS {
+                return Ok(false);
+            }
+            "several starts in a row ended while it was being opened".to_owned()
+        }
+        Err(error) => return Err(disk("read", &marker)(error)),
+    };
+    set_aside(path, &reason)
+}
+
+/// Moves the index out of the way, so that the next open makes a new one. Returns whether there was one.
+pub(super) fn set_aside(path: &Path, reason: &str) -> Result<bool, StoreError> {
+    let index = index_path(path);
+    let existed = index.exists();
+    if existed {
+        let kept = kept_bad(path)?;
+        let number = kept.last().map_or(0, |(number, _)| *number) + 1;
+        let aside = path.join(format!("index.bad-{number}"));
+        fs::rename(&index, &aside).map_err(disk("set aside", &index))?;
+        warn!(reason, kept_as = %aside.display(), "the index is bad and was set aside");
+        for (_, old) in kept.iter().rev().skip(KEEP_BAD - 1) {
+            if let Err(error) = fs::remove_dir_all(old) {
+                warn!(%error, folder = %old.display(), "an index set aside earlier could not be removed");
+            }
+        }
+    }
+    remove(&bad_marker(path))?;
+    remove(&opening_marker(path))?;
+    sync_folder(path)?;
+    Ok(existed)
+}
+
+/// Indexes that were set aside before, oldest first.
+fn kept_bad(path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(path).map_err(disk("read", path))? {
+        let entry = entry.map_err(disk("read", path))?;
+        let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("index.bad-")?.parse().ok());
+        kept.extend(number.map(|number| (number, entry.path())));
+    }
+    kept.sort_unstable();
+    Ok(kept)
+}
+
+fn openings(path: &Path) -> u32 {
+    fs::read_to_string(opening_marker(path)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Notes that an open begins: an index can also kill the process (by asking for absurd amounts of memory).
+pub(super) fn begin_opening(path: &Path) -> Result<(), StoreError> {
+    let count = openings(path) + 1;
+    write_durably(&opening_marker(path), count.to_string().as_bytes())
+}
+
+/// Notes that the open came to an end.
+pub(super) fn end_opening(path: &Path) -> Result<(), StoreError> {
+    remove(&opening_marker(path))
+}
+
+/// Opens the database; where its lock is held, waits up to half the deadline for a process that is just
+/// ending. Also returns a handle of sled's data file for fsync.
+pub(super) fn open_unlocked(
+    index: &Path,
+    cache_bytes: u64,
+    deadline: Duration,
+) -> Result<(Database, File), StoreError> {
+    let until = Instant::now() + deadline / 2;
+    let db = loop {
+        match Database::open(index, cache_bytes) {
+            Err(StoreError::InUse(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            outcome => break outcome?,
+        }
+    };
+    let file = index.join("db");
+    let data = File::options().write(true).open(&file).map_err(disk("open", &file))?;
+    db.flush(&data)?;
+    // sled makes its files without syncing the folders that name them.
+    for entry in [index.join("conf"), index.join("blobs"), index.to_owned()] {
+        sync_folder(&entry)?;
+    }
+    index.parent().map_or(Ok(()), sync_folder)?;
+    Ok((db, data))
+}
+
+fn write_durably(file: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let draft = file.with_added_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut out = File::create(&draft)?;
+        out.write_all(content)?;
+        out.sync_all()?;
+        fs::rename(&draft, file)
+    };
+    write().map_err(disk("write", file))?;
+    file.parent().map_or(Ok(()), sync_folder)
+}
+
+fn remove(file: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(disk("remove", file)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(disk("fsync", path))
+}

@@ -1,0 +1,249 @@
+//! Trees, keys, values, and the version of it all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sled::transaction::TransactionalTree;
+use sled::{Db, Tree};
+
+use super::{Delivery, StoreError};
+use crate::clock::Moment;
+use crate::event::{Event, EventId};
+
+/// Version of keys and values.
+pub(super) const VERSION: u32 = 1;
+/// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
+/// values below 4 KiB; sled then never moves a page into a file of its own, which it would not fsync.
+pub(super) const MAX_EVENT: usize = 3 * 1024;
+/// Longest error text that is kept with an item, in bytes.
+pub(super) const MAX_ERROR: usize = 300;
+/// Longest file name of a delivery, in bytes.
+pub(super) const MAX_FILE: usize = 128;
+
+/// How often sled's own thread looks for fragmented segments to clean. It also syncs the file each time, so
+/// a short period would keep an idle disk awake.
+const CLEAN_EVERY_MS: u64 = 5_000;
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    pub db: Db,
+    pub meta: Tree,
+    pub events: Tree,
+    pub open: Tree,
+    pub by_camera: Tree,
+    pub outbox: Tree,
+    pub uploads: Tree,
+    pub dead: Tree,
+}
+
+/// The same trees inside a transaction.
+pub(super) struct Views<'a> {
+    pub meta: &'a TransactionalTree,
+    pub events: &'a TransactionalTree,
+    pub open: &'a TransactionalTree,
+    pub by_camera: &'a TransactionalTree,
+    pub outbox: &'a TransactionalTree,
+    pub uploads: &'a TransactionalTree,
+    pub dead: &'a TransactionalTree,
+}
+
+impl Database {
+    /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
+    /// that makes it unusable shows here already.
+    pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let config = sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(Some(CLEAN_EVERY_MS));
+        let db = config.open().map_err(|e| store_error(&e, index))?;
+        let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
+        let database = Self {
+            meta: tree("meta")?,
+            events: tree("events")?,
+            open: tree("open")?,
+            by_camera: tree("by_camera")?,
+            outbox: tree("outbox")?,
+            uploads: tree("uploads")?,
+            dead: tree("dead")?,
+            db,
+        };
+        database.migrate()?;
+        if let Err(error) = database.counters() {
+            return Err(StoreError::Corrupt(error.to_string().into()));
+        }
+        for tree in [&database.events, &database.open, &database.by_camera, &database.outbox, &database.uploads] {
+            tree.first()?;
+            tree.last()?;
+        }
+        Ok(database)
+    }
+
+    /// Brings an older schema up to [`VERSION`]; there is none yet.
+    fn migrate(&self) -> Result<(), StoreError> {
+        match self.meta.get("version")? {
+            None if self.events.is_empty() && self.outbox.is_empty() => {
+                self.meta.insert("version", &VERSION.to_be_bytes())?;
+                Ok(())
+            }
+            None => Err(StoreError::Corrupt("the schema version is missing".into())),
+            Some(bytes) => match bytes.as_ref().try_into().map(u32::from_be_bytes) {
+                Ok(VERSION) => Ok(()),
+                Ok(found) if found > VERSION => Err(StoreError::NewerSchema { found, known: VERSION }),
+                _ => Err(StoreError::Corrupt("the schema version is not one".into())),
+            },
+        }
+    }
+
+    pub(super) fn counters(&self) -> Result<Counters, StoreError> {
+        self.meta.get("counters")?.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes))
+    }
+
+    /// Writes out what sled has buffered, then makes `data` (sled's file) reach the disk.
+    pub(super) fn flush(&self, data: &File) -> Result<(), StoreError> {
+        self.db.flush()?;
+        data.sync_data().map_err(|e| StoreError::Disk(format!("fsync of the index: {e}").into()))
+    }
+}
+
+/// Numbers that are kept, because counting would mean scanning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub events: u64,
+    pub open: u64,
+    /// The sequence number that was given out last.
+    pub last_seq: u64,
+    pub outboxes: BTreeMap<String, BoxCounters>,
+}
+
+/// Numbers of one outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BoxCounters {
+    pub items: u64,
+    pub bytes: u64,
+    pub dead: u64,
+}
+
+impl Counters {
+    pub(super) fn of(&mut self, outbox: &str) -> &mut BoxCounters {
+        self.outboxes.entry(outbox.to_owned()).or_default()
+    }
+}
+
+impl BoxCounters {
+    pub(super) fn add(&mut self, item: &Delivery) {
+        self.items += 1;
+        self.bytes = self.bytes.saturating_add(bytes_of(item));
+    }
+
+    pub(super) fn remove(&mut self, item: &Delivery) {
+        self.items = self.items.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes_of(item));
+    }
+}
+
+fn bytes_of(item: &Delivery) -> u64 {
+    match item {
+        Delivery::Alert(_) => 0,
+        Delivery::Upload { bytes, .. } => *bytes,
+    }
+}
+
+/// One item of an outbox, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub id: EventId,
+    /// The event as it was when the row was written; alerts only, the upload of a file needs only its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    pub item: Delivery,
+    /// Counts replacements, so that an acknowledgement cannot remove what came after the lease.
+    pub revision: u64,
+    pub attempts: u32,
+    pub created: Moment,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `name 0`: what all keys of one outbox or camera begin with.
+pub(super) fn prefix(name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 1 + 16);
+    key.extend_from_slice(name.as_bytes());
+    key.push(0);
+    key
+}
+
+/// Key of an item.
+pub(super) fn item_key(outbox: &str, seq: u64) -> Vec<u8> {
+    let mut key = prefix(outbox);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// Sequence number in the key of an item.
+pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Key of an event in `by_camera`.
+pub(super) fn camera_key(camera: &str, id: EventId) -> Vec<u8> {
+    let mut key = prefix(camera);
+    key.extend_from_slice(&id.to_bytes());
+    key
+}
+
+/// Key of a file in `uploads`.
+pub(super) fn upload_key(outbox: &str, id: EventId, file: &str) -> Vec<u8> {
+    let mut key = prefix(outbox);
+    key.extend_from_slice(&id.to_bytes());
+    key.extend_from_slice(file.as_bytes());
+    key
+}
+
+/// The event id at the end of a key.
+pub(super) fn id_of(key: &[u8]) -> Option<EventId> {
+    key.last_chunk().map(|bytes| EventId::from_bytes(*bytes))
+}
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    // Our own plain data always serialises; the error names it, should that ever change.
+    serde_json::to_vec(value).map_err(|e| StoreError::Unreadable(format!("write a value: {e}").into()))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|e| StoreError::Unreadable(e.to_string().into()))
+}
+
+/// At most `limit` bytes of `text`, whole characters.
+pub(super) fn shorten(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or_default()
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        store_error(&error, Path::new("index"))
+    }
+}
+
+/// Sorts sled's errors: a disk that is full or read-only is no reason to throw the index away, everything
+/// else that comes out of reading one's own files is.
+fn store_error(error: &sled::Error, index: &Path) -> StoreError {
+    use std::io::ErrorKind;
+    let sled::Error::Io(io) = error else { return StoreError::Corrupt(error.to_string().into()) };
+    let text = io.to_string();
+    if text.contains("could not acquire lock") {
+        return StoreError::InUse(index.display().to_string().into());
+    }
+    let out_of_files = matches!(io.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    let disk = matches!(
+        io.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
+            | ErrorKind::OutOfMemory
+    );
+    if disk || out_of_files { StoreError::Disk(text.into()) } else { StoreError::Corrupt(text.into()) }
+}

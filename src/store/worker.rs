@@ -1,0 +1,390 @@
+//! The store's own threads, and the calls that go to them with a deadline.
+//!
+//! The writer commits: it takes everything that waits, applies it in one transaction, flushes once and then
+//! answers all. The reader serves queries, so that a page full of events never delays a commit.
+
+use std::fs::File;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tracing::{error, warn};
+
+use super::commit::{self, Op, Queues};
+use super::outbox::{Lease, Queue};
+use super::reset;
+use super::schema::Database;
+use super::{Config, StoreError};
+use crate::clock::Clock;
+use crate::supervise::{panic_text, spawn_thread};
+
+/// Calls that may wait for each thread. Callers wait for their answer, so this is a number of callers; when
+/// it is full, the call fails at once with [`StoreError::Busy`].
+const QUEUE: usize = 4096;
+/// Changes that are committed together.
+const GROUP: usize = 256;
+
+/// Takes an answer to whoever asked.
+type Reply<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+enum WriteJob {
+    Commit(Op, Reply<()>),
+    Lease { queue: Arc<Queue>, max: usize, reply: Reply<Vec<Lease>> },
+}
+
+type ReadJob = Box<dyn FnOnce(&Database, &Shared) + Send>;
+
+/// The front of the store: what all handles share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub clock: Arc<dyn Clock>,
+    pub device_id: Arc<str>,
+    pub was_reset: bool,
+    shared: Arc<Shared>,
+    /// Taken out on close; the threads end when these are gone.
+    lanes: Mutex<Option<Lanes>>,
+    /// Disconnected as soon as both threads have ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Clone)]
+struct Lanes {
+    write: SyncSender<WriteJob>,
+    read: SyncSender<ReadJob>,
+}
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lanes")
+    }
+}
+
+/// What callers and threads share.
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    deadline: Duration,
+    queues: Queues,
+    failure: watch::Sender<Option<StoreError>>,
+    flushes: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// Takes the store out of service, once. Damage is noted on disk, so that the next start makes a new index.
+    fn poison(&self, failure: &StoreError) {
+        let first = self.failure.send_if_modified(|state| {
+            let first = state.is_none();
+            state.get_or_insert_with(|| failure.clone());
+            first
+        });
+        if !first {
+            return;
+        }
+        error!(error = %failure, "the store is out of service");
+        if matches!(failure, StoreError::Stalled(_) | StoreError::Corrupt(_))
+            && let Err(error) = reset::mark_bad(&self.path, &failure.to_string())
+        {
+            error!(%error, "the index could not be marked bad");
+        }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.failure.borrow().as_ref().map_or(Ok(()), |failure| Err(StoreError::Poisoned(failure.to_string().into())))
+    }
+
+    /// Runs `work` on sled. A panic, damage or a failing disk takes the store out of service.
+    fn guard<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = catch(work);
+        if let Err(failure @ (StoreError::Corrupt(_) | StoreError::Disk(_))) = &outcome {
+            self.poison(failure);
+        }
+        outcome
+    }
+}
+
+fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(StoreError::Corrupt(format!("panic: {}", panic_text(&*panic)).into())))
+}
+
+impl Core {
+    pub(super) fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let queues = named_queues(outboxes)?;
+        let device_id = reset::prepare(&config.path)?;
+        let shared = Arc::new(Shared {
+            path: config.path.clone(),
+            deadline: config.deadline,
+            queues,
+            failure: watch::Sender::new(None),
+            flushes: AtomicU64::new(0),
+            clock: clock.clone(),
+        });
+        let mut was_reset = reset::set_aside_if_bad(&config.path)?;
+        // A disk that is too full for this note may still have a good index.
+        if let Err(error) = reset::begin_opening(&config.path) {
+            warn!(%error, "the opening of the index could not be noted");
+        }
+        let mut outcome = start_threads(&shared, config.cache_bytes);
+        if let Err(StoreError::Corrupt(reason)) = &outcome {
+            reset::set_aside(&config.path, reason)?;
+            was_reset = true;
+            outcome = start_threads(&shared, config.cache_bytes);
+        }
+        if let Err(stalled @ StoreError::Stalled(_)) = &outcome {
+            shared.poison(stalled);
+        }
+        // Whatever the outcome is, the process lived to see it.
+        reset::end_opening(&config.path)?;
+        let (lanes, ended) = outcome?;
+        Ok(Self { clock, device_id, was_reset, shared, lanes: Mutex::new(Some(lanes)), ended: Mutex::new(ended) })
+    }
+
+    pub(super) fn queues(&self) -> &Queues {
+        &self.shared.queues
+    }
+
+    pub(super) fn flushes(&self) -> u64 {
+        self.shared.flushes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn write(&self, op: Op) -> Result<(), StoreError> {
+        let (reply, answer) = blocking_reply();
+        self.send(|lanes| lanes.write.try_send(WriteJob::Commit(op, reply)).map_err(full_or_gone))?;
+        self.wait(&answer)
+    }
+
+    pub(super) async fn write_async(&self, op: Op) -> Result<(), StoreError> {
+        let (reply, answer) = async_reply();
+        self.send(|lanes| lanes.write.try_send(WriteJob::Commit(op, reply)).map_err(full_or_gone))?;
+        self.wait_async(answer).await
+    }
+
+    pub(super) async fn lease(&self, queue: Arc<Queue>, max: usize) -> Result<Vec<Lease>, StoreError> {
+        let (reply, answer) = async_reply();
+        self.send(|lanes| lanes.write.try_send(WriteJob::Lease { queue, max, reply }).map_err(full_or_gone))?;
+        self.wait_async(answer).await
+    }
+
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = blocking_reply();
+        self.send_read(query, reply)?;
+        self.wait(&answer)
+    }
+
+    pub(super) async fn read_async<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = async_reply();
+        self.send_read(query, reply)?;
+        self.wait_async(answer).await
+    }
+
+    fn send_read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
+        reply: Reply<T>,
+    ) -> Result<(), StoreError> {
+        let job: ReadJob = Box::new(move |db, shared| reply(shared.guard(|| query(db))));
+        self.send(|lanes| lanes.read.try_send(job).map_err(full_or_gone))
+    }
+
+    pub(super) async fn poisoned(&self) -> StoreError {
+        let mut failure = self.shared.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(state) => state.clone().unwrap_or(StoreError::Closed),
+            // The sender lives in `shared`, which `self` holds.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        self.shared.check()?;
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended.recv_timeout(self.shared.deadline) {
+            Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
+            _ => self.shared.check(),
+        }
+    }
+
+    fn send(&self, send: impl FnOnce(&Lanes) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.shared.check()?;
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        send(&lanes.ok_or(StoreError::Closed)?)
+    }
+
+    fn wait<T>(&self, answer: &Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        match answer.recv_timeout(self.shared.deadline) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.unanswered()),
+        }
+    }
+
+    async fn wait_async<T>(&self, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.shared.deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(self.unanswered()),
+            Err(_) => Err(self.stalled()),
+        }
+    }
+
+    fn stalled(&self) -> StoreError {
+        let failure = StoreError::Stalled(self.shared.deadline);
+        self.shared.poison(&failure);
+        failure
+    }
+
+    /// The thread ended without answering: it was stopped by an earlier failure, or the store was closed.
+    fn unanswered(&self) -> StoreError {
+        self.shared.check().err().unwrap_or(StoreError::Closed)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Ends the threads in order, so that a store opened next finds the files free.
+        if self.shared.check().is_ok()
+            && self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner).is_some()
+            && let Err(error) = self.close()
+        {
+            warn!(%error, "the store did not close in time");
+        }
+    }
+}
+
+fn full_or_gone<T>(error: TrySendError<T>) -> StoreError {
+    match error {
+        TrySendError::Full(_) => StoreError::Busy,
+        TrySendError::Disconnected(_) => StoreError::Closed,
+    }
+}
+
+fn blocking_reply<T: Send + 'static>() -> (Reply<T>, Receiver<Result<T, StoreError>>) {
+    let (tx, rx) = sync_channel(1);
+    // Nobody listens any more when the caller missed its deadline.
+    (Box::new(move |result| drop(tx.try_send(result))), rx)
+}
+
+fn async_reply<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<Result<T, StoreError>>) {
+    let (tx, rx) = oneshot::channel();
+    (Box::new(move |result| drop(tx.send(result))), rx)
+}
+
+fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
+    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
+    if let Some(bad) = names.iter().find(|name| !good(name)) {
+        return Err(StoreError::NoSuchOutbox(bad.clone()));
+    }
+    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
+}
+
+/// Opens the database on the writer's thread, within the deadline, and starts the reader beside it.
+fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Receiver<()>), StoreError> {
+    let no_thread = |error: std::io::Error| StoreError::Disk(format!("start a thread: {error}").into());
+    let (write, write_jobs) = sync_channel(QUEUE);
+    let (read, read_jobs) = sync_channel(QUEUE);
+    let (opened_tx, opened) = sync_channel(1);
+    let (alive, ended) = sync_channel::<()>(0);
+    let (writer, reader_alive) = (shared.clone(), alive.clone());
+    spawn_thread("store-writer", move || {
+        let _alive = alive;
+        let index = reset::index_path(&writer.path);
+        match catch(|| reset::open_unlocked(&index, cache_bytes, writer.deadline)) {
+            Err(error) => drop(opened_tx.try_send(Err(error))),
+            Ok((db, data)) => {
+                if opened_tx.try_send(Ok(db.clone())).is_ok() {
+                    write_loop(&db, &data, &write_jobs, &writer);
+                }
+                leave(db, &writer);
+            }
+        }
+    })
+    .map_err(no_thread)?;
+    let db = opened.recv_timeout(shared.deadline).map_err(|_| StoreError::Stalled(shared.deadline))??;
+    let reader = shared.clone();
+    spawn_thread("store-reader", move || {
+        let _alive = reader_alive;
+        read_loop(&db, &read_jobs, &reader);
+        leave(db, &reader);
+    })
+    .map_err(no_thread)?;
+    Ok((Lanes { write, read }, ended))
+}
+
+/// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage.
+fn leave(db: Database, shared: &Shared) {
+    if shared.check().is_err() {
+        std::mem::forget(db);
+    }
+}
+
+fn read_loop(db: &Database, jobs: &Receiver<ReadJob>, shared: &Shared) {
+    while shared.check().is_ok() {
+        let Ok(job) = jobs.recv() else { return };
+        job(db, shared);
+    }
+}
+
+fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Shared) {
+    while shared.check().is_ok() {
+        let Ok(first) = jobs.recv() else { return };
+        let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        for job in std::iter::once(first).chain(jobs.try_iter()).take(GROUP) {
+            match job {
+                WriteJob::Commit(op, reply) => {
+                    ops.push(op);
+                    replies.push(reply);
+                }
+                WriteJob::Lease { queue, max, reply } => leases.push((queue, max, reply)),
+            }
+        }
+        if !ops.is_empty() {
+            let outcome = commit(db, data, &ops, shared);
+            for reply in replies {
+                reply(outcome.clone());
+            }
+        }
+        for (queue, max, reply) in leases {
+            reply(lease(db, data, &queue, max, shared));
+        }
+    }
+}
+
+fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
+    let due = shared.guard(|| {
+        let due = commit::apply(db, &shared.queues, ops)?;
+        db.flush(data)?;
+        Ok(due)
+    })?;
+    shared.flushes.fetch_add(1, Ordering::Relaxed);
+    for (queue, seq) in due {
+        queue.announce(seq);
+    }
+    Ok(())
+}
+
+fn lease(
+    db: &Database,
+    data: &File,
+    queue: &Arc<Queue>,
+    max: usize,
+    shared: &Shared,
+) -> Result<Vec<Lease>, StoreError> {
+    let now = shared.clock.mono();
+    let (leases, orphans) = shared.guard(|| queue.lease(db, now, max))?;
+    if !orphans.is_empty() {
+        warn!(outbox = queue.name(), items = orphans.len(), "queued items whose event is gone were given up");
+        commit(db, data, &orphans, shared)?;
+    }
+    Ok(leases)
+}
