@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::alert::Alerter;
+use crate::alert;
 use crate::archive::{Archive, Layout, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared};
+use crate::source;
 use crate::store::Store;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
 use crate::upload::Uploader;
@@ -140,6 +141,7 @@ impl App {
         };
         systemd::stopping();
         self.stop.feeds.cancel();
+        source::settle(FEED_GRACE).await;
         let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
         let (pipelines, workers) = (self.pipelines, self.workers);
         let stages = tokio::task::spawn_blocking(move || {
@@ -183,26 +185,25 @@ impl App {
             });
         }
         if let Some(mqtt) = &config.mqtt {
-            let prefix_device = device.clone();
-            let object_key = Arc::new(move |event: &crate::event::Event, file: &str| {
-                crate::upload::object_key(&prefix_device, event, file)
-            });
-            let alerter = Alerter::new(
-                mqtt,
+            let key_device = device.clone();
+            let object_key: alert::ObjectKey =
+                Arc::new(move |event, file| crate::upload::object_key(&key_device, event, file));
+            let deps = alert::Deps {
                 device,
-                self.shared.site.clone(),
-                config.cameras().map(|(name, _)| name.as_str().into()).collect(),
-                Arc::new(AlertOutbox::new(self.store.outbox("mqtt")?)),
-                object_key,
-                self.shared.health.clone(),
-                self.shared.metrics.clone(),
-                self.shared.clock.clone(),
-            )
-            .context("set up [mqtt]")?;
-            let alerter = Arc::new(alerter);
+                cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
+                queue: Arc::new(AlertOutbox::new(self.store.outbox("mqtt")?)),
+                object_key: (!config.upload.is_empty()).then_some(object_key),
+                health: self.shared.health.clone(),
+                metrics: self.shared.metrics.clone(),
+                clock: self.shared.clock.clone(),
+            };
+            alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
+            let (mqtt, outbox) = (mqtt.clone(), self.store.outbox("mqtt")?);
             self.outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
-                let alerter = alerter.clone();
-                async move { alerter.run(stop).await }
+                // A fresh adapter: leases that a run which panicked still held are free again.
+                let queue = Arc::new(AlertOutbox::new(outbox.clone()));
+                let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
+                async move { alerter?.run(stop).await }
             });
         }
         Ok(())
@@ -263,10 +264,13 @@ impl App {
 /// Every model that an enabled camera wants, once.
 fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
     let mut detectors = BTreeMap::new();
-    for (_, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
+    for (camera_name, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
         let name = &camera.detect.model;
         if !detectors.contains_key(name) {
             detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
+        }
+        if let Some(detector) = detectors.get(name) {
+            camera.detect.check_labels(detector).map_err(|e| anyhow!("camera.{camera_name}.detect: {e}"))?;
         }
     }
     Ok(detectors)

@@ -54,8 +54,16 @@ impl alert::Queue for AlertOutbox {
 
     fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
         async move {
+            self.outbox.release(&self.take(seq)?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
             let lease = self.take(seq)?;
-            Ok(self.outbox.release(&lease).await?)
+            Ok(self.outbox.dead_letter(&lease, reason).await?)
         }
         .boxed()
     }

@@ -65,7 +65,7 @@ impl Config {
         if !(1..=100).contains(&self.snapshot_quality) {
             return Err(format!("snapshot_quality is {}, it goes from 1 to 100", self.snapshot_quality));
         }
-        Ok(())
+        self.encoder.validate().map_err(|e| format!("encoder: {e}"))
     }
 }
 

@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use crate::decode::load_still;
 use crate::detection::Detection;
-use crate::infer::Detector;
+use crate::infer::{CameraConfig, Detector};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// JPEG or PNG files.
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
-    /// The model.
-    #[arg(long, default_value = crate::infer::DEFAULT_MODEL)]
-    model: String,
+    /// The model; default: the one that comes with Outpost.
+    #[arg(long)]
+    model: Option<String>,
     /// Folder with models; default: the installed one.
     #[arg(long)]
     model_dir: Option<PathBuf>,
@@ -34,7 +34,8 @@ struct Line<'a> {
 
 pub(super) fn main(args: &Args) -> Result<()> {
     let dir = args.model_dir.clone().unwrap_or_else(super::find_model_dir);
-    let detector = Detector::load(&dir, &args.model)?;
+    let model = args.model.clone().unwrap_or_else(|| CameraConfig::default().model);
+    let detector = Detector::load(&dir, &model)?;
     for path in &args.pictures {
         let picture = load_still(path)?;
         let detections =

@@ -63,11 +63,12 @@ impl Config {
             }
         };
         check("device.id".into(), name_is_safe(&self.device.id));
+        check("storage".into(), self.storage.validate());
         check("archive".into(), self.archive.validate());
-        check("infer".into(), self.infer.validate());
-        check("web".into(), self.web.validate());
+        check("infer".into(), self.infer.check());
+        check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));
         if let Some(mqtt) = &self.mqtt {
-            check("mqtt".into(), mqtt.validate());
+            check("mqtt".into(), mqtt.validate().map_err(|e| format!("{e:#}")));
         }
         for (name, upload) in &self.upload {
             check(format!("upload.{name}"), name_is_safe(name));
@@ -82,7 +83,7 @@ impl Config {
             check(place(".source"), camera.source.validate());
             check(place(".decode"), camera.decode.validate(None));
             check(place(".motion"), camera.motion.validate());
-            check(place(".detect"), camera.detect.validate());
+            check(place(".detect"), camera.detect.check());
             check(place(".track"), camera.track.validate());
             check(place(""), RuleEngine::new(&camera.zones, &camera.lines, &camera.rules).map(|_| ()));
             check(place(".record"), camera.record.validate());

@@ -1,1 +1,288 @@
 //! Stage 4: what is in the picture?
+//!
+//! A [`Detector`] is a model with everything around it: how a picture becomes its input
+//! (`preprocess`), what runs it (`engine`), and what its output means (`heads`). It never changes once
+//! it is loaded, so that cameras and threads share it. [`Workers`] run detectors for all cameras: the
+//! newest frame of each camera, in turn, on threads of their own.
+//!
+//! Models come as `<name>.toml` beside an ONNX file; see [`Manifest`] and models/NOTICE.md.
+
+mod engine;
+mod heads;
+mod model;
+mod nms;
+mod preprocess;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detection::{BBox, Detection};
+use crate::frame::{Picture, PictureError};
+
+pub use engine::{Description, Engine, Output, OutputInfo};
+pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec};
+pub use model::{Colour, InputSpec, Layout, Manifest, ModelError, Resize, installed};
+pub use preprocess::{Fit, Input};
+pub use worker::{Detected, Offer, Slot, Workers};
+
+use heads::Head;
+use preprocess::Preprocessor;
+
+/// More threads than this are a slip of the finger.
+const MAX_WORKERS: usize = 256;
+
+/// A slow board under load must not look hung.
+const MIN_HUNG_AFTER: Duration = Duration::from_secs(1);
+
+/// Inference for the whole box: `[infer]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the models and their manifests. Default `/usr/share/outpost/models`.
+    pub model_dir: PathBuf,
+    /// Threads that all cameras share. 0 stands for one fewer than the cores, at least one. Default 0.
+    pub workers: usize,
+    /// A detector that needs longer than this for one picture counts as hung: its thread is given up
+    /// and replaced. Default 10s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub hung_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { model_dir: "/usr/share/outpost/models".into(), workers: 0, hung_after: Duration::from_secs(10) }
+    }
+}
+
+impl Config {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// In words for the operator, naming the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.workers > MAX_WORKERS {
+            return Err(format!("workers = {} is more than {MAX_WORKERS}", self.workers));
+        }
+        if self.hung_after < MIN_HUNG_AFTER {
+            return Err(format!("hung_after = {:?} is less than {MIN_HUNG_AFTER:?}", self.hung_after));
+        }
+        Ok(())
+    }
+}
+
+/// Inference for one camera: `[camera.<name>.detect]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CameraConfig {
+    /// Whether objects are looked for at all. Default true.
+    pub enabled: bool,
+    /// Name of the model. Default `nanodet-g-320`.
+    pub model: String,
+    /// Labels that count, as the model spells them; empty for all. Default empty.
+    pub labels: Vec<String>,
+    /// Detections below this score are dropped, 0 to 1. Default 0.4.
+    pub min_score: f32,
+    /// Pictures a second that the detector is shown at most. Default 5.
+    pub fps: f32,
+}
+
+impl Default for CameraConfig {
+    fn default() -> Self {
+        Self { enabled: true, model: "nanodet-g-320".into(), labels: Vec::new(), min_score: 0.4, fps: 5.0 }
+    }
+}
+
+impl CameraConfig {
+    /// Whether things of this label count.
+    pub fn wants(&self, label: &str) -> bool {
+        self.labels.is_empty() || self.labels.iter().any(|wanted| wanted == label)
+    }
+
+    /// Checks the numbers, without a model.
+    ///
+    /// # Errors
+    /// In words for the operator, naming the key.
+    pub fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.min_score) {
+            return Err(format!("min_score = {} is not between 0 and 1", self.min_score));
+        }
+        if !(self.fps > 0.0 && self.fps <= 120.0) {
+            return Err(format!("fps = {} is not above 0 and at most 120", self.fps));
+        }
+        Ok(())
+    }
+
+    /// Checks that `detector` knows every label that is asked for: a misspelt label would never be seen.
+    ///
+    /// # Errors
+    /// In words for the operator, with the label that is spelt most alike.
+    pub fn check_labels(&self, detector: &Detector) -> Result<(), String> {
+        for label in &self.labels {
+            if detector.labels().iter().any(|known| **known == **label) {
+                continue;
+            }
+            let closeness = |known: &&Arc<str>| (strsim::jaro_winkler(known, label) * 1e6) as u32;
+            let hint = detector.labels().iter().max_by_key(closeness);
+            let hint = hint.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default();
+            return Err(format!("model {} knows no label {label:?}{hint}", detector.name()));
+        }
+        Ok(())
+    }
+}
+
+/// One picture could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    /// The picture could not be scaled or converted.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The picture has no pixels.
+    #[error("the picture is {0}x{1} pixels")]
+    Empty(u32, u32),
+    /// The engine failed.
+    #[error("run the model: {0}")]
+    Engine(String),
+    /// The engine gave something else than it gave when the model was loaded.
+    #[error("the model gave {found}, not {expected} as when it was loaded")]
+    Shape {
+        /// What it gives.
+        expected: String,
+        /// What it gave.
+        found: String,
+    },
+}
+
+/// A loaded model. Immutable; share it in an [`Arc`].
+pub struct Detector {
+    name: Arc<str>,
+    labels: Vec<Arc<str>>,
+    preprocessor: Preprocessor,
+    engine: Box<dyn Engine>,
+    description: Description,
+    head: Head,
+    nms_iou: f32,
+}
+
+impl std::fmt::Debug for Detector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (width, height) = self.input_size();
+        write!(f, "{} ({width}x{height}, {} labels, {})", self.name, self.labels.len(), self.description.engine)
+    }
+}
+
+impl Detector {
+    /// Loads model `name` from folder `dir`: reads the manifest, verifies the checksum, optimises the
+    /// graph, runs it once, and makes sure that its output is what the manifest says.
+    ///
+    /// Takes tenths of a second to seconds; call it outside of async tasks.
+    ///
+    /// # Errors
+    /// What is wrong with the model, in words for the operator.
+    pub fn load(dir: &Path, name: &str) -> Result<Self, ModelError> {
+        let manifest = Manifest::load(dir, name)?;
+        let labels = manifest.read_labels(dir)?;
+        let onnx = manifest.read_model(dir)?;
+        let engine = engine::tract::TractEngine::load(&dir.join(&manifest.file), onnx, &manifest)?;
+        Self::with_engine(&manifest, labels, Box::new(engine))
+    }
+
+    /// Puts a detector together around an engine of one's own.
+    ///
+    /// # Errors
+    /// When the engine's output is not what the manifest says.
+    pub fn with_engine(
+        manifest: &Manifest,
+        labels: Vec<Arc<str>>,
+        engine: Box<dyn Engine>,
+    ) -> Result<Self, ModelError> {
+        let description = engine.describe();
+        let shapes: Vec<_> = description.outputs.iter().map(|output| output.shape.as_slice()).collect();
+        let names: Vec<_> = description.outputs.iter().map(|output| output.name.as_str()).collect();
+        let head = Head::fit(&manifest.head, &manifest.input, labels.len(), &names, &shapes)
+            .map_err(|misfit| ModelError::Head { model: manifest.name.clone(), misfit })?;
+        Ok(Self {
+            name: manifest.name.as_str().into(),
+            labels,
+            preprocessor: Preprocessor::new(&manifest.input),
+            engine,
+            description,
+            head,
+            nms_iou: manifest.head.nms_iou(),
+        })
+    }
+
+    /// Name of the model.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// All labels that it can give, in the model's order.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    /// Width and height of its input, pixels.
+    pub fn input_size(&self) -> (u32, u32) {
+        self.preprocessor.size()
+    }
+
+    /// Scales and converts a picture to the model's input. The picture is asked for its pixels once, at
+    /// the size that the model wants.
+    ///
+    /// # Errors
+    /// When the picture cannot be converted.
+    pub fn prepare(&self, picture: &dyn Picture) -> Result<Input, InferError> {
+        self.preprocessor.prepare(picture)
+    }
+
+    /// Runs the model and reads its output. Detections come best first, at least `min_score`, boxes cut
+    /// to the picture.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn run(&self, input: &Input, min_score: f32) -> Result<Vec<Detection>, InferError> {
+        let outputs = self.engine.run(input.data())?;
+        self.check_shapes(&outputs)?;
+        let candidates = self.head.decode(&outputs, min_score);
+        let kept = nms::suppress(candidates, self.nms_iou);
+        let fit = input.fit();
+        let detections = kept.into_iter().filter_map(|candidate| {
+            let [x0, y0, x1, y1] = fit.to_picture(candidate.corners);
+            let bbox = BBox::from_corners(x0, y0, x1, y1);
+            // A box that lies in the padding has nothing left once it is cut.
+            let visible = bbox.w > 0.0 && bbox.h > 0.0;
+            let label = self.labels.get(candidate.class)?.clone();
+            visible.then_some(Detection { label, score: candidate.score, bbox })
+        });
+        Ok(detections.collect())
+    }
+
+    /// [`Detector::prepare`] and [`Detector::run`] in one.
+    ///
+    /// # Errors
+    /// When the picture cannot be converted or the engine fails.
+    pub fn detect(&self, picture: &dyn Picture, min_score: f32) -> Result<Vec<Detection>, InferError> {
+        self.run(&self.prepare(picture)?, min_score)
+    }
+
+    /// The head was fitted to the shapes seen at load time; it must never read anything else.
+    fn check_shapes(&self, outputs: &[Output]) -> Result<(), InferError> {
+        let expected = self.description.outputs.iter().map(|output| &output.shape);
+        let sound = outputs.iter().all(|output| output.data.len() == output.shape.iter().product::<usize>());
+        if sound && outputs.iter().map(|output| &output.shape).eq(expected.clone()) {
+            return Ok(());
+        }
+        let text = |shapes: Vec<&Vec<usize>>| shapes.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(" + ");
+        Err(InferError::Shape {
+            expected: text(expected.collect()),
+            found: text(outputs.iter().map(|output| &output.shape).collect()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ pub(super) enum Op {
     Ack(ItemRef),
     Nack { item: ItemRef, error: String },
     DeadLetter { item: ItemRef, error: String },
+    Progress { item: ItemRef, progress: Option<String> },
     Revive(ItemRef),
     Discard(ItemRef),
 }
@@ -96,16 +97,16 @@ impl Group<'_> {
             }
             Op::Ack(item) => self.take(item).map(|_| ()),
             Op::Nack { item, error } => {
-                let key = item_key(item.queue.name(), item.seq);
-                let Some(mut row) = self.row(&key)?.filter(|row| row.revision == item.revision) else {
+                let changed = self.change(item, |row| {
+                    row.attempts = row.attempts.saturating_add(1);
+                    row.error = Some(shorten(error, MAX_ERROR).to_owned());
+                })?;
+                if !changed {
                     self.due.push((item.queue.clone(), item.seq));
-                    return Ok(());
-                };
-                row.attempts = row.attempts.saturating_add(1);
-                row.error = Some(shorten(error, MAX_ERROR).to_owned());
-                self.views.outbox.insert(key, encode(&row).map_err(abort)?)?;
+                }
                 Ok(())
             }
+            Op::Progress { item, progress } => self.change(item, |row| row.progress.clone_from(progress)).map(|_| ()),
             Op::DeadLetter { item, error } => {
                 let Some(mut row) = self.take(item)? else { return Ok(()) };
                 row.attempts = row.attempts.saturating_add(1);
@@ -133,6 +134,7 @@ impl Group<'_> {
                     attempts: 0,
                     created: now.clone(),
                     error: None,
+                    progress: None,
                 },
                 Delivery::Upload { .. } if name.starts_with("upload/") => Row {
                     id: event.id,
@@ -142,6 +144,7 @@ impl Group<'_> {
                     attempts: 0,
                     created: now.clone(),
                     error: None,
+                    progress: None,
                 },
                 _ => continue,
             };
@@ -179,6 +182,15 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
+    fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Step<bool> {
+        let key = item_key(item.queue.name(), item.seq);
+        let Some(mut row) = self.row(&key)?.filter(|row| row.revision == item.revision) else { return Ok(false) };
+        change(&mut row);
+        self.views.outbox.insert(key, encode(&row).map_err(abort)?)?;
+        Ok(true)
+    }
+
     /// Removes an item unless it is gone or was replaced since.
     fn take(&mut self, item: &ItemRef) -> Step<Option<Row>> {
         let name = item.queue.name();
@@ -208,7 +220,7 @@ impl Group<'_> {
         {
             return Ok(());
         }
-        (row.attempts, row.revision) = (0, row.revision + 1);
+        (row.attempts, row.revision, row.progress) = (0, row.revision + 1, None);
         self.insert(&item.queue, row)
     }
 

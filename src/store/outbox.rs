@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use super::commit::{ItemRef, Op};
-use super::schema::{Database, Row, decode, prefix, seq_of};
+use super::schema::{Database, MAX_PROGRESS, Row, decode, prefix, seq_of};
 use super::worker::Core;
 use super::{Delivery, StoreError};
 use crate::clock::{Moment, Mono};
@@ -43,6 +43,8 @@ pub struct Lease {
     pub attempts: u32,
     /// When it was recorded.
     pub created: Moment,
+    /// What [`Outbox::save_progress`] kept with it last.
+    pub progress: Option<String>,
     revision: u64,
     ticket: u64,
     queue: Arc<Queue>,
@@ -108,6 +110,27 @@ impl Outbox {
     /// It was not tried: the item is due again at once, and no attempt is counted.
     pub fn release(&self, lease: &Lease) {
         self.queue.give_back(lease);
+    }
+
+    /// It was not tried to its end for reasons that are not its own (no link): others go first for `rest`,
+    /// and no attempt is counted.
+    pub fn rest(&self, lease: &Lease, rest: Duration) {
+        let due = self.core.clock.mono() + rest;
+        self.queue.memory().delayed.insert(lease.seq, due);
+        self.queue.give_back(lease);
+    }
+
+    /// Keeps a note with the item (at most 3 KiB) that the next lease of it carries, so that a long transfer
+    /// goes on where it stopped. Gone as soon as the item is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`]; else when the store is out of service.
+    pub async fn save_progress(&self, lease: &Lease, progress: Option<String>) -> Result<(), StoreError> {
+        let bytes = progress.as_ref().map_or(0, String::len);
+        if bytes > MAX_PROGRESS {
+            return Err(StoreError::TooLarge { what: "a note of progress", bytes, limit: MAX_PROGRESS });
+        }
+        self.core.write_async(Op::Progress { item: lease.item_ref(), progress }).await
     }
 
     /// It can never be delivered: moves the item to the dead letters.
@@ -291,6 +314,7 @@ impl Queue {
                 item: row.item,
                 attempts: row.attempts,
                 created: row.created,
+                progress: row.progress,
                 revision: row.revision,
                 ticket,
                 queue: self.clone(),

@@ -20,6 +20,8 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const MAX_EVENT: usize = 3 * 1024;
 /// Longest error text that is kept with an item, in bytes.
 pub(super) const MAX_ERROR: usize = 300;
+/// Longest note of progress, in bytes; only uploads have one, and they carry no event.
+pub(super) const MAX_PROGRESS: usize = 3 * 1024;
 /// Longest file name of a delivery, in bytes.
 pub(super) const MAX_FILE: usize = 128;
 
@@ -164,6 +166,9 @@ pub(super) struct Row {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How far the outlet got, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
 }
 
 /// `name 0`: what all keys of one outbox or camera begin with.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::StoreError;
 use super::schema::{Database, Row, decode, prefix};
 use crate::clock::Moment;
+use crate::event::EventId;
 
 /// What is in the store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,6 +34,26 @@ pub struct OutboxStats {
     pub oldest: Option<Moment>,
     /// Items that were given up.
     pub dead_letters: u64,
+}
+
+/// For each event the outboxes among `names` that still hold files of it.
+pub(super) fn waiting_uploads(db: &Database, names: &[String], ids: &[EventId]) -> Result<Vec<Vec<String>>, StoreError> {
+    let holds = |name: &String, id: &EventId| {
+        let mut key = prefix(name);
+        key.extend_from_slice(&id.to_bytes());
+        db.uploads.scan_prefix(key).next().transpose().map(|found| found.is_some())
+    };
+    let mut all = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut waiting = Vec::new();
+        for name in names {
+            if holds(name, id)? {
+                waiting.push(name.clone());
+            }
+        }
+        all.push(waiting);
+    }
+    Ok(all)
 }
 
 pub(super) fn read(db: &Database, flushes: u64) -> Result<Stats, StoreError> {

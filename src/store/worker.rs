@@ -199,10 +199,12 @@ impl Core {
 
     pub(super) async fn poisoned(&self) -> StoreError {
         let mut failure = self.shared.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(state) => state.clone().unwrap_or(StoreError::Closed),
+        // The guard must be gone before the next await, or the future could not move between threads.
+        let failed = failure.wait_for(Option::is_some).await.ok().map(|state| state.clone());
+        match failed {
+            Some(state) => state.unwrap_or(StoreError::Closed),
             // The sender lives in `shared`, which `self` holds.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

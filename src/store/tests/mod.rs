@@ -44,7 +44,8 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         end: None,
         best: None,
         model: "".into(),
-        clip: None,
+        clip_start: None,
+            clip: None,
         pictures: Vec::new(),
     }
 }
@@ -224,6 +225,32 @@ async fn a_file_recorded_again_replaces_the_waiting_item_even_while_it_is_leased
     outbox.ack(&new[0]).await.expect("ack");
     store.record_async(change(&event, vec![upload("event.json", 12, "bb")])).await.expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 1, "after it was sent it is a new item");
+}
+
+#[tokio::test]
+async fn progress_outlives_a_restart_and_ends_when_the_file_is_replaced() {
+    let bench = Bench::new();
+    let event = bench.event("yard");
+    let store = bench.open();
+    store.record_async(change(&event, vec![upload("clip.mp4", 10, "aa")])).await.expect("record");
+    let outbox = store.outbox("upload/a").expect("outbox");
+    let lease = outbox.lease(1).await.expect("lease").remove(0);
+    outbox.save_progress(&lease, Some("part 3".into())).await.expect("save");
+    assert!(outbox.save_progress(&lease, Some("x".repeat(4000))).await.is_err());
+    drop((lease, outbox));
+    store.close().expect("close");
+    let store = bench.open();
+    let outbox = store.outbox("upload/a").expect("outbox");
+    let lease = outbox.lease(1).await.expect("lease").remove(0);
+    assert_eq!(lease.progress.as_deref(), Some("part 3"));
+    store.record_async(change(&event, vec![upload("clip.mp4", 12, "bb")])).await.expect("record");
+    drop(lease);
+    let lease = outbox.lease(1).await.expect("lease").remove(0);
+    assert_eq!(lease.progress, None);
+    outbox.rest(&lease, Duration::from_secs(5));
+    assert_eq!(outbox.lease(1).await.expect("lease").len(), 0);
+    bench.clock.advance(Duration::from_secs(5));
+    assert_eq!(outbox.lease(1).await.expect("lease")[0].attempts, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,192 @@
+//! What the page shows, read from the store and the board.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::archive::volume;
+use crate::clock::Mono;
+use crate::config::Config;
+use crate::event::{Event, EventId, EventState};
+use crate::frame::LatestFrame;
+use crate::health::OutletHealth;
+use crate::metrics;
+use crate::pipeline::Shared;
+use crate::store::{OutboxStats, Query, Stats, Store};
+use crate::web::{
+    self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, OutletStatus, Status,
+};
+
+/// A frame older than this is not shown as live.
+const FRESH: Duration = Duration::from_secs(10);
+
+pub(super) struct PageBackend {
+    shared: Shared,
+    store: Store,
+    storage: PathBuf,
+    outboxes: Vec<String>,
+    frames: BTreeMap<String, Arc<LatestFrame>>,
+    started: Mono,
+}
+
+impl PageBackend {
+    pub(super) fn new(
+        shared: &Shared,
+        store: &Store,
+        config: &Config,
+        frames: BTreeMap<String, Arc<LatestFrame>>,
+    ) -> Self {
+        Self {
+            shared: shared.clone(),
+            store: store.clone(),
+            storage: config.storage.path.clone(),
+            outboxes: config.outboxes(),
+            frames,
+            started: shared.clock.mono(),
+        }
+    }
+
+    async fn disk(&self) -> DiskStatus {
+        let (path, text) = (self.storage.clone(), self.storage.display().to_string());
+        // A network mount that hangs must hang this thread only.
+        let space = tokio::task::spawn_blocking(move || volume::space(&path)).await;
+        match space {
+            Ok(Ok(space)) => DiskStatus {
+                path: text,
+                free_bytes: space.free_bytes,
+                size_bytes: space.size_bytes,
+                ..DiskStatus::default()
+            },
+            _ => DiskStatus { path: text, ..DiskStatus::default() },
+        }
+    }
+
+    /// Every configured outlet, in the order of the configuration, with its queue.
+    fn outlets(&self, stats: &Stats, now: Mono) -> Vec<OutletStatus> {
+        let known = self.shared.health.outlets();
+        let outlet = |name: &String| {
+            let silent =
+                || OutletHealth { name: name.clone(), online: None, since: self.started, last_error: None };
+            let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);
+            let mut status = OutletStatus::new(&health, now);
+            if let Some(queue) = stats.outboxes.iter().find(|queue| queue.name == *name) {
+                status.queued_items = queue.items;
+                status.queued_bytes = queue.bytes;
+                status.oldest_wait_s = self.oldest_wait(queue);
+                status.dead_letters = queue.dead_letters;
+            }
+            status
+        };
+        self.outboxes.iter().map(outlet).collect()
+    }
+
+    /// By the boot clock where the item is of this boot, by the wall where it is older.
+    fn oldest_wait(&self, queue: &OutboxStats) -> Option<u64> {
+        let (created, now) = (queue.oldest.as_ref()?, self.shared.clock.now());
+        if created.boot_id == now.boot_id {
+            return Some(now.mono().since(created.mono()).as_secs());
+        }
+        u64::try_from(now.wall.as_second() - created.wall.as_second()).ok()
+    }
+
+    async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
+        let ids = events.iter().map(|event| event.id).collect();
+        let waiting = self.store.waiting_uploads(ids).await?;
+        let uploads: Vec<&String> = self.outboxes.iter().filter(|name| name.starts_with("upload/")).collect();
+        let record = |(event, waiting): (Event, Vec<String>)| {
+            let delivery = |name: &&String| {
+                let waits = waiting.contains(name) || event.state == EventState::Open;
+                let state = if waits { DeliveryState::Waiting } else { DeliveryState::Delivered };
+                Delivery { outlet: (**name).clone(), state }
+            };
+            EventRecord { delivery: uploads.iter().map(delivery).collect(), event }
+        };
+        Ok(events.into_iter().zip(waiting).map(record).collect())
+    }
+}
+
+impl web::Backend for PageBackend {
+    fn status(&self) -> BoxFuture<'_, Result<Status>> {
+        async move {
+            let stats = self.store.stats_async().await?;
+            let (clock, health) = (&self.shared.clock, self.shared.health.cameras());
+            let now = clock.mono();
+            Ok(Status {
+                device: self.shared.device.clone(),
+                site: self.shared.site.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_s: now.since(self.started).as_secs(),
+                time: clock.wall(),
+                time_quality: clock.quality(),
+                cameras: health.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect(),
+                outlets: self.outlets(&stats, now),
+                disk: self.disk().await,
+                events_total: stats.events,
+            })
+        }
+        .boxed()
+    }
+
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<Vec<EventRecord>>> {
+        async move {
+            let EventQuery { camera, label, before, limit } = query;
+            let query = Query { camera, label, before, limit, ..Query::default() };
+            let events = self.store.events_async(&query).await?;
+            self.records(events).await
+        }
+        .boxed()
+    }
+
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
+        async move {
+            let event = self.store.event_async(id).await?;
+            Ok(self.records(event.into_iter().collect()).await?.pop())
+        }
+        .boxed()
+    }
+
+    fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
+        async move {
+            let event = self.store.event_async(id).await?;
+            Ok(event.map(|event| self.shared.archive.layout().folder(&event.camera, id).join(file)))
+        }
+        .boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            self.store.stats_async().await.map_err(|e| e.to_string())?;
+            let stalled = self.shared.hearts.stalled();
+            match stalled.iter().find(|part| part.critical) {
+                Some(part) => Err(format!("{} shows no life for {} s", part.name, part.silent_for.as_secs())),
+                None => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, Result<String>> {
+        async move {
+            let (stats, disk) = (self.store.stats_async().await?, self.disk().await);
+            let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let values = &self.shared.metrics;
+            for queue in &stats.outboxes {
+                values.queue_items.get_or_create(&metrics::outlet(&queue.name)).set(gauge(queue.items));
+            }
+            values.disk_free_bytes.set(gauge(disk.free_bytes));
+            values.disk_size_bytes.set(gauge(disk.size_bytes));
+            Ok(values.encode()?)
+        }
+        .boxed()
+    }
+
+    fn live(&self, camera: &str) -> Live {
+        let Some(latest) = self.frames.get(camera) else { return Live::Unknown };
+        latest.get(self.shared.clock.mono(), FRESH).map_or(Live::Dark, Live::Picture)
+    }
+}

@@ -1,0 +1,46 @@
+//! What runs a model: numbers in, numbers out.
+
+pub(super) mod tract;
+
+use super::InferError;
+
+/// One output tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// The numbers; as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// Name and shape of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputInfo {
+    /// Name in the model.
+    pub name: String,
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+}
+
+/// What a loaded engine takes and gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Name of the engine, for people.
+    pub engine: &'static str,
+    /// Shape of the input.
+    pub input: Vec<usize>,
+    /// The outputs, in the model's order.
+    pub outputs: Vec<OutputInfo>,
+}
+
+/// A loaded model. May be run from several threads at once.
+pub trait Engine: Send + Sync {
+    /// Runs the model once. `input` is row-major and has the shape that [`Engine::describe`] tells.
+    ///
+    /// # Errors
+    /// When the input has another length, or the engine fails.
+    fn run(&self, input: &[f32]) -> Result<Vec<Output>, InferError>;
+
+    /// What it takes and gives.
+    fn describe(&self) -> Description;
+}

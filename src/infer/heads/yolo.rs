@@ -1,0 +1,97 @@
+//! The YOLO family: one tensor, a row of box and class scores for each place in the picture.
+
+use super::table::Table;
+use super::{Activation, Candidate, HeadSpec};
+use crate::infer::model::InputSpec;
+
+/// Columns of the box: x, y, width, height.
+const BOX: usize = 4;
+
+/// A fitted YOLO head.
+#[derive(Debug)]
+pub(crate) struct Yolo {
+    rows: usize,
+    columns: usize,
+    transposed: bool,
+    objectness: bool,
+    activation: Activation,
+    /// Column, row and stride of each cell where boxes still are in cells (YOLOX); else empty.
+    cells: Vec<[f32; 3]>,
+}
+
+impl Yolo {
+    /// The error is what would be understood, and how many classes the output seems to have.
+    pub(super) fn fit(
+        spec: &HeadSpec,
+        input: &InputSpec,
+        labels: usize,
+        shapes: &[&[usize]],
+    ) -> Result<Self, (String, Option<usize>)> {
+        let (objectness, activation, cells) = match spec {
+            HeadSpec::Yolov8 { activation, .. } => (false, *activation, Vec::new()),
+            HeadSpec::Yolov5 { activation, .. } => (true, *activation, Vec::new()),
+            HeadSpec::Yolox { activation, strides, .. } => (true, *activation, cells(input, strides)),
+            HeadSpec::Ssd { .. } => return Err(("one output".to_owned(), None)),
+        };
+        let scores_from = BOX + usize::from(objectness);
+        let columns = scores_from + labels;
+        let understood = match (spec, cells.len()) {
+            (HeadSpec::Yolov8 { .. }, _) => format!("one output [1, {columns}, N] or [1, N, {columns}]"),
+            (HeadSpec::Yolox { .. }, rows) => format!("one output [1, {rows}, {columns}]"),
+            _ => format!("one output [1, N, {columns}]"),
+        };
+        let &[&[1, a, b]] = shapes else { return Err((understood, None)) };
+        // Boxes are always many more than classes, so the shorter axis tells them.
+        let classes = || a.min(b).checked_sub(scores_from).filter(|&classes| classes > 0);
+        let (rows, transposed) = match spec {
+            HeadSpec::Yolov8 { .. } if a == columns => (b, true),
+            _ if b == columns => (a, false),
+            _ => return Err((understood, classes())),
+        };
+        if rows == 0 || (!cells.is_empty() && cells.len() != rows) {
+            return Err((understood, None));
+        }
+        Ok(Self { rows, columns, transposed, objectness, activation, cells })
+    }
+
+    pub(super) fn decode(&self, data: &[f32], min_score: f32) -> Vec<Candidate> {
+        let table = Table { data, rows: self.rows, columns: self.columns, transposed: self.transposed };
+        let scores_from = BOX + usize::from(self.objectness);
+        let best = table.greatest(scores_from).into_iter().enumerate();
+        let probable = best.filter_map(|(row, (class, value))| {
+            let mut score = self.activation.apply(value);
+            if self.objectness {
+                score *= self.activation.apply(table.at(row, BOX));
+            }
+            // Most rows end here; a score that is not a number does, too.
+            (score >= min_score).then_some((row, class, score))
+        });
+        let candidates = probable.filter_map(|(row, class, score)| {
+            let numbers = [0, 1, 2, 3].map(|column| table.at(row, column));
+            Candidate::centred(class, score, min_score, self.in_pixels(row, numbers))
+        });
+        candidates.collect()
+    }
+
+    fn in_pixels(&self, row: usize, [x, y, w, h]: [f32; 4]) -> [f32; 4] {
+        match self.cells.get(row) {
+            Some([column, line, stride]) => {
+                [(x + column) * stride, (y + line) * stride, w.exp() * stride, h.exp() * stride]
+            }
+            None => [x, y, w, h],
+        }
+    }
+}
+
+/// The cells of all grids, line by line, grid after grid.
+fn cells(input: &InputSpec, strides: &[u32]) -> Vec<[f32; 3]> {
+    let mut cells = Vec::new();
+    for &stride in strides {
+        for line in 0..input.height / stride.max(1) {
+            for column in 0..input.width / stride.max(1) {
+                cells.push([column as f32, line as f32, stride as f32]);
+            }
+        }
+    }
+    cells
+}

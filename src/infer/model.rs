@@ -1,0 +1,419 @@
+//! Model manifests: `<name>.toml` beside the ONNX file says what the file is and how to use it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::heads::{HeadSpec, Misfit};
+
+/// Longest side of an input, pixels.
+const MAX_SIDE: u32 = 4096;
+
+/// One model, as `models/<name>.toml` describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name in the config; the manifest is `<name>.toml`.
+    pub name: String,
+    /// The ONNX file, in the same folder.
+    pub file: String,
+    /// SHA-256 of the ONNX file, hex. A file that was cut off or swapped is never loaded.
+    pub sha256: String,
+    /// Labels in the order of the model's classes. Either these or `labels_file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// File in the same folder with one label a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_file: Option<String>,
+    /// Threads for one picture. Default 1, and only 1 is understood so far: more cores are better spent
+    /// on more pictures at once (`[infer] workers`).
+    #[serde(default = "one")]
+    pub threads: usize,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Who made it and where it comes from.
+    pub origin: String,
+    /// What it is fed.
+    pub input: InputSpec,
+    /// What it gives.
+    pub head: HeadSpec,
+}
+
+/// What a model is fed: `(pixel * scale - mean) / std` for each channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Order of the axes. Default nchw.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Order of the channels. Default rgb.
+    #[serde(default)]
+    pub colour: Colour,
+    /// Factor for pixel values (0 to 255). Default 1.
+    #[serde(default = "unit")]
+    pub scale: f32,
+    /// Subtracted after scaling, in the order of the model's channels. Default 0.
+    #[serde(default)]
+    pub mean: [f32; 3],
+    /// Divisor after that, in the order of the model's channels. Default 1.
+    #[serde(default = "units")]
+    pub std: [f32; 3],
+    /// How a picture of another shape is fitted. Default letterbox.
+    #[serde(default)]
+    pub resize: Resize,
+    /// Pixel value of the letterbox bars, 0 to 255. Default 0.
+    #[serde(default)]
+    pub pad: u8,
+}
+
+/// Order of the axes of the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Plane after plane: `[1, 3, height, width]`.
+    #[default]
+    Nchw,
+    /// Pixel after pixel: `[1, height, width, 3]`.
+    Nhwc,
+}
+
+/// Order of the channels of the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+/// How a picture of another shape is fitted into the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// As large as it goes without distortion, centred between bars.
+    #[default]
+    Letterbox,
+    /// Distorted to the input's shape.
+    Stretch,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unit() -> f32 {
+    1.0
+}
+
+fn units() -> [f32; 3] {
+    [1.0; 3]
+}
+
+impl InputSpec {
+    /// The shape of the input tensor.
+    pub fn shape(&self) -> Vec<usize> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        match self.layout {
+            Layout::Nchw => vec![1, 3, height, width],
+            Layout::Nhwc => vec![1, height, width, 3],
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Self { width, height, scale, mean, std, .. } = self;
+        let sides = 1..=MAX_SIDE;
+        if !sides.contains(width) || !sides.contains(height) {
+            return Err(format!("input = {width}x{height} pixels is not within 1 to {MAX_SIDE}"));
+        }
+        if !scale.is_finite() || !mean.iter().all(|v| v.is_finite()) {
+            return Err("input.scale and input.mean must be finite numbers".to_owned());
+        }
+        if !std.iter().all(|v| v.is_normal()) {
+            return Err(format!("input.std = {std:?} must hold finite numbers, none of them 0"));
+        }
+        Ok(())
+    }
+}
+
+/// A model cannot be used. All texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum ModelError {
+    /// The config asks for a model that is not there.
+    #[error("no model named {name:?} in {}; {}", dir.display(), there_are(installed))]
+    Unknown { name: String, dir: PathBuf, installed: Vec<String> },
+    /// The manifest does not parse or does not make sense.
+    #[error("model manifest {}: {reason}", path.display())]
+    Manifest { path: PathBuf, reason: String },
+    /// A file that the manifest names is not there.
+    #[error("{} is missing, though the model's manifest names it; install the model again", path.display())]
+    Missing { path: PathBuf },
+    /// A file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// The ONNX file is not the one that the manifest describes.
+    #[error(
+        "{} is damaged or another model: its SHA-256 is {found}, the manifest says {expected}; install the model again",
+        path.display()
+    )]
+    Checksum { path: PathBuf, expected: String, found: String },
+    /// Not an ONNX file at all.
+    #[error("{} is not an ONNX model: {reason}", path.display())]
+    NotOnnx { path: PathBuf, reason: String },
+    /// The engine lacks operators.
+    #[error("{} uses operators that the engine does not have: {}", path.display(), operators.join(", "))]
+    Operators { path: PathBuf, operators: Vec<String> },
+    /// The input has another shape than the manifest says.
+    #[error("{} takes {found}, but the manifest says one input {expected:?}; correct [input]", path.display())]
+    Input { path: PathBuf, expected: Vec<usize>, found: String },
+    /// The engine refuses the model for another reason.
+    #[error("load {}: {reason}", path.display())]
+    Load { path: PathBuf, reason: String },
+    /// The head does not fit the output.
+    #[error("model {model}: {misfit}; correct [head] or the labels in its manifest")]
+    Head { model: String, misfit: Misfit },
+}
+
+fn there_are(installed: &[String]) -> String {
+    if installed.is_empty() {
+        "there are none at all".to_owned()
+    } else {
+        format!("there are: {}", installed.join(", "))
+    }
+}
+
+/// Names of the models in a folder, sorted; empty where there is no such folder.
+pub fn installed(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let names: BTreeSet<String> = entries
+        .filter_map(|entry| {
+            let path = entry.path();
+            let manifest = path.extension().is_some_and(|extension| extension == "toml");
+            manifest.then(|| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned)).flatten()
+        })
+        .collect();
+    names.into_iter().collect()
+}
+
+impl Manifest {
+    /// Reads and checks `<dir>/<name>.toml`.
+    ///
+    /// # Errors
+    /// When there is no such model, or its manifest is not right.
+    pub fn load(dir: &Path, name: &str) -> Result<Self, ModelError> {
+        let unknown = || ModelError::Unknown { name: name.to_owned(), dir: dir.to_owned(), installed: installed(dir) };
+        if !is_plain_name(name) {
+            return Err(unknown());
+        }
+        let path = dir.join(format!("{name}.toml"));
+        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => unknown(),
+            _ => ModelError::Read { path: path.clone(), source },
+        })?;
+        let wrong = |reason: String| ModelError::Manifest { path: path.clone(), reason };
+        let manifest: Self = toml::from_str(&text).map_err(|error| wrong(toml_reason(&error, &text)))?;
+        manifest.check(name).map_err(wrong)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        if self.name != name {
+            return Err(format!("name = {:?} is not the name of the file", self.name));
+        }
+        for file in [Some(&self.file), self.labels_file.as_ref()].into_iter().flatten() {
+            if !is_plain_name(file) {
+                return Err(format!("{file:?} must be the name of a file in the same folder"));
+            }
+        }
+        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(format!("sha256 = {:?} is not 64 hex digits", self.sha256));
+        }
+        if self.labels.is_empty() == self.labels_file.is_none() {
+            return Err("it must have either labels or labels_file".to_owned());
+        }
+        if self.threads != 1 {
+            return Err(format!(
+                "threads = {} is not possible: the engine uses one thread a picture; set [infer] workers instead",
+                self.threads
+            ));
+        }
+        self.input.check()?;
+        self.head.check()
+    }
+
+    /// The labels, from wherever they are.
+    ///
+    /// # Errors
+    /// When the labels file is missing, empty, or names a label twice.
+    pub fn read_labels(&self, dir: &Path) -> Result<Vec<Arc<str>>, ModelError> {
+        let labels: Vec<Arc<str>> = match &self.labels_file {
+            None => self.labels.iter().map(|label| label.trim().into()).collect(),
+            Some(file) => {
+                let bytes = read(&dir.join(file))?;
+                String::from_utf8_lossy(&bytes).trim_end().lines().map(|line| line.trim().into()).collect()
+            }
+        };
+        let mut seen = BTreeSet::new();
+        match labels.iter().find(|label| label.is_empty() || !seen.insert((*label).clone())) {
+            None if !labels.is_empty() => Ok(labels),
+            bad => {
+                let reason = match bad {
+                    Some(label) if !label.is_empty() => format!("label {label:?} is there twice"),
+                    _ => "a label is empty".to_owned(),
+                };
+                let path = dir.join(self.labels_file.clone().unwrap_or_else(|| format!("{}.toml", self.name)));
+                Err(ModelError::Manifest { path, reason })
+            }
+        }
+    }
+
+    /// The bytes of the ONNX file, verified.
+    ///
+    /// # Errors
+    /// When the file is missing or is not the one that the manifest describes.
+    pub fn read_model(&self, dir: &Path) -> Result<Vec<u8>, ModelError> {
+        let path = dir.join(&self.file);
+        let bytes = read(&path)?;
+        let found = hex(&Sha256::digest(&bytes));
+        let expected = self.sha256.to_ascii_lowercase();
+        if found == expected { Ok(bytes) } else { Err(ModelError::Checksum { path, expected, found }) }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ModelError::Missing { path: path.to_owned() },
+        _ => ModelError::Read { path: path.to_owned(), source },
+    })
+}
+
+/// A name that stays in its folder.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// `line N: message`, on one line.
+fn toml_reason(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "name = 'm'\nfile = 'm.onnx'\nlicence = 'MIT'\norigin = 'us'\n";
+    const SHA: &str = "sha256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'\n";
+    const REST: &str = "[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'yolov8'\n";
+
+    fn folder(manifest: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        fs::write(dir.path().join("m.toml"), manifest).expect("write");
+        fs::write(dir.path().join("m.onnx"), "test").expect("write");
+        dir
+    }
+
+    fn load(manifest: &str) -> Result<Manifest, ModelError> {
+        Manifest::load(folder(manifest).path(), "m")
+    }
+
+    #[test]
+    fn a_short_manifest_is_filled_with_the_usual() {
+        let manifest = load(&format!("{HEADER}{SHA}labels = ['cat']\n{REST}")).expect("load");
+        assert_eq!((manifest.threads, manifest.head.nms_iou()), (1, 0.6));
+        assert_eq!((manifest.input.layout, manifest.input.colour), (Layout::Nchw, Colour::Rgb));
+        assert_eq!((manifest.input.scale, manifest.input.std), (1.0, [1.0; 3]));
+        let text = toml::to_string(&manifest).expect("write");
+        assert_eq!(load(&text).expect("load again"), manifest);
+    }
+
+    #[test]
+    fn a_wrong_manifest_is_refused_with_the_reason() {
+        let labels = "labels = ['cat']\n";
+        let cases = [
+            (format!("{HEADER}{SHA}{REST}"), "either labels or labels_file"),
+            (format!("{HEADER}{SHA}{labels}labels_file = 'x'\n{REST}"), "either labels or labels_file"),
+            (format!("{HEADER}{SHA}{labels}colour = 'red'\n{REST}"), "line 7: unknown field `colour`"),
+            (format!("{HEADER}sha256 = 'abc'\n{labels}{REST}"), "sha256 = \"abc\" is not 64 hex digits"),
+            (format!("{HEADER}{SHA}{labels}threads = 4\n{REST}"), "threads = 4 is not possible"),
+            (format!("{HEADER}{SHA}{labels}{REST}nms_iou = 1.5\n"), "head.nms_iou = 1.5 is not between 0 and 1"),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 0\nheight = 8\n[head]\nkind = 'ssd'"), "0x8 pixels"),
+            (
+                format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\nstd = [1, 0, 1]\n[head]\nkind = 'ssd'"),
+                "input.std = [1.0, 0.0, 1.0]",
+            ),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'detr'"), "`detr`"),
+            (HEADER.replace("'m'", "'n'") + SHA + labels + REST, "name = \"n\" is not the name of the file"),
+            (HEADER.replace("m.onnx", "../m.onnx") + SHA + labels + REST, "must be the name of a file"),
+        ];
+        for (text, expected) in cases {
+            let message = load(&text).expect_err(expected).to_string();
+            assert!(message.contains(expected) && message.contains("m.toml: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_is_named_with_those_that_there_are() {
+        let dir = folder("");
+        fs::write(dir.path().join("a.toml"), "").expect("write");
+        for name in ["x", "../m", "", ".m"] {
+            let message = Manifest::load(dir.path(), name).expect_err(name).to_string();
+            assert!(message.starts_with(&format!("no model named {name:?} in /")), "{message}");
+            assert!(message.ends_with("; there are: a, m"), "{message}");
+        }
+        let message = Manifest::load(Path::new("/nowhere"), "x").expect_err("no folder").to_string();
+        assert_eq!(message, "no model named \"x\" in /nowhere; there are none at all");
+    }
+
+    #[test]
+    fn the_file_must_be_there_and_be_the_one() {
+        let dir = folder(&format!("{HEADER}{SHA}labels = ['cat']\n{REST}"));
+        let manifest = Manifest::load(dir.path(), "m").expect("load");
+        assert_eq!(manifest.read_model(dir.path()).expect("the checksum fits"), b"test");
+        fs::write(dir.path().join("m.onnx"), "tess").expect("write");
+        let message = manifest.read_model(dir.path()).expect_err("another file").to_string();
+        assert!(message.contains("SHA-256 is 7134") && message.contains("says 9f86d0"), "{message}");
+        fs::remove_file(dir.path().join("m.onnx")).expect("remove");
+        let message = manifest.read_model(dir.path()).expect_err("no file").to_string();
+        assert!(message.contains("m.onnx is missing, though the model's manifest names it"), "{message}");
+    }
+
+    #[test]
+    fn labels_come_from_their_file_and_are_never_empty_or_double() {
+        let dir = folder(&format!("{HEADER}{SHA}labels_file = 'l'\n{REST}"));
+        let manifest = Manifest::load(dir.path(), "m").expect("load");
+        let read = |text: &str| {
+            fs::write(dir.path().join("l"), text).expect("write");
+            manifest.read_labels(dir.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("cat\r\nhot dog \n\n").expect("labels"), ["cat".into(), Arc::from("hot dog")]);
+        assert!(read("cat\n\ndog").expect_err("a gap").ends_with("/l: a label is empty"));
+        assert!(read("").expect_err("nothing").ends_with("/l: a label is empty"));
+        assert!(read("cat\ncat").expect_err("twice").ends_with("/l: label \"cat\" is there twice"));
+    }
+}

@@ -1,0 +1,311 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::clock::{Mono, SimulatedClock};
+use crate::frame::Rgb;
+use crate::infer::{Description, Engine, InferError, Output, OutputInfo};
+
+/// So long a test waits for what must come; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A door that engines wait at.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        let mut state = self.state.lock().expect("lock");
+        state.1 += 1;
+        self.changed.notify_all();
+        while !state.0 {
+            state = self.changed.wait(state).expect("wait");
+        }
+    }
+
+    /// Until so many have come to the door since the beginning.
+    fn wait_for(&self, arrived: usize) {
+        let state = self.state.lock().expect("lock");
+        let (_state, timeout) = self.changed.wait_timeout_while(state, PATIENCE, |s| s.1 < arrived).expect("wait");
+        assert!(!timeout.timed_out(), "{arrived} engines should have been started");
+    }
+
+    fn open(&self) {
+        self.state.lock().expect("lock").0 = true;
+        self.changed.notify_all();
+    }
+}
+
+struct Scripted<F>(F);
+
+impl<F: Fn() -> Result<(), InferError> + Send + Sync> Engine for Scripted<F> {
+    fn run(&self, _input: &[f32]) -> Result<Vec<Output>, InferError> {
+        (self.0)()?;
+        Ok(vec![Output { shape: vec![1, 1, 5], data: vec![2.0, 2.0, 2.0, 2.0, 0.9] }])
+    }
+
+    fn describe(&self) -> Description {
+        let outputs = vec![OutputInfo { name: "out".into(), shape: vec![1, 1, 5] }];
+        Description { engine: "scripted", input: vec![1, 3, 4, 4], outputs }
+    }
+}
+
+fn detector(script: impl Fn() -> Result<(), InferError> + Send + Sync + 'static) -> Arc<Detector> {
+    let manifest = "name = 'scripted'\nfile = 'f'\nsha256 = ''\nlicence = ''\norigin = ''\n\
+                    [input]\nwidth = 4\nheight = 4\n[head]\nkind = 'yolov8'";
+    let manifest = toml::from_str(manifest).expect("manifest");
+    Arc::new(Detector::with_engine(&manifest, vec!["cat".into()], Box::new(Scripted(script))).expect("fits"))
+}
+
+fn frame(at: u64) -> Frame {
+    Frame { at: Mono(at), picture: Arc::new(Rgb { width: 4, height: 4, data: vec![0; 48] }) }
+}
+
+struct Bench {
+    workers: Workers,
+    clock: Arc<SimulatedClock>,
+    metrics: Metrics,
+    hearts: Heartbeats,
+}
+
+fn bench(threads: usize) -> Bench {
+    let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
+    let (metrics, hearts) = (Metrics::new(), Heartbeats::new(clock.clone()));
+    let config = Config { workers: threads, ..Config::default() };
+    let workers = Workers::start(&config, metrics.clone(), clock.clone(), hearts.clone()).expect("start");
+    Bench { workers, clock, metrics, hearts }
+}
+
+impl Bench {
+    /// A slot, and what it gives: camera and time of each frame.
+    fn slot(&self, camera: &'static str, detector: &Arc<Detector>) -> (Slot, Receiver<(&'static str, u64)>) {
+        let (sender, receiver) = channel();
+        let tell = move |detected: Detected| {
+            assert_eq!(detected.detections.len(), 1);
+            // The test may have stopped listening.
+            let _ = sender.send((camera, detected.frame.at.0));
+        };
+        (self.workers.slot(camera.into(), detector.clone(), 0.4, tell), receiver)
+    }
+
+    fn dropped(&self, camera: &str, reason: &str) -> u64 {
+        self.metrics.dropped.get_or_create(&metrics::dropped(camera, reason)).get()
+    }
+
+    /// Lets so much time go by that every frame in work counts as hung, and looks.
+    fn let_hang(&self) {
+        self.clock.advance(Duration::from_secs(11));
+        self.workers.shared.check();
+    }
+
+    /// Until the threads that were given up have come to their end.
+    fn wait_for_the_lost(&self) {
+        let shared = &self.workers.shared;
+        let (board, _) =
+            shared.changed.wait_timeout_while(shared.lock(), PATIENCE, |board| board.lost() > 0).expect("wait");
+        assert_eq!(board.lost(), 0);
+    }
+}
+
+#[test]
+fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
+    let (bench, gate) = (bench(1), Arc::new(Gate::default()));
+    let door = gate.clone();
+    let (slot, results) = bench.slot(
+        "yard",
+        &detector(move || {
+            door.wait();
+            Ok(())
+        }),
+    );
+    assert_eq!(slot.offer(frame(1)), Offer::Taken);
+    gate.wait_for(1);
+    assert_eq!(slot.offer(frame(2)), Offer::Taken);
+    assert_eq!(slot.offer(frame(3)), Offer::ReplacedOlder);
+    gate.open();
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 1)));
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
+    assert_eq!(bench.dropped("yard", "infer_slot"), 1);
+    bench.workers.stop();
+    assert_eq!(bench.metrics.frames_detected.get_or_create(&metrics::camera("yard")).get(), 2);
+    assert!(results.try_recv().is_err());
+}
+
+#[test]
+fn cameras_take_turns_and_none_has_two_frames_in_work() {
+    let mut board = Board::new(0, 0);
+    let (quick, tell): (_, Results) = (detector(|| Ok(())), Arc::new(|_| {}));
+    let [a, b] = ["a", "b"].map(|camera| board.add_slot(camera.into(), quick.clone(), 0.4, tell.clone()));
+    board.offer(a, frame(1));
+    assert_eq!(board.take_job(7, Mono(0)).map(|(slot, _)| slot), Some(a));
+    board.offer(a, frame(2));
+    assert!(board.take_job(8, Mono(0)).is_none(), "a has a frame in work already");
+    board.offer(b, frame(1));
+    assert_eq!(board.take_job(8, Mono(0)).map(|(slot, _)| slot), Some(b));
+    for thread in [7, 8] {
+        board.add_thread(thread, spawn_thread("idle", || {}).expect("spawn"));
+    }
+    assert!(board.finish(7, a) && board.finish(8, b));
+    let mut served = Vec::new();
+    for _ in 0..6 {
+        // Both always have a frame: a greedy pool would serve `a` only.
+        board.offer(a, frame(3));
+        board.offer(b, frame(3));
+        let (slot, _) = board.take_job(7, Mono(0)).expect("a job");
+        served.push(slot);
+        board.finish(7, slot);
+    }
+    assert_eq!(served, [a, b, a, b, a, b]);
+}
+
+#[test]
+fn a_hung_detector_costs_its_thread_and_its_frame_only() {
+    let (bench, gate, calls) = (bench(1), Arc::new(Gate::default()), AtomicUsize::new(0));
+    let door = gate.clone();
+    let hangs_once = detector(move || {
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            door.wait();
+        }
+        Ok(())
+    });
+    let (slot, results) = bench.slot("yard", &hangs_once);
+    slot.offer(frame(1));
+    gate.wait_for(1);
+    bench.let_hang();
+    assert_eq!(bench.workers.shared.lock().threads(), 1, "another thread took the place");
+    slot.offer(frame(2));
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
+    assert_eq!(bench.dropped("yard", "infer_hung"), 1);
+    gate.open();
+    bench.wait_for_the_lost();
+    bench.workers.stop();
+    assert!(results.try_recv().is_err(), "the late result of frame 1 must not be told");
+}
+
+#[test]
+fn when_too_many_threads_hang_the_heart_stops_until_they_come_back() {
+    let (bench, gate) = (bench(1), Arc::new(Gate::default()));
+    let door = gate.clone();
+    let (slot, _results) = bench.slot(
+        "yard",
+        &detector(move || {
+            door.wait();
+            Ok(())
+        }),
+    );
+    for n in 1..=MOST_LOST {
+        slot.offer(frame(n as u64));
+        gate.wait_for(n);
+        bench.let_hang();
+    }
+    assert_eq!(bench.workers.shared.lock().threads(), 0, "no more threads are started");
+    bench.clock.advance(HEART_DEADLINE + Duration::from_secs(1));
+    bench.workers.shared.check();
+    let stalled = bench.hearts.stalled();
+    assert_eq!(stalled.iter().map(|s| (s.name.as_str(), s.critical)).collect::<Vec<_>>(), [("infer", true)]);
+    gate.open();
+    bench.wait_for_the_lost();
+    bench.workers.shared.check();
+    assert_eq!(bench.hearts.stalled(), []);
+    assert_eq!(bench.workers.shared.lock().threads(), 1);
+    bench.workers.stop();
+}
+
+#[test]
+fn a_panicking_or_failing_detector_costs_its_frame_only() {
+    let (bench, calls) = (bench(1), AtomicUsize::new(0));
+    let (slot, results) = bench.slot(
+        "yard",
+        &detector(move || match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("a bug in the engine"),
+            1 => Err(InferError::Engine("no memory".into())),
+            _ => Ok(()),
+        }),
+    );
+    for at in 1..=3 {
+        slot.offer(frame(at));
+        if at < 3 {
+            // The next frame must not replace this one.
+            let shared = &bench.workers.shared;
+            let failed = || bench.dropped("yard", "infer_failed") == at;
+            while !failed() || shared.lock().is_busy() {
+                std::thread::yield_now();
+            }
+        }
+    }
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
+    assert_eq!(bench.workers.shared.lock().threads(), 1);
+    bench.workers.stop();
+}
+
+#[test]
+fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
+    let bench = bench(1);
+    let (sender, receiver) = channel();
+    let slot = bench.workers.slot("yard".into(), detector(|| Ok(())), 0.4, move |detected| {
+        let _ = sender.send(detected.frame.at.0);
+        assert!(detected.frame.at.0 != 1, "a bug in the pipeline");
+    });
+    slot.offer(frame(1));
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(1));
+    slot.offer(frame(2));
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(2));
+    bench.workers.stop();
+}
+
+#[test]
+fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
+    let (bench, gate) = (bench(1), Arc::new(Gate::default()));
+    let door = gate.clone();
+    let (gone, gone_results) = bench.slot(
+        "gone",
+        &detector(move || {
+            door.wait();
+            Ok(())
+        }),
+    );
+    let (slot, results) = bench.slot("yard", &detector(|| Ok(())));
+    gone.offer(frame(1));
+    gate.wait_for(1);
+    drop(gone);
+    slot.offer(frame(2));
+    gate.open();
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
+    // The sender went with the callback, so this ends without a wait.
+    assert!(gone_results.recv().is_err());
+    bench.workers.stop();
+}
+
+#[test]
+fn a_stop_leaves_hung_threads_behind() {
+    let (bench, gate) = (bench(2), Arc::new(Gate::default()));
+    let door = gate.clone();
+    let (slot, _results) = bench.slot(
+        "yard",
+        &detector(move || {
+            door.wait();
+            Ok(())
+        }),
+    );
+    slot.offer(frame(1));
+    gate.wait_for(1);
+    bench.clock.advance(Duration::from_secs(11));
+    bench.workers.stop();
+    gate.open();
+}
+
+#[test]
+fn a_complaint_is_made_once_a_minute_with_the_number_of_failures() {
+    let mut board = Board::new(0, 0);
+    let slot = board.add_slot("yard".into(), detector(|| Ok(())), 0.4, Arc::new(|_| {}));
+    let second = |s: u64| Mono(s * 1_000_000_000);
+    assert_eq!(board.complaint(slot, second(100)), Some(1));
+    assert_eq!(board.complaint(slot, second(101)), None);
+    assert_eq!(board.complaint(slot, second(159)), None);
+    assert_eq!(board.complaint(slot, second(160)), Some(3));
+}

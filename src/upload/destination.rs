@@ -1,0 +1,234 @@
+//! From a URL to an object store.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use url::Url;
+
+use super::Config;
+use super::link::{Failure, describe};
+
+/// How long a connection may take to come up.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// An object store, ready to be talked to.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    pub store: Arc<dyn ObjectStore>,
+    /// Uploads in parts whose ids are ours to keep; a folder has none.
+    pub parts: Option<Parts>,
+    /// The folder, where the destination is one.
+    pub folder: Option<PathBuf>,
+}
+
+/// [`MultipartStore`] that can be shown.
+#[derive(Clone)]
+pub(super) struct Parts(pub Arc<dyn MultipartStore>);
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+enum Place {
+    Folder(PathBuf),
+    S3 { bucket: String, prefix: Path },
+    Google { bucket: String, prefix: Path },
+    Azure { container: String, prefix: Path },
+}
+
+/// Checks everything but the files that secrets lie in.
+pub(super) fn validate(config: &Config) -> Result<(), String> {
+    let place = place(config)?;
+    if let Some(endpoint) = &config.endpoint {
+        let url = Url::parse(endpoint).map_err(|e| format!("endpoint: {endpoint:?} is not a URL: {e}"))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if config.allow_http => {}
+            "http" => return Err("endpoint: http:// is not encrypted; set allow_http = true to accept that".to_owned()),
+            other => return Err(format!("endpoint: {other}:// is neither https:// nor http://")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("endpoint: credentials do not belong into a URL".to_owned());
+        }
+    }
+    match place {
+        Place::S3 { .. } if config.access_key_id.is_some() != config.secret_access_key_file.is_some() => {
+            Err("access_key_id and secret_access_key_file: one needs the other".to_owned())
+        }
+        Place::Azure { .. } if config.account.is_none() => Err("account: az:// needs it".to_owned()),
+        Place::Azure { .. } if config.account_key_file.is_none() => Err("account_key_file: az:// needs it".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn place(config: &Config) -> Result<Place, String> {
+    const KINDS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+    if config.url.is_empty() {
+        return Err(format!("url: missing; one of {KINDS}"));
+    }
+    let url = Url::parse(&config.url).map_err(|e| format!("url: not a URL ({e}); one of {KINDS}"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("url: credentials and options do not belong into a URL".to_owned());
+    }
+    if url.scheme() == "file" {
+        let folder = url.to_file_path().map_err(|()| "url: file:// needs an absolute path".to_owned())?;
+        return Ok(Place::Folder(folder));
+    }
+    let bucket = url.host_str().filter(|host| !host.is_empty());
+    let bucket = bucket.ok_or_else(|| format!("url: no bucket or container; one of {KINDS}"))?.to_owned();
+    let prefix = Path::from_url_path(url.path()).map_err(|e| format!("url: the prefix is not valid: {e}"))?;
+    match url.scheme() {
+        "s3" => Ok(Place::S3 { bucket, prefix }),
+        "gs" => Ok(Place::Google { bucket, prefix }),
+        "az" => Ok(Place::Azure { container: bucket, prefix }),
+        other => Err(format!("url: {other}:// is not known; one of {KINDS}")),
+    }
+}
+
+impl Destination {
+    /// Reads the secrets and makes the client; talks to nobody yet, except for the folder of a `file://` URL,
+    /// which it makes. Blocks on files.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] where a person has to act, [`Failure::Link`] where waiting may help.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let build = |error: object_store::Error| Failure::Refused(describe(&error));
+        match place(config).map_err(Failure::Refused)? {
+            Place::Folder(folder) => Self::open_folder(folder),
+            Place::S3 { bucket, prefix } => {
+                let mut builder = AmazonS3Builder::new()
+                    .with_bucket_name(bucket)
+                    .with_region(&config.region)
+                    .with_virtual_hosted_style_request(config.virtual_hosted)
+                    // The service compares what arrived with a hash of what was sent.
+                    .with_checksum_algorithm(Checksum::SHA256)
+                    .with_client_options(client_options(config)?)
+                    .with_retry(retries());
+                if let Some(endpoint) = &config.endpoint {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                if let Some(id) = &config.access_key_id {
+                    builder = builder.with_access_key_id(id);
+                }
+                if let Some(file) = &config.secret_access_key_file {
+                    builder = builder.with_secret_access_key(secret(file)?);
+                }
+                if let Some(file) = &config.session_token_file {
+                    builder = builder.with_token(secret(file)?);
+                }
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+            }
+            Place::Google { bucket, prefix } => {
+                let mut builder = GoogleCloudStorageBuilder::new()
+                    .with_bucket_name(bucket)
+                    .with_client_options(client_options(config)?)
+                    .with_retry(retries());
+                if let Some(endpoint) = &config.endpoint {
+                    builder = builder.with_base_url(endpoint);
+                }
+                if let Some(file) = &config.service_account_file {
+                    builder = builder.with_service_account_key(secret(file)?);
+                }
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+            }
+            Place::Azure { container, prefix } => {
+                let mut builder = MicrosoftAzureBuilder::new()
+                    .with_container_name(container)
+                    .with_account(config.account.clone().unwrap_or_default())
+                    .with_client_options(client_options(config)?)
+                    .with_retry(retries());
+                if let Some(endpoint) = &config.endpoint {
+                    builder = builder.with_endpoint(endpoint.clone());
+                }
+                if let Some(file) = &config.account_key_file {
+                    builder = builder.with_access_key(secret(file)?);
+                }
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+            }
+        }
+    }
+
+    fn prefixed<T: ObjectStore + MultipartStore + Clone>(store: T, prefix: Path) -> Self {
+        let store = PrefixStore::new(store, prefix);
+        Self { store: Arc::new(store.clone()), parts: Some(Parts(Arc::new(store))), folder: None }
+    }
+
+    fn open_folder(folder: PathBuf) -> Result<Self, Failure> {
+        let link = |what: &str, error: &dyn std::fmt::Display| Failure::Link(format!("{what}: {error}"));
+        if !folder.is_dir() {
+            // Only the last part is made: a missing parent is a disk that is not mounted.
+            match folder.parent() {
+                Some(parent) if !parent.is_dir() => {
+                    return Err(Failure::Link(format!("{} does not exist; is the disk mounted?", parent.display())));
+                }
+                _ => {}
+            }
+            std::fs::create_dir(&folder).map_err(|e| link(&format!("create {}", folder.display()), &e))?;
+        }
+        // Acknowledged means on the disk, there as here.
+        let store =
+            LocalFileSystem::new_with_prefix(&folder).map_err(|e| link("open the folder", &e))?.with_fsync(true);
+        Ok(Self { store: Arc::new(store), parts: None, folder: Some(folder) })
+    }
+
+    /// Whether the folder of a `file://` destination is still there; a disk can be pulled.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match &self.folder {
+            Some(folder) if !folder.is_dir() => {
+                Err(Failure::Link(format!("{} does not exist any more; is the disk mounted?", folder.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn client_options(config: &Config) -> Result<ClientOptions, Failure> {
+    let mut options = ClientOptions::new()
+        .with_allow_http(config.allow_http)
+        .with_connect_timeout(CONNECT)
+        // Each exchange has a time limit of ours, by its size; one for all would doom large parts on slow links.
+        .with_timeout_disabled()
+        .with_content_type_for_suffix("json", "application/json")
+        .with_content_type_for_suffix("jpg", "image/jpeg")
+        .with_content_type_for_suffix("mp4", "video/mp4");
+    if let Some(file) = &config.ca_file {
+        let pem = std::fs::read(file).map_err(|e| unreadable(file, &e))?;
+        let certificates = Certificate::from_pem_bundle(&pem)
+            .map_err(|e| Failure::Refused(format!("{}: not PEM certificates: {}", file.display(), describe(&e))))?;
+        for certificate in certificates {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    Ok(options)
+}
+
+/// Lasting retries are the outbox's; these only bridge a hiccup.
+fn retries() -> RetryConfig {
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(2), base: 2.0 };
+    RetryConfig { backoff, max_retries: 2, retry_timeout: Duration::from_secs(20) }
+}
+
+fn secret(file: &FilePath) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Failure::Refused(format!("{} is empty", file.display())));
+    }
+    Ok(text.to_owned())
+}
+
+fn unreadable(file: &FilePath, error: &std::io::Error) -> Failure {
+    Failure::Refused(format!("{} cannot be read: {error}", file.display()))
+}

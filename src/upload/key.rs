@@ -1,0 +1,41 @@
+//! Where a file goes in the cloud.
+
+use object_store::path::Path;
+
+use crate::event::Event;
+
+/// `<device>/<yyyy>/<mm>/<dd>/<camera>/<event-id>/<file>`, by the UTC date on which the event began.
+///
+/// It depends on nothing that changes during an event's life, so that the same file always goes to the same
+/// place. Characters that are not safe in a path are percent-encoded, each part by itself.
+pub fn object_key(device: &str, event: &Event, file: &str) -> String {
+    path(device, event, file).into()
+}
+
+pub(super) fn path(device: &str, event: &Event, file: &str) -> Path {
+    let date = event.start.wall.strftime("%Y/%m/%d").to_string();
+    let id = event.id.to_string();
+    Path::from_iter([device].into_iter().chain(date.split('/')).chain([&*event.camera, &id, file]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upload::tests::event;
+
+    #[test]
+    fn the_key_names_device_utc_day_camera_event_and_file() {
+        let event = event("01JD0000000000000000000000", "yard", "2026-03-01T23:59:59Z");
+        assert_eq!(
+            object_key("box-7", &event, "clip.mp4"),
+            "box-7/2026/03/01/yard/01JD0000000000000000000000/clip.mp4"
+        );
+    }
+
+    #[test]
+    fn no_name_can_leave_its_place() {
+        let event = event("01JD0000000000000000000000", "../../other", "2026-03-01T00:00:00Z");
+        let key = object_key("..", &event, "a/b#1");
+        assert_eq!(key, "%2E%2E/2026/03/01/..%2F..%2Fother/01JD0000000000000000000000/a%2Fb%231");
+    }
+}

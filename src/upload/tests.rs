@@ -1,0 +1,498 @@
+//! Deliveries to a folder, and to a store that fails in every way that counts.
+
+use std::collections::HashMap;
+use std::fs;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::destination::Parts;
+use super::*;
+use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
+use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
+use crate::store::{self, Change, Store};
+
+pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
+    let start = Moment {
+        wall: start.parse().expect("time"),
+        mono_ns: 1,
+        boot_id: "boot".into(),
+        time_quality: TimeQuality::Synchronised,
+    };
+    Event {
+        version: SCHEMA_VERSION,
+        id: id.parse().expect("id"),
+        device: "box".into(),
+        site: "".into(),
+        camera: camera.into(),
+        rule: "people".into(),
+        kind: EventKind::Object,
+        state: EventState::Ended,
+        label: "person".into(),
+        score: 0.5,
+        count: 1,
+        track: 1,
+        zones: Vec::new(),
+        start,
+        end: None,
+        best: None,
+        model: "".into(),
+        clip: None,
+        pictures: Vec::new(),
+    }
+}
+
+/// An archive, a store and an uploader on a clock that the test drives.
+struct Bench {
+    dir: TempDir,
+    clock: Arc<SimulatedClock>,
+    store: Option<Store>,
+    health: Health,
+    metrics: Metrics,
+    event: Event,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = Arc::new(SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+        let mut bench = Self {
+            dir: TempDir::new().expect("temp dir"),
+            clock,
+            store: None,
+            health: Health::default(),
+            metrics: Metrics::new(),
+            event: event("01JD0000000000000000000000", "yard", "2026-03-01T12:00:00Z"),
+        };
+        bench.open_store();
+        bench
+    }
+
+    fn open_store(&mut self) {
+        self.store = None;
+        let config = store::Config { path: self.dir.path().join("box"), ..store::Config::default() };
+        let store = Store::open(&config, &["upload/cloud".to_owned()], self.clock.clone()).expect("open");
+        self.store = Some(store);
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("open")
+    }
+
+    fn outbox(&self) -> Outbox {
+        self.store().outbox("upload/cloud").expect("outbox")
+    }
+
+    /// Writes the file into the archive.
+    fn write(&self, file: &str, content: &[u8]) {
+        let folder = self.dir.path().join("box/archive/yard").join(self.event.id.to_string());
+        fs::create_dir_all(&folder).expect("create");
+        fs::write(folder.join(file), content).expect("write");
+    }
+
+    /// Queues the file as if its content were `content`.
+    async fn queue(&self, file: &str, content: &[u8]) {
+        let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let delivery = Delivery::Upload { file: file.to_owned(), bytes: content.len() as u64, sha256 };
+        let change = Change { event: self.event.clone(), deliveries: vec![delivery] };
+        self.store().record_async(change).await.expect("record");
+    }
+
+    async fn add(&self, file: &str, content: &[u8]) {
+        self.write(file, content);
+        self.queue(file, content).await;
+    }
+
+    fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
+        let config = Config { url: url.to_owned(), ..Config::default() };
+        let archive = self.dir.path().join("box/archive");
+        let (health, metrics) = (self.health.clone(), self.metrics.clone());
+        let mut uploader =
+            Uploader::new("cloud", config, "box".into(), archive, self.outbox(), health, metrics, self.clock.clone())
+                .expect("config");
+        if let Some(fake) = fake.cloned() {
+            uploader.open = Opener(Arc::new(move |_| {
+                let parts = Some(Parts(fake.clone() as Arc<dyn MultipartStore>));
+                Ok(Destination { store: fake.clone(), parts, folder: None })
+            }));
+        }
+        let stop = CancellationToken::new();
+        Running { task: tokio::spawn(uploader.run(stop.clone())), stop }
+    }
+
+    /// Lets the clock run until nothing waits; gives up after a generous time.
+    async fn until_drained(&self) {
+        self.until("the outbox is empty", async || self.outbox().waiting().await.expect("count") == 0).await;
+    }
+
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let wait = async {
+            while !condition().await {
+                self.clock.advance(Duration::from_secs(1));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("not reached: {what}"));
+    }
+
+    async fn dead(&self) -> Vec<(String, u32, String)> {
+        let letters = self.outbox().dead_letters(100).await.expect("list");
+        letters
+            .into_iter()
+            .map(|letter| match letter.item {
+                Delivery::Upload { file, .. } => (file, letter.attempts, letter.error),
+                Delivery::Alert(_) => panic!("no alerts here"),
+            })
+            .collect()
+    }
+
+    fn key(&self, file: &str) -> Path {
+        key::path("box", &self.event, file)
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.health.outlets().first().and_then(|outlet| outlet.last_error.clone())
+    }
+}
+
+struct Running {
+    task: JoinHandle<Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("join").expect("orderly end");
+    }
+}
+
+/// A store in memory that misbehaves on demand.
+#[derive(Debug, Default)]
+struct Fake {
+    inner: InMemory,
+    /// The first so many requests of each kind fail for lack of a link.
+    flaky: u32,
+    /// Keys that end like this are acknowledged and then reported with another size.
+    loses: Option<&'static str>,
+    /// While true, everything is answered with 403.
+    locked: Mutex<bool>,
+    /// The next put of this part fails, once.
+    breaks_part: Mutex<Option<usize>>,
+    requests: Mutex<HashMap<&'static str, u32>>,
+    parts_sent: AtomicU32,
+}
+
+impl Fake {
+    fn request(&self, kind: &'static str) -> object_store::Result<()> {
+        if *self.locked.lock().expect("lock") {
+            let source = "Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>".into();
+            return Err(Error::PermissionDenied { path: "k".into(), source });
+        }
+        let mut requests = self.requests.lock().expect("lock");
+        let count = requests.entry(kind).or_default();
+        *count += 1;
+        if *count > self.flaky { Ok(()) } else { Err(no_link()) }
+    }
+}
+
+fn no_link() -> Error {
+    Error::Generic { store: "fake", source: "network is unreachable".into() }
+}
+
+impl std::fmt::Display for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("fake")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Fake {
+    async fn put_opts(&self, key: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
+        self.request("put")?;
+        self.inner.put_opts(key, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        key: &Path,
+        opts: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(key, opts).await
+    }
+
+    async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.request("head")?;
+        let mut got = self.inner.get_opts(key, options).await?;
+        if self.loses.is_some_and(|end| key.as_ref().ends_with(end)) {
+            got.meta.size -= 1;
+            got.range = Range { start: 0, end: got.meta.size };
+        }
+        Ok(got)
+    }
+
+    fn delete_stream(
+        &self,
+        keys: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(keys)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MultipartStore for Fake {
+    async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
+        self.request("create")?;
+        self.inner.create_multipart(key).await
+    }
+
+    async fn put_part(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        index: usize,
+        data: PutPayload,
+    ) -> object_store::Result<PartId> {
+        self.request("part")?;
+        if self.breaks_part.lock().expect("lock").take_if(|part| *part == index).is_some() {
+            return Err(no_link());
+        }
+        self.parts_sent.fetch_add(1, Ordering::SeqCst);
+        self.inner.put_part(key, id, index, data).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> object_store::Result<PutResult> {
+        self.request("complete")?;
+        self.inner.complete_multipart(key, id, parts).await
+    }
+
+    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
+        self.inner.abort_multipart(key, id).await
+    }
+}
+
+/// Bytes that differ from place to place.
+fn bytes(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..length).map(|_| random.u8(..)).collect()
+}
+
+const BIG: usize = 12 * 1024 * 1024 + 17;
+
+async fn content(fake: &Fake, key: &Path) -> Vec<u8> {
+    fake.inner.get(key).await.expect("there").bytes().await.expect("read").to_vec()
+}
+
+#[tokio::test]
+async fn files_arrive_in_a_folder_that_is_made_for_them() {
+    let bench = Bench::new();
+    let big = bytes(BIG);
+    bench.add("event.json", b"{}").await;
+    bench.add("clip.mp4", &big).await;
+    let target = bench.dir.path().join("usb");
+    let running = bench.start(&format!("file://{}", target.display()), None);
+    bench.until_drained().await;
+    bench.add("thumb.jpg", b"jpeg").await;
+    bench.until_drained().await;
+    running.stop().await;
+    let at = |file: &str| fs::read(target.join(bench.key(file).as_ref())).expect("read");
+    assert_eq!((at("event.json"), at("clip.mp4") == big, at("thumb.jpg")), (b"{}".to_vec(), true, b"jpeg".to_vec()));
+    let label = outlet("upload/cloud");
+    assert_eq!(bench.metrics.delivered.get_or_create(&label).get(), 3);
+    assert_eq!(bench.metrics.delivered_bytes.get_or_create(&label).get(), BIG as u64 + 6);
+    assert_eq!(bench.health.outlets()[0].online, Some(true));
+    assert_eq!(bench.dead().await, []);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_not_mounted_is_named_and_used_once_it_is_there() {
+    let bench = Bench::new();
+    bench.add("event.json", b"{}").await;
+    let mount = bench.dir.path().join("mnt");
+    let running = bench.start(&format!("file://{}/outpost", mount.display()), None);
+    bench.until("the reason is shown", async || bench.last_error().is_some()).await;
+    let reason = bench.last_error().expect("reason");
+    assert!(reason.contains("mnt does not exist; is the disk mounted?"), "{reason}");
+    fs::create_dir(&mount).expect("mount");
+    bench.until_drained().await;
+    running.stop().await;
+    assert!(mount.join("outpost").join(bench.key("event.json").as_ref()).exists());
+}
+
+#[tokio::test]
+async fn a_link_that_fails_costs_no_attempts_and_loses_nothing() {
+    let bench = Bench::new();
+    let big = bytes(BIG);
+    let fake = Arc::new(Fake { flaky: 1, ..Fake::default() });
+    for n in 0..4 {
+        bench.add(&format!("{n}.jpg"), format!("picture {n}").as_bytes()).await;
+    }
+    bench.add("clip.mp4", &big).await;
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until("the link is reported", async || bench.last_error().is_some()).await;
+    assert_eq!(bench.last_error().as_deref(), Some("network is unreachable"));
+    bench.until_drained().await;
+    running.stop().await;
+    assert_eq!(bench.dead().await, []);
+    assert_eq!(content(&fake, &bench.key("3.jpg")).await, b"picture 3");
+    assert!(content(&fake, &bench.key("clip.mp4")).await == big);
+    assert_eq!(bench.health.outlets()[0].online, Some(true));
+}
+
+#[tokio::test]
+async fn refused_access_waits_for_a_person_and_gives_nothing_up() {
+    let bench = Bench::new();
+    let fake = Arc::new(Fake { locked: Mutex::new(true), ..Fake::default() });
+    bench.add("event.json", b"{}").await;
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until("the reason is shown", async || bench.last_error().is_some()).await;
+    assert_eq!(bench.last_error().as_deref(), Some("403 InvalidAccessKeyId"));
+    *fake.locked.lock().expect("lock") = false;
+    bench.until_drained().await;
+    running.stop().await;
+    assert_eq!(bench.dead().await, []);
+    assert_eq!(bench.last_error(), None);
+}
+
+#[tokio::test]
+async fn bad_items_are_given_up_after_five_tries_and_hold_back_nobody() {
+    let bench = Bench::new();
+    let fake = Arc::new(Fake { loses: Some("lost.mp4"), ..Fake::default() });
+    bench.queue("gone.mp4", b"never written").await;
+    bench.write("changed.mp4", b"something else");
+    bench.queue("changed.mp4", b"what it should").await;
+    bench.add("lost.mp4", b"halved on the way").await;
+    bench.add("good.mp4", b"good").await;
+    let running = bench.start("s3://bucket", Some(&fake));
+    // The clock stands still, so that whoever failed still rests when the good one arrives.
+    let delivered = async || fake.inner.head(&bench.key("good.mp4")).await.is_ok();
+    while !delivered().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(bench.dead().await, []);
+    bench.until_drained().await;
+    running.stop().await;
+    let dead = bench.dead().await;
+    let dead: Vec<_> = dead.iter().map(|(file, tries, error)| (file.as_str(), *tries, error.as_str())).collect();
+    let differs = "the local file is not what was recorded: its SHA-256 differs";
+    assert_eq!(
+        dead,
+        [
+            ("gone.mp4", 5, "the local file is gone"),
+            ("changed.mp4", 5, differs),
+            ("lost.mp4", 5, "the destination holds 16 bytes of 17"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_large_file_goes_on_where_it_stopped_even_after_a_restart() {
+    let mut bench = Bench::new();
+    let big = bytes(BIG);
+    let fake = Arc::new(Fake { breaks_part: Mutex::new(Some(1)), ..Fake::default() });
+    bench.add("clip.mp4", &big).await;
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until("the link breaks", async || bench.last_error().is_some()).await;
+    running.stop().await;
+    assert_eq!(fake.parts_sent.load(Ordering::SeqCst), 1);
+    bench.open_store();
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until_drained().await;
+    running.stop().await;
+    assert_eq!(fake.parts_sent.load(Ordering::SeqCst), 3, "each of the three parts goes over the link once");
+    assert!(content(&fake, &bench.key("clip.mp4")).await == big);
+}
+
+#[test]
+fn configs_are_checked_and_say_what_is_wrong() {
+    let config = |text: &str| toml::from_str::<Config>(text).expect("toml").validate().err().unwrap_or_default();
+    let good = [
+        "url = 'file:///mnt/usb/outpost'",
+        "url = 's3://bucket/a/b'\naccess_key_id = 'k'\nsecret_access_key_file = '/run/s'",
+        "url = 'gs://bucket'",
+        "url = 'az://container/x'\naccount = 'a'\naccount_key_file = '/run/k'",
+        "url = 's3://bucket'\nendpoint = 'http://10.0.0.1:9000'\nallow_http = true",
+    ];
+    for text in good {
+        assert_eq!(config(text), "", "{text}");
+    }
+    let bad = [
+        ("", "url: missing"),
+        ("url = 'ftp://host/x'", "ftp:// is not known"),
+        ("url = 's3://'", "no bucket"),
+        ("url = 's3://key:secret@bucket/x'", "credentials"),
+        ("url = 's3://bucket'\nendpoint = 'http://10.0.0.1:9000'", "allow_http"),
+        ("url = 's3://bucket'\naccess_key_id = 'k'", "one needs the other"),
+        ("url = 'az://container'", "account: az:// needs it"),
+        ("url = 'gs://bucket'\nparallel = 0", "parallel: 0"),
+    ];
+    for (text, reason) in bad {
+        assert!(config(text).contains(reason), "{text}: {}", config(text));
+    }
+    assert!(toml::from_str::<Config>("ulr = 'gs://bucket'").is_err());
+}
+
+/// Sends to a real service, told by `OUTPOST_TEST_UPLOAD_CONFIG` (a TOML file); for checks by hand.
+#[tokio::test]
+#[ignore = "needs a service"]
+async fn send_to_a_real_service() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let file = std::env::var("OUTPOST_TEST_UPLOAD_CONFIG").expect("OUTPOST_TEST_UPLOAD_CONFIG");
+    let config: Config = toml::from_str(&fs::read_to_string(file).expect("read")).expect("toml");
+    let bench = Bench::new();
+    bench.add("event.json", b"{}").await;
+    bench.add("clip.mp4", &bytes(BIG)).await;
+    let archive = bench.dir.path().join("box/archive");
+    let (health, metrics) = (bench.health.clone(), bench.metrics.clone());
+    let uploader =
+        Uploader::new("cloud", config, "box".into(), archive, bench.outbox(), health, metrics, bench.clock.clone())
+            .expect("config");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(uploader.run(stop.clone()));
+    let mut told = None;
+    let wait = async {
+        while bench.outbox().waiting().await.expect("count") > 0 {
+            bench.clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let outlets = bench.health.outlets();
+            let state = outlets.first().map(|outlet| (outlet.online, outlet.last_error.clone()));
+            if state != told {
+                println!("{state:?}");
+                told = state;
+            }
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(40), wait).await;
+    println!("drained: {}, dead: {:?}", done.is_ok(), bench.dead().await);
+    stop.cancel();
+    task.await.expect("join").expect("orderly end");
+}
