@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow lint doc unit setup setup-build setup-test clean-cache
+.PHONY: help demo test test-slow lint setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -37,11 +37,15 @@ setup-build:
 
 setup-test:
 	@$(setup)/debian.sh test
-	@$(setup)/python.sh
+	@$(setup)/python.sh venv tests/servers/requirements.txt
 	@$(setup)/node.sh
 
-clean-cache: ## Forget compiled code, virtual environment, npm packages (build folder and cache)
-	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/node"
+reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
+	@$(setup)/python.sh reference tests/reference/requirements.txt
+	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
+
+clean-cache: ## Forget compiled code and what was set up beside it
+	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node"
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

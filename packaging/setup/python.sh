@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Makes the virtual environment of the test servers from tests/servers/requirements.txt.
+# Makes a virtual environment in the cache folder from a file of pinned packages.
+# usage: python.sh NAME REQUIREMENTS
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 
-requirements=$here/../../tests/servers/requirements.txt
+name=$1
+requirements=$2
 python=$(command -v python3 || true)
 if [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     "$here/debian.sh" python3 python3-venv
     python=/usr/bin/python3
 fi
 
-lock venv
-venv=$OUTPOST_CACHE/venv
+lock "$name"
+venv=$OUTPOST_CACHE/$name
 state=$(fingerprint "$requirements" "$("$python" -VV)")
 [ "$(cat "$venv/.state" 2>/dev/null)" != "$state" ] || exit 0
 

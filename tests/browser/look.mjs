@@ -22,9 +22,11 @@ const ARGUMENTS = [
 ];
 const PATIENCE_MS = 30_000;
 
-// Every thumbnail that the page shows has arrived, and there is at least one.
+// Every thumbnail of the page has arrived, and there is at least one.
 const thumbnailsLoaded = () => {
   const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
+  // Those further down load when they come into sight; here they are wanted at once.
+  for (const image of thumbnails) image.loading = "eager";
   return thumbnails.length > 0 && thumbnails.every((image) => image.complete);
 };
 

@@ -63,8 +63,18 @@ pub fn wait_for_agreement(daemon: &Daemon, subscriber: &Subscriber, store: &S3Se
         if here != delivered {
             return Err(format!("{} events here, {} in the bucket", here.len(), delivered.len()));
         }
-        Ok(events)
+        // The box knows that, too.
+        match daemon.records().iter().find(|record| !is_delivered(record)) {
+            Some(record) => Err(format!("{} is {}", record["event"]["id"], record["delivery"])),
+            None => Ok(events),
+        }
     })
+}
+
+/// Whether the box says of an event that every outlet has it.
+fn is_delivered(record: &Value) -> bool {
+    let outlets = record["delivery"].as_array().expect("deliveries");
+    outlets.len() == 2 && outlets.iter().all(|outlet| outlet["state"] == "delivered")
 }
 
 /// Compares one event as box, broker and bucket have it, file by file.

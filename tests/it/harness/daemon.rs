@@ -83,12 +83,23 @@ impl Daemon {
         serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("GET {path}: {e}"))
     }
 
+    /// All events that it knows, newest first, with where each was delivered to: `{event, delivery}`.
+    pub fn records(&self) -> Vec<Value> {
+        let mut records = Vec::new();
+        let mut before = String::new();
+        loop {
+            let mut page = self.json(&format!("/api/v1/events?limit=200{before}"));
+            records.extend(page["events"].as_array_mut().expect("a list of events").drain(..));
+            match page["next"].as_str() {
+                Some(next) => before = format!("&before={next}"),
+                None => return records,
+            }
+        }
+    }
+
     /// All events that it knows, newest first.
     pub fn events(&self) -> Vec<Value> {
-        match &self.json("/api/v1/events?limit=1000")["events"] {
-            Value::Array(events) => events.clone(),
-            other => panic!("GET /api/v1/events gives no list of events but {other}"),
-        }
+        self.records().into_iter().map(|mut record| record["event"].take()).collect()
     }
 
     /// Those of its events that are in `state`.
