@@ -182,7 +182,7 @@ fn centre(picture: &Rgb) -> [u8; 3] {
 }
 
 #[test]
-fn black_is_0_and_white_is_255_whatever_the_range_and_the_size() {
+fn greys_come_back_as_they_were_whatever_the_range_and_the_size() {
     let limited = "-vf scale=out_range=tv -c:v libx264 -pix_fmt yuv420p -color_range tv";
     let full = "-vf scale=out_range=pc -c:v libx264 -pix_fmt yuv420p -color_range pc";
     for (coding, file) in [
@@ -195,7 +195,7 @@ fn black_is_0_and_white_is_255_whatever_the_range_and_the_size() {
         // Full range by its tag alone, not by the name of the pixel format.
         ("-vf scale=out_range=pc -c:v libx265 -x265-params log-level=error:range=full -pix_fmt yuv420p10le", "t.mp4"),
     ] {
-        for (colour, value) in [("black", 0u8), ("white", 255)] {
+        for (colour, value) in [("black", 0u8), ("0x404040", 64), ("white", 255)] {
             let frame = flat(colour, "64x48", coding, file);
             for (width, height) in [(64, 48), (19, 13), (1, 1)] {
                 let luma = frame.picture.luma(width, height).expect("luma");
