@@ -50,7 +50,6 @@ pub(super) mod fixture {
             end: Some(now.clone()),
             best: None,
             model: "".into(),
-            clip_start: None,
             clip: Some(Clip {
                 media: file("clip.mp4"),
                 start: now.clone(),

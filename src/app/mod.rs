@@ -167,21 +167,19 @@ impl App {
     fn start_outlets(&mut self, config: &Config) -> Result<()> {
         let device = self.shared.device.clone();
         for (name, upload) in &config.upload {
-            let uploader = Uploader::new(
-                name,
-                upload,
-                device.clone(),
-                self.shared.archive.layout().root().to_owned(),
-                self.store.outbox(&format!("upload/{name}"))?,
-                self.shared.health.clone(),
-                self.shared.metrics.clone(),
-                self.shared.clock.clone(),
-            )
-            .with_context(|| format!("set up [upload.{name}]"))?;
-            let uploader = Arc::new(uploader);
-            self.outlets.spawn(format!("upload {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
-                let uploader = uploader.clone();
-                async move { uploader.run(stop).await }
+            let task = format!("upload {name}");
+            let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
+            let outbox = self.store.outbox(&format!("upload/{name}"))?;
+            let make = move || {
+                let archive = shared.archive.layout().root().to_owned();
+                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+                let (device, clock) = (shared.device.clone(), shared.clock.clone());
+                Uploader::new(&name, upload.clone(), device, archive, outbox.clone(), health, metrics, clock)
+            };
+            make()?;
+            self.outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
+                let uploader = make();
+                async move { uploader?.run(stop).await }
             });
         }
         if let Some(mqtt) = &config.mqtt {

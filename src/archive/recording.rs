@@ -69,7 +69,6 @@ impl Recording {
         let folder = archive.layout.create_folder(&event.camera, event.id)?;
         event.best = Some(best_of(archive, &look));
         let start = event.start.mono();
-        event.clip_start = ring.since(start - config.pre_roll).next().map(|first| archive.clock.moment(first.at));
         write_event(&folder, &event)?;
         archive.store.record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
         let now = archive.clock.mono();
@@ -191,7 +190,6 @@ impl Recording {
     }
 
     fn close_clip(&mut self, archive: &Archive) {
-        self.event.clip_start = None;
         let Some(writer) = self.writer.take() else { return };
         let finished = writer.finish().map_err(anyhow::Error::from);
         match finished.and_then(|facts| Ok((measure(&self.folder, CLIP)?, facts))) {

@@ -163,6 +163,7 @@ impl Run {
         }
         let detections = self.detector.detect(&*frame.picture, self.min_score)?;
         let local = self.local(frame.at);
+        self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let signals = self.analysis.look(frame.at, local, &detections);
         self.signals(signals)
     }

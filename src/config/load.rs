@@ -104,9 +104,9 @@ fn name_is_safe(name: &str) -> Result<(), String> {
 }
 
 fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = name.chars().map(safe).collect();
+    let name: String = name.trim().chars().map(safe).collect();
     if name.is_empty() { "outpost".to_owned() } else { name }
 }
 

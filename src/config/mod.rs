@@ -4,6 +4,8 @@
 //! itself: keys that end in `_file` name where they are.
 
 mod load;
+#[cfg(test)]
+mod reference;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -44,7 +44,6 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         end: None,
         best: None,
         model: "".into(),
-        clip_start: None,
             clip: None,
         pictures: Vec::new(),
     }
