@@ -106,7 +106,10 @@ fn one_id_survives_what_happens_to_people() {
         ),
         (
             "stands still while nobody looks for a minute",
-            every(0.2, 2.0).chain([62.0, 62.2, 122.0]).map(|t| (t, vec![person(0.3, 0.5)])).collect(),
+            every(0.2, 2.0)
+                .chain([62.0, 62.2, 122.0])
+                .map(|t| (t, vec![person(if t > 100.0 { 0.31 } else { 0.3 }, 0.5)]))
+                .collect(),
         ),
     ];
     for (name, script) in cases {
