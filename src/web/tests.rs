@@ -465,24 +465,41 @@ async fn a_request_for_another_host_is_turned_away_on_every_route() {
     }
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost:9999\r\n").await.status, 200);
     assert_eq!(site.ask("GET", "http://evil.example/healthz", "Host: localhost\r\n").await.status, 421);
+    assert_eq!(site.ask("GET", "http://localhost/healthz", "Host: evil.example\r\n").await.status, 421);
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost\r\nHost: evil.example\r\n").await.status, 421);
     assert_eq!(site.send("GET /healthz HTTP/1.0\r\n\r\n").await.status, 421);
 }
 
 #[tokio::test]
 async fn a_stop_ends_open_connections() {
-    let site = Site::open(Fake::default()).await;
-    let mut idle = TcpStream::connect(site.address).await.expect("connect");
-    let mut half = TcpStream::connect(site.address).await.expect("connect");
-    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.expect("write");
+    let (folder, fake) = with_files();
+    // Sparse, and more than any socket buffer holds.
+    let clip = std::fs::File::create(folder.path().join("digits.mp4")).expect("file");
+    clip.set_len(1 << 30).expect("length");
+    let site = Site::open(fake).await;
+    let requests = [
+        String::new(),
+        "GET /healthz HTTP/1.1\r\nHost: local".to_owned(),
+        format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", media("digits.mp4")),
+    ];
+    let mut guests = vec![];
+    for request in requests {
+        let mut guest = TcpStream::connect(site.address).await.expect("connect");
+        guest.write_all(request.as_bytes()).await.expect("write");
+        guests.push(guest);
+    }
+    // The download has begun, and nobody reads on.
+    guests[2].readable().await.expect("an answer");
     assert_eq!(site.get("/healthz").await.status, 200);
     site.stop.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(20), site.task).await;
-    ended.expect("the server ends").expect("no panic").expect("orderly");
-    // Whether orderly or cut: both sides see the end.
-    let mut rest = Vec::new();
-    let _ = idle.read_to_end(&mut rest).await;
-    let _ = half.read_to_end(&mut rest).await;
+    let soon = Duration::from_secs(20);
+    tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
+    for mut guest in guests {
+        let mut rest = Vec::new();
+        // Whether orderly or cut: the other side sees the end.
+        let _ = tokio::time::timeout(soon, guest.read_to_end(&mut rest)).await.expect("the connection ends");
+        assert!(rest.len() < 1 << 30);
+    }
     assert!(TcpStream::connect(site.address).await.is_err());
 }
 
