@@ -38,10 +38,11 @@ function updateCard(card, camera) {
   setText(card.objects, count(camera.objects, "object", "objects"));
   const size = camera.width ? `${camera.width} × ${camera.height}` : "";
   const rates = card.online
-    ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} looked at` : "", camera.motion ? "motion" : ""]
+    ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} fps analysed` : "", camera.motion ? "motion" : ""]
     : [];
+  setText(card.blank, camera.state === "offline" ? "No picture" : "No picture yet");
   setText(card.facts, [camera.codec, size, ...rates].filter(Boolean).join(" · ") || "Nothing known yet");
-  const since = camera.state === "offline" ? `Since ${duration(camera.state_for_s)}` : "";
+  const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : "";
   const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
   const why = card.online ? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
   setText(card.reason, why);
@@ -71,7 +72,8 @@ export function showCameras(cameras) {
 
 /** Loads beside the shown picture and swaps, so that nothing flickers. */
 async function refresh(card) {
-  if (card.busy || !card.visible || document.hidden || card.root.dataset.state === "offline") return;
+  const mayHaveOne = card.root.dataset.state === "online" || card.root.dataset.state === "finished";
+  if (card.busy || !card.visible || document.hidden || !mayHaveOne) return;
   card.busy = true;
   const next = element("img", { alt: `Camera ${card.name}, newest picture` });
   next.src = `/api/v1/cameras/${encodeURIComponent(card.name)}/frame.jpg?t=${Date.now()}`;

@@ -24,6 +24,7 @@ function updateRow(row, outlet) {
   setText(oldest, outlet.oldest_wait_s === null || !outlet.queued_items ? "–" : duration(outlet.oldest_wait_s));
   setText(dead, outlet.dead_letters ? outlet.dead_letters.toLocaleString() : "–");
   dead.classList.toggle("bad", outlet.dead_letters > 0);
+  for (const cell of [waiting, oldest, dead]) cell.classList.toggle("none", cell.textContent === "–");
   const error = outlet.last_error ?? "";
   setText(row.error.firstChild, error);
   row.error.hidden = error === "";
@@ -56,11 +57,11 @@ export function showDisk(disk) {
   bar.setAttribute("aria-valuenow", share(used).toFixed(0));
   bar.dataset.full = share(disk.free_bytes) < 2;
   const quota = disk.quota_bytes ? ` of ${bytes(disk.quota_bytes)} allowed` : "";
-  const parts = [`${bytes(disk.free_bytes)} free of ${bytes(disk.size_bytes)}`];
-  if (disk.archive_bytes !== null) parts.unshift(`Recordings ${bytes(disk.archive_bytes)}${quota}`);
-  const text = disk.size_bytes ? parts.join(" · ") : "Size of the disk not known";
-  bar.setAttribute("aria-valuetext", text);
-  setText(document.getElementById("disk-text"), text);
+  const recordings = disk.archive_bytes === null ? "" : `Recordings ${bytes(disk.archive_bytes)}${quota}`;
+  const free = disk.size_bytes ? `${bytes(disk.free_bytes)} free of ${bytes(disk.size_bytes)}` : "Size of the disk not known";
+  bar.setAttribute("aria-valuetext", [recordings, free].filter(Boolean).join(", "));
+  setText(document.getElementById("disk-archive-text"), recordings);
+  setText(document.getElementById("disk-free-text"), free);
   setText(document.getElementById("disk-path"), disk.path);
 }
 

@@ -17,18 +17,28 @@ let opened = null;
 const url = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
 const picture = (event, ...names) => names.find((name) => event.pictures?.some((file) => file.file === name));
 
+function lengthOf(event) {
+  if (!event.end || event.end.boot_id !== event.start.boot_id) return "";
+  return duration((event.end.mono_ns - event.start.mono_ns) / 1e9);
+}
+
 function stateOf(event) {
   if (event.state === "open") return "going on";
   if (event.state === "interrupted") return "interrupted";
-  const end = event.end ? (event.end.mono_ns - event.start.mono_ns) / 1e9 : null;
-  return end === null || event.end.boot_id !== event.start.boot_id ? "ended" : duration(end);
+  return lengthOf(event) || "ended";
+}
+
+function lasted(event) {
+  if (event.state === "open") return "still going on";
+  if (event.state === "interrupted") return [lengthOf(event), "interrupted: the box stopped in the middle"].filter(Boolean).join(", ");
+  return lengthOf(event) || "not known";
 }
 
 function deliveryOf(record) {
   const of = (state) => record.delivery.filter((delivery) => delivery.state === state).length;
   if (record.delivery.length === 0) return { state: "none", text: "" };
   if (of("failed")) return { state: "failed", text: "not delivered" };
-  if (of("waiting")) return { state: "waiting", text: "waiting for delivery" };
+  if (of("waiting")) return { state: "waiting", text: "waiting" };
   return { state: "delivered", text: "delivered" };
 }
 
@@ -37,20 +47,23 @@ function makeCard(id) {
   const title = element("span", { class: "title" });
   const score = element("span", { class: "score" });
   const where = element("span", { class: "where" });
-  const when = element("span", { class: "when" });
+  const at = element("span");
+  const since = element("span");
+  const when = element("span", { class: "when" }, at, " ", since);
   const state = element("span", { class: "state" });
   const delivery = element("span", { class: "delivery" });
   const lines = element("span", { class: "lines" }, element("span", { class: "line" }, title, score), where, when, element("span", { class: "line" }, state, delivery));
   const button = element("button", { type: "button", class: "card" }, frame, lines);
   button.addEventListener("click", () => open(id));
-  return { root: element("li", {}, button), button, frame, title, score, where, when, state, delivery, text: "", thumb: null };
+  return { root: element("li", {}, button), button, frame, title, score, where, when, at, ago: since, state, delivery, text: "", thumb: null };
 }
 
 function updateCard(card, record) {
   const event = record.event;
-  const relative = `${localTime(event.start.wall, boxNow)} · ${ago((boxNow - new Date(event.start.wall)) / 1000)}`;
   const doubt = DOUBT[event.start.time_quality] ?? "";
-  setText(card.when, doubt ? `${relative} (uncertain)` : relative);
+  const relative = ago((boxNow - new Date(event.start.wall)) / 1000);
+  setText(card.at, localTime(event.start.wall, boxNow));
+  setText(card.ago, doubt ? `${relative} (uncertain)` : relative);
   card.when.title = doubt;
   const text = JSON.stringify(record);
   card.record = record;
@@ -71,6 +84,7 @@ function updateCard(card, record) {
   const delivery = deliveryOf(record);
   setText(card.delivery, delivery.text);
   card.delivery.dataset.state = delivery.state;
+  card.delivery.title = record.delivery.map((each) => `${each.outlet}: ${each.state}`).join(", ");
   card.button.setAttribute("aria-label", `${event.label} at ${event.camera}, ${localTime(event.start.wall, boxNow)}, ${stateOf(event)}. Show`);
 }
 
@@ -185,7 +199,7 @@ function fill(record) {
   const clip = event.clip;
   document.getElementById("event-facts").replaceChildren(
     ...fact("Began", localTime(event.start.wall, null) + (doubt ? " (uncertain)" : ""), doubt),
-    ...fact("Lasted", event.state === "open" ? "still going on" : stateOf(event)),
+    ...fact("Lasted", lasted(event)),
     ...fact("What", words(event.kind)),
     ...fact("Certainty", percent(event.score)),
     ...fact("Count", event.count > 1 ? String(event.count) : ""),

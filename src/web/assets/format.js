@@ -45,15 +45,17 @@ export function count(n, one, many) {
 }
 
 const timeOfDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const dayAndTime = new Intl.DateTimeFormat(undefined, {
+const sameYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const inFull = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
-/** Local time; with the date unless it is the box's today. */
+/** Local time, as short as it is clear on the day `now`; in full without it. */
 export function localTime(iso, now) {
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return "–";
-  return now && at.toDateString() === now.toDateString() ? timeOfDay.format(at) : dayAndTime.format(at);
+  if (now && at.toDateString() === now.toDateString()) return timeOfDay.format(at);
+  return now && at.getFullYear() === now.getFullYear() ? sameYear.format(at) : inFull.format(at);
 }
 
 export function percent(score) {

@@ -1,5 +1,7 @@
 //! All routes over a real socket, with a backend in memory.
 
+pub(super) mod fixture;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -15,69 +17,6 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::clock::Mono;
 use crate::frame::Rgb;
-
-pub(super) mod fixture {
-    use super::super::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, OutletStatus, Status};
-    use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
-    use crate::event::{Event, EventId, EventKind, EventState, MediaFile, SCHEMA_VERSION};
-    use crate::health::{CameraHealth, CameraState, OutletHealth};
-
-    pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
-        CameraStatus::new(name.into(), &CameraHealth { state, ..CameraHealth::default() }, Mono(7_000_000_000))
-    }
-
-    pub(in crate::web) fn outlet(name: &str) -> OutletStatus {
-        let health = OutletHealth { name: name.to_owned(), online: Some(true), since: Mono(0), last_error: None };
-        OutletStatus::new(&health, Mono(7_000_000_000))
-    }
-
-    pub(in crate::web) fn status() -> Status {
-        Status {
-            device: "box-7".into(),
-            site: "Gate".into(),
-            version: "0.1.0".to_owned(),
-            uptime_s: 90,
-            time: jiff::Timestamp::UNIX_EPOCH,
-            time_quality: TimeQuality::Synchronised,
-            cameras: vec![camera("yard", CameraState::Online)],
-            outlets: vec![outlet("mqtt")],
-            disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
-            events_total: 3,
-        }
-    }
-
-    pub(in crate::web) fn id(n: u64) -> EventId {
-        EventId::from_bytes(u128::from(n).to_be_bytes())
-    }
-
-    pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
-        let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
-        let file = |name: &str| MediaFile { file: name.to_owned(), bytes: 10, sha256: "00".repeat(32) };
-        let event = Event {
-            version: SCHEMA_VERSION,
-            id: id(n),
-            device: "box-7".into(),
-            site: "".into(),
-            camera: camera.into(),
-            rule: "r".into(),
-            kind: EventKind::Enter,
-            state: EventState::Ended,
-            label: label.into(),
-            score: 0.5,
-            count: 1,
-            track: n,
-            zones: vec![],
-            start: clock.now(),
-            end: Some(clock.now()),
-            best: None,
-            model: "".into(),
-            clip: None,
-            pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
-        };
-        let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];
-        EventRecord { event, delivery }
-    }
-}
 
 #[derive(Default)]
 struct Fake {
@@ -465,24 +404,41 @@ async fn a_request_for_another_host_is_turned_away_on_every_route() {
     }
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost:9999\r\n").await.status, 200);
     assert_eq!(site.ask("GET", "http://evil.example/healthz", "Host: localhost\r\n").await.status, 421);
+    assert_eq!(site.ask("GET", "http://localhost/healthz", "Host: evil.example\r\n").await.status, 421);
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost\r\nHost: evil.example\r\n").await.status, 421);
     assert_eq!(site.send("GET /healthz HTTP/1.0\r\n\r\n").await.status, 421);
 }
 
 #[tokio::test]
 async fn a_stop_ends_open_connections() {
-    let site = Site::open(Fake::default()).await;
-    let mut idle = TcpStream::connect(site.address).await.expect("connect");
-    let mut half = TcpStream::connect(site.address).await.expect("connect");
-    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.expect("write");
+    let (folder, fake) = with_files();
+    // Sparse, and more than any socket buffer holds.
+    let clip = std::fs::File::create(folder.path().join("digits.mp4")).expect("file");
+    clip.set_len(1 << 30).expect("length");
+    let site = Site::open(fake).await;
+    let requests = [
+        String::new(),
+        "GET /healthz HTTP/1.1\r\nHost: local".to_owned(),
+        format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", media("digits.mp4")),
+    ];
+    let mut guests = vec![];
+    for request in requests {
+        let mut guest = TcpStream::connect(site.address).await.expect("connect");
+        guest.write_all(request.as_bytes()).await.expect("write");
+        guests.push(guest);
+    }
+    // The download has begun, and nobody reads on.
+    guests[2].readable().await.expect("an answer");
     assert_eq!(site.get("/healthz").await.status, 200);
     site.stop.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(20), site.task).await;
-    ended.expect("the server ends").expect("no panic").expect("orderly");
-    // Whether orderly or cut: both sides see the end.
-    let mut rest = Vec::new();
-    let _ = idle.read_to_end(&mut rest).await;
-    let _ = half.read_to_end(&mut rest).await;
+    let soon = Duration::from_secs(20);
+    tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
+    for mut guest in guests {
+        let mut rest = Vec::new();
+        // Whether orderly or cut: the other side sees the end.
+        let _ = tokio::time::timeout(soon, guest.read_to_end(&mut rest)).await.expect("the connection ends");
+        assert!(rest.len() < 1 << 30);
+    }
     assert!(TcpStream::connect(site.address).await.is_err());
 }
 
