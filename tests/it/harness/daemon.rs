@@ -89,7 +89,7 @@ impl Daemon {
         let mut before = String::new();
         loop {
             let mut page = self.json(&format!("/api/v1/events?limit=200{before}"));
-            records.extend(page["events"].as_array_mut().expect("a list of events").drain(..));
+            records.append(page["events"].as_array_mut().expect("a list of events"));
             match page["next"].as_str() {
                 Some(next) => before = format!("&before={next}"),
                 None => return records,
