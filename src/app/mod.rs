@@ -80,8 +80,7 @@ impl App {
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
 
         let layout = Layout::new(&config.storage.path);
-        let archive =
-            Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
+        let archive = Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
         let newest_id = store.newest_id()?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
@@ -159,7 +158,8 @@ impl App {
         outcome = outcome.and(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r));
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        outcome = outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
+        outcome =
+            outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
         info!("stopped");
         outcome
     }
@@ -216,16 +216,9 @@ impl App {
         for (name, camera) in config.cameras() {
             let latest: Arc<LatestFrame> = Arc::default();
             let detector = detectors.get(&camera.detect.model).filter(|_| camera.detect.enabled).cloned();
-            let pipeline = Pipeline::start(
-                name,
-                camera,
-                &self.shared,
-                detector,
-                &self.workers,
-                latest.clone(),
-                &mut self.feeds,
-            )
-            .with_context(|| format!("start camera {name}"))?;
+            let pipeline =
+                Pipeline::start(name, camera, &self.shared, detector, &self.workers, latest.clone(), &mut self.feeds)
+                    .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
             frames.insert(name.clone(), latest);
         }

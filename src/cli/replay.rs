@@ -110,7 +110,7 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         sampler: Sampler::new(&camera),
         analysis,
         detector,
-        min_score: camera.detect.min_score,
+        min_score: camera.detector_score(),
         first: None,
         last: Mono::default(),
         open: HashMap::new(),

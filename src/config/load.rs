@@ -30,9 +30,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            ConfigError::one(format!("{}: {e}; name the file with --config", path.display()))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::one(format!("{}: {e}; name the file with --config", path.display())))?;
         Self::parse(&text).map_err(|ConfigError(complaints)| {
             ConfigError(complaints.into_iter().map(|c| format!("{}:{c}", path.display())).collect())
         })

@@ -52,6 +52,13 @@ pub struct Camera {
     pub record: archive::RecordConfig,
 }
 
+impl Camera {
+    /// The lowest score that detections are wanted of: weak ones may still continue a track.
+    pub fn detector_score(&self) -> f32 {
+        self.detect.min_score.min(self.track.low_score)
+    }
+}
+
 impl Default for Camera {
     fn default() -> Self {
         Self {

@@ -9,7 +9,11 @@ const FILE: &str = include_str!("../../config/outpost.toml");
 
 /// The file with its defaults switched on, as somebody would who removes each first `#` before a key.
 fn switched_on() -> String {
-    let setting = |line: &str| line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).map(str::to_owned);
+    let setting = |line: &str| {
+        line.strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))
+            .map(str::to_owned)
+    };
     FILE.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
@@ -42,10 +46,24 @@ fn keys_of(section: &str) -> Vec<String> {
 #[test]
 fn every_key_is_documented() {
     let sections = [
-        "[device]", "[storage]", "[archive]", "[archive.encoder]", "[infer]", "[web]", "[mqtt]", "[upload.cloud]",
-        "[camera.yard]", "[camera.yard.source]", "[camera.yard.decode]", "[camera.yard.motion]",
-        "[camera.yard.detect]", "[camera.yard.track]", "[camera.yard.zones.gate]", "[camera.yard.lines.fence]",
-        "[[camera.yard.rules]]", "[camera.yard.record]",
+        "[device]",
+        "[storage]",
+        "[archive]",
+        "[archive.encoder]",
+        "[infer]",
+        "[web]",
+        "[mqtt]",
+        "[upload.cloud]",
+        "[camera.yard]",
+        "[camera.yard.source]",
+        "[camera.yard.decode]",
+        "[camera.yard.motion]",
+        "[camera.yard.detect]",
+        "[camera.yard.track]",
+        "[camera.yard.zones.gate]",
+        "[camera.yard.lines.fence]",
+        "[[camera.yard.rules]]",
+        "[camera.yard.record]",
     ];
     let is_key = |line: &str, key: &str| {
         let line = line.trim_start_matches(['#', ' ']);

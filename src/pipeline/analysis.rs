@@ -41,7 +41,7 @@ impl Analysis {
     /// When zones, lines and rules do not fit together.
     pub fn new(config: &config::Camera) -> Result<Self, String> {
         Ok(Self {
-            tracker: Tracker::new(&config.track),
+            tracker: Tracker::new(&config.track, config.detect.min_score),
             rules: RuleEngine::new(&config.zones, &config.lines, &config.rules)?,
             labels: config.detect.labels.iter().map(|l| l.as_str().into()).collect(),
             objects: 0,
