@@ -28,7 +28,7 @@ use crate::pipeline::{Pipeline, Shared};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
-use crate::upload::Uploader;
+use crate::upload::{self, Uploader};
 use crate::web;
 
 use backend::PageBackend;
@@ -184,8 +184,10 @@ impl App {
         }
         if let Some(mqtt) = &config.mqtt {
             let key_device = device.clone();
+            // Alerts name the keys of one destination; with several it is the first by name.
+            let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
             let object_key: alert::ObjectKey =
-                Arc::new(move |event, file| crate::upload::object_key(&key_device, event, file));
+                Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
             let deps = alert::Deps {
                 device,
                 cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
