@@ -97,6 +97,11 @@ impl Recording {
             last_sync: now,
         };
         recording.refresh_stills(archive);
+        // The page shows the thumbnail from now on; whoever was alerted already need not hear of it.
+        let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
+        if let Err(failure) = archive.store.record(shown) {
+            warn!(event = %recording.event.id, error = %failure, "show the snapshot");
+        }
         for packet in ring.since(start - config.pre_roll) {
             recording.write(packet);
         }
