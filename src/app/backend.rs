@@ -95,15 +95,14 @@ impl PageBackend {
 
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
         let ids = events.iter().map(|event| event.id).collect();
-        let waiting = self.store.waiting_uploads(ids).await?;
-        let uploads: Vec<&String> = self.outboxes.iter().filter(|name| name.starts_with("upload/")).collect();
+        let waiting = self.store.waiting(ids).await?;
         let record = |(event, waiting): (Event, Vec<String>)| {
-            let delivery = |name: &&String| {
+            let delivery = |name: &String| {
                 let waits = waiting.contains(name) || event.state == EventState::Open;
                 let state = if waits { DeliveryState::Waiting } else { DeliveryState::Delivered };
-                Delivery { outlet: (**name).clone(), state }
+                Delivery { outlet: name.clone(), state }
             };
-            EventRecord { delivery: uploads.iter().map(delivery).collect(), event }
+            EventRecord { delivery: self.outboxes.iter().map(delivery).collect(), event }
         };
         Ok(events.into_iter().zip(waiting).map(record).collect())
     }

@@ -322,13 +322,13 @@ impl Store {
         self.0.read_async(move |db| stats::read(db, flushes)).await
     }
 
-    /// For each of `ids` the upload outboxes that still hold files of that event.
+    /// For each of `ids` the outboxes that still hold something of that event.
     ///
     /// # Errors
     /// When the store is out of service.
-    pub async fn waiting_uploads(&self, ids: Vec<EventId>) -> Result<Vec<Vec<String>>, StoreError> {
-        let names: Vec<String> = self.0.queues().keys().filter(|name| name.starts_with("upload/")).cloned().collect();
-        self.0.read_async(move |db| stats::waiting_uploads(db, &names, &ids)).await
+    pub async fn waiting(&self, ids: Vec<EventId>) -> Result<Vec<Vec<String>>, StoreError> {
+        let names: Vec<String> = self.0.queues().keys().cloned().collect();
+        self.0.read_async(move |db| stats::waiting(db, &names, &ids)).await
     }
 
     /// Waits until the store is out of service, and says why. The process should then end with a failure,

@@ -1,5 +1,7 @@
 //! Numbers for the page and the metrics, from counters that every commit keeps.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::StoreError;
@@ -36,28 +38,43 @@ pub struct OutboxStats {
     pub dead_letters: u64,
 }
 
-/// For each event the outboxes among `names` that still hold files of it.
-pub(super) fn waiting_uploads(
-    db: &Database,
-    names: &[String],
-    ids: &[EventId],
-) -> Result<Vec<Vec<String>>, StoreError> {
-    let holds = |name: &String, id: &EventId| {
-        let mut key = prefix(name);
-        key.extend_from_slice(&id.to_bytes());
-        db.uploads.scan_prefix(key).next().transpose().map(|found| found.is_some())
-    };
-    let mut all = Vec::with_capacity(ids.len());
-    for id in ids {
-        let mut waiting = Vec::new();
-        for name in names {
-            if holds(name, id)? {
+/// Alerts that are looked through for what waits; a longer queue is judged by its order.
+const ALERTS_SEEN: usize = 500;
+
+/// For each event the outboxes among `names` that still hold something of it.
+pub(super) fn waiting(db: &Database, names: &[String], ids: &[EventId]) -> Result<Vec<Vec<String>>, StoreError> {
+    let mut all = vec![Vec::new(); ids.len()];
+    for name in names {
+        let alerts = if name.starts_with("upload/") { None } else { Some(queued_alerts(db, name)?) };
+        for (id, waiting) in ids.iter().zip(&mut all) {
+            let holds = match &alerts {
+                Some((queued, whole)) => queued.contains(id) || !whole && queued.last().is_some_and(|last| id > last),
+                None => holds_files(db, name, *id)?,
+            };
+            if holds {
                 waiting.push(name.clone());
             }
         }
-        all.push(waiting);
     }
     Ok(all)
+}
+
+fn holds_files(db: &Database, outbox: &str, id: EventId) -> Result<bool, StoreError> {
+    let mut key = prefix(outbox);
+    key.extend_from_slice(&id.to_bytes());
+    Ok(db.uploads.scan_prefix(key).next().transpose()?.is_some())
+}
+
+/// The events that the oldest queued alerts are about, and whether these are all that are queued.
+fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool), StoreError> {
+    let (mut ids, mut rows) = (BTreeSet::new(), 0);
+    for entry in db.outbox.scan_prefix(prefix(outbox)).take(ALERTS_SEEN) {
+        rows += 1;
+        if let Ok(row) = decode::<Row>(&entry?.1) {
+            ids.insert(row.id);
+        }
+    }
+    Ok((ids, rows < ALERTS_SEEN))
 }
 
 pub(super) fn read(db: &Database, flushes: u64) -> Result<Stats, StoreError> {

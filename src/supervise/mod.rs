@@ -21,6 +21,9 @@ pub use backoff::Backoff;
 pub use heartbeat::{Heart, Heartbeats, Stalled};
 pub use shutdown::on_signals;
 
+/// A failure after so long a run is worth a line even if it is the same as the last.
+const WORTH_A_LINE: Duration = Duration::from_secs(60);
+
 /// What to do when a task ends before it was told to.
 #[derive(Clone, Debug)]
 pub enum Restart {
@@ -54,6 +57,8 @@ impl Supervisor {
         let span = info_span!("task", name = %name);
         let run = async move {
             let mut restart = restart;
+            // A failure is worth a line when it is new; the same one again and again is not.
+            let mut told = String::new();
             loop {
                 let started = Instant::now();
                 let outcome = AssertUnwindSafe(async { make(stop.child_token()).await }).catch_unwind().await;
@@ -66,7 +71,17 @@ impl Supervisor {
                 let Restart::Always(backoff) = &mut restart else { return (name, outcome) };
                 let Err(failure) = outcome else { return (name, Ok(())) };
                 let pause = backoff.next_pause(started.elapsed());
-                warn!(error = format!("{failure:#}"), again_in_s = pause.as_secs_f32(), "task failed");
+                let said = format!("{failure:#}");
+                let again_in_s = pause.as_secs_f32();
+                if started.elapsed() >= WORTH_A_LINE {
+                    told.clear();
+                }
+                if said == told {
+                    debug!(error = said, again_in_s, "task failed again");
+                } else {
+                    warn!(error = said, again_in_s, "task failed, trying again from now on");
+                    told = said;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return (name, Ok(())),

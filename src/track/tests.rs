@@ -205,7 +205,7 @@ fn config_is_written_as_read_and_checked() {
     assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).expect("toml")).expect("again"), config);
     let bad = [
         Config { min_hits: 0, ..config.clone() },
-        Config { low_score: 0.6, ..config.clone() },
+        Config { low_score: 1.6, ..config.clone() },
         Config { match_iou: f32::NAN, ..config.clone() },
         Config { max_jump: -1.0, ..config.clone() },
     ];

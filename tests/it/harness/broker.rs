@@ -227,7 +227,9 @@ fn a_subscriber_misses_nothing_while_the_broker_is_away() {
     broker.resume();
     broker.publish("outpost/a", "2");
     super::wait_until("both messages", seconds(20), || {
-        let payloads: Vec<String> = subscriber.messages().into_iter().map(|message| message.payload).collect();
+        let mut payloads: Vec<String> = subscriber.messages().into_iter().map(|message| message.payload).collect();
+        // At least once: what the broker had not yet seen acknowledged when it stopped, it sends again.
+        payloads.dedup();
         payloads == ["1", "2"]
     });
     assert!(broker.url().starts_with("mqtts://") && broker.authority().is_some());
