@@ -16,6 +16,7 @@ use crate::config;
 use crate::detection::{Detection, TrackState};
 use crate::event::{Event, EventId, EventState, Phase, SCHEMA_VERSION};
 use crate::frame::Frame;
+use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::metrics;
 use crate::rules::{RuleEngine, Signal};
@@ -126,8 +127,20 @@ impl Stage {
                     self.shared.health.camera(&self.camera, |c| c.detect_fps = fps);
                 }
                 Err(RecvTimeoutError::Timeout) => self.silence(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
+        }
+    }
+
+    /// No look will come any more. A file that was played to its end ends what was still in view; when the
+    /// daemon stops, events stay open for the recorder to mark them as interrupted.
+    fn finish(&mut self) {
+        let Some((_, at)) = self.last else { return };
+        if self.shared.health.camera(&self.camera, |c| c.objects = 0).1 != CameraState::Finished {
+            return;
+        }
+        for signal in self.analysis.end_all(at) {
+            self.signal(signal, None);
         }
     }
 
