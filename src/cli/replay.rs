@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::tz::TimeZone;
@@ -19,9 +18,6 @@ use crate::infer::Detector;
 use crate::pipeline::{Analysis, Sampler};
 use crate::rules::Signal;
 use crate::source::{self, Pace, Role, SourceError};
-
-/// Tracks still open at the clip's end are given this long to end by themselves.
-const AFTER_THE_END: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -169,14 +165,8 @@ impl Run {
     }
 
     fn finish(mut self) -> Result<()> {
-        let mut signals = Vec::new();
-        if !self.open.is_empty() || self.analysis.objects() > 0 {
-            // What is still in view when the clip ends, ends with it.
-            signals.extend(self.analysis.end_all(self.last));
-        }
-        let late = self.last + AFTER_THE_END;
-        let local = self.local(late);
-        signals.extend(self.analysis.look(late, local, &[]).into_iter().filter(|s| s.phase == Phase::End));
+        // What is still in view when the clip ends, ends with it.
+        let signals = self.analysis.end_all(self.last);
         self.signals(signals)
     }
 

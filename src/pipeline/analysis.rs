@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::rules::{RuleEngine, Signal};
 use crate::track::Tracker;
 
-/// Tracks are aged without detections when none came for this long: the camera is idle or gone.
+/// Without a look for this long the camera is gone or the detector is late.
 const SILENCE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(500);
 
@@ -69,8 +69,10 @@ impl Analysis {
         self.objects
     }
 
-    /// Ends everything that goes on.
+    /// Ends everything that goes on, objects and events.
     pub fn end_all(&mut self, at: Mono) -> Vec<Signal> {
+        self.tracker.end_all();
+        self.objects = 0;
         self.rules.end_all(at)
     }
 }
@@ -122,7 +124,7 @@ impl Stage {
                     let now = self.shared.clock.mono();
                     self.last = Some((now, detected.frame.at));
                     self.shared.metrics.frames_detected.get_or_create(&metrics::camera(&self.camera)).inc();
-                    self.look(detected.frame.at, &detected.detections, Some(&detected.frame));
+                    self.look(&detected.frame, &detected.detections);
                     let fps = rate.count(now);
                     self.shared.health.camera(&self.camera, |c| c.detect_fps = fps);
                 }
@@ -136,38 +138,41 @@ impl Stage {
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
     fn finish(&mut self) {
         let Some((_, at)) = self.last else { return };
-        if self.shared.health.camera(&self.camera, |c| c.objects = 0).1 != CameraState::Finished {
+        if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
+            self.end_all(at);
+        }
+    }
+
+    /// Nothing was looked at for a while. When the camera is gone, so is what was in view, as far as anybody
+    /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
+    fn silence(&mut self) {
+        let Some((seen, at)) = self.last else { return };
+        if self.shared.clock.mono().since(seen) < SILENCE {
             return;
         }
+        let state = self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0).1;
+        if state != CameraState::Online && (self.analysis.objects() > 0 || !self.open.is_empty()) {
+            self.end_all(at);
+        }
+    }
+
+    fn end_all(&mut self, at: Mono) {
         for signal in self.analysis.end_all(at) {
             self.signal(signal, None);
         }
+        self.shared.health.camera(&self.camera, |c| c.objects = 0);
     }
 
-    /// Nothing was looked at for a while: let tracks age on the camera's own time.
-    fn silence(&mut self) {
-        let Some((seen, at)) = self.last else { return };
-        let silent = self.shared.clock.mono().since(seen);
-        if silent < SILENCE {
-            return;
-        }
-        self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0);
-        if self.analysis.objects() > 0 || !self.open.is_empty() {
-            self.look(at + silent, &[], None);
-        }
-    }
-
-    fn look(&mut self, at: Mono, detections: &[Detection], frame: Option<&Frame>) {
-        if let Some(frame) = frame {
-            self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
-        }
+    fn look(&mut self, frame: &Frame, detections: &[Detection]) {
+        let at = frame.at;
+        self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let wall = self.shared.clock.moment(at).wall;
         let local = wall.to_zoned(TimeZone::system()).datetime();
         let signals = self.analysis.look(at, local, detections);
         let objects = self.analysis.objects();
         self.shared.health.camera(&self.camera, |c| c.objects = objects);
         for signal in signals {
-            self.signal(signal, frame);
+            self.signal(signal, Some(frame));
         }
     }
 
