@@ -24,6 +24,10 @@ const QUEUE: usize = 512;
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How much later than its picture an event may be decided: the detector is shared, and slow boxes are busy.
+/// The ring reaches back that much further, or clips would begin too late exactly when much happens.
+const DECISION: Duration = Duration::from_secs(10);
+
 enum Command {
     Packet(Packet),
     Begin(Box<Event>, Look),
@@ -51,8 +55,14 @@ impl Recorder {
         let (queue, commands) = sync_channel(QUEUE);
         let metrics = archive.metrics.clone();
         let span = info_span!("recorder", camera = %camera);
-        let state =
-            State { ring: Preroll::new(config.pre_roll), archive, config, open: Vec::new(), newest: None, commands };
+        let state = State {
+            ring: Preroll::new(config.pre_roll + DECISION),
+            archive,
+            config,
+            open: Vec::new(),
+            newest: None,
+            commands,
+        };
         let thread = spawn_thread(format!("rec-{camera}"), move || span.in_scope(|| state.run()))
             .context("start the recorder thread")?;
         Ok(Self { camera, metrics, queue, broken: AtomicBool::new(false), thread: Some(thread) })
