@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow lint setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench lint setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -23,6 +23,10 @@ test: setup lint ## Formatting, lints, documentation, every test
 
 test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
 	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
+
+bench: setup-build ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+	cargo build --locked
+	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 
 lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
 	cargo fmt --check

@@ -214,9 +214,6 @@ pub struct Event {
     /// The model that saw it.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub model: Arc<str>,
-    /// When the first picture of the clip was taken, while the clip is being written; then `clip.start`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip_start: Option<Moment>,
     /// Video, once it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,

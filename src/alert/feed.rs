@@ -91,3 +91,102 @@ async fn wait_and_lease(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use tokio::sync::Semaphore;
+
+    use super::super::tests::fixture;
+    use super::*;
+    use crate::clock::{Mono, SimulatedClock};
+    use crate::event::Phase;
+
+    /// A queue whose leases take items at once but return only when the test lets them.
+    struct Slow {
+        turns: Semaphore,
+        free: Mutex<Vec<u64>>,
+    }
+
+    impl Slow {
+        fn new(free: Vec<u64>) -> Self {
+            Self { turns: Semaphore::new(0), free: Mutex::new(free) }
+        }
+
+        fn put_back(&self, seq: u64) {
+            let mut free = self.free.lock().expect("lock");
+            free.push(seq);
+            free.sort_unstable();
+        }
+    }
+
+    impl Queue for Slow {
+        fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+            async move {
+                let taken: Vec<u64> = {
+                    let mut free = self.free.lock().expect("lock");
+                    let most = max.min(free.len());
+                    free.drain(..most).collect()
+                };
+                self.turns.acquire().await?.forget();
+                let clock = SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
+                Ok(taken.into_iter().map(|seq| fixture::item(&clock, seq, Phase::Start)).collect())
+            }
+            .boxed()
+        }
+
+        fn ack(&self, _: u64) -> BoxFuture<'_, Result<()>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+            self.put_back(seq);
+            async { Ok(()) }.boxed()
+        }
+
+        fn reject<'a>(&'a self, _: u64, _: &'a str) -> BoxFuture<'a, Result<()>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn wait(&self) -> BoxFuture<'_, ()> {
+            std::future::pending().boxed()
+        }
+    }
+
+    fn seqs(items: impl IntoIterator<Item = Item>) -> Vec<u64> {
+        items.into_iter().map(|item| item.seq).collect()
+    }
+
+    #[tokio::test]
+    async fn an_overtaken_lease_goes_back_so_that_older_items_come_first() {
+        let queue = Slow::new(vec![6, 7]);
+        let mut feed = Feed::new(&queue);
+        assert!(feed.next(16).now_or_never().is_none(), "the lease is under way");
+        queue.put_back(5);
+        feed.overtake();
+        queue.turns.add_permits(2);
+        assert_eq!(seqs(feed.next(16).await.expect("lease")), [5, 6, 7]);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_half_way_loses_nothing() {
+        let queue = Slow::new(vec![1, 2]);
+        let mut feed = Feed::new(&queue);
+        assert!(feed.next(16).now_or_never().is_none());
+        assert!(feed.next(16).now_or_never().is_none());
+        queue.turns.add_permits(1);
+        assert_eq!(seqs(feed.close().await), [1, 2]);
+        assert!(queue.free.lock().expect("lock").is_empty());
+    }
+
+    #[tokio::test]
+    async fn closing_ends_the_wait_for_an_empty_queue() {
+        let queue = Slow::new(vec![]);
+        queue.turns.add_permits(1);
+        let mut feed = Feed::new(&queue);
+        assert!(feed.next(16).now_or_never().is_none());
+        assert!(feed.close().await.is_empty());
+    }
+}

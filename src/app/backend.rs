@@ -70,8 +70,7 @@ impl PageBackend {
     fn outlets(&self, stats: &Stats, now: Mono) -> Vec<OutletStatus> {
         let known = self.shared.health.outlets();
         let outlet = |name: &String| {
-            let silent =
-                || OutletHealth { name: name.clone(), online: None, since: self.started, last_error: None };
+            let silent = || OutletHealth { name: name.clone(), online: None, since: self.started, last_error: None };
             let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);
             let mut status = OutletStatus::new(&health, now);
             if let Some(queue) = stats.outboxes.iter().find(|queue| queue.name == *name) {

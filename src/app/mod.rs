@@ -28,7 +28,7 @@ use crate::pipeline::{Pipeline, Shared};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
-use crate::upload::Uploader;
+use crate::upload::{self, Uploader};
 use crate::web;
 
 use backend::PageBackend;
@@ -80,8 +80,7 @@ impl App {
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
 
         let layout = Layout::new(&config.storage.path);
-        let archive =
-            Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
+        let archive = Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
         let newest_id = store.newest_id()?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
@@ -159,7 +158,8 @@ impl App {
         outcome = outcome.and(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r));
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        outcome = outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
+        outcome =
+            outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
         info!("stopped");
         outcome
     }
@@ -167,27 +167,27 @@ impl App {
     fn start_outlets(&mut self, config: &Config) -> Result<()> {
         let device = self.shared.device.clone();
         for (name, upload) in &config.upload {
-            let uploader = Uploader::new(
-                name,
-                upload,
-                device.clone(),
-                self.shared.archive.layout().root().to_owned(),
-                self.store.outbox(&format!("upload/{name}"))?,
-                self.shared.health.clone(),
-                self.shared.metrics.clone(),
-                self.shared.clock.clone(),
-            )
-            .with_context(|| format!("set up [upload.{name}]"))?;
-            let uploader = Arc::new(uploader);
-            self.outlets.spawn(format!("upload {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
-                let uploader = uploader.clone();
-                async move { uploader.run(stop).await }
+            let task = format!("upload {name}");
+            let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
+            let outbox = self.store.outbox(&format!("upload/{name}"))?;
+            let make = move || {
+                let archive = shared.archive.layout().root().to_owned();
+                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+                let (device, clock) = (shared.device.clone(), shared.clock.clone());
+                Uploader::new(&name, upload.clone(), device, archive, outbox.clone(), health, metrics, clock)
+            };
+            make()?;
+            self.outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
+                let uploader = make();
+                async move { uploader?.run(stop).await }
             });
         }
         if let Some(mqtt) = &config.mqtt {
             let key_device = device.clone();
+            // Alerts name the keys of one destination; with several it is the first by name.
+            let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
             let object_key: alert::ObjectKey =
-                Arc::new(move |event, file| crate::upload::object_key(&key_device, event, file));
+                Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
             let deps = alert::Deps {
                 device,
                 cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
@@ -218,16 +218,9 @@ impl App {
         for (name, camera) in config.cameras() {
             let latest: Arc<LatestFrame> = Arc::default();
             let detector = detectors.get(&camera.detect.model).filter(|_| camera.detect.enabled).cloned();
-            let pipeline = Pipeline::start(
-                name,
-                camera,
-                &self.shared,
-                detector,
-                &self.workers,
-                latest.clone(),
-                &mut self.feeds,
-            )
-            .with_context(|| format!("start camera {name}"))?;
+            let pipeline =
+                Pipeline::start(name, camera, &self.shared, detector, &self.workers, latest.clone(), &mut self.feeds)
+                    .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
             frames.insert(name.clone(), latest);
         }

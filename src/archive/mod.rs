@@ -86,11 +86,7 @@ pub struct RecordConfig {
 
 impl Default for RecordConfig {
     fn default() -> Self {
-        Self {
-            pre_roll: Duration::from_secs(5),
-            post_roll: Duration::from_secs(5),
-            max_clip: Duration::from_secs(120),
-        }
+        Self { pre_roll: Duration::from_secs(5), post_roll: Duration::from_secs(5), max_clip: Duration::from_secs(120) }
     }
 }
 

@@ -40,7 +40,9 @@ impl Preroll {
     /// Takes a packet. Packets before the first key frame are of no use to anybody and are left out;
     /// when the stream's parameters change, what came before cannot stand in one clip with what follows.
     pub fn push(&mut self, packet: &Packet) {
-        let changed = self.newest().is_some_and(|last| !Arc::ptr_eq(&last.stream, &packet.stream) && last.stream != packet.stream);
+        let changed = self
+            .newest()
+            .is_some_and(|last| !Arc::ptr_eq(&last.stream, &packet.stream) && last.stream != packet.stream);
         if changed {
             self.clear();
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tracing::{error, info, warn};
 
-use super::mux::{ClipFacts, ClipWriter};
+use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::preroll::Preroll;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
@@ -46,6 +46,8 @@ pub(super) struct Recording {
     folder: PathBuf,
     writer: Option<ClipWriter>,
     clip_until: Mono,
+    /// Writing failed in the middle: what is playable is found out at the end.
+    clip_is_torn: bool,
     look: Look,
     stills_are_old: bool,
     untold: bool,
@@ -69,14 +71,15 @@ impl Recording {
         let folder = archive.layout.create_folder(&event.camera, event.id)?;
         event.best = Some(best_of(archive, &look));
         let start = event.start.mono();
-        event.clip_start = ring.since(start - config.pre_roll).next().map(|first| archive.clock.moment(first.at));
         write_event(&folder, &event)?;
-        archive.store.record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
+        archive
+            .store
+            .record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
         let now = archive.clock.mono();
         archive.metrics.event_commit_seconds.observe(now.since(decided).as_secs_f64());
         archive.metrics.events.get_or_create(&crate::metrics::camera(&event.camera)).inc();
         archive.announce(Phase::Start, &event);
-        info!(event = %event.id, rule = %event.rule, label = %event.label, score = event.score, "event started");
+        info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
         let writer = ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
         let writer = writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok();
@@ -86,6 +89,7 @@ impl Recording {
             folder,
             writer,
             clip_until,
+            clip_is_torn: false,
             look,
             stills_are_old: true,
             untold: false,
@@ -93,6 +97,11 @@ impl Recording {
             last_sync: now,
         };
         recording.refresh_stills(archive);
+        // The page shows the thumbnail from now on; whoever was alerted already need not hear of it.
+        let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
+        if let Err(failure) = archive.store.record(shown) {
+            warn!(event = %recording.event.id, error = %failure, "show the snapshot");
+        }
         for packet in ring.since(start - config.pre_roll) {
             recording.write(packet);
         }
@@ -109,10 +118,13 @@ impl Recording {
             return;
         }
         let Some(writer) = &mut self.writer else { return };
-        if let Err(failure) = writer.write(packet) {
-            // What was written so far stays; the clip ends here.
-            warn!(event = %self.event.id, error = %failure, "the clip ends early");
-            self.clip_until = packet.at - Duration::from_nanos(1);
+        let Err(failure) = writer.write(packet) else { return };
+        // What was written so far stays; the clip ends here.
+        warn!(event = %self.event.id, error = %failure, "the clip ends early");
+        self.clip_until = packet.at - Duration::from_nanos(1);
+        if !matches!(failure, MuxError::StreamChanged) {
+            self.writer = None;
+            self.clip_is_torn = true;
         }
     }
 
@@ -168,7 +180,7 @@ impl Recording {
         };
         self.record(archive, Phase::End, uploads(&self.event, sidecar));
         let duration_s = self.event.duration_s().unwrap_or_default();
-        info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s, state = ?self.event.state, "event ended");
+        info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
     }
 
     /// The daemon stops: an event that still goes on ends here, marked.
@@ -191,18 +203,30 @@ impl Recording {
     }
 
     fn close_clip(&mut self, archive: &Archive) {
-        self.event.clip_start = None;
-        let Some(writer) = self.writer.take() else { return };
-        let finished = writer.finish().map_err(anyhow::Error::from);
-        match finished.and_then(|facts| Ok((measure(&self.folder, CLIP)?, facts))) {
-            Ok((media, facts)) => {
-                let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
-                let truncated = facts.start + facts.duration < end;
-                self.event.clip = Some(clip_of(&*archive.clock, media, &facts, truncated));
+        let path = self.folder.join(CLIP);
+        let facts = match self.writer.take() {
+            Some(writer) => match writer.finish() {
+                Err(MuxError::Empty(_)) => Ok(None),
+                Err(_) => mux::repair(&path),
+                Ok(facts) => Ok(Some(facts)),
+            },
+            None if self.clip_is_torn => mux::repair(&path),
+            None => return,
+        };
+        let described = facts.map_err(anyhow::Error::from).and_then(|facts| {
+            let Some(facts) = facts else { return Ok(None) };
+            let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
+            let truncated = facts.start + facts.duration < end;
+            Ok(Some(clip_of(&*archive.clock, measure(&self.folder, CLIP)?, &facts, truncated)))
+        });
+        match described {
+            Ok(Some(clip)) => self.event.clip = Some(clip),
+            Ok(None) => {
+                warn!(event = %self.event.id, "the event has no clip: no key frame came in its time");
+                // Nothing is lost with an empty file, and nothing names it.
+                let _ = std::fs::remove_file(&path);
             }
-            Err(failure) => {
-                warn!(event = %self.event.id, error = format!("{failure:#}"), "the event has no clip");
-            }
+            Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "the event has no clip"),
         }
     }
 

@@ -11,7 +11,7 @@ use super::mux;
 use super::recording::{CLIP, uploads};
 use super::sidecar::{SIDECAR, measure, read_event, write_event};
 use super::{Archive, Layout};
-use crate::clock::Moment;
+use crate::clock::{Moment, Mono};
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
 use crate::store::{self, Delivery, Store};
 
@@ -92,7 +92,6 @@ fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
         error!(event = %event.id, error = format!("{failure:#}"), "the clip of an interrupted event is not playable");
         None
     });
-    event.clip_start = None;
     let last_known = event.clip.as_ref().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
     let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
     event.end.get_or_insert(end);
@@ -131,13 +130,19 @@ fn clip_in(folder: &Path, event: &Event) -> Result<Option<Clip>> {
     };
     Ok(Some(Clip {
         media: measure(folder, CLIP)?,
-        start: event.clip_start.clone().unwrap_or_else(|| event.start.clone()),
+        start: of_same_boot(&event.start, facts.start),
         duration_s: facts.duration.as_secs_f64(),
         codec: facts.codec,
         width: facts.width,
         height: facts.height,
         truncated: true,
     }))
+}
+
+/// The instant `at` of the boot that `known` belongs to.
+fn of_same_boot(known: &Moment, at: Mono) -> Moment {
+    let wall = known.wall + at.since(known.mono()) - known.mono().since(at);
+    Moment { wall, mono_ns: at.0, ..known.clone() }
 }
 
 fn later(moment: &Moment, by: Duration) -> Moment {

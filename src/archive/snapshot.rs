@@ -89,7 +89,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let bbox = BBox { x: 0.25, y: 0.25, w: 0.5, h: 0.5 };
         let files = write_stills(dir.path(), &frame(640, 480), &bbox, 90).expect("write");
-        assert_eq!(files.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(), ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"]);
+        assert_eq!(
+            files.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(),
+            ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"]
+        );
         let open = |name: &str| image::open(dir.path().join(name)).expect("a picture").into_rgb8();
         let (clean, boxed) = (open("snapshot.jpg"), open("snapshot-boxes.jpg"));
         assert_eq!((clean.width(), clean.height()), (640, 480));

@@ -35,7 +35,10 @@ pub struct Space {
 /// When the folder cannot be made, written or understood.
 pub fn open(storage_path: &Path) -> Result<Volume> {
     fs::create_dir_all(storage_path).with_context(|| {
-        format!("create storage.path {}: make it, or let the user that Outpost runs as write there", storage_path.display())
+        format!(
+            "create storage.path {}: make it, or let the user that Outpost runs as write there",
+            storage_path.display()
+        )
     })?;
     let path = storage_path.join(IDENTITY);
     match fs::read(&path) {

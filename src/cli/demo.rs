@@ -73,7 +73,12 @@ async fn print_events(mut events: Receiver<(Phase, Arc<Event>)>, cloud: PathBuf)
             Ok((Phase::Start, event)) => println!("{}", sentence(&event)),
             Ok((Phase::End, event)) => {
                 let key = crate::upload::object_key(&event.device, &event, "");
-                println!("         {} ended after {:.1} s -> {}", event.label, event.duration_s().unwrap_or(0.0), cloud.join(key).display());
+                println!(
+                    "         {} ended after {:.1} s -> {}",
+                    event.label,
+                    event.duration_s().unwrap_or(0.0),
+                    cloud.join(key).display()
+                );
             }
             Ok((Phase::Update, _)) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,

@@ -75,8 +75,10 @@ pub fn main() -> ExitCode {
         }
     };
     let level = match args.command {
-        // Commands whose standard output is the answer keep quiet otherwise.
-        Command::Probe(_) | Command::Replay(_) | Command::Detect(_) if args.log_level == "info" => "warn",
+        // Commands that speak to a person or a pipe themselves keep quiet otherwise.
+        Command::Demo(_) | Command::Probe(_) | Command::Replay(_) | Command::Detect(_) if args.log_level == "info" => {
+            "warn"
+        }
         _ => &args.log_level,
     };
     if let Err(error) = telemetry::init(args.log, level) {
@@ -122,7 +124,8 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Where models lie when nobody says: installed, beside the program, or in the current folder.
 fn find_model_dir() -> PathBuf {
     let installed = crate::infer::Config::default().model_dir;
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/outpost/models")));
+    let beside =
+        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/outpost/models")));
     let candidates = [Some(installed.clone()), beside, Some(PathBuf::from("models"))];
     candidates.into_iter().flatten().find(|dir| dir.is_dir()).unwrap_or(installed)
 }

@@ -112,7 +112,11 @@ fn decode_all(packets: &[Packet], config: crate::decode::Config, snapshot: &Path
     let Some(frame) = newest else { bail!("none of {} packets decoded", packets.len()) };
     let (width, height) = (frame.picture.width(), frame.picture.height());
     println!("size        {width}x{height}");
-    println!("decoder     {}, {:.0} fps on this machine", decoder.decoder_name().unwrap_or("none"), f64::from(decoded) / took);
+    println!(
+        "decoder     {}, {:.0} fps on this machine",
+        decoder.decoder_name().unwrap_or("none"),
+        f64::from(decoded) / took
+    );
     if failed > 0 {
         println!("damaged     {failed} of {} packets did not decode", packets.len());
     }

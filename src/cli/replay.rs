@@ -110,7 +110,7 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         sampler: Sampler::new(&camera),
         analysis,
         detector,
-        min_score: camera.detect.min_score,
+        min_score: camera.detector_score(),
         first: None,
         last: Mono::default(),
         open: HashMap::new(),
@@ -163,6 +163,7 @@ impl Run {
         }
         let detections = self.detector.detect(&*frame.picture, self.min_score)?;
         let local = self.local(frame.at);
+        self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let signals = self.analysis.look(frame.at, local, &detections);
         self.signals(signals)
     }

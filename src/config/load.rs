@@ -30,9 +30,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            ConfigError::one(format!("{}: {e}; name the file with --config", path.display()))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::one(format!("{}: {e}; name the file with --config", path.display())))?;
         Self::parse(&text).map_err(|ConfigError(complaints)| {
             ConfigError(complaints.into_iter().map(|c| format!("{}:{c}", path.display())).collect())
         })
@@ -104,9 +103,9 @@ fn name_is_safe(name: &str) -> Result<(), String> {
 }
 
 fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = name.chars().map(safe).collect();
+    let name: String = name.trim().chars().map(safe).collect();
     if name.is_empty() { "outpost".to_owned() } else { name }
 }
 

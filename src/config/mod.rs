@@ -4,6 +4,8 @@
 //! itself: keys that end in `_file` name where they are.
 
 mod load;
+#[cfg(test)]
+mod reference;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +50,13 @@ pub struct Camera {
     pub rules: Vec<rules::Rule>,
     /// What is recorded.
     pub record: archive::RecordConfig,
+}
+
+impl Camera {
+    /// The lowest score that detections are wanted of: weak ones may still continue a track.
+    pub fn detector_score(&self) -> f32 {
+        self.detect.min_score.min(self.track.low_score)
+    }
 }
 
 impl Default for Camera {

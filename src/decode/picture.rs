@@ -1,6 +1,7 @@
 //! A decoded picture in the decoder's own form, and its one-pass conversion by swscale.
 
 use std::cell::RefCell;
+use std::ffi::CStr;
 use std::mem;
 use std::ptr;
 
@@ -253,28 +254,36 @@ fn sws_context(job: &Job, source: AVPixelFormat, target: AVPixelFormat) -> *mut 
         Target::Grey => scaling::Flags::AREA,
         Target::Rgb => scaling::Flags::BILINEAR,
     };
-    let side = |n: u32| i32::try_from(n).unwrap_or(0);
-    // SAFETY: plain numbers in, a context or null out; the tables are static. The same table on both sides,
-    // because swscale would otherwise go from YUV to grey by way of RGB. The return value of
-    // sws_setColorspaceDetails says whether brightness and contrast can be set, which is of no interest here.
+    let full = i64::from(job.colour.full_range);
+    let options: [(&CStr, i64); 9] = [
+        (c"srcw", job.from.0.into()),
+        (c"srch", job.from.1.into()),
+        (c"src_format", source as i64),
+        (c"src_range", full),
+        (c"dstw", job.to.0.into()),
+        (c"dsth", job.to.1.into()),
+        (c"dst_format", target as i64),
+        (c"dst_range", 1),
+        (c"sws_flags", flags.bits().into()),
+    ];
+    // SAFETY: the context is checked for null, ours alone, and freed if its preparation fails; names are
+    // NUL-terminated, the tables are static. Ranges are set before the preparation, because swscale does not
+    // follow a later change for more than 8 bits. The table is the same on both sides, because swscale would
+    // otherwise go from YUV to grey by way of RGB. The return value of sws_setColorspaceDetails says whether
+    // brightness and contrast can be set, which is of no interest here.
     unsafe {
-        let context = ffi::sws_getContext(
-            side(job.from.0),
-            side(job.from.1),
-            source,
-            side(job.to.0),
-            side(job.to.1),
-            target,
-            flags.bits(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null(),
-        );
-        if !context.is_null() {
-            let table = ffi::sws_getCoefficients(job.colour.matrix);
-            let full = i32::from(job.colour.full_range);
-            ffi::sws_setColorspaceDetails(context, table, full, table, 1, 0, 1 << 16, 1 << 16);
+        let context = ffi::sws_alloc_context();
+        if context.is_null() {
+            return context;
         }
+        let set = |(name, value): &(&CStr, i64)| ffi::av_opt_set_int(context.cast(), name.as_ptr(), *value, 0) >= 0;
+        if !options.iter().all(set) || ffi::sws_init_context(context, ptr::null_mut(), ptr::null_mut()) < 0 {
+            ffi::sws_freeContext(context);
+            return ptr::null_mut();
+        }
+        let table = ffi::sws_getCoefficients(job.colour.matrix);
+        let full = i32::from(job.colour.full_range);
+        ffi::sws_setColorspaceDetails(context, table, full, table, 1, 0, 1 << 16, 1 << 16);
         context
     }
 }

@@ -212,8 +212,8 @@ fn a_camera_that_shakes_a_little_stays_idle() {
     let mut film = Film::new(&quick_sleeper(), 10.0);
     film.settle(5.0);
     let states = film.show_for(20.0, |t, x, y, v| {
-        // Up to half a pixel to either side.
-        let shift = 0.5 * (t * 17.0).sin();
+        // Up to a pixel to either side.
+        let shift = (t * 17.0).sin();
         let next = yard(x + if shift > 0.0 { 1 } else { -1 }, y);
         v + shift.abs() * (next - v)
     });

@@ -24,7 +24,7 @@ use crate::detection::{BBox, Detection};
 use crate::frame::{Picture, PictureError};
 
 pub use engine::{Description, Engine, Output, OutputInfo};
-pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec};
+pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
 pub use model::{Colour, InputSpec, Layout, Manifest, ModelError, Resize, installed};
 pub use preprocess::{Fit, Input};
 pub use worker::{Detected, Offer, Slot, Workers};

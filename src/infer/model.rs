@@ -386,6 +386,10 @@ mod tests {
             assert!(message.starts_with(&format!("no model named {name:?} in /")), "{message}");
             assert!(message.ends_with("; there are: a, m"), "{message}");
         }
+        let inner = dir.path().join("inner");
+        fs::create_dir(&inner).expect("create a folder");
+        let outside = Manifest::load(&inner, "../m").expect_err("a file outside of the folder");
+        assert!(matches!(outside, ModelError::Unknown { .. }), "{outside}");
         let message = Manifest::load(Path::new("/nowhere"), "x").expect_err("no folder").to_string();
         assert_eq!(message, "no model named \"x\" in /nowhere; there are none at all");
     }

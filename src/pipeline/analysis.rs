@@ -41,11 +41,16 @@ impl Analysis {
     /// When zones, lines and rules do not fit together.
     pub fn new(config: &config::Camera) -> Result<Self, String> {
         Ok(Self {
-            tracker: Tracker::new(&config.track),
+            tracker: Tracker::new(&config.track, config.detect.min_score),
             rules: RuleEngine::new(&config.zones, &config.lines, &config.rules)?,
             labels: config.detect.labels.iter().map(|l| l.as_str().into()).collect(),
             objects: 0,
         })
+    }
+
+    /// Tells the size of the camera's pictures, which ratio filters are reckoned with.
+    pub fn set_picture_size(&mut self, width: u32, height: u32) {
+        self.rules.set_picture_size(width, height);
     }
 
     /// What the detections of a frame taken at `at` lead to. `local` is the local time, for schedules.
@@ -140,6 +145,9 @@ impl Stage {
     }
 
     fn look(&mut self, at: Mono, detections: &[Detection], frame: Option<&Frame>) {
+        if let Some(frame) = frame {
+            self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
+        }
         let wall = self.shared.clock.moment(at).wall;
         let local = wall.to_zoned(TimeZone::system()).datetime();
         let signals = self.analysis.look(at, local, detections);
@@ -191,7 +199,6 @@ impl Stage {
             end: None,
             best: None,
             model: self.model.clone(),
-            clip_start: None,
             clip: None,
             pictures: Vec::new(),
         }

@@ -93,11 +93,12 @@ impl Pipeline {
         let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
         let model = detector.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
         let analysis = analysis::Stage::new(&camera, config, shared, recorder.clone(), model, inbox)?;
-        let analysis = spawn_thread(format!("ana-{name}"), move || analysis.run()).context("start the analysis thread")?;
+        let analysis =
+            spawn_thread(format!("ana-{name}"), move || analysis.run()).context("start the analysis thread")?;
 
         let slot = detector.filter(|_| config.detect.enabled).map(|detector| {
             let (camera, metrics) = (camera.clone(), shared.metrics.clone());
-            workers.slot(camera.clone(), detector, config.detect.min_score, move |detected| {
+            workers.slot(camera.clone(), detector, config.detector_score(), move |detected| {
                 if looks.try_send(detected).is_err() {
                     metrics.dropped.get_or_create(&crate::metrics::dropped(&camera, "analysis_queue")).inc();
                 }

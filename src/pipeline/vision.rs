@@ -18,6 +18,9 @@ use crate::metrics;
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
+/// And this often while objects are in view that do not move: they may have gone unnoticed. Less than the
+/// time for which the tracker believes in what it does not see.
+const STILL_LOOK: Duration = Duration::from_secs(1);
 /// How often a thread without work shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// A vision thread that is silent for this long hangs.
@@ -65,8 +68,8 @@ impl Sampler {
                 Err(failure) => debug!(error = %failure, "no grey plane, letting the frame through"),
             }
         }
-        let idle_look = self.last_look.is_none_or(|last| frame.at.since(last) >= IDLE_LOOK);
-        let look = admitted || following || idle_look;
+        let longest = if following { STILL_LOOK } else { IDLE_LOOK };
+        let look = admitted || self.last_look.is_none_or(|last| frame.at.since(last) >= longest);
         if look {
             self.last_look = Some(frame.at);
         }

@@ -197,17 +197,24 @@ fn entering_takes_inertia_and_coming_back_is_another_event() {
 }
 
 #[test]
-fn who_passes_late_is_told_late_and_predictions_enter_nothing() {
+fn who_passes_late_is_told_late() {
     let mut scene = Scene::new("when = \"enter\"\nzone = \"gate\"\nmin_score = 0.7");
     let inside = person(1, 0.8, 0.4);
     let unsure = Track { median_score: 0.5, ..inside.clone() };
     let hidden = with_state(inside.clone(), TrackState::Occluded);
-    let script = repeat(person(1, 0.4, 0.4), 1)
-        .chain(repeat(hidden.clone(), 5))
-        .chain(repeat(unsure, 4))
-        .chain(repeat(hidden, 2));
+    let script = repeat(person(1, 0.4, 0.4), 1).chain(repeat(unsure, 4)).chain(repeat(hidden, 2));
     assert_eq!(scene.told(script).concat(), "");
     assert_eq!(letters(&scene.show(&[inside])), "S");
+}
+
+#[test]
+fn predictions_neither_enter_nor_leave() {
+    let mut scene = Scene::new("when = \"enter\"\nzone = \"gate\"");
+    let (out, inside) = (person(1, 0.4, 0.4), person(1, 0.8, 0.4));
+    let hidden = |track: &Track| repeat(with_state(track.clone(), TrackState::Occluded), 5);
+    let told = scene.told(repeat(out.clone(), 1).chain(hidden(&inside)).chain(repeat(inside.clone(), 3)));
+    assert_eq!(told, ["", "", "", "", "", "", "", "", "S"]);
+    assert_eq!(scene.told(hidden(&out).chain(repeat(inside, 2))).concat(), "");
 }
 
 #[test]

@@ -76,3 +76,9 @@ impl SourceError {
         }
     }
 }
+
+/// A system error as people put it, without the number that Rust adds.
+pub(super) fn plain(error: &impl ToString) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_lowercase()
+}

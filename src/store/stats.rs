@@ -37,7 +37,11 @@ pub struct OutboxStats {
 }
 
 /// For each event the outboxes among `names` that still hold files of it.
-pub(super) fn waiting_uploads(db: &Database, names: &[String], ids: &[EventId]) -> Result<Vec<Vec<String>>, StoreError> {
+pub(super) fn waiting_uploads(
+    db: &Database,
+    names: &[String],
+    ids: &[EventId],
+) -> Result<Vec<Vec<String>>, StoreError> {
     let holds = |name: &String, id: &EventId| {
         let mut key = prefix(name);
         key.extend_from_slice(&id.to_bytes());

@@ -59,7 +59,9 @@ impl Supervisor {
                 let outcome = AssertUnwindSafe(async { make(stop.child_token()).await }).catch_unwind().await;
                 let outcome = outcome.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(&*panic))));
                 if stop.is_cancelled() {
-                    return (name, outcome);
+                    // What fails because everything is being stopped is no failure.
+                    debug!(error = ?outcome.err(), "stopped");
+                    return (name, Ok(()));
                 }
                 let Restart::Always(backoff) = &mut restart else { return (name, outcome) };
                 let Err(failure) = outcome else { return (name, Ok(())) };

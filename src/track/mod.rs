@@ -41,10 +41,9 @@ pub struct Config {
     pub max_occlusion: Duration,
     /// How often an object must be detected before it is believed. Default: 3.
     pub min_hits: u32,
-    /// Detections below this score are ignored, 0..1. Default: 0.1.
+    /// Detections below the camera's `detect.min_score`, down to this score, may still continue a track, 0..1.
+    /// Default: 0.2.
     pub low_score: f32,
-    /// Only detections from this score on begin a track, 0..1; those below may only continue one. Default: 0.4.
-    pub high_score: f32,
     /// Least overlap (intersection over union) with the foreseen box for being the same object, 0..1. Default: 0.2.
     pub match_iou: f32,
     /// How many box sizes an object may be off its foreseen place when nothing overlaps; 0 switches this
@@ -54,14 +53,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_occlusion: Duration::from_secs(2),
-            min_hits: 3,
-            low_score: 0.1,
-            high_score: 0.4,
-            match_iou: 0.2,
-            max_jump: 2.5,
-        }
+        Self { max_occlusion: Duration::from_secs(2), min_hits: 3, low_score: 0.2, match_iou: 0.2, max_jump: 2.5 }
     }
 }
 
@@ -71,13 +63,9 @@ impl Config {
     /// # Errors
     /// Names the key and the allowed values.
     pub fn validate(&self) -> Result<(), String> {
-        let shares = [("low_score", self.low_score), ("high_score", self.high_score), ("match_iou", self.match_iou)];
+        let shares = [("low_score", self.low_score), ("match_iou", self.match_iou)];
         if let Some((key, value)) = shares.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
             return Err(format!("track: {key} = {value} must be from 0 to 1"));
-        }
-        if self.low_score > self.high_score {
-            let (low, high) = (self.low_score, self.high_score);
-            return Err(format!("track: low_score = {low} must not be above high_score = {high}"));
         }
         if self.min_hits == 0 {
             return Err("track: min_hits must be at least 1".to_owned());
@@ -93,15 +81,17 @@ impl Config {
 #[derive(Debug)]
 pub struct Tracker {
     config: Config,
+    min_score: f32,
     objects: Vec<Object>,
     last_id: u64,
     last_update: Mono,
 }
 
 impl Tracker {
-    /// A tracker that has seen nothing; ids begin at 1.
-    pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), objects: Vec::new(), last_id: 0, last_update: Mono::default() }
+    /// A tracker that has seen nothing; ids begin at 1. Detections from `min_score` on begin tracks, weaker ones
+    /// may only continue them.
+    pub fn new(config: &Config, min_score: f32) -> Self {
+        Self { config: config.clone(), min_score, objects: Vec::new(), last_id: 0, last_update: Mono::default() }
     }
 
     /// Takes in what was detected in the frame taken at `now` and returns all tracks, oldest first. A track that
@@ -115,7 +105,7 @@ impl Tracker {
             object.predict(step);
         }
         let detections = worth_looking_at(detections, self.config.low_score);
-        let split = detections.partition_point(|d| d.score >= self.config.high_score);
+        let split = detections.partition_point(|d| d.score >= self.min_score);
         let (high, low) = detections.split_at(split);
 
         let mut is_free = vec![true; self.objects.len()];

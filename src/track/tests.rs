@@ -25,7 +25,7 @@ fn person(x: f32, y: f32) -> Detection {
 
 /// Runs a script (time, detections) and returns all reports.
 fn run(config: &Config, script: impl IntoIterator<Item = (f32, Vec<Detection>)>) -> Vec<Vec<Track>> {
-    let mut tracker = Tracker::new(config);
+    let mut tracker = Tracker::new(config, 0.4);
     script.into_iter().map(|(t, detections)| tracker.update(at(t), &detections)).collect()
 }
 
@@ -106,7 +106,10 @@ fn one_id_survives_what_happens_to_people() {
         ),
         (
             "stands still while nobody looks for a minute",
-            every(0.2, 2.0).chain([62.0, 62.2, 122.0]).map(|t| (t, vec![person(0.3, 0.5)])).collect(),
+            every(0.2, 2.0)
+                .chain([62.0, 62.2, 122.0])
+                .map(|t| (t, vec![person(if t > 100.0 { 0.31 } else { 0.3 }, 0.5)]))
+                .collect(),
         ),
     ];
     for (name, script) in cases {
@@ -121,7 +124,7 @@ fn one_id_survives_what_happens_to_people() {
 fn crossing_people_keep_their_ids() {
     for (step, merged) in [(0.1, false), (0.2, true), (0.4, true)] {
         let (mut first, mut last) = (BTreeMap::new(), BTreeMap::new());
-        let mut tracker = Tracker::new(&Config::default());
+        let mut tracker = Tracker::new(&Config::default(), 0.4);
         for t in every(step, 6.0) {
             // They pass each other at t = 3, one a little nearer to the camera.
             let (a, b) = (person(0.2 + 0.1 * t, 0.5), person(0.8 - 0.1 * t, 0.53));
@@ -188,7 +191,7 @@ fn the_median_takes_missing_scores_as_nothing() {
 
 #[test]
 fn the_camera_going_away_ends_every_track_and_ids_go_on() {
-    let mut tracker = Tracker::new(&Config::default());
+    let mut tracker = Tracker::new(&Config::default(), 0.4);
     tracker.update(at(0.0), &[person(0.2, 0.5), person(0.7, 0.5)]);
     let ended = tracker.end_all();
     assert!(ended.len() == 2 && ended.iter().all(|t| t.state == TrackState::Ended) && tracker.active() == 0);
@@ -229,7 +232,7 @@ proptest! {
     fn tracks_stay_sound_whatever_is_detected(
         frames in prop::collection::vec((0u64..3_000_000_000, any::<bool>(), prop::collection::vec(any_detection(), 0..8)), 1..40)
     ) {
-        let mut tracker = Tracker::new(&Config::default());
+        let mut tracker = Tracker::new(&Config::default(), 0.4);
         let (mut now, mut alive, mut ended, mut highest) = (Mono(0), BTreeSet::new(), BTreeSet::new(), 0);
         let last = (60_000_000_000, false, vec![]);
         for (step, back, detections) in frames.into_iter().chain([last]) {

@@ -72,6 +72,17 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     }
 }
 
+/// See [`Config::key_prefix`].
+pub(super) fn key_prefix(config: &Config) -> String {
+    match place(config) {
+        Ok(Place::S3 { prefix, .. } | Place::Google { prefix, .. } | Place::Azure { prefix, .. }) => {
+            let prefix = String::from(prefix);
+            if prefix.is_empty() { prefix } else { prefix + "/" }
+        }
+        Ok(Place::Folder(_)) | Err(_) => String::new(),
+    }
+}
+
 fn place(config: &Config) -> Result<Place, String> {
     const KINDS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
     if config.url.is_empty() {

@@ -118,6 +118,11 @@ impl Config {
         }
         destination::validate(self)
     }
+
+    /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.
+    pub fn key_prefix(&self) -> String {
+        destination::key_prefix(self)
+    }
 }
 
 /// Drains one outbox into one destination.

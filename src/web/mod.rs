@@ -1,1 +1,208 @@
-//! Outlet: the page, the API and the metrics.
+//! The box's own web page, its API, health routes and metrics. Read only.
+//!
+//! Everything shown comes through [`Backend`]; nothing here knows the store. Until there is a login the
+//! page is served on loopback only. Routes: docs/api.md.
+
+mod api;
+mod guard;
+mod health;
+mod listener;
+mod live;
+mod media;
+mod pages;
+mod problem;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::event::{Event, EventId};
+use crate::frame::Frame;
+
+use listener::Doorman;
+use problem::Complaints;
+
+pub use status::{CameraStatus, DiskStatus, Level, OutletStatus, Status, Summary};
+
+/// How long open connections may go on after a stop was asked for.
+const GRACE: Duration = Duration::from_millis(700);
+
+/// How long a connection that was cut may take to notice.
+const CUT_WITHIN: Duration = Duration::from_millis(200);
+
+/// `[web]`: the page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// When the address is not on loopback; says how to reach the page from elsewhere.
+    pub fn validate(&self) -> Result<()> {
+        ensure!(
+            self.listen.ip().is_loopback(),
+            "web.listen is {}; allowed are loopback addresses such as 127.0.0.1:8080, because the page has no login \
+             yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
+            self.listen
+        );
+        Ok(())
+    }
+}
+
+/// Which events are wanted: the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Of this camera only.
+    pub camera: Option<String>,
+    /// With this label only.
+    pub label: Option<String>,
+    /// Older than this event only.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// How far an outlet got with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// In the queue.
+    Waiting,
+    /// Confirmed by the other side.
+    Delivered,
+    /// Given up; needs a person.
+    Failed,
+}
+
+/// One outlet's share in an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// `upload/<name>`, `mqtt`.
+    pub outlet: String,
+    /// How far it got.
+    pub state: DeliveryState,
+}
+
+/// An event as the page shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRecord {
+    /// The event.
+    pub event: Event,
+    /// Where it was delivered to; empty where nothing is known.
+    pub delivery: Vec<Delivery>,
+}
+
+/// The newest picture of a camera.
+#[derive(Clone, Debug)]
+pub enum Live {
+    /// There is no camera with that name.
+    Unknown,
+    /// The camera gives no picture at present.
+    Dark,
+    /// Here it is.
+    Picture(Frame),
+}
+
+/// What the page shows. Calls may take as long as they like; after a few seconds the page says that
+/// there is no answer.
+pub trait Backend: Send + Sync + 'static {
+    /// The box at this moment.
+    fn status(&self) -> BoxFuture<'_, Result<Status>>;
+    /// Events, newest first.
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<Vec<EventRecord>>>;
+    /// One event.
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>>;
+    /// Where file `file` of an event lies. Asked only for names that the event itself lists, and for `event.json`.
+    fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>>;
+    /// Whether the box does its work; if not, why.
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// All metrics as OpenMetrics text.
+    fn metrics(&self) -> BoxFuture<'_, Result<String>>;
+    /// The newest picture of `camera`.
+    fn live(&self, camera: &str) -> Live;
+}
+
+/// What all routes share.
+struct Shared {
+    backend: Arc<dyn Backend>,
+    studio: live::Studio,
+    complaints: Complaints,
+}
+
+/// Opens the page's port.
+///
+/// # Errors
+/// When the address is not allowed or the port is taken; says which and what to do.
+pub async fn bind(config: &Config) -> Result<TcpListener> {
+    config.validate()?;
+    let listen = config.listen;
+    TcpListener::bind(listen).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow!(
+            "port {} is taken by another program (\"ss -ltnp\" shows which): end it, or set web.listen to another port",
+            listen.port()
+        ),
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow!("port {} needs privileges: set web.listen to a port above 1023", listen.port())
+        }
+        _ => anyhow!(e).context(format!("open web.listen {listen}")),
+    })
+}
+
+/// Serves until `stop`; ends within about a second, even with connections open.
+///
+/// # Errors
+/// When the listener's address cannot be read.
+pub async fn serve(listener: TcpListener, backend: Arc<dyn Backend>, stop: CancellationToken) -> Result<()> {
+    let address = listener.local_addr().context("read the page's address")?;
+    let cut = CancellationToken::new();
+    let doorman = Doorman::new(listener, cut.clone());
+    let server = axum::serve(doorman, router(backend, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    info!(address = %format!("http://{address}/"), "the page is open");
+    let overtime = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+        cut.cancel();
+        tokio::time::sleep(CUT_WITHIN).await;
+    };
+    tokio::select! {
+        served = server => served.context("serve the page"),
+        () = overtime => {
+            warn!("connections to the page did not end in time");
+            Ok(())
+        }
+    }
+}
+
+fn router(backend: Arc<dyn Backend>, address: SocketAddr) -> Router {
+    let shared = Arc::new(Shared { backend, studio: live::Studio::default(), complaints: Complaints::default() });
+    Router::new()
+        .merge(pages::routes())
+        .merge(health::routes())
+        .merge(api::routes())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(address, guard::guard))
+        .with_state(shared)
+}

@@ -9,7 +9,7 @@ use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::bucket::{Object, S3Server};
 use crate::harness::clips::{assert_sound, people_as};
 use crate::harness::config::{Config, DEVICE, POST_ROLL_S, PRE_ROLL_S, PREFIX};
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::rtsp::{Auth, RtspServer};
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
@@ -175,7 +175,7 @@ fn box_broker_and_bucket_agree_on_every_event() {
     let availability = format!("outpost/{DEVICE}/availability");
     assert_eq!(subscriber.last(&availability).as_deref(), Some("online"));
     assert!(daemon.terminate().success());
-    wait_until("the box to say goodbye", seconds(10), || subscriber.last(&availability).as_deref() == Some("offline"));
+    wait_until("the box to say goodbye", seconds(10), || subscriber.last(&availability).as_deref() == Some("stopped"));
     assert_no_secrets(&daemon.log());
 }
 
@@ -183,5 +183,55 @@ fn assert_no_secrets(log: &str) {
     use crate::harness::{broker, bucket, rtsp};
     for secret in [broker::PASSWORD, bucket::SECRET_KEY, rtsp::PASSWORD] {
         assert!(!log.contains(secret), "a secret is in the log");
+    }
+}
+
+/// Overlap of two boxes `[x, y, w, h]`, 0..1.
+fn iou(a: &Value, b: &Value) -> f64 {
+    let side = |value: &Value, i: usize| value[i].as_f64().expect("four numbers");
+    let span = |i: usize| {
+        let (from, to) = (side(a, i).max(side(b, i)), (side(a, i) + side(a, i + 2)).min(side(b, i) + side(b, i + 2)));
+        (to - from).max(0.0)
+    };
+    let (both, area) = (span(0) * span(1), |v: &Value| side(v, 2) * side(v, 3));
+    both / (area(a) + area(b) - both)
+}
+
+#[test]
+fn a_played_clip_gives_the_events_that_replay_prints() {
+    // Two looks a second leave time enough on a busy machine that none is skipped, so both see the same frames.
+    const LOOKS: f64 = 2.0;
+    // What is still in view when the clip ends, ends when the box stops waiting for it; replay knows the end.
+    const CLIP_S: f64 = 15.0;
+    let scratch = Scratch::new("replay");
+    let config = Config::new(&scratch).played_once("clip", &fixture("people.mp4"), LOOKS);
+    let daemon = Daemon::start(&scratch, config);
+    wait_until("the clip to end and its events to be over", seconds(90), || {
+        let status = daemon.json("/api/v1/status");
+        let events = daemon.events();
+        status["cameras"][0]["state"] == "finished" && !events.is_empty() && events.iter().all(|e| e["state"] != "open")
+    });
+    let mut events = daemon.events();
+    events.sort_by_key(|event| event["start"]["mono_ns"].as_u64());
+    let config = scratch.path("outpost.toml");
+    let output =
+        outpost(&["replay".as_ref(), fixture("people.mp4").as_os_str(), "--config".as_ref(), config.as_os_str()]);
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let mut printed: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    printed.sort_by(|a, b| a["start"].as_f64().partial_cmp(&b["start"].as_f64()).expect("numbers"));
+
+    let first_picture = events.iter().map(|event| instant(event, "/clip/start")).fold(f64::INFINITY, f64::min);
+    assert!(printed.len() >= 3, "{printed:?}");
+    assert_eq!(events.len(), printed.len(), "{events:#?}\n{printed:#?}");
+    for printed in &printed {
+        let near = |a: f64, b: f64| (a - b).abs() < 0.01;
+        let (start, end) = (printed["start"].as_f64().expect("start"), printed["end"].as_f64().expect("end"));
+        let same = |event: &&Value| {
+            near(instant(event, "/start") - first_picture, start)
+                && (end > CLIP_S || near(instant(event, "/end") - first_picture, end))
+                && event["label"] == printed["label"]
+                && (end > CLIP_S || iou(&event["best"]["box"], &printed["box"]) > 0.9)
+        };
+        assert!(events.iter().any(|event| same(&event)), "{printed} has no match in {events:#?}");
     }
 }

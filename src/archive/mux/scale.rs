@@ -1,5 +1,6 @@
 //! swscale to the 4:2:0 that encoders take.
 
+use std::ffi::CStr;
 use std::ptr;
 
 use ffmpeg_next::ffi::{self, AVColorRange, AVColorSpace, AVPixelFormat};
@@ -55,32 +56,39 @@ impl Scaler {
         if !(0..AVPixelFormat::AV_PIX_FMT_NB as i32).contains(&scaling.format) {
             return Err(unreadable());
         }
-        let side = |n: u32| i32::try_from(n).unwrap_or(0);
-        // SAFETY: libav numbers its pixel formats without gaps up to AV_PIX_FMT_NB, so the number is a variant;
-        // the rest is plain numbers in, a context or null out. The tables are static.
-        let context = unsafe {
-            let format = std::mem::transmute::<i32, AVPixelFormat>(scaling.format);
-            let context = ffi::sws_getContext(
-                side(scaling.from.0),
-                side(scaling.from.1),
-                format,
-                side(scaling.to.0),
-                side(scaling.to.1),
-                AVPixelFormat::AV_PIX_FMT_YUV420P,
-                scaling::Flags::BILINEAR.bits(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
-            );
-            if !context.is_null() {
-                let from = ffi::sws_getCoefficients(scaling.matrix);
-                let to = ffi::sws_getCoefficients(AVColorSpace::AVCOL_SPC_SMPTE170M as i32);
-                let full = i32::from(scaling.full_range);
-                ffi::sws_setColorspaceDetails(context, from, full, to, 0, 0, 1 << 16, 1 << 16);
+        // SAFETY: libav numbers its pixel formats without gaps up to AV_PIX_FMT_NB, so the number is a variant.
+        let format = unsafe { std::mem::transmute::<i32, AVPixelFormat>(scaling.format) };
+        let full = i64::from(scaling.full_range);
+        let options: [(&CStr, i64); 9] = [
+            (c"srcw", scaling.from.0.into()),
+            (c"srch", scaling.from.1.into()),
+            (c"src_format", format as i64),
+            (c"src_range", full),
+            (c"dstw", scaling.to.0.into()),
+            (c"dsth", scaling.to.1.into()),
+            (c"dst_format", AVPixelFormat::AV_PIX_FMT_YUV420P as i64),
+            (c"dst_range", 0),
+            (c"sws_flags", scaling::Flags::BILINEAR.bits().into()),
+        ];
+        // SAFETY: names are NUL-terminated, the tables static; `context` is ours alone and freed with `scaler`,
+        // which allows null.
+        unsafe {
+            let context = ffi::sws_alloc_context();
+            let scaler = Self { scaling, context };
+            let set = |(name, value): &(&CStr, i64)| ffi::av_opt_set_int(context.cast(), name.as_ptr(), *value, 0) >= 0;
+            let ready = !context.is_null()
+                && ffi::sws_isSupportedInput(format) != 0
+                && options.iter().all(set)
+                // Ranges stand before this: swscale does not follow a later change for more than 8 bits.
+                && ffi::sws_init_context(context, ptr::null_mut(), ptr::null_mut()) >= 0;
+            if !ready {
+                return Err(unreadable());
             }
-            context
-        };
-        if context.is_null() { Err(unreadable()) } else { Ok(Self { scaling, context }) }
+            let from = ffi::sws_getCoefficients(scaling.matrix);
+            let to = ffi::sws_getCoefficients(AVColorSpace::AVCOL_SPC_SMPTE170M as i32);
+            ffi::sws_setColorspaceDetails(context, from, i32::from(scaling.full_range), to, 0, 0, 1 << 16, 1 << 16);
+            Ok(scaler)
+        }
     }
 
     #[allow(unsafe_code)]

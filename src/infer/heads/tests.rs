@@ -3,6 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::infer::model::{Colour, Layout, Resize};
 
+/// Names and shapes.
+type Outputs<'a> = &'a [(&'a str, &'a [usize])];
+
 fn input() -> InputSpec {
     InputSpec {
         width: 64,
@@ -21,7 +24,7 @@ fn spec(toml: &str) -> HeadSpec {
     toml::from_str(toml).expect("head")
 }
 
-fn fit(head: &str, labels: usize, outputs: &[(&str, &[usize])]) -> Result<Head, String> {
+fn fit(head: &str, labels: usize, outputs: Outputs) -> Result<Head, String> {
     let (names, shapes): (Vec<_>, Vec<_>) = outputs.iter().copied().unzip();
     Head::fit(&spec(head), &input(), labels, &names, &shapes).map_err(|misfit| misfit.to_string())
 }
@@ -133,7 +136,7 @@ fn numbers_that_are_not_finite_are_passed_over() {
 
 #[test]
 fn a_head_that_does_not_fit_says_what_was_found_and_what_is_understood() {
-    let cases: [(&str, usize, &[(&str, &[usize])], &str); 6] = [
+    let cases: [(&str, usize, Outputs, &str); 6] = [
         (
             "kind = 'yolov8'",
             79,

@@ -21,13 +21,6 @@ pub(super) struct Job {
     pub frame: Frame,
 }
 
-/// How a run ended, apart from its detections.
-pub(super) enum Outcome {
-    Fine,
-    Failed(String),
-    Panicked(String),
-}
-
 /// What a thread is doing, for the watch.
 struct InWork {
     slot: u64,

@@ -20,13 +20,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{error, trace, warn};
 
-use super::{Config, Detector};
+use super::{Config, Detector, InferError};
 use crate::clock::Clock;
 use crate::detection::Detection;
 use crate::frame::Frame;
 use crate::metrics::{self, Metrics};
 use crate::supervise::{Heart, Heartbeats, panic_text, spawn_thread};
-use board::{Board, Job, Outcome};
+use board::{Board, Job};
 
 /// How often hung threads are looked for.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -58,6 +58,12 @@ pub enum Offer {
 }
 
 type Results = Arc<dyn Fn(Detected) + Send + Sync>;
+
+/// Why there is nothing to tell about a frame.
+enum Failure {
+    Error(InferError),
+    Panic(String),
+}
 
 /// The threads. Dropping it tells them to end; [`Workers::stop`] also waits for that.
 pub struct Workers {
@@ -213,16 +219,13 @@ impl Shared {
         let started = self.clock.mono();
         let result = catch_unwind(AssertUnwindSafe(|| job.detector.detect(&*job.frame.picture, job.min_score)));
         let took = self.clock.mono().since(started);
-        let outcome = match &result {
-            Ok(Ok(_)) => Outcome::Fine,
-            Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
-            Err(panic) => Outcome::Panicked(panic_text(&**panic)),
-        };
+        let results = self.lock().results(thread, slot);
         // A thread that was given up in the meantime has no business here any more.
-        let Some(results) = self.lock().results(thread, slot) else { return self.lock().is_member(thread) };
+        let Some(results) = results else { return self.lock().is_member(thread) };
         match result {
             Ok(Ok(detections)) => self.deliver(&job, &results, detections, took),
-            _ => self.complain(slot, &job, &outcome),
+            Ok(Err(failure)) => self.complain(slot, &job, Failure::Error(failure)),
+            Err(panic) => self.complain(slot, &job, Failure::Panic(panic_text(&*panic))),
         }
         self.lock().finish(thread, slot)
     }
@@ -251,14 +254,14 @@ impl Shared {
     }
 
     /// Says that a frame was lost, once a minute at most for each camera.
-    fn complain(&self, slot: u64, job: &Job, outcome: &Outcome) {
+    fn complain(&self, slot: u64, job: &Job, failure: Failure) {
         self.metrics.dropped.get_or_create(&metrics::dropped(&job.camera, "infer_failed")).inc();
-        let Some(frames) = self.lock().complaint(slot, self.clock.mono()) else { return };
+        let frames = self.lock().complaint(slot, self.clock.mono());
+        let Some(frames) = frames else { return };
         let (camera, model) = (&job.camera, job.detector.name());
-        match outcome {
-            Outcome::Panicked(panic) => error!(%camera, %model, panic, frames, "the detector panicked"),
-            Outcome::Failed(error) => warn!(%camera, %model, error, frames, "the detector failed"),
-            Outcome::Fine => {}
+        match failure {
+            Failure::Error(error) => warn!(%camera, %model, %error, frames, "the detector failed"),
+            Failure::Panic(panic) => error!(%camera, %model, panic, frames, "the detector panicked"),
         }
     }
 

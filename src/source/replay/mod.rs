@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
+use super::error::plain;
 use super::thread::{Outlet, StopFlag, ThreadSource};
 use super::timeline::FileTimeline;
 use super::{Config, Pace, Source, SourceError};
@@ -199,7 +200,7 @@ fn check_file(path: &Path) -> Result<(), SourceError> {
             what: what(),
             reason: "permission denied, make it readable for this service".to_owned(),
         },
-        _ => SourceError::Lost { what: what(), reason: format!("it cannot be examined ({e})") },
+        _ => SourceError::Lost { what: what(), reason: format!("it cannot be examined ({})", plain(&e)) },
     })?;
     if !meta.is_file() {
         return Err(unsupported(path, "it is not a regular file"));
@@ -209,7 +210,7 @@ fn check_file(path: &Path) -> Result<(), SourceError> {
     }
     std::fs::File::open(path).map(drop).map_err(|e| SourceError::Unauthorised {
         what: what(),
-        reason: format!("it cannot be opened ({e}), make it readable for this service"),
+        reason: format!("it cannot be opened ({}), make it readable for this service", plain(&e)),
     })
 }
 

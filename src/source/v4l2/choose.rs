@@ -54,14 +54,28 @@ pub(super) fn pick_coding(wish: V4l2Format, offered: &[[u8; 4]]) -> Result<(Codi
         V4l2Format::Yuyv => &[Coding::Yuyv],
     };
     let offer_of = |coding| offered.iter().copied().find(|fourcc| Coding::of(*fourcc) == Some(coding));
-    order.iter().find_map(|coding| Some((*coding, offer_of(*coding)?))).ok_or_else(|| {
-        let names: Vec<_> = offered.iter().map(|f| String::from_utf8_lossy(f).trim().to_owned()).collect();
-        let names = if names.is_empty() { "no format at all".to_owned() } else { names.join(", ") };
-        match wish {
-            V4l2Format::Auto => format!("it gives {names}, but none of H264, MJPG and YUYV"),
-            _ => format!("it gives {names}: set format to one of these or to auto"),
+    let picked = order.iter().find_map(|coding| Some((*coding, offer_of(*coding)?)));
+    picked.ok_or_else(|| {
+        let usable: Vec<_> = offered.iter().copied().filter(|fourcc| Coding::of(*fourcc).is_some()).collect();
+        if usable.is_empty() {
+            format!("it gives {}, but none of H264, MJPG and YUYV", listed(offered))
+        } else {
+            format!("it gives {}: set format to one of these or to auto", listed(&usable))
         }
     })
+}
+
+/// Names for a message: not all of them, some devices convert to dozens.
+fn listed(offered: &[[u8; 4]]) -> String {
+    // The top bit of a code marks big-endian variants.
+    let name = |fourcc: &[u8; 4]| fourcc.iter().map(|byte| char::from(byte & 0x7f)).collect::<String>();
+    let mut names: Vec<_> = offered.iter().take(6).map(|fourcc| name(fourcc).trim().to_owned()).collect();
+    match offered.len() {
+        0 => return "no format at all".to_owned(),
+        1..=6 => {}
+        more => names.push(format!("{} more", more - 6)),
+    }
+    names.join(", ")
 }
 
 /// The size nearest to `wish`; `wish` itself where the device lists nothing.
@@ -123,6 +137,27 @@ pub(super) fn pack_rows(data: &[u8], stride: usize, row: usize, rows: usize) -> 
     Some(packed)
 }
 
+/// A JPEG without the zeros that are left behind it in a buffer which is handed over whole;
+/// `None` when there is no JPEG.
+pub(super) fn trim_jpeg(data: &[u8]) -> Option<&[u8]> {
+    data.starts_with(&[0xff, 0xd8]).then_some(())?;
+    let end = data.iter().rposition(|byte| *byte != 0)? + 1;
+    let trimmed = data.get(..end)?;
+    // Zeros that do not follow an end-of-image marker are the picture's own.
+    Some(if trimmed.ends_with(&[0xff, 0xd9]) { trimmed } else { data })
+}
+
+/// Frames that were skipped between two frame numbers, `elapsed` seconds apart. Drivers number frames and
+/// go on counting when they have no buffer to put one into; but some never count, some begin anew, and
+/// some hand over a leftover with an old number first, so what time had no room for is not believed.
+pub(super) fn skipped(last: u32, sequence: u32, elapsed: f32, fps: Option<f32>) -> u16 {
+    let ahead = sequence.checked_sub(last).map_or(0, |ahead| ahead.saturating_sub(1));
+    // A float that does not fit saturates.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let room = (elapsed * fps.unwrap_or(240.0)).round() as u16;
+    u16::try_from(ahead).unwrap_or(u16::MAX).min(room)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +188,8 @@ mod tests {
         assert_eq!(message, "it gives YUYV, MJPG: set format to one of these or to auto");
         let message = pick_coding(V4l2Format::Auto, &[*b"Y16 "]).expect_err("has none");
         assert_eq!(message, "it gives Y16, but none of H264, MJPG and YUYV");
+        let message = pick_coding(V4l2Format::H264, &[*b"Y16\xa0"; 9]).expect_err("has none");
+        assert_eq!(message, "it gives Y16, Y16, Y16, Y16, Y16, Y16, 3 more, but none of H264, MJPG and YUYV");
     }
 
     #[test]
@@ -184,6 +221,22 @@ mod tests {
         assert_eq!(pack_rows(&[1, 2, 9, 3, 4], 3, 2, 2), Some(vec![1, 2, 3, 4]), "no padding behind the last row");
         assert_eq!(pack_rows(&[1, 2, 3, 4], 0, 2, 2), Some(vec![1, 2, 3, 4]), "a driver that does not say");
         assert_eq!(pack_rows(&[1, 2, 9, 3], 3, 2, 2), None);
+    }
+
+    #[test]
+    fn a_jpeg_loses_what_is_not_part_of_it() {
+        assert_eq!(trim_jpeg(&[0xff, 0xd8, 1, 0xff, 0xd9, 0, 0]), Some(&[0xff, 0xd8, 1, 0xff, 0xd9][..]));
+        assert_eq!(trim_jpeg(&[0xff, 0xd8, 1, 0, 0]), Some(&[0xff, 0xd8, 1, 0, 0][..]));
+        assert_eq!([trim_jpeg(&[0; 9]), trim_jpeg(&[]), trim_jpeg(&[0xff])], [None; 3]);
+    }
+
+    #[test]
+    fn skipped_frames_are_counted_as_far_as_time_had_room_for_them() {
+        let cases = [(7, 8, 0.066, 0), (7, 10, 0.2, 2), (0, 0, 0.066, 0), (900, 1, 0.066, 0), (1, 1000, 0.066, 1)];
+        for (last, sequence, elapsed, expected) in cases {
+            assert_eq!(skipped(last, sequence, elapsed, Some(15.0)), expected, "{last} to {sequence}");
+        }
+        assert_eq!(skipped(0, u32::MAX, f32::MAX, None), u16::MAX);
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, Fraction};
 
+use super::super::error::plain;
 use super::super::{Config, SourceError};
 use super::choose::{self, Coding, IntervalOffer, SizeOffer};
 
@@ -112,7 +113,7 @@ pub(super) fn fault(path: &Path, doing: &str, error: &io::Error) -> SourceError 
     match error.raw_os_error() {
         Some(libc::EBUSY) => SourceError::Busy { what, reason: format!("{} uses it", holder(path)) },
         Some(libc::ENODEV | libc::ENXIO) => SourceError::Lost { what, reason: "it was unplugged".to_owned() },
-        _ => SourceError::Lost { what, reason: format!("{doing} ({error})") },
+        _ => SourceError::Lost { what, reason: format!("{doing} ({}), check cable and power", plain(error)) },
     }
 }
 

@@ -95,7 +95,8 @@ struct Shaper<'a> {
     clock: &'a dyn Clock,
     timeline: LiveTimeline,
     stream: Option<Arc<StreamInfo>>,
-    last_sequence: Option<u32>,
+    /// Number and arrival of the last buffer.
+    last_buffer: Option<(u32, Mono)>,
     /// Frames that the driver, the channel or we dropped before the next packet.
     lost: u16,
 }
@@ -103,7 +104,7 @@ struct Shaper<'a> {
 impl<'a> Shaper<'a> {
     fn new(path: &'a Path, camera: &'a Camera, clock: &'a dyn Clock) -> Self {
         let mut shaper =
-            Self { path, camera, clock, timeline: LiveTimeline::default(), stream: None, last_sequence: None, lost: 0 };
+            Self { path, camera, clock, timeline: LiveTimeline::default(), stream: None, last_buffer: None, lost: 0 };
         if camera.coding != Coding::H264 {
             shaper.learn(Bytes::new());
         }
@@ -155,7 +156,7 @@ impl<'a> Shaper<'a> {
 
     /// Nothing where the buffer holds no picture: errors, and the empty ones that some drivers begin with.
     fn packet(&mut self, buffer: &[u8], meta: &Metadata, now: Mono) -> Option<Packet> {
-        self.count_skipped(meta.sequence);
+        self.count_skipped(meta.sequence, now);
         if meta.flags.contains(Flags::ERROR) {
             return None;
         }
@@ -168,7 +169,7 @@ impl<'a> Shaper<'a> {
 
     fn picture(&mut self, data: &[u8]) -> Option<(Bytes, bool)> {
         match self.camera.coding {
-            Coding::Mjpeg => data.starts_with(&[0xff, 0xd8]).then(|| (Bytes::copy_from_slice(data), true)),
+            Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), true)),
             Coding::Yuyv => {
                 // Black is 16, 128, 128: a buffer of zeros was never written to.
                 data.iter().any(|byte| *byte != 0).then_some(())?;
@@ -201,14 +202,12 @@ impl<'a> Shaper<'a> {
         }
     }
 
-    /// Drivers number frames, and go on counting when they have no buffer to put one into.
-    fn count_skipped(&mut self, sequence: u32) {
-        if let Some(last) = self.last_sequence {
-            // Some drivers never count, others begin anew: neither is a loss.
-            let skipped = sequence.checked_sub(last).map_or(0, |ahead| ahead.saturating_sub(1));
-            self.lost = self.lost.saturating_add(u16::try_from(skipped).unwrap_or(u16::MAX));
+    fn count_skipped(&mut self, sequence: u32, now: Mono) {
+        if let Some((last, then)) = self.last_buffer {
+            let skipped = choose::skipped(last, sequence, now.since(then).as_secs_f32(), self.camera.fps);
+            self.lost = self.lost.saturating_add(skipped);
         }
-        self.last_sequence = Some(sequence);
+        self.last_buffer = Some((sequence, now));
     }
 
     fn lost_because(&self, reason: String) -> SourceError {

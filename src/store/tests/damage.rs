@@ -112,19 +112,10 @@ fn a_damaged_index_never_hangs_and_is_replaced() {
 
 fn fill(bench: &Bench) {
     let store = bench.open();
-    let events: Vec<Event> = (0..400).map(|_| bench.event("yard")).collect();
-    std::thread::scope(|scope| {
-        for mine in events.chunks(50) {
-            let store = &store;
-            scope.spawn(move || {
-                for event in mine {
-                    store
-                        .record(change(event, vec![Delivery::Alert(Phase::Start), upload("a", 1, "b")]))
-                        .expect("record");
-                }
-            });
-        }
-    });
+    for _ in 0..400 {
+        let deliveries = vec![Delivery::Alert(Phase::Start), upload("a", 1, "b")];
+        store.record(change(&bench.event("yard"), deliveries)).expect("record");
+    }
     store.close().expect("close");
 }
 

@@ -44,8 +44,7 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         end: None,
         best: None,
         model: "".into(),
-        clip_start: None,
-            clip: None,
+        clip: None,
         pictures: Vec::new(),
     }
 }

@@ -81,6 +81,13 @@ impl<'a> Config<'a> {
         self.looks_for_people(name)
     }
 
+    /// A camera that is a clip, played once, at which the detector looks `fps` times a second.
+    pub fn played_once(mut self, name: &str, clip: &std::path::Path, fps: f64) -> Self {
+        self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));
+        self.add(&format!("[camera.{name}.detect]\nlabels = [\"person\"]\nfps = {fps:.1}"));
+        self
+    }
+
     fn looks_for_people(mut self, name: &str) -> Self {
         self.add(&format!(
             "[camera.{name}.detect]\nlabels = [\"person\"]\nmin_score = 0.4\n\

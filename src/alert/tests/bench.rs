@@ -1,0 +1,286 @@
+//! A broker, a listener, a queue and an alerter to put together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::{AsyncClient, Event as MqttEvent, Incoming, MqttOptions};
+use tempfile::TempDir;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::fixture;
+use crate::alert::*;
+use crate::clock::SystemClock;
+
+/// Waits for a state of the world; the test fails when it does not come.
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..4000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never came true: {what}");
+}
+
+#[derive(Default)]
+pub(super) struct FakeQueue {
+    pub(super) rows: Mutex<Rows>,
+    pub(super) news: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) waiting: BTreeMap<u64, Item>,
+    pub(super) leased: BTreeSet<u64>,
+    pub(super) acked: Vec<u64>,
+    pub(super) rejected: Vec<(u64, String)>,
+}
+
+impl FakeQueue {
+    pub(super) fn put(&self, seqs: impl IntoIterator<Item = u64>) {
+        let clock = SystemClock::new();
+        let mut rows = self.rows.lock().expect("lock");
+        for seq in seqs {
+            rows.waiting.insert(seq, fixture::item(&clock, seq, Phase::Start));
+        }
+        self.news.notify_one();
+    }
+
+    pub(super) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
+        f(&self.rows.lock().expect("lock"))
+    }
+}
+
+impl Queue for FakeQueue {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
+            let items: Vec<Item> = free.take(max).cloned().collect();
+            rows.leased.extend(items.iter().map(|item| item.seq));
+            Ok(items)
+        }
+        .boxed()
+    }
+
+    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            rows.waiting.remove(&seq);
+            rows.acked.push(seq);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            assert!(self.rows.lock().expect("lock").leased.remove(&seq), "{seq} was not leased");
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            rows.waiting.remove(&seq);
+            rows.rejected.push((seq, reason.to_owned()));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn wait(&self) -> BoxFuture<'_, ()> {
+        self.news.notified().boxed()
+    }
+}
+
+/// A broker process; ends with the test.
+pub(super) struct Mosquitto {
+    pub(super) child: Child,
+    pub(super) folder: TempDir,
+    pub(super) port: u16,
+}
+
+impl Mosquitto {
+    /// Starts on a free port; `listener` are the lines that belong to the listener (`{dir}` is its folder).
+    pub(super) fn start(listener: &str) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        Self::start_in(folder, listener)
+    }
+
+    pub(super) fn start_in(folder: TempDir, listener: &str) -> Self {
+        // Another process may take the port between the probe and the start: try again with another one.
+        for _ in 0..10 {
+            let probe = TcpListener::bind("127.0.0.1:0").expect("bind");
+            let port = probe.local_addr().expect("address").port();
+            drop(probe);
+            let dir = folder.path().display().to_string();
+            let config = format!(
+                "user root\nallow_anonymous true\npersistence true\npersistence_location {dir}/\n\
+                 listener {port} 127.0.0.1\n{}\n",
+                listener.replace("{dir}", &dir)
+            );
+            std::fs::write(folder.path().join("mosquitto.conf"), config).expect("write config");
+            if let Some(child) = Self::spawn(folder.path(), port) {
+                return Self { child, folder, port };
+            }
+        }
+        panic!("mosquitto does not start");
+    }
+
+    pub(super) fn spawn(folder: &Path, port: u16) -> Option<Child> {
+        let start = |program: &str| {
+            let log = std::fs::File::create(folder.join("log")).expect("log file");
+            let config = folder.join("mosquitto.conf");
+            Command::new(program).arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn()
+        };
+        let mut child = start("mosquitto").or_else(|_| start("/usr/sbin/mosquitto")).expect("mosquitto is installed");
+        for _ in 0..1000 {
+            if child.try_wait().expect("state of mosquitto").is_some() {
+                return None;
+            }
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(child);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        None
+    }
+
+    /// Ends it in order, so that it writes down its sessions.
+    pub(super) fn stop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("stop mosquitto");
+        self.child.wait().expect("wait for mosquitto");
+    }
+
+    pub(super) fn start_again(&mut self) {
+        self.child = Self::spawn(self.folder.path(), self.port).expect("mosquitto starts again");
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Somebody who listens; outlives a broker's restart and misses nothing meanwhile.
+pub(super) struct Listener {
+    pub(super) messages: mpsc::UnboundedReceiver<(String, String, bool)>,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl Listener {
+    pub(super) async fn subscribe(port: u16, filter: &'static str) -> Self {
+        let mut options = MqttOptions::new(format!("listener-{}", fastrand::u64(..)), "127.0.0.1", port);
+        options.set_clean_start(false).set_session_expiry_interval(Some(600)).set_max_packet_size(Some(1 << 20));
+        let (client, mut eventloop) = AsyncClient::new(options, 10);
+        let (out, messages) = mpsc::unbounded_channel();
+        let (ready, subscribed) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            client.subscribe(filter, QoS::AtLeastOnce).await.expect("subscribe");
+            let mut ready = Some(ready);
+            loop {
+                match eventloop.poll().await {
+                    Ok(MqttEvent::Incoming(Incoming::SubAck(_))) => {
+                        let _ = ready.take().map(|ready| ready.send(()));
+                    }
+                    Ok(MqttEvent::Incoming(Incoming::Publish(p))) => {
+                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+                        let _ = out.send((text(&p.topic), text(&p.payload), p.retain));
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        });
+        subscribed.await.expect("subscribed");
+        Self { messages, task }
+    }
+
+    pub(super) async fn next(&mut self) -> (String, String, bool) {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.messages.recv());
+        next.await.expect("a message in time").expect("the listener runs")
+    }
+
+    pub(super) async fn next_seq(&mut self) -> u64 {
+        let (topic, payload, retained) = self.next().await;
+        assert_eq!(topic, "outpost/box/camera/yard/event");
+        assert!(!retained);
+        let json: serde_json::Value = serde_json::from_str(&payload).expect("JSON");
+        json["seq"].as_u64().expect("seq")
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An alerter at work.
+pub(super) struct Bench {
+    pub(super) queue: Arc<FakeQueue>,
+    pub(super) health: Health,
+    pub(super) metrics: Metrics,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<Result<()>>,
+}
+
+impl Bench {
+    pub(super) fn start(config: Config) -> Self {
+        let queue = Arc::new(FakeQueue::default());
+        let (health, metrics) = (Health::default(), Metrics::new());
+        let deps = Deps {
+            device: "box".into(),
+            cameras: vec!["yard".into()],
+            queue: queue.clone(),
+            object_key: None,
+            health: health.clone(),
+            metrics: metrics.clone(),
+            clock: Arc::new(SystemClock::new()),
+        };
+        let stop = CancellationToken::new();
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
+        let alerter = Alerter::new(config, deps).expect("valid config");
+        let task = tokio::spawn(alerter.run_with(stop.clone(), backoff));
+        Self { queue, health, metrics, stop, task }
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.health.outlets().into_iter().find(|outlet| outlet.name == OUTLET)?.last_error
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.health.outlets().iter().any(|outlet| outlet.online == Some(true))
+    }
+
+    pub(super) async fn problem_with(&self, words: &str) {
+        until(words, || self.problem().is_some_and(|problem| problem.contains(words))).await;
+    }
+}
+
+pub(super) fn plain(port: u16) -> Config {
+    Config { url: format!("mqtt://127.0.0.1:{port}"), ..Config::default() }
+}

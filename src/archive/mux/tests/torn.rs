@@ -1,0 +1,150 @@
+//! Clips whose writing was interrupted, and files that are no clips.
+
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_killed_writer_loses_about_a_second() {
+    for packets in [h264().to_vec(), packets("size=160x96 -t 5 -c:v mjpeg", "m.mkv")] {
+        let clip = killed(&packets);
+        let facts = repair(&clip.path).expect("repair").expect("playable");
+        assert_eq!((facts.frames, facts.start), (40, Mono(T0)));
+        assert_eq!((facts.duration, facts.bytes), (Duration::from_secs(4), clip.bytes()));
+        assert_eq!((facts.codec.as_str(), facts.width, facts.height), ("h264", 160, 96));
+        assert_eq!(clip.play(), 40);
+        assert_eq!(clip.probe("format=duration"), "4.000000");
+        assert_eq!(repair(&clip.path).expect("repair"), Some(facts));
+    }
+}
+
+#[test]
+fn a_sync_saves_the_fragment_in_progress() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    writer.sync().expect("nothing yet");
+    for packet in &h264()[..25] {
+        writer.write(packet).expect("write");
+    }
+    writer.sync().expect("sync");
+    std::mem::forget(writer);
+    assert_eq!(repair(&clip.path).expect("repair").expect("playable").frames, 25);
+    assert_eq!(clip.play(), 25);
+}
+
+#[test]
+fn writing_goes_on_after_a_sync() {
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for (i, packet) in h264().iter().enumerate() {
+        writer.write(packet).expect("write");
+        if i % 7 == 0 {
+            writer.sync().expect("sync");
+        }
+    }
+    assert_eq!(writer.finish().expect("finish").duration, Duration::from_secs(5));
+    assert_eq!(clip.play(), 50);
+    assert_eq!(clip.probe("format=duration"), "5.000000");
+}
+
+#[test]
+fn a_finished_clip_is_left_alone_by_repair() {
+    let clip = Clip::new();
+    let facts = clip.write(h264());
+    let before = std::fs::read(&clip.path).expect("read");
+    assert_eq!(repair(&clip.path).expect("repair"), Some(facts));
+    assert_eq!(std::fs::read(&clip.path).expect("read"), before);
+}
+
+#[test]
+fn blocks_that_came_back_as_zeros_are_cut_off() {
+    let clip = killed(h264());
+    let file = reopen(&clip.path).expect("open");
+    let layout = boxes::layout(&file).expect("read").expect("moov");
+    let (_, end) = layout.fragments[2];
+    file.write_all_at(&[0; 600], end - 600).expect("write");
+    let facts = repair(&clip.path).expect("repair").expect("playable");
+    assert_eq!((facts.frames, clip.play()), (20, 20));
+}
+
+#[test]
+fn what_is_no_clip_is_not_touched() {
+    let clip = Clip::new();
+    for content in [&b""[..], b"no clip", &[0; 4096], b"\0\0\0\x08ftyp\0\0\0\x08moov", b"\0\0\0\x08moof\0\0\0\x08mdat"]
+    {
+        std::fs::write(&clip.path, content).expect("write");
+        assert!(repair(&clip.path).expect("repair").is_none(), "{content:?}");
+        assert_eq!(std::fs::read(&clip.path).expect("read"), content);
+    }
+    assert!(matches!(repair(&clip.dir.path().join("none.mp4")), Err(MuxError::Io { .. })));
+}
+
+/// A finished H.264 clip with start and end of each of its fragments.
+type Finished = (Vec<u8>, Vec<(u64, u64)>);
+
+fn finished() -> &'static Finished {
+    static CLIP: OnceLock<Finished> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        let clip = Clip::new();
+        clip.write(h264());
+        let layout = boxes::layout(&reopen(&clip.path).expect("open")).expect("read").expect("moov");
+        (std::fs::read(&clip.path).expect("read"), layout.fragments)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_clip_cut_anywhere_plays_up_to_its_last_complete_fragment(
+        cut in any::<prop::sample::Index>(),
+        tail in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let (content, fragments) = finished();
+        let cut = cut.index(content.len());
+        let clip = Clip::new();
+        // What follows the cut is whatever the disk held there before.
+        std::fs::write(&clip.path, [&content[..cut], &tail[..]].concat()).expect("write");
+        let whole = fragments.iter().filter(|(_, end)| *end <= cut as u64).count();
+        match repair(&clip.path).expect("repair") {
+            None => prop_assert_eq!(whole, 0),
+            Some(facts) => {
+                prop_assert_eq!(facts.frames, 10 * whole as u64);
+                prop_assert_eq!(facts.duration, Duration::from_secs(whole as u64));
+                prop_assert_eq!(clip.play(), facts.frames);
+            }
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_never_makes_repair_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (content, _) = finished();
+        let mut content = content.clone();
+        for (index, value) in flips {
+            // Half of them into the header, which is small.
+            let at = index.index(content.len());
+            let at = if value & 1 == 0 { at % 900 } else { at };
+            content[at] = value;
+        }
+        content.truncate(cut.index(content.len()) + 1);
+        let clip = Clip::new();
+        std::fs::write(&clip.path, content).expect("write");
+        let _ = repair(&clip.path);
+    }
+
+    #[test]
+    fn the_nal_walk_survives_anything(data in prop::collection::vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..200)) {
+        for codec in [Codec::H264, Codec::H265] {
+            let parameters = params::in_band_parameters(&codec, &data);
+            prop_assert!(parameters.is_empty() || params::is_annex_b(&parameters));
+            prop_assert!(parameters.is_empty() || !params::sequences(&codec, &parameters).is_empty());
+        }
+        boxes::is_whole_sample(&data, 4);
+    }
+}

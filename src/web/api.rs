@@ -1,0 +1,162 @@
+//! The JSON API, version 1.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use crate::event::EventId;
+
+use super::problem::Problem;
+use super::status::Summary;
+use super::{EventQuery, EventRecord, Shared, Status, live, media};
+
+/// Events in one answer when nothing is asked for.
+const DEFAULT_LIMIT: usize = 50;
+
+/// Events in one answer at most.
+const MAX_LIMIT: usize = 200;
+
+/// Longest camera name or label that is looked for, bytes.
+const MAX_NAME_BYTES: usize = 200;
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/events/{id}", get(event))
+        .route("/api/v1/events/{id}/{file}", get(file))
+        .route("/api/v1/cameras/{name}/frame.jpg", get(live::frame))
+}
+
+#[derive(Serialize)]
+struct StatusReply {
+    summary: Summary,
+    #[serde(flatten)]
+    status: Status,
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let status = shared.complaints.ask("status", shared.backend.status()).await?;
+    Ok(Json(StatusReply { summary: status.summary(), status }).into_response())
+}
+
+#[derive(Serialize)]
+struct EventsReply {
+    events: Vec<EventRecord>,
+    /// `before` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<EventId>,
+}
+
+async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = parse_query(query.as_deref().unwrap_or_default())?;
+    let limit = query.limit;
+    // One more than wanted tells whether there is a next page.
+    let query = EventQuery { limit: limit + 1, ..query };
+    let mut events = shared.complaints.ask("events", shared.backend.events(query)).await?;
+    let there_is_more = events.len() > limit;
+    events.truncate(limit);
+    let next = events.last().filter(|_| there_is_more).map(|record| record.event.id);
+    Ok(Json(EventsReply { events, next }).into_response())
+}
+
+fn parse_query(text: &str) -> Result<EventQuery, Problem> {
+    let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
+    let mut seen = Vec::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        if seen.contains(&name) {
+            return Err(Problem::parameter(&name, &value, "once"));
+        }
+        let named = || {
+            let fits = !value.is_empty() && value.len() <= MAX_NAME_BYTES;
+            let allowed = || format!("a name of 1 to {MAX_NAME_BYTES} bytes");
+            if fits { Ok(Some(value.to_string())) } else { Err(Problem::parameter(&name, &value, allowed())) }
+        };
+        match &*name {
+            "camera" => query.camera = named()?,
+            "label" => query.label = named()?,
+            "before" => {
+                let id = value.parse().map_err(|_| Problem::parameter(&name, &value, "the id of an event"))?;
+                query.before = Some(id);
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                let allowed = || format!("a whole number from 1 to {MAX_LIMIT}");
+                query.limit = limit.ok_or_else(|| Problem::parameter(&name, &value, allowed()))?;
+            }
+            _ => {
+                return Err(Problem::parameter(&name, &value, "the parameters camera, label, before and limit"));
+            }
+        }
+        seen.push(name);
+    }
+    Ok(query)
+}
+
+async fn find(shared: &Shared, id: &str) -> Result<(EventId, EventRecord), Problem> {
+    let unknown = || Problem::not_found("there is no event with this id on this box");
+    let id: EventId = id.parse().map_err(|_| unknown())?;
+    let record = shared.complaints.ask("event", shared.backend.event(id)).await?;
+    record.map(|record| (id, record)).ok_or_else(unknown)
+}
+
+async fn event(
+    State(shared): State<Arc<Shared>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
+    let (_, record) = find(&shared, &id).await?;
+    Ok(Json(record).into_response())
+}
+
+async fn file(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let Path((id, file)) = path.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
+    let (id, record) = find(&shared, &id).await?;
+    // A name counts only when the event itself lists it; what a browser sends never becomes a path.
+    let event = &record.event;
+    let mut listed = event.clip.iter().map(|clip| &clip.media).chain(&event.pictures);
+    if file != "event.json" && !listed.any(|media| media.file == file) {
+        return Err(Problem::not_found("the event has no file with this name"));
+    }
+    let path = shared.complaints.ask("file", shared.backend.media(id, &file)).await?;
+    let path = path.ok_or_else(|| Problem::not_found(format!("{file:?} is not on this box any more")))?;
+    media::answer(&path, &file, &request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_full_query_is_understood() {
+        let id = "01KAMZXQ5D3V7N2WJ8R4T6Y9BC";
+        let query = parse_query(&format!("camera=hof%20s%C3%BCd&label=person&before={id}&limit=7")).expect("valid");
+        assert_eq!(
+            (query.camera.as_deref(), query.label.as_deref(), query.limit),
+            (Some("hof süd"), Some("person"), 7)
+        );
+        assert_eq!(query.before.map(|id| id.to_string()).as_deref(), Some(id));
+        assert_eq!(parse_query("").expect("valid").limit, DEFAULT_LIMIT);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_query_or_a_named_problem(text in ".{0,300}") {
+            if let Ok(query) = parse_query(&text) {
+                prop_assert!((1..=MAX_LIMIT).contains(&query.limit));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// One card per camera. Pictures are fetched only while somebody can see them.
+
+import { ago, count, duration, element, setText, words } from "./format.js";
+
+const REFRESH_MS = 2000;
+const list = document.getElementById("cameras");
+const cards = new Map();
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const card = cards.get(entry.target.dataset.camera);
+    if (card) card.visible = entry.isIntersecting;
+  }
+});
+
+function makeCard(name) {
+  const picture = element("div", { class: "picture" });
+  const blank = element("p", { class: "blank" }, "No picture yet");
+  const chip = element("span", { class: "chip" });
+  const objects = element("span", { class: "chip objects" });
+  picture.append(blank, chip, objects);
+  const facts = element("p", { class: "quiet" });
+  const reason = element("p", { class: "reason" });
+  const root = element("li", { class: "camera" }, picture, element("div", { class: "caption" }, element("h3", {}, name), facts, reason));
+  root.dataset.camera = name;
+  const card = { name, root, picture, blank, chip, objects, facts, reason, image: null, visible: false, busy: false, online: false };
+  watcher.observe(root);
+  return card;
+}
+
+const STATES = { connecting: "Connecting", online: "Live", offline: "Offline", finished: "Finished" };
+
+function updateCard(card, camera) {
+  card.online = camera.state === "online";
+  card.root.dataset.state = camera.state;
+  setText(card.chip, STATES[camera.state] ?? words(camera.state));
+  card.objects.hidden = !card.online || camera.objects === 0;
+  setText(card.objects, count(camera.objects, "object", "objects"));
+  const size = camera.width ? `${camera.width} × ${camera.height}` : "";
+  const rates = card.online
+    ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} fps analysed` : "", camera.motion ? "motion" : ""]
+    : [];
+  setText(card.blank, camera.state === "offline" ? "No picture" : "No picture yet");
+  setText(card.facts, [camera.codec, size, ...rates].filter(Boolean).join(" · ") || "Nothing known yet");
+  const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : "";
+  const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
+  const why = card.online ? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  setText(card.reason, why);
+  card.reason.hidden = why === "";
+}
+
+export function showCameras(cameras) {
+  const names = new Set(cameras.map((camera) => camera.name));
+  for (const [name, card] of cards) {
+    if (!names.has(name)) {
+      watcher.unobserve(card.root);
+      card.root.remove();
+      cards.delete(name);
+    }
+  }
+  cameras.forEach((camera, place) => {
+    let card = cards.get(camera.name);
+    if (!card) {
+      card = makeCard(camera.name);
+      cards.set(camera.name, card);
+    }
+    if (list.children[place] !== card.root) list.insertBefore(card.root, list.children[place] ?? null);
+    updateCard(card, camera);
+  });
+  document.getElementById("no-cameras").hidden = cameras.length > 0;
+}
+
+/** Loads beside the shown picture and swaps, so that nothing flickers. */
+async function refresh(card) {
+  const mayHaveOne = card.root.dataset.state === "online" || card.root.dataset.state === "finished";
+  if (card.busy || !card.visible || document.hidden || !mayHaveOne) return;
+  card.busy = true;
+  const next = element("img", { alt: `Camera ${card.name}, newest picture` });
+  next.src = `/api/v1/cameras/${encodeURIComponent(card.name)}/frame.jpg?t=${Date.now()}`;
+  try {
+    await next.decode();
+    if (card.image) card.image.replaceWith(next);
+    else card.picture.prepend(next);
+    card.image = next;
+    card.blank.hidden = true;
+  } catch {
+    // 503 while there is no picture: what was shown stays, the chip says how the camera is doing.
+    card.blank.hidden = card.image !== null;
+  } finally {
+    card.busy = false;
+  }
+}
+
+setInterval(() => cards.forEach(refresh), REFRESH_MS);
+document.addEventListener("visibilitychange", () => cards.forEach(refresh));
+
+export function refreshNow() {
+  requestAnimationFrame(() => setTimeout(() => cards.forEach(refresh), 50));
+}

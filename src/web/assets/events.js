@@ -1,0 +1,274 @@
+// The event grid and the dialog with the clip.
+
+import { ago, bytes, DOUBT, duration, element, localTime, percent, setText, words } from "./format.js";
+
+const MOST_SHOWN = 600;
+const list = document.getElementById("events");
+const older = document.getElementById("older");
+const dialog = document.getElementById("event");
+const video = document.getElementById("event-video");
+const filters = { camera: document.getElementById("filter-camera"), label: document.getElementById("filter-label") };
+const cards = new Map(); // id -> { root, record, text, ... }
+let cursor = null; // where "Older events" goes on
+let olderWereLoaded = false;
+let boxNow = new Date();
+let opened = null;
+
+const url = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
+const picture = (event, ...names) => names.find((name) => event.pictures?.some((file) => file.file === name));
+
+function lengthOf(event) {
+  if (!event.end || event.end.boot_id !== event.start.boot_id) return "";
+  return duration((event.end.mono_ns - event.start.mono_ns) / 1e9);
+}
+
+function stateOf(event) {
+  if (event.state === "open") return "going on";
+  if (event.state === "interrupted") return "interrupted";
+  return lengthOf(event) || "ended";
+}
+
+function lasted(event) {
+  if (event.state === "open") return "still going on";
+  if (event.state === "interrupted") return [lengthOf(event), "interrupted: the box stopped in the middle"].filter(Boolean).join(", ");
+  return lengthOf(event) || "not known";
+}
+
+function deliveryOf(record) {
+  const of = (state) => record.delivery.filter((delivery) => delivery.state === state).length;
+  if (record.delivery.length === 0) return { state: "none", text: "" };
+  if (of("failed")) return { state: "failed", text: "not delivered" };
+  if (of("waiting")) return { state: "waiting", text: "waiting" };
+  return { state: "delivered", text: "delivered" };
+}
+
+function makeCard(id) {
+  const frame = element("div", { class: "thumb" });
+  const title = element("span", { class: "title" });
+  const score = element("span", { class: "score" });
+  const where = element("span", { class: "where" });
+  const at = element("span");
+  const since = element("span");
+  const when = element("span", { class: "when" }, at, " ", since);
+  const state = element("span", { class: "state" });
+  const delivery = element("span", { class: "delivery" });
+  const lines = element("span", { class: "lines" }, element("span", { class: "line" }, title, score), where, when, element("span", { class: "line" }, state, delivery));
+  const button = element("button", { type: "button", class: "card" }, frame, lines);
+  button.addEventListener("click", () => open(id));
+  return { root: element("li", {}, button), button, frame, title, score, where, when, at, ago: since, state, delivery, text: "", thumb: null };
+}
+
+function updateCard(card, record) {
+  const event = record.event;
+  const doubt = DOUBT[event.start.time_quality] ?? "";
+  const relative = ago((boxNow - new Date(event.start.wall)) / 1000);
+  setText(card.at, localTime(event.start.wall, boxNow));
+  setText(card.ago, doubt ? `${relative} (uncertain)` : relative);
+  card.when.title = doubt;
+  const text = JSON.stringify(record);
+  card.record = record;
+  if (card.text === text) return;
+  card.text = text;
+  const thumb = picture(event, "thumb.jpg", "snapshot.jpg");
+  if (thumb !== card.thumb) {
+    card.thumb = thumb;
+    const image = thumb && element("img", { src: url(event.id, thumb), alt: "", loading: "lazy" });
+    image?.addEventListener("error", () => image.replaceWith(element("span", { class: "blank" }, "Picture no longer on this box")));
+    card.frame.replaceChildren(image || element("span", { class: "blank" }, event.state === "open" ? "Recording …" : "No picture"));
+  }
+  setText(card.title, event.count > 1 ? `${event.count} × ${event.label}` : event.label);
+  setText(card.score, percent(event.score));
+  setText(card.where, [event.camera, event.rule, event.zones.join(", ")].filter(Boolean).join(" · "));
+  setText(card.state, stateOf(event));
+  card.root.dataset.state = event.state;
+  const delivery = deliveryOf(record);
+  setText(card.delivery, delivery.text);
+  card.delivery.dataset.state = delivery.state;
+  card.delivery.title = record.delivery.map((each) => `${each.outlet}: ${each.state}`).join(", ");
+  card.button.setAttribute("aria-label", `${event.label} at ${event.camera}, ${localTime(event.start.wall, boxNow)}, ${stateOf(event)}. Show`);
+}
+
+function place(record) {
+  const id = record.event.id;
+  let card = cards.get(id);
+  if (!card) {
+    card = makeCard(id);
+    cards.set(id, card);
+    // Newest first; ids grow with time.
+    const after = [...list.children].find((item) => item.dataset.id < id);
+    card.root.dataset.id = id;
+    list.insertBefore(card.root, after ?? null);
+  }
+  updateCard(card, record);
+}
+
+export function query() {
+  const params = new URLSearchParams({ limit: "48" });
+  if (filters.camera.value) params.set("camera", filters.camera.value);
+  if (filters.label.value) params.set("label", filters.label.value);
+  return params;
+}
+
+export function showEvents(reply, now) {
+  boxNow = now;
+  reply.events.forEach(place);
+  // What the box no longer lists within this page is gone there, too.
+  const listed = new Set(reply.events.map((record) => record.event.id));
+  const oldest = reply.next ? reply.events.at(-1)?.event.id : "";
+  for (const [id, card] of cards) {
+    if (!listed.has(id) && id >= oldest) remove(id, card);
+    else if (!listed.has(id)) updateCard(card, card.record);
+  }
+  if (!olderWereLoaded) {
+    cursor = reply.next ?? null;
+    for (const [id, card] of cards) if (!listed.has(id)) remove(id, card);
+  }
+  afterChange(reply.events);
+}
+
+function remove(id, card) {
+  card.root.remove();
+  cards.delete(id);
+}
+
+function afterChange(records) {
+  for (const record of records) offer(filters.label, record.event.label);
+  if (opened && cards.has(opened.event.id)) refill(cards.get(opened.event.id).record);
+  const none = document.getElementById("no-events");
+  none.hidden = cards.size > 0;
+  setText(none, filters.camera.value || filters.label.value ? "No events match." : "No events yet. They appear here as soon as a rule fires.");
+  older.hidden = cursor === null || cards.size >= MOST_SHOWN;
+}
+
+function offer(select, value) {
+  if (value && ![...select.options].some((option) => option.value === value)) select.append(element("option", { value }, value));
+}
+
+export function offerCameras(names) {
+  names.forEach((name) => offer(filters.camera, name));
+}
+
+export function onFilter(callback) {
+  for (const select of Object.values(filters)) {
+    select.addEventListener("change", () => {
+      cards.forEach((card, id) => remove(id, card));
+      cursor = null;
+      olderWereLoaded = false;
+      callback();
+    });
+  }
+}
+
+older.addEventListener("click", async () => {
+  older.disabled = true;
+  const params = query();
+  params.set("before", cursor);
+  try {
+    const response = await fetch(`/api/v1/events?${params}`);
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const reply = await response.json();
+    olderWereLoaded = true;
+    cursor = reply.next ?? null;
+    reply.events.forEach(place);
+    afterChange(reply.events);
+    setText(older, "Older events");
+  } catch {
+    setText(older, "The box did not answer. Try again");
+  } finally {
+    older.disabled = false;
+  }
+});
+
+function notice(text, file) {
+  const node = document.getElementById("event-notice");
+  node.hidden = !text;
+  node.replaceChildren(text ?? "");
+  if (file) node.append(" ", element("a", { href: file, download: "" }, "Download the clip"));
+}
+
+function fact(name, value, title) {
+  if (!value) return [];
+  return [element("dt", {}, name), element("dd", title ? { title } : {}, value)];
+}
+
+function fill(record) {
+  const event = record.event;
+  setText(document.getElementById("event-title"), `${event.label} at ${event.camera}`);
+  const doubt = DOUBT[event.start.time_quality] ?? "";
+  const deliveries = record.delivery.map((delivery) => `${delivery.outlet}: ${words(delivery.state)}`).join(", ");
+  const clip = event.clip;
+  document.getElementById("event-facts").replaceChildren(
+    ...fact("Began", localTime(event.start.wall, null) + (doubt ? " (uncertain)" : ""), doubt),
+    ...fact("Lasted", lasted(event)),
+    ...fact("What", words(event.kind)),
+    ...fact("Certainty", percent(event.score)),
+    ...fact("Count", event.count > 1 ? String(event.count) : ""),
+    ...fact("Rule", event.rule),
+    ...fact("Zones", event.zones.join(", ")),
+    ...fact("Model", event.model),
+    ...fact("Clip", clip ? `${duration(clip.duration_s)}, ${clip.codec}, ${clip.width} × ${clip.height}${clip.truncated ? ", cut at the longest length" : ""}` : ""),
+    ...fact("Delivery", deliveries),
+    ...fact("Id", event.id),
+  );
+  const files = [...(clip ? [clip] : []), ...(event.pictures ?? [])];
+  const links = files.map((file) => element("li", {}, element("a", { href: url(event.id, file.file), download: `${event.camera}-${event.id}-${file.file}` }, file.file), ` ${bytes(file.bytes)}`));
+  document.getElementById("event-files").replaceChildren(...links, element("li", {}, element("a", { href: url(event.id, "event.json"), download: `${event.id}.json` }, "event.json")));
+  const snapshot = picture(event, "snapshot-boxes.jpg", "snapshot.jpg");
+  const image = document.getElementById("event-snapshot");
+  image.hidden = !snapshot;
+  if (snapshot) {
+    image.src = url(event.id, snapshot);
+    image.alt = `${event.label} at camera ${event.camera}, best look`;
+  }
+  video.hidden = !clip;
+  if (clip) {
+    notice(null);
+    video.src = url(event.id, clip.file);
+  } else {
+    video.removeAttribute("src");
+    notice(event.state === "open" ? "Still going on. The clip comes when it ends." : "There is no clip of this event.");
+  }
+}
+
+/** A running clip is not disturbed by a poll. */
+function refill(record) {
+  const before = opened;
+  opened = record;
+  if (JSON.stringify(before) === JSON.stringify(record)) return;
+  const playing = before.event.clip && JSON.stringify(before.event.clip) === JSON.stringify(record.event.clip);
+  if (!playing) fill(record);
+}
+
+video.addEventListener("error", () => {
+  if (!opened?.event.clip || !video.getAttribute("src")) return;
+  video.hidden = true;
+  const { id, clip } = opened.event;
+  notice(`This browser could not play the clip (${clip.codec}), or it is no longer on this box.`, url(id, clip.file));
+});
+
+async function open(id) {
+  let record = cards.get(id)?.record;
+  if (!record) {
+    const response = await fetch(`/api/v1/events/${encodeURIComponent(id)}`).catch(() => null);
+    if (!response?.ok) return;
+    record = await response.json();
+  }
+  opened = record;
+  fill(record);
+  if (!dialog.open) dialog.showModal();
+  history.replaceState(null, "", `#${id}`);
+}
+
+dialog.addEventListener("close", () => {
+  opened = null;
+  video.pause();
+  video.removeAttribute("src");
+  video.load();
+  history.replaceState(null, "", location.pathname);
+});
+document.getElementById("event-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (click) => {
+  if (click.target === dialog) dialog.close();
+});
+
+if (/^#[0-9A-Z]{26}$/.test(location.hash)) open(location.hash.slice(1));

@@ -1,0 +1,108 @@
+//! The newest picture of a camera as JPEG, made only when somebody looks, and once per frame.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::clock::Mono;
+use crate::frame::Frame;
+
+use super::problem::Problem;
+use super::{Live, Shared};
+
+/// Widest picture served, pixels.
+const MAX_WIDTH: u32 = 640;
+
+/// JPEG quality, 1 to 100.
+const QUALITY: u8 = 75;
+
+/// Pictures encoded at once: lookers must not take the cores from the detector.
+const AT_ONCE: usize = 2;
+
+/// Makes pictures, and keeps the last of each camera for the next who asks.
+pub(super) struct Studio {
+    turns: Semaphore,
+    last: Mutex<HashMap<String, (Mono, Bytes)>>,
+}
+
+impl Default for Studio {
+    fn default() -> Self {
+        Self { turns: Semaphore::new(AT_ONCE), last: Mutex::default() }
+    }
+}
+
+impl Studio {
+    fn known(&self, camera: &str, at: Mono) -> Option<Bytes> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(camera).filter(|(of, _)| *of == at).map(|(_, jpeg)| jpeg.clone())
+    }
+
+    async fn picture(&self, camera: &str, frame: Frame) -> anyhow::Result<Bytes> {
+        let _turn = self.turns.acquire().await?;
+        // Somebody else may have made it meanwhile.
+        if let Some(jpeg) = self.known(camera, frame.at) {
+            return Ok(jpeg);
+        }
+        let at = frame.at;
+        let jpeg = Bytes::from(tokio::task::spawn_blocking(move || encode(&frame)).await??);
+        // Cameras come from the config, so this stays small.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(camera.to_owned(), (at, jpeg.clone()));
+        Ok(jpeg)
+    }
+}
+
+fn encode(frame: &Frame) -> anyhow::Result<Vec<u8>> {
+    let (width, height) = fit(frame.picture.width(), frame.picture.height());
+    Ok(frame.picture.rgb(width, height)?.to_jpeg(QUALITY)?)
+}
+
+/// The size to show a picture at: not wider than [`MAX_WIDTH`], same shape.
+fn fit(width: u32, height: u32) -> (u32, u32) {
+    let (width, height) = (width.max(1), height.max(1));
+    if width <= MAX_WIDTH {
+        return (width, height);
+    }
+    let scaled = u64::from(height) * u64::from(MAX_WIDTH) / u64::from(width);
+    (MAX_WIDTH, u32::try_from(scaled).unwrap_or(height).max(1))
+}
+
+pub(super) async fn frame(
+    State(shared): State<Arc<Shared>>,
+    camera: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let unknown = || Problem::not_found("there is no camera with this name");
+    let Path(camera) = camera.map_err(|_| unknown())?;
+    let frame = match shared.backend.live(&camera) {
+        Live::Unknown => return Err(unknown()),
+        Live::Dark => {
+            let message = format!("camera {camera:?} gives no picture at present");
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
+        }
+        Live::Picture(frame) => frame,
+    };
+    let jpeg = match shared.studio.known(&camera, frame.at) {
+        Some(jpeg) => jpeg,
+        None => shared.complaints.ask("picture", shared.studio.picture(&camera, frame)).await?,
+    };
+    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_keep_their_shape() {
+        let cases = [((1920, 1080), (640, 360)), ((640, 480), (640, 480)), ((100_000, 10), (640, 1)), ((0, 0), (1, 1))];
+        for ((width, height), expected) in cases {
+            assert_eq!(fit(width, height), expected);
+        }
+    }
+}

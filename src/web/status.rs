@@ -1,0 +1,297 @@
+//! The box at one moment, for the API and the page alike, and the one sentence that sums it up.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::clock::{Mono, TimeQuality};
+use crate::health::{CameraHealth, CameraState, OutletHealth};
+
+/// Below this share of free space a volume counts as almost full.
+const ALMOST_FULL: f64 = 0.02;
+
+/// The box.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Name of the box.
+    pub device: Arc<str>,
+    /// Where it stands; may be empty.
+    pub site: Arc<str>,
+    /// Version of the software.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// The box's wall clock.
+    pub time: Timestamp,
+    /// Trust in `time`.
+    pub time_quality: TimeQuality,
+    /// All cameras, in the order of the config.
+    pub cameras: Vec<CameraStatus>,
+    /// All upload destinations and the broker.
+    pub outlets: Vec<OutletStatus>,
+    /// Where recordings lie.
+    pub disk: DiskStatus,
+    /// Events on this box.
+    pub events_total: u64,
+}
+
+/// One camera.
+#[derive(Clone, Debug, Serialize)]
+pub struct CameraStatus {
+    /// Name in the config.
+    pub name: Arc<str>,
+    /// How it is doing.
+    pub state: CameraState,
+    /// For how long, seconds.
+    pub state_for_s: u64,
+    /// Why it is not online.
+    pub reason: Option<String>,
+    /// `H.264`, ...; empty while unknown.
+    pub codec: String,
+    /// Pixels; 0 while unknown.
+    pub width: u32,
+    /// Pixels; 0 while unknown.
+    pub height: u32,
+    /// Packets a second.
+    pub fps: f32,
+    /// Frames a second that the detector looked at.
+    pub detect_fps: f32,
+    /// Seconds since the last packet.
+    pub last_packet_age_s: Option<f64>,
+    /// Whether pixels move.
+    pub motion: bool,
+    /// Confirmed objects in view.
+    pub objects: u32,
+    /// Times that it had to be connected again.
+    pub reconnects: u64,
+}
+
+impl CameraStatus {
+    /// What health knows of camera `name` at `now`.
+    pub fn new(name: Arc<str>, health: &CameraHealth, now: Mono) -> Self {
+        Self {
+            name,
+            state: health.state,
+            state_for_s: now.since(health.since).as_secs(),
+            reason: health.reason.clone(),
+            codec: health.codec.clone(),
+            width: health.width,
+            height: health.height,
+            fps: health.fps,
+            detect_fps: health.detect_fps,
+            last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
+            motion: health.motion,
+            objects: health.objects,
+            reconnects: health.reconnects,
+        }
+    }
+}
+
+/// One outlet and its queue.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutletStatus {
+    /// `upload/<name>`, `mqtt`.
+    pub name: String,
+    /// Whether the last exchange worked; absent before the first.
+    pub online: Option<bool>,
+    /// For how long, seconds.
+    pub state_for_s: u64,
+    /// Last error.
+    pub last_error: Option<String>,
+    /// Items in the queue.
+    pub queued_items: u64,
+    /// Bytes in the queue; 0 where items are small.
+    pub queued_bytes: u64,
+    /// Seconds that the oldest item has waited.
+    pub oldest_wait_s: Option<u64>,
+    /// Items that were given up.
+    pub dead_letters: u64,
+}
+
+impl OutletStatus {
+    /// What health knows of an outlet at `now`, with an empty queue.
+    pub fn new(health: &OutletHealth, now: Mono) -> Self {
+        Self {
+            name: health.name.clone(),
+            online: health.online,
+            state_for_s: now.since(health.since).as_secs(),
+            last_error: health.last_error.clone(),
+            queued_items: 0,
+            queued_bytes: 0,
+            oldest_wait_s: None,
+            dead_letters: 0,
+        }
+    }
+}
+
+/// The archive's volume.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DiskStatus {
+    /// Where the archive lies.
+    pub path: String,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// All bytes.
+    pub size_bytes: u64,
+    /// Bytes of recordings, where known.
+    pub archive_bytes: Option<u64>,
+    /// Bytes that recordings may take, where a quota is set.
+    pub quota_bytes: Option<u64>,
+}
+
+/// How much a person should care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// All is well.
+    Ok,
+    /// Will probably mend itself.
+    Attention,
+    /// Something is not being recorded, or soon will not be.
+    Problem,
+}
+
+/// The state of the box in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// How much a person should care.
+    pub level: Level,
+    /// The sentence, without full stop.
+    pub text: String,
+}
+
+impl Status {
+    /// Sums up cameras, delivery and disk.
+    pub fn summary(&self) -> Summary {
+        let (cameras_level, cameras) = self.sum_up_cameras();
+        let (delivery_level, delivery) = self.sum_up_delivery();
+        let level = cameras_level.max(delivery_level);
+        let joint = if level == Level::Ok { ", " } else { "; " };
+        let text = format!("{cameras}{joint}{delivery}");
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
+        let free = self.disk.free_bytes as f64 / self.disk.size_bytes.max(1) as f64;
+        if self.disk.size_bytes > 0 && free < ALMOST_FULL {
+            return Summary { level: level.max(Level::Attention), text: format!("{text}; the disk is almost full") };
+        }
+        Summary { level, text }
+    }
+
+    fn sum_up_cameras(&self) -> (Level, String) {
+        let all = self.cameras.len();
+        let count = |state| self.cameras.iter().filter(|camera| camera.state == state).count();
+        let (offline, connecting) = (count(CameraState::Offline), count(CameraState::Connecting));
+        let finished = count(CameraState::Finished);
+        let of_all = |n: usize, doing: &str| match (n, all) {
+            (1, 1) => format!("The camera is {doing}"),
+            (2, 2) => format!("Both cameras {doing}"),
+            (n, all) if n == all => format!("All {all} cameras {doing}"),
+            _ => format!("{n} of {all} cameras {doing}"),
+        };
+        match (all, offline, connecting, finished) {
+            (0, ..) => (Level::Attention, "No camera is configured".to_owned()),
+            (_, 1.., ..) => (Level::Problem, of_all(offline, "offline")),
+            (_, _, 1.., _) => (Level::Attention, of_all(connecting, "connecting")),
+            (.., 1..) if finished == all => (Level::Ok, of_all(finished, "finished")),
+            _ => (Level::Ok, of_all(all - finished, "recording")),
+        }
+    }
+
+    fn sum_up_delivery(&self) -> (Level, String) {
+        if self.outlets.is_empty() {
+            return (Level::Ok, "events stay on this box".to_owned());
+        }
+        let queued: u64 = self.outlets.iter().map(|outlet| outlet.queued_items).sum();
+        let dead: u64 = self.outlets.iter().map(|outlet| outlet.dead_letters).sum();
+        let oldest = self.outlets.iter().filter_map(|outlet| outlet.oldest_wait_s).max().unwrap_or(0);
+        let cut: Vec<&OutletStatus> = self.outlets.iter().filter(|outlet| outlet.online == Some(false)).collect();
+        let items = |n: u64| if n == 1 { "1 item".to_owned() } else { format!("{n} items") };
+        let mut level = if cut.is_empty() && dead == 0 { Level::Ok } else { Level::Attention };
+        let mut text = match (queued, cut.as_slice()) {
+            (0, []) => "everything delivered".to_owned(),
+            (0, [one]) => format!("no link to {}", one.name),
+            (0, several) => format!("no link to {} destinations", several.len()),
+            (n, []) => format!("{} being delivered", items(n)),
+            (n, _) => format!("{} waiting for the link for {}", items(n), duration(oldest)),
+        };
+        if dead > 0 {
+            level = level.max(Level::Attention);
+            text = format!("{text}; {} could not be delivered", items(dead));
+        }
+        (level, text)
+    }
+}
+
+/// `45 s`, `12 min`, `3 h`, `2 days`.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fixture;
+    use super::*;
+
+    fn status(cameras: &[CameraState], outlets: Vec<OutletStatus>) -> Status {
+        let cameras = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
+        Status { cameras, outlets, ..fixture::status() }
+    }
+
+    fn outlet(online: Option<bool>, queued_items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> OutletStatus {
+        OutletStatus { online, queued_items, oldest_wait_s, dead_letters, ..fixture::outlet("mqtt") }
+    }
+
+    #[test]
+    fn one_sentence_says_what_matters() {
+        use CameraState::{Connecting, Finished, Offline, Online};
+        let fine = || outlet(Some(true), 0, None, 0);
+        let cases = [
+            (status(&[Online; 4], vec![fine()]), Level::Ok, "All 4 cameras recording, everything delivered"),
+            (status(&[Online; 2], vec![]), Level::Ok, "Both cameras recording, events stay on this box"),
+            (status(&[Online], vec![fine()]), Level::Ok, "The camera is recording, everything delivered"),
+            (status(&[], vec![fine()]), Level::Attention, "No camera is configured; everything delivered"),
+            (
+                status(&[Online, Offline, Offline, Online], vec![fine(), outlet(Some(false), 37, Some(10_900), 0)]),
+                Level::Problem,
+                "2 of 4 cameras offline; 37 items waiting for the link for 3 h",
+            ),
+            (
+                status(&[Connecting, Online, Online], vec![outlet(Some(true), 1, Some(2), 0)]),
+                Level::Attention,
+                "1 of 3 cameras connecting; 1 item being delivered",
+            ),
+            (
+                status(&[Online; 3], vec![outlet(Some(false), 0, None, 0)]),
+                Level::Attention,
+                "All 3 cameras recording; no link to mqtt",
+            ),
+            (
+                status(&[Online; 3], vec![outlet(Some(true), 0, None, 2)]),
+                Level::Attention,
+                "All 3 cameras recording; everything delivered; 2 items could not be delivered",
+            ),
+            (status(&[Finished; 3], vec![fine()]), Level::Ok, "All 3 cameras finished, everything delivered"),
+            (
+                status(&[Finished, Online, Online], vec![fine()]),
+                Level::Ok,
+                "2 of 3 cameras recording, everything delivered",
+            ),
+        ];
+        for (status, level, text) in cases {
+            assert_eq!(status.summary(), Summary { level, text: text.to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_said() {
+        let mut status = status(&[CameraState::Online], vec![]);
+        (status.disk.size_bytes, status.disk.free_bytes) = (1000, 19);
+        assert_eq!(status.summary().level, Level::Attention);
+        assert!(status.summary().text.ends_with("; the disk is almost full"));
+    }
+}

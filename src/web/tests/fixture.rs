@@ -1,0 +1,62 @@
+//! A box to show.
+
+use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
+use crate::event::{Event, EventId, EventKind, EventState, MediaFile, SCHEMA_VERSION};
+use crate::health::{CameraHealth, CameraState, OutletHealth};
+use crate::web::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, OutletStatus, Status};
+
+pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
+    CameraStatus::new(name.into(), &CameraHealth { state, ..CameraHealth::default() }, Mono(7_000_000_000))
+}
+
+pub(in crate::web) fn outlet(name: &str) -> OutletStatus {
+    let health = OutletHealth { name: name.to_owned(), online: Some(true), since: Mono(0), last_error: None };
+    OutletStatus::new(&health, Mono(7_000_000_000))
+}
+
+pub(in crate::web) fn status() -> Status {
+    Status {
+        device: "box-7".into(),
+        site: "Gate".into(),
+        version: "0.1.0".to_owned(),
+        uptime_s: 90,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        time_quality: TimeQuality::Synchronised,
+        cameras: vec![camera("yard", CameraState::Online)],
+        outlets: vec![outlet("mqtt")],
+        disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
+        events_total: 3,
+    }
+}
+
+pub(in crate::web) fn id(n: u64) -> EventId {
+    EventId::from_bytes(u128::from(n).to_be_bytes())
+}
+
+pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
+    let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
+    let file = |name: &str| MediaFile { file: name.to_owned(), bytes: 10, sha256: "00".repeat(32) };
+    let event = Event {
+        version: SCHEMA_VERSION,
+        id: id(n),
+        device: "box-7".into(),
+        site: "".into(),
+        camera: camera.into(),
+        rule: "r".into(),
+        kind: EventKind::Enter,
+        state: EventState::Ended,
+        label: label.into(),
+        score: 0.5,
+        count: 1,
+        track: n,
+        zones: vec![],
+        start: clock.now(),
+        end: Some(clock.now()),
+        best: None,
+        model: "".into(),
+        clip: None,
+        pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
+    };
+    let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];
+    EventRecord { event, delivery }
+}

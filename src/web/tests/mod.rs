@@ -1,0 +1,458 @@
+//! All routes over a real socket, with a backend in memory.
+
+pub(super) mod fixture;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::FutureExt;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::clock::Mono;
+use crate::frame::Rgb;
+
+#[derive(Default)]
+struct Fake {
+    folder: Option<PathBuf>,
+    broken: bool,
+    not_ready: Option<String>,
+    queries: Mutex<Vec<EventQuery>>,
+    asked_files: Mutex<Vec<String>>,
+}
+
+impl Backend for Fake {
+    fn status(&self) -> BoxFuture<'_, Result<Status>> {
+        async { if self.broken { bail!("secret detail of the disk") } else { Ok(fixture::status()) } }.boxed()
+    }
+
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<Vec<EventRecord>>> {
+        self.queries.lock().expect("lock").push(query.clone());
+        let all = (1..=9).rev().map(|n| fixture::record(n, if n % 2 == 0 { "yard" } else { "gate" }, "person"));
+        let found = all.filter(|r| query.before.is_none_or(|before| r.event.id < before));
+        let found = found.filter(|r| query.camera.as_deref().is_none_or(|camera| *r.event.camera == *camera));
+        let found: Vec<_> = found.take(query.limit).collect();
+        async { Ok(found) }.boxed()
+    }
+
+    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
+        async move { Ok((id == fixture::id(4)).then(|| fixture::record(4, "yard", "person"))) }.boxed()
+    }
+
+    fn media<'a>(&'a self, _: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
+        self.asked_files.lock().expect("lock").push(file.to_owned());
+        async move { Ok(self.folder.as_ref().map(|folder| folder.join(file))) }.boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
+        async { self.not_ready.clone().map_or(Ok(()), Err) }.boxed()
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, Result<String>> {
+        async { Ok("# EOF\n".to_owned()) }.boxed()
+    }
+
+    fn live(&self, camera: &str) -> Live {
+        match camera {
+            "yard" => {
+                let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
+                Live::Picture(Frame { at: Mono(1), picture })
+            }
+            "dark/ side" => Live::Dark,
+            _ => Live::Unknown,
+        }
+    }
+}
+
+struct Site {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<Result<()>>,
+    backend: Arc<Fake>,
+}
+
+struct Answer {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        assert_eq!(self.headers["content-type"], "application/json", "{}", self.text());
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(String::as_str).unwrap_or_default()
+    }
+}
+
+impl Site {
+    async fn open(backend: Fake) -> Self {
+        let listener = bind(&Config { listen: "127.0.0.1:0".parse().expect("address") }).await.expect("bind");
+        let (address, stop, backend) =
+            (listener.local_addr().expect("address"), CancellationToken::new(), Arc::new(backend));
+        let task = tokio::spawn(serve(listener, backend.clone(), stop.clone()));
+        Self { address, stop, task, backend }
+    }
+
+    async fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+        let host = if headers.to_ascii_lowercase().contains("host:") {
+            String::new()
+        } else {
+            format!("Host: {}\r\n", self.address)
+        };
+        self.send(&format!("{method} {target} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n")).await
+    }
+
+    async fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, "").await
+    }
+
+    async fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.expect("connect");
+        stream.write_all(request.as_bytes()).await.expect("ask");
+        let mut raw = Vec::new();
+        stream.read_to_end(&mut raw).await.expect("answer");
+        let split = raw.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8(raw[..split].to_vec()).expect("UTF-8");
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("status").parse().expect("number");
+        let headers =
+            lines.filter_map(|line| line.split_once(": ")).map(|(k, v)| (k.to_ascii_lowercase(), v.to_owned()));
+        Answer { status, headers: headers.collect(), body: raw[split + 4..].to_vec() }
+    }
+}
+
+fn with_files() -> (TempDir, Fake) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    std::fs::write(folder.path().join("digits.mp4"), "0123456789").expect("write");
+    std::fs::write(folder.path().join("event.json"), "{}").expect("write");
+    std::fs::create_dir(folder.path().join("folder")).expect("folder");
+    let fake = Fake { folder: Some(folder.path().to_owned()), ..Fake::default() };
+    (folder, fake)
+}
+
+fn media(file: &str) -> String {
+    format!("/api/v1/events/{}/{file}", fixture::id(4))
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host() {
+    let site = Site::open(Fake::default()).await;
+    let page = site.get("/").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"));
+    let mut pending = vec![page.text().to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(text) = pending.pop() {
+        assert!(!text.replace("http://www.w3.org/", "").contains("http"), "names another host: {text}");
+        assert!(!text.contains("innerHTML") && !text.contains("insertAdjacentHTML"));
+        assert!(!text.contains(" style=") && !text.contains("onclick=") && !text.contains("<style"), "inline: {text}");
+        let named =
+            text.split(['"', '\'']).filter_map(|word| word.strip_prefix("./").or(word.strip_prefix("/assets/")));
+        for name in named.filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>() {
+            if seen.insert(name.clone()) {
+                let asset = site.get(&format!("/assets/{name}")).await;
+                assert_eq!(asset.status, 200, "{name}");
+                pending.push(asset.text().to_owned());
+            }
+        }
+    }
+    assert_eq!(seen.len(), 7, "{seen:?}");
+    let again = site.ask("GET", "/assets/app.js", &format!("If-None-Match: {}\r\n", page.header("etag"))).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let (_folder, fake) = with_files();
+    let site = Site::open(fake).await;
+    for target in ["/", "/nothing", "/api/v1/status", "/api/v1/nothing", "/healthz", "/metrics", &media("digits.mp4")] {
+        let answer = site.get(target).await;
+        for (name, value) in
+            [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")]
+        {
+            assert_eq!(answer.header(name), value, "{target}");
+        }
+        assert!(answer.headers.contains_key("content-security-policy"), "{target}");
+        assert!(!answer.headers.contains_key("access-control-allow-origin"), "{target}");
+        if target.starts_with("/api/") && !target.ends_with(".mp4") {
+            assert_eq!(answer.header("cache-control"), "no-store", "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics() {
+    let site = Site::open(Fake::default()).await;
+    assert_eq!(site.get("/healthz").await.text(), "ok\n");
+    assert_eq!(site.get("/readyz").await.status, 200);
+    let metrics = site.get("/metrics").await;
+    assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(metrics.text(), "# EOF\n");
+    let ill =
+        Site::open(Fake { not_ready: Some("the store is being rebuilt".into()), broken: true, ..Fake::default() })
+            .await;
+    let answer = ill.get("/readyz").await;
+    assert_eq!((answer.status, answer.text()), (503, "the store is being rebuilt\n"));
+    assert_eq!(ill.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_status_has_a_sentence_and_units_and_a_failure_tells_no_detail() {
+    let site = Site::open(Fake::default()).await;
+    let status = site.get("/api/v1/status").await.json();
+    assert_eq!(status["summary"]["text"], "The camera is recording, everything delivered");
+    assert_eq!((&status["device"], &status["uptime_s"]), (&"box-7".into(), &90.into()));
+    assert_eq!((&status["cameras"][0]["state"], &status["cameras"][0]["state_for_s"]), (&"online".into(), &7.into()));
+    assert_eq!(status["disk"]["free_bytes"], 600);
+    let broken = Site::open(Fake { broken: true, ..Fake::default() }).await;
+    let answer = broken.get("/api/v1/status").await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (500, &"internal".into()));
+    assert!(!answer.text().contains("secret detail"));
+}
+
+#[tokio::test]
+async fn events_come_in_pages_until_there_are_no_more() {
+    let site = Site::open(Fake::default()).await;
+    let mut target = "/api/v1/events?limit=4".to_owned();
+    let mut sizes = vec![];
+    loop {
+        let page = site.get(&target).await.json();
+        sizes.push(page["events"].as_array().expect("list").len());
+        assert_eq!(page["events"][0]["delivery"][0]["state"], "delivered");
+        let Some(next) = page["next"].as_str() else { break };
+        target = format!("/api/v1/events?limit=4&before={next}");
+    }
+    assert_eq!(sizes, [4, 4, 1]);
+    let exact = site.get("/api/v1/events?limit=9").await.json();
+    assert!(exact.get("next").is_none(), "nothing follows a full last page");
+    let of_one = site.get("/api/v1/events?camera=yard&label=person").await.json();
+    assert_eq!(of_one["events"].as_array().expect("list").len(), 4);
+    let last = site.backend.queries.lock().expect("lock").last().cloned().expect("asked");
+    assert_eq!((last.camera.as_deref(), last.label.as_deref()), (Some("yard"), Some("person")));
+}
+
+#[tokio::test]
+async fn bad_parameters_are_named_with_what_is_allowed() {
+    let site = Site::open(Fake::default()).await;
+    let long = format!("camera={}", "x".repeat(2000));
+    let cases = [
+        ("limit=0", "limit", "0", "1 to 200"),
+        ("limit=201", "limit", "201", "1 to 200"),
+        ("limit=many", "limit", "many", "1 to 200"),
+        ("limit=-1", "limit", "-1", "1 to 200"),
+        ("limit=1&limit=2", "limit", "2", "once"),
+        ("before=yesterday", "before", "yesterday", "id of an event"),
+        ("camera=", "camera", "", "1 to 200 bytes"),
+        ("offset=3", "offset", "3", "camera, label, before and limit"),
+        (long.as_str(), "camera", &long[7..107], "1 to 200 bytes"),
+    ];
+    for (query, name, value, allowed) in cases {
+        let answer = site.get(&format!("/api/v1/events?{query}")).await;
+        assert_eq!(answer.status, 400, "{query}");
+        let error = &answer.json()["error"];
+        assert_eq!((&error["parameter"]["name"], &error["parameter"]["value"]), (&name.into(), &value.into()));
+        assert!(error["parameter"]["allowed"].as_str().expect("text").contains(allowed), "{error}");
+        assert!(answer.body.len() < 1000);
+    }
+    for odd in ["%", "%zz=%ff", "&&&", "camera=%00", "=", "label=%F0%9F%90%95"] {
+        let answer = site.get(&format!("/api/v1/events?{odd}")).await;
+        assert!(answer.status == 200 || answer.status == 400, "{odd}: {}", answer.status);
+    }
+    let huge = site.get(&format!("/api/v1/events?camera={}", "x".repeat(50_000))).await;
+    assert_eq!(huge.status, 414);
+}
+
+#[tokio::test]
+async fn one_event_and_its_files_with_ranges() {
+    let (_folder, fake) = with_files();
+    let site = Site::open(fake).await;
+    let event = site.get(&format!("/api/v1/events/{}", fixture::id(4))).await;
+    assert_eq!(event.json()["event"]["camera"], "yard");
+    let whole = site.get(&media("digits.mp4")).await;
+    assert_eq!((whole.status, whole.text(), whole.header("content-type")), (200, "0123456789", "video/mp4"));
+    assert_eq!((whole.header("accept-ranges"), whole.header("content-length")), ("bytes", "10"));
+    let cases = [
+        ("bytes=2-5", 206, "2345", "bytes 2-5/10"),
+        ("bytes=7-", 206, "789", "bytes 7-9/10"),
+        ("bytes=-2", 206, "89", "bytes 8-9/10"),
+        ("bytes=0-99", 206, "0123456789", "bytes 0-9/10"),
+        ("bytes=10-", 416, "", "bytes */10"),
+        ("nonsense", 200, "0123456789", ""),
+    ];
+    for (range, status, body, content_range) in cases {
+        let answer = site.ask("GET", &media("digits.mp4"), &format!("Range: {range}\r\n")).await;
+        assert_eq!(
+            (answer.status, answer.text(), answer.header("content-range")),
+            (status, body, content_range),
+            "{range}"
+        );
+        assert_eq!(answer.header("content-length"), body.len().to_string(), "{range}");
+    }
+    let tag = whole.header("etag");
+    let same = site.ask("GET", &media("digits.mp4"), &format!("If-None-Match: {tag}\r\n")).await;
+    assert_eq!((same.status, same.body.len()), (304, 0));
+    let changed = site.ask("GET", &media("digits.mp4"), "Range: bytes=0-1\r\nIf-Range: \"old\"\r\n").await;
+    assert_eq!((changed.status, changed.text()), (200, "0123456789"));
+    let current = site.ask("GET", &media("digits.mp4"), &format!("Range: bytes=0-1\r\nIf-Range: {tag}\r\n")).await;
+    assert_eq!((current.status, current.text()), (206, "01"));
+    let head = site.ask("HEAD", &media("digits.mp4"), "").await;
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "10", 0));
+    assert_eq!(site.get(&media("event.json")).await.text(), "{}");
+}
+
+#[tokio::test]
+async fn a_large_file_arrives_whole() {
+    let (folder, fake) = with_files();
+    let bytes: Vec<u8> = (0..1_000_003u32).map(|n| u8::try_from(n % 251).expect("small")).collect();
+    std::fs::write(folder.path().join("digits.mp4"), &bytes).expect("write");
+    let site = Site::open(fake).await;
+    assert_eq!(site.get(&media("digits.mp4")).await.body, bytes);
+    let part = site.ask("GET", &media("digits.mp4"), "Range: bytes=65530-500000\r\n").await;
+    assert_eq!(part.body, bytes[65_530..=500_000]);
+}
+
+#[tokio::test]
+async fn what_the_event_does_not_list_is_not_asked_for_and_not_served() {
+    let (folder, fake) = with_files();
+    std::fs::write(folder.path().join("secret"), "s3cret").expect("write");
+    let site = Site::open(fake).await;
+    let names = [
+        "secret",
+        "..%2fsecret",
+        "%2e%2e%2fsecret",
+        "..",
+        "%2fetc%2fpasswd",
+        "..%5csecret",
+        "digits.mp4%00",
+        "digits.mp4%2f..%2fsecret",
+        "%ff",
+    ];
+    for name in names {
+        let answer = site.get(&media(name)).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &"not_found".into()), "{name}");
+    }
+    for target in ["/../../etc/passwd", "/assets/../mod.rs", "/assets/%2e%2e%2fmod.rs", "/assets/index.html"] {
+        assert_eq!(site.get(target).await.status, 404, "{target}");
+    }
+    assert!(site.backend.asked_files.lock().expect("lock").is_empty());
+    // Listed, but not there (any more), or no file at all.
+    for name in ["gone.jpg", "folder"] {
+        let answer = site.get(&media(name)).await;
+        assert!(answer.status == 404 && answer.text().contains("is not on this box any more"), "{name}");
+    }
+    for id in ["01KAMZXQ5D3V7N2WJ8R4T6Y9BC", "no-id", "%ff"] {
+        assert_eq!(site.get(&format!("/api/v1/events/{id}")).await.status, 404);
+        assert_eq!(site.get(&format!("/api/v1/events/{id}/event.json")).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_frame_is_a_small_jpeg_and_its_lack_is_explained() {
+    let site = Site::open(Fake::default()).await;
+    for _ in 0..2 {
+        let frame = site.get("/api/v1/cameras/yard/frame.jpg?t=1").await;
+        assert_eq!((frame.status, frame.header("content-type")), (200, "image/jpeg"));
+        let picture = image::load_from_memory(&frame.body).expect("a JPEG");
+        assert_eq!((picture.width(), picture.height()), (640, 360));
+    }
+    let dark = site.get("/api/v1/cameras/dark%2F%20side/frame.jpg").await;
+    assert_eq!((dark.status, &dark.json()["error"]["code"]), (503, &"no_picture".into()));
+    let unknown = site.get("/api/v1/cameras/attic/frame.jpg").await;
+    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &"not_found".into()));
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_get_json_or_a_page() {
+    let site = Site::open(Fake::default()).await;
+    for target in ["/api", "/api/", "/api/v1", "/api/v2/status", "/api/v1/events/x/y/z"] {
+        assert_eq!(
+            (site.get(target).await.status, &site.get(target).await.json()["error"]["code"]),
+            (404, &"not_found".into())
+        );
+    }
+    let page = site.get("/nothing").await;
+    assert_eq!((page.status, page.header("content-type")), (404, "text/html; charset=utf-8"));
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+        let answer = site.ask(method, "/api/v1/status", "Content-Length: 0\r\n").await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (405, &"method_not_allowed".into()), "{method}");
+        assert_eq!(site.ask(method, "/", "Content-Length: 0\r\n").await.status, 405);
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_turned_away_on_every_route() {
+    let site = Site::open(Fake::default()).await;
+    for target in ["/", "/api/v1/status", "/healthz", "/metrics", "/nothing"] {
+        let answer = site.ask("GET", target, "Host: evil.example\r\n").await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (421, &"wrong_host".into()), "{target}");
+    }
+    assert_eq!(site.ask("GET", "/healthz", "Host: localhost:9999\r\n").await.status, 200);
+    assert_eq!(site.ask("GET", "http://evil.example/healthz", "Host: localhost\r\n").await.status, 421);
+    assert_eq!(site.ask("GET", "http://localhost/healthz", "Host: evil.example\r\n").await.status, 421);
+    assert_eq!(site.ask("GET", "/healthz", "Host: localhost\r\nHost: evil.example\r\n").await.status, 421);
+    assert_eq!(site.send("GET /healthz HTTP/1.0\r\n\r\n").await.status, 421);
+}
+
+#[tokio::test]
+async fn a_stop_ends_open_connections() {
+    let (folder, fake) = with_files();
+    // Sparse, and more than any socket buffer holds.
+    let clip = std::fs::File::create(folder.path().join("digits.mp4")).expect("file");
+    clip.set_len(1 << 30).expect("length");
+    let site = Site::open(fake).await;
+    let requests = [
+        String::new(),
+        "GET /healthz HTTP/1.1\r\nHost: local".to_owned(),
+        format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", media("digits.mp4")),
+    ];
+    let mut guests = vec![];
+    for request in requests {
+        let mut guest = TcpStream::connect(site.address).await.expect("connect");
+        guest.write_all(request.as_bytes()).await.expect("write");
+        guests.push(guest);
+    }
+    // The download has begun, and nobody reads on.
+    guests[2].readable().await.expect("an answer");
+    assert_eq!(site.get("/healthz").await.status, 200);
+    site.stop.cancel();
+    let soon = Duration::from_secs(20);
+    tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
+    for mut guest in guests {
+        let mut rest = Vec::new();
+        // Whether orderly or cut: the other side sees the end.
+        let _ = tokio::time::timeout(soon, guest.read_to_end(&mut rest)).await.expect("the connection ends");
+        assert!(rest.len() < 1 << 30);
+    }
+    assert!(TcpStream::connect(site.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_taken_port_and_a_public_address_are_explained() {
+    let first = bind(&Config { listen: "127.0.0.1:0".parse().expect("address") }).await.expect("bind");
+    let listen = first.local_addr().expect("address");
+    let message = format!("{:#}", bind(&Config { listen }).await.expect_err("taken"));
+    let expected = format!("port {} is taken by another program", listen.port());
+    assert!(message.contains(&expected) && message.contains("set web.listen"), "{message}");
+    let public = Config { listen: "0.0.0.0:8080".parse().expect("address") };
+    let message = format!("{:#}", public.validate().expect_err("refused"));
+    assert!(
+        message.contains("0.0.0.0:8080") && message.contains("no login") && message.contains("ssh -L"),
+        "{message}"
+    );
+}
