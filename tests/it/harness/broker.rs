@@ -44,7 +44,7 @@ impl Broker {
         // kernel still ends it together with the test.
         let mut text = format!(
             "user {}\nper_listener_settings false\nallow_anonymous false\npassword_file {}\n\
-             persistence true\npersistence_location {}/\nautosave_interval 1\nlistener {port} 127.0.0.1\n",
+             persistence true\nlog_type error\nlog_type warning\nlog_type notice\npersistence_location {}/\nautosave_interval 1\nlistener {port} 127.0.0.1\n",
             run(Command::new("id").arg("-un")).trim(),
             passwords.display(),
             data.display()

@@ -11,7 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::wait_for;
 
 /// Lines of a log that a failing test prints.
-const TAIL: usize = 60;
+const TAIL: usize = 25;
+/// Characters of such a line.
+const WIDTH: usize = 300;
 
 /// A running server or daemon. Its output goes to a file; it is killed when this is dropped, or by the
 /// kernel when the test process ends in any other way.
@@ -114,7 +116,7 @@ impl Drop for Process {
 }
 
 fn last_lines(text: &str, n: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(WIDTH).collect()).collect();
     lines[lines.len().saturating_sub(n)..].join("\n")
 }
 
