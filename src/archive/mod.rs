@@ -17,6 +17,8 @@ mod recording;
 mod recover;
 mod sidecar;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod volume;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! what was recorded, sends it, asks the destination for its size, and only then acknowledges. Keys depend
 //! on the event alone, so sending a file twice writes the same object twice.
 //!
-//! Failures are of three kinds ([`link::Failure`]): no link and refused access make the whole destination
+//! Failures are of three kinds (`link::Failure`): no link and refused access make the whole destination
 //! pause, for ever if need be, and count against no item; a fault of one item (its file is gone, the
 //! destination does not want it) makes that item rest, and after five tries it goes to the dead letters.
 //! Neither holds back other items: whatever failed lets others go first.
