@@ -10,6 +10,7 @@ mod harness;
 mod layering;
 
 mod browser;
+mod cameras;
 mod cli;
 mod crash;
 mod end_to_end;

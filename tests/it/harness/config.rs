@@ -75,6 +75,13 @@ impl<'a> Config<'a> {
         self.looks_for_people(name)
     }
 
+    /// A camera whose smaller stream is looked at while the main one is recorded.
+    pub fn camera_with_substream(mut self, name: &str, server: &RtspServer, main: &str, sub: &str) -> Self {
+        let (main, sub) = (server.url(main), server.url(sub));
+        self.add(&format!("[camera.{name}.source]\nurl = \"{main}\"\nsubstream = \"{sub}\""));
+        self.looks_for_people(name)
+    }
+
     /// A camera that is a clip, played in a loop.
     pub fn replay(mut self, name: &str, clip: &std::path::Path) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"\nrepeat = true", clip.display()));

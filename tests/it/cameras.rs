@@ -1,0 +1,84 @@
+//! Every way in which a network camera may want to be asked, and what it may answer with.
+
+use std::thread;
+
+use crate::harness::clips::{assert_sound, people_as};
+use crate::harness::config::Config;
+use crate::harness::daemon::{Daemon, outpost};
+use crate::harness::rtsp::{self, Auth, RtspServer};
+use crate::harness::{Scratch, fixture, seconds, wait_until};
+
+/// Asks a camera with `outpost probe`; gives whether it went well, and what was said.
+fn probe(scratch: &Scratch, server: &RtspServer, mount: &str, auth: Auth, password: &str, udp: bool) -> (bool, String) {
+    let secret = scratch.secret(&format!("probe-{auth}-{udp}{}", mount.replace('/', "-")), password);
+    let snapshot = secret.with_extension("jpg");
+    let mut arguments = vec!["probe".to_owned(), server.url(mount), format!("--snapshot={}", snapshot.display())];
+    if auth != Auth::None {
+        arguments.extend([format!("--username={}", rtsp::USER), format!("--password-file={}", secret.display())]);
+    }
+    if udp {
+        arguments.push("--udp".to_owned());
+    }
+    let output = outpost(&arguments);
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success() && snapshot.exists(), said)
+}
+
+#[test]
+fn every_coding_transport_and_kind_of_login_gives_pictures() {
+    let scratch = Scratch::new("matrix");
+    let (h264, h265, mjpeg) = (fixture("people.mp4"), people_as("h265"), people_as("mjpeg"));
+    let mounts = [("/h264", "h264", h264.as_path()), ("/h265", "h265", &h265), ("/mjpeg", "mjpeg", &mjpeg)];
+    let servers =
+        [Auth::None, Auth::Basic, Auth::Digest].map(|auth| (auth, RtspServer::start(&scratch, auth, &mounts)));
+    let codings = [("/h264", "H.264"), ("/h265", "H.265"), ("/mjpeg", "MJPEG")];
+    for (auth, server) in &servers {
+        thread::scope(|scope| {
+            for (mount, coding) in codings {
+                for udp in [false, true] {
+                    let scratch = &scratch;
+                    scope.spawn(move || {
+                        let (well, said) = probe(scratch, server, mount, *auth, rtsp::PASSWORD, udp);
+                        let context = format!("{mount}, login {auth}, udp {udp}: {said}");
+                        assert!(well, "{context}");
+                        assert!(said.contains(&format!("coding      {coding}")), "{context}");
+                        assert!(said.contains("size        640x480"), "{context}");
+                    });
+                }
+            }
+        });
+    }
+    for (auth, server) in &servers[1..] {
+        let (well, said) = probe(&scratch, server, "/h264", *auth, "wrong-password", false);
+        assert!(!well && said.contains("refuses access"), "login {auth}: {said}");
+        assert!(!said.contains("wrong-password"), "a password is not repeated: {said}");
+    }
+    let (well, said) = probe(&scratch, &servers[0].1, "/nowhere", Auth::None, "", false);
+    assert!(!well && said.contains("not found"), "{said}");
+}
+
+#[test]
+fn a_motion_jpeg_camera_and_one_with_a_substream_give_events_with_clips() {
+    let scratch = Scratch::new("kinds");
+    let (people, mjpeg) = (fixture("people.mp4"), people_as("mjpeg"));
+    let h265 = people_as("h265");
+    let mounts = [("/main", "h265", h265.as_path()), ("/sub", "h264", &people), ("/mjpeg", "mjpeg", &mjpeg)];
+    let server = RtspServer::start(&scratch, Auth::None, &mounts);
+    let config = Config::new(&scratch)
+        .camera("old", &server, "/mjpeg", Auth::None)
+        .camera_with_substream("new", &server, "/main", "/sub");
+    let mut daemon = Daemon::start(&scratch, config);
+    // An old camera's clip is encoded once; a new one's is its main stream, though detection saw the other.
+    for (camera, codec) in [("old", "h264"), ("new", "hevc")] {
+        wait_until(&format!("an event of {camera}"), seconds(90), || {
+            daemon.events_in("ended").iter().any(|event| event["camera"] == camera)
+        });
+        let events = daemon.events_in("ended");
+        let event = events.iter().find(|event| event["camera"] == camera).expect("just seen");
+        let id = event["id"].as_str().expect("an id");
+        let clip = scratch.path("box/archive").join(camera).join(id).join("clip.mp4");
+        assert_eq!(assert_sound(&clip).codec, codec, "{camera}");
+        assert_eq!((event["clip"]["width"].as_u64(), event["clip"]["height"].as_u64()), (Some(640), Some(480)));
+    }
+    assert!(daemon.terminate().success());
+}
