@@ -24,7 +24,7 @@ test: setup lint ## Formatting, lints, documentation, every test
 test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
 	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
 
-bench: setup-build ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 

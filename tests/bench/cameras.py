@@ -26,13 +26,24 @@ def free_port():
         return s.getsockname()[1]
 
 
+def idle_clip(folder):
+    """A camera at which nothing happens, with a sensor's noise."""
+    clip = f"{folder}/idle.mp4"
+    picture = ROOT / "tests/fixtures/pictures/giraffe.jpg"
+    subprocess.run(["ffmpeg", "-v", "error", "-loop", "1", "-i", picture, "-t", "20", "-r", "10",
+                    "-vf", "scale=640:480,noise=alls=6:allf=t", "-c:v", "libx264", "-preset", "veryfast",
+                    "-bf", "0", "-g", "20", "-pix_fmt", "yuv420p", clip], check=True)
+    return clip
+
+
 def config(folder, port, cameras, gated):
-    """Half of the cameras see people all the time, the other half leaves in the wind."""
+    """Of four cameras one sees people all the time, one leaves in the wind, and two nothing."""
+    idle = idle_clip(folder)
+    clips = [ROOT / "tests/fixtures/people.mp4", idle, ROOT / "tests/fixtures/leaves.mp4", idle]
     text = (f'[device]\nid = "bench"\n[storage]\npath = "{folder}/box"\n[web]\nlisten = "127.0.0.1:{port}"\n'
             f'[infer]\nmodel_dir = "{ROOT}/models"\n[upload.cloud]\nurl = "file://{folder}/cloud"\n')
     for i in range(cameras):
-        clip = ROOT / "tests/fixtures" / ("people.mp4" if i % 2 == 0 else "leaves.mp4")
-        text += (f'[camera.c{i}.source]\nurl = "replay:{clip}"\nrepeat = true\n'
+        text += (f'[camera.c{i}.source]\nurl = "replay:{clips[i % 4]}"\nrepeat = true\n'
                  f'[camera.c{i}.motion]\nenabled = {"true" if gated else "false"}\n'
                  f'[camera.c{i}.detect]\nlabels = ["person"]\n')
     path = pathlib.Path(folder) / "outpost.toml"
