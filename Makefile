@@ -31,7 +31,7 @@ bench: setup ## What four cameras cost, with and without the motion gate; BENCH=
 lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --locked
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
 
 setup: setup-build setup-test ## Install what building and testing need
 

@@ -8,7 +8,7 @@
 //! 3. end: clip and stills synced, `event.json` (state `ended`) last, then the index together with the
 //!    outbox rows of every file and of the closing alert.
 //!
-//! What a stop or a power cut leaves open is finished by [`recover`] at the next start.
+//! What a stop or a power cut leaves open is finished by [`recover()`] at the next start.
 
 pub mod mux;
 mod preroll;

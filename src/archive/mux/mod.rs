@@ -5,7 +5,7 @@
 //!
 //! A fragment ends before every key frame and after a second at the latest, and goes to the kernel at once,
 //! so that a killed process loses about a second. [`ClipWriter::sync`] makes it safe from a power cut too;
-//! afterwards [`repair`] cuts off what was torn.
+//! afterwards [`repair()`] cuts off what was torn.
 //!
 //! Packets carry one time, in the order of decoding, so a clip shows its pictures at those times. Cameras send
 //! no B-frames; a stream that has them anyway is recorded whole, but its pictures jitter by a few frame times.
@@ -153,7 +153,7 @@ struct Coded {
     data: Bytes,
 }
 
-/// Writes one clip. Dropping it without [`ClipWriter::finish`] leaves a file for [`repair`].
+/// Writes one clip. Dropping it without [`ClipWriter::finish`] leaves a file for [`repair()`].
 pub struct ClipWriter {
     path: PathBuf,
     config: Config,

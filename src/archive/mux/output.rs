@@ -25,7 +25,7 @@ const TIMESCALE: i32 = 90_000;
 /// What the last picture's duration is taken for when the camera does not say.
 const DEFAULT_FPS: f32 = 25.0;
 
-/// Where the header keeps the recording's start on the boot clock, for [`super::repair`].
+/// Where the header keeps the recording's start on the boot clock, for [`super::repair()`].
 pub(super) const START_TAG: &str = "outpost-start-ns=";
 
 /// The clip's file, counted, with the error that libav would reduce to a number.
