@@ -18,7 +18,6 @@ use crate::event::{Event, EventId, EventState, Phase, SCHEMA_VERSION};
 use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
-use crate::metrics;
 use crate::rules::{RuleEngine, Signal};
 use crate::track::Tracker;
 
@@ -123,7 +122,6 @@ impl Stage {
                 Ok(detected) => {
                     let now = self.shared.clock.mono();
                     self.last = Some((now, detected.frame.at));
-                    self.shared.metrics.frames_detected.get_or_create(&metrics::camera(&self.camera)).inc();
                     self.look(&detected.frame, &detected.detections);
                     let fps = rate.count(now);
                     self.shared.health.camera(&self.camera, |c| c.detect_fps = fps);

@@ -197,28 +197,38 @@ fn iou(a: &Value, b: &Value) -> f64 {
     both / (area(a) + area(b) - both)
 }
 
-#[test]
-fn a_played_clip_gives_the_events_that_replay_prints() {
-    // Two looks a second leave time enough on a busy machine that none is skipped, so both see the same frames.
-    const LOOKS: f64 = 2.0;
-    // What is still in view when the clip ends, ends when the box stops waiting for it; replay knows the end.
-    const CLIP_S: f64 = 15.0;
-    let scratch = Scratch::new("replay");
-    let config = Config::new(&scratch).played_once("clip", &fixture("people.mp4"), LOOKS);
-    let daemon = Daemon::start(&scratch, config);
+/// Plays the clip once as a camera; gives its events, or nothing when the machine was too busy to look at
+/// every frame that was due (a late frame is replaced by a newer one).
+fn play_once(scratch: &Scratch, looks: f64) -> Option<Vec<Value>> {
+    let config = Config::new(scratch).played_once("clip", &fixture("people.mp4"), looks);
+    let mut daemon = Daemon::start(scratch, config);
     wait_until("the clip to end and its events to be over", seconds(90), || {
         let status = daemon.json("/api/v1/status");
         let events = daemon.events();
         status["cameras"][0]["state"] == "finished" && !events.is_empty() && events.iter().all(|e| e["state"] != "open")
     });
-    let mut events = daemon.events();
-    events.sort_by_key(|event| event["start"]["mono_ns"].as_u64());
+    let skipped = daemon.metric("outpost_dropped_total{camera=\"clip\",reason=\"infer_slot\"}");
+    let looked_at = daemon.metric("outpost_frames_detected_total{camera=\"clip\"}");
+    assert!((1.0..=16.0 * looks + 1.0).contains(&looked_at), "16 s of clip, {looked_at} looks counted");
+    let events = daemon.events();
+    assert!(daemon.terminate().success());
+    (skipped == 0.0).then_some(events)
+}
+
+#[test]
+fn a_played_clip_gives_the_events_that_replay_prints() {
+    // Two looks a second leave time enough that usually none is skipped, so that both see the same frames.
+    const LOOKS: f64 = 2.0;
+    // What is still in view when the clip ends, ends with the last look; replay knows the last picture.
+    const CLIP_S: f64 = 15.0;
+    let tries = (0..4).map(|_| Scratch::new("replay"));
+    let played = tries.into_iter().find_map(|scratch| play_once(&scratch, LOOKS).map(|events| (events, scratch)));
+    let (events, scratch) = played.expect("a machine that manages two looks a second, at least once in four times");
     let config = scratch.path("outpost.toml");
-    let output =
-        outpost(&["replay".as_ref(), fixture("people.mp4").as_os_str(), "--config".as_ref(), config.as_os_str()]);
+    let clip = fixture("people.mp4");
+    let output = outpost(&["replay".as_ref(), clip.as_os_str(), "--config".as_ref(), config.as_os_str()]);
     let printed = String::from_utf8(output.stdout).expect("text");
-    let mut printed: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    printed.sort_by(|a, b| a["start"].as_f64().partial_cmp(&b["start"].as_f64()).expect("numbers"));
+    let printed: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
 
     let first_picture = events.iter().map(|event| instant(event, "/clip/start")).fold(f64::INFINITY, f64::min);
     assert!(printed.len() >= 3, "{printed:?}");
