@@ -460,39 +460,3 @@ fn configs_are_checked_and_say_what_is_wrong() {
     }
     assert!(toml::from_str::<Config>("ulr = 'gs://bucket'").is_err());
 }
-
-/// Sends to a real service, told by `OUTPOST_TEST_UPLOAD_CONFIG` (a TOML file); for checks by hand.
-#[tokio::test]
-#[ignore = "needs a service"]
-async fn send_to_a_real_service() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let file = std::env::var("OUTPOST_TEST_UPLOAD_CONFIG").expect("OUTPOST_TEST_UPLOAD_CONFIG");
-    let config: Config = toml::from_str(&fs::read_to_string(file).expect("read")).expect("toml");
-    let bench = Bench::new();
-    bench.add("event.json", b"{}").await;
-    bench.add("clip.mp4", &bytes(BIG)).await;
-    let archive = bench.dir.path().join("box/archive");
-    let (health, metrics) = (bench.health.clone(), bench.metrics.clone());
-    let uploader =
-        Uploader::new("cloud", config, "box".into(), archive, bench.outbox(), health, metrics, bench.clock.clone())
-            .expect("config");
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(uploader.run(stop.clone()));
-    let mut told = None;
-    let wait = async {
-        while bench.outbox().waiting().await.expect("count") > 0 {
-            bench.clock.advance(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let outlets = bench.health.outlets();
-            let state = outlets.first().map(|outlet| (outlet.online, outlet.last_error.clone()));
-            if state != told {
-                println!("{state:?}");
-                told = state;
-            }
-        }
-    };
-    let done = tokio::time::timeout(Duration::from_secs(40), wait).await;
-    println!("drained: {}, dead: {:?}", done.is_ok(), bench.dead().await);
-    stop.cancel();
-    task.await.expect("join").expect("orderly end");
-}

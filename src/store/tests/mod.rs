@@ -354,25 +354,3 @@ fn the_config_reads_its_defaults_and_refuses_nonsense() {
     assert!(Config { path: "relative".into(), ..Config::default() }.validate().is_err());
     assert!(Config { deadline: Duration::ZERO, ..Config::default() }.validate().is_err());
 }
-
-/// Prints the time of one durable record; a measurement, not a test.
-#[test]
-#[ignore = "measures, does not check"]
-fn measure_record_latency() {
-    let dir = TempDir::new().expect("temp dir");
-    let clock = Arc::new(SystemClock::new());
-    let store = Store::open(&config(&dir), &names(&["mqtt", "upload/a"]), clock.clone()).expect("open");
-    let ids = IdSource::new(clock.clone(), None);
-    let mut times: Vec<Duration> = (0..1000)
-        .map(|_| {
-            let event = event(ids.next(), "yard", &*clock);
-            let from = clock.mono();
-            store
-                .record(change(&event, vec![Delivery::Alert(Phase::Start), upload("clip.mp4", 1, "aa")]))
-                .expect("record");
-            clock.mono().since(from)
-        })
-        .collect();
-    times.sort_unstable();
-    println!("p50 {:?} p99 {:?} max {:?}", times[500], times[990], times[999]);
-}
