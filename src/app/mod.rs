@@ -140,8 +140,9 @@ impl App {
         };
         systemd::stopping();
         self.stop.feeds.cancel();
-        source::settle(FEED_GRACE).await;
         let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
+        // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
+        source::settle(FEED_GRACE).await;
         let (pipelines, workers) = (self.pipelines, self.workers);
         let stages = tokio::task::spawn_blocking(move || {
             workers.stop();
