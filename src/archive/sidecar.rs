@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION};
+use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION, hex};
 
 /// The sidecar's name in an event's folder.
 pub const SIDECAR: &str = "event.json";
@@ -117,15 +117,6 @@ pub fn read_event(folder: &Path) -> Result<Event> {
         bail!("{} has version {}, this Outpost knows up to {SCHEMA_VERSION}: update it", path.display(), event.version);
     }
     Ok(event)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

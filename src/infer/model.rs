@@ -1,7 +1,6 @@
 //! Model manifests: `<name>.toml` beside the ONNX file says what the file is and how to use it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::heads::{HeadSpec, Misfit};
+use crate::event::hex;
 
 /// Longest side of an input, pixels.
 const MAX_SIDE: u32 = 4096;
@@ -313,14 +313,6 @@ fn toml_reason(error: &toml::de::Error, text: &str) -> String {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
         None => message,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

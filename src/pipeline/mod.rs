@@ -20,7 +20,6 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
-use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Archive, Recorder};
 use crate::clock::Clock;
@@ -68,7 +67,6 @@ pub struct Pipeline {
     vision: JoinHandle<()>,
     analysis: JoinHandle<()>,
     recorder: Arc<Recorder>,
-    stop: CancellationToken,
 }
 
 impl Pipeline {
@@ -87,7 +85,6 @@ impl Pipeline {
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
         shared.health.camera(&camera, |_| {});
-        let stop = CancellationToken::new();
         let recorder = Arc::new(Recorder::start(shared.archive.clone(), camera.clone(), config.record.clone())?);
 
         let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
@@ -112,16 +109,15 @@ impl Pipeline {
         let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
         if config.source.substream.is_some() {
             let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);
-            spawn_feed(supervisor, format!("camera {name} (substream)"), sub, &stop);
+            spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
-        spawn_feed(supervisor, format!("camera {name}"), main, &stop);
-        Ok(Self { vision, analysis, recorder, stop })
+        spawn_feed(supervisor, format!("camera {name}"), main);
+        Ok(Self { vision, analysis, recorder })
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which
     /// closes what is open.
     pub fn join(self) {
-        self.stop.cancel();
         for stage in [self.vision, self.analysis] {
             if stage.join().is_err() {
                 tracing::error!("a camera's stage panicked");
@@ -132,15 +128,14 @@ impl Pipeline {
     }
 }
 
-fn spawn_feed(supervisor: &mut Supervisor, name: String, feed: feed::Feed, stop: &CancellationToken) {
-    let (feed, own_stop) = (Arc::new(feed), stop.clone());
+fn spawn_feed(supervisor: &mut Supervisor, name: String, feed: feed::Feed) {
+    let feed = Arc::new(feed);
     supervisor.spawn(name, Restart::Always(Backoff::for_connections()), move |stop| {
-        let (feed, own_stop) = (feed.clone(), own_stop.clone());
+        let feed = feed.clone();
         async move {
             tokio::select! {
                 outcome = feed.run_once() => outcome,
                 () = stop.cancelled() => Ok(()),
-                () = own_stop.cancelled() => Ok(()),
             }
         }
     });

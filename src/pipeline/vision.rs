@@ -1,7 +1,6 @@
 //! Decode, gate, and hand frames to the detector.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -95,7 +94,8 @@ pub(super) struct Stage {
     latest: Arc<LatestFrame>,
     inbox: Receiver<Packet>,
     span: Span,
-    failing: AtomicBool,
+    /// Pictures do not decode at present; that was logged.
+    failing: bool,
 }
 
 impl Stage {
@@ -116,7 +116,7 @@ impl Stage {
             latest,
             inbox,
             span: info_span!("vision", camera = %camera),
-            failing: AtomicBool::new(false),
+            failing: false,
         }
     }
 
@@ -140,7 +140,7 @@ impl Stage {
         match self.decoder.decode(packet) {
             Ok(frames) => {
                 if !frames.is_empty() {
-                    self.failing.store(false, Ordering::Relaxed);
+                    self.failing = false;
                 }
                 self.shared.metrics.frames_decoded.get_or_create(&label).inc_by(frames.len() as u64);
                 for frame in frames {
@@ -149,7 +149,7 @@ impl Stage {
             }
             Err(failure) => {
                 self.shared.metrics.decode_errors.get_or_create(&label).inc();
-                if !self.failing.swap(true, Ordering::Relaxed) {
+                if !std::mem::replace(&mut self.failing, true) {
                     warn!(error = %failure, "pictures do not decode, waiting for the next key frame");
                 }
             }

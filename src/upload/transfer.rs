@@ -215,7 +215,7 @@ async fn check_local(source: &FilePath, bytes: u64, sha256: &str) -> Result<Opti
             std::io::copy(&mut file, &mut hasher)?;
             (None, hasher.finalize())
         };
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = crate::event::hex(&hash);
         if hash.eq_ignore_ascii_case(&sha256) { Ok(content) } else { Err(changed("its SHA-256 differs".to_owned())) }
     })
     .await
