@@ -133,6 +133,26 @@ fn threads_may_share_a_detector_and_see_the_same() {
 }
 
 #[test]
+fn a_model_with_threads_of_its_own_sees_the_same() {
+    let dog = picture("tests/fixtures/pictures/dog.jpg");
+    let alone = shipped().detect(&dog, 0.3).expect("detect");
+    let mut copy = Spoilt::new();
+    copy.manifest = copy.manifest.replacen("[input]", "threads = 3\n\n[input]", 1);
+    copy.write_manifest();
+    let detector = Detector::load(copy.dir.path(), MODEL).expect("load");
+    assert_eq!(detector.detect(&dog, 0.3).expect("detect"), alone);
+    assert_eq!(threads_named("mm-nanodet-g"), 3, "threads that bear the model's name");
+    drop(detector);
+}
+
+/// Threads of this process whose names begin so; the system keeps 15 bytes of a name.
+fn threads_named(start: &str) -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("threads of this process");
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with(start)).count()
+}
+
+#[test]
 fn labels_are_spelt_as_people_know_them() {
     let detector = shipped();
     assert_eq!(detector.labels().len(), 80);
@@ -170,8 +190,12 @@ impl Spoilt {
         self.manifest = self.manifest.replace(&line, &format!("sha256 = \"{sum}\""));
     }
 
-    fn refusal(&self) -> String {
+    fn write_manifest(&self) {
         fs::write(self.dir.path().join("nanodet-g-320.toml"), &self.manifest).expect("write");
+    }
+
+    fn refusal(&self) -> String {
+        self.write_manifest();
         Detector::load(self.dir.path(), MODEL).expect_err("must be refused").to_string()
     }
 }

@@ -15,6 +15,9 @@ use crate::event::hex;
 /// Longest side of an input, pixels.
 const MAX_SIDE: u32 = 4096;
 
+/// More threads than this are a slip of the finger.
+const MAX_THREADS: usize = 64;
+
 /// One model, as `models/<name>.toml` describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,8 +34,8 @@ pub struct Manifest {
     /// File in the same folder with one label a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels_file: Option<String>,
-    /// Threads for one picture. Default 1, and only 1 is understood so far: more cores are better spent
-    /// on more pictures at once (`[infer] workers`).
+    /// Threads that share the work on one picture, 1 to 64. Default 1: with several cameras, cores are better
+    /// spent on more pictures at once (`[infer] workers`). More make one picture of a large model come sooner.
     #[serde(default = "one")]
     pub threads: usize,
     /// Licence of the weights.
@@ -243,11 +246,8 @@ impl Manifest {
         if self.labels.is_empty() == self.labels_file.is_none() {
             return Err("it must have either labels or labels_file".to_owned());
         }
-        if self.threads != 1 {
-            return Err(format!(
-                "threads = {} is not possible: the engine uses one thread a picture; set [infer] workers instead",
-                self.threads
-            ));
+        if !(1..=MAX_THREADS).contains(&self.threads) {
+            return Err(format!("threads = {} is not between 1 and {MAX_THREADS}", self.threads));
         }
         self.input.check()?;
         self.head.check()
@@ -352,7 +352,8 @@ mod tests {
             (format!("{HEADER}{SHA}{labels}labels_file = 'x'\n{REST}"), "either labels or labels_file"),
             (format!("{HEADER}{SHA}{labels}colour = 'red'\n{REST}"), "line 7: unknown field `colour`"),
             (format!("{HEADER}sha256 = 'abc'\n{labels}{REST}"), "sha256 = \"abc\" is not 64 hex digits"),
-            (format!("{HEADER}{SHA}{labels}threads = 4\n{REST}"), "threads = 4 is not possible"),
+            (format!("{HEADER}{SHA}{labels}threads = 0\n{REST}"), "threads = 0 is not between 1 and 64"),
+            (format!("{HEADER}{SHA}{labels}threads = 65\n{REST}"), "threads = 65 is not between 1 and 64"),
             (format!("{HEADER}{SHA}{labels}{REST}nms_iou = 1.5\n"), "head.nms_iou = 1.5 is not between 0 and 1"),
             (format!("{HEADER}{SHA}{labels}[input]\nwidth = 0\nheight = 8\n[head]\nkind = 'ssd'"), "0x8 pixels"),
             (

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
@@ -22,6 +23,8 @@ pub struct TractEngine {
     /// not built anew for each picture; there are never more than threads that ran at once.
     idle: Mutex<Vec<TypedSimpleState>>,
     input_type: DatumType,
+    /// Runs the large products of one picture: in place, or on threads that belong to this model.
+    executor: Executor,
     description: Description,
 }
 
@@ -51,7 +54,11 @@ impl TractEngine {
         let plan = model.into_optimized().and_then(|model| model.into_runnable()).map_err(failed)?;
 
         let description = Description { engine: "tract", input: shape, outputs: Vec::new() };
-        let mut engine = Self { plan, idle: Mutex::default(), input_type, description };
+        let executor = match manifest.threads {
+            1 => Executor::SingleThread,
+            threads => Executor::multithread_with_name(threads, &format!("mm-{}", manifest.name)),
+        };
+        let mut engine = Self { plan, idle: Mutex::default(), input_type, executor, description };
         engine.description.outputs = engine.outputs().map_err(failed)?;
         Ok(engine)
     }
@@ -82,7 +89,7 @@ impl TractEngine {
             None => self.plan.spawn()?,
         };
         // A state that failed or panicked half way is not used again.
-        let outputs = state.run(tvec!(tensor.into_tvalue()))?;
+        let outputs = multithread_tract_scope(self.executor.clone(), || state.run(tvec!(tensor.into_tvalue())))?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         outputs.iter().map(|value| copy_output(value)).collect()
     }
