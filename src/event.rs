@@ -13,11 +13,12 @@ use ulid::Ulid;
 
 use crate::clock::{Clock, Moment};
 use crate::detection::BBox;
+use crate::segment::SegmentRange;
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Identity of an event: a ULID whose time part never runs backwards on one box.
+/// Identity of an event or a segment: a ULID whose time part never runs backwards on one box.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventId(Ulid);
@@ -26,6 +27,12 @@ impl EventId {
     /// Sixteen bytes whose order is the order of creation.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_bytes()
+    }
+
+    /// The wall time that the box believed when it made the id; later than that where the clock was set back.
+    pub fn made_at(self) -> jiff::Timestamp {
+        let ms = i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// The inverse of [`EventId::to_bytes`].
@@ -230,6 +237,9 @@ pub struct Event {
     /// Stills: `snapshot.jpg` (clean), `snapshot-boxes.jpg` (annotated), `thumb.jpg`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<MediaFile>,
+    /// Continuous recording from pre-roll to post-roll, where the camera has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentRange>,
 }
 
 impl Event {

@@ -14,11 +14,13 @@ pub mod metrics;
 pub mod supervise;
 pub mod telemetry;
 
+pub mod coverage;
 pub mod detection;
 pub mod event;
 pub mod frame;
 pub mod polygon;
 pub mod schedule;
+pub mod segment;
 
 pub mod source;
 

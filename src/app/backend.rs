@@ -8,18 +8,21 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::archive::volume;
-use crate::clock::Mono;
+use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::LatestFrame;
 use crate::health::OutletHealth;
 use crate::metrics;
 use crate::pipeline::Shared;
+use crate::segment::{Segment, SegmentId};
 use crate::store::{OutboxStats, Query, Stats, Store};
 use crate::web::{
     self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, OutletStatus, Status,
+    Timeline,
 };
 
 /// A frame older than this is not shown as live.
@@ -49,6 +52,19 @@ impl PageBackend {
             frames,
             started: shared.clock.mono(),
         }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// Whether there is any destination for files.
+    pub(super) fn uploads(&self) -> bool {
+        self.outboxes.iter().any(|name| name.starts_with("upload/"))
     }
 
     async fn disk(&self) -> DiskStatus {
@@ -152,6 +168,31 @@ impl web::Backend for PageBackend {
         async move {
             let event = self.store.event_async(id).await?;
             Ok(event.map(|event| self.shared.archive.layout().folder(&event.camera, id).join(file)))
+        }
+        .boxed()
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        camera: &'a str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Timeline>>> {
+        async move {
+            // A camera that is not configured any more still has a past.
+            let known = self.frames.contains_key(camera);
+            let timeline = self.timeline_of(camera, since, until).await?;
+            let empty = timeline.segments.is_empty() && timeline.events.is_empty();
+            Ok((known || !empty).then_some(timeline))
+        }
+        .boxed()
+    }
+
+    fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
+        async move {
+            let segment = self.store.segment_async(camera, id).await?;
+            let folder = self.shared.archive.layout().recordings(camera);
+            Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
         }
         .boxed()
     }

@@ -5,6 +5,7 @@
 
 mod backend;
 mod outbox;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Layout, recover, volume};
+use crate::archive::{Archive, Identity, Layout, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
@@ -80,10 +81,12 @@ impl App {
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
 
         let layout = Layout::new(&config.storage.path);
-        let archive = Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
         let newest_id = store.newest_id()?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
+        let identity = Identity { device: config.device.id.as_str().into(), ids: ids.clone() };
+        let (kept, counted) = (config.archive.clone(), metrics.clone());
+        let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, identity);
         let shared = Shared {
             clock,
             metrics,

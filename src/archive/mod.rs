@@ -10,11 +10,13 @@
 //!
 //! What a stop or a power cut leaves open is finished by [`recover()`] at the next start.
 
+mod ledger;
 pub mod mux;
 mod preroll;
 mod recorder;
 mod recording;
 mod recover;
+mod segments;
 mod sidecar;
 mod snapshot;
 #[cfg(test)]
@@ -29,7 +31,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::detection::BBox;
-use crate::event::{Event, Phase};
+use crate::event::{Event, IdSource, Phase};
 use crate::frame::Frame;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -71,10 +73,28 @@ impl Config {
     }
 }
 
+/// What of a camera's video is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordMode {
+    /// A clip of every event.
+    #[default]
+    Events,
+    /// Everything, in segments, and a clip of every event.
+    Continuous,
+    /// No video; events have their stills.
+    Off,
+}
+
 /// What is recorded of one camera. TOML `[camera.<name>.record]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordConfig {
+    /// What of the video is kept: "events", "continuous" or "off". Default: "events".
+    pub mode: RecordMode,
+    /// Length of a segment of continuous recording, about: it ends before the next key frame. Default: 1m.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub segment: Duration,
     /// How much of the time before an event its clip holds, at least, as far as pictures existed. Default: 5s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub pre_roll: Duration,
@@ -88,7 +108,13 @@ pub struct RecordConfig {
 
 impl Default for RecordConfig {
     fn default() -> Self {
-        Self { pre_roll: Duration::from_secs(5), post_roll: Duration::from_secs(5), max_clip: Duration::from_secs(120) }
+        Self {
+            mode: RecordMode::Events,
+            segment: Duration::from_secs(60),
+            pre_roll: Duration::from_secs(5),
+            post_roll: Duration::from_secs(5),
+            max_clip: Duration::from_secs(120),
+        }
     }
 }
 
@@ -100,6 +126,9 @@ impl RecordConfig {
     pub fn validate(&self) -> Result<(), String> {
         if self.pre_roll > Duration::from_secs(60) {
             return Err(format!("pre_roll is {:?}, it is held in memory and can be at most 60s", self.pre_roll));
+        }
+        if !(Duration::from_secs(5)..=Duration::from_secs(3600)).contains(&self.segment) {
+            return Err(format!("segment is {:?}, it goes from 5s to 1h", self.segment));
         }
         if self.max_clip < Duration::from_secs(1) {
             return Err(format!("max_clip is {:?}, it must be at least 1s", self.max_clip));
@@ -127,14 +156,32 @@ pub struct Archive {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     config: Arc<Config>,
+    ids: Arc<IdSource>,
+    device: Arc<str>,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
+}
+
+/// Who records: the box's name, and where its ids come from.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The box.
+    pub device: Arc<str>,
+    /// Ids of segments, in one order with those of events.
+    pub ids: Arc<IdSource>,
 }
 
 impl Archive {
     /// An archive below `layout`, recorded in `store`.
-    pub fn new(layout: Layout, store: Store, clock: Arc<dyn Clock>, metrics: Metrics, config: Config) -> Self {
+    pub fn new(
+        layout: Layout,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        config: Config,
+        Identity { device, ids }: Identity,
+    ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
-        Self { layout, store, clock, metrics, config: Arc::new(config), announce }
+        Self { layout, store, clock, metrics, config: Arc::new(config), ids, device, announce }
     }
 
     /// Every start, update and end from now on, once it is durable. A listener that falls behind misses some.

@@ -9,13 +9,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{debug, error, info_span, warn};
 
+use super::ledger::Ledger;
 use super::preroll::Preroll;
 use super::recording::{Change, Recording};
-use super::{Archive, Look, RecordConfig};
+use super::segments::Segmenter;
+use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::Mono;
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
+use crate::segment::SegmentState;
 use crate::supervise::spawn_thread;
 
 /// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
@@ -29,7 +32,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DECISION: Duration = Duration::from_secs(10);
 
 enum Command {
-    Packet(Packet),
+    /// A packet, and whether others were dropped before it.
+    Packet(Packet, bool),
     Begin(Box<Event>, Look),
     Update(EventId, Change),
     End(EventId, Mono),
@@ -43,6 +47,8 @@ pub struct Recorder {
     queue: SyncSender<Command>,
     /// The queue was full: leave out packets up to the next key frame.
     broken: AtomicBool,
+    /// Packets were left out before the next one that is taken.
+    hole: AtomicBool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,8 +61,13 @@ impl Recorder {
         let (queue, commands) = sync_channel(QUEUE);
         let metrics = archive.metrics.clone();
         let span = info_span!("recorder", camera = %camera);
+        let keep = config.max_clip + config.pre_roll + config.post_roll + DECISION;
+        let continuous = config.mode == RecordMode::Continuous;
+        let ledger = Ledger::new(camera.clone(), archive.clock.mono());
         let state = State {
+            ledger,
             ring: Preroll::new(config.pre_roll + DECISION),
+            segmenter: continuous.then(|| Segmenter::new(camera.clone(), config.segment, keep)),
             archive,
             config,
             open: Vec::new(),
@@ -65,7 +76,14 @@ impl Recorder {
         };
         let thread = spawn_thread(format!("rec-{camera}"), move || span.in_scope(|| state.run()))
             .context("start the recorder thread")?;
-        Ok(Self { camera, metrics, queue, broken: AtomicBool::new(false), thread: Some(thread) })
+        Ok(Self {
+            camera,
+            metrics,
+            queue,
+            broken: AtomicBool::new(false),
+            hole: AtomicBool::new(false),
+            thread: Some(thread),
+        })
     }
 
     /// Takes a packet from the source. Never waits.
@@ -77,12 +95,13 @@ impl Recorder {
             }
             self.broken.store(false, Ordering::Relaxed);
         }
-        match self.queue.try_send(Command::Packet(packet.clone())) {
-            Ok(()) => {}
+        match self.queue.try_send(Command::Packet(packet.clone(), self.hole.load(Ordering::Relaxed))) {
+            Ok(()) => self.hole.store(false, Ordering::Relaxed),
             Err(TrySendError::Full(_)) => {
                 if !self.broken.swap(true, Ordering::Relaxed) {
                     warn!(camera = %self.camera, "the disk is too slow for this camera, leaving out packets up to the next key frame");
                 }
+                self.hole.store(true, Ordering::Relaxed);
                 self.count_drop();
             }
             Err(TrySendError::Disconnected(_)) => {}
@@ -139,6 +158,8 @@ struct State {
     archive: Archive,
     config: RecordConfig,
     ring: Preroll,
+    segmenter: Option<Segmenter>,
+    ledger: Ledger,
     open: Vec<Recording>,
     newest: Option<Mono>,
     commands: Receiver<Command>,
@@ -148,7 +169,7 @@ impl State {
     fn run(mut self) {
         loop {
             match self.commands.recv_timeout(TICK) {
-                Ok(Command::Packet(packet)) => self.packet(&packet),
+                Ok(Command::Packet(packet, hole)) => self.packet(&packet, hole),
                 Ok(Command::Begin(event, look)) => self.begin(*event, look),
                 Ok(Command::Update(id, change)) => self.on(id, |recording, archive| recording.update(archive, change)),
                 Ok(Command::End(id, at)) => {
@@ -161,16 +182,25 @@ impl State {
             self.close_finished();
         }
         let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
-        for recording in self.open.drain(..) {
+        for mut recording in self.open.drain(..) {
+            refer(&mut recording, self.segmenter.as_ref(), &self.config);
             recording.interrupt(&self.archive, last);
         }
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.close(&self.archive, SegmentState::Closed);
+        }
+        self.ledger.close(&self.archive, self.archive.clock.mono());
     }
 
-    fn packet(&mut self, packet: &Packet) {
+    fn packet(&mut self, packet: &Packet, hole: bool) {
         self.newest = Some(packet.at);
+        self.ledger.packet(&self.archive, packet.at, hole.then_some("the disk is too slow"));
         self.ring.push(packet);
         for recording in &mut self.open {
             recording.write(packet);
+        }
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.write(&self.archive, packet);
         }
     }
 
@@ -194,6 +224,7 @@ impl State {
         let now = self.archive.clock.mono();
         let (newest, open) = (self.newest.unwrap_or_default(), std::mem::take(&mut self.open));
         for mut recording in open {
+            refer(&mut recording, self.segmenter.as_ref(), &self.config);
             recording.look_after(&self.archive, now);
             if recording.is_finished(newest, now) {
                 recording.finish(&self.archive);
@@ -201,5 +232,17 @@ impl State {
                 self.open.push(recording);
             }
         }
+        self.ledger.look_after(&self.archive, now);
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.look_after(&self.archive, now);
+        }
+    }
+}
+
+/// Notes where the event's time lies in the continuous recording.
+fn refer(recording: &mut Recording, segmenter: Option<&Segmenter>, config: &RecordConfig) {
+    let (from, until) = recording.span(config);
+    if let Some(segments) = segmenter.and_then(|segmenter| segmenter.holding(from, until)) {
+        recording.refer_to(segments);
     }
 }

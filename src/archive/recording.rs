@@ -11,16 +11,17 @@ use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::preroll::Preroll;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
-use super::{Archive, Look, RecordConfig};
+use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
 use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, Phase};
 use crate::frame::Packet;
+use crate::segment::SegmentRange;
 use crate::store::{self, Delivery};
 
 /// The clip's name in an event's folder.
 pub(super) const CLIP: &str = "clip.mp4";
 /// How often an open clip is forced to the disk: what a power cut costs at most.
-const SYNC_EVERY: Duration = Duration::from_secs(2);
+pub(super) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// Updates of one event are told at most this often; later ones are merged.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long after the post-roll's end a silent camera is waited for.
@@ -81,8 +82,10 @@ impl Recording {
         archive.announce(Phase::Start, &event);
         info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
-        let writer = ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
-        let writer = writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok();
+        let create = || ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
+        let writer = (config.mode != RecordMode::Off)
+            .then(create)
+            .and_then(|writer| writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok());
         let clip_until = start + config.max_clip;
         let mut recording = Self {
             event,
@@ -106,6 +109,20 @@ impl Recording {
             recording.write(packet);
         }
         Ok(recording)
+    }
+
+    /// The time that the clip is to hold, by the boot clock.
+    pub(super) fn span(&self, config: &RecordConfig) -> (Mono, Mono) {
+        let start = self.event.start.mono();
+        let end = self.event.end.as_ref().map_or(start, |end| end.mono());
+        (start - config.pre_roll, end + config.post_roll)
+    }
+
+    /// Where the same time lies in the continuous recording.
+    pub(super) fn refer_to(&mut self, segments: SegmentRange) {
+        // The recorder forgets the first segments of a long event while it lasts.
+        let first = self.event.segments.map_or(segments.first, |known| known.first);
+        self.event.segments = Some(SegmentRange { first, ..segments });
     }
 
     pub(super) fn id(&self) -> EventId {

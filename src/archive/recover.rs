@@ -9,9 +9,10 @@ use tracing::{error, info, warn};
 
 use super::mux;
 use super::recording::{CLIP, uploads};
+use super::segments::{of_same_boot, recover_segments};
 use super::sidecar::{SIDECAR, measure, read_event, write_event};
 use super::{Archive, Layout};
-use crate::clock::{Moment, Mono};
+use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
 use crate::store::{self, Delivery, Store};
 
@@ -24,6 +25,10 @@ pub struct Recovered {
     pub reindexed: u32,
     /// Folders whose sidecar cannot be used; left as they are.
     pub unreadable: u32,
+    /// Segments of continuous recording that were open.
+    pub segments_closed: u32,
+    /// Segments that only the disk knew.
+    pub segments_reindexed: u32,
 }
 
 /// Closes every event that the index knows as open, then takes in the sidecars that it does not know:
@@ -64,8 +69,16 @@ pub fn recover(archive: &Archive, newest: Option<EventId>, before: EventId, whol
         }
         Ok(())
     })?;
+    (found.segments_closed, found.segments_reindexed) = recover_segments(archive, before, whole || newest.is_none())?;
     if found != Recovered::default() {
-        info!(interrupted = found.interrupted, reindexed = found.reindexed, unreadable = found.unreadable, "recovered");
+        info!(
+            interrupted = found.interrupted,
+            reindexed = found.reindexed,
+            unreadable = found.unreadable,
+            segments_closed = found.segments_closed,
+            segments_reindexed = found.segments_reindexed,
+            "recovered"
+        );
     }
     Ok(found)
 }
@@ -137,12 +150,6 @@ fn clip_in(folder: &Path, event: &Event) -> Result<Option<Clip>> {
         height: facts.height,
         truncated: true,
     }))
-}
-
-/// The instant `at` of the boot that `known` belongs to.
-fn of_same_boot(known: &Moment, at: Mono) -> Moment {
-    let wall = known.wall + at.since(known.mono()) - known.mono().since(at);
-    Moment { wall, mono_ns: at.0, ..known.clone() }
 }
 
 fn later(moment: &Moment, by: Duration) -> Moment {

@@ -12,16 +12,18 @@ use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION, hex};
 /// The sidecar's name in an event's folder.
 pub const SIDECAR: &str = "event.json";
 
-/// Where the events of one box lie: `<storage.path>/archive/<camera>/<event-id>/`.
+/// Where the recordings of one box lie: `<storage.path>/archive/<camera>/<event-id>/` and
+/// `<storage.path>/recordings/<camera>/<segment-id>.mp4`.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    recordings: PathBuf,
 }
 
 impl Layout {
     /// The layout below `storage_path`.
     pub fn new(storage_path: &Path) -> Self {
-        Self { root: storage_path.join("archive") }
+        Self { root: storage_path.join("archive"), recordings: storage_path.join("recordings") }
     }
 
     /// `<storage.path>/archive`.
@@ -32,6 +34,32 @@ impl Layout {
     /// The folder of an event.
     pub fn folder(&self, camera: &str, id: EventId) -> PathBuf {
         self.root.join(camera).join(id.to_string())
+    }
+
+    /// `<storage.path>/recordings`.
+    pub fn recordings_root(&self) -> &Path {
+        &self.recordings
+    }
+
+    /// The folder of a camera's segments.
+    pub fn recordings(&self, camera: &str) -> PathBuf {
+        self.recordings.join(camera)
+    }
+
+    /// Makes the folder of a camera's segments, durably.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn create_recordings(&self, camera: &str) -> Result<PathBuf> {
+        let folder = self.recordings(camera);
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
+            sync_folder(&self.recordings)?;
+            if let Some(storage) = self.recordings.parent() {
+                sync_folder(storage)?;
+            }
+        }
+        Ok(folder)
     }
 
     /// Makes an event's folder, durably.

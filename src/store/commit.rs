@@ -6,14 +6,16 @@ use std::sync::Arc;
 use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
-use super::event_log;
 use super::outbox::Queue;
 use super::schema::{
     Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
 };
 use super::{Change, Delivery, StoreError};
+use super::{event_log, timeline};
 use crate::clock::{Clock, Moment};
+use crate::coverage::Span;
 use crate::event::Event;
+use crate::segment::{Segment, SegmentId};
 
 /// The outboxes that the store was opened with.
 pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
@@ -23,6 +25,9 @@ pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
 #[derive(Debug)]
 pub(super) enum Op {
     Record { event: Box<Event>, json: Vec<u8>, deliveries: Vec<Delivery>, now: Moment },
+    Segment(Box<Segment>),
+    Span(Box<Span>),
+    ForgetSegment { camera: Arc<str>, id: SegmentId },
     Ack(ItemRef),
     Nack { item: ItemRef, error: String },
     DeadLetter { item: ItemRef, error: String },
@@ -62,9 +67,22 @@ fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
 
 /// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
 pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let trees = (&db.meta, &db.events, &db.open, &db.by_camera, &db.outbox, &db.uploads, &db.dead);
-    let outcome = trees.transaction(|(meta, events, open, by_camera, outbox, uploads, dead)| {
-        let views = Views { meta, events, open, by_camera, outbox, uploads, dead };
+    let (segments, open_segments, spans) = (&db.segments, &db.open_segments, &db.spans);
+    let trees = (
+        &db.meta,
+        &db.events,
+        &db.open,
+        &db.by_camera,
+        &db.outbox,
+        &db.uploads,
+        &db.dead,
+        segments,
+        open_segments,
+        spans,
+    );
+    let outcome = trees.transaction(|trees| {
+        let (meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans) = trees;
+        let views = Views { meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans };
         let before = views.meta.get("counters")?;
         let counters = before.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes)).map_err(abort)?;
         let mut group = Group { views, queues, counters, due: Vec::new() };
@@ -95,6 +113,9 @@ impl Group<'_> {
                 event_log::put(&self.views, &mut self.counters, event, json)?;
                 deliveries.iter().try_for_each(|delivery| self.enqueue(event, delivery, now))
             }
+            Op::Segment(segment) => timeline::put(&self.views, segment),
+            Op::Span(span) => timeline::put_span(&self.views, span),
+            Op::ForgetSegment { camera, id } => timeline::remove(&self.views, camera, *id),
             Op::Ack(item) => self.take(item).map(|_| ()),
             Op::Nack { item, error } => {
                 let changed = self.change(item, |row| {

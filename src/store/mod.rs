@@ -26,6 +26,9 @@
 //! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
 //! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
+//! | `segments` | camera 0 segment id | a segment of continuous recording |
+//! | `open_segments` | camera 0 segment id | nothing; the segments that are being written |
+//! | `spans` | camera 0 id | an entry of the coverage ledger |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -52,6 +55,8 @@ mod outbox;
 
 mod stats;
 
+mod timeline;
+
 #[cfg(test)]
 mod tests;
 
@@ -59,16 +64,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::coverage::Span;
 use crate::event::{Event, EventId, Phase};
+use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
 pub use event_log::Query;
 pub use outbox::{DeadLetter, Lease, Outbox};
 pub use stats::{OutboxStats, Stats};
+pub use timeline::SegmentQuery;
 
 /// Where and how the index is kept: `[storage]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -288,12 +297,89 @@ impl Store {
         self.0.read(event_log::open_events)
     }
 
-    /// The highest event id, so that new ids can be greater.
+    /// The highest id of an event or segment, so that new ids can be greater.
     ///
     /// # Errors
     /// When the store is out of service.
     pub fn newest_id(&self) -> Result<Option<EventId>, StoreError> {
-        self.0.read(event_log::newest_id)
+        self.0.read(|db| Ok(event_log::newest_id(db)?.max(timeline::newest_id(db)?)))
+    }
+
+    /// Makes what is known of a segment durable; replaces what was recorded under its id before.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn record_segment(&self, segment: Segment) -> Result<(), StoreError> {
+        self.0.write(Op::Segment(Box::new(segment)))
+    }
+
+    /// Forgets a segment, e.g. one that holds no picture.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn forget_segment(&self, camera: Arc<str>, id: SegmentId) -> Result<(), StoreError> {
+        self.0.write(Op::ForgetSegment { camera, id })
+    }
+
+    /// Segments of one camera that match, oldest first; of too many the newest.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn segments(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
+        let query = query.clone();
+        self.0.read(move |db| timeline::segments(db, &query))
+    }
+
+    /// [`Store::segments`] for async code.
+    ///
+    /// # Errors
+    /// As [`Store::segments`].
+    pub async fn segments_async(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
+        let query = query.clone();
+        self.0.read_async(move |db| timeline::segments(db, &query)).await
+    }
+
+    /// One segment, as last recorded.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn segment(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
+        let camera = camera.to_owned();
+        self.0.read(move |db| timeline::segment(db, &camera, id))
+    }
+
+    /// [`Store::segment`] for async code.
+    ///
+    /// # Errors
+    /// As [`Store::segment`].
+    pub async fn segment_async(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
+        let camera = camera.to_owned();
+        self.0.read_async(move |db| timeline::segment(db, &camera, id)).await
+    }
+
+    /// Writes an entry of the coverage ledger, or its longer form.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn record_span(&self, span: Span) -> Result<(), StoreError> {
+        self.0.write(Op::Span(Box::new(span)))
+    }
+
+    /// Entries of a camera's coverage ledger that touch the time from `since` to `until`, oldest first.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn spans_async(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
+        let camera = camera.to_owned();
+        self.0.read_async(move |db| timeline::spans(db, &camera, since, until)).await
+    }
+
+    /// Segments in state open, of all cameras. Right after the start: those that the last stop interrupted.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn open_segments(&self) -> Result<Vec<Segment>, StoreError> {
+        self.0.read(timeline::open_segments)
     }
 
     /// The queue `name`, one of those that the store was opened with.

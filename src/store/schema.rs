@@ -40,6 +40,9 @@ pub(super) struct Database {
     pub outbox: Tree,
     pub uploads: Tree,
     pub dead: Tree,
+    pub segments: Tree,
+    pub open_segments: Tree,
+    pub spans: Tree,
 }
 
 /// The same trees inside a transaction.
@@ -51,6 +54,9 @@ pub(super) struct Views<'a> {
     pub outbox: &'a TransactionalTree,
     pub uploads: &'a TransactionalTree,
     pub dead: &'a TransactionalTree,
+    pub segments: &'a TransactionalTree,
+    pub open_segments: &'a TransactionalTree,
+    pub spans: &'a TransactionalTree,
 }
 
 impl Database {
@@ -68,13 +74,23 @@ impl Database {
             outbox: tree("outbox")?,
             uploads: tree("uploads")?,
             dead: tree("dead")?,
+            segments: tree("segments")?,
+            open_segments: tree("open_segments")?,
+            spans: tree("spans")?,
             db,
         };
         database.migrate()?;
         if let Err(error) = database.counters() {
             return Err(StoreError::Corrupt(error.to_string().into()));
         }
-        for tree in [&database.events, &database.open, &database.by_camera, &database.outbox, &database.uploads] {
+        for tree in [
+            &database.events,
+            &database.open,
+            &database.by_camera,
+            &database.outbox,
+            &database.uploads,
+            &database.segments,
+        ] {
             tree.first()?;
             tree.last()?;
         }

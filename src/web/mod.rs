@@ -14,6 +14,7 @@ mod problem;
 mod status;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,11 +33,13 @@ use tracing::{info, warn};
 
 use crate::event::{Event, EventId};
 use crate::frame::Frame;
+use crate::segment::SegmentId;
 
 use listener::Doorman;
 use problem::Complaints;
 
 pub use status::{CameraStatus, DiskStatus, Level, OutletStatus, Status, Summary};
+pub use timeline::{Mark, Timeline};
 
 /// How long open connections may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_millis(700);
@@ -136,6 +140,16 @@ pub trait Backend: Send + Sync + 'static {
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>>;
     /// Where file `file` of an event lies. Asked only for names that the event itself lists, and for `event.json`.
     fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>>;
+    /// One camera's time from `since` to `until`, or to now where that is in the future; `None` for a camera
+    /// that the box does not know.
+    fn timeline<'a>(
+        &'a self,
+        camera: &'a str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Timeline>>>;
+    /// Where a segment lies; `None` for one that the index does not know.
+    fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>>;
     /// Whether the box does its work; if not, why.
     fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
     /// All metrics as OpenMetrics text.
@@ -201,6 +215,7 @@ fn router(backend: Arc<dyn Backend>, address: SocketAddr) -> Router {
         .merge(pages::routes())
         .merge(health::routes())
         .merge(api::routes())
+        .merge(timeline::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(address, guard::guard))

@@ -12,6 +12,7 @@ mod layering;
 mod browser;
 mod cameras;
 mod cli;
+mod continuous;
 mod crash;
 mod end_to_end;
 mod outages;

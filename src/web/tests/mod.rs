@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::Mono;
+use crate::coverage::compose;
 use crate::frame::Rgb;
 
 #[derive(Default)]
@@ -48,6 +49,21 @@ impl Backend for Fake {
     fn media<'a>(&'a self, _: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         self.asked_files.lock().expect("lock").push(file.to_owned());
         async move { Ok(self.folder.as_ref().map(|folder| folder.join(file))) }.boxed()
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        camera: &'a str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Timeline>>> {
+        let coverage = compose(since, until, &[], &[]);
+        async move { Ok((camera == "yard").then(|| Timeline { coverage, ..Timeline::default() })) }.boxed()
+    }
+
+    fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
+        let known = camera == "yard" && id == fixture::id(4);
+        async move { Ok(self.folder.as_ref().filter(|_| known).map(|folder| folder.join("digits.mp4"))) }.boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {

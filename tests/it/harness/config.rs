@@ -88,6 +88,13 @@ impl<'a> Config<'a> {
         self.looks_for_people(name)
     }
 
+    /// A camera that is a clip, played in a loop, all of whose video is kept in segments of `segment_s`.
+    pub fn recorded_all_the_time(mut self, name: &str, clip: &std::path::Path, segment_s: u32) -> Self {
+        self = self.replay(name, clip);
+        self.add(&format!("mode = \"continuous\"\nsegment = \"{segment_s}s\""));
+        self
+    }
+
     /// A camera that is a clip, played once, at which the detector looks `fps` times a second.
     pub fn played_once(mut self, name: &str, clip: &std::path::Path, fps: f64) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));

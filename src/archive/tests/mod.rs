@@ -1,5 +1,7 @@
 //! Recovery after a stop that nobody asked for.
 
+mod ledger;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,10 +32,16 @@ fn event(n: u128, state: &str) -> Event {
 
 /// A box whose storage is `path`.
 fn archive(path: &Path) -> Archive {
+    archive_and_clock(path).0
+}
+
+fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
     let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
-    Archive::new(Layout::new(path), store, clock, Metrics::new(), Config::default())
+    let identity = Identity { device: "box".into(), ids: Arc::new(IdSource::new(clock.clone(), None)) };
+    let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), identity);
+    (archive, clock)
 }
 
 fn put_sidecar(archive: &Archive, event: &Event) {
@@ -84,7 +92,7 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_left_in_place() {
     fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("somebody else's folder");
 
     let found = recover(&archive, None, id(10), true).expect("recover");
-    assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, unreadable: 1 });
+    assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, unreadable: 1, ..Recovered::default() });
     assert_eq!(archive.store.events(&store::Query { limit: 10, ..Default::default() }).expect("events").len(), 3);
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");
     assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is news");

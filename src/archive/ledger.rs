@@ -1,0 +1,98 @@
+//! One camera's entries in the coverage ledger, written as things happen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::Archive;
+use crate::clock::Mono;
+use crate::coverage::{Span, SpanState};
+
+/// A camera that gives no packet for longer is offline in the ledger.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often the entry in progress is written again: what a power cut takes from the ledger at most.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+
+/// Keeps the ledger of one camera.
+pub(super) struct Ledger {
+    camera: Arc<str>,
+    open: Option<Span>,
+    written: Mono,
+    last_packet: Option<Mono>,
+    /// Since when there is nothing to tell of the camera: the start, and after that the last packet.
+    since: Mono,
+}
+
+impl Ledger {
+    /// A ledger that begins `now`.
+    pub(super) fn new(camera: Arc<str>, now: Mono) -> Self {
+        Self { camera, open: None, written: now, last_packet: None, since: now }
+    }
+
+    /// A packet that was taken at `at`; packets between it and the one before were dropped for `shed`.
+    pub(super) fn packet(&mut self, archive: &Archive, at: Mono, shed: Option<&str>) {
+        let before = self.last_packet.replace(at).unwrap_or(self.since);
+        if let Some(reason) = shed {
+            self.change(archive, SpanState::Shed, Some(reason), before);
+        } else if at.since(before) > SILENCE {
+            self.change(archive, SpanState::Offline, None, before);
+        }
+        let hole = shed.is_some() || at.since(before) > SILENCE;
+        self.change(archive, SpanState::Watched, None, if hole { at } else { before });
+        self.extend(archive, at);
+    }
+
+    /// Time passes, with or without packets.
+    pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
+        let last = self.last_packet.unwrap_or(self.since);
+        if now.since(last) > SILENCE {
+            self.change(archive, SpanState::Offline, None, last);
+            self.extend(archive, now);
+        }
+    }
+
+    /// The daemon stops.
+    pub(super) fn close(&mut self, archive: &Archive, now: Mono) {
+        self.look_after(archive, now);
+        if let Some(span) = self.open.take() {
+            write(archive, span);
+        }
+    }
+
+    /// From `at` on the state is another. No change, nothing to do.
+    fn change(&mut self, archive: &Archive, state: SpanState, reason: Option<&str>, at: Mono) {
+        if self.open.as_ref().is_some_and(|span| span.state == state && span.reason.as_deref() == reason) {
+            return;
+        }
+        let from = archive.clock.moment(at);
+        if let Some(mut span) = self.open.take() {
+            span.until = from.clone();
+            write(archive, span);
+        }
+        let (camera, reason) = (self.camera.clone(), reason.map(str::to_owned));
+        let span = Span { id: archive.ids.next(), camera, state, reason, until: from.clone(), from };
+        self.written = at;
+        write(archive, span.clone());
+        self.open = Some(span);
+    }
+
+    fn extend(&mut self, archive: &Archive, at: Mono) {
+        let Some(span) = self.open.as_mut() else { return };
+        if at.since(span.until.mono()) < Duration::from_secs(1) {
+            return;
+        }
+        span.until = archive.clock.moment(at);
+        if at.since(self.written) >= WRITE_EVERY {
+            self.written = at;
+            write(archive, span.clone());
+        }
+    }
+}
+
+fn write(archive: &Archive, span: Span) {
+    let camera = span.camera.clone();
+    if let Err(failure) = archive.store.record_span(span) {
+        warn!(camera = %camera, error = %failure, "write the coverage ledger");
+    }
+}

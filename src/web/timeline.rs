@@ -1,0 +1,171 @@
+//! What became of a camera's day, and the segments of its continuous recording.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use crate::coverage::{Coverage, Interval};
+use crate::event::EventId;
+use crate::segment::Segment;
+
+use super::problem::Problem;
+use super::{Shared, media};
+
+/// Longest time in one answer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(25);
+/// The time that is told of when none is asked for.
+const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
+
+/// An event, as far as a timeline shows it; `/api/v1/events/<id>` has the rest.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mark {
+    /// Identity.
+    pub id: EventId,
+    /// Class of the object.
+    pub label: Arc<str>,
+    /// Name of the rule that fired.
+    pub rule: Arc<str>,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+/// One camera's time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Timeline {
+    /// What became of it: without gaps, oldest first.
+    pub coverage: Vec<Interval>,
+    /// Continuous recording, oldest first.
+    pub segments: Vec<Segment>,
+    /// Events, oldest first.
+    pub events: Vec<Mark>,
+}
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/cameras/{name}/timeline", get(timeline))
+        .route("/api/v1/cameras/{name}/segments/{file}", get(segment))
+}
+
+#[derive(Serialize)]
+struct Reply {
+    camera: String,
+    since: Timestamp,
+    until: Timestamp,
+    /// Seconds by state.
+    seconds: std::collections::BTreeMap<Coverage, f64>,
+    #[serde(flatten)]
+    timeline: Timeline,
+}
+
+async fn timeline(
+    State(shared): State<Arc<Shared>>,
+    camera: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path(camera) = camera.map_err(|_| unknown_camera())?;
+    let (since, until) = parse(query.as_deref().unwrap_or_default(), Timestamp::now())?;
+    let timeline = shared.complaints.ask("timeline", shared.backend.timeline(&camera, since, until)).await?;
+    let timeline = timeline.ok_or_else(unknown_camera)?;
+    let mut seconds = std::collections::BTreeMap::new();
+    for interval in &timeline.coverage {
+        *seconds.entry(interval.state).or_insert(0.0) += interval.until.duration_since(interval.from).as_secs_f64();
+    }
+    Ok(Json(Reply { camera, since, until, seconds, timeline }).into_response())
+}
+
+fn unknown_camera() -> Problem {
+    Problem::not_found("there is no camera with this name")
+}
+
+/// The time that is asked for: both ends, or one and the default length, or the last day.
+fn parse(text: &str, now: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
+    let (mut since, mut until) = (None, None);
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let place = match &*name {
+            "since" => &mut since,
+            "until" => &mut until,
+            _ => return Err(Problem::parameter(&name, &value, "the parameters since and until")),
+        };
+        let allowed = "once, a time such as 2026-11-22T10:00:00Z";
+        let time: Timestamp = value.parse().map_err(|_| Problem::parameter(&name, &value, allowed))?;
+        if place.replace(time).is_some() {
+            return Err(Problem::parameter(&name, &value, allowed));
+        }
+    }
+    let (since, until) = match (since, until) {
+        (Some(since), Some(until)) => (since, until),
+        (Some(since), None) => (since, since.saturating_add(DEFAULT).unwrap_or(Timestamp::MAX).min(now.max(since))),
+        (None, until) => {
+            let until = until.unwrap_or(now);
+            (until.saturating_sub(DEFAULT).unwrap_or(Timestamp::MIN), until)
+        }
+    };
+    if since > until || until.duration_since(since) > LONGEST {
+        let allowed = format!("a time after since, by {} hours at most", LONGEST.as_hours());
+        return Err(Problem::parameter("until", &until.to_string(), allowed));
+    }
+    Ok((since, until))
+}
+
+async fn segment(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let unknown = || Problem::not_found("there is no segment with this name on this box");
+    let Path((camera, file)) = path.map_err(|_| unknown())?;
+    let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+    // The path is made by the backend from what the index knows; what a browser sends never becomes one.
+    let path = shared.complaints.ask("segment", shared.backend.segment(&camera, id)).await?.ok_or_else(unknown)?;
+    media::answer(&path, "segment.mp4", &request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn the_time_asked_for() {
+        let now = at("2026-11-22T12:00:00Z");
+        let parse = |text| parse(text, now).map_err(|problem| format!("{problem:?}"));
+        assert_eq!(parse("").expect("a day"), (at("2026-11-21T12:00:00Z"), now));
+        let both = parse("since=2026-11-20T00:00:00Z&until=2026-11-20T06:00:00%2B01:00").expect("both");
+        assert_eq!(both, (at("2026-11-20T00:00:00Z"), at("2026-11-20T05:00:00Z")));
+        assert_eq!(parse("since=2026-11-22T10:00:00Z").expect("since"), (at("2026-11-22T10:00:00Z"), now));
+        let complaint = |text, says: &str| {
+            let problem = parse(text).expect_err(text);
+            assert!(problem.contains(says), "{problem}");
+        };
+        complaint("since=yesterday", "a time such as");
+        complaint("since=2026-11-20T00:00:00Z&since=2026-11-20T00:00:00Z", "once");
+        complaint("since=2026-11-20T00:00:00Z&until=2026-11-19T00:00:00Z", "a time after since");
+        complaint("since=2026-11-20T00:00:00Z&until=2026-11-22T00:00:00Z", "by 25 hours at most");
+        complaint("camera=a", "the parameters since and until");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_a_named_problem(text in ".{0,200}", now in 0..4_000_000_000i64) {
+            let now = Timestamp::from_second(now).expect("a time");
+            if let Ok((since, until)) = parse(&text, now) {
+                prop_assert!(since <= until);
+            }
+        }
+    }
+}
