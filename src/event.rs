@@ -237,6 +237,10 @@ pub struct Event {
     /// Stills: `snapshot.jpg` (clean), `snapshot-boxes.jpg` (annotated), `thumb.jpg`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<MediaFile>,
+    /// The day under which its files go into the cloud, `2026/11/22` in UTC. It is given once, when the clock can
+    /// be trusted or the wait for that is over, and never changes, even where the times are corrected later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filed: Option<Arc<str>>,
     /// Continuous recording from pre-roll to post-roll, where the camera has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<SegmentRange>,

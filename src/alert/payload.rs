@@ -35,7 +35,10 @@ struct Message<'a> {
 /// When an event does not serialise (a score that is no number).
 pub(super) fn encode(item: &Item, now: &Moment, object_key: Option<&ObjectKey>) -> Result<Vec<u8>> {
     let objects = match (item.phase, object_key) {
-        (Phase::End, Some(key)) => files(&item.event).map(|file| (file, key(&item.event, file))).collect(),
+        // An event that is not filed yet has no place to name; its time is not to be trusted either.
+        (Phase::End, Some(key)) if item.event.filed.is_some() => {
+            files(&item.event).map(|file| (file, key(&item.event, file))).collect()
+        }
         _ => BTreeMap::new(),
     };
     let message = Message {

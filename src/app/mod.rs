@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Identity, Layout, recover, volume};
+use crate::archive::{Archive, Identity, Layout, Timekeeper, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
@@ -39,6 +39,8 @@ use outbox::AlertOutbox;
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long feeds may take to say good-bye to their cameras.
 const FEED_GRACE: Duration = Duration::from_secs(1);
+/// The timekeeper is stuck when it shows no life for so long.
+const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -112,6 +114,7 @@ impl App {
         app.start_outlets(&config)?;
         let latest = app.start_pipelines(&config, &detectors)?;
         app.start_page(&config, listener, latest);
+        app.start_timekeeper(&config);
         Ok(app)
     }
 
@@ -238,6 +241,17 @@ impl App {
             let (listener, backend) = (listener.take(), backend.clone());
             async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
         });
+    }
+
+    /// Corrects wall times once the clock is synchronised.
+    fn start_timekeeper(&self, config: &Config) {
+        let cameras = config.camera.keys().cloned().collect();
+        let keeper = Timekeeper::new(self.shared.archive.clone(), cameras, self.first_id);
+        let (stop, heart) =
+            (self.stop.outlets.clone(), self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false));
+        if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
+            error!(error = %failure, "start the timekeeper");
+        }
     }
 
     /// Finishes what the last stop left open, beside recording.

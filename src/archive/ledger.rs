@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Archive;
+use super::timekeeper::correct;
 use crate::clock::Mono;
 use crate::coverage::{Span, SpanState};
 
@@ -55,7 +56,8 @@ impl Ledger {
     /// The daemon stops.
     pub(super) fn close(&mut self, archive: &Archive, now: Mono) {
         self.look_after(archive, now);
-        if let Some(span) = self.open.take() {
+        if let Some(mut span) = self.open.take() {
+            span.until = archive.clock.moment(now);
             write(archive, span);
         }
     }
@@ -90,7 +92,9 @@ impl Ledger {
     }
 }
 
-fn write(archive: &Archive, span: Span) {
+fn write(archive: &Archive, mut span: Span) {
+    correct(&*archive.clock, &mut span.from);
+    correct(&*archive.clock, &mut span.until);
     let camera = span.camera.clone();
     if let Err(failure) = archive.store.record_span(span) {
         warn!(camera = %camera, error = %failure, "write the coverage ledger");

@@ -21,9 +21,10 @@ mod sidecar;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod timekeeper;
 pub mod volume;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ pub use recorder::Recorder;
 pub use recording::Change;
 pub use recover::{Recovered, recover};
 pub use sidecar::{Layout, SIDECAR};
+pub use timekeeper::Timekeeper;
 
 /// Announcements that a slow listener may be behind before it misses some.
 const ANNOUNCEMENTS: usize = 64;
@@ -50,13 +52,17 @@ const ANNOUNCEMENTS: usize = 64;
 pub struct Config {
     /// JPEG quality of snapshots, 1 to 100. Default: 85.
     pub snapshot_quality: u8,
+    /// How long after the box's boot finished events wait for the clock to be synchronised before their files
+    /// are delivered under the date that it shows. Default: 10m.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub time_hold: Duration,
     /// Encoder for cameras that give no H.264 or H.265.
     pub encoder: mux::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { snapshot_quality: 85, encoder: mux::Config::default() }
+        Self { snapshot_quality: 85, time_hold: Duration::from_secs(600), encoder: mux::Config::default() }
     }
 }
 
@@ -68,6 +74,9 @@ impl Config {
     pub fn validate(&self) -> Result<(), String> {
         if !(1..=100).contains(&self.snapshot_quality) {
             return Err(format!("snapshot_quality is {}, it goes from 1 to 100", self.snapshot_quality));
+        }
+        if self.time_hold > Duration::from_secs(7 * 24 * 3600) {
+            return Err(format!("time_hold is {:?}, it can be at most 7d", self.time_hold));
         }
         self.encoder.validate().map_err(|e| format!("encoder: {e}"))
     }
@@ -158,6 +167,8 @@ pub struct Archive {
     config: Arc<Config>,
     ids: Arc<IdSource>,
     device: Arc<str>,
+    /// Held by whoever changes a finished event's sidecar.
+    edit: Arc<Mutex<()>>,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
 }
 
@@ -181,7 +192,7 @@ impl Archive {
         Identity { device, ids }: Identity,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
-        Self { layout, store, clock, metrics, config: Arc::new(config), ids, device, announce }
+        Self { layout, store, clock, metrics, config: Arc::new(config), ids, device, edit: Arc::default(), announce }
     }
 
     /// Every start, update and end from now on, once it is durable. A listener that falls behind misses some.
@@ -192,6 +203,11 @@ impl Archive {
     /// Where the events lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The right to read, change and write the sidecar of an event that is over.
+    fn edit(&self) -> MutexGuard<'_, ()> {
+        self.edit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce(&self, phase: Phase, event: &Event) {

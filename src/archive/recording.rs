@@ -11,6 +11,7 @@ use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::preroll::Preroll;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
+use super::timekeeper;
 use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
 use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, Phase};
@@ -188,14 +189,16 @@ impl Recording {
         }
         self.refresh_stills(archive);
         self.close_clip(archive);
-        let sidecar = match write_event(&self.folder, &self.event) {
-            Ok(file) => file,
+        timekeeper::file_if_possible(archive, &mut self.event);
+        let written = write_event(&self.folder, &self.event);
+        let deliveries = match written.and_then(|_| timekeeper::deliveries(archive, &self.event)) {
+            Ok(deliveries) => deliveries,
             Err(failure) => {
                 error!(event = %self.event.id, error = format!("{failure:#}"), "the event could not be completed on disk");
                 return;
             }
         };
-        self.record(archive, Phase::End, uploads(&self.event, sidecar));
+        self.record(archive, Phase::End, deliveries);
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
     }

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use tracing::{error, info, warn};
 
 use super::mux;
-use super::recording::{CLIP, uploads};
+use super::recording::CLIP;
 use super::segments::{of_same_boot, recover_segments};
-use super::sidecar::{SIDECAR, measure, read_event, write_event};
+use super::sidecar::{measure, read_event, write_event};
+use super::timekeeper::{self, file_if_possible};
 use super::{Archive, Layout};
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
-use crate::store::{self, Delivery, Store};
+use crate::store::{self, Delivery};
 
 /// What a recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub fn recover(archive: &Archive, newest: Option<EventId>, before: EventId, whol
                 found.interrupted += 1;
             }
             Ok(event) => {
-                reindex(&archive.layout, &archive.store, event)?;
+                reindex(archive, event)?;
                 found.reindexed += 1;
             }
             Err(failure) => {
@@ -109,8 +110,9 @@ fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
     let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
     event.end.get_or_insert(end);
     event.state = EventState::Interrupted;
-    let sidecar = write_event(&folder, &event)?;
-    let mut deliveries = uploads(&event, sidecar);
+    file_if_possible(archive, &mut event);
+    write_event(&folder, &event)?;
+    let mut deliveries = timekeeper::deliveries(archive, &event)?;
     deliveries.push(Delivery::Alert(Phase::End));
     archive.store.record(store::Change { event: event.clone(), deliveries })?;
     archive.announce(Phase::End, &event);
@@ -119,10 +121,9 @@ fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
 }
 
 /// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
-fn reindex(layout: &Layout, store: &Store, event: Event) -> Result<()> {
-    let sidecar = measure(&layout.folder(&event.camera, event.id), SIDECAR)?;
-    let deliveries = uploads(&event, sidecar);
-    store.record(store::Change { event, deliveries })?;
+fn reindex(archive: &Archive, event: Event) -> Result<()> {
+    let deliveries = timekeeper::deliveries(archive, &event)?;
+    archive.store.record(store::Change { event, deliveries })?;
     Ok(())
 }
 

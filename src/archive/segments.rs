@@ -17,6 +17,7 @@ use super::Archive;
 use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::recording::SYNC_EVERY;
 use super::sidecar::{measure, sync_folder, write_durable};
+use super::timekeeper::correct;
 use crate::clock::{Moment, Mono};
 use crate::frame::Packet;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
@@ -194,6 +195,9 @@ fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>, sta
     let media = measure(&folder, &name)?;
     segment.start = of_same_boot(&segment.start, facts.start);
     segment.end = Some(of_same_boot(&segment.start, facts.start + facts.duration));
+    for moment in std::iter::once(&mut segment.start).chain(segment.end.as_mut()) {
+        correct(&*archive.clock, moment);
+    }
     segment.state = state;
     segment.video = Some(Video { media, codec: facts.codec, width: facts.width, height: facts.height });
     write_sidecar(&folder, &segment)?;
@@ -207,7 +211,7 @@ pub(super) fn of_same_boot(known: &Moment, at: Mono) -> Moment {
     Moment { wall, mono_ns: at.0, ..known.clone() }
 }
 
-fn write_sidecar(folder: &std::path::Path, segment: &Segment) -> Result<()> {
+pub(super) fn write_sidecar(folder: &std::path::Path, segment: &Segment) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(segment).context("encode the segment's sidecar")?;
     text.push(b'\n');
     write_durable(folder, &Segment::sidecar_name(segment.id), &text)?;

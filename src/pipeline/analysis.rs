@@ -217,6 +217,7 @@ impl Stage {
             model: self.model.clone(),
             clip: None,
             pictures: Vec::new(),
+            filed: None,
             segments: None,
         }
     }

@@ -67,7 +67,7 @@ fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
 
 /// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
 pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let (segments, open_segments, spans) = (&db.segments, &db.open_segments, &db.spans);
+    let (segments, open_segments, spans, unfiled) = (&db.segments, &db.open_segments, &db.spans, &db.unfiled);
     let trees = (
         &db.meta,
         &db.events,
@@ -79,10 +79,12 @@ pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(A
         segments,
         open_segments,
         spans,
+        unfiled,
     );
     let outcome = trees.transaction(|trees| {
-        let (meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans) = trees;
-        let views = Views { meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans };
+        let (meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans, unfiled) = trees;
+        let views =
+            Views { meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans, unfiled };
         let before = views.meta.get("counters")?;
         let counters = before.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes)).map_err(abort)?;
         let mut group = Group { views, queues, counters, due: Vec::new() };

@@ -80,6 +80,11 @@ pub(super) fn put(
         counters.events += 1;
         views.by_camera.insert(camera_key(&event.camera, event.id), &[])?;
     }
+    if event.state != EventState::Open && event.filed.is_none() {
+        views.unfiled.insert(&id, &[])?;
+    } else {
+        views.unfiled.remove(&id)?;
+    }
     let was_open = views.open.get(id)?.is_some();
     match (was_open, event.state == EventState::Open) {
         (false, true) => {
@@ -137,6 +142,15 @@ pub(super) fn events(db: &Database, query: &Query) -> Result<Vec<Event>, StoreEr
 
 pub(super) fn open_events(db: &Database) -> Result<Vec<EventId>, StoreError> {
     db.open.iter().keys().filter_map(|key| key.map(|key| id_of(&key)).map_err(StoreError::from).transpose()).collect()
+}
+
+/// How many events are looked at in one go.
+const UNFILED_PAGE: usize = 1000;
+
+/// The oldest events that are over and not filed.
+pub(super) fn unfiled(db: &Database) -> Result<Vec<EventId>, StoreError> {
+    let keys = db.unfiled.iter().keys().take(UNFILED_PAGE);
+    keys.filter_map(|key| key.map(|key| id_of(&key)).map_err(StoreError::from).transpose()).collect()
 }
 
 pub(super) fn newest_id(db: &Database) -> Result<Option<EventId>, StoreError> {

@@ -22,6 +22,7 @@
 //! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
 //! | `events` | event id, 16 bytes | the event |
 //! | `open` | event id | nothing; the events that have not ended |
+//! | `unfiled` | event id | nothing; events that are over and wait for a day to be filed under |
 //! | `by_camera` | camera 0 event id | nothing |
 //! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
 //! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
@@ -297,6 +298,14 @@ impl Store {
         self.0.read(event_log::open_events)
     }
 
+    /// Events that are over and wait for a day to be filed under, oldest first; at most a thousand.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn unfiled(&self) -> Result<Vec<EventId>, StoreError> {
+        self.0.read(event_log::unfiled)
+    }
+
     /// The highest id of an event or segment, so that new ids can be greater.
     ///
     /// # Errors
@@ -372,6 +381,15 @@ impl Store {
     pub async fn spans_async(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
         let camera = camera.to_owned();
         self.0.read_async(move |db| timeline::spans(db, &camera, since, until)).await
+    }
+
+    /// Entries of a camera's coverage ledger that boot `boot_id` wrote.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn spans_of_boot(&self, camera: &str, boot_id: &str) -> Result<Vec<Span>, StoreError> {
+        let (camera, boot_id) = (camera.to_owned(), boot_id.to_owned());
+        self.0.read(move |db| timeline::spans_of_boot(db, &camera, &boot_id))
     }
 
     /// Segments in state open, of all cameras. Right after the start: those that the last stop interrupted.

@@ -43,6 +43,7 @@ pub(super) struct Database {
     pub segments: Tree,
     pub open_segments: Tree,
     pub spans: Tree,
+    pub unfiled: Tree,
 }
 
 /// The same trees inside a transaction.
@@ -57,6 +58,7 @@ pub(super) struct Views<'a> {
     pub segments: &'a TransactionalTree,
     pub open_segments: &'a TransactionalTree,
     pub spans: &'a TransactionalTree,
+    pub unfiled: &'a TransactionalTree,
 }
 
 impl Database {
@@ -77,6 +79,7 @@ impl Database {
             segments: tree("segments")?,
             open_segments: tree("open_segments")?,
             spans: tree("spans")?,
+            unfiled: tree("unfiled")?,
             db,
         };
         database.migrate()?;

@@ -143,3 +143,16 @@ pub(super) fn spans(db: &Database, camera: &str, since: Timestamp, until: Timest
     found.reverse();
     Ok(found)
 }
+
+/// Entries of one camera that boot `boot_id` wrote, newest first.
+pub(super) fn spans_of_boot(db: &Database, camera: &str, boot_id: &str) -> Result<Vec<Span>, StoreError> {
+    let mut found = Vec::new();
+    for entry in db.spans.scan_prefix(prefix(camera)).rev().take(MAX_SPANS) {
+        let span: Span = decode(&entry?.1)?;
+        if *span.from.boot_id != *boot_id {
+            break;
+        }
+        found.push(span);
+    }
+    Ok(found)
+}

@@ -4,7 +4,8 @@ use object_store::path::Path;
 
 use crate::event::Event;
 
-/// `<device>/<yyyy>/<mm>/<dd>/<camera>/<event-id>/<file>`, by the UTC date on which the event began.
+/// `<device>/<yyyy>/<mm>/<dd>/<camera>/<event-id>/<file>`, by the day under which the event is filed: the UTC date
+/// on which it began, as far as the box knew.
 ///
 /// It depends on nothing that changes during an event's life, so that the same file always goes to the same
 /// place. Characters that are not safe in a path are percent-encoded, each part by itself.
@@ -13,7 +14,7 @@ pub fn object_key(device: &str, event: &Event, file: &str) -> String {
 }
 
 pub(super) fn path(device: &str, event: &Event, file: &str) -> Path {
-    let date = event.start.wall.strftime("%Y/%m/%d").to_string();
+    let date = event.filed.as_deref().map_or_else(|| event.start.wall.strftime("%Y/%m/%d").to_string(), str::to_owned);
     let id = event.id.to_string();
     Path::from_iter([device].into_iter().chain(date.split('/')).chain([&*event.camera, &id, file]))
 }

@@ -52,6 +52,7 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         model: "".into(),
         clip: None,
         pictures: Vec::new(),
+        filed: None,
         segments: None,
     }
 }

@@ -39,6 +39,7 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
             truncated: false,
         }),
         pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
+        filed: Some("2026/11/22".into()),
         segments: None,
     };
     Item { seq, phase, event, created: now }

@@ -46,6 +46,7 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         model: "".into(),
         clip: None,
         pictures: Vec::new(),
+        filed: None,
         segments: None,
     }
 }

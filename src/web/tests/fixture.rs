@@ -56,6 +56,7 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         model: "".into(),
         clip: None,
         pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
+        filed: None,
         segments: None,
     };
     let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];
