@@ -121,7 +121,11 @@ fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
 }
 
 /// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
-fn reindex(archive: &Archive, event: Event) -> Result<()> {
+fn reindex(archive: &Archive, mut event: Event) -> Result<()> {
+    if event.filed.is_none() {
+        file_if_possible(archive, &mut event);
+        write_event(&archive.layout.folder(&event.camera, event.id), &event)?;
+    }
     let deliveries = timekeeper::deliveries(archive, &event)?;
     archive.store.record(store::Change { event, deliveries })?;
     Ok(())

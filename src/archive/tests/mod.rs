@@ -1,6 +1,7 @@
 //! Recovery after a stop that nobody asked for.
 
 mod ledger;
+mod timekeeper;
 
 use std::fs;
 use std::path::Path;

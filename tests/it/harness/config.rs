@@ -33,7 +33,7 @@ impl<'a> Config<'a> {
         std::fs::create_dir_all(&storage).expect("make the storage folder");
         let text = format!(
             "[device]\nid = \"{DEVICE}\"\n[storage]\npath = \"{}\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
-             [infer]\nmodel_dir = \"{}\"\n",
+             [archive]\ntime_hold = \"0s\"\n[infer]\nmodel_dir = \"{}\"\n",
             storage.display(),
             repository().join("models").display()
         );

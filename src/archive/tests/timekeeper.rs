@@ -1,0 +1,148 @@
+//! Boxes that boot without a clock.
+
+use super::*;
+use crate::clock::{Clock, TimeQuality};
+use crate::segment::{Segment, SegmentState};
+use crate::store::SegmentQuery;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn time(text: &str) -> jiff::Timestamp {
+    text.parse().expect("a time")
+}
+
+/// A box that booted a few seconds ago and shows `wall`, which nobody vouches for.
+fn booted_at(path: &Path, wall: &str, quality: TimeQuality) -> (Archive, Arc<SimulatedClock>) {
+    let (archive, clock) = archive_and_clock(path);
+    clock.step_wall(time(wall), quality);
+    (archive, clock)
+}
+
+fn keeper(archive: &Archive) -> Timekeeper {
+    Timekeeper::new(archive.clone(), vec!["yard".to_owned()], id(1000))
+}
+
+/// An event of this boot that is over; recorded as the recorder does it.
+fn finished(archive: &Archive, n: u128) -> Event {
+    let mut open = event(n, "open");
+    open.start = archive.clock.now();
+    put_sidecar(archive, &open);
+    archive.store.record(store::Change { event: open, deliveries: Vec::new() }).expect("record");
+    recover(archive, Some(id(n)), id(1000), false).expect("finish it");
+    known(archive, n)
+}
+
+fn known(archive: &Archive, n: u128) -> Event {
+    let event = archive.store.event(id(n)).expect("read").expect("there");
+    let folder = archive.layout.folder("yard", event.id);
+    assert_eq!(read_event(&folder).expect("a sidecar"), event, "disk and index say the same");
+    event
+}
+
+fn files_queued(archive: &Archive) -> u64 {
+    queued(archive, "upload/cloud")
+}
+
+#[test]
+fn files_wait_for_the_clock_and_go_under_the_right_day() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "1970-01-01T00:00:07Z", TimeQuality::Implausible);
+    let mut keeper = keeper(&archive);
+    let event = finished(&archive, 1);
+    assert_eq!((event.filed, files_queued(&archive), queued(&archive, "mqtt")), (None, 0, 1), "only alerts go at once");
+    keeper.look().expect("look");
+    assert_eq!(files_queued(&archive), 0);
+
+    clock.advance(Duration::from_secs(60));
+    clock.step_wall(time("2026-11-22T00:00:30Z"), TimeQuality::Synchronised);
+    keeper.look().expect("look");
+    let event = known(&archive, 1);
+    assert_eq!(event.start.wall, time("2026-11-21T23:59:30Z"), "a minute before the clock was set");
+    assert_eq!(event.start.time_quality, TimeQuality::Synchronised);
+    assert_eq!(event.filed.as_deref(), Some("2026/11/21"));
+    assert_eq!(files_queued(&archive), 1);
+    // Once and for all.
+    keeper.look().expect("look");
+    assert_eq!((known(&archive, 1), files_queued(&archive)), (event, 1));
+}
+
+#[test]
+fn the_wait_is_bounded_and_the_day_never_changes_afterwards() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "2026-03-01T12:00:00Z", TimeQuality::Unsynchronised);
+    let mut keeper = keeper(&archive);
+    finished(&archive, 1);
+    clock.advance(archive.config.time_hold);
+    keeper.look().expect("look");
+    let event = known(&archive, 1);
+    assert_eq!((event.filed.as_deref(), files_queued(&archive)), (Some("2026/03/01"), 1));
+    assert_eq!(event.start.time_quality, TimeQuality::Unsynchronised);
+    // What ends now is filed at once.
+    assert_eq!(finished(&archive, 2).filed.as_deref(), Some("2026/03/01"));
+
+    // The network comes back after hours and tells that it is November.
+    clock.advance(HOUR);
+    clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
+    keeper.look().expect("look");
+    let event = known(&archive, 1);
+    assert_eq!(event.start.wall, time("2026-11-22T08:50:00Z"));
+    assert_eq!(event.filed.as_deref(), Some("2026/03/01"), "its objects stay where they are");
+    assert_eq!(files_queued(&archive), 2, "the corrected sidecars take the places of the old ones");
+}
+
+#[test]
+fn clocks_that_step_move_times_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "2026-11-22T10:00:00Z", TimeQuality::Synchronised);
+    let steps = ["2026-11-22T10:00:03Z", "2026-11-22T08:00:00Z", "2031-01-01T00:00:00Z", "1970-01-01T00:00:00Z"];
+    let mut ids = vec![archive.ids.next()];
+    let mut monos = vec![archive.clock.now().mono()];
+    for step in steps {
+        clock.step_wall(time(step), TimeQuality::Unsynchronised);
+        clock.advance(Duration::from_millis(1));
+        ids.push(archive.ids.next());
+        monos.push(archive.clock.now().mono());
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert!(monos.is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn what_an_earlier_boot_left_is_filed_by_what_it_knew() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, _clock) = booted_at(dir.path(), "2026-11-22T10:00:00Z", TimeQuality::Unsynchronised);
+    let ended = event(1, "ended");
+    put_sidecar(&archive, &ended);
+    archive.store.record(store::Change { event: ended.clone(), deliveries: Vec::new() }).expect("record");
+    keeper(&archive).look().expect("look");
+    let filed = known(&archive, 1);
+    assert_eq!((filed.filed.as_deref(), files_queued(&archive)), (Some("2026/11/22"), 1));
+    assert_eq!(filed.start, ended.start, "its clock cannot be asked any more");
+}
+
+#[test]
+fn segments_and_ledger_are_corrected_too() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "1970-01-01T00:00:07Z", TimeQuality::Implausible);
+    let mut keeper = keeper(&archive);
+    archive.layout.create_recordings("yard").expect("a folder");
+    let segment = Segment {
+        version: 1,
+        id: id(1),
+        device: "box".into(),
+        camera: "yard".into(),
+        state: SegmentState::Closed,
+        start: clock.now(),
+        end: Some(clock.now()),
+        video: None,
+    };
+    archive.store.record_segment(segment).expect("record");
+    clock.advance(HOUR);
+    clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
+    keeper.look().expect("look");
+    let all = SegmentQuery { camera: "yard".to_owned(), since: None, until: None, before: None, limit: 10 };
+    let segments = archive.store.segments(&all).expect("read");
+    assert_eq!(segments[0].start.wall, time("2026-11-22T09:00:00Z"));
+    let sidecar = fs::read(archive.layout.recordings("yard").join(Segment::sidecar_name(id(1)))).expect("a sidecar");
+    assert_eq!(serde_json::from_slice::<Segment>(&sidecar).expect("JSON"), segments[0]);
+}
