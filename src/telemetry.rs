@@ -1,6 +1,8 @@
 //! Logs: journald when systemd started us, readable on a terminal, JSON on request.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
@@ -29,15 +31,30 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let spec = std::env::var("RUST_LOG").unwrap_or_else(|_| default_filter(level));
     let filter = EnvFilter::try_new(&spec).map_err(|e| anyhow!("log filter {spec:?} is not valid: {e}"))?;
-    // systemd sets JOURNAL_STREAM for services whose output it collects.
-    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal();
     let layer = match format {
-        LogFormat::Auto if under_systemd => journal().unwrap_or_else(|_| text()),
+        LogFormat::Auto if is_journal(std::io::stderr()) => journal().unwrap_or_else(|_| text()),
         LogFormat::Auto | LogFormat::Text => text(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Journal => journal().map_err(|e| anyhow!("the systemd journal does not answer: {e}"))?,
     };
     tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|e| anyhow!("set up logging: {e}"))
+}
+
+/// Says why the program ends, on standard error; the journal takes it for the error that it is.
+pub fn complain(text: &str) {
+    let level = if is_journal(std::io::stderr()) { "<3>" } else { "" };
+    for line in text.lines() {
+        eprintln!("{level}{line}");
+    }
+}
+
+/// Whether a stream leads to the journal. systemd names that stream in JOURNAL_STREAM by device and inode; a program
+/// further down inherits the variable, though its own output may go elsewhere.
+fn is_journal(stream: impl AsFd) -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let file = stream.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let ours = file.and_then(|file| file.metadata());
+    ours.is_ok_and(|ours| named == format!("{}:{}", ours.dev(), ours.ino()))
 }
 
 type BoxedLayer =
