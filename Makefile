@@ -22,7 +22,7 @@ test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
 test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
-	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
+	export OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120; $(call run_tests,slow,--test it)
 
 bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked

@@ -90,7 +90,8 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     std::fs::write(&path, &edited).expect("edit the configuration");
     // This returns when the daemon has said that it is ready.
     machine.run(&["systemctl", "start", UNIT]);
-    assert_eq!(machine.property(UNIT, "ActiveState"), "active");
+    let state = ["Type", "ActiveState", "StatusText"].map(|name| machine.property(UNIT, name));
+    assert_eq!(state, ["notify", "active", "1 cameras"]);
     wait_healthy(port);
 
     let folder = wait_for("a delivered event", seconds(90), || delivered(&machine).pop().ok_or("none".to_owned()));
