@@ -5,7 +5,10 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 
-[ "$(id -u)" = 0 ] || die "a machine of the tests' own can only be made and booted by root"
+if [ "$(id -u)" != 0 ] || ! command -v dpkg-query >/dev/null; then
+    say "a machine of the tests' own is made and booted by root on Debian only: the tests of the service will fail"
+    exit 0
+fi
 . /etc/os-release
 
 # The run-time side of each development package, whatever number its name has in this release.
