@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench lint setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench lint deb setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -22,7 +22,7 @@ test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
 test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
-	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
+	export OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120; $(call run_tests,slow,--test it)
 
 bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
@@ -32,6 +32,11 @@ lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
+
+deb: setup-build ## Build the Debian package; prints where it is
+	@$(setup)/debian.sh deb
+	cargo build --release --locked
+	packaging/deb/build.sh "$(CARGO_TARGET_DIR)/release/outpost" "$(CARGO_TARGET_DIR)"
 
 setup: setup-build setup-test ## Install what building and testing need
 
@@ -43,13 +48,14 @@ setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
 	@$(setup)/node.sh
+	@$(setup)/rootfs.sh
 
 reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node"
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node rootfs rootfs.state))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of one or more purposes, and nothing when they are there already.
-# usage: debian.sh build|test ...
+# usage: debian.sh build|deb|test|PACKAGE ...
 set -euo pipefail
 . "$(dirname "$0")/cache.sh"
 
@@ -8,8 +8,11 @@ set -euo pipefail
 build=(gcc libc6-dev make pkg-config libclang-dev libsystemd-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev)
 
-# Real counterparts for the tests: an RTSP server, a broker, a browser, judges of clips.
-test=(ffmpeg mosquitto mosquitto-clients openssl util-linux chromium
+# What makes a package of it.
+deb=(binutils dpkg-dev)
+
+# Real counterparts for the tests: an RTSP server, a broker, a browser, judges of clips; a machine to install on.
+test=("${deb[@]}" ffmpeg mosquitto mosquitto-clients openssl util-linux chromium systemd-container mmdebstrap
     python3 python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly)
 
@@ -17,6 +20,7 @@ wanted=()
 for purpose in "$@"; do
     case $purpose in
         build) wanted+=("${build[@]}") ;;
+        deb) wanted+=("${deb[@]}") ;;
         test) wanted+=("${test[@]}") ;;
         *) wanted+=("$purpose") ;;
     esac

@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
         _ => &args.log_level,
     };
     if let Err(error) = telemetry::init(args.log, level) {
-        eprintln!("outpost: {error:#}");
+        telemetry::complain(&format!("outpost: {error:#}"));
         return EXIT_USAGE.into();
     }
     let outcome = match args.command {
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         Ok(()) => EXIT_OK.into(),
         Err(error) if is_broken_pipe(&error) => EXIT_OK.into(),
         Err(error) => {
-            eprintln!("outpost: {error:#}");
+            telemetry::complain(&format!("outpost: {error:#}"));
             let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
             if is_config { EXIT_CONFIG.into() } else { EXIT_FAILURE.into() }
         }

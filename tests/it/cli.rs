@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::harness::daemon::outpost;
+use crate::harness::daemon::{PROGRAM, outpost};
 use crate::harness::{Scratch, fixture, repository};
 
 fn said(output: &Output) -> String {
@@ -124,4 +124,24 @@ fn a_clip_that_is_not_there_is_named() {
     let output = outpost(&["replay", "/no/such/clip.mp4"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("/no/such/clip.mp4"), "{}", said(&output));
+}
+
+#[test]
+fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new("stream");
+    let path = scratch.path("stderr");
+    let complaint = |named: &dyn Fn(&std::fs::Metadata) -> String| {
+        let file = std::fs::File::create(&path).expect("make a file");
+        let stream = named(&file.metadata().expect("look at a file"));
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(["check", "--config=/nowhere.toml"]).env("JOURNAL_STREAM", stream).stderr(file);
+        assert_eq!(command.status().expect("run the program").code(), Some(78));
+        std::fs::read_to_string(&path).expect("read")
+    };
+    let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino()));
+    assert!(said.starts_with("<3>outpost: /nowhere.toml"), "{said}");
+    // A service's child, or a terminal that a service started: the variable is there, the journal is not.
+    let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
+    assert!(said.starts_with("outpost: /nowhere.toml"), "{said}");
 }

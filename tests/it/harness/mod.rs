@@ -6,6 +6,7 @@ pub mod clips;
 pub mod config;
 pub mod daemon;
 pub mod http;
+pub mod machine;
 pub mod port;
 pub mod process;
 pub mod rtsp;

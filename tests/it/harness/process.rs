@@ -63,6 +63,11 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
+    /// Its process id, for what the system's own tools do with it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to it, and to it alone.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap_or_else(|e| panic!("signal {}: {e}", self.name));
