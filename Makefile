@@ -42,14 +42,15 @@ setup-build:
 setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
-	@$(setup)/node.sh
+	@$(setup)/node.sh node tests/browser
+	@$(setup)/node.sh azurite tests/servers
 
 reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node"
+	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node" "$(OUTPOST_CACHE)/azurite"
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests
