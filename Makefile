@@ -28,10 +28,15 @@ bench: setup ## What four cameras cost, with and without the motion gate; BENCH=
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 
-lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
+lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings; licences, where cargo-deny is installed
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  cargo fetch --locked --quiet && cargo deny --offline --locked --log-level error check licenses bans sources; \
+	else \
+	  echo 'lint: cargo-deny is not installed, licences and sources of the dependencies are not checked' >&2; \
+	fi
 
 setup: setup-build setup-test ## Install what building and testing need
 
