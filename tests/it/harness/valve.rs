@@ -59,7 +59,7 @@ impl Valve {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
         let state = State { trap: Some((part.to_owned(), nth)), ..State::default() };
         let shared = Arc::new(Shared { upstream, ended: AtomicBool::new(false), state: Mutex::new(state) });
-        let acceptor = std::thread::spawn({
+        let acceptor = spawn({
             let shared = shared.clone();
             move || shared.accept(&listener)
         });
@@ -141,7 +141,7 @@ impl Shared {
             // A client that finds nobody there sees its connection closed.
             let Ok(client) = client else { continue };
             let shared = self.clone();
-            std::thread::spawn(move || shared.connect(client));
+            spawn(move || shared.connect(client));
         }
     }
 
@@ -155,7 +155,7 @@ impl Shared {
             state.connections.extend([client.try_clone()?, server.try_clone()?]);
         }
         let (mut answers, mut to_client) = (server.try_clone()?, client.try_clone()?);
-        std::thread::spawn(move || {
+        spawn(move || {
             let _ = std::io::copy(&mut answers, &mut to_client);
             let _ = to_client.shutdown(Shutdown::Both);
         });
@@ -174,6 +174,11 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// A thread that ends with its connection, or with the valve.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::Builder::new().name("valve".to_owned()).spawn(work).expect("spawn a thread")
 }
 
 /// The next request up to its body; `None` at the end of the connection.
@@ -205,9 +210,9 @@ fn a_valve_shuts_before_the_second_part_and_opens_again() {
     // Answers every request, and ends with the test's process.
     let upstream = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
     let port = upstream.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
+    spawn(move || {
         for client in upstream.incoming().flatten() {
-            std::thread::spawn(move || {
+            spawn(move || {
                 let mut reader = BufReader::new(&client);
                 while let Ok(Some((_, request))) = read_head(&mut reader) {
                     let _ = std::io::copy(&mut reader.by_ref().take(request.body_bytes), &mut std::io::sink());
