@@ -28,10 +28,15 @@ bench: setup ## What four cameras cost, with and without the motion gate; BENCH=
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 
-lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings
+lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings; licences, where cargo-deny is installed
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  cargo fetch --locked --quiet && cargo deny --offline --locked --log-level error check licenses bans sources; \
+	else \
+	  echo 'lint: cargo-deny is not installed, licences and sources of the dependencies are not checked' >&2; \
+	fi
 
 deb: setup-build ## Build the Debian package; prints where it is
 	@$(setup)/debian.sh deb
@@ -47,7 +52,8 @@ setup-build:
 setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
-	@$(setup)/node.sh
+	@$(setup)/node.sh node tests/browser
+	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh
 
 reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
@@ -55,7 +61,7 @@ reference: ## Make anew what another runtime sees in the sample pictures: tests/
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node rootfs rootfs.state))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node azurite rootfs rootfs.state))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

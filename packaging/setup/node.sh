@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
-# Installs what tests/browser/package-lock.json pins.
+# Installs in the cache folder what a folder's package-lock.json pins.
+# usage: node.sh NAME FOLDER
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 
-browser=$here/../../tests/browser
+name=$1
+folder=$2
 command -v node >/dev/null || "$here/debian.sh" nodejs
 command -v npm >/dev/null || "$here/debian.sh" npm
 
-lock node
-node=$OUTPOST_CACHE/node
-state=$(fingerprint "$browser/package.json" "$browser/package-lock.json" "$(node --version)")
-[ "$(cat "$node/.state" 2>/dev/null)" != "$state" ] || exit 0
+lock "$name"
+modules=$OUTPOST_CACHE/$name
+state=$(fingerprint "$folder/package.json" "$folder/package-lock.json" "$(node --version)")
+[ "$(cat "$modules/.state" 2>/dev/null)" != "$state" ] || exit 0
 
-say "npm packages into $node"
-rm -rf "$node"
-mkdir -p "$node"
-cp "$browser/package.json" "$browser/package-lock.json" "$node/"
-# Nothing is fetched but the packages: the browser is Debian's.
-(cd "$node" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --silent --no-audit --no-fund --ignore-scripts >&2)
-printf '%s\n' "$state" >"$node/.state"
+say "npm packages into $modules"
+rm -rf "$modules"
+mkdir -p "$modules"
+cp "$folder/package.json" "$folder/package-lock.json" "$modules/"
+# Nothing is fetched but the packages: the browser is Debian's, and no package needs what it could build.
+(cd "$modules" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 \
+    npm ci --silent --no-audit --no-fund --ignore-scripts --omit=optional >&2)
+printf '%s\n' "$state" >"$modules/.state"

@@ -408,7 +408,7 @@ mod tests {
             fs::write(dir.path().join("l"), text).expect("write");
             manifest.read_labels(dir.path()).map_err(|error| error.to_string())
         };
-        assert_eq!(read("cat\r\nhot dog \n\n").expect("labels"), ["cat".into(), Arc::from("hot dog")]);
+        assert_eq!(read("hot dog \r\n cat\n\n").expect("labels"), ["hot dog".into(), Arc::from("cat")]);
         assert!(read("cat\n\ndog").expect_err("a gap").ends_with("/l: a label is empty"));
         assert!(read("").expect_err("nothing").ends_with("/l: a label is empty"));
         assert!(read("cat\ncat").expect_err("twice").ends_with("/l: label \"cat\" is there twice"));

@@ -102,7 +102,8 @@ pub fn assert_one_truth(
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As `sha256sum` prints it.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The built daemon against the real things: an RTSP server, Mosquitto, SeaweedFS, Chromium, systemd.
+//! The built daemon against the real things: an RTSP server, Mosquitto, SeaweedFS, Azurite, Chromium, systemd.
 //!
 //! Every test starts its own servers on ports of its own and ends them by their process id. What they
 //! need is installed by `make setup`; the machine's other services are never touched.
@@ -12,6 +12,7 @@ mod layering;
 mod browser;
 mod cameras;
 mod cli;
+mod clouds;
 mod continuous;
 mod crash;
 mod end_to_end;

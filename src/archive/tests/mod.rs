@@ -92,7 +92,8 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_left_in_place() {
     fs::write(bad.join(SIDECAR), b"{ torn").expect("a torn sidecar");
     fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("somebody else's folder");
 
-    let found = recover(&archive, None, id(10), true).expect("recover");
+    // The index knows something newer already, as when the first filling was cut short.
+    let found = recover(&archive, Some(id(9)), id(10), true).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, unreadable: 1, ..Recovered::default() });
     assert_eq!(archive.store.events(&store::Query { limit: 10, ..Default::default() }).expect("events").len(), 3);
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");

@@ -249,13 +249,14 @@ fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
     let bench = bench(1);
     let (sender, receiver) = channel();
     let slot = bench.workers.slot("yard".into(), detector(|| Ok(())), 0.4, move |detected| {
-        let _ = sender.send(detected.frame.at.0);
+        let _ = sender.send((detected.frame.at.0, std::thread::current().id()));
         assert!(detected.frame.at.0 != 1, "a bug in the pipeline");
     });
     slot.offer(frame(1));
-    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(1));
+    let (first, thread) = receiver.recv_timeout(PATIENCE).expect("the first result");
     slot.offer(frame(2));
-    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(2));
+    // Not another one that took its place.
+    assert_eq!((first, receiver.recv_timeout(PATIENCE)), (1, Ok((2, thread))));
     bench.workers.stop();
 }
 
@@ -280,6 +281,19 @@ fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
     // The sender went with the callback, so this ends without a wait.
     assert!(gone_results.recv().is_err());
     bench.workers.stop();
+}
+
+#[test]
+fn a_thread_whose_slot_is_gone_does_not_count_as_hung() {
+    let mut board = Board::new(1, MOST_LOST);
+    let slot = board.add_slot("gone".into(), detector(|| Ok(())), 0.4, Arc::new(|_| {}));
+    board.add_thread(7, spawn_thread("idle", || {}).expect("spawn"));
+    board.offer(slot, frame(1));
+    assert!(board.take_job(7, Mono(0)).is_some());
+    board.remove_slot(slot);
+    assert!(board.results(7, slot).is_none());
+    assert_eq!(board.give_up_hung(Mono(u64::MAX), Duration::from_secs(10)), []);
+    assert!(board.is_member(7));
 }
 
 #[test]

@@ -19,6 +19,17 @@ pub struct Object {
     pub key: String,
     pub bytes: u64,
     pub sha256: String,
+    /// Content type, from the servers whose witness tells it.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+impl Object {
+    /// Reads what a witness printed: one object a line.
+    pub fn by_key(text: &str) -> BTreeMap<String, Self> {
+        let objects = text.lines().map(|line| serde_json::from_str::<Self>(line).expect("an object a line"));
+        objects.map(|object| (object.key.clone(), object)).collect()
+    }
 }
 
 /// A server with the bucket [`BUCKET`]. Signatures are checked.
@@ -101,9 +112,7 @@ impl S3Server {
 
     /// Everything in the bucket by key, each read in full.
     pub fn objects(&self) -> BTreeMap<String, Object> {
-        let text = run(&mut self.command(&["list", BUCKET]));
-        let objects = text.lines().map(|line| serde_json::from_str::<Object>(line).expect("an object a line"));
-        objects.map(|object| (object.key.clone(), object)).collect()
+        Object::by_key(&run(&mut self.command(&["list", BUCKET])))
     }
 
     /// The contents of one object.

@@ -10,7 +10,7 @@ use super::process::run;
 
 /// The people clip in another coding, made by FFmpeg and kept for the next test.
 ///
-/// `h265` in MP4, `mjpeg` in Matroska.
+/// `h265` in MP4, `mjpeg` in Matroska; `h264-10mbit` in MP4 is padded, so that clips of it are large.
 pub fn people_as(codec: &str) -> PathBuf {
     let (extension, options) = match codec {
         "h265" => (
@@ -20,7 +20,12 @@ pub fn people_as(codec: &str) -> PathBuf {
         ),
         // RTP carries no Huffman tables, so the pictures must use those of the standard.
         "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -huffman default -pix_fmt yuvj420p"),
-        _ => panic!("{codec}: neither h265 nor mjpeg"),
+        "h264-10mbit" => (
+            "mp4",
+            "-c:v libx264 -preset veryfast -b:v 10M -minrate 10M -maxrate 10M -bufsize 10M \
+             -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0",
+        ),
+        _ => panic!("{codec}: none of h265, mjpeg, h264-10mbit"),
     };
     let source = fixture("people.mp4");
     let bytes = std::fs::metadata(&source).expect("the people clip").len();

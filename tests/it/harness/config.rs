@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::broker::{self, Broker};
 use super::bucket::{self, S3Server};
 use super::rtsp::{self, Auth, RtspServer};
-use super::{Scratch, port, repository};
+use super::{Scratch, azure, gcs, port, repository};
 
 /// Name of the box in every test.
 pub const DEVICE: &str = "box1";
@@ -61,6 +61,28 @@ impl<'a> Config<'a> {
             store.endpoint(),
             bucket::ACCESS_KEY,
             secret.display()
+        ));
+        self
+    }
+
+    /// Archives to Azure, to a server that is found on `port`.
+    pub fn uploads_to_azure(mut self, name: &str, port: u16, container: &str, key_file: &std::path::Path) -> Self {
+        self.add(&format!(
+            "[upload.{name}]\nurl = \"az://{container}/{PREFIX}\"\nendpoint = \"{}\"\naccount = \"{}\"\n\
+             account_key_file = \"{}\"\nallow_http = true",
+            azure::endpoint(port),
+            azure::ACCOUNT,
+            key_file.display()
+        ));
+        self
+    }
+
+    /// Archives to Google, to a server that is found on `port`.
+    pub fn uploads_to_google(mut self, name: &str, port: u16, bucket: &str) -> Self {
+        let account = self.scratch.secret(&format!("{name}.json"), &gcs::service_account(port));
+        self.add(&format!(
+            "[upload.{name}]\nurl = \"gs://{bucket}/{PREFIX}\"\nservice_account_file = \"{}\"\nallow_http = true",
+            account.display()
         ));
         self
     }

@@ -1,15 +1,18 @@
 //! What the scenarios stand on: servers, the daemon, and patience.
 
+pub mod azure;
 pub mod broker;
 pub mod bucket;
 pub mod clips;
 pub mod config;
 pub mod daemon;
+pub mod gcs;
 pub mod http;
 pub mod machine;
 pub mod port;
 pub mod process;
 pub mod rtsp;
+pub mod valve;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
