@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::clock::Mono;
+use crate::supervise::governor::LoadLevel;
 
 /// How a camera is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -81,6 +82,18 @@ pub struct OutletHealth {
     pub last_error: Option<String>,
 }
 
+/// How much the box does, and why not everything.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadHealth {
+    /// What it does.
+    pub level: LoadLevel,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Why it does not do everything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
 /// The board that everybody writes on. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Board>>);
@@ -89,6 +102,7 @@ pub struct Health(Arc<Mutex<Board>>);
 struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
     outlets: BTreeMap<String, OutletHealth>,
+    load: LoadHealth,
 }
 
 impl Health {
@@ -133,6 +147,16 @@ impl Health {
             outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
             changed
         })
+    }
+
+    /// Notes how much the box does from now on.
+    pub fn set_load(&self, load: LoadHealth) {
+        self.with(|board| board.load = load);
+    }
+
+    /// How much the box does.
+    pub fn load(&self) -> LoadHealth {
+        self.with(|board| board.load.clone())
     }
 
     /// All outlets by name.

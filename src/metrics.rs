@@ -82,6 +82,8 @@ pub struct Metrics {
     pub disk_free_bytes: Gauge,
     /// Size of the archive's volume.
     pub disk_size_bytes: Gauge,
+    /// Level of the overload ladder: 0 does everything, 6 the least.
+    pub load_level: Gauge,
 }
 
 impl Metrics {
@@ -108,6 +110,7 @@ impl Metrics {
             camera_online: Family::default(),
             disk_free_bytes: Gauge::default(),
             disk_size_bytes: Gauge::default(),
+            load_level: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -142,6 +145,11 @@ impl Metrics {
             "Free space on the archive volume",
             Unit::Bytes,
             self.disk_free_bytes.clone(),
+        );
+        r.register(
+            "load_level",
+            "Level of the overload ladder: 0 does everything, 6 the least",
+            self.load_level.clone(),
         );
         r.register_with_unit("disk_size", "Size of the archive volume", Unit::Bytes, self.disk_size_bytes.clone());
     }

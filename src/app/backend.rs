@@ -21,8 +21,8 @@ use crate::pipeline::Shared;
 use crate::segment::{Segment, SegmentId};
 use crate::store::{OutboxStats, Query, Stats, Store};
 use crate::web::{
-    self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, OutletStatus, Status,
-    Timeline,
+    self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus,
+    Status, Timeline,
 };
 
 /// A frame older than this is not shown as live.
@@ -129,7 +129,7 @@ impl web::Backend for PageBackend {
         async move {
             let stats = self.store.stats_async().await?;
             let (clock, health) = (&self.shared.clock, self.shared.health.cameras());
-            let now = clock.mono();
+            let (now, load) = (clock.mono(), self.shared.health.load());
             Ok(Status {
                 device: self.shared.device.clone(),
                 site: self.shared.site.clone(),
@@ -139,6 +139,11 @@ impl web::Backend for PageBackend {
                 time_quality: clock.quality(),
                 cameras: health.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect(),
                 outlets: self.outlets(&stats, now),
+                load: LoadStatus {
+                    level: load.level,
+                    level_for_s: now.since(load.since).as_secs(),
+                    reason: load.reason,
+                },
                 disk: self.disk().await,
                 events_total: stats.events,
             })

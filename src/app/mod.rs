@@ -17,17 +17,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Identity, Layout, Timekeeper, recover, volume};
+use crate::archive::{Archive, Host, Layout, Timekeeper, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
 use crate::frame::LatestFrame;
-use crate::health::Health;
+use crate::health::{Health, LoadHealth};
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
-use crate::pipeline::{Pipeline, Shared};
+use crate::pipeline::{Models, Pipeline, Shared};
 use crate::source;
 use crate::store::Store;
+use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
+use crate::supervise::load::{self, Gauges};
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
 use crate::upload::{self, Uploader};
 use crate::web;
@@ -39,6 +41,8 @@ use outbox::AlertOutbox;
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long feeds may take to say good-bye to their cameras.
 const FEED_GRACE: Duration = Duration::from_secs(1);
+/// How often the governor looks at what the box has to do.
+const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The timekeeper is stuck when it shows no life for so long.
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
 /// How often the box looks after itself when systemd has no watchdog for it.
@@ -86,15 +90,17 @@ impl App {
         let newest_id = store.newest_id()?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
-        let identity = Identity { device: config.device.id.as_str().into(), ids: ids.clone() };
+        let pressure = Pressure::default();
+        let host = Host { device: config.device.id.as_str().into(), ids: ids.clone(), pressure: pressure.clone() };
         let (kept, counted) = (config.archive.clone(), metrics.clone());
-        let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, identity);
+        let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, host);
         let shared = Shared {
             clock,
             metrics,
             health,
             hearts,
             ids,
+            pressure,
             archive,
             device: config.device.id.as_str().into(),
             site: config.device.site.as_str().into(),
@@ -115,6 +121,7 @@ impl App {
         let latest = app.start_pipelines(&config, &detectors)?;
         app.start_page(&config, listener, latest);
         app.start_timekeeper(&config);
+        app.start_governor(&config);
         Ok(app)
     }
 
@@ -224,9 +231,10 @@ impl App {
         let mut frames = BTreeMap::new();
         for (name, camera) in config.cameras() {
             let latest: Arc<LatestFrame> = Arc::default();
-            let detector = detectors.get(&camera.detect.model).filter(|_| camera.detect.enabled).cloned();
+            let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
+            let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
             let pipeline =
-                Pipeline::start(name, camera, &self.shared, detector, &self.workers, latest.clone(), &mut self.feeds)
+                Pipeline::start(name, camera, &self.shared, models, &self.workers, latest.clone(), &mut self.feeds)
                     .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
             frames.insert(name.clone(), latest);
@@ -240,6 +248,17 @@ impl App {
         self.outlets.spawn("page", Restart::Fatal, move |stop| {
             let (listener, backend) = (listener.take(), backend.clone());
             async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
+        });
+    }
+
+    /// Sheds work while there is too much of it.
+    fn start_governor(&mut self, config: &Config) {
+        if !config.load.enabled {
+            return;
+        }
+        let (shared, limits) = (self.shared.clone(), config.load.clone());
+        self.outlets.spawn("governor", Restart::Always(Backoff::for_connections()), move |stop| {
+            govern(shared.clone(), limits.clone(), stop)
         });
     }
 
@@ -272,16 +291,44 @@ impl App {
     }
 }
 
+/// Reads the gauges and moves through the levels of the overload ladder.
+async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken) -> Result<()> {
+    let mut gauges = Gauges::new(limits.clone());
+    let mut governor = Governor::new(limits, load::memory_of_the_box());
+    // A governor that was restarted begins where it can see what follows from its decisions.
+    shared.pressure.set_level(LoadLevel::Normal);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(GOVERN_EVERY) => {}
+        }
+        let now = shared.clock.mono();
+        let Some(Decision { level, reason }) = governor.judge(now, &gauges.read(now, &shared.pressure)) else {
+            continue;
+        };
+        if level > shared.pressure.level() {
+            warn!(level = %level, reason, "too much to do: doing less");
+        } else {
+            info!(level = %level, "doing more again");
+        }
+        shared.pressure.set_level(level);
+        shared.metrics.load_level.set(i64::from(level.number()));
+        shared.health.set_load(LoadHealth { level, since: now, reason });
+    }
+}
+
 /// Every model that an enabled camera wants, once.
 fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
     let mut detectors = BTreeMap::new();
     for (camera_name, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
         let name = &camera.detect.model;
-        if !detectors.contains_key(name) {
-            detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
-        }
-        if let Some(detector) = detectors.get(name) {
-            camera.detect.check_labels(detector).map_err(|e| anyhow!("camera.{camera_name}.detect: {e}"))?;
+        for name in [name, &camera.detect.light_model].into_iter().filter(|name| !name.is_empty()) {
+            if !detectors.contains_key(name) {
+                detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
+            }
+            if let Some(detector) = detectors.get(name) {
+                camera.detect.check_labels(detector).map_err(|e| anyhow!("camera.{camera_name}.detect: {e}"))?;
+            }
         }
     }
     Ok(detectors)

@@ -31,16 +31,17 @@ impl Ledger {
         Self { camera, open: None, written: now, last_packet: None, since: now }
     }
 
-    /// A packet that was taken at `at`; packets between it and the one before were dropped for `shed`.
-    pub(super) fn packet(&mut self, archive: &Archive, at: Mono, shed: Option<&str>) {
+    /// A packet that was taken at `at`; packets between it and the one before were dropped because of `hole`.
+    /// What comes is not kept, although it should be, because of `rests`.
+    pub(super) fn packet(&mut self, archive: &Archive, at: Mono, hole: Option<&str>, rests: Option<&str>) {
         let before = self.last_packet.replace(at).unwrap_or(self.since);
-        if let Some(reason) = shed {
+        if let Some(reason) = hole {
             self.change(archive, SpanState::Shed, Some(reason), before);
         } else if at.since(before) > SILENCE {
             self.change(archive, SpanState::Offline, None, before);
         }
-        let hole = shed.is_some() || at.since(before) > SILENCE;
-        self.change(archive, SpanState::Watched, None, if hole { at } else { before });
+        let from = if hole.is_some() || at.since(before) > SILENCE { at } else { before };
+        self.change(archive, if rests.is_some() { SpanState::Shed } else { SpanState::Watched }, rests, from);
         self.extend(archive, at);
     }
 

@@ -36,6 +36,7 @@ use crate::event::{Event, IdSource, Phase};
 use crate::frame::Frame;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::supervise::governor::Pressure;
 
 pub use recorder::Recorder;
 pub use recording::Change;
@@ -167,18 +168,21 @@ pub struct Archive {
     config: Arc<Config>,
     ids: Arc<IdSource>,
     device: Arc<str>,
+    pressure: Pressure,
     /// Held by whoever changes a finished event's sidecar.
     edit: Arc<Mutex<()>>,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
 }
 
-/// Who records: the box's name, and where its ids come from.
+/// The box that records.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct Host {
     /// The box.
     pub device: Arc<str>,
     /// Ids of segments, in one order with those of events.
     pub ids: Arc<IdSource>,
+    /// How much the box has to do.
+    pub pressure: Pressure,
 }
 
 impl Archive {
@@ -189,10 +193,21 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Identity { device, ids }: Identity,
+        Host { device, ids, pressure }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
-        Self { layout, store, clock, metrics, config: Arc::new(config), ids, device, edit: Arc::default(), announce }
+        Self {
+            layout,
+            store,
+            clock,
+            metrics,
+            config: Arc::new(config),
+            ids,
+            device,
+            pressure,
+            edit: Arc::default(),
+            announce,
+        }
     }
 
     /// Every start, update and end from now on, once it is durable. A listener that falls behind misses some.

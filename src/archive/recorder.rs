@@ -14,11 +14,12 @@ use super::preroll::Preroll;
 use super::recording::{Change, Recording};
 use super::segments::Segmenter;
 use super::{Archive, Look, RecordConfig, RecordMode};
-use crate::clock::Mono;
+use crate::clock::{Clock, Mono};
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
 use crate::segment::SegmentState;
+use crate::supervise::governor::LoadLevel;
 use crate::supervise::spawn_thread;
 
 /// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
@@ -32,8 +33,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DECISION: Duration = Duration::from_secs(10);
 
 enum Command {
-    /// A packet, and whether others were dropped before it.
-    Packet(Packet, bool),
+    /// A packet, when it came, and whether others were dropped before it.
+    Packet(Packet, Mono, bool),
     Begin(Box<Event>, Look),
     Update(EventId, Change),
     End(EventId, Mono),
@@ -44,6 +45,7 @@ enum Command {
 pub struct Recorder {
     camera: Arc<str>,
     metrics: Metrics,
+    clock: Arc<dyn Clock>,
     queue: SyncSender<Command>,
     /// The queue was full: leave out packets up to the next key frame.
     broken: AtomicBool,
@@ -59,7 +61,7 @@ impl Recorder {
     /// When no thread can be started.
     pub fn start(archive: Archive, camera: Arc<str>, config: RecordConfig) -> Result<Self> {
         let (queue, commands) = sync_channel(QUEUE);
-        let metrics = archive.metrics.clone();
+        let (metrics, clock) = (archive.metrics.clone(), archive.clock.clone());
         let span = info_span!("recorder", camera = %camera);
         let keep = config.max_clip + config.pre_roll + config.post_roll + DECISION;
         let continuous = config.mode == RecordMode::Continuous;
@@ -79,6 +81,7 @@ impl Recorder {
         Ok(Self {
             camera,
             metrics,
+            clock,
             queue,
             broken: AtomicBool::new(false),
             hole: AtomicBool::new(false),
@@ -95,7 +98,8 @@ impl Recorder {
             }
             self.broken.store(false, Ordering::Relaxed);
         }
-        match self.queue.try_send(Command::Packet(packet.clone(), self.hole.load(Ordering::Relaxed))) {
+        let packet = Command::Packet(packet.clone(), self.clock.mono(), self.hole.load(Ordering::Relaxed));
+        match self.queue.try_send(packet) {
             Ok(()) => self.hole.store(false, Ordering::Relaxed),
             Err(TrySendError::Full(_)) => {
                 if !self.broken.swap(true, Ordering::Relaxed) {
@@ -169,7 +173,10 @@ impl State {
     fn run(mut self) {
         loop {
             match self.commands.recv_timeout(TICK) {
-                Ok(Command::Packet(packet, hole)) => self.packet(&packet, hole),
+                Ok(Command::Packet(packet, queued, hole)) => {
+                    self.archive.pressure.disk.note(self.archive.clock.mono().since(queued));
+                    self.packet(&packet, hole);
+                }
                 Ok(Command::Begin(event, look)) => self.begin(*event, look),
                 Ok(Command::Update(id, change)) => self.on(id, |recording, archive| recording.update(archive, change)),
                 Ok(Command::End(id, at)) => {
@@ -194,13 +201,17 @@ impl State {
 
     fn packet(&mut self, packet: &Packet, hole: bool) {
         self.newest = Some(packet.at);
-        self.ledger.packet(&self.archive, packet.at, hole.then_some("the disk is too slow"));
+        let rests = self.segmenter.is_some() && self.archive.pressure.level() >= LoadLevel::RecordLess;
+        let hole = hole.then_some("the disk is too slow");
+        self.ledger.packet(&self.archive, packet.at, hole, rests.then_some("too much to do"));
         self.ring.push(packet);
         for recording in &mut self.open {
             recording.write(packet);
         }
-        if let Some(segmenter) = &mut self.segmenter {
-            segmenter.write(&self.archive, packet);
+        match &mut self.segmenter {
+            Some(segmenter) if rests => segmenter.close(&self.archive, SegmentState::Closed),
+            Some(segmenter) => segmenter.write(&self.archive, packet),
+            None => {}
         }
     }
 

@@ -65,6 +65,7 @@ impl Config {
         check("storage".into(), self.storage.validate());
         check("archive".into(), self.archive.validate());
         check("infer".into(), self.infer.check());
+        check("load".into(), self.load.validate());
         check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));
         if let Some(mqtt) = &self.mqtt {
             check("mqtt".into(), mqtt.validate().map_err(|e| format!("{e:#}")));

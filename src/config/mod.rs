@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, rules, source, store, track, upload, web};
 
 pub use load::ConfigError;
@@ -88,6 +89,8 @@ pub struct Config {
     pub archive: archive::Config,
     /// The model pool.
     pub infer: infer::Config,
+    /// When the box has too much to do.
+    pub load: governor::Config,
     /// The page.
     pub web: web::Config,
     /// The broker that alerts go to; none: no alerts.

@@ -51,6 +51,7 @@ fn every_key_is_documented() {
         "[archive]",
         "[archive.encoder]",
         "[infer]",
+        "[load]",
         "[web]",
         "[mqtt]",
         "[upload.cloud]",

@@ -82,6 +82,8 @@ pub struct CameraConfig {
     pub enabled: bool,
     /// Name of the model. Default `nanodet-g-320`.
     pub model: String,
+    /// Name of a model that needs less, for when the box has too much to do; empty for none. Default empty.
+    pub light_model: String,
     /// Labels that count, as the model spells them; empty for all. Default empty.
     pub labels: Vec<String>,
     /// Detections below this score are dropped, 0 to 1. Default 0.4.
@@ -92,7 +94,14 @@ pub struct CameraConfig {
 
 impl Default for CameraConfig {
     fn default() -> Self {
-        Self { enabled: true, model: "nanodet-g-320".into(), labels: Vec::new(), min_score: 0.4, fps: 5.0 }
+        Self {
+            enabled: true,
+            model: "nanodet-g-320".into(),
+            light_model: String::new(),
+            labels: Vec::new(),
+            min_score: 0.4,
+            fps: 5.0,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::rules::{RuleEngine, Signal};
+use crate::supervise::governor::LoadLevel;
 use crate::track::Tracker;
 
 /// Without a look for this long the camera is gone or the detector is late.
@@ -141,7 +142,7 @@ impl Stage {
         }
     }
 
-    /// Nothing was looked at for a while. When the camera is gone, so is what was in view, as far as anybody
+    /// Nothing was looked at for a while. When the camera is gone, or detection is shed, so is what was in view, as far as anybody
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
     fn silence(&mut self) {
         let Some((seen, at)) = self.last else { return };
@@ -149,7 +150,8 @@ impl Stage {
             return;
         }
         let state = self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0).1;
-        if state != CameraState::Online && (self.analysis.objects() > 0 || !self.open.is_empty()) {
+        let nobody_looks = state != CameraState::Online || self.shared.pressure.level() >= LoadLevel::MotionOnly;
+        if nobody_looks && (self.analysis.objects() > 0 || !self.open.is_empty()) {
             self.end_all(at);
         }
     }

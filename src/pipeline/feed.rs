@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::Shared;
 use crate::archive::Recorder;
-use crate::clock::Mono;
+use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
 use crate::health::CameraState;
@@ -28,15 +28,22 @@ const FPS_WINDOW: Duration = Duration::from_secs(2);
 pub struct PacketQueue {
     camera: Arc<str>,
     reason: &'static str,
-    queue: SyncSender<Packet>,
+    queue: SyncSender<(Mono, Packet)>,
     dropping: AtomicBool,
     metrics: Metrics,
+    clock: Arc<dyn Clock>,
 }
 
 impl PacketQueue {
     /// Drops are counted under `reason`.
-    pub fn new(camera: Arc<str>, reason: &'static str, queue: SyncSender<Packet>, metrics: Metrics) -> Self {
-        Self { camera, reason, queue, dropping: AtomicBool::new(false), metrics }
+    pub fn new(
+        camera: Arc<str>,
+        reason: &'static str,
+        queue: SyncSender<(Mono, Packet)>,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { camera, reason, queue, dropping: AtomicBool::new(false), metrics, clock }
     }
 
     /// Hands the packet on, or drops it. Never waits.
@@ -45,7 +52,7 @@ impl PacketQueue {
             self.count();
             return;
         }
-        match self.queue.try_send(packet.clone()) {
+        match self.queue.try_send((self.clock.mono(), packet.clone())) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => self.dropping.store(false, Ordering::Relaxed),
             Err(TrySendError::Full(_)) => {
                 self.dropping.store(true, Ordering::Relaxed);
@@ -223,6 +230,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SimulatedClock;
     use crate::frame::{Codec, StreamInfo};
     use bytes::Bytes;
     use std::sync::mpsc::sync_channel;
@@ -231,7 +239,8 @@ mod tests {
     fn a_full_queue_drops_up_to_the_next_key_frame() {
         let (queue, inbox) = sync_channel(2);
         let metrics = Metrics::new();
-        let queue = PacketQueue::new("yard".into(), "decode_queue", queue, metrics.clone());
+        let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
+        let queue = PacketQueue::new("yard".into(), "decode_queue", queue, metrics.clone(), clock);
         let stream =
             Arc::new(StreamInfo { codec: Codec::H264, width: 4, height: 4, extradata: Bytes::new(), fps: None });
         let offer = |ms: u64, key_frame| {
@@ -240,11 +249,11 @@ mod tests {
         offer(0, true);
         offer(1, false);
         offer(2, false); // full
-        assert_eq!(inbox.recv().expect("first").at, Mono(0));
+        assert_eq!(inbox.recv().expect("first").1.at, Mono(0));
         offer(3, false); // there is room, but it would follow a hole
         offer(4, true);
-        assert_eq!(inbox.recv().expect("second").at, Mono(1));
-        assert_eq!(inbox.recv().expect("third").at, Mono(4));
+        assert_eq!(inbox.recv().expect("second").1.at, Mono(1));
+        assert_eq!(inbox.recv().expect("third").1.at, Mono(4));
         let dropped = metrics.dropped.get_or_create(&metrics::dropped("yard", "decode_queue")).get();
         assert_eq!(dropped, 2);
     }

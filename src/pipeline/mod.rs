@@ -30,6 +30,7 @@ use crate::health::Health;
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::source::Role;
+use crate::supervise::governor::Pressure;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread};
 
 pub use analysis::Analysis;
@@ -54,12 +55,23 @@ pub struct Shared {
     pub hearts: Heartbeats,
     /// Event ids.
     pub ids: Arc<IdSource>,
+    /// How much the box has to do, and what it does therefore.
+    pub pressure: Pressure,
     /// Where events go.
     pub archive: Archive,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands.
     pub site: Arc<str>,
+}
+
+/// What looks at one camera's pictures; none where detection is off.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    /// As long as there is time.
+    pub usual: Option<Arc<Detector>>,
+    /// When the box has too much to do.
+    pub light: Option<Arc<Detector>>,
 }
 
 /// The running stages of one camera.
@@ -78,7 +90,7 @@ impl Pipeline {
         name: &str,
         config: &config::Camera,
         shared: &Shared,
-        detector: Option<Arc<Detector>>,
+        models: Models,
         workers: &Workers,
         latest: Arc<LatestFrame>,
         supervisor: &mut Supervisor,
@@ -88,24 +100,28 @@ impl Pipeline {
         let recorder = Arc::new(Recorder::start(shared.archive.clone(), camera.clone(), config.record.clone())?);
 
         let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
-        let model = detector.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
+        let model = models.usual.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
         let analysis = analysis::Stage::new(&camera, config, shared, recorder.clone(), model, inbox)?;
         let analysis =
             spawn_thread(format!("ana-{name}"), move || analysis.run()).context("start the analysis thread")?;
 
-        let slot = detector.filter(|_| config.detect.enabled).map(|detector| {
-            let (camera, metrics) = (camera.clone(), shared.metrics.clone());
+        let slot = |detector: Arc<Detector>| {
+            let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
             workers.slot(camera.clone(), detector, config.detector_score(), move |detected| {
                 if looks.try_send(detected).is_err() {
                     metrics.dropped.get_or_create(&crate::metrics::dropped(&camera, "analysis_queue")).inc();
                 }
             })
-        });
+        };
+        let slots = vision::Slots { usual: models.usual.map(slot), light: models.light.map(slot) };
+        drop(looks);
         let (packets, inbox) = sync_channel(VISION_QUEUE);
-        let vision = vision::Stage::new(&camera, config, shared, slot, latest, inbox);
+        let vision = vision::Stage::new(&camera, config, shared, slots, latest, inbox);
         let vision = spawn_thread(format!("vis-{name}"), move || vision.run()).context("start the vision thread")?;
 
-        let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", packets, shared.metrics.clone()));
+        let to_vision =
+            PacketQueue::new(camera.clone(), "decode_queue", packets, shared.metrics.clone(), shared.clock.clone());
+        let to_vision = Arc::new(to_vision);
         let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
         if config.source.substream.is_some() {
             let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);

@@ -14,6 +14,7 @@ use crate::frame::{Frame, LatestFrame, Packet};
 use crate::gate::Gate;
 use crate::infer::Slot;
 use crate::metrics;
+use crate::supervise::governor::LoadLevel;
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 pub struct Sampler {
     gate: Gate,
     gated: bool,
+    usual_period: Duration,
     period: Duration,
     due: Option<Mono>,
     last_look: Option<Mono>,
@@ -38,13 +40,20 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler for one camera.
     pub fn new(config: &config::Camera) -> Self {
+        let period = Duration::from_secs_f32(1.0 / config.detect.fps.max(0.01));
         Self {
             gate: Gate::new(&config.motion),
             gated: config.motion.enabled,
-            period: Duration::from_secs_f32(1.0 / config.detect.fps.max(0.01)),
+            usual_period: period,
+            period,
             due: None,
             last_look: None,
         }
+    }
+
+    /// Samples so many times more slowly from now on.
+    pub fn slow_down(&mut self, times: u32) {
+        self.period = self.usual_period * times;
     }
 
     /// Whether the frame is worth a look, and whether pixels move. `following`: objects are being tracked.
@@ -85,14 +94,32 @@ pub struct Sample {
     pub motion: bool,
 }
 
+/// Where frames are offered; none where detection is off.
+pub(super) struct Slots {
+    pub usual: Option<Slot>,
+    pub light: Option<Slot>,
+}
+
+impl Slots {
+    fn at(&self, level: LoadLevel) -> Option<&Slot> {
+        match level {
+            LoadLevel::Normal | LoadLevel::HalfRate | LoadLevel::QuarterRate => self.usual.as_ref(),
+            LoadLevel::LightModel => self.light.as_ref().or(self.usual.as_ref()),
+            LoadLevel::MotionOnly | LoadLevel::RecordOnly | LoadLevel::RecordLess => None,
+        }
+    }
+}
+
 pub(super) struct Stage {
     camera: Arc<str>,
     shared: Shared,
     decoder: Decoder,
     sampler: Sampler,
-    slot: Option<Slot>,
+    slots: Slots,
     latest: Arc<LatestFrame>,
-    inbox: Receiver<Packet>,
+    inbox: Receiver<(Mono, Packet)>,
+    /// Nothing is decoded until the next key frame, because nothing was for a while.
+    blind: bool,
     span: Span,
     /// Pictures do not decode at present; that was logged.
     failing: bool,
@@ -103,18 +130,19 @@ impl Stage {
         camera: &Arc<str>,
         config: &config::Camera,
         shared: &Shared,
-        slot: Option<Slot>,
+        slots: Slots,
         latest: Arc<LatestFrame>,
-        inbox: Receiver<Packet>,
+        inbox: Receiver<(Mono, Packet)>,
     ) -> Self {
         Self {
             camera: camera.clone(),
             shared: shared.clone(),
             decoder: Decoder::new(config.decode.clone()),
             sampler: Sampler::new(config),
-            slot,
+            slots,
             latest,
             inbox,
+            blind: false,
             span: info_span!("vision", camera = %camera),
             failing: false,
         }
@@ -128,7 +156,10 @@ impl Stage {
         loop {
             heart.beat();
             match self.inbox.recv_timeout(TICK) {
-                Ok(packet) => self.packet(&packet),
+                Ok((queued, packet)) => {
+                    self.shared.pressure.decoder.note(self.shared.clock.mono().since(queued));
+                    self.packet(&packet);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -136,6 +167,14 @@ impl Stage {
     }
 
     fn packet(&mut self, packet: &Packet) {
+        if self.shared.pressure.level() >= LoadLevel::RecordOnly {
+            self.blind = true;
+            return;
+        }
+        if self.blind && !packet.key_frame {
+            return;
+        }
+        self.blind = false;
         let label = metrics::camera(&self.camera);
         match self.decoder.decode(packet) {
             Ok(frames) => {
@@ -159,9 +198,11 @@ impl Stage {
     fn frame(&mut self, frame: Frame) {
         self.latest.set(frame.clone());
         let following = self.shared.health.objects(&self.camera) > 0;
+        let level = self.shared.pressure.level();
+        self.sampler.slow_down(level.slowness());
         let Some(sample) = self.sampler.sample(&frame, following) else { return };
         self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
-        if let (true, Some(slot)) = (sample.look, &self.slot) {
+        if let (true, Some(slot)) = (sample.look, self.slots.at(level)) {
             slot.offer(frame);
         }
     }

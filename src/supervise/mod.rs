@@ -3,7 +3,9 @@
 //! A worker only knows how to run once; restarting it lives here.
 
 mod backoff;
+pub mod governor;
 mod heartbeat;
+pub mod load;
 mod shutdown;
 pub mod systemd;
 

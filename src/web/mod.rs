@@ -38,7 +38,7 @@ use crate::segment::SegmentId;
 use listener::Doorman;
 use problem::Complaints;
 
-pub use status::{CameraStatus, DiskStatus, Level, OutletStatus, Status, Summary};
+pub use status::{CameraStatus, DiskStatus, Level, LoadStatus, OutletStatus, Status, Summary};
 pub use timeline::{Mark, Timeline};
 
 /// How long open connections may go on after a stop was asked for.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
 use crate::health::{CameraHealth, CameraState, OutletHealth};
+use crate::supervise::governor::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
 const ALMOST_FULL: f64 = 0.02;
@@ -30,10 +31,23 @@ pub struct Status {
     pub cameras: Vec<CameraStatus>,
     /// All upload destinations and the broker.
     pub outlets: Vec<OutletStatus>,
+    /// How much the box does, and why not everything.
+    pub load: LoadStatus,
     /// Where recordings lie.
     pub disk: DiskStatus,
     /// Events on this box.
     pub events_total: u64,
+}
+
+/// How much the box does.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadStatus {
+    /// Level of the overload ladder.
+    pub level: LoadLevel,
+    /// For how long, seconds.
+    pub level_for_s: u64,
+    /// Why it does not do everything; empty where it does.
+    pub reason: String,
 }
 
 /// One camera.
@@ -168,7 +182,12 @@ impl Status {
         let (delivery_level, delivery) = self.sum_up_delivery();
         let level = cameras_level.max(delivery_level);
         let joint = if level == Level::Ok { ", " } else { "; " };
-        let text = format!("{cameras}{joint}{delivery}");
+        let mut text = format!("{cameras}{joint}{delivery}");
+        let mut level = level;
+        if self.load.level != LoadLevel::Normal {
+            level = level.max(Level::Attention);
+            text = format!("{text}; too much to do: {}", self.load.reason);
+        }
         #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
         let free = self.disk.free_bytes as f64 / self.disk.size_bytes.max(1) as f64;
         if self.disk.size_bytes > 0 && free < ALMOST_FULL {
@@ -285,6 +304,15 @@ mod tests {
         for (status, level, text) in cases {
             assert_eq!(status.summary(), Summary { level, text: text.to_owned() });
         }
+    }
+
+    #[test]
+    fn doing_less_is_said_with_the_reason() {
+        let mut status = status(&[CameraState::Online], vec![]);
+        status.load =
+            LoadStatus { level: LoadLevel::HalfRate, level_for_s: 3, reason: "95 °C, limit 90 °C".to_owned() };
+        let text = "The camera is recording, events stay on this box; too much to do: 95 °C, limit 90 °C";
+        assert_eq!(status.summary(), Summary { level: Level::Attention, text: text.to_owned() });
     }
 
     #[test]

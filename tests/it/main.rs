@@ -17,4 +17,5 @@ mod continuous;
 mod crash;
 mod end_to_end;
 mod outages;
+mod overload;
 mod service;

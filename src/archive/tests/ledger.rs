@@ -26,7 +26,7 @@ impl Book {
     fn packets(&mut self, from: u64, until: u64) {
         for tenth in from * 10..until * 10 {
             self.at(Duration::from_millis(tenth * 100));
-            self.ledger.packet(&self.archive, self.clock.mono(), None);
+            self.ledger.packet(&self.archive, self.clock.mono(), None, None);
         }
     }
 
@@ -64,7 +64,7 @@ fn what_the_disk_was_too_slow_for_is_told_as_such() {
     let mut book = Book::new();
     book.packets(0, 20);
     book.at(Duration::from_secs(25));
-    book.ledger.packet(&book.archive, book.clock.mono(), Some("the disk is too slow"));
+    book.ledger.packet(&book.archive, book.clock.mono(), Some("the disk is too slow"), None);
     book.packets(26, 30);
     book.ledger.close(&book.archive, book.clock.mono());
     assert_eq!(book.written(), [(Watched, 0, 20), (Shed, 20, 25), (Watched, 25, 30)]);

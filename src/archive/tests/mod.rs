@@ -40,8 +40,9 @@ fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
     let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
-    let identity = Identity { device: "box".into(), ids: Arc::new(IdSource::new(clock.clone(), None)) };
-    let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), identity);
+    let ids = Arc::new(IdSource::new(clock.clone(), None));
+    let host = Host { device: "box".into(), ids, pressure: Pressure::default() };
+    let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), host);
     (archive, clock)
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, SCHEMA_VERSION};
 use crate::health::{CameraHealth, CameraState, OutletHealth};
-use crate::web::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, OutletStatus, Status};
+use crate::web::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
 
 pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
     CameraStatus::new(name.into(), &CameraHealth { state, ..CameraHealth::default() }, Mono(7_000_000_000))
@@ -24,6 +24,7 @@ pub(in crate::web) fn status() -> Status {
         time_quality: TimeQuality::Synchronised,
         cameras: vec![camera("yard", CameraState::Online)],
         outlets: vec![outlet("mqtt")],
+        load: LoadStatus::default(),
         disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
         events_total: 3,
     }

@@ -117,6 +117,13 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// Takes the temperature from `thermal_dir`, and loses patience after a second.
+    pub fn sheds_quickly(mut self, thermal_dir: &std::path::Path) -> Self {
+        let thermal_dir = thermal_dir.display();
+        self.add(&format!("[load]\nthermal_dir = \"{thermal_dir}\"\nrise_after = \"1s\"\nfall_after = \"1s\""));
+        self
+    }
+
     /// A camera that is a clip, played once, at which the detector looks `fps` times a second.
     pub fn played_once(mut self, name: &str, clip: &std::path::Path, fps: f64) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));
