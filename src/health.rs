@@ -89,6 +89,7 @@ pub struct Health(Arc<Mutex<Board>>);
 struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
     outlets: BTreeMap<String, OutletHealth>,
+    left_out: Option<&'static str>,
 }
 
 impl Health {
@@ -133,6 +134,16 @@ impl Health {
             outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
             changed
         })
+    }
+
+    /// What is not recorded for lack of space, in words for the operator; `None`: everything is.
+    pub fn set_left_out(&self, left_out: Option<&'static str>) {
+        self.with(|board| board.left_out = left_out);
+    }
+
+    /// What [`Health::set_left_out`] was told last.
+    pub fn left_out(&self) -> Option<&'static str> {
+        self.with(|board| board.left_out)
     }
 
     /// All outlets by name.

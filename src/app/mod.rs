@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Layout, recover, volume};
+use crate::archive::{Archive, Layout, Retention, make_room, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
@@ -38,6 +38,8 @@ use outbox::AlertOutbox;
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long feeds may take to say good-bye to their cameras.
 const FEED_GRACE: Duration = Duration::from_secs(1);
+/// How long retention may be silent: one batch on a slow card.
+const RETENTION_STALLED: Duration = Duration::from_secs(120);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -75,6 +77,7 @@ impl App {
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         let listener = web::bind(&config.web).await?;
         volume::open(&config.storage.path)?;
+        make_room(&config.storage.path);
         let store = Store::open(&config.storage, &config.outboxes(), clock.clone()).context("open the store")?;
         let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
@@ -107,6 +110,7 @@ impl App {
             first_id,
         };
         app.start_outlets(&config)?;
+        app.start_retention(&config);
         let latest = app.start_pipelines(&config, &detectors)?;
         app.start_page(&config, listener, latest);
         Ok(app)
@@ -208,6 +212,14 @@ impl App {
             });
         }
         Ok(())
+    }
+
+    fn start_retention(&mut self, config: &Config) {
+        let heart = self.shared.hearts.register("retention", RETENTION_STALLED, false);
+        let archive = self.shared.archive.clone();
+        let retention = Retention::new(archive, config.retention.clone(), self.shared.health.clone(), heart);
+        let restart = Restart::Always(Backoff::for_connections());
+        self.outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
     }
 
     fn start_pipelines(

@@ -8,35 +8,41 @@
 //! 3. end: clip and stills synced, `event.json` (state `ended`) last, then the index together with the
 //!    outbox rows of every file and of the closing alert.
 //!
-//! What a stop or a power cut leaves open is finished by [`recover()`] at the next start.
+//! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
+//! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
 pub mod mux;
 mod preroll;
 mod recorder;
 mod recording;
 mod recover;
+mod retention;
 mod sidecar;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod volume;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::detection::BBox;
-use crate::event::{Event, Phase};
+use crate::event::{Event, EventId, EventState, Phase};
 use crate::frame::Frame;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Amendment, Store};
+use retention::{Room, is_full};
+use sidecar::{read_event, write_event};
 
 pub use recorder::Recorder;
 pub use recording::Change;
 pub use recover::{Recovered, recover};
+pub use retention::{Age, Config as RetentionConfig, RecordingLevel, Retention, make_room};
 pub use sidecar::{Layout, SIDECAR};
 
 /// Announcements that a slow listener may be behind before it misses some.
@@ -128,13 +134,58 @@ pub struct Archive {
     metrics: Metrics,
     config: Arc<Config>,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
+    room: Arc<Room>,
+    /// Held while the sidecar of an event that has ended is read, changed and recorded.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Archive {
     /// An archive below `layout`, recorded in `store`.
     pub fn new(layout: Layout, store: Store, clock: Arc<dyn Clock>, metrics: Metrics, config: Config) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
-        Self { layout, store, clock, metrics, config: Arc::new(config), announce }
+        let room = Arc::new(Room::new(layout.storage()));
+        Self { layout, store, clock, metrics, config: Arc::new(config), announce, room, changing: Arc::default() }
+    }
+
+    /// What is recorded at present; less than everything while there is no space.
+    pub fn level(&self) -> RecordingLevel {
+        self.room.level()
+    }
+
+    /// Keeps an event whatever its age and however little space there is, or no longer so. Returns whether
+    /// there is such an event.
+    ///
+    /// # Errors
+    /// When the file system or the index refuses, or the event is just being deleted.
+    pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
+        let _changing = self.changing_sidecars();
+        // First the index, so that no deletion begins in between.
+        self.store.set_pinned(id, pinned)?;
+        let Some(known) = self.store.event(id)? else { return Ok(false) };
+        // The recorder writes the sidecar of an event that goes on, at its end.
+        if known.state != EventState::Open {
+            let folder = self.layout.folder(&known.camera, id);
+            let mut event = read_event(&folder)?;
+            event.pinned = pinned;
+            let sidecar = self.with_room(|| write_event(&folder, &event))?;
+            self.store.amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;
+        }
+        Ok(true)
+    }
+
+    fn changing_sidecars(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work`, and does it again with the reserve given up when the volume was full.
+    fn with_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(failure) if is_full(&failure) => {
+                self.room.low.notify_one();
+                if self.room.reserve.release() { work() } else { Err(failure) }
+            }
+            other => other,
+        }
     }
 
     /// Every start, update and end from now on, once it is durable. A listener that falls behind misses some.

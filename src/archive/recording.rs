@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::preroll::Preroll;
+use super::retention::is_full;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
 use super::{Archive, Look, RecordConfig};
 use crate::clock::{Clock, Mono};
-use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, Phase};
+use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};
 use crate::frame::Packet;
 use crate::store::{self, Delivery};
 
@@ -48,11 +49,15 @@ pub(super) struct Recording {
     clip_until: Mono,
     /// Writing failed in the middle: what is playable is found out at the end.
     clip_is_torn: bool,
+    /// That was because the volume is full, and retention is to know.
+    met_full_volume: bool,
     look: Look,
     stills_are_old: bool,
     untold: bool,
     last_told: Mono,
     last_sync: Mono,
+    /// Time of the last packet that was for the clip.
+    last_written: Mono,
 }
 
 impl Recording {
@@ -68,10 +73,14 @@ impl Recording {
         ring: &Preroll,
     ) -> Result<Self> {
         let decided = archive.clock.mono();
-        let folder = archive.layout.create_folder(&event.camera, event.id)?;
+        let level = archive.level();
+        if !level.has_events() {
+            bail!("the volume is too full even for it");
+        }
+        let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
         event.best = Some(best_of(archive, &look));
         let start = event.start.mono();
-        write_event(&folder, &event)?;
+        archive.with_room(|| write_event(&folder, &event))?;
         archive
             .store
             .record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
@@ -81,8 +90,8 @@ impl Recording {
         archive.announce(Phase::Start, &event);
         info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
-        let writer = ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
-        let writer = writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok();
+        let writer = level.has_clips().then(|| ClipWriter::create(&folder.join(CLIP), &archive.config.encoder));
+        let writer = writer.and_then(|writer| writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok());
         let clip_until = start + config.max_clip;
         let mut recording = Self {
             event,
@@ -90,12 +99,17 @@ impl Recording {
             writer,
             clip_until,
             clip_is_torn: false,
+            met_full_volume: false,
             look,
             stills_are_old: true,
             untold: false,
             last_told: now,
             last_sync: now,
+            last_written: Mono::default(),
         };
+        if !level.has_clips() {
+            recording.skip_media(archive);
+        }
         recording.refresh_stills(archive);
         // The page shows the thumbnail from now on; whoever was alerted already need not hear of it.
         let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
@@ -117,8 +131,10 @@ impl Recording {
         if packet.at > self.clip_until {
             return;
         }
+        self.last_written = packet.at;
         let Some(writer) = &mut self.writer else { return };
         let Err(failure) = writer.write(packet) else { return };
+        self.met_full_volume |= failure.is_full();
         // What was written so far stays; the clip ends here.
         warn!(event = %self.event.id, error = %failure, "the clip ends early");
         self.clip_until = packet.at - Duration::from_nanos(1);
@@ -149,8 +165,18 @@ impl Recording {
         if now.since(self.last_sync) >= SYNC_EVERY {
             self.last_sync = now;
             if let Some(Err(failure)) = self.writer.as_mut().map(ClipWriter::sync) {
+                self.met_full_volume |= failure.is_full();
                 warn!(event = %self.event.id, error = %failure, "sync the clip");
             }
+        }
+        if std::mem::take(&mut self.met_full_volume) {
+            self.skip_media(archive);
+            archive.room.low.notify_one();
+        }
+        if self.writer.is_some() && !archive.level().has_clips() && self.clip_until > self.last_written {
+            warn!(event = %self.event.id, "the clip ends early for lack of space");
+            self.clip_until = self.last_written;
+            self.skip_media(archive);
         }
         if self.untold && self.event.end.is_none() && now.since(self.last_told) >= TELL_EVERY {
             (self.untold, self.last_told) = (false, now);
@@ -171,7 +197,7 @@ impl Recording {
         }
         self.refresh_stills(archive);
         self.close_clip(archive);
-        let sidecar = match write_event(&self.folder, &self.event) {
+        let sidecar = match archive.with_room(|| write_event(&self.folder, &self.event)) {
             Ok(file) => file,
             Err(failure) => {
                 error!(event = %self.event.id, error = format!("{failure:#}"), "the event could not be completed on disk");
@@ -179,8 +205,21 @@ impl Recording {
             }
         };
         self.record(archive, Phase::End, uploads(&self.event, sidecar));
+        self.keep_pin(archive);
+        archive.room.low.notify_one();
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
+    }
+
+    /// Somebody may have pinned the event while it went on, of which only the index knows.
+    fn keep_pin(&self, archive: &Archive) {
+        let known = archive.store.event(self.event.id);
+        if let Ok(Some(known)) = known
+            && known.pinned != self.event.pinned
+            && let Err(failure) = archive.pin(known.id, known.pinned)
+        {
+            warn!(event = %known.id, error = format!("{failure:#}"), "only the index knows that the event is pinned");
+        }
     }
 
     /// The daemon stops: an event that still goes on ends here, marked.
@@ -192,12 +231,28 @@ impl Recording {
         self.finish(archive);
     }
 
+    /// Notes that the event has fewer media than it should.
+    fn skip_media(&mut self, archive: &Archive) {
+        if self.event.media_skipped.replace(MediaSkipped::NoSpace).is_none() {
+            archive.metrics.media_skipped.get_or_create(&crate::metrics::camera(&self.event.camera)).inc();
+        }
+    }
+
     fn refresh_stills(&mut self, archive: &Archive) {
         if !std::mem::take(&mut self.stills_are_old) {
             return;
         }
+        if !archive.level().has_stills() {
+            self.skip_media(archive);
+            return;
+        }
         match write_stills(&self.folder, &self.look.frame, &self.look.bbox, archive.config.snapshot_quality) {
             Ok(pictures) => self.event.pictures = pictures,
+            Err(failure) if is_full(&failure) => {
+                self.skip_media(archive);
+                archive.room.low.notify_one();
+                warn!(event = %self.event.id, "no snapshot: the volume is full");
+            }
             Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "no snapshot"),
         }
     }

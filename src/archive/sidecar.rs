@@ -15,13 +15,24 @@ pub const SIDECAR: &str = "event.json";
 /// Where the events of one box lie: `<storage.path>/archive/<camera>/<event-id>/`.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    storage: PathBuf,
     root: PathBuf,
 }
 
 impl Layout {
     /// The layout below `storage_path`.
     pub fn new(storage_path: &Path) -> Self {
-        Self { root: storage_path.join("archive") }
+        Self { storage: storage_path.to_owned(), root: storage_path.join("archive") }
+    }
+
+    /// `<storage.path>`.
+    pub fn storage(&self) -> &Path {
+        &self.storage
+    }
+
+    /// The folder of a camera's video that belongs to no event.
+    pub fn continuous(&self, camera: &str) -> PathBuf {
+        self.storage.join("continuous").join(camera)
     }
 
     /// `<storage.path>/archive`.
@@ -59,7 +70,11 @@ pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFil
         file.sync_all()?;
         fs::rename(&temporary, folder.join(name))
     };
-    write().with_context(|| format!("write {}", folder.join(name).display()))?;
+    let written = write().inspect_err(|_| {
+        // On a full volume half a file is space that others need.
+        let _ = fs::remove_file(&temporary);
+    });
+    written.with_context(|| format!("write {}", folder.join(name).display()))?;
     sync_folder(folder)?;
     Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) })
 }

@@ -217,6 +217,9 @@ impl Stage {
             model: self.model.clone(),
             clip: None,
             pictures: Vec::new(),
+            evicted: Vec::new(),
+            media_skipped: None,
+            pinned: false,
         }
     }
 }

@@ -14,18 +14,23 @@
 //! | `index.bad` | why the index must not be opened again; the next start sets it aside |
 //! | `index.bad-<n>/` | indexes that were set aside, the newest two |
 //!
-//! Trees of the database (all values but the first are JSON, none is larger than 4 KiB; 0 is a zero byte):
+//! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte):
 //!
 //! | tree | key | value |
 //! |---|---|---|
 //! | `meta` | `version` | schema version, u32, big endian |
 //! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
+//! | `meta` | `placed_for` | the destinations that the keys in `held` and `aged` were made for |
+//! | `meta` | `uncatalogued` | the last event of schema 1 that was taken into `files`; gone when all were |
 //! | `events` | event id, 16 bytes | the event |
 //! | `open` | event id | nothing; the events that have not ended |
 //! | `by_camera` | camera 0 event id | nothing |
 //! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
 //! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
+//! | `files` | event id, file name | a file on the disk: class, size, which destinations have it |
+//! | `held` | tier, value, event id, file name | nothing; the files in the order in which they may go |
+//! | `aged` | lane, class, wall milliseconds, event id, file name | nothing; the files by age |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -48,6 +53,8 @@ mod commit;
 
 mod event_log;
 
+mod catalog;
+
 mod outbox;
 
 mod stats;
@@ -66,9 +73,10 @@ use crate::event::{Event, EventId, Phase};
 use commit::Op;
 use worker::Core;
 
+pub use catalog::{Amendment, Class, Cursor, HeldFile};
 pub use event_log::Query;
 pub use outbox::{DeadLetter, Lease, Outbox};
-pub use stats::{OutboxStats, Stats};
+pub use stats::{HeldStats, OutboxStats, Stats};
 
 /// Where and how the index is kept: `[storage]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

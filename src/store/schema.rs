@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use sled::transaction::TransactionalTree;
 use sled::{Db, Tree};
 
+use super::catalog::{Class, UNCATALOGUED};
 use super::{Delivery, StoreError};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
 /// values below 4 KiB; sled then never moves a page into a file of its own, which it would not fsync.
 pub(super) const MAX_EVENT: usize = 3 * 1024;
@@ -40,6 +41,9 @@ pub(super) struct Database {
     pub outbox: Tree,
     pub uploads: Tree,
     pub dead: Tree,
+    pub files: Tree,
+    pub held: Tree,
+    pub aged: Tree,
 }
 
 /// The same trees inside a transaction.
@@ -51,6 +55,9 @@ pub(super) struct Views<'a> {
     pub outbox: &'a TransactionalTree,
     pub uploads: &'a TransactionalTree,
     pub dead: &'a TransactionalTree,
+    pub files: &'a TransactionalTree,
+    pub held: &'a TransactionalTree,
+    pub aged: &'a TransactionalTree,
 }
 
 impl Database {
@@ -68,20 +75,25 @@ impl Database {
             outbox: tree("outbox")?,
             uploads: tree("uploads")?,
             dead: tree("dead")?,
+            files: tree("files")?,
+            held: tree("held")?,
+            aged: tree("aged")?,
             db,
         };
         database.migrate()?;
         if let Err(error) = database.counters() {
             return Err(StoreError::Corrupt(error.to_string().into()));
         }
-        for tree in [&database.events, &database.open, &database.by_camera, &database.outbox, &database.uploads] {
+        let Self { events, open, by_camera, outbox, uploads, files, held, aged, .. } = &database;
+        for tree in [events, open, by_camera, outbox, uploads, files, held, aged] {
             tree.first()?;
             tree.last()?;
         }
         Ok(database)
     }
 
-    /// Brings an older schema up to [`VERSION`]; there is none yet.
+    /// Brings an older schema up to [`VERSION`]. Version 1 has no catalogue: its events are noted as not yet
+    /// catalogued, and the archive, which can measure their files, takes them in while the daemon runs.
     fn migrate(&self) -> Result<(), StoreError> {
         match self.meta.get("version")? {
             None if self.events.is_empty() && self.outbox.is_empty() => {
@@ -91,6 +103,12 @@ impl Database {
             None => Err(StoreError::Corrupt("the schema version is missing".into())),
             Some(bytes) => match bytes.as_ref().try_into().map(u32::from_be_bytes) {
                 Ok(VERSION) => Ok(()),
+                Ok(1) => {
+                    let mut both = sled::Batch::default();
+                    both.insert(UNCATALOGUED, &EventId::from_bytes([0; 16]).to_bytes());
+                    both.insert("version", &VERSION.to_be_bytes());
+                    Ok(self.meta.apply_batch(both)?)
+                }
                 Ok(found) if found > VERSION => Err(StoreError::NewerSchema { found, known: VERSION }),
                 _ => Err(StoreError::Corrupt("the schema version is not one".into())),
             },
@@ -116,6 +134,16 @@ pub(super) struct Counters {
     /// The sequence number that was given out last.
     pub last_seq: u64,
     pub outboxes: BTreeMap<String, BoxCounters>,
+    /// Since version 2.
+    #[serde(default)]
+    pub held: BTreeMap<Class, HeldCounters>,
+}
+
+/// Numbers of one class of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeldCounters {
+    pub files: u64,
+    pub bytes: u64,
 }
 
 /// Numbers of one outbox.

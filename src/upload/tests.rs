@@ -52,6 +52,9 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         model: "".into(),
         clip: None,
         pictures: Vec::new(),
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     }
 }
 

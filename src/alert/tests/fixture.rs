@@ -39,6 +39,9 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
             truncated: false,
         }),
         pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     };
     Item { seq, phase, event, created: now }
 }
