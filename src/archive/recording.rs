@@ -75,6 +75,7 @@ impl Recording {
         let decided = archive.clock.mono();
         let level = archive.level();
         if !level.has_events() {
+            archive.room.low.notify_one();
             bail!("the volume is too full even for it");
         }
         let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
@@ -119,6 +120,7 @@ impl Recording {
         for packet in ring.since(start - config.pre_roll) {
             recording.write(packet);
         }
+        archive.room.low.notify_one();
         Ok(recording)
     }
 

@@ -15,3 +15,4 @@ mod cli;
 mod crash;
 mod end_to_end;
 mod outages;
+mod retention;

@@ -73,15 +73,12 @@ impl FromStr for Age {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("{text:?} is not an age such as \"30d\", \"12h\" or \"1d 12h\"");
-        let (days, rest) = match text.split_once('d') {
-            Some((days, rest)) => (days.trim().parse::<u32>().map_err(|_| bad())?, rest.trim()),
-            None => (0, text.trim()),
-        };
-        let rest = match rest {
-            "" if text.contains('d') => Duration::ZERO,
+        let days = text.split_once('d').and_then(|(days, rest)| Some((days.trim().parse::<u32>().ok()?, rest.trim())));
+        let rest = match days.map_or(text.trim(), |(_, rest)| rest) {
+            "" if days.is_some() => Duration::ZERO,
             rest => rest.parse::<SignedDuration>().ok().and_then(|rest| rest.try_into().ok()).ok_or_else(bad)?,
         };
-        Ok(Self(DAY * days + rest))
+        Ok(Self(DAY * days.map_or(0, |(days, _)| days) + rest))
     }
 }
 

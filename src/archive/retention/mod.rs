@@ -119,14 +119,15 @@ impl Retention {
         }
         let space = (self.space)()?;
         let marks = Marks::new(space.size_bytes, self.config.min_free);
-        self.step_level(&marks, &space)?;
-        let over = self.over_quota()?;
-        self.make_room(over, EvictReason::Quota, stop)?;
+        // Again, because the sidecars grow by what they tell of it.
+        while let over @ 1.. = self.over_quota()?
+            && self.make_room(over, EvictReason::Quota, &marks, stop)? > 0
+        {}
         if let Some(lacking) = self.lacking(&marks, &space, now) {
-            let freed = self.make_room(lacking, EvictReason::MinFree, stop)?;
+            let freed = self.make_room(lacking, EvictReason::MinFree, &marks, stop)?;
             self.memory().settling = Some((now + SETTLES, space.free_bytes.saturating_add(freed)));
-            self.step_level(&marks, &(self.space)()?)?;
         }
+        self.step_level(&marks)?;
         self.keep_reserve(&marks)
     }
 
@@ -219,7 +220,7 @@ impl Retention {
     }
 
     /// Deletes until `bytes` are freed or nothing may be deleted any more. Returns how many were.
-    fn make_room(&self, bytes: u64, reason: EvictReason, stop: &CancellationToken) -> Result<u64> {
+    fn make_room(&self, bytes: u64, reason: EvictReason, marks: &Marks, stop: &CancellationToken) -> Result<u64> {
         let mut freed = 0u64;
         while freed < bytes && !stop.is_cancelled() {
             let files = self.archive.store.evictable(bytes - freed, &self.overdue(), BATCH)?;
@@ -236,6 +237,10 @@ impl Retention {
             }
             self.memory().exhausted = false;
             freed = freed.saturating_add(gone);
+            if freed < bytes {
+                // Much has to go, and recording may not wait for that.
+                self.step_level(marks)?;
+            }
         }
         Ok(freed)
     }
@@ -273,7 +278,8 @@ impl Retention {
     }
 
     /// A quota that cannot be kept counts as a volume that is as much too full.
-    fn step_level(&self, marks: &Marks, space: &Space) -> Result<()> {
+    fn step_level(&self, marks: &Marks) -> Result<()> {
+        let space = (self.space)()?;
         let over = self.over_quota()?;
         let free = if over > 0 { space.free_bytes.min(marks.keep.saturating_sub(over)) } else { space.free_bytes };
         let before = self.archive.room.level();

@@ -75,7 +75,7 @@ impl RecordingLevel {
 /// The marks on one volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
-    /// Below this nothing is recorded.
+    /// What the box itself needs: below half of this nothing is recorded.
     pub floor: u64,
     /// Below this files are deleted.
     pub keep: u64,
@@ -96,12 +96,13 @@ impl Marks {
         if worst > now { worst } else { best.min(now) }
     }
 
-    /// Four equal steps from `keep` down to `floor`: deleting has the first of them for itself.
+    /// Four equal steps from `keep` down to `floor`: deleting has the first of them for itself. Events are small,
+    /// so they are recorded for longer.
     fn level_at(&self, free: u64) -> RecordingLevel {
         let span = self.keep - self.floor;
         let lacking = (1..=3).filter(|step| free < self.floor + span / 4 * step).count();
-        let below_floor = usize::from(free < self.floor);
-        RecordingLevel::from_u8(u8::try_from(lacking + below_floor).unwrap_or(u8::MAX))
+        let nothing_left = usize::from(free < self.floor / 2);
+        RecordingLevel::from_u8(u8::try_from(lacking + nothing_left).unwrap_or(u8::MAX))
     }
 }
 
@@ -109,7 +110,7 @@ impl Marks {
 #[derive(Debug)]
 pub(in crate::archive) struct Room {
     level: AtomicU8,
-    /// Somebody met a full volume, or a file was finished.
+    /// Somebody met a full volume, or wrote much.
     pub low: Notify,
     pub reserve: Reserve,
 }
