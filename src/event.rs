@@ -178,6 +178,51 @@ pub struct Clip {
     pub truncated: bool,
 }
 
+/// Why a file was deleted from the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvictReason {
+    /// It was older than its class may become.
+    Age,
+    /// All files together took more than they may.
+    Quota,
+    /// The volume had too little free space.
+    MinFree,
+}
+
+impl EvictReason {
+    /// The name used in `event.json`, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Quota => "quota",
+            Self::MinFree => "min_free",
+        }
+    }
+}
+
+/// A file that the event had and that was deleted from the box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// What it was.
+    #[serde(flatten)]
+    pub media: MediaFile,
+    /// When it was deleted.
+    pub at: Moment,
+    /// Why.
+    pub reason: EvictReason,
+    /// Whether every configured destination had confirmed it by then.
+    pub delivered: bool,
+}
+
+/// Why an event has fewer media than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaSkipped {
+    /// The volume was too full for them.
+    NoSpace,
+}
+
 /// The best look at the object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
@@ -244,9 +289,23 @@ pub struct Event {
     /// Continuous recording from pre-roll to post-roll, where the camera has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<SegmentRange>,
+    /// Files that were deleted from the box to make room, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evicted: Vec<Evicted>,
+    /// Why media were left out or cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_skipped: Option<MediaSkipped>,
+    /// Somebody wants it kept, whatever its age and however little space there is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 impl Event {
+    /// The media files that it names.
+    pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
+        self.pictures.iter().chain(self.clip.iter().map(|clip| &clip.media))
+    }
+
     /// Length in seconds, once it ended.
     pub fn duration_s(&self) -> Option<f64> {
         let end = self.end.as_ref()?;

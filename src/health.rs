@@ -103,6 +103,7 @@ struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
+    left_out: Option<&'static str>,
 }
 
 impl Health {
@@ -157,6 +158,16 @@ impl Health {
     /// How much the box does.
     pub fn load(&self) -> LoadHealth {
         self.with(|board| board.load.clone())
+    }
+
+    /// What is not recorded for lack of space, in words for the operator; `None`: everything is.
+    pub fn set_left_out(&self, left_out: Option<&'static str>) {
+        self.with(|board| board.left_out = left_out);
+    }
+
+    /// What [`Health::set_left_out`] was told last.
+    pub fn left_out(&self) -> Option<&'static str> {
+        self.with(|board| board.left_out)
     }
 
     /// All outlets by name.

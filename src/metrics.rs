@@ -42,6 +42,22 @@ pub struct NameLabel {
     pub name: String,
 }
 
+/// Labels of files that were deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EvictedLabel {
+    /// `continuous`, `clips`, `snapshots`, `metadata`.
+    pub class: String,
+    /// `age`, `quota`, `min_free`.
+    pub reason: String,
+}
+
+/// Label of a class of files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabel {
+    /// `continuous`, `clips`, `snapshots`, `metadata`.
+    pub class: String,
+}
+
 /// All metrics. Clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -84,6 +100,16 @@ pub struct Metrics {
     pub disk_size_bytes: Gauge,
     /// Level of the overload ladder: 0 does everything, 6 the least.
     pub load_level: Gauge,
+    /// Bytes that the box holds, read from the store at scrape time.
+    pub held_bytes: Family<ClassLabel, Gauge>,
+    /// Files deleted to make room or because of their age.
+    pub evicted_files: Family<EvictedLabel, Counter>,
+    /// Bytes of these.
+    pub evicted_bytes: Family<EvictedLabel, Counter>,
+    /// 0 while everything is recorded, up to 4 while nothing is, for lack of space.
+    pub recording_level: Gauge,
+    /// Events whose media were left out or cut short for lack of space.
+    pub media_skipped: Family<CameraLabel, Counter>,
 }
 
 impl Metrics {
@@ -111,6 +137,11 @@ impl Metrics {
             disk_free_bytes: Gauge::default(),
             disk_size_bytes: Gauge::default(),
             load_level: Gauge::default(),
+            held_bytes: Family::default(),
+            evicted_files: Family::default(),
+            evicted_bytes: Family::default(),
+            recording_level: Gauge::default(),
+            media_skipped: Family::default(),
         };
         metrics.register();
         metrics
@@ -152,6 +183,15 @@ impl Metrics {
             self.load_level.clone(),
         );
         r.register_with_unit("disk_size", "Size of the archive volume", Unit::Bytes, self.disk_size_bytes.clone());
+        r.register_with_unit("held", "Recordings on the box", Unit::Bytes, self.held_bytes.clone());
+        r.register("evicted_files", "Files deleted from the box", self.evicted_files.clone());
+        r.register_with_unit("evicted", "Bytes deleted from the box", Unit::Bytes, self.evicted_bytes.clone());
+        r.register(
+            "recording_level",
+            "0: all is recorded, 1: no continuous video, 2: no clips, 3: no pictures, 4: nothing",
+            self.recording_level.clone(),
+        );
+        r.register("media_skipped", "Events with media left out for lack of space", self.media_skipped.clone());
     }
 
     /// The OpenMetrics text of all values.
@@ -179,6 +219,16 @@ pub fn camera(name: &str) -> CameraLabel {
 /// The label set of a shed item.
 pub fn dropped(camera: &str, reason: &str) -> DropLabel {
     DropLabel { camera: camera.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of deleted files.
+pub fn evicted(class: &str, reason: &str) -> EvictedLabel {
+    EvictedLabel { class: class.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of a class of files.
+pub fn class(name: &str) -> ClassLabel {
+    ClassLabel { class: name.to_owned() }
 }
 
 /// The label set of an outlet.

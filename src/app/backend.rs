@@ -19,7 +19,7 @@ use crate::health::OutletHealth;
 use crate::metrics;
 use crate::pipeline::Shared;
 use crate::segment::{Segment, SegmentId};
-use crate::store::{OutboxStats, Query, Stats, Store};
+use crate::store::{Class, OutboxStats, Query, Stats, Store};
 use crate::web::{
     self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus,
     Status, Timeline,
@@ -32,6 +32,7 @@ pub(super) struct PageBackend {
     shared: Shared,
     store: Store,
     storage: PathBuf,
+    quota: Option<u64>,
     outboxes: Vec<String>,
     frames: BTreeMap<String, Arc<LatestFrame>>,
     started: Mono,
@@ -48,6 +49,7 @@ impl PageBackend {
             shared: shared.clone(),
             store: store.clone(),
             storage: config.storage.path.clone(),
+            quota: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
             outboxes: config.outboxes(),
             frames,
             started: shared.clock.mono(),
@@ -67,18 +69,18 @@ impl PageBackend {
         self.outboxes.iter().any(|name| name.starts_with("upload/"))
     }
 
-    async fn disk(&self) -> DiskStatus {
+    async fn disk(&self, stats: Option<&Stats>) -> DiskStatus {
         let (path, text) = (self.storage.clone(), self.storage.display().to_string());
         // A network mount that hangs must hang this thread only.
         let space = tokio::task::spawn_blocking(move || volume::space(&path)).await;
-        match space {
-            Ok(Ok(space)) => DiskStatus {
-                path: text,
-                free_bytes: space.free_bytes,
-                size_bytes: space.size_bytes,
-                ..DiskStatus::default()
-            },
-            _ => DiskStatus { path: text, ..DiskStatus::default() },
+        let space = space.ok().and_then(Result::ok);
+        DiskStatus {
+            path: text,
+            free_bytes: space.map_or(0, |space| space.free_bytes),
+            size_bytes: space.map_or(0, |space| space.size_bytes),
+            archive_bytes: stats.map(|stats| stats.held.values().map(|held| held.bytes).sum()),
+            quota_bytes: self.quota,
+            left_out: self.shared.health.left_out(),
         }
     }
 
@@ -144,7 +146,7 @@ impl web::Backend for PageBackend {
                     level_for_s: now.since(load.since).as_secs(),
                     reason: load.reason,
                 },
-                disk: self.disk().await,
+                disk: self.disk(Some(&stats)).await,
                 events_total: stats.events,
             })
         }
@@ -216,11 +218,15 @@ impl web::Backend for PageBackend {
 
     fn metrics(&self) -> BoxFuture<'_, Result<String>> {
         async move {
-            let (stats, disk) = (self.store.stats_async().await?, self.disk().await);
+            let (stats, disk) = (self.store.stats_async().await?, self.disk(None).await);
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let values = &self.shared.metrics;
             for queue in &stats.outboxes {
                 values.queue_items.get_or_create(&metrics::outlet(&queue.name)).set(gauge(queue.items));
+            }
+            for class in Class::ALL {
+                let bytes = stats.held.get(&class).map_or(0, |held| held.bytes);
+                values.held_bytes.get_or_create(&metrics::class(class.as_str())).set(gauge(bytes));
             }
             values.disk_free_bytes.set(gauge(disk.free_bytes));
             values.disk_size_bytes.set(gauge(disk.size_bytes));

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Host, Layout, Timekeeper, recover, volume};
+use crate::archive::{Archive, Host, Layout, Retention, Timekeeper, make_room, recover, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
@@ -45,6 +45,8 @@ const FEED_GRACE: Duration = Duration::from_secs(1);
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The timekeeper is stuck when it shows no life for so long.
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
+/// How long retention may be silent: one batch on a slow card.
+const RETENTION_STALLED: Duration = Duration::from_secs(120);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -82,6 +84,7 @@ impl App {
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         let listener = web::bind(&config.web).await?;
         volume::open(&config.storage.path)?;
+        make_room(&config.storage.path);
         let store = Store::open(&config.storage, &config.outboxes(), clock.clone()).context("open the store")?;
         let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
@@ -118,6 +121,7 @@ impl App {
             first_id,
         };
         app.start_outlets(&config)?;
+        app.start_retention(&config);
         let latest = app.start_pipelines(&config, &detectors)?;
         app.start_page(&config, listener, latest);
         app.start_timekeeper(&config);
@@ -221,6 +225,14 @@ impl App {
             });
         }
         Ok(())
+    }
+
+    fn start_retention(&mut self, config: &Config) {
+        let heart = self.shared.hearts.register("retention", RETENTION_STALLED, false);
+        let archive = self.shared.archive.clone();
+        let retention = Retention::new(archive, config.retention.clone(), self.shared.health.clone(), heart);
+        let restart = Restart::Always(Backoff::for_connections());
+        self.outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
     }
 
     fn start_pipelines(

@@ -8,7 +8,8 @@
 //! 3. end: clip and stills synced, `event.json` (state `ended`) last, then the index together with the
 //!    outbox rows of every file and of the closing alert.
 //!
-//! What a stop or a power cut leaves open is finished by [`recover()`] at the next start.
+//! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
+//! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
 mod ledger;
 pub mod mux;
@@ -16,6 +17,7 @@ mod preroll;
 mod recorder;
 mod recording;
 mod recover;
+mod retention;
 mod segments;
 mod sidecar;
 mod snapshot;
@@ -27,20 +29,24 @@ pub mod volume;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::detection::BBox;
-use crate::event::{Event, IdSource, Phase};
+use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Amendment, Store};
 use crate::supervise::governor::Pressure;
+use retention::{Room, is_full};
+use sidecar::{read_event, write_event};
 
 pub use recorder::Recorder;
 pub use recording::Change;
 pub use recover::{Recovered, recover};
+pub use retention::{Age, Config as RetentionConfig, RecordingLevel, Retention, make_room};
 pub use sidecar::{Layout, SIDECAR};
 pub use timekeeper::Timekeeper;
 
@@ -169,9 +175,10 @@ pub struct Archive {
     ids: Arc<IdSource>,
     device: Arc<str>,
     pressure: Pressure,
-    /// Held by whoever changes a finished event's sidecar.
-    edit: Arc<Mutex<()>>,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
+    room: Arc<Room>,
+    /// Held while the sidecar of an event that has ended is read, changed and recorded.
+    changing: Arc<Mutex<()>>,
 }
 
 /// The box that records.
@@ -196,6 +203,7 @@ impl Archive {
         Host { device, ids, pressure }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
+        let room = Arc::new(Room::new(layout.storage()));
         Self {
             layout,
             store,
@@ -205,8 +213,50 @@ impl Archive {
             ids,
             device,
             pressure,
-            edit: Arc::default(),
             announce,
+            room,
+            changing: Arc::default(),
+        }
+    }
+
+    /// What is recorded at present; less than everything while there is no space.
+    pub fn level(&self) -> RecordingLevel {
+        self.room.level()
+    }
+
+    /// Keeps an event whatever its age and however little space there is, or no longer so. Returns whether
+    /// there is such an event.
+    ///
+    /// # Errors
+    /// When the file system or the index refuses, or the event is just being deleted.
+    pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
+        let _changing = self.changing_sidecars();
+        // First the index, so that no deletion begins in between.
+        self.store.set_pinned(id, pinned)?;
+        let Some(known) = self.store.event(id)? else { return Ok(false) };
+        // The recorder writes the sidecar of an event that goes on, at its end.
+        if known.state != EventState::Open {
+            let folder = self.layout.folder(&known.camera, id);
+            let mut event = read_event(&folder)?;
+            event.pinned = pinned;
+            let sidecar = self.with_room(|| write_event(&folder, &event))?;
+            self.store.amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;
+        }
+        Ok(true)
+    }
+
+    fn changing_sidecars(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work`, and does it again with the reserve given up when the volume was full.
+    fn with_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(failure) if is_full(&failure) => {
+                self.room.low.notify_one();
+                if self.room.reserve.release() { work() } else { Err(failure) }
+            }
+            other => other,
         }
     }
 
@@ -218,11 +268,6 @@ impl Archive {
     /// Where the events lie.
     pub fn layout(&self) -> &Layout {
         &self.layout
-    }
-
-    /// The right to read, change and write the sidecar of an event that is over.
-    fn edit(&self) -> MutexGuard<'_, ()> {
-        self.edit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce(&self, phase: Phase, event: &Event) {

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::preroll::Preroll;
+use super::retention::is_full;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
 use super::timekeeper;
 use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
-use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, Phase};
+use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};
 use crate::frame::Packet;
 use crate::segment::SegmentRange;
 use crate::store::{self, Delivery};
@@ -50,11 +51,15 @@ pub(super) struct Recording {
     clip_until: Mono,
     /// Writing failed in the middle: what is playable is found out at the end.
     clip_is_torn: bool,
+    /// That was because the volume is full, and retention is to know.
+    met_full_volume: bool,
     look: Look,
     stills_are_old: bool,
     untold: bool,
     last_told: Mono,
     last_sync: Mono,
+    /// Time of the last packet that was for the clip.
+    last_written: Mono,
 }
 
 impl Recording {
@@ -70,10 +75,15 @@ impl Recording {
         ring: &Preroll,
     ) -> Result<Self> {
         let decided = archive.clock.mono();
-        let folder = archive.layout.create_folder(&event.camera, event.id)?;
+        let level = archive.level();
+        if !level.has_events() {
+            archive.room.low.notify_one();
+            bail!("the volume is too full even for it");
+        }
+        let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
         event.best = Some(best_of(archive, &look));
         let start = event.start.mono();
-        write_event(&folder, &event)?;
+        archive.with_room(|| write_event(&folder, &event))?;
         archive
             .store
             .record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
@@ -84,7 +94,7 @@ impl Recording {
         info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
         let create = || ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
-        let writer = (config.mode != RecordMode::Off)
+        let writer = (config.mode != RecordMode::Off && level.has_clips())
             .then(create)
             .and_then(|writer| writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok());
         let clip_until = start + config.max_clip;
@@ -94,12 +104,17 @@ impl Recording {
             writer,
             clip_until,
             clip_is_torn: false,
+            met_full_volume: false,
             look,
             stills_are_old: true,
             untold: false,
             last_told: now,
             last_sync: now,
+            last_written: Mono::default(),
         };
+        if !level.has_clips() {
+            recording.skip_media(archive);
+        }
         recording.refresh_stills(archive);
         // The page shows the thumbnail from now on; whoever was alerted already need not hear of it.
         let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
@@ -109,6 +124,7 @@ impl Recording {
         for packet in ring.since(start - config.pre_roll) {
             recording.write(packet);
         }
+        archive.room.low.notify_one();
         Ok(recording)
     }
 
@@ -135,8 +151,10 @@ impl Recording {
         if packet.at > self.clip_until {
             return;
         }
+        self.last_written = packet.at;
         let Some(writer) = &mut self.writer else { return };
         let Err(failure) = writer.write(packet) else { return };
+        self.met_full_volume |= failure.is_full();
         // What was written so far stays; the clip ends here.
         warn!(event = %self.event.id, error = %failure, "the clip ends early");
         self.clip_until = packet.at - Duration::from_nanos(1);
@@ -167,8 +185,18 @@ impl Recording {
         if now.since(self.last_sync) >= SYNC_EVERY {
             self.last_sync = now;
             if let Some(Err(failure)) = self.writer.as_mut().map(ClipWriter::sync) {
+                self.met_full_volume |= failure.is_full();
                 warn!(event = %self.event.id, error = %failure, "sync the clip");
             }
+        }
+        if std::mem::take(&mut self.met_full_volume) {
+            self.skip_media(archive);
+            archive.room.low.notify_one();
+        }
+        if self.writer.is_some() && !archive.level().has_clips() && self.clip_until > self.last_written {
+            warn!(event = %self.event.id, "the clip ends early for lack of space");
+            self.clip_until = self.last_written;
+            self.skip_media(archive);
         }
         if self.untold && self.event.end.is_none() && now.since(self.last_told) >= TELL_EVERY {
             (self.untold, self.last_told) = (false, now);
@@ -190,7 +218,7 @@ impl Recording {
         self.refresh_stills(archive);
         self.close_clip(archive);
         timekeeper::file_if_possible(archive, &mut self.event);
-        let written = write_event(&self.folder, &self.event);
+        let written = archive.with_room(|| write_event(&self.folder, &self.event));
         let deliveries = match written.and_then(|_| timekeeper::deliveries(archive, &self.event)) {
             Ok(deliveries) => deliveries,
             Err(failure) => {
@@ -199,8 +227,21 @@ impl Recording {
             }
         };
         self.record(archive, Phase::End, deliveries);
+        self.keep_pin(archive);
+        archive.room.low.notify_one();
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
+    }
+
+    /// Somebody may have pinned the event while it went on, of which only the index knows.
+    fn keep_pin(&self, archive: &Archive) {
+        let known = archive.store.event(self.event.id);
+        if let Ok(Some(known)) = known
+            && known.pinned != self.event.pinned
+            && let Err(failure) = archive.pin(known.id, known.pinned)
+        {
+            warn!(event = %known.id, error = format!("{failure:#}"), "only the index knows that the event is pinned");
+        }
     }
 
     /// The daemon stops: an event that still goes on ends here, marked.
@@ -212,12 +253,28 @@ impl Recording {
         self.finish(archive);
     }
 
+    /// Notes that the event has fewer media than it should.
+    fn skip_media(&mut self, archive: &Archive) {
+        if self.event.media_skipped.replace(MediaSkipped::NoSpace).is_none() {
+            archive.metrics.media_skipped.get_or_create(&crate::metrics::camera(&self.event.camera)).inc();
+        }
+    }
+
     fn refresh_stills(&mut self, archive: &Archive) {
         if !std::mem::take(&mut self.stills_are_old) {
             return;
         }
+        if !archive.level().has_stills() {
+            self.skip_media(archive);
+            return;
+        }
         match write_stills(&self.folder, &self.look.frame, &self.look.bbox, archive.config.snapshot_quality) {
             Ok(pictures) => self.event.pictures = pictures,
+            Err(failure) if is_full(&failure) => {
+                self.skip_media(archive);
+                archive.room.low.notify_one();
+                warn!(event = %self.event.id, "no snapshot: the volume is full");
+            }
             Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "no snapshot"),
         }
     }

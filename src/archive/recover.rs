@@ -9,13 +9,17 @@ use tracing::{error, info, warn};
 
 use super::mux;
 use super::recording::CLIP;
+use super::retention::{GONE, remove_evicted, remove_gone};
 use super::segments::{of_same_boot, recover_segments};
-use super::sidecar::{measure, read_event, write_event};
+use super::sidecar::{SIDECAR, measure, read_event, write_event};
 use super::timekeeper::{self, file_if_possible};
 use super::{Archive, Layout};
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
 use crate::store::{self, Delivery};
+
+/// Events of an older version that are taken into the catalogue in one step.
+const CATALOGUED_AT_ONCE: usize = 100;
 
 /// What a recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub fn recover(archive: &Archive, newest: Option<EventId>, before: EventId, whol
         close_interrupted(archive, event)?;
         found.interrupted += 1;
     }
+    catalogue(archive)?;
     each_sidecar(&archive.layout, |camera, id| {
         let known = !whole && newest.is_some_and(|newest| id <= newest);
         if id >= before || known || archive.store.event(id)?.is_some() {
@@ -60,6 +65,7 @@ pub fn recover(archive: &Archive, newest: Option<EventId>, before: EventId, whol
                 found.interrupted += 1;
             }
             Ok(event) => {
+                remove_evicted(&archive.layout.folder(camera, id), &event);
                 reindex(archive, event)?;
                 found.reindexed += 1;
             }
@@ -91,9 +97,34 @@ fn each_sidecar(layout: &Layout, mut visit: impl FnMut(&str, EventId) -> Result<
         let Ok(camera_name) = camera.file_name().into_string() else { continue };
         let Ok(events) = fs::read_dir(camera.path()) else { continue };
         for event in events.flatten() {
+            if event.path().extension().is_some_and(|extension| extension == GONE) {
+                remove_gone(&event.path());
+                continue;
+            }
             let Some(id) = event.file_name().to_str().and_then(|name| name.parse::<EventId>().ok()) else { continue };
             visit(&camera_name, id)?;
         }
+    }
+    Ok(())
+}
+
+/// Takes the events of an index that had no catalogue into it.
+fn catalogue(archive: &Archive) -> Result<()> {
+    let (mut taken, mut done) = (0, None);
+    while let Some((events, last)) = archive.store.uncatalogued(CATALOGUED_AT_ONCE)? {
+        let files = |event: &Event| {
+            let folder = archive.layout.folder(&event.camera, event.id);
+            let media = event.media().filter(|media| folder.join(&media.file).exists()).cloned();
+            // The index does not know its size, and what is not there holds nothing.
+            (event.id, media.chain(measure(&folder, SIDECAR)).collect())
+        };
+        taken += events.len();
+        archive.store.adopt(events.iter().map(files).collect(), Some(last))?;
+        done = Some(last);
+    }
+    if done.is_some() {
+        archive.store.adopt(Vec::new(), None)?;
+        info!(events = taken, "took the events of an older version into the catalogue of files");
     }
     Ok(())
 }
@@ -111,7 +142,7 @@ fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
     event.end.get_or_insert(end);
     event.state = EventState::Interrupted;
     file_if_possible(archive, &mut event);
-    write_event(&folder, &event)?;
+    archive.with_room(|| write_event(&folder, &event))?;
     let mut deliveries = timekeeper::deliveries(archive, &event)?;
     deliveries.push(Delivery::Alert(Phase::End));
     archive.store.record(store::Change { event: event.clone(), deliveries })?;

@@ -16,6 +16,7 @@ pub const SIDECAR: &str = "event.json";
 /// `<storage.path>/recordings/<camera>/<segment-id>.mp4`.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    storage: PathBuf,
     root: PathBuf,
     recordings: PathBuf,
 }
@@ -23,7 +24,13 @@ pub struct Layout {
 impl Layout {
     /// The layout below `storage_path`.
     pub fn new(storage_path: &Path) -> Self {
-        Self { root: storage_path.join("archive"), recordings: storage_path.join("recordings") }
+        let below = |name| storage_path.join(name);
+        Self { storage: storage_path.to_owned(), root: below("archive"), recordings: below("recordings") }
+    }
+
+    /// `<storage.path>`.
+    pub fn storage(&self) -> &Path {
+        &self.storage
     }
 
     /// `<storage.path>/archive`.
@@ -87,7 +94,11 @@ pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFil
         file.sync_all()?;
         fs::rename(&temporary, folder.join(name))
     };
-    write().with_context(|| format!("write {}", folder.join(name).display()))?;
+    let written = write().inspect_err(|_| {
+        // On a full volume half a file is space that others need.
+        let _ = fs::remove_file(&temporary);
+    });
+    written.with_context(|| format!("write {}", folder.join(name).display()))?;
     sync_folder(folder)?;
     Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) })
 }

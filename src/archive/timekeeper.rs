@@ -152,7 +152,7 @@ impl Timekeeper {
     /// Reads the sidecar, changes it, writes it, and records it; `change` says whether there is anything to do.
     fn rewrite(&self, id: EventId, change: impl FnOnce(&Archive, &mut Event) -> bool) -> Result<()> {
         let archive = &self.archive;
-        let _edit = archive.edit();
+        let _edit = archive.changing_sidecars();
         let Some(known) = archive.store.event(id)? else { return Ok(()) };
         let folder = archive.layout.folder(&known.camera, id);
         let mut event = read_event(&folder).unwrap_or(known);

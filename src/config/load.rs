@@ -64,6 +64,7 @@ impl Config {
         check("device.id".into(), name_is_safe(&self.device.id));
         check("storage".into(), self.storage.validate());
         check("archive".into(), self.archive.validate());
+        check("retention".into(), self.retention.validate());
         check("infer".into(), self.infer.check());
         check("load".into(), self.load.validate());
         check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));

@@ -87,6 +87,8 @@ pub struct Config {
     pub storage: store::Config,
     /// How clips and stills are made.
     pub archive: archive::Config,
+    /// How much is kept, and for how long.
+    pub retention: archive::RetentionConfig,
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.

@@ -50,6 +50,7 @@ fn every_key_is_documented() {
         "[storage]",
         "[archive]",
         "[archive.encoder]",
+        "[retention]",
         "[infer]",
         "[load]",
         "[web]",

@@ -221,6 +221,9 @@ impl Stage {
             pictures: Vec::new(),
             filed: None,
             segments: None,
+            evicted: Vec::new(),
+            media_skipped: None,
+            pinned: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::schema::{
     Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
 };
 use super::{Change, Delivery, StoreError};
-use super::{event_log, timeline};
+use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::event::Event;
@@ -34,6 +34,7 @@ pub(super) enum Op {
     Progress { item: ItemRef, progress: Option<String> },
     Revive(ItemRef),
     Discard(ItemRef),
+    Catalog(Vec<catalog::Change>),
 }
 
 /// One item of an outbox, at one revision.
@@ -59,32 +60,18 @@ impl Op {
     }
 }
 
-type Step<T> = Result<T, ConflictableTransactionError<StoreError>>;
+/// What the parts of a transaction return.
+pub(super) type Step<T> = Result<T, ConflictableTransactionError<StoreError>>;
 
-fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
+pub(super) fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
     ConflictableTransactionError::Abort(error)
 }
 
 /// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
 pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let (segments, open_segments, spans, unfiled) = (&db.segments, &db.open_segments, &db.spans, &db.unfiled);
-    let trees = (
-        &db.meta,
-        &db.events,
-        &db.open,
-        &db.by_camera,
-        &db.outbox,
-        &db.uploads,
-        &db.dead,
-        segments,
-        open_segments,
-        spans,
-        unfiled,
-    );
-    let outcome = trees.transaction(|trees| {
-        let (meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans, unfiled) = trees;
-        let views =
-            Views { meta, events, open, by_camera, outbox, uploads, dead, segments, open_segments, spans, unfiled };
+    let trees = db.transacted();
+    let outcome = trees.as_slice().transaction(|trees| {
+        let Some(views) = Views::new(trees) else { return Err(abort(StoreError::Closed)) };
         let before = views.meta.get("counters")?;
         let counters = before.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes)).map_err(abort)?;
         let mut group = Group { views, queues, counters, due: Vec::new() };
@@ -101,24 +88,36 @@ pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(A
     })
 }
 
-struct Group<'a> {
-    views: Views<'a>,
-    queues: &'a Queues,
-    counters: Counters,
-    due: Vec<(Arc<Queue>, u64)>,
+/// The changes of one transaction.
+pub(super) struct Group<'a> {
+    pub views: Views<'a>,
+    pub queues: &'a Queues,
+    pub counters: Counters,
+    /// Items that are due now because of it.
+    pub due: Vec<(Arc<Queue>, u64)>,
 }
 
 impl Group<'_> {
     fn apply(&mut self, op: &Op) -> Step<()> {
         match op {
             Op::Record { event, json, deliveries, now } => {
-                event_log::put(&self.views, &mut self.counters, event, json)?;
-                deliveries.iter().try_for_each(|delivery| self.enqueue(event, delivery, now))
+                let known = event_log::in_transaction(&self.views, event.id)?;
+                // Whoever records an event may not have heard that somebody wants it kept.
+                match known.as_ref().filter(|known| known.pinned != event.pinned) {
+                    Some(known) => {
+                        let event = Event { pinned: known.pinned, ..(**event).clone() };
+                        self.record(Some(known), &event, &encode(&event).map_err(abort)?, deliveries, now)
+                    }
+                    None => self.record(known.as_ref(), event, json, deliveries, now),
+                }
             }
             Op::Segment(segment) => timeline::put(&self.views, segment),
             Op::Span(span) => timeline::put_span(&self.views, span),
             Op::ForgetSegment { camera, id } => timeline::remove(&self.views, camera, *id),
-            Op::Ack(item) => self.take(item).map(|_| ()),
+            Op::Ack(item) => match self.take(item)? {
+                Some(row) => self.mark_delivered(item.queue.name(), &row),
+                None => Ok(()),
+            },
             Op::Nack { item, error } => {
                 let changed = self.change(item, |row| {
                     row.attempts = row.attempts.saturating_add(1);
@@ -137,15 +136,32 @@ impl Group<'_> {
                 let key = item_key(item.queue.name(), item.seq);
                 self.views.dead.insert(key, encode(&row).map_err(abort)?)?;
                 self.counters.of(item.queue.name()).dead += 1;
-                Ok(())
+                self.mark_dead(item.queue.name(), &row, item.seq)
             }
             Op::Revive(item) => self.revive(item),
-            Op::Discard(item) => self.take_dead(item).map(|_| ()),
+            Op::Discard(item) => match self.take_dead(item)? {
+                Some(row) => self.unmark_dead(item.queue.name(), &row, item.seq),
+                None => Ok(()),
+            },
+            Op::Catalog(changes) => changes.iter().try_for_each(|change| self.change_catalog(change)),
         }
     }
 
+    fn record(
+        &mut self,
+        known: Option<&Event>,
+        event: &Event,
+        json: &[u8],
+        deliveries: &[Delivery],
+        now: &Moment,
+    ) -> Step<()> {
+        event_log::put(&self.views, &mut self.counters, event, json)?;
+        self.catalogue(known, event, deliveries)?;
+        deliveries.iter().try_for_each(|delivery| self.enqueue(event, delivery, now))
+    }
+
     /// Queues `delivery` wherever it belongs.
-    fn enqueue(&mut self, event: &Event, delivery: &Delivery, now: &Moment) -> Step<()> {
+    pub(super) fn enqueue(&mut self, event: &Event, delivery: &Delivery, now: &Moment) -> Step<()> {
         let queues = self.queues;
         for (name, queue) in queues {
             let row = match delivery {
@@ -180,6 +196,7 @@ impl Group<'_> {
     fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Step<()> {
         let mut seq = None;
         if let Delivery::Upload { file, .. } = &row.item {
+            self.mark_waiting(queue.name(), row.id, file)?;
             let key = upload_key(queue.name(), row.id, file);
             let known = self.views.uploads.get(&key)?;
             seq = known.and_then(|bytes| bytes.as_ref().try_into().map(u64::from_be_bytes).ok());
@@ -235,9 +252,16 @@ impl Group<'_> {
         decode(&bytes).map(Some).map_err(abort)
     }
 
-    /// Back into the queue, as if new. A file that was queued again in the meantime stays as it is there.
+    /// Back into the queue, as if new. A file that was queued again in the meantime stays as it is there, and
+    /// one that was deleted from the box is not queued again.
     fn revive(&mut self, item: &ItemRef) -> Step<()> {
         let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
+        if let Delivery::Upload { file, .. } = &row.item {
+            let event = event_log::in_transaction(&self.views, row.id)?;
+            if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == *file)) {
+                return Ok(());
+            }
+        }
         if let Delivery::Upload { file, .. } = &row.item
             && self.views.uploads.get(upload_key(item.queue.name(), row.id, file))?.is_some()
         {

@@ -60,6 +60,7 @@ pub(super) fn index_form(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
     let mut short = event;
     short.zones.truncate(SHORT_LIST);
     short.pictures.truncate(SHORT_LIST);
+    short.evicted.truncate(SHORT_LIST);
     let json = encode(&short)?;
     if json.len() > MAX_EVENT {
         return Err(StoreError::TooLarge { what: "an event", bytes: json.len(), limit: MAX_EVENT });
@@ -97,6 +98,31 @@ pub(super) fn put(
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// The event as it is before the change that is being made.
+pub(super) fn in_transaction(
+    views: &Views<'_>,
+    id: EventId,
+) -> Result<Option<Event>, ConflictableTransactionError<StoreError>> {
+    let json = views.events.get(id.to_bytes())?;
+    json.map(|json| decode(&json)).transpose().map_err(ConflictableTransactionError::Abort)
+}
+
+/// Takes the event out of the index.
+pub(super) fn remove(
+    views: &Views<'_>,
+    counters: &mut Counters,
+    id: EventId,
+) -> Result<(), ConflictableTransactionError<StoreError>> {
+    let Some(event) = in_transaction(views, id)? else { return Ok(()) };
+    views.events.remove(&id.to_bytes())?;
+    views.by_camera.remove(camera_key(&event.camera, id))?;
+    if views.open.remove(&id.to_bytes())?.is_some() {
+        counters.open = counters.open.saturating_sub(1);
+    }
+    counters.events = counters.events.saturating_sub(1);
     Ok(())
 }
 

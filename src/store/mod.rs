@@ -14,12 +14,14 @@
 //! | `index.bad` | why the index must not be opened again; the next start sets it aside |
 //! | `index.bad-<n>/` | indexes that were set aside, the newest two |
 //!
-//! Trees of the database (all values but the first are JSON, none is larger than 4 KiB; 0 is a zero byte):
+//! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte):
 //!
 //! | tree | key | value |
 //! |---|---|---|
 //! | `meta` | `version` | schema version, u32, big endian |
 //! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
+//! | `meta` | `placed_for` | the destinations that the keys in `held` and `aged` were made for |
+//! | `meta` | `uncatalogued` | the last event of schema 1 that was taken into `files`; gone when all were |
 //! | `events` | event id, 16 bytes | the event |
 //! | `open` | event id | nothing; the events that have not ended |
 //! | `unfiled` | event id | nothing; events that are over and wait for a day to be filed under |
@@ -30,6 +32,9 @@
 //! | `segments` | camera 0 segment id | a segment of continuous recording |
 //! | `open_segments` | camera 0 segment id | nothing; the segments that are being written |
 //! | `spans` | camera 0 id | an entry of the coverage ledger |
+//! | `files` | event id, file name | a file on the disk: class, size, which destinations have it |
+//! | `held` | tier, value, event id, file name | nothing; the files in the order in which they may go |
+//! | `aged` | lane, class, wall milliseconds, event id, file name | nothing; the files by age |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -51,6 +56,8 @@ mod worker;
 mod commit;
 
 mod event_log;
+
+mod catalog;
 
 mod outbox;
 
@@ -75,9 +82,10 @@ use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
+pub use catalog::{Amendment, Class, Cursor, HeldFile};
 pub use event_log::Query;
 pub use outbox::{DeadLetter, Lease, Outbox};
-pub use stats::{OutboxStats, Stats};
+pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 
 /// Where and how the index is kept: `[storage]`.

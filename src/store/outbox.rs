@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use super::commit::{ItemRef, Op};
-use super::schema::{Database, MAX_PROGRESS, Row, decode, prefix, seq_of};
+use super::schema::{Database, MAX_PROGRESS, Row, decode, item_key, prefix, seq_of};
 use super::worker::Core;
 use super::{Delivery, StoreError};
 use crate::clock::{Moment, Mono};
@@ -118,6 +118,15 @@ impl Outbox {
         let due = self.core.clock.mono() + rest;
         self.queue.memory().delayed.insert(lease.seq, due);
         self.queue.give_back(lease);
+    }
+
+    /// Whether the item still waits as it was leased: not replaced, nor taken out because its file was deleted.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let (key, revision) = (item_key(self.name(), lease.seq), lease.revision);
+        self.core.read_async(move |db| holds(db, &key, revision)).await
     }
 
     /// Keeps a note with the item (at most 3 KiB) that the next lease of it carries, so that a long transfer
@@ -325,8 +334,18 @@ impl Queue {
                 queue: self.clone(),
             });
         }
+        if leases.len() < max {
+            // All were looked at: a rest that is over and still noted is of an item that went meanwhile, and
+            // would wake the outlet for ever.
+            self.memory().delayed.retain(|_, due| *due > now);
+        }
         Ok((leases, orphans))
     }
+}
+
+fn holds(db: &Database, key: &[u8], revision: u64) -> Result<bool, StoreError> {
+    let row: Option<Row> = db.outbox.get(key)?.map(|row| decode(&row)).transpose()?;
+    Ok(row.is_some_and(|row| row.revision == revision))
 }
 
 fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>, StoreError> {

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use sled::transaction::TransactionalTree;
 use sled::{Db, Tree};
 
+use super::catalog::{Class, UNCATALOGUED};
 use super::{Delivery, StoreError};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
 /// values below 4 KiB; sled then never moves a page into a file of its own, which it would not fsync.
 pub(super) const MAX_EVENT: usize = 3 * 1024;
@@ -44,6 +45,9 @@ pub(super) struct Database {
     pub open_segments: Tree,
     pub spans: Tree,
     pub unfiled: Tree,
+    pub files: Tree,
+    pub held: Tree,
+    pub aged: Tree,
 }
 
 /// The same trees inside a transaction.
@@ -59,6 +63,50 @@ pub(super) struct Views<'a> {
     pub open_segments: &'a TransactionalTree,
     pub spans: &'a TransactionalTree,
     pub unfiled: &'a TransactionalTree,
+    pub files: &'a TransactionalTree,
+    pub held: &'a TransactionalTree,
+    pub aged: &'a TransactionalTree,
+}
+
+impl<'a> Views<'a> {
+    /// From the trees that [`Database::transacted`] gave; `None` when they are others.
+    pub(super) fn new(trees: &'a [TransactionalTree]) -> Option<Self> {
+        let [
+            meta,
+            events,
+            open,
+            by_camera,
+            outbox,
+            uploads,
+            dead,
+            segments,
+            open_segments,
+            spans,
+            unfiled,
+            files,
+            held,
+            aged,
+        ] = trees
+        else {
+            return None;
+        };
+        Some(Self {
+            meta,
+            events,
+            open,
+            by_camera,
+            outbox,
+            uploads,
+            dead,
+            segments,
+            open_segments,
+            spans,
+            unfiled,
+            files,
+            held,
+            aged,
+        })
+    }
 }
 
 impl Database {
@@ -80,27 +128,44 @@ impl Database {
             open_segments: tree("open_segments")?,
             spans: tree("spans")?,
             unfiled: tree("unfiled")?,
+            files: tree("files")?,
+            held: tree("held")?,
+            aged: tree("aged")?,
             db,
         };
         database.migrate()?;
         if let Err(error) = database.counters() {
             return Err(StoreError::Corrupt(error.to_string().into()));
         }
-        for tree in [
-            &database.events,
-            &database.open,
-            &database.by_camera,
-            &database.outbox,
-            &database.uploads,
-            &database.segments,
-        ] {
+        for tree in database.transacted() {
             tree.first()?;
             tree.last()?;
         }
         Ok(database)
     }
 
-    /// Brings an older schema up to [`VERSION`]; there is none yet.
+    /// The trees that change together, in the order of [`Views::new`].
+    pub(super) fn transacted(&self) -> [&Tree; 14] {
+        [
+            &self.meta,
+            &self.events,
+            &self.open,
+            &self.by_camera,
+            &self.outbox,
+            &self.uploads,
+            &self.dead,
+            &self.segments,
+            &self.open_segments,
+            &self.spans,
+            &self.unfiled,
+            &self.files,
+            &self.held,
+            &self.aged,
+        ]
+    }
+
+    /// Brings an older schema up to [`VERSION`]. Version 1 has no catalogue: its events are noted as not yet
+    /// catalogued, and the archive, which can measure their files, takes them in while the daemon runs.
     fn migrate(&self) -> Result<(), StoreError> {
         match self.meta.get("version")? {
             None if self.events.is_empty() && self.outbox.is_empty() => {
@@ -110,6 +175,12 @@ impl Database {
             None => Err(StoreError::Corrupt("the schema version is missing".into())),
             Some(bytes) => match bytes.as_ref().try_into().map(u32::from_be_bytes) {
                 Ok(VERSION) => Ok(()),
+                Ok(1) => {
+                    let mut both = sled::Batch::default();
+                    both.insert(UNCATALOGUED, &EventId::from_bytes([0; 16]).to_bytes());
+                    both.insert("version", &VERSION.to_be_bytes());
+                    Ok(self.meta.apply_batch(both)?)
+                }
                 Ok(found) if found > VERSION => Err(StoreError::NewerSchema { found, known: VERSION }),
                 _ => Err(StoreError::Corrupt("the schema version is not one".into())),
             },
@@ -135,6 +206,16 @@ pub(super) struct Counters {
     /// The sequence number that was given out last.
     pub last_seq: u64,
     pub outboxes: BTreeMap<String, BoxCounters>,
+    /// Since version 2.
+    #[serde(default)]
+    pub held: BTreeMap<Class, HeldCounters>,
+}
+
+/// Numbers of one class of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeldCounters {
+    pub files: u64,
+    pub bytes: u64,
 }
 
 /// Numbers of one outbox.

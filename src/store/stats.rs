@@ -1,10 +1,11 @@
 //! Numbers for the page and the metrics, from counters that every commit keeps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::StoreError;
+use super::catalog::Class;
 use super::schema::{Database, Row, decode, prefix};
 use crate::clock::Moment;
 use crate::event::EventId;
@@ -20,6 +21,17 @@ pub struct Stats {
     pub flushes: u64,
     /// The outboxes that ever held something, by name.
     pub outboxes: Vec<OutboxStats>,
+    /// Files that the box holds, by class; those of events going on only as far as they were recorded.
+    pub held: BTreeMap<Class, HeldStats>,
+}
+
+/// What the box holds of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HeldStats {
+    /// Files.
+    pub files: u64,
+    /// Sum of their sizes.
+    pub bytes: u64,
 }
 
 /// What is in one outbox.
@@ -91,5 +103,6 @@ pub(super) fn read(db: &Database, flushes: u64) -> Result<Stats, StoreError> {
             dead_letters: numbers.dead,
         });
     }
-    Ok(Stats { events: counters.events, open: counters.open, flushes, outboxes })
+    let held = counters.held.into_iter().map(|(class, n)| (class, HeldStats { files: n.files, bytes: n.bytes }));
+    Ok(Stats { events: counters.events, open: counters.open, flushes, outboxes, held: held.collect() })
 }

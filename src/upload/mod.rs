@@ -282,6 +282,10 @@ impl Uploader {
                 }
                 self.outbox.ack(&lease).await.context("acknowledge an item")?;
             }
+            // Deleted from the box or replaced while it was on its way: nobody waits for it any more.
+            Err(Failure::Item(reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
+                debug!(%event, file, reason, "no longer to be delivered");
+            }
             Err(Failure::Item(reason)) => {
                 self.metrics.delivery_failures.get_or_create(&label).inc();
                 let tries = lease.attempts + 1;

@@ -54,6 +54,9 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         pictures: Vec::new(),
         filed: None,
         segments: None,
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     }
 }
 

@@ -152,6 +152,8 @@ pub struct DiskStatus {
     pub archive_bytes: Option<u64>,
     /// Bytes that recordings may take, where a quota is set.
     pub quota_bytes: Option<u64>,
+    /// What is not recorded for lack of space, in words.
+    pub left_out: Option<&'static str>,
 }
 
 /// How much a person should care.
@@ -187,6 +189,9 @@ impl Status {
         if self.load.level != LoadLevel::Normal {
             level = level.max(Level::Attention);
             text = format!("{text}; too much to do: {}", self.load.reason);
+        }
+        if let Some(left_out) = self.disk.left_out {
+            return Summary { level: Level::Problem, text: format!("{text}; {left_out}") };
         }
         #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
         let free = self.disk.free_bytes as f64 / self.disk.size_bytes.max(1) as f64;
@@ -321,5 +326,8 @@ mod tests {
         (status.disk.size_bytes, status.disk.free_bytes) = (1000, 19);
         assert_eq!(status.summary().level, Level::Attention);
         assert!(status.summary().text.ends_with("; the disk is almost full"));
+        status.disk.left_out = Some("no video is recorded for lack of space");
+        assert_eq!(status.summary().level, Level::Problem);
+        assert!(status.summary().text.ends_with("; no video is recorded for lack of space"));
     }
 }

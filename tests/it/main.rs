@@ -18,4 +18,5 @@ mod crash;
 mod end_to_end;
 mod outages;
 mod overload;
+mod retention;
 mod service;

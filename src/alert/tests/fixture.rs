@@ -41,6 +41,9 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
         pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
         filed: Some("2026/11/22".into()),
         segments: None,
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     };
     Item { seq, phase, event, created: now }
 }

@@ -146,6 +146,14 @@ pub enum MuxError {
     Empty(PathBuf),
 }
 
+impl MuxError {
+    /// Whether the volume, or somebody's share of it, is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
 /// One coded picture on its way into the file.
 struct Coded {
     at: Mono,

@@ -48,6 +48,9 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         pictures: Vec::new(),
         filed: None,
         segments: None,
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     }
 }
 
@@ -341,7 +344,7 @@ fn a_later_schema_is_refused_and_left_alone() {
         db.open_tree("meta").expect("tree").insert("version", &99u32.to_be_bytes()).expect("insert");
         drop(db);
         let refused = Store::open(&config(&bench.dir), &[], bench.clock.clone()).expect_err("newer");
-        assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 1 }), "{refused}");
+        assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 2 }), "{refused}");
     }
 }
 

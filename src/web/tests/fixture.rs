@@ -59,6 +59,9 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
         filed: None,
         segments: None,
+        evicted: Vec::new(),
+        media_skipped: None,
+        pinned: false,
     };
     let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];
     EventRecord { event, delivery }

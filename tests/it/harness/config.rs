@@ -87,6 +87,12 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// Archives to a folder.
+    pub fn copies_to(mut self, folder: &std::path::Path) -> Self {
+        self.add(&format!("[upload.cloud]\nurl = \"file://{}\"", folder.display()));
+        self
+    }
+
     /// A camera that looks for people.
     pub fn camera(mut self, name: &str, server: &RtspServer, mount: &str, auth: Auth) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"{}\"\ntransport = \"tcp\"", server.url(mount)));

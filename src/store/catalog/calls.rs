@@ -1,0 +1,197 @@
+//! The catalogue's side of the store.
+
+use super::super::commit::Op;
+use super::super::{Store, StoreError, event_log};
+use super::plan::Reader;
+use super::write::{Change, FileRef, HoldRow};
+use super::{Amendment, Class, Cursor, HeldFile, destinations};
+use crate::clock::Moment;
+use crate::event::{Event, EventId, EvictReason, MediaFile};
+
+/// Rows that are put in order by one call.
+const PLACED_AT_ONCE: usize = 500;
+
+fn names(files: &[HeldFile]) -> Vec<FileRef> {
+    files.iter().map(|file| (file.id, file.media.file.clone())).collect()
+}
+
+impl Store {
+    fn read_catalog<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let destinations = destinations(self.0.queues().keys());
+        self.0.read(move |db| {
+            let destinations = destinations.iter().map(String::as_str).collect();
+            query(&Reader { db, destinations })
+        })
+    }
+
+    fn change_catalog(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() { Ok(()) } else { self.0.write(Op::Catalog(changes)) }
+    }
+
+    /// The files that go next when `bytes` are needed, at most about `max`: first what every destination has,
+    /// then what is older than the age given for its class in `overdue` (wall milliseconds), then by value and
+    /// age; metadata last, and never while a destination is still to get it. An event's sidecar comes with all
+    /// that is left of the event.
+    ///
+    /// # Errors
+    /// When the store is out of service; this holds for all calls of the catalogue.
+    pub fn evictable(&self, bytes: u64, overdue: &[(Class, u64)], max: usize) -> Result<Vec<HeldFile>, StoreError> {
+        let overdue = overdue.to_vec();
+        self.read_catalog(move |reader| reader.evictable(bytes, &overdue, max))
+    }
+
+    /// Files of `class` recorded before `before` (wall milliseconds), oldest first; not those that a destination
+    /// is still to get, unless `waiting_too`. `after` is where the last call stopped; at the end there is none.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn expired(
+        &self,
+        class: Class,
+        before: u64,
+        waiting_too: bool,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<(Vec<HeldFile>, Option<Cursor>), StoreError> {
+        self.read_catalog(move |reader| reader.expired(class, before, waiting_too, after.as_ref(), max))
+    }
+
+    /// Begins the deletion of `files`, except those that were pinned meanwhile: [`Store::condemned`] lists them
+    /// from now on, also after a restart, until [`Store::gone`].
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn condemn(&self, files: &[HeldFile], reason: EvictReason) -> Result<(), StoreError> {
+        self.change_catalog(vec![Change::Condemn { files: names(files), reason }])
+    }
+
+    /// Up to `max` files whose deletion has begun, those of one event beside each other.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn condemned(&self, after: Option<Cursor>, max: usize) -> Result<(Vec<HeldFile>, Option<Cursor>), StoreError> {
+        self.read_catalog(move |reader| reader.condemned(after.as_ref(), max))
+    }
+
+    /// Records what `event.json` files say by now, queues them for delivery, and takes what they dropped out of
+    /// every outbox and out of the dead letters.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`]; else as [`Store::evictable`].
+    pub fn amend(&self, amendments: Vec<Amendment>) -> Result<(), StoreError> {
+        let amend = |Amendment { event, sidecar, dropped }: Amendment| {
+            let (event, json) = event_log::index_form(event)?;
+            Ok(Change::Amend { event: Box::new(event), json, sidecar, now: self.0.clock.now(), dropped })
+        };
+        self.change_catalog(amendments.into_iter().map(amend).collect::<Result<_, StoreError>>()?)
+    }
+
+    /// Takes events out of the index and everything of them out of the outboxes that files wait in. Their
+    /// condemned files stay listed.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn forget(&self, ids: &[EventId]) -> Result<(), StoreError> {
+        let forget = |id: &EventId| {
+            let files = self.files_of(*id)?.into_iter().map(|file| file.media.file).collect();
+            Ok(Change::Forget { id: *id, files })
+        };
+        self.change_catalog(ids.iter().map(forget).collect::<Result<_, StoreError>>()?)
+    }
+
+    /// `files` are deleted from the disk.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn gone(&self, files: &[HeldFile]) -> Result<(), StoreError> {
+        self.change_catalog(vec![Change::Gone(names(files))])
+    }
+
+    /// All files of one event or segment.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn files_of(&self, id: EventId) -> Result<Vec<HeldFile>, StoreError> {
+        self.read_catalog(move |reader| reader.files_of(id))
+    }
+
+    /// Notes in the index whether the event is to be kept whatever its age; its `event.json` is the caller's.
+    /// Files whose deletion has begun are deleted all the same.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn set_pinned(&self, id: EventId, pinned: bool) -> Result<(), StoreError> {
+        let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+        self.change_catalog(vec![Change::Pin { id, pinned, files }])
+    }
+
+    /// Takes in a file that belongs to no event, such as a segment of continuous video.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn hold(
+        &self,
+        id: EventId,
+        camera: &str,
+        class: Class,
+        media: MediaFile,
+        recorded: Moment,
+    ) -> Result<(), StoreError> {
+        let row = HoldRow { camera: camera.into(), class, bytes: media.bytes, sha256: media.sha256, recorded };
+        self.change_catalog(vec![Change::Hold { id, file: media.file, row: Box::new(row) }])
+    }
+
+    /// Gives files that were recorded while the box did not know the time the age `since` (wall milliseconds).
+    /// Returns whether there may be more.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn date_undated(&self, since: u64) -> Result<bool, StoreError> {
+        let files = self.read_catalog(|reader| reader.undated(PLACED_AT_ONCE))?;
+        let more = files.len() == PLACED_AT_ONCE;
+        if !files.is_empty() {
+            self.change_catalog(vec![Change::Place { files, date: Some(since) }])?;
+        }
+        Ok(more)
+    }
+
+    /// Puts a part of the rows where they belong after destinations were added or removed. Call it with what it
+    /// returned until that is `None`; when nothing changed, that is at once.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn put_in_place(&self, after: Option<Cursor>) -> Result<Option<Cursor>, StoreError> {
+        if after.is_none() && self.read_catalog(|reader| reader.is_placed())? {
+            return Ok(None);
+        }
+        let (files, next) = self.read_catalog(move |reader| reader.all(after.as_ref(), PLACED_AT_ONCE))?;
+        let mut changes = vec![Change::Place { files, date: None }];
+        if next.is_none() {
+            changes.push(Change::Placed { destinations: destinations(self.0.queues().keys()) });
+        }
+        self.change_catalog(changes)?;
+        Ok(next)
+    }
+
+    /// Events of an index without catalogue whose files are not in it yet: measure them and call
+    /// [`Store::adopt`], until there are none.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn uncatalogued(&self, max: usize) -> Result<Option<(Vec<Event>, EventId)>, StoreError> {
+        self.read_catalog(move |reader| reader.uncatalogued(max))
+    }
+
+    /// Takes files of events into the catalogue; `up_to` is what [`Store::uncatalogued`] gave, or `None` after
+    /// it gave nothing.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn adopt(&self, events: Vec<(EventId, Vec<MediaFile>)>, up_to: Option<EventId>) -> Result<(), StoreError> {
+        let adopt = |(id, files)| Change::Adopt { id, files };
+        self.change_catalog(events.into_iter().map(adopt).chain([Change::Adopted { up_to }]).collect())
+    }
+}

@@ -1,0 +1,292 @@
+//! The catalogue: every file that the box holds, in the order in which it may go.
+//!
+//! Nothing here scans all files: what goes next is the beginning of a range, what is held is a counter. So
+//! neither start nor memory grow with the number of events. Rows change in the transaction of what changes
+//! them: an event's record, an acknowledged upload, a deletion.
+//!
+//! Whether a destination has a file is an explicit mark in its row. A file that was recorded before the
+//! destination was configured, or on a box without any, has none and so is never taken for delivered.
+
+mod calls;
+
+mod plan;
+
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Delivery;
+use crate::clock::{Moment, TimeQuality};
+use crate::event::{Event, EventId, EvictReason, MediaFile};
+
+pub use plan::Cursor;
+pub(super) use write::{Change, UNCATALOGUED};
+
+/// What a file is, by its worth: the lowest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Video that belongs to no event.
+    Continuous,
+    /// Video of an event.
+    Clips,
+    /// Full pictures of an event.
+    Snapshots,
+    /// `event.json` and the thumbnail, which outlive the rest of an event.
+    Metadata,
+}
+
+impl Class {
+    /// All classes, the least worthy first.
+    pub const ALL: [Self; 4] = [Self::Continuous, Self::Clips, Self::Snapshots, Self::Metadata];
+
+    /// The name used in the configuration, in metrics and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Continuous => "continuous",
+            Self::Clips => "clips",
+            Self::Snapshots => "snapshots",
+            Self::Metadata => "metadata",
+        }
+    }
+
+    /// The class of a file in an event's folder.
+    pub fn of_event_file(file: &str) -> Self {
+        match file {
+            SIDECAR | "thumb.jpg" => Self::Metadata,
+            _ if file.ends_with(".mp4") => Self::Clips,
+            _ => Self::Snapshots,
+        }
+    }
+}
+
+/// A file of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFile {
+    /// The event that it belongs to; for continuous video its own identity.
+    pub id: EventId,
+    /// What it is.
+    pub media: MediaFile,
+    /// The camera that it is of.
+    pub camera: Arc<str>,
+    /// Its class.
+    pub class: Class,
+    /// Whether every configured destination confirmed it; of a condemned file: when it was condemned.
+    pub delivered: bool,
+    /// Whether a configured destination is still to get it.
+    pub waits: bool,
+    /// Why it is to be deleted, once it is condemned.
+    pub condemned: Option<EvictReason>,
+}
+
+/// An event whose files changed after its end, as it is to be recorded.
+#[derive(Clone, Debug)]
+pub struct Amendment {
+    /// The event as it is now.
+    pub event: Event,
+    /// Its `event.json` as it is now.
+    pub sidecar: MediaFile,
+    /// Condemned files that it does not name any more: nothing delivers them from now on.
+    pub dropped: Vec<String>,
+}
+
+/// The name of the sidecar in an event's folder.
+const SIDECAR: &str = "event.json";
+
+/// The first byte of a key in `held`: groups of files, in the order in which they go.
+mod tier {
+    /// Media that every configured destination has.
+    pub const DELIVERED: u8 = 0;
+    /// Media that are nowhere else, as far as the box knows.
+    pub const UNDELIVERED: u8 = 1;
+    /// Metadata that every configured destination has.
+    pub const METADATA_DELIVERED: u8 = 2;
+    /// Metadata that are nowhere else, and that nobody waits for.
+    pub const METADATA_FREE: u8 = 3;
+    /// Metadata that a destination is still to get: never deleted for space.
+    pub const METADATA_WAITING: u8 = 4;
+    /// Condemned: the deletion has begun.
+    pub const CONDEMNED: u8 = 7;
+    /// Of an event that has not ended.
+    pub const OPEN: u8 = 8;
+    /// Of an event that somebody wants kept.
+    pub const PINNED: u8 = 9;
+}
+
+/// The first byte of a key in `aged`: whether age alone may delete the file.
+mod lane {
+    /// Nothing waits for it.
+    pub const FREE: u8 = 0;
+    /// A configured destination is still to get it.
+    pub const WAITING: u8 = 1;
+    /// Never: open, pinned, or being deleted already.
+    pub const NEVER: u8 = 9;
+}
+
+/// How far a destination got with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mark {
+    /// In its outbox.
+    Waiting,
+    /// Confirmed.
+    Delivered,
+    /// Given up; the sequence number of the dead letter.
+    Dead(u64),
+}
+
+/// A deletion that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Condemned {
+    reason: EvictReason,
+    delivered: bool,
+}
+
+/// Where a row stands in the two orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    tier: u8,
+    value: u8,
+    lane: u8,
+    /// Wall milliseconds; the highest number while the age is not known.
+    since: u64,
+}
+
+/// The value in `files`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    camera: Arc<str>,
+    class: Class,
+    bytes: u64,
+    sha256: String,
+    /// The event's score in tenths. Not finer: detectors are not, and age would never count.
+    score: u8,
+    /// Wall milliseconds when it was recorded; `None` while the box did not know the time.
+    since: Option<u64>,
+    /// Destinations, by the names of their outboxes.
+    to: BTreeMap<String, Mark>,
+    pinned: bool,
+    open: bool,
+    condemned: Option<Condemned>,
+    /// Where it was put, so that it is found there again whatever is configured by then.
+    place: Place,
+}
+
+impl Row {
+    fn new(event: &Event, media: &MediaFile) -> Self {
+        Self {
+            camera: event.camera.clone(),
+            class: Class::of_event_file(&media.file),
+            bytes: media.bytes,
+            sha256: media.sha256.clone(),
+            score: tenths(event.score),
+            since: known_ms(&event.start),
+            to: BTreeMap::new(),
+            pinned: event.pinned,
+            open: event.state == crate::event::EventState::Open,
+            condemned: None,
+            place: Place { tier: 0, value: 0, lane: 0, since: 0 },
+        }
+    }
+
+    fn is_delivered(&self, destinations: &[&str]) -> bool {
+        !destinations.is_empty() && destinations.iter().all(|name| self.to.get(*name) == Some(&Mark::Delivered))
+    }
+
+    fn waits(&self, destinations: &[&str]) -> bool {
+        let waits = |mark: &Mark| matches!(mark, Mark::Waiting | Mark::Dead(_));
+        destinations.iter().any(|name| self.to.get(*name).is_some_and(waits))
+    }
+
+    /// Where it belongs while `destinations` are configured.
+    fn belongs(&self, file: &str, destinations: &[&str]) -> Place {
+        let (delivered, waits) = (self.is_delivered(destinations), self.waits(destinations));
+        let tier = match self {
+            Self { condemned: Some(_), .. } => tier::CONDEMNED,
+            Self { open: true, .. } => tier::OPEN,
+            Self { pinned: true, .. } => tier::PINNED,
+            Self { class: Class::Metadata, .. } if delivered => tier::METADATA_DELIVERED,
+            Self { class: Class::Metadata, .. } if waits => tier::METADATA_WAITING,
+            Self { class: Class::Metadata, .. } => tier::METADATA_FREE,
+            _ if delivered => tier::DELIVERED,
+            _ => tier::UNDELIVERED,
+        };
+        let lane = match tier {
+            tier::CONDEMNED | tier::OPEN | tier::PINNED => lane::NEVER,
+            _ if waits => lane::WAITING,
+            _ => lane::FREE,
+        };
+        let worth = match self.class {
+            // The files of an event beside each other.
+            _ if tier == tier::CONDEMNED => return Place { tier, value: 0, lane, since: 0 },
+            Class::Continuous => 0,
+            Class::Clips => 20,
+            Class::Snapshots => 40,
+            // The sidecar after its thumbnail: with it goes the event.
+            Class::Metadata if file != SIDECAR => 60,
+            Class::Metadata => 80,
+        };
+        Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(u64::MAX) }
+    }
+
+    fn held(self, id: EventId, file: &str, destinations: &[&str]) -> HeldFile {
+        HeldFile {
+            id,
+            delivered: self.condemned.map_or_else(|| self.is_delivered(destinations), |c| c.delivered),
+            waits: self.waits(destinations),
+            media: MediaFile { file: file.to_owned(), bytes: self.bytes, sha256: self.sha256 },
+            camera: self.camera,
+            class: self.class,
+            condemned: self.condemned.map(|c| c.reason),
+        }
+    }
+}
+
+fn tenths(score: f32) -> u8 {
+    (score.clamp(0.0, 1.0) * 10.0) as u8
+}
+
+/// Wall milliseconds, unless the box did not know the time.
+fn known_ms(at: &Moment) -> Option<u64> {
+    let known = at.time_quality != TimeQuality::Implausible;
+    known.then(|| u64::try_from(at.wall.as_millisecond()).ok()).flatten()
+}
+
+/// Names of the outboxes that files go to.
+fn destinations(names: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
+    names.map(|name| name.as_ref().to_owned()).filter(|name| name.starts_with("upload/")).collect()
+}
+
+fn file_key(id: EventId, file: &str) -> Vec<u8> {
+    [&id.to_bytes(), file.as_bytes()].concat()
+}
+
+fn held_key(place: Place, id: EventId, file: &str) -> Vec<u8> {
+    [&[place.tier, place.value], id.to_bytes().as_slice(), file.as_bytes()].concat()
+}
+
+fn aged_key(place: Place, class: Class, id: EventId, file: &str) -> Vec<u8> {
+    [&[place.lane, class as u8], place.since.to_be_bytes().as_slice(), &id.to_bytes(), file.as_bytes()].concat()
+}
+
+/// The event and the file name at the end of a key, after `skip` bytes.
+fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
+    let (id, file) = key.get(skip..)?.split_first_chunk()?;
+    Some((EventId::from_bytes(*id), std::str::from_utf8(file).ok()?))
+}
+
+/// The file that `delivery` sends, if it sends one.
+fn sent(delivery: &Delivery) -> Option<MediaFile> {
+    match delivery {
+        Delivery::Alert(_) => None,
+        Delivery::Upload { file, bytes, sha256 } => {
+            Some(MediaFile { file: file.clone(), bytes: *bytes, sha256: sha256.clone() })
+        }
+    }
+}

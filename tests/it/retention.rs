@@ -1,0 +1,169 @@
+//! A volume that is far too small: the daemon deletes in order, goes on recording, and starts again on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::harness::clips::assert_sound;
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::process::run;
+use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+
+/// Holds a dozen clips beside the index.
+const VOLUME_MB: u32 = 18;
+
+/// A small file system in memory, mounted where the daemon keeps everything; gone with the test.
+struct Volume(PathBuf);
+
+impl Volume {
+    fn mount(scratch: &Scratch) -> Self {
+        let path = scratch.path("box");
+        fs::create_dir_all(&path).expect("make a mount point");
+        let size = format!("size={VOLUME_MB}m");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "outpost-test"]).arg(&path));
+        Self(path)
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("somebody-elses");
+        let mut file = fs::File::create(&path).expect("make a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+
+    fn events(&self) -> BTreeMap<String, (PathBuf, Value)> {
+        let cameras = fs::read_dir(self.0.join("archive")).expect("an archive").flatten();
+        let folders = cameras.flat_map(|camera| fs::read_dir(camera.path()).expect("a camera").flatten());
+        let event = |folder: fs::DirEntry| {
+            let sidecar = fs::read(folder.path().join("event.json")).expect("a sidecar");
+            let event = serde_json::from_slice(&sidecar).expect("JSON");
+            (folder.file_name().to_string_lossy().into_owned(), (folder.path(), event))
+        };
+        folders.map(event).collect()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Lazily, so that it goes even while a failing test still has files open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn two_cameras<'a>(config: Config<'a>) -> Config<'a> {
+    let people = fixture("people.mp4");
+    config.replay("gate", &people).replay("yard", &people)
+}
+
+fn deleted_clips(daemon: &Daemon) -> f64 {
+    daemon.metric("outpost_evicted_files_total{class=\"clips\",reason=\"min_free\"}")
+}
+
+/// Waits until so many clips were deleted, and events that began later have theirs.
+fn wait_for_turnover(daemon: &mut Daemon, clips: f64) {
+    wait_for("clips to be deleted", seconds(150), || {
+        let deleted = deleted_clips(daemon);
+        if deleted >= clips { Ok(()) } else { Err(format!("{deleted} were, {} events", daemon.events().len())) }
+    });
+    let newest = daemon.events().first().map(|event| event["id"].to_string()).unwrap_or_default();
+    wait_until("later events with clips", seconds(90), || {
+        let later = |event: &Value| event["id"].to_string() > newest && event["clip"].is_object();
+        daemon.events_in("ended").iter().filter(|event| later(event)).count() >= 2
+    });
+    assert!(daemon.process().is_running());
+}
+
+fn texts<'a>(list: &'a Value, key: &'static str) -> impl Iterator<Item = &'a str> {
+    list.as_array().into_iter().flatten().filter_map(move |entry| entry[key].as_str())
+}
+
+/// What `event.json` says is what lies beside it. Returns the tombstones of clips.
+fn assert_truthful(folder: &Path, event: &Value) -> Vec<Value> {
+    let named: BTreeSet<&str> = texts(&event["pictures"], "file").chain(event["clip"]["file"].as_str()).collect();
+    let evicted: BTreeSet<&str> = texts(&event["evicted"], "file").collect();
+    let there = fs::read_dir(folder).expect("a folder").flatten();
+    let there: BTreeSet<String> = there.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    let named_or_sidecar: BTreeSet<String> =
+        named.iter().map(|&file| file.to_owned()).chain(["event.json".into()]).collect();
+    assert_eq!(there, named_or_sidecar, "{}: {event}", folder.display());
+    assert!(named.is_disjoint(&evicted), "{event}");
+    if event["media_skipped"].is_null() {
+        let all = BTreeSet::from(["clip.mp4", "snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg"]);
+        assert_eq!(&named | &evicted, all, "{event}");
+    }
+    if event["clip"].is_object() {
+        assert_sound(&folder.join("clip.mp4"));
+    }
+    let tombstones = event["evicted"].as_array().into_iter().flatten();
+    tombstones.filter(|gone| gone["file"] == "clip.mp4").cloned().collect()
+}
+
+fn find(folder: &Path, id: &str, file: &str) -> Option<PathBuf> {
+    fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).find_map(|path| {
+        if path.ends_with(id) { Some(path.join(file)).filter(|path| path.is_file()) } else { find(&path, id, file) }
+    })
+}
+
+#[test]
+fn a_full_volume_loses_first_what_was_delivered() {
+    let scratch = Scratch::new("retention");
+    let volume = Volume::mount(&scratch);
+    let cloud = scratch.path("cloud");
+    fs::create_dir_all(&cloud).expect("make a destination");
+    let mut daemon = Daemon::start(&scratch, two_cameras(Config::new(&scratch).copies_to(&cloud)));
+    wait_for_turnover(&mut daemon, 6.0);
+    assert!(daemon.terminate().success());
+    let log = daemon.log();
+    assert!(!log.contains("ERROR"), "{log}");
+
+    let (mut gone, events) = (0, volume.events());
+    for (id, (folder, event)) in &events {
+        for tombstone in assert_truthful(folder, event) {
+            gone += 1;
+            assert_eq!((&tombstone["delivered"], &tombstone["reason"]), (&true.into(), &"min_free".into()), "{event}");
+            let copy = find(&cloud, id, "clip.mp4").unwrap_or_else(|| panic!("{id} is nowhere"));
+            let sha256 = format!("{:x}", Sha256::digest(fs::read(copy).expect("a copy")));
+            assert_eq!(tombstone["sha256"], sha256.as_str());
+        }
+    }
+    assert!(gone >= 6, "{gone} of {} clips", events.len());
+}
+
+#[test]
+fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_again() {
+    let scratch = Scratch::new("retention-alone");
+    let volume = Volume::mount(&scratch);
+    let mut daemon = Daemon::start(&scratch, two_cameras(Config::new(&scratch)));
+    wait_for_turnover(&mut daemon, 6.0);
+    daemon.crash_and_restart();
+    wait_for_turnover(&mut daemon, 2.0);
+    assert!(daemon.terminate().success());
+    let mut gone = 0;
+    for (folder, event) in volume.events().values() {
+        gone += assert_truthful(folder, event).len();
+        assert!(
+            texts(&event["pictures"], "file").any(|file| file == "thumb.jpg"),
+            "metadata outlives the rest: {event}"
+        );
+        let delivered = event["evicted"].as_array().into_iter().flatten().filter(|gone| gone["delivered"] != false);
+        assert_eq!(delivered.count(), 0, "{event}");
+    }
+    assert!(gone >= 8, "{gone}");
+
+    // Not a byte left: it opens its index on the reserve, makes room, and is back at its best.
+    let junk = volume.fill();
+    let mut daemon = Daemon::start(&scratch, two_cameras(Config::new(&scratch)));
+    wait_until("room for everything again", seconds(60), || {
+        volume.0.join("reserve").is_file() && daemon.metric("outpost_recording_level") == 0.0
+    });
+    assert!(junk.is_file(), "what is not ours stays");
+    assert!(daemon.log().contains("using the reserve"), "{}", daemon.log());
+    assert!(daemon.terminate().success());
+}
