@@ -21,8 +21,8 @@ demo: setup-build ## Run the daemon on a built-in clip, with its page; DEMO="--d
 test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
-test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
-	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 $(call run_tests,slow,--test it)
+test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras
+	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 OUTPOST_UNPLUGGED=10 $(call run_tests,slow,--test it)
 
 bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
@@ -43,13 +43,14 @@ setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
 	@$(setup)/node.sh
+	@$(setup)/vm.sh
 
 reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node"
+	rm -rf -- "$(CARGO_TARGET_DIR)" "$(OUTPOST_CACHE)/venv" "$(OUTPOST_CACHE)/reference" "$(OUTPOST_CACHE)/node" "$(OUTPOST_CACHE)/vm"
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

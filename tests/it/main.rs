@@ -15,3 +15,5 @@ mod cli;
 mod crash;
 mod end_to_end;
 mod outages;
+#[cfg(target_arch = "x86_64")]
+mod v4l2;

@@ -5,10 +5,15 @@ pub mod bucket;
 pub mod clips;
 pub mod config;
 pub mod daemon;
+#[cfg(target_arch = "x86_64")]
+pub mod guest;
 pub mod http;
 pub mod port;
 pub mod process;
 pub mod rtsp;
+// The machine is an amd64 one, with this machine's programs.
+#[cfg(target_arch = "x86_64")]
+pub mod vm;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
