@@ -21,8 +21,13 @@ demo: setup-build ## Run the daemon on a built-in clip, with its page; DEMO="--d
 test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
-test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras
-	OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120 OUTPOST_UNPLUGGED=10 $(call run_tests,slow,--test it)
+test-slow: export OUTPOST_CRASHES := 20
+test-slow: export OUTPOST_OUTAGE_SECONDS := 120
+test-slow: export OUTPOST_UNPLUGGED := 10
+test-slow: export OUTPOST_POWER_CUTS := 50
+test-slow: export OUTPOST_DRIVE_CUTS := 50
+test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras, 50 power cuts
+	$(call run_tests,slow,--test it)
 
 bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked

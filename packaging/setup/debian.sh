@@ -10,7 +10,7 @@ build=(gcc libc6-dev make pkg-config libclang-dev libsystemd-dev
 
 # Real counterparts for the tests: an RTSP server, a broker, a browser, judges of clips, a machine.
 test=(ffmpeg mosquitto mosquitto-clients openssl util-linux chromium
-    qemu-system-x86 busybox-static cpio kmod v4l-utils e2fsprogs
+    qemu-system-x86 busybox-static cpio kmod v4l-utils e2fsprogs dmsetup
     python3 python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly)
 

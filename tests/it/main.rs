@@ -16,4 +16,6 @@ mod crash;
 mod end_to_end;
 mod outages;
 #[cfg(target_arch = "x86_64")]
+mod power_cut;
+#[cfg(target_arch = "x86_64")]
 mod v4l2;

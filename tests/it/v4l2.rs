@@ -1,15 +1,11 @@
 //! Cameras with the kernel's own drivers: vivid, which is a webcam but for the glass, and v4l2loopback, which gives
 //! what is fed into it.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use crate::harness::clips::assert_sound;
 use crate::harness::daemon::PROGRAM;
-use crate::harness::guest::{Guest, camera, config, delivered};
-use crate::harness::process::run;
+use crate::harness::guest::{Guest, camera, config, delivered, lamp_clip};
 use crate::harness::vm::Vm;
-use crate::harness::{Scratch, fixture, port, seconds, setting, wait_for};
+use crate::harness::{Scratch, port, seconds, setting, wait_for};
 
 const WEBCAM: &str = "/dev/video0";
 const FED: &str = "/dev/video7";
@@ -26,21 +22,6 @@ fn machine(scratch: &Scratch, port: u16) -> Vm {
     vm.sh("modprobe -d /run/guest v4l2loopback video_nr=7 exclusive_caps=1");
     vm.sh(DARK);
     vm
-}
-
-/// The people clip, small and slow, by turns four seconds in the dark and four in the light.
-fn people_by_turns(scratch: &Scratch, codec: &str) -> PathBuf {
-    let (extension, options) = match codec {
-        "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -pix_fmt yuvj420p"),
-        "h264" => ("mp4", "-c:v libx264 -preset veryfast -g 5 -bf 0 -pix_fmt yuv420p"),
-        _ => panic!("{codec}: neither mjpeg nor h264"),
-    };
-    let clip = Vm::share(scratch).join(format!("people.{extension}"));
-    let turns = "fps=5,scale=320:240,eq=eval=frame:brightness='if(lt(mod(t,8),4),-0.5,0.3)'";
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-i"]).arg(fixture("people.mp4")).args(["-vf", turns]);
-    run(command.args(options.split(' ')).arg(&clip));
-    clip
 }
 
 /// Feeds a clip into the second device, again and again.
@@ -81,7 +62,7 @@ fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_a
     let expected = "/dev/video5 not found: no such device; the devices present are /dev/video0 (vivid-000-vid-cap)";
     assert!(missing.contains(expected), "{missing}");
 
-    let clip = people_by_turns(&scratch, "mjpeg");
+    let clip = lamp_clip(&scratch, "mjpeg");
     feed(&mut vm, &clip, "");
     let cloud = share.join("cloud");
     let config = config(port, "/run/box", &cloud.display().to_string())
@@ -148,7 +129,7 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
     let wrong = reason("webcam");
     assert!(wrong.contains("/dev/video0 cannot be used: it gives ") && wrong.contains("or to auto"), "{wrong}");
 
-    let clip = people_by_turns(&scratch, "h264");
+    let clip = lamp_clip(&scratch, "h264");
     feed(&mut vm, &clip, "-bsf:v h264_mp4toannexb");
     assert_eq!(guest.wait_camera("street", "online")["codec"], "H.264");
     let event = guest.wait_event("street", "ended", &[]);

@@ -1,12 +1,14 @@
 //! The daemon in a machine of its own.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::daemon::PROGRAM;
+use super::process::run;
 use super::vm::Vm;
-use super::{Scratch, http, repository, seconds, wait_for};
+use super::{Scratch, fixture, http, repository, seconds, wait_for};
 
 /// The configuration, but for cameras.
 ///
@@ -25,8 +27,24 @@ pub fn camera(name: &str, source: &str) -> String {
     // The gate is not what is tested here, and sudden light is what it would rather not call motion.
     format!(
         "[camera.{name}.source]\n{source}\n[camera.{name}.motion]\nenabled = false\n\
-         [camera.{name}.detect]\nmodel = \"light\"\n[camera.{name}.record]\npre_roll = \"1s\"\npost_roll = \"1s\"\n"
+         [camera.{name}.detect]\nmodel = \"light\"\n\
+         [camera.{name}.track]\nmax_occlusion = \"500ms\"\n[camera.{name}.record]\npre_roll = \"1s\"\npost_roll = \"1s\"\n"
     )
+}
+
+/// The people clip, small and slow, by turns two seconds in the dark and two in the light; in the shared folder.
+pub fn lamp_clip(scratch: &Scratch, codec: &str) -> PathBuf {
+    let (extension, options) = match codec {
+        "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -pix_fmt yuvj420p"),
+        "h264" => ("mp4", "-c:v libx264 -preset veryfast -g 5 -bf 0 -pix_fmt yuv420p"),
+        _ => panic!("{codec}: neither mjpeg nor h264"),
+    };
+    let clip = Vm::share(scratch).join(format!("people.{extension}"));
+    let turns = "fps=5,scale=320:240,eq=eval=frame:brightness='if(lt(mod(t,4),2),-0.5,0.3)'";
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(fixture("people.mp4")).args(["-vf", turns]);
+    run(command.args(options.split(' ')).arg(&clip));
+    clip
 }
 
 /// A daemon that runs in a machine.
@@ -34,6 +52,8 @@ pub fn camera(name: &str, source: &str) -> String {
 pub struct Guest {
     port: u16,
     log: PathBuf,
+    /// What earlier ones have logged.
+    before: usize,
 }
 
 impl Guest {
@@ -42,12 +62,13 @@ impl Guest {
         let folder = Vm::share(scratch);
         let (file, log) = (folder.join("outpost.toml"), folder.join("outpost.log"));
         std::fs::write(&file, config).expect("write the configuration");
+        let before = std::fs::metadata(&log).map_or(0, |log| usize::try_from(log.len()).expect("a size"));
         vm.sh(&format!(
             "setsid {PROGRAM} run --config {} >>{} 2>&1 & echo $! >/run/outpost.pid",
             file.display(),
             log.display()
         ));
-        let guest = Self { port, log };
+        let guest = Self { port, log, before };
         wait_for("the daemon in the machine", seconds(120), || match http::get(port, "/readyz") {
             Ok(answer) if answer.status == 200 => Ok(()),
             other => Err(format!("{:?}; {}", other.map(|a| a.status), guest.log().lines().last().unwrap_or_default())),
@@ -58,7 +79,7 @@ impl Guest {
     /// Everything that it logged.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(bytes.get(self.before..).unwrap_or_default()).into_owned()
     }
 
     /// An answer of the API.

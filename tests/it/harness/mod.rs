@@ -6,6 +6,8 @@ pub mod clips;
 pub mod config;
 pub mod daemon;
 #[cfg(target_arch = "x86_64")]
+pub mod dice;
+#[cfg(target_arch = "x86_64")]
 pub mod guest;
 pub mod http;
 pub mod port;
@@ -14,6 +16,8 @@ pub mod rtsp;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
 pub mod vm;
+#[cfg(target_arch = "x86_64")]
+pub mod write_log;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -92,6 +92,11 @@ impl Vm {
         output
     }
 
+    /// Pulls the plug.
+    pub fn cut(mut self) {
+        self.process.kill();
+    }
+
     fn line(&mut self, patience: Duration) -> String {
         self.agent.get_ref().set_read_timeout(Some(patience)).expect("set up a socket");
         let mut line = String::new();
