@@ -101,7 +101,8 @@ fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, told: &Told) {
             panic!("{id} (delivered before: {was_delivered}) is in the destination as {:?}", objects.get(id.as_str()));
         };
         let sidecar = std::fs::read(folder.join("event.json")).expect("a sidecar");
-        let sidecar: Value = serde_json::from_slice(&sidecar).expect("JSON");
+        let sidecar: Value = serde_json::from_slice(&sidecar)
+            .unwrap_or_else(|e| panic!("{id} (delivered before: {was_delivered}) is not whole: {e}"));
         assert_eq!(sidecar["state"], event["state"], "{id}: an old sidecar was delivered");
         assert!(state != "ended" || event["clip"].is_object(), "no clip: {event}");
         if event["clip"].is_object() {

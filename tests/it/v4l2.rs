@@ -1,6 +1,8 @@
 //! Cameras with the kernel's own drivers: vivid, which is a webcam but for the glass, and v4l2loopback, which gives
 //! what is fed into it.
 
+use std::path::Path;
+
 use crate::harness::clips::assert_sound;
 use crate::harness::daemon::PROGRAM;
 use crate::harness::guest::{Guest, camera, config, delivered, lamp_clip};
@@ -8,30 +10,32 @@ use crate::harness::vm::Vm;
 use crate::harness::{Scratch, port, seconds, setting, wait_for};
 
 const WEBCAM: &str = "/dev/video0";
+/// Devices that give what is fed into them; each keeps to the first format that it is fed.
 const FED: &str = "/dev/video7";
+const ALSO_FED: &str = "/dev/video8";
 const DARK: &str = "v4l2-ctl -d /dev/video0 -c brightness=0";
 const LIGHT: &str = "v4l2-ctl -d /dev/video0 -c brightness=255";
 /// Out of the socket, and back in.
 const UNPLUG: &str = "echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind; test ! -e /dev/video0";
 const PLUG: &str = "echo vivid.0 >/sys/bus/platform/drivers/vivid/bind; v4l2-ctl -d /dev/video0 -c brightness=0";
 
-/// A machine with a webcam in the dark, and a device to feed.
+/// A machine with a webcam in the dark, and devices to feed.
 fn machine(scratch: &Scratch, port: u16) -> Vm {
     let mut vm = Vm::boot(scratch, port, &[]);
     vm.sh("modprobe -d /run/guest vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0");
-    vm.sh("modprobe -d /run/guest v4l2loopback video_nr=7 exclusive_caps=1");
+    vm.sh("modprobe -d /run/guest v4l2loopback video_nr=7,8 exclusive_caps=1,1");
     vm.sh(DARK);
     vm
 }
 
-/// Feeds a clip into the second device, again and again.
-fn feed(vm: &mut Vm, clip: &std::path::Path, filter: &str) {
+/// Feeds a clip into a device, again and again.
+fn feed(vm: &mut Vm, device: &str, clip: &Path, options: &str) {
     let log = clip.with_extension("log");
     let (clip, log) = (clip.display(), log.display());
     vm.sh(&format!(
-        "setsid ffmpeg -v error -re -stream_loop -1 -i {clip} -c copy {filter} -f v4l2 {FED} >{log} 2>&1 & \
+        "setsid ffmpeg -v error -re -stream_loop -1 -i {clip} {options} -f v4l2 {device} >{log} 2>&1 & \
          echo $! >/run/feed.pid\n\
-         until v4l2-ctl -d {FED} --get-fmt-video >/dev/null 2>&1; do kill -0 $(cat /run/feed.pid) || exit 1; done"
+         until v4l2-ctl -d {device} --get-fmt-video >/dev/null 2>&1; do kill -0 $(cat /run/feed.pid) || exit 1; done"
     ));
 }
 
@@ -63,7 +67,7 @@ fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_a
     assert!(missing.contains(expected), "{missing}");
 
     let clip = lamp_clip(&scratch, "mjpeg");
-    feed(&mut vm, &clip, "");
+    feed(&mut vm, FED, &clip, "-c copy");
     let cloud = share.join("cloud");
     let config = config(port, "/run/box", &cloud.display().to_string())
         + &camera("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nwidth = 320\nheight = 180\nfps = 10"))
@@ -117,6 +121,13 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
         + &camera("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nformat = \"h264\""));
     vm.sh("mkdir /run/box");
 
+    // Pictures that nobody here reads are refused by name.
+    let clip = lamp_clip(&scratch, "h264");
+    feed(&mut vm, ALSO_FED, &clip, "-c:v rawvideo -pix_fmt nv12");
+    let (status, refused) = vm.run(&format!("{PROGRAM} probe {ALSO_FED}"));
+    let expected = "/dev/video8 cannot be used: it gives NV12, but none of H264, MJPG and YUYV";
+    assert!(status == 1 && refused.contains(expected), "{refused}");
+
     // A device without a feed cannot capture; a webcam without an encoder has no H.264: both are told, neither ends it.
     let guest = Guest::start(&mut vm, &scratch, &config, port);
     let reason = |name: &str| {
@@ -129,8 +140,7 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
     let wrong = reason("webcam");
     assert!(wrong.contains("/dev/video0 cannot be used: it gives ") && wrong.contains("or to auto"), "{wrong}");
 
-    let clip = lamp_clip(&scratch, "h264");
-    feed(&mut vm, &clip, "-bsf:v h264_mp4toannexb");
+    feed(&mut vm, FED, &clip, "-c copy -bsf:v h264_mp4toannexb");
     assert_eq!(guest.wait_camera("street", "online")["codec"], "H.264");
     let event = guest.wait_event("street", "ended", &[]);
     let clip = assert_sound(&delivered(&cloud, &event, "clip.mp4"));
