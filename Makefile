@@ -21,8 +21,13 @@ demo: setup-build ## Run the daemon on a built-in clip, with its page; DEMO="--d
 test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
-test-slow: setup ## The same scenarios for longer: 20 crashes, outages of minutes
-	export OUTPOST_CRASHES=20 OUTPOST_OUTAGE_SECONDS=120; $(call run_tests,slow,--test it)
+test-slow: export OUTPOST_CRASHES := 20
+test-slow: export OUTPOST_OUTAGE_SECONDS := 120
+test-slow: export OUTPOST_UNPLUGGED := 10
+test-slow: export OUTPOST_POWER_CUTS := 50
+test-slow: export OUTPOST_DRIVE_CUTS := 50
+test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras, 50 power cuts
+	$(call run_tests,slow,--test it)
 
 bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
@@ -55,13 +60,14 @@ setup-test:
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh
+	@$(setup)/vm.sh
 
 reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node azurite rootfs rootfs.state))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node azurite vm rootfs rootfs.state))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

@@ -202,6 +202,17 @@ impl Destination {
             _ => Ok(()),
         }
     }
+
+    /// Removes what copies of this object that a power cut ended have left beside it. `object_store` names the
+    /// files that it is still writing `<object>#1`, `#2` and so on, and never comes back to one.
+    pub(super) fn tidy(&self, key: &Path) {
+        let Some(folder) = &self.folder else { return };
+        let left_over = |number: u32| folder.join(format!("{key}#{number}"));
+        let mut number = 1;
+        while std::fs::remove_file(left_over(number)).is_ok() {
+            number += 1;
+        }
+    }
 }
 
 fn client_options(config: &Config) -> Result<ClientOptions, Failure> {

@@ -339,6 +339,24 @@ async fn files_arrive_in_a_folder_that_is_made_for_them() {
 }
 
 #[tokio::test]
+async fn what_a_power_cut_left_of_a_copy_does_not_stay() {
+    let bench = Bench::new();
+    let target = bench.dir.path().join("usb");
+    let object = target.join(bench.key("clip.mp4").as_ref());
+    let folder = object.parent().expect("a folder");
+    fs::create_dir_all(folder).expect("create");
+    for left_over in ["clip.mp4#1", "clip.mp4#2"] {
+        fs::write(folder.join(left_over), b"cl").expect("write");
+    }
+    bench.add("clip.mp4", b"clip").await;
+    let running = bench.start(&format!("file://{}", target.display()), None);
+    bench.until_drained().await;
+    running.stop().await;
+    let names = fs::read_dir(folder).expect("list").map(|entry| entry.expect("entry").file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["clip.mp4"]);
+}
+
+#[tokio::test]
 async fn a_disk_that_is_not_mounted_is_named_and_used_once_it_is_there() {
     let bench = Bench::new();
     bench.add("event.json", b"{}").await;

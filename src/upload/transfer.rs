@@ -68,7 +68,9 @@ impl Transfer<'_> {
             (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes).await?,
             (None, None) => self.put_stream(&key, &source, bytes).await?,
         }
-        self.verify(&key, bytes).await
+        self.verify(&key, bytes).await?;
+        self.destination.tidy(&key);
+        Ok(())
     }
 
     async fn put(&self, key: &Path, content: Vec<u8>) -> Result<(), Failure> {

@@ -18,5 +18,9 @@ mod crash;
 mod end_to_end;
 mod outages;
 mod overload;
+#[cfg(target_arch = "x86_64")]
+mod power_cut;
 mod retention;
 mod service;
+#[cfg(target_arch = "x86_64")]
+mod v4l2;

@@ -77,7 +77,9 @@ pub fn probe(clip: &Path) -> Probe {
 /// Everything that FFmpeg complains about when it decodes a file from end to end; empty for a sound one.
 pub fn decode_complaints(file: &Path) -> String {
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-i"]).arg(file).args(["-f", "null", "-"]);
+    // Into a format without timestamps: FFmpeg's null output rounds them to the frame rate that it has guessed,
+    // and then complains about cameras whose clocks are not as regular.
+    command.args(["-v", "error", "-i"]).arg(file).args(["-f", "rawvideo", "-y", "/dev/null"]);
     let output = command.output().expect("run ffmpeg");
     let mut complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {

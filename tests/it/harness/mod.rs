@@ -6,13 +6,22 @@ pub mod bucket;
 pub mod clips;
 pub mod config;
 pub mod daemon;
+#[cfg(target_arch = "x86_64")]
+pub mod dice;
 pub mod gcs;
+#[cfg(target_arch = "x86_64")]
+pub mod guest;
 pub mod http;
 pub mod machine;
 pub mod port;
 pub mod process;
 pub mod rtsp;
 pub mod valve;
+// The machine is an amd64 one, with this machine's programs.
+#[cfg(target_arch = "x86_64")]
+pub mod vm;
+#[cfg(target_arch = "x86_64")]
+pub mod write_log;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,0 +1,222 @@
+//! The plug is pulled: a machine with a drive of its own ends between two instructions, and starts again from what
+//! the drive holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::harness::clips::assert_sound;
+use crate::harness::dice::Dice;
+use crate::harness::guest::{Guest, camera, config, lamp_clip};
+use crate::harness::process::run;
+use crate::harness::vm::Vm;
+use crate::harness::write_log::WriteLog;
+use crate::harness::{Scratch, port, seconds, setting, wait_for};
+
+/// Where the drive is seen inside the machine.
+const DRIVE: &str = "/run/data";
+/// As a box's own init checks and mounts it.
+const MOUNT: &str = "e2fsck -p /dev/vda || [ $? = 1 ] || exit 1
+    mkdir -p /run/data && mount -t ext4 /dev/vda /run/data && mkdir -p /run/data/box /run/data/cloud";
+
+/// A file that serves as a drive of so many MiB.
+fn drive(scratch: &Scratch, name: &str, mib: u64) -> PathBuf {
+    let image = scratch.path(name);
+    let file = std::fs::File::create(&image).expect("make an image");
+    file.set_len(mib << 20).expect("size an image");
+    image
+}
+
+fn format(image: &Path) {
+    run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(image));
+}
+
+/// Two cameras that see the lamp every four seconds; storage and destination on the drive.
+fn box_on_drive(scratch: &Scratch, port: u16) -> String {
+    std::fs::create_dir_all(Vm::share(scratch)).expect("make the shared folder");
+    let clip = lamp_clip(scratch, "h264");
+    let mut config = config(port, &format!("{DRIVE}/box"), &format!("{DRIVE}/cloud"));
+    for name in ["yard", "gate"] {
+        config += &camera(name, &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
+    }
+    config
+}
+
+fn machine(scratch: &Scratch, port: u16, drives: &[&Path]) -> Vm {
+    let mut vm = Vm::boot(scratch, port, drives);
+    vm.sh("modprobe -d /run/guest -a virtio_blk ext4 dm-log-writes; until [ -b /dev/vda ]; do :; done");
+    vm
+}
+
+/// What the daemon told of an event: how far it was, and whether it had been delivered.
+type Told = BTreeMap<String, (String, bool)>;
+
+fn id(record: &Value) -> String {
+    record["event"]["id"].as_str().expect("an id").to_owned()
+}
+
+fn is_delivered(record: &Value) -> bool {
+    record["delivery"][0]["state"] == "delivered"
+}
+
+fn note(told: &mut Told, records: &[Value]) {
+    for record in records {
+        let state = record["event"]["state"].as_str().expect("a state").to_owned();
+        told.insert(id(record), (state, is_delivered(record)));
+    }
+}
+
+/// After the power came back: waits until everything that was told of is delivered, ends the daemon, and looks at
+/// every file in the destination.
+fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, told: &Told) {
+    let known = |records: &[Value], id: &String| records.iter().any(|record| self::id(record) == *id);
+    let records = wait_for("everything to be delivered", seconds(180), || {
+        let records = guest.records()?;
+        let missing: Vec<&String> = told.keys().filter(|id| !known(&records, id)).collect();
+        assert!(missing.is_empty(), "told of, and then lost: {missing:?}; {}", guest.log());
+        let waiting = records.iter().filter(|record| told.contains_key(&id(record)) && !is_delivered(record));
+        let waiting: Vec<String> = waiting.map(id).collect();
+        if waiting.is_empty() { Ok(records) } else { Err(format!("waiting: {waiting:?}")) }
+    });
+    guest.terminate(vm);
+    let cloud = Vm::share(scratch).join("cloud");
+    vm.sh(&format!("rm -rf {0}; cp -r {DRIVE}/cloud {0}", cloud.display()));
+
+    let files = run(Command::new("find").arg(&cloud).args(["-type", "f"]));
+    let mut objects: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for sidecar in files.lines().map(Path::new).filter(|path| path.ends_with("event.json")) {
+        let folder = sidecar.parent().expect("a folder");
+        let id = folder.file_name().and_then(|name| name.to_str()).expect("an id");
+        objects.entry(id).or_default().push(folder);
+    }
+    for (id, (state, was_delivered)) in told {
+        let record = records.iter().find(|record| self::id(record) == *id).expect("looked for above");
+        let event = &record["event"];
+        let went_on = state == "open" || event["state"] == state.as_str();
+        assert!(event["state"] != "open" && went_on, "it was {state}: {event}");
+        let [folder] = objects.get(id.as_str()).map_or(&[] as &[&Path], Vec::as_slice) else {
+            panic!("{id} (delivered before: {was_delivered}) is in the destination as {:?}", objects.get(id.as_str()));
+        };
+        let sidecar = std::fs::read(folder.join("event.json")).expect("a sidecar");
+        let sidecar: Value = serde_json::from_slice(&sidecar)
+            .unwrap_or_else(|e| panic!("{id} (delivered before: {was_delivered}) is not whole: {e}"));
+        assert_eq!(sidecar["state"], event["state"], "{id}: an old sidecar was delivered");
+        assert!(state != "ended" || event["clip"].is_object(), "no clip: {event}");
+        if event["clip"].is_object() {
+            let clip = folder.join("clip.mp4");
+            assert_sound(&clip);
+            assert_eq!(event["clip"]["bytes"], std::fs::metadata(&clip).expect("a clip").len(), "{id}");
+        }
+    }
+    let named = ["event.json", "clip.mp4", "snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg"];
+    let strange: BTreeSet<&str> =
+        files.lines().filter(|file| !named.iter().any(|name| Path::new(file).ends_with(name))).collect();
+    assert!(strange.is_empty(), "half-written files stay in the destination: {strange:?}");
+}
+
+#[test]
+fn what_was_told_before_the_power_went_is_there_after_it_came_back() {
+    let scratch = Scratch::new("power");
+    let mut dice = Dice::new();
+    let port = port::free();
+    let config = box_on_drive(&scratch, port);
+    let image = drive(&scratch, "drive.ext4", 512);
+    format(&image);
+    let start = || {
+        let mut vm = machine(&scratch, port, &[&image]);
+        vm.sh(MOUNT);
+        let guest = Guest::start(&mut vm, &scratch, &config, port);
+        (vm, guest)
+    };
+
+    let mut told = Told::new();
+    let mut cut_short = 0;
+    for _ in 0..setting("OUTPOST_POWER_CUTS", 3) {
+        let (vm, guest) = start();
+        let before = told.len();
+        wait_for("new events, one of them over", seconds(120), || {
+            let records = guest.records()?;
+            note(&mut told, &records);
+            let over = records.iter().any(|record| record["event"]["state"] == "ended");
+            if over && told.len() >= before + 3 { Ok(()) } else { Err(format!("{} events", records.len())) }
+        });
+        let (begun, further) = (Instant::now(), dice.up_to(seconds(5)));
+        while begun.elapsed() < further {
+            note(&mut told, &guest.records().expect("an answer while it runs"));
+        }
+        vm.cut();
+        cut_short += told.values().filter(|(state, _)| state == "open").count();
+    }
+    assert!(cut_short > 0, "no event was going on when the power went");
+    let (mut vm, guest) = start();
+    assert_kept(&mut vm, guest, &scratch, &told);
+}
+
+#[test]
+fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_told() {
+    let scratch = Scratch::new("drive");
+    let mut dice = Dice::new();
+    let port = port::free();
+    let config = box_on_drive(&scratch, port);
+    let (image, log) = (drive(&scratch, "drive.ext4", 256), drive(&scratch, "log", 2048));
+    format(&image);
+    let empty = scratch.path("empty.ext4");
+    run(Command::new("cp").args(["--sparse=always"]).args([&image, &empty]));
+
+    // One life, of which every write is noted, and between them what the daemon had told of by then.
+    let mut vm = machine(&scratch, port, &[&image, &log]);
+    vm.sh(&format!(
+        "dmsetup create logged --noudevsync --table \"0 $(blockdev --getsz /dev/vda) log-writes /dev/vda /dev/vdb\"\n\
+         dmsetup mknodes; mkdir {DRIVE} && mount -t ext4 /dev/mapper/logged {DRIVE} && mkdir {DRIVE}/box {DRIVE}/cloud"
+    ));
+    let guest = Guest::start(&mut vm, &scratch, &config, port);
+    let mut told = Told::new();
+    let cuts = setting("OUTPOST_DRIVE_CUTS", 5);
+    wait_for("enough events", seconds(240), || {
+        let mut now = Told::new();
+        note(&mut now, &guest.records()?);
+        let news = now.iter().filter(|(id, fate)| told.get(*id) != Some(fate));
+        let marks =
+            news.map(|(id, (state, delivered))| format!("dmsetup message logged 0 mark {id}:{state}:{delivered}\n"));
+        let marks: String = marks.collect();
+        if !marks.is_empty() {
+            vm.sh(&marks);
+        }
+        told.append(&mut now);
+        let delivered = told.values().filter(|(_, delivered)| *delivered).count();
+        if delivered >= 8 { Ok(()) } else { Err(format!("{delivered} events delivered")) }
+    });
+    vm.sh("dmsetup message logged 0 mark end");
+    vm.cut();
+    let history = WriteLog::read(&log);
+
+    // One machine for all the lives after it: the drive is changed under it while nothing is mounted.
+    let mut vm = machine(&scratch, port, &[&image]);
+    for _ in 0..cuts {
+        run(Command::new("cp").args(["--sparse=always"]).args([&empty, &image]));
+        let moment = 1 + dice.below(history.len());
+        let marks = history.replay(&image, moment, &mut dice);
+        let mut told = Told::new();
+        for mark in &marks {
+            if let [id, state, delivered] = mark.split(':').collect::<Vec<_>>()[..] {
+                let fate = (state.to_owned(), delivered == "true");
+                // Several marks of one event, of which the latest state is the greatest but for "open".
+                told.entry(id.to_owned()).and_modify(|known| *known = later(known, &fate)).or_insert(fate);
+            }
+        }
+        eprintln!("after {moment} of {} entries: {} events told of", history.len(), told.len());
+        vm.sh(&format!("blockdev --flushbufs /dev/vda; {MOUNT}"));
+        let guest = Guest::start(&mut vm, &scratch, &config, port);
+        assert_kept(&mut vm, guest, &scratch, &told);
+        vm.sh(&format!("umount {DRIVE}"));
+    }
+}
+
+/// The later of two fates of one event.
+fn later(one: &(String, bool), other: &(String, bool)) -> (String, bool) {
+    let age = |fate: &(String, bool)| (fate.0 != "open", fate.1);
+    if age(other) > age(one) { other.clone() } else { one.clone() }
+}
