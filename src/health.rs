@@ -81,6 +81,32 @@ pub struct OutletHealth {
     pub last_error: Option<String>,
 }
 
+/// How the index is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// It holds all that lies on the disk.
+    #[default]
+    Ok,
+    /// It was begun afresh and is being filled from the sidecars. Recording goes on.
+    Rebuilding,
+    /// It refuses news because the disk is full.
+    Full,
+}
+
+/// The index, as people want to know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreHealth {
+    /// How it is doing.
+    pub state: StoreState,
+    /// While it is rebuilt: events that were looked at so far.
+    pub rebuilt: u64,
+    /// While it is rebuilt: events on the disk.
+    pub rebuild_total: u64,
+    /// Files of events that this run found damaged or missing.
+    pub damaged_files: u64,
+}
+
 /// The board that everybody writes on. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Board>>);
@@ -89,6 +115,7 @@ pub struct Health(Arc<Mutex<Board>>);
 struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
     outlets: BTreeMap<String, OutletHealth>,
+    store: StoreHealth,
 }
 
 impl Health {
@@ -133,6 +160,16 @@ impl Health {
             outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
             changed
         })
+    }
+
+    /// Changes what is known of the index.
+    pub fn note_store(&self, change: impl FnOnce(&mut StoreHealth)) {
+        self.with(|board| change(&mut board.store));
+    }
+
+    /// The index.
+    pub fn store(&self) -> StoreHealth {
+        self.with(|board| board.store)
     }
 
     /// All outlets by name.

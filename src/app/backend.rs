@@ -14,7 +14,7 @@ use crate::clock::Mono;
 use crate::config::Config;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::LatestFrame;
-use crate::health::OutletHealth;
+use crate::health::{OutletHealth, StoreHealth, StoreState};
 use crate::metrics;
 use crate::pipeline::Shared;
 use crate::store::{OutboxStats, Query, Stats, Store};
@@ -84,6 +84,12 @@ impl PageBackend {
         self.outboxes.iter().map(outlet).collect()
     }
 
+    /// The board's entry, with what only the store itself knows.
+    fn store_health(&self) -> StoreHealth {
+        let health = self.shared.health.store();
+        if self.store.is_full() { StoreHealth { state: StoreState::Full, ..health } } else { health }
+    }
+
     /// By the boot clock where the item is of this boot, by the wall where it is older.
     fn oldest_wait(&self, queue: &OutboxStats) -> Option<u64> {
         let (created, now) = (queue.oldest.as_ref()?, self.shared.clock.now());
@@ -123,6 +129,7 @@ impl web::Backend for PageBackend {
                 time_quality: clock.quality(),
                 cameras: health.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect(),
                 outlets: self.outlets(&stats, now),
+                store: self.store_health(),
                 disk: self.disk().await,
                 events_total: stats.events,
             })
@@ -176,6 +183,9 @@ impl web::Backend for PageBackend {
             for queue in &stats.outboxes {
                 values.queue_items.get_or_create(&metrics::outlet(&queue.name)).set(gauge(queue.items));
             }
+            let store = self.store_health();
+            values.rebuild_left.set(gauge(store.rebuild_total.saturating_sub(store.rebuilt)));
+            values.index_full.set(i64::from(store.state == StoreState::Full));
             values.disk_free_bytes.set(gauge(disk.free_bytes));
             values.disk_size_bytes.set(gauge(disk.size_bytes));
             Ok(values.encode()?)

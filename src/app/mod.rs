@@ -5,6 +5,7 @@
 
 mod backend;
 mod outbox;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::alert;
-use crate::archive::{Archive, Layout, recover, volume};
+use crate::archive::{Archive, Layout, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
@@ -27,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared};
 use crate::source;
 use crate::store::Store;
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, systemd};
 use crate::upload::{self, Uploader};
 use crate::web;
 
@@ -50,7 +51,6 @@ pub struct App {
     feeds: Supervisor,
     outlets: Supervisor,
     stop: Stops,
-    newest_id: Option<EventId>,
     first_id: EventId,
 }
 
@@ -75,13 +75,15 @@ impl App {
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         let listener = web::bind(&config.web).await?;
         volume::open(&config.storage.path)?;
-        let store = Store::open(&config.storage, &config.outboxes(), clock.clone()).context("open the store")?;
+        let Some(store) = recovery::open_store(&config, &clock, &stop).await? else {
+            return Err(anyhow!("stopped before the store could be opened"));
+        };
         let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
 
         let layout = Layout::new(&config.storage.path);
         let archive = Archive::new(layout, store.clone(), clock.clone(), metrics.clone(), config.archive.clone());
-        let newest_id = store.newest_id()?;
+        let newest_id = recovery::newest_id(&store, archive.layout())?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
         let shared = Shared {
@@ -103,7 +105,6 @@ impl App {
             store,
             workers,
             stop: stops,
-            newest_id,
             first_id,
         };
         app.start_outlets(&config)?;
@@ -122,7 +123,7 @@ impl App {
     /// # Errors
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
-        self.start_recovery();
+        recovery::start(&self.shared, &self.store, self.first_id, self.stop.asked.clone());
         self.outlets.spawn("watchdog", Restart::Fatal, {
             let (shared, store) = (self.shared.clone(), self.store.clone());
             move |stop| look_after(shared.clone(), store.clone(), stop)
@@ -235,23 +236,6 @@ impl App {
             let (listener, backend) = (listener.take(), backend.clone());
             async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
         });
-    }
-
-    /// Finishes what the last stop left open, beside recording.
-    fn start_recovery(&self) {
-        let (archive, whole) = (self.shared.archive.clone(), self.store.was_reset());
-        let (newest_id, first_id) = (self.newest_id, self.first_id);
-        if whole {
-            warn!("the index was started afresh, taking in the events that lie on the disk");
-        }
-        let work = move || {
-            if let Err(failure) = recover(&archive, newest_id, first_id, whole) {
-                error!(error = format!("{failure:#}"), "events of the last run could not be completed");
-            }
-        };
-        if let Err(failure) = spawn_thread("recovery", work) {
-            error!(error = %failure, "start the recovery thread");
-        }
     }
 }
 

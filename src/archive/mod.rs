@@ -20,6 +20,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod volume;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,9 @@ use crate::store::Store;
 
 pub use recorder::Recorder;
 pub use recording::Change;
-pub use recover::{Recovered, recover};
-pub use sidecar::{Layout, SIDECAR};
+pub use recover::{Progress, Recovered, recover};
+pub use sidecar::{Layout, SIDECAR, Sidecar, look_at_event, measure};
+pub use walk::{Place, Walk};
 
 /// Announcements that a slow listener may be behind before it misses some.
 const ANNOUNCEMENTS: usize = 64;

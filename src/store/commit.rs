@@ -8,12 +8,13 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use super::event_log;
 use super::outbox::Queue;
+use super::reserve::Room;
 use super::schema::{
     Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
 };
 use super::{Change, Delivery, StoreError};
 use crate::clock::{Clock, Moment};
-use crate::event::Event;
+use crate::event::{Event, EventState};
 
 /// The outboxes that the store was opened with.
 pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
@@ -51,6 +52,14 @@ impl Op {
         }
         let (event, json) = event_log::index_form(change.event)?;
         Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
+    }
+
+    /// The room that must be there for it. News can wait; what is over, delivered or given up makes room.
+    pub(super) fn room(&self) -> Room {
+        match self {
+            Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
+            _ => Room::Short,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
-use crate::health::{CameraHealth, CameraState, OutletHealth};
+use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth, StoreState};
 
 /// Below this share of free space a volume counts as almost full.
 const ALMOST_FULL: f64 = 0.02;
@@ -30,6 +30,8 @@ pub struct Status {
     pub cameras: Vec<CameraStatus>,
     /// All upload destinations and the broker.
     pub outlets: Vec<OutletStatus>,
+    /// The index of events.
+    pub store: StoreHealth,
     /// Where recordings lie.
     pub disk: DiskStatus,
     /// Events on this box.
@@ -166,15 +168,29 @@ impl Status {
     pub fn summary(&self) -> Summary {
         let (cameras_level, cameras) = self.sum_up_cameras();
         let (delivery_level, delivery) = self.sum_up_delivery();
-        let level = cameras_level.max(delivery_level);
+        let mut level = cameras_level.max(delivery_level);
         let joint = if level == Level::Ok { ", " } else { "; " };
-        let text = format!("{cameras}{joint}{delivery}");
+        let mut text = format!("{cameras}{joint}{delivery}");
+        if let Some((store_level, store)) = self.sum_up_store() {
+            (level, text) = (level.max(store_level), format!("{text}; {store}"));
+        }
         #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
         let free = self.disk.free_bytes as f64 / self.disk.size_bytes.max(1) as f64;
         if self.disk.size_bytes > 0 && free < ALMOST_FULL {
             return Summary { level: level.max(Level::Attention), text: format!("{text}; the disk is almost full") };
         }
         Summary { level, text }
+    }
+
+    fn sum_up_store(&self) -> Option<(Level, String)> {
+        let StoreHealth { state, rebuilt, rebuild_total, .. } = self.store;
+        match state {
+            StoreState::Ok => None,
+            StoreState::Rebuilding => {
+                Some((Level::Attention, format!("rebuilding the list of events, {rebuilt} of {rebuild_total}")))
+            }
+            StoreState::Full => Some((Level::Problem, "no room for new events".to_owned())),
+        }
     }
 
     fn sum_up_cameras(&self) -> (Level, String) {
@@ -285,6 +301,16 @@ mod tests {
         for (status, level, text) in cases {
             assert_eq!(status.summary(), Summary { level, text: text.to_owned() });
         }
+    }
+
+    #[test]
+    fn an_index_that_is_not_complete_is_said() {
+        let mut status = status(&[CameraState::Online], vec![]);
+        status.store = StoreHealth { state: StoreState::Rebuilding, rebuilt: 3, rebuild_total: 9, damaged_files: 0 };
+        assert_eq!(status.summary().level, Level::Attention);
+        assert!(status.summary().text.ends_with("; rebuilding the list of events, 3 of 9"));
+        status.store.state = StoreState::Full;
+        assert_eq!(status.summary().level, Level::Problem);
     }
 
     #[test]
