@@ -94,6 +94,17 @@ pub enum StoreState {
     Full,
 }
 
+impl StoreState {
+    /// The name used in topics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rebuilding => "rebuilding",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// The index, as people want to know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreHealth {

@@ -22,7 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
 use crate::frame::LatestFrame;
-use crate::health::Health;
+use crate::health::{Health, StoreState};
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared};
@@ -264,6 +264,12 @@ async fn look_after(shared: Shared, store: Store, stop: CancellationToken) -> Re
             reason = store.poisoned() => return Err(anyhow!("the store stopped working: {reason}")),
             () = tokio::time::sleep(every) => {}
         }
+        let full = store.is_full();
+        shared.health.note_store(|health| match (full, health.state) {
+            (true, _) => health.state = StoreState::Full,
+            (false, StoreState::Full) => health.state = StoreState::Ok,
+            _ => {}
+        });
         let stalled = shared.hearts.stalled();
         if stalled.iter().all(|s| !s.critical) {
             systemd::watchdog();

@@ -1,7 +1,7 @@
-//! What a recovery needs: what the index lacks, many changes at once, and a note that it is complete.
+//! What recovery and check need: what the index lacks, many changes at once, and a note that it is complete.
 
 use super::commit::Op;
-use super::schema::Database;
+use super::schema::{Database, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
 use super::{Change, Store, StoreError};
@@ -49,6 +49,17 @@ impl Store {
     /// [`Store::record`] of many changes, which share flushes. Each succeeds or fails by itself.
     pub fn record_all(&self, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
         self.0.write_all(changes.into_iter().map(|change| Op::record(change, &self.0.clock)))
+    }
+
+    /// The items of an outbox, counted one by one.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn count_items(&self, outbox: &str) -> Result<u64, StoreError> {
+        let key = prefix(outbox);
+        self.0.read(move |db| {
+            db.outbox.scan_prefix(key).try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(StoreError::from)
+        })
     }
 
     /// Whether the last change was refused because the disk is full.

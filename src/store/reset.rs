@@ -117,6 +117,12 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> Result<bool, StoreError> {
     Ok(existed)
 }
 
+/// Removes the indexes that were set aside: on a full disk they are worth less than a start. Whether there were any.
+pub(super) fn forget_bad(path: &Path) -> bool {
+    let kept = kept_bad(path).unwrap_or_default();
+    kept.iter().filter(|(_, old)| fs::remove_dir_all(old).is_ok()).count() > 0
+}
+
 /// Indexes that were set aside before, oldest first.
 fn kept_bad(path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
     let mut kept = Vec::new();

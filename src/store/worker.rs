@@ -150,7 +150,7 @@ impl Core {
             warn!(%error, "the opening of the index could not be noted");
         }
         let mut outcome = start_threads(&shared, config.cache_bytes);
-        if matches!(outcome, Err(StoreError::Full(_))) && shared.reserve.give_up() {
+        if matches!(outcome, Err(StoreError::Full(_))) && (shared.reserve.give_up() | reset::forget_bad(&config.path)) {
             outcome = start_threads(&shared, config.cache_bytes);
         }
         if let Err(StoreError::Corrupt(reason)) = &outcome {

@@ -15,3 +15,5 @@ mod cli;
 mod crash;
 mod end_to_end;
 mod outages;
+mod store_command;
+mod torn_writes;
