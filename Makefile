@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench lint deb setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index lint deb setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -26,12 +26,16 @@ test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
 test-slow: export OUTPOST_DRIVE_CUTS := 50
+test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras, 50 power cuts
 	$(call run_tests,slow,--test it)
 
-bench: setup ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+bench: setup bench-index ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
+
+bench-index: setup-build ## What an index of a million events costs, beside one of a thousand; OUTPOST_BENCH_EVENTS=N
+	cargo test --locked --lib -- --ignored --nocapture --exact store::tests::size::a_large_index_beside_a_small_one
 
 lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings; licences, where cargo-deny is installed
 	cargo fmt --check

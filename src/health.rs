@@ -94,6 +94,43 @@ pub struct LoadHealth {
     pub reason: String,
 }
 
+/// How the index is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// It holds all that lies on the disk.
+    #[default]
+    Ok,
+    /// It was begun afresh and is being filled from the sidecars. Recording goes on.
+    Rebuilding,
+    /// It refuses news because the disk is full.
+    Full,
+}
+
+impl StoreState {
+    /// The name used in topics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rebuilding => "rebuilding",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// The index, as people want to know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreHealth {
+    /// How it is doing.
+    pub state: StoreState,
+    /// While it is rebuilt: events that were looked at so far.
+    pub rebuilt: u64,
+    /// While it is rebuilt: events on the disk.
+    pub rebuild_total: u64,
+    /// Files of events that this run found damaged or missing.
+    pub damaged_files: u64,
+}
+
 /// The board that everybody writes on. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Board>>);
@@ -104,6 +141,7 @@ struct Board {
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
     left_out: Option<&'static str>,
+    store: StoreHealth,
 }
 
 impl Health {
@@ -168,6 +206,16 @@ impl Health {
     /// What [`Health::set_left_out`] was told last.
     pub fn left_out(&self) -> Option<&'static str> {
         self.with(|board| board.left_out)
+    }
+
+    /// Changes what is known of the index.
+    pub fn note_store(&self, change: impl FnOnce(&mut StoreHealth)) {
+        self.with(|board| change(&mut board.store));
+    }
+
+    /// The index.
+    pub fn store(&self) -> StoreHealth {
+        self.with(|board| board.store)
     }
 
     /// All outlets by name.

@@ -94,6 +94,12 @@ pub struct Metrics {
     pub queue_items: Family<OutletLabel, Gauge>,
     /// 1 while the camera gives packets.
     pub camera_online: Family<CameraLabel, Gauge>,
+    /// Files of events that were found damaged or missing.
+    pub damaged_files: Counter,
+    /// Events that a rebuild of the index still has to look at; 0 when it is complete.
+    pub rebuild_left: Gauge,
+    /// 1 while the index refuses news because the disk is full.
+    pub index_full: Gauge,
     /// Free bytes on the archive's volume.
     pub disk_free_bytes: Gauge,
     /// Size of the archive's volume.
@@ -134,6 +140,9 @@ impl Metrics {
             delivery_failures: Family::default(),
             queue_items: Family::default(),
             camera_online: Family::default(),
+            damaged_files: Counter::default(),
+            rebuild_left: Gauge::default(),
+            index_full: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             disk_size_bytes: Gauge::default(),
             load_level: Gauge::default(),
@@ -171,6 +180,9 @@ impl Metrics {
         r.register("delivery_failures", "Delivery tries that failed", self.delivery_failures.clone());
         r.register("queue_items", "Items waiting for delivery", self.queue_items.clone());
         r.register("camera_online", "1 while the camera gives packets", self.camera_online.clone());
+        r.register("damaged_files", "Files of events found damaged or missing", self.damaged_files.clone());
+        r.register("index_rebuild_left", "Events that a rebuild of the index has left", self.rebuild_left.clone());
+        r.register("index_full", "1 while the index refuses news for want of room", self.index_full.clone());
         r.register_with_unit(
             "disk_free",
             "Free space on the archive volume",

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::health::CameraState;
+use crate::health::{CameraState, StoreState};
 use crate::metrics;
 use crate::supervise::Backoff;
 
@@ -78,6 +78,7 @@ pub(super) struct Session<'a> {
     notes: FuturesUnordered<BoxFuture<'a, Result<()>>>,
     announced: bool,
     told_cameras: BTreeMap<Arc<str>, CameraState>,
+    told_store: Option<StoreState>,
     last_confirmation: Instant,
     max_packet: usize,
 }
@@ -100,6 +101,7 @@ impl<'a> Session<'a> {
             notes: FuturesUnordered::new(),
             announced: false,
             told_cameras: BTreeMap::new(),
+            told_store: None,
             last_confirmation: Instant::now(),
             max_packet: usize::MAX,
         }
@@ -207,6 +209,10 @@ impl<'a> Session<'a> {
         let deps = &self.alerter.deps;
         if !std::mem::replace(&mut self.announced, true) {
             return Some((self.alerter.topics.availability(), "online"));
+        }
+        let store = deps.health.store().state;
+        if self.told_store.replace(store) != Some(store) {
+            return Some((self.alerter.topics.store(), store.as_str()));
         }
         let board = deps.health.cameras();
         for camera in &deps.cameras {

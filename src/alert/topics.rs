@@ -35,6 +35,11 @@ impl Topics {
         format!("{}/availability", self.device)
     }
 
+    /// Whether the list of events is complete, and has room for more.
+    pub(super) fn store(&self) -> String {
+        format!("{}/store", self.device)
+    }
+
     /// Whether the camera gives pictures.
     pub(super) fn camera_availability(&self, camera: &str) -> String {
         format!("{}/availability", self.camera(camera))
@@ -103,6 +108,7 @@ mod tests {
     fn topics_follow_the_documented_scheme() {
         let t = topics("yard");
         assert_eq!(t.availability(), "outpost/box-7/availability");
+        assert_eq!(t.store(), "outpost/box-7/store");
         assert_eq!(t.camera_availability("yard"), "outpost/box-7/camera/yard/availability");
         assert_eq!(t.event("yard"), "outpost/box-7/camera/yard/event");
         assert_eq!(t.event("gone"), "outpost/box-7/camera/gone/event");

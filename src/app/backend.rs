@@ -15,7 +15,7 @@ use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::LatestFrame;
-use crate::health::OutletHealth;
+use crate::health::{OutletHealth, StoreHealth, StoreState};
 use crate::metrics;
 use crate::pipeline::Shared;
 use crate::segment::{Segment, SegmentId};
@@ -102,6 +102,12 @@ impl PageBackend {
         self.outboxes.iter().map(outlet).collect()
     }
 
+    /// The board's entry, with what only the store itself knows.
+    fn store_health(&self) -> StoreHealth {
+        let health = self.shared.health.store();
+        if self.store.is_full() { StoreHealth { state: StoreState::Full, ..health } } else { health }
+    }
+
     /// By the boot clock where the item is of this boot, by the wall where it is older.
     fn oldest_wait(&self, queue: &OutboxStats) -> Option<u64> {
         let (created, now) = (queue.oldest.as_ref()?, self.shared.clock.now());
@@ -146,6 +152,7 @@ impl web::Backend for PageBackend {
                     level_for_s: now.since(load.since).as_secs(),
                     reason: load.reason,
                 },
+                store: self.store_health(),
                 disk: self.disk(Some(&stats)).await,
                 events_total: stats.events,
             })
@@ -228,6 +235,9 @@ impl web::Backend for PageBackend {
                 let bytes = stats.held.get(&class).map_or(0, |held| held.bytes);
                 values.held_bytes.get_or_create(&metrics::class(class.as_str())).set(gauge(bytes));
             }
+            let store = self.store_health();
+            values.rebuild_left.set(gauge(store.rebuild_total.saturating_sub(store.rebuilt)));
+            values.index_full.set(i64::from(store.state == StoreState::Full));
             values.disk_free_bytes.set(gauge(disk.free_bytes));
             values.disk_size_bytes.set(gauge(disk.size_bytes));
             Ok(values.encode()?)

@@ -5,6 +5,7 @@
 
 mod backend;
 mod outbox;
+mod recovery;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -17,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert;
-use crate::archive::{Archive, Host, Layout, Retention, Timekeeper, make_room, recover, volume};
+use crate::archive::{Archive, Host, Layout, Retention, Timekeeper, make_room, volume};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::{EventId, IdSource};
 use crate::frame::LatestFrame;
-use crate::health::{Health, LoadHealth};
+use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Models, Pipeline, Shared};
@@ -59,7 +60,6 @@ pub struct App {
     feeds: Supervisor,
     outlets: Supervisor,
     stop: Stops,
-    newest_id: Option<EventId>,
     first_id: EventId,
 }
 
@@ -85,12 +85,14 @@ impl App {
         let listener = web::bind(&config.web).await?;
         volume::open(&config.storage.path)?;
         make_room(&config.storage.path);
-        let store = Store::open(&config.storage, &config.outboxes(), clock.clone()).context("open the store")?;
+        let Some(store) = recovery::open_store(&config, &clock, &stop).await? else {
+            return Err(anyhow!("stopped before the store could be opened"));
+        };
         let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
 
         let layout = Layout::new(&config.storage.path);
-        let newest_id = store.newest_id()?;
+        let newest_id = recovery::newest_id(&store, &layout)?;
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
         let pressure = Pressure::default();
@@ -117,7 +119,6 @@ impl App {
             store,
             workers,
             stop: stops,
-            newest_id,
             first_id,
         };
         app.start_outlets(&config)?;
@@ -139,7 +140,7 @@ impl App {
     /// # Errors
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
-        self.start_recovery();
+        recovery::start(&self.shared, &self.store, self.first_id, self.stop.asked.clone());
         self.outlets.spawn("watchdog", Restart::Fatal, {
             let (shared, store) = (self.shared.clone(), self.store.clone());
             move |stop| look_after(shared.clone(), store.clone(), stop)
@@ -284,23 +285,6 @@ impl App {
             error!(error = %failure, "start the timekeeper");
         }
     }
-
-    /// Finishes what the last stop left open, beside recording.
-    fn start_recovery(&self) {
-        let (archive, whole) = (self.shared.archive.clone(), self.store.was_reset());
-        let (newest_id, first_id) = (self.newest_id, self.first_id);
-        if whole {
-            warn!("the index was started afresh, taking in the events that lie on the disk");
-        }
-        let work = move || {
-            if let Err(failure) = recover(&archive, newest_id, first_id, whole) {
-                error!(error = format!("{failure:#}"), "events of the last run could not be completed");
-            }
-        };
-        if let Err(failure) = spawn_thread("recovery", work) {
-            error!(error = %failure, "start the recovery thread");
-        }
-    }
 }
 
 /// Reads the gauges and moves through the levels of the overload ladder.
@@ -356,6 +340,12 @@ async fn look_after(shared: Shared, store: Store, stop: CancellationToken) -> Re
             reason = store.poisoned() => return Err(anyhow!("the store stopped working: {reason}")),
             () = tokio::time::sleep(every) => {}
         }
+        let full = store.is_full();
+        shared.health.note_store(|health| match (full, health.state) {
+            (true, _) => health.state = StoreState::Full,
+            (false, StoreState::Full) => health.state = StoreState::Ok,
+            _ => {}
+        });
         let stalled = shared.hearts.stalled();
         if stalled.iter().all(|s| !s.critical) {
             systemd::watchdog();

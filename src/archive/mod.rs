@@ -25,6 +25,7 @@ mod snapshot;
 mod tests;
 mod timekeeper;
 pub mod volume;
+mod walk;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,10 +46,11 @@ use sidecar::{read_event, write_event};
 
 pub use recorder::Recorder;
 pub use recording::Change;
-pub use recover::{Recovered, recover};
+pub use recover::{Progress, Recovered, recover};
 pub use retention::{Age, Config as RetentionConfig, RecordingLevel, Retention, make_room};
-pub use sidecar::{Layout, SIDECAR};
+pub use sidecar::{Layout, SIDECAR, Sidecar, look_at_event, measure};
 pub use timekeeper::Timekeeper;
+pub use walk::{Place, Walk};
 
 /// Announcements that a slow listener may be behind before it misses some.
 const ANNOUNCEMENTS: usize = 64;
@@ -190,6 +192,13 @@ pub struct Host {
     pub ids: Arc<IdSource>,
     /// How much the box has to do.
     pub pressure: Pressure,
+}
+
+impl Host {
+    /// A box without a past and without any load.
+    pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { device: device.into(), ids: Arc::new(IdSource::new(clock, None)), pressure: Pressure::default() }
+    }
 }
 
 impl Archive {

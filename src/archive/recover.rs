@@ -1,4 +1,7 @@
-//! After a stop that nobody asked for: finish what was open, and feed a fresh index from the sidecars.
+//! After a stop that nobody asked for: finish what was open, and bring the index up to what lies on the disk.
+//!
+//! Sidecars are the truth. Where one is damaged, it is set aside as `event.json.bad`; if the index still knows
+//! the event, the sidecar is written anew from there.
 
 use std::fs;
 use std::path::Path;
@@ -7,17 +10,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{error, info, warn};
 
+use super::Archive;
 use super::mux;
 use super::recording::CLIP;
-use super::retention::{GONE, remove_evicted, remove_gone};
+use super::retention::remove_evicted;
 use super::segments::{of_same_boot, recover_segments};
-use super::sidecar::{SIDECAR, measure, read_event, write_event};
+use super::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_event};
 use super::timekeeper::{self, file_if_possible};
-use super::{Archive, Layout};
+use super::walk::{Place, Walk};
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
-use crate::store::{self, Delivery};
+use crate::store::{self, Delivery, Standing, StoreError};
 
+/// Events that are compared with the index in one go, and recorded with a shared flush.
+const BATCH: usize = 128;
 /// Events of an older version that are taken into the catalogue in one step.
 const CATALOGUED_AT_ONCE: usize = 100;
 
@@ -26,9 +32,11 @@ const CATALOGUED_AT_ONCE: usize = 100;
 pub struct Recovered {
     /// Events that were open and are now closed as `interrupted`.
     pub interrupted: u32,
-    /// Events that only their sidecars knew.
+    /// Events that the index did not know, or not as they are.
     pub reindexed: u32,
-    /// Folders whose sidecar cannot be used; left as they are.
+    /// Sidecars and media files that are damaged or missing; what was left of them is set aside.
+    pub damaged: u32,
+    /// Folders that could not be taken in for other reasons (a newer version's, no permission); left as they are.
     pub unreadable: u32,
     /// Segments of continuous recording that were open.
     pub segments_closed: u32,
@@ -36,76 +44,200 @@ pub struct Recovered {
     pub segments_reindexed: u32,
 }
 
-/// Closes every event that the index knows as open, then takes in the sidecars that it does not know:
-/// those newer than its newest event, or all of them when the index was started afresh (`whole`).
-/// Runs beside recording, on a thread of its own; events that began since are not touched, because
-/// `newest` (the index's newest event before this run) and `before` (the first id of this run) bound the work.
+/// How far a recovery is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Folders that were looked at.
+    pub done: u64,
+    /// Folders on the disk.
+    pub total: u64,
+    /// What was found in them.
+    pub found: Recovered,
+}
+
+/// Closes every event that the index knows as open, then takes in what the index lacks of the events on the
+/// disk, and notes that the index is complete. Runs beside recording, on a thread of its own, in bounded memory;
+/// events of this run are not touched, because their ids are not below `before`, the first id of this run.
 ///
 /// # Errors
-/// When the index fails; a single bad folder is counted and left.
-pub fn recover(archive: &Archive, newest: Option<EventId>, before: EventId, whole: bool) -> Result<Recovered> {
-    let mut found = Recovered::default();
-    for id in archive.store.open_events()? {
-        if id >= before {
-            continue;
+/// When the index fails; what is wrong with a single event is counted, and the others go on.
+pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progress)) -> Result<Recovered> {
+    let mut recovery = Recovery { archive, found: Recovered::default(), changes: Vec::new() };
+    for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {
+        match archive.store.event(id) {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                let place = (id, event.camera.clone());
+                recovery.attempt(&place, |recovery| recovery.close_open(&place, event))?;
+            }
+            Err(StoreError::Unreadable(reason)) => warn!(event = %id, %reason, "an open event cannot be closed"),
+            Err(failure) => return Err(failure.into()),
         }
-        let Some(event) = archive.store.event(id)? else { continue };
-        close_interrupted(archive, event)?;
-        found.interrupted += 1;
     }
+    recovery.flush()?;
+    let whole = !archive.store.is_filled()?;
+    let walk = Walk::new(archive.layout.clone(), before);
+    walk.remove_gone();
+    let (mut done, total) = (0, walk.folders());
+    report(Progress { done, total, found: recovery.found });
+    for places in walk {
+        for batch in places.chunks(BATCH) {
+            recovery.take_in(batch)?;
+            done += batch.len() as u64;
+            report(Progress { done, total: total.max(done), found: recovery.found });
+        }
+    }
+    let mut found = recovery.found;
+    (found.segments_closed, found.segments_reindexed) = recover_segments(archive, before, whole)?;
     catalogue(archive)?;
-    each_sidecar(&archive.layout, |camera, id| {
-        let known = !whole && newest.is_some_and(|newest| id <= newest);
-        if id >= before || known || archive.store.event(id)?.is_some() {
-            return Ok(());
-        }
-        match read_event(&archive.layout.folder(camera, id)) {
-            Ok(event) if event.state == EventState::Open => {
-                close_interrupted(archive, event)?;
-                found.interrupted += 1;
-            }
-            Ok(event) => {
-                remove_evicted(&archive.layout.folder(camera, id), &event);
-                reindex(archive, event)?;
-                found.reindexed += 1;
-            }
-            Err(failure) => {
-                warn!(camera, event = %id, error = format!("{failure:#}"), "an event's folder has no usable sidecar, leaving it");
-                found.unreadable += 1;
-            }
-        }
-        Ok(())
-    })?;
-    (found.segments_closed, found.segments_reindexed) = recover_segments(archive, before, whole || newest.is_none())?;
+    archive.store.note_filled()?;
     if found != Recovered::default() {
-        info!(
-            interrupted = found.interrupted,
-            reindexed = found.reindexed,
-            unreadable = found.unreadable,
-            segments_closed = found.segments_closed,
-            segments_reindexed = found.segments_reindexed,
-            "recovered"
-        );
+        let Recovered { interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed } = found;
+        info!(interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed, "recovered");
     }
     Ok(found)
 }
 
-/// Walks `<archive>/<camera>/<event-id>/`; names that are no event ids are somebody else's.
-fn each_sidecar(layout: &Layout, mut visit: impl FnMut(&str, EventId) -> Result<()>) -> Result<()> {
-    let Ok(cameras) = fs::read_dir(layout.root()) else { return Ok(()) };
-    for camera in cameras.flatten() {
-        let Ok(camera_name) = camera.file_name().into_string() else { continue };
-        let Ok(events) = fs::read_dir(camera.path()) else { continue };
-        for event in events.flatten() {
-            if event.path().extension().is_some_and(|extension| extension == GONE) {
-                remove_gone(&event.path());
-                continue;
+struct Recovery<'a> {
+    archive: &'a Archive,
+    found: Recovered,
+    /// Waits for the flush that they share.
+    changes: Vec<store::Change>,
+}
+
+impl Recovery<'_> {
+    /// Runs `work` on one event. What fails stays with that event, unless it is the store.
+    fn attempt(&mut self, (id, camera): &Place, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let Err(failure) = work(self) else { return Ok(()) };
+        match failure.downcast_ref() {
+            None | Some(StoreError::TooLarge { .. } | StoreError::Unreadable(_)) => {}
+            Some(_) => return Err(failure),
+        }
+        warn!(%camera, event = %id, error = format!("{failure:#}"), "an event could not be taken into the index, its folder is left as it is");
+        self.found.unreadable += 1;
+        Ok(())
+    }
+
+    fn take_in(&mut self, batch: &[Place]) -> Result<()> {
+        let standings = self.archive.store.standings(batch.iter().map(|(id, _)| *id).collect())?;
+        for (place, standing) in batch.iter().zip(standings) {
+            match standing {
+                Standing::Settled => {}
+                Standing::Unknown => self.attempt(place, |recovery| recovery.add(place))?,
+                Standing::Waiting => self.attempt(place, |recovery| recovery.compare(place))?,
             }
-            let Some(id) = event.file_name().to_str().and_then(|name| name.parse::<EventId>().ok()) else { continue };
-            visit(&camera_name, id)?;
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        let places: Vec<Place> = changes.iter().map(|change| (change.event.id, change.event.camera.clone())).collect();
+        for (place, outcome) in places.iter().zip(self.archive.store.record_all(changes)) {
+            match outcome {
+                Ok(()) => self.found.reindexed += 1,
+                refused => self.attempt(place, |_| Ok(refused?))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// An event that the index knows as open.
+    fn close_open(&mut self, place: &Place, known: Event) -> Result<()> {
+        match self.look(place)? {
+            Some(event) if event.state != EventState::Open => self.reindex(event, Some(Phase::End)),
+            Some(event) => self.close_interrupted(event),
+            None => self.close_interrupted(known),
         }
     }
-    Ok(())
+
+    /// An event that the index does not know.
+    fn add(&mut self, place: &Place) -> Result<()> {
+        match self.look(place)? {
+            Some(event) if event.state == EventState::Open => self.close_interrupted(event),
+            Some(event) => self.reindex(event, None),
+            None => Ok(()),
+        }
+    }
+
+    /// An event that waits for its delivery: what is delivered has to be what lies on the disk.
+    fn compare(&mut self, place: &Place) -> Result<()> {
+        let known = match self.archive.store.event(place.0) {
+            Err(StoreError::Unreadable(_)) => None,
+            known => known?,
+        };
+        match (self.look(place)?, known) {
+            (Some(event), Some(known)) if event == known => Ok(()),
+            (Some(event), _) if event.state == EventState::Open => self.close_interrupted(event),
+            (Some(event), _) => self.reindex(event, None),
+            (None, None) => Ok(()),
+            (None, Some(known)) => {
+                warn!(event = %known.id, camera = %known.camera, "the sidecar is written anew from the index");
+                write_event(&self.archive.layout.folder(&known.camera, known.id), &known)?;
+                self.reindex(known, None)
+            }
+        }
+    }
+
+    /// The event of a folder, if it has a usable sidecar. A damaged one is set aside.
+    fn look(&mut self, (id, camera): &Place) -> Result<Option<Event>> {
+        let folder = self.archive.layout.folder(camera, *id);
+        match look_at_event(&folder, camera, *id)? {
+            Sidecar::Good(event) => Ok(Some(*event)),
+            Sidecar::Missing => Ok(None),
+            Sidecar::Damaged(reason) => {
+                error!(%camera, event = %id, reason, "a sidecar is damaged and was set aside");
+                self.found.damaged += 1;
+                self.archive.metrics.damaged_files.inc();
+                set_aside(&folder, SIDECAR)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn close_interrupted(&mut self, mut event: Event) -> Result<()> {
+        let archive = self.archive;
+        let folder = archive.layout.folder(&event.camera, event.id);
+        fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
+        event.pictures = pictures_in(&folder);
+        event.clip = clip_in(&folder, &event).unwrap_or_else(|failure| {
+            error!(event = %event.id, error = format!("{failure:#}"), "the clip of an interrupted event is not playable");
+            None
+        });
+        let last_known = event.clip.as_ref().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
+        let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
+        event.end.get_or_insert(end);
+        event.state = EventState::Interrupted;
+        file_if_possible(archive, &mut event);
+        archive.with_room(|| write_event(&folder, &event))?;
+        let mut deliveries = timekeeper::deliveries(archive, &event)?;
+        deliveries.push(Delivery::Alert(Phase::End));
+        archive.store.record(store::Change { event: event.clone(), deliveries })?;
+        archive.announce(Phase::End, &event);
+        info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
+        self.found.interrupted += 1;
+        Ok(())
+    }
+
+    /// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
+    fn reindex(&mut self, mut event: Event, tell: Option<Phase>) -> Result<()> {
+        let folder = self.archive.layout.folder(&event.camera, event.id);
+        let lost = mend(&folder, &mut event);
+        let had_its_day = event.filed.is_some();
+        if !had_its_day {
+            file_if_possible(self.archive, &mut event);
+        }
+        self.found.damaged += lost;
+        self.archive.metrics.damaged_files.inc_by(u64::from(lost));
+        if lost > 0 || event.filed.is_some() != had_its_day {
+            self.archive.with_room(|| write_event(&folder, &event))?;
+        }
+        remove_evicted(&folder, &event);
+        let mut deliveries = timekeeper::deliveries(self.archive, &event)?;
+        deliveries.extend(tell.map(Delivery::Alert));
+        self.changes.push(store::Change { event, deliveries });
+        Ok(())
+    }
 }
 
 /// Takes the events of an index that had no catalogue into it.
@@ -129,37 +261,38 @@ fn catalogue(archive: &Archive) -> Result<()> {
     Ok(())
 }
 
-fn close_interrupted(archive: &Archive, mut event: Event) -> Result<()> {
-    let folder = archive.layout.folder(&event.camera, event.id);
-    fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
-    event.pictures = pictures_in(&folder);
-    event.clip = clip_in(&folder, &event).unwrap_or_else(|failure| {
-        error!(event = %event.id, error = format!("{failure:#}"), "the clip of an interrupted event is not playable");
-        None
+/// Makes the event name only files that are there, whole. Returns how many were not.
+fn mend(folder: &Path, event: &mut Event) -> u32 {
+    let mut lost = 0;
+    let is_whole = |media: &MediaFile| fs::metadata(folder.join(&media.file)).is_ok_and(|at| at.len() == media.bytes);
+    let mut give_up = |media: &MediaFile| {
+        let MediaFile { file, bytes, sha256 } = media;
+        error!(folder = %folder.display(), file, bytes, sha256, "a file of an event is damaged or gone");
+        lost += 1;
+    };
+    event.pictures.retain(|picture| {
+        let whole = is_whole(picture);
+        if !whole {
+            give_up(picture);
+            set_aside_or_tell(folder, &picture.file);
+        }
+        whole
     });
-    let last_known = event.clip.as_ref().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
-    let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
-    event.end.get_or_insert(end);
-    event.state = EventState::Interrupted;
-    file_if_possible(archive, &mut event);
-    archive.with_room(|| write_event(&folder, &event))?;
-    let mut deliveries = timekeeper::deliveries(archive, &event)?;
-    deliveries.push(Delivery::Alert(Phase::End));
-    archive.store.record(store::Change { event: event.clone(), deliveries })?;
-    archive.announce(Phase::End, &event);
-    info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
-    Ok(())
+    if let Some(clip) = event.clip.take_if(|clip| !is_whole(&clip.media)) {
+        give_up(&clip.media);
+        // Its beginning may still play.
+        event.clip = clip_in(folder, event).ok().flatten();
+        if event.clip.is_none() {
+            set_aside_or_tell(folder, &clip.media.file);
+        }
+    }
+    lost
 }
 
-/// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
-fn reindex(archive: &Archive, mut event: Event) -> Result<()> {
-    if event.filed.is_none() {
-        file_if_possible(archive, &mut event);
-        write_event(&archive.layout.folder(&event.camera, event.id), &event)?;
+fn set_aside_or_tell(folder: &Path, file: &str) {
+    if let Err(failure) = set_aside(folder, file) {
+        warn!(error = format!("{failure:#}"), "a damaged file could not be set aside");
     }
-    let deliveries = timekeeper::deliveries(archive, &event)?;
-    archive.store.record(store::Change { event, deliveries })?;
-    Ok(())
 }
 
 fn pictures_in(folder: &Path) -> Vec<MediaFile> {

@@ -144,6 +144,73 @@ pub fn write_event(folder: &Path, event: &Event) -> Result<MediaFile> {
     write_durable(folder, SIDECAR, &text)
 }
 
+/// Largest `event.json` that is read.
+const MAX_SIDECAR: u64 = 4 << 20;
+
+/// What an event's folder has as `event.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sidecar {
+    /// The event.
+    Good(Box<Event>),
+    /// Nothing.
+    Missing,
+    /// Something that this software did not write like that.
+    Damaged(String),
+}
+
+/// Reads `event.json` in the folder of event `id` of `camera`.
+///
+/// # Errors
+/// When it cannot be read, or is from a newer version of Outpost; it may be good all the same.
+pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar> {
+    let path = folder.join(SIDECAR);
+    let mut text = Vec::new();
+    let read = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sidecar::Missing),
+        opened => opened.and_then(|file| file.take(MAX_SIDECAR).read_to_end(&mut text)),
+    };
+    read.with_context(|| format!("read {}", path.display()))?;
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let event = match serde_json::from_slice::<Event>(&text) {
+        Ok(event) if event.version <= SCHEMA_VERSION => event,
+        parsed => match serde_json::from_slice::<Version>(&text) {
+            Ok(Version { version }) if version > SCHEMA_VERSION => {
+                bail!("{} has version {version}, this Outpost knows up to {SCHEMA_VERSION}: update it", path.display())
+            }
+            _ => return Ok(Sidecar::Damaged(parsed.err().map_or_else(String::new, |error| error.to_string()))),
+        },
+    };
+    if event.id != id || *event.camera != *camera {
+        return Ok(Sidecar::Damaged(format!("it tells of event {} of camera {}", event.id, event.camera)));
+    }
+    let media = event.clip.iter().map(|clip| &clip.media).chain(&event.pictures);
+    if let Some(media) = media.into_iter().find(|media| !is_plain(&media.file)) {
+        return Ok(Sidecar::Damaged(format!("it names a file {:?}", media.file)));
+    }
+    Ok(Sidecar::Good(Box::new(event)))
+}
+
+/// Whether `name` stays in its folder.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != ".."
+}
+
+/// Renames `folder/name` to `name.bad`, durably. One that is not there is no error.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn set_aside(folder: &Path, name: &str) -> Result<()> {
+    let path = folder.join(name);
+    match fs::rename(&path, folder.join(format!("{name}.bad"))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("set aside {}", path.display())),
+        Ok(()) => sync_folder(folder),
+    }
+}
+
 /// Reads `event.json`.
 ///
 /// # Errors

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
-use super::sidecar::write_durable;
+use super::sidecar::{set_aside, write_durable};
 
 const IDENTITY: &str = "volume.json";
 
@@ -42,14 +43,20 @@ pub fn open(storage_path: &Path) -> Result<Volume> {
     })?;
     let path = storage_path.join(IDENTITY);
     match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("understand {}", path.display())),
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            let volume = Volume { version: 1, id: format!("{:032x}", fastrand::u128(..)) };
-            write_durable(storage_path, IDENTITY, &serde_json::to_vec_pretty(&volume)?)?;
-            Ok(volume)
+        Ok(text) => {
+            if let Ok(volume) = serde_json::from_slice(&text) {
+                return Ok(volume);
+            }
+            // An identity is no reason to leave the recordings on this volume alone.
+            warn!(file = %path.display(), "the volume's identity is damaged, it gets a new one");
+            set_aside(storage_path, IDENTITY)?;
         }
-        Err(e) => Err(e).with_context(|| format!("read {}", path.display())),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(|| format!("read {}", path.display())),
     }
+    let volume = Volume { version: 1, id: format!("{:032x}", fastrand::u128(..)) };
+    write_durable(storage_path, IDENTITY, &serde_json::to_vec_pretty(&volume)?)?;
+    Ok(volume)
 }
 
 /// Asks the file system that holds `path` for its space.
@@ -73,6 +80,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let first = open(&dir.path().join("new")).expect("create");
         assert_eq!(open(&dir.path().join("new")).expect("open"), first);
+    }
+
+    #[test]
+    fn a_damaged_identity_is_set_aside() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        open(dir.path()).expect("create");
+        fs::write(dir.path().join(IDENTITY), b"{\"version\": 1, \xff").expect("damage");
+        let second = open(dir.path()).expect("open");
+        assert_eq!(open(dir.path()).expect("open again"), second);
+        assert!(dir.path().join("volume.json.bad").exists());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod detect;
 mod probe;
 mod replay;
 mod run;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,9 @@ enum Command {
     Replay(replay::Args),
     /// Detect objects in pictures; one JSON object per object.
     Detect(detect::Args),
+    /// Look after the recordings of a daemon that does not run.
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +80,9 @@ pub fn main() -> ExitCode {
     };
     let level = match args.command {
         // Commands that speak to a person or a pipe themselves keep quiet otherwise.
-        Command::Demo(_) | Command::Probe(_) | Command::Replay(_) | Command::Detect(_) if args.log_level == "info" => {
+        Command::Demo(_) | Command::Probe(_) | Command::Replay(_) | Command::Detect(_) | Command::Store(_)
+            if args.log_level == "info" =>
+        {
             "warn"
         }
         _ => &args.log_level,
@@ -92,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arg) => probe::main(&arg),
         Command::Replay(arg) => replay::main(&arg),
         Command::Detect(arg) => detect::main(&arg),
+        Command::Store(command) => store::main(&command),
     };
     match outcome {
         Ok(()) => EXIT_OK.into(),

@@ -7,6 +7,7 @@ use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use super::outbox::Queue;
+use super::reserve::Room;
 use super::schema::{
     Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
 };
@@ -14,7 +15,7 @@ use super::{Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
-use crate::event::Event;
+use crate::event::{Event, EventState};
 use crate::segment::{Segment, SegmentId};
 
 /// The outboxes that the store was opened with.
@@ -57,6 +58,14 @@ impl Op {
         }
         let (event, json) = event_log::index_form(change.event)?;
         Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
+    }
+
+    /// The room that must be there for it. News can wait; what is over, delivered or given up makes room.
+    pub(super) fn room(&self) -> Room {
+        match self {
+            Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
+            _ => Room::Short,
+        }
     }
 }
 

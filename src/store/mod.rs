@@ -13,6 +13,7 @@
 //! | `index.opening` | how many opens in a row did not come to an end; gone after a good one |
 //! | `index.bad` | why the index must not be opened again; the next start sets it aside |
 //! | `index.bad-<n>/` | indexes that were set aside, the newest two |
+//! | `index.reserve` | room that is given up when the disk is full, so that something can be evicted |
 //!
 //! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte):
 //!
@@ -22,6 +23,7 @@
 //! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
 //! | `meta` | `placed_for` | the destinations that the keys in `held` and `aged` were made for |
 //! | `meta` | `uncatalogued` | the last event of schema 1 that was taken into `files`; gone when all were |
+//! | `meta` | `filled` | nothing; there once the index holds all that the sidecars say |
 //! | `events` | event id, 16 bytes | the event |
 //! | `open` | event id | nothing; the events that have not ended |
 //! | `unfiled` | event id | nothing; events that are over and wait for a day to be filed under |
@@ -51,6 +53,8 @@ mod schema;
 
 mod reset;
 
+mod reserve;
+
 mod worker;
 
 mod commit;
@@ -63,7 +67,10 @@ mod outbox;
 
 mod stats;
 
+mod refill;
 mod timeline;
+
+mod offline;
 
 #[cfg(test)]
 mod tests;
@@ -84,7 +91,9 @@ use worker::Core;
 
 pub use catalog::{Amendment, Class, Cursor, HeldFile};
 pub use event_log::Query;
+pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox};
+pub use refill::Standing;
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 
@@ -142,7 +151,10 @@ pub enum StoreError {
     /// A value was read that this version does not understand. Only the call that met it fails.
     #[error("a value in the index cannot be read: {0}")]
     Unreadable(Arc<str>),
-    /// The disk does not do what it should (full, read-only, failing). The store is out of service.
+    /// There is no room for it. Try again when something was removed.
+    #[error("no space left for the index: {0}")]
+    Full(Arc<str>),
+    /// The disk does not do what it should (read-only, failing). The store is out of service.
     #[error("the index cannot be used: {0}")]
     Disk(Arc<str>),
     /// An earlier failure took the store out of service.
@@ -185,7 +197,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later, in this process.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::Full(_))
     }
 }
 

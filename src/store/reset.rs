@@ -12,8 +12,9 @@ use super::StoreError;
 use super::schema::Database;
 
 /// Opens in a row that may fail to come to an end (the process was killed or aborted meanwhile) before the
-/// index is taken for the reason.
-const MAX_OPENINGS: u32 = 3;
+/// index is taken for the reason: within one boot, where nothing but the index comes to mind, and over boots,
+/// where the power may have failed at a bad moment.
+const MAX_OPENINGS: Openings = Openings { this_boot: 2, all: 5 };
 /// Indexes that were set aside and are kept.
 const KEEP_BAD: usize = 2;
 
@@ -29,19 +30,30 @@ fn opening_marker(path: &Path) -> PathBuf {
     path.join("index.opening")
 }
 
-fn disk(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+pub(super) fn disk(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
     let place = path.display().to_string();
     let what = what.to_owned();
-    move |error| StoreError::Disk(format!("{what} {place}: {error}").into())
+    move |error| {
+        let text = format!("{what} {place}: {error}").into();
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if full { StoreError::Full(text) } else { StoreError::Disk(text) }
+    }
 }
 
 /// Makes the folder and reads the box's identity, or makes one.
 pub(super) fn prepare(path: &Path) -> Result<Arc<str>, StoreError> {
     fs::create_dir_all(path).map_err(disk("create", path))?;
     let file = path.join("device-id");
-    match fs::read_to_string(&file) {
-        Ok(id) if is_uuid(id.trim()) => Ok(id.trim().into()),
-        Ok(_) => make_device_id(&file),
+    match fs::read(&file) {
+        Ok(bytes) => {
+            // Damaged bytes need not be text.
+            let text = String::from_utf8_lossy(&bytes);
+            if is_uuid(text.trim()) {
+                return Ok(text.trim().into());
+            }
+            warn!(file = %file.display(), "the box's identity is damaged");
+            make_device_id(&file)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => make_device_id(&file),
         Err(error) => Err(disk("read", &file)(error)),
     }
@@ -60,9 +72,10 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// Notes that the index must not be opened again.
+/// Notes that the index must not be opened again. Where there is no room for the note, the index is set aside
+/// at once; it may still be open, but nothing more is written to it.
 pub(super) fn mark_bad(path: &Path, reason: &str) -> Result<(), StoreError> {
-    write_durably(&bad_marker(path), reason.as_bytes())
+    write_durably(&bad_marker(path), reason.as_bytes()).or_else(|_| set_aside(path, reason).map(|_| ()))
 }
 
 /// Sets the index aside when it was marked bad, or when too many opens in a row did not come to an end.
@@ -71,7 +84,8 @@ pub(super) fn set_aside_if_bad(path: &Path) -> Result<bool, StoreError> {
     let reason = match fs::read(&marker) {
         Ok(reason) => String::from_utf8_lossy(&reason).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            if openings(path) < MAX_OPENINGS {
+            let before = openings(path);
+            if before.this_boot < MAX_OPENINGS.this_boot && before.all < MAX_OPENINGS.all {
                 return Ok(false);
             }
             "several starts in a row ended while it was being opened".to_owned()
@@ -87,7 +101,7 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> Result<bool, StoreError> {
     let existed = index.exists();
     if existed {
         let kept = kept_bad(path)?;
-        let number = kept.last().map_or(0, |(number, _)| *number) + 1;
+        let number = kept.last().map_or(0, |(number, _)| *number).saturating_add(1);
         let aside = path.join(format!("index.bad-{number}"));
         fs::rename(&index, &aside).map_err(disk("set aside", &index))?;
         warn!(reason, kept_as = %aside.display(), "the index is bad and was set aside");
@@ -103,6 +117,12 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> Result<bool, StoreError> {
     Ok(existed)
 }
 
+/// Removes the indexes that were set aside: on a full disk they are worth less than a start. Whether there were any.
+pub(super) fn forget_bad(path: &Path) -> bool {
+    let kept = kept_bad(path).unwrap_or_default();
+    kept.iter().filter(|(_, old)| fs::remove_dir_all(old).is_ok()).count() > 0
+}
+
 /// Indexes that were set aside before, oldest first.
 fn kept_bad(path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
     let mut kept = Vec::new();
@@ -115,14 +135,35 @@ fn kept_bad(path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
     Ok(kept)
 }
 
-fn openings(path: &Path) -> u32 {
-    fs::read_to_string(opening_marker(path)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// Opens that did not come to an end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Openings {
+    this_boot: u32,
+    all: u32,
+}
+
+/// What the marker says: boot, opens within it, opens in all.
+fn openings(path: &Path) -> Openings {
+    let text = fs::read(opening_marker(path)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut words = text.split_whitespace();
+    let same_boot = words.next() == Some(&*boot_id());
+    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let (this_boot, all) = (number(), number());
+    Openings { this_boot: if same_boot { this_boot } else { 0 }, all }
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    // A word in any case, or the numbers after it would be read as the boot.
+    if id.trim().is_empty() { "-".to_owned() } else { id.trim().to_owned() }
 }
 
 /// Notes that an open begins: an index can also kill the process (by asking for absurd amounts of memory).
 pub(super) fn begin_opening(path: &Path) -> Result<(), StoreError> {
-    let count = openings(path) + 1;
-    write_durably(&opening_marker(path), count.to_string().as_bytes())
+    let before = openings(path);
+    let (this_boot, all) = (before.this_boot.saturating_add(1), before.all.saturating_add(1));
+    write_durably(&opening_marker(path), format!("{} {this_boot} {all}", boot_id()).as_bytes())
 }
 
 /// Notes that the open came to an end.
@@ -174,6 +215,6 @@ fn remove(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(disk("fsync", path))
 }

@@ -194,7 +194,7 @@ impl Database {
     /// Writes out what sled has buffered, then makes `data` (sled's file) reach the disk.
     pub(super) fn flush(&self, data: &File) -> Result<(), StoreError> {
         self.db.flush()?;
-        data.sync_data().map_err(|e| StoreError::Disk(format!("fsync of the index: {e}").into()))
+        data.sync_data().map_err(super::reset::disk("fsync", Path::new("index")))
     }
 }
 
@@ -340,15 +340,13 @@ fn store_error(error: &sled::Error, index: &Path) -> StoreError {
     if text.contains("could not acquire lock") {
         return StoreError::InUse(index.display().to_string().into());
     }
+    if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        return StoreError::Full(text.into());
+    }
     let out_of_files = matches!(io.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
     let disk = matches!(
         io.kind(),
-        ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::FileTooLarge
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::PermissionDenied
-            | ErrorKind::OutOfMemory
+        ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied | ErrorKind::OutOfMemory
     );
     if disk || out_of_files { StoreError::Disk(text.into()) } else { StoreError::Corrupt(text.into()) }
 }

@@ -71,7 +71,7 @@ pub(super) fn waiting(db: &Database, names: &[String], ids: &[EventId]) -> Resul
     Ok(all)
 }
 
-fn holds_files(db: &Database, outbox: &str, id: EventId) -> Result<bool, StoreError> {
+pub(super) fn holds_files(db: &Database, outbox: &str, id: EventId) -> Result<bool, StoreError> {
     let mut key = prefix(outbox);
     key.extend_from_slice(&id.to_bytes());
     Ok(db.uploads.scan_prefix(key).next().transpose()?.is_some())

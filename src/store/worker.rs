@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use super::commit::{self, Op, Queues};
 use super::outbox::{Lease, Queue};
+use super::reserve::{Reserve, Room};
 use super::reset;
 use super::schema::Database;
 use super::{Config, StoreError};
@@ -27,13 +28,21 @@ use crate::supervise::{panic_text, spawn_thread};
 const QUEUE: usize = 4096;
 /// Changes that are committed together.
 const GROUP: usize = 256;
+/// Key in `meta`: the index holds all that the sidecars say.
+pub(super) const FILLED: &str = "filled";
 
 /// Takes an answer to whoever asked.
 type Reply<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 enum WriteJob {
     Commit(Op, Reply<()>),
-    Lease { queue: Arc<Queue>, max: usize, reply: Reply<Vec<Lease>> },
+    Lease {
+        queue: Arc<Queue>,
+        max: usize,
+        reply: Reply<Vec<Lease>>,
+    },
+    /// Notes that the index holds all that the sidecars say.
+    Filled(Reply<()>),
 }
 
 type ReadJob = Box<dyn FnOnce(&Database, &Shared) + Send>;
@@ -71,6 +80,9 @@ struct Shared {
     queues: Queues,
     failure: watch::Sender<Option<StoreError>>,
     flushes: AtomicU64,
+    reserve: Reserve,
+    /// Something was refused for want of room, and nothing was committed since.
+    is_full: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -100,7 +112,11 @@ impl Shared {
     /// Runs `work` on sled. A panic, damage or a failing disk takes the store out of service.
     fn guard<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = catch(work);
-        if let Err(failure @ (StoreError::Corrupt(_) | StoreError::Disk(_))) = &outcome {
+        if let Err(failure @ (StoreError::Corrupt(_) | StoreError::Disk(_) | StoreError::Full(_))) = &outcome {
+            if matches!(failure, StoreError::Full(_)) {
+                // sled cannot go on; the next start needs the room to open it.
+                self.reserve.give_up();
+            }
             self.poison(failure);
         }
         outcome
@@ -122,14 +138,21 @@ impl Core {
             queues,
             failure: watch::Sender::new(None),
             flushes: AtomicU64::new(0),
+            reserve: Reserve::new(&config.path),
+            is_full: AtomicBool::new(false),
             clock: clock.clone(),
         });
+        // Opening writes too.
+        shared.reserve.room();
         let mut was_reset = reset::set_aside_if_bad(&config.path)?;
         // A disk that is too full for this note may still have a good index.
         if let Err(error) = reset::begin_opening(&config.path) {
             warn!(%error, "the opening of the index could not be noted");
         }
         let mut outcome = start_threads(&shared, config.cache_bytes);
+        if matches!(outcome, Err(StoreError::Full(_))) && (shared.reserve.give_up() | reset::forget_bad(&config.path)) {
+            outcome = start_threads(&shared, config.cache_bytes);
+        }
         if let Err(StoreError::Corrupt(reason)) = &outcome {
             reset::set_aside(&config.path, reason)?;
             was_reset = true;
@@ -148,6 +171,11 @@ impl Core {
         &self.shared.queues
     }
 
+    /// Whether the last change was refused for want of room.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.is_full.load(Ordering::Relaxed)
+    }
+
     pub(super) fn flushes(&self) -> u64 {
         self.shared.flushes.load(Ordering::Relaxed)
     }
@@ -162,6 +190,24 @@ impl Core {
         let (reply, answer) = async_reply();
         self.send(|lanes| lanes.write.try_send(WriteJob::Commit(op, reply)).map_err(full_or_gone))?;
         self.wait_async(answer).await
+    }
+
+    /// Commits `ops`, which share flushes. Gives the outcome of each.
+    pub(super) fn write_all(&self, ops: impl Iterator<Item = Result<Op, StoreError>>) -> Vec<Result<(), StoreError>> {
+        let send = |op: Result<Op, StoreError>| {
+            let (op, (reply, answer)) = (op?, blocking_reply());
+            self.send(|lanes| lanes.write.try_send(WriteJob::Commit(op, reply)).map_err(full_or_gone))?;
+            Ok(answer)
+        };
+        let sent: Vec<Result<Receiver<_>, StoreError>> = ops.map(send).collect();
+        sent.into_iter().map(|sent| sent.and_then(|answer| self.wait(&answer))).collect()
+    }
+
+    /// Notes durably that the index holds all that the sidecars say.
+    pub(super) fn note_filled(&self) -> Result<(), StoreError> {
+        let (reply, answer) = blocking_reply();
+        self.send(|lanes| lanes.write.try_send(WriteJob::Filled(reply)).map_err(full_or_gone))?;
+        self.wait(&answer)
     }
 
     pub(super) async fn lease(&self, queue: Arc<Queue>, max: usize) -> Result<Vec<Lease>, StoreError> {
@@ -340,18 +386,30 @@ fn read_loop(db: &Database, jobs: &Receiver<ReadJob>, shared: &Shared) {
 fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Shared) {
     while shared.check().is_ok() {
         let Ok(first) = jobs.recv() else { return };
+        let room = shared.reserve.room();
         let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for job in std::iter::once(first).chain(jobs.try_iter()).take(GROUP) {
             match job {
-                WriteJob::Commit(op, reply) => {
+                WriteJob::Commit(op, reply) if room >= op.room() => {
                     ops.push(op);
                     replies.push(reply);
                 }
+                WriteJob::Commit(_, reply) => {
+                    shared.is_full.store(true, Ordering::Relaxed);
+                    reply(Err(StoreError::Full("the disk is full".into())));
+                }
                 WriteJob::Lease { queue, max, reply } => leases.push((queue, max, reply)),
+                WriteJob::Filled(reply) => reply(shared.guard(|| {
+                    db.meta.insert(FILLED, &[])?;
+                    db.flush(data)
+                })),
             }
         }
         if !ops.is_empty() {
             let outcome = commit(db, data, &ops, shared);
+            if outcome.is_ok() && room == Room::Enough {
+                shared.is_full.store(false, Ordering::Relaxed);
+            }
             for reply in replies {
                 reply(outcome.clone());
             }

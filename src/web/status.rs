@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
-use crate::health::{CameraHealth, CameraState, OutletHealth};
+use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth, StoreState};
 use crate::supervise::governor::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
@@ -33,6 +33,8 @@ pub struct Status {
     pub outlets: Vec<OutletStatus>,
     /// How much the box does, and why not everything.
     pub load: LoadStatus,
+    /// The index of events.
+    pub store: StoreHealth,
     /// Where recordings lie.
     pub disk: DiskStatus,
     /// Events on this box.
@@ -182,13 +184,15 @@ impl Status {
     pub fn summary(&self) -> Summary {
         let (cameras_level, cameras) = self.sum_up_cameras();
         let (delivery_level, delivery) = self.sum_up_delivery();
-        let level = cameras_level.max(delivery_level);
+        let mut level = cameras_level.max(delivery_level);
         let joint = if level == Level::Ok { ", " } else { "; " };
         let mut text = format!("{cameras}{joint}{delivery}");
-        let mut level = level;
         if self.load.level != LoadLevel::Normal {
             level = level.max(Level::Attention);
             text = format!("{text}; too much to do: {}", self.load.reason);
+        }
+        if let Some((store_level, store)) = self.sum_up_store() {
+            (level, text) = (level.max(store_level), format!("{text}; {store}"));
         }
         if let Some(left_out) = self.disk.left_out {
             return Summary { level: Level::Problem, text: format!("{text}; {left_out}") };
@@ -199,6 +203,17 @@ impl Status {
             return Summary { level: level.max(Level::Attention), text: format!("{text}; the disk is almost full") };
         }
         Summary { level, text }
+    }
+
+    fn sum_up_store(&self) -> Option<(Level, String)> {
+        let StoreHealth { state, rebuilt, rebuild_total, .. } = self.store;
+        match state {
+            StoreState::Ok => None,
+            StoreState::Rebuilding => {
+                Some((Level::Attention, format!("rebuilding the list of events, {rebuilt} of {rebuild_total}")))
+            }
+            StoreState::Full => Some((Level::Problem, "no room for new events".to_owned())),
+        }
     }
 
     fn sum_up_cameras(&self) -> (Level, String) {
@@ -318,6 +333,16 @@ mod tests {
             LoadStatus { level: LoadLevel::HalfRate, level_for_s: 3, reason: "95 °C, limit 90 °C".to_owned() };
         let text = "The camera is recording, events stay on this box; too much to do: 95 °C, limit 90 °C";
         assert_eq!(status.summary(), Summary { level: Level::Attention, text: text.to_owned() });
+    }
+
+    #[test]
+    fn an_index_that_is_not_complete_is_said() {
+        let mut status = status(&[CameraState::Online], vec![]);
+        status.store = StoreHealth { state: StoreState::Rebuilding, rebuilt: 3, rebuild_total: 9, damaged_files: 0 };
+        assert_eq!(status.summary().level, Level::Attention);
+        assert!(status.summary().text.ends_with("; rebuilding the list of events, 3 of 9"));
+        status.store.state = StoreState::Full;
+        assert_eq!(status.summary().level, Level::Problem);
     }
 
     #[test]

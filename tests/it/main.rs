@@ -22,5 +22,7 @@ mod overload;
 mod power_cut;
 mod retention;
 mod service;
+mod store_command;
+mod torn_writes;
 #[cfg(target_arch = "x86_64")]
 mod v4l2;

@@ -143,7 +143,11 @@ async fn a_wrong_password_is_named_and_a_corrected_file_counts_without_a_restart
 async fn a_topic_that_is_not_allowed_is_tried_again_and_one_that_is_too_large_is_put_aside() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let rights = folder.path().join("rights");
-    std::fs::write(&rights, "topic readwrite outpost/box/availability\ntopic read #\n").expect("write");
+    std::fs::write(
+        &rights,
+        "topic readwrite outpost/box/availability\ntopic readwrite outpost/box/store\ntopic read #\n",
+    )
+    .expect("write");
     let broker = Mosquitto::start_in(folder, "acl_file {dir}/rights\nmax_packet_size 6000");
     let mut listener = Listener::subscribe(broker.port, "outpost/box/camera/+/event").await;
     let bench = Bench::start(plain(broker.port));

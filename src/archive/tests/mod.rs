@@ -40,8 +40,7 @@ fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
     let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
-    let ids = Arc::new(IdSource::new(clock.clone(), None));
-    let host = Host { device: "box".into(), ids, pressure: Pressure::default() };
+    let host = Host::new("box", clock.clone());
     let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), host);
     (archive, clock)
 }
@@ -67,7 +66,7 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
     fs::write(folder.join("thumb.jpg"), b"jpeg").expect("a picture");
     fs::write(folder.join("clip.mp4"), b"torn before anything was playable").expect("a clip");
 
-    let found = recover(&archive, Some(id(1)), id(10), false).expect("recover");
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, ..Recovered::default() });
     let closed = archive.store.event(open.id).expect("read").expect("there");
     assert_eq!((closed.state, closed.end.is_some(), closed.clip.is_some()), (EventState::Interrupted, true, false));
@@ -79,11 +78,11 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
         (1, 2),
         "end told; sidecar and thumb sent"
     );
-    assert_eq!(recover(&archive, Some(id(1)), id(10), false).expect("again"), Recovered::default());
+    assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default());
 }
 
 #[test]
-fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_left_in_place() {
+fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_set_aside() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     put_sidecar(&archive, &event(1, "ended"));
@@ -93,23 +92,94 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_left_in_place() {
     fs::write(bad.join(SIDECAR), b"{ torn").expect("a torn sidecar");
     fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("somebody else's folder");
 
-    // The index knows something newer already, as when the first filling was cut short.
-    let found = recover(&archive, Some(id(9)), id(10), true).expect("recover");
-    assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, unreadable: 1, ..Recovered::default() });
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, damaged: 1, ..Recovered::default() });
     assert_eq!(archive.store.events(&store::Query { limit: 10, ..Default::default() }).expect("events").len(), 3);
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");
     assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is news");
-    assert!(bad.join(SIDECAR).exists());
+    assert!(bad.join("event.json.bad").exists() && !bad.join(SIDECAR).exists());
+    assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default(), "said once");
 }
 
 #[test]
-fn events_of_this_run_and_those_that_the_index_has_passed_are_not_touched() {
+fn events_of_this_run_are_not_touched_and_what_the_index_lost_comes_back() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     put_sidecar(&archive, &event(3, "ended"));
     put_sidecar(&archive, &event(12, "open"));
-    archive.store.record(store::Change { event: event(12, "open"), deliveries: Vec::new() }).expect("record");
-    let found = recover(&archive, Some(id(5)), id(10), false).expect("recover");
-    assert_eq!(found, Recovered::default());
-    assert_eq!(archive.store.event(id(12)).expect("read").expect("there").state, EventState::Open);
+    for n in [5, 12] {
+        archive.store.record(store::Change { event: event(n, "open"), deliveries: Vec::new() }).expect("record");
+    }
+    put_sidecar(&archive, &event(5, "ended"));
+    assert!(!archive.store.is_filled().expect("read"));
+    let mut reports = Vec::new();
+    let found =
+        recover(&archive, id(10), &mut |progress| reports.push((progress.done, progress.total))).expect("recover");
+    assert_eq!(found, Recovered { reindexed: 2, ..Recovered::default() });
+    assert_eq!((reports.first(), reports.last()), (Some(&(0, 2)), Some(&(2, 2))));
+    assert!(archive.store.is_filled().expect("read"));
+    let state = |n| archive.store.event(id(n)).expect("read").expect("there").state;
+    assert_eq!((state(3), state(5), state(12)), (EventState::Ended, EventState::Ended, EventState::Open));
+    assert_eq!(queued(&archive, "mqtt"), 1, "the end of the event that was complete on the disk, but not in the index");
+}
+
+#[test]
+fn a_damaged_sidecar_is_written_anew_from_the_index_while_it_waits_for_delivery() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    put_sidecar(&archive, &event(1, "ended"));
+    recover(&archive, id(10), &mut |_| ()).expect("recover");
+    let folder = archive.layout.folder("yard", id(1));
+    let good = fs::read(folder.join(SIDECAR)).expect("a sidecar");
+    fs::write(folder.join(SIDECAR), &good[..good.len() / 2]).expect("damage");
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { reindexed: 1, damaged: 1, ..Recovered::default() });
+    assert_eq!(fs::read(folder.join(SIDECAR)).expect("a sidecar"), good);
+    assert_eq!(queued(&archive, "upload/cloud"), 1);
+    assert_eq!(archive.metrics.damaged_files.get(), 1);
+}
+
+#[test]
+fn a_sidecar_that_tells_of_something_else_is_damaged_and_one_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    for n in 1..=4 {
+        put_sidecar(&archive, &event(n, "ended"));
+    }
+    let change = |n: u128, from: &str, to: &str| {
+        let path = archive.layout.folder("yard", id(n)).join(SIDECAR);
+        let text = fs::read_to_string(&path).expect("a sidecar");
+        assert!(text.contains(from), "{text}");
+        fs::write(path, text.replace(from, to)).expect("damage");
+    };
+    change(1, &id(1).to_string(), &id(2).to_string());
+    change(2, "\"camera\": \"yard\"", "\"camera\": \"../gate\"");
+    change(3, "\"version\": 1", "\"version\": 9");
+    let media = r#""pictures": [{"file": "../../../secret", "bytes": 1, "sha256": "00"}], "zones""#;
+    change(4, "\"zones\"", media);
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { damaged: 3, unreadable: 1, ..Recovered::default() });
+    assert!(archive.layout.folder("yard", id(3)).join(SIDECAR).exists());
+}
+
+#[test]
+fn media_that_are_not_as_the_sidecar_says_are_set_aside_and_the_rest_is_delivered() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let folder = archive.layout.create_folder("yard", id(1)).expect("a folder");
+    let mut ended = event(1, "ended");
+    for (name, content) in [("thumb.jpg", "whole"), ("snapshot.jpg", "cut off"), ("snapshot-boxes.jpg", "gone")] {
+        fs::write(folder.join(name), content).expect("a picture");
+        ended.pictures.push(super::sidecar::measure(&folder, name).expect("measure"));
+    }
+    write_event(&folder, &ended).expect("a sidecar");
+    fs::write(folder.join("snapshot.jpg"), "cut").expect("damage");
+    fs::remove_file(folder.join("snapshot-boxes.jpg")).expect("remove");
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { reindexed: 1, damaged: 2, ..Recovered::default() });
+    let told = read_event(&folder).expect("a sidecar");
+    assert_eq!(told.pictures, ended.pictures[..1]);
+    assert_eq!(archive.store.event(id(1)).expect("read"), Some(told));
+    assert!(folder.join("snapshot.jpg.bad").exists());
+    assert_eq!(queued(&archive, "upload/cloud"), 2);
 }

@@ -64,19 +64,72 @@ fn only_two_bad_indexes_are_kept() {
 }
 
 #[test]
-fn three_opens_that_never_ended_are_taken_as_the_fault_of_the_index() {
+fn opens_that_never_ended_are_taken_as_the_fault_of_the_index() {
     let bench = Bench::new();
     bench.open().close().expect("close");
+    reset::begin_opening(bench.dir.path()).expect("begin");
+    let store = bench.open();
+    assert!(!store.was_reset(), "once may be chance");
+    store.close().expect("close");
     for _ in 0..2 {
         reset::begin_opening(bench.dir.path()).expect("begin");
     }
     let store = bench.open();
-    assert!(!store.was_reset());
+    assert!(store.was_reset());
     store.close().expect("close");
-    for _ in 0..3 {
-        reset::begin_opening(bench.dir.path()).expect("begin");
-    }
+    let marker = |text: &str| fs::write(bench.dir.path().join("index.opening"), text).expect("write");
+    marker("another-boot 3 3");
+    let store = bench.open();
+    assert!(!store.was_reset(), "the power may fail three times");
+    store.close().expect("close");
+    marker("another-boot 1 5");
     assert!(bench.open().was_reset());
+    marker("\u{fffd} nonsense");
+    assert!(!bench.open().was_reset());
+}
+
+#[test]
+fn an_identity_that_is_no_text_any_more_is_replaced() {
+    let bench = Bench::new();
+    let device = {
+        let store = bench.open();
+        store.device_id()
+    };
+    for damaged in [&b"\xff\xfe\x00"[..], b"", b"0123"] {
+        fs::write(bench.dir.path().join("device-id"), damaged).expect("write");
+        let store = bench.open();
+        assert_ne!(store.device_id(), device);
+        assert_eq!(store.device_id().len(), 36);
+    }
+}
+
+#[test]
+fn an_index_that_was_begun_afresh_stays_incomplete_until_it_is_filled() {
+    let bench = Bench::new();
+    let store = bench.open();
+    assert!(!store.is_filled().expect("read"));
+    store.note_filled().expect("note");
+    store.close().expect("close");
+    reset::mark_bad(bench.dir.path(), "test").expect("mark");
+    for _ in 0..2 {
+        let store = bench.open();
+        assert!(!store.is_filled().expect("read"), "however many starts there were since");
+        store.close().expect("close");
+    }
+    bench.open().note_filled().expect("note");
+    assert!(bench.open().is_filled().expect("read"));
+}
+
+#[test]
+fn where_there_is_no_room_for_the_note_a_bad_index_is_set_aside_at_once() {
+    let bench = Bench::new();
+    bench.open().close().expect("close");
+    fs::create_dir(bench.dir.path().join("index.bad.tmp")).expect("an obstacle");
+    let store = bench.open();
+    store.0.read::<()>(|_| panic!("page 17 is not a page")).expect_err("panics");
+    assert!(bench.dir.path().join("index.bad-1/db").exists());
+    drop(store);
+    assert!(!bench.open().was_reset(), "the next start finds no index at all");
 }
 
 #[test]

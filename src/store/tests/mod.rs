@@ -1,7 +1,11 @@
-//! Behaviour of the whole store; `model` compares it with a plain model, `damage` breaks its files.
+//! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
+//! breaks its files, `full` leaves it no room, `size` measures it.
 
+mod crash;
 mod damage;
+mod full;
 mod model;
+mod size;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,26 +302,20 @@ async fn items_of_an_outbox_that_is_not_configured_wait_for_its_return() {
     assert_eq!(store.outbox("upload/b").expect("outbox").lease(10).await.expect("lease").len(), 2);
 }
 
-#[test]
-fn changes_that_wait_together_share_a_flush() {
+#[tokio::test]
+async fn changes_that_wait_together_share_a_flush() {
     let bench = Bench::new();
     let store = bench.open();
-    let before = store.stats().expect("stats").flushes;
-    let (threads, each) = (16, 8);
-    let events: Vec<Event> = (0..threads * each).map(|_| bench.event("yard")).collect();
-    std::thread::scope(|scope| {
-        for mine in events.chunks(each) {
-            let store = &store;
-            scope.spawn(move || {
-                for event in mine {
-                    store.record(change(event, vec![Delivery::Alert(Phase::Start)])).expect("record");
-                }
-            });
-        }
-    });
-    let stats = store.stats().expect("stats");
-    assert_eq!(stats.events, 128);
-    assert!(stats.flushes - before < 128, "{} flushes for 128 changes", stats.flushes - before);
+    let before = store.stats_async().await.expect("stats").flushes;
+    let burst =
+        (0..1000).map(|_| store.record_async(change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)])));
+    for outcome in futures::future::join_all(burst).await {
+        outcome.expect("record");
+    }
+    let stats = store.stats_async().await.expect("stats");
+    assert_eq!(stats.events, 1000);
+    let flushes = stats.flushes - before;
+    assert!((4..=100).contains(&flushes), "{flushes} flushes for 1000 changes");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Random calls against a plain model in memory, with restarts in between.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -8,7 +9,7 @@ use proptest::sample::Index;
 use super::*;
 
 #[derive(Clone, Debug)]
-enum Call {
+pub(super) enum Call {
     /// Records event number n: start, update or end, with an upload of a file.
     Record {
         event: usize,
@@ -38,7 +39,7 @@ enum Call {
     },
 }
 
-fn call() -> impl Strategy<Value = Call> {
+pub(super) fn call() -> impl Strategy<Value = Call> {
     let phase = prop_oneof![Just(Phase::Start), Just(Phase::Update), Just(Phase::End)];
     prop_oneof![
         6 => (0..6usize, phase, proptest::option::of(0..2usize), 1..100u64)
@@ -55,30 +56,120 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-const BOXES: [&str; 2] = ["mqtt", "upload/a"];
+pub(super) const BOXES: [&str; 2] = ["mqtt", "upload/a"];
 const FILES: [&str; 2] = ["event.json", "clip.mp4"];
 
 #[derive(Clone, Debug, PartialEq)]
-struct Item {
+pub(super) struct Item {
     event: Event,
-    item: Delivery,
-    attempts: u32,
+    pub item: Delivery,
+    pub attempts: u32,
     revision: u64,
     /// Seconds on the model's clock.
     due: u64,
 }
 
-#[derive(Default)]
-struct Model {
-    events: BTreeMap<EventId, Event>,
-    queues: [BTreeMap<u64, Item>; 2],
-    dead: [BTreeMap<u64, Item>; 2],
+#[derive(Clone, Default)]
+pub(super) struct Model {
+    pub events: BTreeMap<EventId, Event>,
+    pub queues: [BTreeMap<u64, Item>; 2],
+    pub dead: [BTreeMap<u64, Item>; 2],
     last_seq: u64,
+    /// By sequence number: outbox and revision.
     leased: HashMap<u64, (usize, u64)>,
+    /// The leases in the caller's hands, in its order.
+    held: Vec<u64>,
     now: u64,
 }
 
+/// What the store has to do or give.
+pub(super) enum Expected {
+    /// Whatever the call does.
+    Done,
+    /// This event with these deliveries is to be recorded.
+    Recorded(Event, Vec<Delivery>),
+    /// These items are given out.
+    Leases(Vec<(u64, Item, Event)>),
+    /// This dead letter is meant.
+    Letter(u64),
+    /// There is nothing that the call could be about.
+    Nothing,
+}
+
 impl Model {
+    /// What `call` does to the model.
+    pub(super) fn apply(&mut self, events: &mut [Event], call: &Call) -> Expected {
+        match call {
+            Call::Record { event, phase, file, bytes } => {
+                let event = &mut events[*event];
+                event.state = if *phase == Phase::End { EventState::Ended } else { EventState::Open };
+                event.count += 1;
+                let mut deliveries = vec![Delivery::Alert(*phase)];
+                deliveries.extend(file.map(|file| upload(FILES[file], *bytes, "00")));
+                self.record(event, &deliveries);
+                return Expected::Recorded(event.clone(), deliveries);
+            }
+            Call::Lease { outbox, max } => return Expected::Leases(self.lease(*outbox, *max)),
+            Call::Ack(index) => {
+                let Some(seq) = self.let_go(index) else { return Expected::Nothing };
+                if let Some((outbox, _)) = self.current(seq) {
+                    self.queues[outbox].remove(&seq);
+                }
+            }
+            Call::Nack(index, rest) => {
+                let Some(seq) = self.let_go(index) else { return Expected::Nothing };
+                let due = self.now + rest;
+                if let Some((_, item)) = self.current(seq) {
+                    (item.attempts, item.due) = (item.attempts + 1, due);
+                }
+            }
+            Call::Release(index) => {
+                let Some(seq) = self.let_go(index) else { return Expected::Nothing };
+                self.leased.remove(&seq);
+            }
+            Call::DeadLetter(index) => {
+                let Some(seq) = self.let_go(index) else { return Expected::Nothing };
+                if let Some((outbox, _)) = self.current(seq) {
+                    let mut item = self.queues[outbox].remove(&seq).expect("just seen");
+                    item.attempts += 1;
+                    self.dead[outbox].insert(seq, item);
+                }
+            }
+            Call::Revive { outbox, letter } => {
+                let Some((seq, mut item)) = self.take_letter(*outbox, letter) else { return Expected::Nothing };
+                let waits = |waiting: &Item| file_of(waiting) == file_of(&item);
+                if file_of(&item).is_none() || !self.queues[*outbox].values().any(waits) {
+                    (item.attempts, item.due, item.revision) = (0, 0, item.revision + 1);
+                    self.push(*outbox, item);
+                }
+                return Expected::Letter(seq);
+            }
+            Call::Discard { outbox, letter } => {
+                let letter = self.take_letter(*outbox, letter);
+                return letter.map_or(Expected::Nothing, |(seq, _)| Expected::Letter(seq));
+            }
+            Call::Advance(seconds) => self.now += seconds,
+            Call::Reopen { .. } => self.restart(),
+        }
+        Expected::Done
+    }
+
+    /// Leases and rests lie in memory only.
+    pub(super) fn restart(&mut self) {
+        self.leased.clear();
+        self.held.clear();
+        self.queues.iter_mut().flat_map(BTreeMap::values_mut).for_each(|item| item.due = 0);
+    }
+
+    fn let_go(&mut self, index: &Index) -> Option<u64> {
+        (!self.held.is_empty()).then(|| self.held.swap_remove(index.index(self.held.len())))
+    }
+
+    fn take_letter(&mut self, outbox: usize, letter: &Index) -> Option<(u64, Item)> {
+        let seqs: Vec<u64> = self.dead[outbox].keys().copied().collect();
+        if seqs.is_empty() { None } else { self.dead[outbox].remove_entry(letter.get(&seqs)) }
+    }
+
     fn push(&mut self, outbox: usize, mut item: Item) {
         let same = |old: &Item| match (&old.item, &item.item) {
             (Delivery::Upload { file: a, .. }, Delivery::Upload { file: b, .. }) => {
@@ -109,14 +200,17 @@ impl Model {
         }
     }
 
-    fn lease(&mut self, outbox: usize, max: usize) -> Vec<(u64, Item)> {
+    fn lease(&mut self, outbox: usize, max: usize) -> Vec<(u64, Item, Event)> {
         let due =
             self.queues[outbox].iter().filter(|(seq, item)| item.due <= self.now && !self.leased.contains_key(seq));
         let taken: Vec<_> = due.take(max).map(|(seq, item)| (*seq, item.clone())).collect();
-        for (seq, item) in &taken {
-            self.leased.insert(*seq, (outbox, item.revision));
-        }
-        taken
+        let give = |(seq, item): (u64, Item)| {
+            self.leased.insert(seq, (outbox, item.revision));
+            self.held.push(seq);
+            let event = if outbox == 0 { item.event.clone() } else { self.events[&item.event.id].clone() };
+            (seq, item, event)
+        };
+        taken.into_iter().map(give).collect()
     }
 
     /// The item behind a lease, unless it was replaced.
@@ -126,131 +220,104 @@ impl Model {
     }
 }
 
+fn file_of(item: &Item) -> Option<(EventId, &str)> {
+    match &item.item {
+        Delivery::Upload { file, .. } => Some((item.event.id, file)),
+        Delivery::Alert(_) => None,
+    }
+}
+
 /// The store under test, with what a restart takes from it.
-struct Subject {
-    bench: Bench,
+pub(super) struct Subject {
+    config: Config,
+    clock: Arc<SimulatedClock>,
     runtime: tokio::runtime::Runtime,
-    store: Store,
+    pub store: Store,
     leases: Vec<Lease>,
 }
 
 impl Subject {
+    pub(super) fn new(folder: &Path) -> Self {
+        let config = Config { path: folder.to_owned(), deadline: Duration::from_secs(20), ..Config::default() };
+        let clock = simulated();
+        let store = Store::open(&config, &names(&BOXES), clock.clone()).expect("open");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        Self { config, clock, runtime, store, leases: Vec::new() }
+    }
+
     fn outbox(&self, outbox: usize) -> Outbox {
         self.store.outbox(BOXES[outbox]).expect("outbox")
     }
 
-    fn outbox_of(&self, lease: &Lease) -> Outbox {
-        self.outbox(usize::from(matches!(lease.item, Delivery::Upload { .. })))
+    /// A lease in hand, and its queue.
+    fn take_lease(&mut self, index: &Index) -> (Lease, Outbox) {
+        let lease = self.leases.swap_remove(index.index(self.leases.len()));
+        let outbox = self.outbox(usize::from(matches!(lease.item, Delivery::Upload { .. })));
+        (lease, outbox)
     }
 
-    fn take_lease(&mut self, index: &Index) -> Option<Lease> {
-        (!self.leases.is_empty()).then(|| self.leases.swap_remove(index.index(self.leases.len())))
+    /// Does what `call` says and compares it with what is expected.
+    pub(super) fn apply(&mut self, call: &Call, expected: Expected) -> Result<(), TestCaseError> {
+        match (call, expected) {
+            (_, Expected::Nothing) => {}
+            (_, Expected::Recorded(event, deliveries)) => {
+                self.store.record(change(&event, deliveries)).expect("record");
+            }
+            (Call::Lease { outbox, max }, Expected::Leases(expected)) => {
+                let leases = self.runtime.block_on(self.outbox(*outbox).lease(*max)).expect("lease");
+                prop_assert_eq!(leases.len(), expected.len());
+                for (lease, (seq, item, event)) in leases.iter().zip(&expected) {
+                    prop_assert_eq!((lease.seq, &lease.item, lease.attempts), (*seq, &item.item, item.attempts));
+                    prop_assert_eq!(&lease.event, event);
+                }
+                self.leases.extend(leases);
+            }
+            (Call::Ack(index), _) => {
+                let (lease, outbox) = self.take_lease(index);
+                self.runtime.block_on(outbox.ack(&lease)).expect("ack");
+            }
+            (Call::Nack(index, rest), _) => {
+                let (lease, outbox) = self.take_lease(index);
+                self.runtime.block_on(outbox.nack(&lease, "no", Duration::from_secs(*rest))).expect("nack");
+            }
+            (Call::Release(index), _) => {
+                let (lease, outbox) = self.take_lease(index);
+                outbox.release(&lease);
+            }
+            (Call::DeadLetter(index), _) => {
+                let (lease, outbox) = self.take_lease(index);
+                self.runtime.block_on(outbox.dead_letter(&lease, "never")).expect("dead letter");
+            }
+            (Call::Revive { outbox, .. }, Expected::Letter(seq)) => {
+                self.runtime.block_on(self.outbox(*outbox).revive(seq)).expect("revive");
+            }
+            (Call::Discard { outbox, .. }, Expected::Letter(seq)) => {
+                self.runtime.block_on(self.outbox(*outbox).discard(seq)).expect("discard");
+            }
+            (Call::Advance(seconds), _) => self.clock.advance(Duration::from_secs(*seconds)),
+            (Call::Reopen { orderly }, _) => {
+                self.leases.clear();
+                if *orderly {
+                    self.store.clone().close().expect("close");
+                }
+                // Stand-in while the old one goes away.
+                let spare = TempDir::new().expect("temp dir");
+                self.store = Store::open(&config(&spare), &[], self.clock.clone()).expect("open");
+                self.store = Store::open(&self.config, &names(&BOXES), self.clock.clone()).expect("open again");
+            }
+            _ => unreachable!("what is expected fits the call"),
+        }
+        Ok(())
     }
 }
 
-fn step(subject: &mut Subject, model: &mut Model, events: &mut [Event], call: Call) -> Result<(), TestCaseError> {
-    match call {
-        Call::Record { event, phase, file, bytes } => {
-            let event = &mut events[event];
-            event.state = if phase == Phase::End { EventState::Ended } else { EventState::Open };
-            event.count += 1;
-            let mut deliveries = vec![Delivery::Alert(phase)];
-            deliveries.extend(file.map(|file| upload(FILES[file], bytes, "00")));
-            model.record(event, &deliveries);
-            subject.store.record(change(event, deliveries)).expect("record");
-        }
-        Call::Lease { outbox, max } => {
-            let leases = subject.runtime.block_on(subject.outbox(outbox).lease(max)).expect("lease");
-            let expected = model.lease(outbox, max);
-            prop_assert_eq!(leases.len(), expected.len());
-            for (lease, (seq, item)) in leases.iter().zip(&expected) {
-                prop_assert_eq!((lease.seq, &lease.item, lease.attempts), (*seq, &item.item, item.attempts));
-                let event = if outbox == 0 { &item.event } else { &model.events[&item.event.id] };
-                prop_assert_eq!(&lease.event, event);
-            }
-            subject.leases.extend(leases);
-        }
-        Call::Ack(index) => {
-            let Some(lease) = subject.take_lease(&index) else { return Ok(()) };
-            subject.runtime.block_on(subject.outbox_of(&lease).ack(&lease)).expect("ack");
-            if let Some((outbox, _)) = model.current(lease.seq) {
-                model.queues[outbox].remove(&lease.seq);
-            }
-        }
-        Call::Nack(index, rest) => {
-            let Some(lease) = subject.take_lease(&index) else { return Ok(()) };
-            let outbox = subject.outbox_of(&lease);
-            subject.runtime.block_on(outbox.nack(&lease, "no", Duration::from_secs(rest))).expect("nack");
-            let due = model.now + rest;
-            if let Some((_, item)) = model.current(lease.seq) {
-                (item.attempts, item.due) = (item.attempts + 1, due);
-            }
-        }
-        Call::Release(index) => {
-            let Some(lease) = subject.take_lease(&index) else { return Ok(()) };
-            subject.outbox_of(&lease).release(&lease);
-            model.leased.remove(&lease.seq);
-        }
-        Call::DeadLetter(index) => {
-            let Some(lease) = subject.take_lease(&index) else { return Ok(()) };
-            subject.runtime.block_on(subject.outbox_of(&lease).dead_letter(&lease, "never")).expect("dead letter");
-            if let Some((outbox, _)) = model.current(lease.seq) {
-                let mut item = model.queues[outbox].remove(&lease.seq).expect("just seen");
-                item.attempts += 1;
-                model.dead[outbox].insert(lease.seq, item);
-            }
-        }
-        Call::Revive { outbox, letter } => {
-            if model.dead[outbox].is_empty() {
-                return Ok(());
-            }
-            let seq = *letter.get(&model.dead[outbox].keys().copied().collect::<Vec<_>>());
-            subject.runtime.block_on(subject.outbox(outbox).revive(seq)).expect("revive");
-            let mut item = model.dead[outbox].remove(&seq).expect("just seen");
-            let file = |item: &Item| match &item.item {
-                Delivery::Upload { file, .. } => Some((item.event.id, file.clone())),
-                Delivery::Alert(_) => None,
-            };
-            if file(&item).is_none() || !model.queues[outbox].values().any(|waiting| file(waiting) == file(&item)) {
-                (item.attempts, item.due, item.revision) = (0, 0, item.revision + 1);
-                model.push(outbox, item);
-            }
-        }
-        Call::Discard { outbox, letter } => {
-            if model.dead[outbox].is_empty() {
-                return Ok(());
-            }
-            let seq = *letter.get(&model.dead[outbox].keys().copied().collect::<Vec<_>>());
-            subject.runtime.block_on(subject.outbox(outbox).discard(seq)).expect("discard");
-            model.dead[outbox].remove(&seq);
-        }
-        Call::Advance(seconds) => {
-            subject.bench.clock.advance(Duration::from_secs(seconds));
-            model.now += seconds;
-        }
-        Call::Reopen { orderly } => {
-            subject.leases.clear();
-            if orderly {
-                subject.store.clone().close().expect("close");
-            }
-            // Stand-in while the old one goes away.
-            let spare = TempDir::new().expect("temp dir");
-            subject.store = Store::open(&config(&spare), &[], subject.bench.clock.clone()).expect("open");
-            subject.store = Store::open(&config(&subject.bench.dir), &names(&BOXES), subject.bench.clock.clone())
-                .expect("open again");
-            model.leased.clear();
-            model.queues.iter_mut().flat_map(BTreeMap::values_mut).for_each(|item| item.due = 0);
-        }
-    }
-    Ok(())
-}
-
-fn compare(subject: &Subject, model: &Model) -> Result<(), TestCaseError> {
-    let stats = subject.store.stats().expect("stats");
+/// Whether the index says what the model says.
+pub(super) fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError> {
+    let stats = store.stats().expect("stats");
     let open: Vec<_> = model.events.values().filter(|e| e.state == EventState::Open).map(|e| e.id).collect();
     prop_assert_eq!((stats.events, stats.open), (model.events.len() as u64, open.len() as u64));
-    prop_assert_eq!(subject.store.open_events().expect("read"), open);
-    let all = subject.store.events(&Query { limit: 500, ..Query::default() }).expect("query");
+    prop_assert_eq!(store.open_events().expect("read"), open);
+    let all = store.events(&Query { limit: 500, ..Query::default() }).expect("query");
     prop_assert_eq!(all, model.events.values().rev().cloned().collect::<Vec<_>>());
     for (n, name) in BOXES.iter().enumerate() {
         let bytes = model.queues[n].values().map(|item| match &item.item {
@@ -271,14 +338,12 @@ proptest! {
     #[test]
     fn the_store_does_what_the_model_does(calls in proptest::collection::vec(call(), 1..60)) {
         let bench = Bench::new();
-        let store = Store::open(&config(&bench.dir), &names(&BOXES), bench.clock.clone()).expect("open");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let mut events: Vec<Event> = (0..6).map(|_| bench.event("yard")).collect();
-        let mut subject = Subject { bench, runtime, store, leases: Vec::new() };
-        let mut model = Model::default();
+        let (mut subject, mut model) = (Subject::new(bench.dir.path()), Model::default());
         for call in calls {
-            step(&mut subject, &mut model, &mut events, call)?;
-            compare(&subject, &model)?;
+            let expected = model.apply(&mut events, &call);
+            subject.apply(&call, expected)?;
+            compare(&subject.store, &model)?;
         }
     }
 }

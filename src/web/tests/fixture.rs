@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, SCHEMA_VERSION};
-use crate::health::{CameraHealth, CameraState, OutletHealth};
+use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth};
 use crate::web::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
 
 pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
@@ -26,6 +26,7 @@ pub(in crate::web) fn status() -> Status {
         outlets: vec![outlet("mqtt")],
         load: LoadStatus::default(),
         disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
+        store: StoreHealth::default(),
         events_total: 3,
     }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::super::recording::uploads;
 use super::super::sidecar::{read_event, write_durable, write_event};
-use super::super::{Layout, Look, RecordConfig, Recorder};
+use super::super::{Host, Layout, Look, RecordConfig, Recorder};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
 use crate::detection::BBox;
@@ -42,7 +42,8 @@ impl Bench {
         let config = store::Config { path, deadline: Duration::from_secs(30), ..store::Config::default() };
         let outboxes: Vec<String> = outboxes.iter().map(|&name| name.to_owned()).collect();
         let store = Store::open(&config, &outboxes, self.clock.clone()).expect("open");
-        Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default())
+        let host = Host::new("box", self.clock.clone());
+        Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default(), host)
     }
 
     fn retention(&self, archive: &Archive, config: Config) -> Retention {

@@ -1,0 +1,221 @@
+//! `outpost store`: the index against what lies on the disk, while the daemon does not run.
+
+mod check;
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use crate::archive::{self, Archive, Layout, Progress, recover};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::event::EventId;
+use crate::metrics::Metrics;
+use crate::store::{self, IndexCopy, Stats, Store, StoreError, set_index_aside};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Compare index, sidecars and files, changing nothing; one line per difference, and then exit code 1.
+    Check {
+        #[command(flatten)]
+        place: Place,
+        /// Read every file and compare its checksum too.
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Set the index aside and make a new one from the sidecars; everything is queued for delivery again.
+    Rebuild {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say what is in the store.
+    Stats {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The configuration file, whose storage.path is meant.
+    #[arg(long, short, default_value_os_t = Config::default_path(), conflicts_with = "dir")]
+    config: PathBuf,
+    /// The storage folder itself. Queues are then those that the index knows.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// Where the store is and, if the configuration says so, which queues it has.
+    fn find(&self) -> Result<(store::Config, Option<Vec<String>>)> {
+        let (config, outboxes) = match &self.dir {
+            Some(dir) => (store::Config { path: dir.clone(), ..store::Config::default() }, None),
+            None => {
+                let config = Config::load(&self.config)?;
+                let outboxes = config.outboxes();
+                (config.storage, Some(outboxes))
+            }
+        };
+        // The store would make it.
+        if !config.path.is_dir() {
+            bail!("there is no folder {}", config.path.display());
+        }
+        Ok((config, outboxes))
+    }
+}
+
+pub(super) fn main(command: &Command) -> Result<()> {
+    match command {
+        Command::Check { place, deep } => {
+            let (config, _) = place.find()?;
+            let mut out = std::io::stdout().lock();
+            let outcome = check::check(&config, *deep, &mut out)?;
+            writeln!(out, "{outcome}")?;
+            if outcome.differences > 0 {
+                bail!("index and disk differ; `outpost store rebuild` makes the index anew");
+            }
+            Ok(())
+        }
+        Command::Rebuild { place } => rebuild(place),
+        Command::Stats { place } => stats(place),
+    }
+}
+
+/// A copy of the index, opened. The store is closed before its files go away: fields are dropped in this order.
+struct Opened {
+    store: Store,
+    _copy: IndexCopy,
+}
+
+/// Opens a copy of the index, with the queues that it knows. `None`: there is no index.
+fn open_copy(config: &store::Config) -> Result<Option<Opened>> {
+    if !config.path.join("index").exists() {
+        return Ok(None);
+    }
+    let copy = IndexCopy::new(&config.path).map_err(explain)?;
+    let place = store::Config { path: copy.folder().to_owned(), ..config.clone() };
+    let open = |outboxes: &[String]| Store::open(&place, outboxes, Arc::new(SystemClock::new()));
+    let nameless = open(&[])?;
+    if nameless.was_reset() {
+        return Ok(Some(Opened { store: nameless, _copy: copy }));
+    }
+    let names = outbox_names(&nameless.stats()?);
+    nameless.close()?;
+    Ok(Some(Opened { store: open(&names)?, _copy: copy }))
+}
+
+fn outbox_names(stats: &Stats) -> Vec<String> {
+    stats.outboxes.iter().map(|outbox| outbox.name.clone()).collect()
+}
+
+/// What to do about a store that cannot be looked at.
+fn explain(error: StoreError) -> anyhow::Error {
+    let in_use = matches!(error, StoreError::InUse(_));
+    let error = anyhow::Error::from(error);
+    if in_use { error.context("the daemon is running: `systemctl stop outpost`, or look at its page") } else { error }
+}
+
+fn rebuild(place: &Place) -> Result<()> {
+    let (config, outboxes) = place.find()?;
+    let known = match open_copy(&config) {
+        Ok(Some(opened)) if !opened.store.was_reset() => outbox_names(&opened.store.stats()?),
+        Err(error) if is_refusal(&error) => return Err(error),
+        _ => Vec::new(),
+    };
+    let outboxes = outboxes.unwrap_or(known);
+    set_index_aside(&config.path, "asked for by `outpost store rebuild`").map_err(explain)?;
+    let clock = Arc::new(SystemClock::new());
+    let store = Store::open(&config, &outboxes, clock.clone()).map_err(explain)?;
+    let layout = Layout::new(&config.path);
+    let host = archive::Host::new(&store.device_id(), clock.clone());
+    let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), archive::Config::default(), host);
+    let highest = EventId::from_bytes([0xff; 16]);
+    let mut told = None;
+    let found = recover(&archive, highest, &mut |progress| tell(progress, &mut told))?;
+    let stats = store.stats()?;
+    drop(archive);
+    store.close()?;
+    give_to_owner(&config.path)?;
+    println!("{} events are in the index; {} of them were cut short by the last stop", stats.events, found.interrupted);
+    for outbox in &stats.outboxes {
+        println!("{}: {} items wait, {} bytes", outbox.name, outbox.items, outbox.bytes);
+    }
+    if outboxes.is_empty() {
+        println!("nothing is queued for delivery: no queue is known; with --config those of the configuration are");
+    }
+    if found.damaged + found.unreadable > 0 {
+        bail!("{} files are damaged or missing, {} events cannot be read", found.damaged, found.unreadable);
+    }
+    Ok(())
+}
+
+/// Whether the index must not be touched.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::InUse(_) | StoreError::NewerSchema { .. }))
+}
+
+/// Every tenth of the way as a line; on a terminal one line that changes.
+fn tell(Progress { done, total, .. }: Progress, told: &mut Option<u64>) {
+    let tenth = 10 * done / total.max(1);
+    let mut err = std::io::stderr().lock();
+    // Nobody who watches is no reason to stop.
+    let _ = if err.is_terminal() {
+        write!(err, "\r{done} of {total} events{}", if done == total { "\n" } else { "" })
+    } else if told.replace(tenth) != Some(tenth) {
+        writeln!(err, "{done} of {total} events")
+    } else {
+        Ok(())
+    };
+}
+
+/// What root made in the folder of the service's user has to be that user's.
+fn give_to_owner(path: &Path) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    let made = ["index", "index.reserve", "device-id"].map(|name| path.join(name));
+    made.iter().filter(|made| made.exists()).try_for_each(|made| give(made, owner.uid(), owner.gid()))
+}
+
+fn give(path: &Path, user: u32, group: u32) -> Result<()> {
+    chown(path, Some(user), Some(group)).with_context(|| format!("change the owner of {}", path.display()))?;
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("read {}", path.display()))?;
+    entries.flatten().try_for_each(|entry| give(&entry.path(), user, group))
+}
+
+fn stats(place: &Place) -> Result<()> {
+    let (config, _) = place.find()?;
+    let Some(opened) = open_copy(&config)? else { bail!("there is no index in {}", config.path.display()) };
+    let store = &opened.store;
+    if store.was_reset() {
+        bail!("the index is damaged; the next start of the daemon makes a new one");
+    }
+    let stats = store.stats()?;
+    println!("events: {}, of these open: {}", stats.events, stats.open);
+    println!(
+        "index: {} bytes{}",
+        bytes_of(&config.path.join("index")),
+        if store.is_filled()? { "" } else { ", incomplete" }
+    );
+    println!("archive: {} bytes", bytes_of(Layout::new(&config.path).root()));
+    for outbox in &stats.outboxes {
+        let dead = outbox.dead_letters;
+        println!("{}: {} items wait, {} bytes, {dead} given up", outbox.name, outbox.items, outbox.bytes);
+    }
+    Ok(())
+}
+
+/// Bytes that the files below `path` take on the disk.
+fn bytes_of(path: &Path) -> u64 {
+    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
+    let inside = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| bytes_of(&entry.path()));
+    if about.is_dir() { inside.sum() } else { about.blocks() * 512 }
+}

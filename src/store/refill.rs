@@ -1,0 +1,81 @@
+//! What recovery and check need: what the index lacks, many changes at once, and a note that it is complete.
+
+use super::commit::Op;
+use super::schema::{Database, prefix};
+use super::stats::holds_files;
+use super::worker::FILLED;
+use super::{Change, Store, StoreError};
+use crate::event::EventId;
+
+/// What the index knows of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Unknown,
+    /// Files of it wait for their delivery.
+    Waiting,
+    /// No file of it waits.
+    Settled,
+}
+
+impl Store {
+    /// Whether the index holds all that the sidecars say. It does not when it was begun afresh and no recovery
+    /// has come to its end since, over however many starts.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn is_filled(&self) -> Result<bool, StoreError> {
+        self.0.read(|db| Ok(db.meta.contains_key(FILLED)?))
+    }
+
+    /// Notes durably that the index holds all that the sidecars say.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn note_filled(&self) -> Result<(), StoreError> {
+        self.0.note_filled()
+    }
+
+    /// Where each of `ids` stands.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn standings(&self, ids: Vec<EventId>) -> Result<Vec<Standing>, StoreError> {
+        let outboxes: Vec<String> =
+            self.0.queues().keys().filter(|name| name.starts_with("upload/")).cloned().collect();
+        self.0.read(move |db| ids.into_iter().map(|id| standing(db, &outboxes, id)).collect())
+    }
+
+    /// [`Store::record`] of many changes, which share flushes. Each succeeds or fails by itself.
+    pub fn record_all(&self, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
+        self.0.write_all(changes.into_iter().map(|change| Op::record(change, &self.0.clock)))
+    }
+
+    /// The items of an outbox, counted one by one.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn count_items(&self, outbox: &str) -> Result<u64, StoreError> {
+        let key = prefix(outbox);
+        self.0.read(move |db| {
+            db.outbox.scan_prefix(key).try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(StoreError::from)
+        })
+    }
+
+    /// Whether the last change was refused because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+}
+
+fn standing(db: &Database, outboxes: &[String], id: EventId) -> Result<Standing, StoreError> {
+    if !db.events.contains_key(id.to_bytes())? {
+        return Ok(Standing::Unknown);
+    }
+    for outbox in outboxes {
+        if holds_files(db, outbox, id)? {
+            return Ok(Standing::Waiting);
+        }
+    }
+    Ok(Standing::Settled)
+}

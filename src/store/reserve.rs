@@ -1,0 +1,112 @@
+//! Room kept back for the index: a file that is given up when the disk is full.
+//!
+//! sled cannot go on after a write that found no room: the process would have to end, and the next one could
+//! not open the index either. So the writer looks at the free space before it commits. While the reserve is
+//! there, everything is committed. When the room gets short, the reserve is given up, and from then on only
+//! what helps is committed (ends of events, acknowledgements, evictions) until there is room for a new one.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tracing::{debug, info, warn};
+
+/// Size of the reserve, unless the volume is small.
+const SIZE: u64 = 8 << 20;
+/// The part of a small volume that it takes at most: one in so many bytes.
+const SHARE: u64 = 16;
+
+/// What may be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Room {
+    /// Nothing: sled might meet the end of the disk.
+    None,
+    /// What lets the box get out of its want of room.
+    Short,
+    /// Everything.
+    Enough,
+}
+
+/// The reserve of one volume.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    file: PathBuf,
+    size: u64,
+    /// This volume takes no reserve for reasons other than room; the free space alone decides then.
+    impossible: AtomicBool,
+}
+
+impl Reserve {
+    pub(super) fn new(folder: &Path) -> Self {
+        let volume = statvfs(folder).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let file = folder.join("index.reserve");
+        Self { file, size: SIZE.min(volume / SHARE), impossible: AtomicBool::new(false) }
+    }
+
+    /// The least free space with which sled is let near the disk: a full group of changes and a segment.
+    fn floor(&self) -> u64 {
+        self.size / 4
+    }
+
+    /// What may be committed now. Makes the reserve anew, or gives it up, as the free space demands.
+    pub(super) fn room(&self) -> Room {
+        // A file system that does not tell is taken to have room; sled will say if not.
+        let free = || self.free().unwrap_or(u64::MAX);
+        if self.file.exists() {
+            if free() >= self.floor() {
+                return Room::Enough;
+            }
+            self.give_up();
+        }
+        match free() {
+            found if found < self.floor() => Room::None,
+            found if found < self.size.saturating_mul(2) => Room::Short,
+            _ => {
+                self.make();
+                Room::Enough
+            }
+        }
+    }
+
+    fn free(&self) -> Option<u64> {
+        let stat = statvfs(self.file.parent()?).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn make(&self) {
+        if self.impossible.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.write() {
+            Ok(()) => debug!(bytes = self.size, "room is kept back for the index"),
+            Err(error) => {
+                warn!(%error, "no room can be kept back for the index");
+                self.impossible.store(true, Ordering::Relaxed);
+                let _ = fs::remove_file(&self.file);
+            }
+        }
+    }
+
+    fn write(&self) -> std::io::Result<()> {
+        let mut file = File::create(&self.file)?;
+        if fallocate(&file, FallocateFlags::empty(), 0, self.size).is_err() {
+            // A file system without preallocation. Copy-on-write ones that compress would keep nothing of zeros.
+            let block: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(64 << 10).collect();
+            for _ in 0..self.size.div_ceil(64 << 10) {
+                file.write_all(&block)?;
+            }
+        }
+        file.sync_all()
+    }
+
+    /// Frees the room. Returns whether there was some to free.
+    pub(super) fn give_up(&self) -> bool {
+        let given_up = fs::remove_file(&self.file).is_ok();
+        if given_up {
+            info!(bytes = self.size, "the disk is full, the room kept back for the index was given up");
+        }
+        given_up
+    }
+}
