@@ -22,6 +22,8 @@ pub enum SpanState {
     Offline,
     /// It gave pictures that the box could not keep.
     Shed,
+    /// There was video of it, which was deleted by the rules of retention.
+    Evicted,
 }
 
 /// One entry of the ledger.
@@ -94,6 +96,7 @@ pub fn compose(from: Timestamp, until: Timestamp, spans: &[Span], footage: &[Foo
         SpanState::Watched => Coverage::Watched,
         SpanState::Offline => Coverage::Offline,
         SpanState::Shed => Coverage::Shed,
+        SpanState::Evicted => Coverage::Evicted,
     };
     let of_spans = spans.iter().map(|span| (span.from.wall, span.until.wall, span_state(span), span.reason.as_ref()));
     let of_footage = footage.iter().map(|footage| (footage.from, footage.until, footage.state, None));
@@ -209,11 +212,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_second_is_unaccounted_for_and_none_is_told_twice(
-            spans in prop::collection::vec((0..3usize, 0..100i64, 0..50i64), 0..12),
+            spans in prop::collection::vec((0..4usize, 0..100i64, 0..50i64), 0..12),
             pieces in prop::collection::vec((0..3usize, 0..100i64, 0..50i64), 0..12),
             (from, length) in (0..60i64, 1..80i64),
         ) {
-            let states = [SpanState::Watched, SpanState::Offline, SpanState::Shed];
+            let states = [SpanState::Watched, SpanState::Offline, SpanState::Shed, SpanState::Evicted];
             let kinds = [Coverage::Evicted, Coverage::Recorded, Coverage::Uploaded];
             let spans: Vec<_> = spans.iter().map(|(s, from, len)| span(states[*s], *from, from + len, None)).collect();
             let pieces: Vec<_> = pieces.iter().map(|(k, from, len)| footage(kinds[*k], *from, from + len)).collect();
@@ -229,6 +232,7 @@ mod tests {
                     SpanState::Watched => Coverage::Watched,
                     SpanState::Offline => Coverage::Offline,
                     SpanState::Shed => Coverage::Shed,
+                    SpanState::Evicted => Coverage::Evicted,
                 });
                 let of_pieces = pieces.iter().filter(|p| holds(p.from, p.until)).map(|p| p.state);
                 let expected = of_spans.chain(of_pieces).max().unwrap_or(Coverage::Stopped);

@@ -71,6 +71,10 @@ impl PageBackend {
     async fn of_events(&self, events: &[Event], now: Timestamp) -> Result<Vec<Footage>> {
         let waiting = self.store().waiting(events.iter().map(|event| event.id).collect()).await?;
         let footage = events.iter().zip(waiting).filter_map(|(event, waiting)| {
+            if event.clip.is_none() && event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4")) {
+                let until = event.end.as_ref()?.wall;
+                return Some(Footage { from: event.start.wall, until, state: Coverage::Evicted });
+            }
             let Some(clip) = &event.clip else {
                 // The clip of an event that goes on is being written.
                 let open = event.end.is_none().then_some(Coverage::Recorded)?;

@@ -201,18 +201,26 @@ impl State {
 
     fn packet(&mut self, packet: &Packet, hole: bool) {
         self.newest = Some(packet.at);
-        let rests = self.segmenter.is_some() && self.archive.pressure.level() >= LoadLevel::RecordLess;
+        let rests = self.segmenter.as_ref().and_then(|_| self.rests());
         let hole = hole.then_some("the disk is too slow");
-        self.ledger.packet(&self.archive, packet.at, hole, rests.then_some("too much to do"));
+        self.ledger.packet(&self.archive, packet.at, hole, rests);
         self.ring.push(packet);
         for recording in &mut self.open {
             recording.write(packet);
         }
         match &mut self.segmenter {
-            Some(segmenter) if rests => segmenter.close(&self.archive, SegmentState::Closed),
+            Some(segmenter) if rests.is_some() => segmenter.close(&self.archive, SegmentState::Closed),
             Some(segmenter) => segmenter.write(&self.archive, packet),
             None => {}
         }
+    }
+
+    /// Why continuous recording rests, if it does.
+    fn rests(&self) -> Option<&'static str> {
+        if !self.archive.level().has_continuous() {
+            return Some("no space");
+        }
+        (self.archive.pressure.level() >= LoadLevel::RecordLess).then_some("too much to do")
     }
 
     fn begin(&mut self, event: Event, look: Look) {

@@ -21,6 +21,7 @@ use super::timekeeper::correct;
 use crate::clock::{Moment, Mono};
 use crate::frame::Packet;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
+use crate::store::Class;
 
 /// A camera that was silent for longer begins a new segment, so that no segment claims time it does not show.
 const GAP: Duration = Duration::from_secs(3);
@@ -141,6 +142,8 @@ impl Segmenter {
     fn fail(&mut self, archive: &Archive, now: Mono, failure: &MuxError) {
         warn!(camera = %self.camera, error = %failure, retry_s = RETRY.as_secs(), "a segment ends early");
         self.not_before = now + RETRY;
+        // Most probably the volume is full.
+        archive.room.low.notify_one();
         self.close(archive, SegmentState::Closed);
     }
 }
@@ -193,6 +196,8 @@ fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>, sta
         return Ok(());
     };
     let media = measure(&folder, &name)?;
+    // Before the segment counts as closed: what is not in the catalogue is never deleted.
+    archive.store.hold(segment.id, &segment.camera, Class::Continuous, media.clone(), segment.start.clone())?;
     segment.start = of_same_boot(&segment.start, facts.start);
     segment.end = Some(of_same_boot(&segment.start, facts.start + facts.duration));
     for moment in std::iter::once(&mut segment.start).chain(segment.end.as_mut()) {
@@ -285,7 +290,10 @@ fn take_in(archive: &Archive, camera: &str, id: SegmentId) -> Result<()> {
     if let Ok(text) = fs::read(folder.join(Segment::sidecar_name(id)))
         && let Ok(segment) = serde_json::from_slice::<Segment>(&text)
         && segment.version <= SCHEMA_VERSION
+        && let Some(video) = &segment.video
     {
+        let (media, start) = (video.media.clone(), segment.start.clone());
+        archive.store.hold(id, camera, Class::Continuous, media, start)?;
         archive.store.record_segment(segment)?;
         return Ok(());
     }

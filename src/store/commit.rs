@@ -28,6 +28,7 @@ pub(super) enum Op {
     Record { event: Box<Event>, json: Vec<u8>, deliveries: Vec<Delivery>, now: Moment },
     Segment(Box<Segment>),
     Span(Box<Span>),
+    EvictSegment { camera: Arc<str>, id: SegmentId, span: Box<Span> },
     ForgetSegment { camera: Arc<str>, id: SegmentId },
     Ack(ItemRef),
     Nack { item: ItemRef, error: String },
@@ -122,6 +123,10 @@ impl Group<'_> {
             }
             Op::Segment(segment) => timeline::put(&self.views, segment),
             Op::Span(span) => timeline::put_span(&self.views, span),
+            Op::EvictSegment { camera, id, span } => {
+                timeline::remove(&self.views, camera, *id)?;
+                timeline::put_span(&self.views, span)
+            }
             Op::ForgetSegment { camera, id } => timeline::remove(&self.views, camera, *id),
             Op::Ack(item) => match self.take(item)? {
                 Some(row) => self.mark_delivered(item.queue.name(), &row),

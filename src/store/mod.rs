@@ -342,6 +342,17 @@ impl Store {
         self.0.write(Op::Segment(Box::new(segment)))
     }
 
+    /// Takes a segment that is being deleted out of the index, and notes in the coverage ledger that there was one.
+    /// Nothing happens where the index does not know it.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn evict_segment(&self, camera: &Arc<str>, id: SegmentId) -> Result<(), StoreError> {
+        let Some(segment) = self.segment(camera, id)? else { return Ok(()) };
+        let span = self.0.read(move |db| timeline::evicted_span(db, &segment))?;
+        self.0.write(Op::EvictSegment { camera: camera.clone(), id, span: Box::new(span) })
+    }
+
     /// Forgets a segment, e.g. one that holds no picture.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::StoreError;
 use super::schema::{Database, Views, camera_key, decode, encode, id_of, prefix};
-use crate::coverage::Span;
+use crate::coverage::{Span, SpanState};
 use crate::event::EventId;
 use crate::segment::{Segment, SegmentId, SegmentState};
 
@@ -155,4 +155,25 @@ pub(super) fn spans_of_boot(db: &Database, camera: &str, boot_id: &str) -> Resul
         found.push(span);
     }
     Ok(found)
+}
+
+/// Segments that were deleted one after the other share one entry of the ledger, when less lies between them.
+const ADJACENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+/// Entries that are looked through for one that the deleted segment can join.
+const JOINED: usize = 32;
+
+/// The entry of the ledger that says that `segment` is deleted: a new one, or a longer form of one that ends
+/// where the segment begins.
+pub(super) fn evicted_span(db: &Database, segment: &Segment) -> Result<Span, StoreError> {
+    let (key, low) = (camera_key(&segment.camera, segment.id), prefix(&segment.camera));
+    let until = segment.end.clone().unwrap_or_else(|| segment.start.clone());
+    for entry in db.spans.range(low..key).rev().take(JOINED) {
+        let span: Span = decode(&entry?.1)?;
+        let gap = segment.start.wall.duration_since(span.until.wall).abs();
+        if span.state == SpanState::Evicted && gap < ADJACENT {
+            return Ok(Span { until, ..span });
+        }
+    }
+    let (id, camera) = (segment.id, segment.camera.clone());
+    Ok(Span { id, camera, state: SpanState::Evicted, reason: None, from: segment.start.clone(), until })
 }

@@ -136,3 +136,36 @@ fn segments_are_found_again_when_the_index_is_lost() {
     });
     assert!(daemon.terminate().success());
 }
+
+#[test]
+fn a_quota_keeps_the_newest_segments_and_the_ledger_remembers_the_others() {
+    let scratch = Scratch::new("quota");
+    let begun = Timestamp::now();
+    let config = Config::new(&scratch).keeps_at_most(800_000);
+    let mut daemon = Daemon::start(&scratch, config.recorded_all_the_time("gate", &fixture("leaves.mp4"), 5));
+    let evicted = "outpost_evicted_files_total{class=\"continuous\",reason=\"quota\"}";
+    wait_until("two deleted segments", seconds(240), || daemon.metric(evicted) >= 2.0);
+    assert!(daemon.terminate().success());
+    let folder = scratch.path("box/recordings/gate");
+    let names: BTreeSet<String> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|file| file.expect("a file").file_name().to_string_lossy().into_owned())
+        .collect();
+    let ids =
+        |extension: &str| -> BTreeSet<&str> { names.iter().filter_map(|name| name.strip_suffix(extension)).collect() };
+    assert_eq!(ids(".mp4"), ids(".json"), "each has its sidecar, and what is gone has none");
+
+    let mut daemon =
+        Daemon::start(&scratch, Config::new(&scratch).recorded_all_the_time("gate", &fixture("leaves.mp4"), 5));
+    let timeline = timeline(&daemon, begun);
+    assert_whole(&timeline);
+    let finished = segments_that_are(&timeline, &["closed", "interrupted"]);
+    let known: BTreeSet<&str> = finished.iter().filter_map(|segment| segment["id"].as_str()).collect();
+    assert!(known.is_superset(&ids(".mp4")), "{known:?} {names:?}");
+    let coverage = timeline["coverage"].as_array().expect("coverage");
+    let states: Vec<&str> = coverage.iter().filter_map(|interval| interval["state"].as_str()).collect();
+    let first = states.iter().position(|state| *state == "evicted").expect("an evicted interval");
+    assert!(states[first..].contains(&"recorded"), "the newest are there: {states:?}");
+    assert_eq!(states.iter().filter(|state| **state == "evicted").count(), 1, "one stretch: {states:?}");
+    assert!(daemon.terminate().success());
+}

@@ -100,7 +100,12 @@ impl Evictor<'_> {
         let mut gone = Vec::new();
         for file in unnamed {
             let path = path_of(&self.archive.layout, &file);
-            match removed(fs::remove_file(&path)).and_then(|()| sync_parent(&path)) {
+            // A segment's sidecar after the file that it tells of.
+            let with_sidecar = || match file.class {
+                Class::Continuous => removed(fs::remove_file(path.with_extension("json"))),
+                _ => Ok(()),
+            };
+            match removed(fs::remove_file(&path)).and_then(|()| with_sidecar()).and_then(|()| sync_parent(&path)) {
                 Ok(()) => gone.push(file),
                 Err(error) => warn!(%error, file = %path.display(), "a file could not be deleted"),
             }
@@ -111,7 +116,11 @@ impl Evictor<'_> {
 
     /// Writes into `event.json` that `files` are gone. `None` for what belongs to no event.
     fn bury(&self, id: EventId, files: &[HeldFile]) -> Result<Option<Amendment>> {
-        let Some(first) = files.first().filter(|file| file.class != Class::Continuous) else { return Ok(None) };
+        let Some(first) = files.first() else { return Ok(None) };
+        if first.class == Class::Continuous {
+            self.archive.store.evict_segment(&first.camera, id)?;
+            return Ok(None);
+        }
         let folder = self.archive.layout.folder(&first.camera, id);
         let mut event = match (read_event(&folder), self.archive.store.event(id)?) {
             (Ok(event), _) => event,

@@ -130,6 +130,12 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// Deletes what is more than `bytes`.
+    pub fn keeps_at_most(mut self, bytes: u64) -> Self {
+        self.add(&format!("[retention]\nmax_bytes = {bytes}"));
+        self
+    }
+
     /// A camera that is a clip, played once, at which the detector looks `fps` times a second.
     pub fn played_once(mut self, name: &str, clip: &std::path::Path, fps: f64) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));
