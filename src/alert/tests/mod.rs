@@ -12,7 +12,7 @@ use bench::{Bench, FakeQueue, Listener, Mosquitto, plain, until};
 
 use super::*;
 use crate::clock::{Mono, SystemClock};
-use crate::health::CameraState;
+use crate::health::{CameraState, StoreState};
 
 #[tokio::test]
 async fn alerts_arrive_in_order_and_leave_the_queue_when_the_broker_has_confirmed_them() {
@@ -86,16 +86,21 @@ async fn availability_follows_the_box_and_its_cameras_and_the_last_will_speaks_w
         bench.health.camera(&"yard".into(), |camera| camera.state = state);
         assert_eq!(cameras.next().await.1, told);
     }
+    let mut index = Listener::subscribe(broker.port, "outpost/box/store").await;
+    assert_eq!(index.next().await.1, "ok");
+    bench.health.note_store(|store| store.state = StoreState::Rebuilding);
+    assert_eq!(index.next().await.1, "rebuilding");
     bench.task.abort();
     assert_eq!(boxes.next().await.1, "offline");
-    // Both are retained: whoever comes later knows, too.
+    // All are retained: whoever comes later knows, too.
     let mut late = Listener::subscribe(broker.port, "outpost/box/#").await;
     let mut told = BTreeMap::new();
-    while told.len() < 2 {
+    while told.len() < 3 {
         let (topic, payload, retained) = late.next().await;
         assert!(retained);
         told.insert(topic, payload);
     }
+    assert_eq!(told["outpost/box/store"], "rebuilding");
     assert_eq!(told["outpost/box/availability"], "offline");
     assert_eq!(told["outpost/box/camera/yard/availability"], "offline");
 }
@@ -143,7 +148,11 @@ async fn a_wrong_password_is_named_and_a_corrected_file_counts_without_a_restart
 async fn a_topic_that_is_not_allowed_is_tried_again_and_one_that_is_too_large_is_put_aside() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let rights = folder.path().join("rights");
-    std::fs::write(&rights, "topic readwrite outpost/box/availability\ntopic readwrite outpost/box/store\ntopic read #\n").expect("write");
+    std::fs::write(
+        &rights,
+        "topic readwrite outpost/box/availability\ntopic readwrite outpost/box/store\ntopic read #\n",
+    )
+    .expect("write");
     let broker = Mosquitto::start_in(folder, "acl_file {dir}/rights\nmax_packet_size 6000");
     let mut listener = Listener::subscribe(broker.port, "outpost/box/camera/+/event").await;
     let bench = Bench::start(plain(broker.port));
