@@ -25,11 +25,14 @@ struct Figures {
     rss_end_mib: f64,
 }
 
+/// Events, bytes of the index, and what the first and the next start on it cost.
+type Measured = (u64, u64, Figures, Figures);
+
 #[test]
 #[ignore = "a measurement: make bench"]
 fn a_large_index_beside_a_small_one() {
     let large = std::env::var("OUTPOST_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let measured = [SMALL, large].map(|events| {
+    let measured: [Measured; 2] = [SMALL, large].map(|events| {
         // Beside the program: a temporary folder may lie in memory, where a flush costs nothing.
         let program = std::env::current_exe().expect("own path");
         let dir = TempDir::new_in(program.parent().expect("a folder")).expect("temp dir");
@@ -40,7 +43,7 @@ fn a_large_index_beside_a_small_one() {
         (events, bytes, first, in_a_process_of_its_own(dir.path()))
     });
     println!("{:<18}{:>12}{:>12}{:>9}", "events", measured[0].0, measured[1].0, "ratio");
-    let line = |name: &str, of: &dyn Fn(&(u64, u64, Figures, Figures)) -> f64| {
+    let line = |name: &str, of: &dyn Fn(&Measured) -> f64| {
         let (a, b) = (of(&measured[0]), of(&measured[1]));
         println!("{name:<18}{a:>12.2}{b:>12.2}{:>9.2}", b / a);
     };
