@@ -236,7 +236,7 @@ impl Store {
     /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now (`mqtt`,
     /// `upload/<name>`); items of others stay where they are until those are configured again.
     ///
-    /// Takes at most a few times `config.deadline`. An index that is damaged, was marked bad, or did not
+    /// Takes at most a few times `config.deadline`, and the time that a slow disk takes to read the index. An index that is damaged, was marked bad, or did not
     /// survive three opens in a row is set aside and an empty one made: see [`Store::was_reset`].
     ///
     /// # Errors

@@ -15,6 +15,8 @@ use super::schema::Database;
 /// index is taken for the reason: within one boot, where nothing but the index comes to mind, and over boots,
 /// where the power may have failed at a bad moment.
 const MAX_OPENINGS: Openings = Openings { this_boot: 2, all: 5 };
+/// Bytes a second that the slowest disk reads.
+const SLOWEST_READ: u64 = 16 << 20;
 /// Indexes that were set aside and are kept.
 const KEEP_BAD: usize = 2;
 
@@ -169,6 +171,12 @@ pub(super) fn begin_opening(path: &Path) -> Result<(), StoreError> {
 /// Notes that the open came to an end.
 pub(super) fn end_opening(path: &Path) -> Result<(), StoreError> {
     remove(&opening_marker(path))
+}
+
+/// How long a slow disk may take to read the whole index.
+pub(super) fn reading_time(path: &Path) -> Duration {
+    let bytes = fs::metadata(index_path(path).join("db")).map_or(0, |about| about.len());
+    Duration::from_secs(bytes / SLOWEST_READ)
 }
 
 /// Opens the database; where its lock is held, waits up to half the deadline for a process that is just

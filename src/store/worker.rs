@@ -358,7 +358,9 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
         }
     })
     .map_err(no_thread)?;
-    let db = opened.recv_timeout(shared.deadline).map_err(|_| StoreError::Stalled(shared.deadline))??;
+    // sled reads everything that was written since the last open.
+    let patience = shared.deadline + reset::reading_time(&shared.path);
+    let db = opened.recv_timeout(patience).map_err(|_| StoreError::Stalled(patience))??;
     let reader = shared.clone();
     spawn_thread("store-reader", move || {
         let _alive = reader_alive;

@@ -62,6 +62,12 @@ impl Stopped {
         self.folder().join("archive/gate").join(id(n).to_string()).join(file)
     }
 
+    /// Takes away what says how to read it.
+    fn damage_index(&self) {
+        let db = sled::open(self.folder().join("index")).expect("open sled");
+        db.open_tree("meta").expect("a tree").remove("version").expect("remove");
+    }
+
     /// Runs `outpost store`; gives the exit code, standard output and the messages.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let config = self.config.to_str().expect("text");
@@ -130,7 +136,7 @@ fn check_finds_every_difference_and_changes_nothing() {
 #[test]
 fn check_says_that_the_index_is_damaged_and_leaves_it() {
     let stopped = Stopped::new();
-    fs::write(stopped.folder().join("index/conf"), "nonsense").expect("damage");
+    stopped.damage_index();
     let (code, out, _) = stopped.run(&["check"]);
     assert!(code == Some(1) && out.contains("index: damaged"), "{code:?}: {out}");
     assert!(stopped.folder().join("index").exists() && !stopped.folder().join("index.bad-1").exists());
@@ -144,7 +150,7 @@ fn check_says_that_the_index_is_damaged_and_leaves_it() {
 #[test]
 fn rebuild_makes_the_index_anew_and_queues_everything() {
     let stopped = Stopped::new();
-    fs::write(stopped.folder().join("index/conf"), "nonsense").expect("damage");
+    stopped.damage_index();
     put(&stopped.folder(), 4, "unknown");
     let (code, out, err) = stopped.run(&["rebuild"]);
     assert_eq!(code, Some(0), "{out}{err}");

@@ -12,7 +12,7 @@ use bench::{Bench, FakeQueue, Listener, Mosquitto, plain, until};
 
 use super::*;
 use crate::clock::{Mono, SystemClock};
-use crate::health::CameraState;
+use crate::health::{CameraState, StoreState};
 
 #[tokio::test]
 async fn alerts_arrive_in_order_and_leave_the_queue_when_the_broker_has_confirmed_them() {
@@ -86,16 +86,21 @@ async fn availability_follows_the_box_and_its_cameras_and_the_last_will_speaks_w
         bench.health.camera(&"yard".into(), |camera| camera.state = state);
         assert_eq!(cameras.next().await.1, told);
     }
+    let mut index = Listener::subscribe(broker.port, "outpost/box/store").await;
+    assert_eq!(index.next().await.1, "ok");
+    bench.health.note_store(|store| store.state = StoreState::Rebuilding);
+    assert_eq!(index.next().await.1, "rebuilding");
     bench.task.abort();
     assert_eq!(boxes.next().await.1, "offline");
-    // Both are retained: whoever comes later knows, too.
+    // All are retained: whoever comes later knows, too.
     let mut late = Listener::subscribe(broker.port, "outpost/box/#").await;
     let mut told = BTreeMap::new();
-    while told.len() < 2 {
+    while told.len() < 3 {
         let (topic, payload, retained) = late.next().await;
         assert!(retained);
         told.insert(topic, payload);
     }
+    assert_eq!(told["outpost/box/store"], "rebuilding");
     assert_eq!(told["outpost/box/availability"], "offline");
     assert_eq!(told["outpost/box/camera/yard/availability"], "offline");
 }

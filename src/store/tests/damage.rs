@@ -89,6 +89,16 @@ fn opens_that_never_ended_are_taken_as_the_fault_of_the_index() {
 }
 
 #[test]
+fn a_large_index_has_more_time_to_open() {
+    let bench = Bench::new();
+    assert_eq!(reset::reading_time(bench.dir.path()), Duration::ZERO);
+    bench.open().close().expect("close");
+    let data = fs::File::options().write(true).open(bench.dir.path().join("index/db")).expect("open");
+    data.set_len(4 << 30).expect("grow");
+    assert!(reset::reading_time(bench.dir.path()) > Duration::from_secs(120));
+}
+
+#[test]
 fn an_identity_that_is_no_text_any_more_is_replaced() {
     let bench = Bench::new();
     let device = {

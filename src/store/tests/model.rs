@@ -87,7 +87,7 @@ pub(super) enum Expected {
     /// Whatever the call does.
     Done,
     /// This event with these deliveries is to be recorded.
-    Recorded(Event, Vec<Delivery>),
+    Recorded(Box<Event>, Vec<Delivery>),
     /// These items are given out.
     Leases(Vec<(u64, Item, Event)>),
     /// This dead letter is meant.
@@ -107,7 +107,7 @@ impl Model {
                 let mut deliveries = vec![Delivery::Alert(*phase)];
                 deliveries.extend(file.map(|file| upload(FILES[file], *bytes, "00")));
                 self.record(event, &deliveries);
-                return Expected::Recorded(event.clone(), deliveries);
+                return Expected::Recorded(Box::new(event.clone()), deliveries);
             }
             Call::Lease { outbox, max } => return Expected::Leases(self.lease(*outbox, *max)),
             Call::Ack(index) => {

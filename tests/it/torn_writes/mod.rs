@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use outpost::archive::{
     Archive, Config as ArchiveConfig, Host, Layout, Look, RecordConfig, Recorder, Sidecar, look_at_event, measure,
@@ -271,8 +271,19 @@ impl Template {
     }
 }
 
+/// What the damage came to.
+#[derive(Debug, Default)]
+struct Harm {
+    /// Boxes that needed more than one start.
+    restarted: u32,
+    /// Boxes whose index was set aside.
+    indexes: u32,
+    /// Boxes on which a sidecar or a media file was set aside.
+    files: u32,
+}
+
 /// Damages a copy of the archive and starts on it until it serves. The error says what is wrong.
-fn survive(template: &Template, folder: &Path, seed: u64) -> Result<(), String> {
+fn survive(template: &Template, folder: &Path, seed: u64) -> Result<Harm, String> {
     template.copy(folder);
     let done = damage(folder, seed);
     let (known, owed) = template.intact(folder);
@@ -307,7 +318,12 @@ fn survive(template: &Template, folder: &Path, seed: u64) -> Result<(), String> 
             return Err(format!("{done:?}: {} is damaged and was left: {said}", sidecar.display()));
         }
     }
-    Ok(())
+    let is_bad = |file: &PathBuf| file.starts_with("archive") && file.extension().is_some_and(|end| end == "bad");
+    Ok(Harm {
+        restarted: u32::from(starts > 1),
+        indexes: u32::from(folder.join("index.bad-1").exists()),
+        files: u32::from(files(folder).iter().any(is_bad)),
+    })
 }
 
 #[test]
@@ -318,7 +334,7 @@ fn whatever_was_torn_the_box_starts_and_delivers_what_is_whole() {
     let next = AtomicU64::new(first);
     let end =
         first + setting("OUTPOST_TORN_WRITES", if std::env::var_os("OUTPOST_TORN_SEED").is_some() { 1 } else { 200 });
-    let failures = std::sync::Mutex::new(Vec::new());
+    let (failures, harm) = (Mutex::new(Vec::new()), Mutex::new(Harm::default()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -328,16 +344,26 @@ fn whatever_was_torn_the_box_starts_and_delivers_what_is_whole() {
                         return;
                     }
                     let folder = scratch.path(&format!("seed-{seed}"));
-                    if let Err(wrong) = survive(&template, &folder, seed) {
-                        failures.lock().expect("no panic").push(format!("OUTPOST_TORN_SEED={seed}: {wrong}"));
-                        continue;
+                    match survive(&template, &folder, seed) {
+                        Err(wrong) => {
+                            failures.lock().expect("no panic").push(format!("OUTPOST_TORN_SEED={seed}: {wrong}"));
+                        }
+                        Ok(done) => {
+                            let mut harm = harm.lock().expect("no panic");
+                            harm.restarted += done.restarted;
+                            harm.indexes += done.indexes;
+                            harm.files += done.files;
+                            fs::remove_dir_all(&folder).expect("remove");
+                        }
                     }
-                    fs::remove_dir_all(&folder).expect("remove");
                 }
             });
         }
     });
-    let failures = failures.into_inner().expect("no panic");
+    let (failures, harm) = (failures.into_inner().expect("no panic"), harm.into_inner().expect("no panic"));
+    println!("{} archives: {harm:?}", end - first);
+    // Or the damage would have hit nothing.
+    assert!(end - first < 100 || harm.indexes.min(harm.files) > 0, "{harm:?}");
     assert!(
         failures.is_empty(),
         "{} of {}, on OUTPOST_TORN_TEMPLATE={}:\n{}",
