@@ -228,7 +228,6 @@ impl Recording {
         };
         self.record(archive, Phase::End, deliveries);
         self.keep_pin(archive);
-        archive.room.low.notify_one();
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
     }

@@ -66,6 +66,7 @@ impl Stopped {
     fn damage_index(&self) {
         let db = sled::open(self.folder().join("index")).expect("open sled");
         db.open_tree("meta").expect("a tree").remove("version").expect("remove");
+        db.flush().expect("flush");
     }
 
     /// Runs `outpost store`; gives the exit code, standard output and the messages.

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 
 use super::super::sidecar::{SIDECAR, measure, read_event, sync_folder, write_event};
 use super::super::{Archive, Layout};
+use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, Evicted};
 use crate::store::{Amendment, Class, HeldFile};
 
@@ -85,8 +86,9 @@ impl Evictor<'_> {
 
     fn remove_files(&self, events: BTreeMap<EventId, Vec<HeldFile>>) -> Result<Vec<HeldFile>> {
         let (mut amendments, mut unnamed) = (Vec::new(), Vec::new());
+        let at = self.archive.clock.now();
         for (id, files) in events {
-            match self.bury(id, &files) {
+            match self.bury(id, &files, &at) {
                 Ok(amendment) => {
                     amendments.extend(amendment);
                     unnamed.extend(files);
@@ -115,7 +117,7 @@ impl Evictor<'_> {
     }
 
     /// Writes into `event.json` that `files` are gone. `None` for what belongs to no event.
-    fn bury(&self, id: EventId, files: &[HeldFile]) -> Result<Option<Amendment>> {
+    fn bury(&self, id: EventId, files: &[HeldFile], at: &Moment) -> Result<Option<Amendment>> {
         let Some(first) = files.first() else { return Ok(None) };
         if first.class == Class::Continuous {
             self.archive.store.evict_segment(&first.camera, id)?;
@@ -132,31 +134,12 @@ impl Evictor<'_> {
             _ => return Ok(None),
         };
         let dropped = files.iter().map(|file| file.media.file.clone()).collect();
-        let sidecar = if self.add_tombstones(&mut event, files) {
+        let sidecar = if add_tombstones(&mut event, files, at) {
             self.archive.with_room(|| write_event(&folder, &event))?
         } else {
             measure(&folder, SIDECAR)?
         };
         Ok(Some(Amendment { event, sidecar, dropped }))
-    }
-
-    /// Returns whether the event had to be changed: it was not when this is done again after a power cut.
-    fn add_tombstones(&self, event: &mut Event, files: &[HeldFile]) -> bool {
-        let before = event.clone();
-        for file in files {
-            let is_it = |name: &str| name == file.media.file;
-            event.clip.take_if(|clip| is_it(&clip.media.file));
-            event.pictures.retain(|picture| !is_it(&picture.file));
-            if !event.evicted.iter().any(|gone| is_it(&gone.media.file)) {
-                event.evicted.push(Evicted {
-                    media: file.media.clone(),
-                    at: self.archive.clock.now(),
-                    reason: file.condemned.unwrap_or(EvictReason::Quota),
-                    delivered: file.delivered,
-                });
-            }
-        }
-        *event != before
     }
 
     fn remove_events(&self, events: BTreeMap<EventId, Vec<HeldFile>>) -> Result<Vec<HeldFile>> {
@@ -184,6 +167,25 @@ impl Evictor<'_> {
         }
         Ok(gone)
     }
+}
+
+/// Returns whether the event had to be changed: it was not when this is done again after a power cut.
+fn add_tombstones(event: &mut Event, files: &[HeldFile], at: &Moment) -> bool {
+    let before = event.clone();
+    for file in files {
+        let is_it = |name: &str| name == file.media.file;
+        event.clip.take_if(|clip| is_it(&clip.media.file));
+        event.pictures.retain(|picture| !is_it(&picture.file));
+        if !event.evicted.iter().any(|gone| is_it(&gone.media.file)) {
+            event.evicted.push(Evicted {
+                media: file.media.clone(),
+                at: at.clone(),
+                reason: file.condemned.unwrap_or(EvictReason::Quota),
+                delivered: file.delivered,
+            });
+        }
+    }
+    *event != before
 }
 
 /// Removes what a start without an index must not take in: files that `event` says were deleted, whose

@@ -39,6 +39,8 @@ pub(super) use space::{Room, is_full};
 
 /// How often the volume is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at while there is too little space.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often ages are looked at.
 const AGES_EVERY: Duration = Duration::from_secs(60);
 /// Files of one batch: between two of them everybody else gets at the index.
@@ -96,9 +98,10 @@ impl Retention {
         loop {
             let (this, stopping) = (self.clone(), stop.clone());
             tokio::task::spawn_blocking(move || this.pass(&stopping)).await.context("make room")??;
+            let rest = if self.archive.level() == RecordingLevel::Full { LOOK_EVERY } else { LOOK_AGAIN };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = self.archive.room.low.notified() => {}
             }
         }
@@ -125,7 +128,9 @@ impl Retention {
         {}
         if let Some(lacking) = self.lacking(&marks, &space, now) {
             let freed = self.make_room(lacking, EvictReason::MinFree, &marks, stop)?;
-            self.memory().settling = Some((now + SETTLES, space.free_bytes.saturating_add(freed)));
+            let expected = space.free_bytes.saturating_add(freed / 2);
+            let is_seen = (self.space)()?.free_bytes >= expected;
+            self.memory().settling = (!is_seen).then_some((now + SETTLES, expected));
         }
         self.step_level(&marks)?;
         self.keep_reserve(&marks)
@@ -298,10 +303,14 @@ impl Retention {
 
     fn keep_reserve(&self, marks: &Marks) -> Result<()> {
         let reserve = &self.archive.room.reserve;
-        if self.memory().no_reserve || reserve.is_there() {
-            return Ok(());
-        }
-        if (self.space)()?.free_bytes >= marks.keep.saturating_add(marks.floor)
+        let free = (self.space)()?.free_bytes;
+        if reserve.is_there() {
+            // Before the index meets a full volume: it would not survive that.
+            if self.archive.level() == RecordingLevel::Nothing && reserve.release() {
+                self.step_level(marks)?;
+            }
+        } else if free >= marks.keep.saturating_add(marks.floor)
+            && !self.memory().no_reserve
             && let Err(error) = reserve.make(marks.floor)
         {
             warn!(%error, "no reserve could be set apart on this volume");

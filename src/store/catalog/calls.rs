@@ -33,8 +33,8 @@ impl Store {
 
     /// The files that go next when `bytes` are needed, at most about `max`: first what every destination has,
     /// then what is older than the age given for its class in `overdue` (wall milliseconds), then by value and
-    /// age; metadata last, and never while a destination is still to get it. An event's sidecar comes with all
-    /// that is left of the event.
+    /// age; metadata last, if there is enough of it, and never while a destination is still to get it. An event's
+    /// sidecar comes with all that is left of the event.
     ///
     /// # Errors
     /// When the store is out of service; this holds for all calls of the catalogue.

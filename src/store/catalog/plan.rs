@@ -47,7 +47,7 @@ impl Pick {
 impl Reader<'_> {
     /// The files that go next when `bytes` are needed: at most about `max`, and as many as make up `bytes`.
     /// First what every destination has, then what is older than the age given for its class in `overdue`
-    /// (wall milliseconds), then by value; metadata last, and never while a destination is to get it.
+    /// (wall milliseconds), then by value; metadata last, if it helps, and never while a destination is to get it.
     pub(super) fn evictable(
         &self,
         bytes: u64,
@@ -68,8 +68,12 @@ impl Reader<'_> {
                 }
             }
         }
-        for tier in [tier::UNDELIVERED, tier::METADATA_DELIVERED, tier::METADATA_FREE] {
-            self.pick_tier(&mut pick, tier, newest)?;
+        self.pick_tier(&mut pick, tier::UNDELIVERED, newest)?;
+        // Metadata are small: where all of them together would not make the room, they are not given up in vain.
+        let metadata = self.db.counters()?.held.get(&Class::Metadata).map_or(0, |held| held.bytes);
+        if metadata >= bytes.saturating_sub(pick.bytes) {
+            self.pick_tier(&mut pick, tier::METADATA_DELIVERED, newest)?;
+            self.pick_tier(&mut pick, tier::METADATA_FREE, newest)?;
         }
         Ok(pick.files)
     }

@@ -66,7 +66,12 @@ async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
 
 /// `1 clip.mp4`, ... for each file that may go, in order.
 fn order(store: &Store, overdue: &[(Class, u64)]) -> Vec<String> {
-    let files = store.evictable(u64::MAX, overdue, 1000).expect("plan");
+    let sum = |files: &[HeldFile]| files.iter().map(|file| file.media.bytes).sum::<u64>();
+    // As much as there is, or metadata would not help.
+    let media = store.evictable(u64::MAX, overdue, 1000).expect("plan");
+    let metadata = store.stats().expect("stats").held[&Class::Metadata].bytes;
+    let files = store.evictable(sum(&media) + metadata, overdue, 1000).expect("plan");
+    assert_eq!(files.get(..media.len()), Some(media.as_slice()));
     files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
 }
 
