@@ -53,13 +53,18 @@ pub(super) fn correct(clock: &dyn Clock, moment: &mut Moment) -> bool {
     changed
 }
 
+/// Corrects each of `moments`. Returns whether that changed one.
+fn correct_all<'a>(clock: &dyn Clock, moments: impl Iterator<Item = &'a mut Moment>) -> bool {
+    let changed = moments.map(|moment| correct(clock, moment)).filter(|changed| *changed);
+    changed.count() > 0
+}
+
 /// All moments of an event by today's knowledge. Returns whether that changed one.
 pub(super) fn correct_event(clock: &dyn Clock, event: &mut Event) -> bool {
     let best = event.best.iter_mut().map(|best| &mut best.at);
     let clip = event.clip.iter_mut().map(|clip| &mut clip.start);
     let moments = std::iter::once(&mut event.start).chain(event.end.as_mut()).chain(best).chain(clip);
-    // Not `any`: each of them has to be corrected.
-    moments.fold(false, |changed, moment| correct(clock, moment) || changed)
+    correct_all(clock, moments)
 }
 
 /// Files what could not be filed when it ended, and corrects the times of this boot.
@@ -186,7 +191,7 @@ impl Timekeeper {
             let of_this_boot = first.start.boot_id == archive.clock.boot_id();
             for mut segment in page {
                 let moments = std::iter::once(&mut segment.start).chain(segment.end.as_mut());
-                let changed = moments.fold(false, |changed, moment| correct(&*archive.clock, moment) || changed);
+                let changed = correct_all(&*archive.clock, moments);
                 // One that is being written is corrected when it is closed.
                 if changed && segment.state != SegmentState::Open {
                     write_sidecar(&archive.layout.recordings(&segment.camera), &segment)?;
