@@ -41,7 +41,7 @@ def config(folder, port, cameras, gated):
     idle = idle_clip(folder)
     clips = [ROOT / "tests/fixtures/people.mp4", idle, ROOT / "tests/fixtures/leaves.mp4", idle]
     text = (f'[device]\nid = "bench"\n[storage]\npath = "{folder}/box"\n[web]\nlisten = "127.0.0.1:{port}"\n'
-            f'[infer]\nmodel_dir = "{ROOT}/models"\n[upload.cloud]\nurl = "file://{folder}/cloud"\n')
+            f'[archive]\ntime_hold = "0s"\n[infer]\nmodel_dir = "{ROOT}/models"\n[upload.cloud]\nurl = "file://{folder}/cloud"\n')
     for i in range(cameras):
         text += (f'[camera.c{i}.source]\nurl = "replay:{clips[i % 4]}"\nrepeat = true\n'
                  f'[camera.c{i}.motion]\nenabled = {"true" if gated else "false"}\n'

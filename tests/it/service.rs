@@ -24,6 +24,7 @@ fn boot(scratch: &Scratch) -> (Machine, std::path::PathBuf) {
 fn config(port: u16) -> String {
     format!(
         "[device]\nid = \"box1\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
+         [archive]\ntime_hold = \"0s\"\n\
          [upload.cloud]\nurl = \"file:///var/lib/outpost/cloud\"\n\
          [camera.gate.source]\nurl = \"replay:{SHARED}/people.mp4\"\nrepeat = true\n\
          [camera.gate.detect]\nlabels = [\"person\"]\n\

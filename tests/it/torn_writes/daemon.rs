@@ -30,7 +30,7 @@ impl Service {
         fs::create_dir_all(&cloud).expect("a folder");
         let config = scratch.path(&format!("{name}.toml"));
         let text = format!(
-            "[device]\nid = \"box1\"\n[storage]\npath = \"{}\"\ndeadline = \"4s\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
+            "[device]\nid = \"box1\"\n[storage]\npath = \"{}\"\ndeadline = \"4s\"\n[archive]\ntime_hold = \"0s\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
              [infer]\nmodel_dir = \"{}\"\n[upload.cloud]\nurl = \"file://{}\"\n{more}",
             folder.display(),
             repository().join("models").display(),

@@ -55,7 +55,9 @@ fn open(path: &Path) -> Result<(Archive, Store), String> {
     let store = Store::open(&config, &outboxes, clock.clone()).map_err(|e| e.to_string())?;
     let layout = Layout::new(path);
     let host = Host::new("box", clock.clone());
-    Ok((Archive::new(layout, store.clone(), clock, Metrics::new(), ArchiveConfig::default(), host), store))
+    // This machine may have booted a moment ago.
+    let config = ArchiveConfig { time_hold: seconds(0), ..ArchiveConfig::default() };
+    Ok((Archive::new(layout, store.clone(), clock, Metrics::new(), config, host), store))
 }
 
 /// Leaves at once, as a killed process does: no destructor runs, threads end where they are.
