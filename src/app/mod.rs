@@ -96,7 +96,12 @@ impl App {
         let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
         let first_id = ids.next();
         let pressure = Pressure::default();
-        let host = Host { device: config.device.id.as_str().into(), ids: ids.clone(), pressure: pressure.clone() };
+        let host = Host {
+            device: config.device.id.as_str().into(),
+            ids: ids.clone(),
+            pressure: pressure.clone(),
+            hearts: hearts.clone(),
+        };
         let (kept, counted) = (config.archive.clone(), metrics.clone());
         let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, host);
         let shared = Shared {

@@ -40,6 +40,7 @@ use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;
 use crate::metrics::Metrics;
 use crate::store::{Amendment, Store};
+use crate::supervise::Heartbeats;
 use crate::supervise::governor::Pressure;
 use retention::{Room, is_full};
 use sidecar::{read_event, write_event};
@@ -177,6 +178,7 @@ pub struct Archive {
     ids: Arc<IdSource>,
     device: Arc<str>,
     pressure: Pressure,
+    hearts: Heartbeats,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
     room: Arc<Room>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
@@ -192,12 +194,15 @@ pub struct Host {
     pub ids: Arc<IdSource>,
     /// How much the box has to do.
     pub pressure: Pressure,
+    /// Signs of life.
+    pub hearts: Heartbeats,
 }
 
 impl Host {
     /// A box without a past and without any load.
     pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { device: device.into(), ids: Arc::new(IdSource::new(clock, None)), pressure: Pressure::default() }
+        let (ids, hearts) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
+        Self { device: device.into(), ids, pressure: Pressure::default(), hearts }
     }
 }
 
@@ -209,7 +214,7 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Host { device, ids, pressure }: Host,
+        Host { device, ids, pressure, hearts }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
         let room = Arc::new(Room::new(layout.storage()));
@@ -222,6 +227,7 @@ impl Archive {
             ids,
             device,
             pressure,
+            hearts,
             announce,
             room,
             changing: Arc::default(),

@@ -20,11 +20,13 @@ use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
 use crate::segment::SegmentState;
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::spawn_thread;
+use crate::supervise::{Heart, spawn_thread};
 
 /// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
 /// Full: packets are dropped up to the next key frame and counted; commands wait.
 const QUEUE: usize = 512;
+/// A recorder that is silent for this long hangs, in the disk or in itself: nothing helps but a fresh start.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -65,8 +67,10 @@ impl Recorder {
         let span = info_span!("recorder", camera = %camera);
         let keep = config.max_clip + config.pre_roll + config.post_roll + DECISION;
         let continuous = config.mode == RecordMode::Continuous;
+        let heart = archive.hearts.register(format!("recorder {camera}"), HANGS_AFTER, true);
         let ledger = Ledger::new(camera.clone(), archive.clock.mono());
         let state = State {
+            heart,
             ledger,
             ring: Preroll::new(config.pre_roll + DECISION),
             segmenter: continuous.then(|| Segmenter::new(camera.clone(), config.segment, keep)),
@@ -164,6 +168,7 @@ struct State {
     ring: Preroll,
     segmenter: Option<Segmenter>,
     ledger: Ledger,
+    heart: Heart,
     open: Vec<Recording>,
     newest: Option<Mono>,
     commands: Receiver<Command>,
@@ -172,6 +177,7 @@ struct State {
 impl State {
     fn run(mut self) {
         loop {
+            self.heart.beat();
             match self.commands.recv_timeout(TICK) {
                 Ok(Command::Packet(packet, queued, hole)) => {
                     self.archive.pressure.disk.note(self.archive.clock.mono().since(queued));

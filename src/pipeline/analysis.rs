@@ -24,6 +24,8 @@ use crate::track::Tracker;
 
 /// Without a look for this long the camera is gone or the detector is late.
 const SILENCE: Duration = Duration::from_secs(3);
+/// An analysis that is silent for this long hangs: it waits for nobody but the recorder.
+const HANGS_AFTER: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(500);
 
 /// Tracker and rules of one camera: pure, shared by live cameras and replay.
@@ -118,7 +120,9 @@ impl Stage {
         let span = self.span.clone();
         let _entered = span.enter();
         let mut rate = Rate::default();
+        let heart = self.shared.hearts.register(format!("analysis {}", self.camera), HANGS_AFTER, true);
         loop {
+            heart.beat();
             match self.inbox.recv_timeout(TICK) {
                 Ok(detected) => {
                     let now = self.shared.clock.mono();
