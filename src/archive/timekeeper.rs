@@ -25,6 +25,8 @@ use crate::store::{self, Delivery, Query, SegmentQuery};
 
 /// How often the clock is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks that are left out after a failure, which is most likely a full disk.
+const REST: u32 = 30;
 /// Events in hand at once.
 const PAGE: usize = 100;
 /// A correction smaller than this is not worth writing anything again.
@@ -84,9 +86,13 @@ impl Timekeeper {
 
     /// Looks at the clock until `stop`. Blocks; run it on a thread of its own.
     pub fn run(mut self, stop: &CancellationToken, mut alive: impl FnMut()) {
+        let mut rest = 0;
         while !stop.is_cancelled() {
-            if let Err(failure) = self.look() {
-                warn!(error = format!("{failure:#}"), "times could not be corrected, trying again");
+            if rest > 0 {
+                rest -= 1;
+            } else if let Err(failure) = self.look() {
+                warn!(error = format!("{failure:#}"), "times could not be corrected, trying again in a while");
+                rest = REST;
             }
             alive();
             std::thread::sleep(LOOK_EVERY);

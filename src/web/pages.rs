@@ -23,11 +23,12 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 8] = [
+static ASSETS: [Asset; 9] = [
     Asset { name: "index.html", kind: HTML, body: include_str!("assets/index.html") },
     Asset { name: "app.css", kind: CSS, body: include_str!("assets/app.css") },
     Asset { name: "app.js", kind: JS, body: include_str!("assets/app.js") },
     Asset { name: "cameras.js", kind: JS, body: include_str!("assets/cameras.js") },
+    Asset { name: "coverage.js", kind: JS, body: include_str!("assets/coverage.js") },
     Asset { name: "delivery.js", kind: JS, body: include_str!("assets/delivery.js") },
     Asset { name: "events.js", kind: JS, body: include_str!("assets/events.js") },
     Asset { name: "format.js", kind: JS, body: include_str!("assets/format.js") },

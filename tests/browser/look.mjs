@@ -22,12 +22,13 @@ const ARGUMENTS = [
 ];
 const PATIENCE_MS = 30_000;
 
-// Every thumbnail of the page has arrived, and there is at least one.
-const thumbnailsLoaded = () => {
+// Every thumbnail of the page has arrived, and there is at least one; every camera has its last day.
+const everythingShown = () => {
   const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
   // Those further down load when they come into sight; here they are wanted at once.
   for (const image of thumbnails) image.loading = "eager";
-  return thumbnails.length > 0 && thumbnails.every((image) => image.complete);
+  const days = [...document.querySelectorAll(".strip-words")];
+  return thumbnails.length > 0 && thumbnails.every((image) => image.complete) && days.every((words) => words.textContent !== "");
 };
 
 async function look(url) {
@@ -48,8 +49,8 @@ async function look(url) {
     });
     // Not "networkidle": a page with a live stream is never idle.
     await page.goto(url, { waitUntil: "load", timeout: PATIENCE_MS });
-    await page.waitForFunction(thumbnailsLoaded, undefined, { timeout: PATIENCE_MS }).catch((error) => {
-      seen.failed.push(`thumbnails: ${error.message.split("\n")[0]}`);
+    await page.waitForFunction(everythingShown, undefined, { timeout: PATIENCE_MS }).catch((error) => {
+      seen.failed.push(`thumbnails or coverage: ${error.message.split("\n")[0]}`);
     });
     seen.title = await page.title();
     seen.text = await page.innerText("body");

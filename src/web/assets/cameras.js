@@ -1,5 +1,6 @@
 // One card per camera. Pictures are fetched only while somebody can see them.
 
+import { makeStrip, refreshStrip } from "./coverage.js";
 import { ago, count, duration, element, setText, words } from "./format.js";
 
 const REFRESH_MS = 2000;
@@ -21,9 +22,11 @@ function makeCard(name) {
   picture.append(blank, chip, objects);
   const facts = element("p", { class: "quiet" });
   const reason = element("p", { class: "reason" });
-  const root = element("li", { class: "camera" }, picture, element("div", { class: "caption" }, element("h3", {}, name), facts, reason));
+  const strip = makeStrip(name);
+  const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, reason, strip.root);
+  const root = element("li", { class: "camera" }, picture, caption);
   root.dataset.camera = name;
-  const card = { name, root, picture, blank, chip, objects, facts, reason, image: null, visible: false, busy: false, online: false };
+  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, image: null, visible: false, busy: false, online: false };
   watcher.observe(root);
   return card;
 }
@@ -72,6 +75,7 @@ export function showCameras(cameras) {
 
 /** Loads beside the shown picture and swaps, so that nothing flickers. */
 async function refresh(card) {
+  if (card.visible && !document.hidden) refreshStrip(card.strip);
   const mayHaveOne = card.root.dataset.state === "online" || card.root.dataset.state === "finished";
   if (card.busy || !card.visible || document.hidden || !mayHaveOne) return;
   card.busy = true;
