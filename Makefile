@@ -22,12 +22,13 @@ test: setup lint ## Formatting, lints, documentation, every test
 	$(call run_tests,default,)
 
 test-slow: export OUTPOST_CRASHES := 20
+test-slow: export OUTPOST_KILLS := 500
 test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
 test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_TORN_WRITES := 2000
-test-slow: setup ## More, and for longer: 20 crashes, outages of minutes, 10 unplugged cameras, 50 power cuts
+test-slow: setup ## More, and for longer: 500 kills, outages of minutes, 10 unplugged cameras, 50 power cuts
 	$(call run_tests,slow,--test it)
 
 bench: setup bench-index ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"

@@ -1,6 +1,7 @@
 //! Ends, wanted and unwanted: what was begun is kept, and the next start goes on with it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use crate::harness::bucket::S3Server;
 use crate::harness::clips::assert_sound;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::dice::Dice;
 use crate::harness::rtsp::{Auth, RtspServer};
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
@@ -64,6 +66,42 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
     }
     // The event may have ended between the look at it and the kill; not every time, though.
     assert!(interrupted > 0, "no event was cut short");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn killed_at_any_moment_it_keeps_what_it_told_and_delivers_it_once() {
+    let scratch = Scratch::new("kills");
+    let people = fixture("people.mp4");
+    let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &people)]);
+    let broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let store = S3Server::start(&scratch);
+    let config = Config::new(&scratch).alerts_to(&broker).uploads_to(&store);
+    let mut daemon = Daemon::start(&scratch, config.camera("gate", &camera, "/gate", Auth::None));
+    let mut dice = Dice::new();
+    for _ in 0..setting("OUTPOST_KILLS", 20) {
+        // Some rounds end while it starts, most in the middle of its work.
+        let packets = dice.below(60) as f64;
+        wait_until("some pictures", seconds(60), || daemon.packets("gate") >= packets);
+        // Between two pictures, too.
+        std::thread::sleep(dice.up_to(Duration::from_millis(300)));
+        daemon.crash_and_restart();
+    }
+    wait_until("events after all that", seconds(60), || !daemon.events_in("ended").is_empty());
+    camera.stop();
+    let events = wait_for_agreement(&daemon, &subscriber, &store);
+    let known: BTreeSet<&str> = events.iter().filter_map(|event| event["id"].as_str()).collect();
+    let lost: Vec<String> = started(&subscriber).into_iter().filter(|id| !known.contains(id.as_str())).collect();
+    assert!(lost.is_empty(), "told of, and then lost: {lost:?}");
+    // All of them are in the bucket, says the agreement; and each in one place.
+    let folders = store.objects().into_keys().filter(|key| key.ends_with("/event.json")).count();
+    assert_eq!(folders, events.len());
+    for event in &events {
+        if event["clip"] != Value::Null {
+            assert_sound(&on_disk(&scratch, event, "clip.mp4"));
+        }
+    }
     assert!(daemon.terminate().success());
 }
 

@@ -6,7 +6,6 @@ pub mod bucket;
 pub mod clips;
 pub mod config;
 pub mod daemon;
-#[cfg(target_arch = "x86_64")]
 pub mod dice;
 pub mod gcs;
 #[cfg(target_arch = "x86_64")]
