@@ -168,10 +168,9 @@ fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_aga
     let mut gone = 0;
     for (folder, event) in volume.events().values() {
         gone += assert_truthful(folder, event).len();
-        assert!(
-            texts(&event["pictures"], "file").any(|file| file == "thumb.jpg"),
-            "metadata outlives the rest: {event}"
-        );
+        // An event that the kill met in its first moments may not have got as far as its thumbnail.
+        let has_thumbnail = texts(&event["pictures"], "file").any(|file| file == "thumb.jpg");
+        assert!(has_thumbnail || event["state"] == "interrupted", "metadata outlives the rest: {event}");
         let delivered = event["evicted"].as_array().into_iter().flatten().filter(|gone| gone["delivered"] != false);
         assert_eq!(delivered.count(), 0, "{event}");
     }
