@@ -16,7 +16,7 @@ use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::event::{Event, EventState};
-use crate::segment::{Segment, SegmentId};
+use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// The outboxes that the store was opened with.
 pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
@@ -65,6 +65,7 @@ impl Op {
     pub(super) fn room(&self) -> Room {
         match self {
             Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
+            Self::Segment(segment) if segment.state == SegmentState::Open => Room::Enough,
             _ => Room::Short,
         }
     }

@@ -188,7 +188,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
             }
         }
     }
-    assert_eq!(seen.len(), 7, "{seen:?}");
+    assert_eq!(seen.len(), 8, "{seen:?}");
     let again = site.ask("GET", "/assets/app.js", &format!("If-None-Match: {}\r\n", page.header("etag"))).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
