@@ -82,6 +82,7 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
+        health.set_load(LoadHealth { since: clock.mono(), ..LoadHealth::default() });
         let listener = web::bind(&config.web).await?;
         volume::open(&config.storage.path)?;
         make_room(&config.storage.path);
