@@ -125,7 +125,7 @@ impl Timekeeper {
     fn file(&self, id: EventId) -> Result<()> {
         self.rewrite(id, |archive, event| {
             correct_event(&*archive.clock, event);
-            event.filed.is_none() && event.state != EventState::Open
+            event.state != EventState::Open
         })
     }
 
@@ -141,7 +141,10 @@ impl Timekeeper {
             for event in page.iter().filter(of_this_boot).filter(|event| event.state != EventState::Open) {
                 let mut probe = event.clone();
                 if correct_event(&*self.archive.clock, &mut probe) {
-                    self.rewrite(event.id, |archive, event| correct_event(&*archive.clock, event))?;
+                    self.rewrite(event.id, |archive, event| {
+                        correct_event(&*archive.clock, event);
+                        true
+                    })?;
                     events += 1;
                 }
             }
@@ -166,11 +169,12 @@ impl Timekeeper {
         let _edit = archive.changing_sidecars();
         let Some(known) = archive.store.event(id)? else { return Ok(()) };
         let folder = archive.layout.folder(&known.camera, id);
-        let mut event = read_event(&folder).unwrap_or(known);
+        let mut event = read_event(&folder).unwrap_or_else(|_| known.clone());
         if !change(archive, &mut event) {
             return Ok(());
         }
-        let first_time = event.filed.is_none();
+        // By the index: a power cut may have come after the sidecar was written and before that was recorded.
+        let first_time = known.filed.is_none();
         if first_time && may_file(&*archive.clock, &archive.config) || event.start.boot_id != archive.clock.boot_id() {
             event.filed.get_or_insert_with(|| day(&event.start));
         }

@@ -91,6 +91,21 @@ fn the_wait_is_bounded_and_the_day_never_changes_afterwards() {
 }
 
 #[test]
+fn a_power_cut_between_sidecar_and_index_keeps_no_file_from_its_delivery() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "1970-01-01T00:00:07Z", TimeQuality::Implausible);
+    let event = finished(&archive, 1);
+    clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
+    let mut written = event.clone();
+    crate::archive::timekeeper::correct_event(&*archive.clock, &mut written);
+    written.filed = Some("2026/11/22".into());
+    put_sidecar(&archive, &written);
+    keeper(&archive).look().expect("look");
+    assert_eq!((known(&archive, 1), files_queued(&archive)), (written, 1));
+    assert_eq!(archive.store.unfiled().expect("read"), []);
+}
+
+#[test]
 fn clocks_that_step_move_times_and_nothing_else() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (archive, clock) = booted_at(dir.path(), "2026-11-22T10:00:00Z", TimeQuality::Synchronised);
