@@ -388,9 +388,11 @@ fn read_loop(db: &Database, jobs: &Receiver<ReadJob>, shared: &Shared) {
 fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Shared) {
     while shared.check().is_ok() {
         let Ok(first) = jobs.recv() else { return };
+        let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
+        // After the jobs: a refusal must not be of the room there was before its caller asked.
         let room = shared.reserve.room();
         let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        for job in std::iter::once(first).chain(jobs.try_iter()).take(GROUP) {
+        for job in group {
             match job {
                 WriteJob::Commit(op, reply) if room >= op.room() => {
                     ops.push(op);
