@@ -91,6 +91,12 @@ impl IdSource {
         Self { clock, last: Mutex::new(newest.map_or(Ulid::nil(), |id| id.0)) }
     }
 
+    /// Ids from now on are greater than `known`, an id found on a volume that came late.
+    pub fn go_beyond(&self, known: EventId) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max(known.0);
+    }
+
     /// The next id; greater than every id before it.
     pub fn next(&self) -> EventId {
         let now_ms = u64::try_from(self.clock.wall().as_millisecond()).unwrap_or(0);
@@ -295,6 +301,9 @@ pub struct Event {
     /// Why media were left out or cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_skipped: Option<MediaSkipped>,
+    /// The event that this one goes on from, with the same start: its volume was lost, or came back, in the middle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<EventId>,
     /// Somebody wants it kept, whatever its age and however little space there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,

@@ -141,6 +141,8 @@ struct Board {
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
     left_out: Option<&'static str>,
+    volume_trouble: Option<String>,
+    spooling: bool,
     store: StoreHealth,
 }
 
@@ -206,6 +208,26 @@ impl Health {
     /// What [`Health::set_left_out`] was told last.
     pub fn left_out(&self) -> Option<&'static str> {
         self.with(|board| board.left_out)
+    }
+
+    /// What is wrong with the archive's volume, in words for the operator; `None`: nothing.
+    pub fn set_volume_trouble(&self, trouble: Option<String>) {
+        self.with(|board| board.volume_trouble = trouble);
+    }
+
+    /// What [`Health::set_volume_trouble`] was told last.
+    pub fn volume_trouble(&self) -> Option<String> {
+        self.with(|board| board.volume_trouble.clone())
+    }
+
+    /// Whether the spool stands in for the archive's volume.
+    pub fn set_spooling(&self, spooling: bool) {
+        self.with(|board| board.spooling = spooling);
+    }
+
+    /// What [`Health::set_spooling`] was told last.
+    pub fn is_spooling(&self) -> bool {
+        self.with(|board| board.spooling)
     }
 
     /// Changes what is known of the index.

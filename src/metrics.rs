@@ -116,6 +116,10 @@ pub struct Metrics {
     pub recording_level: Gauge,
     /// Events whose media were left out or cut short for lack of space.
     pub media_skipped: Family<CameraLabel, Counter>,
+    /// 1 while the spool stands in for the archive's volume.
+    pub spooling: Gauge,
+    /// Time of a small write to the archive's volume.
+    pub volume_probe_seconds: Histogram,
 }
 
 impl Metrics {
@@ -151,6 +155,8 @@ impl Metrics {
             evicted_bytes: Family::default(),
             recording_level: Gauge::default(),
             media_skipped: Family::default(),
+            spooling: Gauge::default(),
+            volume_probe_seconds: Histogram::new(buckets()),
         };
         metrics.register();
         metrics
@@ -202,6 +208,13 @@ impl Metrics {
             "recording_level",
             "0: all is recorded, 1: no continuous video, 2: no clips, 3: no pictures, 4: nothing",
             self.recording_level.clone(),
+        );
+        r.register("spooling", "1 while the spool stands in for the archive's volume", self.spooling.clone());
+        r.register_with_unit(
+            "volume_probe",
+            "Time of a small write to the archive's volume",
+            Unit::Seconds,
+            self.volume_probe_seconds.clone(),
         );
         r.register("media_skipped", "Events with media left out for lack of space", self.media_skipped.clone());
     }

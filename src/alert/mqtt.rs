@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::health::{CameraState, StoreState};
+use crate::health::{CameraState};
 use crate::metrics;
 use crate::supervise::Backoff;
 
@@ -78,7 +78,7 @@ pub(super) struct Session<'a> {
     notes: FuturesUnordered<BoxFuture<'a, Result<()>>>,
     announced: bool,
     told_cameras: BTreeMap<Arc<str>, CameraState>,
-    told_store: Option<StoreState>,
+    told_store: Option<&'static str>,
     last_confirmation: Instant,
     max_packet: usize,
 }
@@ -210,9 +210,9 @@ impl<'a> Session<'a> {
         if !std::mem::replace(&mut self.announced, true) {
             return Some((self.alerter.topics.availability(), "online"));
         }
-        let store = deps.health.store().state;
+        let store = if deps.health.is_spooling() { "spooling" } else { deps.health.store().state.as_str() };
         if self.told_store.replace(store) != Some(store) {
-            return Some((self.alerter.topics.store(), store.as_str()));
+            return Some((self.alerter.topics.store(), store));
         }
         let board = deps.health.cameras();
         for camera in &deps.cameras {

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::era::Present;
 use crate::archive::volume;
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
@@ -30,8 +31,7 @@ const FRESH: Duration = Duration::from_secs(10);
 
 pub(super) struct PageBackend {
     shared: Shared,
-    store: Store,
-    storage: PathBuf,
+    present: Present,
     quota: Option<u64>,
     outboxes: Vec<String>,
     frames: BTreeMap<String, Arc<LatestFrame>>,
@@ -41,14 +41,13 @@ pub(super) struct PageBackend {
 impl PageBackend {
     pub(super) fn new(
         shared: &Shared,
-        store: &Store,
+        present: &Present,
         config: &Config,
         frames: BTreeMap<String, Arc<LatestFrame>>,
     ) -> Self {
         Self {
             shared: shared.clone(),
-            store: store.clone(),
-            storage: config.storage.path.clone(),
+            present: present.clone(),
             quota: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
             outboxes: config.outboxes(),
             frames,
@@ -56,8 +55,8 @@ impl PageBackend {
         }
     }
 
-    pub(super) fn store(&self) -> &Store {
-        &self.store
+    pub(super) fn store(&self) -> Store {
+        self.present.store()
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -70,7 +69,8 @@ impl PageBackend {
     }
 
     async fn disk(&self, stats: Option<&Stats>) -> DiskStatus {
-        let (path, text) = (self.storage.clone(), self.storage.display().to_string());
+        let path = self.present.archive().layout().storage().to_owned();
+        let text = path.display().to_string();
         // A network mount that hangs must hang this thread only.
         let space = tokio::task::spawn_blocking(move || volume::space(&path)).await;
         let space = space.ok().and_then(Result::ok);
@@ -81,6 +81,8 @@ impl PageBackend {
             archive_bytes: stats.map(|stats| stats.held.values().map(|held| held.bytes).sum()),
             quota_bytes: self.quota,
             left_out: self.shared.health.left_out(),
+            trouble: self.shared.health.volume_trouble(),
+            spooling: self.shared.health.is_spooling(),
         }
     }
 
@@ -105,7 +107,7 @@ impl PageBackend {
     /// The board's entry, with what only the store itself knows.
     fn store_health(&self) -> StoreHealth {
         let health = self.shared.health.store();
-        if self.store.is_full() { StoreHealth { state: StoreState::Full, ..health } } else { health }
+        if self.store().is_full() { StoreHealth { state: StoreState::Full, ..health } } else { health }
     }
 
     /// By the boot clock where the item is of this boot, by the wall where it is older.
@@ -119,7 +121,7 @@ impl PageBackend {
 
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
         let ids = events.iter().map(|event| event.id).collect();
-        let waiting = self.store.waiting(ids).await?;
+        let waiting = self.store().waiting(ids).await?;
         let record = |(event, waiting): (Event, Vec<String>)| {
             let delivery = |name: &String| {
                 let waits = waiting.contains(name) || event.state == EventState::Open;
@@ -135,7 +137,7 @@ impl PageBackend {
 impl web::Backend for PageBackend {
     fn status(&self) -> BoxFuture<'_, Result<Status>> {
         async move {
-            let stats = self.store.stats_async().await?;
+            let stats = self.store().stats_async().await?;
             let (clock, health) = (&self.shared.clock, self.shared.health.cameras());
             let (now, load) = (clock.mono(), self.shared.health.load());
             Ok(Status {
@@ -164,7 +166,7 @@ impl web::Backend for PageBackend {
         async move {
             let EventQuery { camera, label, before, limit } = query;
             let query = Query { camera, label, before, limit, ..Query::default() };
-            let events = self.store.events_async(&query).await?;
+            let events = self.store().events_async(&query).await?;
             self.records(events).await
         }
         .boxed()
@@ -172,7 +174,7 @@ impl web::Backend for PageBackend {
 
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
         async move {
-            let event = self.store.event_async(id).await?;
+            let event = self.store().event_async(id).await?;
             Ok(self.records(event.into_iter().collect()).await?.pop())
         }
         .boxed()
@@ -180,8 +182,8 @@ impl web::Backend for PageBackend {
 
     fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let event = self.store.event_async(id).await?;
-            Ok(event.map(|event| self.shared.archive.layout().folder(&event.camera, id).join(file)))
+            let event = self.store().event_async(id).await?;
+            Ok(event.map(|event| self.present.archive().layout().folder(&event.camera, id).join(file)))
         }
         .boxed()
     }
@@ -204,8 +206,8 @@ impl web::Backend for PageBackend {
 
     fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let segment = self.store.segment_async(camera, id).await?;
-            let folder = self.shared.archive.layout().recordings(camera);
+            let segment = self.store().segment_async(camera, id).await?;
+            let folder = self.present.archive().layout().recordings(camera);
             Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
         }
         .boxed()
@@ -213,7 +215,7 @@ impl web::Backend for PageBackend {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         async move {
-            self.store.stats_async().await.map_err(|e| e.to_string())?;
+            self.store().stats_async().await.map_err(|e| e.to_string())?;
             let stalled = self.shared.hearts.stalled();
             match stalled.iter().find(|part| part.critical) {
                 Some(part) => Err(format!("{} shows no life for {} s", part.name, part.silent_for.as_secs())),
@@ -225,7 +227,7 @@ impl web::Backend for PageBackend {
 
     fn metrics(&self) -> BoxFuture<'_, Result<String>> {
         async move {
-            let (stats, disk) = (self.store.stats_async().await?, self.disk(None).await);
+            let (stats, disk) = (self.store().stats_async().await?, self.disk(None).await);
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let values = &self.shared.metrics;
             for queue in &stats.outboxes {

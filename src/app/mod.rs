@@ -4,8 +4,12 @@
 //! outlets, page, store.
 
 mod backend;
+mod era;
+mod guard;
+mod leftover;
 mod outbox;
 mod recovery;
+mod storage;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -14,53 +18,52 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::alert;
-use crate::archive::{Archive, Host, Layout, Retention, Timekeeper, make_room, volume};
+use crate::archive::{Archive, Moving, Recorder};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::event::{EventId, IdSource};
+use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Models, Pipeline, Shared};
 use crate::source;
-use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
-use crate::upload::{self, Uploader};
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, systemd};
 use crate::web;
 
 use backend::PageBackend;
-use outbox::AlertOutbox;
+use era::{Era, Ground, Place, Present};
+use guard::{Guard, Verdict};
+use leftover::Leftover;
+use storage::{Opened, Refusal, Storage};
 
-/// How long outlets may take to finish the item in hand.
+/// How long the parts that know no era may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long feeds may take to say good-bye to their cameras.
 const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How often the governor looks at what the box has to do.
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
-/// The timekeeper is stuck when it shows no life for so long.
-const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
-/// How long retention may be silent: one batch on a slow card.
-const RETENTION_STALLED: Duration = Duration::from_secs(120);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// The whole daemon, ready to run.
 pub struct App {
+    config: Arc<Config>,
     shared: Shared,
-    store: Store,
+    storage: Storage,
+    era: Era,
+    present: Present,
     workers: Workers,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
     outlets: Supervisor,
     stop: Stops,
-    first_id: EventId,
 }
 
 /// One token a layer, so that each stops after the one before it.
@@ -80,65 +83,52 @@ impl App {
     pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = Arc::new(config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         health.set_load(LoadHealth { since: clock.mono(), ..LoadHealth::default() });
         let listener = web::bind(&config.web).await?;
-        volume::open(&config.storage.path)?;
-        make_room(&config.storage.path);
-        let Some(store) = recovery::open_store(&config, &clock, &stop).await? else {
+        let storage = Storage::new(&config, &clock);
+        let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
         let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
-
-        let layout = Layout::new(&config.storage.path);
-        let newest_id = recovery::newest_id(&store, &layout)?;
-        let ids = Arc::new(IdSource::new(clock.clone(), newest_id));
-        let first_id = ids.next();
-        let pressure = Pressure::default();
-        let host = Host {
-            device: config.device.id.as_str().into(),
-            ids: ids.clone(),
-            pressure: pressure.clone(),
-            hearts: hearts.clone(),
-        };
-        let (kept, counted) = (config.archive.clone(), metrics.clone());
-        let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, host);
         let shared = Shared {
+            ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,
             metrics,
             health,
             hearts,
-            ids,
-            pressure,
-            archive,
+            pressure: Pressure::default(),
             device: config.device.id.as_str().into(),
             site: config.device.site.as_str().into(),
         };
+        note_place(&shared, &opened);
+        let ground = Ground::new(opened.place, &opened.folder, opened.store, &config, &shared, None)?;
+        let present = Present::new(&ground);
         let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
             feeds: Supervisor::new(stops.feeds.clone()),
             outlets: Supervisor::new(stops.outlets.clone()),
             pipelines: Vec::new(),
+            era: Era::start(ground, &config, &shared)?,
+            config: config.clone(),
             shared,
-            store,
+            storage,
+            present,
             workers,
             stop: stops,
-            first_id,
         };
-        app.start_outlets(&config)?;
-        app.start_retention(&config);
-        let latest = app.start_pipelines(&config, &detectors)?;
-        app.start_page(&config, listener, latest);
-        app.start_timekeeper(&config);
-        app.start_governor(&config);
+        let latest = app.start_pipelines(&detectors)?;
+        app.start_page(listener, latest);
+        app.start_governor();
         Ok(app)
     }
 
     /// Events from now on, as they become durable.
     pub fn archive(&self) -> &Archive {
-        &self.shared.archive
+        &self.era.ground.archive
     }
 
     /// Runs until a stop is asked for or a vital part fails; then stops everything in order.
@@ -146,21 +136,21 @@ impl App {
     /// # Errors
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
-        recovery::start(&self.shared, &self.store, self.first_id, self.stop.asked.clone());
+        self.begin_recovery(Vec::new());
         self.outlets.spawn("watchdog", Restart::Fatal, {
-            let (shared, store) = (self.shared.clone(), self.store.clone());
-            move |stop| look_after(shared.clone(), store.clone(), stop)
+            let (shared, present) = (self.shared.clone(), self.present.clone());
+            move |stop| look_after(shared.clone(), present.clone(), stop)
         });
         systemd::ready(&format!("{} cameras", self.pipelines.len()));
         info!(cameras = self.pipelines.len(), "running");
 
-        let asked = self.stop.asked.clone();
-        let feeds = tokio::spawn(self.feeds.run(FEED_GRACE));
-        let outlets_stop = self.stop.outlets.clone();
-        let mut outlets = tokio::spawn(self.outlets.run(OUTLET_GRACE));
+        let feeds = std::mem::replace(&mut self.feeds, Supervisor::new(self.stop.feeds.clone()));
+        let feeds = tokio::spawn(feeds.run(FEED_GRACE));
+        let outlets = std::mem::replace(&mut self.outlets, Supervisor::new(self.stop.outlets.clone()));
+        let mut outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
         let early = tokio::select! {
-            () = asked.cancelled() => None,
-            ended = &mut outlets => Some(ended),
+            failure = self.follow_the_volume() => Ending::Failed(failure),
+            ended = &mut outlets => Ending::Outlets(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r)),
         };
         systemd::stopping();
         self.stop.feeds.cancel();
@@ -175,94 +165,132 @@ impl App {
         if let Err(failure) = stages.await {
             error!(error = %failure, "stop the stages");
         }
-        outlets_stop.cancel();
-        let ended = match early {
-            Some(ended) => ended,
-            None => outlets.await,
-        };
-        outcome = outcome.and(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r));
-        let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
-        outcome =
-            outcome.and(closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|r| r.context("close the store")));
+        self.stop.outlets.cancel();
+        let ground = self.era.stop().await;
+        outcome = outcome.and(match early {
+            Ending::Outlets(ended) => ended,
+            Ending::Failed(failure) => {
+                outlets.await.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r).and(failure.map_or(Ok(()), Err))
+            }
+        });
+        outcome = outcome.and(era::close(ground.store).await);
         info!("stopped");
         outcome
     }
 
-    fn start_outlets(&mut self, config: &Config) -> Result<()> {
-        let device = self.shared.device.clone();
-        for (name, upload) in &config.upload {
-            let task = format!("upload {name}");
-            let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
-            let outbox = self.store.outbox(&format!("upload/{name}"))?;
-            let make = move || {
-                let archive = shared.archive.layout().root().to_owned();
-                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
-                let (device, clock) = (shared.device.clone(), shared.clock.clone());
-                Uploader::new(&name, upload.clone(), device, archive, outbox.clone(), health, metrics, clock)
+    /// Goes from volume to volume, until a stop is asked for (`None`) or nothing else helps.
+    async fn follow_the_volume(&mut self) -> Option<anyhow::Error> {
+        loop {
+            let (storage, shared, asked) = (self.storage.clone(), self.shared.clone(), self.stop.asked.clone());
+            let mut guard = Guard::new(&storage, &shared);
+            let verdict = tokio::select! {
+                () = asked.cancelled() => return None,
+                verdict = guard.watch(&self.era) => verdict,
             };
-            make()?;
-            self.outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
-                let uploader = make();
-                async move { uploader?.run(stop).await }
-            });
-        }
-        if let Some(mqtt) = &config.mqtt {
-            let key_device = device.clone();
-            // Alerts name the keys of one destination; with several it is the first by name.
-            let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
-            let object_key: alert::ObjectKey =
-                Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
-            let deps = alert::Deps {
-                device,
-                cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
-                queue: Arc::new(AlertOutbox::new(self.store.outbox("mqtt")?)),
-                object_key: (!config.upload.is_empty()).then_some(object_key),
-                health: self.shared.health.clone(),
-                metrics: self.shared.metrics.clone(),
-                clock: self.shared.clock.clone(),
+            let outcome = match verdict {
+                Verdict::Fail(failure) => return Some(failure),
+                Verdict::Return => self.go_to_main().await,
+                Verdict::Leave(trouble) => self.leave_main(&trouble).await,
             };
-            alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
-            let (mqtt, outbox) = (mqtt.clone(), self.store.outbox("mqtt")?);
-            self.outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
-                // A fresh adapter: leases that a run which panicked still held are free again.
-                let queue = Arc::new(AlertOutbox::new(outbox.clone()));
-                let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
-                async move { alerter?.run(stop).await }
-            });
+            if let Err(failure) = outcome {
+                error!(error = format!("{failure:#}"), "recording cannot go on on another volume yet");
+                tokio::select! {
+                    () = asked.cancelled() => return None,
+                    () = tokio::time::sleep(storage.check_every()) => {}
+                }
+            }
         }
+    }
+
+    async fn leave_main(&mut self, trouble: &str) -> Result<()> {
+        match self.storage.open_spool(trouble).await? {
+            Some(opened) => {
+                let (_, old) = self.move_to(opened).await?;
+                close_in_background(old);
+                Ok(())
+            }
+            // No spool, but the volume is back already: the index was opened on what is not there any more.
+            None => {
+                close_in_background_of(self.era.ground.store.clone()).await;
+                self.go_to_main().await
+            }
+        }
+    }
+
+    async fn go_to_main(&mut self) -> Result<()> {
+        let opened = match self.storage.open_main().await {
+            Ok(opened) => opened,
+            Err(Refusal::Full(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
+            Err(Refusal::Fatal(failure)) => return Err(failure),
+        };
+        let (leaving, old) = self.move_to(opened).await?;
+        close_in_background(old);
+        self.begin_recovery(leaving);
         Ok(())
     }
 
-    fn start_retention(&mut self, config: &Config) {
-        let heart = self.shared.hearts.register("retention", RETENTION_STALLED, false);
-        let archive = self.shared.archive.clone();
-        let retention = Retention::new(archive, config.retention.clone(), self.shared.health.clone(), heart);
-        let restart = Restart::Always(Backoff::for_connections());
-        self.outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
+    /// Makes `opened` the present: first the new era, then the recorders go there, then the old one ends.
+    async fn move_to(&mut self, opened: Opened) -> Result<(Vec<Moving>, Era)> {
+        let Opened { place, ref folder, ref store, .. } = opened;
+        let from = &self.era.ground.archive;
+        let ground = Ground::new(place, folder, store.clone(), &self.config, &self.shared, Some(from))?;
+        let archive = ground.archive.clone();
+        let era = Era::start(ground, &self.config, &self.shared)?;
+        let recorders: Vec<Arc<Recorder>> = self.pipelines.iter().map(Pipeline::recorder).collect();
+        let moved = tokio::task::spawn_blocking(move || {
+            recorders.iter().map(|recorder| recorder.move_to(archive.clone())).collect::<Vec<_>>()
+        });
+        let mut leaving = Vec::new();
+        for moving in moved.await.context("move the recorders")? {
+            match moving {
+                Ok(moving) => leaving.push(moving),
+                Err(failure) => error!(error = format!("{failure:#}"), "a recorder could not move"),
+            }
+        }
+        self.present.set(&era.ground);
+        note_place(&self.shared, &opened);
+        Ok((leaving, std::mem::replace(&mut self.era, era)))
+    }
+
+    /// Puts what the past left on this ground in order; on the archive's own volume also what lies in the spool.
+    fn begin_recovery(&self, leaving: Vec<Moving>) {
+        let ground = &self.era.ground;
+        let leftover = |folder| Leftover {
+            folder,
+            config: self.config.clone(),
+            clock: self.shared.clock.clone(),
+            runtime: Handle::current(),
+            leaving,
+        };
+        let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
+        let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), self.era.first_id);
+        let (asked, over) = (self.stop.asked.clone(), self.era.token());
+        let work = recovery::Work { shared, archive, first_id, spool };
+        recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
     }
 
     fn start_pipelines(
         &mut self,
-        config: &Config,
         detectors: &BTreeMap<String, Arc<Detector>>,
     ) -> Result<BTreeMap<String, Arc<LatestFrame>>> {
+        let (config, archive) = (self.config.clone(), self.era.ground.archive.clone());
         let mut frames = BTreeMap::new();
         for (name, camera) in config.cameras() {
             let latest: Arc<LatestFrame> = Arc::default();
             let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
             let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
-            let pipeline =
-                Pipeline::start(name, camera, &self.shared, models, &self.workers, latest.clone(), &mut self.feeds)
-                    .with_context(|| format!("start camera {name}"))?;
+            let (shared, workers, feeds) = (&self.shared, &self.workers, &mut self.feeds);
+            let pipeline = Pipeline::start(name, camera, shared, &archive, models, workers, latest.clone(), feeds)
+                .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
             frames.insert(name.clone(), latest);
         }
         Ok(frames)
     }
 
-    fn start_page(&mut self, config: &Config, listener: TcpListener, frames: BTreeMap<String, Arc<LatestFrame>>) {
-        let backend: Arc<dyn web::Backend> = Arc::new(PageBackend::new(&self.shared, &self.store, config, frames));
+    fn start_page(&mut self, listener: TcpListener, frames: BTreeMap<String, Arc<LatestFrame>>) {
+        let backend = PageBackend::new(&self.shared, &self.present, &self.config, frames);
+        let backend: Arc<dyn web::Backend> = Arc::new(backend);
         let mut listener = Some(listener);
         self.outlets.spawn("page", Restart::Fatal, move |stop| {
             let (listener, backend) = (listener.take(), backend.clone());
@@ -271,25 +299,49 @@ impl App {
     }
 
     /// Sheds work while there is too much of it.
-    fn start_governor(&mut self, config: &Config) {
-        if !config.load.enabled {
+    fn start_governor(&mut self) {
+        if !self.config.load.enabled {
             return;
         }
-        let (shared, limits) = (self.shared.clone(), config.load.clone());
+        let (shared, limits) = (self.shared.clone(), self.config.load.clone());
         self.outlets.spawn("governor", Restart::Always(Backoff::for_connections()), move |stop| {
             govern(shared.clone(), limits.clone(), stop)
         });
     }
+}
 
-    /// Corrects wall times once the clock is synchronised.
-    fn start_timekeeper(&self, config: &Config) {
-        let cameras = config.camera.keys().cloned().collect();
-        let keeper = Timekeeper::new(self.shared.archive.clone(), cameras, self.first_id);
-        let (stop, heart) =
-            (self.stop.outlets.clone(), self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false));
-        if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
-            error!(error = %failure, "start the timekeeper");
-        }
+/// Why the daemon stops.
+enum Ending {
+    /// A vital part ended by itself.
+    Outlets(Result<()>),
+    /// A stop was asked for, or no volume can be recorded on.
+    Failed(Option<anyhow::Error>),
+}
+
+/// Says where is recorded.
+fn note_place(shared: &Shared, opened: &Opened) {
+    let spooling = opened.place == Place::Spool;
+    shared.health.set_volume_trouble(opened.trouble.clone());
+    shared.health.set_spooling(spooling);
+    shared.metrics.spooling.set(i64::from(spooling));
+    if let Some(trouble) = &opened.trouble {
+        error!(reason = trouble, folder = %opened.folder.display(), "recording goes on in the spool");
+    } else {
+        info!(folder = %opened.folder.display(), "recording on the archive's volume");
+    }
+}
+
+/// Ends an era whose volume may be dead, without waiting for it.
+fn close_in_background(era: Era) {
+    tokio::spawn(async move {
+        let ground = era.stop().await;
+        close_in_background_of(ground.store).await;
+    });
+}
+
+async fn close_in_background_of(store: crate::store::Store) {
+    if let Err(failure) = era::close(store).await {
+        warn!(error = format!("{failure:#}"), "the index of the volume that was left");
     }
 }
 
@@ -337,16 +389,15 @@ fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
-async fn look_after(shared: Shared, store: Store, stop: CancellationToken) -> Result<()> {
+async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
     let mut known_stalled = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            reason = store.poisoned() => return Err(anyhow!("the store stopped working: {reason}")),
             () = tokio::time::sleep(every) => {}
         }
-        let full = store.is_full();
+        let full = present.store().is_full();
         shared.health.note_store(|health| match (full, health.state) {
             (true, _) => health.state = StoreState::Full,
             (false, StoreState::Full) => health.state = StoreState::Ok,

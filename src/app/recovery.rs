@@ -1,54 +1,22 @@
-//! The start of the store, however the last run and the disk left it.
+//! What an era does first: bring index and disk into one state, however the last one left them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio_util::sync::CancellationToken;
+use anyhow::Result;
 use tracing::{debug, error, info, warn};
 
-use crate::archive::{Layout, Progress, Walk, recover};
-use crate::clock::Clock;
-use crate::config::Config;
+use super::leftover::Leftover;
+use crate::archive::{Archive, Layout, Progress, Walk, recover};
 use crate::event::EventId;
 use crate::health::StoreState;
 use crate::pipeline::Shared;
 use crate::store::{Store, StoreError};
-use crate::supervise::{Backoff, spawn_thread, systemd};
+use crate::supervise::spawn_thread;
 
 /// How often a recovery that lacks room is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// How often it looks whether to stop meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// Opens the store. A disk that is full or read-only is waited for: ending the process would only bring the
-/// next one to the same place. `None` when a stop was asked for meanwhile.
-///
-/// # Errors
-/// What waiting does not mend.
-pub(super) async fn open_store(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    stop: &CancellationToken,
-) -> Result<Option<Store>> {
-    let mut backoff = Backoff::for_connections();
-    loop {
-        let (storage, outboxes, clock) = (config.storage.clone(), config.outboxes(), clock.clone());
-        let opened = tokio::task::spawn_blocking(move || Store::open(&storage, &outboxes, clock)).await;
-        match opened.context("open the store")? {
-            Err(failure @ (StoreError::Full(_) | StoreError::Disk(_))) => {
-                let rest = backoff.next_pause(Duration::ZERO);
-                error!(error = %failure, again_in_s = rest.as_secs(), "the store cannot be opened");
-                systemd::status(&format!("waiting for the disk: {failure}"));
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(None),
-                    () = tokio::time::sleep(rest) => {}
-                }
-            }
-            outcome => return outcome.map(Some).context("open the store"),
-        }
-    }
-}
 
 /// The highest event id on the box. An index that is not complete does not know it, and a clock that is behind
 /// would then give ids below it.
@@ -64,33 +32,55 @@ pub(super) fn newest_id(store: &Store, layout: &Layout) -> Result<Option<EventId
     Ok(known.max(Walk::new(layout.clone(), highest).newest()))
 }
 
-/// Finishes what the last stop left open and fills a fresh index, beside recording.
-pub(super) fn start(shared: &Shared, store: &Store, first_id: EventId, stop: CancellationToken) {
-    let (shared, store) = (shared.clone(), store.clone());
-    let work = move || {
-        while let Err(failure) = run(&shared, &store, first_id) {
-            match failure.downcast_ref() {
-                Some(StoreError::Closed) => return debug!("the recovery goes on at the next start"),
-                // The process ends, the next one starts over.
-                Some(StoreError::Poisoned(_) | StoreError::Stalled(_) | StoreError::Corrupt(_)) => return,
-                _ => error!(error = format!("{failure:#}"), "events of the last run could not be completed yet"),
-            }
-            let mut rest = TRY_AGAIN;
-            while !rest.is_zero() {
-                if stop.is_cancelled() {
-                    return;
-                }
-                std::thread::sleep(LOOK);
-                rest = rest.saturating_sub(LOOK);
-            }
+/// What a recovery works on.
+pub(super) struct Work {
+    pub shared: Shared,
+    pub archive: Archive,
+    /// The first id of the era; what is below it belongs to the past.
+    pub first_id: EventId,
+    /// A spool with events of an earlier time.
+    pub spool: Option<Leftover>,
+}
+
+/// Finishes what the last stop left open, fills a fresh index and empties the spool, beside recording.
+pub(super) fn start(work: Work, is_stopped: impl Fn() -> bool + Send + 'static) {
+    let run = move || {
+        let Work { shared, archive, first_id, spool } = work;
+        persist(&is_stopped, || run(&shared, &archive, first_id));
+        if let Some(spool) = spool {
+            persist(&is_stopped, || spool.merge(&archive, &is_stopped));
         }
     };
-    if let Err(failure) = spawn_thread("recovery", work) {
+    if let Err(failure) = spawn_thread("recovery", run) {
         error!(error = %failure, "start the recovery thread");
     }
 }
 
-fn run(shared: &Shared, store: &Store, first_id: EventId) -> Result<()> {
+/// Does `work` again and again until it succeeds, or cannot any more.
+fn persist(is_stopped: &dyn Fn() -> bool, work: impl Fn() -> Result<()>) {
+    while let Err(failure) = work() {
+        if is_stopped() {
+            return debug!("the recovery goes on at the next start");
+        }
+        match failure.downcast_ref() {
+            Some(StoreError::Closed) => return debug!("the recovery goes on at the next start"),
+            // The process ends, the next one starts over.
+            Some(StoreError::Poisoned(_) | StoreError::Stalled(_) | StoreError::Corrupt(_)) => return,
+            _ => error!(error = format!("{failure:#}"), "events of the last run could not be completed yet"),
+        }
+        let mut rest = TRY_AGAIN;
+        while !rest.is_zero() {
+            if is_stopped() {
+                return;
+            }
+            std::thread::sleep(LOOK);
+            rest = rest.saturating_sub(LOOK);
+        }
+    }
+}
+
+fn run(shared: &Shared, archive: &Archive, first_id: EventId) -> Result<()> {
+    let store = archive.store();
     let is_rebuild = !store.is_filled()?;
     if store.was_reset() {
         warn!("the index was begun afresh, taking in the events that lie on the disk");
@@ -110,7 +100,7 @@ fn run(shared: &Shared, store: &Store, first_id: EventId) -> Result<()> {
             info!(done, total, "rebuilding the index");
         }
     };
-    let outcome = recover(&shared.archive, first_id, &mut report);
+    let outcome = recover(archive, first_id, &mut report);
     shared.health.note_store(|store| {
         (store.state, store.rebuilt, store.rebuild_total) = (StoreState::Ok, 0, 0);
     });

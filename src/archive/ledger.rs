@@ -54,6 +54,13 @@ impl Ledger {
         }
     }
 
+    /// Goes on in another archive: the entry in progress is told there as far as it is known.
+    pub(super) fn move_to(&mut self, archive: &Archive) {
+        if let Some(span) = &self.open {
+            write(archive, span.clone());
+        }
+    }
+
     /// The daemon stops.
     pub(super) fn close(&mut self, archive: &Archive, now: Mono) {
         self.look_after(archive, now);

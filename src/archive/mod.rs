@@ -12,6 +12,7 @@
 //! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
 mod ledger;
+mod merge;
 pub mod mux;
 mod preroll;
 mod recorder;
@@ -21,6 +22,7 @@ mod retention;
 mod segments;
 mod sidecar;
 mod snapshot;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 mod timekeeper;
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::detection::BBox;
@@ -45,7 +47,8 @@ use crate::supervise::governor::Pressure;
 use retention::{Room, is_full};
 use sidecar::{read_event, write_event};
 
-pub use recorder::Recorder;
+pub use merge::{Merged, merge};
+pub use recorder::{Moving, Recorder};
 pub use recording::Change;
 pub use recover::{Progress, Recovered, recover};
 pub use retention::{Age, Config as RetentionConfig, RecordingLevel, Retention, make_room};
@@ -181,6 +184,10 @@ pub struct Archive {
     hearts: Heartbeats,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
     room: Arc<Room>,
+    /// What is left out in any case.
+    at_most: RecordingLevel,
+    /// Somebody could not write, and the volume should be looked at.
+    trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
     changing: Arc<Mutex<()>>,
 }
@@ -230,13 +237,32 @@ impl Archive {
             hearts,
             announce,
             room,
+            at_most: RecordingLevel::Full,
+            trouble: Arc::default(),
             changing: Arc::default(),
         }
     }
 
-    /// What is recorded at present; less than everything while there is no space.
+    /// The same box, recording below `layout` into `store` instead, and never more than `at_most`. Who listens for
+    /// announcements goes on hearing them.
+    pub fn moved_to(&self, layout: Layout, store: Store, at_most: RecordingLevel) -> Self {
+        let room = Arc::new(Room::new(layout.storage()));
+        Self { layout, store, room, at_most, changing: Arc::default(), ..self.clone() }
+    }
+
+    /// What is recorded at present; less than everything while there is no space, or in the spool.
     pub fn level(&self) -> RecordingLevel {
-        self.room.level()
+        self.room.level().max(self.at_most)
+    }
+
+    /// Wakes up whoever should look at the volume, because writing to it failed.
+    pub fn trouble(&self) -> &Arc<Notify> {
+        &self.trouble
+    }
+
+    /// The index of this archive.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Keeps an event whatever its age and however little space there is, or no longer so. Returns whether

@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::mux::{self, ClipFacts, ClipWriter, MuxError};
-use super::preroll::Preroll;
 use super::retention::is_full;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
 use super::timekeeper;
+use super::recorder::InProgress;
 use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
 use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};
@@ -44,7 +44,18 @@ pub struct Change {
     pub look: Option<Look>,
 }
 
+/// The volume is too full even for an event without media.
+#[derive(Debug, thiserror::Error)]
+#[error("the volume is too full even for it")]
+pub(super) struct NoRoom;
+
+/// The end of an event is not on the disk, and its volume is to blame.
+#[derive(Debug)]
+pub(super) struct Unfinished;
+
 pub(super) struct Recording {
+    /// The id by which the rules know it.
+    known_as: EventId,
     event: Event,
     folder: PathBuf,
     writer: Option<ClipWriter>,
@@ -63,7 +74,8 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Makes the event durable and announces it, then starts its clip from the pre-roll.
+    /// Makes the event durable and announces it, then starts its clip with the packets from `before` it. One that
+    /// has an end already goes on from another volume, and is over.
     ///
     /// # Errors
     /// When the event cannot be made durable. A clip or still that fails is left out and reported.
@@ -72,17 +84,17 @@ impl Recording {
         config: &RecordConfig,
         mut event: Event,
         look: Look,
-        ring: &Preroll,
+        before: &[Packet],
     ) -> Result<Self> {
         let decided = archive.clock.mono();
         let level = archive.level();
         if !level.has_events() {
             archive.room.low.notify_one();
-            bail!("the volume is too full even for it");
+            bail!(NoRoom);
         }
         let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
         event.best = Some(best_of(archive, &look));
-        let start = event.start.mono();
+        let (start, end) = (event.start.mono(), event.end.take());
         archive.with_room(|| write_event(&folder, &event))?;
         archive
             .store
@@ -99,6 +111,7 @@ impl Recording {
             .and_then(|writer| writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok());
         let clip_until = start + config.max_clip;
         let mut recording = Self {
+            known_as: event.id,
             event,
             folder,
             writer,
@@ -121,7 +134,8 @@ impl Recording {
         if let Err(failure) = archive.store.record(shown) {
             warn!(event = %recording.event.id, error = %failure, "show the snapshot");
         }
-        for packet in ring.since(start - config.pre_roll) {
+        recording.event.end = end;
+        for packet in before {
             recording.write(packet);
         }
         archive.room.low.notify_one();
@@ -142,8 +156,22 @@ impl Recording {
         self.event.segments = Some(SegmentRange { first, ..segments });
     }
 
-    pub(super) fn id(&self) -> EventId {
-        self.event.id
+    /// The same, known to the rules as `id`. One that is over gets its post-roll.
+    pub(super) fn known_as(mut self, id: EventId, post_roll: Duration) -> Self {
+        self.known_as = id;
+        if let Some(end) = &self.event.end {
+            self.clip_until = self.clip_until.min(end.mono() + post_roll);
+        }
+        self
+    }
+
+    pub(super) fn is_known_as(&self, id: EventId) -> bool {
+        self.known_as == id
+    }
+
+    /// What another volume has to know in order to go on with it.
+    pub(super) fn in_progress(&self) -> InProgress {
+        InProgress { known_as: self.known_as, event: self.event.clone(), look: self.look.clone() }
     }
 
     /// Adds a packet to the clip, as long as the clip is to be written.
@@ -200,7 +228,8 @@ impl Recording {
         }
         if self.untold && self.event.end.is_none() && now.since(self.last_told) >= TELL_EVERY {
             (self.untold, self.last_told) = (false, now);
-            self.record(archive, Phase::Update, Vec::new());
+            // It was reported, and the end tells what the update would have.
+            let _ = self.record(archive, Phase::Update, Vec::new());
         }
     }
 
@@ -211,7 +240,10 @@ impl Recording {
     }
 
     /// Closes media, sidecar and index, and queues everything for delivery.
-    pub(super) fn finish(mut self, archive: &Archive) {
+    ///
+    /// # Errors
+    /// When that is not on the disk. It was reported.
+    pub(super) fn finish(mut self, archive: &Archive) -> Result<(), Unfinished> {
         if self.event.state == EventState::Open {
             self.event.state = EventState::Ended;
         }
@@ -223,13 +255,15 @@ impl Recording {
             Ok(deliveries) => deliveries,
             Err(failure) => {
                 error!(event = %self.event.id, error = format!("{failure:#}"), "the event could not be completed on disk");
-                return;
+                // A full disk is mended by deleting, and the next start completes the event.
+                return if is_full(&failure) { Ok(()) } else { Err(Unfinished) };
             }
         };
-        self.record(archive, Phase::End, deliveries);
+        self.record(archive, Phase::End, deliveries)?;
         self.keep_pin(archive);
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
+        Ok(())
     }
 
     /// Somebody may have pinned the event while it went on, of which only the index knows.
@@ -244,12 +278,15 @@ impl Recording {
     }
 
     /// The daemon stops: an event that still goes on ends here, marked.
-    pub(super) fn interrupt(mut self, archive: &Archive, at: Mono) {
+    ///
+    /// # Errors
+    /// As [`Recording::finish`].
+    pub(super) fn interrupt(mut self, archive: &Archive, at: Mono) -> Result<(), Unfinished> {
         if self.event.end.is_none() {
             self.event.state = EventState::Interrupted;
             self.event.end = Some(archive.clock.moment(at.max(self.event.start.mono())));
         }
-        self.finish(archive);
+        self.finish(archive)
     }
 
     /// Notes that the event has fewer media than it should.
@@ -306,14 +343,18 @@ impl Recording {
         }
     }
 
-    fn record(&self, archive: &Archive, phase: Phase, mut deliveries: Vec<Delivery>) {
+    fn record(&self, archive: &Archive, phase: Phase, mut deliveries: Vec<Delivery>) -> Result<(), Unfinished> {
         deliveries.push(Delivery::Alert(phase));
         match archive.store.record(store::Change { event: self.event.clone(), deliveries }) {
             Ok(()) => archive.announce(phase, &self.event),
             Err(failure) => {
                 error!(event = %self.event.id, error = %failure, "the event could not be recorded in the index");
+                if !failure.is_transient() {
+                    return Err(Unfinished);
+                }
             }
         }
+        Ok(())
     }
 }
 

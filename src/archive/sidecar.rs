@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use super::volume::Anchor;
 use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION, hex};
 
 /// The sidecar's name in an event's folder.
@@ -19,13 +20,29 @@ pub struct Layout {
     storage: PathBuf,
     root: PathBuf,
     recordings: PathBuf,
+    anchor: Option<Anchor>,
 }
 
 impl Layout {
     /// The layout below `storage_path`.
     pub fn new(storage_path: &Path) -> Self {
         let below = |name| storage_path.join(name);
-        Self { storage: storage_path.to_owned(), root: below("archive"), recordings: below("recordings") }
+        let (root, recordings) = (below("archive"), below("recordings"));
+        Self { storage: storage_path.to_owned(), root, recordings, anchor: None }
+    }
+
+    /// Makes folders only while the volume is the one that `anchor` holds on to.
+    pub fn with_anchor(self, anchor: Anchor) -> Self {
+        Self { anchor: Some(anchor), ..self }
+    }
+
+    /// Where the volume was when it was opened; `None` where that is nobody's concern.
+    pub fn anchor(&self) -> Option<&Anchor> {
+        self.anchor.as_ref()
+    }
+
+    fn check_volume(&self) -> Result<()> {
+        Ok(self.anchor.as_ref().map_or(Ok(()), Anchor::check)?)
     }
 
     /// `<storage.path>`.
@@ -58,6 +75,7 @@ impl Layout {
     /// # Errors
     /// When the file system refuses.
     pub fn create_recordings(&self, camera: &str) -> Result<PathBuf> {
+        self.check_volume()?;
         let folder = self.recordings(camera);
         if !folder.is_dir() {
             fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
@@ -74,6 +92,7 @@ impl Layout {
     /// # Errors
     /// When the file system refuses.
     pub fn create_folder(&self, camera: &str, id: EventId) -> Result<PathBuf> {
+        self.check_volume()?;
         let folder = self.folder(camera, id);
         fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
         sync_folder(&self.root.join(camera))?;

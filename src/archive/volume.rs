@@ -1,16 +1,23 @@
-//! The volume that the archive lies on: its identity and its space.
+//! The volume that the archive lies on: its identity, whether it is still the one, and its space.
+//!
+//! `volume.json` names the volume. A mount point whose volume is not mounted looks like any empty folder, so what
+//! is remembered off the volume ([`Remembered`]) decides whether a folder without an identity is a new volume or a
+//! missing one. While the daemon runs, [`Anchor`] tells whether the path still leads where it led.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::sidecar::{set_aside, write_durable};
+use super::sidecar::{set_aside, sync_folder, write_durable};
 
 const IDENTITY: &str = "volume.json";
+/// Written to find out whether the volume takes writes.
+const PROBE: &str = "probe";
 
 /// What `volume.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +26,48 @@ pub struct Volume {
     pub version: u32,
     /// Random identity, made when the volume was first used.
     pub id: String,
+}
+
+/// What is known of the archive's volume while it is away; kept on the system disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// `storage.path` when this was noted; another path is another volume.
+    pub path: PathBuf,
+    /// Its identity.
+    pub id: String,
+}
+
+/// Why a volume cannot be used at present.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The path does not lead to the volume that lay there before.
+    #[error("the volume of {} is not mounted: {reason}; mount it", path.display())]
+    Absent {
+        /// `storage.path`.
+        path: PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
+    /// Another box's volume, or an earlier one of this box.
+    #[error(
+        "{} holds another volume ({found}) than before ({expected}); mount the right one, or run `outpost store adopt` to go on with this one", path.display()
+    )]
+    Swapped {
+        /// `storage.path`.
+        path: PathBuf,
+        /// The identity that was expected.
+        expected: String,
+        /// The identity that was found.
+        found: String,
+    },
+    /// The file system refuses: read-only, failing, no permission.
+    #[error("{} cannot be used: {source}", path.display())]
+    Unusable {
+        /// What it was tried on.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
 }
 
 /// Size and free space of a file system, in bytes.
@@ -30,33 +79,155 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
-/// Opens the storage folder, making it and its identity at first use.
+/// Opens the storage folder, making it and its identity at first use. With `remembered`, only the volume that is
+/// remembered will do, or a new, empty one on a file system other than `system`'s.
 ///
 /// # Errors
-/// When the folder cannot be made, written or understood.
-pub fn open(storage_path: &Path) -> Result<Volume> {
-    fs::create_dir_all(storage_path).with_context(|| {
+/// [`VolumeError::Absent`] and [`VolumeError::Swapped`] by what is remembered; else when the folder cannot be made,
+/// written or understood.
+pub fn open(storage: &Path, remembered: Option<&Remembered>, system: &Path) -> Result<Volume> {
+    if let Some(remembered) = remembered.filter(|remembered| remembered.path == storage) {
+        expect(storage, remembered, system)?;
+    }
+    fs::create_dir_all(storage).with_context(|| {
         format!(
             "create storage.path {}: make it, or let the user that Outpost runs as write there",
-            storage_path.display()
+            storage.display()
         )
     })?;
-    let path = storage_path.join(IDENTITY);
+    if let Some(volume) = identity(storage).with_context(|| format!("read {}", storage.join(IDENTITY).display()))? {
+        return Ok(volume);
+    }
+    let volume = Volume { version: 1, id: format!("{:032x}", fastrand::u128(..)) };
+    write_durable(storage, IDENTITY, &serde_json::to_vec_pretty(&volume)?)?;
+    Ok(volume)
+}
+
+/// Compares what lies at `storage` with what is remembered of it.
+fn expect(storage: &Path, remembered: &Remembered, system: &Path) -> Result<(), VolumeError> {
+    let unusable = |source| VolumeError::Unusable { path: storage.to_owned(), source };
+    let absent = |reason: &str| Err(VolumeError::Absent { path: storage.to_owned(), reason: reason.to_owned() });
+    match identity(storage).map_err(unusable)? {
+        Some(found) if found.id == remembered.id => Ok(()),
+        Some(found) => {
+            let (expected, found) = (remembered.id.clone(), found.id);
+            Err(VolumeError::Swapped { path: storage.to_owned(), expected, found })
+        }
+        None if !storage.is_dir() => absent("there is no such folder"),
+        None if device(storage).map_err(unusable)? == device(system).map_err(unusable)? => {
+            absent("the folder lies on the system disk")
+        }
+        None => {
+            info!(path = %storage.display(), "a new volume takes the place of the one before");
+            Ok(())
+        }
+    }
+}
+
+/// The identity at `storage`, if there is one. A damaged one is set aside: it is no reason to leave the recordings
+/// on this volume alone.
+fn identity(storage: &Path) -> std::io::Result<Option<Volume>> {
+    let path = storage.join(IDENTITY);
     match fs::read(&path) {
         Ok(text) => {
             if let Ok(volume) = serde_json::from_slice(&text) {
-                return Ok(volume);
+                return Ok(Some(volume));
             }
-            // An identity is no reason to leave the recordings on this volume alone.
             warn!(file = %path.display(), "the volume's identity is damaged, it gets a new one");
-            set_aside(storage_path, IDENTITY)?;
+            set_aside(storage, IDENTITY).map_err(std::io::Error::other)?;
+            Ok(None)
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err(e).with_context(|| format!("read {}", path.display())),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
     }
-    let volume = Volume { version: 1, id: format!("{:032x}", fastrand::u128(..)) };
-    write_durable(storage_path, IDENTITY, &serde_json::to_vec_pretty(&volume)?)?;
-    Ok(volume)
+}
+
+/// Number of the file system that holds `path`.
+///
+/// # Errors
+/// When the path is gone.
+pub fn device(path: &Path) -> std::io::Result<u64> {
+    fs::metadata(path).map(|about| about.dev())
+}
+
+/// Where a path led when it was opened: the file that names the volume.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    storage: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Anchor {
+    /// Remembers where `storage` leads now.
+    ///
+    /// # Errors
+    /// When it has no identity.
+    pub fn new(storage: &Path) -> std::io::Result<Self> {
+        let about = fs::metadata(storage.join(IDENTITY))?;
+        Ok(Self { storage: storage.to_owned(), device: about.dev(), inode: about.ino() })
+    }
+
+    /// Whether the path still leads there. Costs one look at a name.
+    ///
+    /// # Errors
+    /// [`VolumeError::Absent`] when it leads elsewhere, so that nothing is ever written under an unmounted volume.
+    pub fn check(&self) -> Result<(), VolumeError> {
+        let path = || self.storage.clone();
+        match fs::metadata(self.storage.join(IDENTITY)) {
+            Ok(about) if (about.dev(), about.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(_) => Err(VolumeError::Absent { path: path(), reason: "another file system lies there now".into() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(VolumeError::Absent { path: path(), reason: format!("{IDENTITY} is gone") })
+            }
+            Err(source) => Err(VolumeError::Unusable { path: path(), source }),
+        }
+    }
+
+    /// Whether the volume still is there and takes a write, all the way to the disk. A full one does.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn probe(&self) -> Result<(), VolumeError> {
+        self.check()?;
+        let path = self.storage.join(PROBE);
+        let write = || -> std::io::Result<()> {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            // In place, so that it needs no room after the first time.
+            file.write_all_at(&fastrand::u64(..).to_le_bytes(), 0)?;
+            file.sync_data()
+        };
+        match write() {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(()),
+            Err(source) => Err(VolumeError::Unusable { path, source }),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Reads what is remembered in `file`. One that is damaged or missing says nothing.
+pub fn recall(file: &Path) -> Option<Remembered> {
+    let text = fs::read(file).ok()?;
+    serde_json::from_slice(&text).inspect_err(|error| warn!(file = %file.display(), %error, "cannot be understood")).ok()
+}
+
+/// Notes durably in `file` which volume lies at a path.
+///
+/// # Errors
+/// When the system disk refuses.
+pub fn remember(file: &Path, remembered: &Remembered) -> Result<()> {
+    if recall(file).as_ref() == Some(remembered) {
+        return Ok(());
+    }
+    let draft = file.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut out = File::create(&draft)?;
+        out.write_all(&serde_json::to_vec_pretty(remembered)?)?;
+        out.sync_all()?;
+        fs::rename(&draft, file)
+    };
+    write().with_context(|| format!("write {}", file.display()))?;
+    file.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Asks the file system that holds `path` for its space.
@@ -75,21 +246,67 @@ pub fn space(path: &Path) -> Result<Space> {
 mod tests {
     use super::*;
 
+    fn open_first(storage: &Path) -> Result<Volume> {
+        open(storage, None, Path::new("/"))
+    }
+
     #[test]
     fn a_volume_keeps_its_identity() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let first = open(&dir.path().join("new")).expect("create");
-        assert_eq!(open(&dir.path().join("new")).expect("open"), first);
+        let first = open_first(&dir.path().join("new")).expect("create");
+        assert_eq!(open_first(&dir.path().join("new")).expect("open"), first);
     }
 
     #[test]
     fn a_damaged_identity_is_set_aside() {
         let dir = tempfile::tempdir().expect("tempdir");
-        open(dir.path()).expect("create");
+        open_first(dir.path()).expect("create");
         fs::write(dir.path().join(IDENTITY), b"{\"version\": 1, \xff").expect("damage");
-        let second = open(dir.path()).expect("open");
-        assert_eq!(open(dir.path()).expect("open again"), second);
+        let second = open_first(dir.path()).expect("open");
+        assert_eq!(open_first(dir.path()).expect("open again"), second);
         assert!(dir.path().join("volume.json.bad").exists());
+    }
+
+    #[test]
+    fn a_volume_that_is_not_mounted_is_missed_and_never_written_to() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (storage, note) = (dir.path().join("mnt"), dir.path().join("volume"));
+        let volume = open_first(&storage).expect("create");
+        let known = Remembered { path: storage.clone(), id: volume.id.clone() };
+        remember(&note, &known).expect("note");
+        assert_eq!(recall(&note), Some(known.clone()));
+        let open = || open(&storage, recall(&note).as_ref(), dir.path());
+        assert_eq!(open().expect("the one that was remembered"), volume);
+
+        fs::remove_file(storage.join(IDENTITY)).expect("unmount, as far as anybody can see");
+        let absent = open().expect_err("an empty folder on the system disk");
+        assert!(matches!(absent.downcast_ref(), Some(VolumeError::Absent { .. })), "{absent:#}");
+        fs::remove_dir(&storage).expect("not even a folder");
+        assert!(matches!(open().expect_err("nothing").downcast_ref(), Some(VolumeError::Absent { .. })));
+        assert!(!storage.exists());
+        open_first(&storage).expect("a volume of another box");
+        let swapped = open().expect_err("another one");
+        assert!(matches!(swapped.downcast_ref(), Some(VolumeError::Swapped { .. })), "{swapped:#}");
+        assert!(swapped.to_string().contains(&volume.id), "{swapped:#}");
+    }
+
+    #[test]
+    fn an_anchor_holds_until_the_path_leads_elsewhere() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (storage, away) = (dir.path().join("mnt"), dir.path().join("away"));
+        let volume = open_first(&storage).expect("create");
+        let anchor = Anchor::new(&storage).expect("an identity");
+        anchor.probe().expect("it takes writes");
+        fs::rename(&storage, &away).expect("unmount");
+        assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })));
+        fs::create_dir(&storage).expect("the mount point");
+        assert!(matches!(anchor.probe(), Err(VolumeError::Absent { .. })));
+        assert_eq!(fs::read_dir(&storage).expect("list").count(), 0, "nothing was written there");
+        fs::write(storage.join(IDENTITY), serde_json::to_vec(&volume).expect("JSON")).expect("a copy");
+        assert!(anchor.check().is_err(), "the same words in another file");
+        fs::remove_dir_all(&storage).expect("clear");
+        fs::rename(&away, &storage).expect("mount");
+        anchor.probe().expect("back");
     }
 
     #[test]

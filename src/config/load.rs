@@ -63,6 +63,7 @@ impl Config {
         };
         check("device.id".into(), name_is_safe(&self.device.id));
         check("storage".into(), self.storage.validate());
+        check("spool".into(), self.spool.validate());
         check("archive".into(), self.archive.validate());
         check("retention".into(), self.retention.validate());
         check("infer".into(), self.infer.check());

@@ -85,6 +85,8 @@ pub struct Config {
     pub device: Device,
     /// Where things lie.
     pub storage: store::Config,
+    /// Where recording goes on while that volume is away.
+    pub spool: archive::spool::Config,
     /// How clips and stills are made.
     pub archive: archive::Config,
     /// How much is kept, and for how long.

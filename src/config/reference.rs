@@ -48,6 +48,7 @@ fn every_key_is_documented() {
     let sections = [
         "[device]",
         "[storage]",
+        "[spool]",
         "[archive]",
         "[archive.encoder]",
         "[retention]",

@@ -227,6 +227,7 @@ impl Stage {
             segments: None,
             evicted: Vec::new(),
             media_skipped: None,
+            continues: None,
             pinned: false,
         }
     }

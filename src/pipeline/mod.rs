@@ -57,8 +57,6 @@ pub struct Shared {
     pub ids: Arc<IdSource>,
     /// How much the box has to do, and what it does therefore.
     pub pressure: Pressure,
-    /// Where events go.
-    pub archive: Archive,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands.
@@ -90,6 +88,7 @@ impl Pipeline {
         name: &str,
         config: &config::Camera,
         shared: &Shared,
+        archive: &Archive,
         models: Models,
         workers: &Workers,
         latest: Arc<LatestFrame>,
@@ -97,7 +96,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
         shared.health.camera(&camera, |_| {});
-        let recorder = Arc::new(Recorder::start(shared.archive.clone(), camera.clone(), config.record.clone())?);
+        let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone())?);
 
         let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
         let model = models.usual.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
@@ -129,6 +128,11 @@ impl Pipeline {
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
         Ok(Self { vision, analysis, recorder })
+    }
+
+    /// The recorder, for moves to another volume.
+    pub fn recorder(&self) -> Arc<Recorder> {
+        self.recorder.clone()
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which

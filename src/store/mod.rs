@@ -414,6 +414,15 @@ impl Store {
         self.0.read_async(move |db| timeline::spans(db, &camera, since, until)).await
     }
 
+    /// All entries of a camera's coverage ledger, oldest first; of too many the newest.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn all_spans(&self, camera: &str) -> Result<Vec<Span>, StoreError> {
+        let camera = camera.to_owned();
+        self.0.read(move |db| timeline::all_spans(db, &camera))
+    }
+
     /// Entries of a camera's coverage ledger that boot `boot_id` wrote.
     ///
     /// # Errors

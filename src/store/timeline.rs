@@ -144,6 +144,11 @@ pub(super) fn spans(db: &Database, camera: &str, since: Timestamp, until: Timest
     Ok(found)
 }
 
+/// Every entry of one camera, oldest first; of too many the newest.
+pub(super) fn all_spans(db: &Database, camera: &str) -> Result<Vec<Span>, StoreError> {
+    spans(db, camera, Timestamp::MIN, Timestamp::MAX)
+}
+
 /// Entries of one camera that boot `boot_id` wrote, newest first.
 pub(super) fn spans_of_boot(db: &Database, camera: &str, boot_id: &str) -> Result<Vec<Span>, StoreError> {
     let mut found = Vec::new();

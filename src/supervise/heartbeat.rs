@@ -1,6 +1,6 @@
 //! Signs of life: every long-lived part beats, and who stopped beating is known by name.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ struct Pulse {
     deadline: Duration,
     critical: bool,
     last: AtomicU64,
+    retired: AtomicBool,
 }
 
 /// The hand that a part beats with. Dropping it takes the part off the list.
@@ -25,6 +26,11 @@ impl Heart {
     /// "I am alive, and got further."
     pub fn beat(&self) {
         self.pulse.last.store(self.clock.mono().0, Ordering::Relaxed);
+    }
+
+    /// Another has taken this part's place: that it is silent concerns nobody any more.
+    pub fn retire(&self) {
+        self.pulse.retired.store(true, Ordering::Relaxed);
     }
 }
 
@@ -55,7 +61,7 @@ impl Heartbeats {
     /// A heart that must beat at least every `deadline`. It counts as having beaten now.
     pub fn register(&self, name: impl Into<String>, deadline: Duration, critical: bool) -> Heart {
         let last = AtomicU64::new(self.clock.mono().0);
-        let pulse = Arc::new(Pulse { name: name.into(), deadline, critical, last });
+        let pulse = Arc::new(Pulse { name: name.into(), deadline, critical, last, retired: AtomicBool::new(false) });
         let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
         pulses.retain(|p| p.strong_count() > 0);
         pulses.push(Arc::downgrade(&pulse));
@@ -69,6 +75,7 @@ impl Heartbeats {
         pulses
             .iter()
             .filter_map(Weak::upgrade)
+            .filter(|pulse| !pulse.retired.load(Ordering::Relaxed))
             .filter_map(|pulse| {
                 let silent_for = now.since(Mono(pulse.last.load(Ordering::Relaxed)));
                 (silent_for > pulse.deadline).then(|| Stalled {
@@ -97,7 +104,12 @@ mod tests {
         let stalled = hearts.stalled();
         assert_eq!(stalled.len(), 1);
         assert_eq!((stalled[0].name.as_str(), stalled[0].critical), ("store", true));
-        drop(store);
+        let replaced = hearts.register("store", Duration::from_secs(10), true);
+        store.retire();
+        assert_eq!(hearts.stalled(), vec![]);
+        clock.advance(Duration::from_secs(5));
+        camera.beat();
+        drop(replaced);
         assert_eq!(hearts.stalled(), vec![]);
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         segments: None,
         evicted: Vec::new(),
         media_skipped: None,
+        continues: None,
         pinned: false,
     }
 }

@@ -156,6 +156,10 @@ pub struct DiskStatus {
     pub quota_bytes: Option<u64>,
     /// What is not recorded for lack of space, in words.
     pub left_out: Option<&'static str>,
+    /// What is wrong with the archive's volume, in words.
+    pub trouble: Option<String>,
+    /// Whether recordings lie in the spool on the system disk for the time being.
+    pub spooling: bool,
 }
 
 /// How much a person should care.
@@ -193,6 +197,11 @@ impl Status {
         }
         if let Some((store_level, store)) = self.sum_up_store() {
             (level, text) = (level.max(store_level), format!("{text}; {store}"));
+        }
+        if let Some(trouble) = &self.disk.trouble {
+            level = level.max(if self.disk.spooling { Level::Problem } else { Level::Attention });
+            let until_then = if self.disk.spooling { ", recording into the spool" } else { "" };
+            text = format!("{text}; {trouble}{until_then}");
         }
         if let Some(left_out) = self.disk.left_out {
             return Summary { level: Level::Problem, text: format!("{text}; {left_out}") };
@@ -354,5 +363,9 @@ mod tests {
         status.disk.left_out = Some("no video is recorded for lack of space");
         assert_eq!(status.summary().level, Level::Problem);
         assert!(status.summary().text.ends_with("; no video is recorded for lack of space"));
+        status.disk.left_out = None;
+        (status.disk.trouble, status.disk.spooling) = (Some("the volume is not mounted".to_owned()), true);
+        assert_eq!(status.summary().level, Level::Problem);
+        assert!(status.summary().text.contains("; the volume is not mounted, recording into the spool"));
     }
 }

@@ -43,6 +43,7 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
         segments: None,
         evicted: Vec::new(),
         media_skipped: None,
+        continues: None,
         pinned: false,
     };
     Item { seq, phase, event, created: now }

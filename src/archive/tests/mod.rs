@@ -2,6 +2,7 @@
 
 mod ledger;
 mod timekeeper;
+mod volumes;
 
 use std::fs;
 use std::path::Path;

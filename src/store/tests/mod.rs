@@ -54,6 +54,7 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         segments: None,
         evicted: Vec::new(),
         media_skipped: None,
+        continues: None,
         pinned: false,
     }
 }

@@ -62,6 +62,7 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         segments: None,
         evicted: Vec::new(),
         media_skipped: None,
+        continues: None,
         pinned: false,
     };
     let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];

@@ -48,7 +48,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn open(path: &Path) -> Result<(Archive, Store), String> {
-    volume::open(path).map_err(|e| format!("{e:#}"))?;
+    volume::open(path, None, Path::new("/")).map_err(|e| format!("{e:#}"))?;
     let clock = Arc::new(SystemClock::new());
     let config = StoreConfig { path: path.to_owned(), deadline: seconds(4), ..StoreConfig::default() };
     let outboxes = ["mqtt".to_owned(), "upload/cloud".to_owned()];

@@ -1,0 +1,236 @@
+//! What stands on one volume: the index, the archive and all who work on them. When the archive's volume goes
+//! away or comes back, the cameras stay and the era changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::outbox::AlertOutbox;
+use super::recovery;
+use crate::alert;
+use crate::archive::volume::Anchor;
+use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::config::Config;
+use crate::event::EventId;
+use crate::pipeline::Shared;
+use crate::store::Store;
+use crate::supervise::{Backoff, Restart, Supervisor, spawn_thread};
+use crate::upload::{self, Uploader};
+
+/// How long outlets may take to finish the item in hand.
+const OUTLET_GRACE: Duration = Duration::from_millis(1500);
+/// The timekeeper is stuck when it shows no life for so long.
+const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
+/// How long retention may be silent: one batch on a slow card.
+const RETENTION_STALLED: Duration = Duration::from_secs(120);
+
+/// Where an era records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the archive's own volume.
+    Main,
+    /// On the system disk, until that volume is back.
+    Spool,
+}
+
+/// An opened place: index and archive.
+pub(super) struct Ground {
+    pub place: Place,
+    pub store: Store,
+    pub archive: Archive,
+}
+
+impl Ground {
+    /// Makes the archive of this process on what was opened, or moves `from` there.
+    pub(super) fn new(
+        place: Place,
+        folder: &Path,
+        store: Store,
+        config: &Config,
+        shared: &Shared,
+        from: Option<&Archive>,
+    ) -> Result<Self> {
+        let mut layout = Layout::new(folder);
+        if place == Place::Main {
+            layout = layout.with_anchor(Anchor::new(folder).context("read the volume's identity")?);
+        }
+        if let Some(newest) = recovery::newest_id(&store, &layout)? {
+            shared.ids.go_beyond(newest);
+        }
+        let host = || Host {
+            device: shared.device.clone(),
+            ids: shared.ids.clone(),
+            pressure: shared.pressure.clone(),
+            hearts: shared.hearts.clone(),
+        };
+        let first = || {
+            let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
+            Archive::new(layout.clone(), store.clone(), clock, metrics, config.archive.clone(), host())
+        };
+        let at_most = match place {
+            Place::Main => RecordingLevel::Full,
+            Place::Spool => RecordingLevel::NoContinuous,
+        };
+        let archive = from.cloned().unwrap_or_else(first).moved_to(layout.clone(), store.clone(), at_most);
+        Ok(Self { place, store, archive })
+    }
+}
+
+/// What the page reads; changes with the era.
+#[derive(Clone)]
+pub(super) struct Present(Arc<RwLock<(Archive, Store)>>);
+
+impl Present {
+    pub(super) fn new(ground: &Ground) -> Self {
+        Self(Arc::new(RwLock::new((ground.archive.clone(), ground.store.clone()))))
+    }
+
+    pub(super) fn set(&self, ground: &Ground) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (ground.archive.clone(), ground.store.clone());
+    }
+
+    pub(super) fn archive(&self) -> Archive {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    pub(super) fn store(&self) -> Store {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+}
+
+/// A ground with everybody at work on it.
+pub(super) struct Era {
+    pub ground: Ground,
+    /// The first id of this era: what is below it, on this ground, belongs to the past.
+    pub first_id: EventId,
+    stop: CancellationToken,
+    outlets: JoinHandle<Result<()>>,
+}
+
+impl Era {
+    /// Starts outlets, retention and the timekeeper on `ground`.
+    ///
+    /// # Errors
+    /// When an outlet cannot be set up.
+    pub(super) fn start(ground: Ground, config: &Config, shared: &Shared) -> Result<Self> {
+        let (stop, first_id) = (CancellationToken::new(), shared.ids.next());
+        let mut outlets = Supervisor::new(stop.clone());
+        let start = Start { ground: &ground, config, shared };
+        start.uploads(&mut outlets)?;
+        start.alerts(&mut outlets)?;
+        start.retention(&mut outlets);
+        start.timekeeper(first_id, stop.clone());
+        let outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
+        Ok(Self { ground, first_id, stop, outlets })
+    }
+
+    /// Stops outlets and helpers; recorders must be elsewhere already. The ground is left as it is.
+    pub(super) async fn stop(self) -> Ground {
+        self.stop.cancel();
+        match self.outlets.await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => warn!(error = format!("{failure:#}"), "stop the outlets"),
+            Err(failure) => error!(error = %failure, "stop the outlets"),
+        }
+        self.ground
+    }
+
+    /// Ends when the era is over.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+}
+
+/// Closes the index of a ground that nobody works on any more. On a dead volume that may hang: for ever, or until
+/// the store's deadline.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn close(store: Store) -> Result<()> {
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|closed| closed.context("close the store"))
+}
+
+struct Start<'a> {
+    ground: &'a Ground,
+    config: &'a Config,
+    shared: &'a Shared,
+}
+
+impl Start<'_> {
+    fn uploads(&self, outlets: &mut Supervisor) -> Result<()> {
+        for (name, upload) in &self.config.upload {
+            let task = format!("upload {name}");
+            let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
+            let outbox = self.ground.store.outbox(&format!("upload/{name}"))?;
+            let root: PathBuf = self.ground.archive.layout().root().to_owned();
+            let make = move || {
+                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+                let (device, clock) = (shared.device.clone(), shared.clock.clone());
+                Uploader::new(&name, upload.clone(), device, root.clone(), outbox.clone(), health, metrics, clock)
+            };
+            make()?;
+            outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
+                let uploader = make();
+                async move { uploader?.run(stop).await }
+            });
+        }
+        Ok(())
+    }
+
+    fn alerts(&self, outlets: &mut Supervisor) -> Result<()> {
+        let (config, shared) = (self.config, self.shared);
+        let Some(mqtt) = &config.mqtt else { return Ok(()) };
+        let key_device = shared.device.clone();
+        // Alerts name the keys of one destination; with several it is the first by name.
+        let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
+        let object_key: alert::ObjectKey =
+            Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
+        let outbox = self.ground.store.outbox("mqtt")?;
+        let deps = alert::Deps {
+            device: shared.device.clone(),
+            cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
+            queue: Arc::new(AlertOutbox::new(outbox.clone())),
+            object_key: (!config.upload.is_empty()).then_some(object_key),
+            health: shared.health.clone(),
+            metrics: shared.metrics.clone(),
+            clock: shared.clock.clone(),
+        };
+        alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
+        let mqtt = mqtt.clone();
+        outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
+            // A fresh adapter: leases that a run which panicked still held are free again.
+            let queue = Arc::new(AlertOutbox::new(outbox.clone()));
+            let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
+            async move { alerter?.run(stop).await }
+        });
+        Ok(())
+    }
+
+    fn retention(&self, outlets: &mut Supervisor) {
+        let (config, shared) = (self.config, self.shared);
+        let limits = match self.ground.place {
+            Place::Main => config.retention.clone(),
+            Place::Spool => config.spool.retention(&config.retention),
+        };
+        let heart = shared.hearts.register("retention", RETENTION_STALLED, false);
+        let retention = Retention::new(self.ground.archive.clone(), limits, shared.health.clone(), heart);
+        let restart = Restart::Always(Backoff::for_connections());
+        outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
+    }
+
+    /// Corrects wall times once the clock is synchronised.
+    fn timekeeper(&self, first_id: EventId, stop: CancellationToken) {
+        let cameras = self.config.camera.keys().cloned().collect();
+        let keeper = Timekeeper::new(self.ground.archive.clone(), cameras, first_id);
+        let heart = self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false);
+        if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
+            error!(error = %failure, "start the timekeeper");
+        }
+    }
+}

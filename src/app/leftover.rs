@@ -1,0 +1,52 @@
+//! A spool that waits to be taken into the archive.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::runtime::Handle;
+use tracing::warn;
+
+use super::storage::Storage;
+use crate::archive::{Archive, Layout, Moving, RecordingLevel, merge};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{self, Store};
+
+/// How long recorders may take to close what they have open in the spool; what is not closed by then is closed
+/// by the merge.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+
+/// What lies in the spool, and who is still at it.
+pub(super) struct Leftover {
+    pub folder: PathBuf,
+    pub config: std::sync::Arc<Config>,
+    pub clock: std::sync::Arc<dyn Clock>,
+    pub runtime: Handle,
+    /// Recorders that are just leaving it.
+    pub leaving: Vec<Moving>,
+}
+
+impl Leftover {
+    /// Takes everything into `archive`, and deletes the spool.
+    ///
+    /// # Errors
+    /// When something is left; another try goes on.
+    pub(super) fn merge(&self, archive: &Archive, is_stopped: &dyn Fn() -> bool) -> Result<()> {
+        if !self.leaving.iter().all(|recorder| recorder.wait(SETTLES_WITHIN)) {
+            warn!("a recorder has not closed its events in the spool in time");
+        }
+        let storage = store::Config { path: self.folder.clone(), ..self.config.storage.clone() };
+        let store = Store::open(&storage, &self.config.outboxes(), self.clock.clone()).context("open the spool's index")?;
+        let layout = Layout::new(&self.folder);
+        let spool = archive.moved_to(layout, store.clone(), RecordingLevel::NoContinuous);
+        let cameras: Vec<String> = self.config.camera.keys().cloned().collect();
+        let outcome = merge(&spool, archive, &cameras, &self.runtime, is_stopped);
+        drop(spool);
+        store.close().context("close the spool's index")?;
+        if outcome?.left == 0 {
+            Storage::clear_spool(&self.folder);
+        }
+        Ok(())
+    }
+}

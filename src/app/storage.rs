@@ -1,0 +1,218 @@
+//! Which volume there is to record on, and whether it still works.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::era::Place;
+use crate::archive::volume::{self, Anchor, Remembered};
+use crate::archive::{make_room, spool};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{self, Store, StoreError};
+use crate::supervise::{Backoff, spawn_thread, systemd};
+
+/// The note about the archive's volume, beside the spool's own folder.
+const NOTE: &str = "volume";
+/// The spool's own folder, all of which may be deleted.
+const BOX: &str = "box";
+
+/// The archive's volume and its stand-in.
+#[derive(Clone)]
+pub(super) struct Storage {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    /// Folder on the system disk, where there is one for this.
+    spool: Option<PathBuf>,
+}
+
+/// A place that was opened.
+pub(super) struct Opened {
+    pub place: Place,
+    pub folder: PathBuf,
+    pub store: Store,
+    /// Why it is not the archive's own volume.
+    pub trouble: Option<String>,
+}
+
+impl Storage {
+    pub(super) fn new(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Self {
+        let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+        let spool = config.spool.folder(state.as_deref()).unwrap_or_else(|error| {
+            warn!(%error, "spool.path cannot be used: without the archive's volume nothing will be recorded");
+            None
+        });
+        Self { config: config.clone(), clock: clock.clone(), spool }
+    }
+
+    fn main(&self) -> &Path {
+        &self.config.storage.path
+    }
+
+    /// The spool's folder, where it can be of use.
+    fn spool_box(&self) -> Option<PathBuf> {
+        let spool = self.spool.as_ref()?;
+        let known = volume::recall(&spool.join(NOTE)).is_some_and(|known| known.path == self.main());
+        // While the volume is away, its mount point lies on the system disk as the spool does.
+        (known || spool::is_elsewhere(spool, self.main())).then(|| spool.join(BOX))
+    }
+
+    /// The spool's folder, where something of an earlier time lies in it.
+    pub(super) fn leftover(&self) -> Option<PathBuf> {
+        self.spool.as_ref().map(|spool| spool.join(BOX)).filter(|folder| folder.exists())
+    }
+
+    /// Opens the archive's volume or else the spool, and waits where neither can be had: ending the process would only
+    /// bring the next one to the same place. `None` when a stop was asked for meanwhile.
+    ///
+    /// # Errors
+    /// What waiting does not mend.
+    pub(super) async fn open(&self, stop: &CancellationToken) -> Result<Option<Opened>> {
+        let mut backoff = Backoff::for_connections();
+        loop {
+            let trouble = match self.open_main().await {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(Refusal::Fatal(failure)) => return Err(failure),
+                Err(Refusal::Full(trouble)) => trouble,
+                Err(Refusal::Volume(trouble)) => match self.open_spool(&trouble).await {
+                    Ok(Some(opened)) => return Ok(Some(opened)),
+                    Ok(None) => trouble,
+                    Err(failure) => format!("{trouble}; nor can the spool: {failure:#}"),
+                },
+            };
+            let rest = backoff.next_pause(Duration::ZERO);
+            error!(error = trouble, again_in_s = rest.as_secs(), "the store cannot be opened");
+            systemd::status(&format!("waiting for the disk: {trouble}"));
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// How often a volume is tried.
+    pub(super) fn check_every(&self) -> Duration {
+        self.config.spool.check_every
+    }
+
+    /// Whether there is anywhere else to record.
+    pub(super) fn has_spool(&self) -> bool {
+        self.spool_box().is_some()
+    }
+
+    /// Looks whether the right volume lies at `storage.path` and takes writes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) async fn find_main(&self) -> Result<()> {
+        let this = self.clone();
+        self.patiently("look at the volume", move || this.identify()).await
+    }
+
+    /// Opens the archive's own volume, if it is there and works.
+    pub(super) async fn open_main(&self) -> Result<Opened, Refusal> {
+        if let Err(failure) = self.find_main().await {
+            let denied = |io: &std::io::Error| io.kind() == std::io::ErrorKind::PermissionDenied;
+            // Not a matter of the volume but of the installation, where nothing else is prepared.
+            let fatal = self.spool.is_none() && failure.chain().any(|cause| cause.downcast_ref().is_some_and(denied));
+            return Err(if fatal { Refusal::Fatal(failure) } else { Refusal::Volume(format!("{failure:#}")) });
+        }
+        make_room(self.main());
+        let store = self.open_store(self.main()).await?;
+        Ok(Opened { place: Place::Main, folder: self.main().to_owned(), store, trouble: None })
+    }
+
+    /// Opens the spool, where there is one.
+    ///
+    /// # Errors
+    /// When its index cannot be opened.
+    pub(super) async fn open_spool(&self, trouble: &str) -> Result<Option<Opened>> {
+        let Some(folder) = self.spool_box() else { return Ok(None) };
+        let store = self.open_store(&folder).await.map_err(Refusal::into_error)?;
+        let trouble = Some(trouble.to_owned());
+        Ok(Some(Opened { place: Place::Spool, folder, store, trouble }))
+    }
+
+    async fn open_store(&self, folder: &Path) -> Result<Store, Refusal> {
+        let storage = store::Config { path: folder.to_owned(), ..self.config.storage.clone() };
+        let (outboxes, clock) = (self.config.outboxes(), self.clock.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open(&storage, &outboxes, clock)).await;
+        match opened.map_err(|error| Refusal::Fatal(anyhow!("open the store: {error}")))? {
+            Ok(store) => Ok(store),
+            Err(full @ StoreError::Full(_)) => Err(Refusal::Full(full.to_string())),
+            Err(disk @ StoreError::Disk(_)) => Err(Refusal::Volume(disk.to_string())),
+            Err(other) => Err(Refusal::Fatal(anyhow::Error::new(other).context("open the store"))),
+        }
+    }
+
+    /// Makes sure that the right volume lies at `storage.path`, and remembers it where it is one of its own.
+    fn identify(&self) -> Result<()> {
+        let note = self.spool.as_ref().map(|spool| spool.join(NOTE));
+        let known = note.as_deref().and_then(volume::recall);
+        let system = self.spool.as_deref().unwrap_or(Path::new("/"));
+        let id = volume::open(self.main(), known.as_ref(), system)?.id;
+        Anchor::new(self.main()).context("read the volume's identity")?.probe()?;
+        let separate = self.spool.as_deref().is_some_and(|spool| spool::is_elsewhere(spool, self.main()));
+        if let Some(note) = note.filter(|_| separate) {
+            volume::remember(&note, &Remembered { path: self.main().to_owned(), id })?;
+        }
+        Ok(())
+    }
+
+    /// Tries the volume that an era stands on. Gives the time that it took.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the operator.
+    pub(super) async fn probe(&self, anchor: Anchor) -> Result<Duration> {
+        let begun = Instant::now();
+        self.patiently("try the volume", move || Ok(anchor.probe()?)).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Does `work` on a thread of its own, which is left behind when the volume does not answer.
+    async fn patiently<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        // Nobody listens any more where it took too long.
+        spawn_thread("volume", move || drop(done.send(work()))).context("start a thread")?;
+        let patience = self.config.spool.patience;
+        match tokio::time::timeout(patience, outcome).await {
+            Ok(outcome) => outcome.context(what)?,
+            Err(_) => Err(anyhow!("{} has not answered for {} s", self.main().display(), patience.as_secs())),
+        }
+    }
+
+    /// Deletes what is left of the spool; all of it is in the archive.
+    pub(super) fn clear_spool(folder: &Path) {
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => info!(folder = %folder.display(), "the spool is empty"),
+            Err(error) => warn!(folder = %folder.display(), %error, "the spool cannot be deleted"),
+        }
+    }
+}
+
+/// Why a place cannot be opened.
+pub(super) enum Refusal {
+    /// It is full; waiting may help.
+    Full(String),
+    /// The volume is away or does not work.
+    Volume(String),
+    /// Nothing helps but another start.
+    Fatal(anyhow::Error),
+}
+
+impl Refusal {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Full(reason) | Self::Volume(reason) => anyhow!(reason),
+            Self::Fatal(failure) => failure,
+        }
+    }
+}

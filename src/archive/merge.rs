@@ -1,0 +1,183 @@
+//! Takes what was recorded in the spool into the archive, once the archive's volume is back.
+//!
+//! An event's files are copied first, its sidecar last, then the index of the archive learns of it together with
+//! what still has to be delivered; only then the spool's alerts count as handed over. Whatever interrupts this, the
+//! next try goes on: what the archive's index knows is left out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use tokio::runtime::Handle;
+use tracing::{error, info};
+
+use super::Archive;
+use super::recover::recover;
+use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
+use super::timekeeper::{deliveries, file_if_possible};
+use super::walk::{Place, Walk};
+use crate::event::{Event, EventId, EventState, MediaFile};
+use crate::store::{Change, Delivery, Lease, Outbox, Standing};
+
+/// Events that are looked up in one go.
+const BATCH: usize = 64;
+/// Alerts that are taken over in one go.
+const ALERTS: usize = 100;
+
+/// What a merge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Events that the archive has now.
+    pub events: u32,
+    /// Events that could not be taken over; their folders stay in the spool.
+    pub left: u32,
+}
+
+/// Copies every event of `spool` that `archive` lacks, with its deliveries and the coverage ledger of `cameras`.
+/// Nobody else may use the spool meanwhile; nothing is deleted there. Blocks; `runtime` serves the queues.
+///
+/// # Errors
+/// When one of the two indexes or volumes fails, or `is_stopped` says so; what was taken over until then stays.
+pub fn merge(
+    spool: &Archive,
+    archive: &Archive,
+    cameras: &[String],
+    runtime: &Handle,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Merged> {
+    let everything = EventId::from_bytes([0xff; 16]);
+    recover(spool, everything, &mut |_| ()).context("put the spool in order")?;
+    let mut alerts = Alerts::of(spool, runtime)?;
+    let mut merged = Merged::default();
+    for places in Walk::new(spool.layout.clone(), everything) {
+        for batch in places.chunks(BATCH) {
+            let standings = archive.store.standings(batch.iter().map(|(id, _)| *id).collect())?;
+            for (place, standing) in batch.iter().zip(standings) {
+                if is_stopped() {
+                    bail!("stopped, the next try goes on");
+                }
+                if standing == Standing::Unknown {
+                    match take_over(spool, archive, place, &alerts)? {
+                        true => merged.events += 1,
+                        false => merged.left += 1,
+                    }
+                }
+                alerts.hand_over(place.0)?;
+            }
+        }
+    }
+    for camera in cameras {
+        for span in spool.store.all_spans(camera)? {
+            archive.store.record_span(span)?;
+        }
+    }
+    info!(events = merged.events, left = merged.left, "took the events of the spool into the archive");
+    Ok(merged)
+}
+
+/// One event. Returns whether the archive has it now.
+fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &Alerts<'_>) -> Result<bool> {
+    let from = spool.layout.folder(camera, *id);
+    let mut event = match look_at_event(&from, camera, *id) {
+        Ok(Sidecar::Good(event)) => *event,
+        Ok(Sidecar::Missing) => return Ok(false),
+        Ok(Sidecar::Damaged(reason)) => {
+            error!(event = %id, %camera, reason, "an event of the spool is damaged and stays there");
+            return Ok(false);
+        }
+        Err(failure) => {
+            error!(event = %id, %camera, error = format!("{failure:#}"), "an event of the spool cannot be read and stays there");
+            return Ok(false);
+        }
+    };
+    let folder = archive.with_room(|| archive.layout.create_folder(camera, *id))?;
+    let mut lost = Vec::new();
+    for media in event.media() {
+        if !archive.with_room(|| copy(&from, &folder, media))? {
+            error!(event = %id, %camera, file = media.file, "a file in the spool is damaged or gone");
+            lost.push(media.file.clone());
+        }
+    }
+    event.pictures.retain(|picture| !lost.contains(&picture.file));
+    event.clip.take_if(|clip| lost.contains(&clip.media.file));
+    file_if_possible(archive, &mut event);
+    archive.with_room(|| write_event(&folder, &event))?;
+    // What was delivered from the spool is confirmed there without being sent again.
+    let files = deliveries(archive, &event)?;
+    let mut changes: Vec<Change> = alerts.of_event(*id).map(|(event, alert)| Change { event, deliveries: vec![alert] }).collect();
+    match changes.last_mut().filter(|last| last.event.state != EventState::Open) {
+        Some(last) => {
+            last.event = event;
+            last.deliveries.extend(files);
+        }
+        None => changes.push(Change { event, deliveries: files }),
+    }
+    for outcome in archive.store.record_all(changes) {
+        outcome?;
+    }
+    Ok(true)
+}
+
+/// Copies `media`, durably but for the folder's entry. Returns whether what arrived is what it should be.
+fn copy(from: &Path, to: &Path, media: &MediaFile) -> Result<bool> {
+    let (source, target) = (from.join(&media.file), to.join(&media.file));
+    let write = || -> io::Result<()> {
+        let (mut source, mut target) = (File::open(&source)?, File::create(&target)?);
+        io::copy(&mut source, &mut target)?;
+        target.sync_all()
+    };
+    match write() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !source.exists() => return Ok(false),
+        outcome => outcome.with_context(|| format!("copy {} to {}", source.display(), target.display()))?,
+    }
+    sync_folder(to)?;
+    if measure(to, &media.file)? == *media {
+        return Ok(true);
+    }
+    fs::remove_file(&target).with_context(|| format!("remove {}", target.display()))?;
+    Ok(false)
+}
+
+/// The alerts that the spool did not get rid of.
+struct Alerts<'a> {
+    outbox: Option<Outbox>,
+    waiting: BTreeMap<EventId, Vec<Lease>>,
+    runtime: &'a Handle,
+}
+
+impl<'a> Alerts<'a> {
+    fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
+        // Without a broker in the configuration there is no such queue.
+        let outbox = spool.store.outbox("mqtt").ok();
+        let mut waiting: BTreeMap<EventId, Vec<Lease>> = BTreeMap::new();
+        while let Some(outbox) = &outbox {
+            let leases = runtime.block_on(outbox.lease(ALERTS))?;
+            if leases.is_empty() {
+                break;
+            }
+            for lease in leases {
+                waiting.entry(lease.event.id).or_default().push(lease);
+            }
+        }
+        Ok(Self { outbox, waiting, runtime })
+    }
+
+    /// Those of one event, in order, each with the event as it was then.
+    fn of_event(&self, id: EventId) -> impl Iterator<Item = (Event, Delivery)> {
+        let leases = self.waiting.get(&id).into_iter().flatten();
+        leases.map(|lease| (lease.event.clone(), lease.item.clone()))
+    }
+
+    /// The archive has them now.
+    fn hand_over(&mut self, id: EventId) -> Result<()> {
+        let leases = self.waiting.remove(&id).unwrap_or_default();
+        if let Some(outbox) = &self.outbox {
+            for lease in &leases {
+                self.runtime.block_on(outbox.ack(lease))?;
+            }
+        }
+        Ok(())
+    }
+}

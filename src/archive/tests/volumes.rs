@@ -1,0 +1,205 @@
+//! Recording that moves from volume to volume, and the spool that is taken into the archive.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Clock;
+use crate::frame::Rgb;
+
+use crate::store::{Delivery, Lease, Query};
+
+/// A box with two volumes, `main` and `spool`, on one clock.
+struct Bench {
+    dir: TempDir,
+    clock: Arc<SimulatedClock>,
+    main: Archive,
+    spool: Archive,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        volume::open(&dir.path().join("main"), None, Path::new("/")).expect("a volume");
+        let (main, clock) = archive_and_clock(&dir.path().join("main"));
+        let anchor = volume::Anchor::new(&dir.path().join("main")).expect("an identity");
+        let layout = Layout::new(&dir.path().join("main")).with_anchor(anchor);
+        let main = main.moved_to(layout, main.store.clone(), RecordingLevel::Full);
+        let spool = Self::spool_of(&main, &clock, dir.path());
+        Self { dir, clock, main, spool }
+    }
+
+    fn spool_of(main: &Archive, clock: &Arc<SimulatedClock>, dir: &Path) -> Archive {
+        let path = dir.join("spool");
+        let config = store::Config { path: path.clone(), deadline: Duration::from_secs(20), ..Default::default() };
+        let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the spool");
+        main.moved_to(Layout::new(&path), store, RecordingLevel::NoContinuous)
+    }
+
+    fn look(&self) -> Look {
+        let picture = Rgb { width: 64, height: 48, data: vec![90; 3 * 64 * 48] };
+        let frame = Frame { at: self.clock.mono(), picture: Arc::new(picture) };
+        Look { frame, bbox: BBox { x: 0.2, y: 0.2, w: 0.4, h: 0.4 }, score: 0.8 }
+    }
+
+    fn recorder(&self) -> Recorder {
+        Recorder::start(self.main.clone(), "yard".into(), RecordConfig::default()).expect("start")
+    }
+
+    fn open_event(&self, n: u128) -> Event {
+        Event { start: self.clock.now(), ..event(n, "open") }
+    }
+}
+
+fn events(archive: &Archive) -> Vec<Event> {
+    archive.store.events(&Query { limit: 10, ..Query::default() }).expect("events")
+}
+
+/// Waits for what another thread does.
+fn wait_until(what: impl Fn() -> bool) {
+    while !what() {
+        std::thread::yield_now();
+    }
+}
+
+fn recorded(archive: &Archive, n: u128) -> bool {
+    archive.store.event(id(n)).expect("read").is_some()
+}
+
+#[test]
+fn an_event_in_progress_goes_on_on_another_volume_with_its_start() {
+    let bench = Bench::new();
+    let (recorder, begun) = (bench.recorder(), bench.open_event(1));
+    recorder.begin(begun.clone(), bench.look());
+    wait_until(|| recorded(&bench.main, 1));
+    bench.clock.advance(Duration::from_secs(2));
+    let moving = recorder.move_to(bench.spool.clone()).expect("move");
+    assert!(moving.wait(Duration::from_secs(20)), "the old volume is closed");
+    let old = read_event(&bench.main.layout.folder("yard", id(1))).expect("a sidecar");
+    assert_eq!(old.state, EventState::Interrupted);
+    assert_eq!(bench.main.store.event(id(1)).expect("read"), Some(old));
+
+    // The rules know it by its first id.
+    recorder.end(id(1), bench.clock.mono());
+    recorder.stop();
+    let [successor] = &events(&bench.spool)[..] else { panic!("one event") };
+    assert_eq!((successor.continues, &successor.start), (Some(id(1)), &begun.start));
+    assert_eq!((successor.state, successor.pictures.len()), (EventState::Ended, 3));
+    assert_eq!(read_event(&bench.spool.layout.folder("yard", successor.id)).expect("a sidecar"), *successor);
+    assert_eq!(queued(&bench.spool, "mqtt"), 2, "its start and its end");
+}
+
+#[test]
+fn an_event_that_the_volume_does_not_take_waits_for_one_that_does() {
+    let bench = Bench::new();
+    let recorder = bench.recorder();
+    let away = bench.dir.path().join("away");
+    fs::rename(bench.dir.path().join("main"), &away).expect("unmount");
+    recorder.begin(bench.open_event(1), bench.look());
+    // The recorder has dealt with it when it asks for help.
+    let trouble = bench.main.trouble().clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    runtime.block_on(trouble.notified());
+    assert!(!bench.dir.path().join("main").exists(), "nothing is written where the volume was");
+    recorder.end(id(1), bench.clock.mono());
+    recorder.move_to(bench.spool.clone()).expect("move");
+    recorder.stop();
+    let [kept] = &events(&bench.spool)[..] else { panic!("one event") };
+    assert_eq!((kept.continues, kept.state), (Some(id(1)), EventState::Ended));
+}
+
+#[test]
+fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
+    let bench = Bench::new();
+    let recorder = bench.recorder();
+    // A pipe that nobody reads hangs whoever opens it, as a dead disk does.
+    let folder = bench.main.layout.folder("yard", id(1));
+    fs::create_dir_all(&folder).expect("a folder");
+    let trap = folder.join(".event.json.tmp");
+    assert!(Command::new("mkfifo").arg(&trap).status().expect("mkfifo").success());
+    recorder.begin(bench.open_event(1), bench.look());
+    recorder.begin(bench.open_event(2), bench.look());
+    recorder.end(id(2), bench.clock.mono());
+    recorder.move_to(bench.spool.clone()).expect("move");
+    wait_until(|| events(&bench.spool).len() == 2);
+    recorder.end(id(1), bench.clock.mono());
+    assert!(!bench.main.hearts.stalled().iter().any(|part| part.critical));
+    recorder.stop();
+    let kept = events(&bench.spool);
+    let of = |n| kept.iter().find(|event| event.id == id(n) || event.continues == Some(id(n))).expect("kept").state;
+    assert_eq!((of(1), of(2)), (EventState::Ended, EventState::Ended));
+    bench.clock.advance(Duration::from_secs(600));
+    assert_eq!(bench.main.hearts.stalled(), vec![], "who was left behind is not waited for");
+    assert!(!recorded(&bench.main, 2), "the thread that hangs took nothing more");
+    // The disk answers again: the thread ends.
+    drop(fs::File::open(&trap).expect("read"));
+}
+
+fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime) -> Vec<Lease> {
+    let outbox = archive.store.outbox("mqtt").expect("outbox");
+    runtime.block_on(outbox.lease(100)).expect("lease")
+}
+
+/// Two events in the spool: the alerts of the second wait, those of the first are delivered.
+fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
+    for n in [1, 2] {
+        let event = event(n, "ended");
+        let folder = bench.spool.layout.create_folder("yard", event.id).expect("a folder");
+        fs::write(folder.join("thumb.jpg"), [u8::try_from(n).expect("small"); 100]).expect("a picture");
+        let picture = measure(&folder, "thumb.jpg").expect("measure");
+        let event = Event { pictures: vec![picture], filed: Some("2026/11/22".into()), ..event };
+        write_event(&folder, &event).expect("a sidecar");
+        for (phase, state) in [(Phase::Start, EventState::Open), (Phase::End, EventState::Ended)] {
+            let event = Event { state, ..event.clone() };
+            bench.spool.store.record(store::Change { event, deliveries: vec![Delivery::Alert(phase)] }).expect("record");
+        }
+    }
+    let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
+    for lease in leases(&bench.spool, runtime).iter().filter(|lease| lease.event.id == id(1)) {
+        runtime.block_on(outbox.ack(lease)).expect("ack");
+    }
+}
+
+#[test]
+fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_try_was_left() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    fill_spool(&bench, &runtime);
+    let handle = runtime.handle().clone();
+    // Stopped after the first event, then twice to the end.
+    let asked = AtomicU32::new(0);
+    let stop = || asked.fetch_add(1, Ordering::SeqCst) == 1;
+    merge(&bench.spool, &bench.main, &[], &handle, &stop).expect_err("stopped");
+    assert_eq!(events(&bench.main).len(), 1);
+    let merged = merge(&bench.spool, &bench.main, &[], &handle, &|| false).expect("merge");
+    assert_eq!(merged, Merged { events: 1, left: 0 });
+    assert_eq!(merge(&bench.spool, &bench.main, &[], &handle, &|| false).expect("again"), Merged::default());
+    assert_eq!(events(&bench.main), events(&bench.spool));
+    for n in [1, 2] {
+        let folder = bench.main.layout.folder("yard", id(n));
+        let kept = read_event(&folder).expect("a sidecar");
+        assert_eq!(measure(&folder, "thumb.jpg").expect("copied"), kept.pictures[0]);
+    }
+    let alerts: Vec<(EventId, EventState, Delivery)> =
+        leases(&bench.main, &runtime).iter().map(|l| (l.event.id, l.event.state, l.item.clone())).collect();
+    let expected = [(EventState::Open, Phase::Start), (EventState::Ended, Phase::End)];
+    assert_eq!(alerts, expected.map(|(state, phase)| (id(2), state, Delivery::Alert(phase))));
+    assert_eq!(queued(&bench.spool, "mqtt"), 0, "handed over");
+    assert_eq!(queued(&bench.main, "upload/cloud"), 4, "every file is confirmed in the cloud");
+}
+
+#[test]
+fn a_damaged_file_in_the_spool_is_left_out_and_the_event_arrives() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    fill_spool(&bench, &runtime);
+    let damaged = bench.spool.layout.folder("yard", id(2)).join("thumb.jpg");
+    fs::write(&damaged, [9; 100]).expect("damage");
+    let merged = merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
+    assert_eq!(merged, Merged { events: 2, left: 0 });
+    let kept = read_event(&bench.main.layout.folder("yard", id(2))).expect("a sidecar");
+    assert_eq!(kept.pictures, vec![]);
+    assert!(!bench.main.layout.folder("yard", id(2)).join("thumb.jpg").exists());
+}
