@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::health::{CameraState};
+use crate::health::CameraState;
 use crate::metrics;
 use crate::supervise::Backoff;
 

@@ -109,7 +109,7 @@ pub(super) struct Era {
     /// The first id of this era: what is below it, on this ground, belongs to the past.
     pub first_id: EventId,
     stop: CancellationToken,
-    outlets: JoinHandle<Result<()>>,
+    outlets: Option<JoinHandle<Result<()>>>,
 }
 
 impl Era {
@@ -125,19 +125,19 @@ impl Era {
         start.alerts(&mut outlets)?;
         start.retention(&mut outlets);
         start.timekeeper(first_id, stop.clone());
-        let outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
+        let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
         Ok(Self { ground, first_id, stop, outlets })
     }
 
-    /// Stops outlets and helpers; recorders must be elsewhere already. The ground is left as it is.
-    pub(super) async fn stop(self) -> Ground {
+    /// Stops outlets and helpers, in bounded time also on a dead volume. The ground is left as it is.
+    pub(super) async fn stop(&mut self) {
         self.stop.cancel();
-        match self.outlets.await {
+        let Some(outlets) = self.outlets.take() else { return };
+        match outlets.await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => warn!(error = format!("{failure:#}"), "stop the outlets"),
             Err(failure) => error!(error = %failure, "stop the outlets"),
         }
-        self.ground
     }
 
     /// Ends when the era is over.
@@ -146,8 +146,7 @@ impl Era {
     }
 }
 
-/// Closes the index of a ground that nobody works on any more. On a dead volume that may hang: for ever, or until
-/// the store's deadline.
+/// Closes the index of a ground that nobody works on any more. On a dead volume that takes until the store's deadline.
 ///
 /// # Errors
 /// What the store says.

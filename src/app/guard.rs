@@ -108,7 +108,8 @@ impl<'a> Guard<'a> {
         }
         let slow = took >= SLOW;
         if slow != std::mem::replace(&mut self.slow, slow) {
-            let trouble = slow.then(|| format!("the archive's volume is slow: a small write took {:.1} s", took.as_secs_f64()));
+            let trouble =
+                slow.then(|| format!("the archive's volume is slow: a small write took {:.1} s", took.as_secs_f64()));
             match &trouble {
                 Some(trouble) => warn!("{trouble}"),
                 None => info!("the archive's volume is as fast as it should be again"),

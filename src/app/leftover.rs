@@ -1,6 +1,7 @@
 //! A spool that waits to be taken into the archive.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,11 +21,13 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 /// What lies in the spool, and who is still at it.
 pub(super) struct Leftover {
     pub folder: PathBuf,
-    pub config: std::sync::Arc<Config>,
-    pub clock: std::sync::Arc<dyn Clock>,
+    pub config: Arc<Config>,
+    pub clock: Arc<dyn Clock>,
     pub runtime: Handle,
     /// Recorders that are just leaving it.
     pub leaving: Vec<Moving>,
+    /// Their index, until they have left: a fresh one begins with every alert due again.
+    pub store: Mutex<Option<Store>>,
 }
 
 impl Leftover {
@@ -36,8 +39,12 @@ impl Leftover {
         if !self.leaving.iter().all(|recorder| recorder.wait(SETTLES_WITHIN)) {
             warn!("a recorder has not closed its events in the spool in time");
         }
+        if let Some(store) = self.store.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            store.close().context("close the spool's index")?;
+        }
         let storage = store::Config { path: self.folder.clone(), ..self.config.storage.clone() };
-        let store = Store::open(&storage, &self.config.outboxes(), self.clock.clone()).context("open the spool's index")?;
+        let store =
+            Store::open(&storage, &self.config.outboxes(), self.clock.clone()).context("open the spool's index")?;
         let layout = Layout::new(&self.folder);
         let spool = archive.moved_to(layout, store.clone(), RecordingLevel::NoContinuous);
         let cameras: Vec<String> = self.config.camera.keys().cloned().collect();

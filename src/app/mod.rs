@@ -13,7 +13,7 @@ mod storage;
 mod timeline;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -32,6 +32,7 @@ use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Models, Pipeline, Shared};
 use crate::source;
+use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, systemd};
@@ -59,6 +60,8 @@ pub struct App {
     storage: Storage,
     era: Era,
     present: Present,
+    /// The index of a spool that was just left, until it is taken into the archive.
+    spool_store: Option<Store>,
     workers: Workers,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
@@ -117,6 +120,7 @@ impl App {
             shared,
             storage,
             present,
+            spool_store: None,
             workers,
             stop: stops,
         };
@@ -166,14 +170,16 @@ impl App {
             error!(error = %failure, "stop the stages");
         }
         self.stop.outlets.cancel();
-        let ground = self.era.stop().await;
+        self.era.stop().await;
         outcome = outcome.and(match early {
             Ending::Outlets(ended) => ended,
-            Ending::Failed(failure) => {
-                outlets.await.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r).and(failure.map_or(Ok(()), Err))
-            }
+            Ending::Failed(failure) => outlets
+                .await
+                .map_err(|e| anyhow!("stop the outlets: {e}"))
+                .and_then(|r| r)
+                .and(failure.map_or(Ok(()), Err)),
         });
-        outcome = outcome.and(era::close(ground.store).await);
+        outcome = outcome.and(era::close(self.era.ground.store).await);
         info!("stopped");
         outcome
     }
@@ -204,14 +210,10 @@ impl App {
 
     async fn leave_main(&mut self, trouble: &str) -> Result<()> {
         match self.storage.open_spool(trouble).await? {
-            Some(opened) => {
-                let (_, old) = self.move_to(opened).await?;
-                close_in_background(old);
-                Ok(())
-            }
+            Some(opened) => self.move_to(opened).await.map(drop),
             // No spool, but the volume is back already: the index was opened on what is not there any more.
             None => {
-                close_in_background_of(self.era.ground.store.clone()).await;
+                close_in_background(self.era.ground.store.clone()).await;
                 self.go_to_main().await
             }
         }
@@ -223,19 +225,18 @@ impl App {
             Err(Refusal::Full(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
             Err(Refusal::Fatal(failure)) => return Err(failure),
         };
-        let (leaving, old) = self.move_to(opened).await?;
-        close_in_background(old);
+        let leaving = self.move_to(opened).await?;
         self.begin_recovery(leaving);
         Ok(())
     }
 
-    /// Makes `opened` the present: first the new era, then the recorders go there, then the old one ends.
-    async fn move_to(&mut self, opened: Opened) -> Result<(Vec<Moving>, Era)> {
+    /// Makes `opened` the present: first the recorders go there, then the outlets of the old era end, since a broker
+    /// knows one session of a name, then the new ones begin.
+    async fn move_to(&mut self, opened: Opened) -> Result<Vec<Moving>> {
         let Opened { place, ref folder, ref store, .. } = opened;
         let from = &self.era.ground.archive;
         let ground = Ground::new(place, folder, store.clone(), &self.config, &self.shared, Some(from))?;
         let archive = ground.archive.clone();
-        let era = Era::start(ground, &self.config, &self.shared)?;
         let recorders: Vec<Arc<Recorder>> = self.pipelines.iter().map(Pipeline::recorder).collect();
         let moved = tokio::task::spawn_blocking(move || {
             recorders.iter().map(|recorder| recorder.move_to(archive.clone())).collect::<Vec<_>>()
@@ -247,13 +248,21 @@ impl App {
                 Err(failure) => error!(error = format!("{failure:#}"), "a recorder could not move"),
             }
         }
-        self.present.set(&era.ground);
+        self.present.set(&ground);
         note_place(&self.shared, &opened);
-        Ok((leaving, std::mem::replace(&mut self.era, era)))
+        self.era.stop().await;
+        let old = std::mem::replace(&mut self.era, Era::start(ground, &self.config, &self.shared)?);
+        // What is open there is closed by then, or never.
+        match place {
+            Place::Spool => drop(tokio::spawn(close_in_background(old.ground.store))),
+            Place::Main => self.spool_store = Some(old.ground.store),
+        }
+        Ok(leaving)
     }
 
     /// Puts what the past left on this ground in order; on the archive's own volume also what lies in the spool.
-    fn begin_recovery(&self, leaving: Vec<Moving>) {
+    fn begin_recovery(&mut self, leaving: Vec<Moving>) {
+        let store = self.spool_store.take();
         let ground = &self.era.ground;
         let leftover = |folder| Leftover {
             folder,
@@ -261,6 +270,7 @@ impl App {
             clock: self.shared.clock.clone(),
             runtime: Handle::current(),
             leaving,
+            store: Mutex::new(store),
         };
         let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
         let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), self.era.first_id);
@@ -331,15 +341,8 @@ fn note_place(shared: &Shared, opened: &Opened) {
     }
 }
 
-/// Ends an era whose volume may be dead, without waiting for it.
-fn close_in_background(era: Era) {
-    tokio::spawn(async move {
-        let ground = era.stop().await;
-        close_in_background_of(ground.store).await;
-    });
-}
-
-async fn close_in_background_of(store: crate::store::Store) {
+/// Closes an index whose volume may be dead.
+async fn close_in_background(store: Store) {
     if let Err(failure) = era::close(store).await {
         warn!(error = format!("{failure:#}"), "the index of the volume that was left");
     }

@@ -16,8 +16,6 @@ use crate::config::Config;
 use crate::store::{self, Store, StoreError};
 use crate::supervise::{Backoff, spawn_thread, systemd};
 
-/// The note about the archive's volume, beside the spool's own folder.
-const NOTE: &str = "volume";
 /// The spool's own folder, all of which may be deleted.
 const BOX: &str = "box";
 
@@ -56,7 +54,7 @@ impl Storage {
     /// The spool's folder, where it can be of use.
     fn spool_box(&self) -> Option<PathBuf> {
         let spool = self.spool.as_ref()?;
-        let known = volume::recall(&spool.join(NOTE)).is_some_and(|known| known.path == self.main());
+        let known = volume::recall(&spool.join(spool::NOTE)).is_some_and(|known| known.path == self.main());
         // While the volume is away, its mount point lies on the system disk as the spool does.
         (known || spool::is_elsewhere(spool, self.main())).then(|| spool.join(BOX))
     }
@@ -151,7 +149,7 @@ impl Storage {
 
     /// Makes sure that the right volume lies at `storage.path`, and remembers it where it is one of its own.
     fn identify(&self) -> Result<()> {
-        let note = self.spool.as_ref().map(|spool| spool.join(NOTE));
+        let note = self.spool.as_ref().map(|spool| spool.join(spool::NOTE));
         let known = note.as_deref().and_then(volume::recall);
         let system = self.spool.as_deref().unwrap_or(Path::new("/"));
         let id = volume::open(self.main(), known.as_ref(), system)?.id;

@@ -106,7 +106,8 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    let mut changes: Vec<Change> = alerts.of_event(*id).map(|(event, alert)| Change { event, deliveries: vec![alert] }).collect();
+    let mut changes: Vec<Change> =
+        alerts.of_event(*id).map(|(event, alert)| Change { event, deliveries: vec![alert] }).collect();
     match changes.last_mut().filter(|last| last.event.state != EventState::Open) {
         Some(last) => {
             last.event = event;

@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::mux::{self, ClipFacts, ClipWriter, MuxError};
+use super::recorder::InProgress;
 use super::retention::is_full;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
 use super::timekeeper;
-use super::recorder::InProgress;
 use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
 use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};

@@ -41,7 +41,11 @@ impl Layout {
         self.anchor.as_ref()
     }
 
-    fn check_volume(&self) -> Result<()> {
+    /// Whether the storage folder still lies on the volume that it lay on.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_volume(&self) -> Result<()> {
         Ok(self.anchor.as_ref().map_or(Ok(()), Anchor::check)?)
     }
 

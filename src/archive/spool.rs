@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::retention;
 use super::volume;
 
+/// The note about the archive's volume, in the spool's folder.
+pub const NOTE: &str = "volume";
+/// The service's state folder, as systemd/outpost.service has it.
+const SERVICE_STATE: &str = "/var/lib/outpost";
+
 /// Where recording goes on while the archive's volume is missing or does not work. TOML `[spool]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -65,6 +70,12 @@ impl Config {
         let Some(folder) = configured.or_else(|| Some(state?.join("spool"))) else { return Ok(None) };
         std::fs::create_dir_all(&folder)?;
         Ok(Some(folder))
+    }
+
+    /// The folder as the service sees it, also for somebody who calls a command by hand. It need not exist.
+    pub fn folder_of_service(&self) -> PathBuf {
+        let in_state = || Path::new(SERVICE_STATE).join("spool");
+        Some(&self.path).filter(|path| !path.as_os_str().is_empty()).cloned().unwrap_or_else(in_state)
     }
 
     /// How much may be held there; everything else is as for the archive.

@@ -90,10 +90,7 @@ pub fn open(storage: &Path, remembered: Option<&Remembered>, system: &Path) -> R
         expect(storage, remembered, system)?;
     }
     fs::create_dir_all(storage).with_context(|| {
-        format!(
-            "create storage.path {}: make it, or let the user that Outpost runs as write there",
-            storage.display()
-        )
+        format!("create storage.path {}: make it, or let the user that Outpost runs as write there", storage.display())
     })?;
     if let Some(volume) = identity(storage).with_context(|| format!("read {}", storage.join(IDENTITY).display()))? {
         return Ok(volume);
@@ -208,7 +205,9 @@ impl Anchor {
 /// Reads what is remembered in `file`. One that is damaged or missing says nothing.
 pub fn recall(file: &Path) -> Option<Remembered> {
     let text = fs::read(file).ok()?;
-    serde_json::from_slice(&text).inspect_err(|error| warn!(file = %file.display(), %error, "cannot be understood")).ok()
+    serde_json::from_slice(&text)
+        .inspect_err(|error| warn!(file = %file.display(), %error, "cannot be understood"))
+        .ok()
 }
 
 /// Notes durably in `file` which volume lies at a path.

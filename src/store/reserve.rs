@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,11 +30,18 @@ pub(super) enum Room {
     Enough,
 }
 
+/// What tells a folder from another at the same path.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()))
+}
+
 /// The reserve of one volume.
 #[derive(Debug)]
 pub(super) struct Reserve {
     file: PathBuf,
     size: u64,
+    /// The folder itself, as it was at first: while its volume is not mounted, another lies at the same path.
+    folder: Option<(u64, u64)>,
     /// This volume takes no reserve for reasons other than room; the free space alone decides then.
     impossible: AtomicBool,
 }
@@ -42,7 +50,7 @@ impl Reserve {
     pub(super) fn new(folder: &Path) -> Self {
         let volume = statvfs(folder).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         let file = folder.join("index.reserve");
-        Self { file, size: SIZE.min(volume / SHARE), impossible: AtomicBool::new(false) }
+        Self { file, size: SIZE.min(volume / SHARE), folder: identity(folder), impossible: AtomicBool::new(false) }
     }
 
     /// The least free space with which sled is let near the disk: a full group of changes and a segment.
@@ -52,6 +60,10 @@ impl Reserve {
 
     /// What may be committed now. Makes the reserve anew, or gives it up, as the free space demands.
     pub(super) fn room(&self) -> Room {
+        if self.file.parent().and_then(identity) != self.folder {
+            // The space there is somebody else's; sled's files are open and lie where they lay.
+            return Room::Enough;
+        }
         // A file system that does not tell is taken to have room; sled will say if not.
         let free = || self.free().unwrap_or(u64::MAX);
         if self.file.exists() {

@@ -255,8 +255,8 @@ impl Core {
     }
 
     pub(super) fn close(&self) -> Result<(), StoreError> {
-        self.shared.check()?;
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.check()?;
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         match ended.recv_timeout(self.shared.deadline) {
             Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
@@ -371,9 +371,10 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
     Ok((Lanes { write, read }, ended))
 }
 
-/// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage.
+/// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage. One whose disk
+/// failed is dropped all the same: its files must not keep a dead volume from being mounted anew.
 fn leave(db: Database, shared: &Shared) {
-    if shared.check().is_err() {
+    if !matches!(*shared.failure.borrow(), None | Some(StoreError::Disk(_))) {
         std::mem::forget(db);
     }
 }

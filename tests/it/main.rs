@@ -26,3 +26,4 @@ mod store_command;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]
 mod v4l2;
+mod volumes;

@@ -128,4 +128,3 @@ impl Lane {
         self.asked_to_move().is_some()
     }
 }
-

@@ -175,13 +175,7 @@ impl Drop for Recorder {
 }
 
 /// Starts the thread that is the lane's from now on.
-fn start(
-    lane: &Arc<Lane>,
-    archive: Archive,
-    camera: &Arc<str>,
-    config: &RecordConfig,
-    resume: bool,
-) -> Result<Worker> {
+fn start(lane: &Arc<Lane>, archive: Archive, camera: &Arc<str>, config: &RecordConfig, resume: bool) -> Result<Worker> {
     let heart = archive.hearts.register(format!("recorder {camera}"), HANGS_AFTER, true);
     let work = Work::new(lane.clone(), archive, camera.clone(), config.clone(), heart.clone());
     let span = info_span!("recorder", camera = %camera);

@@ -48,7 +48,19 @@ impl Work {
         let ledger = Ledger::new(camera.clone(), archive.clock.mono());
         let segmenter = segmenter(&camera, &config);
         let number = lane.take_over();
-        Self { lane, archive, camera, config, segmenter, ledger, heart, open: Vec::new(), newest: None, try_again: None, number }
+        Self {
+            lane,
+            archive,
+            camera,
+            config,
+            segmenter,
+            ledger,
+            heart,
+            open: Vec::new(),
+            newest: None,
+            try_again: None,
+            number,
+        }
     }
 
     /// Records until the stop. With `resume` goes on with what another thread had in hand.
@@ -263,7 +275,9 @@ fn successor(event: Event, id: EventId) -> Event {
 /// Whether waiting for another volume is no help.
 fn is_for_want_of_room(failure: &anyhow::Error) -> bool {
     is_full(failure)
-        || failure.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Full(_) | StoreError::TooLarge { .. })))
+        || failure
+            .chain()
+            .any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Full(_) | StoreError::TooLarge { .. })))
         || failure.downcast_ref::<super::super::recording::NoRoom>().is_some()
 }
 

@@ -302,6 +302,7 @@ impl Retention {
     }
 
     fn keep_reserve(&self, marks: &Marks) -> Result<()> {
+        self.archive.layout.check_volume()?;
         let reserve = &self.archive.room.reserve;
         let free = (self.space)()?.free_bytes;
         if reserve.is_there() {

@@ -153,7 +153,11 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         write_event(&folder, &event).expect("a sidecar");
         for (phase, state) in [(Phase::Start, EventState::Open), (Phase::End, EventState::Ended)] {
             let event = Event { state, ..event.clone() };
-            bench.spool.store.record(store::Change { event, deliveries: vec![Delivery::Alert(phase)] }).expect("record");
+            bench
+                .spool
+                .store
+                .record(store::Change { event, deliveries: vec![Delivery::Alert(phase)] })
+                .expect("record");
         }
     }
     let outbox = bench.spool.store.outbox("mqtt").expect("outbox");

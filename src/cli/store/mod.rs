@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::archive::{self, Archive, Layout, Progress, recover};
+use crate::archive::spool::NOTE;
+use crate::archive::{self, Archive, Layout, Progress, recover, volume};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::event::EventId;
@@ -31,6 +32,12 @@ pub(super) enum Command {
     Rebuild {
         #[command(flatten)]
         place: Place,
+    },
+    /// Go on with the volume that lies at storage.path now, although another one was there before.
+    Adopt {
+        /// The configuration file.
+        #[arg(long, short, default_value_os_t = Config::default_path())]
+        config: PathBuf,
     },
     /// Say what is in the store.
     Stats {
@@ -81,8 +88,22 @@ pub(super) fn main(command: &Command) -> Result<()> {
             Ok(())
         }
         Command::Rebuild { place } => rebuild(place),
+        Command::Adopt { config } => adopt(config),
         Command::Stats { place } => stats(place),
     }
+}
+
+/// Forgets which volume was there, so that the next look takes what there is.
+fn adopt(config: &Path) -> Result<()> {
+    let config = Config::load(config)?;
+    let note = config.spool.folder_of_service().join(NOTE);
+    let Some(known) = volume::recall(&note).filter(|known| known.path == config.storage.path) else {
+        println!("no volume is expected at {}: nothing to do", config.storage.path.display());
+        return Ok(());
+    };
+    fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
+    println!("{}: volume {} is no longer expected, what lies there is taken", config.storage.path.display(), known.id);
+    Ok(())
 }
 
 /// A copy of the index, opened. The store is closed before its files go away: fields are dropped in this order.

@@ -136,6 +136,13 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// Goes on in `folder` while the storage folder's volume is away, which is noticed quickly.
+    pub fn spools_to(mut self, folder: &std::path::Path) -> Self {
+        let folder = folder.display();
+        self.add(&format!("[spool]\npath = \"{folder}\"\ncheck_every = \"1s\"\npatience = \"3s\""));
+        self
+    }
+
     /// A camera that is a clip, played once, at which the detector looks `fps` times a second.
     pub fn played_once(mut self, name: &str, clip: &std::path::Path, fps: f64) -> Self {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));

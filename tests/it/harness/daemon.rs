@@ -42,6 +42,11 @@ impl Daemon {
     /// Kills it as a power cut would, and starts it again.
     pub fn crash_and_restart(&mut self) {
         self.process.kill();
+        self.start_again();
+    }
+
+    /// Starts it again after it ended.
+    pub fn start_again(&mut self) {
         self.process = launch(&self.config, self.log.clone());
         self.wait_ready();
     }

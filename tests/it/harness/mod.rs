@@ -19,6 +19,7 @@ pub mod valve;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
 pub mod vm;
+pub mod volume;
 #[cfg(target_arch = "x86_64")]
 pub mod write_log;
 

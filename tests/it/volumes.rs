@@ -1,0 +1,221 @@
+//! The archive's volume goes away, fails and comes back while the daemon records on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::clips::assert_sound;
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::volume::{Disk, FaultyDisk};
+use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+
+/// A box whose archive lies on a volume of its own, with a spool beside it, a broker and a folder as the cloud.
+struct Site {
+    scratch: Scratch,
+    cloud: PathBuf,
+}
+
+impl Site {
+    fn new(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        let cloud = scratch.path("cloud");
+        fs::create_dir_all(&cloud).expect("make a destination");
+        Self { scratch, cloud }
+    }
+
+    fn storage(&self) -> PathBuf {
+        self.scratch.path("box")
+    }
+
+    fn config<'a>(&'a self, broker: &Broker) -> Config<'a> {
+        let config = Config::new(&self.scratch).alerts_to(broker).copies_to(&self.cloud);
+        config.spools_to(&self.scratch.path("spool")).replay("gate", &fixture("people.mp4"))
+    }
+}
+
+/// What the status says of the disk; nothing while a dead volume keeps it from answering.
+fn disk(daemon: &Daemon) -> Value {
+    let answer = daemon.get("/api/v1/status").ok().filter(|answer| answer.status == 200);
+    let status = answer.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
+    status.map(|mut status| status["disk"].take()).unwrap_or_default()
+}
+
+fn wait_for_spool(daemon: &Daemon) -> String {
+    wait_for("the spool to stand in", seconds(60), || {
+        let disk = disk(daemon);
+        if disk["spooling"] == true { Ok(disk["trouble"].to_string()) } else { Err(disk.to_string()) }
+    })
+}
+
+/// Waits until the archive's volume is in use, and what was in the spool is in the archive.
+fn wait_for_return(daemon: &Daemon, site: &Site) {
+    wait_until("the archive to be back", seconds(120), || disk(daemon)["spooling"] == false);
+    wait_until("the spool to be empty", seconds(60), || !site.scratch.path("spool/box").exists());
+    assert_eq!(disk(daemon)["trouble"], Value::Null);
+}
+
+fn ids(events: &[Value]) -> BTreeSet<String> {
+    events.iter().map(|event| event["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Every file below `folder`, by the name of the event's folder and its own.
+fn files(folder: &Path, found: &mut BTreeMap<(String, String), Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("list").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, found);
+            continue;
+        }
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let event = path.parent().map(name).unwrap_or_default();
+        found.insert((event, name(&path)), fs::read(&path).expect("read"));
+    }
+}
+
+/// Every finished event is in the cloud as it is on the box, byte by byte, and its clip plays.
+fn assert_delivered(daemon: &Daemon, site: &Site) -> Vec<Value> {
+    let events: Vec<Value> = daemon.events().into_iter().filter(|event| event["state"] != "open").collect();
+    wait_for("everything to be delivered", seconds(90), || {
+        let mut there = BTreeMap::new();
+        files(&site.cloud, &mut there);
+        let folder = |id: &str| site.storage().join("archive/gate").join(id);
+        for id in ids(&events) {
+            let mut here = BTreeMap::new();
+            files(&folder(&id), &mut here);
+            if here.is_empty() {
+                return Err(format!("{id} is not on the box"));
+            }
+            if let Some((name, _)) = here.iter().find(|(name, bytes)| there.get(name) != Some(bytes)) {
+                return Err(format!("{name:?} is missing or another"));
+            }
+        }
+        Ok(())
+    });
+    for event in events.iter().filter(|event| event["clip"].is_object()) {
+        assert_sound(&site.storage().join("archive/gate").join(event["id"].as_str().expect("an id")).join("clip.mp4"));
+    }
+    events
+}
+
+/// Each event was told to begin and to end. Twice at most: the broker may have had what a dead volume no longer notes.
+fn assert_told(subscriber: &Subscriber, events: &[Value]) {
+    let told =
+        |id: &str, phase: &str| subscriber.events(phase).iter().filter(|message| message["event"]["id"] == *id).count();
+    wait_for("every event to be told", seconds(60), || {
+        let silent: Vec<String> =
+            ids(events).into_iter().filter(|id| told(id, "start") == 0 || told(id, "end") == 0).collect();
+        if silent.is_empty() { Ok(()) } else { Err(format!("{silent:?}")) }
+    });
+    for id in ids(events) {
+        assert!(told(&id, "start") <= 2 && told(&id, "end") <= 2, "{id}");
+    }
+}
+
+/// The events that went on on another volume, by the one that they continue.
+fn continued(events: &[Value]) -> usize {
+    let all = ids(events);
+    let going_on = events.iter().filter_map(|event| event["continues"].as_str());
+    going_on.filter(|id| all.contains(*id)).count()
+}
+
+/// `fail` takes the volume away, `mend` brings it back; between the two, and after, events are recorded.
+fn lose_and_regain(site: &Site, reason: &str, fail: impl FnOnce(), mend: impl FnOnce()) {
+    let broker = Broker::start(&site.scratch);
+    let subscriber = Subscriber::start(&site.scratch, &broker, "outpost/#");
+    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    let pid = daemon.process().id();
+    let before = ids(&daemon.wait_for_ended(1, seconds(90)));
+    let packets = daemon.packets("gate");
+    fail();
+    let trouble = wait_for_spool(&daemon);
+    assert!(trouble.contains(reason), "{trouble}");
+    daemon.wait_for_ended(2, seconds(120));
+    let meanwhile = ids(&daemon.events());
+    mend();
+    wait_for_return(&daemon, site);
+    let later = wait_for("an event on the archive's volume", seconds(90), || {
+        let new: BTreeSet<String> = ids(&daemon.events_in("ended")).difference(&meanwhile).cloned().collect();
+        if new.is_subset(&before) { Err(format!("{} events", new.len())) } else { Ok(new) }
+    });
+    assert!(!later.is_empty());
+    let events = assert_delivered(&daemon, site);
+    let known = ids(&daemon.events());
+    assert!(before.is_subset(&known) && meanwhile.is_subset(&known), "{before:?} {meanwhile:?} {known:?}");
+    assert_told(&subscriber, &events);
+    println!("{} events, {} of them went on from another volume", events.len(), continued(&events));
+    assert_eq!(daemon.process().id(), pid);
+    assert!(daemon.process().is_running() && daemon.packets("gate") > packets);
+    assert_eq!(daemon.reconnects("gate"), 0.0, "the camera was not touched");
+    assert_eq!(daemon.log().matches("running cameras=").count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn a_disk_that_is_pulled_and_plugged_in_again_costs_no_event() {
+    let site = Site::new("pulled");
+    let disk = Disk::mount(&site.scratch, "disk.ext4", 256, &site.storage());
+    let storage = site.storage();
+    let mend = || {
+        assert_eq!(fs::read_dir(&storage).expect("the mount point").count(), 0, "nothing was written under the mount");
+        disk.plug_in();
+    };
+    lose_and_regain(&site, "not mounted", || disk.pull(), mend);
+}
+
+#[test]
+fn a_volume_that_became_read_only_is_left_and_taken_again_when_it_was_mended() {
+    let site = Site::new("readonly");
+    let disk = Disk::mount(&site.scratch, "disk.ext4", 256, &site.storage());
+    let mend = || {
+        disk.pull();
+        disk.mend();
+        disk.plug_in();
+    };
+    lose_and_regain(&site, "Read-only file system", || disk.break_down(), mend);
+}
+
+#[test]
+fn a_disk_with_input_output_errors_is_left_until_it_has_none() {
+    let site = Site::new("eio");
+    let disk = FaultyDisk::mount(&site.scratch, &site.storage());
+    lose_and_regain(&site, "Input/output error", || disk.fail(), || disk.recover());
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_left_until_it_does() {
+    let site = Site::new("hang");
+    let disk = FaultyDisk::mount(&site.scratch, &site.storage());
+    lose_and_regain(&site, "has not answered", || disk.hang(), || disk.recover());
+}
+
+#[test]
+fn a_box_that_starts_without_its_disk_records_and_knows_the_disk_from_another() {
+    let site = Site::new("absent");
+    let broker = Broker::start(&site.scratch);
+    let disk = Disk::mount(&site.scratch, "disk.ext4", 256, &site.storage());
+    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    let first = ids(&daemon.wait_for_ended(1, seconds(90)));
+    assert!(daemon.terminate().success());
+    disk.pull();
+    daemon.start_again();
+    assert!(wait_for_spool(&daemon).contains("not mounted"));
+    daemon.wait_for_ended(1, seconds(90));
+    assert_eq!(fs::read_dir(site.storage()).expect("the mount point").count(), 0);
+    // Somebody plugs in the disk of another box.
+    let other = Disk::mount(&site.scratch, "other.ext4", 64, &site.storage());
+    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "somebody-elses"}"#).expect("an identity");
+    wait_until("the other disk to be noticed", seconds(30), || disk_trouble(&daemon).contains("another volume"));
+    assert!(!site.storage().join("archive").exists());
+    drop(other);
+    disk.plug_in();
+    wait_for_return(&daemon, &site);
+    let events = assert_delivered(&daemon, &site);
+    assert!(first.is_subset(&ids(&events)) && events.len() > first.len());
+}
+
+fn disk_trouble(daemon: &Daemon) -> String {
+    disk(daemon)["trouble"].to_string()
+}
