@@ -241,6 +241,19 @@ pub fn space(path: &Path) -> Result<Space> {
     })
 }
 
+/// As [`space`], but where files run out before bytes do, the free space is the share of files that can still be made.
+///
+/// # Errors
+/// As [`space`].
+pub fn space_for_files(path: &Path) -> Result<Space> {
+    let stat = rustix::fs::statvfs(path).with_context(|| format!("ask for free space at {}", path.display()))?;
+    let Space { size_bytes, free_bytes } = space(path)?;
+    // Some file systems make room for files as they come, and count none.
+    let by_files = u128::from(size_bytes) * u128::from(stat.f_favail) / u128::from(stat.f_files).max(1);
+    let by_files = if stat.f_files == 0 { u64::MAX } else { u64::try_from(by_files).unwrap_or(u64::MAX) };
+    Ok(Space { size_bytes, free_bytes: free_bytes.min(by_files) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

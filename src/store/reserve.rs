@@ -19,6 +19,9 @@ const SIZE: u64 = 8 << 20;
 /// The part of a small volume that it takes at most: one in so many bytes.
 const SHARE: u64 = 16;
 
+/// Files that must be possible beside those of the index.
+const FILES: u64 = 16;
+
 /// What may be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Room {
@@ -68,13 +71,14 @@ impl Reserve {
         let free = || self.free().unwrap_or(u64::MAX);
         if self.file.exists() {
             if free() >= self.floor() {
-                return Room::Enough;
+                // Bytes that are given up make no room for names.
+                return if self.lacks_files() { Room::Short } else { Room::Enough };
             }
             self.give_up();
         }
         match free() {
             found if found < self.floor() => Room::None,
-            found if found < self.size.saturating_mul(2) => Room::Short,
+            found if found < self.size.saturating_mul(2) || self.lacks_files() => Room::Short,
             _ => {
                 self.make();
                 Room::Enough
@@ -85,6 +89,12 @@ impl Reserve {
     fn free(&self) -> Option<u64> {
         let stat = statvfs(self.file.parent()?).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether hardly a file can be made any more, however many bytes there are; sled makes one now and then.
+    fn lacks_files(&self) -> bool {
+        let stat = self.file.parent().and_then(|folder| statvfs(folder).ok());
+        stat.is_some_and(|stat| stat.f_files > 0 && stat.f_favail < FILES)
     }
 
     fn make(&self) {

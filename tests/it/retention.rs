@@ -23,10 +23,13 @@ struct Volume(PathBuf);
 
 impl Volume {
     fn mount(scratch: &Scratch) -> Self {
+        Self::mount_with(scratch, &format!("size={VOLUME_MB}m"))
+    }
+
+    fn mount_with(scratch: &Scratch, size: &str) -> Self {
         let path = scratch.path("box");
         fs::create_dir_all(&path).expect("make a mount point");
-        let size = format!("size={VOLUME_MB}m");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "outpost-test"]).arg(&path));
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", size, "outpost-test"]).arg(&path));
         Self(path)
     }
 
@@ -185,4 +188,26 @@ fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_aga
     assert!(junk.is_file(), "what is not ours stays");
     assert!(daemon.log().contains("using the reserve"), "{}", daemon.log());
     assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_volume_that_takes_no_more_files_is_a_full_one() {
+    let scratch = Scratch::new("retention-files");
+    // Bytes for hundreds of clips, names for a dozen events.
+    let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=110");
+    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    wait_for_turnover(&mut daemon, 6.0);
+    // Somebody else takes all the names that are left: less is recorded, and everything again when they are back.
+    let junk = volume.0.join("somebody-elses");
+    fs::create_dir(&junk).expect("a folder");
+    let taken = (0..1000).take_while(|n| fs::write(junk.join(n.to_string()), "").is_ok()).count();
+    assert!(taken < 1000, "the volume takes files without end");
+    wait_until("less to be recorded", seconds(60), || daemon.metric("outpost_recording_level") > 0.0);
+    fs::remove_dir_all(&junk).expect("give them back");
+    wait_for_turnover(&mut daemon, 7.0);
+    wait_until("everything to be recorded", seconds(60), || daemon.metric("outpost_recording_level") == 0.0);
+    assert!(daemon.terminate().success());
+    for (folder, event) in volume.events().values() {
+        assert_truthful(folder, event);
+    }
 }

@@ -86,7 +86,7 @@ impl Retention {
             heart,
             memory: Arc::default(),
             between_steps: Arc::new(|| Ok(())),
-            space: Arc::new(move || volume::space(&storage)),
+            space: Arc::new(move || volume::space_for_files(&storage)),
         }
     }
 
@@ -113,6 +113,8 @@ impl Retention {
     /// As [`Retention::run`].
     pub fn pass(&self, stop: &CancellationToken) -> Result<()> {
         self.heart.beat();
+        // Under a volume that is not mounted any more lie another's space and another's files.
+        self.archive.layout.check_volume().inspect_err(|_| self.archive.trouble.notify_one())?;
         self.sweep(stop)?;
         let now = self.archive.clock.mono();
         let ages_are_due = self.memory().ages_seen.is_none_or(|seen| now.since(seen) >= AGES_EVERY);
@@ -302,7 +304,6 @@ impl Retention {
     }
 
     fn keep_reserve(&self, marks: &Marks) -> Result<()> {
-        self.archive.layout.check_volume()?;
         let reserve = &self.archive.room.reserve;
         let free = (self.space)()?.free_bytes;
         if reserve.is_there() {
