@@ -89,7 +89,7 @@ use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
-pub use catalog::{Amendment, Class, Cursor, HeldFile};
+pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
 pub use event_log::Query;
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox};

@@ -4,6 +4,8 @@
 //! (`evict`), in the order that the store's catalogue keeps: what every destination has; what is older than
 //! its age; then by value and age. Metadata goes last. Pinned events and those going on stay.
 
+mod ages;
+
 mod config;
 
 mod evict;
@@ -14,6 +16,7 @@ mod space;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,12 +26,13 @@ use tracing::{info, warn};
 
 use super::volume::{self, Space};
 use super::{Archive, SIDECAR};
-use crate::clock::{Mono, TimeQuality};
+use crate::clock::Mono;
 use crate::event::EvictReason;
 use crate::health::Health;
 use crate::metrics;
 use crate::store::{Class, HeldFile};
 use crate::supervise::Heart;
+use ages::{Ages, Reading};
 use evict::Evictor;
 use space::Marks;
 
@@ -56,6 +60,7 @@ pub struct Retention {
     config: Config,
     health: Health,
     heart: Heart,
+    ages: Arc<Ages>,
     memory: Arc<Mutex<Memory>>,
     /// Fails between two steps of a deletion, in tests.
     between_steps: Arc<dyn Fn() -> Result<()> + Send + Sync>,
@@ -79,7 +84,9 @@ impl Retention {
     /// Makes room for `archive`.
     pub fn new(archive: Archive, config: Config, health: Health, heart: Heart) -> Self {
         let storage = archive.layout.storage().to_owned();
+        let ages = Arc::new(Ages::new(archive.clock.clone(), &storage));
         Self {
+            ages,
             archive,
             config,
             health,
@@ -164,19 +171,18 @@ impl Retention {
         Ok(())
     }
 
-    /// Deletes what is older than its class may become. Nothing while the box does not know the time.
+    /// Deletes what is older than its class may become, as far as that is certain (`ages`).
     fn expire(&self, stop: &CancellationToken) -> Result<()> {
-        if self.archive.clock.quality() == TimeQuality::Implausible {
-            return Ok(());
+        let now = self.ages.read();
+        while self.archive.store.date_undated(now.run_ms)? && !stop.is_cancelled() {}
+        if let Reading { run_ms, wall_ms: Some(wall_ms), synchronised: true } = now {
+            while self.archive.store.settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
         }
-        let now = self.now_ms();
-        // What was recorded while the time was not known is as old as the knowledge of it.
-        while self.archive.store.date_undated(now)? && !stop.is_cancelled() {}
-        for (class, before) in self.overdue() {
+        for (class, dates) in self.overdue() {
             let mut after = None;
             while !stop.is_cancelled() {
                 let waiting_too = self.config.expire_undelivered;
-                let (files, next) = self.archive.store.expired(class, before, waiting_too, after, BATCH)?;
+                let (files, next) = self.archive.store.expired(class, dates.clone(), waiting_too, after, BATCH)?;
                 self.evict(&files, EvictReason::Age)?;
                 after = next;
                 if after.is_none() {
@@ -187,18 +193,11 @@ impl Retention {
         Ok(())
     }
 
-    /// For each class with an age: before when its files are too old.
-    fn overdue(&self) -> Vec<(Class, u64)> {
-        if self.archive.clock.quality() == TimeQuality::Implausible {
-            return Vec::new();
-        }
-        let now = self.now_ms();
-        let before = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        Class::ALL.into_iter().filter_map(|class| Some((class, before(self.config.age(class)?)))).collect()
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.archive.clock.wall().as_millisecond()).unwrap_or(0)
+    /// For each class with an age: dates whose files are too old.
+    fn overdue(&self) -> Vec<(Class, Range<u64>)> {
+        let now = self.ages.read();
+        let aged = Class::ALL.into_iter().filter_map(|class| Some((class, self.config.age(class)?)));
+        aged.flat_map(|(class, age)| now.older_than(age).map(move |dates| (class, dates))).collect()
     }
 
     fn held(&self) -> Result<u64> {
