@@ -102,6 +102,7 @@ impl App {
             ids: ids.clone(),
             pressure: pressure.clone(),
             hearts: hearts.clone(),
+            health: health.clone(),
         };
         let (kept, counted) = (config.archive.clone(), metrics.clone());
         let archive = Archive::new(layout, store.clone(), clock.clone(), counted, kept, host);

@@ -11,6 +11,8 @@
 //! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
 //! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
+mod export;
+pub mod footage;
 mod ledger;
 pub mod mux;
 mod preroll;
@@ -38,6 +40,7 @@ use crate::clock::Clock;
 use crate::detection::BBox;
 use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::{Amendment, Store};
 use crate::supervise::Heartbeats;
@@ -179,6 +182,7 @@ pub struct Archive {
     device: Arc<str>,
     pressure: Pressure,
     hearts: Heartbeats,
+    health: Health,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
     room: Arc<Room>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
@@ -196,13 +200,15 @@ pub struct Host {
     pub pressure: Pressure,
     /// Signs of life.
     pub hearts: Heartbeats,
+    /// What is known of the cameras.
+    pub health: Health,
 }
 
 impl Host {
     /// A box without a past and without any load.
     pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
         let (ids, hearts) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
-        Self { device: device.into(), ids, pressure: Pressure::default(), hearts }
+        Self { device: device.into(), ids, pressure: Pressure::default(), hearts, health: Health::default() }
     }
 }
 
@@ -214,7 +220,7 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Host { device, ids, pressure, hearts }: Host,
+        Host { device, ids, pressure, hearts, health }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
         let room = Arc::new(Room::new(layout.storage()));
@@ -228,6 +234,7 @@ impl Archive {
             device,
             pressure,
             hearts,
+            health,
             announce,
             room,
             changing: Arc::default(),
