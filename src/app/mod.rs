@@ -197,10 +197,10 @@ impl App {
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
             let outbox = self.store.outbox(&format!("upload/{name}"))?;
             let make = move || {
-                let archive = shared.archive.layout().root().to_owned();
+                let storage = shared.archive.layout().storage().to_owned();
                 let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
                 let (device, clock) = (shared.device.clone(), shared.clock.clone());
-                Uploader::new(&name, upload.clone(), device, archive, outbox.clone(), health, metrics, clock)
+                Uploader::new(&name, upload.clone(), device, storage, outbox.clone(), health, metrics, clock)
             };
             make()?;
             self.outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {

@@ -155,7 +155,7 @@ impl Export {
         text.push(b'\n');
         self.create(&folder)?;
         let media = self.archive.with_room(|| write_durable(&folder, &name, &text))?;
-        let path = format!("coverage/{camera}/{name}");
+        let path = document_path(camera, &name);
         self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
         debug!(camera, %day, complete = account.complete, "told of a camera's day");
         Ok(())
@@ -281,6 +281,40 @@ impl Days {
         }
         changed
     }
+}
+
+/// Deletes the accounts of days that were over at `before`, except those that a destination is still to get unless
+/// `waiting_too`. Returns how many.
+///
+/// # Errors
+/// When the index fails.
+pub(super) fn delete_accounts(archive: &Archive, before: Timestamp, waiting_too: bool) -> Result<usize> {
+    let mut deleted = 0;
+    let cameras = std::fs::read_dir(archive.layout.coverage()).into_iter().flatten().flatten();
+    for folder in cameras.map(|camera| camera.path()).filter(|path| path.is_dir()) {
+        let Some(camera) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        for file in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let day = name.strip_suffix(".json").and_then(|day| day.parse().ok());
+            if !day.and_then(midnight_after).is_some_and(|end| end <= before) {
+                continue;
+            }
+            if !waiting_too && archive.store.awaits(&document_path(camera, name))? {
+                continue;
+            }
+            match std::fs::remove_file(file.path()) {
+                Ok(()) => deleted += 1,
+                Err(error) => warn!(%error, file = %file.path().display(), "an old account could not be deleted"),
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// Where the account `name` of a camera lies below the storage folder, and in the cloud.
+fn document_path(camera: &str, name: &str) -> String {
+    format!("coverage/{camera}/{name}")
 }
 
 /// The day, in UTC.

@@ -21,9 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::export::delete_accounts;
 use super::volume::{self, Space};
 use super::{Archive, SIDECAR};
 use crate::clock::Mono;
@@ -47,6 +49,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often ages are looked at.
 const AGES_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked for old accounts of coverage, which are small and of which one a day comes.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
 /// Files of one batch: between two of them everybody else gets at the index.
 const BATCH: usize = 32;
 /// How long a volume may take to show space that was freed (a reader may still hold the file) before more is
@@ -73,6 +77,7 @@ struct Memory {
     /// Deletions of the last run are finished, and the catalogue is in order.
     swept: bool,
     ages_seen: Option<Mono>,
+    accounts_seen: Option<Mono>,
     /// Until when at least so many bytes should have become free.
     settling: Option<(Mono, u64)>,
     /// It was said that there is nothing to delete.
@@ -178,6 +183,7 @@ impl Retention {
         if let Reading { run_ms, wall_ms: Some(wall_ms), synchronised: true } = now {
             while self.archive.store.settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
         }
+        self.expire_accounts(&now)?;
         for (class, dates) in self.overdue() {
             let mut after = None;
             while !stop.is_cancelled() {
@@ -190,6 +196,24 @@ impl Retention {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Deletes accounts of days that are older than events may become. By the wall clock alone, as far as it is
+    /// certain: an account is named by a day.
+    fn expire_accounts(&self, now: &Reading) -> Result<()> {
+        let (Some(age), Some(wall_ms)) = (self.config.age(Class::Metadata), now.wall_ms) else { return Ok(()) };
+        let mono = self.archive.clock.mono();
+        if self.memory().accounts_seen.is_some_and(|looked| mono.since(looked) < ACCOUNTS_EVERY) {
+            return Ok(());
+        }
+        let before = wall_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let before = Timestamp::from_millisecond(i64::try_from(before)?)?;
+        let deleted = delete_accounts(&self.archive, before, self.config.expire_undelivered)?;
+        if deleted > 0 {
+            info!(files = deleted, "deleted old accounts of coverage");
+        }
+        self.memory().accounts_seen = Some(mono);
         Ok(())
     }
 

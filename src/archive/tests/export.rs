@@ -202,3 +202,28 @@ fn a_power_cut_in_the_middle_of_a_day_leaves_the_account_of_it_to_the_next_boot(
     assert_eq!((hours(&account), account.complete), (vec![(Stopped, 20.0), (Watched, 1.0), (Stopped, 3.0)], true));
     assert_eq!(desk.days(), ["2026-11-22.json"], "today has time");
 }
+
+#[test]
+fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
+    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    desk.work();
+    desk.reboot("2026-11-25T06:00:00Z", TimeQuality::Synchronised);
+    assert_eq!(desk.work(), 3);
+    let delete = |desk: &Desk, before: &str, waiting_too| {
+        let deleted =
+            crate::archive::export::delete_accounts(&desk.archive, time(before), waiting_too).expect("delete");
+        (deleted, desk.days().len())
+    };
+    assert_eq!(delete(&desk, "2026-11-24T00:00:00Z", false), (0, 3));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let outbox = desk.archive.store.outbox("upload/cloud").expect("outbox");
+        for lease in outbox.lease(2).await.expect("lease") {
+            outbox.ack(&lease).await.expect("ack");
+        }
+    });
+    assert_eq!(delete(&desk, "2026-11-23T23:59:59Z", false), (1, 2), "22 is over, 23 is not");
+    assert_eq!(delete(&desk, "2026-11-25T00:00:00Z", false), (1, 1), "24 waits");
+    assert_eq!(delete(&desk, "2026-11-25T00:00:00Z", true), (1, 0));
+    assert!(desk.dir.path().join("coverage/open.json").is_file());
+}

@@ -288,7 +288,7 @@ fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
 /// The file that `delivery` sends, if it sends one.
 fn sent(delivery: &Delivery) -> Option<MediaFile> {
     match delivery {
-        Delivery::Alert(_) => None,
+        Delivery::Alert(_) | Delivery::Document(_) => None,
         Delivery::Upload { file, bytes, sha256 } => {
             Some(MediaFile { file: file.clone(), bytes: *bytes, sha256: sha256.clone() })
         }

@@ -57,7 +57,7 @@ async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
     let outbox = store.outbox(outbox).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
         if let Delivery::Upload { file, .. } = &lease.item
-            && lease.event.id == id
+            && lease.event.as_ref().is_some_and(|event| event.id == id)
             && (which.is_empty() || file == which)
         {
             outbox.ack(&lease).await.expect("ack");
@@ -244,7 +244,8 @@ async fn a_deleted_file_is_delivered_by_nobody_and_its_bytes_count_until_it_is_g
     let leases = outbox.lease(100).await.expect("lease");
     let mine = |file: &str| {
         let is_it = |lease: &&super::super::Lease| {
-            lease.event.id == event.id && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
+            lease.event.as_ref().is_some_and(|of| of.id == event.id)
+                && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
         };
         leases.iter().find(is_it).expect("leased")
     };

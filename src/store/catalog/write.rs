@@ -148,7 +148,7 @@ impl<'a> Group<'a> {
         self.put_file(event, sidecar)?;
         let delivery =
             Delivery::Upload { file: sidecar.file.clone(), bytes: sidecar.bytes, sha256: sidecar.sha256.clone() };
-        self.enqueue(event, &delivery, now)
+        self.enqueue(Some(event), &delivery, now)
     }
 
     fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Step<()> {
@@ -207,23 +207,23 @@ impl<'a> Group<'a> {
     }
 
     pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Delivered);
         })
     }
 
     pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Dead(seq));
         })
     }
 
     /// The dead letter `seq` was discarded.
     pub(in crate::store) fn unmark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
                 row.to.remove(outbox);
             }
