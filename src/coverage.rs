@@ -117,6 +117,16 @@ impl Account {
     /// Version of the written form.
     pub const VERSION: u32 = 1;
 
+    /// The name of its file in the camera's folder.
+    pub fn file_name(&self) -> String {
+        format!("{}.json", self.day)
+    }
+
+    /// Whether the box knows of any moment of the day.
+    pub fn knows_anything(&self) -> bool {
+        self.intervals.iter().any(|interval| interval.state != Coverage::Stopped)
+    }
+
     /// Whether `other` says nothing that this does not, whenever it was written.
     pub fn tells_the_same(&self, other: &Self) -> bool {
         let same_trust = self.written.time_quality == other.written.time_quality;

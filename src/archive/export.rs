@@ -49,6 +49,9 @@ struct Told {
     /// It was made when the clock was synchronised.
     #[serde(default)]
     trusted: bool,
+    /// A synchronised clock opened the day: it has passed, even where the box knows nothing of it.
+    #[serde(default)]
+    certain: bool,
 }
 
 /// The note of what is open.
@@ -82,7 +85,7 @@ impl Now {
         let over = self.is_over(day);
         let is_stale = || self.moment.wall.duration_since(told.until).abs() >= TODAY_EVERY;
         match told {
-            Told { told: true, trusted: false, .. } if self.trusted => true,
+            Told { trusted: false, .. } if self.trusted && (told.told || told.complete) => true,
             Told { complete: true, .. } => false,
             _ if over => true,
             _ => day == self.today && is_stale(),
@@ -131,34 +134,41 @@ impl Export {
         });
         let Some((camera, day)) = due else { return Ok(false) };
         let (complete, trusted) = (now.is_over(day), now.trusted);
-        self.tell(&camera, day, now).with_context(|| format!("tell of {camera}'s {day}"))?;
-        let open = days.open.entry(camera).or_default();
+        let open = days.open.entry(camera.clone()).or_default();
+        let certain = open.get(&day).is_some_and(|told| told.certain);
+        let account = self.account(&camera, day, now)?;
+        let told = certain || account.knows_anything() || self.path(&account).exists();
+        if told {
+            self.tell(&account).with_context(|| format!("tell of {camera}'s {day}"))?;
+        }
         if complete && trusted {
             open.remove(&day);
         } else {
-            open.insert(day, Told { until: now.moment.wall, told: true, complete, trusted });
+            open.insert(day, Told { until: now.moment.wall, told, complete, trusted, certain });
         }
         Ok(true)
     }
 
     /// Writes one file and queues it, unless that would tell nothing new.
-    fn tell(&self, camera: &str, day: Date, now: &Now) -> Result<()> {
-        let account = self.account(camera, day, now)?;
-        let folder = self.folder().join(camera);
-        let name = format!("{day}.json");
-        let before = std::fs::read(folder.join(&name)).ok();
+    fn tell(&self, account: &Account) -> Result<()> {
+        let before = std::fs::read(self.path(account)).ok();
         let before = before.and_then(|text| serde_json::from_slice::<Account>(&text).ok());
-        if before.is_some_and(|before| before.tells_the_same(&account)) {
+        if before.is_some_and(|before| before.tells_the_same(account)) {
             return Ok(());
         }
-        let mut text = serde_json::to_vec_pretty(&account).context("encode an account")?;
+        let mut text = serde_json::to_vec_pretty(account).context("encode an account")?;
         text.push(b'\n');
+        let (folder, name) = (self.folder().join(&*account.camera), account.file_name());
         self.create(&folder)?;
         let media = self.archive.with_room(|| write_durable(&folder, &name, &text))?;
-        let path = document_path(camera, &name);
+        let path = document_path(&account.camera, &name);
         self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
-        debug!(camera, %day, complete = account.complete, "told of a camera's day");
+        debug!(camera = %account.camera, day = %account.day, complete = account.complete, "told of a camera's day");
         Ok(())
+    }
+
+    fn path(&self, account: &Account) -> PathBuf {
+        self.folder().join(&*account.camera).join(account.file_name())
     }
 
     fn account(&self, camera: &str, day: Date, now: &Now) -> Result<Account> {
@@ -263,10 +273,12 @@ impl Days {
             let open = self.open.entry(camera.clone()).or_default();
             let days = first.series(1.day()).take_while(|day| *day <= now.today);
             for day in days.filter(|day| through != Some(*day)) {
-                open.entry(day).or_insert_with(|| {
+                let known = open.entry(day).or_insert_with(|| {
                     changed = true;
-                    Told { until: now.moment.wall, told: false, complete: false, trusted: false }
+                    Told { until: now.moment.wall, told: false, complete: false, trusted: false, certain: false }
                 });
+                changed |= now.trusted && !known.certain;
+                known.certain |= now.trusted;
             }
             if now.trusted && through != Some(now.today) {
                 // Also back, after a clock that was ahead; nothing was told of the days that it opened in vain.
