@@ -28,7 +28,7 @@ impl PageBackend {
         };
         let segments = self.store().segments_async(&query).await?;
         let events = self.events_between(camera, since, until).await?;
-        let mut spans = self.store().spans_async(camera, since, until).await?;
+        let mut spans = self.store().spans_async(camera, footage::ledger_since(since), until).await?;
         footage::answer_for_the_last(&mut spans, &now);
         let mut footage = footage::of_segments(&segments, now.wall);
         footage.extend(self.of_events(&events, now.wall).await?);

@@ -109,7 +109,8 @@ impl Export {
     /// When index or disk fail; the next step tries the same again.
     pub(super) fn step(&mut self, trusted: bool) -> Result<()> {
         let clock = &*self.archive.clock;
-        if !may_file(clock, &self.archive.config) {
+        // While there is hardly any room it is for events.
+        if !may_file(clock, &self.archive.config) || !self.archive.level().has_stills() {
             return Ok(());
         }
         let moment = clock.now();
@@ -160,7 +161,7 @@ impl Export {
         text.push(b'\n');
         let (folder, name) = (self.folder().join(&*account.camera), account.file_name());
         self.create(&folder)?;
-        let media = self.archive.with_room(|| write_durable(&folder, &name, &text))?;
+        let media = write_durable(&folder, &name, &text)?;
         let path = document_path(&account.camera, &name);
         self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
         debug!(camera = %account.camera, day = %account.day, complete = account.complete, "told of a camera's day");
@@ -175,7 +176,7 @@ impl Export {
         let from = midnight(day).context("a day that has no time")?;
         // Of a day that has not come, as a clock that was ahead may have opened, there is nothing to tell.
         let until = midnight_after(day).unwrap_or(Timestamp::MAX).min(now.moment.wall).max(from);
-        let mut spans = self.archive.store.spans(camera, from, until)?;
+        let mut spans = self.archive.store.spans(camera, footage::ledger_since(from), until)?;
         footage::answer_for_the_last(&mut spans, &now.moment);
         let mut footage = self.segments_between(camera, from, until, now.moment.wall)?;
         footage.extend(self.clips_between(camera, from, until, now.moment.wall)?);
@@ -256,7 +257,7 @@ impl Export {
     fn note(&self, days: &Days) -> Result<()> {
         let text = serde_json::to_vec(days).context("encode the open days")?;
         self.create(&self.folder())?;
-        self.archive.with_room(|| write_durable(&self.folder(), OPEN, &text)).map(|_| ())
+        write_durable(&self.folder(), OPEN, &text).map(|_| ())
     }
 }
 

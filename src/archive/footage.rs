@@ -17,6 +17,12 @@ const LEDGER_LAG: Duration = Duration::from_secs(45);
 /// Less than this between two segments is no gap.
 const SEAM: SignedDuration = SignedDuration::from_secs(1);
 
+/// From when entries of the ledger have to be read so that those that reach into the time after `since` are among
+/// them, also the one in progress, of which only a part is written.
+pub fn ledger_since(since: Timestamp) -> Timestamp {
+    since.checked_sub(LEDGER_LAG).unwrap_or(Timestamp::MIN)
+}
+
 /// What `segments`, oldest first, hold; the open one reaches to `now`.
 pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
     let of_segment = |segment: &Segment| {

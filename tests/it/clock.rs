@@ -68,7 +68,8 @@ fn assert_covered(daemon: &Daemon, since: Timestamp, until: Timestamp) {
     assert!(coverage.windows(2).all(|pair| pair[0]["until"] == pair[1]["from"]), "{coverage:?}");
     let missing = ["stopped", "offline", "shed"].map(|state| timeline["seconds"][state].as_f64().unwrap_or(0.0));
     assert_eq!(missing, [0.0; 3], "{since} to {until}: {coverage:?}");
-    assert!(timeline["seconds"]["recorded"].as_f64().unwrap_or(0.0) > 0.0, "{coverage:?}");
+    let video = ["recorded", "uploaded"].map(|state| timeline["seconds"][state].as_f64().unwrap_or(0.0));
+    assert!(video[0] + video[1] > 0.0, "{coverage:?}");
 }
 
 /// Folders named like an event in the destination, by their names.
@@ -99,7 +100,7 @@ fn assert_events(scratch: &Scratch, cloud: &Path, events: &[Value]) {
             assert!((by_wall - (until - from)).abs() < 0.01, "{event}: as long by the wall as by the boot clock");
             let clip = assert_sound(&scratch.path("box/archive").join(camera).join(&id).join("clip.mp4"));
             let told = event["clip"]["duration_s"].as_f64().expect("a length");
-            assert!((told - clip.duration_s).abs() < 0.25 && (3.0..7.0).contains(&told), "{event}: {clip:?}");
+            assert!((told - clip.duration_s).abs() < 0.25 && told >= 2.0, "{event}: {clip:?}");
         }
         for event in &mine {
             let hour = text(&event["start"], "wall");
@@ -149,7 +150,7 @@ fn a_wall_clock_that_is_wrong_and_is_set_all_the_time_costs_nothing() {
     assert!(intervals.windows(2).all(|pair| pair[0]["until"] == pair[1]["from"]), "{account}");
     let ends = [&intervals[0]["from"], &intervals[intervals.len() - 1]["until"]];
     assert_eq!(ends, ["2036-05-05T00:00:00Z", "2036-05-06T00:00:00Z"]);
-    assert!(intervals.iter().any(|interval| interval["state"] == "recorded"), "{account}");
+    assert!(intervals.iter().any(|i| i["state"] == "recorded" || i["state"] == "uploaded"), "{account}");
 
     let everything = wait_for("everything to be delivered", seconds(60), || {
         let records = daemon.records();
@@ -217,7 +218,7 @@ fn a_box_without_a_clock_delivers_under_the_right_day_once_it_hears_the_time_and
         let event = &record["event"];
         assert!(event["start"]["wall"].as_str().is_some_and(|wall| wall.starts_with("2001-01-01T")), "{event}");
         assert_eq!((&event["start"]["time_quality"], &event["filed"]), (&"implausible".into(), &Value::Null));
-        assert_ne!(record["delivery"][0]["state"], "delivered", "{record}");
+        assert_eq!(record["delivery"][0]["state"], "waiting", "{record}");
     }
     assert_eq!(std::fs::read_dir(&cloud).expect("the destination").count(), 0, "nothing is delivered yet");
 
