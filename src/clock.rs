@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,8 +47,8 @@ impl Sub<Duration> for Mono {
     }
 }
 
-/// How far a wall-clock time can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a wall-clock time can be trusted; the best is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeQuality {
     /// The kernel says that the clock is disciplined (NTP, PTP, GPS).
@@ -118,8 +119,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
     }
 }
 
-/// Before this instant no Outpost existed: a clock that shows less was never set. 2026-01-01T00:00:00Z.
-const EARLIEST_PLAUSIBLE_S: i64 = 1_767_225_600;
+/// Before this instant no Outpost existed: a clock that shows less was never set. 2026-01-01T00:00:00Z, in seconds.
+pub const EARLIEST_PLAUSIBLE_S: i64 = 1_767_225_600;
 
 /// The box's own clocks.
 #[derive(Debug)]
@@ -184,12 +185,13 @@ fn kernel_clock_is_synchronised() -> bool {
 #[derive(Debug)]
 pub struct SimulatedClock {
     state: Mutex<(Mono, Timestamp, TimeQuality)>,
+    boots: AtomicU32,
 }
 
 impl SimulatedClock {
     /// Starts at `mono` since boot and `wall`, synchronised.
     pub fn new(mono: Mono, wall: Timestamp) -> Self {
-        Self { state: Mutex::new((mono, wall, TimeQuality::Synchronised)) }
+        Self { state: Mutex::new((mono, wall, TimeQuality::Synchronised)), boots: AtomicU32::new(0) }
     }
 
     /// Lets both clocks run for `by`.
@@ -204,6 +206,12 @@ impl SimulatedClock {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1 = to;
         state.2 = quality;
+    }
+
+    /// Another boot, which begins with the wall clock at `wall`, vouched for by nobody.
+    pub fn reboot(&self, wall: Timestamp) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (Mono(0), wall, TimeQuality::Unsynchronised);
+        self.boots.fetch_add(1, Ordering::Relaxed);
     }
 
     fn read(&self) -> (Mono, Timestamp, TimeQuality) {
@@ -222,7 +230,10 @@ impl Clock for SimulatedClock {
         self.read().2
     }
     fn boot_id(&self) -> Arc<str> {
-        "simulated-boot".into()
+        match self.boots.load(Ordering::Relaxed) {
+            0 => "simulated-boot".into(),
+            n => format!("simulated-boot-{n}").into(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
@@ -76,7 +77,7 @@ pub struct Footage {
 }
 
 /// A stretch of time and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// From when.
     pub from: Timestamp,
@@ -85,8 +86,52 @@ pub struct Interval {
     /// What became of it.
     pub state: Coverage,
     /// Why, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What became of a camera's day, as it is written into `<yyyy-mm-dd>.json` and delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// [`Account::VERSION`] of the writer.
+    pub version: u32,
+    /// The box.
+    pub device: Arc<str>,
+    /// Name of the camera in the config.
+    pub camera: Arc<str>,
+    /// The day, in UTC.
+    pub day: Date,
+    /// When this was written.
+    pub written: Moment,
+    /// The day was over by then. It is told of again only where its times are corrected.
+    pub complete: bool,
+    /// The day's first moment.
+    pub from: Timestamp,
+    /// Until when this tells.
+    pub until: Timestamp,
+    /// What became of the time from `from` to `until`, without a gap and without an overlap.
+    pub intervals: Vec<Interval>,
+}
+
+impl Account {
+    /// Version of the written form.
+    pub const VERSION: u32 = 1;
+
+    /// The name of its file in the camera's folder.
+    pub fn file_name(&self) -> String {
+        format!("{}.json", self.day)
+    }
+
+    /// Whether the box knows of any moment of the day.
+    pub fn knows_anything(&self) -> bool {
+        self.intervals.iter().any(|interval| interval.state != Coverage::Stopped)
+    }
+
+    /// Whether `other` says nothing that this does not, whenever it was written.
+    pub fn tells_the_same(&self, other: &Self) -> bool {
+        let same_trust = self.written.time_quality == other.written.time_quality;
+        same_trust && Self { written: other.written.clone(), ..self.clone() } == *other
+    }
 }
 
 /// The time from `from` to `until`, without a gap and without an overlap. Where several things are true the

@@ -166,6 +166,11 @@ impl Health {
         self.with(|board| board.cameras.get(name).map_or(0, |camera| camera.objects))
     }
 
+    /// Why a camera is not online, in words for the operator; `None` where it is, or where nobody knows yet.
+    pub fn why_not_online(&self, name: &str) -> Option<String> {
+        self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
+    }
+
     /// All cameras by name.
     pub fn cameras(&self) -> BTreeMap<Arc<str>, CameraHealth> {
         self.with(|board| board.cameras.clone())

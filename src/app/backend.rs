@@ -124,7 +124,9 @@ impl PageBackend {
         let waiting = self.store().waiting(ids).await?;
         let record = |(event, waiting): (Event, Vec<String>)| {
             let delivery = |name: &String| {
-                let waits = waiting.contains(name) || event.state == EventState::Open;
+                // Files are queued once the event has its day.
+                let is_early = event.state == EventState::Open || event.filed.is_none() && name.starts_with("upload/");
+                let waits = waiting.contains(name) || is_early;
                 let state = if waits { DeliveryState::Waiting } else { DeliveryState::Delivered };
                 Delivery { outlet: name.clone(), state }
             };

@@ -67,6 +67,7 @@ impl Ground {
             ids: shared.ids.clone(),
             pressure: shared.pressure.clone(),
             hearts: shared.hearts.clone(),
+            health: shared.health.clone(),
         };
         let first = || {
             let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
@@ -167,11 +168,11 @@ impl Start<'_> {
             let task = format!("upload {name}");
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
             let outbox = self.ground.store.outbox(&format!("upload/{name}"))?;
-            let root: PathBuf = self.ground.archive.layout().root().to_owned();
+            let storage: PathBuf = self.ground.archive.layout().storage().to_owned();
             let make = move || {
                 let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
                 let (device, clock) = (shared.device.clone(), shared.clock.clone());
-                Uploader::new(&name, upload.clone(), device, root.clone(), outbox.clone(), health, metrics, clock)
+                Uploader::new(&name, upload.clone(), device, storage.clone(), outbox.clone(), health, metrics, clock)
             };
             make()?;
             outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {

@@ -51,7 +51,9 @@ impl Leftover {
         let outcome = merge(&spool, archive, &cameras, &self.runtime, is_stopped);
         drop(spool);
         store.close().context("close the spool's index")?;
-        if outcome?.left == 0 {
+        let left = outcome?.left;
+        archive.set_incomplete(false);
+        if left == 0 {
             Storage::clear_spool(&self.folder);
         }
         Ok(())

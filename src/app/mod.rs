@@ -275,6 +275,7 @@ impl App {
         let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
         let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), self.era.first_id);
         let (asked, over) = (self.stop.asked.clone(), self.era.token());
+        archive.set_incomplete(ground.place == Place::Spool || spool.is_some());
         let work = recovery::Work { shared, archive, first_id, spool };
         recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
     }

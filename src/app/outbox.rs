@@ -33,9 +33,9 @@ impl alert::Queue for AlertOutbox {
             let leases = self.outbox.lease(max).await?;
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             let items = leases.into_iter().filter_map(|lease| {
-                let Delivery::Alert(phase) = lease.item else { return None };
+                let (Delivery::Alert(phase), Some(event)) = (&lease.item, &lease.event) else { return None };
                 let item =
-                    alert::Item { seq: lease.seq, phase, event: lease.event.clone(), created: lease.created.clone() };
+                    alert::Item { seq: lease.seq, phase: *phase, event: event.clone(), created: lease.created.clone() };
                 held.insert(lease.seq, lease);
                 Some(item)
             });

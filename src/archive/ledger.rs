@@ -6,8 +6,9 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Archive;
-use super::timekeeper::correct;
-use crate::clock::Mono;
+use super::segments::of_same_boot;
+use super::timekeeper::{correct, is_torn};
+use crate::clock::{Moment, Mono};
 use crate::coverage::{Span, SpanState};
 
 /// A camera that gives no packet for longer is offline in the ledger.
@@ -51,6 +52,7 @@ impl Ledger {
         if now.since(last) > SILENCE {
             self.change(archive, SpanState::Offline, None, last);
             self.extend(archive, now);
+            self.explain(archive, now);
         }
     }
 
@@ -65,22 +67,42 @@ impl Ledger {
     pub(super) fn close(&mut self, archive: &Archive, now: Mono) {
         self.look_after(archive, now);
         if let Some(mut span) = self.open.take() {
-            span.until = archive.clock.moment(now);
+            span.until = end_of(archive, &span, now);
             write(archive, span);
+        }
+    }
+
+    /// Adds why the camera is offline, once the feed has found out: the first thing that it says, since what
+    /// comes later (a camera that boots refuses connections) follows from it.
+    fn explain(&mut self, archive: &Archive, now: Mono) {
+        let Some(span) = self.open.as_mut().filter(|span| span.reason.is_none()) else { return };
+        if let Some(reason) = archive.health.why_not_online(&self.camera) {
+            span.reason = Some(reason);
+            self.written = now;
+            write(archive, span.clone());
         }
     }
 
     /// From `at` on the state is another. No change, nothing to do.
     fn change(&mut self, archive: &Archive, state: SpanState, reason: Option<&str>, at: Mono) {
-        if self.open.as_ref().is_some_and(|span| span.state == state && span.reason.as_deref() == reason) {
+        let goes_on = |span: &Span| {
+            let same_reason = span.reason.as_deref() == reason || state == SpanState::Offline;
+            span.state == state && same_reason
+        };
+        if self.open.as_ref().is_some_and(goes_on) {
             return;
         }
+        self.begin(archive, state, reason.map(str::to_owned), at);
+    }
+
+    /// Ends the entry in progress, if there is one, and begins the next.
+    fn begin(&mut self, archive: &Archive, state: SpanState, reason: Option<String>, at: Mono) {
         let from = archive.clock.moment(at);
         if let Some(mut span) = self.open.take() {
-            span.until = from.clone();
+            span.until = end_of(archive, &span, at);
             write(archive, span);
         }
-        let (camera, reason) = (self.camera.clone(), reason.map(str::to_owned));
+        let camera = self.camera.clone();
         let span = Span { id: archive.ids.next(), camera, state, reason, until: from.clone(), from };
         self.written = at;
         write(archive, span.clone());
@@ -92,12 +114,24 @@ impl Ledger {
         if at.since(span.until.mono()) < Duration::from_secs(1) {
             return;
         }
+        correct(&*archive.clock, &mut span.from);
+        if is_torn(&*archive.clock, &span.from, at) {
+            // Somebody set the clock: what was told stays as it is, and another entry goes on in the new time.
+            let (state, reason) = (span.state, span.reason.clone());
+            self.begin(archive, state, reason, at);
+            return;
+        }
         span.until = archive.clock.moment(at);
         if at.since(self.written) >= WRITE_EVERY {
             self.written = at;
             write(archive, span.clone());
         }
     }
+}
+
+/// The moment `at` as the end of `span`, in the time that it began in.
+fn end_of(archive: &Archive, span: &Span, at: Mono) -> Moment {
+    if is_torn(&*archive.clock, &span.from, at) { of_same_boot(&span.from, at) } else { archive.clock.moment(at) }
 }
 
 fn write(archive: &Archive, mut span: Span) {

@@ -144,7 +144,7 @@ fn copy(from: &Path, to: &Path, media: &MediaFile) -> Result<bool> {
 /// The alerts that the spool did not get rid of.
 struct Alerts<'a> {
     outbox: Option<Outbox>,
-    waiting: BTreeMap<EventId, Vec<Lease>>,
+    waiting: BTreeMap<EventId, Vec<(Event, Lease)>>,
     runtime: &'a Handle,
 }
 
@@ -152,14 +152,16 @@ impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
         // Without a broker in the configuration there is no such queue.
         let outbox = spool.store.outbox("mqtt").ok();
-        let mut waiting: BTreeMap<EventId, Vec<Lease>> = BTreeMap::new();
+        let mut waiting: BTreeMap<EventId, Vec<(Event, Lease)>> = BTreeMap::new();
         while let Some(outbox) = &outbox {
             let leases = runtime.block_on(outbox.lease(ALERTS))?;
             if leases.is_empty() {
                 break;
             }
             for lease in leases {
-                waiting.entry(lease.event.id).or_default().push(lease);
+                if let Some(event) = lease.event.clone() {
+                    waiting.entry(event.id).or_default().push((event, lease));
+                }
             }
         }
         Ok(Self { outbox, waiting, runtime })
@@ -168,14 +170,14 @@ impl<'a> Alerts<'a> {
     /// Those of one event, in order, each with the event as it was then.
     fn of_event(&self, id: EventId) -> impl Iterator<Item = (Event, Delivery)> {
         let leases = self.waiting.get(&id).into_iter().flatten();
-        leases.map(|lease| (lease.event.clone(), lease.item.clone()))
+        leases.map(|(event, lease)| (event.clone(), lease.item.clone()))
     }
 
     /// The archive has them now.
     fn hand_over(&mut self, id: EventId) -> Result<()> {
         let leases = self.waiting.remove(&id).unwrap_or_default();
         if let Some(outbox) = &self.outbox {
-            for lease in &leases {
+            for (_, lease) in &leases {
                 self.runtime.block_on(outbox.ack(lease))?;
             }
         }

@@ -11,6 +11,8 @@
 //! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
 //! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
+mod export;
+pub mod footage;
 mod ledger;
 mod merge;
 pub mod mux;
@@ -29,6 +31,7 @@ mod timekeeper;
 pub mod volume;
 mod walk;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +43,7 @@ use crate::clock::Clock;
 use crate::detection::BBox;
 use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::{Amendment, Store};
 use crate::supervise::Heartbeats;
@@ -182,10 +186,13 @@ pub struct Archive {
     device: Arc<str>,
     pressure: Pressure,
     hearts: Heartbeats,
+    health: Health,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
     room: Arc<Room>,
     /// What is left out in any case.
     at_most: RecordingLevel,
+    /// Something of the past is still to be taken in, so that no account of it can be given.
+    is_incomplete: Arc<AtomicBool>,
     /// Somebody could not write, and the volume should be looked at.
     trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
@@ -203,13 +210,15 @@ pub struct Host {
     pub pressure: Pressure,
     /// Signs of life.
     pub hearts: Heartbeats,
+    /// What is known of the cameras.
+    pub health: Health,
 }
 
 impl Host {
     /// A box without a past and without any load.
     pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
         let (ids, hearts) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
-        Self { device: device.into(), ids, pressure: Pressure::default(), hearts }
+        Self { device: device.into(), ids, pressure: Pressure::default(), hearts, health: Health::default() }
     }
 }
 
@@ -221,7 +230,7 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Host { device, ids, pressure, hearts }: Host,
+        Host { device, ids, pressure, hearts, health }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
         let room = Arc::new(Room::new(layout.storage()));
@@ -235,9 +244,11 @@ impl Archive {
             device,
             pressure,
             hearts,
+            health,
             announce,
             room,
             at_most: RecordingLevel::Full,
+            is_incomplete: Arc::default(),
             trouble: Arc::default(),
             changing: Arc::default(),
         }
@@ -247,7 +258,13 @@ impl Archive {
     /// announcements goes on hearing them.
     pub fn moved_to(&self, layout: Layout, store: Store, at_most: RecordingLevel) -> Self {
         let room = Arc::new(Room::new(layout.storage()));
-        Self { layout, store, room, at_most, changing: Arc::default(), ..self.clone() }
+        let is_incomplete = Arc::new(AtomicBool::new(at_most > RecordingLevel::Full));
+        Self { layout, store, room, at_most, is_incomplete, changing: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether something of the past is still to be taken in; no account of a day is given meanwhile.
+    pub fn set_incomplete(&self, is_incomplete: bool) {
+        self.is_incomplete.store(is_incomplete, Ordering::Relaxed);
     }
 
     /// What is recorded at present; less than everything while there is no space, or in the spool.

@@ -74,6 +74,11 @@ impl Layout {
         self.recordings.join(camera)
     }
 
+    /// `<storage.path>/coverage`, with a folder for each camera.
+    pub fn coverage(&self) -> PathBuf {
+        self.storage.join("coverage")
+    }
+
     /// Makes the folder of a camera's segments, durably.
     ///
     /// # Errors

@@ -14,8 +14,9 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::export::Export;
 use super::recording::uploads;
-use super::segments::write_sidecar;
+use super::segments::{of_same_boot, write_sidecar};
 use super::sidecar::{SIDECAR, measure, read_event, write_event};
 use super::{Archive, Config};
 use crate::clock::{Clock, Moment, Mono, TimeQuality};
@@ -31,6 +32,8 @@ const REST: u32 = 30;
 const PAGE: usize = 100;
 /// A correction smaller than this is not worth writing anything again.
 const WORTH_IT: SignedDuration = SignedDuration::from_millis(500);
+/// A clock that deviates by less was not set: the two clocks are not read in one instant, and boxes are busy.
+const TORN: SignedDuration = SignedDuration::from_secs(2);
 
 /// Whether what ends now may be filed under the date that the clock shows.
 pub(super) fn may_file(clock: &dyn Clock, config: &Config) -> bool {
@@ -42,15 +45,46 @@ pub(super) fn day(moment: &Moment) -> Arc<str> {
     moment.wall.strftime("%Y/%m/%d").to_string().into()
 }
 
-/// The moment by today's knowledge, where it is of this boot. Returns whether that changed it.
+/// The moment by today's knowledge, where it is of this boot and that knowledge is better: a clock that nobody
+/// vouches for and that is set again says nothing of what it showed before. Returns whether that changed it.
 pub(super) fn correct(clock: &dyn Clock, moment: &mut Moment) -> bool {
     if moment.boot_id != clock.boot_id() {
         return false;
     }
     let now = clock.moment(moment.mono());
+    if !knows_better(now.time_quality, moment.time_quality) {
+        return false;
+    }
     let changed = now.wall.duration_since(moment.wall).abs() >= WORTH_IT || now.time_quality != moment.time_quality;
     if changed {
         *moment = now;
+    }
+    changed
+}
+
+/// Whether a clock of quality `now` may change what was said when it was of quality `then`.
+fn knows_better(now: TimeQuality, then: TimeQuality) -> bool {
+    now < then || now == TimeQuality::Synchronised
+}
+
+/// Whether the wall clock was set since it said `earlier`, without anybody vouching for either time: what is said
+/// at `at` does not continue what was said then.
+pub(super) fn is_torn(clock: &dyn Clock, earlier: &Moment, at: Mono) -> bool {
+    let now = clock.moment(at);
+    let deviation = now.wall.duration_since(of_same_boot(earlier, at).wall).abs();
+    deviation >= TORN && !knows_better(now.time_quality, earlier.time_quality)
+}
+
+/// Puts `moment` into the time that `start` is told in, so that what lies between them is as long as it was.
+/// Returns whether that changed it.
+fn follow(start: &Moment, moment: &mut Moment) -> bool {
+    if moment.boot_id != start.boot_id || moment.time_quality < start.time_quality {
+        return false;
+    }
+    let followed = of_same_boot(start, moment.mono());
+    let changed = followed.wall.duration_since(moment.wall).abs() >= WORTH_IT;
+    if changed {
+        *moment = followed;
     }
     changed
 }
@@ -65,8 +99,12 @@ fn correct_all<'a>(clock: &dyn Clock, moments: impl Iterator<Item = &'a mut Mome
 pub(super) fn correct_event(clock: &dyn Clock, event: &mut Event) -> bool {
     let best = event.best.iter_mut().map(|best| &mut best.at);
     let clip = event.clip.iter_mut().map(|clip| &mut clip.start);
-    let moments = std::iter::once(&mut event.start).chain(event.end.as_mut()).chain(best).chain(clip);
-    correct_all(clock, moments)
+    let changed = correct(clock, &mut event.start);
+    let start = &event.start;
+    event.end.as_mut().into_iter().chain(best).chain(clip).fold(changed, |changed, moment| {
+        // Where the clock was set in the middle of an event, it goes on in the time that it began in.
+        correct(clock, moment) | follow(start, moment) | changed
+    })
 }
 
 /// Files what could not be filed when it ended, and corrects the times of this boot.
@@ -76,12 +114,14 @@ pub struct Timekeeper {
     /// The first event of this run; those before it that are not filed belong to runs that are over.
     first: EventId,
     corrected: bool,
+    export: Export,
 }
 
 impl Timekeeper {
     /// For the box's `archive` and the cameras whose recordings it corrects. `first` is the first id of this run.
     pub fn new(archive: Archive, cameras: Vec<String>, first: EventId) -> Self {
-        Self { archive, cameras, first, corrected: false }
+        let export = Export::new(archive.clone(), cameras.clone());
+        Self { archive, cameras, first, corrected: false, export }
     }
 
     /// Looks at the clock until `stop`. Blocks; run it on a thread of its own.
@@ -92,6 +132,16 @@ impl Timekeeper {
                 rest -= 1;
             } else if let Err(failure) = self.look() {
                 warn!(error = format!("{failure:#}"), "times could not be corrected, trying again in a while");
+                rest = REST;
+            }
+            alive();
+            if rest == 0
+                && let Err(failure) = self.tell()
+            {
+                warn!(
+                    error = format!("{failure:#}"),
+                    "the coverage ledger could not be exported, trying again in a while"
+                );
                 rest = REST;
             }
             alive();
@@ -107,8 +157,9 @@ impl Timekeeper {
         let synchronised = self.archive.clock.quality() == TimeQuality::Synchronised;
         if synchronised && !self.corrected {
             self.correct_this_boot()?;
-            self.corrected = true;
         }
+        // A clock that is lost and found again has something to correct again.
+        self.corrected = synchronised;
         let everything = may_file(&*self.archive.clock, &self.archive.config);
         for id in self.archive.store.unfiled()? {
             let Some(event) = self.archive.store.event(id)? else { continue };
@@ -119,6 +170,15 @@ impl Timekeeper {
             }
         }
         Ok(())
+    }
+
+    /// Tells the destinations of a camera's day, if there is one to be told of. After a look, so that its times
+    /// are right.
+    ///
+    /// # Errors
+    /// When index or disk fail; the next call tries the same again.
+    pub fn tell(&mut self) -> Result<()> {
+        self.export.step(self.corrected)
     }
 
     /// Gives an event its day and queues its files.

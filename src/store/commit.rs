@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sled::Transactional;
-use sled::transaction::{ConflictableTransactionError, TransactionError};
+use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 
 use super::outbox::Queue;
 use super::reserve::Room;
-use super::schema::{
-    Counters, Database, MAX_ERROR, MAX_FILE, Row, Views, decode, encode, item_key, shorten, upload_key,
-};
+use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
 use super::{Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
@@ -37,6 +35,7 @@ pub(super) enum Op {
     Revive(ItemRef),
     Discard(ItemRef),
     Catalog(Vec<catalog::Change>),
+    Deliver { delivery: Delivery, now: Moment },
 }
 
 /// One item of an outbox, at one revision.
@@ -45,18 +44,13 @@ pub(super) struct ItemRef {
     pub queue: Arc<Queue>,
     pub seq: u64,
     pub revision: u64,
+    /// Whether it lies among the documents.
+    pub is_document: bool,
 }
 
 impl Op {
     pub(super) fn record(change: Change, clock: &Arc<dyn Clock>) -> Result<Self, StoreError> {
-        for delivery in &change.deliveries {
-            if let Delivery::Upload { file, sha256, .. } = delivery
-                && file.len().max(sha256.len()) > MAX_FILE
-            {
-                let bytes = file.len().max(sha256.len());
-                return Err(StoreError::TooLarge { what: "the name or hash of a file", bytes, limit: MAX_FILE });
-            }
-        }
+        change.deliveries.iter().try_for_each(Delivery::check)?;
         let (event, json) = event_log::index_form(change.event)?;
         Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
     }
@@ -66,6 +60,7 @@ impl Op {
         match self {
             Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
             Self::Segment(segment) if segment.state == SegmentState::Open => Room::Enough,
+            Self::Deliver { .. } => Room::Enough,
             _ => Room::Short,
         }
     }
@@ -158,6 +153,7 @@ impl Group<'_> {
                 Some(row) => self.unmark_dead(item.queue.name(), &row, item.seq),
                 None => Ok(()),
             },
+            Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
             Op::Catalog(changes) => changes.iter().try_for_each(|change| self.change_catalog(change)),
         }
     }
@@ -172,47 +168,27 @@ impl Group<'_> {
     ) -> Step<()> {
         event_log::put(&self.views, &mut self.counters, event, json)?;
         self.catalogue(known, event, deliveries)?;
-        deliveries.iter().try_for_each(|delivery| self.enqueue(event, delivery, now))
+        deliveries.iter().try_for_each(|delivery| self.enqueue(Some(event), delivery, now))
     }
 
     /// Queues `delivery` wherever it belongs.
-    pub(super) fn enqueue(&mut self, event: &Event, delivery: &Delivery, now: &Moment) -> Step<()> {
+    pub(super) fn enqueue(&mut self, event: Option<&Event>, delivery: &Delivery, now: &Moment) -> Step<()> {
         let queues = self.queues;
-        for (name, queue) in queues {
-            let row = match delivery {
-                Delivery::Alert(_) if name == "mqtt" => Row {
-                    id: event.id,
-                    event: Some(event.clone()),
-                    item: delivery.clone(),
-                    revision: 0,
-                    attempts: 0,
-                    created: now.clone(),
-                    error: None,
-                    progress: None,
-                },
-                Delivery::Upload { .. } if name.starts_with("upload/") => Row {
-                    id: event.id,
-                    event: None,
-                    item: delivery.clone(),
-                    revision: 0,
-                    attempts: 0,
-                    created: now.clone(),
-                    error: None,
-                    progress: None,
-                },
-                _ => continue,
-            };
-            self.insert(queue, row)?;
-        }
-        Ok(())
+        let goes_to = |name: &str| match delivery {
+            Delivery::Alert(_) => name == "mqtt",
+            Delivery::Upload { .. } | Delivery::Document(_) => name.starts_with("upload/"),
+        };
+        let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
+        queues.try_for_each(|(_, queue)| self.insert(queue, Row::new(event, delivery, now)))
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
     fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Step<()> {
+        if let Some((id, file)) = row.file() {
+            self.mark_waiting(queue.name(), id, file)?;
+        }
         let mut seq = None;
-        if let Delivery::Upload { file, .. } = &row.item {
-            self.mark_waiting(queue.name(), row.id, file)?;
-            let key = upload_key(queue.name(), row.id, file);
+        if let Some(key) = row.upload_key(queue.name()) {
             let known = self.views.uploads.get(&key)?;
             seq = known.and_then(|bytes| bytes.as_ref().try_into().map(u64::from_be_bytes).ok());
             if seq.is_none() {
@@ -220,8 +196,9 @@ impl Group<'_> {
                 self.views.uploads.insert(key, &next.to_be_bytes())?;
             }
         }
+        let is_document = row.item.is_document();
         let seq = if let Some(seq) = seq {
-            if let Some(old) = self.row(&item_key(queue.name(), seq))? {
+            if let Some(old) = self.row(is_document, &item_key(queue.name(), seq))? {
                 row.revision = old.revision + 1;
                 row.created = old.created;
                 self.counters.of(queue.name()).remove(&old.item);
@@ -232,7 +209,7 @@ impl Group<'_> {
             self.counters.last_seq
         };
         self.counters.of(queue.name()).add(&row.item);
-        self.views.outbox.insert(item_key(queue.name(), seq), encode(&row).map_err(abort)?)?;
+        self.items(is_document).insert(item_key(queue.name(), seq), encode(&row).map_err(abort)?)?;
         self.due.push((queue.clone(), seq));
         Ok(())
     }
@@ -240,9 +217,10 @@ impl Group<'_> {
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
     fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Step<bool> {
         let key = item_key(item.queue.name(), item.seq);
-        let Some(mut row) = self.row(&key)?.filter(|row| row.revision == item.revision) else { return Ok(false) };
+        let row = self.row(item.is_document, &key)?;
+        let Some(mut row) = row.filter(|row| row.revision == item.revision) else { return Ok(false) };
         change(&mut row);
-        self.views.outbox.insert(key, encode(&row).map_err(abort)?)?;
+        self.items(item.is_document).insert(key, encode(&row).map_err(abort)?)?;
         Ok(true)
     }
 
@@ -250,10 +228,11 @@ impl Group<'_> {
     fn take(&mut self, item: &ItemRef) -> Step<Option<Row>> {
         let name = item.queue.name();
         let key = item_key(name, item.seq);
-        let Some(row) = self.row(&key)?.filter(|row| row.revision == item.revision) else { return Ok(None) };
-        self.views.outbox.remove(key)?;
-        if let Delivery::Upload { file, .. } = &row.item {
-            self.views.uploads.remove(upload_key(name, row.id, file))?;
+        let row = self.row(item.is_document, &key)?;
+        let Some(row) = row.filter(|row| row.revision == item.revision) else { return Ok(None) };
+        self.items(item.is_document).remove(key)?;
+        if let Some(key) = row.upload_key(name) {
+            self.views.uploads.remove(key)?;
         }
         self.counters.of(name).remove(&row.item);
         Ok(Some(row))
@@ -271,14 +250,14 @@ impl Group<'_> {
     /// one that was deleted from the box is not queued again.
     fn revive(&mut self, item: &ItemRef) -> Step<()> {
         let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
-        if let Delivery::Upload { file, .. } = &row.item {
-            let event = event_log::in_transaction(&self.views, row.id)?;
+        if let Some((id, file)) = row.file() {
+            let event = event_log::in_transaction(&self.views, id)?;
             if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == *file)) {
                 return Ok(());
             }
         }
-        if let Delivery::Upload { file, .. } = &row.item
-            && self.views.uploads.get(upload_key(item.queue.name(), row.id, file))?.is_some()
+        if let Some(key) = row.upload_key(item.queue.name())
+            && self.views.uploads.get(key)?.is_some()
         {
             return Ok(());
         }
@@ -286,7 +265,12 @@ impl Group<'_> {
         self.insert(&item.queue, row)
     }
 
-    fn row(&self, key: &[u8]) -> Step<Option<Row>> {
-        self.views.outbox.get(key)?.map(|bytes| decode(&bytes)).transpose().map_err(abort)
+    /// Where items of this kind lie.
+    fn items(&self, is_document: bool) -> &TransactionalTree {
+        if is_document { self.views.documents } else { self.views.outbox }
+    }
+
+    fn row(&self, is_document: bool, key: &[u8]) -> Step<Option<Row>> {
+        self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose().map_err(abort)
     }
 }

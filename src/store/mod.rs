@@ -30,6 +30,8 @@
 //! | `by_camera` | camera 0 event id | nothing |
 //! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
 //! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
+//! | `uploads` | outbox 0 sixteen zero bytes, path | the same of a document |
+//! | `documents` | outbox 0 sequence number | a file of no event, to deliver |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
 //! | `segments` | camera 0 segment id | a segment of continuous recording |
 //! | `open_segments` | camera 0 segment id | nothing; the segments that are being written |
@@ -48,6 +50,8 @@
 //!
 //! sled's own flush ends in `sync_file_range` on Linux, which neither commits the file's size nor reaches
 //! through the disk's write cache. Each commit is therefore followed by an fdatasync of ours.
+
+mod delivery;
 
 mod schema;
 
@@ -84,12 +88,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::coverage::Span;
-use crate::event::{Event, EventId, Phase};
+use crate::event::{Event, EventId};
 use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
-pub use catalog::{Amendment, Class, Cursor, HeldFile};
+pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
+pub use delivery::{Delivery, Document};
 pub use event_log::Query;
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox};
@@ -176,6 +181,14 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// A path that does not name a file below the storage folder.
+    #[error("{path:?} cannot be delivered: {reason}")]
+    BadPath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Written by a later version of this software.
     #[error(
         "the index has schema version {found}, this version of outpost knows up to {known}; install the later version again, or move the folder `index` away"
@@ -208,24 +221,6 @@ pub struct Change {
     pub event: Event,
     /// What the world has to get because of it.
     pub deliveries: Vec<Delivery>,
-}
-
-/// Something to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one.
-    Alert(Phase),
-    /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
-    /// still waits there is replaced, so that only its latest state is delivered.
-    Upload {
-        /// Name in the event's folder: `clip.mp4`, `event.json`, ...
-        file: String,
-        /// Size in bytes.
-        bytes: u64,
-        /// SHA-256 of the content, lower-case hex.
-        sha256: String,
-    },
 }
 
 /// The durable index and its outboxes. Clones are one store.

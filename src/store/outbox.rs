@@ -35,8 +35,9 @@ pub struct Outbox {
 pub struct Lease {
     /// Place in the order of recording.
     pub seq: u64,
-    /// For an alert: the event as it was when the alert was recorded. For an upload: as it is now.
-    pub event: Event,
+    /// For an alert: the event as it was when the alert was recorded. For a file of an event: as it is now. For a
+    /// document: none.
+    pub event: Option<Event>,
     /// What to deliver.
     pub item: Delivery,
     /// Tries that failed before.
@@ -55,8 +56,9 @@ pub struct Lease {
 pub struct DeadLetter {
     /// Its handle for [`Outbox::revive`] and [`Outbox::discard`].
     pub seq: u64,
-    /// The event that it belongs to.
-    pub event: EventId,
+    /// The event that it belongs to, unless it is a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
     /// What was to be delivered.
     pub item: Delivery,
     /// Tries that failed.
@@ -78,7 +80,8 @@ impl Outbox {
         self.queue.name()
     }
 
-    /// Up to `max` items that are due and that nobody works on, oldest first.
+    /// Up to `max` items that are due and that nobody works on: documents, which are small, before all others,
+    /// and among each the oldest first.
     ///
     /// # Errors
     /// When the store is out of service.
@@ -125,8 +128,8 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
-        let (key, revision) = (item_key(self.name(), lease.seq), lease.revision);
-        self.core.read_async(move |db| holds(db, &key, revision)).await
+        let item = lease.item_ref();
+        self.core.read_async(move |db| holds(db, &item)).await
     }
 
     /// Keeps a note with the item (at most 3 KiB) that the next lease of it carries, so that a long transfer
@@ -192,7 +195,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn revive(&self, seq: u64) -> Result<(), StoreError> {
-        self.core.write_async(Op::Revive(ItemRef { queue: self.queue.clone(), seq, revision: 0 })).await
+        self.core.write_async(Op::Revive(self.letter(seq))).await
     }
 
     /// Forgets dead letter `seq`. One that does not exist is no error.
@@ -200,13 +203,19 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn discard(&self, seq: u64) -> Result<(), StoreError> {
-        self.core.write_async(Op::Discard(ItemRef { queue: self.queue.clone(), seq, revision: 0 })).await
+        self.core.write_async(Op::Discard(self.letter(seq))).await
+    }
+
+    /// A dead letter; those of all kinds lie in one place.
+    fn letter(&self, seq: u64) -> ItemRef {
+        ItemRef { queue: self.queue.clone(), seq, revision: 0, is_document: false }
     }
 }
 
 impl Lease {
     fn item_ref(&self) -> ItemRef {
-        ItemRef { queue: self.queue.clone(), seq: self.seq, revision: self.revision }
+        let (seq, revision, is_document) = (self.seq, self.revision, self.item.is_document());
+        ItemRef { queue: self.queue.clone(), seq, revision, is_document }
     }
 }
 
@@ -290,49 +299,32 @@ impl Queue {
         max: usize,
     ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
         let (mut leases, mut orphans) = (Vec::new(), Vec::new());
-        for entry in db.outbox.scan_prefix(prefix(&self.name)) {
-            if leases.len() >= max {
-                break;
-            }
-            let (key, value) = entry?;
-            let Some(seq) = seq_of(&key) else { continue };
-            if !self.memory().is_free(seq, now) {
-                continue;
-            }
-            // In a damaged tree a scan can meet a key that a look-up, and so a removal, never finds. Such an
-            // item would be delivered over and over again.
-            if db.outbox.get(&key)?.as_ref() != Some(&value) {
-                return Err(StoreError::Corrupt("a scan and a look-up of the outbox disagree".into()));
-            }
-            let row: Row = match decode(&value) {
-                Ok(row) => row,
-                Err(error) => {
-                    error!(outbox = self.name, seq, %error, "a queued item cannot be read, it is left where it is");
-                    self.memory().leased.insert(seq, 0);
+        for tree in [&db.documents, &db.outbox] {
+            for entry in tree.scan_prefix(prefix(&self.name)) {
+                if leases.len() >= max {
+                    return Ok((leases, orphans));
+                }
+                let (key, value) = entry?;
+                let Some(seq) = seq_of(&key) else { continue };
+                if !self.memory().is_free(seq, now) {
                     continue;
                 }
-            };
-            let event = match row.event {
-                Some(event) => Some(event),
-                None => db.events.get(row.id.to_bytes())?.and_then(|json| decode(&json).ok()),
-            };
-            let Some(event) = event else {
-                let item = ItemRef { queue: self.clone(), seq, revision: row.revision };
-                orphans.push(Op::DeadLetter { item, error: "its event is no longer in the index".to_owned() });
-                continue;
-            };
-            let ticket = self.memory().take(seq);
-            leases.push(Lease {
-                seq,
-                event,
-                item: row.item,
-                attempts: row.attempts,
-                created: row.created,
-                progress: row.progress,
-                revision: row.revision,
-                ticket,
-                queue: self.clone(),
-            });
+                // In a damaged tree a scan can meet a key that a look-up, and so a removal, never finds. Such an
+                // item would be delivered over and over again.
+                if tree.get(&key)?.as_ref() != Some(&value) {
+                    return Err(StoreError::Corrupt("a scan and a look-up of the outbox disagree".into()));
+                }
+                match decode(&value) {
+                    Ok(row) => match self.take(db, seq, row)? {
+                        Ok(lease) => leases.push(lease),
+                        Err(orphan) => orphans.push(orphan),
+                    },
+                    Err(error) => {
+                        error!(outbox = self.name, seq, %error, "a queued item cannot be read, it is left where it is");
+                        self.memory().leased.insert(seq, 0);
+                    }
+                }
+            }
         }
         if leases.len() < max {
             // All were looked at: a rest that is over and still noted is of an item that went meanwhile, and
@@ -341,11 +333,37 @@ impl Queue {
         }
         Ok((leases, orphans))
     }
+
+    /// The lease of an item, or what becomes of it where its event is gone.
+    fn take(self: &Arc<Self>, db: &Database, seq: u64, row: Row) -> Result<Result<Lease, Op>, StoreError> {
+        let event = match (row.event, row.id) {
+            (Some(event), _) => Some(event),
+            (None, Some(id)) => db.events.get(id.to_bytes())?.and_then(|json| decode(&json).ok()),
+            (None, None) => None,
+        };
+        if event.is_none() && !row.item.is_document() {
+            let item = ItemRef { queue: self.clone(), seq, revision: row.revision, is_document: false };
+            return Ok(Err(Op::DeadLetter { item, error: "its event is no longer in the index".to_owned() }));
+        }
+        let ticket = self.memory().take(seq);
+        Ok(Ok(Lease {
+            seq,
+            event,
+            item: row.item,
+            attempts: row.attempts,
+            created: row.created,
+            progress: row.progress,
+            revision: row.revision,
+            ticket,
+            queue: self.clone(),
+        }))
+    }
 }
 
-fn holds(db: &Database, key: &[u8], revision: u64) -> Result<bool, StoreError> {
-    let row: Option<Row> = db.outbox.get(key)?.map(|row| decode(&row)).transpose()?;
-    Ok(row.is_some_and(|row| row.revision == revision))
+fn holds(db: &Database, item: &ItemRef) -> Result<bool, StoreError> {
+    let tree = if item.is_document { &db.documents } else { &db.outbox };
+    let row: Option<Row> = tree.get(item_key(item.queue.name(), item.seq))?.map(|row| decode(&row)).transpose()?;
+    Ok(row.is_some_and(|row| row.revision == item.revision))
 }
 
 fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>, StoreError> {

@@ -58,7 +58,8 @@ impl Store {
     pub fn count_items(&self, outbox: &str) -> Result<u64, StoreError> {
         let key = prefix(outbox);
         self.0.read(move |db| {
-            db.outbox.scan_prefix(key).try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(StoreError::from)
+            let items = [&db.documents, &db.outbox].map(|tree| tree.scan_prefix(&key));
+            items.into_iter().flatten().try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(StoreError::from)
         })
     }
 

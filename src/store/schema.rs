@@ -39,6 +39,7 @@ pub(super) struct Database {
     pub open: Tree,
     pub by_camera: Tree,
     pub outbox: Tree,
+    pub documents: Tree,
     pub uploads: Tree,
     pub dead: Tree,
     pub segments: Tree,
@@ -57,6 +58,7 @@ pub(super) struct Views<'a> {
     pub open: &'a TransactionalTree,
     pub by_camera: &'a TransactionalTree,
     pub outbox: &'a TransactionalTree,
+    pub documents: &'a TransactionalTree,
     pub uploads: &'a TransactionalTree,
     pub dead: &'a TransactionalTree,
     pub segments: &'a TransactionalTree,
@@ -77,6 +79,7 @@ impl<'a> Views<'a> {
             open,
             by_camera,
             outbox,
+            documents,
             uploads,
             dead,
             segments,
@@ -96,6 +99,7 @@ impl<'a> Views<'a> {
             open,
             by_camera,
             outbox,
+            documents,
             uploads,
             dead,
             segments,
@@ -122,6 +126,7 @@ impl Database {
             open: tree("open")?,
             by_camera: tree("by_camera")?,
             outbox: tree("outbox")?,
+            documents: tree("documents")?,
             uploads: tree("uploads")?,
             dead: tree("dead")?,
             segments: tree("segments")?,
@@ -145,13 +150,14 @@ impl Database {
     }
 
     /// The trees that change together, in the order of [`Views::new`].
-    pub(super) fn transacted(&self) -> [&Tree; 14] {
+    pub(super) fn transacted(&self) -> [&Tree; 15] {
         [
             &self.meta,
             &self.events,
             &self.open,
             &self.by_camera,
             &self.outbox,
+            &self.documents,
             &self.uploads,
             &self.dead,
             &self.segments,
@@ -235,26 +241,21 @@ impl Counters {
 impl BoxCounters {
     pub(super) fn add(&mut self, item: &Delivery) {
         self.items += 1;
-        self.bytes = self.bytes.saturating_add(bytes_of(item));
+        self.bytes = self.bytes.saturating_add(item.bytes());
     }
 
     pub(super) fn remove(&mut self, item: &Delivery) {
         self.items = self.items.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes_of(item));
-    }
-}
-
-fn bytes_of(item: &Delivery) -> u64 {
-    match item {
-        Delivery::Alert(_) => 0,
-        Delivery::Upload { bytes, .. } => *bytes,
+        self.bytes = self.bytes.saturating_sub(item.bytes());
     }
 }
 
 /// One item of an outbox, as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
-    pub id: EventId,
+    /// `None` for a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
     /// The event as it was when the row was written; alerts only, the upload of a file needs only its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
@@ -269,6 +270,40 @@ pub(super) struct Row {
     /// How far the outlet got, in its own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
+}
+
+impl Row {
+    /// A new item. `event` is what it tells of or belongs to.
+    pub(super) fn new(event: Option<&Event>, item: &Delivery, now: &Moment) -> Self {
+        let told = event.filter(|_| matches!(item, Delivery::Alert(_)));
+        Self {
+            id: event.map(|event| event.id).filter(|_| !item.is_document()),
+            event: told.cloned(),
+            item: item.clone(),
+            revision: 0,
+            attempts: 0,
+            created: now.clone(),
+            error: None,
+            progress: None,
+        }
+    }
+
+    /// The event and the name of the file that it sends, if it sends one of an event.
+    pub(super) fn file(&self) -> Option<(EventId, &str)> {
+        match &self.item {
+            Delivery::Upload { file, .. } => Some((self.id?, file)),
+            Delivery::Alert(_) | Delivery::Document(_) => None,
+        }
+    }
+
+    /// Its key in `uploads`; an alert has none, since alerts do not replace each other.
+    pub(super) fn upload_key(&self, outbox: &str) -> Option<Vec<u8>> {
+        match &self.item {
+            Delivery::Alert(_) => None,
+            Delivery::Upload { file, .. } => Some(upload_key(outbox, self.id?, file)),
+            Delivery::Document(document) => Some(document_key(outbox, &document.path)),
+        }
+    }
 }
 
 /// `name 0`: what all keys of one outbox or camera begin with.
@@ -296,6 +331,11 @@ pub(super) fn camera_key(camera: &str, id: EventId) -> Vec<u8> {
     let mut key = prefix(camera);
     key.extend_from_slice(&id.to_bytes());
     key
+}
+
+/// Key of a document in `uploads`: no event has the id that is all zeros.
+pub(super) fn document_key(outbox: &str, path: &str) -> Vec<u8> {
+    upload_key(outbox, EventId::from_bytes([0; 16]), path)
 }
 
 /// Key of a file in `uploads`.

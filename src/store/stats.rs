@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::StoreError;
 use super::catalog::Class;
-use super::schema::{Database, Row, decode, prefix};
+use super::schema::{Database, Row, decode, prefix, seq_of};
 use crate::clock::Moment;
 use crate::event::EventId;
 
@@ -83,18 +83,29 @@ fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool
     for entry in db.outbox.scan_prefix(prefix(outbox)).take(ALERTS_SEEN) {
         rows += 1;
         if let Ok(row) = decode::<Row>(&entry?.1) {
-            ids.insert(row.id);
+            ids.extend(row.id);
         }
     }
     Ok((ids, rows < ALERTS_SEEN))
+}
+
+/// When the item that waits the longest was recorded.
+fn oldest(db: &Database, outbox: &str) -> Result<Option<Moment>, StoreError> {
+    let mut first = None;
+    for tree in [&db.documents, &db.outbox] {
+        if let Some((key, row)) = tree.scan_prefix(prefix(outbox)).next().transpose()? {
+            let found = (seq_of(&key), row);
+            first = Some(first.map_or_else(|| found.clone(), |known| found.clone().min(known)));
+        }
+    }
+    Ok(first.map(|(_, row)| decode::<Row>(&row)).transpose()?.map(|row| row.created))
 }
 
 pub(super) fn read(db: &Database, flushes: u64) -> Result<Stats, StoreError> {
     let counters = db.counters()?;
     let mut outboxes = Vec::with_capacity(counters.outboxes.len());
     for (name, numbers) in counters.outboxes {
-        let first = db.outbox.scan_prefix(prefix(&name)).next().transpose()?;
-        let oldest = first.map(|(_, row)| decode::<Row>(&row)).transpose()?.map(|row| row.created);
+        let oldest = oldest(db, &name)?;
         outboxes.push(OutboxStats {
             name,
             items: numbers.items,

@@ -19,6 +19,11 @@ pub(super) fn path(device: &str, event: &Event, file: &str) -> Path {
     Path::from_iter([device].into_iter().chain(date.split('/')).chain([&*event.camera, &id, file]))
 }
 
+/// `<device>/<path>`: where a document goes.
+pub(super) fn document(device: &str, path: &str) -> Path {
+    Path::from_iter([device].into_iter().chain(path.split('/')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +43,6 @@ mod tests {
         let event = event("01JD0000000000000000000000", "../../other", "2026-03-01T00:00:00Z");
         let key = object_key("..", &event, "a/b#1");
         assert_eq!(key, "%2E%2E/2026/03/01/..%2F..%2Fother/01JD0000000000000000000000/a%2Fb%231");
+        assert_eq!(document("box", "coverage/../a#1").as_ref(), "box/coverage/%2E%2E/a%231");
     }
 }

@@ -1,8 +1,8 @@
-//! Outlet: files of events to the cloud, one [`Uploader`] for each destination.
+//! Outlet: files of events, and documents that belong to none, to the cloud; one [`Uploader`] for each destination.
 //!
 //! An uploader only drains its durable outbox. It leases what is due, checks that the local file still is
 //! what was recorded, sends it, asks the destination for its size, and only then acknowledges. Keys depend
-//! on the event alone, so sending a file twice writes the same object twice.
+//! on the event (or the document's path) alone, so sending a file twice writes the same object twice.
 //!
 //! Failures are of three kinds (`link::Failure`): no link and refused access make the whole destination
 //! pause, for ever if need be, and count against no item; a fault of one item (its file is gone, the
@@ -29,7 +29,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -131,7 +131,7 @@ pub struct Uploader {
     name: Arc<str>,
     config: Config,
     device: Arc<str>,
-    archive: PathBuf,
+    storage: PathBuf,
     outbox: Outbox,
     health: Health,
     metrics: Metrics,
@@ -159,7 +159,8 @@ struct Outcome {
 }
 
 impl Uploader {
-    /// `outbox` is the one named `upload/<name>`; the files of an event lie in `archive/<camera>/<event-id>/`.
+    /// `outbox` is the one named `upload/<name>`. The files of an event lie in `archive/<camera>/<event-id>/` below
+    /// the folder `storage`, documents where their paths say.
     /// Connects to nothing yet: a destination that cannot be reached or has no credentials yet is tried
     /// again while running.
     ///
@@ -170,7 +171,7 @@ impl Uploader {
         name: &str,
         config: Config,
         device: Arc<str>,
-        archive: PathBuf,
+        storage: PathBuf,
         outbox: Outbox,
         health: Health,
         metrics: Metrics,
@@ -179,7 +180,7 @@ impl Uploader {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
         let name = format!("upload/{name}").into();
         let open = Opener(Arc::new(Destination::open));
-        Ok(Self { name, config, device, archive, outbox, health, metrics, clock, open, destination: None })
+        Ok(Self { name, config, device, storage, outbox, health, metrics, clock, open, destination: None })
     }
 
     /// Sends until `stop`. What is in flight then stays in the outbox, finished parts of large files are kept.
@@ -252,30 +253,32 @@ impl Uploader {
     }
 
     async fn send(&self, destination: &Destination, lease: Lease) -> Outcome {
-        let transfer = Transfer {
-            destination,
-            outbox: &self.outbox,
-            lease: &lease,
-            folder: self.archive.join(&*lease.event.camera).join(lease.event.id.to_string()),
-            device: &self.device,
+        let transfer =
+            Transfer { destination, outbox: &self.outbox, lease: &lease, storage: &self.storage, device: &self.device };
+        let span = match &lease.event {
+            Some(event) => info_span!("transfer", event = %event.id, camera = %event.camera),
+            None => info_span!("transfer"),
         };
-        let span = info_span!("transfer", event = %lease.event.id, camera = %lease.event.camera);
         let result = transfer.run().instrument(span).await;
         Outcome { lease, result }
     }
 
     async fn settle(&self, Outcome { lease, result }: Outcome, link: &mut Link) -> Result<()> {
         let label = outlet(&self.name);
-        let Delivery::Upload { file, bytes, .. } = &lease.item else {
-            self.outbox.dead_letter(&lease, "not a file").await.context("give an item up")?;
-            return Ok(());
+        let (file, bytes) = match &lease.item {
+            Delivery::Upload { file, bytes, .. } => (file, bytes),
+            Delivery::Document(document) => (&document.path, &document.bytes),
+            Delivery::Alert(_) => {
+                self.outbox.dead_letter(&lease, "not a file").await.context("give an item up")?;
+                return Ok(());
+            }
         };
-        let event = lease.event.id;
+        let event = lease.event.as_ref().map(|event| field::display(event.id));
         match result {
             Ok(()) => {
                 self.metrics.delivered.get_or_create(&label).inc();
                 self.metrics.delivered_bytes.get_or_create(&label).inc_by(*bytes);
-                debug!(%event, file, bytes, "delivered");
+                debug!(event, file, bytes, "delivered");
                 link.worked();
                 if self.health.outlet(&self.name, self.clock.mono(), Ok(())) {
                     info!("the destination is online");
@@ -284,16 +287,16 @@ impl Uploader {
             }
             // Deleted from the box or replaced while it was on its way: nobody waits for it any more.
             Err(Failure::Item(reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
-                debug!(%event, file, reason, "no longer to be delivered");
+                debug!(event, file, reason, "no longer to be delivered");
             }
             Err(Failure::Item(reason)) => {
                 self.metrics.delivery_failures.get_or_create(&label).inc();
                 let tries = lease.attempts + 1;
                 if tries >= MAX_ATTEMPTS {
-                    error!(%event, file, reason, tries, "a file cannot be delivered, it was moved to the dead letters");
+                    error!(event, file, reason, tries, "a file cannot be delivered, it was moved to the dead letters");
                     self.outbox.dead_letter(&lease, &reason).await.context("give an item up")?;
                 } else {
-                    warn!(%event, file, reason, tries, "a file was not delivered, it will be tried again");
+                    warn!(event, file, reason, tries, "a file was not delivered, it will be tried again");
                     let rest = ITEM_REST * 2u32.pow(lease.attempts);
                     self.outbox.nack(&lease, &reason, rest).await.context("put an item off")?;
                 }

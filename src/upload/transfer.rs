@@ -17,9 +17,11 @@ use tracing::{debug, warn};
 use super::destination::{Destination, Parts};
 use super::key;
 use super::link::{Failure, sort};
-use crate::store::{Delivery, Lease, Outbox};
+use crate::store::{Delivery, Document, Lease, Outbox};
 
 const MIB: u64 = 1024 * 1024;
+/// Where the folders of events lie, below the storage folder.
+const ARCHIVE: &str = "archive";
 /// Files up to this size are sent in one piece.
 const SINGLE: u64 = 8 * MIB;
 /// Size of a part; services take no smaller ones.
@@ -36,9 +38,17 @@ pub(super) struct Transfer<'a> {
     pub destination: &'a Destination,
     pub outbox: &'a Outbox,
     pub lease: &'a Lease,
-    /// Where the event's files lie.
-    pub folder: PathBuf,
+    /// The folder of everything that the box keeps.
+    pub storage: &'a FilePath,
     pub device: &'a str,
+}
+
+/// A file as it was queued.
+struct Queued<'a> {
+    source: PathBuf,
+    key: Path,
+    bytes: u64,
+    sha256: &'a str,
 }
 
 /// An upload in parts that has begun. Kept in the outbox, so that it goes on after a restart.
@@ -56,11 +66,9 @@ impl Transfer<'_> {
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let Delivery::Upload { file, bytes, sha256 } = &self.lease.item else {
+        let Some(Queued { source, key, bytes, sha256 }) = self.queued() else {
             return Err(Failure::Item("not a file".to_owned()));
         };
-        let (source, bytes) = (self.folder.join(file), *bytes);
-        let key = key::path(self.device, &self.lease.event, file);
         let content = check_local(&source, bytes, sha256).await?;
         self.destination.check()?;
         match (content, &self.destination.parts) {
@@ -71,6 +79,21 @@ impl Transfer<'_> {
         self.verify(&key, bytes).await?;
         self.destination.tidy(&key);
         Ok(())
+    }
+
+    /// What is to be sent, from where to where.
+    fn queued(&self) -> Option<Queued<'_>> {
+        let (source, key, bytes, sha256) = match (&self.lease.item, &self.lease.event) {
+            (Delivery::Upload { file, bytes, sha256 }, Some(event)) => {
+                let folder = self.storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
+                (folder.join(file), key::path(self.device, event, file), *bytes, sha256)
+            }
+            (Delivery::Document(Document { path, bytes, sha256 }), _) => {
+                (self.storage.join(path), key::document(self.device, path), *bytes, sha256)
+            }
+            _ => return None,
+        };
+        Some(Queued { source, key, bytes, sha256 })
     }
 
     async fn put(&self, key: &Path, content: Vec<u8>) -> Result<(), Failure> {

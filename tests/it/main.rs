@@ -12,6 +12,8 @@ mod layering;
 mod browser;
 mod cameras;
 mod cli;
+#[cfg(target_arch = "x86_64")]
+mod clock;
 mod clouds;
 mod continuous;
 mod crash;

@@ -12,6 +12,9 @@ use crate::store::Class;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How much the box may hold, and for how long. TOML `[retention]`.
+///
+/// Ages never count more time than has passed for certain: what a synchronised clock vouches for, else the time that
+/// the box has run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -26,7 +29,7 @@ pub struct Config {
     pub clips: Age,
     /// For how long full pictures are kept; 0d: no limit. Default: 0d.
     pub snapshots: Age,
-    /// For how long events are kept at all; 0d: no limit. Default: 0d.
+    /// For how long events are kept at all, and the accounts of each day's coverage; 0d: no limit. Default: 0d.
     pub metadata: Age,
     /// Whether these ages delete what a destination is still to get. Default: false.
     pub expire_undelivered: bool,

@@ -4,6 +4,8 @@
 //! (`evict`), in the order that the store's catalogue keeps: what every destination has; what is older than
 //! its age; then by value and age. Metadata goes last. Pinned events and those going on stay.
 
+mod ages;
+
 mod config;
 
 mod evict;
@@ -14,21 +16,25 @@ mod space;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::export::delete_accounts;
 use super::volume::{self, Space};
 use super::{Archive, SIDECAR};
-use crate::clock::{Mono, TimeQuality};
+use crate::clock::Mono;
 use crate::event::EvictReason;
 use crate::health::Health;
 use crate::metrics;
 use crate::store::{Class, HeldFile};
 use crate::supervise::Heart;
+use ages::{Ages, Reading};
 use evict::Evictor;
 use space::Marks;
 
@@ -43,6 +49,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often ages are looked at.
 const AGES_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked for old accounts of coverage, which are small and of which one a day comes.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
 /// Files of one batch: between two of them everybody else gets at the index.
 const BATCH: usize = 32;
 /// How long a volume may take to show space that was freed (a reader may still hold the file) before more is
@@ -56,6 +64,7 @@ pub struct Retention {
     config: Config,
     health: Health,
     heart: Heart,
+    ages: Arc<Ages>,
     memory: Arc<Mutex<Memory>>,
     /// Fails between two steps of a deletion, in tests.
     between_steps: Arc<dyn Fn() -> Result<()> + Send + Sync>,
@@ -68,6 +77,7 @@ struct Memory {
     /// Deletions of the last run are finished, and the catalogue is in order.
     swept: bool,
     ages_seen: Option<Mono>,
+    accounts_seen: Option<Mono>,
     /// Until when at least so many bytes should have become free.
     settling: Option<(Mono, u64)>,
     /// It was said that there is nothing to delete.
@@ -79,7 +89,9 @@ impl Retention {
     /// Makes room for `archive`.
     pub fn new(archive: Archive, config: Config, health: Health, heart: Heart) -> Self {
         let storage = archive.layout.storage().to_owned();
+        let ages = Arc::new(Ages::new(archive.clock.clone(), &storage));
         Self {
+            ages,
             archive,
             config,
             health,
@@ -166,19 +178,19 @@ impl Retention {
         Ok(())
     }
 
-    /// Deletes what is older than its class may become. Nothing while the box does not know the time.
+    /// Deletes what is older than its class may become, as far as that is certain (`ages`).
     fn expire(&self, stop: &CancellationToken) -> Result<()> {
-        if self.archive.clock.quality() == TimeQuality::Implausible {
-            return Ok(());
+        let now = self.ages.read();
+        while self.archive.store.date_undated(now.run_ms)? && !stop.is_cancelled() {}
+        if let Reading { run_ms, wall_ms: Some(wall_ms), synchronised: true } = now {
+            while self.archive.store.settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
         }
-        let now = self.now_ms();
-        // What was recorded while the time was not known is as old as the knowledge of it.
-        while self.archive.store.date_undated(now)? && !stop.is_cancelled() {}
-        for (class, before) in self.overdue() {
+        self.expire_accounts(&now)?;
+        for (class, dates) in self.overdue() {
             let mut after = None;
             while !stop.is_cancelled() {
                 let waiting_too = self.config.expire_undelivered;
-                let (files, next) = self.archive.store.expired(class, before, waiting_too, after, BATCH)?;
+                let (files, next) = self.archive.store.expired(class, dates.clone(), waiting_too, after, BATCH)?;
                 self.evict(&files, EvictReason::Age)?;
                 after = next;
                 if after.is_none() {
@@ -189,18 +201,29 @@ impl Retention {
         Ok(())
     }
 
-    /// For each class with an age: before when its files are too old.
-    fn overdue(&self) -> Vec<(Class, u64)> {
-        if self.archive.clock.quality() == TimeQuality::Implausible {
-            return Vec::new();
+    /// Deletes accounts of days that are older than events may become. By the wall clock alone, as far as it is
+    /// certain: an account is named by a day.
+    fn expire_accounts(&self, now: &Reading) -> Result<()> {
+        let (Some(age), Some(wall_ms)) = (self.config.age(Class::Metadata), now.wall_ms) else { return Ok(()) };
+        let mono = self.archive.clock.mono();
+        if self.memory().accounts_seen.is_some_and(|looked| mono.since(looked) < ACCOUNTS_EVERY) {
+            return Ok(());
         }
-        let now = self.now_ms();
-        let before = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        Class::ALL.into_iter().filter_map(|class| Some((class, before(self.config.age(class)?)))).collect()
+        let before = wall_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let before = Timestamp::from_millisecond(i64::try_from(before)?)?;
+        let deleted = delete_accounts(&self.archive, before, self.config.expire_undelivered)?;
+        if deleted > 0 {
+            info!(files = deleted, "deleted old accounts of coverage");
+        }
+        self.memory().accounts_seen = Some(mono);
+        Ok(())
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.archive.clock.wall().as_millisecond()).unwrap_or(0)
+    /// For each class with an age: dates whose files are too old.
+    fn overdue(&self) -> Vec<(Class, Range<u64>)> {
+        let now = self.ages.read();
+        let aged = Class::ALL.into_iter().filter_map(|class| Some((class, self.config.age(class)?)));
+        aged.flat_map(|(class, age)| now.older_than(age).map(move |dates| (class, dates))).collect()
     }
 
     fn held(&self) -> Result<u64> {

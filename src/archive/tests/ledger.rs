@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::archive::ledger::Ledger;
-use crate::clock::Clock;
+use crate::clock::{Clock, TimeQuality};
+use crate::coverage::Span;
 use crate::coverage::SpanState::{self, Offline, Shed, Watched};
 
 /// A camera's ledger on a clock that the test moves, and what it wrote: state, seconds from, seconds until.
@@ -35,10 +36,12 @@ impl Book {
         self.clock.advance(wanted.since(self.clock.mono()));
     }
 
+    fn spans(&self) -> Vec<Span> {
+        self.archive.store.spans("yard", jiff::Timestamp::MIN, jiff::Timestamp::MAX).expect("spans")
+    }
+
     fn written(&self) -> Vec<(SpanState, u64, u64)> {
-        let (since, until) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let spans = runtime.block_on(self.archive.store.spans_async("yard", since, until)).expect("spans");
+        let spans = self.spans();
         let second = |moment: &crate::clock::Moment| (moment.mono().since(self.start).as_secs_f64()).round() as u64;
         spans.iter().map(|span| (span.state, second(&span.from), second(&span.until))).collect()
     }
@@ -76,4 +79,77 @@ fn a_power_cut_takes_at_most_half_a_minute_from_the_ledger() {
     book.packets(0, 100);
     let written = book.written();
     assert!(matches!(written[..], [(Watched, 0, until)] if (69..=99).contains(&until)), "{written:?}");
+}
+
+#[test]
+fn the_first_reason_that_the_feed_gives_is_that_of_the_whole_absence() {
+    let mut book = Book::new();
+    let camera: Arc<str> = "yard".into();
+    let says = |book: &Book, reason: Option<&str>| {
+        book.archive.health.camera(&camera, |health| health.reason = reason.map(str::to_owned));
+    };
+    book.packets(0, 10);
+    for (second, reason) in [(15, None), (20, Some("no picture for 10 s")), (25, Some("connection refused"))] {
+        book.at(Duration::from_secs(second));
+        says(&book, reason);
+        book.ledger.look_after(&book.archive, book.clock.mono());
+        assert_eq!(book.spans().last().map(|span| span.reason.is_some()), Some(reason.is_some()), "at once");
+    }
+    says(&book, None);
+    book.packets(30, 40);
+    book.ledger.close(&book.archive, book.clock.mono());
+    assert_eq!(book.written(), [(Watched, 0, 10), (Offline, 10, 30), (Watched, 30, 40)]);
+    let reasons: Vec<_> = book.spans().into_iter().map(|span| span.reason).collect();
+    assert_eq!(reasons, [None, Some("no picture for 10 s".to_owned()), None]);
+}
+
+/// Wall times of a clock that was set, and what it is worth then.
+const SET_TO: [(&str, TimeQuality); 5] = [
+    ("2026-11-22T10:00:55Z", TimeQuality::Unsynchronised),
+    ("2026-11-22T10:00:05Z", TimeQuality::Unsynchronised),
+    ("2026-11-22T07:00:00Z", TimeQuality::Unsynchronised),
+    ("2036-01-01T00:00:00Z", TimeQuality::Unsynchronised),
+    ("1970-01-01T00:00:00Z", TimeQuality::Implausible),
+];
+
+#[test]
+fn a_clock_that_is_set_tears_the_ledger_where_it_was_set_and_makes_no_second_more_or_less() {
+    for before in [TimeQuality::Synchronised, TimeQuality::Unsynchronised] {
+        for (wall, quality) in SET_TO {
+            let mut book = Book::new();
+            book.clock.step_wall(book.clock.wall(), before);
+            book.packets(0, 20);
+            let said = book.spans();
+            book.clock.step_wall(wall.parse().expect("a time"), quality);
+            let set_at = book.clock.wall();
+            book.packets(20, 70);
+            book.ledger.close(&book.archive, book.clock.mono());
+            assert_eq!(book.written(), [(Watched, 0, 20), (Watched, 20, 70)], "{before} {wall}");
+            let spans = book.spans();
+            assert_eq!(spans[0].from, said[0].from, "what was said stays");
+            assert!(spans[1].from.wall >= set_at, "{wall}");
+            for span in &spans {
+                let (wall, mono) =
+                    (span.until.wall.duration_since(span.from.wall), span.until.mono().since(span.from.mono()));
+                assert!((wall.as_secs_f64() - mono.as_secs_f64()).abs() < 0.01, "{wall}: {span:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_right_takes_the_entry_in_progress_with_it() {
+    let mut book = Book::new();
+    book.clock.step_wall("1970-01-01T00:00:09Z".parse().expect("a time"), TimeQuality::Implausible);
+    book.packets(0, 20);
+    book.clock.step_wall("2026-11-22T10:00:20Z".parse().expect("a time"), TimeQuality::Synchronised);
+    book.packets(20, 40);
+    // And is set wrong after that: what was known stays known.
+    book.clock.step_wall("2036-01-01T00:00:00Z".parse().expect("a time"), TimeQuality::Unsynchronised);
+    book.packets(40, 60);
+    book.ledger.close(&book.archive, book.clock.mono());
+    let begin = |span: &Span| (span.from.wall.as_second() + 2) / 10;
+    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time").as_second() / 10;
+    let begins: Vec<i64> = book.spans().iter().map(begin).collect();
+    assert_eq!(begins, [time("2026-11-22T10:00:00Z"), time("2036-01-01T00:00:00Z")], "{:?}", book.spans());
 }

@@ -161,3 +161,46 @@ fn segments_and_ledger_are_corrected_too() {
     let sidecar = fs::read(archive.layout.recordings("yard").join(Segment::sidecar_name(id(1)))).expect("a sidecar");
     assert_eq!(serde_json::from_slice::<Segment>(&sidecar).expect("JSON"), segments[0]);
 }
+
+#[test]
+fn an_event_in_whose_middle_the_clock_is_set_is_as_long_as_it_was() {
+    for quality in [TimeQuality::Synchronised, TimeQuality::Unsynchronised] {
+        for set_to in ["2026-11-22T09:00:00Z", "2036-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+            let clock = SimulatedClock::new(Mono(9_000_000_000), time("2026-11-22T10:00:00Z"));
+            clock.step_wall(clock.wall(), quality);
+            let mut event = event(1, "ended");
+            event.start = clock.now();
+            clock.advance(HOUR);
+            let lost = if set_to < "2026" { TimeQuality::Implausible } else { TimeQuality::Unsynchronised };
+            clock.step_wall(time(set_to), lost);
+            clock.advance(HOUR);
+            event.end = Some(clock.now());
+            crate::archive::timekeeper::correct_event(&clock, &mut event);
+            let walls = |event: &Event| (event.start.wall, event.end.as_ref().expect("an end").wall);
+            let expected = (time("2026-11-22T10:00:00Z"), time("2026-11-22T12:00:00Z"));
+            assert_eq!(walls(&event), expected, "{quality} {set_to}");
+            // And the time that comes in the end holds for all of it.
+            clock.step_wall(time("2026-11-23T12:00:00Z"), TimeQuality::Synchronised);
+            assert!(crate::archive::timekeeper::correct_event(&clock, &mut event));
+            assert_eq!(walls(&event), (time("2026-11-23T10:00:00Z"), time("2026-11-23T12:00:00Z")));
+        }
+    }
+}
+
+#[test]
+fn a_time_that_is_lost_and_found_again_corrects_what_was_recorded_in_between() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = booted_at(dir.path(), "2026-11-22T10:00:00Z", TimeQuality::Synchronised);
+    let mut keeper = keeper(&archive);
+    let before = finished(&archive, 1);
+    keeper.look().expect("look");
+    clock.step_wall(time("2036-01-01T00:00:00Z"), TimeQuality::Unsynchronised);
+    keeper.look().expect("look");
+    assert_eq!(known(&archive, 1), before, "a clock that nobody vouches for corrects nothing");
+    let during = finished(&archive, 2);
+    assert_eq!(during.start.wall, time("2036-01-01T00:00:00Z"));
+    clock.advance(HOUR);
+    clock.step_wall(time("2026-11-22T11:00:00Z"), TimeQuality::Synchronised);
+    keeper.look().expect("look");
+    assert_eq!(known(&archive, 2).start.wall, time("2026-11-22T10:00:00Z"));
+}

@@ -142,6 +142,10 @@ fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime) -> Vec<Lease> {
     runtime.block_on(outbox.lease(100)).expect("lease")
 }
 
+fn of(lease: &Lease) -> &Event {
+    lease.event.as_ref().expect("of an event")
+}
+
 /// Two events in the spool: the alerts of the second wait, those of the first are delivered.
 fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     for n in [1, 2] {
@@ -161,7 +165,7 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         }
     }
     let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
-    for lease in leases(&bench.spool, runtime).iter().filter(|lease| lease.event.id == id(1)) {
+    for lease in leases(&bench.spool, runtime).iter().filter(|lease| of(lease).id == id(1)) {
         runtime.block_on(outbox.ack(lease)).expect("ack");
     }
 }
@@ -187,7 +191,7 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
         assert_eq!(measure(&folder, "thumb.jpg").expect("copied"), kept.pictures[0]);
     }
     let alerts: Vec<(EventId, EventState, Delivery)> =
-        leases(&bench.main, &runtime).iter().map(|l| (l.event.id, l.event.state, l.item.clone())).collect();
+        leases(&bench.main, &runtime).iter().map(|l| (of(l).id, of(l).state, l.item.clone())).collect();
     let expected = [(EventState::Open, Phase::Start), (EventState::Ended, Phase::End)];
     assert_eq!(alerts, expected.map(|(state, phase)| (id(2), state, Delivery::Alert(phase))));
     assert_eq!(queued(&bench.spool, "mqtt"), 0, "handed over");

@@ -1,10 +1,12 @@
 //! The catalogue's side of the store.
 
+use std::ops::Range;
+
 use super::super::commit::Op;
 use super::super::{Store, StoreError, event_log};
 use super::plan::Reader;
 use super::write::{Change, FileRef, HoldRow};
-use super::{Amendment, Class, Cursor, HeldFile, destinations};
+use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, destinations};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
@@ -32,31 +34,36 @@ impl Store {
     }
 
     /// The files that go next when `bytes` are needed, at most about `max`: first what every destination has,
-    /// then what is older than the age given for its class in `overdue` (wall milliseconds), then by value and
-    /// age; metadata last, if there is enough of it, and never while a destination is still to get it. An event's
+    /// then what of a class was recorded at the dates given in `overdue` (milliseconds), then by value and age;
+    /// metadata last, if there is enough of it, and never while a destination is still to get it. An event's
     /// sidecar comes with all that is left of the event.
     ///
     /// # Errors
     /// When the store is out of service; this holds for all calls of the catalogue.
-    pub fn evictable(&self, bytes: u64, overdue: &[(Class, u64)], max: usize) -> Result<Vec<HeldFile>, StoreError> {
+    pub fn evictable(
+        &self,
+        bytes: u64,
+        overdue: &[(Class, Range<u64>)],
+        max: usize,
+    ) -> Result<Vec<HeldFile>, StoreError> {
         let overdue = overdue.to_vec();
         self.read_catalog(move |reader| reader.evictable(bytes, &overdue, max))
     }
 
-    /// Files of `class` recorded before `before` (wall milliseconds), oldest first; not those that a destination
-    /// is still to get, unless `waiting_too`. `after` is where the last call stopped; at the end there is none.
+    /// Files of `class` recorded at one of `dates` (milliseconds of wall time, or of run time below
+    /// [`RUN_TIME_BELOW`]), oldest first; not those that a destination is still to get, unless `waiting_too`. `after` is where the last call stopped; at the end there is none.
     ///
     /// # Errors
     /// As [`Store::evictable`].
     pub fn expired(
         &self,
         class: Class,
-        before: u64,
+        dates: Range<u64>,
         waiting_too: bool,
         after: Option<Cursor>,
         max: usize,
     ) -> Result<(Vec<HeldFile>, Option<Cursor>), StoreError> {
-        self.read_catalog(move |reader| reader.expired(class, before, waiting_too, after.as_ref(), max))
+        self.read_catalog(move |reader| reader.expired(class, &dates, waiting_too, after.as_ref(), max))
     }
 
     /// Begins the deletion of `files`, except those that were pinned meanwhile: [`Store::condemned`] lists them
@@ -144,16 +151,30 @@ impl Store {
         self.change_catalog(vec![Change::Hold { id, file: media.file, row: Box::new(row) }])
     }
 
-    /// Gives files that were recorded while the box did not know the time the age `since` (wall milliseconds).
-    /// Returns whether there may be more.
+    /// Gives files that were recorded while nobody vouched for the wall clock the date `since` (milliseconds of
+    /// run time). Returns whether there may be more.
     ///
     /// # Errors
     /// As [`Store::evictable`].
     pub fn date_undated(&self, since: u64) -> Result<bool, StoreError> {
-        let files = self.read_catalog(|reader| reader.undated(PLACED_AT_ONCE))?;
+        let files = self.read_catalog(|reader| reader.dated(&(u64::MAX..=u64::MAX), PLACED_AT_ONCE))?;
         let more = files.len() == PLACED_AT_ONCE;
         if !files.is_empty() {
             self.change_catalog(vec![Change::Place { files, date: Some(since) }])?;
+        }
+        Ok(more)
+    }
+
+    /// Gives files that are dated in run time wall time instead, now that it is known: it is `now` when the box has
+    /// run for `run` (milliseconds). Returns whether there may be more.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn settle_dates(&self, run: u64, now: u64) -> Result<bool, StoreError> {
+        let files = self.read_catalog(|reader| reader.dated(&(0..=RUN_TIME_BELOW - 1), PLACED_AT_ONCE))?;
+        let more = files.len() == PLACED_AT_ONCE;
+        if !files.is_empty() {
+            self.change_catalog(vec![Change::Settle { files, run, now }])?;
         }
         Ok(more)
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
-use crate::clock::{Moment, TimeQuality};
+use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
 pub use plan::Cursor;
@@ -96,6 +96,9 @@ pub struct Amendment {
     pub dropped: Vec<String>,
 }
 
+/// A date below this is no wall time in milliseconds but counts how long the box has run.
+pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
+
 /// The name of the sidecar in an event's folder.
 const SIDECAR: &str = "event.json";
 
@@ -154,7 +157,7 @@ struct Place {
     tier: u8,
     value: u8,
     lane: u8,
-    /// Wall milliseconds; the highest number while the age is not known.
+    /// As in [`Row`]; the highest number while there is no date.
     since: u64,
 }
 
@@ -167,7 +170,8 @@ struct Row {
     sha256: String,
     /// The event's score in tenths. Not finer: detectors are not, and age would never count.
     score: u8,
-    /// Wall milliseconds when it was recorded; `None` while the box did not know the time.
+    /// When it was recorded: milliseconds of synchronised wall time, or of the box's run time, which is below
+    /// [`RUN_TIME_BELOW`]. `None` until somebody says.
     since: Option<u64>,
     /// Destinations, by the names of their outboxes.
     to: BTreeMap<String, Mark>,
@@ -252,10 +256,10 @@ fn tenths(score: f32) -> u8 {
     (score.clamp(0.0, 1.0) * 10.0) as u8
 }
 
-/// Wall milliseconds, unless the box did not know the time.
+/// Wall milliseconds, where somebody vouches for them.
 fn known_ms(at: &Moment) -> Option<u64> {
-    let known = at.time_quality != TimeQuality::Implausible;
-    known.then(|| u64::try_from(at.wall.as_millisecond()).ok()).flatten()
+    let ms = u64::try_from(at.wall.as_millisecond()).ok()?;
+    (at.time_quality == TimeQuality::Synchronised && ms >= RUN_TIME_BELOW).then_some(ms)
 }
 
 /// Names of the outboxes that files go to.
@@ -284,7 +288,7 @@ fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
 /// The file that `delivery` sends, if it sends one.
 fn sent(delivery: &Delivery) -> Option<MediaFile> {
     match delivery {
-        Delivery::Alert(_) => None,
+        Delivery::Alert(_) | Delivery::Document(_) => None,
         Delivery::Upload { file, bytes, sha256 } => {
             Some(MediaFile { file: file.clone(), bytes: *bytes, sha256: sha256.clone() })
         }

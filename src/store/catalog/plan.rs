@@ -1,6 +1,7 @@
 //! What may go, in order: reads of the catalogue.
 
 use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 
 use super::super::schema::{Database, decode, id_of};
 use super::super::{StoreError, event_log};
@@ -46,20 +47,20 @@ impl Pick {
 
 impl Reader<'_> {
     /// The files that go next when `bytes` are needed: at most about `max`, and as many as make up `bytes`.
-    /// First what every destination has, then what is older than the age given for its class in `overdue`
-    /// (wall milliseconds), then by value; metadata last, if it helps, and never while a destination is to get it.
+    /// First what every destination has, then what of a class was recorded at the dates given in `overdue`,
+    /// then by value; metadata last, if it helps, and never while a destination is to get it.
     pub(super) fn evictable(
         &self,
         bytes: u64,
-        overdue: &[(Class, u64)],
+        overdue: &[(Class, Range<u64>)],
         max: usize,
     ) -> Result<Vec<HeldFile>, StoreError> {
         let newest = event_log::newest_id(self.db)?;
         let mut pick = Pick::new(bytes, max);
         self.pick_tier(&mut pick, tier::DELIVERED, newest)?;
-        for (class, before) in overdue.iter().filter(|(class, _)| *class != Class::Metadata) {
+        for (class, dates) in overdue.iter().filter(|(class, _)| *class != Class::Metadata) {
             for lane in [lane::FREE, lane::WAITING] {
-                let [from, to] = aged_range(lane, *class, *before);
+                let [from, to] = aged_range(lane, *class, dates);
                 for key in self.db.aged.range(from..to).keys() {
                     if pick.is_done() {
                         return Ok(pick.files);
@@ -98,12 +99,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Files of `class` recorded before `before` (wall milliseconds), oldest first, for which nothing waits
-    /// unless `waiting_too`. `after` is where the last call stopped; no cursor comes back when all were seen.
+    /// Files of `class` recorded at one of `dates`, oldest first, for which nothing waits unless
+    /// `waiting_too`. `after` is where the last call stopped; no cursor comes back when all were seen.
     pub(super) fn expired(
         &self,
         class: Class,
-        before: u64,
+        dates: &Range<u64>,
         waiting_too: bool,
         after: Option<&Cursor>,
         max: usize,
@@ -113,7 +114,7 @@ impl Reader<'_> {
         let lanes: &[u8] = if waiting_too { &[lane::FREE, lane::WAITING] } else { &[lane::FREE] };
         let mut last = None;
         for lane in lanes {
-            let [from, to] = aged_range(*lane, class, before);
+            let [from, to] = aged_range(*lane, class, dates);
             let from = after.map_or(from.clone(), |Cursor(after)| from.max([after.as_slice(), &[0]].concat()));
             if from >= to {
                 continue;
@@ -196,13 +197,15 @@ impl Reader<'_> {
         Ok((found, None))
     }
 
-    /// Files without an age, recorded while the box did not know the time.
-    pub(super) fn undated(&self, max: usize) -> Result<Vec<FileRef>, StoreError> {
+    /// Files recorded at one of `dates`, those that may not be deleted by age left out. The highest date of all
+    /// is that of files without one.
+    pub(super) fn dated(&self, dates: &RangeInclusive<u64>, max: usize) -> Result<Vec<FileRef>, StoreError> {
         let mut found = Vec::new();
         for lane in [lane::FREE, lane::WAITING] {
             for class in Class::ALL {
-                let from = [&[lane, class as u8], u64::MAX.to_be_bytes().as_slice()].concat();
-                for key in self.db.aged.scan_prefix(from).keys().take(max.saturating_sub(found.len())) {
+                let key = |date: &u64, end: &[u8]| [&[lane, class as u8], date.to_be_bytes().as_slice(), end].concat();
+                let range = key(dates.start(), &[])..key(dates.end(), &[0xff; 32]);
+                for key in self.db.aged.range(range).keys().take(max.saturating_sub(found.len())) {
                     found.extend(file_of(&key?, 10).map(|(id, file)| (id, file.to_owned())));
                 }
             }
@@ -246,7 +249,7 @@ impl Reader<'_> {
     }
 }
 
-fn aged_range(lane: u8, class: Class, before: u64) -> [Vec<u8>; 2] {
-    let start = [lane, class as u8];
-    [start.to_vec(), [&start, before.to_be_bytes().as_slice()].concat()]
+fn aged_range(lane: u8, class: Class, dates: &Range<u64>) -> [Vec<u8>; 2] {
+    let key = |date: u64| [[lane, class as u8].as_slice(), &date.to_be_bytes()].concat();
+    [key(dates.start), key(dates.end)]
 }

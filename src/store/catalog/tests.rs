@@ -1,5 +1,6 @@
 //! The order of deletion, and what moves a file in it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
     let outbox = store.outbox(outbox).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
         if let Delivery::Upload { file, .. } = &lease.item
-            && lease.event.id == id
+            && lease.event.as_ref().is_some_and(|event| event.id == id)
             && (which.is_empty() || file == which)
         {
             outbox.ack(&lease).await.expect("ack");
@@ -65,7 +66,7 @@ async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
 }
 
 /// `1 clip.mp4`, ... for each file that may go, in order.
-fn order(store: &Store, overdue: &[(Class, u64)]) -> Vec<String> {
+fn order(store: &Store, overdue: &[(Class, Range<u64>)]) -> Vec<String> {
     let sum = |files: &[HeldFile]| files.iter().map(|file| file.media.bytes).sum::<u64>();
     // As much as there is, or metadata would not help.
     let media = store.evictable(u64::MAX, overdue, 1000).expect("plan");
@@ -96,7 +97,7 @@ async fn delivered_goes_first_then_overdue_then_by_value_and_age_and_metadata_la
         deliver(&store, outbox, sent.id, "").await;
     }
     deliver(&store, "upload/a", half.id, "").await;
-    let overdue = [(Class::Clips, before), (Class::Metadata, u64::MAX)];
+    let overdue = [(Class::Clips, 0..before), (Class::Metadata, 0..u64::MAX)];
     let expected = [
         "5 clip.mp4",
         "5 snapshot.jpg", // delivered to both
@@ -174,7 +175,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     let _newest = bench.record(&store, 3, 0.5);
     let far = u64::MAX - 1;
     let expired = |class, waiting_too| -> Vec<String> {
-        let (files, next) = store.expired(class, far, waiting_too, None, 100).expect("scan");
+        let (files, next) = store.expired(class, 0..far, waiting_too, None, 100).expect("scan");
         assert_eq!(next, None);
         files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
     };
@@ -200,7 +201,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     // In pieces it is the same.
     let (mut found, mut after) = (0, None);
     loop {
-        let (files, next) = store.expired(Class::Clips, far, false, after, 1).expect("scan");
+        let (files, next) = store.expired(Class::Clips, 0..far, false, after, 1).expect("scan");
         found += files.len();
         after = next;
         if after.is_none() {
@@ -219,10 +220,15 @@ fn what_was_recorded_without_a_clock_gets_its_age_once_there_is_one() {
     lost.start.time_quality = TimeQuality::Implausible;
     record(&store, &lost);
     bench.record(&store, 2, 0.5);
-    let expired = |before| store.expired(Class::Clips, before, false, None, 100).expect("scan").0.len();
+    let expired = |before| store.expired(Class::Clips, 0..before, false, None, 100).expect("scan").0.len();
     assert_eq!(expired(1_700_000_000_000), 0, "nobody knows how old it is");
-    assert!(!store.date_undated(1_900_000_000_000).expect("date"));
-    assert_eq!((expired(1_900_000_000_000), expired(1_900_000_000_001)), (1, 2));
+    assert!(!store.date_undated(5000).expect("date"));
+    assert_eq!((expired(5000), expired(5001), expired(1_700_000_000_000)), (0, 1, 1), "by run time");
+    assert!(!store.settle_dates(8000, 1_900_000_000_000).expect("settle"));
+    assert_eq!((expired(1_899_999_997_000), expired(1_899_999_997_001)), (1, 2), "three seconds old");
+    // Once and for all.
+    assert!(!store.settle_dates(9000, 1_950_000_000_000).expect("settle"));
+    assert_eq!(expired(1_899_999_997_001), 2);
 }
 
 #[tokio::test]
@@ -238,7 +244,8 @@ async fn a_deleted_file_is_delivered_by_nobody_and_its_bytes_count_until_it_is_g
     let leases = outbox.lease(100).await.expect("lease");
     let mine = |file: &str| {
         let is_it = |lease: &&super::super::Lease| {
-            lease.event.id == event.id && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
+            lease.event.as_ref().is_some_and(|of| of.id == event.id)
+                && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
         };
         leases.iter().find(is_it).expect("leased")
     };
@@ -293,7 +300,7 @@ fn open_and_pinned_events_stay_and_whoever_records_an_event_cannot_unpin_it() {
     let _newest = bench.record(&store, 3, 0.5);
     store.set_pinned(open.id, true).expect("pin");
     store.set_pinned(ended.id, true).expect("pin");
-    assert_eq!(order(&store, &[(Class::Clips, u64::MAX)]), ["3 clip.mp4", "3 snapshot.jpg", "3 thumb.jpg"]);
+    assert_eq!(order(&store, &[(Class::Clips, 0..u64::MAX)]), ["3 clip.mp4", "3 snapshot.jpg", "3 thumb.jpg"]);
     let all = store.files_of(ended.id).expect("read");
     store.condemn(&all, EvictReason::Age).expect("condemn");
     assert_eq!(store.condemned(None, 10).expect("list").0, [], "pinned between plan and deed");
@@ -313,7 +320,7 @@ fn a_forgotten_event_leaves_nothing_and_the_newest_is_never_offered() {
     let newest = bench.record(&store, 2, 0.5);
     let alert = Change { event: newest.clone(), deliveries: vec![Delivery::Alert(Phase::End)] };
     store.record(alert).expect("record");
-    let whole = store.expired(Class::Metadata, u64::MAX - 1, true, None, 100).expect("scan").0;
+    let whole = store.expired(Class::Metadata, 0..u64::MAX - 1, true, None, 100).expect("scan").0;
     assert!(whole.len() == 4 && whole.iter().all(|file| file.id == event.id));
     store.condemn(&whole, EvictReason::Age).expect("condemn");
     store.forget(&[event.id]).expect("forget");

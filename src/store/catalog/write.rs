@@ -3,7 +3,7 @@
 use super::super::commit::{Group, Step, abort};
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
 use super::super::{Delivery, event_log};
-use super::{Condemned, Mark, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
+use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EventState, EvictReason, MediaFile};
 
@@ -28,8 +28,10 @@ pub(in crate::store) enum Change {
     Gone(Vec<FileRef>),
     /// The wish to keep an event changed. `files` are all that the catalogue has of it.
     Pin { id: EventId, pinned: bool, files: Vec<String> },
-    /// Rows whose place may have changed. `date` is the age of those that have none.
+    /// Rows whose place may have changed. `date` is that of those that have none.
     Place { files: Vec<FileRef>, date: Option<u64> },
+    /// Rows dated in run time get wall time: `now` less the run time that has passed up to `run` (all milliseconds).
+    Settle { files: Vec<FileRef>, run: u64, now: u64 },
     /// All rows are where they belong while these destinations are configured.
     Placed { destinations: Vec<String> },
     /// Takes an event of an older schema in.
@@ -71,6 +73,11 @@ impl<'a> Group<'a> {
             Change::Place { files, date } => {
                 files.iter().try_for_each(|(id, file)| self.edit_file(*id, file, |row| row.since = row.since.or(*date)))
             }
+            Change::Settle { files, run, now } => files.iter().try_for_each(|(id, file)| {
+                let wall = |since: u64| now.saturating_sub(run.saturating_sub(since));
+                let settled = |since| if since < RUN_TIME_BELOW { wall(since) } else { since };
+                self.edit_file(*id, file, |row| row.since = row.since.map(settled))
+            }),
             Change::Placed { destinations } => {
                 self.views.meta.insert(PLACED_FOR, encode(destinations).map_err(abort)?)?;
                 Ok(())
@@ -112,7 +119,8 @@ impl<'a> Group<'a> {
         let old = self.file(event.id, &media.file)?;
         let mut row = Row::new(event, media);
         if let Some(old) = &old {
-            (row.since, row.condemned) = (old.since, old.condemned);
+            // A time that was put right since is better than the date that the file got before.
+            (row.since, row.condemned) = (row.since.or(old.since), old.condemned);
             row.to.clone_from(&old.to);
             if (old.bytes, &old.sha256) != (row.bytes, &row.sha256) {
                 row.to.retain(|_, mark| *mark != Mark::Delivered);
@@ -140,7 +148,7 @@ impl<'a> Group<'a> {
         self.put_file(event, sidecar)?;
         let delivery =
             Delivery::Upload { file: sidecar.file.clone(), bytes: sidecar.bytes, sha256: sidecar.sha256.clone() };
-        self.enqueue(event, &delivery, now)
+        self.enqueue(Some(event), &delivery, now)
     }
 
     fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Step<()> {
@@ -181,7 +189,7 @@ impl<'a> Group<'a> {
             bytes: held.bytes,
             sha256: held.sha256.clone(),
             score: 0,
-            since: known_ms(&held.recorded),
+            since: known_ms(&held.recorded).or(old.as_ref().and_then(|old| old.since)),
             to: old.as_ref().map(|old| old.to.clone()).unwrap_or_default(),
             pinned: false,
             open: false,
@@ -199,23 +207,23 @@ impl<'a> Group<'a> {
     }
 
     pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Delivered);
         })
     }
 
     pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Dead(seq));
         })
     }
 
     /// The dead letter `seq` was discarded.
     pub(in crate::store) fn unmark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
-        let Delivery::Upload { file, .. } = &item.item else { return Ok(()) };
-        self.edit_file(item.id, file, |row| {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
             if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
                 row.to.remove(outbox);
             }

@@ -129,7 +129,7 @@ async fn compare_queues(store: &Store, model: &Model) -> Result<(), TestCaseErro
         let outbox = store.outbox(name).expect("outbox");
         let leases = outbox.lease(usize::MAX).await.expect("lease");
         let found: Vec<_> = leases.iter().map(|lease| (lease.seq, &lease.item, lease.attempts)).collect();
-        let expected: Vec<_> = model.queues[n].iter().map(|(seq, item)| (*seq, &item.item, item.attempts)).collect();
+        let expected: Vec<_> = model.in_order(n).map(|(seq, item)| (*seq, &item.item, item.attempts)).collect();
         proptest::prop_assert_eq!(found, expected);
         let letters = outbox.dead_letters(usize::MAX).await.expect("dead letters");
         let found: Vec<_> = letters.iter().map(|letter| (letter.seq, letter.attempts)).collect();

@@ -1,8 +1,9 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
-//! breaks its files, `full` leaves it no room, `size` measures it.
+//! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `size` measures it.
 
 mod crash;
 mod damage;
+mod documents;
 mod full;
 mod model;
 mod size;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
-use crate::event::{EventKind, EventState, IdSource, SCHEMA_VERSION};
+use crate::event::{EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
 
 pub(super) fn simulated() -> Arc<SimulatedClock> {
     Arc::new(SimulatedClock::new(Mono(1_000_000_000), Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
@@ -155,7 +156,7 @@ async fn an_item_is_leased_once_and_comes_back_when_the_lease_is_dropped() {
     store.record_async(change(&event, vec![Delivery::Alert(Phase::Start)])).await.expect("record");
     let outbox = store.outbox("mqtt").expect("outbox");
     let leases = outbox.lease(10).await.expect("lease");
-    assert_eq!((leases.len(), &leases[0].event, leases[0].attempts), (1, &event, 0));
+    assert_eq!((leases.len(), &leases[0].event, leases[0].attempts), (1, &Some(event), 0));
     assert_eq!(outbox.clone().lease(10).await.expect("lease").len(), 0);
     drop(leases);
     let again = outbox.lease(10).await.expect("lease");
@@ -175,9 +176,10 @@ async fn an_alert_tells_the_event_as_it_was_when_recorded() {
     event.state = EventState::Ended;
     store.record_async(change(&event, vec![Delivery::Alert(Phase::End)])).await.expect("record");
     let leases = store.outbox("mqtt").expect("outbox").lease(10).await.expect("lease");
-    let told: Vec<_> = leases.iter().map(|lease| (lease.event.state, &lease.item)).collect();
+    let told: Vec<_> =
+        leases.iter().map(|lease| (lease.event.as_ref().map(|event| event.state), &lease.item)).collect();
     let (start, end) = (Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End));
-    assert_eq!(told, [(EventState::Open, &start), (EventState::Ended, &end)]);
+    assert_eq!(told, [(Some(EventState::Open), &start), (Some(EventState::Ended), &end)]);
 }
 
 #[tokio::test]

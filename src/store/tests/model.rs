@@ -17,6 +17,11 @@ pub(super) enum Call {
         file: Option<usize>,
         bytes: u64,
     },
+    /// Delivers document number n.
+    Deliver {
+        document: usize,
+        bytes: u64,
+    },
     Lease {
         outbox: usize,
         max: usize,
@@ -44,6 +49,7 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         6 => (0..6usize, phase, proptest::option::of(0..2usize), 1..100u64)
             .prop_map(|(event, phase, file, bytes)| Call::Record { event, phase, file, bytes }),
+        2 => (0..2usize, 1..100u64).prop_map(|(document, bytes)| Call::Deliver { document, bytes }),
         4 => (0..2usize, 1..4usize).prop_map(|(outbox, max)| Call::Lease { outbox, max }),
         3 => any::<Index>().prop_map(Call::Ack),
         2 => (any::<Index>(), 0..20u64).prop_map(|(lease, rest)| Call::Nack(lease, rest)),
@@ -58,10 +64,11 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
 
 pub(super) const BOXES: [&str; 2] = ["mqtt", "upload/a"];
 const FILES: [&str; 2] = ["event.json", "clip.mp4"];
+const DOCUMENTS: [&str; 2] = ["coverage/yard/2026-11-22.json", "clip.mp4"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Item {
-    event: Event,
+    event: Option<Event>,
     pub item: Delivery,
     pub attempts: u32,
     revision: u64,
@@ -89,7 +96,7 @@ pub(super) enum Expected {
     /// This event with these deliveries is to be recorded.
     Recorded(Box<Event>, Vec<Delivery>),
     /// These items are given out.
-    Leases(Vec<(u64, Item, Event)>),
+    Leases(Vec<(u64, Item, Option<Event>)>),
     /// This dead letter is meant.
     Letter(u64),
     /// There is nothing that the call could be about.
@@ -108,6 +115,10 @@ impl Model {
                 deliveries.extend(file.map(|file| upload(FILES[file], *bytes, "00")));
                 self.record(event, &deliveries);
                 return Expected::Recorded(Box::new(event.clone()), deliveries);
+            }
+            Call::Deliver { document, bytes } => {
+                let item = Delivery::Document(self::document(*document, *bytes));
+                self.push(1, Item { event: None, item, attempts: 0, revision: 0, due: 0 });
             }
             Call::Lease { outbox, max } => return Expected::Leases(self.lease(*outbox, *max)),
             Call::Ack(index) => {
@@ -137,8 +148,8 @@ impl Model {
             }
             Call::Revive { outbox, letter } => {
                 let Some((seq, mut item)) = self.take_letter(*outbox, letter) else { return Expected::Nothing };
-                let waits = |waiting: &Item| file_of(waiting) == file_of(&item);
-                if file_of(&item).is_none() || !self.queues[*outbox].values().any(waits) {
+                let waits = |waiting: &Item| name_of(waiting) == name_of(&item);
+                if name_of(&item).is_none() || !self.queues[*outbox].values().any(waits) {
                     (item.attempts, item.due, item.revision) = (0, 0, item.revision + 1);
                     self.push(*outbox, item);
                 }
@@ -171,12 +182,7 @@ impl Model {
     }
 
     fn push(&mut self, outbox: usize, mut item: Item) {
-        let same = |old: &Item| match (&old.item, &item.item) {
-            (Delivery::Upload { file: a, .. }, Delivery::Upload { file: b, .. }) => {
-                a == b && old.event.id == item.event.id
-            }
-            _ => false,
-        };
+        let same = |old: &Item| name_of(old).is_some() && name_of(old) == name_of(&item);
         let replaced = self.queues[outbox].iter().find(|(_, old)| same(old)).map(|(seq, old)| (*seq, old.revision));
         let seq = replaced.map_or_else(
             || {
@@ -195,22 +201,29 @@ impl Model {
         self.events.insert(event.id, event.clone());
         for delivery in deliveries {
             let outbox = usize::from(matches!(delivery, Delivery::Upload { .. }));
-            let item = Item { event: event.clone(), item: delivery.clone(), attempts: 0, revision: 0, due: 0 };
+            let item = Item { event: Some(event.clone()), item: delivery.clone(), attempts: 0, revision: 0, due: 0 };
             self.push(outbox, item);
         }
     }
 
-    fn lease(&mut self, outbox: usize, max: usize) -> Vec<(u64, Item, Event)> {
-        let due =
-            self.queues[outbox].iter().filter(|(seq, item)| item.due <= self.now && !self.leased.contains_key(seq));
+    fn lease(&mut self, outbox: usize, max: usize) -> Vec<(u64, Item, Option<Event>)> {
+        let due = self.in_order(outbox).filter(|(seq, item)| item.due <= self.now && !self.leased.contains_key(seq));
         let taken: Vec<_> = due.take(max).map(|(seq, item)| (*seq, item.clone())).collect();
         let give = |(seq, item): (u64, Item)| {
             self.leased.insert(seq, (outbox, item.revision));
             self.held.push(seq);
-            let event = if outbox == 0 { item.event.clone() } else { self.events[&item.event.id].clone() };
+            let now = |event: &Event| if outbox == 0 { event.clone() } else { self.events[&event.id].clone() };
+            let event = item.event.as_ref().map(now);
             (seq, item, event)
         };
         taken.into_iter().map(give).collect()
+    }
+
+    /// The items of an outbox as they go out.
+    pub(super) fn in_order(&self, outbox: usize) -> impl Iterator<Item = (&u64, &Item)> {
+        let of_kind =
+            move |documents| self.queues[outbox].iter().filter(move |(_, item)| item.event.is_none() == documents);
+        of_kind(true).chain(of_kind(false))
     }
 
     /// The item behind a lease, unless it was replaced.
@@ -220,11 +233,17 @@ impl Model {
     }
 }
 
-fn file_of(item: &Item) -> Option<(EventId, &str)> {
+/// What an item replaces another by.
+fn name_of(item: &Item) -> Option<(Option<EventId>, &str)> {
     match &item.item {
-        Delivery::Upload { file, .. } => Some((item.event.id, file)),
+        Delivery::Upload { file, .. } => Some((item.event.as_ref().map(|event| event.id), file)),
+        Delivery::Document(document) => Some((None, &document.path)),
         Delivery::Alert(_) => None,
     }
+}
+
+fn document(n: usize, bytes: u64) -> Document {
+    Document { path: DOCUMENTS[n].to_owned(), bytes, sha256: "00".to_owned() }
 }
 
 /// The store under test, with what a restart takes from it.
@@ -252,7 +271,7 @@ impl Subject {
     /// A lease in hand, and its queue.
     fn take_lease(&mut self, index: &Index) -> (Lease, Outbox) {
         let lease = self.leases.swap_remove(index.index(self.leases.len()));
-        let outbox = self.outbox(usize::from(matches!(lease.item, Delivery::Upload { .. })));
+        let outbox = self.outbox(usize::from(!matches!(lease.item, Delivery::Alert(_))));
         (lease, outbox)
     }
 
@@ -262,6 +281,9 @@ impl Subject {
             (_, Expected::Nothing) => {}
             (_, Expected::Recorded(event, deliveries)) => {
                 self.store.record(change(&event, deliveries)).expect("record");
+            }
+            (Call::Deliver { document, bytes }, _) => {
+                self.store.deliver(self::document(*document, *bytes)).expect("deliver");
             }
             (Call::Lease { outbox, max }, Expected::Leases(expected)) => {
                 let leases = self.runtime.block_on(self.outbox(*outbox).lease(*max)).expect("lease");
@@ -320,10 +342,7 @@ pub(super) fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError>
     let all = store.events(&Query { limit: 500, ..Query::default() }).expect("query");
     prop_assert_eq!(all, model.events.values().rev().cloned().collect::<Vec<_>>());
     for (n, name) in BOXES.iter().enumerate() {
-        let bytes = model.queues[n].values().map(|item| match &item.item {
-            Delivery::Upload { bytes, .. } => *bytes,
-            Delivery::Alert(_) => 0,
-        });
+        let bytes = model.queues[n].values().map(|item| item.item.bytes());
         let expected = (model.queues[n].len() as u64, bytes.sum::<u64>(), model.dead[n].len() as u64);
         let found = stats.outboxes.iter().find(|outbox| outbox.name == *name);
         let found = found.map_or((0, 0, 0), |outbox| (outbox.items, outbox.bytes, outbox.dead_letters));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::http::{self, Answer};
 use super::process::Process;
+use super::wall_clock::WallClock;
 use super::{Scratch, seconds, wait_for};
 
 /// The program.
@@ -32,8 +33,17 @@ impl Daemon {
     /// Writes the configuration, starts `outpost run`, waits until it says that it is ready.
     pub fn start(scratch: &Scratch, config: Config<'_>) -> Self {
         let (config, port) = config.write();
+        Self::launch(scratch, config, port, &[])
+    }
+
+    /// [`Daemon::start`] with a wall clock of its own, and with a configuration that the test has written.
+    pub fn start_with_clock(scratch: &Scratch, config: PathBuf, port: u16, clock: &WallClock) -> Self {
+        Self::launch(scratch, config, port, &clock.command())
+    }
+
+    fn launch(scratch: &Scratch, config: PathBuf, port: u16, by: &[String]) -> Self {
         let log = scratch.path("outpost.log");
-        let process = launch(&config, log.clone());
+        let process = launch(&config, log.clone(), by);
         let mut daemon = Self { port, config, log, process };
         daemon.wait_ready();
         daemon
@@ -47,7 +57,7 @@ impl Daemon {
 
     /// Starts it again after it ended.
     pub fn start_again(&mut self) {
-        self.process = launch(&self.config, self.log.clone());
+        self.process = launch(&self.config, self.log.clone(), &[]);
         self.wait_ready();
     }
 
@@ -141,9 +151,11 @@ impl Daemon {
     }
 }
 
-fn launch(config: &std::path::Path, log: PathBuf) -> Process {
-    let arguments = ["run".as_ref(), "--config".as_ref(), config.as_os_str()];
-    Process::start("outpost", PROGRAM, &arguments, log)
+/// Starts it by the command `by`, which runs the command line behind it; without one, as it is.
+fn launch(config: &std::path::Path, log: PathBuf, by: &[String]) -> Process {
+    let run = [PROGRAM.as_ref(), "run".as_ref(), "--config".as_ref(), config.as_os_str()];
+    let command: Vec<&std::ffi::OsStr> = by.iter().map(std::convert::AsRef::as_ref).chain(run).collect();
+    Process::start("outpost", command[0], &command[1..], log)
 }
 
 /// Runs a command of the program that ends by itself.

@@ -16,6 +16,7 @@ pub mod port;
 pub mod process;
 pub mod rtsp;
 pub mod valve;
+pub mod wall_clock;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
 pub mod vm;

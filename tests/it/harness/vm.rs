@@ -29,6 +29,15 @@ impl Vm {
     /// Boots it. `port` on its loopback interface is the same port on the host's; `drives` are raw images and
     /// become /dev/vda and so on.
     pub fn boot(scratch: &Scratch, port: u16, drives: &[&Path]) -> Self {
+        Self::boot_with(scratch, port, drives, &[])
+    }
+
+    /// [`Vm::boot`] with a battery-backed clock that shows `time` (UTC, `2001-01-01T12:00:00`).
+    pub fn boot_at(time: &str, scratch: &Scratch, port: u16) -> Self {
+        Self::boot_with(scratch, port, &[], &["-rtc", &format!("base={time},clock=host")])
+    }
+
+    fn boot_with(scratch: &Scratch, port: u16, drives: &[&Path], options: &[&str]) -> Self {
         let share = Self::share(scratch);
         std::fs::create_dir_all(&share).expect("make the shared folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -42,6 +51,7 @@ impl Vm {
                 .split(' ')
                 .map(str::to_owned)
                 .collect();
+        arguments.extend(options.iter().map(|&option| option.to_owned()));
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
         add("-serial", format!("tcp:{agent}"));
         add("-kernel", at(&installed("vm/kernel/vmlinuz")));

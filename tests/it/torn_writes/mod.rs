@@ -115,7 +115,7 @@ fn child_records() {
             for lease in &outbox.lease(part).await.expect("lease") {
                 outbox.ack(lease).await.expect("ack");
                 if let Delivery::Upload { file, .. } = &lease.item {
-                    println!("\ndelivered {} {file}", lease.event.id);
+                    println!("\ndelivered {} {file}", lease.event.as_ref().expect("of an event").id);
                 }
             }
         }
@@ -159,9 +159,10 @@ fn serve(path: &Path) -> Result<(), String> {
                 for lease in &leases {
                     if let Delivery::Upload { file, bytes, sha256 } = &lease.item {
                         // As the uploader does: only what was recorded is delivered.
-                        let folder = archive.layout().folder(&lease.event.camera, lease.event.id);
+                        let event = lease.event.as_ref().expect("of an event");
+                        let folder = archive.layout().folder(&event.camera, event.id);
                         let whole = measure(&folder, file).is_ok_and(|is| (&is.bytes, &is.sha256) == (bytes, sha256));
-                        println!("\n{} {} {file}", if whole { "delivered" } else { "refused" }, lease.event.id);
+                        println!("\n{} {} {file}", if whole { "delivered" } else { "refused" }, event.id);
                     }
                     outbox.ack(lease).await.map_err(|e| e.to_string())?;
                 }

@@ -1,5 +1,6 @@
 //! What is deleted, in which order, and what is recorded while there is no room.
 
+mod ages;
 mod model;
 
 use std::fs;

@@ -100,7 +100,7 @@ impl Subject {
         for (n, lease) in leases.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1) {
             let Delivery::Upload { file, .. } = &lease.item else { panic!("item {n} is no file") };
             self.runtime.block_on(outbox.ack(lease)).expect("ack");
-            if let Some(made) = self.made.get_mut(&lease.event.id) {
+            if let Some(made) = lease.event.as_ref().and_then(|event| self.made.get_mut(&event.id)) {
                 made.delivered.insert(file.clone());
             }
         }

@@ -1,5 +1,7 @@
 //! Deliveries to a folder, and to a store that fails in every way that counts.
 
+mod documents;
+
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
@@ -23,7 +25,7 @@ use super::destination::Parts;
 use super::*;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
 use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
-use crate::store::{self, Change, Store};
+use crate::store::{self, Change, Document, Store};
 
 pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
     let start = Moment {
@@ -123,10 +125,10 @@ impl Bench {
 
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
         let config = Config { url: url.to_owned(), ..Config::default() };
-        let archive = self.dir.path().join("box/archive");
+        let storage = self.dir.path().join("box");
         let (health, metrics) = (self.health.clone(), self.metrics.clone());
         let mut uploader =
-            Uploader::new("cloud", config, "box".into(), archive, self.outbox(), health, metrics, self.clock.clone())
+            Uploader::new("cloud", config, "box".into(), storage, self.outbox(), health, metrics, self.clock.clone())
                 .expect("config");
         if let Some(fake) = fake.cloned() {
             uploader.open = Opener(Arc::new(move |_| {
@@ -158,7 +160,9 @@ impl Bench {
         letters
             .into_iter()
             .map(|letter| match letter.item {
-                Delivery::Upload { file, .. } => (file, letter.attempts, letter.error),
+                Delivery::Upload { file, .. } | Delivery::Document(Document { path: file, .. }) => {
+                    (file, letter.attempts, letter.error)
+                }
                 Delivery::Alert(_) => panic!("no alerts here"),
             })
             .collect()

@@ -1,0 +1,111 @@
+//! What video there is of a camera, as the account of its time sees it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::segments::of_same_boot;
+use crate::clock::Moment;
+use crate::coverage::{Coverage, Footage, Span, SpanState};
+use crate::event::Event;
+use crate::segment::Segment;
+
+/// How far before a time an event may have begun and still reach into it.
+pub const LOOK_BACK: SignedDuration = SignedDuration::from_hours(6);
+/// An entry of the ledger is written this often while it lasts; until then the box answers for it.
+const LEDGER_LAG: Duration = Duration::from_secs(45);
+/// Less than this between two segments is no gap.
+const SEAM: SignedDuration = SignedDuration::from_secs(1);
+
+/// From when entries of the ledger have to be read so that those that reach into the time after `since` are among
+/// them, also the one in progress, of which only a part is written.
+pub fn ledger_since(since: Timestamp) -> Timestamp {
+    since.checked_sub(LEDGER_LAG).unwrap_or(Timestamp::MIN)
+}
+
+/// What `segments`, oldest first, hold; the open one reaches to `now`.
+pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
+    let of_segment = |segment: &Segment| {
+        let until = segment.end.as_ref().map_or(now, |end| end.wall);
+        Footage { from: segment.start.wall, until, state: Coverage::Recorded }
+    };
+    let mut footage: Vec<Footage> = segments.iter().map(of_segment).collect();
+    close_seams(&mut footage);
+    footage
+}
+
+/// What an event's clip holds or held; `is_delivered` says whether every destination has it.
+pub fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Option<Footage> {
+    let from = event.start.wall;
+    let Some(clip) = &event.clip else {
+        if event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4")) {
+            return Some(Footage { from, until: event.end.as_ref()?.wall, state: Coverage::Evicted });
+        }
+        // The clip of an event that goes on is being written.
+        return event.end.is_none().then_some(Footage { from, until: now, state: Coverage::Recorded });
+    };
+    let state = if is_delivered { Coverage::Uploaded } else { Coverage::Recorded };
+    let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
+    Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
+}
+
+/// Between the last picture of one segment and the first of the next there is no more than between any two
+/// pictures; how long a picture lasts is only guessed.
+fn close_seams(footage: &mut [Footage]) {
+    for i in 1..footage.len() {
+        let Some([before, after]) = footage.get_mut(i - 1..=i) else { return };
+        if before.until < after.from && after.from.duration_since(before.until) < SEAM {
+            before.until = after.from;
+        }
+    }
+}
+
+/// The entry in progress holds until now, as long as this boot wrote it a moment ago. What tells of deleted
+/// recordings is about the past, whenever it was written.
+pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
+    let Some(span) = spans.iter_mut().rfind(|span| span.state != SpanState::Evicted) else { return };
+    let age = now.mono().since(span.until.mono());
+    if span.until.boot_id == now.boot_id && age < LEDGER_LAG {
+        // In the time that it was told in, where the clock was set a moment ago.
+        span.until = of_same_boot(&span.until, now.mono());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Mono, SimulatedClock};
+    use crate::event::EventId;
+
+    #[test]
+    fn seams_between_segments_are_closed_and_gaps_are_not() {
+        let at = |ms: i64| Timestamp::from_millisecond(1_790_000_000_000 + ms).expect("a time");
+        let piece = |from, until| Footage { from: at(from), until: at(until), state: Coverage::Recorded };
+        let mut footage = vec![piece(0, 4900), piece(5000, 10_100), piece(10_000, 15_000), piece(17_000, 20_000)];
+        close_seams(&mut footage);
+        let ends: Vec<Timestamp> = footage.iter().map(|piece| piece.until).collect();
+        assert_eq!(ends, [at(5000), at(10_100), at(15_000), at(20_000)]);
+        close_seams(&mut []);
+    }
+
+    #[test]
+    fn the_entry_in_progress_reaches_to_now_and_an_old_or_a_deleted_one_does_not() {
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let begin = clock.now();
+        clock.advance(Duration::from_secs(30));
+        let written = clock.now();
+        let span = |state| {
+            let id = EventId::from_bytes([0; 16]);
+            Span { id, camera: "yard".into(), state, reason: None, from: begin.clone(), until: written.clone() }
+        };
+        let untils = |now: &Moment| {
+            let mut spans = [span(SpanState::Offline), span(SpanState::Watched), span(SpanState::Evicted)];
+            answer_for_the_last(&mut spans, now);
+            spans.map(|span| span.until.wall.as_second())
+        };
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(untils(&clock.now()), [30, 50, 30]);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(untils(&clock.now()), [30, 30, 30], "nobody answers for it any more");
+    }
+}

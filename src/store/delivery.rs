@@ -1,0 +1,118 @@
+//! What is to be delivered: news of an event, its files, and files of the box that belong to no event.
+
+use serde::{Deserialize, Serialize};
+
+use super::commit::Op;
+use super::schema::{MAX_FILE, document_key};
+use super::{Store, StoreError};
+use crate::event::Phase;
+
+/// Longest path of a document, in bytes.
+const MAX_PATH: usize = 200;
+
+/// Something to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one.
+    Alert(Phase),
+    /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
+    /// still waits there is replaced, so that only its latest state is delivered.
+    Upload {
+        /// Name in the event's folder: `clip.mp4`, `event.json`, ...
+        file: String,
+        /// Size in bytes.
+        bytes: u64,
+        /// SHA-256 of the content, lower-case hex.
+        sha256: String,
+    },
+    /// A file that belongs to no event; see [`Store::deliver`].
+    Document(Document),
+}
+
+impl Delivery {
+    /// The size of what is sent, in bytes; 0 for an alert.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Alert(_) => 0,
+            Self::Upload { bytes, .. } | Self::Document(Document { bytes, .. }) => *bytes,
+        }
+    }
+
+    /// Whether it belongs to no event.
+    pub(super) fn is_document(&self) -> bool {
+        matches!(self, Self::Document(_))
+    }
+
+    /// Whether the index takes it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let longest = match self {
+            Self::Alert(_) => 0,
+            Self::Upload { file, sha256, .. } => file.len().max(sha256.len()),
+            Self::Document(document) => {
+                document.check()?;
+                document.sha256.len()
+            }
+        };
+        if longest > MAX_FILE {
+            return Err(StoreError::TooLarge { what: "the name or hash of a file", bytes: longest, limit: MAX_FILE });
+        }
+        Ok(())
+    }
+}
+
+/// A file of the box that belongs to no event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Below the storage folder, and in the cloud below `<prefix>/<device>/`: `coverage/yard/2026-11-22.json`.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the content, lower-case hex.
+    pub sha256: String,
+}
+
+impl Document {
+    /// Whether its path names a file below the storage folder, and nothing else.
+    fn check(&self) -> Result<(), StoreError> {
+        let bytes = self.path.len();
+        if bytes > MAX_PATH {
+            return Err(StoreError::TooLarge { what: "the path of a document", bytes, limit: MAX_PATH });
+        }
+        let reason = match () {
+            () if self.path.starts_with('/') => "it has to be relative to the storage folder",
+            () if self.path.chars().any(char::is_control) => "it has control characters",
+            () if self.path.split('/').any(str::is_empty) => "one of its components is empty",
+            () if self.path.split('/').any(|part| matches!(part, "." | "..")) => "`.` and `..` are no names of files",
+            () => return Ok(()),
+        };
+        Err(StoreError::BadPath { path: self.path.clone(), reason })
+    }
+}
+
+impl Store {
+    /// Queues `document` in every outbox whose name begins with `upload/`, where documents go before the files
+    /// of events. One that still waits under the same path is replaced, so that only its latest state is
+    /// delivered. Blocks until it is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::BadPath`] or [`StoreError::TooLarge`] for a path that is none; else when the disk is full
+    /// or the store is out of service.
+    pub fn deliver(&self, document: Document) -> Result<(), StoreError> {
+        let delivery = Delivery::Document(document);
+        delivery.check()?;
+        self.0.write(Op::Deliver { delivery, now: self.0.clock.now() })
+    }
+
+    /// Whether a destination is still to get the document at `path`.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn awaits(&self, path: &str) -> Result<bool, StoreError> {
+        let keys: Vec<_> = self.0.queues().keys().map(|outbox| document_key(outbox, path)).collect();
+        self.0.read(move |db| {
+            let mut found = keys.iter().map(|key| db.uploads.contains_key(key));
+            Ok(found.try_fold(false, |waits, found| found.map(|found| waits || found))?)
+        })
+    }
+}
