@@ -58,6 +58,13 @@ pub struct ClassLabel {
     pub class: String,
 }
 
+/// Label of a part of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartLabel {
+    /// `vision <camera>`, `analysis <camera>`, `upload <name>`, `alerts`, `governor`.
+    pub part: String,
+}
+
 /// All metrics. Clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -116,6 +123,8 @@ pub struct Metrics {
     pub recording_level: Gauge,
     /// Events whose media were left out or cut short for lack of space.
     pub media_skipped: Family<CameraLabel, Counter>,
+    /// Parts that hung or panicked and were started anew.
+    pub part_restarts: Family<PartLabel, Counter>,
 }
 
 impl Metrics {
@@ -151,6 +160,7 @@ impl Metrics {
             evicted_bytes: Family::default(),
             recording_level: Gauge::default(),
             media_skipped: Family::default(),
+            part_restarts: Family::default(),
         };
         metrics.register();
         metrics
@@ -204,6 +214,7 @@ impl Metrics {
             self.recording_level.clone(),
         );
         r.register("media_skipped", "Events with media left out for lack of space", self.media_skipped.clone());
+        r.register("part_restarts", "Parts that hung or panicked and were started anew", self.part_restarts.clone());
     }
 
     /// The OpenMetrics text of all values.
@@ -231,6 +242,11 @@ pub fn camera(name: &str) -> CameraLabel {
 /// The label set of a shed item.
 pub fn dropped(camera: &str, reason: &str) -> DropLabel {
     DropLabel { camera: camera.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of a part of the daemon.
+pub fn part(name: &str) -> PartLabel {
+    PartLabel { part: name.to_owned() }
 }
 
 /// The label set of deleted files.

@@ -6,6 +6,7 @@ mod backoff;
 pub mod governor;
 mod heartbeat;
 pub mod load;
+pub mod relay;
 mod shutdown;
 pub mod systemd;
 
