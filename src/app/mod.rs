@@ -31,7 +31,7 @@ use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread, systemd};
+use crate::supervise::{Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, spawn_thread, systemd};
 use crate::upload::{self, Uploader};
 use crate::web;
 
@@ -48,6 +48,11 @@ const GOVERN_EVERY: Duration = Duration::from_secs(1);
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
 /// How long retention may be silent: one batch on a slow card.
 const RETENTION_STALLED: Duration = Duration::from_secs(120);
+/// An outlet hangs when it shows no life for so long. It beats in every wait that has a limit, however slow the
+/// link; what is left are calls of the system, the longest of which is reading a large file for its checksum.
+const OUTLET_SILENT: Duration = Duration::from_secs(600);
+/// The governor looks every second; sensors of some boards take their time.
+const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -202,8 +207,9 @@ impl App {
                 Uploader::new(&name, upload.clone(), device, archive, outbox.clone(), health, metrics, clock)
             };
             make()?;
-            self.outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
-                let uploader = make();
+            let watch = self.watch(OUTLET_SILENT);
+            self.outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
+                let uploader = make().map(|uploader| uploader.with_heart(heart));
                 async move { uploader?.run(stop).await }
             });
         }
@@ -224,11 +230,12 @@ impl App {
             };
             alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
             let (mqtt, outbox) = (mqtt.clone(), self.store.outbox("mqtt")?);
-            self.outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
-                // A fresh adapter: leases that a run which panicked still held are free again.
+            let watch = self.watch(OUTLET_SILENT);
+            self.outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
+                // A fresh adapter: leases that a run which panicked or hung still held are free again.
                 let queue = Arc::new(AlertOutbox::new(outbox.clone()));
                 let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
-                async move { alerter?.run(stop).await }
+                async move { alerter?.with_heart(heart).run(stop).await }
             });
         }
         Ok(())
@@ -276,9 +283,14 @@ impl App {
             return;
         }
         let (shared, limits) = (self.shared.clone(), config.load.clone());
-        self.outlets.spawn("governor", Restart::Always(Backoff::for_connections()), move |stop| {
-            govern(shared.clone(), limits.clone(), stop)
+        let watch = self.watch(GOVERNOR_SILENT);
+        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heart| {
+            govern(shared.clone(), limits.clone(), stop, heart)
         });
+    }
+
+    fn watch(&self, patience: Duration) -> Watch {
+        Watch { hearts: self.shared.hearts.clone(), metrics: self.shared.metrics.clone(), patience }
     }
 
     /// Corrects wall times once the clock is synchronised.
@@ -294,7 +306,7 @@ impl App {
 }
 
 /// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken) -> Result<()> {
+async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heart: Heart) -> Result<()> {
     let mut gauges = Gauges::new(limits.clone());
     let mut governor = Governor::new(limits, load::memory_of_the_box());
     // A governor that was restarted begins where it can see what follows from its decisions.
@@ -304,10 +316,16 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(GOVERN_EVERY) => {}
         }
-        let now = shared.clock.mono();
-        let Some(Decision { level, reason }) = governor.judge(now, &gauges.read(now, &shared.pressure)) else {
-            continue;
-        };
+        heart.beat();
+        let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
+        // A sensor may block its reader for ever.
+        let read = tokio::task::spawn_blocking(move || {
+            let reading = gauges.read(now, &pressure);
+            (gauges, reading)
+        });
+        let reading;
+        (gauges, reading) = read.await.context("read the gauges")?;
+        let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
         if level > shared.pressure.level() {
             warn!(level = %level, reason, "too much to do: doing less");
         } else {

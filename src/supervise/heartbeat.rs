@@ -28,6 +28,11 @@ pub struct Heart {
 }
 
 impl Heart {
+    /// One that nobody listens to: for a part that is only checked, or run by itself.
+    pub fn unheard(clock: Arc<dyn Clock>) -> Self {
+        Heartbeats::new(clock).register("", Duration::MAX, false)
+    }
+
     /// "I am alive, and got further."
     pub fn beat(&self) {
         self.pulse.last.store(self.clock.mono().0, Ordering::Relaxed);
