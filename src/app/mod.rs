@@ -6,6 +6,8 @@
 mod backend;
 mod outbox;
 mod recovery;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@
 mod analysis;
 mod feed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vision;
 mod watch;
 

@@ -64,7 +64,8 @@ impl Door {
     }
 }
 
-fn a_box(path: &Path) -> (Shared, Arc<SimulatedClock>) {
+/// What the cameras of a box share, whose storage is `path`.
+pub(crate) fn a_box(path: &Path) -> (Shared, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
     let config = store::Config { path: path.to_owned(), deadline: PATIENCE, ..store::Config::default() };
     let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Mono};
 
 /// How often a wait shows that it goes on.
-const BEAT_EVERY: Duration = Duration::from_secs(5);
+const BEAT_EVERY: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(5) };
 
 #[derive(Debug)]
 struct Pulse {
@@ -139,6 +139,27 @@ mod tests {
         assert_eq!(stalled.len(), 1);
         assert_eq!((stalled[0].name.as_str(), stalled[0].critical), ("store", true));
         drop(store);
+        assert_eq!(hearts.stalled(), vec![]);
+    }
+
+    #[tokio::test]
+    async fn a_wait_beats_for_as_long_as_it_goes_on() {
+        let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
+        let hearts = Heartbeats::new(clock.clone());
+        let outlet = hearts.register("outlet", Duration::from_secs(10), false);
+        let wait = outlet.beating(async {
+            for _ in 0..3 {
+                clock.advance(Duration::from_secs(11));
+                assert!(outlet.is_late());
+                while outlet.is_late() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it beats");
+        clock.advance(Duration::from_secs(11));
+        assert_eq!(hearts.stalled().len(), 1, "and no longer");
+        outlet.retire();
         assert_eq!(hearts.stalled(), vec![]);
     }
 }

@@ -19,13 +19,14 @@ use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 const VOLUME_MB: u32 = 24;
 
 /// A small file system in memory, mounted where the daemon keeps everything; gone with the test.
-struct Volume(PathBuf);
+pub struct Volume(PathBuf);
 
 impl Volume {
-    fn mount(scratch: &Scratch) -> Self {
+    /// One of `megabytes`, at the place where the daemon of `scratch` keeps everything.
+    pub fn mount(scratch: &Scratch, megabytes: u32) -> Self {
         let path = scratch.path("box");
         fs::create_dir_all(&path).expect("make a mount point");
-        let size = format!("size={VOLUME_MB}m");
+        let size = format!("size={megabytes}m");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "outpost-test"]).arg(&path));
         Self(path)
     }
@@ -38,7 +39,8 @@ impl Volume {
         path
     }
 
-    fn events(&self) -> BTreeMap<String, (PathBuf, Value)> {
+    /// Every event on it, by id: its folder and its sidecar.
+    pub fn events(&self) -> BTreeMap<String, (PathBuf, Value)> {
         let cameras = fs::read_dir(self.0.join("archive")).expect("an archive").flatten();
         let folders = cameras.flat_map(|camera| fs::read_dir(camera.path()).expect("a camera").flatten());
         let event = |folder: fs::DirEntry| {
@@ -114,7 +116,7 @@ fn find(folder: &Path, id: &str, file: &str) -> Option<PathBuf> {
 #[test]
 fn a_full_volume_loses_first_what_was_delivered() {
     let scratch = Scratch::new("retention");
-    let volume = Volume::mount(&scratch);
+    let volume = Volume::mount(&scratch, VOLUME_MB);
     let (cloud, away) = (scratch.path("cloud"), scratch.path("away"));
     fs::create_dir_all(&cloud).expect("make a destination");
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch).copies_to(&cloud)));
@@ -159,7 +161,7 @@ fn a_full_volume_loses_first_what_was_delivered() {
 #[test]
 fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_again() {
     let scratch = Scratch::new("retention-alone");
-    let volume = Volume::mount(&scratch);
+    let volume = Volume::mount(&scratch, VOLUME_MB);
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
     wait_for_turnover(&mut daemon, 6.0);
     daemon.crash_and_restart();
