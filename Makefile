@@ -28,7 +28,8 @@ test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
 test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_TORN_WRITES := 2000
-test-slow: setup ## More, and for longer: 500 kills, outages of minutes, 10 unplugged cameras, 50 power cuts
+test-slow: export OUTPOST_SOAK_MINUTES ?= 60
+test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a soak of OUTPOST_SOAK_MINUTES
 	$(call run_tests,slow,--test it)
 
 bench: setup bench-index ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"

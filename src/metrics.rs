@@ -58,6 +58,13 @@ pub struct ClassLabel {
     pub class: String,
 }
 
+/// Label of a part of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartLabel {
+    /// `vision <camera>`, `analysis <camera>`, `upload <name>`, `alerts`, `governor`.
+    pub part: String,
+}
+
 /// All metrics. Clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -120,6 +127,8 @@ pub struct Metrics {
     pub spooling: Gauge,
     /// Time of a small write to the archive's volume.
     pub volume_probe_seconds: Histogram,
+    /// Parts that hung or panicked and were started anew.
+    pub part_restarts: Family<PartLabel, Counter>,
 }
 
 impl Metrics {
@@ -157,6 +166,7 @@ impl Metrics {
             media_skipped: Family::default(),
             spooling: Gauge::default(),
             volume_probe_seconds: Histogram::new(buckets()),
+            part_restarts: Family::default(),
         };
         metrics.register();
         metrics
@@ -217,6 +227,7 @@ impl Metrics {
             self.volume_probe_seconds.clone(),
         );
         r.register("media_skipped", "Events with media left out for lack of space", self.media_skipped.clone());
+        r.register("part_restarts", "Parts that hung or panicked and were started anew", self.part_restarts.clone());
     }
 
     /// The OpenMetrics text of all values.
@@ -244,6 +255,11 @@ pub fn camera(name: &str) -> CameraLabel {
 /// The label set of a shed item.
 pub fn dropped(camera: &str, reason: &str) -> DropLabel {
     DropLabel { camera: camera.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of a part of the daemon.
+pub fn part(name: &str) -> PartLabel {
+    PartLabel { part: name.to_owned() }
 }
 
 /// The label set of deleted files.

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Item, Queue};
+use crate::supervise::Heart;
 
 /// How often the queue is looked at when nobody says that something came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -21,6 +22,7 @@ const BREATH: Duration = Duration::from_millis(50);
 /// way may have taken items that nobody would then give back.
 pub(super) struct Feed<'a> {
     queue: &'a dyn Queue,
+    heart: &'a Heart,
     next: Option<BoxFuture<'a, Result<Vec<Item>>>>,
     closing: CancellationToken,
     /// Something older went back to the queue: a lease that runs already would give later items first.
@@ -28,8 +30,8 @@ pub(super) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(queue: &'a dyn Queue) -> Self {
-        Self { queue, next: None, closing: CancellationToken::new(), overtaken: Arc::default() }
+    pub(super) fn new(queue: &'a dyn Queue, heart: &'a Heart) -> Self {
+        Self { queue, heart, next: None, closing: CancellationToken::new(), overtaken: Arc::default() }
     }
 
     /// The next items, at least one, at most `max` as of when the wait began. Cancel safe.
@@ -37,8 +39,9 @@ impl<'a> Feed<'a> {
         if self.next.is_none() {
             self.overtaken.store(false, Ordering::Relaxed);
         }
-        let (queue, closing, overtaken) = (self.queue, &self.closing, &self.overtaken);
-        let begin = || Box::pin(wait_and_lease(queue, max, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
+        let (queue, heart, closing, overtaken) = (self.queue, self.heart, &self.closing, &self.overtaken);
+        let begin =
+            || Box::pin(wait_and_lease(queue, heart, max, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
         let items = self.next.get_or_insert_with(begin).await;
         self.next = None;
         items
@@ -59,6 +62,7 @@ impl<'a> Feed<'a> {
 
 async fn wait_and_lease(
     queue: &dyn Queue,
+    heart: &Heart,
     max: usize,
     closing: CancellationToken,
     overtaken: Arc<AtomicBool>,
@@ -68,6 +72,7 @@ async fn wait_and_lease(
         let mut news = queue.wait();
         let already = futures::poll!(&mut news).is_ready();
         let items = queue.lease(max).await?;
+        heart.beat();
         if overtaken.swap(false, Ordering::Relaxed) {
             for item in &items {
                 queue.release(item.seq).await?;
@@ -155,6 +160,10 @@ mod tests {
         }
     }
 
+    fn unheard() -> Heart {
+        Heart::unheard(Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH)))
+    }
+
     fn seqs(items: impl IntoIterator<Item = Item>) -> Vec<u64> {
         items.into_iter().map(|item| item.seq).collect()
     }
@@ -162,7 +171,8 @@ mod tests {
     #[tokio::test]
     async fn an_overtaken_lease_goes_back_so_that_older_items_come_first() {
         let queue = Slow::new(vec![6, 7]);
-        let mut feed = Feed::new(&queue);
+        let heart = unheard();
+        let mut feed = Feed::new(&queue, &heart);
         assert!(feed.next(16).now_or_never().is_none(), "the lease is under way");
         queue.put_back(5);
         feed.overtake();
@@ -173,7 +183,8 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_is_given_up_half_way_loses_nothing() {
         let queue = Slow::new(vec![1, 2]);
-        let mut feed = Feed::new(&queue);
+        let heart = unheard();
+        let mut feed = Feed::new(&queue, &heart);
         assert!(feed.next(16).now_or_never().is_none());
         assert!(feed.next(16).now_or_never().is_none());
         queue.turns.add_permits(1);
@@ -185,7 +196,8 @@ mod tests {
     async fn closing_ends_the_wait_for_an_empty_queue() {
         let queue = Slow::new(vec![]);
         queue.turns.add_permits(1);
-        let mut feed = Feed::new(&queue);
+        let heart = unheard();
+        let mut feed = Feed::new(&queue, &heart);
         assert!(feed.next(16).now_or_never().is_none());
         assert!(feed.close().await.is_empty());
     }

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Moment};
 use crate::event::{Event, Phase};
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::supervise::Backoff;
+use crate::supervise::{Backoff, Heart};
 
 use link::Address;
 use mqtt::Session;
@@ -176,6 +176,7 @@ pub struct Alerter {
     address: Address,
     topics: Topics,
     deps: Deps,
+    heart: Heart,
 }
 
 impl fmt::Debug for Alerter {
@@ -195,7 +196,14 @@ impl Alerter {
         let address = Address::parse(&config.url)?;
         let topics =
             Topics::new(&config.topic_prefix, &deps.device, &deps.cameras).context("build the topics of alerts")?;
-        Ok(Self { config, address, topics, deps })
+        let heart = Heart::unheard(deps.clock.clone());
+        Ok(Self { config, address, topics, deps, heart })
+    }
+
+    /// Beats with `heart`: not while it waits for an answer of the queue, or for a connection to come about.
+    #[must_use]
+    pub fn with_heart(self, heart: Heart) -> Self {
+        Self { heart, ..self }
     }
 
     /// Connects, delivers, and connects again after a pause when the line breaks, until `stop`. An orderly
@@ -228,7 +236,7 @@ impl Alerter {
                 told = Some(failure);
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = self.heart.beating(tokio::time::sleep(pause)) => {}
                 () = stop.cancelled() => {}
             }
         }

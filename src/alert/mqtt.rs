@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
         let options = options.map_err(|e| format!("{e:#}"))?;
         // The window bounds what is handed over; two places more for farewell and disconnect.
         let (client, eventloop) = AsyncClient::new(options, usize::from(WINDOW) + 2);
-        let mut feed = Feed::new(&*self.alerter.deps.queue);
+        let mut feed = Feed::new(&*self.alerter.deps.queue, &self.alerter.heart);
         let outcome = self.drive(&client, eventloop, &mut feed, stop).await;
         self.settle(&mut feed, outcome.is_err()).await;
         outcome
@@ -144,6 +144,10 @@ impl<'a> Session<'a> {
                 _ => (false, Instant::now() + CONFIRM_WITHIN),
             };
             let hungry = self.is_hungry();
+            // Else it waits for the queue or for a connection, and they have to show that they go on.
+            if !hungry && self.notes.is_empty() && self.stage != Stage::Connecting {
+                self.alerter.heart.beat();
+            }
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {
                     if self.stage == Stage::Connecting {
@@ -162,7 +166,10 @@ impl<'a> Session<'a> {
                     }
                     turn.set(poll(eventloop));
                 }
-                Some(noted) = self.notes.next(), if !self.notes.is_empty() => noted.map_err(|e| format!("{e:#}"))?,
+                Some(noted) = self.notes.next(), if !self.notes.is_empty() => {
+                    noted.map_err(|e| format!("{e:#}"))?;
+                    self.alerter.heart.beat();
+                }
                 items = feed.next(usize::from(WINDOW)), if hungry => {
                     self.ready.extend(items.map_err(|e| format!("take alerts from the queue: {e:#}"))?);
                 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::outbox::AlertOutbox;
-use super::recovery;
+use super::{recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
@@ -24,6 +24,9 @@ use crate::upload::{self, Uploader};
 
 /// How long outlets may take to finish the item in hand.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
+/// An outlet hangs when it shows no life for so long. It beats in every wait that has a limit, however slow the
+/// link; what is left are calls of the system, the longest of which is reading a large file for its checksum.
+const OUTLET_SILENT: Duration = Duration::from_secs(600);
 /// The timekeeper is stuck when it shows no life for so long.
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
 /// How long retention may be silent: one batch on a slow card.
@@ -175,8 +178,9 @@ impl Start<'_> {
                 Uploader::new(&name, upload.clone(), device, storage.clone(), outbox.clone(), health, metrics, clock)
             };
             make()?;
-            outlets.spawn(task, Restart::Always(Backoff::for_connections()), move |stop| {
-                let uploader = make();
+            let watch = watch(self.shared, OUTLET_SILENT);
+            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
+                let uploader = make().map(|uploader| uploader.with_heart(heart));
                 async move { uploader?.run(stop).await }
             });
         }
@@ -203,11 +207,12 @@ impl Start<'_> {
         };
         alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
         let mqtt = mqtt.clone();
-        outlets.spawn("alerts", Restart::Always(Backoff::for_connections()), move |stop| {
-            // A fresh adapter: leases that a run which panicked still held are free again.
+        let watch = watch(shared, OUTLET_SILENT);
+        outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
+            // A fresh adapter: leases that a run which panicked or hung still held are free again.
             let queue = Arc::new(AlertOutbox::new(outbox.clone()));
             let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
-            async move { alerter?.run(stop).await }
+            async move { alerter?.with_heart(heart).run(stop).await }
         });
         Ok(())
     }

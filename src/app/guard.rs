@@ -13,7 +13,7 @@ use crate::store::StoreError;
 /// A volume that takes longer for a small write is slow: it is said, and that is all.
 const SLOW: Duration = Duration::from_secs(2);
 /// How long the way back to the archive's volume waits for events in progress to end.
-const CALM_WITHIN: Duration = Duration::from_secs(60);
+const CALM_WITHIN: Duration = Duration::from_secs(15);
 
 /// What has to happen.
 #[derive(Debug)]

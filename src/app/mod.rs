@@ -10,6 +10,8 @@ mod leftover;
 mod outbox;
 mod recovery;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, systemd};
+use crate::supervise::{Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
 use crate::web;
 
 use backend::PageBackend;
@@ -50,6 +52,8 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How often the governor looks at what the box has to do.
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
+/// The governor looks every second; sensors of some boards take their time.
+const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -315,8 +319,9 @@ impl App {
             return;
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
-        self.outlets.spawn("governor", Restart::Always(Backoff::for_connections()), move |stop| {
-            govern(shared.clone(), limits.clone(), stop)
+        let watch = watch(&self.shared, GOVERNOR_SILENT);
+        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heart| {
+            govern(shared.clone(), limits.clone(), stop, heart)
         });
     }
 }
@@ -327,6 +332,11 @@ enum Ending {
     Outlets(Result<()>),
     /// A stop was asked for, or no volume can be recorded on.
     Failed(Option<anyhow::Error>),
+}
+
+/// What it takes to start a part anew that is silent for longer than `patience`.
+fn watch(shared: &Shared, patience: Duration) -> Watch {
+    Watch { hearts: shared.hearts.clone(), metrics: shared.metrics.clone(), patience }
 }
 
 /// Says where is recorded.
@@ -350,7 +360,7 @@ async fn close_in_background(store: Store) {
 }
 
 /// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken) -> Result<()> {
+async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heart: Heart) -> Result<()> {
     let mut gauges = Gauges::new(limits.clone());
     let mut governor = Governor::new(limits, load::memory_of_the_box());
     // A governor that was restarted begins where it can see what follows from its decisions.
@@ -360,10 +370,16 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(GOVERN_EVERY) => {}
         }
-        let now = shared.clock.mono();
-        let Some(Decision { level, reason }) = governor.judge(now, &gauges.read(now, &shared.pressure)) else {
-            continue;
-        };
+        heart.beat();
+        let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
+        // A sensor may block its reader for ever.
+        let read = tokio::task::spawn_blocking(move || {
+            let reading = gauges.read(now, &pressure);
+            (gauges, reading)
+        });
+        let reading;
+        (gauges, reading) = read.await.context("read the gauges")?;
+        let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
         if level > shared.pressure.level() {
             warn!(level = %level, reason, "too much to do: doing less");
         } else {

@@ -60,7 +60,8 @@ pub struct Progress {
 /// events of this run are not touched, because their ids are not below `before`, the first id of this run.
 ///
 /// # Errors
-/// When the index fails; what is wrong with a single event is counted, and the others go on.
+/// When the index fails; what is wrong with a single event is counted, and the others go on. When segments could
+/// not be finished yet, for want of room: all else is done by then, and the next call needs to do only them.
 pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progress)) -> Result<Recovered> {
     let mut recovery = Recovery { archive, found: Recovered::default(), changes: Vec::new() };
     for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {
@@ -88,14 +89,19 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
         }
     }
     let mut found = recovery.found;
-    (found.segments_closed, found.segments_reindexed) = recover_segments(archive, before, whole)?;
+    let segments = recover_segments(archive, before, whole)?;
+    (found.segments_closed, found.segments_reindexed) = (segments.finished, segments.taken);
     catalogue(archive)?;
     archive.store.note_filled()?;
     if found != Recovered::default() {
         let Recovered { interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed } = found;
         info!(interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed, "recovered");
     }
-    Ok(found)
+    // At the very end, so that they delay nobody but themselves.
+    match segments.left {
+        Some((number, first)) => Err(first.context(format!("{number} segments are left open, one because"))),
+        None => Ok(found),
+    }
 }
 
 struct Recovery<'a> {

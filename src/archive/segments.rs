@@ -21,7 +21,7 @@ use super::timekeeper::correct;
 use crate::clock::{Moment, Mono};
 use crate::frame::Packet;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
-use crate::store::Class;
+use crate::store::{Class, StoreError};
 
 /// A camera that was silent for longer begins a new segment, so that no segment claims time it does not show.
 const GAP: Duration = Duration::from_secs(3);
@@ -223,17 +223,36 @@ pub(super) fn write_sidecar(folder: &std::path::Path, segment: &Segment) -> Resu
     Ok(())
 }
 
+/// What became of the segments of the last run.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    /// Were open and are finished.
+    pub finished: u32,
+    /// Were only on the disk and are in the index now.
+    pub taken: u32,
+    /// Could not be finished yet, and why the first of them.
+    pub left: Option<(u32, anyhow::Error)>,
+}
+
 /// Finishes the segments that the last stop left open; with `whole` also takes in everything that lies in the
-/// recordings folders. Segments from `before` on belong to this run. Returns how many were finished and taken in.
+/// recordings folders. Segments from `before` on belong to this run.
 ///
 /// # Errors
-/// When the index fails; a single bad file is reported and left.
-pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool) -> Result<(u32, u32)> {
-    let (mut finished, mut taken) = (0, 0);
+/// When the index is out of service; what is wrong with a single segment is reported, and the others go on.
+pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool) -> Result<Segments> {
+    let mut found = Segments::default();
     for segment in archive.store.open_segments()? {
-        if segment.id < before {
-            repair(archive, segment)?;
-            finished += 1;
+        if segment.id >= before {
+            continue;
+        }
+        let (camera, id) = (segment.camera.clone(), segment.id);
+        match repair(archive, segment) {
+            Ok(()) => found.finished += 1,
+            Err(failure) if is_of_the_index(&failure) => return Err(failure),
+            Err(failure) => {
+                warn!(%camera, segment = %id, error = format!("{failure:#}"), "an interrupted segment could not be finished yet");
+                found.left.get_or_insert((0, failure)).0 += 1;
+            }
         }
     }
     if whole {
@@ -242,14 +261,23 @@ pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool
                 continue;
             }
             match take_in(archive, &camera, id) {
-                Ok(()) => taken += 1,
+                Ok(()) => found.taken += 1,
                 Err(failure) => {
                     warn!(file = %path.display(), error = format!("{failure:#}"), "a segment cannot be taken in, leaving it");
                 }
             }
         }
     }
-    Ok((finished, taken))
+    Ok(found)
+}
+
+/// Whether nothing else can be done either.
+fn is_of_the_index(failure: &anyhow::Error) -> bool {
+    match failure.downcast_ref() {
+        None | Some(StoreError::Full(_) | StoreError::Busy) => false,
+        Some(StoreError::TooLarge { .. } | StoreError::Unreadable(_)) => false,
+        Some(_) => true,
+    }
 }
 
 /// Closes a segment that the last stop left open. One that cannot be played is set aside as `<file>.bad`.

@@ -1,15 +1,15 @@
 //! Track, rules, and what they make of it: events.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use jiff::tz::TimeZone;
 use tracing::{Span, info_span};
 
-use super::Shared;
+use super::{ANALYSIS_QUEUE, Shared};
 use crate::archive::{Change, Look, Recorder};
 use crate::clock::Mono;
 use crate::config;
@@ -19,13 +19,15 @@ use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::rules::{RuleEngine, Signal};
+use crate::supervise::Heart;
 use crate::supervise::governor::LoadLevel;
+use crate::supervise::relay::{Leg, Relay, Seat};
 use crate::track::Tracker;
 
 /// Without a look for this long the camera is gone or the detector is late.
 const SILENCE: Duration = Duration::from_secs(3);
 /// An analysis that is silent for this long hangs: it waits for nobody but the recorder.
-const HANGS_AFTER: Duration = Duration::from_secs(180);
+pub(super) const HANGS_AFTER: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(500);
 
 /// Tracker and rules of one camera: pure, shared by live cameras and replay.
@@ -79,104 +81,173 @@ impl Analysis {
     }
 }
 
-pub(super) struct Stage {
+/// What outlives an analysis thread: the events in progress, and where they are recorded.
+pub(super) struct Desk {
     camera: Arc<str>,
     shared: Shared,
     recorder: Arc<Recorder>,
-    analysis: Analysis,
     model: Arc<str>,
-    inbox: Receiver<Detected>,
     /// Events in progress, by the rule engine's key.
     open: HashMap<u64, EventId>,
+    /// The last look: when it came, and when its picture was taken.
     last: Option<(Mono, Mono)>,
+}
+
+/// Called before each look is analysed. Hangs, in tests.
+pub(super) type BeforeLook = Arc<dyn Fn() + Send + Sync>;
+
+/// Where looks go on their way to the analysis of one camera. Never makes the detector wait.
+#[derive(Debug, Default)]
+pub(super) struct Looks(Mutex<Option<SyncSender<Detected>>>);
+
+impl Looks {
+    /// Whether it was taken.
+    pub(super) fn offer(&self, detected: Detected) -> bool {
+        let queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(|queue| queue.try_send(detected).is_ok())
+    }
+
+    /// Who reads from now on, instead of whoever did before.
+    fn reader(&self) -> Receiver<Detected> {
+        let (sender, inbox) = sync_channel(ANALYSIS_QUEUE);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        inbox
+    }
+}
+
+impl Desk {
+    /// For one camera, whose pictures `model` looks at.
+    pub(super) fn new(camera: &Arc<str>, shared: &Shared, recorder: Arc<Recorder>, model: Arc<str>) -> Self {
+        let (camera, shared) = (camera.clone(), shared.clone());
+        Self { camera, shared, recorder, model, open: HashMap::new(), last: None }
+    }
+}
+
+/// Starts the analysis of what comes through `looks`. One that shows no life for `patience` is made anew,
+/// with tracker and rules that begin from nothing; the events that the old one had open end with its last look.
+///
+/// # Errors
+/// When zones, lines and rules do not fit together, or the thread cannot be started.
+pub(super) fn start(
+    config: &config::Camera,
+    desk: Desk,
+    looks: &Arc<Looks>,
+    patience: Duration,
+    before_look: BeforeLook,
+) -> Result<Relay<Desk>> {
+    let (camera, shared) = (desk.camera.clone(), desk.shared.clone());
+    let (name, hearts, config) = (camera.clone(), shared.hearts.clone(), config.clone());
+    Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
+    // The slots own the queue: without them no look will come any more.
+    let looks = Arc::downgrade(looks);
+    let next = move || {
+        let stage = Stage {
+            camera: name.clone(),
+            shared: shared.clone(),
+            analysis: Analysis::new(&config).ok()?,
+            inbox: looks.upgrade()?.reader(),
+            before_look: before_look.clone(),
+            span: info_span!("analysis", camera = %name),
+        };
+        let leg: Leg<Desk> = Box::new(move |seat, heart| stage.run(seat, heart));
+        Some(leg)
+    };
+    Relay::start(format!("analysis {camera}"), format!("ana-{camera}"), patience, &hearts, desk, next)
+}
+
+struct Stage {
+    camera: Arc<str>,
+    shared: Shared,
+    analysis: Analysis,
+    inbox: Receiver<Detected>,
+    before_look: BeforeLook,
     span: Span,
 }
 
 impl Stage {
-    pub(super) fn new(
-        camera: &Arc<str>,
-        config: &config::Camera,
-        shared: &Shared,
-        recorder: Arc<Recorder>,
-        model: Arc<str>,
-        inbox: Receiver<Detected>,
-    ) -> Result<Self> {
-        let analysis = Analysis::new(config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
-        Ok(Self {
-            camera: camera.clone(),
-            shared: shared.clone(),
-            recorder,
-            analysis,
-            model,
-            inbox,
-            open: HashMap::new(),
-            last: None,
-            span: info_span!("analysis", camera = %camera),
-        })
-    }
-
-    /// Works until the detector's slot is gone.
-    pub(super) fn run(mut self) {
+    /// Works until the detector's slot is gone or another thread took over.
+    fn run(mut self, seat: &Seat<Desk>, heart: &Heart) {
         let span = self.span.clone();
         let _entered = span.enter();
         let mut rate = Rate::default();
-        let heart = self.shared.hearts.register(format!("analysis {}", self.camera), HANGS_AFTER, true);
+        seat.with(Desk::end_what_nobody_follows);
         loop {
             heart.beat();
-            match self.inbox.recv_timeout(TICK) {
-                Ok(detected) => {
-                    let now = self.shared.clock.mono();
-                    self.last = Some((now, detected.frame.at));
-                    self.look(&detected.frame, &detected.detections);
-                    let fps = rate.count(now);
-                    self.shared.health.camera(&self.camera, |c| c.detect_fps = fps);
+            let going_on = match self.inbox.recv_timeout(TICK) {
+                Ok(detected) => self.look(seat, &detected, &mut rate),
+                Err(RecvTimeoutError::Timeout) => self.silence(seat),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.finish(seat);
+                    return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.silence(),
-                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+            };
+            if going_on.is_none() {
+                return;
             }
         }
     }
 
     /// No look will come any more. A file that was played to its end ends what was still in view; when the
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
-    fn finish(&mut self) {
-        let Some((_, at)) = self.last else { return };
+    fn finish(&mut self, seat: &Seat<Desk>) -> Option<()> {
+        let (_, at) = seat.with(|desk| desk.last)??;
         if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
-            self.end_all(at);
+            self.end_all(seat, at)?;
         }
+        Some(())
     }
 
     /// Nothing was looked at for a while. When the camera is gone, or detection is shed, so is what was in view, as far as anybody
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
-    fn silence(&mut self) {
-        let Some((seen, at)) = self.last else { return };
+    fn silence(&mut self, seat: &Seat<Desk>) -> Option<()> {
+        let (last, has_open) = seat.with(|desk| (desk.last, !desk.open.is_empty()))?;
+        let Some((seen, at)) = last else { return Some(()) };
         if self.shared.clock.mono().since(seen) < SILENCE {
-            return;
+            return Some(());
         }
         let state = self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0).1;
         let nobody_looks = state != CameraState::Online || self.shared.pressure.level() >= LoadLevel::MotionOnly;
-        if nobody_looks && (self.analysis.objects() > 0 || !self.open.is_empty()) {
-            self.end_all(at);
+        if nobody_looks && (self.analysis.objects() > 0 || has_open) {
+            self.end_all(seat, at)?;
         }
+        Some(())
     }
 
-    fn end_all(&mut self, at: Mono) {
-        for signal in self.analysis.end_all(at) {
-            self.signal(signal, None);
+    fn end_all(&mut self, seat: &Seat<Desk>, at: Mono) -> Option<()> {
+        let signals = self.analysis.end_all(at);
+        seat.with(|desk| desk.take(signals, 0, None))
+    }
+
+    fn look(&mut self, seat: &Seat<Desk>, detected: &Detected, rate: &mut Rate) -> Option<()> {
+        let (now, frame) = (self.shared.clock.mono(), &detected.frame);
+        seat.with(|desk| desk.last = Some((now, frame.at)))?;
+        (self.before_look)();
+        self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
+        let wall = self.shared.clock.moment(frame.at).wall;
+        let local = wall.to_zoned(TimeZone::system()).datetime();
+        let signals = self.analysis.look(frame.at, local, &detected.detections);
+        let (objects, fps) = (self.analysis.objects(), rate.count(now));
+        seat.with(|desk| {
+            desk.take(signals, objects, Some(frame));
+            desk.shared.health.camera(&desk.camera, |c| c.detect_fps = fps);
+        })
+    }
+}
+
+impl Desk {
+    /// Tracker and rules are new: whatever goes on is new to them, and gets events of its own.
+    fn end_what_nobody_follows(&mut self) {
+        let Some((_, at)) = self.last else { return };
+        for (_, id) in self.open.drain() {
+            self.recorder.end(id, at);
         }
         self.shared.health.camera(&self.camera, |c| c.objects = 0);
     }
 
-    fn look(&mut self, frame: &Frame, detections: &[Detection]) {
-        let at = frame.at;
-        self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
-        let wall = self.shared.clock.moment(at).wall;
-        let local = wall.to_zoned(TimeZone::system()).datetime();
-        let signals = self.analysis.look(at, local, detections);
-        let objects = self.analysis.objects();
+    fn take(&mut self, signals: Vec<Signal>, objects: u32, frame: Option<&Frame>) {
         self.shared.health.camera(&self.camera, |c| c.objects = objects);
         for signal in signals {
-            self.signal(signal, Some(frame));
+            self.signal(signal, frame);
         }
     }
 

@@ -1,8 +1,8 @@
 //! From the source to whoever wants packets. Never waits for anybody.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -28,31 +28,44 @@ const FPS_WINDOW: Duration = Duration::from_secs(2);
 pub struct PacketQueue {
     camera: Arc<str>,
     reason: &'static str,
-    queue: SyncSender<(Mono, Packet)>,
+    capacity: usize,
+    queue: Mutex<Option<SyncSender<(Mono, Packet)>>>,
     dropping: AtomicBool,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
 }
 
 impl PacketQueue {
-    /// Drops are counted under `reason`.
+    /// Holds `capacity` packets. Drops are counted under `reason`.
     pub fn new(
         camera: Arc<str>,
         reason: &'static str,
-        queue: SyncSender<(Mono, Packet)>,
+        capacity: usize,
         metrics: Metrics,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { camera, reason, queue, dropping: AtomicBool::new(false), metrics, clock }
+        Self { camera, reason, capacity, queue: Mutex::default(), dropping: AtomicBool::new(false), metrics, clock }
+    }
+
+    /// Who reads from now on, each packet with the time at which it was queued. A reader that was there before
+    /// gets no more packets, and the new one begins with a key frame then.
+    pub fn reader(&self) -> Receiver<(Mono, Packet)> {
+        let (sender, inbox) = sync_channel(self.capacity);
+        if self.queue.lock().unwrap_or_else(PoisonError::into_inner).replace(sender).is_some() {
+            self.dropping.store(true, Ordering::Relaxed);
+        }
+        inbox
     }
 
     /// Hands the packet on, or drops it. Never waits.
     pub fn offer(&self, packet: &Packet) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = &*queue else { return };
         if self.dropping.load(Ordering::Relaxed) && !packet.key_frame {
             self.count();
             return;
         }
-        match self.queue.try_send((self.clock.mono(), packet.clone())) {
+        match queue.try_send((self.clock.mono(), packet.clone())) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => self.dropping.store(false, Ordering::Relaxed),
             Err(TrySendError::Full(_)) => {
                 self.dropping.store(true, Ordering::Relaxed);
@@ -136,7 +149,7 @@ impl Feed {
         }
     }
 
-    fn distribute(&self, packet: &Packet, window: &mut Window) {
+    pub(super) fn distribute(&self, packet: &Packet, window: &mut Window) {
         let (metrics, label) = (&self.shared.metrics, metrics::camera(&self.camera));
         metrics.packets.get_or_create(&label).inc();
         metrics.packet_bytes.get_or_create(&label).inc_by(packet.data.len() as u64);
@@ -207,7 +220,7 @@ async fn next_or_stall(source: &mut dyn Source, config: &source::Config) -> Resu
 
 /// Counts packets over a sliding window.
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     start: Option<Mono>,
     packets: u32,
 }
@@ -233,14 +246,13 @@ mod tests {
     use crate::clock::SimulatedClock;
     use crate::frame::{Codec, StreamInfo};
     use bytes::Bytes;
-    use std::sync::mpsc::sync_channel;
 
     #[test]
     fn a_full_queue_drops_up_to_the_next_key_frame() {
-        let (queue, inbox) = sync_channel(2);
         let metrics = Metrics::new();
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
-        let queue = PacketQueue::new("yard".into(), "decode_queue", queue, metrics.clone(), clock);
+        let queue = PacketQueue::new("yard".into(), "decode_queue", 2, metrics.clone(), clock);
+        let inbox = queue.reader();
         let stream =
             Arc::new(StreamInfo { codec: Codec::H264, width: 4, height: 4, extradata: Bytes::new(), fps: None });
         let offer = |ms: u64, key_frame| {
@@ -256,6 +268,12 @@ mod tests {
         assert_eq!(inbox.recv().expect("third").1.at, Mono(4));
         let dropped = metrics.dropped.get_or_create(&metrics::dropped("yard", "decode_queue")).get();
         assert_eq!(dropped, 2);
+
+        let next = queue.reader();
+        assert!(inbox.recv().is_err(), "who read before gets no more");
+        offer(5, false); // what it refers to went to somebody else
+        offer(6, true);
+        assert_eq!(next.recv().expect("for the new reader").1.at, Mono(6));
     }
 
     #[test]

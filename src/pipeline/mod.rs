@@ -10,16 +10,19 @@
 //!
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
 //! make the feed wait.
+//!
+//! A vision or analysis thread that hangs or panics is made anew, with its end of its queue (`watch`).
 
 mod analysis;
 mod feed;
+#[cfg(test)]
+pub(crate) mod tests;
 mod vision;
+mod watch;
 
-use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::archive::{Archive, Recorder};
 use crate::clock::Clock;
@@ -31,7 +34,11 @@ use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, spawn_thread};
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};
+
+use analysis::{Desk, Looks};
+use vision::{Outlets, Slots};
+use watch::{Threads, Watched};
 
 pub use analysis::Analysis;
 pub use feed::PacketQueue;
@@ -41,6 +48,11 @@ pub use vision::Sampler;
 const VISION_QUEUE: usize = 64;
 /// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
+
+/// What the log says of a vision that was made anew.
+const VISION_ANEW: &str = "detection goes on with the next key frame, recording never stopped";
+/// And of an analysis.
+const ANALYSIS_ANEW: &str = "events in progress end here, what is still in view begins new ones";
 
 /// What all cameras share.
 #[derive(Clone)]
@@ -74,8 +86,7 @@ pub struct Models {
 
 /// The running stages of one camera.
 pub struct Pipeline {
-    vision: JoinHandle<()>,
-    analysis: JoinHandle<()>,
+    threads: Arc<Mutex<Option<Threads>>>,
     recorder: Arc<Recorder>,
 }
 
@@ -98,36 +109,42 @@ impl Pipeline {
         shared.health.camera(&camera, |_| {});
         let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone())?);
 
-        let (looks, inbox) = sync_channel(ANALYSIS_QUEUE);
+        let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
-        let analysis = analysis::Stage::new(&camera, config, shared, recorder.clone(), model, inbox)?;
-        let analysis =
-            spawn_thread(format!("ana-{name}"), move || analysis.run()).context("start the analysis thread")?;
+        let desk = Desk::new(&camera, shared, recorder.clone(), model);
+        let analysis = analysis::start(config, desk, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
 
         let slot = |detector: Arc<Detector>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
             workers.slot(camera.clone(), detector, config.detector_score(), move |detected| {
-                if looks.try_send(detected).is_err() {
+                if !looks.offer(detected) {
                     metrics.dropped.get_or_create(&crate::metrics::dropped(&camera, "analysis_queue")).inc();
                 }
             })
         };
-        let slots = vision::Slots { usual: models.usual.map(slot), light: models.light.map(slot) };
+        let slots = Slots { usual: models.usual.map(slot), light: models.light.map(slot) };
         drop(looks);
-        let (packets, inbox) = sync_channel(VISION_QUEUE);
-        let vision = vision::Stage::new(&camera, config, shared, slots, latest, inbox);
-        let vision = spawn_thread(format!("vis-{name}"), move || vision.run()).context("start the vision thread")?;
+        let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
+        let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
+        let outlets = Outlets { slots, latest };
+        let vision = vision::start(&camera, config, shared, outlets, &to_vision, vision::HANGS_AFTER, Arc::new(|| ()))?;
 
-        let to_vision =
-            PacketQueue::new(camera.clone(), "decode_queue", packets, shared.metrics.clone(), shared.clock.clone());
-        let to_vision = Arc::new(to_vision);
         let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
         if config.source.substream.is_some() {
             let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
-        Ok(Self { vision, analysis, recorder })
+        let threads = Threads {
+            vision: Watched::new(&camera, "vision", VISION_ANEW, vision),
+            analysis: Watched::new(&camera, "analysis", ANALYSIS_ANEW, analysis),
+        };
+        let threads = Arc::new(Mutex::new(Some(threads)));
+        let (watched, metrics) = (threads.clone(), shared.metrics.clone());
+        supervisor.spawn(format!("watch {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
+            watch::watch(watched.clone(), metrics.clone(), stop)
+        });
+        Ok(Self { threads, recorder })
     }
 
     /// The recorder, for moves to another volume.
@@ -136,12 +153,11 @@ impl Pipeline {
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which
-    /// closes what is open.
+    /// closes what is open. Threads that hang are left behind.
     pub fn join(self) {
-        for stage in [self.vision, self.analysis] {
-            if stage.join().is_err() {
-                tracing::error!("a camera's stage panicked");
-            }
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(threads) = threads {
+            threads.join();
         }
         // Vision and analysis are gone, so this is the last handle: dropping it stops and joins the recorder.
         drop(self.recorder);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tracing::{Span, debug, info_span, warn};
+use anyhow::Result;
+use tracing::{Span, debug, info, info_span, warn};
 
-use super::Shared;
+use super::{PacketQueue, Shared};
 use crate::clock::Mono;
 use crate::config;
 use crate::decode::Decoder;
@@ -14,7 +15,9 @@ use crate::frame::{Frame, LatestFrame, Packet};
 use crate::gate::Gate;
 use crate::infer::Slot;
 use crate::metrics;
+use crate::supervise::Heart;
 use crate::supervise::governor::LoadLevel;
+use crate::supervise::relay::{Leg, Relay, Seat};
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
@@ -24,7 +27,7 @@ const STILL_LOOK: Duration = Duration::from_secs(1);
 /// How often a thread without work shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// A vision thread that is silent for this long hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(60);
+pub(super) const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// Decides which frames the detector is offered. Shared by live cameras and replay, so both see the same.
 #[derive(Debug)]
@@ -110,14 +113,50 @@ impl Slots {
     }
 }
 
-pub(super) struct Stage {
+/// What outlives a vision thread: where its frames go.
+pub(super) struct Outlets {
+    pub slots: Slots,
+    /// For people who look.
+    pub latest: Arc<LatestFrame>,
+}
+
+/// Called before each packet is decoded. Hangs, in tests.
+pub(super) type BeforeDecode = Arc<dyn Fn() + Send + Sync>;
+
+/// Starts the vision of a camera, which decodes what comes through `packets`. One that shows no life for
+/// `patience` is made anew: decoder, gate, and its end of the queue.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub(super) fn start(
+    camera: &Arc<str>,
+    config: &config::Camera,
+    shared: &Shared,
+    outlets: Outlets,
+    packets: &Arc<PacketQueue>,
+    patience: Duration,
+    before_decode: BeforeDecode,
+) -> Result<Relay<Outlets>> {
+    let (name, config, shared) = (camera.clone(), config.clone(), shared.clone());
+    let hearts = shared.hearts.clone();
+    // The feeds own the queue: without them there is nothing left to be looked at.
+    let packets = Arc::downgrade(packets);
+    let next = move || {
+        let inbox = packets.upgrade()?.reader();
+        let stage = Stage::new(&name, &config, &shared, inbox, before_decode.clone());
+        let leg: Leg<Outlets> = Box::new(move |seat, heart| stage.run(seat, heart));
+        Some(leg)
+    };
+    Relay::start(format!("vision {camera}"), format!("vis-{camera}"), patience, &hearts, outlets, next)
+}
+
+struct Stage {
     camera: Arc<str>,
     shared: Shared,
     decoder: Decoder,
     sampler: Sampler,
-    slots: Slots,
-    latest: Arc<LatestFrame>,
     inbox: Receiver<(Mono, Packet)>,
+    before_decode: BeforeDecode,
     /// Nothing is decoded until the next key frame, because nothing was for a while.
     blind: bool,
     span: Span,
@@ -126,39 +165,42 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(
+    fn new(
         camera: &Arc<str>,
         config: &config::Camera,
         shared: &Shared,
-        slots: Slots,
-        latest: Arc<LatestFrame>,
         inbox: Receiver<(Mono, Packet)>,
+        before_decode: BeforeDecode,
     ) -> Self {
         Self {
             camera: camera.clone(),
             shared: shared.clone(),
             decoder: Decoder::new(config.decode.clone()),
             sampler: Sampler::new(config),
-            slots,
-            latest,
             inbox,
+            before_decode,
             blind: false,
             span: info_span!("vision", camera = %camera),
             failing: false,
         }
     }
 
-    /// Works until the feed is gone.
-    pub(super) fn run(mut self) {
+    /// Works until the feed is gone or another thread took over.
+    fn run(mut self, seat: &Seat<Outlets>, heart: &Heart) {
         let span = self.span.clone();
         let _entered = span.enter();
-        let heart = self.shared.hearts.register(format!("vision {}", self.camera), HANGS_AFTER, false);
         loop {
             heart.beat();
             match self.inbox.recv_timeout(TICK) {
                 Ok((queued, packet)) => {
+                    if !seat.is_held() {
+                        return;
+                    }
                     self.shared.pressure.decoder.note(self.shared.clock.mono().since(queued));
-                    self.packet(&packet);
+                    if self.packet(seat, &packet).is_none() {
+                        info!("a vision thread that was given up woke up and ends");
+                        return;
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -166,16 +208,18 @@ impl Stage {
         }
     }
 
-    fn packet(&mut self, packet: &Packet) {
+    /// `None` when another thread took over meanwhile.
+    fn packet(&mut self, seat: &Seat<Outlets>, packet: &Packet) -> Option<()> {
         if self.shared.pressure.level() >= LoadLevel::RecordOnly {
             self.blind = true;
-            return;
+            return Some(());
         }
         if self.blind && !packet.key_frame {
-            return;
+            return Some(());
         }
         self.blind = false;
         let label = metrics::camera(&self.camera);
+        (self.before_decode)();
         match self.decoder.decode(packet) {
             Ok(frames) => {
                 if !frames.is_empty() {
@@ -183,7 +227,7 @@ impl Stage {
                 }
                 self.shared.metrics.frames_decoded.get_or_create(&label).inc_by(frames.len() as u64);
                 for frame in frames {
-                    self.frame(frame);
+                    self.frame(seat, frame)?;
                 }
             }
             Err(failure) => {
@@ -193,17 +237,20 @@ impl Stage {
                 }
             }
         }
+        Some(())
     }
 
-    fn frame(&mut self, frame: Frame) {
-        self.latest.set(frame.clone());
+    fn frame(&mut self, seat: &Seat<Outlets>, frame: Frame) -> Option<()> {
+        seat.with(|outlets| outlets.latest.set(frame.clone()))?;
         let following = self.shared.health.objects(&self.camera) > 0;
         let level = self.shared.pressure.level();
         self.sampler.slow_down(level.slowness());
-        let Some(sample) = self.sampler.sample(&frame, following) else { return };
-        self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
-        if let (true, Some(slot)) = (sample.look, self.slots.at(level)) {
-            slot.offer(frame);
-        }
+        let Some(sample) = self.sampler.sample(&frame, following) else { return Some(()) };
+        seat.with(|outlets| {
+            self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
+            if let (true, Some(slot)) = (sample.look, outlets.slots.at(level)) {
+                slot.offer(frame);
+            }
+        })
     }
 }

@@ -6,8 +6,10 @@ mod backoff;
 pub mod governor;
 mod heartbeat;
 pub mod load;
+pub mod relay;
 mod shutdown;
 pub mod systemd;
+mod watch;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +24,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 pub use backoff::Backoff;
 pub use heartbeat::{Heart, Heartbeats, Stalled};
 pub use shutdown::on_signals;
+pub use watch::Watch;
 
 /// A failure after so long a run is worth a line even if it is the same as the last.
 const WORTH_A_LINE: Duration = Duration::from_secs(60);

@@ -18,6 +18,8 @@ mod link;
 mod transfer;
 
 #[cfg(test)]
+mod hanging;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::metrics::{Metrics, outlet};
 use crate::store::{Delivery, Lease, Outbox};
+use crate::supervise::Heart;
 use destination::Destination;
 use link::{Failure, Link};
 use transfer::Transfer;
@@ -136,6 +139,7 @@ pub struct Uploader {
     health: Health,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    heart: Heart,
     open: Opener,
     destination: Option<Destination>,
 }
@@ -179,8 +183,14 @@ impl Uploader {
     ) -> Result<Self> {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
         let name = format!("upload/{name}").into();
-        let open = Opener(Arc::new(Destination::open));
-        Ok(Self { name, config, device, storage, outbox, health, metrics, clock, open, destination: None })
+        let (heart, open) = (Heart::unheard(clock.clone()), Opener(Arc::new(Destination::open)));
+        Ok(Self { name, config, device, storage, outbox, health, metrics, clock, heart, open, destination: None })
+    }
+
+    /// Beats with `heart`: while nothing is to be done, and in all waits that have a limit of their own.
+    #[must_use]
+    pub fn with_heart(self, heart: Heart) -> Self {
+        Self { heart, ..self }
     }
 
     /// Sends until `stop`. What is in flight then stays in the outbox, finished parts of large files are kept.
@@ -203,8 +213,9 @@ impl Uploader {
         let mut link = Link::new();
         loop {
             if let Some(pause) = link.take_pause() {
-                tokio::time::sleep(pause).await;
+                self.heart.beating(tokio::time::sleep(pause)).await;
             }
+            self.heart.beat();
             let destination = match self.connect().await {
                 Ok(destination) => destination,
                 Err(failure) => {
@@ -240,9 +251,13 @@ impl Uploader {
             let free = slots.saturating_sub(transfers.len());
             let leases = if free > 0 { self.outbox.lease(free).await.context("lease items")? } else { Vec::new() };
             transfers.extend(leases.into_iter().map(|lease| self.send(destination, lease)));
+            // A transfer in flight has to show that it goes on by itself.
+            let idle = transfers.is_empty();
+            let news =
+                async { if idle { self.heart.beating(self.outbox.wait()).await } else { self.outbox.wait().await } };
             tokio::select! {
                 Some(outcome) = transfers.next() => self.settle(outcome, link).await?,
-                () = self.outbox.wait(), if transfers.len() < slots => {}
+                () = news, if transfers.len() < slots => {}
             }
         }
         // The rest is in flight and learns by itself how it goes.
@@ -253,8 +268,14 @@ impl Uploader {
     }
 
     async fn send(&self, destination: &Destination, lease: Lease) -> Outcome {
-        let transfer =
-            Transfer { destination, outbox: &self.outbox, lease: &lease, storage: &self.storage, device: &self.device };
+        let transfer = Transfer {
+            destination,
+            outbox: &self.outbox,
+            lease: &lease,
+            storage: &self.storage,
+            device: &self.device,
+            heart: &self.heart,
+        };
         let span = match &lease.event {
             Some(event) => info_span!("transfer", event = %event.id, camera = %event.camera),
             None => info_span!("transfer"),

@@ -18,6 +18,7 @@ use super::destination::{Destination, Parts};
 use super::key;
 use super::link::{Failure, sort};
 use crate::store::{Delivery, Document, Lease, Outbox};
+use crate::supervise::Heart;
 
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
@@ -41,6 +42,7 @@ pub(super) struct Transfer<'a> {
     /// The folder of everything that the box keeps.
     pub storage: &'a FilePath,
     pub device: &'a str,
+    pub heart: &'a Heart,
 }
 
 /// A file as it was queued.
@@ -186,7 +188,7 @@ impl Transfer<'_> {
     /// it cannot be relied on for it.
     async fn verify(&self, key: &Path, bytes: u64) -> Result<(), Failure> {
         let store: &dyn ObjectStore = self.destination.store.as_ref();
-        let kept = match tokio::time::timeout(PATIENCE, store.head(key)).await {
+        let kept = match self.heart.beating(tokio::time::timeout(PATIENCE, store.head(key))).await {
             Err(_) => return Err(too_slow(PATIENCE)),
             Ok(Err(object_store::Error::NotFound { .. })) => {
                 return Err(Failure::Item("the destination took the file and does not have it".to_owned()));
@@ -206,7 +208,7 @@ impl Transfer<'_> {
         exchange: impl Future<Output = Result<T, object_store::Error>>,
     ) -> Result<T, Failure> {
         let limit = PATIENCE + Duration::from_secs(bytes / SLOWEST);
-        match tokio::time::timeout(limit, exchange).await {
+        match self.heart.beating(tokio::time::timeout(limit, exchange)).await {
             Ok(answer) => answer.map_err(|error| self.sort(&error)),
             Err(_) => Err(too_slow(limit)),
         }

@@ -20,16 +20,31 @@ fn started(subscriber: &Subscriber) -> BTreeSet<String> {
     messages.iter().map(|message| message["event"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
+/// A camera before which people walk all the time, a daemon, and all that it delivers to.
+struct Site {
+    camera: RtspServer,
+    subscriber: Subscriber,
+    store: S3Server,
+    daemon: Daemon,
+    _broker: Broker,
+}
+
+impl Site {
+    fn start(scratch: &Scratch, auth: Auth) -> Self {
+        let camera = RtspServer::start(scratch, auth, &[("/gate", "h264", &fixture("people.mp4"))]);
+        let broker = Broker::start(scratch);
+        let subscriber = Subscriber::start(scratch, &broker, "outpost/#");
+        let store = S3Server::start(scratch);
+        let config = Config::new(scratch).alerts_to(&broker).uploads_to(&store);
+        let daemon = Daemon::start(scratch, config.camera("gate", &camera, "/gate", auth));
+        Self { camera, subscriber, store, daemon, _broker: broker }
+    }
+}
+
 #[test]
 fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
     let scratch = Scratch::new("crash");
-    let people = fixture("people.mp4");
-    let mut camera = RtspServer::start(&scratch, Auth::Digest, &[("/gate", "h264", &people)]);
-    let broker = Broker::start(&scratch);
-    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
-    let store = S3Server::start(&scratch);
-    let config = Config::new(&scratch).alerts_to(&broker).uploads_to(&store);
-    let mut daemon = Daemon::start(&scratch, config.camera("gate", &camera, "/gate", Auth::Digest));
+    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::Digest);
 
     let mut cut_short = BTreeSet::new();
     for round in 0..setting("OUTPOST_CRASHES", 2) {
@@ -72,13 +87,7 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
 #[test]
 fn killed_at_any_moment_it_keeps_what_it_told_and_delivers_it_once() {
     let scratch = Scratch::new("kills");
-    let people = fixture("people.mp4");
-    let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &people)]);
-    let broker = Broker::start(&scratch);
-    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
-    let store = S3Server::start(&scratch);
-    let config = Config::new(&scratch).alerts_to(&broker).uploads_to(&store);
-    let mut daemon = Daemon::start(&scratch, config.camera("gate", &camera, "/gate", Auth::None));
+    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::None);
     let mut dice = Dice::new();
     for _ in 0..setting("OUTPOST_KILLS", 20) {
         // Some rounds end while it starts, most in the middle of its work.

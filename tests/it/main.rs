@@ -24,6 +24,7 @@ mod overload;
 mod power_cut;
 mod retention;
 mod service;
+mod soak;
 mod store_command;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]

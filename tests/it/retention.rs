@@ -19,11 +19,12 @@ use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 const VOLUME_MB: u32 = 24;
 
 /// A small file system in memory, mounted where the daemon keeps everything; gone with the test.
-struct Volume(PathBuf);
+pub struct Volume(PathBuf);
 
 impl Volume {
-    fn mount(scratch: &Scratch) -> Self {
-        Self::mount_with(scratch, &format!("size={VOLUME_MB}m"))
+    /// One of `megabytes`, at the place where the daemon of `scratch` keeps everything.
+    pub fn mount(scratch: &Scratch, megabytes: u32) -> Self {
+        Self::mount_with(scratch, &format!("size={megabytes}m"))
     }
 
     fn mount_with(scratch: &Scratch, size: &str) -> Self {
@@ -41,7 +42,8 @@ impl Volume {
         path
     }
 
-    fn events(&self) -> BTreeMap<String, (PathBuf, Value)> {
+    /// Every event on it, by id: its folder and its sidecar.
+    pub fn events(&self) -> BTreeMap<String, (PathBuf, Value)> {
         let cameras = fs::read_dir(self.0.join("archive")).expect("an archive").flatten();
         let folders = cameras.flat_map(|camera| fs::read_dir(camera.path()).expect("a camera").flatten());
         let event = |folder: fs::DirEntry| {
@@ -117,7 +119,7 @@ fn find(folder: &Path, id: &str, file: &str) -> Option<PathBuf> {
 #[test]
 fn a_full_volume_loses_first_what_was_delivered() {
     let scratch = Scratch::new("retention");
-    let volume = Volume::mount(&scratch);
+    let volume = Volume::mount(&scratch, VOLUME_MB);
     let (cloud, away) = (scratch.path("cloud"), scratch.path("away"));
     fs::create_dir_all(&cloud).expect("make a destination");
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch).copies_to(&cloud)));
@@ -162,7 +164,7 @@ fn a_full_volume_loses_first_what_was_delivered() {
 #[test]
 fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_again() {
     let scratch = Scratch::new("retention-alone");
-    let volume = Volume::mount(&scratch);
+    let volume = Volume::mount(&scratch, VOLUME_MB);
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
     wait_for_turnover(&mut daemon, 6.0);
     daemon.crash_and_restart();

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bench::{Bench, FakeQueue, Listener, Mosquitto, plain, until};
+use futures::FutureExt;
 
 use super::*;
-use crate::clock::{Mono, SystemClock};
+use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::health::{CameraState, StoreState};
+use crate::supervise::{Heartbeats, Supervisor, Watch};
 
 #[tokio::test]
 async fn alerts_arrive_in_order_and_leave_the_queue_when_the_broker_has_confirmed_them() {
@@ -237,4 +240,70 @@ fn an_alerter_without_a_broker_or_with_a_bad_name_is_not_made() {
     assert!(Alerter::new(Config::default(), deps("box")).is_err());
     assert!(Alerter::new(plain(1883), deps("")).is_err());
     assert!(Alerter::new(plain(1883), deps("box")).is_ok());
+}
+
+/// A queue that never answers the first who asks.
+struct Mute {
+    queue: Arc<FakeQueue>,
+    asked: AtomicU32,
+}
+
+impl Queue for Mute {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+        match self.asked.fetch_add(1, Ordering::SeqCst) {
+            0 => futures::future::pending().boxed(),
+            _ => self.queue.lease(max),
+        }
+    }
+
+    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        self.queue.ack(seq)
+    }
+
+    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        self.queue.release(seq)
+    }
+
+    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.queue.reject(seq, reason)
+    }
+
+    fn wait(&self) -> BoxFuture<'_, ()> {
+        self.queue.wait()
+    }
+}
+
+#[tokio::test]
+async fn an_alerter_that_hangs_is_started_anew_and_delivers() {
+    let broker = Mosquitto::start("");
+    let mut listener = Listener::subscribe(broker.port, "outpost/box/camera/+/event").await;
+    let queue = Arc::new(Mute { queue: Arc::default(), asked: AtomicU32::new(0) });
+    queue.queue.put(1..=3);
+    let (metrics, stop, config) = (Metrics::new(), CancellationToken::new(), plain(broker.port));
+    let deps = Deps {
+        device: "box".into(),
+        cameras: vec!["yard".into()],
+        queue: queue.clone(),
+        object_key: None,
+        health: Health::default(),
+        metrics: metrics.clone(),
+        clock: Arc::new(SystemClock::new()),
+    };
+    let time = Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH));
+    let patience = Duration::from_millis(40);
+    let watch = Watch { hearts: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
+    let mut supervisor = Supervisor::new(stop.clone());
+    supervisor.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
+        let alerter = Alerter::new(config.clone(), deps.clone()).map(|alerter| alerter.with_heart(heart));
+        async move { alerter?.run(stop).await }
+    });
+    let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
+    until("it hangs", || queue.asked.load(Ordering::SeqCst) == 1).await;
+    time.advance(Duration::from_secs(1));
+    for seq in 1..=3 {
+        assert_eq!(listener.next_seq().await, seq);
+    }
+    assert_eq!(metrics.part_restarts.get_or_create(&crate::metrics::part("alerts")).get(), 1);
+    stop.cancel();
+    supervised.await.expect("join").expect("stopped");
 }

@@ -14,6 +14,7 @@ use super::sidecar::{read_event, write_event};
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
 use crate::event::{EventId, EventState};
+use crate::segment::Segment;
 use crate::store;
 
 const OUTBOXES: [&str; 2] = ["mqtt", "upload/cloud"];
@@ -184,4 +185,34 @@ fn media_that_are_not_as_the_sidecar_says_are_set_aside_and_the_rest_is_delivere
     assert_eq!(archive.store.event(id(1)).expect("read"), Some(told));
     assert!(folder.join("snapshot.jpg.bad").exists());
     assert_eq!(queued(&archive, "upload/cloud"), 2);
+}
+
+#[test]
+fn a_segment_that_cannot_be_finished_yet_delays_nothing_but_itself() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    put_sidecar(&archive, &event(3, "ended"));
+    let start = event(1, "open").start;
+    for n in [1, 2] {
+        let (device, camera, state) = ("box".into(), "yard".into(), crate::segment::SegmentState::Open);
+        let (start, end, video) = (start.clone(), None, None);
+        let segment = Segment { version: 1, id: id(n), device, camera, state, start, end, video };
+        archive.store.record_segment(segment).expect("record");
+    }
+    // What lies in its place is no segment, and where that would be set aside something lies already.
+    let folder = archive.layout.create_recordings("yard").expect("a folder");
+    let (file, aside) = (Segment::file_name(id(1)), format!("{}.bad", Segment::file_name(id(1))));
+    fs::create_dir_all(folder.join(&file)).expect("a folder");
+    fs::create_dir_all(folder.join(&aside).join("full")).expect("a folder");
+
+    let failure = recover(&archive, id(10), &mut |_| ()).expect_err("one is left");
+    assert!(format!("{failure:#}").starts_with("1 segments are left open, one because: rename"), "{failure:#}");
+    let left: Vec<_> = archive.store.open_segments().expect("read").iter().map(|segment| segment.id).collect();
+    assert_eq!(left, [id(1)], "the one behind it did not wait");
+    assert!(archive.store.is_filled().expect("read") && archive.store.event(id(3)).expect("read").is_some());
+
+    fs::remove_dir_all(folder.join(&aside)).expect("tidy");
+    let found = recover(&archive, id(10), &mut |_| ()).expect("nothing is left");
+    assert_eq!(found, Recovered { segments_closed: 1, ..Recovered::default() });
+    assert_eq!(archive.store.open_segments().expect("read"), []);
 }

@@ -60,7 +60,7 @@ impl S3Server {
             "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -dir={} -s3 -s3.config={} -s3.port={s3} -s3.port.grpc={s3_rpc} \
              -s3.port.iceberg=0 -s3.port.lance=0 -master.port={master} -master.port.grpc={master_rpc} \
              -volume.port={volume} -volume.port.grpc={volume_rpc} -filer.port={filer} -filer.port.grpc={filer_rpc} \
-             -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=20",
+             -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=200",
             data.display(),
             identities.display()
         );

@@ -27,10 +27,22 @@ pub fn people_as(codec: &str) -> PathBuf {
         ),
         _ => panic!("{codec}: none of h265, mjpeg, h264-10mbit"),
     };
-    let source = fixture("people.mp4");
-    let bytes = std::fs::metadata(&source).expect("the people clip").len();
+    recoded("people", codec, extension, options)
+}
+
+/// The clip of leaves in the wind, padded to 8 Mbit/s, so that a disk fills quickly.
+pub fn leaves_at_8mbit() -> PathBuf {
+    let options = "-c:v libx264 -preset veryfast -b:v 8M -minrate 8M -maxrate 8M -bufsize 8M \
+                   -x264-params nal-hrd=cbr:keyint=20:scenecut=0:bframes=0";
+    recoded("leaves", "h264-8mbit", "mp4", options)
+}
+
+/// A clip of the test data, made anew with `options` unless it was already.
+fn recoded(name: &str, kind: &str, extension: &str, options: &str) -> PathBuf {
+    let source = fixture(&format!("{name}.mp4"));
+    let bytes = std::fs::metadata(&source).expect("a clip of the test data").len();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clips");
-    let made = folder.join(format!("people-{bytes}-{codec}.{extension}"));
+    let made = folder.join(format!("{name}-{bytes}-{kind}.{extension}"));
     if !made.exists() {
         std::fs::create_dir_all(&folder).expect("make the folder of clips");
         // Another test may be making it too: the last rename wins, and both are whole.

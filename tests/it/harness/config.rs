@@ -41,9 +41,14 @@ impl<'a> Config<'a> {
     }
 
     /// Alerts to a broker.
-    pub fn alerts_to(mut self, broker: &Broker) -> Self {
+    pub fn alerts_to(self, broker: &Broker) -> Self {
+        self.alerts_through(broker, &broker.url())
+    }
+
+    /// Alerts to a broker that is reached at `url`.
+    pub fn alerts_through(mut self, broker: &Broker, url: &str) -> Self {
         let password = self.scratch.secret("broker.password", broker::PASSWORD);
-        self.add(&format!("[mqtt]\nurl = \"{}\"\nusername = \"{}\"", broker.url(), broker::USER));
+        self.add(&format!("[mqtt]\nurl = \"{url}\"\nusername = \"{}\"", broker::USER));
         self.add(&format!("password_file = \"{}\"", password.display()));
         if let Some(authority) = broker.authority() {
             self.add(&format!("ca_file = \"{}\"", authority.display()));
@@ -52,13 +57,17 @@ impl<'a> Config<'a> {
     }
 
     /// Archives to a bucket.
-    pub fn uploads_to(mut self, store: &S3Server) -> Self {
+    pub fn uploads_to(self, store: &S3Server) -> Self {
+        self.uploads_through(&store.endpoint())
+    }
+
+    /// Archives to the bucket of a server that is reached at `endpoint`.
+    pub fn uploads_through(mut self, endpoint: &str) -> Self {
         let secret = self.scratch.secret("bucket.secret", bucket::SECRET_KEY);
         self.add(&format!(
-            "[upload.cloud]\nurl = \"s3://{}/{PREFIX}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
+            "[upload.cloud]\nurl = \"s3://{}/{PREFIX}\"\nendpoint = \"{endpoint}\"\nregion = \"us-east-1\"\n\
              access_key_id = \"{}\"\nsecret_access_key_file = \"{}\"\nallow_http = true",
             bucket::BUCKET,
-            store.endpoint(),
             bucket::ACCESS_KEY,
             secret.display()
         ));
@@ -117,8 +126,12 @@ impl<'a> Config<'a> {
     }
 
     /// A camera that is a clip, played in a loop, all of whose video is kept in segments of `segment_s`.
-    pub fn recorded_all_the_time(mut self, name: &str, clip: &std::path::Path, segment_s: u32) -> Self {
-        self = self.replay(name, clip);
+    pub fn recorded_all_the_time(self, name: &str, clip: &std::path::Path, segment_s: u32) -> Self {
+        self.replay(name, clip).all_the_time(segment_s)
+    }
+
+    /// All video of the camera that was named last is kept, in segments of `segment_s`.
+    pub fn all_the_time(mut self, segment_s: u32) -> Self {
         self.add(&format!("mode = \"continuous\"\nsegment = \"{segment_s}s\""));
         self
     }

@@ -11,6 +11,7 @@ pub mod gcs;
 #[cfg(target_arch = "x86_64")]
 pub mod guest;
 pub mod http;
+pub mod line;
 pub mod machine;
 pub mod port;
 pub mod process;

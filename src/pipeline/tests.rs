@@ -1,0 +1,234 @@
+//! Threads that hang and are made anew while the camera goes on.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast::Receiver;
+
+use super::feed::{Feed, Window};
+use super::*;
+use crate::archive::{Host, Layout, RecordMode, mux};
+use crate::clock::{Mono, SimulatedClock};
+use crate::detection::{BBox, Detection};
+use crate::event::{Event, Phase};
+use crate::frame::{Frame, Packet, Rgb};
+use crate::infer::Detected;
+use crate::metrics;
+use crate::source;
+use crate::store::{self, Store};
+use crate::supervise::relay::Finding;
+
+/// So long a test waits for what must come; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A thread hangs when it is silent for this long on the test's clock. Less than the recorder takes for a gap.
+const SILENT: Duration = Duration::from_secs(1);
+const START: Mono = Mono(70_000_000_000);
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "never came true: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A door that a thread can be made to wait at.
+#[derive(Default)]
+struct Door {
+    shut: AtomicBool,
+    waiting: Mutex<Option<Sender<()>>>,
+}
+
+impl Door {
+    fn pass(&self) {
+        if self.shut.swap(false, Ordering::SeqCst) {
+            let (open, wait) = channel::<()>();
+            *self.waiting.lock().expect("lock") = Some(open);
+            // Until somebody drops the other end.
+            let _ = wait.recv();
+        }
+    }
+
+    fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    fn has_guest(&self) -> bool {
+        self.waiting.lock().expect("lock").is_some()
+    }
+
+    fn open(&self) {
+        self.waiting.lock().expect("lock").take();
+    }
+}
+
+/// What the cameras of a box share, whose storage is `path`.
+pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
+    let clock = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+    let config = store::Config { path: path.to_owned(), deadline: PATIENCE, ..store::Config::default() };
+    let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");
+    let (metrics, host) = (Metrics::new(), Host::new("box", clock.clone()));
+    let (ids, hearts, pressure) = (host.ids.clone(), host.hearts.clone(), host.pressure.clone());
+    let kept = crate::archive::Config::default();
+    let archive = Archive::new(Layout::new(path), store, clock.clone(), metrics.clone(), kept, host);
+    let shared = Shared {
+        clock: clock.clone(),
+        metrics,
+        health: Health::default(),
+        hearts,
+        ids,
+        pressure,
+        device: "box".into(),
+        site: "".into(),
+    };
+    (shared, archive, clock)
+}
+
+/// Every packet of a clip of the test data.
+fn packets(name: &str, clock: &Arc<SimulatedClock>) -> Vec<Packet> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let url = format!("replay:{}", path.display());
+    let config = source::Config { url, pace: source::Pace::Fast, ..source::Config::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut source = source::connect(&config, Role::Main, clock.clone()).await.expect("connect");
+        let mut packets = Vec::new();
+        while let Ok(packet) = source.next().await {
+            packets.push(packet);
+        }
+        packets
+    })
+}
+
+#[test]
+fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (shared, archive, clock) = a_box(dir.path());
+    let camera: Arc<str> = "yard".into();
+    let mut config = config::Camera::default();
+    config.record.mode = RecordMode::Continuous;
+    let (latest, door) = (Arc::<LatestFrame>::default(), Arc::<Door>::default());
+    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let queue =
+        Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
+    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let waits = door.clone();
+    let before_decode = Arc::new(move || waits.pass());
+    let vision = vision::start(&camera, &config, &shared, outlets, &queue, SILENT, before_decode).expect("vision");
+    let mut vision = Watched::new(&camera, "vision", VISION_ANEW, vision);
+    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    drop(queue);
+
+    let newest = || latest.get(clock.mono(), Duration::MAX).map(|frame| frame.at);
+    let (mut window, mut replaced_at) = (Window::default(), None);
+    let packets = packets("people.mp4", &clock);
+    for (i, packet) in packets.iter().enumerate() {
+        if i == 45 {
+            door.shut();
+        }
+        feed.distribute(packet, &mut window);
+        let hangs = i >= 45 && replaced_at.is_none();
+        if hangs {
+            until("it hangs", || door.has_guest());
+            if vision.look(&shared.metrics) != Finding::Well {
+                replaced_at = Some(i);
+            }
+        }
+        // The new one begins with a key frame.
+        let sees = !hangs && replaced_at.is_none_or(|at| packets[at + 1..=i].iter().any(|packet| packet.key_frame));
+        if sees {
+            until("the picture", || newest() == Some(packet.at));
+        }
+        clock.advance(Duration::from_millis(100));
+    }
+    let replaced_at = replaced_at.expect("it was made anew");
+    assert!((55..60).contains(&replaced_at), "after {replaced_at} packets");
+    assert_eq!(newest(), packets.last().map(|packet| packet.at), "the new one sees the last picture");
+    let restarts = shared.metrics.part_restarts.get_or_create(&metrics::part("vision yard")).get();
+    assert_eq!((restarts, vision.abandoned()), (1, 1));
+
+    let decoded = || shared.metrics.frames_decoded.get_or_create(&metrics::camera("yard")).get();
+    let before = decoded();
+    door.open();
+    until("the old one ends", || {
+        vision.look(&shared.metrics);
+        vision.abandoned() == 0
+    });
+    assert!(decoded() <= before + 1, "what else was in its queue is left alone");
+    assert_eq!(newest(), packets.last().map(|packet| packet.at), "an old picture is not shown over a new one");
+
+    drop(feed);
+    until("it ends with its feed", || vision.look(&shared.metrics) == Finding::Over);
+    let recorder = Arc::into_inner(recorder).expect("the last hand on it");
+    recorder.stop();
+    let files = std::fs::read_dir(dir.path().join("recordings/yard")).expect("recordings");
+    let clips =
+        files.map(|file| file.expect("a file").path()).filter(|path| path.extension().is_some_and(|e| e == "mp4"));
+    let recorded: u64 = clips.map(|clip| mux::repair(&clip).expect("read").expect("a clip").frames).sum();
+    assert_eq!(recorded, packets.len() as u64);
+}
+
+/// The next announcement of a phase.
+fn announced(news: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<Event> {
+    let mut found = None;
+    until(&format!("{phase:?}"), || {
+        found = news.try_recv().ok().filter(|(told, _)| *told == phase).map(|(_, event)| event);
+        found.is_some()
+    });
+    found.expect("just seen")
+}
+
+#[test]
+fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (shared, archive, clock) = a_box(dir.path());
+    let camera: Arc<str> = "yard".into();
+    let mut config = config::Camera::default();
+    config.record.post_roll = Duration::ZERO;
+    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let (looks, door) = (Arc::<Looks>::default(), Arc::<Door>::default());
+    let desk = Desk::new(&camera, &shared, recorder.clone(), "m".into());
+    let waits = door.clone();
+    let analysis = analysis::start(&config, desk, &looks, SILENT, Arc::new(move || waits.pass())).expect("analysis");
+    let mut analysis = Watched::new(&camera, "analysis", ANALYSIS_ANEW, analysis);
+    let mut news = archive.announcements();
+    let somebody = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
+    let look = || {
+        clock.advance(Duration::from_millis(100));
+        let picture = Arc::new(Rgb { width: 64, height: 36, data: vec![90; 64 * 36 * 3] });
+        let frame = Frame { at: clock.mono(), picture };
+        let detected = Detected { frame, detections: vec![somebody.clone()], took: Duration::ZERO };
+        until("room for a look", || looks.offer(detected.clone()));
+        clock.mono()
+    };
+    for _ in 0..10 {
+        look();
+    }
+    let first = announced(&mut news, Phase::Start);
+    door.shut();
+    let last = look();
+    until("it hangs", || door.has_guest());
+    clock.advance(SILENT * 2);
+    assert_eq!(analysis.look(&shared.metrics), Finding::Well, "one look is not enough");
+    assert!(matches!(analysis.look(&shared.metrics), Finding::Replaced { panicked: false, .. }));
+    // The camera fell silent, so the recorder goes by the clock.
+    clock.advance(Duration::from_secs(5));
+    let ended = announced(&mut news, Phase::End);
+    assert_eq!(ended.id, first.id);
+    assert_eq!(ended.end.as_ref().map(|end| end.mono()), Some(last), "it ends with the last look");
+
+    for _ in 0..10 {
+        look();
+    }
+    let second = announced(&mut news, Phase::Start);
+    assert_ne!(second.id, first.id, "who is still there gets an event that somebody follows");
+    door.open();
+    until("the old one ends", || {
+        analysis.look(&shared.metrics);
+        analysis.abandoned() == 0
+    });
+    drop(looks);
+    until("it ends with its detector", || analysis.look(&shared.metrics) == Finding::Over);
+}

@@ -1,0 +1,110 @@
+//! Looks after the threads of one camera that can be made anew.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::analysis::Desk;
+use super::vision::Outlets;
+use crate::metrics::{self, Metrics};
+use crate::supervise::relay::{Finding, Relay};
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long vision may take for what is in its queue when the feed is gone.
+const VISION_ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// The analysis may have to wait for a recorder with a slow disk.
+const ANALYSIS_ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A thread of one camera and what is to be said about it.
+pub(super) struct Watched<T> {
+    camera: Arc<str>,
+    part: &'static str,
+    /// What follows from its being made anew.
+    consequence: &'static str,
+    relay: Relay<T>,
+    stuck: bool,
+}
+
+impl<T: Send + 'static> Watched<T> {
+    pub(super) fn new(camera: &Arc<str>, part: &'static str, consequence: &'static str, relay: Relay<T>) -> Self {
+        Self { camera: camera.clone(), part, consequence, relay, stuck: false }
+    }
+
+    /// Looks once, and says what changed.
+    pub(super) fn look(&mut self, metrics: &Metrics) -> Finding {
+        let (camera, part, consequence) = (&self.camera, self.part, self.consequence);
+        let found = match self.relay.look() {
+            Ok(found) => found,
+            Err(failure) => {
+                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be made anew, trying again");
+                return Finding::Well;
+            }
+        };
+        let was_stuck = std::mem::replace(&mut self.stuck, matches!(found, Finding::Stuck { .. }));
+        match found {
+            Finding::Replaced { panicked, silent_for } => {
+                metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
+                let silent_s = silent_for.as_secs();
+                if panicked {
+                    error!(%camera, part, "it panicked and was made anew: {consequence}");
+                } else {
+                    error!(%camera, part, silent_s, "it hangs and was made anew: {consequence}");
+                }
+            }
+            Finding::Stuck { abandoned } if !was_stuck => {
+                error!(%camera, part, abandoned, "it hangs and cannot be made anew: the service manager has to restart the process; recording goes on");
+            }
+            Finding::Well if was_stuck => info!(%camera, part, "it works again"),
+            _ => {}
+        }
+        found
+    }
+
+    fn join(self, limit: Duration) {
+        if !self.relay.join(limit) {
+            error!(camera = %self.camera, part = self.part, "it did not come to an orderly end, leaving it behind");
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn abandoned(&self) -> usize {
+        self.relay.abandoned()
+    }
+}
+
+/// The threads between a camera's feed and its recorder.
+pub(super) struct Threads {
+    pub vision: Watched<Outlets>,
+    pub analysis: Watched<Desk>,
+}
+
+impl Threads {
+    /// Waits for them after the feed has stopped, in the order of the data flow.
+    pub(super) fn join(self) {
+        self.vision.join(VISION_ENDS_WITHIN);
+        self.analysis.join(ANALYSIS_ENDS_WITHIN);
+    }
+}
+
+/// Looks after `threads` until `stop`.
+pub(super) async fn watch(
+    threads: Arc<Mutex<Option<Threads>>>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        if let Some(threads) = threads.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            threads.vision.look(&metrics);
+            threads.analysis.look(&metrics);
+        }
+    }
+}
