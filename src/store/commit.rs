@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sled::Transactional;
-use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
-
 use super::outbox::Queue;
+use super::packed::View;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
 use super::{Change, Delivery, StoreError};
@@ -66,32 +64,16 @@ impl Op {
     }
 }
 
-/// What the parts of a transaction return.
-pub(super) type Step<T> = Result<T, ConflictableTransactionError<StoreError>>;
-
-pub(super) fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
-    ConflictableTransactionError::Abort(error)
-}
-
 /// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
 pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let trees = db.transacted();
-    let outcome = trees.as_slice().transaction(|trees| {
-        let Some(views) = Views::new(trees) else { return Err(abort(StoreError::Closed)) };
-        let before = views.meta.get("counters")?;
-        let counters = before.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes)).map_err(abort)?;
-        let mut group = Group { views, queues, counters, due: Vec::new() };
-        for op in ops {
-            group.apply(op)?;
-        }
-        let after = encode(&group.counters).map_err(abort)?;
-        group.views.meta.insert("counters", after)?;
-        Ok(group.due)
-    });
-    outcome.map_err(|error| match error {
-        TransactionError::Abort(error) => error,
-        TransactionError::Storage(error) => error.into(),
-    })
+    let mut group = Group { views: Views::new(db), queues, counters: db.counters()?, due: Vec::new() };
+    for op in ops {
+        group.apply(op)?;
+    }
+    let Group { views, counters, due, .. } = group;
+    views.meta.insert("counters", encode(&counters)?)?;
+    views.commit(db)?;
+    Ok(due)
 }
 
 /// The changes of one transaction.
@@ -103,8 +85,8 @@ pub(super) struct Group<'a> {
     pub due: Vec<(Arc<Queue>, u64)>,
 }
 
-impl Group<'_> {
-    fn apply(&mut self, op: &Op) -> Step<()> {
+impl<'a> Group<'a> {
+    fn apply(&mut self, op: &Op) -> Result<(), StoreError> {
         match op {
             Op::Record { event, json, deliveries, now } => {
                 let known = event_log::in_transaction(&self.views, event.id)?;
@@ -112,7 +94,7 @@ impl Group<'_> {
                 match known.as_ref().filter(|known| known.pinned != event.pinned) {
                     Some(known) => {
                         let event = Event { pinned: known.pinned, ..(**event).clone() };
-                        self.record(Some(known), &event, &encode(&event).map_err(abort)?, deliveries, now)
+                        self.record(Some(known), &event, &encode(&event)?, deliveries, now)
                     }
                     None => self.record(known.as_ref(), event, json, deliveries, now),
                 }
@@ -144,7 +126,7 @@ impl Group<'_> {
                 row.attempts = row.attempts.saturating_add(1);
                 row.error = Some(shorten(error, MAX_ERROR).to_owned());
                 let key = item_key(item.queue.name(), item.seq);
-                self.views.dead.insert(key, encode(&row).map_err(abort)?)?;
+                self.views.dead.insert(key, encode(&row)?)?;
                 self.counters.of(item.queue.name()).dead += 1;
                 self.mark_dead(item.queue.name(), &row, item.seq)
             }
@@ -165,14 +147,19 @@ impl Group<'_> {
         json: &[u8],
         deliveries: &[Delivery],
         now: &Moment,
-    ) -> Step<()> {
+    ) -> Result<(), StoreError> {
         event_log::put(&self.views, &mut self.counters, event, json)?;
         self.catalogue(known, event, deliveries)?;
         deliveries.iter().try_for_each(|delivery| self.enqueue(Some(event), delivery, now))
     }
 
     /// Queues `delivery` wherever it belongs.
-    pub(super) fn enqueue(&mut self, event: Option<&Event>, delivery: &Delivery, now: &Moment) -> Step<()> {
+    pub(super) fn enqueue(
+        &mut self,
+        event: Option<&Event>,
+        delivery: &Delivery,
+        now: &Moment,
+    ) -> Result<(), StoreError> {
         let queues = self.queues;
         let goes_to = |name: &str| match delivery {
             Delivery::Alert(_) => name == "mqtt",
@@ -183,7 +170,7 @@ impl Group<'_> {
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
-    fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Step<()> {
+    fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
         if let Some((id, file)) = row.file() {
             self.mark_waiting(queue.name(), id, file)?;
         }
@@ -209,23 +196,23 @@ impl Group<'_> {
             self.counters.last_seq
         };
         self.counters.of(queue.name()).add(&row.item);
-        self.items(is_document).insert(item_key(queue.name(), seq), encode(&row).map_err(abort)?)?;
+        self.items(is_document).insert(item_key(queue.name(), seq), encode(&row)?)?;
         self.due.push((queue.clone(), seq));
         Ok(())
     }
 
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
-    fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Step<bool> {
+    fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Result<bool, StoreError> {
         let key = item_key(item.queue.name(), item.seq);
         let row = self.row(item.is_document, &key)?;
         let Some(mut row) = row.filter(|row| row.revision == item.revision) else { return Ok(false) };
         change(&mut row);
-        self.items(item.is_document).insert(key, encode(&row).map_err(abort)?)?;
+        self.items(item.is_document).insert(key, encode(&row)?)?;
         Ok(true)
     }
 
     /// Removes an item unless it is gone or was replaced since.
-    fn take(&mut self, item: &ItemRef) -> Step<Option<Row>> {
+    fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let name = item.queue.name();
         let key = item_key(name, item.seq);
         let row = self.row(item.is_document, &key)?;
@@ -238,17 +225,17 @@ impl Group<'_> {
         Ok(Some(row))
     }
 
-    fn take_dead(&mut self, item: &ItemRef) -> Step<Option<Row>> {
+    fn take_dead(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let key = item_key(item.queue.name(), item.seq);
         let Some(bytes) = self.views.dead.remove(key)? else { return Ok(None) };
         let dead = &mut self.counters.of(item.queue.name()).dead;
         *dead = dead.saturating_sub(1);
-        decode(&bytes).map(Some).map_err(abort)
+        decode(&bytes).map(Some)
     }
 
     /// Back into the queue, as if new. A file that was queued again in the meantime stays as it is there, and
     /// one that was deleted from the box is not queued again.
-    fn revive(&mut self, item: &ItemRef) -> Step<()> {
+    fn revive(&mut self, item: &ItemRef) -> Result<(), StoreError> {
         let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
         if let Some((id, file)) = row.file() {
             let event = event_log::in_transaction(&self.views, id)?;
@@ -266,11 +253,11 @@ impl Group<'_> {
     }
 
     /// Where items of this kind lie.
-    fn items(&self, is_document: bool) -> &TransactionalTree {
-        if is_document { self.views.documents } else { self.views.outbox }
+    fn items(&self, is_document: bool) -> &View<'a> {
+        if is_document { &self.views.documents } else { &self.views.outbox }
     }
 
-    fn row(&self, is_document: bool, key: &[u8]) -> Step<Option<Row>> {
-        self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose().map_err(abort)
+    fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose()
     }
 }

@@ -1,7 +1,6 @@
 //! The events: what a commit does to them, and how they are found again.
 
 use jiff::Timestamp;
-use sled::transaction::ConflictableTransactionError;
 use tracing::warn;
 
 use super::StoreError;
@@ -70,30 +69,25 @@ pub(super) fn index_form(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
 }
 
 /// Puts the event into the index, or a newer state in place of the older.
-pub(super) fn put(
-    views: &Views<'_>,
-    counters: &mut Counters,
-    event: &Event,
-    json: &[u8],
-) -> Result<(), ConflictableTransactionError<StoreError>> {
+pub(super) fn put(views: &Views<'_>, counters: &mut Counters, event: &Event, json: &[u8]) -> Result<(), StoreError> {
     let id = event.id.to_bytes();
-    if views.events.insert(&id, json)?.is_none() {
+    if views.events.insert(id, json)?.is_none() {
         counters.events += 1;
         views.by_camera.insert(camera_key(&event.camera, event.id), &[])?;
     }
     if event.state != EventState::Open && event.filed.is_none() {
-        views.unfiled.insert(&id, &[])?;
+        views.unfiled.insert(id, &[])?;
     } else {
-        views.unfiled.remove(&id)?;
+        views.unfiled.remove(id)?;
     }
     let was_open = views.open.get(id)?.is_some();
     match (was_open, event.state == EventState::Open) {
         (false, true) => {
-            views.open.insert(&id, &[])?;
+            views.open.insert(id, &[])?;
             counters.open += 1;
         }
         (true, false) => {
-            views.open.remove(&id)?;
+            views.open.remove(id)?;
             counters.open = counters.open.saturating_sub(1);
         }
         _ => {}
@@ -102,24 +96,17 @@ pub(super) fn put(
 }
 
 /// The event as it is before the change that is being made.
-pub(super) fn in_transaction(
-    views: &Views<'_>,
-    id: EventId,
-) -> Result<Option<Event>, ConflictableTransactionError<StoreError>> {
+pub(super) fn in_transaction(views: &Views<'_>, id: EventId) -> Result<Option<Event>, StoreError> {
     let json = views.events.get(id.to_bytes())?;
-    json.map(|json| decode(&json)).transpose().map_err(ConflictableTransactionError::Abort)
+    json.map(|json| decode(&json)).transpose()
 }
 
 /// Takes the event out of the index.
-pub(super) fn remove(
-    views: &Views<'_>,
-    counters: &mut Counters,
-    id: EventId,
-) -> Result<(), ConflictableTransactionError<StoreError>> {
+pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) -> Result<(), StoreError> {
     let Some(event) = in_transaction(views, id)? else { return Ok(()) };
-    views.events.remove(&id.to_bytes())?;
+    views.events.remove(id.to_bytes())?;
     views.by_camera.remove(camera_key(&event.camera, id))?;
-    if views.open.remove(&id.to_bytes())?.is_some() {
+    if views.open.remove(id.to_bytes())?.is_some() {
         counters.open = counters.open.saturating_sub(1);
     }
     counters.events = counters.events.saturating_sub(1);
@@ -167,7 +154,7 @@ pub(super) fn events(db: &Database, query: &Query) -> Result<Vec<Event>, StoreEr
 }
 
 pub(super) fn open_events(db: &Database) -> Result<Vec<EventId>, StoreError> {
-    db.open.iter().keys().filter_map(|key| key.map(|key| id_of(&key)).map_err(StoreError::from).transpose()).collect()
+    db.open.iter().keys().filter_map(|key| key.map(|key| id_of(&key)).transpose()).collect()
 }
 
 /// How many events are looked at in one go.
@@ -176,7 +163,7 @@ const UNFILED_PAGE: usize = 1000;
 /// The oldest events that are over and not filed.
 pub(super) fn unfiled(db: &Database) -> Result<Vec<EventId>, StoreError> {
     let keys = db.unfiled.iter().keys().take(UNFILED_PAGE);
-    keys.filter_map(|key| key.map(|key| id_of(&key)).map_err(StoreError::from).transpose()).collect()
+    keys.filter_map(|key| key.map(|key| id_of(&key)).transpose()).collect()
 }
 
 pub(super) fn newest_id(db: &Database) -> Result<Option<EventId>, StoreError> {

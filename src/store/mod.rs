@@ -15,7 +15,8 @@
 //! | `index.bad-<n>/` | indexes that were set aside, the newest two |
 //! | `index.reserve` | room that is given up when the disk is full, so that something can be evicted |
 //!
-//! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte):
+//! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte). In
+//! all but `meta` several entries may share a row of sled, see [`packed`]:
 //!
 //! | tree | key | value |
 //! |---|---|---|
@@ -23,6 +24,7 @@
 //! | `meta` | `counters` | number of events, items, bytes, ...; next sequence number |
 //! | `meta` | `placed_for` | the destinations that the keys in `held` and `aged` were made for |
 //! | `meta` | `uncatalogued` | the last event of schema 1 that was taken into `files`; gone when all were |
+//! | `meta` | `unpacked` | how far the rows of schemas 1 and 2 were packed; gone when all were |
 //! | `meta` | `filled` | nothing; there once the index holds all that the sidecars say |
 //! | `events` | event id, 16 bytes | the event |
 //! | `open` | event id | nothing; the events that have not ended |
@@ -53,7 +55,11 @@
 
 mod delivery;
 
+mod packed;
+
 mod schema;
+
+mod migrate;
 
 mod reset;
 

@@ -59,7 +59,7 @@ impl Store {
         let key = prefix(outbox);
         self.0.read(move |db| {
             let items = [&db.documents, &db.outbox].map(|tree| tree.scan_prefix(&key));
-            items.into_iter().flatten().try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(StoreError::from)
+            items.into_iter().flatten().try_fold(0, |count, entry| entry.map(|_| count + 1))
         })
     }
 

@@ -6,18 +6,20 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sled::transaction::TransactionalTree;
-use sled::{Db, Tree};
+use sled::transaction::TransactionError;
+use sled::{Db, Transactional, Tree};
 
-use super::catalog::{Class, UNCATALOGUED};
-use super::{Delivery, StoreError};
+use super::catalog::Class;
+use super::packed::{Packed, Packing, View};
+use super::{Delivery, StoreError, migrate};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
-/// values below 4 KiB; sled then never moves a page into a file of its own, which it would not fsync.
+/// values below 4 KiB, and blocks of several below 6 KiB; sled then never moves a page into a file of its own,
+/// which it would not fsync.
 pub(super) const MAX_EVENT: usize = 3 * 1024;
 /// Longest error text that is kept with an item, in bytes.
 pub(super) const MAX_ERROR: usize = 300;
@@ -34,125 +36,67 @@ const CLEAN_EVERY_MS: u64 = 5_000;
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     pub db: Db,
+    pub packing: Packing,
     pub meta: Tree,
-    pub events: Tree,
-    pub open: Tree,
-    pub by_camera: Tree,
-    pub outbox: Tree,
-    pub documents: Tree,
-    pub uploads: Tree,
-    pub dead: Tree,
-    pub segments: Tree,
-    pub open_segments: Tree,
-    pub spans: Tree,
-    pub unfiled: Tree,
-    pub files: Tree,
-    pub held: Tree,
-    pub aged: Tree,
+    pub events: Packed,
+    pub open: Packed,
+    pub by_camera: Packed,
+    pub outbox: Packed,
+    pub documents: Packed,
+    pub uploads: Packed,
+    pub dead: Packed,
+    pub segments: Packed,
+    pub open_segments: Packed,
+    pub spans: Packed,
+    pub unfiled: Packed,
+    pub files: Packed,
+    pub held: Packed,
+    pub aged: Packed,
 }
 
-/// The same trees inside a transaction.
+/// The same trees as one commit changes them.
 pub(super) struct Views<'a> {
-    pub meta: &'a TransactionalTree,
-    pub events: &'a TransactionalTree,
-    pub open: &'a TransactionalTree,
-    pub by_camera: &'a TransactionalTree,
-    pub outbox: &'a TransactionalTree,
-    pub documents: &'a TransactionalTree,
-    pub uploads: &'a TransactionalTree,
-    pub dead: &'a TransactionalTree,
-    pub segments: &'a TransactionalTree,
-    pub open_segments: &'a TransactionalTree,
-    pub spans: &'a TransactionalTree,
-    pub unfiled: &'a TransactionalTree,
-    pub files: &'a TransactionalTree,
-    pub held: &'a TransactionalTree,
-    pub aged: &'a TransactionalTree,
+    pub meta: View<'a>,
+    pub events: View<'a>,
+    pub open: View<'a>,
+    pub by_camera: View<'a>,
+    pub outbox: View<'a>,
+    pub documents: View<'a>,
+    pub uploads: View<'a>,
+    pub dead: View<'a>,
+    pub segments: View<'a>,
+    pub open_segments: View<'a>,
+    pub spans: View<'a>,
+    pub unfiled: View<'a>,
+    pub files: View<'a>,
+    pub held: View<'a>,
+    pub aged: View<'a>,
 }
 
 impl<'a> Views<'a> {
-    /// From the trees that [`Database::transacted`] gave; `None` when they are others.
-    pub(super) fn new(trees: &'a [TransactionalTree]) -> Option<Self> {
-        let [
-            meta,
-            events,
-            open,
-            by_camera,
-            outbox,
-            documents,
-            uploads,
-            dead,
-            segments,
-            open_segments,
-            spans,
-            unfiled,
-            files,
-            held,
-            aged,
-        ] = trees
-        else {
-            return None;
-        };
-        Some(Self {
-            meta,
-            events,
-            open,
-            by_camera,
-            outbox,
-            documents,
-            uploads,
-            dead,
-            segments,
-            open_segments,
-            spans,
-            unfiled,
-            files,
-            held,
-            aged,
-        })
-    }
-}
-
-impl Database {
-    /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
-    /// that makes it unusable shows here already.
-    pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let config = sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(Some(CLEAN_EVERY_MS));
-        let db = config.open().map_err(|e| store_error(&e, index))?;
-        let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
-        let database = Self {
-            meta: tree("meta")?,
-            events: tree("events")?,
-            open: tree("open")?,
-            by_camera: tree("by_camera")?,
-            outbox: tree("outbox")?,
-            documents: tree("documents")?,
-            uploads: tree("uploads")?,
-            dead: tree("dead")?,
-            segments: tree("segments")?,
-            open_segments: tree("open_segments")?,
-            spans: tree("spans")?,
-            unfiled: tree("unfiled")?,
-            files: tree("files")?,
-            held: tree("held")?,
-            aged: tree("aged")?,
-            db,
-        };
-        database.migrate()?;
-        if let Err(error) = database.counters() {
-            return Err(StoreError::Corrupt(error.to_string().into()));
+    pub(super) fn new(db: &'a Database) -> Self {
+        Self {
+            meta: View::plain(&db.meta),
+            events: View::packed(db.events.tree(), db.packing),
+            open: View::packed(db.open.tree(), db.packing),
+            by_camera: View::packed(db.by_camera.tree(), db.packing),
+            outbox: View::packed(db.outbox.tree(), db.packing),
+            documents: View::packed(db.documents.tree(), db.packing),
+            uploads: View::packed(db.uploads.tree(), db.packing),
+            dead: View::packed(db.dead.tree(), db.packing),
+            segments: View::packed(db.segments.tree(), db.packing),
+            open_segments: View::packed(db.open_segments.tree(), db.packing),
+            spans: View::packed(db.spans.tree(), db.packing),
+            unfiled: View::packed(db.unfiled.tree(), db.packing),
+            files: View::packed(db.files.tree(), db.packing),
+            held: View::packed(db.held.tree(), db.packing),
+            aged: View::packed(db.aged.tree(), db.packing),
         }
-        for tree in database.transacted() {
-            tree.first()?;
-            tree.last()?;
-        }
-        Ok(database)
     }
 
-    /// The trees that change together, in the order of [`Views::new`].
-    pub(super) fn transacted(&self) -> [&Tree; 15] {
+    /// All but `meta`, in the order of [`Database::packed`].
+    pub(super) fn packed(&self) -> [&View<'a>; 14] {
         [
-            &self.meta,
             &self.events,
             &self.open,
             &self.by_camera,
@@ -170,27 +114,105 @@ impl Database {
         ]
     }
 
-    /// Brings an older schema up to [`VERSION`]. Version 1 has no catalogue: its events are noted as not yet
-    /// catalogued, and the archive, which can measure their files, takes them in while the daemon runs.
-    fn migrate(&self) -> Result<(), StoreError> {
-        match self.meta.get("version")? {
-            None if self.events.is_empty() && self.outbox.is_empty() => {
-                self.meta.insert("version", &VERSION.to_be_bytes())?;
-                Ok(())
-            }
-            None => Err(StoreError::Corrupt("the schema version is missing".into())),
-            Some(bytes) => match bytes.as_ref().try_into().map(u32::from_be_bytes) {
-                Ok(VERSION) => Ok(()),
-                Ok(1) => {
-                    let mut both = sled::Batch::default();
-                    both.insert(UNCATALOGUED, &EventId::from_bytes([0; 16]).to_bytes());
-                    both.insert("version", &VERSION.to_be_bytes());
-                    Ok(self.meta.apply_batch(both)?)
-                }
-                Ok(found) if found > VERSION => Err(StoreError::NewerSchema { found, known: VERSION }),
-                _ => Err(StoreError::Corrupt("the schema version is not one".into())),
-            },
+    /// Writes the changes, all or nothing.
+    pub(super) fn commit(self, db: &Database) -> Result<(), StoreError> {
+        let views = [
+            self.meta,
+            self.events,
+            self.open,
+            self.by_camera,
+            self.outbox,
+            self.documents,
+            self.uploads,
+            self.dead,
+            self.segments,
+            self.open_segments,
+            self.spans,
+            self.unfiled,
+            self.files,
+            self.held,
+            self.aged,
+        ];
+        let trees = [&db.meta].into_iter().chain(db.packed().map(|(_, tree)| tree.tree()));
+        let changed = trees.zip(views).map(|(tree, view)| (tree, view.changes())).filter(|(_, rows)| !rows.is_empty());
+        let (trees, changes): (Vec<&Tree>, Vec<_>) = changed.unzip();
+        if trees.is_empty() {
+            return Ok(());
         }
+        let outcome = trees.as_slice().transaction(|trees| {
+            for (tree, rows) in trees.iter().zip(&changes) {
+                for (key, value) in rows {
+                    match value {
+                        Some(value) => tree.insert(key, value)?,
+                        None => tree.remove(key)?,
+                    };
+                }
+            }
+            Ok(())
+        });
+        outcome.map_err(|error: TransactionError<StoreError>| match error {
+            TransactionError::Abort(error) => error,
+            TransactionError::Storage(error) => error.into(),
+        })
+    }
+}
+
+impl Database {
+    /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
+    /// that makes it unusable shows here already.
+    pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let config = sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(Some(CLEAN_EVERY_MS));
+        let db = config.open().map_err(|e| store_error(&e, index))?;
+        let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
+        let packed = |name: &str| tree(name).map(Packed::new);
+        let database = Self {
+            packing: Packing::chosen(),
+            meta: tree("meta")?,
+            events: packed("events")?,
+            open: packed("open")?,
+            by_camera: packed("by_camera")?,
+            outbox: packed("outbox")?,
+            documents: packed("documents")?,
+            uploads: packed("uploads")?,
+            dead: packed("dead")?,
+            segments: packed("segments")?,
+            open_segments: packed("open_segments")?,
+            spans: packed("spans")?,
+            unfiled: packed("unfiled")?,
+            files: packed("files")?,
+            held: packed("held")?,
+            aged: packed("aged")?,
+            db,
+        };
+        migrate::begin(&database)?;
+        if let Err(error) = database.counters() {
+            return Err(StoreError::Corrupt(error.to_string().into()));
+        }
+        for (_, tree) in database.packed() {
+            tree.first()?;
+            tree.last()?;
+        }
+        Ok(database)
+    }
+
+    /// All trees but `meta`, with their names.
+    pub(super) fn packed(&self) -> [(&'static str, &Packed); 14] {
+        [
+            ("events", &self.events),
+            ("open", &self.open),
+            ("by_camera", &self.by_camera),
+            ("outbox", &self.outbox),
+            ("documents", &self.documents),
+            ("uploads", &self.uploads),
+            ("dead", &self.dead),
+            ("segments", &self.segments),
+            ("open_segments", &self.open_segments),
+            ("spans", &self.spans),
+            ("unfiled", &self.unfiled),
+            ("files", &self.files),
+            ("held", &self.held),
+            ("aged", &self.aged),
+        ]
     }
 
     pub(super) fn counters(&self) -> Result<Counters, StoreError> {

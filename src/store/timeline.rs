@@ -1,7 +1,6 @@
 //! The segments of continuous recording and the coverage ledger, by camera and age.
 
 use jiff::Timestamp;
-use sled::transaction::ConflictableTransactionError;
 use tracing::warn;
 
 use super::schema::{Database, Views, camera_key, decode, encode, id_of, prefix};
@@ -38,12 +37,10 @@ impl SegmentQuery {
     }
 }
 
-type Step<T> = Result<T, ConflictableTransactionError<StoreError>>;
-
 /// Puts the segment into the index, or a newer state in place of the older.
-pub(super) fn put(views: &Views<'_>, segment: &Segment) -> Step<()> {
+pub(super) fn put(views: &Views<'_>, segment: &Segment) -> Result<(), StoreError> {
     let key = camera_key(&segment.camera, segment.id);
-    let json = encode(segment).map_err(ConflictableTransactionError::Abort)?;
+    let json = encode(segment)?;
     views.segments.insert(key.as_slice(), json)?;
     if segment.state == SegmentState::Open {
         views.open_segments.insert(key, &[])?;
@@ -54,7 +51,7 @@ pub(super) fn put(views: &Views<'_>, segment: &Segment) -> Step<()> {
 }
 
 /// Forgets a segment.
-pub(super) fn remove(views: &Views<'_>, camera: &str, id: SegmentId) -> Step<()> {
+pub(super) fn remove(views: &Views<'_>, camera: &str, id: SegmentId) -> Result<(), StoreError> {
     let key = camera_key(camera, id);
     views.segments.remove(key.as_slice())?;
     views.open_segments.remove(key)?;
@@ -116,8 +113,8 @@ pub(super) fn newest_id(db: &Database) -> Result<Option<EventId>, StoreError> {
 const MAX_SPANS: usize = 20_000;
 
 /// Puts an entry into the ledger, or a longer one in place of the shorter.
-pub(super) fn put_span(views: &Views<'_>, span: &Span) -> Step<()> {
-    let json = encode(span).map_err(ConflictableTransactionError::Abort)?;
+pub(super) fn put_span(views: &Views<'_>, span: &Span) -> Result<(), StoreError> {
+    let json = encode(span)?;
     views.spans.insert(camera_key(&span.camera, span.id), json)?;
     Ok(())
 }

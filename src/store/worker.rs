@@ -17,9 +17,8 @@ use tracing::{error, warn};
 use super::commit::{self, Op, Queues};
 use super::outbox::{Lease, Queue};
 use super::reserve::{Reserve, Room};
-use super::reset;
 use super::schema::Database;
-use super::{Config, StoreError};
+use super::{Config, StoreError, migrate, reset};
 use crate::clock::Clock;
 use crate::supervise::{panic_text, spawn_thread};
 
@@ -28,6 +27,8 @@ use crate::supervise::{panic_text, spawn_thread};
 const QUEUE: usize = 4096;
 /// Changes that are committed together.
 const GROUP: usize = 256;
+/// Quiet after which the writer packs some rows of an older schema.
+const IDLE: Duration = Duration::from_millis(100);
 /// Key in `meta`: the index holds all that the sidecars say.
 pub(super) const FILLED: &str = "filled";
 
@@ -387,8 +388,18 @@ fn read_loop(db: &Database, jobs: &Receiver<ReadJob>, shared: &Shared) {
 }
 
 fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Shared) {
+    let mut old_rows = true;
     while shared.check().is_ok() {
-        let Ok(first) = jobs.recv() else { return };
+        let first = match if old_rows { jobs.recv_timeout(IDLE) } else { jobs.recv().map_err(RecvTimeoutError::from) } {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                // A failure is noted where it belongs; trying again would change nothing.
+                old_rows =
+                    shared.reserve.room() < Room::Enough || shared.guard(|| migrate::pack_some(db)).unwrap_or_default();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
         // After the jobs: a refusal must not be of the room there was before its caller asked.
         let room = shared.reserve.room();

@@ -1,8 +1,8 @@
 //! What commits change in the catalogue.
 
-use super::super::commit::{Group, Step, abort};
+use super::super::commit::Group;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
-use super::super::{Delivery, event_log};
+use super::super::{Delivery, StoreError, event_log};
 use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EventState, EvictReason, MediaFile};
@@ -58,7 +58,7 @@ impl<'a> Group<'a> {
     }
 
     /// Applies a change of the catalogue alone.
-    pub(in crate::store) fn change_catalog(&mut self, change: &Change) -> Step<()> {
+    pub(in crate::store) fn change_catalog(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::Condemn { files, reason } => {
                 files.iter().try_for_each(|(id, file)| self.condemn(*id, file, *reason))
@@ -79,7 +79,7 @@ impl<'a> Group<'a> {
                 self.edit_file(*id, file, |row| row.since = row.since.map(settled))
             }),
             Change::Placed { destinations } => {
-                self.views.meta.insert(PLACED_FOR, encode(destinations).map_err(abort)?)?;
+                self.views.meta.insert(PLACED_FOR, encode(destinations)?)?;
                 Ok(())
             }
             Change::Adopt { id, files } => self.adopt(*id, files),
@@ -101,7 +101,7 @@ impl<'a> Group<'a> {
         known: Option<&Event>,
         event: &Event,
         sent_with: &[Delivery],
-    ) -> Step<()> {
+    ) -> Result<(), StoreError> {
         let sent: Vec<MediaFile> = sent_with.iter().filter_map(sent).collect();
         for media in event.media().chain(&sent) {
             self.put_file(event, media)?;
@@ -115,7 +115,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn put_file(&mut self, event: &Event, media: &MediaFile) -> Step<()> {
+    fn put_file(&mut self, event: &Event, media: &MediaFile) -> Result<(), StoreError> {
         let old = self.file(event.id, &media.file)?;
         let mut row = Row::new(event, media);
         if let Some(old) = &old {
@@ -129,7 +129,7 @@ impl<'a> Group<'a> {
         self.save_file(event.id, &media.file, old.as_ref(), row)
     }
 
-    fn condemn(&mut self, id: EventId, file: &str, reason: EvictReason) -> Step<()> {
+    fn condemn(&mut self, id: EventId, file: &str, reason: EvictReason) -> Result<(), StoreError> {
         let delivered = self.file(id, file)?.is_some_and(|row| row.is_delivered(&self.destinations()));
         self.edit_file(id, file, |row| {
             if !row.open && !row.pinned {
@@ -138,7 +138,14 @@ impl<'a> Group<'a> {
         })
     }
 
-    fn amend(&mut self, event: &Event, json: &[u8], sidecar: &MediaFile, now: &Moment, dropped: &[String]) -> Step<()> {
+    fn amend(
+        &mut self,
+        event: &Event,
+        json: &[u8],
+        sidecar: &MediaFile,
+        now: &Moment,
+        dropped: &[String],
+    ) -> Result<(), StoreError> {
         // Gone from the index meanwhile: nothing to amend, its files are deleted all the same.
         if self.views.events.get(event.id.to_bytes())?.is_none() {
             return Ok(());
@@ -151,16 +158,16 @@ impl<'a> Group<'a> {
         self.enqueue(Some(event), &delivery, now)
     }
 
-    fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Step<()> {
+    fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Result<(), StoreError> {
         if let Some(mut event) = event_log::in_transaction(&self.views, id)? {
             event.pinned = pinned;
-            let json = encode(&event).map_err(abort)?;
-            self.views.events.insert(&id.to_bytes(), json)?;
+            let json = encode(&event)?;
+            self.views.events.insert(id.to_bytes(), json)?;
         }
         files.iter().try_for_each(|file| self.edit_file(id, file, |row| row.pinned = pinned))
     }
 
-    fn adopt(&mut self, id: EventId, files: &[MediaFile]) -> Step<()> {
+    fn adopt(&mut self, id: EventId, files: &[MediaFile]) -> Result<(), StoreError> {
         let Some(event) = event_log::in_transaction(&self.views, id)? else { return Ok(()) };
         if event.state == EventState::Open {
             return Ok(());
@@ -181,7 +188,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn hold(&mut self, id: EventId, file: &str, held: &HoldRow) -> Step<()> {
+    fn hold(&mut self, id: EventId, file: &str, held: &HoldRow) -> Result<(), StoreError> {
         let old = self.file(id, file)?;
         let row = Row {
             camera: held.camera.clone(),
@@ -200,20 +207,20 @@ impl<'a> Group<'a> {
     }
 
     /// The outbox has a file now.
-    pub(in crate::store) fn mark_waiting(&mut self, outbox: &str, id: EventId, file: &str) -> Step<()> {
+    pub(in crate::store) fn mark_waiting(&mut self, outbox: &str, id: EventId, file: &str) -> Result<(), StoreError> {
         self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Waiting);
         })
     }
 
-    pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Step<()> {
+    pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
         let Some((id, file)) = item.file() else { return Ok(()) };
         self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Delivered);
         })
     }
 
-    pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
+    pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
         let Some((id, file)) = item.file() else { return Ok(()) };
         self.edit_file(id, file, |row| {
             row.to.insert(outbox.to_owned(), Mark::Dead(seq));
@@ -221,7 +228,7 @@ impl<'a> Group<'a> {
     }
 
     /// The dead letter `seq` was discarded.
-    pub(in crate::store) fn unmark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Step<()> {
+    pub(in crate::store) fn unmark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
         let Some((id, file)) = item.file() else { return Ok(()) };
         self.edit_file(id, file, |row| {
             if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
@@ -231,7 +238,7 @@ impl<'a> Group<'a> {
     }
 
     /// Takes a file out of every outbox and out of the dead letters, configured or not.
-    fn drop_pending(&mut self, id: EventId, file: &str) -> Step<()> {
+    fn drop_pending(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
         let Some(row) = self.file(id, file)? else { return Ok(()) };
         for (name, mark) in &row.to {
             match mark {
@@ -240,7 +247,7 @@ impl<'a> Group<'a> {
                     let Some(seq) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
                     let Some(seq) = seq.as_ref().try_into().ok().map(u64::from_be_bytes) else { continue };
                     if let Some(item) = self.views.outbox.remove(item_key(name, seq))? {
-                        let item: Item = decode(&item).map_err(abort)?;
+                        let item: Item = decode(&item)?;
                         self.counters.of(name).remove(&item.item);
                     }
                     // Ends its rest, which would wake the outlet for ever.
@@ -257,19 +264,19 @@ impl<'a> Group<'a> {
         self.edit_file(id, file, |row| row.to.retain(|_, mark| *mark == Mark::Delivered))
     }
 
-    fn file(&self, id: EventId, file: &str) -> Step<Option<Row>> {
-        self.views.files.get(file_key(id, file))?.map(|bytes| decode(&bytes)).transpose().map_err(abort)
+    fn file(&self, id: EventId, file: &str) -> Result<Option<Row>, StoreError> {
+        self.views.files.get(file_key(id, file))?.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Changes a row, if there is one, and puts it where it belongs then.
-    fn edit_file(&mut self, id: EventId, file: &str, edit: impl FnOnce(&mut Row)) -> Step<()> {
+    fn edit_file(&mut self, id: EventId, file: &str, edit: impl FnOnce(&mut Row)) -> Result<(), StoreError> {
         let Some(old) = self.file(id, file)? else { return Ok(()) };
         let mut row = old.clone();
         edit(&mut row);
         self.save_file(id, file, Some(&old), row)
     }
 
-    fn save_file(&mut self, id: EventId, file: &str, old: Option<&Row>, mut row: Row) -> Step<()> {
+    fn save_file(&mut self, id: EventId, file: &str, old: Option<&Row>, mut row: Row) -> Result<(), StoreError> {
         row.place = row.belongs(file, &self.destinations());
         if old == Some(&row) {
             return Ok(());
@@ -281,18 +288,18 @@ impl<'a> Group<'a> {
         (held.files, held.bytes) = (held.files + 1, held.bytes.saturating_add(row.bytes));
         self.views.held.insert(held_key(row.place, id, file), &[])?;
         self.views.aged.insert(aged_key(row.place, row.class, id, file), &[])?;
-        self.views.files.insert(file_key(id, file), encode(&row).map_err(abort)?)?;
+        self.views.files.insert(file_key(id, file), encode(&row)?)?;
         Ok(())
     }
 
-    fn remove_file(&mut self, id: EventId, file: &str) -> Step<()> {
+    fn remove_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
         let Some(row) = self.file(id, file)? else { return Ok(()) };
         self.unfile(id, file, &row)?;
         self.views.files.remove(file_key(id, file))?;
         Ok(())
     }
 
-    fn unfile(&mut self, id: EventId, file: &str, row: &Row) -> Step<()> {
+    fn unfile(&mut self, id: EventId, file: &str, row: &Row) -> Result<(), StoreError> {
         let held = self.counters.held.entry(row.class).or_default();
         held.files = held.files.saturating_sub(1);
         held.bytes = held.bytes.saturating_sub(row.bytes);

@@ -105,6 +105,7 @@ fn run_child(path: &Path, seed: u64, runs: &[usize], random: &mut fastrand::Rng)
 
 /// How many calls the store has seen: those that were acknowledged, and perhaps of those that were in the making.
 fn check(path: &Path, calls: &[Call], runs: &[usize], acknowledged: usize) -> Result<usize, TestCaseError> {
+    pack_eagerly();
     let config = Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..Config::default() };
     let store = Store::open(&config, &names(&BOXES), simulated()).expect("open");
     if store.was_reset() {

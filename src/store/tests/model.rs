@@ -257,6 +257,8 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn new(folder: &Path) -> Self {
+        // A handful of events is to meet what thousands do.
+        pack_eagerly();
         let config = Config { path: folder.to_owned(), deadline: Duration::from_secs(20), ..Config::default() };
         let clock = simulated();
         let store = Store::open(&config, &names(&BOXES), clock.clone()).expect("open");

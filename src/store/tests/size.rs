@@ -20,6 +20,8 @@ struct Figures {
     rss_mib: f64,
     record_p50_ms: f64,
     record_p99_ms: f64,
+    /// What sled wrote for each record.
+    record_kib: f64,
     page_ms: f64,
     /// After the records and the page.
     rss_end_mib: f64,
@@ -55,6 +57,7 @@ fn a_large_index_beside_a_small_one() {
     line("rss MiB", &|(.., next)| next.rss_mib);
     line("record p50 ms", &|(.., next)| next.record_p50_ms);
     line("record p99 ms", &|(.., next)| next.record_p99_ms);
+    line("written KiB each", &|(.., next)| next.record_kib);
     line("page of 100 ms", &|(.., next)| next.page_ms);
     line("rss at end MiB", &|(.., next)| next.rss_end_mib);
 }
@@ -106,6 +109,7 @@ fn child_measures() {
     store.open_events().expect("open events");
     store.stats().expect("stats");
     let (ready_ms, rss_mib) = (ms(begun), rss_mib());
+    let before = written_kib();
     let mut records: Vec<f64> = (0..RECORDS)
         .map(|_| {
             let change = change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)]);
@@ -114,14 +118,23 @@ fn child_measures() {
             ms(begun)
         })
         .collect();
+    let record_kib = (written_kib() - before) / RECORDS as f64;
     records.sort_by(f64::total_cmp);
     let begun = clock.mono();
     store.events(&Query { camera: Some("gate".into()), ..Query::default() }).expect("page");
     let page_ms = ms(begun);
     let (record_p50_ms, record_p99_ms) = (records[RECORDS / 2], records[RECORDS * 99 / 100]);
     let rss_end_mib = self::rss_mib();
-    let figures = Figures { open_ms, ready_ms, rss_mib, record_p50_ms, record_p99_ms, page_ms, rss_end_mib };
+    let figures =
+        Figures { open_ms, ready_ms, rss_mib, record_p50_ms, record_p99_ms, record_kib, page_ms, rss_end_mib };
     println!("\nfigures {}", serde_json::to_string(&figures).expect("JSON"));
+}
+
+/// What this process handed to the system to write.
+fn written_kib() -> f64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("io");
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("wchar");
+    line.trim().parse::<f64>().expect("a number") / 1024.0
 }
 
 fn rss_mib() -> f64 {
