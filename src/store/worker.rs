@@ -375,7 +375,13 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
 /// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage. One whose disk
 /// failed is dropped all the same: its files must not keep a dead volume from being mounted anew.
 fn leave(db: Database, shared: &Shared) {
-    if !matches!(*shared.failure.borrow(), None | Some(StoreError::Disk(_))) {
+    let whole = match &*shared.failure.borrow() {
+        None | Some(StoreError::Disk(_)) => true,
+        // Within the index that is damage; where the whole volume fails so, it is not the index's.
+        Some(StoreError::Corrupt(reason)) => reason.contains("Input/output error"),
+        Some(_) => false,
+    };
+    if !whole {
         std::mem::forget(db);
     }
 }
