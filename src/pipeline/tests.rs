@@ -1,7 +1,7 @@
 //! Threads that hang and are made anew while the camera goes on.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 #[derive(Default)]
 struct Door {
     shut: AtomicBool,
+    passed: AtomicUsize,
     waiting: Mutex<Option<Sender<()>>>,
 }
 
@@ -49,6 +50,7 @@ impl Door {
             // Until somebody drops the other end.
             let _ = wait.recv();
         }
+        self.passed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn shut(&self) {
@@ -213,6 +215,7 @@ fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
         look();
     }
     let first = announced(&mut news, Phase::Start);
+    until("all looks are through", || door.passed.load(Ordering::SeqCst) == 10);
     door.shut();
     let last = look();
     until("it hangs", || door.has_guest());
