@@ -57,7 +57,7 @@ impl<T: Send + 'static> Watched<T> {
                 }
             }
             Finding::Stuck { abandoned } if !was_stuck => {
-                error!(%camera, part, abandoned, "it hangs and cannot be made anew: the service manager has to restart the process; recording goes on");
+                error!(%camera, part, abandoned, "it hangs and cannot be made anew: the service manager has to restart the process");
             }
             Finding::Well if was_stuck => info!(%camera, part, "it works again"),
             _ => {}
