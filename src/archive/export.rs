@@ -310,7 +310,7 @@ pub(super) fn delete_accounts(archive: &Archive, before: Timestamp, waiting_too:
             let name = file.file_name();
             let Some(name) = name.to_str() else { continue };
             let day = name.strip_suffix(".json").and_then(|day| day.parse().ok());
-            if !day.and_then(midnight_after).is_some_and(|end| end <= before) {
+            if day.and_then(midnight_after).is_none_or(|end| end > before) {
                 continue;
             }
             if !waiting_too && archive.store.awaits(&document_path(camera, name))? {
