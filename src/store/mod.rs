@@ -16,7 +16,7 @@
 //! | `index.reserve` | room that is given up when the disk is full, so that something can be evicted |
 //!
 //! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte). In
-//! all but `meta` several entries may share a row of sled, see [`packed`]:
+//! all but `meta` several entries may share a row of sled, see the module `packed`:
 //!
 //! | tree | key | value |
 //! |---|---|---|

@@ -183,21 +183,17 @@ proptest! {
     }
 }
 
-/// One entry in each commit, as a quiet box has them.
-fn one_by_one(bench: &mut Bench, range: std::ops::Range<u16>, bytes: usize) {
-    for n in range {
-        bench.apply(&Call::Put { key: n, bytes }).expect("put");
-    }
-}
-
 #[test]
 fn entries_next_to_each_other_come_to_share_rows_and_the_newest_do_not() {
     let mut bench = Bench::new();
-    one_by_one(&mut bench, 0..2000, 10);
+    // One entry in each commit, as a quiet box has them.
+    for n in 0..2000 {
+        bench.apply(&Call::Put { key: n, bytes: 10 }).expect("put");
+        let (newest, row) = bench.tree.tree().last().expect("read").expect("not empty");
+        assert!(newest == key(n) && !is_block(&row), "the newest change often");
+    }
     bench.check().expect("as expected");
     assert!(bench.rows() < 2000 / 10, "{} rows", bench.rows());
-    let newest = bench.tree.tree().iter().values().rev().take(16);
-    assert!(newest.map(|row| row.expect("read")).all(|row| !is_block(&row)), "the newest are written often");
     // All at once it is no different.
     let mut at_once = Bench::new();
     at_once.apply(&Call::Append { from: 0, count: 2000, bytes: 10 }).expect("append");
@@ -247,15 +243,17 @@ fn a_scan_meets_every_entry_once_while_the_rows_change_under_it() {
     let tree = bench.tree.clone();
     let (mut up, mut down) = (tree.iter().keys(), tree.iter().keys());
     let (mut met, mut met_back) = (Vec::new(), Vec::new());
-    for n in 0..1500 {
+    for step in 0..750 {
         met.extend(up.next().map(|key| key.expect("read").to_vec()));
         met_back.extend(down.next_back().map(|key| key.expect("read").to_vec()));
-        // Rows become small and are put together, and others are split, ahead of both and behind them.
-        let n = (n * 7) % 1500;
-        if n % 2 == 0 {
-            bench.apply(&Call::Remove { from: n, count: 1 }).expect("remove");
-        } else {
-            bench.apply(&Call::Put { key: n, bytes: 400 }).expect("put");
+        // Rows become small and are put together, and others are split, ahead of both scans and behind them.
+        for n in [2 * step, 2 * step + 1].map(|n| (n * 7) % 1500) {
+            let call = match (n % 2, n % 500) {
+                (0, _) => Call::Remove { from: n, count: 1 },
+                (_, 0..100) => Call::Put { key: n, bytes: 400 },
+                _ => Call::Put { key: n, bytes: 4 },
+            };
+            bench.apply(&call).expect("change");
         }
     }
     met.extend(up.map(|key| key.expect("read").to_vec()));
