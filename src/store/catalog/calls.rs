@@ -6,7 +6,7 @@ use super::super::commit::Op;
 use super::super::{Store, StoreError, event_log};
 use super::plan::Reader;
 use super::write::{Change, FileRef, HoldRow};
-use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, destinations};
+use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, destinations};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
@@ -157,7 +157,7 @@ impl Store {
     /// # Errors
     /// As [`Store::evictable`].
     pub fn date_undated(&self, since: u64) -> Result<bool, StoreError> {
-        let files = self.read_catalog(|reader| reader.dated(&(u64::MAX..=u64::MAX), PLACED_AT_ONCE))?;
+        let files = self.read_catalog(|reader| reader.dated(&(UNDATED..=UNDATED), PLACED_AT_ONCE))?;
         let more = files.len() == PLACED_AT_ONCE;
         if !files.is_empty() {
             self.change_catalog(vec![Change::Place { files, date: Some(since) }])?;

@@ -96,6 +96,9 @@ pub struct Amendment {
     pub dropped: Vec<String>,
 }
 
+/// The date of a file without one, in a key: after all dates. Not the highest number: before a page that begins after
+/// keys with four bytes 0xff in a row, sled does not find the page before.
+const UNDATED: u64 = 1 << 56;
 /// A date below this is no wall time in milliseconds but counts how long the box has run.
 pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
 
@@ -236,7 +239,7 @@ impl Row {
             Class::Metadata if file != SIDECAR => 60,
             Class::Metadata => 80,
         };
-        Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(u64::MAX) }
+        Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(UNDATED) }
     }
 
     fn held(self, id: EventId, file: &str, destinations: &[&str]) -> HeldFile {

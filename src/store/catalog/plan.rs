@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use super::super::schema::{Database, decode, id_of};
 use super::super::{StoreError, event_log};
 use super::write::{FileRef, PLACED_FOR, UNCATALOGUED};
-use super::{Class, HeldFile, Row, SIDECAR, file_key, file_of, lane, tier};
+use super::{Class, HeldFile, Row, SIDECAR, UNDATED, file_key, file_of, lane, tier};
 use crate::event::{Event, EventId};
 
 /// A place in a scan, for the next call to go on from.
@@ -197,8 +197,8 @@ impl Reader<'_> {
         Ok((found, None))
     }
 
-    /// Files recorded at one of `dates`, those that may not be deleted by age left out. The highest date of all
-    /// is that of files without one.
+    /// Files recorded at one of `dates`, those that may not be deleted by age left out. [`UNDATED`] is the date
+    /// of files without one.
     pub(super) fn dated(&self, dates: &RangeInclusive<u64>, max: usize) -> Result<Vec<FileRef>, StoreError> {
         let mut found = Vec::new();
         for lane in [lane::FREE, lane::WAITING] {
@@ -251,5 +251,5 @@ impl Reader<'_> {
 
 fn aged_range(lane: u8, class: Class, dates: &Range<u64>) -> [Vec<u8>; 2] {
     let key = |date: u64| [[lane, class as u8].as_slice(), &date.to_be_bytes()].concat();
-    [key(dates.start), key(dates.end)]
+    [key(dates.start), key(dates.end.min(UNDATED))]
 }

@@ -381,3 +381,21 @@ fn an_index_of_version_1_gets_its_catalogue_while_it_is_used() {
     store.close().expect("close");
     assert_eq!(held(&bench.open(&["upload/a"])).len(), 3);
 }
+
+#[test]
+fn any_number_of_files_without_a_date_is_found_from_both_sides() {
+    let bench = Bench::new();
+    let store = bench.open(&[]);
+    bench.clock.step_wall(bench.clock.wall(), crate::clock::TimeQuality::Unsynchronised);
+    for n in 1..=200 {
+        bench.record(&store, n, 0.5);
+    }
+    // On the way from one that has a date to its place before all those, sled went astray.
+    bench.clock.step_wall(bench.clock.wall(), crate::clock::TimeQuality::Synchronised);
+    bench.record(&store, 201, 0.5);
+    assert!(store.evictable(u64::MAX, &[(Class::Clips, 0..u64::MAX)], 10).expect("plan").len() == 10);
+    let overdue = store.expired(Class::Clips, 0..u64::MAX, true, None, 10).expect("scan").0;
+    assert_eq!(overdue.len(), 1, "what has no date is not overdue");
+    while store.date_undated(1).expect("date") {}
+    assert_eq!(store.expired(Class::Clips, 0..2, true, None, 1000).expect("scan").0.len(), 200);
+}
