@@ -68,7 +68,7 @@ impl<'a> Guard<'a> {
     }
 
     async fn look_at_main(&mut self, era: &Era) -> Option<Verdict> {
-        let Some(anchor) = era.ground.archive.layout().anchor() else { return None };
+        let anchor = era.ground.archive.layout().anchor()?;
         match self.storage.probe(anchor.clone()).await {
             Ok(took) => {
                 if let Some(failure) = self.failure.take() {

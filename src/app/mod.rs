@@ -32,7 +32,7 @@ use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Detector, Workers};
 use crate::metrics::Metrics;
-use crate::pipeline::{Models, Pipeline, Shared};
+use crate::pipeline::{Models, Pipeline, Shared, Sight};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
@@ -294,8 +294,8 @@ impl App {
             let latest: Arc<LatestFrame> = Arc::default();
             let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
             let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
-            let (shared, workers, feeds) = (&self.shared, &self.workers, &mut self.feeds);
-            let pipeline = Pipeline::start(name, camera, shared, &archive, models, workers, latest.clone(), feeds)
+            let sight = Sight { models, workers: &self.workers, latest: latest.clone() };
+            let pipeline = Pipeline::start(name, camera, &self.shared, &archive, sight, &mut self.feeds)
                 .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
             frames.insert(name.clone(), latest);

@@ -84,6 +84,17 @@ pub struct Models {
     pub light: Option<Arc<Detector>>,
 }
 
+/// Who looks at one camera's pictures, and where the newest is shown.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    /// The models.
+    pub models: Models,
+    /// Who runs them.
+    pub workers: &'a Workers,
+    /// The newest picture.
+    pub latest: Arc<LatestFrame>,
+}
+
 /// The running stages of one camera.
 pub struct Pipeline {
     threads: Arc<Mutex<Option<Threads>>>,
@@ -100,9 +111,7 @@ impl Pipeline {
         config: &config::Camera,
         shared: &Shared,
         archive: &Archive,
-        models: Models,
-        workers: &Workers,
-        latest: Arc<LatestFrame>,
+        Sight { models, workers, latest }: Sight<'_>,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();

@@ -112,7 +112,7 @@ impl Store {
         let keys: Vec<_> = self.0.queues().keys().map(|outbox| document_key(outbox, path)).collect();
         self.0.read(move |db| {
             let mut found = keys.iter().map(|key| db.uploads.contains_key(key));
-            Ok(found.try_fold(false, |waits, found| found.map(|found| waits || found))?)
+            found.try_fold(false, |waits, found| found.map(|found| waits || found))
         })
     }
 }
