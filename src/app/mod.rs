@@ -347,8 +347,10 @@ fn note_place(shared: &Shared, opened: &Opened) {
     shared.metrics.spooling.set(i64::from(spooling));
     if let Some(trouble) = &opened.trouble {
         error!(reason = trouble, folder = %opened.folder.display(), "recording goes on in the spool");
+        systemd::status(&format!("recording into the spool: {trouble}"));
     } else {
         info!(folder = %opened.folder.display(), "recording on the archive's volume");
+        systemd::status("recording on the archive's volume");
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Opened {
 impl Storage {
     pub(super) fn new(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Self {
         let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-        let spool = config.spool.folder(state.as_deref()).unwrap_or_else(|error| {
+        let spool = config.spool.folder(state.as_deref(), &config.storage.path).unwrap_or_else(|error| {
             warn!(%error, "spool.path cannot be used: without the archive's volume nothing will be recorded");
             None
         });

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use jiff::civil::Date;
@@ -109,8 +110,9 @@ impl Export {
     /// When index or disk fail; the next step tries the same again.
     pub(super) fn step(&mut self, trusted: bool) -> Result<()> {
         let clock = &*self.archive.clock;
-        // While there is hardly any room it is for events.
-        if !may_file(clock, &self.archive.config) || !self.archive.level().has_stills() {
+        // While there is hardly any room it is for events; and what is not taken in yet cannot be told of.
+        let must_wait = !self.archive.level().has_stills() || self.archive.is_incomplete.load(Ordering::Relaxed);
+        if must_wait || !may_file(clock, &self.archive.config) {
             return Ok(());
         }
         let moment = clock.now();

@@ -61,15 +61,16 @@ impl Config {
         Ok(())
     }
 
-    /// The folder, made if need be; `None` where there is to be none. `state` is the service's state folder.
+    /// The folder, made if need be; `None` where there is to be none, or where it would lie within `storage`, with which
+    /// it would be lost. `state` is the service's state folder.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn folder(&self, state: Option<&Path>) -> std::io::Result<Option<PathBuf>> {
+    pub fn folder(&self, state: Option<&Path>, storage: &Path) -> std::io::Result<Option<PathBuf>> {
         let configured = Some(&self.path).filter(|path| !path.as_os_str().is_empty()).cloned();
-        let Some(folder) = configured.or_else(|| Some(state?.join("spool"))) else { return Ok(None) };
-        std::fs::create_dir_all(&folder)?;
-        Ok(Some(folder))
+        let folder = configured.or_else(|| Some(state?.join("spool"))).filter(|folder| !folder.starts_with(storage));
+        folder.iter().try_for_each(std::fs::create_dir_all)?;
+        Ok(folder)
     }
 
     /// The folder as the service sees it, also for somebody who calls a command by hand. It need not exist.
@@ -101,9 +102,12 @@ mod tests {
     fn the_folder_is_the_configured_one_or_in_the_state_folder_or_none() {
         let dir = tempfile::tempdir().expect("tempdir");
         let (none, here) = (Config::default(), Config { path: dir.path().join("here"), ..Config::default() });
-        assert_eq!(none.folder(None).expect("none"), None);
-        assert_eq!(none.folder(Some(dir.path())).expect("made"), Some(dir.path().join("spool")));
-        assert_eq!(here.folder(Some(dir.path())).expect("made"), Some(dir.path().join("here")));
+        let storage = Path::new("/srv/archive");
+        assert_eq!(none.folder(None, storage).expect("none"), None);
+        assert_eq!(none.folder(Some(dir.path()), dir.path()).expect("none"), None);
+        assert!(!dir.path().join("spool").exists());
+        assert_eq!(none.folder(Some(dir.path()), storage).expect("made"), Some(dir.path().join("spool")));
+        assert_eq!(here.folder(Some(dir.path()), storage).expect("made"), Some(dir.path().join("here")));
         assert!(dir.path().join("here").is_dir());
         assert!(!is_elsewhere(dir.path(), dir.path()));
         assert!(is_elsewhere(Path::new("/proc"), dir.path()));

@@ -86,6 +86,11 @@ impl Reserve {
         }
     }
 
+    /// Whether a large group of changes might take all that is left.
+    pub(super) fn is_tight(&self) -> bool {
+        self.free().is_some_and(|free| free < self.size.saturating_mul(4))
+    }
+
     fn free(&self) -> Option<u64> {
         let stat = statvfs(self.file.parent()?).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))

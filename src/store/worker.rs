@@ -27,6 +27,8 @@ use crate::supervise::{panic_text, spawn_thread};
 const QUEUE: usize = 4096;
 /// Changes that are committed together.
 const GROUP: usize = 256;
+/// Changes that are committed together where little space is left: one may write several blocks anew.
+const SMALL_GROUP: usize = 8;
 /// Quiet after which the writer packs some rows of an older schema.
 const IDLE: Duration = Duration::from_millis(100);
 /// Key in `meta`: the index holds all that the sidecars say.
@@ -406,7 +408,8 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(GROUP).collect();
+        let most = if shared.reserve.is_tight() { SMALL_GROUP } else { GROUP };
+        let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(most).collect();
         // After the jobs: a refusal must not be of the room there was before its caller asked.
         let room = shared.reserve.room();
         let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());

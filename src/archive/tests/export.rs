@@ -227,3 +227,13 @@ fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
     assert_eq!(delete(&desk, "2026-11-25T00:00:00Z", true), (1, 0));
     assert!(desk.dir.path().join("coverage/open.json").is_file());
 }
+
+#[test]
+fn no_day_is_told_of_before_all_of_it_is_taken_in() {
+    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    desk.archive.set_incomplete(true);
+    desk.watch(HOUR * 6);
+    assert_eq!((desk.work(), desk.days()), (0, Vec::new()));
+    desk.archive.set_incomplete(false);
+    assert_eq!((desk.work(), desk.days()), (1, vec!["2026-11-22.json".to_owned()]));
+}
