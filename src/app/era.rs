@@ -15,6 +15,7 @@ use super::{recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::clock::{Clock, TimeQuality};
 use crate::config::Config;
 use crate::event::EventId;
 use crate::pipeline::Shared;
@@ -65,6 +66,10 @@ impl Ground {
         if let Some(newest) = recovery::newest_id(&store, &layout)? {
             shared.ids.go_beyond(newest);
         }
+        // Without room for this note alerts keep the numbers that they would have had.
+        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.count_on_from(number)) {
+            warn!(%error, "note the number of the next alert");
+        }
         let host = || Host {
             device: shared.device.clone(),
             ids: shared.ids.clone(),
@@ -83,6 +88,13 @@ impl Ground {
         let archive = from.cloned().unwrap_or_else(first).moved_to(layout.clone(), store.clone(), at_most);
         Ok(Self { place, store, archive })
     }
+}
+
+/// What numbers of alerts are above from `clock`'s present on, on whatever volume and in whatever index they are given:
+/// microseconds, as far as the clock can be believed. Exact in JSON for two centuries.
+fn number_of_now(clock: &dyn Clock) -> Option<u64> {
+    let believed = clock.quality() != TimeQuality::Implausible;
+    believed.then(|| u64::try_from(clock.wall().as_millisecond()).ok()?.checked_mul(1000)).flatten()
 }
 
 /// What the page reads; changes with the era.

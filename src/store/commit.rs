@@ -21,19 +21,45 @@ pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
 /// cannot fail the others of its group.
 #[derive(Debug)]
 pub(super) enum Op {
-    Record { event: Box<Event>, json: Vec<u8>, deliveries: Vec<Delivery>, now: Moment },
+    Record {
+        event: Box<Event>,
+        json: Vec<u8>,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
     Segment(Box<Segment>),
     Span(Box<Span>),
-    EvictSegment { camera: Arc<str>, id: SegmentId, span: Box<Span> },
-    ForgetSegment { camera: Arc<str>, id: SegmentId },
+    EvictSegment {
+        camera: Arc<str>,
+        id: SegmentId,
+        span: Box<Span>,
+    },
+    ForgetSegment {
+        camera: Arc<str>,
+        id: SegmentId,
+    },
     Ack(ItemRef),
-    Nack { item: ItemRef, error: String },
-    DeadLetter { item: ItemRef, error: String },
-    Progress { item: ItemRef, progress: Option<String> },
+    Nack {
+        item: ItemRef,
+        error: String,
+    },
+    DeadLetter {
+        item: ItemRef,
+        error: String,
+    },
+    Progress {
+        item: ItemRef,
+        progress: Option<String>,
+    },
     Revive(ItemRef),
     Discard(ItemRef),
+    /// Numbers are not below this one from now on.
+    CountOn(u64),
     Catalog(Vec<catalog::Change>),
-    Deliver { delivery: Delivery, now: Moment },
+    Deliver {
+        delivery: Delivery,
+        now: Moment,
+    },
 }
 
 /// One item of an outbox, at one revision.
@@ -136,6 +162,10 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
+            Op::CountOn(seq) => {
+                self.counters.last_seq = self.counters.last_seq.max(*seq);
+                Ok(())
+            }
             Op::Catalog(changes) => changes.iter().try_for_each(|change| self.change_catalog(change)),
         }
     }

@@ -115,4 +115,13 @@ impl Store {
             found.try_fold(false, |waits, found| found.map(|found| waits || found))
         })
     }
+
+    /// Gives everything that is queued from now on a number above `seq`. A fresh index counts from one again, and
+    /// receivers know alerts by their numbers.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn count_on_from(&self, seq: u64) -> Result<(), StoreError> {
+        self.0.write(Op::CountOn(seq))
+    }
 }

@@ -363,3 +363,18 @@ fn the_config_reads_its_defaults_and_refuses_nonsense() {
     assert!(Config { path: "relative".into(), ..Config::default() }.validate().is_err());
     assert!(Config { deadline: Duration::ZERO, ..Config::default() }.validate().is_err());
 }
+
+#[tokio::test]
+async fn numbers_go_on_from_where_they_are_told_to_and_never_back() {
+    let dir = TempDir::new().expect("temp dir");
+    let clock = simulated();
+    let ids = IdSource::new(clock.clone(), None);
+    let store = Store::open(&config(&dir), &names(&["mqtt"]), clock.clone()).expect("open");
+    let outbox = store.outbox("mqtt").expect("outbox");
+    for floor in [0, 1_000_000, 5] {
+        store.count_on_from(floor).expect("count");
+        store.record(change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)])).expect("record");
+    }
+    let numbers: Vec<u64> = outbox.lease(10).await.expect("lease").iter().map(|lease| lease.seq).collect();
+    assert_eq!(numbers, [1, 1_000_001, 1_000_002]);
+}
