@@ -47,6 +47,8 @@ pub(super) struct Ground {
     pub place: Place,
     pub store: Store,
     pub archive: Archive,
+    /// The first id of its era: what is below it, on this ground, belongs to the past.
+    pub first_id: EventId,
 }
 
 impl Ground {
@@ -86,7 +88,9 @@ impl Ground {
             Place::Spool => RecordingLevel::NoContinuous,
         };
         let archive = from.cloned().unwrap_or_else(first).moved_to(layout.clone(), store.clone(), at_most);
-        Ok(Self { place, store, archive })
+        // Before anybody records here.
+        let first_id = shared.ids.next();
+        Ok(Self { place, store, archive, first_id })
     }
 }
 
@@ -122,8 +126,6 @@ impl Present {
 /// A ground with everybody at work on it.
 pub(super) struct Era {
     pub ground: Ground,
-    /// The first id of this era: what is below it, on this ground, belongs to the past.
-    pub first_id: EventId,
     stop: CancellationToken,
     outlets: Option<JoinHandle<Result<()>>>,
 }
@@ -134,15 +136,15 @@ impl Era {
     /// # Errors
     /// When an outlet cannot be set up.
     pub(super) fn start(ground: Ground, config: &Config, shared: &Shared) -> Result<Self> {
-        let (stop, first_id) = (CancellationToken::new(), shared.ids.next());
+        let stop = CancellationToken::new();
         let mut outlets = Supervisor::new(stop.clone());
         let start = Start { ground: &ground, config, shared };
         start.uploads(&mut outlets)?;
         start.alerts(&mut outlets)?;
         start.retention(&mut outlets);
-        start.timekeeper(first_id, stop.clone());
+        start.timekeeper(stop.clone());
         let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
-        Ok(Self { ground, first_id, stop, outlets })
+        Ok(Self { ground, stop, outlets })
     }
 
     /// Stops outlets and helpers, in bounded time also on a dead volume. The ground is left as it is.
@@ -242,9 +244,9 @@ impl Start<'_> {
     }
 
     /// Corrects wall times once the clock is synchronised.
-    fn timekeeper(&self, first_id: EventId, stop: CancellationToken) {
+    fn timekeeper(&self, stop: CancellationToken) {
         let cameras = self.config.camera.keys().cloned().collect();
-        let keeper = Timekeeper::new(self.ground.archive.clone(), cameras, first_id);
+        let keeper = Timekeeper::new(self.ground.archive.clone(), cameras, self.ground.first_id);
         let heart = self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false);
         if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
             error!(error = %failure, "start the timekeeper");

@@ -277,7 +277,7 @@ impl App {
             store: Mutex::new(store),
         };
         let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
-        let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), self.era.first_id);
+        let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), ground.first_id);
         let (asked, over) = (self.stop.asked.clone(), self.era.token());
         archive.set_incomplete(ground.place == Place::Spool || spool.is_some());
         let work = recovery::Work { shared, archive, first_id, spool };

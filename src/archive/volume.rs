@@ -70,13 +70,17 @@ pub enum VolumeError {
     },
 }
 
-/// Size and free space of a file system, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Size and free space of a file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
     /// Whole size.
     pub size_bytes: u64,
     /// What an unprivileged process may still use.
     pub free_bytes: u64,
+    /// Files that it can have; 0: it makes room for them as they come.
+    pub files: u64,
+    /// Files that can still be made.
+    pub free_files: u64,
 }
 
 /// Opens the storage folder, making it and its identity at first use. With `remembered`, only the volume that is
@@ -238,20 +242,9 @@ pub fn space(path: &Path) -> Result<Space> {
     Ok(Space {
         size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        files: stat.f_files,
+        free_files: stat.f_favail,
     })
-}
-
-/// As [`space`], but where files run out before bytes do, the free space is the share of files that can still be made.
-///
-/// # Errors
-/// As [`space`].
-pub fn space_for_files(path: &Path) -> Result<Space> {
-    let stat = rustix::fs::statvfs(path).with_context(|| format!("ask for free space at {}", path.display()))?;
-    let Space { size_bytes, free_bytes } = space(path)?;
-    // Some file systems make room for files as they come, and count none.
-    let by_files = u128::from(size_bytes) * u128::from(stat.f_favail) / u128::from(stat.f_files).max(1);
-    let by_files = if stat.f_files == 0 { u64::MAX } else { u64::try_from(by_files).unwrap_or(u64::MAX) };
-    Ok(Space { size_bytes, free_bytes: free_bytes.min(by_files) })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use crate::store::{Class, HeldFile};
 use crate::supervise::Heart;
 use ages::{Ages, Reading};
 use evict::Evictor;
-use space::Marks;
+use space::{Marks, wanted_files};
 
 pub use config::{Age, Config};
 pub(super) use evict::{GONE, remove_evicted, remove_gone};
@@ -53,6 +53,8 @@ const AGES_EVERY: Duration = Duration::from_secs(60);
 const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
 /// Files of one batch: between two of them everybody else gets at the index.
 const BATCH: usize = 32;
+/// Files of one batch where it is files that the volume lacks: no more is deleted than has to be.
+const FILES_AT_ONCE: usize = 8;
 /// How long a volume may take to show space that was freed (a reader may still hold the file) before more is
 /// deleted for it.
 const SETTLES: Duration = Duration::from_secs(3);
@@ -98,7 +100,7 @@ impl Retention {
             heart,
             memory: Arc::default(),
             between_steps: Arc::new(|| Ok(())),
-            space: Arc::new(move || volume::space_for_files(&storage)),
+            space: Arc::new(move || volume::space(&storage)),
         }
     }
 
@@ -146,6 +148,7 @@ impl Retention {
             let is_seen = (self.space)()?.free_bytes >= expected;
             self.memory().settling = (!is_seen).then_some((now + SETTLES, expected));
         }
+        self.make_room_for_files(&marks, stop)?;
         self.step_level(&marks)?;
         self.keep_reserve(&marks)
     }
@@ -275,6 +278,23 @@ impl Retention {
         Ok(freed)
     }
 
+    /// Deletes until the volume takes enough new files, or nothing may be deleted any more.
+    fn make_room_for_files(&self, marks: &Marks, stop: &CancellationToken) -> Result<()> {
+        loop {
+            let space = (self.space)()?;
+            let lacking = wanted_files(&space).saturating_sub(space.free_files);
+            if lacking == 0 || stop.is_cancelled() {
+                return Ok(());
+            }
+            let most = usize::try_from(lacking).map_or(FILES_AT_ONCE, |lacking| lacking.min(FILES_AT_ONCE));
+            let files = self.archive.store.evictable_files(&self.overdue(), most)?;
+            if self.evict(&files, EvictReason::MinFree)? == 0 {
+                return Ok(());
+            }
+            self.step_level(marks)?;
+        }
+    }
+
     /// One batch. Returns the bytes that it freed.
     fn evict(&self, files: &[HeldFile], reason: EvictReason) -> Result<u64> {
         if files.is_empty() {
@@ -311,24 +331,32 @@ impl Retention {
     fn step_level(&self, marks: &Marks) -> Result<()> {
         let space = (self.space)()?;
         let over = self.over_quota()?;
-        let free = if over > 0 { space.free_bytes.min(marks.keep.saturating_sub(over)) } else { space.free_bytes };
+        let room = marks.room(&space);
+        let free = if over > 0 { room.min(marks.keep.saturating_sub(over)) } else { room };
         let before = self.archive.room.level();
         let level = marks.level(before, free);
         self.archive.room.set_level(level);
         self.archive.metrics.recording_level.set(level as i64);
         self.health.set_left_out(level.left_out());
         if level > before {
-            warn!(free_bytes = space.free_bytes, over_quota = over, "{}", level.left_out().unwrap_or_default());
+            let free_files = space.free_files;
+            warn!(
+                free_bytes = space.free_bytes,
+                free_files,
+                over_quota = over,
+                "{}",
+                level.left_out().unwrap_or_default()
+            );
         } else if level < before {
             let still = level.left_out().unwrap_or("everything is recorded again");
-            info!(free_bytes = space.free_bytes, "there is more space: {still}");
+            info!(free_bytes = space.free_bytes, free_files = space.free_files, "there is more space: {still}");
         }
         Ok(())
     }
 
     fn keep_reserve(&self, marks: &Marks) -> Result<()> {
         let reserve = &self.archive.room.reserve;
-        let free = (self.space)()?.free_bytes;
+        let free = marks.room(&(self.space)()?);
         if reserve.is_there() {
             // Before the index meets a full volume: it would not survive that.
             if self.archive.level() == RecordingLevel::Nothing && reserve.release() {

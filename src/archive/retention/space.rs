@@ -14,6 +14,8 @@ use super::super::volume::{self, Space};
 
 /// What the box itself needs to run and to delete: index, sidecars, logs of it all.
 const FLOOR: [u64; 2] = [1 << 20, 8 << 20];
+/// Files that can still be made: some events at once, on whatever volume.
+const FILES: [u64; 2] = [32, 4096];
 /// What stays free when nothing is configured, unless the volume is small.
 const KEEP_FREE: u64 = 1 << 30;
 
@@ -88,6 +90,16 @@ impl Marks {
         Self { floor, keep: keep.max(2 * floor) }
     }
 
+    /// The room that is left on a volume, as bytes: where files run out first, as much less than [`Marks::keep`].
+    pub(super) fn room(&self, space: &Space) -> u64 {
+        let wanted = wanted_files(space);
+        if wanted == 0 || space.free_files >= wanted {
+            return space.free_bytes;
+        }
+        let share = u128::from(self.keep) * u128::from(space.free_files) / u128::from(wanted);
+        space.free_bytes.min(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+
     /// The level with `free` bytes left, after `now`. It gets better only when there is clearly more room than
     /// where it got worse, or recording would begin and stop all the time.
     pub(super) fn level(&self, now: RecordingLevel, free: u64) -> RecordingLevel {
@@ -104,6 +116,11 @@ impl Marks {
         let nothing_left = usize::from(free < self.floor / 2);
         RecordingLevel::from_u8(u8::try_from(lacking + nothing_left).unwrap_or(u8::MAX))
     }
+}
+
+/// How many files a volume should still take: below that some are deleted.
+pub(super) fn wanted_files(space: &Space) -> u64 {
+    if space.files == 0 { 0 } else { (space.files / 20).clamp(FILES[0], FILES[1]) }
 }
 
 /// What recorders and retention tell each other. One for all of them.
@@ -176,7 +193,7 @@ impl Reserve {
 
 /// Before the index is opened: it cannot be on a full volume, and then nothing could be deleted ever again.
 pub fn make_room(storage: &Path) {
-    let Ok(Space { size_bytes, free_bytes }) = volume::space(storage) else { return };
+    let Ok(Space { size_bytes, free_bytes, .. }) = volume::space(storage) else { return };
     if free_bytes < Marks::new(size_bytes, None).floor && Reserve::new(storage).release() {
         info!("opening the index on a full volume");
     }

@@ -47,7 +47,16 @@ impl Store {
         max: usize,
     ) -> Result<Vec<HeldFile>, StoreError> {
         let overdue = overdue.to_vec();
-        self.read_catalog(move |reader| reader.evictable(bytes, &overdue, max))
+        self.read_catalog(move |reader| reader.evictable(Some(bytes), &overdue, max))
+    }
+
+    /// As [`Store::evictable`], where it is room for `max` files that is needed, however small they are.
+    ///
+    /// # Errors
+    /// As [`Store::evictable`].
+    pub fn evictable_files(&self, overdue: &[(Class, Range<u64>)], max: usize) -> Result<Vec<HeldFile>, StoreError> {
+        let overdue = overdue.to_vec();
+        self.read_catalog(move |reader| reader.evictable(None, &overdue, max))
     }
 
     /// Files of `class` recorded at one of `dates` (milliseconds of wall time, or of run time below

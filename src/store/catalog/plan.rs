@@ -46,17 +46,18 @@ impl Pick {
 }
 
 impl Reader<'_> {
-    /// The files that go next when `bytes` are needed: at most about `max`, and as many as make up `bytes`.
+    /// The files that go next when `bytes` are needed: at most about `max`, and as many as make up `bytes`, if that is
+    /// what is needed.
     /// First what every destination has, then what of a class was recorded at the dates given in `overdue`,
     /// then by value; metadata last, if it helps, and never while a destination is to get it.
     pub(super) fn evictable(
         &self,
-        bytes: u64,
+        bytes: Option<u64>,
         overdue: &[(Class, Range<u64>)],
         max: usize,
     ) -> Result<Vec<HeldFile>, StoreError> {
         let newest = event_log::newest_id(self.db)?;
-        let mut pick = Pick::new(bytes, max);
+        let mut pick = Pick::new(bytes.unwrap_or(u64::MAX), max);
         self.pick_tier(&mut pick, tier::DELIVERED, newest)?;
         for (class, dates) in overdue.iter().filter(|(class, _)| *class != Class::Metadata) {
             for lane in [lane::FREE, lane::WAITING] {
@@ -72,7 +73,7 @@ impl Reader<'_> {
         self.pick_tier(&mut pick, tier::UNDELIVERED, newest)?;
         // Metadata are small: where all of them together would not make the room, they are not given up in vain.
         let metadata = self.db.counters()?.held.get(&Class::Metadata).map_or(0, |held| held.bytes);
-        if metadata >= bytes.saturating_sub(pick.bytes) {
+        if bytes.is_none_or(|bytes| metadata >= bytes.saturating_sub(pick.bytes)) {
             self.pick_tier(&mut pick, tier::METADATA_DELIVERED, newest)?;
             self.pick_tier(&mut pick, tier::METADATA_FREE, newest)?;
         }

@@ -50,7 +50,8 @@ impl Bench {
     fn retention(&self, archive: &Archive, config: Config) -> Retention {
         let heart = Heartbeats::new(self.clock.clone()).register("retention", Duration::from_secs(60), false);
         let free = self.free.clone();
-        let space = move || Ok(Space { size_bytes: 1024 * MIB, free_bytes: free.load(Ordering::Relaxed) });
+        let space =
+            move || Ok(Space { size_bytes: 1024 * MIB, free_bytes: free.load(Ordering::Relaxed), ..Space::default() });
         let retention = Retention::new(archive.clone(), config, Health::default(), heart);
         Retention { space: Arc::new(space), ..retention }
     }
