@@ -95,7 +95,10 @@ impl Recording {
         let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
         event.best = Some(best_of(archive, &look));
         let (start, end) = (event.start.mono(), event.end.take());
-        archive.with_room(|| write_event(&folder, &event))?;
+        archive.with_room(|| write_event(&folder, &event)).inspect_err(|_| {
+            // An event that is not there needs no folder.
+            let _ = std::fs::remove_dir(&folder);
+        })?;
         archive
             .store
             .record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
