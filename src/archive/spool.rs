@@ -25,7 +25,8 @@ pub struct Config {
     /// How often the archive's volume is tried with a small write. Default: 15s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub check_every: Duration,
-    /// A volume that does not answer for so long counts as gone. Default: 30s.
+    /// A volume that does not answer for so long counts as gone; less than `storage.deadline`, or the index counts as
+    /// damaged first. Default: 15s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub patience: Duration,
 }
@@ -36,7 +37,7 @@ impl Default for Config {
             path: PathBuf::new(),
             max_bytes: 1 << 30,
             check_every: Duration::from_secs(15),
-            patience: Duration::from_secs(30),
+            patience: Duration::from_secs(15),
         }
     }
 }

@@ -31,6 +31,8 @@ const GROUP: usize = 256;
 const SMALL_GROUP: usize = 8;
 /// Quiet after which the writer packs some rows of an older schema.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long the note that an index is bad is waited for.
+const MARKED_WITHIN: Duration = Duration::from_secs(2);
 /// Key in `meta`: the index holds all that the sidecars say.
 pub(super) const FILLED: &str = "filled";
 
@@ -101,10 +103,24 @@ impl Shared {
             return;
         }
         error!(error = %failure, "the store is out of service");
-        if matches!(failure, StoreError::Stalled(_) | StoreError::Corrupt(_))
-            && let Err(error) = reset::mark_bad(&self.path, &failure.to_string())
-        {
-            error!(%error, "the index could not be marked bad");
+        if matches!(failure, StoreError::Stalled(_) | StoreError::Corrupt(_)) {
+            self.mark_bad(failure.to_string());
+        }
+    }
+
+    /// Waits for that only for a moment: where the index stalls because its volume does, the note does too, and the
+    /// caller may be one that others wait for.
+    fn mark_bad(&self, reason: String) {
+        let (path, (noted, outcome)) = (self.path.clone(), sync_channel(1));
+        let note = move || {
+            if let Err(error) = reset::mark_bad(&path, &reason) {
+                error!(%error, "the index could not be marked bad");
+            }
+            let _ = noted.send(());
+        };
+        match spawn_thread("store-mark", note) {
+            Ok(_) => drop(outcome.recv_timeout(MARKED_WITHIN)),
+            Err(error) => error!(%error, "the index could not be marked bad"),
         }
     }
 
