@@ -231,6 +231,7 @@ fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
 #[test]
 fn no_day_is_told_of_before_all_of_it_is_taken_in() {
     let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    desk.work();
     desk.archive.set_incomplete(true);
     desk.watch(HOUR * 6);
     assert_eq!((desk.work(), desk.days()), (0, Vec::new()));

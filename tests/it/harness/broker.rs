@@ -226,7 +226,7 @@ fn a_subscriber_misses_nothing_while_the_broker_is_away() {
     broker.stop();
     broker.resume();
     broker.publish("outpost/a", "2");
-    super::wait_until("both messages", seconds(20), || {
+    super::wait_until("both messages", seconds(60), || {
         let mut payloads: Vec<String> = subscriber.messages().into_iter().map(|message| message.payload).collect();
         // At least once: what the broker had not yet seen acknowledged when it stopped, it sends again.
         payloads.dedup();
