@@ -131,7 +131,10 @@ impl Supervisor {
                 Ok(Some(Err(failure))) => error!(error = %failure, "a task could not be joined"),
                 Err(_) => {
                     warn!(left = self.tasks.len(), "tasks did not stop in time, aborting them");
-                    self.tasks.shutdown().await;
+                    self.tasks.abort_all();
+                    // One that is in a call to a dead disk ends when that does.
+                    let ended = async { while self.tasks.join_next().await.is_some() {} };
+                    let _ = tokio::time::timeout(grace, ended).await;
                     return;
                 }
             }
