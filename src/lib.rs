@@ -9,6 +9,8 @@
 //! queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
 
 pub mod clock;
+pub mod control;
+pub mod durable;
 pub mod health;
 pub mod metrics;
 pub mod supervise;

@@ -81,8 +81,15 @@ impl<'a> Guard<'a> {
                 let trouble = format!("{failure:#}");
                 self.note_trouble(&trouble);
                 // Where there is no spool, the same volume may have come back as another file system.
-                let can_move = self.storage.has_spool() || self.storage.find_main().await.is_ok();
-                can_move.then_some(Verdict::Leave(trouble))
+                if !self.storage.has_spool() && self.storage.find_main().await.is_err() {
+                    return None;
+                }
+                if !self.storage.can_open_another().await {
+                    return Some(Verdict::Fail(anyhow!(
+                        "{trouble}, and its index hangs: only a fresh process can go on"
+                    )));
+                }
+                Some(Verdict::Leave(trouble))
             }
         }
     }

@@ -37,7 +37,7 @@ use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
+use crate::supervise::{self, Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
 use crate::web;
 
 use backend::PageBackend;
@@ -50,6 +50,8 @@ use storage::{Opened, Refusal, Storage};
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long feeds may take to say good-bye to their cameras.
 const FEED_GRACE: Duration = Duration::from_secs(1);
+/// How long the process may take to end when it has to because something hangs.
+const END_WITHIN: Duration = Duration::from_secs(15);
 /// How often the governor looks at what the box has to do.
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The governor looks every second; sensors of some boards take their time.
@@ -108,6 +110,7 @@ impl App {
             health,
             hearts,
             pressure: Pressure::default(),
+            control: storage.control(),
             device: config.device.id.as_str().into(),
             site: config.device.site.as_str().into(),
         };
@@ -161,6 +164,9 @@ impl App {
             ended = &mut outlets => Ending::Outlets(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r)),
         };
         systemd::stopping();
+        if matches!(early, Ending::Failed(Some(_))) {
+            supervise::end_within(END_WITHIN);
+        }
         self.stop.feeds.cancel();
         let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.

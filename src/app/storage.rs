@@ -13,17 +13,24 @@ use crate::archive::volume::{self, Anchor, Remembered};
 use crate::archive::{make_room, spool};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::Control;
 use crate::store::{self, Store, StoreError};
 use crate::supervise::{Backoff, spawn_thread, systemd};
 
 /// The spool's own folder, all of which may be deleted.
 const BOX: &str = "box";
+/// What people switched.
+const SWITCHES: &str = "switches.json";
+/// How long a trial of the index may take: a few syncs of the system disk.
+const TRIAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The archive's volume and its stand-in.
 #[derive(Clone)]
 pub(super) struct Storage {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
+    /// The service's own folder on the system disk, under systemd.
+    state: Option<PathBuf>,
     /// Folder on the system disk, where there is one for this.
     spool: Option<PathBuf>,
 }
@@ -44,7 +51,12 @@ impl Storage {
             warn!(%error, "spool.path cannot be used: without the archive's volume nothing will be recorded");
             None
         });
-        Self { config: config.clone(), clock: clock.clone(), spool }
+        Self { config: config.clone(), clock: clock.clone(), state, spool }
+    }
+
+    /// The switches. They lie on the system disk, where there is a place for that, so that they hold on any volume.
+    pub(super) fn control(&self) -> Control {
+        Control::open(&self.state.as_deref().unwrap_or(self.main()).join(SWITCHES))
     }
 
     fn main(&self) -> &Path {
@@ -100,6 +112,13 @@ impl Storage {
     /// Whether there is anywhere else to record.
     pub(super) fn has_spool(&self) -> bool {
         self.spool_box().is_some()
+    }
+
+    /// Whether this process can open an index while that of the archive's volume is open and may hang.
+    pub(super) async fn can_open_another(&self) -> bool {
+        let Some(folder) = self.spool_box() else { return true };
+        let tried = tokio::task::spawn_blocking(move || store::can_commit(&folder, TRIAL_WITHIN)).await;
+        tried.unwrap_or(false)
     }
 
     /// Looks whether the right volume lies at `storage.path` and takes writes.

@@ -5,7 +5,7 @@
 //! missing one. While the daemon runs, [`Anchor`] tells whether the path still leads where it led.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::sidecar::{set_aside, sync_folder, write_durable};
+use super::sidecar::{set_aside, write_durable};
+use crate::durable;
 
 const IDENTITY: &str = "volume.json";
 /// Written to find out whether the volume takes writes.
@@ -222,15 +223,8 @@ pub fn remember(file: &Path, remembered: &Remembered) -> Result<()> {
     if recall(file).as_ref() == Some(remembered) {
         return Ok(());
     }
-    let draft = file.with_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut out = File::create(&draft)?;
-        out.write_all(&serde_json::to_vec_pretty(remembered)?)?;
-        out.sync_all()?;
-        fs::rename(&draft, file)
-    };
-    write().with_context(|| format!("write {}", file.display()))?;
-    file.parent().map_or(Ok(()), sync_folder)
+    let json = serde_json::to_vec_pretty(remembered).context("encode the identity of a volume")?;
+    durable::replace(file, &json).with_context(|| format!("write {}", file.display()))
 }
 
 /// Asks the file system that holds `path` for its space.

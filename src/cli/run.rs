@@ -13,9 +13,13 @@ use crate::supervise;
 pub(super) fn main(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), device = %config.device.id, "starting");
-    super::runtime()?.block_on(async {
+    let runtime = super::runtime()?;
+    let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         supervise::on_signals(stop.clone())?;
         App::build(config, stop).await?.run().await
-    })
+    });
+    // What is left on its threads hangs in a dead disk; nobody waits for that.
+    runtime.shutdown_background();
+    outcome
 }

@@ -27,6 +27,7 @@ use anyhow::Result;
 use crate::archive::{Archive, Recorder};
 use crate::clock::Clock;
 use crate::config;
+use crate::control::Control;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
@@ -69,6 +70,8 @@ pub struct Shared {
     pub ids: Arc<IdSource>,
     /// How much the box has to do, and what it does therefore.
     pub pressure: Pressure,
+    /// What people switched while it runs.
+    pub control: Control,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands.

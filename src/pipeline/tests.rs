@@ -11,6 +11,7 @@ use super::feed::{Feed, Window};
 use super::*;
 use crate::archive::{Host, Layout, RecordMode, mux};
 use crate::clock::{Mono, SimulatedClock};
+use crate::control::Control;
 use crate::detection::{BBox, Detection};
 use crate::event::{Event, Phase};
 use crate::frame::{Frame, Packet, Rgb};
@@ -82,6 +83,7 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
         hearts,
         ids,
         pressure,
+        control: Control::default(),
         device: "box".into(),
         site: "".into(),
     };

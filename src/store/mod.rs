@@ -63,6 +63,8 @@ mod migrate;
 
 mod reset;
 
+mod process_lock;
+
 mod reserve;
 
 mod worker;
@@ -104,6 +106,7 @@ pub use delivery::{Delivery, Document};
 pub use event_log::Query;
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox};
+pub use process_lock::can_commit;
 pub use refill::Standing;
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;

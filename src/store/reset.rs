@@ -1,7 +1,7 @@
 //! Opening an index that may be damaged: markers on disk, setting aside, and the box's identity.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::StoreError;
 use super::schema::Database;
+use crate::durable;
 
 /// Opens in a row that may fail to come to an end (the process was killed or aborted meanwhile) before the
 /// index is taken for the reason: within one boot, where nothing but the index comes to mind, and over boots,
@@ -205,15 +206,7 @@ pub(super) fn open_unlocked(
 }
 
 fn write_durably(file: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let draft = file.with_added_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut out = File::create(&draft)?;
-        out.write_all(content)?;
-        out.sync_all()?;
-        fs::rename(&draft, file)
-    };
-    write().map_err(disk("write", file))?;
-    file.parent().map_or(Ok(()), sync_folder)
+    durable::replace(file, content).map_err(disk("write", file))
 }
 
 fn remove(file: &Path) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 pub use backoff::Backoff;
 pub use heartbeat::{Heart, Heartbeats, Stalled};
-pub use shutdown::on_signals;
+pub use shutdown::{end_within, on_signals};
 pub use watch::Watch;
 
 /// A failure after so long a run is worth a line even if it is the same as the last.

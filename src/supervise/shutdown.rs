@@ -1,9 +1,14 @@
 //! Signals, and the token that tells every part to stop.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+use super::spawn_thread;
 
 /// Cancels `stop` at the first SIGINT or SIGTERM; ends the process at once at the second.
 ///
@@ -30,4 +35,17 @@ pub fn on_signals(stop: CancellationToken) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Ends the process after `limit`, whatever still hangs then: its successor may find a disk that answers.
+pub fn end_within(limit: Duration) {
+    let end = move || {
+        thread::sleep(limit);
+        error!(after_s = limit.as_secs(), "not everything could be stopped, leaving it");
+        #[expect(clippy::disallowed_methods, reason = "what hangs is never going to return")]
+        std::process::exit(1);
+    };
+    if let Err(error) = spawn_thread("last-resort", end) {
+        warn!(%error, "nobody ends the process should it hang while it stops");
+    }
 }

@@ -11,7 +11,7 @@ use tokens::{Token, tokens};
 
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 5] = [
-    &["clock", "health", "metrics", "telemetry", "supervise"],
+    &["clock", "control", "durable", "health", "metrics", "telemetry", "supervise"],
     &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage"],
     &["source", "gate", "decode", "infer", "track", "rules", "store"],
     &["archive", "upload", "alert", "web"],

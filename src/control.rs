@@ -1,0 +1,133 @@
+//! What people switched while the box runs: by API, by command line, by MQTT. Survives restarts.
+//!
+//! The configuration says what the box does; this says what somebody wants otherwise for now.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use crate::durable;
+
+/// All switches. Whatever is missing is as the configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Switches {
+    /// Outboxes that send nothing until they are resumed: `upload/<name>`.
+    pub paused: BTreeSet<String>,
+}
+
+/// The switches of one box. Clones are one set.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Where they are kept; none: in memory only.
+    file: Option<PathBuf>,
+    now: watch::Sender<Arc<Switches>>,
+    /// One change at a time.
+    changing: Mutex<()>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new(None, Switches::default())
+    }
+}
+
+impl Control {
+    fn new(file: Option<PathBuf>, switches: Switches) -> Self {
+        Self(Arc::new(Inner { file, now: watch::Sender::new(Arc::new(switches)), changing: Mutex::new(()) }))
+    }
+
+    /// Reads the switches from `file`, where changes are kept from now on. A file that cannot be read is set aside:
+    /// the box then does what its configuration says.
+    pub fn open(file: &Path) -> Self {
+        let read = fs::read(file).and_then(|json| Ok(serde_json::from_slice(&json)?));
+        let switches = read.unwrap_or_else(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                error!(file = %file.display(), %error, "what was switched cannot be read, all is as configured");
+                if let Err(error) = fs::rename(file, file.with_added_extension("bad")) {
+                    warn!(file = %file.display(), %error, "set the file aside");
+                }
+            }
+            Switches::default()
+        });
+        Self::new(Some(file.to_owned()), switches)
+    }
+
+    /// The switches as they are now.
+    pub fn switches(&self) -> Arc<Switches> {
+        self.0.now.borrow().clone()
+    }
+
+    /// Sees every change.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Switches>> {
+        self.0.now.subscribe()
+    }
+
+    /// Changes the switches: on the disk first, then for everybody. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is changed then.
+    pub fn change(&self, change: impl FnOnce(&mut Switches)) -> io::Result<()> {
+        let _one_at_a_time = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut switches = (*self.switches()).clone();
+        change(&mut switches);
+        if switches == *self.switches() {
+            return Ok(());
+        }
+        if let Some(file) = &self.0.file {
+            durable::replace(file, &serde_json::to_vec_pretty(&switches)?)?;
+        }
+        self.0.now.send_replace(Arc::new(switches));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(control: &Control) -> io::Result<()> {
+        control.change(|switches| {
+            switches.paused.insert("upload/cloud".to_owned());
+        })
+    }
+
+    #[test]
+    fn what_was_switched_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("controls.json");
+        let control = Control::open(&file);
+        let mut news = control.subscribe();
+        pause(&control).expect("change");
+        assert!(news.has_changed().expect("open") && news.borrow_and_update().paused.contains("upload/cloud"));
+        pause(&control).expect("change");
+        assert!(!news.has_changed().expect("open"), "nothing new");
+        assert_eq!(Control::open(&file).switches(), control.switches());
+    }
+
+    #[test]
+    fn a_damaged_file_switches_nothing_and_is_kept() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("controls.json");
+        fs::write(&file, b"{\"paused\": [").expect("write");
+        assert_eq!(*Control::open(&file).switches(), Switches::default());
+        assert!(dir.path().join("controls.json.bad").exists() && !file.exists());
+    }
+
+    #[test]
+    fn what_the_disk_refuses_does_not_take_effect() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let control = Control::open(&dir.path().join("gone/controls.json"));
+        assert!(pause(&control).is_err());
+        assert!(control.switches().paused.is_empty());
+    }
+}
