@@ -334,6 +334,17 @@ pub enum Phase {
     End,
 }
 
+impl Phase {
+    /// The name used in topics and on the page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Update => "update",
+            Self::End => "end",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -80,6 +80,68 @@ pub struct OutletHealth {
     /// Last error, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// What is known of the line to it, where somebody looks after that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<TransferHealth>,
+}
+
+/// How the line to an upload destination is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// One file is tried; others follow when it got through.
+    #[default]
+    Probing,
+    /// All is well.
+    Online,
+    /// It works, but some of the last transfers failed: one file goes at a time.
+    Degraded,
+    /// Nothing gets through; it is tried again later.
+    Offline,
+    /// The destination answers and does not let us in: a person has to act.
+    Refused,
+}
+
+impl LinkState {
+    /// All states, for metrics.
+    pub const ALL: [Self; 5] = [Self::Probing, Self::Online, Self::Degraded, Self::Offline, Self::Refused];
+
+    /// The name used on the page, in topics and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Probing => "probing",
+            Self::Online => "online",
+            Self::Degraded => "degraded",
+            Self::Offline => "offline",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What an upload destination does at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TransferHealth {
+    /// How the line is.
+    pub link: LinkState,
+    /// Why not everything is sent, where the rules do not allow it; `None`: they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// Bytes a second that got through lately; `None` before anything telling was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+    /// Files that are on their way.
+    pub current: Vec<Transfer>,
+}
+
+/// A file on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// Its key at the destination.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// How much of it the destination has.
+    pub done: u64,
 }
 
 /// How much the box does, and why not everything.
@@ -184,6 +246,7 @@ impl Health {
                 online: None,
                 since: now,
                 last_error: None,
+                transfers: None,
             });
             let online = result.is_ok();
             let changed = outlet.online != Some(online);
@@ -193,6 +256,20 @@ impl Health {
             outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
             changed
         })
+    }
+
+    /// Notes what an upload destination does.
+    pub fn transfers(&self, name: &str, now: Mono, change: impl FnOnce(&mut TransferHealth)) {
+        self.with(|board| {
+            let outlet = board.outlets.entry(name.to_owned()).or_insert_with(|| OutletHealth {
+                name: name.to_owned(),
+                online: None,
+                since: now,
+                last_error: None,
+                transfers: None,
+            });
+            change(outlet.transfers.get_or_insert_default());
+        });
     }
 
     /// Notes how much the box does from now on.

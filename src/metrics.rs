@@ -35,6 +35,15 @@ pub struct OutletLabel {
     pub outlet: String,
 }
 
+/// Labels of the state of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LinkLabel {
+    /// `upload/<name>`.
+    pub outlet: String,
+    /// `probing`, `online`, `degraded`, `offline`, `refused`.
+    pub state: String,
+}
+
 /// Labels of a value read at scrape time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct NameLabel {
@@ -97,6 +106,10 @@ pub struct Metrics {
     pub delivered_bytes: Family<OutletLabel, Counter>,
     /// Tries that failed.
     pub delivery_failures: Family<OutletLabel, Counter>,
+    /// 1 for the state that the link of a destination is in.
+    pub upload_link: Family<LinkLabel, Gauge>,
+    /// Bytes a second that got through to a destination lately.
+    pub upload_bytes_per_second: Family<OutletLabel, Gauge>,
     /// Items waiting, read from the store at scrape time.
     pub queue_items: Family<OutletLabel, Gauge>,
     /// 1 while the camera gives packets.
@@ -151,6 +164,8 @@ impl Metrics {
             delivered: Family::default(),
             delivered_bytes: Family::default(),
             delivery_failures: Family::default(),
+            upload_link: Family::default(),
+            upload_bytes_per_second: Family::default(),
             queue_items: Family::default(),
             camera_online: Family::default(),
             damaged_files: Counter::default(),
@@ -194,6 +209,12 @@ impl Metrics {
         r.register("delivered_items", "Items delivered and confirmed", self.delivered.clone());
         r.register_with_unit("delivered", "Bytes delivered and confirmed", Unit::Bytes, self.delivered_bytes.clone());
         r.register("delivery_failures", "Delivery tries that failed", self.delivery_failures.clone());
+        r.register("upload_link", "1 for the state that a destination's link is in", self.upload_link.clone());
+        r.register(
+            "upload_bytes_per_second",
+            "Bytes a second that got through lately",
+            self.upload_bytes_per_second.clone(),
+        );
         r.register("queue_items", "Items waiting for delivery", self.queue_items.clone());
         r.register("camera_online", "1 while the camera gives packets", self.camera_online.clone());
         r.register("damaged_files", "Files of events found damaged or missing", self.damaged_files.clone());
@@ -270,6 +291,11 @@ pub fn evicted(class: &str, reason: &str) -> EvictedLabel {
 /// The label set of a class of files.
 pub fn class(name: &str) -> ClassLabel {
     ClassLabel { class: name.to_owned() }
+}
+
+/// The label set of a state of a link.
+pub fn link_state(name: &str, state: &str) -> LinkLabel {
+    LinkLabel { outlet: name.to_owned(), state: state.to_owned() }
 }
 
 /// The label set of an outlet.

@@ -14,6 +14,7 @@ use super::era::Present;
 use crate::archive::volume;
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
+use crate::control::Control;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::LatestFrame;
 use crate::health::{OutletHealth, StoreHealth, StoreState};
@@ -23,7 +24,7 @@ use crate::segment::{Segment, SegmentId};
 use crate::store::{Class, OutboxStats, Query, Stats, Store};
 use crate::web::{
     self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus,
-    Status, Timeline,
+    QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,
 };
 
 /// A frame older than this is not shown as live.
@@ -59,6 +60,10 @@ impl PageBackend {
         self.present.store()
     }
 
+    pub(super) fn control(&self) -> Control {
+        self.shared.control.clone()
+    }
+
     pub(super) fn now(&self) -> Moment {
         self.shared.clock.now()
     }
@@ -90,7 +95,13 @@ impl PageBackend {
     fn outlets(&self, stats: &Stats, now: Mono) -> Vec<OutletStatus> {
         let known = self.shared.health.outlets();
         let outlet = |name: &String| {
-            let silent = || OutletHealth { name: name.clone(), online: None, since: self.started, last_error: None };
+            let silent = || OutletHealth {
+                name: name.clone(),
+                online: None,
+                since: self.started,
+                last_error: None,
+                transfers: None,
+            };
             let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);
             let mut status = OutletStatus::new(&health, now);
             if let Some(queue) = stats.outboxes.iter().find(|queue| queue.name == *name) {
@@ -99,6 +110,7 @@ impl PageBackend {
                 status.oldest_wait_s = self.oldest_wait(queue);
                 status.dead_letters = queue.dead_letters;
             }
+            status.estimate();
             status
         };
         self.outboxes.iter().map(outlet).collect()
@@ -247,6 +259,18 @@ impl web::Backend for PageBackend {
             Ok(values.encode()?)
         }
         .boxed()
+    }
+
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Option<Vec<QueueItem>>>> {
+        self.items_of(query).boxed()
+    }
+
+    fn command(
+        &self,
+        action: QueueAction,
+        command: QueueCommand,
+    ) -> BoxFuture<'_, Result<Result<QueueAnswer, Refusal>>> {
+        self.carry_out(action, command).boxed()
     }
 
     fn live(&self, camera: &str) -> Live {

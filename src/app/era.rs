@@ -30,6 +30,8 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 const OUTLET_SILENT: Duration = Duration::from_secs(600);
 /// The timekeeper is stuck when it shows no life for so long.
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
+/// Folder of what uploaders keep beside their queues.
+const UPLOADS: &str = "uploads";
 /// How long retention may be silent: one batch on a slow card.
 const RETENTION_STALLED: Duration = Duration::from_secs(120);
 
@@ -186,11 +188,17 @@ impl Start<'_> {
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
             let outbox = self.ground.store.outbox(&format!("upload/{name}"))?;
             let storage: PathBuf = self.ground.archive.layout().storage().to_owned();
-            let make = move || {
-                let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
-                let (device, clock) = (shared.device.clone(), shared.clock.clone());
-                Uploader::new(&name, upload.clone(), device, storage.clone(), outbox.clone(), health, metrics, clock)
+            let deps = upload::Deps {
+                device: shared.device.clone(),
+                storage,
+                state: Some(self.shared.state.join(UPLOADS)),
+                outbox,
+                control: shared.control.clone(),
+                health: shared.health.clone(),
+                metrics: shared.metrics.clone(),
+                clock: shared.clock.clone(),
             };
+            let make = move || Uploader::new(&name, upload.clone(), deps.clone());
             make()?;
             let watch = watch(self.shared, OUTLET_SILENT);
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {

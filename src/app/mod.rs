@@ -8,6 +8,7 @@ mod era;
 mod guard;
 mod leftover;
 mod outbox;
+mod queues;
 mod recovery;
 mod storage;
 #[cfg(test)]
@@ -111,6 +112,7 @@ impl App {
             hearts,
             pressure: Pressure::default(),
             control: storage.control(),
+            state: storage.state().into(),
             device: config.device.id.as_str().into(),
             site: config.device.site.as_str().into(),
         };

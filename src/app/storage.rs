@@ -56,7 +56,12 @@ impl Storage {
 
     /// The switches. They lie on the system disk, where there is a place for that, so that they hold on any volume.
     pub(super) fn control(&self) -> Control {
-        Control::open(&self.state.as_deref().unwrap_or(self.main()).join(SWITCHES))
+        Control::open(&self.state().join(SWITCHES))
+    }
+
+    /// Where small things lie that hold on any volume.
+    pub(super) fn state(&self) -> &Path {
+        self.state.as_deref().or(self.spool.as_deref()).unwrap_or(self.main())
     }
 
     fn main(&self) -> &Path {

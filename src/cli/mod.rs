@@ -1,11 +1,14 @@
 //! The command line.
 
 mod check;
+mod daemon;
 mod demo;
 mod detect;
 mod probe;
+mod queue;
 mod replay;
 mod run;
+mod status;
 mod store;
 
 use std::path::PathBuf;
@@ -54,6 +57,10 @@ enum Command {
     Replay(replay::Args),
     /// Detect objects in pictures; one JSON object per object.
     Detect(detect::Args),
+    /// What the daemon that runs on this box does.
+    Status(status::Arguments),
+    /// What waits for delivery, and what can be done about it.
+    Queue(queue::Arguments),
     /// Look after the recordings of a daemon that does not run.
     #[command(subcommand)]
     Store(store::Command),
@@ -80,7 +87,13 @@ pub fn main() -> ExitCode {
     };
     let level = match args.command {
         // Commands that speak to a person or a pipe themselves keep quiet otherwise.
-        Command::Demo(_) | Command::Probe(_) | Command::Replay(_) | Command::Detect(_) | Command::Store(_)
+        Command::Demo(_)
+        | Command::Probe(_)
+        | Command::Replay(_)
+        | Command::Detect(_)
+        | Command::Status(_)
+        | Command::Queue(_)
+        | Command::Store(_)
             if args.log_level == "info" =>
         {
             "warn"
@@ -98,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Probe(arg) => probe::main(&arg),
         Command::Replay(arg) => replay::main(&arg),
         Command::Detect(arg) => detect::main(&arg),
+        Command::Status(arguments) => status::main(&arguments),
+        Command::Queue(arguments) => queue::main(&arguments),
         Command::Store(command) => store::main(&command),
     };
     match outcome {
@@ -117,15 +132,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
 }
 
-/// Writes one JSON object as a line on standard output.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+/// Writes `text` on standard output.
+fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Writes one JSON object as a line on standard output.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string(value)? + "\n"))
 }
 
 /// Where models lie when nobody says: installed, beside the program, or in the current folder.

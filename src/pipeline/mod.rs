@@ -20,6 +20,7 @@ pub(crate) mod tests;
 mod vision;
 mod watch;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub pressure: Pressure,
     /// What people switched while it runs.
     pub control: Control,
+    /// Folder on the system disk for small things that hold on any volume.
+    pub state: Arc<Path>,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands.

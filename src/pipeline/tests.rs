@@ -84,6 +84,7 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
         ids,
         pressure,
         control: Control::default(),
+        state: path.into(),
         device: "box".into(),
         site: "".into(),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::outbox::Queue;
 use super::packed::View;
+use super::place::Place;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
 use super::{Change, Delivery, StoreError};
@@ -45,8 +46,11 @@ pub(super) enum Op {
     },
     DeadLetter {
         item: ItemRef,
+        class: String,
         error: String,
     },
+    /// Somebody does not want it delivered any more.
+    Drop(ItemRef),
     Progress {
         item: ItemRef,
         progress: Option<String>,
@@ -66,7 +70,7 @@ pub(super) enum Op {
 #[derive(Clone, Debug)]
 pub(super) struct ItemRef {
     pub queue: Arc<Queue>,
-    pub seq: u64,
+    pub place: Place,
     pub revision: u64,
     /// Whether it lies among the documents.
     pub is_document: bool,
@@ -142,23 +146,28 @@ impl<'a> Group<'a> {
                     row.error = Some(shorten(error, MAX_ERROR).to_owned());
                 })?;
                 if !changed {
-                    self.due.push((item.queue.clone(), item.seq));
+                    self.due.push((item.queue.clone(), item.place.seq));
                 }
                 Ok(())
             }
             Op::Progress { item, progress } => self.change(item, |row| row.progress.clone_from(progress)).map(|_| ()),
-            Op::DeadLetter { item, error } => {
+            Op::DeadLetter { item, class, error } => {
                 let Some(mut row) = self.take(item)? else { return Ok(()) };
                 row.attempts = row.attempts.saturating_add(1);
                 row.error = Some(shorten(error, MAX_ERROR).to_owned());
-                let key = item_key(item.queue.name(), item.seq);
+                row.class = Some(class.clone());
+                let key = item_key(item.queue.name(), item.place.seq);
                 self.views.dead.insert(key, encode(&row)?)?;
                 self.counters.of(item.queue.name()).dead += 1;
-                self.mark_dead(item.queue.name(), &row, item.seq)
+                self.mark_dead(item.queue.name(), &row, item.place.seq)
             }
+            Op::Drop(item) => match self.take(item)? {
+                Some(row) => self.unmark_waiting(item.queue.name(), &row),
+                None => Ok(()),
+            },
             Op::Revive(item) => self.revive(item),
             Op::Discard(item) => match self.take_dead(item)? {
-                Some(row) => self.unmark_dead(item.queue.name(), &row, item.seq),
+                Some(row) => self.unmark_dead(item.queue.name(), &row, item.place.seq),
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
@@ -204,36 +213,34 @@ impl<'a> Group<'a> {
         if let Some((id, file)) = row.file() {
             self.mark_waiting(queue.name(), id, file)?;
         }
-        let mut seq = None;
+        let mut known = None;
+        let next = Place::new(&row.item, self.counters.last_seq + 1);
         if let Some(key) = row.upload_key(queue.name()) {
-            let known = self.views.uploads.get(&key)?;
-            seq = known.and_then(|bytes| bytes.as_ref().try_into().map(u64::from_be_bytes).ok());
-            if seq.is_none() {
-                let next = self.counters.last_seq + 1;
-                self.views.uploads.insert(key, &next.to_be_bytes())?;
+            known = self.views.uploads.get(&key)?.and_then(|place| Place::from_bytes(&place));
+            if known.is_none() {
+                self.views.uploads.insert(key, next.to_bytes())?;
             }
         }
         let is_document = row.item.is_document();
-        let seq = if let Some(seq) = seq {
-            if let Some(old) = self.row(is_document, &item_key(queue.name(), seq))? {
+        if let Some(place) = known {
+            if let Some(old) = self.row(is_document, &place.key(queue.name()))? {
                 row.revision = old.revision + 1;
                 row.created = old.created;
                 self.counters.of(queue.name()).remove(&old.item);
             }
-            seq
         } else {
-            self.counters.last_seq += 1;
-            self.counters.last_seq
-        };
+            self.counters.last_seq = next.seq;
+        }
+        let place = known.unwrap_or(next);
         self.counters.of(queue.name()).add(&row.item);
-        self.items(is_document).insert(item_key(queue.name(), seq), encode(&row)?)?;
-        self.due.push((queue.clone(), seq));
+        self.items(is_document).insert(place.key(queue.name()), encode(&row)?)?;
+        self.due.push((queue.clone(), place.seq));
         Ok(())
     }
 
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
     fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Result<bool, StoreError> {
-        let key = item_key(item.queue.name(), item.seq);
+        let key = item.place.key(item.queue.name());
         let row = self.row(item.is_document, &key)?;
         let Some(mut row) = row.filter(|row| row.revision == item.revision) else { return Ok(false) };
         change(&mut row);
@@ -244,7 +251,7 @@ impl<'a> Group<'a> {
     /// Removes an item unless it is gone or was replaced since.
     fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let name = item.queue.name();
-        let key = item_key(name, item.seq);
+        let key = item.place.key(name);
         let row = self.row(item.is_document, &key)?;
         let Some(row) = row.filter(|row| row.revision == item.revision) else { return Ok(None) };
         self.items(item.is_document).remove(key)?;
@@ -256,7 +263,7 @@ impl<'a> Group<'a> {
     }
 
     fn take_dead(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
-        let key = item_key(item.queue.name(), item.seq);
+        let key = item_key(item.queue.name(), item.place.seq);
         let Some(bytes) = self.views.dead.remove(key)? else { return Ok(None) };
         let dead = &mut self.counters.of(item.queue.name()).dead;
         *dead = dead.saturating_sub(1);
@@ -278,7 +285,7 @@ impl<'a> Group<'a> {
         {
             return Ok(());
         }
-        (row.attempts, row.revision, row.progress) = (0, row.revision + 1, None);
+        (row.attempts, row.revision, row.progress, row.class) = (0, row.revision + 1, None, None);
         self.insert(&item.queue, row)
     }
 

@@ -3,7 +3,7 @@
 //! Version 1 has no catalogue: its events are noted as not yet catalogued, and the archive, which can measure their
 //! files, takes them in while the daemon runs. Versions 1 and 2 have one row for each entry: such an index is as good as
 //! it is, and is packed step by step whenever the writer has nothing else to do. How far that came is committed
-//! together with what was packed.
+//! together with what was packed. Versions before 4 have no lanes: what waits there goes last (`place`).
 
 use super::StoreError;
 use super::catalog::UNCATALOGUED;
@@ -28,6 +28,7 @@ pub(super) fn begin(db: &Database) -> Result<(), StoreError> {
         Ok(VERSION) => return Ok(()),
         Ok(1) => changes.insert(UNCATALOGUED, &EventId::from_bytes([0; 16]).to_bytes()),
         Ok(2) => {}
+        Ok(3) => return Ok(db.meta.insert("version", &VERSION.to_be_bytes()).map(drop)?),
         Ok(found) if found > VERSION => return Err(StoreError::NewerSchema { found, known: VERSION }),
         _ => return Err(StoreError::Corrupt("the schema version is not one".into())),
     }

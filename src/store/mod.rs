@@ -30,8 +30,9 @@
 //! | `open` | event id | nothing; the events that have not ended |
 //! | `unfiled` | event id | nothing; events that are over and wait for a day to be filed under |
 //! | `by_camera` | camera 0 event id | nothing |
-//! | `outbox` | outbox 0 sequence number, u64, big endian | an item to deliver |
-//! | `uploads` | outbox 0 event id, file name | sequence number of the item that carries this file |
+//! | `outbox` | outbox 0 lane, u8; sequence number, u64, big endian | a file of an event, to deliver |
+//! | `outbox` | outbox 0 sequence number | an alert; the same of a file since before version 4 |
+//! | `uploads` | outbox 0 event id, file name | lane and sequence number of the item that carries this file |
 //! | `uploads` | outbox 0 sixteen zero bytes, path | the same of a document |
 //! | `documents` | outbox 0 sequence number | a file of no event, to deliver |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
@@ -45,10 +46,9 @@
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
 //! damaged: it panics or never returns. So it runs on two threads of its own, every call has a deadline, and
-//! a call that misses it takes the whole store out of service: the index is marked bad on disk, the process
-//! has to end ([`Store::poisoned`]), and the next [`Store::open`] starts with an empty index and says so
-//! ([`Store::was_reset`]). Waiting inside the process would not do: sled has one lock for all databases of
-//! a process, and a thread that spins may hold it.
+//! a call that misses it takes the whole store out of service: the index is marked bad on disk, the process has to
+//! end ([`Store::poisoned`]), and the next [`Store::open`] starts with an empty one ([`Store::was_reset`]). Waiting
+//! would not do: sled has one lock for all databases of a process, and a thread that spins may hold it.
 //!
 //! sled's own flush ends in `sync_file_range` on Linux, which neither commits the file's size nor reaches
 //! through the disk's write cache. Each commit is therefore followed by an fdatasync of ours.
@@ -56,6 +56,7 @@
 mod delivery;
 
 mod packed;
+mod place;
 
 mod schema;
 
@@ -64,7 +65,6 @@ mod migrate;
 mod reset;
 
 mod process_lock;
-
 mod reserve;
 
 mod worker;
@@ -75,6 +75,7 @@ mod event_log;
 
 mod catalog;
 
+mod lease;
 mod outbox;
 
 mod stats;
@@ -104,8 +105,10 @@ use worker::Core;
 pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
 pub use delivery::{Delivery, Document};
 pub use event_log::Query;
+pub use lease::{Order, Wanted};
 pub use offline::{IndexCopy, set_index_aside};
-pub use outbox::{DeadLetter, Lease, Outbox};
+pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
+pub use place::Lane;
 pub use process_lock::can_commit;
 pub use refill::Standing;
 pub use stats::{HeldStats, OutboxStats, Stats};

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
-use tracing::error;
 
 use super::commit::{ItemRef, Op};
+use super::lease::{self, Wanted};
+use super::place::{Lane, Place};
 use super::schema::{Database, MAX_PROGRESS, Row, decode, item_key, prefix, seq_of};
 use super::worker::Core;
 use super::{Delivery, StoreError};
@@ -46,9 +47,36 @@ pub struct Lease {
     pub created: Moment,
     /// What [`Outbox::save_progress`] kept with it last.
     pub progress: Option<String>,
-    revision: u64,
-    ticket: u64,
-    queue: Arc<Queue>,
+    pub(super) place: Place,
+    pub(super) revision: u64,
+    pub(super) ticket: u64,
+    pub(super) queue: Arc<Queue>,
+}
+
+/// An item that waits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waiting {
+    /// Its handle for [`Outbox::hurry`] and [`Outbox::drop_item`].
+    pub seq: u64,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// The event that it tells of or belongs to, unless it is a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// What is to be delivered.
+    pub item: Delivery,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether an outlet works on it at this moment.
+    pub leased: bool,
+    /// Seconds until it is tried again; none when it is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rests_s: Option<u64>,
 }
 
 /// An item that was given up.
@@ -65,6 +93,8 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was recorded.
     pub created: Moment,
+    /// What kind of failure that was: `rejected`, `local_file`, `wrong_answer`, `orphan`.
+    pub class: String,
     /// Why it was given up.
     pub error: String,
 }
@@ -86,7 +116,15 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn lease(&self, max: usize) -> Result<Vec<Lease>, StoreError> {
-        self.core.lease(self.queue.clone(), max).await
+        self.pick(Wanted::oldest(max)).await
+    }
+
+    /// Items that are due and that nobody works on, as `wanted`.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn pick(&self, wanted: Wanted) -> Result<Vec<Lease>, StoreError> {
+        self.core.lease(self.queue.clone(), wanted).await
     }
 
     /// The item was delivered: removes it for good. An item that was replaced since the lease stays.
@@ -150,7 +188,16 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn dead_letter(&self, lease: &Lease, error: &str) -> Result<(), StoreError> {
-        self.core.write_async(Op::DeadLetter { item: lease.item_ref(), error: error.to_owned() }).await
+        self.give_up(lease, "rejected", error).await
+    }
+
+    /// [`Outbox::dead_letter`] with the kind of failure, a word.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn give_up(&self, lease: &Lease, class: &str, error: &str) -> Result<(), StoreError> {
+        let (class, error) = (class.to_owned(), error.to_owned());
+        self.core.write_async(Op::DeadLetter { item: lease.item_ref(), class, error }).await
     }
 
     /// Returns when there may be something to lease: an item was recorded or given back, or a rest is over.
@@ -206,16 +253,58 @@ impl Outbox {
         self.core.write_async(Op::Discard(self.letter(seq))).await
     }
 
+    /// Up to `max` items that wait, in the order in which they go.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn items(&self, max: usize) -> Result<Vec<Waiting>, StoreError> {
+        let (queue, now) = (self.queue.clone(), self.core.clock.mono());
+        self.core.read_async(move |db| lease::waiting(db, &queue, now, max)).await
+    }
+
+    /// What [`Outbox::save_progress`] kept with item `seq`; none also where there is no such item.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn progress(&self, seq: u64) -> Result<Option<String>, StoreError> {
+        let queue = self.queue.clone();
+        self.core.read_async(move |db| lease::progress(db, &queue, seq)).await
+    }
+
+    /// Item `seq` does not rest any longer. One that does not exist is no error.
+    pub fn hurry(&self, seq: u64) {
+        self.queue.announce(seq);
+    }
+
+    /// Forgets item `seq`, whether it waits or was given up. Gives whether there was one. A transfer of it that is on
+    /// its way may still come to its end.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn drop_item(&self, seq: u64) -> Result<bool, StoreError> {
+        let (queue, name) = (self.queue.clone(), self.name().to_owned());
+        let found = self.core.read_async(move |db| lease::find(db, &queue, seq)).await?;
+        if let Some(item) = found {
+            self.core.write_async(Op::Drop(item)).await?;
+            return Ok(true);
+        }
+        let known = self.core.read_async(move |db| Ok(db.dead.contains_key(item_key(&name, seq))?)).await?;
+        if known {
+            self.discard(seq).await?;
+        }
+        Ok(known)
+    }
+
     /// A dead letter; those of all kinds lie in one place.
     fn letter(&self, seq: u64) -> ItemRef {
-        ItemRef { queue: self.queue.clone(), seq, revision: 0, is_document: false }
+        ItemRef { queue: self.queue.clone(), place: Place { lane: None, seq }, revision: 0, is_document: false }
     }
 }
 
 impl Lease {
     fn item_ref(&self) -> ItemRef {
-        let (seq, revision, is_document) = (self.seq, self.revision, self.item.is_document());
-        ItemRef { queue: self.queue.clone(), seq, revision, is_document }
+        let (place, revision, is_document) = (self.place, self.revision, self.item.is_document());
+        ItemRef { queue: self.queue.clone(), place, revision, is_document }
     }
 }
 
@@ -276,6 +365,33 @@ impl Queue {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether `seq` may be leased.
+    pub(super) fn is_free(&self, seq: u64, now: Mono) -> bool {
+        self.memory().is_free(seq, now)
+    }
+
+    /// Notes that `seq` is leased; gives the ticket.
+    pub(super) fn hand_out(&self, seq: u64) -> u64 {
+        self.memory().take(seq)
+    }
+
+    /// Nobody is given `seq` in this run.
+    pub(super) fn leave(&self, seq: u64) {
+        self.memory().leased.insert(seq, 0);
+    }
+
+    /// Forgets rests that are over.
+    pub(super) fn forget_rests(&self, now: Mono) {
+        self.memory().delayed.retain(|_, due| *due > now);
+    }
+
+    /// Whether `seq` is leased, and how long it rests.
+    pub(super) fn standing(&self, seq: u64, now: Mono) -> (bool, Option<Duration>) {
+        let memory = self.memory();
+        let rest = memory.delayed.get(&seq).map(|due| due.since(now)).filter(|rest| !rest.is_zero());
+        (memory.leased.contains_key(&seq), rest)
+    }
+
     fn give_back(&self, lease: &Lease) {
         let mut memory = self.memory();
         if memory.leased.get(&lease.seq) == Some(&lease.ticket) {
@@ -290,79 +406,11 @@ impl Queue {
         self.memory().delayed.remove(&seq);
         self.wake.notify_one();
     }
-
-    /// Leases on the writer thread. Also returns what cannot be delivered because its event is gone.
-    pub(super) fn lease(
-        self: &Arc<Self>,
-        db: &Database,
-        now: Mono,
-        max: usize,
-    ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
-        let (mut leases, mut orphans) = (Vec::new(), Vec::new());
-        for tree in [&db.documents, &db.outbox] {
-            for entry in tree.scan_prefix(prefix(&self.name)) {
-                if leases.len() >= max {
-                    return Ok((leases, orphans));
-                }
-                let (key, value) = entry?;
-                let Some(seq) = seq_of(&key) else { continue };
-                if !self.memory().is_free(seq, now) {
-                    continue;
-                }
-                // In a damaged tree a scan can meet a key that a look-up, and so a removal, never finds. Such an
-                // item would be delivered over and over again.
-                if tree.get(&key)?.as_ref() != Some(&value) {
-                    return Err(StoreError::Corrupt("a scan and a look-up of the outbox disagree".into()));
-                }
-                match decode(&value) {
-                    Ok(row) => match self.take(db, seq, row)? {
-                        Ok(lease) => leases.push(lease),
-                        Err(orphan) => orphans.push(orphan),
-                    },
-                    Err(error) => {
-                        error!(outbox = self.name, seq, %error, "a queued item cannot be read, it is left where it is");
-                        self.memory().leased.insert(seq, 0);
-                    }
-                }
-            }
-        }
-        if leases.len() < max {
-            // All were looked at: a rest that is over and still noted is of an item that went meanwhile, and
-            // would wake the outlet for ever.
-            self.memory().delayed.retain(|_, due| *due > now);
-        }
-        Ok((leases, orphans))
-    }
-
-    /// The lease of an item, or what becomes of it where its event is gone.
-    fn take(self: &Arc<Self>, db: &Database, seq: u64, row: Row) -> Result<Result<Lease, Op>, StoreError> {
-        let event = match (row.event, row.id) {
-            (Some(event), _) => Some(event),
-            (None, Some(id)) => db.events.get(id.to_bytes())?.and_then(|json| decode(&json).ok()),
-            (None, None) => None,
-        };
-        if event.is_none() && !row.item.is_document() {
-            let item = ItemRef { queue: self.clone(), seq, revision: row.revision, is_document: false };
-            return Ok(Err(Op::DeadLetter { item, error: "its event is no longer in the index".to_owned() }));
-        }
-        let ticket = self.memory().take(seq);
-        Ok(Ok(Lease {
-            seq,
-            event,
-            item: row.item,
-            attempts: row.attempts,
-            created: row.created,
-            progress: row.progress,
-            revision: row.revision,
-            ticket,
-            queue: self.clone(),
-        }))
-    }
 }
 
 fn holds(db: &Database, item: &ItemRef) -> Result<bool, StoreError> {
     let tree = if item.is_document { &db.documents } else { &db.outbox };
-    let row: Option<Row> = tree.get(item_key(item.queue.name(), item.seq))?.map(|row| decode(&row)).transpose()?;
+    let row: Option<Row> = tree.get(item.place.key(item.queue.name()))?.map(|row| decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.revision == item.revision))
 }
 
@@ -377,6 +425,7 @@ fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>
             item: row.item,
             attempts: row.attempts,
             created: row.created,
+            class: row.class.unwrap_or_else(|| "rejected".to_owned()),
             error: row.error.unwrap_or_default(),
         });
     }

@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
 /// values below 4 KiB, and blocks of several below 6 KiB; sled then never moves a page into a file of its own,
 /// which it would not fsync.
@@ -289,6 +289,9 @@ pub(super) struct Row {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What kind of failure made it a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// How far the outlet got, in its own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
@@ -306,6 +309,7 @@ impl Row {
             attempts: 0,
             created: now.clone(),
             error: None,
+            class: None,
             progress: None,
         }
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::StoreError;
 use super::catalog::Class;
+use super::place::{Lane, lane_prefix};
 use super::schema::{Database, Row, decode, prefix, seq_of};
 use crate::clock::Moment;
 use crate::event::EventId;
@@ -92,8 +93,10 @@ fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool
 /// When the item that waits the longest was recorded.
 fn oldest(db: &Database, outbox: &str) -> Result<Option<Moment>, StoreError> {
     let mut first = None;
-    for tree in [&db.documents, &db.outbox] {
-        if let Some((key, row)) = tree.scan_prefix(prefix(outbox)).next().transpose()? {
+    let lanes = [None].into_iter().chain(Lane::ALL.map(Some));
+    let lanes = lanes.map(|lane| db.outbox.scan_prefix(lane_prefix(outbox, lane)));
+    for mut items in lanes.chain([db.documents.scan_prefix(prefix(outbox))]) {
+        if let Some((key, row)) = items.next().transpose()? {
             let found = (seq_of(&key), row);
             first = Some(first.map_or_else(|| found.clone(), |known| found.clone().min(known)));
         }

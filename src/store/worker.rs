@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::commit::{self, Op, Queues};
+use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
 use super::reserve::{Reserve, Room};
 use super::schema::Database;
@@ -43,7 +44,7 @@ enum WriteJob {
     Commit(Op, Reply<()>),
     Lease {
         queue: Arc<Queue>,
-        max: usize,
+        wanted: Wanted,
         reply: Reply<Vec<Lease>>,
     },
     /// Notes that the index holds all that the sidecars say.
@@ -229,9 +230,9 @@ impl Core {
         self.wait(&answer)
     }
 
-    pub(super) async fn lease(&self, queue: Arc<Queue>, max: usize) -> Result<Vec<Lease>, StoreError> {
+    pub(super) async fn lease(&self, queue: Arc<Queue>, wanted: Wanted) -> Result<Vec<Lease>, StoreError> {
         let (reply, answer) = async_reply();
-        self.send(|lanes| lanes.write.try_send(WriteJob::Lease { queue, max, reply }).map_err(full_or_gone))?;
+        self.send(|lanes| lanes.write.try_send(WriteJob::Lease { queue, wanted, reply }).map_err(full_or_gone))?;
         self.wait_async(answer).await
     }
 
@@ -439,7 +440,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
                     shared.is_full.store(true, Ordering::Relaxed);
                     reply(Err(StoreError::Full("the disk is full".into())));
                 }
-                WriteJob::Lease { queue, max, reply } => leases.push((queue, max, reply)),
+                WriteJob::Lease { queue, wanted, reply } => leases.push((queue, wanted, reply)),
                 WriteJob::Filled(reply) => reply(shared.guard(|| {
                     db.meta.insert(FILLED, &[])?;
                     db.flush(data)
@@ -455,8 +456,8 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
                 reply(outcome.clone());
             }
         }
-        for (queue, max, reply) in leases {
-            reply(lease(db, data, &queue, max, shared));
+        for (queue, wanted, reply) in leases {
+            reply(lease(db, data, &queue, wanted, shared));
         }
     }
 }
@@ -478,11 +479,11 @@ fn lease(
     db: &Database,
     data: &File,
     queue: &Arc<Queue>,
-    max: usize,
+    wanted: Wanted,
     shared: &Shared,
 ) -> Result<Vec<Lease>, StoreError> {
     let now = shared.clock.mono();
-    let (leases, orphans) = shared.guard(|| queue.lease(db, now, max))?;
+    let (leases, orphans) = shared.guard(|| queue.lease(db, now, wanted))?;
     if !orphans.is_empty() {
         warn!(outbox = queue.name(), items = orphans.len(), "queued items whose event is gone were given up");
         commit(db, data, &orphans, shared)?;

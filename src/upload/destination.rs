@@ -4,21 +4,26 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::Config;
+use super::http::{self, Connector};
+use super::line::Line;
 use super::link::{Failure, describe};
 
-/// How long a connection may take to come up.
-const CONNECT: Duration = Duration::from_secs(10);
+const MIB: u64 = 1024 * 1024;
 
 /// An object store, ready to be talked to.
 #[derive(Clone, Debug)]
@@ -26,8 +31,23 @@ pub(super) struct Destination {
     pub store: Arc<dyn ObjectStore>,
     /// Uploads in parts whose ids are ours to keep; a folder has none.
     pub parts: Option<Parts>,
+    /// The smallest part that the service takes, in bytes.
+    pub smallest_part: u64,
+    /// How larger files go where there are no parts.
+    pub whole: Whole,
     /// The folder, where the destination is one.
     pub folder: Option<PathBuf>,
+    /// The line that its requests go over.
+    pub line: Line,
+}
+
+/// How a file goes that is too large for memory, to a destination that takes no parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// Written piece by piece.
+    Pieces,
+    /// As the body of one request, read from the disk on the way.
+    Request,
 }
 
 /// [`MultipartStore`] that can be shown.
@@ -45,6 +65,7 @@ enum Place {
     S3 { bucket: String, prefix: Path },
     Google { bucket: String, prefix: Path },
     Azure { container: String, prefix: Path },
+    Web { url: Url },
 }
 
 /// Checks everything but the files that secrets lie in.
@@ -68,6 +89,12 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         }
         Place::Azure { .. } if config.account.is_none() => Err("account: az:// needs it".to_owned()),
         Place::Azure { .. } if config.account_key_file.is_none() => Err("account_key_file: az:// needs it".to_owned()),
+        Place::Web { url } if url.scheme() == "http" && !config.allow_http => {
+            Err("url: http:// is not encrypted; set allow_http = true to accept that".to_owned())
+        }
+        Place::Web { .. } if config.username.is_some() && config.password_file.is_none() => {
+            Err("password_file: username needs it".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -79,12 +106,13 @@ pub(super) fn key_prefix(config: &Config) -> String {
             let prefix = String::from(prefix);
             if prefix.is_empty() { prefix } else { prefix + "/" }
         }
-        Ok(Place::Folder(_)) | Err(_) => String::new(),
+        Ok(Place::Folder(_) | Place::Web { .. }) | Err(_) => String::new(),
     }
 }
 
 fn place(config: &Config) -> Result<Place, String> {
-    const KINDS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+    const KINDS: &str =
+        "file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or https://host/folder";
     if config.url.is_empty() {
         return Err(format!("url: missing; one of {KINDS}"));
     }
@@ -95,6 +123,9 @@ fn place(config: &Config) -> Result<Place, String> {
     if url.scheme() == "file" {
         let folder = url.to_file_path().map_err(|()| "url: file:// needs an absolute path".to_owned())?;
         return Ok(Place::Folder(folder));
+    }
+    if matches!(url.scheme(), "http" | "https") {
+        return Ok(Place::Web { url });
     }
     let bucket = url.host_str().filter(|host| !host.is_empty());
     let bucket = bucket.ok_or_else(|| format!("url: no bucket or container; one of {KINDS}"))?.to_owned();
@@ -113,10 +144,29 @@ impl Destination {
     ///
     /// # Errors
     /// [`Failure::Refused`] where a person has to act, [`Failure::Link`] where waiting may help.
-    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+    pub(super) fn open(config: &Config, line: &Line) -> Result<Self, Failure> {
         let build = |error: object_store::Error| Failure::Refused(describe(&error));
+        let connector = |authorization, is_api| -> Result<Connector, Failure> {
+            Ok(Connector { line: line.clone(), certificates: certificates(config)?, authorization, is_api })
+        };
         match place(config).map_err(Failure::Refused)? {
-            Place::Folder(folder) => Self::open_folder(folder),
+            Place::Folder(folder) => Self::open_folder(folder, line),
+            Place::Web { url } => {
+                let builder = HttpBuilder::new()
+                    .with_url(url)
+                    .with_http_connector(connector(authorization(config)?, false)?)
+                    .with_client_options(client_options(config))
+                    .with_retry(retries());
+                let store = Arc::new(builder.build().map_err(build)?);
+                Ok(Self {
+                    store,
+                    parts: None,
+                    smallest_part: 0,
+                    whole: Whole::Request,
+                    folder: None,
+                    line: line.clone(),
+                })
+            }
             Place::S3 { bucket, prefix } => {
                 let mut builder = AmazonS3Builder::new()
                     .with_bucket_name(bucket)
@@ -124,7 +174,8 @@ impl Destination {
                     .with_virtual_hosted_style_request(config.virtual_hosted)
                     // The service compares what arrived with a hash of what was sent.
                     .with_checksum_algorithm(Checksum::SHA256)
-                    .with_client_options(client_options(config)?)
+                    .with_http_connector(connector(None, true)?)
+                    .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {
                     builder = builder.with_endpoint(endpoint);
@@ -138,12 +189,13 @@ impl Destination {
                 if let Some(file) = &config.session_token_file {
                     builder = builder.with_token(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line))
             }
             Place::Google { bucket, prefix } => {
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_bucket_name(bucket)
-                    .with_client_options(client_options(config)?)
+                    .with_http_connector(connector(None, true)?)
+                    .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {
                     builder = builder.with_base_url(endpoint);
@@ -151,13 +203,14 @@ impl Destination {
                 if let Some(file) = &config.service_account_file {
                     builder = builder.with_service_account_key(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line))
             }
             Place::Azure { container, prefix } => {
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_container_name(container)
                     .with_account(config.account.clone().unwrap_or_default())
-                    .with_client_options(client_options(config)?)
+                    .with_http_connector(connector(None, true)?)
+                    .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {
                     builder = builder.with_endpoint(endpoint.clone());
@@ -165,17 +218,29 @@ impl Destination {
                 if let Some(file) = &config.account_key_file {
                     builder = builder.with_access_key(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix))
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, MIB, line))
             }
         }
     }
 
-    fn prefixed<T: ObjectStore + MultipartStore + Clone>(store: T, prefix: Path) -> Self {
+    fn prefixed<T: ObjectStore + MultipartStore + Clone>(
+        store: T,
+        prefix: Path,
+        smallest_part: u64,
+        line: &Line,
+    ) -> Self {
         let store = PrefixStore::new(store, prefix);
-        Self { store: Arc::new(store.clone()), parts: Some(Parts(Arc::new(store))), folder: None }
+        Self {
+            store: Arc::new(store.clone()),
+            parts: Some(Parts(Arc::new(store))),
+            smallest_part,
+            whole: Whole::Pieces,
+            folder: None,
+            line: line.clone(),
+        }
     }
 
-    fn open_folder(folder: PathBuf) -> Result<Self, Failure> {
+    fn open_folder(folder: PathBuf, line: &Line) -> Result<Self, Failure> {
         let link = |what: &str, error: &dyn std::fmt::Display| Failure::Link(format!("{what}: {error}"));
         if !folder.is_dir() {
             // Only the last part is made: a missing parent is a disk that is not mounted.
@@ -190,7 +255,14 @@ impl Destination {
         // Acknowledged means on the disk, there as here.
         let store =
             LocalFileSystem::new_with_prefix(&folder).map_err(|e| link("open the folder", &e))?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), parts: None, folder: Some(folder) })
+        Ok(Self {
+            store: Arc::new(store),
+            parts: None,
+            smallest_part: 0,
+            whole: Whole::Pieces,
+            folder: Some(folder),
+            line: line.clone(),
+        })
     }
 
     /// Whether the folder of a `file://` destination is still there; a disk can be pulled.
@@ -215,24 +287,33 @@ impl Destination {
     }
 }
 
-fn client_options(config: &Config) -> Result<ClientOptions, Failure> {
-    let mut options = ClientOptions::new()
+/// For the stores themselves; connections are made by our [`Connector`].
+fn client_options(config: &Config) -> ClientOptions {
+    ClientOptions::new()
         .with_allow_http(config.allow_http)
-        .with_connect_timeout(CONNECT)
-        // Each exchange has a time limit of ours, by its size; one for all would doom large parts on slow links.
-        .with_timeout_disabled()
         .with_content_type_for_suffix("json", "application/json")
         .with_content_type_for_suffix("jpg", "image/jpeg")
-        .with_content_type_for_suffix("mp4", "video/mp4");
-    if let Some(file) = &config.ca_file {
-        let pem = std::fs::read(file).map_err(|e| unreadable(file, &e))?;
-        let certificates = Certificate::from_pem_bundle(&pem)
-            .map_err(|e| Failure::Refused(format!("{}: not PEM certificates: {}", file.display(), describe(&e))))?;
-        for certificate in certificates {
-            options = options.with_root_certificate(certificate);
-        }
-    }
-    Ok(options)
+        .with_content_type_for_suffix("mp4", "video/mp4")
+}
+
+fn certificates(config: &Config) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let Some(file) = &config.ca_file else { return Ok(Vec::new()) };
+    let pem = std::fs::read(file).map_err(|e| unreadable(file, &e))?;
+    http::certificates(file, &pem)
+}
+
+/// What a web server wants to see with every request.
+fn authorization(config: &Config) -> Result<Option<HeaderValue>, Failure> {
+    let Some(file) = &config.password_file else { return Ok(None) };
+    let password = secret(file)?;
+    let text = match &config.username {
+        Some(user) => format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))),
+        None => format!("Bearer {password}"),
+    };
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| Failure::Refused(format!("{} holds characters that no token has", file.display())))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// Lasting retries are the outbox's; these only bridge a hiccup.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Uploader};
+use super::{Config, Deps, Uploader};
 use crate::clock::{Mono, SimulatedClock};
+use crate::control::Control;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
 use crate::store::{self, Store};
@@ -55,8 +56,9 @@ async fn an_uploader_that_hangs_is_started_anew() {
     supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heart| {
         let (outbox, clock) = (outbox.clone(), clock.clone());
         let (health, metrics) = (shown.clone(), counted.clone());
-        let made =
-            Uploader::new("cloud", config.clone(), "box".into(), archive.clone(), outbox, health, metrics, clock);
+        let (device, storage, control) = ("box".into(), archive.clone(), Control::default());
+        let deps = Deps { device, storage, state: None, outbox, control, health, metrics, clock };
+        let made = Uploader::new("cloud", config.clone(), deps);
         async move { made?.with_heart(heart).run(stop).await }
     });
     let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));

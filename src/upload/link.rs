@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::health::LinkState;
 use crate::supervise::Backoff;
 
 /// Why a file did not arrive.
@@ -13,18 +14,29 @@ pub(super) enum Failure {
     /// The destination answers, but does not let us in: credentials, bucket, region. A person has to act.
     #[error("{0}")]
     Refused(String),
-    /// This one item is at fault.
+    /// This one item is at fault: the kind of fault, in a word, and what is wrong.
+    #[error("{1}")]
+    Item(&'static str, String),
+    /// The rules do not allow it now. Nobody is at fault, and nothing was tried.
     #[error("{0}")]
-    Item(String),
+    Held(String),
 }
 
-/// The state of one destination.
+/// Exchanges of which one that failed makes the link a bad one.
+const REMEMBERED: u32 = 8;
+
+/// The state of one destination, from how real transfers go: nobody is asked just to find out.
 #[derive(Debug)]
 pub(super) struct Link {
     offline: Backoff,
     refused: Backoff,
     pause: Option<Duration>,
+    /// What the last failure was, while it is one.
+    failure: Option<Failure>,
+    /// Nothing is known yet, or the last exchange failed: one file has to get through before others follow.
     proven: bool,
+    /// The last exchanges, newest in the lowest bit: set where one failed.
+    history: u32,
 }
 
 impl Link {
@@ -33,7 +45,9 @@ impl Link {
             offline: Backoff::for_connections(),
             refused: Backoff::new(Duration::from_secs(5), Duration::from_secs(300), Duration::MAX),
             pause: None,
+            failure: None,
             proven: false,
+            history: 0,
         }
     }
 
@@ -41,15 +55,22 @@ impl Link {
     pub(super) fn worked(&mut self) {
         self.offline.reset();
         self.refused.reset();
-        self.proven = true;
+        (self.proven, self.failure) = (true, None);
+        self.note(false);
     }
 
     /// Nothing gets through. Failures of transfers that were in flight together count as one.
     pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
         self.proven = false;
+        self.note(true);
+        self.failure = Some(failure.clone());
         let refused = matches!(failure, Failure::Refused(_));
         let ladder = if refused { &mut self.refused } else { &mut self.offline };
         *self.pause.get_or_insert_with(|| ladder.next_pause(Duration::ZERO))
+    }
+
+    fn note(&mut self, failed: bool) {
+        self.history = (self.history << 1 | u32::from(failed)) & ((1 << REMEMBERED) - 1);
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -60,9 +81,20 @@ impl Link {
         self.pause.take()
     }
 
-    /// Whether the last exchange worked.
-    pub(super) fn is_proven(&self) -> bool {
-        self.proven
+    /// How many files may go at a time where `parallel` are configured.
+    pub(super) fn places(&self, parallel: usize) -> usize {
+        if self.state() == LinkState::Online { parallel } else { 1 }
+    }
+
+    /// How it is.
+    pub(super) fn state(&self) -> LinkState {
+        match (&self.failure, self.pause) {
+            (Some(Failure::Refused(_)), _) => LinkState::Refused,
+            (Some(_), Some(_)) => LinkState::Offline,
+            _ if !self.proven => LinkState::Probing,
+            _ if self.history != 0 => LinkState::Degraded,
+            _ => LinkState::Online,
+        }
     }
 }
 
@@ -72,11 +104,11 @@ pub(super) fn sort(error: &object_store::Error, local: bool) -> Failure {
     use object_store::Error;
     let reason = describe(error);
     match error {
-        Error::InvalidPath { .. } => Failure::Item(reason),
+        Error::InvalidPath { .. } => Failure::Item("rejected", reason),
         _ if local => Failure::Link(reason),
         Error::NotFound { .. } => Failure::Refused(format!("the bucket or container does not exist: {reason}")),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Refused(reason),
-        Error::NotSupported { .. } | Error::NotImplemented { .. } => Failure::Item(reason),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Refused(advise(reason)),
+        Error::NotSupported { .. } | Error::NotImplemented { .. } => Failure::Item("rejected", reason),
         _ => sort_status(status_of(&chain(error)), reason),
     }
 }
@@ -93,13 +125,33 @@ fn sort_status(status: Option<u16>, reason: String) -> Failure {
     ];
     let says = |codes: &[&str]| codes.iter().any(|code| reason.contains(code));
     match status {
-        Some(301..=308 | 401 | 403 | 404) => Failure::Refused(reason),
+        Some(301..=308 | 401 | 403 | 404) => Failure::Refused(advise(reason)),
         Some(408 | 409 | 412 | 425 | 429) => Failure::Link(reason),
-        Some(400) if says(&REFUSED) => Failure::Refused(reason),
+        Some(400) if says(&REFUSED) => Failure::Refused(advise(reason)),
         Some(400) if says(&["RequestTimeout", "SlowDown", "InternalError"]) => Failure::Link(reason),
-        Some(400..=499) => Failure::Item(reason),
+        Some(400..=499) => Failure::Item("rejected", reason),
         None if says(&["incorrectly configured region"]) => Failure::Refused(reason),
         _ => Failure::Link(reason),
+    }
+}
+
+/// Puts before what a service says what a person has to do about it.
+fn advise(reason: String) -> String {
+    const ADVICE: [(&[&str], &str); 6] = [
+        (&["RequestTimeTooSkewed", "RequestExpired", "not within the allowed"], "the box's clock is off, set it"),
+        (&["InvalidAccessKeyId", "InvalidAuthenticationInfo"], "the access key is not known there, check it"),
+        (
+            &["SignatureDoesNotMatch", "AuthenticationFailed", "AuthorizationFailure"],
+            "the secret does not belong to the key, or the clock is off",
+        ),
+        (&["ExpiredToken", "InvalidToken", "TokenRefreshRequired"], "the session token is no longer valid, renew it"),
+        (&["AccessDenied", "AuthorizationPermissionMismatch"], "the key is not allowed to write there, grant it that"),
+        (&["AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocation"], "the bucket is in another region"),
+    ];
+    let says = |codes: &&[&str]| codes.iter().any(|code| reason.contains(code));
+    match ADVICE.iter().find(|(codes, _)| says(codes)) {
+        Some((_, advice)) => format!("{advice}: {reason}"),
+        None => reason,
     }
 }
 
@@ -150,7 +202,7 @@ mod tests {
             |status: &str, body: &str| generic(&format!("Server returned non-2xx status code: {status}: {body}"));
         let link = |error: &object_store::Error| matches!(sort(error, false), Failure::Link(_));
         let refused = |error: &object_store::Error| matches!(sort(error, false), Failure::Refused(_));
-        let item = |error: &object_store::Error| matches!(sort(error, false), Failure::Item(_));
+        let item = |error: &object_store::Error| matches!(sort(error, false), Failure::Item("rejected", _));
         assert!(link(&answer("503 Service Unavailable", "<Code>SlowDown</Code>")));
         assert!(link(&answer("429 Too Many Requests", "")));
         assert!(link(&answer("400 Bad Request", "<Code>RequestTimeout</Code>")));

@@ -1,7 +1,7 @@
 //! Outlet: files of events, and documents that belong to none, to the cloud; one [`Uploader`] for each destination.
 //!
-//! An uploader only drains its durable outbox. It leases what is due, checks that the local file still is
-//! what was recorded, sends it, asks the destination for its size, and only then acknowledges. Keys depend
+//! An uploader only drains its durable outbox. It leases what the plan says goes next, checks that the local file still
+//! is what was recorded, sends it, asks the destination what it holds, and only then acknowledges. Keys depend
 //! on the event (or the document's path) alone, so sending a file twice writes the same object twice.
 //!
 //! Failures are of three kinds (`link::Failure`): no link and refused access make the whole destination
@@ -9,12 +9,17 @@
 //! destination does not want it) makes that item rest, and after five tries it goes to the dead letters.
 //! Neither holds back other items: whatever failed lets others go first.
 
+mod begun;
+mod budget;
+mod config;
 mod destination;
-
+mod http;
 mod key;
-
+mod line;
 mod link;
-
+mod plan;
+mod proof;
+mod rules;
 mod transfer;
 
 #[cfg(test)]
@@ -22,110 +27,62 @@ mod hanging;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
 use crate::clock::Clock;
-use crate::health::Health;
-use crate::metrics::{Metrics, outlet};
-use crate::store::{Delivery, Lease, Outbox};
+use crate::control::Control;
+use crate::health::{self, Health, LinkState};
+use crate::metrics::{Metrics, link_state, outlet};
+use crate::store::{Delivery, Lane, Lease, Outbox};
 use crate::supervise::Heart;
+use begun::Begun;
 use destination::Destination;
+use line::Line;
 use link::{Failure, Link};
+use plan::{Busy, Plan};
+use rules::Rules;
 use transfer::Transfer;
 
+pub use config::Config;
 pub use key::object_key;
+pub use rules::{Allowed, Metered};
 
 /// Tries of an item that fail through its own fault before it is given up.
 const MAX_ATTEMPTS: u32 = 5;
 /// Rest of an item after the first such try; doubles each time.
 const ITEM_REST: Duration = Duration::from_secs(10);
+/// Dead letters that are kept; of more, the oldest are forgotten.
+const MAX_DEAD: usize = 1000;
 
-/// One destination: `[upload.<name>]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Where to: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. Required.
-    pub url: String,
-    /// Address of the service, for S3 that is not AWS, for an Azure or Google service elsewhere. Default: the
-    /// provider's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// S3: region. Default `us-east-1`.
-    pub region: String,
-    /// S3: id of the access key. Default: credentials of the machine (instance or web identity).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_key_id: Option<String>,
-    /// S3: file that holds the secret access key. Needed with `access_key_id`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_access_key_file: Option<PathBuf>,
-    /// S3: file that holds a session token. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_token_file: Option<PathBuf>,
-    /// Azure: storage account. Required there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// Azure: file that holds the account's key. Required there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account_key_file: Option<PathBuf>,
-    /// Google: file that holds the service account's JSON. Default: credentials of the machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_account_file: Option<PathBuf>,
-    /// File with PEM certificates to trust besides the system's, for a service with a certificate of your own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// Whether an `http://` endpoint is acceptable. Default `false`.
-    pub allow_http: bool,
-    /// S3: bucket in the host name (`bucket.host`) instead of in the path (`host/bucket`). Default `false`.
-    pub virtual_hosted: bool,
-    /// Files sent at a time, 1 to 16. Default 2.
-    pub parallel: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            endpoint: None,
-            region: "us-east-1".to_owned(),
-            access_key_id: None,
-            secret_access_key_file: None,
-            session_token_file: None,
-            account: None,
-            account_key_file: None,
-            service_account_file: None,
-            ca_file: None,
-            allow_http: false,
-            virtual_hosted: false,
-            parallel: 2,
-        }
-    }
-}
-
-impl Config {
-    /// Checks what the types cannot. Reads no files: a secret may arrive later.
-    ///
-    /// # Errors
-    /// A sentence that names the key and what it may be.
-    pub fn validate(&self) -> Result<(), String> {
-        if !(1..=16).contains(&self.parallel) {
-            return Err(format!("parallel: {} is not within 1 to 16", self.parallel));
-        }
-        destination::validate(self)
-    }
-
-    /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.
-    pub fn key_prefix(&self) -> String {
-        destination::key_prefix(self)
-    }
+/// What an uploader works with.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Name of the box; part of every key.
+    pub device: Arc<str>,
+    /// The folder of everything that the box keeps. The files of an event lie in `archive/<camera>/<event-id>/` below
+    /// it, documents where their paths say.
+    pub storage: PathBuf,
+    /// Folder for what has to survive restarts: what was sent within budgets, uploads that have begun. None: in memory.
+    pub state: Option<PathBuf>,
+    /// The queue named `upload/<name>`.
+    pub outbox: Outbox,
+    /// What people switched.
+    pub control: Control,
+    /// How it goes is shown there.
+    pub health: Health,
+    /// And counted here.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Drains one outbox into one destination.
@@ -136,19 +93,23 @@ pub struct Uploader {
     device: Arc<str>,
     storage: PathBuf,
     outbox: Outbox,
+    rules: Rules,
+    begun: Begun,
+    line: Line,
+    /// Files that are on their way, by their number in the outbox.
+    current: Mutex<BTreeMap<u64, health::Transfer>>,
     health: Health,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     heart: Heart,
     open: Opener,
-    destination: Option<Destination>,
 }
 
 /// How a destination is made from its config; tests put their own in.
 #[derive(Clone)]
 struct Opener(Arc<Open>);
 
-type Open = dyn Fn(&Config) -> Result<Destination, Failure> + Send + Sync;
+type Open = dyn Fn(&Config, &Line) -> Result<Destination, Failure> + Send + Sync;
 
 impl std::fmt::Debug for Opener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -159,32 +120,38 @@ impl std::fmt::Debug for Opener {
 /// How one item went.
 struct Outcome {
     lease: Lease,
+    lane: Lane,
     result: Result<(), Failure>,
 }
 
 impl Uploader {
-    /// `outbox` is the one named `upload/<name>`. The files of an event lie in `archive/<camera>/<event-id>/` below
-    /// the folder `storage`, documents where their paths say.
     /// Connects to nothing yet: a destination that cannot be reached or has no credentials yet is tried
-    /// again while running.
+    /// again while running. Blocks on the disk for a moment.
     ///
     /// # Errors
     /// When `config` is not valid.
-    #[expect(clippy::too_many_arguments, reason = "the parts that an outlet works with, named at its one call")]
-    pub fn new(
-        name: &str,
-        config: Config,
-        device: Arc<str>,
-        storage: PathBuf,
-        outbox: Outbox,
-        health: Health,
-        metrics: Metrics,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self> {
+    pub fn new(name: &str, config: Config, deps: Deps) -> Result<Self> {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
-        let name = format!("upload/{name}").into();
-        let (heart, open) = (Heart::unheard(clock.clone()), Opener(Arc::new(Destination::open)));
-        Ok(Self { name, config, device, storage, outbox, health, metrics, clock, heart, open, destination: None })
+        let Deps { device, storage, state, outbox, control, health, metrics, clock } = deps;
+        let kept = |what: &str| state.as_ref().map(|folder| folder.join(format!("{name}.{what}.json")));
+        let (spent, begun) = (kept("spent"), Begun::open(kept("begun")));
+        let name: Arc<str> = format!("upload/{name}").into();
+        Ok(Self {
+            rules: Rules::new(name.clone(), config.clone(), &control, spent, clock.clone()),
+            line: Line::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
+            heart: Heart::unheard(clock.clone()),
+            open: Opener(Arc::new(Destination::open)),
+            current: Mutex::default(),
+            name,
+            config,
+            device,
+            storage,
+            outbox,
+            begun,
+            health,
+            metrics,
+            clock,
+        })
     }
 
     /// Beats with `heart`: while nothing is to be done, and in all waits that have a limit of their own.
@@ -197,7 +164,7 @@ impl Uploader {
     ///
     /// # Errors
     /// When the store is out of service.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let span = info_span!("upload", destination = %self.name);
         async {
             tokio::select! {
@@ -209,13 +176,22 @@ impl Uploader {
         .await
     }
 
-    async fn drain(&mut self) -> Result<()> {
-        let mut link = Link::new();
+    async fn drain(&self) -> Result<()> {
+        let (mut link, mut plan) = (Link::new(), Plan::default());
         loop {
+            self.show(&link);
             if let Some(pause) = link.take_pause() {
                 self.heart.beating(tokio::time::sleep(pause)).await;
             }
             self.heart.beat();
+            self.show(&link);
+            self.rules.ask().await;
+            if self.rules.permit().up_to.is_none() {
+                self.heart.beating(self.rules.changed()).await;
+                continue;
+            }
+            // Made afresh after every failure: that reads secrets that were replaced, finds a disk that was mounted
+            // again, and does not wait for connections that died with the link.
             let destination = match self.connect().await {
                 Ok(destination) => destination,
                 Err(failure) => {
@@ -223,41 +199,58 @@ impl Uploader {
                     continue;
                 }
             };
-            self.send_until_failure(&destination, &mut link).await?;
-            // The next try reads secrets that were replaced, finds a disk that was mounted again, and does not
-            // wait for connections that died with the link.
-            self.destination = None;
+            self.send_until_failure(&destination, &mut link, &mut plan).await?;
         }
     }
 
-    /// The destination, made afresh after a failure.
-    async fn connect(&mut self) -> Result<Destination, Failure> {
-        if let Some(destination) = &self.destination {
-            return Ok(destination.clone());
-        }
-        let (open, config) = (self.open.clone(), self.config.clone());
-        let opened = tokio::task::spawn_blocking(move || (open.0)(&config)).await;
-        let destination = opened.map_err(|e| Failure::Link(e.to_string()))??;
-        self.destination = Some(destination.clone());
-        Ok(destination)
+    async fn connect(&self) -> Result<Destination, Failure> {
+        let (open, config, line) = (self.open.clone(), self.config.clone(), self.line.clone());
+        let opened = tokio::task::spawn_blocking(move || (open.0)(&config, &line)).await;
+        opened.map_err(|e| Failure::Link(e.to_string()))?
     }
 
-    /// Works with as many items at a time as the link is good for, until a failure that concerns all of them.
-    async fn send_until_failure(&self, destination: &Destination, link: &mut Link) -> Result<()> {
-        let mut transfers = FuturesUnordered::new();
+    /// Works with as many items at a time as the link is good for, until a failure that concerns all of them or a rule
+    /// that lets nothing go.
+    async fn send_until_failure(&self, destination: &Destination, link: &mut Link, plan: &mut Plan) -> Result<()> {
+        let (mut transfers, mut busy, mut tidied) = (FuturesUnordered::new(), Busy::default(), false);
         while !link.is_paused() {
+            let permit = self.rules.permit();
+            let Some(up_to) = permit.up_to else { break };
+            let mut found = true;
             // After a failure one item has to get through before the others follow.
-            let slots = if link.is_proven() { self.config.parallel } else { 1 };
-            let free = slots.saturating_sub(transfers.len());
-            let leases = if free > 0 { self.outbox.lease(free).await.context("lease items")? } else { Vec::new() };
-            transfers.extend(leases.into_iter().map(|lease| self.send(destination, lease)));
+            while let Some(turn) = plan.next(busy, link.places(self.config.parallel), up_to).filter(|_| found) {
+                let leases = self.outbox.pick(turn.wanted).await.context("lease items")?;
+                found = !leases.is_empty();
+                for lease in leases {
+                    plan.took(turn);
+                    let lane = Lane::of(&lease.item);
+                    *busy.of(lane) += 1;
+                    transfers.push(self.send(destination, lease, lane));
+                }
+            }
+            self.show(link);
             // A transfer in flight has to show that it goes on by itself.
             let idle = transfers.is_empty();
-            let news =
-                async { if idle { self.heart.beating(self.outbox.wait()).await } else { self.outbox.wait().await } };
+            let news = async {
+                let news = async {
+                    tokio::select! {
+                        () = self.outbox.wait(), if !found => {}
+                        () = self.rules.changed() => {}
+                    }
+                };
+                if idle { self.heart.beating(news).await } else { news.await }
+            };
             tokio::select! {
-                Some(outcome) = transfers.next() => self.settle(outcome, link).await?,
-                () = news, if transfers.len() < slots => {}
+                Some(outcome) = transfers.next() => {
+                    let outcome: Outcome = outcome;
+                    *busy.of(outcome.lane) -= 1;
+                    self.settle(outcome, link).await?;
+                    if transfers.is_empty() && !tidied && link.state() == LinkState::Online {
+                        tidied = true;
+                        self.begun.tidy(destination, &self.outbox).await;
+                    }
+                }
+                () = news => {}
             }
         }
         // The rest is in flight and learns by itself how it goes.
@@ -267,24 +260,41 @@ impl Uploader {
         Ok(())
     }
 
-    async fn send(&self, destination: &Destination, lease: Lease) -> Outcome {
-        let transfer = Transfer {
-            destination,
-            outbox: &self.outbox,
-            lease: &lease,
-            storage: &self.storage,
-            device: &self.device,
-            heart: &self.heart,
-        };
+    async fn send(&self, destination: &Destination, lease: Lease, lane: Lane) -> Outcome {
+        let transfer = Transfer { uploader: self, destination, lease: &lease, lane };
         let span = match &lease.event {
             Some(event) => info_span!("transfer", event = %event.id, camera = %event.camera),
             None => info_span!("transfer"),
         };
         let result = transfer.run().instrument(span).await;
-        Outcome { lease, result }
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease.seq);
+        Outcome { lease, lane, result }
     }
 
-    async fn settle(&self, Outcome { lease, result }: Outcome, link: &mut Link) -> Result<()> {
+    fn note_progress(&self, seq: u64, key: &str, bytes: u64, done: u64) {
+        let transfer = health::Transfer { key: key.to_owned(), bytes, done };
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, transfer);
+    }
+
+    /// Shows how it stands.
+    fn show(&self, link: &Link) {
+        let state = link.state();
+        for other in LinkState::ALL {
+            let label = link_state(&self.name, other.as_str());
+            self.metrics.upload_link.get_or_create(&label).set(i64::from(other == state));
+        }
+        let speed = self.line.speed().map(|speed| speed as u64);
+        self.metrics
+            .upload_bytes_per_second
+            .get_or_create(&outlet(&self.name))
+            .set(speed.map_or(0, |speed| speed as i64));
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let transfers =
+            health::TransferHealth { link: state, held: self.rules.permit().reason, bytes_per_s: speed, current };
+        self.health.transfers(&self.name, self.clock.mono(), |known| *known = transfers);
+    }
+
+    async fn settle(&self, Outcome { lease, result, .. }: Outcome, link: &mut Link) -> Result<()> {
         let label = outlet(&self.name);
         let (file, bytes) = match &lease.item {
             Delivery::Upload { file, bytes, .. } => (file, bytes),
@@ -307,15 +317,20 @@ impl Uploader {
                 self.outbox.ack(&lease).await.context("acknowledge an item")?;
             }
             // Deleted from the box or replaced while it was on its way: nobody waits for it any more.
-            Err(Failure::Item(reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
+            Err(Failure::Item(_, reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
                 debug!(event, file, reason, "no longer to be delivered");
             }
-            Err(Failure::Item(reason)) => {
+            Err(Failure::Held(reason)) => {
+                debug!(event, file, reason, "not to be sent now");
+                self.outbox.rest(&lease, self.rules.rest());
+            }
+            Err(Failure::Item(class, reason)) => {
                 self.metrics.delivery_failures.get_or_create(&label).inc();
                 let tries = lease.attempts + 1;
                 if tries >= MAX_ATTEMPTS {
                     error!(event, file, reason, tries, "a file cannot be delivered, it was moved to the dead letters");
-                    self.outbox.dead_letter(&lease, &reason).await.context("give an item up")?;
+                    self.outbox.give_up(&lease, class, &reason).await.context("give an item up")?;
+                    self.bound_dead_letters().await?;
                 } else {
                     warn!(event, file, reason, tries, "a file was not delivered, it will be tried again");
                     let rest = ITEM_REST * 2u32.pow(lease.attempts);
@@ -327,6 +342,16 @@ impl Uploader {
                 // The next try goes to another item, in case it is this one that the link cannot carry.
                 self.outbox.rest(&lease, pause * 2);
             }
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest dead letters where there are too many.
+    async fn bound_dead_letters(&self) -> Result<()> {
+        let letters = self.outbox.dead_letters(2 * MAX_DEAD).await.context("count dead letters")?;
+        for letter in letters.iter().take(letters.len().saturating_sub(MAX_DEAD)) {
+            warn!(seq = letter.seq, item = ?letter.item, error = letter.error, "too many dead letters, one is forgotten");
+            self.outbox.discard(letter.seq).await.context("forget a dead letter")?;
         }
         Ok(())
     }

@@ -5,44 +5,42 @@ use std::future::Future;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
-use std::time::Duration;
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
 
-use super::destination::{Destination, Parts};
+use super::Uploader;
+use super::destination::{Destination, Parts, Whole};
 use super::key;
+use super::line::{Load, Pace};
 use super::link::{Failure, sort};
-use crate::store::{Delivery, Document, Lease, Outbox};
-use crate::supervise::Heart;
+use super::proof::Stated;
+use crate::store::{Delivery, Document, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
 const ARCHIVE: &str = "archive";
 /// Files up to this size are sent in one piece.
 const SINGLE: u64 = 8 * MIB;
-/// Size of a part; services take no smaller ones.
-const PART: u64 = 5 * MIB;
+/// Largest part, so that memory is bounded.
+const LARGEST_PART: u64 = 64 * MIB;
+/// How long a part should take on the line as it is, in seconds: no more is lost when it breaks.
+const PART_SECONDS: f64 = 30.0;
 /// Most parts of one file, so that the list of those that arrived fits beside the item in the outbox.
 const MAX_PARTS: u64 = 48;
-/// What an exchange may take besides its data.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The slowest link that is waited for, in bytes a second (128 kbit/s).
-const SLOWEST: u64 = 16 * 1024;
+/// What a request costs besides its body, in bytes: names, signatures, the way back.
+const OVERHEAD: u64 = 1024;
 
 /// One lease on its way.
 pub(super) struct Transfer<'a> {
+    pub uploader: &'a Uploader,
     pub destination: &'a Destination,
-    pub outbox: &'a Outbox,
     pub lease: &'a Lease,
-    /// The folder of everything that the box keeps.
-    pub storage: &'a FilePath,
-    pub device: &'a str,
-    pub heart: &'a Heart,
+    pub lane: Lane,
 }
 
 /// A file as it was queued.
@@ -55,82 +53,132 @@ struct Queued<'a> {
 
 /// An upload in parts that has begun. Kept in the outbox, so that it goes on after a restart.
 #[derive(Debug, Serialize, Deserialize)]
-struct Progress {
-    upload: String,
+pub(super) struct Progress {
+    pub upload: String,
     part_bytes: u64,
     /// What the service calls the parts that arrived, in order from the first.
     parts: Vec<String>,
 }
 
+impl Progress {
+    pub(super) fn read(note: Option<&str>) -> Option<Self> {
+        serde_json::from_str(note?).ok()
+    }
+
+    fn done(&self, bytes: u64) -> u64 {
+        (self.parts.len() as u64).saturating_mul(self.part_bytes).min(bytes)
+    }
+}
+
 impl Transfer<'_> {
-    /// Returns once the destination holds the file.
+    /// Returns once the destination holds the file, and has said so.
     ///
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let Some(Queued { source, key, bytes, sha256 }) = self.queued() else {
-            return Err(Failure::Item("not a file".to_owned()));
+            return Err(Failure::Item("rejected", "not a file".to_owned()));
         };
+        self.allowed()?;
+        self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, 0);
         let content = check_local(&source, bytes, sha256).await?;
         self.destination.check()?;
-        match (content, &self.destination.parts) {
+        let part_bytes = match (content, &self.destination.parts) {
             (Some(content), _) => self.put(&key, content).await?,
             (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes).await?,
+            (None, None) if self.destination.whole == Whole::Request => self.put_file(&key, &source, bytes).await?,
             (None, None) => self.put_stream(&key, &source, bytes).await?,
-        }
-        self.verify(&key, bytes).await?;
+        };
+        self.verify(&key, &source, bytes, part_bytes).await?;
         self.destination.tidy(&key);
         Ok(())
     }
 
     /// What is to be sent, from where to where.
     fn queued(&self) -> Option<Queued<'_>> {
+        let (storage, device) = (&self.uploader.storage, &self.uploader.device);
         let (source, key, bytes, sha256) = match (&self.lease.item, &self.lease.event) {
             (Delivery::Upload { file, bytes, sha256 }, Some(event)) => {
-                let folder = self.storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
-                (folder.join(file), key::path(self.device, event, file), *bytes, sha256)
+                let folder = storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
+                (folder.join(file), key::path(device, event, file), *bytes, sha256)
             }
             (Delivery::Document(Document { path, bytes, sha256 }), _) => {
-                (self.storage.join(path), key::document(self.device, path), *bytes, sha256)
+                (storage.join(path), key::document(device, path), *bytes, sha256)
             }
             _ => return None,
         };
         Some(Queued { source, key, bytes, sha256 })
     }
 
-    async fn put(&self, key: &Path, content: Vec<u8>) -> Result<(), Failure> {
+    /// Whether the rules still let it go.
+    fn allowed(&self) -> Result<(), Failure> {
+        self.uploader.rules.allows(self.lane).map_err(Failure::Held)
+    }
+
+    /// Like the others, gives the size of the pieces in which it was sent.
+    async fn put(&self, key: &Path, content: Vec<u8>) -> Result<u64, Failure> {
         let bytes = content.len() as u64;
-        self.ask(bytes, self.destination.store.put(key, content.into())).await.map(|_| ())
+        self.ask(bytes, None, self.destination.store.put(key, content.into())).await?;
+        Ok(bytes)
+    }
+
+    /// As one request, whose body is read from the disk on the way.
+    async fn put_file(&self, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
+        let put = self.destination.store.put(key, PutPayload::default());
+        self.ask(bytes, Some(source.to_owned()), put).await?;
+        Ok(bytes)
     }
 
     /// Sends part by part and notes each one that arrived.
-    async fn put_parts(&self, Parts(store): &Parts, key: &Path, source: &FilePath, bytes: u64) -> Result<(), Failure> {
-        let noted = self.lease.progress.as_deref().and_then(|note| serde_json::from_str::<Progress>(note).ok());
+    async fn put_parts(&self, Parts(store): &Parts, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
+        let noted = Progress::read(self.lease.progress.as_deref());
         let resumed = noted.is_some();
         let mut progress = match noted {
             Some(progress) => progress,
             None => self.begin(store.as_ref(), key, bytes).await?,
         };
-        let outcome = self.send_parts(store.as_ref(), key, source, bytes, &mut progress).await;
+        let mut outcome = self.send_parts(store.as_ref(), key, source, bytes, &mut progress).await;
+        if resumed && let Err(Failure::Refused(reason) | Failure::Item(_, reason)) = &outcome {
+            // Services forget uploads that lie idle for days: begin again.
+            debug!(reason, "an upload that had begun could not go on, starting it again");
+            self.note(None).await;
+            self.abandon(store.as_ref(), key, &progress.upload).await;
+            progress = self.begin(store.as_ref(), key, bytes).await?;
+            outcome = self.send_parts(store.as_ref(), key, source, bytes, &mut progress).await;
+        }
         match outcome {
-            Err(Failure::Refused(reason) | Failure::Item(reason)) if resumed => {
-                // Services forget uploads that lie idle for days: begin again.
-                debug!(reason, "an upload that had begun could not go on, starting it again");
+            Ok(()) => self.uploader.begun.ended(&progress.upload).await,
+            // It is given up or begun afresh: nobody comes back to these parts.
+            Err(Failure::Item(..)) => {
                 self.note(None).await;
-                if let Err(error) = store.abort_multipart(key, &progress.upload).await {
-                    debug!(%error, "abort an upload");
-                }
-                let mut fresh = self.begin(store.as_ref(), key, bytes).await?;
-                self.send_parts(store.as_ref(), key, source, bytes, &mut fresh).await
+                self.abandon(store.as_ref(), key, &progress.upload).await;
             }
-            other => other,
+            Err(_) => {}
+        }
+        outcome.map(|()| progress.part_bytes)
+    }
+
+    async fn abandon(&self, store: &dyn MultipartStore, key: &Path, upload: &str) {
+        let id = upload.to_owned();
+        let abort = store.abort_multipart(key, &id);
+        match self.ask(0, None, abort).await {
+            Ok(_) => self.uploader.begun.ended(upload).await,
+            // It is tried again with the next connection.
+            Err(reason) => debug!(%reason, "abort an upload"),
         }
     }
 
     async fn begin(&self, store: &dyn MultipartStore, key: &Path, bytes: u64) -> Result<Progress, Failure> {
-        let upload = self.ask(0, store.create_multipart(key)).await?;
-        let part_bytes = bytes.div_ceil(MAX_PARTS).max(PART).next_multiple_of(MIB);
-        Ok(Progress { upload, part_bytes, parts: Vec::new() })
+        let (upload, _) = self.ask(0, None, store.create_multipart(key)).await?;
+        self.uploader.begun.began(&upload, key.as_ref(), self.lease.seq).await;
+        Ok(Progress { upload, part_bytes: self.part_bytes(bytes), parts: Vec::new() })
+    }
+
+    /// What the line carries in half a minute, within what the service takes and the note of progress holds.
+    fn part_bytes(&self, bytes: u64) -> u64 {
+        let smallest = bytes.div_ceil(MAX_PARTS).max(self.destination.smallest_part).next_multiple_of(MIB);
+        let fitting = self.destination.line.speed().unwrap_or_default() * PART_SECONDS;
+        (fitting as u64 / MIB * MIB).clamp(smallest, smallest.max(LARGEST_PART))
     }
 
     async fn send_parts(
@@ -143,84 +191,105 @@ impl Transfer<'_> {
     ) -> Result<(), Failure> {
         let size = progress.part_bytes.max(1);
         for index in progress.parts.len()..usize::try_from(bytes.div_ceil(size)).unwrap_or(usize::MAX) {
+            self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, progress.done(bytes));
+            self.allowed()?;
             let offset = index as u64 * size;
             let data = read_part(source, offset, size.min(bytes - offset)).await?;
-            let part = store.put_part(key, &progress.upload, index, data.into());
-            let part = self.ask(size, part).await?;
+            let length = data.len() as u64;
+            let (part, _) = self.ask(length, None, store.put_part(key, &progress.upload, index, data.into())).await?;
             progress.parts.push(part.content_id);
             self.note(Some(&*progress)).await;
         }
         let parts = progress.parts.iter().map(|id| PartId { content_id: id.clone() }).collect();
-        self.ask(0, store.complete_multipart(key, &progress.upload, parts)).await.map(|_| ())
+        self.ask(0, None, store.complete_multipart(key, &progress.upload, parts)).await.map(|_| ())
     }
 
     /// Keeps the progress. Without it only a restart costs more, so that a failure here fails nothing.
     async fn note(&self, progress: Option<&Progress>) {
         let note = progress.and_then(|progress| serde_json::to_string(progress).ok());
-        if let Err(error) = self.outbox.save_progress(self.lease, note).await {
+        if let Err(error) = self.uploader.outbox.save_progress(self.lease, note).await {
             warn!(%error, "the progress of an upload could not be kept");
         }
     }
 
     /// To a folder: in pieces, because of memory.
-    async fn put_stream(&self, key: &Path, source: &FilePath, bytes: u64) -> Result<(), Failure> {
-        let mut upload = self.ask(0, self.destination.store.put_multipart(key)).await?;
+    async fn put_stream(&self, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
+        let (mut upload, _) = self.ask(0, None, self.destination.store.put_multipart(key)).await?;
         let outcome = self.stream(upload.as_mut(), source, bytes).await;
         if outcome.is_err()
             && let Err(error) = upload.abort().await
         {
             debug!(%error, "abort a copy");
         }
-        outcome
+        outcome.map(|()| bytes)
     }
 
     async fn stream(&self, upload: &mut dyn MultipartUpload, source: &FilePath, bytes: u64) -> Result<(), Failure> {
         let mut offset = 0;
         while offset < bytes {
-            let data: PutPayload = read_part(source, offset, PART.min(bytes - offset)).await?.into();
-            offset += data.content_length() as u64;
-            self.ask(PART, upload.put_part(data)).await?;
+            let data: PutPayload = read_part(source, offset, (5 * MIB).min(bytes - offset)).await?.into();
+            let length = data.content_length() as u64;
+            offset += length;
+            self.ask(length, None, upload.put_part(data)).await?;
         }
-        self.ask(bytes, upload.complete()).await.map(|_| ())
+        self.ask(0, None, upload.complete()).await.map(|_| ())
     }
 
     /// Asks the destination what it has. It was told to keep this very file, so another answer means that
     /// it cannot be relied on for it.
-    async fn verify(&self, key: &Path, bytes: u64) -> Result<(), Failure> {
-        let store: &dyn ObjectStore = self.destination.store.as_ref();
-        let kept = match self.heart.beating(tokio::time::timeout(PATIENCE, store.head(key))).await {
-            Err(_) => return Err(too_slow(PATIENCE)),
-            Ok(Err(object_store::Error::NotFound { .. })) => {
-                return Err(Failure::Item("the destination took the file and does not have it".to_owned()));
+    async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<(), Failure> {
+        const WRONG: &str = "wrong_answer";
+        let head = self.destination.store.head(key);
+        let (kept, stated) = match self.carry(0, None, head).await? {
+            (Err(object_store::Error::NotFound { .. }), _) => {
+                return Err(Failure::Item(WRONG, "the destination took the file and does not have it".to_owned()));
             }
-            Ok(answer) => answer.map_err(|error| self.sort(&error))?,
+            (answer, stated) => (answer.map_err(|error| self.sort(&error))?, stated),
         };
         if kept.size != bytes {
-            return Err(Failure::Item(format!("the destination holds {} bytes of {bytes}", kept.size)));
+            return Err(Failure::Item(WRONG, format!("the destination holds {} bytes of {bytes}", kept.size)));
         }
-        Ok(())
+        let Some(stated) = stated.filter(Stated::is_telling) else { return Ok(()) };
+        let source = source.to_owned();
+        if blocking(move || stated.matches(&source, part_bytes)).await? {
+            return Ok(());
+        }
+        Err(Failure::Item(WRONG, "the destination holds other bytes: its MD5 differs".to_owned()))
     }
 
-    /// One exchange that carries `bytes`, with a time limit that a slow link can keep.
+    /// One exchange that carries `bytes`, paid from the budgets, for as long as the line moves.
     async fn ask<T>(
         &self,
         bytes: u64,
+        file: Option<PathBuf>,
         exchange: impl Future<Output = Result<T, object_store::Error>>,
-    ) -> Result<T, Failure> {
-        let limit = PATIENCE + Duration::from_secs(bytes / SLOWEST);
-        match self.heart.beating(tokio::time::timeout(limit, exchange)).await {
-            Ok(answer) => answer.map_err(|error| self.sort(&error)),
-            Err(_) => Err(too_slow(limit)),
+    ) -> Result<(T, Option<Stated>), Failure> {
+        let (answer, stated) = self.carry(bytes, file, exchange).await?;
+        Ok((answer.map_err(|error| self.sort(&error))?, stated))
+    }
+
+    async fn carry<T>(
+        &self,
+        bytes: u64,
+        file: Option<PathBuf>,
+        exchange: impl Future<Output = Result<T, object_store::Error>>,
+    ) -> Result<(Result<T, object_store::Error>, Option<Stated>), Failure> {
+        let (rules, is_remote) = (&self.uploader.rules, self.destination.folder.is_none());
+        let cost = if is_remote { bytes + OVERHEAD } else { 0 };
+        rules.spend(self.lane, cost).map_err(|exhausted| Failure::Held(exhausted.to_string()))?;
+        let pace = if self.lane <= Lane::Stills { Pace::Express } else { Pace::Bulk };
+        let carried = self.destination.line.carry(Load { pace, bytes, file }, &self.uploader.heart, exchange).await;
+        // What was on its way when it fell silent stays paid.
+        let carried = carried.map_err(|silent| Failure::Link(silent.to_string()))?;
+        if is_remote {
+            rules.settle(self.lane, cost, carried.sent + OVERHEAD);
         }
+        Ok((carried.answer, carried.stated))
     }
 
     fn sort(&self, error: &object_store::Error) -> Failure {
         sort(error, self.destination.folder.is_some())
     }
-}
-
-fn too_slow(limit: Duration) -> Failure {
-    Failure::Link(format!("no answer within {} s", limit.as_secs()))
 }
 
 /// Compares the local file with what was recorded. Returns the content of a small one.
@@ -267,10 +336,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            Err(Failure::Item("the local file is gone".to_owned()))
+            Err(Failure::Item("local_file", "the local file is gone".to_owned()))
         }
-        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(Failure::Item(error.to_string())),
-        Ok(Err(error)) => Err(Failure::Item(format!("the local file cannot be read: {error}"))),
-        Err(error) => Err(Failure::Item(format!("the local file cannot be read: {error}"))),
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(Failure::Item("local_file", error.to_string())),
+        Ok(Err(error)) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
+        Err(error) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
     }
 }

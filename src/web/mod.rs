@@ -1,4 +1,4 @@
-//! The box's own web page, its API, health routes and metrics. Read only.
+//! The box's own web page, its API, health routes and metrics. Read only but for the queues.
 //!
 //! Everything shown comes through [`Backend`]; nothing here knows the store. Until there is a login the
 //! page is served on loopback only. Routes: docs/api.md.
@@ -11,6 +11,7 @@ mod live;
 mod media;
 mod pages;
 mod problem;
+mod queue;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use crate::segment::SegmentId;
 use listener::Doorman;
 use problem::Complaints;
 
+pub use queue::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal};
 pub use status::{CameraStatus, DiskStatus, Level, LoadStatus, OutletStatus, Status, Summary};
 pub use timeline::{Mark, Timeline};
 
@@ -154,6 +156,14 @@ pub trait Backend: Send + Sync + 'static {
     fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
     /// All metrics as OpenMetrics text.
     fn metrics(&self) -> BoxFuture<'_, Result<String>>;
+    /// What waits in a queue, or was given up; `None` where there is no such queue.
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Option<Vec<QueueItem>>>>;
+    /// Does something about a queue.
+    fn command(
+        &self,
+        action: QueueAction,
+        command: QueueCommand,
+    ) -> BoxFuture<'_, Result<Result<QueueAnswer, Refusal>>>;
     /// The newest picture of `camera`.
     fn live(&self, camera: &str) -> Live;
 }
@@ -216,6 +226,7 @@ fn router(backend: Arc<dyn Backend>, address: SocketAddr) -> Router {
         .merge(health::routes())
         .merge(api::routes())
         .merge(timeline::routes())
+        .merge(queue::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(address, guard::guard))

@@ -115,7 +115,7 @@ pub(super) async fn not_found(uri: Uri) -> Response {
 }
 
 pub(super) async fn method_not_allowed(uri: Uri) -> Response {
-    let message = "the page and its API are read only: use GET or HEAD";
+    let message = "this is to be read with GET or HEAD; docs/api.md lists the routes that take commands";
     if is_api(&uri) {
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message.to_owned());
         return problem.into_response();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
-use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth, StoreState};
+use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth, StoreState, TransferHealth};
 use crate::supervise::governor::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
@@ -123,9 +123,31 @@ pub struct OutletStatus {
     pub oldest_wait_s: Option<u64>,
     /// Items that were given up.
     pub dead_letters: u64,
+    /// What an upload destination does at this moment; absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<TransferStatus>,
+}
+
+/// What an upload destination does at this moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct TransferStatus {
+    /// As it was noted.
+    #[serde(flatten)]
+    pub health: TransferHealth,
+    /// Seconds until the queue is empty at the present speed, where both are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_s: Option<u64>,
 }
 
 impl OutletStatus {
+    /// Estimates when the queue is empty; to be called when its size is known.
+    pub fn estimate(&mut self) {
+        if let Some(transfers) = &mut self.transfers {
+            let speed = transfers.health.bytes_per_s.filter(|speed| *speed > 0);
+            transfers.left_s = speed.map(|speed| self.queued_bytes.div_ceil(speed));
+        }
+    }
+
     /// What health knows of an outlet at `now`, with an empty queue.
     pub fn new(health: &OutletHealth, now: Mono) -> Self {
         Self {
@@ -137,6 +159,7 @@ impl OutletStatus {
             queued_bytes: 0,
             oldest_wait_s: None,
             dead_letters: 0,
+            transfers: health.transfers.clone().map(|health| TransferStatus { health, left_s: None }),
         }
     }
 }

@@ -22,7 +22,7 @@ const LOOKS: f64 = 4.0;
 const CONTAINER: &str = "cams";
 
 /// What the API says of a destination.
-fn outlet(daemon: &Daemon, name: &str) -> Value {
+pub fn outlet(daemon: &Daemon, name: &str) -> Value {
     let mut status = daemon.json("/api/v1/status");
     let outlets = status["outlets"].as_array_mut().expect("outlets");
     let found = outlets.iter_mut().find(|outlet| outlet["name"] == format!("upload/{name}").as_str());
@@ -34,7 +34,7 @@ fn metric(daemon: &Daemon, name: &str, destination: &str) -> u64 {
 }
 
 /// Waits until the clip was played and its events are over.
-fn wait_for_events(daemon: &Daemon) -> Vec<Value> {
+pub fn wait_for_events(daemon: &Daemon) -> Vec<Value> {
     wait_for("the clip to end and its events to be over", seconds(90), || {
         let finished = daemon.json("/api/v1/status")["cameras"][0]["state"] == "finished";
         let events = daemon.events();
@@ -43,7 +43,7 @@ fn wait_for_events(daemon: &Daemon) -> Vec<Value> {
     })
 }
 
-fn wait_for_empty_queue(daemon: &Daemon, destination: &str) {
+pub fn wait_for_empty_queue(daemon: &Daemon, destination: &str) {
     wait_for(&format!("the queue of {destination} to be empty"), seconds(200), || {
         let said = outlet(daemon, destination);
         if said["queued_items"] == 0 { Ok(()) } else { Err(said.to_string()) }
@@ -51,7 +51,7 @@ fn wait_for_empty_queue(daemon: &Daemon, destination: &str) {
 }
 
 /// Every file of the events by the key that it should have, as it lies on the box.
-fn expected(scratch: &Scratch, events: &[Value]) -> BTreeMap<String, Object> {
+pub fn expected(scratch: &Scratch, events: &[Value]) -> BTreeMap<String, Object> {
     let mut objects = BTreeMap::new();
     for event in events {
         let field = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).expect("text");
@@ -80,14 +80,14 @@ fn describe(path: &Path, key: String) -> Object {
 }
 
 /// Names only what differs: the whole lists are long.
-fn assert_same(destination: &str, there: &BTreeMap<String, Object>, here: &BTreeMap<String, Object>) {
+pub fn assert_same(destination: &str, there: &BTreeMap<String, Object>, here: &BTreeMap<String, Object>) {
     let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     let differ: Vec<_> = keys.into_iter().map(|key| (there.get(key), here.get(key))).filter(|(a, b)| a != b).collect();
     assert!(differ.is_empty(), "{destination}: there and here differ: {differ:#?}");
 }
 
 /// What the box says of a destination that has everything.
-fn assert_all_delivered(daemon: &Daemon, destination: &str, objects: &BTreeMap<String, Object>) {
+pub fn assert_all_delivered(daemon: &Daemon, destination: &str, objects: &BTreeMap<String, Object>) {
     let said = outlet(daemon, destination);
     assert_eq!((&said["online"], &said["dead_letters"]), (&true.into(), &0.into()), "{said}");
     assert_eq!(said["last_error"], Value::Null, "{said}");
@@ -186,7 +186,10 @@ fn a_destination_that_refuses_says_why_and_holds_up_no_other() {
 
     let missing = "the bucket or container does not exist: 404 ";
     for (name, reason) in [
-        ("stranger", "403 AuthorizationFailure: ".to_owned()),
+        (
+            "stranger",
+            "the secret does not belong to the key, or the clock is off: 403 AuthorizationFailure: ".to_owned(),
+        ),
         ("nowhere", format!("{missing}ContainerNotFound: ")),
         ("lost", format!("{missing}NoSuchBucket: ")),
     ] {

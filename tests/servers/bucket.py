@@ -2,6 +2,7 @@
 
     bucket.py ENDPOINT create BUCKET        makes it
     bucket.py ENDPOINT list BUCKET          one JSON object a line: key, bytes, sha256 of the contents
+    bucket.py ENDPOINT keys BUCKET          one key a line
     bucket.py ENDPOINT get BUCKET KEY FILE  fetches one object
     bucket.py ENDPOINT put BUCKET KEY FILE  stores one object
 
@@ -35,6 +36,9 @@ def main(endpoint, command, bucket, *rest):
         for key in keys(client, bucket):
             body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
             print(json.dumps({"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}))
+    elif command == "keys":
+        for key in keys(client, bucket):
+            print(key)
     elif command == "get":
         key, file = rest
         client.download_file(bucket, key, file)
@@ -42,7 +46,7 @@ def main(endpoint, command, bucket, *rest):
         key, file = rest
         client.upload_file(file, bucket, key)
     else:
-        sys.exit(f"{command}: not one of create, list, get, put")
+        sys.exit(f"{command}: not one of create, list, keys, get, put")
 
 
 if __name__ == "__main__":

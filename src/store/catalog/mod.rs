@@ -105,6 +105,11 @@ pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
 /// The name of the sidecar in an event's folder.
 const SIDECAR: &str = "event.json";
 
+/// Whether this is the file that says what an event was.
+pub(super) fn is_sidecar(file: &str) -> bool {
+    file == SIDECAR
+}
+
 /// The first byte of a key in `held`: groups of files, in the order in which they go.
 mod tier {
     /// Media that every configured destination has.

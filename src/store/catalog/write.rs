@@ -1,6 +1,7 @@
 //! What commits change in the catalogue.
 
 use super::super::commit::Group;
+use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
 use super::super::{Delivery, StoreError, event_log};
 use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
@@ -237,6 +238,14 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// Nobody wants the file delivered there any more.
+    pub(in crate::store) fn unmark_waiting(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+        let Some((id, file)) = item.file() else { return Ok(()) };
+        self.edit_file(id, file, |row| {
+            row.to.remove(outbox);
+        })
+    }
+
     /// Takes a file out of every outbox and out of the dead letters, configured or not.
     fn drop_pending(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
         let Some(row) = self.file(id, file)? else { return Ok(()) };
@@ -244,14 +253,14 @@ impl<'a> Group<'a> {
             match mark {
                 Mark::Delivered => {}
                 Mark::Waiting => {
-                    let Some(seq) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
-                    let Some(seq) = seq.as_ref().try_into().ok().map(u64::from_be_bytes) else { continue };
-                    if let Some(item) = self.views.outbox.remove(item_key(name, seq))? {
+                    let Some(place) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
+                    let Some(place) = Place::from_bytes(&place) else { continue };
+                    if let Some(item) = self.views.outbox.remove(place.key(name))? {
                         let item: Item = decode(&item)?;
                         self.counters.of(name).remove(&item.item);
                     }
                     // Ends its rest, which would wake the outlet for ever.
-                    self.due.extend(self.queues.get(name).map(|queue| (queue.clone(), seq)));
+                    self.due.extend(self.queues.get(name).map(|queue| (queue.clone(), place.seq)));
                 }
                 Mark::Dead(seq) => {
                     if self.views.dead.remove(item_key(name, *seq))?.is_some() {

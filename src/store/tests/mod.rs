@@ -1,11 +1,12 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
-//! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `migrate` gives it
-//! an index of an older schema, `size` measures it.
+//! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `lanes` asks what
+//! goes first, `migrate` gives it an index of an older schema, `size` measures it.
 
 mod crash;
 mod damage;
 mod documents;
 mod full;
+mod lanes;
 mod migrate;
 mod model;
 mod size;
@@ -348,7 +349,7 @@ fn a_later_schema_is_refused_and_left_alone() {
         db.open_tree("meta").expect("tree").insert("version", &99u32.to_be_bytes()).expect("insert");
         drop(db);
         let refused = Store::open(&config(&bench.dir), &[], bench.clock.clone()).expect_err("newer");
-        assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 3 }), "{refused}");
+        assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 4 }), "{refused}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Deliveries to a folder, and to a store that fails in every way that counts.
 
 mod documents;
+mod plan;
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::destination::Parts;
+use super::destination::{Parts, Whole};
 use super::*;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
 use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
@@ -68,6 +69,7 @@ struct Bench {
     dir: TempDir,
     clock: Arc<SimulatedClock>,
     store: Option<Store>,
+    control: Control,
     health: Health,
     metrics: Metrics,
     event: Event,
@@ -80,6 +82,7 @@ impl Bench {
             dir: TempDir::new().expect("temp dir"),
             clock,
             store: None,
+            control: Control::default(),
             health: Health::default(),
             metrics: Metrics::new(),
             event: event("01JD0000000000000000000000", "yard", "2026-03-01T12:00:00Z"),
@@ -126,14 +129,28 @@ impl Bench {
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
         let config = Config { url: url.to_owned(), ..Config::default() };
         let storage = self.dir.path().join("box");
-        let (health, metrics) = (self.health.clone(), self.metrics.clone());
-        let mut uploader =
-            Uploader::new("cloud", config, "box".into(), storage, self.outbox(), health, metrics, self.clock.clone())
-                .expect("config");
+        let deps = Deps {
+            device: "box".into(),
+            storage,
+            state: Some(self.dir.path().join("state")),
+            outbox: self.outbox(),
+            control: self.control.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
+        let mut uploader = Uploader::new("cloud", config, deps).expect("config");
         if let Some(fake) = fake.cloned() {
-            uploader.open = Opener(Arc::new(move |_| {
+            uploader.open = Opener(Arc::new(move |_, line| {
                 let parts = Some(Parts(fake.clone() as Arc<dyn MultipartStore>));
-                Ok(Destination { store: fake.clone(), parts, folder: None })
+                Ok(Destination {
+                    store: fake.clone(),
+                    parts,
+                    smallest_part: 5 << 20,
+                    whole: Whole::Pieces,
+                    folder: None,
+                    line: line.clone(),
+                })
             }));
         }
         let stop = CancellationToken::new();
@@ -403,7 +420,8 @@ async fn refused_access_waits_for_a_person_and_gives_nothing_up() {
     bench.add("event.json", b"{}").await;
     let running = bench.start("s3://bucket", Some(&fake));
     bench.until("the reason is shown", async || bench.last_error().is_some()).await;
-    assert_eq!(bench.last_error().as_deref(), Some("403 InvalidAccessKeyId"));
+    let advice = "the access key is not known there, check it: 403 InvalidAccessKeyId";
+    assert_eq!(bench.last_error().as_deref(), Some(advice));
     *fake.locked.lock().expect("lock") = false;
     bench.until_drained().await;
     running.stop().await;

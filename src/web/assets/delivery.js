@@ -5,20 +5,74 @@ import { bytes, count, duration, element, setText } from "./format.js";
 const rows = new Map();
 const body = document.querySelector("#outlets tbody");
 
+const LINKS = {
+  unknown: "Not tried yet",
+  probing: "Trying",
+  online: "Connected",
+  degraded: "Unsteady",
+  offline: "No link",
+  refused: "Refused",
+};
+
+/** Gives a command to a queue; what the box says against it is shown where it belongs. */
+async function order(row, action, outlet) {
+  const headers = { "content-type": "application/json" };
+  let problem = "";
+  try {
+    const answer = await fetch(`/api/v1/queue/${action}`, { method: "POST", headers, body: JSON.stringify({ outlet }) });
+    if (!answer.ok) problem = (await answer.json()).error.message;
+    else if (action === "pause" || action === "resume") setPaused(row, action === "pause");
+  } catch {
+    problem = "The box does not answer.";
+  }
+  setText(row.problem, problem);
+}
+
+function setPaused(row, paused) {
+  row.paused = paused;
+  setText(row.pause, paused ? "Resume" : "Pause");
+}
+
 function makeRow(name) {
   const cells = ["link", "num", "num", "num"].map((kind) => element("td", { class: kind }));
   const root = element("tr", {}, element("th", { scope: "row" }, name), ...cells);
   const error = element("tr", { class: "error" }, element("td", { colspan: "5" }));
-  body.append(root, error);
-  return { root, error, cells };
+  const [note, problem] = [element("span", { class: "note" }), element("span", { class: "bad", role: "alert" })];
+  const pause = element("button", { class: "button small", type: "button" }, "Pause");
+  const retry = element("button", { class: "button small", type: "button" }, "Retry failed");
+  const detail = element("tr", { class: "detail" }, element("td", { colspan: "5" }, note, pause, retry, problem));
+  body.append(root, error, detail);
+  const row = { root, error, detail, cells, note, problem, pause, retry, paused: false };
+  pause.addEventListener("click", () => order(row, row.paused ? "resume" : "pause", name));
+  retry.addEventListener("click", () => order(row, "retry", name));
+  pause.hidden = !name.startsWith("upload/");
+  return row;
+}
+
+/** What is on its way, how fast, and when it is done. */
+function progress(outlet) {
+  const transfers = outlet.transfers;
+  if (!transfers) return "";
+  const parts = [];
+  const [current] = transfers.current;
+  if (current) {
+    const file = current.key.split("/").slice(-3).join("/");
+    const done = current.done ? `${bytes(current.done)} of ${bytes(current.bytes)}` : bytes(current.bytes);
+    parts.push(`Sending ${file} (${done})`);
+  }
+  if (transfers.bytes_per_s) parts.push(`${bytes(transfers.bytes_per_s)}/s`);
+  if (outlet.queued_items && transfers.left_s) parts.push(`about ${duration(transfers.left_s)} left`);
+  if (transfers.held) parts.push(`held back: ${transfers.held}`);
+  return parts.join(" · ");
 }
 
 function updateRow(row, outlet) {
   const [link, waiting, oldest, dead] = row.cells;
-  const state = outlet.online === null ? "unknown" : outlet.online ? "online" : "offline";
+  const simple = outlet.online === null ? "unknown" : outlet.online ? "online" : "offline";
+  const state = outlet.online === null ? "unknown" : (outlet.transfers?.link ?? simple);
   row.root.dataset.state = state;
-  const words = { unknown: "Not tried yet", online: "Connected", offline: "No link" };
-  setText(link, state === "offline" ? `${words.offline} for ${duration(outlet.state_for_s)}` : words[state]);
+  const since = state === "offline" || state === "refused" ? ` for ${duration(outlet.state_for_s)}` : "";
+  setText(link, LINKS[state] + since);
   const size = outlet.queued_bytes ? ` (${bytes(outlet.queued_bytes)})` : "";
   setText(waiting, outlet.queued_items ? `${outlet.queued_items.toLocaleString()}${size}` : "–");
   setText(oldest, outlet.oldest_wait_s === null || !outlet.queued_items ? "–" : duration(outlet.oldest_wait_s));
@@ -28,6 +82,10 @@ function updateRow(row, outlet) {
   const error = outlet.last_error ?? "";
   setText(row.error.firstChild, error);
   row.error.hidden = error === "";
+  setText(row.note, progress(outlet));
+  row.retry.hidden = outlet.dead_letters === 0;
+  row.detail.hidden = row.pause.hidden && row.retry.hidden && row.note.textContent === "";
+  setPaused(row, outlet.transfers?.held === "paused by hand");
 }
 
 export function showOutlets(outlets) {
@@ -36,6 +94,7 @@ export function showOutlets(outlets) {
     if (!names.has(name)) {
       row.root.remove();
       row.error.remove();
+      row.detail.remove();
       rows.delete(name);
     }
   }

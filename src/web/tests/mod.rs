@@ -74,6 +74,25 @@ impl Backend for Fake {
         async { Ok("# EOF\n".to_owned()) }.boxed()
     }
 
+    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Option<Vec<QueueItem>>>> {
+        async move { Ok((query.outlet == "upload/cloud").then(Vec::new)) }.boxed()
+    }
+
+    fn command(
+        &self,
+        action: QueueAction,
+        command: QueueCommand,
+    ) -> BoxFuture<'_, Result<Result<QueueAnswer, Refusal>>> {
+        async move {
+            Ok(match (command.outlet.as_str(), action) {
+                ("upload/cloud", _) => Ok(QueueAnswer { changed: command.seq.unwrap_or(1) }),
+                ("mqtt", QueueAction::Pause) => Err(Refusal::Senseless("not that one".to_owned())),
+                _ => Err(Refusal::UnknownOutlet),
+            })
+        }
+        .boxed()
+    }
+
     fn live(&self, camera: &str) -> Live {
         match camera {
             "yard" => {

@@ -1,6 +1,6 @@
 //! SeaweedFS as the cloud, and an S3 client that is not the product's own as the witness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -97,6 +97,11 @@ impl S3Server {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
+    /// The port of the S3 service.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(installed("venv/bin/python"));
         command.arg(repository().join("tests/servers/bucket.py")).arg(self.endpoint()).args(arguments);
@@ -113,6 +118,11 @@ impl S3Server {
     /// Everything in the bucket by key, each read in full.
     pub fn objects(&self) -> BTreeMap<String, Object> {
         Object::by_key(&run(&mut self.command(&["list", BUCKET])))
+    }
+
+    /// The keys of everything in the bucket.
+    pub fn keys(&self) -> BTreeSet<String> {
+        run(&mut self.command(&["keys", BUCKET])).lines().map(str::to_owned).collect()
     }
 
     /// The contents of one object.

@@ -171,7 +171,8 @@ impl<'a> Config<'a> {
         self
     }
 
-    fn add(&mut self, lines: &str) {
+    /// Adds lines to the section that was begun last.
+    pub fn add(&mut self, lines: &str) {
         writeln!(self.text, "{lines}").expect("strings take everything");
     }
 

@@ -86,6 +86,11 @@ impl Daemon {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
+    /// Gives a command as JSON; the error says why there was no answer.
+    pub fn post(&self, path: &str, json: &Value) -> Result<Answer, String> {
+        http::post(self.port, path, json)
+    }
+
     /// Asks for a path; the error says why there was no answer.
     pub fn get(&self, path: &str) -> Result<Answer, String> {
         http::get(self.port, path)

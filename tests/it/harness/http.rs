@@ -12,16 +12,30 @@ pub struct Answer {
 }
 
 /// One GET on the loopback interface. The error says why there was no answer.
-///
-/// HTTP/1.0, so that the server closes the connection after an answer that is not chunked.
 pub fn get(port: u16, path: &str) -> Result<Answer, String> {
-    let failed = |e: std::io::Error| format!("GET {path}: {e}");
+    ask(port, &format!("GET {path}"), "")
+}
+
+/// One POST of JSON.
+pub fn post(port: u16, path: &str, json: &serde_json::Value) -> Result<Answer, String> {
+    ask(port, &format!("POST {path}"), &json.to_string())
+}
+
+/// HTTP/1.0, so that the server closes the connection after an answer that is not chunked.
+fn ask(port: u16, what: &str, body: &str) -> Result<Answer, String> {
+    let failed = |e: std::io::Error| format!("{what}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(failed)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\n\r\n").map_err(failed)?;
+    let length = body.len();
+    write!(
+        stream,
+        "{what} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .map_err(failed)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).map_err(failed)?;
-    parse(&bytes).ok_or_else(|| format!("GET {path}: no HTTP answer in {} bytes", bytes.len()))
+    parse(&bytes).ok_or_else(|| format!("{what}: no HTTP answer in {} bytes", bytes.len()))
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {

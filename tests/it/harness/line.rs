@@ -1,11 +1,17 @@
-//! A line to a server that can be cut or go mute, as the links of remote sites do.
+//! A line to a server that can be cut, go mute, be slow or be answered by somebody else, as the links of remote sites.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::port;
+
+/// What passes through a connection of a storm before it breaks, in bytes.
+const STORM_PASSES: usize = 700 * 1024;
+/// What a portal says to everybody.
+const PAGE: &str = "<html><body><h1>Welcome aboard! Please log in.</h1></body></html>";
 
 /// How a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +22,12 @@ pub enum Quality {
     Cut,
     /// Connections stay, and nothing comes through until the line is good again.
     Mute,
+    /// So many bytes a second go to the server, over all connections.
+    Slow(u64),
+    /// Somebody on the way answers every request with a web page.
+    Portal,
+    /// Most requests of HTTP are answered with errors, and connections break in the middle.
+    Storm,
 }
 
 /// Passes bytes on to a server on the loopback interface.
@@ -38,6 +50,11 @@ struct State {
     quality: Quality,
     ended: bool,
     connections: Vec<TcpStream>,
+    /// Until when a slow line is taken.
+    taken_until: Option<Instant>,
+    /// Requests that were answered on the way.
+    answered: usize,
+    dice: fastrand::Rng,
 }
 
 impl Line {
@@ -45,7 +62,8 @@ impl Line {
     pub fn start(upstream: u16) -> Self {
         let port = port::free();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
-        let state = State { quality: Quality::Good, ended: false, connections: Vec::new() };
+        let (quality, dice) = (Quality::Good, fastrand::Rng::with_seed(11));
+        let state = State { quality, ended: false, connections: Vec::new(), taken_until: None, answered: 0, dice };
         let shared = Arc::new(Shared { upstream, state: Mutex::new(state), changed: Condvar::new() });
         let acceptor = spawn({
             let shared = shared.clone();
@@ -63,10 +81,15 @@ impl Line {
     pub fn set(&self, quality: Quality) {
         let mut state = self.shared.state();
         state.quality = quality;
-        if quality == Quality::Cut {
+        if matches!(quality, Quality::Cut | Quality::Portal | Quality::Storm) {
             state.hang_up();
         }
         self.shared.changed.notify_all();
+    }
+
+    /// How many requests were answered on the way so far.
+    pub fn answered(&self) -> usize {
+        self.shared.state().answered
     }
 }
 
@@ -102,7 +125,58 @@ impl Shared {
     fn is_open(&self) -> bool {
         let mute = |state: &mut State| state.quality == Quality::Mute && !state.ended;
         let state = self.changed.wait_while(self.state(), mute).expect("nobody panics while holding it");
-        state.quality == Quality::Good && !state.ended
+        state.quality != Quality::Cut && !state.ended
+    }
+
+    /// Waits for the turn of `bytes` on a slow line.
+    fn wait_for_turn(&self, bytes: usize) {
+        let mut state = self.state();
+        let Quality::Slow(rate) = state.quality else { return };
+        let now = Instant::now();
+        let free = state.taken_until.map_or(now, |until| until.max(now));
+        let done = free + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        state.taken_until = Some(done);
+        drop(state);
+        std::thread::sleep(done.duration_since(now));
+    }
+
+    /// Answers a request in the server's place. Whether it did.
+    fn answer(&self, client: &TcpStream) -> std::io::Result<bool> {
+        let answer = {
+            let mut state = self.state();
+            let answer = match (state.quality, state.dice.u8(0..10)) {
+                (Quality::Portal, _) => format!("200 OK\r\ncontent-type: text/html\r\ncontent-length: {}", PAGE.len()),
+                (Quality::Storm, 0..2) => "503 Service Unavailable\r\ncontent-length: 0".to_owned(),
+                (Quality::Storm, 2..4) => "500 Internal Server Error\r\ncontent-length: 0".to_owned(),
+                (Quality::Storm, 4) => "429 Too Many Requests\r\ncontent-length: 0".to_owned(),
+                // Somebody's connection is reset.
+                (Quality::Storm, 5) => String::new(),
+                _ => return Ok(false),
+            };
+            state.answered += 1;
+            answer
+        };
+        let mut request = BufReader::new(client);
+        let (mut method, mut length, mut line) = (String::new(), 0u64, String::new());
+        while request.read_line(&mut line)? > 2 {
+            if method.is_empty() {
+                method = line.split(' ').next().unwrap_or_default().to_owned();
+            }
+            if let Some((_, value)) =
+                line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            {
+                length = value.trim().parse().unwrap_or_default();
+            }
+            line.clear();
+        }
+        if answer.is_empty() {
+            return Ok(true);
+        }
+        std::io::copy(&mut request.take(length), &mut std::io::sink())?;
+        let page = if answer.starts_with("200") && method != "HEAD" { PAGE } else { "" };
+        let mut client = client;
+        write!(client, "HTTP/1.1 {answer}\r\nconnection: close\r\n\r\n{page}")?;
+        Ok(true)
     }
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -121,6 +195,9 @@ impl Shared {
         if !self.is_open() {
             return Ok(());
         }
+        if self.answer(&client)? {
+            return client.shutdown(Shutdown::Write);
+        }
         let server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         {
             let mut state = self.state();
@@ -129,15 +206,20 @@ impl Shared {
             state.connections.extend([client.try_clone()?, server.try_clone()?]);
         }
         let (answers, to_client, back) = (server.try_clone()?, client.try_clone()?, self.clone());
-        spawn(move || back.pass(answers, to_client));
-        self.pass(client, server);
+        spawn(move || back.pass(answers, to_client, false));
+        self.pass(client, server, true);
         Ok(())
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut bytes = [0; 16 * 1024];
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, upward: bool) {
+        let (mut bytes, mut passed) = ([0; 16 * 1024], 0);
         while let Ok(length @ 1..) = from.read(&mut bytes) {
-            if !self.is_open() || to.write_all(&bytes[..length]).is_err() {
+            if upward {
+                self.wait_for_turn(length);
+            }
+            passed += length;
+            let broke = passed > STORM_PASSES && self.state().quality == Quality::Storm;
+            if broke || !self.is_open() || to.write_all(&bytes[..length]).is_err() {
                 break;
             }
         }

@@ -31,7 +31,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("ort", &["infer/"]),
     ("sled", &["store/"]),
     ("object_store", &["upload/"]),
-    ("reqwest", &["upload/"]),
+    ("reqwest", &["upload/", "cli/daemon.rs"]),
     ("rumqttc", &["alert/"]),
     ("axum", &["web/"]),
     ("clap", &["cli/", "cli.rs", "main.rs", "telemetry.rs"]),

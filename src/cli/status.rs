@@ -1,0 +1,107 @@
+//! `outpost status`.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::Value;
+
+use super::daemon::{Daemon, bytes, duration};
+use super::{ConfigArg, print, print_json};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Everything that is known, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let daemon = Daemon::new(&arguments.config.config)?;
+    let status = super::runtime()?.block_on(daemon.get("status", &[]))?;
+    if arguments.json {
+        return print_json(&status);
+    }
+    print(&describe(&status))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_default()
+}
+
+fn describe(status: &Value) -> String {
+    let mut lines = vec![
+        format!("{} {}: {}", text(status, "device"), text(status, "site"), text(&status["summary"], "text")),
+        format!("up {}, {} events", duration(number(status, "uptime_s")), number(status, "events_total")),
+    ];
+    lines.extend(status["cameras"].as_array().into_iter().flatten().map(|camera| {
+        let reason = camera["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let fps = camera["fps"].as_f64().unwrap_or_default();
+        format!("camera {}: {}, {fps:.1} pictures/s{reason}", text(camera, "name"), text(camera, "state"))
+    }));
+    for outlet in status["outlets"].as_array().into_iter().flatten() {
+        lines.extend(describe_outlet(outlet));
+    }
+    let disk = &status["disk"];
+    let (free, size) = (bytes(number(disk, "free_bytes")), bytes(number(disk, "size_bytes")));
+    lines.push(format!("disk {}: {free} free of {size}", text(disk, "path")));
+    lines.extend(disk["trouble"].as_str().map(|trouble| format!("  {trouble}")));
+    lines.join("\n") + "\n"
+}
+
+fn describe_outlet(outlet: &Value) -> Vec<String> {
+    let transfers = &outlet["transfers"];
+    let online = outlet["online"].as_bool().map_or("not tried yet", |online| if online { "online" } else { "offline" });
+    let link = transfers["link"].as_str().unwrap_or(online);
+    let (items, size) = (number(outlet, "queued_items"), bytes(number(outlet, "queued_bytes")));
+    let mut line = format!("{}: {link}, {items} waiting ({size})", text(outlet, "name"));
+    if let Some(rate) = transfers["bytes_per_s"].as_u64() {
+        line += &format!(", {} kbit/s", rate * 8 / 1000);
+    }
+    if let Some(left) = transfers["left_s"].as_u64().filter(|_| items > 0) {
+        line += &format!(", done in about {}", duration(left));
+    }
+    if let Some(dead) = outlet["dead_letters"].as_u64().filter(|dead| *dead > 0) {
+        line += &format!(", {dead} given up");
+    }
+    let mut lines = vec![line];
+    lines.extend(transfers["held"].as_str().map(|held| format!("  {held}")));
+    lines.extend(outlet["last_error"].as_str().map(|error| format!("  {error}")));
+    lines.extend(transfers["current"].as_array().into_iter().flatten().map(|transfer| {
+        let (done, all) = (bytes(number(transfer, "done")), bytes(number(transfer, "bytes")));
+        format!("  {} ({done} of {all})", text(transfer, "key"))
+    }));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_person_sees_what_waits_and_why() {
+        let outlet = json!({
+            "name": "upload/cloud", "online": true, "queued_items": 12, "queued_bytes": 34_000_000, "dead_letters": 2,
+            "last_error": null,
+            "transfers": {
+                "link": "online", "held": "the link is metered", "bytes_per_s": 16_000, "left_s": 2125,
+                "current": [{"key": "box/2026/clip.mp4", "bytes": 20_000_000, "done": 5_000_000}],
+            },
+        });
+        assert_eq!(
+            describe_outlet(&outlet),
+            [
+                "upload/cloud: online, 12 waiting (34.0 MB), 128 kbit/s, done in about 35 min, 2 given up",
+                "  the link is metered",
+                "  box/2026/clip.mp4 (5.0 MB of 20.0 MB)",
+            ]
+        );
+        let quiet = json!({"name": "mqtt", "online": null, "queued_items": 0, "queued_bytes": 0, "dead_letters": 0});
+        assert_eq!(describe_outlet(&quiet), ["mqtt: not tried yet, 0 waiting (0 B)"]);
+    }
+}

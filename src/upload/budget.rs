@@ -1,0 +1,243 @@
+//! Bytes that may be sent in an hour, a day and a month.
+//!
+//! A byte is spent before it is sent, and what was spent is on the disk before that: so no restart and no power cut
+//! makes more of a budget. What a crash leaves of the last step is lost to its period.
+//!
+//! Periods follow the wall clock. A clock that is set back ends no period. While the box knows no time at all, a period
+//! ends when the box has run for its length.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, Unit, Zoned};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::clock::{Clock, Mono, TimeQuality};
+use crate::durable;
+use crate::store::Lane;
+
+/// Written ahead at a time, at most, in bytes.
+const STEP: u64 = 1 << 20;
+/// Of a hundred bytes so many are kept for what is small and telling.
+const KEPT: u64 = 10;
+
+/// Budgets in bytes; none: unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub hour: Option<u64>,
+    pub day: Option<u64>,
+    pub month: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Period {
+    Hour,
+    Day,
+    Month,
+}
+
+impl Period {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
+    /// Its longest length, for boxes without a clock.
+    fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Hour => 3600,
+            Self::Day => 24 * 3600,
+            Self::Month => 31 * 24 * 3600,
+        })
+    }
+
+    /// When the period that holds `now` ends, on the calendar of `zone`.
+    fn end(self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let now = now.to_zoned(zone.clone());
+        let (begin, span) = match self {
+            Self::Hour => (floor(&now, Unit::Hour)?, 1.hour()),
+            Self::Day => (now.start_of_day().ok()?, 1.day()),
+            Self::Month => (now.first_of_month().ok()?.start_of_day().ok()?, 1.month()),
+        };
+        Some(begin.checked_add(span).ok()?.timestamp())
+    }
+}
+
+fn floor(now: &Zoned, unit: Unit) -> Option<Zoned> {
+    now.round(jiff::ZonedRound::new().smallest(unit).mode(jiff::RoundMode::Trunc)).ok()
+}
+
+/// One period as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Spent {
+    period: Period,
+    /// When it ends, by a clock that was plausible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    bytes: u64,
+}
+
+/// What is on the disk: never less than what was sent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Ledger {
+    spent: Vec<Spent>,
+}
+
+/// The budgets of one destination.
+#[derive(Debug)]
+pub(super) struct Budget {
+    accounts: Vec<Account>,
+    file: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    zone: TimeZone,
+}
+
+#[derive(Debug)]
+struct Account {
+    limit: u64,
+    spent: Spent,
+    /// What the disk says was spent.
+    noted: u64,
+    /// On the boot clock: when this run first saw the period.
+    since: Mono,
+}
+
+/// Why something cannot be sent now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the budget of this {} is spent ({limit} bytes)", .period.as_str())]
+pub(super) struct Exhausted {
+    pub period: Period,
+    pub limit: u64,
+}
+
+impl Budget {
+    /// `file` keeps what was spent. One that cannot be read begins anew.
+    pub(super) fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: TimeZone) -> Self {
+        let read = file.as_ref().and_then(|file| match std::fs::read(file) {
+            Ok(json) => serde_json::from_slice::<Ledger>(&json)
+                .inspect_err(|error| warn!(file = %file.display(), %error, "what was sent so far cannot be read"))
+                .ok(),
+            Err(_) => None,
+        });
+        let ledger = read.unwrap_or_default();
+        let limits = [(Period::Hour, limits.hour), (Period::Day, limits.day), (Period::Month, limits.month)];
+        let accounts = limits.into_iter().filter_map(|(period, limit)| {
+            let known = ledger.spent.iter().find(|spent| spent.period == period).copied();
+            let spent = known.unwrap_or(Spent { period, until: None, bytes: 0 });
+            Some(Account { limit: limit?, spent, noted: spent.bytes, since: clock.mono() })
+        });
+        Self { accounts: accounts.collect(), file, clock, zone }
+    }
+
+    /// What may be sent: up to which lane.
+    ///
+    /// # Errors
+    /// When nothing may.
+    pub(super) fn allows(&mut self) -> Result<Lane, Exhausted> {
+        self.turn();
+        let mut up_to = Lane::Rest;
+        for account in &self.accounts {
+            match account {
+                account if account.spent.bytes >= account.limit => {
+                    return Err(Exhausted { period: account.spent.period, limit: account.limit });
+                }
+                account if account.spent.bytes >= account.share(Lane::Rest) => up_to = Lane::Stills,
+                _ => {}
+            }
+        }
+        Ok(up_to)
+    }
+
+    /// Spends `bytes` for something of `lane`: all or nothing. Blocks on the disk now and then.
+    ///
+    /// # Errors
+    /// When a period has less left.
+    pub(super) fn spend(&mut self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
+        self.turn();
+        for account in &self.accounts {
+            if account.spent.bytes.saturating_add(bytes) > account.share(lane) {
+                return Err(Exhausted { period: account.spent.period, limit: account.limit });
+            }
+        }
+        for account in &mut self.accounts {
+            account.spent.bytes = account.spent.bytes.saturating_add(bytes);
+        }
+        self.note();
+        Ok(())
+    }
+
+    /// Gives back what was spent and not sent.
+    pub(super) fn refund(&mut self, bytes: u64) {
+        for account in &mut self.accounts {
+            account.spent.bytes = account.spent.bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// How long until a period ends, at most: the next look is due then.
+    pub(super) fn ends_in(&self) -> Option<Duration> {
+        let now = self.clock.wall();
+        let ends = self.accounts.iter().filter_map(|account| account.spent.until);
+        ends.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default()).min()
+    }
+
+    /// Begins new periods.
+    fn turn(&mut self) {
+        let (now, mono, quality) = (self.clock.wall(), self.clock.mono(), self.clock.quality());
+        let mut turned = false;
+        for account in &mut self.accounts {
+            let over_by_run = mono.since(account.since) >= account.spent.period.length();
+            let plausible = quality != TimeQuality::Implausible;
+            let over_by_clock = account.spent.until.is_some_and(|until| plausible && now >= until);
+            if over_by_run || over_by_clock {
+                (account.spent.bytes, account.spent.until, account.since) = (0, None, mono);
+                turned = true;
+            }
+            let ends = account.spent.period.end(now, &self.zone);
+            // Much further away than a period is long: the clock was ahead and was set back. A small step back, which may
+            // be followed by one ahead, must not make two periods of one.
+            let far = account.spent.period.length() * 2;
+            let unknown = account.spent.until.is_none_or(|until| until.duration_since(now).unsigned_abs() > far);
+            if unknown && plausible {
+                account.spent.until = ends;
+                turned = true;
+            }
+        }
+        if turned {
+            self.note_now();
+        }
+    }
+
+    fn note(&mut self) {
+        if self.accounts.iter().any(|account| account.spent.bytes > account.noted) {
+            self.note_now();
+        }
+    }
+
+    fn note_now(&mut self) {
+        for account in &mut self.accounts {
+            let step = STEP.min(account.limit / 100);
+            account.noted = account.spent.bytes.saturating_add(step).min(account.limit.max(account.spent.bytes));
+        }
+        let Some(file) = &self.file else { return };
+        let spent = self.accounts.iter().map(|account| Spent { bytes: account.noted, ..account.spent }).collect();
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let json = serde_json::to_vec(&Ledger { spent }).map_err(std::io::Error::from);
+        if let Err(error) = folder.and(json).and_then(|json| durable::replace(file, &json)) {
+            warn!(file = %file.display(), %error, "what was sent cannot be noted, a restart forgets it");
+        }
+    }
+}
+
+impl Account {
+    /// How much of it `lane` may use in all.
+    fn share(&self, lane: Lane) -> u64 {
+        if lane <= Lane::Stills { self.limit } else { self.limit - self.limit.saturating_mul(KEPT) / 100 }
+    }
+}

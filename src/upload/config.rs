@@ -1,0 +1,139 @@
+//! What is configured of one destination: `[upload.<name>]`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::destination;
+use super::rules::{Allowed, Metered};
+use crate::schedule::Schedule;
+
+/// One destination: `[upload.<name>]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
+    /// `https://host/folder` of a WebDAV server. Required.
+    pub url: String,
+    /// Address of the service, for S3 that is not AWS, for an Azure or Google service elsewhere. Default: the
+    /// provider's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// S3: region. Default `us-east-1`.
+    pub region: String,
+    /// S3: id of the access key. Default: credentials of the machine (instance or web identity).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// S3: file that holds the secret access key. Needed with `access_key_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_access_key_file: Option<PathBuf>,
+    /// S3: file that holds a session token. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token_file: Option<PathBuf>,
+    /// Azure: storage account. Required there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Azure: file that holds the account's key. Required there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_key_file: Option<PathBuf>,
+    /// Google: file that holds the service account's JSON. Default: credentials of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_file: Option<PathBuf>,
+    /// WebDAV: user name. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// WebDAV: file that holds the user's password; without `username`, a bearer token. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// File with PEM certificates to trust besides the system's, for a service with a certificate of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Whether an `http://` endpoint is acceptable. Default `false`.
+    pub allow_http: bool,
+    /// S3: bucket in the host name (`bucket.host`) instead of in the path (`host/bucket`). Default `false`.
+    pub virtual_hosted: bool,
+    /// Files sent at a time, 1 to 16; metadata and pictures have a place of their own besides. Default 2.
+    pub parallel: usize,
+    /// The most that is sent, in kbit/s, 8 at least. Default: as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_kbit_per_s: Option<u64>,
+    /// The most that is sent in an hour, in bytes, 65536 at least; a tenth of it is kept for metadata and pictures.
+    /// Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hourly_bytes: Option<u64>,
+    /// The same for a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_bytes: Option<u64>,
+    /// The same for a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monthly_bytes: Option<u64>,
+    /// When everything may be sent, in local time: `["22:00-06:00", "sat,sun"]`. Default: always.
+    pub windows: Schedule,
+    /// What is sent at other times: `nothing`, `metadata`, `stills` or `all`. Default `stills`.
+    pub outside_windows: Allowed,
+    /// Whether sending costs by the byte: `yes`, `no`, or `auto`, as NetworkManager says where there is one. Default
+    /// `auto`.
+    pub metered: Metered,
+    /// What is sent then: `nothing`, `metadata`, `stills` or `all`. Default `stills`.
+    pub on_metered: Allowed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            access_key_id: None,
+            secret_access_key_file: None,
+            session_token_file: None,
+            account: None,
+            account_key_file: None,
+            service_account_file: None,
+            username: None,
+            password_file: None,
+            ca_file: None,
+            allow_http: false,
+            virtual_hosted: false,
+            parallel: 2,
+            max_kbit_per_s: None,
+            hourly_bytes: None,
+            daily_bytes: None,
+            monthly_bytes: None,
+            windows: Schedule::default(),
+            outside_windows: Allowed::Stills,
+            metered: Metered::Auto,
+            on_metered: Allowed::Stills,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot. Reads no files: a secret may arrive later.
+    ///
+    /// # Errors
+    /// A sentence that names the key and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        if !(1..=16).contains(&self.parallel) {
+            return Err(format!("parallel: {} is not within 1 to 16", self.parallel));
+        }
+        if let Some(limit) = self.max_kbit_per_s.filter(|limit| *limit < 8) {
+            return Err(format!("max_kbit_per_s: {limit} is less than 8"));
+        }
+        let budgets = [
+            ("hourly_bytes", self.hourly_bytes),
+            ("daily_bytes", self.daily_bytes),
+            ("monthly_bytes", self.monthly_bytes),
+        ];
+        if let Some((key, Some(bytes))) = budgets.iter().find(|(_, budget)| budget.is_some_and(|bytes| bytes < 1 << 16))
+        {
+            return Err(format!("{key}: {bytes} is less than 65536"));
+        }
+        destination::validate(self)
+    }
+
+    /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.
+    pub fn key_prefix(&self) -> String {
+        destination::key_prefix(self)
+    }
+}

@@ -1,0 +1,265 @@
+//! Carries the requests of object stores: through the [`Line`], and past whoever answers in their place.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Certificate, Method, StatusCode, redirect};
+
+use super::line::{Exchange, Line};
+use super::link::{Failure, describe};
+use super::proof::Stated;
+
+/// How long a connection may take to come up.
+const CONNECT: Duration = Duration::from_secs(20);
+/// A connection over which nothing that was sent is confirmed is dead after so long.
+const UNCONFIRMED: Duration = Duration::from_secs(90);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Connections that nobody uses are kept for so long: a new one costs a slow link seconds.
+const IDLE: Duration = Duration::from_secs(60);
+/// What is handed to the network at a time.
+const PIECE: usize = 16 << 10;
+/// What is read from the disk at a time.
+const READ: usize = 64 << 10;
+
+/// Makes clients whose bodies go through one line.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub line: Line,
+    /// To be trusted besides the system's.
+    pub certificates: Vec<Certificate>,
+    /// Sent with every request, where the store has no credentials of its own.
+    pub authorization: Option<HeaderValue>,
+    /// Whether good answers are never web pages. Plain web servers greet a stored file with one.
+    pub is_api: bool,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .tcp_keepalive(KEEP_ALIVE)
+            .tcp_user_timeout(UNCONFIRMED)
+            .pool_idle_timeout(IDLE)
+            // A redirected upload would arrive as the request for a web page.
+            .redirect(redirect::Policy::none())
+            .tls_certs_merge(self.certificates.iter().cloned())
+            .build()
+            .map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
+        let (line, authorization) = (self.line.clone(), self.authorization.clone());
+        Ok(HttpClient::new(Carrier { client, line, authorization, is_api: self.is_api }))
+    }
+}
+
+/// PEM certificates of a file.
+///
+/// # Errors
+/// When it holds none.
+pub(super) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<Certificate>, Failure> {
+    let refuse = |reason: String| Failure::Refused(format!("{}: not PEM certificates: {reason}", file.display()));
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|e| refuse(describe(&e)))?;
+    if certificates.is_empty() {
+        return Err(refuse("there is none in it".to_owned()));
+    }
+    Ok(certificates)
+}
+
+#[derive(Debug)]
+struct Carrier {
+    client: reqwest::Client,
+    line: Line,
+    authorization: Option<HeaderValue>,
+    is_api: bool,
+}
+
+/// Who answered was not the destination.
+#[derive(Debug, thiserror::Error)]
+#[error("something on the way answers in the destination's place ({0}): a login page for the network?")]
+struct Portal(String);
+
+#[async_trait]
+impl HttpService for Carrier {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let url =
+            parts.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Unknown, NotUrl(error)))?;
+        let mut request = reqwest::Request::new(parts.method.clone(), url);
+        *request.headers_mut() = parts.headers;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let exchange = Exchange::current();
+        let file = exchange.as_ref().filter(|_| parts.method == Method::PUT).and_then(|exchange| exchange.file.clone());
+        let (length, body) = match file {
+            Some(file) => self.from_disk(&file).await?,
+            None => (body.content_length() as u64, self.paced(body).await?),
+        };
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        *request.body_mut() = Some(body);
+        let answer = self.client.execute(request).await.map_err(sort)?;
+        if let Some(portal) = portal(&parts.method, answer.status(), answer.headers(), self.is_api) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, portal));
+        }
+        if parts.method == Method::HEAD
+            && answer.status().is_success()
+            && let Some(exchange) = exchange
+        {
+            exchange.state(Stated::read(answer.headers()));
+        }
+        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(sort))))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be read: {error}", path.display())]
+struct Unreadable {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not a URL: {0}")]
+struct NotUrl(url::ParseError);
+
+impl Carrier {
+    /// The body in pieces, each of which waits for its turn. What belongs to no exchange (tokens) is small.
+    async fn paced(&self, mut body: HttpRequestBody) -> Result<reqwest::Body, HttpError> {
+        let mut pieces = VecDeque::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(mut data) = frame?.into_data() {
+                while !data.is_empty() {
+                    pieces.push_back(data.split_to(PIECE.min(data.len())));
+                }
+            }
+        }
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let Some(exchange) = Exchange::current().filter(|_| length > 0) else {
+            return Ok(reqwest::Body::from(pieces.into_iter().flatten().collect::<Vec<u8>>()));
+        };
+        exchange.begin(length as u64);
+        Ok(reqwest::Body::wrap_stream(pace(self.line.clone(), exchange, pieces)))
+    }
+
+    /// A file as the body, read on the way.
+    async fn from_disk(&self, path: &Path) -> Result<(u64, reqwest::Body), HttpError> {
+        let unreadable = |error| HttpError::new(HttpErrorKind::Unknown, Unreadable { path: path.to_owned(), error });
+        let path = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            let file = File::open(path)?;
+            Ok((file.metadata()?.len(), file))
+        });
+        let opened = opened.await.map_err(std::io::Error::other).and_then(|opened| opened);
+        let (length, file) = opened.map_err(unreadable)?;
+        let line = self.line.clone();
+        let exchange = Exchange::current();
+        if let Some(exchange) = &exchange {
+            exchange.begin(length);
+        }
+        let body = futures::stream::try_unfold((line, exchange, file), |(line, exchange, file)| async move {
+            let Some((piece, file)) = read_piece(file).await? else { return Ok::<_, std::io::Error>(None) };
+            if let Some(exchange) = &exchange {
+                line.admit(exchange, piece.len() as u64).await;
+            }
+            Ok(Some((piece, (line, exchange, file))))
+        });
+        Ok((length, reqwest::Body::wrap_stream(body)))
+    }
+}
+
+/// Reads on a thread that may block.
+async fn read_piece(mut file: File) -> std::io::Result<Option<(Bytes, File)>> {
+    let read = move || {
+        let mut piece = vec![0; READ];
+        let length = file.read(&mut piece)?;
+        piece.truncate(length);
+        Ok((length > 0).then(|| (Bytes::from(piece), file)))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+}
+
+fn pace(
+    line: Line,
+    exchange: Arc<Exchange>,
+    pieces: VecDeque<Bytes>,
+) -> impl futures::Stream<Item = Result<Bytes, std::convert::Infallible>> {
+    futures::stream::unfold((line, exchange, pieces), |(line, exchange, mut pieces)| async move {
+        let piece = pieces.pop_front()?;
+        line.admit(&exchange, piece.len() as u64).await;
+        Some((Ok(piece), (line, exchange, pieces)))
+    })
+}
+
+/// Login pages of hotels and ports answer in everybody's place: with a page, or by sending us to one.
+fn portal(method: &Method, status: StatusCode, headers: &HeaderMap, is_api: bool) -> Option<Portal> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_page = kind.starts_with("text/html");
+    if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
+        return Some(Portal(status.to_string()));
+    }
+    // Services that send us elsewhere say so in XML or JSON.
+    if status.is_redirection() && (is_page || kind.is_empty()) {
+        let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| to.parse::<url::Url>().ok());
+        let to = to.and_then(|to| to.host_str().map(str::to_owned)).unwrap_or_else(|| "elsewhere".to_owned());
+        return Some(Portal(format!("{status}, to {to}")));
+    }
+    // We store no web pages.
+    let no_page = is_api || matches!(*method, Method::HEAD | Method::GET);
+    (status.is_success() && is_page && no_page).then(|| Portal(format!("{status} with a web page")))
+}
+
+/// For `object_store`, which repeats by itself what never reached the service.
+fn sort(error: reqwest::Error) -> HttpError {
+    let kind = match () {
+        () if error.is_connect() => HttpErrorKind::Connect,
+        () if error.is_timeout() => HttpErrorKind::Timeout,
+        () if error.is_decode() => HttpErrorKind::Decode,
+        () => HttpErrorKind::Interrupted,
+    };
+    // The URL may carry a signature.
+    HttpError::new(kind, error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(method: &Method, status: u16, headers: &[(&'static str, &'static str)], is_api: bool) -> bool {
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).parse().expect("name"), (*value).parse().expect("value")));
+        portal(method, StatusCode::from_u16(status).expect("status"), &headers.collect(), is_api).is_some()
+    }
+
+    #[test]
+    fn a_cheerful_page_is_not_the_service() {
+        let html = ("content-type", "text/html; charset=utf-8");
+        assert!(judged(&Method::PUT, 200, &[html], true));
+        assert!(judged(&Method::HEAD, 200, &[html], false));
+        assert!(judged(&Method::PUT, 302, &[("location", "http://login.example/?u=1")], true));
+        assert!(judged(&Method::PUT, 307, &[html, ("location", "/login")], true));
+        assert!(judged(&Method::PUT, 511, &[html], true));
+    }
+
+    #[test]
+    fn services_may_say_what_they_say() {
+        assert!(!judged(&Method::PUT, 200, &[("etag", "\"x\"")], true));
+        assert!(!judged(&Method::PUT, 307, &[("content-type", "application/xml")], true));
+        // Error pages of proxies in front of a service are errors already.
+        assert!(!judged(&Method::PUT, 503, &[("content-type", "text/html")], true));
+        // A plain web server greets a file that it has taken.
+        assert!(!judged(&Method::PUT, 201, &[("content-type", "text/html")], false));
+    }
+}

@@ -1,0 +1,268 @@
+//! What may be sent now: by hand, by the time of day, on a metered link, within the budget.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::budget::{Budget, Exhausted, Limits};
+use super::config::Config;
+use crate::clock::Clock;
+use crate::control::{Control, Switches};
+use crate::store::Lane;
+
+/// How often the clock and the link are looked at.
+const LOOK: Duration = Duration::from_secs(15);
+/// How often NetworkManager is asked.
+const ASK: Duration = Duration::from_secs(60);
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What goes under some condition; each includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allowed {
+    /// Nothing at all.
+    Nothing,
+    /// `event.json`, documents.
+    Metadata,
+    /// Pictures too.
+    #[default]
+    Stills,
+    /// Everything.
+    All,
+}
+
+impl Allowed {
+    fn up_to(self) -> Option<Lane> {
+        match self {
+            Self::Nothing => None,
+            Self::Metadata => Some(Lane::Metadata),
+            Self::Stills => Some(Lane::Stills),
+            Self::All => Some(Lane::Rest),
+        }
+    }
+}
+
+/// Whether sending costs by the byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metered {
+    /// As NetworkManager says, where there is one.
+    #[default]
+    Auto,
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// What may go now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Permit {
+    /// Up to which lane; none: nothing.
+    pub up_to: Option<Lane>,
+    /// Why not everything, in words for the operator.
+    pub reason: Option<String>,
+}
+
+/// The rules of one destination.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Name of the outbox.
+    name: Arc<str>,
+    config: Config,
+    switches: watch::Receiver<Arc<Switches>>,
+    budget: Mutex<Budget>,
+    /// What NetworkManager said last, and when.
+    metered: Mutex<(bool, Option<Instant>)>,
+    clock: Arc<dyn Clock>,
+    zone: TimeZone,
+}
+
+impl Rules {
+    /// `spent` keeps what was sent within the budgets.
+    pub(super) fn new(
+        name: Arc<str>,
+        config: Config,
+        control: &Control,
+        spent: Option<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let limits = Limits { hour: config.hourly_bytes, day: config.daily_bytes, month: config.monthly_bytes };
+        Self {
+            name,
+            budget: Mutex::new(Budget::open(limits, spent, clock.clone(), TimeZone::system())),
+            config,
+            switches: control.subscribe(),
+            metered: Mutex::default(),
+            clock,
+            zone: TimeZone::system(),
+        }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may go now. The strictest rule decides.
+    pub(super) fn permit(&self) -> Permit {
+        if self.switches.borrow().paused.contains(&*self.name) {
+            return Permit { up_to: None, reason: Some("paused by hand".to_owned()) };
+        }
+        let mut permit = Permit { up_to: Some(Lane::Rest), reason: None };
+        let local = self.clock.wall().to_zoned(self.zone.clone()).datetime();
+        if !self.config.windows.is_active(local) {
+            permit.restrict(self.config.outside_windows.up_to(), || "outside of its windows of time".to_owned());
+        }
+        if self.is_metered() {
+            permit.restrict(self.config.on_metered.up_to(), || "the link is metered".to_owned());
+        }
+        match self.budget().allows() {
+            Ok(up_to) => permit.restrict(Some(up_to), || "little is left of a budget".to_owned()),
+            Err(exhausted) => permit.restrict(None, || exhausted.to_string()),
+        }
+        permit
+    }
+
+    /// Whether something of `lane` may go now.
+    pub(super) fn allows(&self, lane: Lane) -> Result<(), String> {
+        let permit = self.permit();
+        match permit.up_to {
+            Some(up_to) if lane <= up_to => Ok(()),
+            _ => Err(permit.reason.unwrap_or_default()),
+        }
+    }
+
+    /// Spends `bytes` of the budgets.
+    ///
+    /// # Errors
+    /// When one has not enough left for something of `lane`.
+    pub(super) fn spend(&self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
+        self.budget().spend(lane, bytes)
+    }
+
+    /// Corrects what was spent for an exchange by what it really sent.
+    pub(super) fn settle(&self, lane: Lane, spent: u64, sent: u64) {
+        if sent > spent {
+            // Repetitions have gone over the line already, whatever is left.
+            let _ = self.budget().spend(lane, sent - spent);
+        } else {
+            self.budget().refund(spent - sent);
+        }
+    }
+
+    /// How long something for which no budget is left rests.
+    pub(super) fn rest(&self) -> Duration {
+        self.budget().ends_in().unwrap_or(LOOK).clamp(LOOK, Duration::from_secs(3600))
+    }
+
+    /// Returns when the rules may say something else.
+    pub(super) async fn changed(&self) {
+        let mut switches = self.switches.clone();
+        switches.mark_unchanged();
+        tokio::select! {
+            // The sender lives as long as the daemon.
+            _ = switches.changed() => {}
+            () = sleep(LOOK) => {}
+        }
+        self.ask().await;
+    }
+
+    fn is_metered(&self) -> bool {
+        match self.config.metered {
+            Metered::Yes => true,
+            Metered::No => false,
+            Metered::Auto => self.metered.lock().unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
+    /// Asks NetworkManager now and then whether the link is metered.
+    pub(super) async fn ask(&self) {
+        let due = || {
+            let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = metered.1.is_none_or(|asked| asked.elapsed() >= ASK);
+            if due {
+                metered.1 = Some(Instant::now());
+            }
+            due
+        };
+        if self.config.metered == Metered::Auto && due() {
+            let said = network_manager_says().await.unwrap_or_default();
+            self.metered.lock().unwrap_or_else(PoisonError::into_inner).0 = said;
+        }
+    }
+}
+
+impl Permit {
+    fn restrict(&mut self, up_to: Option<Lane>, reason: impl FnOnce() -> String) {
+        if up_to < self.up_to {
+            (self.up_to, self.reason) = (up_to, Some(reason()));
+        }
+    }
+}
+
+/// What NetworkManager says of the link; nothing where there is none.
+async fn network_manager_says() -> Option<bool> {
+    let mut command = tokio::process::Command::new("busctl");
+    command
+        .args(["--system", "get-property", "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"])
+        .args(["org.freedesktop.NetworkManager", "Metered"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(ANSWER, command.output()).await.ok()?.ok()?;
+    means_metered(&String::from_utf8(output.stdout).ok()?)
+}
+
+/// `u 1` is yes, `u 3` a guess of yes, `u 2` and `u 4` are no, and `u 0` is not known.
+fn means_metered(said: &str) -> Option<bool> {
+    match said.trim().strip_prefix("u ")?.parse().ok()? {
+        1u32 | 3 => Some(true),
+        2 | 4 => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Mono, SimulatedClock};
+    use crate::schedule::Schedule;
+
+    fn rules(config: Config, at: &str, control: &Control) -> Rules {
+        let wall = at.parse::<jiff::civil::DateTime>().expect("time").to_zoned(TimeZone::system()).expect("zone");
+        let clock = Arc::new(SimulatedClock::new(Mono(1), wall.timestamp()));
+        Rules::new("upload/cloud".into(), config, control, None, clock)
+    }
+
+    #[test]
+    fn the_strictest_rule_decides_and_says_why() {
+        let control = Control::default();
+        let windows = Schedule::parse(&["22:00-06:00"]).expect("a window");
+        let config = Config { windows, metered: Metered::Yes, on_metered: Allowed::Metadata, ..Config::default() };
+        let permit = |config: &Config, at: &str| rules(config.clone(), at, &control).permit();
+        let metered = Some("the link is metered".to_owned());
+        assert_eq!(permit(&config, "2026-06-01T12:00"), Permit { up_to: Some(Lane::Metadata), reason: metered });
+        let free = Config { metered: Metered::No, ..config };
+        let outside = Some("outside of its windows of time".to_owned());
+        assert_eq!(permit(&free, "2026-06-01T12:00"), Permit { up_to: Some(Lane::Stills), reason: outside });
+        assert_eq!(permit(&free, "2026-06-01T23:00"), Permit { up_to: Some(Lane::Rest), reason: None });
+        let pause = |switches: &mut Switches| drop(switches.paused.replace("upload/cloud".to_owned()));
+        control.change(pause).expect("change");
+        let paused = Some("paused by hand".to_owned());
+        assert_eq!(permit(&free, "2026-06-01T23:00"), Permit { up_to: None, reason: paused });
+    }
+
+    #[test]
+    fn what_network_manager_says_is_understood() {
+        let said = ["u 0\n", "u 1\n", "u 2\n", "u 3\n", "u 4\n", "", "no such service"];
+        let means = said.map(means_metered);
+        assert_eq!(means, [None, Some(true), Some(false), Some(true), Some(false), None, None]);
+    }
+}

@@ -1,0 +1,239 @@
+//! What waits for delivery, and what a person can do about it.
+//!
+//! The only routes that change something. A browser sends them only for our own page: a page of somebody else cannot
+//! send JSON here without being asked for permission first, which nobody gives.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, body};
+use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+
+use super::Shared;
+use super::problem::Problem;
+use crate::clock::Moment;
+use crate::event::EventId;
+
+/// Items in one answer when nothing is asked for, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+/// No command is longer, in bytes.
+const MAX_COMMAND: usize = 4096;
+
+/// How far an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemState {
+    /// It goes when its turn comes.
+    Waiting,
+    /// It is on its way.
+    Sending,
+    /// It failed and is tried again later.
+    Resting,
+    /// It was given up.
+    Dead,
+}
+
+/// An item of a queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueItem {
+    /// Its number.
+    pub seq: u64,
+    /// How far it is.
+    pub state: ItemState,
+    /// The event that it tells of or belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// What is to be delivered: a file's name, a document's path, `alert start`.
+    pub what: String,
+    /// Its size in bytes; 0 for alerts.
+    pub bytes: u64,
+    /// Tries that failed through its own fault.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    /// While it rests: seconds until it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_s: Option<u64>,
+    /// What kind of failure made it a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Which items are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueQuery {
+    /// `upload/<name>`, `mqtt`.
+    pub outlet: String,
+    /// Those that were given up, oldest first; else those that wait, in the order in which they go.
+    pub dead: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a person wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueAction {
+    /// Try again now: dead letters, or one item that rests.
+    Retry,
+    /// Deliver no more: dead letters, or one item that waits.
+    Drop,
+    /// Send nothing until it is resumed.
+    Pause,
+    /// Send again.
+    Resume,
+}
+
+/// A command to one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueCommand {
+    /// `upload/<name>`, `mqtt`.
+    pub outlet: String,
+    /// The item; none: all dead letters, or the whole queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueAnswer {
+    /// Items, or queues, for which it changed something.
+    pub changed: u64,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such queue.
+    UnknownOutlet,
+    /// It makes no sense; why.
+    Senseless(String),
+}
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    let command = |action| {
+        post(move |State(shared): State<Arc<Shared>>, headers: HeaderMap, body: body::Body| async move {
+            run(&shared, action, &headers, body).await
+        })
+    };
+    Router::new()
+        .route("/api/v1/queue/items", get(items))
+        .route("/api/v1/queue/retry", command(QueueAction::Retry))
+        .route("/api/v1/queue/drop", command(QueueAction::Drop))
+        .route("/api/v1/queue/pause", command(QueueAction::Pause))
+        .route("/api/v1/queue/resume", command(QueueAction::Resume))
+}
+
+#[derive(Serialize)]
+struct ItemsReply {
+    items: Vec<QueueItem>,
+}
+
+fn unknown(outlet: &str) -> Problem {
+    Problem::not_found(format!("there is no queue {outlet:?}; /api/v1/status lists all outlets"))
+}
+
+async fn items(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = parse_query(query.as_deref().unwrap_or_default())?;
+    let outlet = query.outlet.clone();
+    let items = shared.complaints.ask("queue", shared.backend.queue(query)).await?;
+    Ok(Json(ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? }).into_response())
+}
+
+fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
+    let mut query = QueueQuery { outlet: String::new(), dead: false, limit: DEFAULT_LIMIT };
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        match (&*name, &*value) {
+            ("outlet", outlet) => query.outlet = outlet.to_owned(),
+            ("state", "waiting") => query.dead = false,
+            ("state", "dead") => query.dead = true,
+            ("state", _) => return Err(Problem::parameter(&name, &value, "waiting or dead")),
+            ("limit", _) => {
+                let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                let allowed = || format!("a whole number from 1 to {MAX_LIMIT}");
+                query.limit = limit.ok_or_else(|| Problem::parameter(&name, &value, allowed()))?;
+            }
+            _ => return Err(Problem::parameter(&name, &value, "the parameters outlet, state and limit")),
+        }
+    }
+    if query.outlet.is_empty() {
+        return Err(Problem::parameter("outlet", "", "the name of an outlet, such as upload/cloud"));
+    }
+    Ok(query)
+}
+
+async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: body::Body) -> Result<Response, Problem> {
+    check_sender(headers)?;
+    let body = body::to_bytes(body, MAX_COMMAND).await.map_err(|_| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a command has at most {MAX_COMMAND} bytes"))
+    })?;
+    let command: QueueCommand = serde_json::from_slice(&body).map_err(|error| {
+        let message = format!("not a command: {error}; for example {{\"outlet\": \"upload/cloud\", \"seq\": 7}}");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_command", message)
+    })?;
+    let outlet = command.outlet.clone();
+    match shared.complaints.ask("queue", shared.backend.command(action, command)).await? {
+        Ok(answer) => Ok(Json(answer).into_response()),
+        Err(Refusal::UnknownOutlet) => Err(unknown(&outlet)),
+        Err(Refusal::Senseless(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
+    }
+}
+
+/// Turns away what a page of somebody else made a browser send.
+fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.split(';').next() == Some("application/json"));
+    if !is_json {
+        let message = "commands are JSON: send the header content-type: application/json".to_owned();
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+    }
+    let host = text(header::HOST).unwrap_or_default();
+    let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        let message = "commands are taken from the box's own page only".to_owned();
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_page", message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(pairs: &[(&'static str, &'static str)]) -> bool {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (name.parse::<header::HeaderName>().expect("name"), value.parse().expect("value"))
+        };
+        check_sender(&pairs.iter().map(pair).collect()).is_ok()
+    }
+
+    #[test]
+    fn only_our_own_page_and_programs_give_commands() {
+        let (json, host) = (("content-type", "application/json"), ("host", "127.0.0.1:8080"));
+        assert!(sent(&[json, host]), "curl");
+        assert!(sent(&[json, host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
+        assert!(!sent(&[("content-type", "text/plain"), host]), "what a form can send");
+        assert!(!sent(&[json, host, ("origin", "http://evil.example")]));
+        assert!(!sent(&[json, host, ("origin", "null")]));
+        assert!(!sent(&[json, host, ("sec-fetch-site", "cross-site")]));
+    }
+
+    #[test]
+    fn a_query_names_its_queue() {
+        let query = parse_query("outlet=upload%2Fcloud&state=dead&limit=7").expect("valid");
+        assert_eq!(query, QueueQuery { outlet: "upload/cloud".to_owned(), dead: true, limit: 7 });
+        for wrong in ["", "state=dead", "outlet=mqtt&state=open", "outlet=mqtt&limit=0", "outlet=mqtt&x=1"] {
+            assert!(parse_query(wrong).is_err(), "{wrong}");
+        }
+    }
+}
