@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index lint deb setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-drain lint deb setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -32,9 +32,14 @@ test-slow: export OUTPOST_SOAK_MINUTES ?= 60
 test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a soak of OUTPOST_SOAK_MINUTES
 	$(call run_tests,slow,--test it)
 
-bench: setup bench-index ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
+
+bench-drain: setup ## What draining a backlog costs, beside rclone; DRAIN="--small N --large N --large-mib M"
+	@$(setup)/debian.sh rclone
+	cargo build --locked
+	python3 tests/bench/drain.py "$(CARGO_TARGET_DIR)/debug/outpost" "$(OUTPOST_CACHE)/venv/bin/weed" $(DRAIN)
 
 bench-index: setup-build ## What an index of a million events costs, beside one of a thousand; OUTPOST_BENCH_EVENTS=N
 	cargo test --locked --lib -- --ignored --nocapture --exact store::tests::size::a_large_index_beside_a_small_one

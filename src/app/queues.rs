@@ -48,7 +48,7 @@ impl PageBackend {
             (QueueAction::Retry, Some(seq)) => {
                 outbox.revive(seq).await?;
                 outbox.hurry(seq);
-                u64::from(outbox.items(usize::MAX).await?.iter().any(|item| item.seq == seq))
+                u64::from(outbox.contains(seq).await?)
             }
             (QueueAction::Drop, Some(seq)) => u64::from(outbox.drop_item(seq).await?),
             (QueueAction::Retry | QueueAction::Drop, None) => all_dead(&outbox, action).await?,

@@ -1,16 +1,20 @@
 //! `outpost queue`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::daemon::{Daemon, bytes};
-use super::{ConfigArg, print, print_json};
+use super::{print, print_json};
+use crate::config::Config;
 use crate::web::{QueueAnswer, QueueCommand, QueueItem};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigArg,
+    /// The configuration of the daemon.
+    #[arg(long, short, global = true, default_value_os_t = Config::default_path())]
+    config: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -82,7 +86,7 @@ struct Which {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let daemon = Daemon::new(&arguments.config.config)?;
+    let daemon = Daemon::new(&arguments.config)?;
     super::runtime()?.block_on(run(&daemon, &arguments.command))
 }
 

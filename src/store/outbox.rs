@@ -271,6 +271,15 @@ impl Outbox {
         self.core.read_async(move |db| lease::progress(db, &queue, seq)).await
     }
 
+    /// Whether item `seq` waits.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn contains(&self, seq: u64) -> Result<bool, StoreError> {
+        let queue = self.queue.clone();
+        self.core.read_async(move |db| Ok(lease::find(db, &queue, seq)?.is_some())).await
+    }
+
     /// Item `seq` does not rest any longer. One that does not exist is no error.
     pub fn hurry(&self, seq: u64) {
         self.queue.announce(seq);

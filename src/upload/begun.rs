@@ -13,6 +13,9 @@ use super::transfer::Progress;
 use crate::durable;
 use crate::store::Outbox;
 
+/// What every storage folder has, and the mount point of a volume that is away has not.
+const LANDMARK: &str = "device-id";
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Upload {
@@ -24,14 +27,14 @@ struct Upload {
 /// Those of one destination, by the id that the service gave them; kept in a file.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
-    file: Option<PathBuf>,
+    file: PathBuf,
     known: Arc<Mutex<BTreeMap<String, Upload>>>,
 }
 
 impl Begun {
     /// Reads what `file` has kept. Blocks on the disk.
-    pub(super) fn open(file: Option<PathBuf>) -> Self {
-        let read = file.as_ref().and_then(|file| std::fs::read(file).ok());
+    pub(super) fn open(file: PathBuf) -> Self {
+        let read = std::fs::read(&file).ok();
         let known = read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
         Self { file, known: Arc::new(Mutex::new(known)) }
     }
@@ -51,10 +54,9 @@ impl Begun {
             change(&mut known);
             serde_json::to_vec(&*known)
         };
-        let (Some(file), Ok(json)) = (self.file.clone(), json) else { return };
+        let (file, Ok(json)) = (self.file.clone(), json) else { return };
         let write = move || {
-            let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-            if let Err(error) = folder.and_then(|()| durable::replace(&file, &json)) {
+            if let Err(error) = make_folder(&file).and_then(|()| durable::replace(&file, &json)) {
                 warn!(file = %file.display(), %error, "an upload that has begun cannot be noted");
             }
         };
@@ -80,4 +82,13 @@ impl Begun {
             }
         }
     }
+}
+
+/// Makes the folder of `file`, below a storage folder that is there.
+fn make_folder(file: &std::path::Path) -> std::io::Result<()> {
+    let Some(folder) = file.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
+    if !folder.with_file_name(LANDMARK).exists() {
+        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the storage folder is away"));
+    }
+    std::fs::create_dir(folder)
 }

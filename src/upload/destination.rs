@@ -19,7 +19,7 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::Config;
-use super::http::{self, Connector};
+use super::http::{self, Connector, Service};
 use super::line::Line;
 use super::link::{Failure, describe};
 
@@ -146,15 +146,15 @@ impl Destination {
     /// [`Failure::Refused`] where a person has to act, [`Failure::Link`] where waiting may help.
     pub(super) fn open(config: &Config, line: &Line) -> Result<Self, Failure> {
         let build = |error: object_store::Error| Failure::Refused(describe(&error));
-        let connector = |authorization, is_api| -> Result<Connector, Failure> {
-            Ok(Connector { line: line.clone(), certificates: certificates(config)?, authorization, is_api })
+        let connector = |authorization, service| -> Result<Connector, Failure> {
+            Ok(Connector { line: line.clone(), certificates: certificates(config)?, authorization, service })
         };
         match place(config).map_err(Failure::Refused)? {
             Place::Folder(folder) => Self::open_folder(folder, line),
             Place::Web { url } => {
                 let builder = HttpBuilder::new()
                     .with_url(url)
-                    .with_http_connector(connector(authorization(config)?, false)?)
+                    .with_http_connector(connector(authorization(config)?, Service::Web)?)
                     .with_client_options(client_options(config))
                     .with_retry(retries());
                 let store = Arc::new(builder.build().map_err(build)?);
@@ -174,7 +174,7 @@ impl Destination {
                     .with_virtual_hosted_style_request(config.virtual_hosted)
                     // The service compares what arrived with a hash of what was sent.
                     .with_checksum_algorithm(Checksum::SHA256)
-                    .with_http_connector(connector(None, true)?)
+                    .with_http_connector(connector(None, Service::S3)?)
                     .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {
@@ -194,7 +194,7 @@ impl Destination {
             Place::Google { bucket, prefix } => {
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_bucket_name(bucket)
-                    .with_http_connector(connector(None, true)?)
+                    .with_http_connector(connector(None, Service::Api)?)
                     .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {
@@ -209,7 +209,7 @@ impl Destination {
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_container_name(container)
                     .with_account(config.account.clone().unwrap_or_default())
-                    .with_http_connector(connector(None, true)?)
+                    .with_http_connector(connector(None, Service::Api)?)
                     .with_client_options(client_options(config))
                     .with_retry(retries());
                 if let Some(endpoint) = &config.endpoint {

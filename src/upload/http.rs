@@ -42,8 +42,17 @@ pub(super) struct Connector {
     pub certificates: Vec<Certificate>,
     /// Sent with every request, where the store has no credentials of its own.
     pub authorization: Option<HeaderValue>,
-    /// Whether good answers are never web pages. Plain web servers greet a stored file with one.
-    pub is_api: bool,
+    pub service: Service,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    S3,
+    /// Another one whose good answers are never web pages.
+    Api,
+    /// A plain web server, which greets a stored file with one.
+    Web,
 }
 
 impl HttpConnector for Connector {
@@ -60,7 +69,7 @@ impl HttpConnector for Connector {
             .build()
             .map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
         let (line, authorization) = (self.line.clone(), self.authorization.clone());
-        Ok(HttpClient::new(Carrier { client, line, authorization, is_api: self.is_api }))
+        Ok(HttpClient::new(Carrier { client, line, authorization, service: self.service }))
     }
 }
 
@@ -82,7 +91,7 @@ struct Carrier {
     client: reqwest::Client,
     line: Line,
     authorization: Option<HeaderValue>,
-    is_api: bool,
+    service: Service,
 }
 
 /// Who answered was not the destination.
@@ -110,14 +119,14 @@ impl HttpService for Carrier {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         *request.body_mut() = Some(body);
         let answer = self.client.execute(request).await.map_err(sort)?;
-        if let Some(portal) = portal(&parts.method, answer.status(), answer.headers(), self.is_api) {
+        if let Some(portal) = portal(&parts.method, answer.status(), answer.headers(), self.service) {
             return Err(HttpError::new(HttpErrorKind::Unknown, portal));
         }
         if parts.method == Method::HEAD
             && answer.status().is_success()
             && let Some(exchange) = exchange
         {
-            exchange.state(Stated::read(answer.headers()));
+            exchange.state(Stated::read(answer.headers(), self.service == Service::S3));
         }
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(sort))))
@@ -204,7 +213,7 @@ fn pace(
 }
 
 /// Login pages of hotels and ports answer in everybody's place: with a page, or by sending us to one.
-fn portal(method: &Method, status: StatusCode, headers: &HeaderMap, is_api: bool) -> Option<Portal> {
+fn portal(method: &Method, status: StatusCode, headers: &HeaderMap, service: Service) -> Option<Portal> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_page = kind.starts_with("text/html");
     if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
@@ -217,7 +226,7 @@ fn portal(method: &Method, status: StatusCode, headers: &HeaderMap, is_api: bool
         return Some(Portal(format!("{status}, to {to}")));
     }
     // We store no web pages.
-    let no_page = is_api || matches!(*method, Method::HEAD | Method::GET);
+    let no_page = service != Service::Web || matches!(*method, Method::HEAD | Method::GET);
     (status.is_success() && is_page && no_page).then(|| Portal(format!("{status} with a web page")))
 }
 
@@ -238,9 +247,10 @@ mod tests {
     use super::*;
 
     fn judged(method: &Method, status: u16, headers: &[(&'static str, &'static str)], is_api: bool) -> bool {
+        let service = if is_api { Service::Api } else { Service::Web };
         let headers =
             headers.iter().map(|(name, value)| ((*name).parse().expect("name"), (*value).parse().expect("value")));
-        portal(method, StatusCode::from_u16(status).expect("status"), &headers.collect(), is_api).is_some()
+        portal(method, StatusCode::from_u16(status).expect("status"), &headers.collect(), service).is_some()
     }
 
     #[test]

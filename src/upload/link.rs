@@ -17,9 +17,12 @@ pub(super) enum Failure {
     /// This one item is at fault: the kind of fault, in a word, and what is wrong.
     #[error("{1}")]
     Item(&'static str, String),
-    /// The rules do not allow it now. Nobody is at fault, and nothing was tried.
+    /// The rules let nothing of its lane go now. Nobody is at fault.
     #[error("{0}")]
     Held(String),
+    /// It is larger than what is left of a budget, which may do for others.
+    #[error("{0}")]
+    TooDear(String),
 }
 
 /// Exchanges of which one that failed makes the link a bad one.
@@ -41,14 +44,19 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self {
-            offline: Backoff::for_connections(),
-            refused: Backoff::new(Duration::from_secs(5), Duration::from_secs(300), Duration::MAX),
-            pause: None,
-            failure: None,
-            proven: false,
-            history: 0,
-        }
+        let refused = Backoff::new(Duration::from_secs(5), Duration::from_secs(300), Duration::MAX);
+        Self::with_ladders(Backoff::for_connections(), refused)
+    }
+
+    /// With pauses of a few milliseconds, for destinations that fail all the time.
+    #[cfg(test)]
+    pub(super) fn hasty() -> Self {
+        let ladder = || Backoff::new(Duration::from_millis(1), Duration::from_millis(4), Duration::MAX);
+        Self::with_ladders(ladder(), ladder())
+    }
+
+    fn with_ladders(offline: Backoff, refused: Backoff) -> Self {
+        Self { offline, refused, pause: None, failure: None, proven: false, history: 0 }
     }
 
     /// Something arrived.
@@ -235,5 +243,26 @@ mod tests {
         assert!(pause <= Duration::from_secs(1) && !link.is_paused());
         let next = link.failed(&down);
         assert!(next >= Duration::from_secs(1) && next <= Duration::from_secs(2), "{next:?}");
+    }
+
+    #[test]
+    fn a_link_goes_through_its_states_by_what_happens_on_it() {
+        let mut link = Link::new();
+        assert_eq!((link.state(), link.places(4)), (LinkState::Probing, 1), "nothing is known yet");
+        link.worked();
+        assert_eq!((link.state(), link.places(4)), (LinkState::Online, 4));
+        link.failed(&Failure::Link("down".into()));
+        assert_eq!(link.state(), LinkState::Offline);
+        link.take_pause();
+        assert_eq!((link.state(), link.places(4)), (LinkState::Probing, 1), "one is tried");
+        link.worked();
+        for _ in 1..REMEMBERED {
+            assert_eq!((link.state(), link.places(4)), (LinkState::Degraded, 1), "it failed lately");
+            link.worked();
+        }
+        assert_eq!(link.state(), LinkState::Online);
+        link.failed(&Failure::Refused("403".into()));
+        link.take_pause();
+        assert_eq!(link.state(), LinkState::Refused, "until it lets us in");
     }
 }

@@ -35,6 +35,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
@@ -60,6 +61,10 @@ pub use rules::{Allowed, Metered};
 const MAX_ATTEMPTS: u32 = 5;
 /// Rest of an item after the first such try; doubles each time.
 const ITEM_REST: Duration = Duration::from_secs(10);
+/// Folder of the uploads that have begun, below the storage folder.
+const BEGUN: &str = "uploads";
+/// How often is looked for uploads that have begun and that nobody comes back to.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Dead letters that are kept; of more, the oldest are forgotten.
 const MAX_DEAD: usize = 1000;
 
@@ -71,7 +76,7 @@ pub struct Deps {
     /// The folder of everything that the box keeps. The files of an event lie in `archive/<camera>/<event-id>/` below
     /// it, documents where their paths say.
     pub storage: PathBuf,
-    /// Folder for what has to survive restarts: what was sent within budgets, uploads that have begun. None: in memory.
+    /// Folder that keeps what was sent within budgets. None: in memory.
     pub state: Option<PathBuf>,
     /// The queue named `upload/<name>`.
     pub outbox: Outbox,
@@ -103,6 +108,8 @@ pub struct Uploader {
     clock: Arc<dyn Clock>,
     heart: Heart,
     open: Opener,
+    /// How a link begins; tests are in a hurry.
+    link: fn() -> Link,
 }
 
 /// How a destination is made from its config; tests put their own in.
@@ -133,14 +140,16 @@ impl Uploader {
     pub fn new(name: &str, config: Config, deps: Deps) -> Result<Self> {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
         let Deps { device, storage, state, outbox, control, health, metrics, clock } = deps;
-        let kept = |what: &str| state.as_ref().map(|folder| folder.join(format!("{name}.{what}.json")));
-        let (spent, begun) = (kept("spent"), Begun::open(kept("begun")));
+        // Budgets hold on any volume; what has begun belongs to the queue that it lies beside.
+        let spent = state.map(|folder| folder.join(format!("{name}.spent.json")));
+        let begun = Begun::open(storage.join(BEGUN).join(format!("{name}.begun.json")));
         let name: Arc<str> = format!("upload/{name}").into();
         Ok(Self {
             rules: Rules::new(name.clone(), config.clone(), &control, spent, clock.clone()),
             line: Line::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
             heart: Heart::unheard(clock.clone()),
             open: Opener(Arc::new(Destination::open)),
+            link: Link::new,
             current: Mutex::default(),
             name,
             config,
@@ -177,7 +186,7 @@ impl Uploader {
     }
 
     async fn drain(&self) -> Result<()> {
-        let (mut link, mut plan) = (Link::new(), Plan::default());
+        let (mut link, mut plan) = ((self.link)(), Plan::default());
         loop {
             self.show(&link);
             if let Some(pause) = link.take_pause() {
@@ -212,7 +221,8 @@ impl Uploader {
     /// Works with as many items at a time as the link is good for, until a failure that concerns all of them or a rule
     /// that lets nothing go.
     async fn send_until_failure(&self, destination: &Destination, link: &mut Link, plan: &mut Plan) -> Result<()> {
-        let (mut transfers, mut busy, mut tidied) = (FuturesUnordered::new(), Busy::default(), false);
+        let (mut transfers, mut busy) = (FuturesUnordered::new(), Busy::default());
+        let mut tidied: Option<Instant> = None;
         while !link.is_paused() {
             let permit = self.rules.permit();
             let Some(up_to) = permit.up_to else { break };
@@ -245,8 +255,9 @@ impl Uploader {
                     let outcome: Outcome = outcome;
                     *busy.of(outcome.lane) -= 1;
                     self.settle(outcome, link).await?;
-                    if transfers.is_empty() && !tidied && link.state() == LinkState::Online {
-                        tidied = true;
+                    let due = tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY);
+                    if transfers.is_empty() && due && link.state() == LinkState::Online {
+                        tidied = Some(Instant::now());
                         self.begun.tidy(destination, &self.outbox).await;
                     }
                 }
@@ -322,6 +333,10 @@ impl Uploader {
             }
             Err(Failure::Held(reason)) => {
                 debug!(event, file, reason, "not to be sent now");
+                self.outbox.release(&lease);
+            }
+            Err(Failure::TooDear(reason)) => {
+                debug!(event, file, reason, "too large for what is left of a budget");
                 self.outbox.rest(&lease, self.rules.rest());
             }
             Err(Failure::Item(class, reason)) => {

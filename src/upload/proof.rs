@@ -2,7 +2,7 @@
 //!
 //! S3 is sent a SHA-256 with every object and part and refuses what does not match; its ETag, where it is an MD5, is
 //! compared besides. Google and Azure state an MD5 of what they hold. Where a service states nothing, the size has to
-//! do.
+//! do. An ETag of others may look like an MD5 and be something else.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,18 +19,18 @@ pub(super) struct Stated {
     /// MD5 of the content.
     md5: Option<[u8; 16]>,
     /// MD5 of the MD5s of its parts, and their number.
-    of_parts: Option<([u8; 16], usize)>,
+    of_parts: Option<([u8; 16], u64)>,
 }
 
 impl Stated {
-    /// Reads what `headers` state. An ETag counts only where nobody encrypts: else it is of other bytes.
-    pub(super) fn read(headers: &HeaderMap) -> Self {
+    /// Reads what `headers` state; of S3 the ETag too, where nobody encrypts: else it is of other bytes.
+    pub(super) fn read(headers: &HeaderMap, is_s3: bool) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let decoded = |text: &str| BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok();
         let google = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
         let google = google.flat_map(|value| value.split(',')).find_map(|hash| hash.trim().strip_prefix("md5="));
         let encrypted = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
-        let etag = text("etag").filter(|_| !encrypted).map(|etag| etag.trim_matches('"'));
+        let etag = text("etag").filter(|_| is_s3 && !encrypted).map(|etag| etag.trim_matches('"'));
         let (etag, parts) = etag.map_or((None, None), |etag| match etag.split_once('-') {
             Some((md5, parts)) => (from_hex(md5), parts.parse().ok()),
             None => (from_hex(etag), None),
@@ -57,13 +57,16 @@ impl Stated {
             return Ok(md5_of(&mut File::open(file)?)? == md5);
         }
         let Some((md5, parts)) = self.of_parts else { return Ok(true) };
-        let (mut file, mut all, mut count) = (File::open(file)?, Md5::new(), 0);
-        let length = file.metadata()?.len();
-        for _ in 0..length.div_ceil(part_bytes.max(1)) {
-            all.update(md5_of(&mut (&mut file).take(part_bytes))?);
-            count += 1;
+        let (mut file, mut all) = (File::open(file)?, Md5::new());
+        let count = file.metadata()?.len().div_ceil(part_bytes.max(1));
+        if parts != count {
+            // It was cut in its own way over there, so that this tells nothing.
+            return Ok(true);
         }
-        Ok(parts == count && <[u8; 16]>::from(all.finalize()) == md5)
+        for _ in 0..count {
+            all.update(md5_of(&mut (&mut file).take(part_bytes))?);
+        }
+        Ok(<[u8; 16]>::from(all.finalize()) == md5)
     }
 }
 
@@ -95,7 +98,7 @@ mod tests {
     }
 
     fn stated(pairs: &[(&'static str, &'static str)]) -> Stated {
-        Stated::read(&headers(pairs))
+        Stated::read(&headers(pairs), true)
     }
 
     #[test]
@@ -113,8 +116,10 @@ mod tests {
         assert!(!holds(&[("x-goog-hash", "md5=AAAAAAAAAAAAAAAAAAAAAA==")]));
         // printf 'hello ' | md5sum; printf world | md5sum; the MD5 of both in binary.
         assert!(holds(&[("etag", "\"e09e4fd6265b36115fe3db32df945d84-2\"")]));
-        assert!(!holds(&[("etag", "\"e09e4fd6265b36115fe3db32df945d84-3\"")]));
+        assert!(holds(&[("etag", "\"e09e4fd6265b36115fe3db32df945d84-3\"")]), "cut elsewhere");
         assert!(!holds(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc3-2\"")]));
+        let of_others = Stated::read(&headers(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\"")]), false);
+        assert!(!of_others.is_telling());
     }
 
     #[test]

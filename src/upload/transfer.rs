@@ -24,10 +24,9 @@ use crate::store::{Delivery, Document, Lane, Lease};
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
 const ARCHIVE: &str = "archive";
-/// Files up to this size are sent in one piece.
-const SINGLE: u64 = 8 * MIB;
-/// Largest part, so that memory is bounded.
-const LARGEST_PART: u64 = 64 * MIB;
+/// Largest piece that is held in memory, but for parts of files so large that there would be too many of them. A larger
+/// one would be no faster, and more of it would be lost when the link breaks.
+const LARGEST_PART: u64 = 8 * MIB;
 /// How long a part should take on the line as it is, in seconds: no more is lost when it breaks.
 const PART_SECONDS: f64 = 30.0;
 /// Most parts of one file, so that the list of those that arrived fits beside the item in the outbox.
@@ -81,7 +80,10 @@ impl Transfer<'_> {
         };
         self.allowed()?;
         self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, 0);
-        let content = check_local(&source, bytes, sha256).await?;
+        let in_parts = self.destination.parts.is_some();
+        let whole = if in_parts { self.part_bytes(bytes) } else { LARGEST_PART };
+        let in_one = bytes <= whole && Progress::read(self.lease.progress.as_deref()).is_none();
+        let content = check_local(&source, bytes, sha256, in_one).await?;
         self.destination.check()?;
         let part_bytes = match (content, &self.destination.parts) {
             (Some(content), _) => self.put(&key, content).await?,
@@ -276,7 +278,7 @@ impl Transfer<'_> {
     ) -> Result<(Result<T, object_store::Error>, Option<Stated>), Failure> {
         let (rules, is_remote) = (&self.uploader.rules, self.destination.folder.is_none());
         let cost = if is_remote { bytes + OVERHEAD } else { 0 };
-        rules.spend(self.lane, cost).map_err(|exhausted| Failure::Held(exhausted.to_string()))?;
+        rules.spend(self.lane, cost).map_err(|exhausted| Failure::TooDear(exhausted.to_string()))?;
         let pace = if self.lane <= Lane::Stills { Pace::Express } else { Pace::Bulk };
         let carried = self.destination.line.carry(Load { pace, bytes, file }, &self.uploader.heart, exchange).await;
         // What was on its way when it fell silent stays paid.
@@ -292,8 +294,8 @@ impl Transfer<'_> {
     }
 }
 
-/// Compares the local file with what was recorded. Returns the content of a small one.
-async fn check_local(source: &FilePath, bytes: u64, sha256: &str) -> Result<Option<Vec<u8>>, Failure> {
+/// Compares the local file with what was recorded. Returns its content if asked to `keep` it.
+async fn check_local(source: &FilePath, bytes: u64, sha256: &str, keep: bool) -> Result<Option<Vec<u8>>, Failure> {
     let (source, sha256) = (source.to_owned(), sha256.to_owned());
     blocking(move || {
         let mut file = File::open(&source)?;
@@ -301,7 +303,7 @@ async fn check_local(source: &FilePath, bytes: u64, sha256: &str) -> Result<Opti
         if length != bytes {
             return Err(changed(format!("it has {length} bytes, {bytes} were recorded")));
         }
-        let (content, hash) = if bytes <= SINGLE {
+        let (content, hash) = if keep {
             let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
             file.read_to_end(&mut content)?;
             let hash = Sha256::digest(&content);

@@ -19,7 +19,7 @@ use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 /// Looks of the detector a second: enough for the clip's people.
 const LOOKS: f64 = 4.0;
 /// Container on the servers that stand for Azure.
-const CONTAINER: &str = "cams";
+pub const CONTAINER: &str = "cams";
 
 /// What the API says of a destination.
 pub fn outlet(daemon: &Daemon, name: &str) -> Value {
@@ -29,7 +29,7 @@ pub fn outlet(daemon: &Daemon, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no outlet {name}")).take()
 }
 
-fn metric(daemon: &Daemon, name: &str, destination: &str) -> u64 {
+pub fn metric(daemon: &Daemon, name: &str, destination: &str) -> u64 {
     daemon.metric(&format!("{name}{{outlet=\"upload/{destination}\"}}")) as u64
 }
 
@@ -105,15 +105,21 @@ pub fn assert_all_delivered(daemon: &Daemon, destination: &str, objects: &BTreeM
 
 /// Of a large file whose upload was cut: all of it went out, and nothing of it twice.
 fn assert_sent_once(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<String, Object>) {
+    let (bytes, parts) = parts_sent(valve, cut, part, objects);
+    assert!(parts.len() >= 2, "{cut}: {parts:?}");
+    assert_eq!(parts.iter().sum::<u64>(), bytes, "{cut}: {parts:?}");
+}
+
+/// The size of the clip whose upload was cut, and of the parts in which it went out.
+pub fn parts_sent(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<String, Object>) -> (u64, Vec<u64>) {
     // Google's client encodes the slashes of a key, Azure's does not; the event's id is the same.
     let mut clips = objects.values().filter(|object| object.key.ends_with("/clip.mp4"));
     let id = |object: &Object| object.key.rsplit('/').nth(1).unwrap_or_default().to_owned();
     let object = clips.find(|object| cut.contains(&id(object))).expect("the clip that was cut");
     let passed = valve.passed();
     let mine = passed.iter().filter(|request| request.path() == cut);
-    let parts: Vec<u64> = mine.filter(|r| r.target.contains(part)).map(|request| request.body_bytes).collect();
-    assert!(parts.len() >= 2, "{cut}: {parts:?}");
-    assert_eq!(parts.iter().sum::<u64>(), object.bytes, "{cut}: {parts:?}");
+    let parts = mine.filter(|r| r.target.contains(part)).map(|request| request.body_bytes).collect();
+    (object.bytes, parts)
 }
 
 #[test]

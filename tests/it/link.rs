@@ -4,12 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::clouds::{assert_all_delivered, assert_same, expected, outlet, wait_for_empty_queue, wait_for_events};
-use crate::harness::bucket::{Object, S3Server};
+use crate::clouds::{
+    CONTAINER, assert_all_delivered, assert_same, expected, outlet, parts_sent, wait_for_empty_queue, wait_for_events,
+};
+use crate::harness::azure::{self, AzureServer};
+use crate::harness::bucket::{BUCKET, Object, S3Server};
 use crate::harness::clips::people_as;
-use crate::harness::config::Config;
+use crate::harness::config::{Config, PREFIX};
 use crate::harness::daemon::{Daemon, outpost};
+use crate::harness::gcs::GcsServer;
 use crate::harness::line::{Line, Quality};
+use crate::harness::valve::Valve;
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
 const LOOKS: f64 = 4.0;
@@ -77,7 +82,9 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
         if told && said["online"] == false { Ok(()) } else { Err(said.to_string()) }
     });
     assert!(site.line.answered() > 0 && site.cloud.objects().is_empty());
-    let expected = expected(&site.scratch, &events);
+    let untyped = |object: Object| Object { kind: String::new(), ..object };
+    let expected: BTreeMap<String, Object> =
+        expected(&site.scratch, &events).into_iter().map(|(key, object)| (key, untyped(object))).collect();
     assert_eq!(items(&daemon, "waiting").len(), expected.len());
 
     site.line.set(Quality::Storm);
@@ -94,6 +101,72 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
         state @ ("online" | "degraded") => Ok(state.to_owned()),
         other => Err(other.to_owned()),
     });
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere() {
+    let scratch = Scratch::new("midfile");
+    let (cloud, azure, google) = (S3Server::start(&scratch), AzureServer::start(&scratch), GcsServer::start(&scratch));
+    azure.create(CONTAINER);
+    let (block, part) = ("comp=block&", "partNumber=");
+    let valves = [
+        ("cloud", part, Valve::start(cloud.port(), part, 3)),
+        ("azure", block, Valve::start(azure.port(), block, 3)),
+        ("google", part, Valve::start(google.port(), part, 3)),
+    ];
+    let key = scratch.secret("azure.key", azure::KEY);
+    let port = |index: usize| valves[index].2.port();
+    let config = Config::new(&scratch)
+        .uploads_through(&format!("http://127.0.0.1:{}", port(0)))
+        .uploads_to_azure("azure", port(1), CONTAINER, &key)
+        .uploads_to_google("google", port(2), BUCKET)
+        .played_once("gate", &people_as("h264-10mbit"), LOOKS);
+    let mut daemon = Daemon::start(&scratch, config);
+    let cut = valves.each_ref().map(|(name, _, valve)| {
+        wait_for(&format!("the third part to {name}"), seconds(150), || valve.shut_on().ok_or("not yet".to_owned()))
+    });
+    let events = wait_for_events(&daemon);
+    daemon.process().kill();
+    for (_, _, valve) in &valves {
+        valve.open();
+    }
+    daemon.start_again();
+    let expected = expected(&scratch, &events);
+    for ((name, part, valve), cut) in valves.iter().zip(&cut) {
+        wait_for_empty_queue(&daemon, name);
+        let objects = match *name {
+            "cloud" => cloud.objects(),
+            "azure" => azure.objects(CONTAINER),
+            _ => google.objects(),
+        };
+        // The S3 client tells no types.
+        let plain = |object: &Object| (object.key.clone(), (object.bytes, object.sha256.clone()));
+        let [there, here] = [&objects, &expected].map(|all| all.values().map(plain).collect::<BTreeMap<_, _>>());
+        assert!(there == here, "{name}: {:?} {:?}", there.keys(), here.keys());
+        let (bytes, parts) = parts_sent(valve, cut, part, &objects);
+        let again = parts.iter().sum::<u64>() - bytes;
+        println!("{name}: {bytes} bytes in {} parts, {again} bytes sent again", parts.len());
+        assert!(parts.len() >= 3 && again <= parts[0], "{name}: {parts:?} of {bytes}");
+    }
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_webdav_server_holds_what_the_box_holds() {
+    let scratch = Scratch::new("webdav");
+    let (cloud, url) = S3Server::start_with_webdav(&scratch);
+    let mut config = Config::new(&scratch);
+    config.add(&format!("[upload.cloud]\nurl = \"{url}/{PREFIX}\"\nallow_http = true"));
+    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &people_as("h264-10mbit"), LOOKS));
+    let events = wait_for_events(&daemon);
+    wait_for_empty_queue(&daemon, "cloud");
+    let expected = expected(&scratch, &events);
+    assert!(expected.values().any(|object| object.bytes > 8 << 20), "a clip is larger than what is held in memory");
+    let untyped = |object: Object| Object { kind: String::new(), ..object };
+    let untyped = expected.into_iter().map(|(key, object)| (key, untyped(object))).collect();
+    assert_same("cloud", &cloud.objects(), &untyped);
+    assert_all_delivered(&daemon, "cloud", &untyped);
     assert!(daemon.terminate().success());
 }
 

@@ -1,6 +1,8 @@
 //! Deliveries to a folder, and to a store that fails in every way that counts.
 
 mod documents;
+mod fake;
+mod lies;
 mod plan;
 
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ use super::*;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
 use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
 use crate::store::{self, Change, Document, Store};
+use fake::{Fake, no_link};
 
 pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
     let start = Moment {
@@ -127,6 +130,27 @@ impl Bench {
     }
 
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
+        let uploader = self.uploader(url);
+        let Some(fake) = fake.cloned() else { return Running::start(uploader) };
+        self.start_with(url, move |line| Destination {
+            store: fake.clone(),
+            parts: Some(Parts(fake.clone() as Arc<dyn MultipartStore>)),
+            smallest_part: 5 << 20,
+            whole: Whole::Pieces,
+            folder: None,
+            line: line.clone(),
+        })
+    }
+
+    /// With a destination that the test made.
+    fn start_with(&self, url: &str, open: impl Fn(&Line) -> Destination + Send + Sync + 'static) -> Running {
+        let mut uploader = self.uploader(url);
+        uploader.open = Opener(Arc::new(move |_, line| Ok(open(line))));
+        uploader.link = Link::hasty;
+        Running::start(uploader)
+    }
+
+    fn uploader(&self, url: &str) -> Uploader {
         let config = Config { url: url.to_owned(), ..Config::default() };
         let storage = self.dir.path().join("box");
         let deps = Deps {
@@ -139,22 +163,7 @@ impl Bench {
             metrics: self.metrics.clone(),
             clock: self.clock.clone(),
         };
-        let mut uploader = Uploader::new("cloud", config, deps).expect("config");
-        if let Some(fake) = fake.cloned() {
-            uploader.open = Opener(Arc::new(move |_, line| {
-                let parts = Some(Parts(fake.clone() as Arc<dyn MultipartStore>));
-                Ok(Destination {
-                    store: fake.clone(),
-                    parts,
-                    smallest_part: 5 << 20,
-                    whole: Whole::Pieces,
-                    folder: None,
-                    line: line.clone(),
-                })
-            }));
-        }
-        let stop = CancellationToken::new();
-        Running { task: tokio::spawn(uploader.run(stop.clone())), stop }
+        Uploader::new("cloud", config, deps).expect("config")
     }
 
     /// Lets the clock run until nothing waits; gives up after a generous time.
@@ -200,130 +209,14 @@ struct Running {
 }
 
 impl Running {
+    fn start(uploader: Uploader) -> Self {
+        let stop = CancellationToken::new();
+        Self { task: tokio::spawn(uploader.run(stop.clone())), stop }
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("join").expect("orderly end");
-    }
-}
-
-/// A store in memory that misbehaves on demand.
-#[derive(Debug, Default)]
-struct Fake {
-    inner: InMemory,
-    /// The first so many requests of each kind fail for lack of a link.
-    flaky: u32,
-    /// Keys that end like this are acknowledged and then reported with another size.
-    loses: Option<&'static str>,
-    /// While true, everything is answered with 403.
-    locked: Mutex<bool>,
-    /// The next put of this part fails, once.
-    breaks_part: Mutex<Option<usize>>,
-    requests: Mutex<HashMap<&'static str, u32>>,
-    parts_sent: AtomicU32,
-}
-
-impl Fake {
-    fn request(&self, kind: &'static str) -> object_store::Result<()> {
-        if *self.locked.lock().expect("lock") {
-            let source = "Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>".into();
-            return Err(Error::PermissionDenied { path: "k".into(), source });
-        }
-        let mut requests = self.requests.lock().expect("lock");
-        let count = requests.entry(kind).or_default();
-        *count += 1;
-        if *count > self.flaky { Ok(()) } else { Err(no_link()) }
-    }
-}
-
-fn no_link() -> Error {
-    Error::Generic { store: "fake", source: "network is unreachable".into() }
-}
-
-impl std::fmt::Display for Fake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("fake")
-    }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for Fake {
-    async fn put_opts(&self, key: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
-        self.request("put")?;
-        self.inner.put_opts(key, payload, opts).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        key: &Path,
-        opts: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(key, opts).await
-    }
-
-    async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.request("head")?;
-        let mut got = self.inner.get_opts(key, options).await?;
-        if self.loses.is_some_and(|end| key.as_ref().ends_with(end)) {
-            got.meta.size -= 1;
-            got.range = Range { start: 0, end: got.meta.size };
-        }
-        Ok(got)
-    }
-
-    fn delete_stream(
-        &self,
-        keys: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(keys)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-#[async_trait::async_trait]
-impl MultipartStore for Fake {
-    async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
-        self.request("create")?;
-        self.inner.create_multipart(key).await
-    }
-
-    async fn put_part(
-        &self,
-        key: &Path,
-        id: &MultipartId,
-        index: usize,
-        data: PutPayload,
-    ) -> object_store::Result<PartId> {
-        self.request("part")?;
-        if self.breaks_part.lock().expect("lock").take_if(|part| *part == index).is_some() {
-            return Err(no_link());
-        }
-        self.parts_sent.fetch_add(1, Ordering::SeqCst);
-        self.inner.put_part(key, id, index, data).await
-    }
-
-    async fn complete_multipart(
-        &self,
-        key: &Path,
-        id: &MultipartId,
-        parts: Vec<PartId>,
-    ) -> object_store::Result<PutResult> {
-        self.request("complete")?;
-        self.inner.complete_multipart(key, id, parts).await
-    }
-
-    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
-        self.inner.abort_multipart(key, id).await
     }
 }
 

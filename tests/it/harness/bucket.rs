@@ -46,6 +46,18 @@ pub struct S3Server {
 impl S3Server {
     /// Starts it and makes the bucket.
     pub fn start(scratch: &Scratch) -> Self {
+        Self::start_with(scratch, "")
+    }
+
+    /// The same as a WebDAV server too; gives where the bucket is found in that way.
+    pub fn start_with_webdav(scratch: &Scratch) -> (Self, String) {
+        let webdav = port::free();
+        let server = Self::start_with(scratch, &format!(" -webdav -webdav.port={webdav}"));
+        wait_until("WebDAV to answer", seconds(60), || std::net::TcpStream::connect(("127.0.0.1", webdav)).is_ok());
+        (server, format!("http://127.0.0.1:{webdav}/buckets/{BUCKET}"))
+    }
+
+    fn start_with(scratch: &Scratch, more: &str) -> Self {
         let ports: [u16; 8] = std::array::from_fn(|_| port::free());
         let (data, identities) = (scratch.path("seaweedfs"), scratch.path("seaweedfs.json"));
         std::fs::create_dir(&data).expect("make the store's folder");
@@ -60,7 +72,7 @@ impl S3Server {
             "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -dir={} -s3 -s3.config={} -s3.port={s3} -s3.port.grpc={s3_rpc} \
              -s3.port.iceberg=0 -s3.port.lance=0 -master.port={master} -master.port.grpc={master_rpc} \
              -volume.port={volume} -volume.port.grpc={volume_rpc} -filer.port={filer} -filer.port.grpc={filer_rpc} \
-             -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=200",
+             -master.telemetry=false -master.volumeSizeLimitMB=64 -volume.max=200{more}",
             data.display(),
             identities.display()
         );
