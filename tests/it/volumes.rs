@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::clips::assert_sound;
 use crate::harness::config::Config;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::volume::{Disk, FaultyDisk};
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
@@ -256,6 +256,32 @@ fn a_box_that_starts_without_its_disk_records_and_knows_the_disk_from_another() 
     wait_for_return(&daemon, &site);
     let events = assert_delivered(&daemon, &site);
     assert!(first.is_subset(&ids(&events)) && events.len() > first.len());
+}
+
+#[test]
+fn another_disk_is_taken_once_somebody_says_so() {
+    let site = Site::new("adopt");
+    let broker = Broker::start(&site.scratch);
+    let first = Disk::mount(&site.scratch, "disk.ext4", 128, &site.storage());
+    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    daemon.wait_for_ended(1, seconds(90));
+    assert!(daemon.terminate().success());
+    first.pull();
+    let _other = Disk::mount(&site.scratch, "other.ext4", 128, &site.storage());
+    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "somebody-elses"}"#).expect("an identity");
+    daemon.start_again();
+    assert!(wait_for_spool(&daemon).contains("outpost store adopt"), "it says what to do");
+    let meanwhile = ids(&daemon.wait_for_ended(1, seconds(90)));
+    let config = site.scratch.path("outpost.toml").display().to_string();
+    assert_ne!(disk(&daemon)["spooling"], false, "it does not take it by itself");
+    let adopted = outpost(&["store", "adopt", "--config", &config]);
+    assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+    // The daemon that runs takes it then.
+    wait_for_return(&daemon, &site);
+    let events = assert_delivered(&daemon, &site);
+    assert!(meanwhile.is_subset(&ids(&events)), "what the spool had is on the new disk");
+    daemon.wait_for_ended(events.len() + 1, seconds(90));
+    assert!(daemon.terminate().success());
 }
 
 fn disk_trouble(daemon: &Daemon) -> String {

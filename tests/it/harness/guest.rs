@@ -109,10 +109,17 @@ impl Guest {
         })
     }
 
-    /// The newest events, newest first, with where each was delivered to: `{event, delivery}`.
+    /// All events, newest first, with where each was delivered to: `{event, delivery}`.
     pub fn records(&self) -> Result<Vec<Value>, String> {
-        let mut page = self.json("/api/v1/events?limit=200")?;
-        Ok(std::mem::take(page["events"].as_array_mut().expect("a list of events")))
+        let (mut records, mut before) = (Vec::new(), String::new());
+        loop {
+            let mut page = self.json(&format!("/api/v1/events?limit=200{before}"))?;
+            records.append(page["events"].as_array_mut().expect("a list of events"));
+            match page["next"].as_str() {
+                Some(next) => before = format!("&before={next}"),
+                None => return Ok(records),
+            }
+        }
     }
 
     /// Waits for an event of a camera that is in `state` and not one of `known`, and for its delivery
