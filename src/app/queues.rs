@@ -46,9 +46,10 @@ impl PageBackend {
                 self.switch(&command.outlet, action == QueueAction::Pause).await?
             }
             (QueueAction::Retry, Some(seq)) => {
+                let known = outbox.is_dead(seq).await? || outbox.contains(seq).await?;
                 outbox.revive(seq).await?;
                 outbox.hurry(seq);
-                u64::from(outbox.contains(seq).await?)
+                u64::from(known)
             }
             (QueueAction::Drop, Some(seq)) => u64::from(outbox.drop_item(seq).await?),
             (QueueAction::Retry | QueueAction::Drop, None) => all_dead(&outbox, action).await?,

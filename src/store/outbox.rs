@@ -237,7 +237,17 @@ impl Outbox {
         self.core.read_async(move |db| dead_letters(db, &name, max)).await
     }
 
-    /// Puts dead letter `seq` back into the queue, as if new. One that does not exist is no error.
+    /// Whether `seq` was given up.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub async fn is_dead(&self, seq: u64) -> Result<bool, StoreError> {
+        let key = item_key(self.name(), seq);
+        self.core.read_async(move |db| db.dead.contains_key(key)).await
+    }
+
+    /// Puts dead letter `seq` back into the queue, as if new and under a new number. One that does not exist is no
+    /// error.
     ///
     /// # Errors
     /// When the store is out of service.
@@ -291,13 +301,13 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn drop_item(&self, seq: u64) -> Result<bool, StoreError> {
-        let (queue, name) = (self.queue.clone(), self.name().to_owned());
+        let queue = self.queue.clone();
         let found = self.core.read_async(move |db| lease::find(db, &queue, seq)).await?;
         if let Some(item) = found {
             self.core.write_async(Op::Drop(item)).await?;
             return Ok(true);
         }
-        let known = self.core.read_async(move |db| Ok(db.dead.contains_key(item_key(&name, seq))?)).await?;
+        let known = self.is_dead(seq).await?;
         if known {
             self.discard(seq).await?;
         }

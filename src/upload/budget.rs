@@ -155,17 +155,25 @@ impl Budget {
         Ok(up_to)
     }
 
+    /// Whether `bytes` are left for something of `lane`.
+    ///
+    /// # Errors
+    /// When a period has less left.
+    pub(super) fn affords(&mut self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
+        self.turn();
+        let short = |account: &&Account| account.spent.bytes.saturating_add(bytes) > account.share(lane);
+        match self.accounts.iter().find(short) {
+            Some(account) => Err(Exhausted { period: account.spent.period, limit: account.limit }),
+            None => Ok(()),
+        }
+    }
+
     /// Spends `bytes` for something of `lane`: all or nothing. Blocks on the disk now and then.
     ///
     /// # Errors
     /// When a period has less left.
     pub(super) fn spend(&mut self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
-        self.turn();
-        for account in &self.accounts {
-            if account.spent.bytes.saturating_add(bytes) > account.share(lane) {
-                return Err(Exhausted { period: account.spent.period, limit: account.limit });
-            }
-        }
+        self.affords(lane, bytes)?;
         for account in &mut self.accounts {
             account.spent.bytes = account.spent.bytes.saturating_add(bytes);
         }

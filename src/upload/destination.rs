@@ -335,3 +335,28 @@ fn secret(file: &FilePath) -> Result<String, Failure> {
 fn unreadable(file: &FilePath, error: &std::io::Error) -> Failure {
     Failure::Refused(format!("{} cannot be read: {error}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_web_server_is_told_who_comes() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("password");
+        std::fs::write(&file, "s3cret\n").expect("write");
+        let with = |username: Option<&str>| {
+            let config = Config {
+                username: username.map(str::to_owned),
+                password_file: Some(file.clone()),
+                ..Config::default()
+            };
+            authorization(&config).expect("readable").expect("a header")
+        };
+        // printf farm:s3cret | base64
+        assert_eq!(with(Some("farm")), "Basic ZmFybTpzM2NyZXQ=");
+        assert_eq!(with(None), "Bearer s3cret");
+        assert!(with(None).is_sensitive(), "it is not shown in logs");
+        assert!(authorization(&Config::default()).expect("nothing to read").is_none());
+    }
+}

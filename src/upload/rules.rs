@@ -139,6 +139,14 @@ impl Rules {
         }
     }
 
+    /// Whether the budgets have `bytes` left for something of `lane`.
+    ///
+    /// # Errors
+    /// When one has not.
+    pub(super) fn affords(&self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
+        self.budget().affords(lane, bytes)
+    }
+
     /// Spends `bytes` of the budgets.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ impl Transfer<'_> {
         self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, 0);
         let in_parts = self.destination.parts.is_some();
         let whole = if in_parts { self.part_bytes(bytes) } else { LARGEST_PART };
+        // Before the file is read: a clip that costs too much today is looked at every hour.
+        let first = bytes.min(whole) + OVERHEAD;
+        let is_remote = self.destination.folder.is_none();
+        let affords = self.uploader.rules.affords(self.lane, if is_remote { first } else { 0 });
+        affords.map_err(|exhausted| Failure::TooDear(exhausted.to_string()))?;
         let in_one = bytes <= whole && Progress::read(self.lease.progress.as_deref()).is_none();
         let content = check_local(&source, bytes, sha256, in_one).await?;
         self.destination.check()?;

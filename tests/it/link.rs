@@ -140,10 +140,11 @@ fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere(
             "azure" => azure.objects(CONTAINER),
             _ => google.objects(),
         };
-        // The S3 client tells no types.
-        let plain = |object: &Object| (object.key.clone(), (object.bytes, object.sha256.clone()));
-        let [there, here] = [&objects, &expected].map(|all| all.values().map(plain).collect::<BTreeMap<_, _>>());
-        assert!(there == here, "{name}: {:?} {:?}", there.keys(), here.keys());
+        // The clip is played again by the second run, so that there is more; and the S3 client tells no types.
+        for (key, here) in &expected {
+            let there = objects.get(key).map(|there| (there.bytes, &there.sha256));
+            assert_eq!(there, Some((here.bytes, &here.sha256)), "{name}: {key}");
+        }
         let (bytes, parts) = parts_sent(valve, cut, part, &objects);
         let again = parts.iter().sum::<u64>() - bytes;
         println!("{name}: {bytes} bytes in {} parts, {again} bytes sent again", parts.len());
@@ -237,8 +238,11 @@ fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
     assert_eq!(order(&daemon, "resume", &json!({"outlet": "upload/cloud"})), json!({"changed": 1}));
     // Its rests after four failures would take minutes: a person hurries it.
     let dead = wait_for("the lost one to be given up", seconds(120), || {
-        order(&daemon, "retry", &json!({"outlet": "upload/cloud", "seq": lost["seq"]}));
-        items(&daemon, "dead").pop().ok_or("not yet".to_owned())
+        let dead = items(&daemon, "dead").pop();
+        if dead.is_none() {
+            order(&daemon, "retry", &json!({"outlet": "upload/cloud", "seq": lost["seq"]}));
+        }
+        dead.ok_or("not yet".to_owned())
     });
     assert_eq!((&dead["class"], &dead["error"]), (&json!("local_file"), &json!("the local file is gone")));
     std::fs::write(&file, content).expect("find it again");

@@ -378,6 +378,8 @@ fn configs_are_checked_and_say_what_is_wrong() {
         "url = 'file:///mnt/usb/outpost'",
         "url = 's3://bucket/a/b'\naccess_key_id = 'k'\nsecret_access_key_file = '/run/s'",
         "url = 'gs://bucket'",
+        "url = 'https://nas.local/dav/cams'\nusername = 'farm'\npassword_file = '/run/p'",
+        "url = 's3://b'\nmax_kbit_per_s = 64\ndaily_bytes = 1000000\nwindows = ['22:00-06:00']\non_metered = 'nothing'",
         "url = 'az://container/x'\naccount = 'a'\naccount_key_file = '/run/k'",
         "url = 's3://bucket'\nendpoint = 'http://10.0.0.1:9000'\nallow_http = true",
     ];
@@ -393,6 +395,10 @@ fn configs_are_checked_and_say_what_is_wrong() {
         ("url = 's3://bucket'\naccess_key_id = 'k'", "one needs the other"),
         ("url = 'az://container'", "account: az:// needs it"),
         ("url = 'gs://bucket'\nparallel = 0", "parallel: 0"),
+        ("url = 'gs://bucket'\nmax_kbit_per_s = 4", "max_kbit_per_s: 4 is less than 8"),
+        ("url = 'gs://bucket'\nmonthly_bytes = 10", "monthly_bytes: 10 is less than 65536"),
+        ("url = 'http://nas/dav'", "allow_http"),
+        ("url = 'https://nas/dav'\nusername = 'farm'", "password_file: username needs it"),
     ];
     for (text, reason) in bad {
         assert!(config(text).contains(reason), "{text}: {}", config(text));
