@@ -117,9 +117,13 @@ pub(super) fn sort(error: &object_store::Error, local: bool) -> Failure {
         Error::NotFound { .. } => Failure::Refused(format!("the bucket or container does not exist: {reason}")),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Refused(advise(reason)),
         Error::NotSupported { .. } | Error::NotImplemented { .. } => Failure::Item("rejected", reason),
+        _ if chain(error).iter().any(|text| text.contains(UNTRUSTED)) => Failure::Refused(advise(reason)),
         _ => sort_status(status_of(&chain(error)), reason),
     }
 }
+
+/// What the TLS library says of a server whose certificate it does not accept.
+const UNTRUSTED: &str = "invalid peer certificate";
 
 fn sort_status(status: Option<u16>, reason: String) -> Failure {
     // S3 answers 400 also where not the item is at fault.
@@ -145,7 +149,13 @@ fn sort_status(status: Option<u16>, reason: String) -> Failure {
 
 /// Puts before what a service says what a person has to do about it.
 fn advise(reason: String) -> String {
-    const ADVICE: [(&[&str], &str); 6] = [
+    const ADVICE: [(&[&str], &str); 9] = [
+        (&["UnknownIssuer"], "nobody that is trusted signed its certificate, name who did with ca_file"),
+        (
+            &["certificate: NotValidYet", "certificate: Expired"],
+            "its certificate is out of date, or the box's clock is off",
+        ),
+        (&["NotValidForName"], "its certificate is for another name than that of the endpoint"),
         (&["RequestTimeTooSkewed", "RequestExpired", "not within the allowed"], "the box's clock is off, set it"),
         (&["InvalidAccessKeyId", "InvalidAuthenticationInfo"], "the access key is not known there, check it"),
         (
@@ -220,6 +230,12 @@ mod tests {
         assert!(refused(&object_store::Error::NotFound { path: "k".into(), source: "NoSuchBucket".into() }));
         assert!(item(&answer("400 Bad Request", "<Code>KeyTooLongError</Code>")));
         assert!(item(&answer("413 Payload Too Large", "")));
+        for (problem, advice) in [("UnknownIssuer", "ca_file"), ("NotValidYet", "clock"), ("NotValidForName", "name")] {
+            let error = generic(&format!("invalid peer certificate: {problem}"));
+            assert!(matches!(sort(&error, false), Failure::Refused(reason) if reason.contains(advice)), "{problem}");
+        }
+        let skewed = answer("403 Forbidden", "<Code>RequestTimeTooSkewed</Code>");
+        assert!(matches!(sort(&skewed, false), Failure::Refused(reason) if reason.contains("clock is off")));
         let local = object_store::Error::NotFound { path: "k".into(), source: "gone".into() };
         assert!(matches!(sort(&local, true), Failure::Link(_)));
     }
