@@ -78,6 +78,7 @@ impl Ground {
             pressure: shared.pressure.clone(),
             hearts: shared.hearts.clone(),
             health: shared.health.clone(),
+            control: shared.control.clone(),
         };
         let first = || {
             let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
