@@ -39,8 +39,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
-use crate::control::Control;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::detection::BBox;
 use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;

@@ -16,9 +16,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::fixture;
-use crate::alert::*;
-use crate::clock::SystemClock;
+use crate::alert::mqtt::*;
+use crate::alert::{Queue, fixture};
+use crate::clock::{Clock, SystemClock};
+use crate::control::Control;
+use crate::event::Phase;
+use crate::health::Health;
+use crate::metrics::Metrics;
 
 /// Waits for a state of the world; the test fails when it does not come.
 pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -187,17 +191,18 @@ impl Drop for Mosquitto {
 
 /// Somebody who listens; outlives a broker's restart and misses nothing meanwhile.
 pub(super) struct Listener {
-    pub(super) messages: mpsc::UnboundedReceiver<(String, String, bool)>,
+    pub(super) messages: mpsc::UnboundedReceiver<(String, Vec<u8>, bool)>,
     pub(super) task: JoinHandle<()>,
 }
 
 impl Listener {
-    pub(super) async fn subscribe(port: u16, filter: &'static str) -> Self {
+    pub(super) async fn subscribe(port: u16, filter: &str) -> Self {
         let mut options = MqttOptions::new(format!("listener-{}", fastrand::u64(..)), "127.0.0.1", port);
         options.set_clean_start(false).set_session_expiry_interval(Some(600)).set_max_packet_size(Some(1 << 20));
         let (client, mut eventloop) = AsyncClient::new(options, 10);
         let (out, messages) = mpsc::unbounded_channel();
         let (ready, subscribed) = tokio::sync::oneshot::channel();
+        let filter = filter.to_owned();
         let task = tokio::spawn(async move {
             client.subscribe(filter, QoS::AtLeastOnce).await.expect("subscribe");
             let mut ready = Some(ready);
@@ -207,8 +212,8 @@ impl Listener {
                         let _ = ready.take().map(|ready| ready.send(()));
                     }
                     Ok(MqttEvent::Incoming(Incoming::Publish(p))) => {
-                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-                        let _ = out.send((text(&p.topic), text(&p.payload), p.retain));
+                        let topic = String::from_utf8(p.topic.to_vec()).expect("UTF-8");
+                        let _ = out.send((topic, p.payload.to_vec(), p.retain));
                     }
                     Ok(_) => {}
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -219,9 +224,14 @@ impl Listener {
         Self { messages, task }
     }
 
-    pub(super) async fn next(&mut self) -> (String, String, bool) {
+    pub(super) async fn next_bytes(&mut self) -> (String, Vec<u8>, bool) {
         let next = tokio::time::timeout(Duration::from_secs(20), self.messages.recv());
         next.await.expect("a message in time").expect("the listener runs")
+    }
+
+    pub(super) async fn next(&mut self) -> (String, String, bool) {
+        let (topic, payload, retained) = self.next_bytes().await;
+        (topic, String::from_utf8(payload).expect("UTF-8"), retained)
     }
 
     pub(super) async fn next_seq(&mut self) -> u64 {
@@ -248,22 +258,53 @@ pub(super) struct Bench {
     pub(super) task: JoinHandle<Result<()>>,
 }
 
+/// A box with one camera, `yard`, and one destination, `cloud`.
+pub(super) fn house() -> House {
+    let camera = Camera {
+        name: "yard".into(),
+        labels: vec!["person".into()],
+        zones: vec!["drive".into()],
+        detects: true,
+        records: true,
+    };
+    House {
+        site: "".into(),
+        cameras: vec![camera],
+        uploads: vec!["cloud".into()],
+        control: Control::default(),
+        facts: Arc::new(NoFacts),
+        announced: None,
+    }
+}
+
+pub(super) fn deps(queue: Arc<dyn Queue>, health: &Health, metrics: &Metrics, clock: Arc<dyn Clock>) -> Deps {
+    Deps {
+        device: "box".into(),
+        queue,
+        object_key: None,
+        rule_ages: Arc::default(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        clock,
+    }
+}
+
 impl Bench {
     pub(super) fn start(config: Config) -> Self {
+        Self::start_in(config, house())
+    }
+
+    pub(super) fn start_in(config: Config, house: House) -> Self {
+        Self::start_at(config, house, Arc::new(SystemClock::new()))
+    }
+
+    pub(super) fn start_at(config: Config, house: House, clock: Arc<dyn Clock>) -> Self {
         let queue = Arc::new(FakeQueue::default());
         let (health, metrics) = (Health::default(), Metrics::new());
-        let deps = Deps {
-            device: "box".into(),
-            cameras: vec!["yard".into()],
-            queue: queue.clone(),
-            object_key: None,
-            health: health.clone(),
-            metrics: metrics.clone(),
-            clock: Arc::new(SystemClock::new()),
-        };
+        let deps = deps(queue.clone(), &health, &metrics, clock);
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
-        let alerter = Alerter::new(config, deps).expect("valid config");
+        let alerter = Alerter::new(config, deps, house).expect("valid config");
         let task = tokio::spawn(alerter.run_with(stop.clone(), backoff));
         Self { queue, health, metrics, stop, task }
     }
