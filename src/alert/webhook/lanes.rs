@@ -40,6 +40,8 @@ struct Lane {
     tries: u32,
     backoff: Backoff,
     rests_until: Option<Instant>,
+    /// Why its first parcel was not taken.
+    trouble: Option<String>,
 }
 
 /// A request that came to its end.
@@ -112,6 +114,7 @@ impl<'a> Lanes<'a> {
             tries: 0,
             backoff: backoff(),
             rests_until: None,
+            trouble: None,
         });
         lane.parcels.push_back(parcel);
     }
@@ -191,15 +194,12 @@ impl<'a> Lanes<'a> {
         let (reason, rest) = match outcome {
             Outcome::Taken => {
                 let parcel = lane.parcels.pop_front();
-                (lane.tries, lane.rests_until) = (0, None);
+                (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
                 lane.backoff.reset();
                 let seqs = parcel.map(|parcel| parcel.seqs()).unwrap_or_default();
                 deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
                 deps.metrics.delivered_bytes.get_or_create(&label).inc_by(bytes);
-                deps.health.outlet(&hook.outlet, deps.clock.mono(), Ok(()));
-                if self.told.take().is_some() {
-                    info!(outlet = hook.outlet, "alerts are taken again");
-                }
+                self.say_well();
                 return crate::alert::acknowledge(&*deps.queue, seqs).await;
             }
             Outcome::Wrong(reason) => (reason, None),
@@ -211,6 +211,7 @@ impl<'a> Lanes<'a> {
             warn!(outlet = hook.outlet, %reason, "alerts wait, the receiver does not take them");
             self.told = Some(reason.clone());
         }
+        lane.trouble = Some(reason.clone());
         lane.tries += u32::from(is_wrong);
         if lane.tries >= hook.tries {
             return self.reject(&camera, format!("{reason}, {} times", hook.tries)).await;
@@ -220,10 +221,22 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
+    /// Something was taken: all is well, unless another lane is in trouble.
+    fn say_well(&mut self) {
+        if self.lanes.values().any(|lane| lane.trouble.is_some()) {
+            return;
+        }
+        let (hook, deps) = (self.hook, &self.hook.deps);
+        deps.health.outlet(&hook.outlet, deps.clock.mono(), Ok(()));
+        if self.told.take().is_some() {
+            info!(outlet = hook.outlet, "alerts are taken again");
+        }
+    }
+
     /// Puts the first of a lane aside.
     async fn reject(&mut self, camera: &Arc<str>, reason: String) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
-        (lane.tries, lane.rests_until) = (0, None);
+        (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
         let Some(parcel) = lane.parcels.pop_front() else { return Ok(()) };
         let seqs = parcel.seqs();
         error!(outlet = self.hook.outlet, seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
