@@ -1,115 +1,25 @@
 //! A broker, a listener, a queue and an alerter to put together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event as MqttEvent, Incoming, MqttOptions};
 use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use crate::alert::fixture::{FakeQueue, until};
 use crate::alert::mqtt::*;
-use crate::alert::{Queue, fixture};
+use crate::alert::{Queue, RuleAges};
 use crate::clock::{Clock, SystemClock};
 use crate::control::Control;
-use crate::event::Phase;
 use crate::health::Health;
 use crate::metrics::Metrics;
-
-/// Waits for a state of the world; the test fails when it does not come.
-pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..4000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never came true: {what}");
-}
-
-#[derive(Default)]
-pub(super) struct FakeQueue {
-    pub(super) rows: Mutex<Rows>,
-    pub(super) news: Notify,
-}
-
-#[derive(Default)]
-pub(super) struct Rows {
-    pub(super) waiting: BTreeMap<u64, Item>,
-    pub(super) leased: BTreeSet<u64>,
-    pub(super) acked: Vec<u64>,
-    pub(super) rejected: Vec<(u64, String)>,
-}
-
-impl FakeQueue {
-    pub(super) fn put(&self, seqs: impl IntoIterator<Item = u64>) {
-        let clock = SystemClock::new();
-        let mut rows = self.rows.lock().expect("lock");
-        for seq in seqs {
-            rows.waiting.insert(seq, fixture::item(&clock, seq, Phase::Start));
-        }
-        self.news.notify_one();
-    }
-
-    pub(super) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
-        f(&self.rows.lock().expect("lock"))
-    }
-}
-
-impl Queue for FakeQueue {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
-            let items: Vec<Item> = free.take(max).cloned().collect();
-            rows.leased.extend(items.iter().map(|item| item.seq));
-            Ok(items)
-        }
-        .boxed()
-    }
-
-    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
-            rows.waiting.remove(&seq);
-            rows.acked.push(seq);
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move {
-            assert!(self.rows.lock().expect("lock").leased.remove(&seq), "{seq} was not leased");
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
-            rows.waiting.remove(&seq);
-            rows.rejected.push((seq, reason.to_owned()));
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn wait(&self) -> BoxFuture<'_, ()> {
-        self.news.notified().boxed()
-    }
-}
 
 /// A broker process; ends with the test.
 pub(super) struct Mosquitto {
@@ -225,7 +135,11 @@ impl Listener {
     }
 
     pub(super) async fn next_bytes(&mut self) -> (String, Vec<u8>, bool) {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.messages.recv());
+        self.next_within(Duration::from_secs(20)).await
+    }
+
+    async fn next_within(&mut self, patience: Duration) -> (String, Vec<u8>, bool) {
+        let next = tokio::time::timeout(patience, self.messages.recv());
         next.await.expect("a message in time").expect("the listener runs")
     }
 
@@ -235,10 +149,14 @@ impl Listener {
     }
 
     pub(super) async fn next_seq(&mut self) -> u64 {
-        let (topic, payload, retained) = self.next().await;
+        self.next_seq_within(Duration::from_secs(20)).await
+    }
+
+    pub(super) async fn next_seq_within(&mut self, patience: Duration) -> u64 {
+        let (topic, payload, retained) = self.next_within(patience).await;
         assert_eq!(topic, "outpost/box/camera/yard/event");
         assert!(!retained);
-        let json: serde_json::Value = serde_json::from_str(&payload).expect("JSON");
+        let json: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
         json["seq"].as_u64().expect("seq")
     }
 }
@@ -299,9 +217,21 @@ impl Bench {
     }
 
     pub(super) fn start_at(config: Config, house: House, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(config, house, clock, RuleAges::new(), |_| ())
+    }
+
+    /// With rules that have ages of their own, and what `prepare` puts into the queue before it begins.
+    pub(super) fn start_with(
+        config: Config,
+        house: House,
+        clock: Arc<dyn Clock>,
+        ages: RuleAges,
+        prepare: impl FnOnce(&FakeQueue),
+    ) -> Self {
         let queue = Arc::new(FakeQueue::default());
+        prepare(&queue);
         let (health, metrics) = (Health::default(), Metrics::new());
-        let deps = deps(queue.clone(), &health, &metrics, clock);
+        let deps = Deps { rule_ages: Arc::new(ages), ..deps(queue.clone(), &health, &metrics, clock) };
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
         let alerter = Alerter::new(config, deps, house).expect("valid config");

@@ -1,6 +1,8 @@
 //! The alerter against a real broker (mosquitto on a free port), with a queue in memory.
 
 mod bench;
+mod digests;
+mod rogues;
 mod states;
 
 use std::collections::BTreeMap;
