@@ -216,7 +216,7 @@ impl Health {
 
     /// What the gauges of the box said last; `None` where nobody reads them.
     pub fn reading(&self) -> Option<Reading> {
-        self.with(|board| board.reading.clone())
+        self.with(|board| board.reading)
     }
 
     /// What is not recorded for lack of space, in words for the operator; `None`: everything is.

@@ -389,7 +389,7 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
         });
         let reading;
         (gauges, reading) = read.await.context("read the gauges")?;
-        shared.health.set_reading(reading.clone());
+        shared.health.set_reading(reading);
         let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
         if level > shared.pressure.level() {
             warn!(level = %level, reason, "too much to do: doing less");

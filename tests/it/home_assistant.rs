@@ -65,7 +65,7 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     std::fs::create_dir(&copies).expect("make a folder");
     let broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "#");
-    let mut daemon = Daemon::start(&scratch, config(&scratch, &broker, &["gate", "front.yard"], &copies));
+    let mut daemon = Daemon::start(&scratch, config(&scratch, &broker, &["gate", "front-yard"], &copies));
     wait_until("the box to be told of", seconds(60), || {
         let kept = kept(&subscriber.messages());
         let topics = ["health", "queue", "camera/gate/coverage", "camera/gate/count/person", "camera/gate/motion"];
@@ -73,7 +73,7 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     });
     wait_until("the cameras to be online", seconds(60), || {
         let topic = |camera: &str| format!("outpost/{DEVICE}/camera/{camera}/availability");
-        ["gate", "front.yard"].iter().all(|camera| subscriber.last(&topic(camera)).as_deref() == Some("online"))
+        ["gate", "front-yard"].iter().all(|camera| subscriber.last(&topic(camera)).as_deref() == Some("online"))
     });
     let found = entities(&scratch, &subscriber);
     let expected = [
@@ -100,10 +100,10 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     let state = |id: &str| found[id]["state"].as_str().unwrap_or_default().to_owned();
     assert_eq!([state("gate_online"), state("gate_detect"), state("pause_cloud")], ["ON", "ON", "OFF"]);
     assert!(state("disk_free").parse::<u64>().is_ok_and(|bytes| bytes > 0), "{}", state("disk_free"));
-    // A queue whose name has a slash in it, and a camera whose name has a dot.
+    // A queue whose name has a slash in it, and a camera whose name has a dash.
     assert_eq!(found.keys().filter(|id| id.starts_with("queue_")).count(), 2);
     let yard: Vec<&Value> = found.iter().filter(|(id, _)| id.starts_with("front_yard_")).map(|(_, e)| e).collect();
-    assert!(yard.len() >= 10 && yard.iter().all(|entity| entity["device"] == "front.yard"), "{yard:?}");
+    assert!(yard.len() >= 10 && yard.iter().all(|entity| entity["device"] == "front-yard"), "{yard:?}");
 
     // A switch does what Home Assistant makes of it.
     let command = found["gate_detect"]["command_topic"].as_str().expect("a topic").to_owned();

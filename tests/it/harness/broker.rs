@@ -184,7 +184,8 @@ impl Subscriber {
             .map(|line| Message {
                 topic: line["topic"].as_str().expect("a topic").to_owned(),
                 retain: line["retain"] == 1,
-                payload: line["payload"].as_str().expect("a payload").to_owned(),
+                // An empty one is left out.
+                payload: line["payload"].as_str().unwrap_or_default().to_owned(),
             })
             .collect()
     }
