@@ -27,6 +27,7 @@ test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
 test-slow: export OUTPOST_DRIVE_CUTS := 50
+test-slow: export OUTPOST_ALERTS := 10000
 test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: export OUTPOST_SOAK_MINUTES ?= 60
 test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a soak of OUTPOST_SOAK_MINUTES
@@ -68,6 +69,8 @@ setup-build:
 setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
+	@: 'pip wants the opposite of what it asks for; without bytecode it is half as large'
+	@PIP_NO_COMPILE=0 $(setup)/python.sh homeassistant tests/homeassistant/requirements.txt
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh
@@ -78,7 +81,7 @@ reference: ## Make anew what another runtime sees in the sample pictures: tests/
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv reference node azurite vm rootfs rootfs.state))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv homeassistant reference node azurite vm rootfs rootfs.state))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

@@ -2,12 +2,13 @@
 //!
 //! The configuration says what the box does; this says what somebody wants otherwise for now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -20,6 +21,57 @@ use crate::durable;
 pub struct Switches {
     /// Outboxes that send nothing until they are resumed: `upload/<name>`.
     pub paused: BTreeSet<String>,
+    /// What was switched at single cameras, by their names in the config.
+    pub cameras: BTreeMap<String, CameraSwitches>,
+}
+
+/// What was switched at one camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CameraSwitches {
+    /// Nobody looks for objects, so that there are no events.
+    pub detect_off: bool,
+    /// No video is kept; events have their stills.
+    pub record_off: bool,
+    /// Stands above `detect_off` and the schedules of the rules for a while.
+    pub force: Option<Force>,
+}
+
+/// Detection that is forced until a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// On, whatever the schedules of the rules say; or off.
+    pub detect: bool,
+    /// Until when. A wall clock that lags behind makes it last longer.
+    pub until: Timestamp,
+}
+
+impl Switches {
+    /// Whether somebody looks for objects at `camera`, as far as switches decide.
+    pub fn detects(&self, camera: &str, now: Timestamp) -> bool {
+        let switches = self.cameras.get(camera);
+        self.forced(camera, now).unwrap_or(!switches.is_some_and(|switches| switches.detect_off))
+    }
+
+    /// What detection at `camera` is forced to be: on, whatever the schedules say, or off.
+    pub fn forced(&self, camera: &str, now: Timestamp) -> Option<bool> {
+        let force = self.cameras.get(camera)?.force?;
+        (now < force.until).then_some(force.detect)
+    }
+
+    /// Whether video of `camera` is kept, as far as switches decide.
+    pub fn records(&self, camera: &str) -> bool {
+        !self.cameras.get(camera).is_some_and(|switches| switches.record_off)
+    }
+
+    /// Changes the switches of `camera`. What is as the configuration says leaves no entry.
+    pub fn camera(&mut self, camera: &str, change: impl FnOnce(&mut CameraSwitches)) {
+        let mut switches = self.cameras.remove(camera).unwrap_or_default();
+        change(&mut switches);
+        if switches != CameraSwitches::default() {
+            self.cameras.insert(camera.to_owned(), switches);
+        }
+    }
 }
 
 /// The switches of one box. Clones are one set.
@@ -112,6 +164,20 @@ mod tests {
         pause(&control).expect("change");
         assert!(!news.has_changed().expect("open"), "nothing new");
         assert_eq!(Control::open(&file).switches(), control.switches());
+    }
+
+    #[test]
+    fn what_is_forced_stands_above_the_switch_until_its_time_is_over() {
+        let mut switches = Switches::default();
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        assert!(switches.detects("yard", at(0)) && switches.records("yard"));
+        switches.camera("yard", |yard| yard.detect_off = true);
+        assert!(!switches.detects("yard", at(0)) && switches.detects("gate", at(0)));
+        switches.camera("yard", |yard| yard.force = Some(Force { detect: true, until: at(10) }));
+        assert_eq!((switches.forced("yard", at(9)), switches.detects("yard", at(9))), (Some(true), true));
+        assert_eq!((switches.forced("yard", at(10)), switches.detects("yard", at(10))), (None, false));
+        switches.camera("yard", |yard| *yard = CameraSwitches::default());
+        assert_eq!(switches, Switches::default(), "as configured leaves nothing behind");
     }
 
     #[test]

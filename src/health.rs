@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::supervise::governor::LoadLevel;
+use crate::supervise::governor::{LoadLevel, Reading};
 
 /// How a camera is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -64,6 +64,9 @@ pub struct CameraHealth {
     pub motion: bool,
     /// Confirmed objects in view.
     pub objects: u32,
+    /// The same by zone (none: anywhere in the picture) and label; pairs that were never seen are missing.
+    #[serde(skip)]
+    pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
     /// Times that it had to be connected again.
     pub reconnects: u64,
 }
@@ -71,7 +74,7 @@ pub struct CameraHealth {
 /// How an outlet (an upload destination, the broker) is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct OutletHealth {
-    /// `upload/<name>`, `mqtt`.
+    /// `upload/<name>`, `mqtt`, `webhook/<name>`.
     pub name: String,
     /// Whether the last exchange worked; `None` before the first.
     pub online: Option<bool>,
@@ -202,6 +205,7 @@ struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
+    reading: Option<Reading>,
     left_out: Option<&'static str>,
     volume_trouble: Option<String>,
     spooling: bool,
@@ -280,6 +284,16 @@ impl Health {
     /// How much the box does.
     pub fn load(&self) -> LoadHealth {
         self.with(|board| board.load.clone())
+    }
+
+    /// Notes what the gauges of the box say.
+    pub fn set_reading(&self, reading: Reading) {
+        self.with(|board| board.reading = Some(reading));
+    }
+
+    /// What the gauges of the box said last; `None` where nobody reads them.
+    pub fn reading(&self) -> Option<Reading> {
+        self.with(|board| board.reading)
     }
 
     /// What is not recorded for lack of space, in words for the operator; `None`: everything is.

@@ -1,4 +1,5 @@
-//! Takes items out of the queue ahead of the connection, without ever losing a loan.
+//! Takes alerts out of the queue ahead of the connection, without ever losing a loan, and gathers those that are
+//! too old into digests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +10,10 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::age::Limits;
+use super::digest::{Parcel, Sorting};
 use super::{Item, Queue};
+use crate::clock::Clock;
 use crate::supervise::Heart;
 
 /// How often the queue is looked at when nobody says that something came.
@@ -18,33 +22,50 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The least time between two looks, for a queue whose `wait` returns at once.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Alerts that are leased at a time to be gathered in digests.
+const BATCH: usize = 512;
+
+/// Alerts that are gathered in digests at a time, at most; the rest gets a digest of its own.
+const OVERDUE: usize = 20_000;
+
+/// Alerts to be told one by one that may be met, and are held, meanwhile.
+const ALONE: usize = 1_024;
+
 /// One lease at a time, kept running across the turns of the session's loop: a lease that is dropped half
 /// way may have taken items that nobody would then give back.
 pub(super) struct Feed<'a> {
-    queue: &'a dyn Queue,
-    heart: &'a Heart,
-    next: Option<BoxFuture<'a, Result<Vec<Item>>>>,
+    desk: Desk<'a>,
+    next: Option<BoxFuture<'a, Result<Vec<Parcel>>>>,
     closing: CancellationToken,
     /// Something older went back to the queue: a lease that runs already would give later items first.
     overtaken: Arc<AtomicBool>,
 }
 
+/// What a feed works with.
+#[derive(Clone, Copy)]
+pub(super) struct Desk<'a> {
+    pub queue: &'a dyn Queue,
+    pub limits: &'a Limits,
+    pub clock: &'a dyn Clock,
+    pub heart: &'a Heart,
+}
+
 impl<'a> Feed<'a> {
-    pub(super) fn new(queue: &'a dyn Queue, heart: &'a Heart) -> Self {
-        Self { queue, heart, next: None, closing: CancellationToken::new(), overtaken: Arc::default() }
+    pub(super) fn new(desk: Desk<'a>) -> Self {
+        Self { desk, next: None, closing: CancellationToken::new(), overtaken: Arc::default() }
     }
 
-    /// The next items, at least one, at most `max` as of when the wait began. Cancel safe.
-    pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Item>> {
+    /// The next parcels, at least one. They stand for at most `max` alerts as of when the wait began, for more
+    /// where some are too old to be told one by one. Cancel safe.
+    pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Parcel>> {
         if self.next.is_none() {
             self.overtaken.store(false, Ordering::Relaxed);
         }
-        let (queue, heart, closing, overtaken) = (self.queue, self.heart, &self.closing, &self.overtaken);
-        let begin =
-            || Box::pin(wait_and_lease(queue, heart, max, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
-        let items = self.next.get_or_insert_with(begin).await;
+        let (desk, closing, overtaken) = (self.desk, &self.closing, &self.overtaken);
+        let begin = || Box::pin(desk.wait_and_lease(max, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
+        let parcels = self.next.get_or_insert_with(begin).await;
         self.next = None;
-        items
+        parcels
     }
 
     /// Older items go back to the queue: what is being leased at this moment is not handed out before them.
@@ -53,47 +74,77 @@ impl<'a> Feed<'a> {
     }
 
     /// Ends the wait and returns what was taken meanwhile.
-    pub(super) async fn close(&mut self) -> VecDeque<Item> {
+    pub(super) async fn close(&mut self) -> VecDeque<Parcel> {
         self.closing.cancel();
         let Some(next) = self.next.take() else { return VecDeque::new() };
         next.await.map(VecDeque::from).unwrap_or_default()
     }
 }
 
-async fn wait_and_lease(
-    queue: &dyn Queue,
-    heart: &Heart,
-    max: usize,
-    closing: CancellationToken,
-    overtaken: Arc<AtomicBool>,
-) -> Result<Vec<Item>> {
-    loop {
-        // Asked before the look, so that what comes in between is not missed.
-        let mut news = queue.wait();
-        let already = futures::poll!(&mut news).is_ready();
-        let items = queue.lease(max).await?;
-        heart.beat();
-        if overtaken.swap(false, Ordering::Relaxed) {
-            for item in &items {
-                queue.release(item.seq).await?;
+impl Desk<'_> {
+    async fn wait_and_lease(
+        self,
+        max: usize,
+        closing: CancellationToken,
+        overtaken: Arc<AtomicBool>,
+    ) -> Result<Vec<Parcel>> {
+        let Self { queue, heart, .. } = self;
+        loop {
+            // Asked before the look, so that what comes in between is not missed.
+            let mut news = queue.wait();
+            let already = futures::poll!(&mut news).is_ready();
+            let items = queue.lease(max).await?;
+            heart.beat();
+            let parcels = self.sort(items, &closing).await?;
+            if overtaken.swap(false, Ordering::Relaxed) {
+                self.give_back(&parcels).await?;
+                continue;
             }
-            continue;
-        }
-        if !items.is_empty() {
-            return Ok(items);
-        }
-        let wait = async {
-            if already {
-                tokio::time::sleep(BREATH).await;
-            } else {
-                news.await;
+            if !parcels.is_empty() {
+                return Ok(parcels);
             }
-        };
-        tokio::select! {
-            () = wait => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = closing.cancelled() => return Ok(Vec::new()),
+            let wait = async {
+                if already {
+                    tokio::time::sleep(BREATH).await;
+                } else {
+                    news.await;
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = closing.cancelled() => return Ok(Vec::new()),
+            }
         }
+    }
+
+    /// Where there is anything too old among `items`, what follows is leased too, so that one digest tells it all.
+    async fn sort(self, items: Vec<Item>, closing: &CancellationToken) -> Result<Vec<Parcel>> {
+        let mut sorting = Sorting::new(self.limits, self.clock.now());
+        let mut found = sorting.take(items);
+        while found && !closing.is_cancelled() {
+            let (alone, overdue) = sorting.taken();
+            if alone >= ALONE || overdue >= OVERDUE {
+                break;
+            }
+            match self.queue.lease(BATCH).await {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => found = sorting.take(more),
+                Err(failure) => {
+                    self.give_back(&sorting.finish()).await?;
+                    return Err(failure);
+                }
+            }
+            self.heart.beat();
+        }
+        Ok(sorting.finish())
+    }
+
+    async fn give_back(self, parcels: &[Parcel]) -> Result<()> {
+        for seq in parcels.iter().flat_map(Parcel::seqs) {
+            self.queue.release(seq).await?;
+        }
+        Ok(())
     }
 }
 
@@ -104,7 +155,7 @@ mod tests {
     use futures::FutureExt;
     use tokio::sync::Semaphore;
 
-    use super::super::tests::fixture;
+    use super::super::fixture;
     use super::*;
     use crate::clock::{Mono, SimulatedClock};
     use crate::event::Phase;
@@ -160,19 +211,34 @@ mod tests {
         }
     }
 
-    fn unheard() -> Heart {
-        Heart::unheard(Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH)))
+    /// What a feed needs beside its queue.
+    struct Office {
+        clock: SimulatedClock,
+        limits: Limits,
+        heart: Heart,
     }
 
-    fn seqs(items: impl IntoIterator<Item = Item>) -> Vec<u64> {
-        items.into_iter().map(|item| item.seq).collect()
+    impl Office {
+        fn new() -> Self {
+            let clock = || SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
+            let limits = Limits { max_age: Duration::from_secs(60), rules: Arc::default() };
+            Self { clock: clock(), limits, heart: Heart::unheard(Arc::new(clock())) }
+        }
+
+        fn feed<'a>(&'a self, queue: &'a dyn Queue) -> Feed<'a> {
+            Feed::new(Desk { queue, limits: &self.limits, clock: &self.clock, heart: &self.heart })
+        }
+    }
+
+    fn seqs(parcels: impl IntoIterator<Item = Parcel>) -> Vec<u64> {
+        parcels.into_iter().flat_map(|parcel| parcel.seqs()).collect()
     }
 
     #[tokio::test]
     async fn an_overtaken_lease_goes_back_so_that_older_items_come_first() {
         let queue = Slow::new(vec![6, 7]);
-        let heart = unheard();
-        let mut feed = Feed::new(&queue, &heart);
+        let office = Office::new();
+        let mut feed = office.feed(&queue);
         assert!(feed.next(16).now_or_never().is_none(), "the lease is under way");
         queue.put_back(5);
         feed.overtake();
@@ -183,8 +249,8 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_is_given_up_half_way_loses_nothing() {
         let queue = Slow::new(vec![1, 2]);
-        let heart = unheard();
-        let mut feed = Feed::new(&queue, &heart);
+        let office = Office::new();
+        let mut feed = office.feed(&queue);
         assert!(feed.next(16).now_or_never().is_none());
         assert!(feed.next(16).now_or_never().is_none());
         queue.turns.add_permits(1);
@@ -196,8 +262,8 @@ mod tests {
     async fn closing_ends_the_wait_for_an_empty_queue() {
         let queue = Slow::new(vec![]);
         queue.turns.add_permits(1);
-        let heart = unheard();
-        let mut feed = Feed::new(&queue, &heart);
+        let office = Office::new();
+        let mut feed = office.feed(&queue);
         assert!(feed.next(16).now_or_never().is_none());
         assert!(feed.close().await.is_empty());
     }

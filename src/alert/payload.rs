@@ -1,7 +1,7 @@
 //! The alert as JSON, version 1. Documented in docs/mqtt.md; fields are only ever added.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -9,31 +9,66 @@ use serde::Serialize;
 use crate::clock::Moment;
 use crate::event::{Event, Phase};
 
+use super::age::is_late;
+use super::digest::{self, Parcel};
+use super::history::{History, Told};
 use super::{Item, ObjectKey};
 
 /// Version of the payload.
 const VERSION: u32 = 1;
 
-/// An alert that waited for longer than this is marked as late.
-const LATE_AFTER: Duration = Duration::from_secs(10);
-
 #[derive(Serialize)]
-struct Message<'a> {
+struct Alert<'a> {
     version: u32,
+    r#type: &'static str,
     seq: u64,
     phase: Phase,
     late: bool,
     sent_at: &'a Moment,
     event: &'a Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'a Told>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Told>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     objects: BTreeMap<&'a str, String>,
 }
 
-/// The payload of `item` when it is sent at `now`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    version: u32,
+    r#type: &'static str,
+    seq: u64,
+    late: bool,
+    sent_at: &'a Moment,
+    #[serde(flatten)]
+    digest: digest::Told<'a>,
+}
+
+/// The payload of `parcel` when it is sent at `now`.
 ///
 /// # Errors
 /// When an event does not serialise (a score that is no number).
-pub(super) fn encode(item: &Item, now: &Moment, object_key: Option<&ObjectKey>) -> Result<Vec<u8>> {
+pub(super) fn encode(
+    parcel: &Parcel,
+    now: &Moment,
+    object_key: Option<&ObjectKey>,
+    history: &Mutex<History>,
+) -> Result<Vec<u8>> {
+    match parcel {
+        Parcel::Alert(item) => {
+            let before = history.lock().unwrap_or_else(PoisonError::into_inner).telling(item);
+            encode_alert(item, now, object_key, before.as_ref())
+        }
+        Parcel::Digest(digest) => {
+            let (seq, digest) = (digest.seq(), digest.told());
+            let summary = Summary { version: VERSION, r#type: "digest", seq, late: true, sent_at: now, digest };
+            serde_json::to_vec(&summary).context("encode the digest as JSON")
+        }
+    }
+}
+
+fn encode_alert(item: &Item, now: &Moment, object_key: Option<&ObjectKey>, before: Option<&Told>) -> Result<Vec<u8>> {
     let objects = match (item.phase, object_key) {
         // An event that is not filed yet has no place to name; its time is not to be trusted either.
         (Phase::End, Some(key)) if item.event.filed.is_some() => {
@@ -41,21 +76,20 @@ pub(super) fn encode(item: &Item, now: &Moment, object_key: Option<&ObjectKey>) 
         }
         _ => BTreeMap::new(),
     };
-    let message = Message {
+    let is_update = item.phase == Phase::Update;
+    let message = Alert {
         version: VERSION,
+        r#type: "alert",
         seq: item.seq,
         phase: item.phase,
         late: is_late(&item.created, now),
         sent_at: now,
         event: &item.event,
+        before: before.filter(|_| is_update),
+        after: is_update.then(|| Told::of(&item.event)),
         objects,
     };
     serde_json::to_vec(&message).context("encode the alert as JSON")
-}
-
-/// The boot clock decides where it can; an alert from before the last boot is late by nature.
-fn is_late(created: &Moment, now: &Moment) -> bool {
-    created.boot_id != now.boot_id || now.mono().since(created.mono()) > LATE_AFTER
 }
 
 /// Files that an event has in the cloud once it is uploaded.
@@ -66,17 +100,18 @@ fn files(event: &Event) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fixture;
+    use super::super::fixture;
     use super::*;
     use crate::clock::{Clock, Mono, SimulatedClock};
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn key() -> ObjectKey {
         Arc::new(|event, file| format!("site/{}/{file}", event.camera))
     }
 
     fn json(item: &Item, now: &Moment) -> serde_json::Value {
-        serde_json::from_slice(&encode(item, now, Some(&key())).expect("encode")).expect("JSON")
+        serde_json::from_slice(&encode_alert(item, now, Some(&key()), None).expect("encode")).expect("JSON")
     }
 
     #[test]
@@ -91,6 +126,23 @@ mod tests {
         assert!(end["sent_at"]["wall"].is_string());
         let start = json(&fixture::item(&clock, 8, Phase::Start), &clock.now());
         assert!(start.get("objects").is_none());
+    }
+
+    #[test]
+    fn an_update_says_what_was_told_before_and_what_is_so_now() {
+        let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
+        let history = Mutex::default();
+        let mut item = fixture::item(&clock, 1, Phase::Start);
+        let tell = |item: &Item| -> serde_json::Value {
+            let parcel = Parcel::Alert(Box::new(item.clone()));
+            serde_json::from_slice(&encode(&parcel, &clock.now(), None, &history).expect("encode")).expect("JSON")
+        };
+        let start = tell(&item);
+        assert!(start.get("before").is_none() && start.get("after").is_none() && start["type"] == "alert");
+        (item.seq, item.phase, item.event.count) = (2, Phase::Update, 3);
+        let update = tell(&item);
+        assert_eq!((&update["before"]["count"], &update["after"]["count"]), (&1.into(), &3.into()));
+        assert_eq!(update["after"]["label"], "person");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::era::Present;
-use crate::archive::volume;
+use crate::archive::{Archive, volume};
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::control::Control;
@@ -22,6 +22,7 @@ use crate::metrics;
 use crate::pipeline::Shared;
 use crate::segment::{Segment, SegmentId};
 use crate::store::{Class, OutboxStats, Query, Stats, Store};
+use crate::supervise::governor::Reading;
 use crate::web::{
     self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus,
     QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,
@@ -62,6 +63,15 @@ impl PageBackend {
 
     pub(super) fn control(&self) -> Control {
         self.shared.control.clone()
+    }
+
+    pub(super) fn archive(&self) -> Archive {
+        self.present.archive()
+    }
+
+    /// What the gauges of the box say; nothing where nobody reads them.
+    pub(super) fn reading(&self) -> Reading {
+        self.shared.health.reading().unwrap_or_default()
     }
 
     pub(super) fn now(&self) -> Moment {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::outbox::AlertOutbox;
-use super::{recovery, watch};
+use super::{house, recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
@@ -19,7 +19,7 @@ use crate::clock::{Clock, TimeQuality};
 use crate::config::Config;
 use crate::event::EventId;
 use crate::pipeline::Shared;
-use crate::store::Store;
+use crate::store::{Outbox, Store};
 use crate::supervise::{Backoff, Restart, Supervisor, spawn_thread};
 use crate::upload::{self, Uploader};
 
@@ -80,6 +80,7 @@ impl Ground {
             pressure: shared.pressure.clone(),
             hearts: shared.hearts.clone(),
             health: shared.health.clone(),
+            control: shared.control.clone(),
         };
         let first = || {
             let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
@@ -125,6 +126,14 @@ impl Present {
     }
 }
 
+/// What outlets tell of beside events; outlives eras.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub facts: Arc<dyn alert::Facts>,
+    /// Where is kept what Home Assistant was told of.
+    pub announced: PathBuf,
+}
+
 /// A ground with everybody at work on it.
 pub(super) struct Era {
     pub ground: Ground,
@@ -137,12 +146,13 @@ impl Era {
     ///
     /// # Errors
     /// When an outlet cannot be set up.
-    pub(super) fn start(ground: Ground, config: &Config, shared: &Shared) -> Result<Self> {
+    pub(super) fn start(ground: Ground, config: &Config, shared: &Shared, known: &Known) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut outlets = Supervisor::new(stop.clone());
-        let start = Start { ground: &ground, config, shared };
+        let start = Start { ground: &ground, config, shared, known };
         start.uploads(&mut outlets)?;
         start.alerts(&mut outlets)?;
+        start.webhooks(&mut outlets)?;
         start.retention(&mut outlets);
         start.timekeeper(stop.clone());
         let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
@@ -179,6 +189,7 @@ struct Start<'a> {
     ground: &'a Ground,
     config: &'a Config,
     shared: &'a Shared,
+    known: &'a Known,
 }
 
 impl Start<'_> {
@@ -209,33 +220,63 @@ impl Start<'_> {
         Ok(())
     }
 
-    fn alerts(&self, outlets: &mut Supervisor) -> Result<()> {
+    /// What every outlet of alerts works with, beside its queue.
+    fn deps(&self, outbox: &str) -> Result<(alert::Deps, Outbox)> {
         let (config, shared) = (self.config, self.shared);
-        let Some(mqtt) = &config.mqtt else { return Ok(()) };
         let key_device = shared.device.clone();
         // Alerts name the keys of one destination; with several it is the first by name.
         let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
         let object_key: alert::ObjectKey =
             Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
-        let outbox = self.ground.store.outbox("mqtt")?;
+        let outbox = self.ground.store.outbox(outbox)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
-            cameras: config.cameras().map(|(name, _)| name.as_str().into()).collect(),
             queue: Arc::new(AlertOutbox::new(outbox.clone())),
             object_key: (!config.upload.is_empty()).then_some(object_key),
+            rule_ages: Arc::new(house::rule_ages(config)),
             health: shared.health.clone(),
             metrics: shared.metrics.clone(),
             clock: shared.clock.clone(),
         };
-        alert::Alerter::new(mqtt.clone(), deps.clone()).context("set up [mqtt]")?;
+        Ok((deps, outbox))
+    }
+
+    fn alerts(&self, outlets: &mut Supervisor) -> Result<()> {
+        let (config, shared) = (self.config, self.shared);
+        let Some(mqtt) = &config.mqtt else { return Ok(()) };
+        let (deps, outbox) = self.deps("mqtt")?;
+        let house = alert::House {
+            site: shared.site.clone(),
+            cameras: config.cameras().map(|(name, camera)| house::camera(name, camera)).collect(),
+            uploads: config.upload.keys().cloned().collect(),
+            control: shared.control.clone(),
+            facts: self.known.facts.clone(),
+            announced: Some(self.known.announced.clone()),
+        };
+        alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone()).context("set up [mqtt]")?;
         let mqtt = mqtt.clone();
         let watch = watch(shared, OUTLET_SILENT);
         outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
             // A fresh adapter: leases that a run which panicked or hung still held are free again.
             let queue = Arc::new(AlertOutbox::new(outbox.clone()));
-            let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() });
+            let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, house.clone());
             async move { alerter?.with_heart(heart).run(stop).await }
         });
+        Ok(())
+    }
+
+    fn webhooks(&self, outlets: &mut Supervisor) -> Result<()> {
+        for (name, webhook) in &self.config.webhook {
+            let (deps, outbox) = self.deps(&format!("webhook/{name}"))?;
+            let (name, webhook) = (name.clone(), webhook.clone());
+            alert::Webhook::new(&name, &webhook, deps.clone()).with_context(|| format!("set up [webhook.{name}]"))?;
+            let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
+            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
+                let queue = Arc::new(AlertOutbox::new(outbox.clone()));
+                let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
+                async move { hook?.with_heart(heart).run(stop).await }
+            });
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod backend;
 mod era;
 mod guard;
+mod house;
 mod leftover;
 mod outbox;
 mod queues;
@@ -42,7 +43,7 @@ use crate::supervise::{self, Backoff, Heart, Heartbeats, Restart, Supervisor, Wa
 use crate::web;
 
 use backend::PageBackend;
-use era::{Era, Ground, Place, Present};
+use era::{Era, Ground, Known, Place, Present};
 use guard::{Guard, Verdict};
 use leftover::Leftover;
 use storage::{Opened, Refusal, Storage};
@@ -67,6 +68,9 @@ pub struct App {
     storage: Storage,
     era: Era,
     present: Present,
+    known: Known,
+    /// The newest picture of each camera.
+    frames: BTreeMap<String, Arc<LatestFrame>>,
     /// The index of a spool that was just left, until it is taken into the archive.
     spool_store: Option<Store>,
     workers: Workers,
@@ -119,22 +123,27 @@ impl App {
         note_place(&shared, &opened);
         let ground = Ground::new(opened.place, &opened.folder, opened.store, &config, &shared, None)?;
         let present = Present::new(&ground);
+        let frames: BTreeMap<_, _> = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
+        let backend = Arc::new(PageBackend::new(&shared, &present, &config, frames.clone()));
+        let known = Known { facts: backend.clone(), announced: storage.announced() };
         let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
             feeds: Supervisor::new(stops.feeds.clone()),
             outlets: Supervisor::new(stops.outlets.clone()),
             pipelines: Vec::new(),
-            era: Era::start(ground, &config, &shared)?,
+            era: Era::start(ground, &config, &shared, &known)?,
             config: config.clone(),
             shared,
             storage,
             present,
+            known,
+            frames,
             spool_store: None,
             workers,
             stop: stops,
         };
-        let latest = app.start_pipelines(&detectors)?;
-        app.start_page(listener, latest);
+        app.start_pipelines(&detectors)?;
+        app.start_page(listener, backend);
         app.start_governor();
         Ok(app)
     }
@@ -263,7 +272,7 @@ impl App {
         self.present.set(&ground);
         note_place(&self.shared, &opened);
         self.era.stop().await;
-        let old = std::mem::replace(&mut self.era, Era::start(ground, &self.config, &self.shared)?);
+        let old = std::mem::replace(&mut self.era, Era::start(ground, &self.config, &self.shared, &self.known)?);
         // What is open there is closed by then, or never.
         match place {
             Place::Spool => drop(tokio::spawn(close_in_background(old.ground.store))),
@@ -292,28 +301,21 @@ impl App {
         recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
     }
 
-    fn start_pipelines(
-        &mut self,
-        detectors: &BTreeMap<String, Arc<Detector>>,
-    ) -> Result<BTreeMap<String, Arc<LatestFrame>>> {
+    fn start_pipelines(&mut self, detectors: &BTreeMap<String, Arc<Detector>>) -> Result<()> {
         let (config, archive) = (self.config.clone(), self.era.ground.archive.clone());
-        let mut frames = BTreeMap::new();
         for (name, camera) in config.cameras() {
-            let latest: Arc<LatestFrame> = Arc::default();
+            let latest = self.frames.entry(name.clone()).or_default().clone();
             let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
             let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
-            let sight = Sight { models, workers: &self.workers, latest: latest.clone() };
+            let sight = Sight { models, workers: &self.workers, latest };
             let pipeline = Pipeline::start(name, camera, &self.shared, &archive, sight, &mut self.feeds)
                 .with_context(|| format!("start camera {name}"))?;
             self.pipelines.push(pipeline);
-            frames.insert(name.clone(), latest);
         }
-        Ok(frames)
+        Ok(())
     }
 
-    fn start_page(&mut self, listener: TcpListener, frames: BTreeMap<String, Arc<LatestFrame>>) {
-        let backend = PageBackend::new(&self.shared, &self.present, &self.config, frames);
-        let backend: Arc<dyn web::Backend> = Arc::new(backend);
+    fn start_page(&mut self, listener: TcpListener, backend: Arc<dyn web::Backend>) {
         let mut listener = Some(listener);
         self.outlets.spawn("page", Restart::Fatal, move |stop| {
             let (listener, backend) = (listener.take(), backend.clone());
@@ -389,6 +391,7 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
         });
         let reading;
         (gauges, reading) = read.await.context("read the gauges")?;
+        shared.health.set_reading(reading);
         let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
         if level > shared.pressure.level() {
             warn!(level = %level, reason, "too much to do: doing less");

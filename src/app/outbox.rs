@@ -32,10 +32,10 @@ impl alert::Queue for AlertOutbox {
         async move {
             let leases = self.outbox.lease(max).await?;
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let items = leases.into_iter().filter_map(|lease| {
-                let (Delivery::Alert(phase), Some(event)) = (&lease.item, &lease.event) else { return None };
-                let item =
-                    alert::Item { seq: lease.seq, phase: *phase, event: event.clone(), created: lease.created.clone() };
+            let items = leases.into_iter().filter_map(|mut lease| {
+                // Taken out of the lease, since a digest holds thousands of these.
+                let (Delivery::Alert(phase), Some(event)) = (&lease.item, lease.event.take()) else { return None };
+                let item = alert::Item { seq: lease.seq, phase: *phase, event, created: lease.created.clone() };
                 held.insert(lease.seq, lease);
                 Some(item)
             });

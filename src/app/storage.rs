@@ -21,6 +21,8 @@ use crate::supervise::{Backoff, spawn_thread, systemd};
 const BOX: &str = "box";
 /// What people switched.
 const SWITCHES: &str = "switches.json";
+/// What Home Assistant was told of.
+const ANNOUNCED: &str = "announced.json";
 /// How long a trial of the index may take: a few syncs of the system disk.
 const TRIAL_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,11 @@ impl Storage {
             None
         });
         Self { config: config.clone(), clock: clock.clone(), state, spool }
+    }
+
+    /// Where is kept what Home Assistant was told of; beside the switches.
+    pub(super) fn announced(&self) -> PathBuf {
+        self.state.as_deref().unwrap_or(self.main()).join(ANNOUNCED)
     }
 
     /// The switches. They lie on the system disk, where there is a place for that, so that they hold on any volume.

@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::detection::BBox;
 use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::frame::Frame;
@@ -187,6 +188,7 @@ pub struct Archive {
     pressure: Pressure,
     hearts: Heartbeats,
     health: Health,
+    control: Control,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
     room: Arc<Room>,
     /// What is left out in any case.
@@ -212,13 +214,16 @@ pub struct Host {
     pub hearts: Heartbeats,
     /// What is known of the cameras.
     pub health: Health,
+    /// What people switched.
+    pub control: Control,
 }
 
 impl Host {
     /// A box without a past and without any load.
     pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
         let (ids, hearts) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
-        Self { device: device.into(), ids, pressure: Pressure::default(), hearts, health: Health::default() }
+        let (pressure, health, control) = (Pressure::default(), Health::default(), Control::default());
+        Self { device: device.into(), ids, pressure, hearts, health, control }
     }
 }
 
@@ -230,7 +235,7 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Host { device, ids, pressure, hearts, health }: Host,
+        Host { device, ids, pressure, hearts, health, control }: Host,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
         let room = Arc::new(Room::new(layout.storage()));
@@ -245,6 +250,7 @@ impl Archive {
             pressure,
             hearts,
             health,
+            control,
             announce,
             room,
             at_most: RecordingLevel::Full,

@@ -195,6 +195,11 @@ impl Recording {
         }
     }
 
+    /// Nothing from `at` on belongs into the clip.
+    pub(super) fn stop_clip(&mut self, at: Mono) {
+        self.clip_until = self.clip_until.min(at - Duration::from_nanos(1));
+    }
+
     pub(super) fn update(&mut self, archive: &Archive, change: Change) {
         let event = &mut self.event;
         (event.label, event.score, event.count, event.zones) = (change.label, change.score, change.count, change.zones);

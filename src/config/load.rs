@@ -72,6 +72,10 @@ impl Config {
         if let Some(mqtt) = &self.mqtt {
             check("mqtt".into(), mqtt.validate().map_err(|e| format!("{e:#}")));
         }
+        for (name, webhook) in &self.webhook {
+            check(format!("webhook.{name}"), name_is_safe(name));
+            check(format!("webhook.{name}"), webhook.validate().map_err(|e| format!("{e:#}")));
+        }
         for (name, upload) in &self.upload {
             check(format!("upload.{name}"), name_is_safe(name));
             check(format!("upload.{name}"), upload.validate());

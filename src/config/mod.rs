@@ -99,6 +99,8 @@ pub struct Config {
     pub web: web::Config,
     /// The broker that alerts go to; none: no alerts.
     pub mqtt: Option<alert::Config>,
+    /// Addresses that alerts are posted to, by name; none: no webhooks.
+    pub webhook: BTreeMap<String, alert::WebhookConfig>,
     /// Where archives go, by name; none: they stay on the box.
     pub upload: BTreeMap<String, upload::Config>,
     /// The cameras, by name.
@@ -109,6 +111,7 @@ impl Config {
     /// Names of the store's outboxes that this configuration needs.
     pub fn outboxes(&self) -> Vec<String> {
         let mqtt = self.mqtt.iter().map(|_| "mqtt".to_owned());
+        let mqtt = mqtt.chain(self.webhook.keys().map(|name| format!("webhook/{name}")));
         mqtt.chain(self.upload.keys().map(|name| format!("upload/{name}"))).collect()
     }
 

@@ -22,6 +22,7 @@ fn the_documented_defaults_are_the_programs_own() {
     let documented: Config = toml::from_str(&switched_on()).expect("the switched-on file parses");
     let expected = Config {
         mqtt: Some(alert::Config::default()),
+        webhook: BTreeMap::from([("office".to_owned(), alert::WebhookConfig::default())]),
         upload: BTreeMap::from([("cloud".to_owned(), upload::Config::default())]),
         camera: BTreeMap::from([("yard".to_owned(), Camera::default())]),
         ..Config::default()
@@ -56,6 +57,7 @@ fn every_key_is_documented() {
         "[load]",
         "[web]",
         "[mqtt]",
+        "[webhook.office]",
         "[upload.cloud]",
         "[camera.yard]",
         "[camera.yard.source]",

@@ -1,6 +1,6 @@
 //! Track, rules, and what they make of it: events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,11 @@ pub struct Analysis {
     rules: RuleEngine,
     labels: Vec<Arc<str>>,
     objects: u32,
+    counts: Counts,
 }
+
+/// Confirmed objects by zone (none: anywhere) and label, of every pair that was ever seen.
+type Counts = BTreeMap<(Option<Arc<str>>, Arc<str>), u32>;
 
 impl Analysis {
     /// For one camera.
@@ -50,6 +54,7 @@ impl Analysis {
             rules: RuleEngine::new(&config.zones, &config.lines, &config.rules)?,
             labels: config.detect.labels.iter().map(|l| l.as_str().into()).collect(),
             objects: 0,
+            counts: Counts::new(),
         })
     }
 
@@ -64,7 +69,16 @@ impl Analysis {
         let wanted: Vec<Detection> = detections.iter().filter(wanted).cloned().collect();
         let tracks = self.tracker.update(at, &wanted);
         let alive = |state| matches!(state, TrackState::Confirmed | TrackState::Occluded);
-        self.objects = tracks.iter().filter(|t| alive(t.state)).count() as u32;
+        let present = || tracks.iter().filter(|track| alive(track.state));
+        self.objects = present().count() as u32;
+        self.counts.values_mut().for_each(|count| *count = 0);
+        for track in present() {
+            let ground = track.bbox.bottom_centre();
+            let zones = self.rules.zones().filter(|(_, zone)| zone.holds(&track.label, ground));
+            for place in zones.map(|(name, _)| Some(name.clone())).chain([None]) {
+                *self.counts.entry((place, track.label.clone())).or_default() += 1;
+            }
+        }
         self.rules.evaluate(at, local, &tracks)
     }
 
@@ -73,10 +87,21 @@ impl Analysis {
         self.objects
     }
 
+    /// The same by zone and label.
+    pub fn counts(&self) -> &BTreeMap<(Option<Arc<str>>, Arc<str>), u32> {
+        &self.counts
+    }
+
+    /// Whether events may start at any time from now on, whatever the schedules of the rules say.
+    pub fn ignore_schedules(&mut self, anytime: bool) {
+        self.rules.ignore_schedules(anytime);
+    }
+
     /// Ends everything that goes on, objects and events.
     pub fn end_all(&mut self, at: Mono) -> Vec<Signal> {
         self.tracker.end_all();
         self.objects = 0;
+        self.counts.values_mut().for_each(|count| *count = 0);
         self.rules.end_all(at)
     }
 }
@@ -197,7 +222,7 @@ impl Stage {
         Some(())
     }
 
-    /// Nothing was looked at for a while. When the camera is gone, or detection is shed, so is what was in view, as far as anybody
+    /// Nothing was looked at for a while. When the camera is gone, or detection is shed or switched off, so is what was in view, as far as anybody
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
     fn silence(&mut self, seat: &Seat<Desk>) -> Option<()> {
         let (last, has_open) = seat.with(|desk| (desk.last, !desk.open.is_empty()))?;
@@ -206,7 +231,9 @@ impl Stage {
             return Some(());
         }
         let state = self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0).1;
-        let nobody_looks = state != CameraState::Online || self.shared.pressure.level() >= LoadLevel::MotionOnly;
+        let switched_off = !self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
+        let shed = self.shared.pressure.level() >= LoadLevel::MotionOnly;
+        let nobody_looks = state != CameraState::Online || shed || switched_off;
         if nobody_looks && (self.analysis.objects() > 0 || has_open) {
             self.end_all(seat, at)?;
         }
@@ -215,7 +242,8 @@ impl Stage {
 
     fn end_all(&mut self, seat: &Seat<Desk>, at: Mono) -> Option<()> {
         let signals = self.analysis.end_all(at);
-        seat.with(|desk| desk.take(signals, 0, None))
+        let counts = self.analysis.counts().clone();
+        seat.with(|desk| desk.take(signals, 0, counts, None))
     }
 
     fn look(&mut self, seat: &Seat<Desk>, detected: &Detected, rate: &mut Rate) -> Option<()> {
@@ -225,10 +253,12 @@ impl Stage {
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let wall = self.shared.clock.moment(frame.at).wall;
         let local = wall.to_zoned(TimeZone::system()).datetime();
+        let forced = self.shared.control.switches().forced(&self.camera, self.shared.clock.wall());
+        self.analysis.ignore_schedules(forced == Some(true));
         let signals = self.analysis.look(frame.at, local, &detected.detections);
-        let (objects, fps) = (self.analysis.objects(), rate.count(now));
+        let (objects, counts, fps) = (self.analysis.objects(), self.analysis.counts().clone(), rate.count(now));
         seat.with(|desk| {
-            desk.take(signals, objects, Some(frame));
+            desk.take(signals, objects, counts, Some(frame));
             desk.shared.health.camera(&desk.camera, |c| c.detect_fps = fps);
         })
     }
@@ -241,11 +271,14 @@ impl Desk {
         for (_, id) in self.open.drain() {
             self.recorder.end(id, at);
         }
-        self.shared.health.camera(&self.camera, |c| c.objects = 0);
+        self.shared.health.camera(&self.camera, |c| {
+            c.objects = 0;
+            c.counts.values_mut().for_each(|count| *count = 0);
+        });
     }
 
-    fn take(&mut self, signals: Vec<Signal>, objects: u32, frame: Option<&Frame>) {
-        self.shared.health.camera(&self.camera, |c| c.objects = objects);
+    fn take(&mut self, signals: Vec<Signal>, objects: u32, counts: Counts, frame: Option<&Frame>) {
+        self.shared.health.camera(&self.camera, |c| (c.objects, c.counts) = (objects, counts));
         for signal in signals {
             self.signal(signal, frame);
         }

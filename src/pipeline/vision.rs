@@ -244,11 +244,12 @@ impl Stage {
         seat.with(|outlets| outlets.latest.set(frame.clone()))?;
         let following = self.shared.health.objects(&self.camera) > 0;
         let level = self.shared.pressure.level();
+        let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         self.sampler.slow_down(level.slowness());
         let Some(sample) = self.sampler.sample(&frame, following) else { return Some(()) };
         seat.with(|outlets| {
             self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
-            if let (true, Some(slot)) = (sample.look, outlets.slots.at(level)) {
+            if let (true, Some(slot)) = (sample.look && is_wanted, outlets.slots.at(level)) {
                 slot.offer(frame);
             }
         })

@@ -81,6 +81,13 @@ pub struct Rule {
     pub cooldown: Duration,
     /// When events may start, local time: a list such as `["mon-fri 18:00-07:00", "sat,sun"]`. Default: always.
     pub schedule: Schedule,
+    /// Alerts of this rule that are older when they could be sent are told in a digest, not one by one; `0s`: never.
+    /// Default: `max_age` of the broker or webhook.
+    #[serde(
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub alert_max_age: Option<Duration>,
 }
 
 impl Default for Rule {
@@ -102,6 +109,7 @@ impl Default for Rule {
             inertia: 3,
             cooldown: Duration::ZERO,
             schedule: Schedule::default(),
+            alert_max_age: None,
         }
     }
 }

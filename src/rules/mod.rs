@@ -73,6 +73,8 @@ pub struct RuleEngine {
     rules: Vec<RuleRun>,
     /// Width divided by height of the picture.
     aspect: f32,
+    /// Schedules do not count.
+    anytime: bool,
     /// When each track was last detected, as of the last evaluation.
     last_seen: BTreeMap<u64, Mono>,
     last_key: u64,
@@ -99,6 +101,7 @@ impl RuleEngine {
             zones: zones.values().cloned().collect(),
             zone_names,
             aspect: 16.0 / 9.0,
+            anytime: false,
             last_seen: BTreeMap::new(),
             last_key: 0,
             last_now: Mono::default(),
@@ -110,6 +113,16 @@ impl RuleEngine {
         if width > 0 && height > 0 {
             self.aspect = width as f32 / height as f32;
         }
+    }
+
+    /// Whether events may start at any time from now on, whatever the schedules of the rules say.
+    pub fn ignore_schedules(&mut self, anytime: bool) {
+        self.anytime = anytime;
+    }
+
+    /// The zones, with their names.
+    pub fn zones(&self) -> impl Iterator<Item = (&Arc<str>, &Zone)> {
+        self.zone_names.iter().zip(&self.zones)
     }
 
     /// Judges the tracks as the tracker left them at `now`, all of them: a track that is missing is gone. `local`
@@ -125,6 +138,7 @@ impl RuleEngine {
             let mut moment = Moment {
                 now,
                 local,
+                anytime: self.anytime,
                 aspect: self.aspect,
                 zone_names: &self.zone_names,
                 last_key: &mut self.last_key,

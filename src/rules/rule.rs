@@ -23,6 +23,8 @@ use super::watch::{Sight, Watch};
 pub(super) struct Moment<'e> {
     pub now: Mono,
     pub local: DateTime,
+    /// Schedules do not count.
+    pub anytime: bool,
     /// Width divided by height of the picture.
     pub aspect: f32,
     pub zone_names: &'e [Arc<str>],
@@ -80,7 +82,7 @@ struct Starts {
 
 impl Starts {
     fn try_start(&mut self, label: &Arc<str>, moment: &Moment) -> bool {
-        self.schedule.is_active(moment.local) && self.cooldown.try_start(label, moment.now)
+        (moment.anytime || self.schedule.is_active(moment.local)) && self.cooldown.try_start(label, moment.now)
     }
 }
 

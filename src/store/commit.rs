@@ -201,7 +201,7 @@ impl<'a> Group<'a> {
     ) -> Result<(), StoreError> {
         let queues = self.queues;
         let goes_to = |name: &str| match delivery {
-            Delivery::Alert(_) => name == "mqtt",
+            Delivery::Alert(_) => name == "mqtt" || name.starts_with("webhook/"),
             Delivery::Upload { .. } | Delivery::Document(_) => name.starts_with("upload/"),
         };
         let mut queues = queues.iter().filter(|(name, _)| goes_to(name));

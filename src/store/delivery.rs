@@ -14,7 +14,8 @@ const MAX_PATH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one.
+    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one,
+    /// and to every one whose name begins with `webhook/`.
     Alert(Phase),
     /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
     /// still waits there is replaced, so that only its latest state is delivered.

@@ -9,6 +9,7 @@ mod harness;
 
 mod layering;
 
+mod alerts;
 mod browser;
 mod cameras;
 mod cli;
@@ -18,6 +19,7 @@ mod clouds;
 mod continuous;
 mod crash;
 mod end_to_end;
+mod home_assistant;
 mod link;
 mod outages;
 mod overload;
@@ -31,3 +33,4 @@ mod torn_writes;
 #[cfg(target_arch = "x86_64")]
 mod v4l2;
 mod volumes;
+mod webhooks;

@@ -114,6 +114,9 @@ impl Work {
         self.newest = Some(packet.at);
         let rests = self.segmenter.as_ref().and_then(|_| self.rests());
         let hole = hole.then_some("the disk is too slow");
+        if !self.archive.control.switches().records(&self.camera) {
+            return self.see_only(packet, hole);
+        }
         // Before anything that may hang in the volume: whoever goes on with the ring finds the packet in it.
         self.lane.ring().push(packet);
         self.ledger.packet(&self.archive, packet.at, hole, rests);
@@ -124,6 +127,18 @@ impl Work {
             Some(segmenter) if rests.is_some() => segmenter.close(&self.archive, SegmentState::Closed),
             Some(segmenter) => segmenter.write(&self.archive, packet),
             None => {}
+        }
+    }
+
+    /// Somebody switched recording off: what comes is not kept, and what is before it is no clip's past.
+    fn see_only(&mut self, packet: &Packet, hole: Option<&str>) {
+        self.lane.ring().clear();
+        self.ledger.packet(&self.archive, packet.at, hole, None);
+        for recording in &mut self.open {
+            recording.stop_clip(packet.at);
+        }
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.close(&self.archive, SegmentState::Closed);
         }
     }
 
@@ -146,7 +161,11 @@ impl Work {
             let from = event.start.mono() - self.config.pre_roll;
             self.lane.ring().since(from).cloned().collect()
         };
-        match Recording::begin(&self.archive, &self.config, event, look, &ring) {
+        let mut config = self.config.clone();
+        if !self.archive.control.switches().records(&self.camera) {
+            config.mode = RecordMode::Off;
+        }
+        match Recording::begin(&self.archive, &config, event, look, &ring) {
             Ok(recording) => self.open.push(recording.known_as(known_as, self.config.post_roll)),
             Err(failure) => {
                 error!(error = format!("{failure:#}"), "an event could not be recorded");

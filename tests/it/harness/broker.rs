@@ -34,6 +34,17 @@ impl Broker {
         Self::prepare(scratch, Some(Certificate::make(scratch)))
     }
 
+    /// Starts a plain one that keeps for its subscribers also what has QoS 0. To a subscriber of QoS 0 it passes on
+    /// a message before it confirms it, so that whatever was confirmed is on its way even if the broker is killed.
+    pub fn start_for_a_witness(scratch: &Scratch) -> Self {
+        let mut broker = Self::prepare(scratch, None);
+        broker.stop();
+        let text = std::fs::read_to_string(&broker.config).expect("read the broker's config");
+        std::fs::write(&broker.config, format!("queue_qos0_messages true\n{text}")).expect("write the broker's config");
+        broker.resume();
+        broker
+    }
+
     fn prepare(scratch: &Scratch, tls: Option<Certificate>) -> Self {
         let port = port::free();
         let name = |what: &str| scratch.path(&format!("mosquitto-{port}{what}"));
@@ -77,6 +88,13 @@ impl Broker {
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.terminate(seconds(20));
+        }
+    }
+
+    /// Kills it: what it holds for absent subscribers is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
         }
     }
 
@@ -134,11 +152,20 @@ pub struct Subscriber {
 impl Subscriber {
     /// Subscribes to `filter`; when this returns, the broker knows.
     pub fn start(scratch: &Scratch, broker: &Broker, filter: &str) -> Self {
+        Self::subscribe(scratch, broker, filter, "1")
+    }
+
+    /// The same with QoS 0; see [`Broker::start_for_a_witness`].
+    pub fn start_at_once(scratch: &Scratch, broker: &Broker, filter: &str) -> Self {
+        Self::subscribe(scratch, broker, filter, "0")
+    }
+
+    fn subscribe(scratch: &Scratch, broker: &Broker, filter: &str, qos: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("witness-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let log = scratch.path(&format!("{id}.log"));
         let mut arguments = broker.client_arguments();
-        arguments.extend(["-c", "-x", "3600", "-q", "1", "-i", &id, "-t", filter].map(str::to_owned));
+        arguments.extend(["-c", "-x", "3600", "-q", qos, "-i", &id, "-t", filter].map(str::to_owned));
         // Once to lay the session, once to stay.
         run(Command::new("mosquitto_sub").args(&arguments).arg("-E"));
         arguments.extend(["-F", "%j"].map(str::to_owned));
@@ -148,16 +175,24 @@ impl Subscriber {
 
     /// Everything received so far.
     pub fn messages(&self) -> Vec<Message> {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        // Pictures are no text.
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         // A line that is being written, and words about a lost connection, are no messages.
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines
             .map(|line| Message {
                 topic: line["topic"].as_str().expect("a topic").to_owned(),
                 retain: line["retain"] == 1,
-                payload: line["payload"].as_str().expect("a payload").to_owned(),
+                // An empty one is left out.
+                payload: line["payload"].as_str().unwrap_or_default().to_owned(),
             })
             .collect()
+    }
+
+    /// The topics that something came from, of messages of any kind.
+    pub fn topics(&self) -> std::collections::BTreeSet<String> {
+        self.messages().into_iter().map(|message| message.topic).collect()
     }
 
     /// The `event` messages of a phase, of all cameras, in the order of arrival.

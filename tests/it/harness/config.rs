@@ -56,6 +56,19 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// More of `[mqtt]`; right after the broker.
+    pub fn mqtt(mut self, lines: &str) -> Self {
+        self.add(lines);
+        self
+    }
+
+    /// Alerts to a webhook, signed with what is in `secret`.
+    pub fn posts_to(mut self, name: &str, url: &str, secret: &std::path::Path) -> Self {
+        let secret = secret.display();
+        self.add(&format!("[webhook.{name}]\nurl = \"{url}\"\nsecret_file = \"{secret}\"\nallow_http = true"));
+        self
+    }
+
     /// Archives to a bucket.
     pub fn uploads_to(self, store: &S3Server) -> Self {
         self.uploads_through(&store.endpoint())

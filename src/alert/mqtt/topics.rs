@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
+use super::house::Camera;
+
 /// No broker is known that takes topics near the protocol's 65,535 bytes; this leaves room for long names.
 const MAX_LEVEL_BYTES: usize = 256;
 
@@ -19,11 +21,11 @@ pub(super) struct Topics {
 impl Topics {
     /// # Errors
     /// When the prefix is no topic, or a name is empty or too long, or two cameras have the same name.
-    pub(super) fn new(prefix: &str, device: &str, cameras: &[Arc<str>]) -> Result<Self> {
-        check_prefix(prefix)?;
+    pub(super) fn new(prefix: &str, device: &str, cameras: &[Camera]) -> Result<Self> {
+        check_prefix("mqtt.topic_prefix", prefix)?;
         let device = format!("{prefix}/{}", level("device", device)?);
         let mut by_name = BTreeMap::new();
-        for camera in cameras {
+        for Camera { name: camera, .. } in cameras {
             let topic = format!("{device}/camera/{}", level("camera", camera)?);
             ensure!(by_name.insert(camera.clone(), topic).is_none(), "there are two cameras with the name {camera:?}");
         }
@@ -40,14 +42,35 @@ impl Topics {
         format!("{}/store", self.device)
     }
 
-    /// Whether the camera gives pictures.
-    pub(super) fn camera_availability(&self, camera: &str) -> String {
-        format!("{}/availability", self.camera(camera))
+    /// Something of the whole box.
+    pub(super) fn of_box(&self, leaf: &str) -> String {
+        format!("{}/{leaf}", self.device)
     }
 
-    /// Alerts of the camera. Works for cameras that left the config too: their last alerts may still wait.
-    pub(super) fn event(&self, camera: &str) -> String {
-        format!("{}/event", self.camera(camera))
+    /// Something of an upload destination.
+    pub(super) fn upload(&self, name: &str, leaf: &str) -> String {
+        format!("{}/upload/{}/{leaf}", self.device, encode(name))
+    }
+
+    /// Something of a camera. Works for cameras that left the config too: their last alerts may still wait.
+    pub(super) fn of_camera(&self, camera: &str, leaf: &str) -> String {
+        format!("{}/{leaf}", self.camera(camera))
+    }
+
+    /// Objects of a label in a zone of the camera, or anywhere in its picture.
+    pub(super) fn count(&self, camera: &str, zone: Option<&str>, label: &str) -> String {
+        let zone = zone.map_or(String::new(), |zone| format!("zone/{}/", encode(zone)));
+        format!("{}/{zone}count/{}", self.camera(camera), encode(label))
+    }
+
+    /// What commands come through.
+    pub(super) fn command_filters(&self) -> [String; 2] {
+        [format!("{}/camera/+/+/set", self.device), format!("{}/upload/+/paused/set", self.device)]
+    }
+
+    /// Whether `topic` is one of this box's own.
+    pub(super) fn is_ours(&self, topic: &str) -> bool {
+        topic.strip_prefix(&self.device).is_some_and(|rest| rest.starts_with('/'))
     }
 
     fn camera(&self, camera: &str) -> String {
@@ -56,16 +79,16 @@ impl Topics {
     }
 }
 
-/// Checks the configured prefix.
+/// Checks a configured prefix, the value of `key`.
 ///
 /// # Errors
 /// Says what a prefix may be.
-pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+pub(super) fn check_prefix(key: &str, prefix: &str) -> Result<()> {
     let levels_are_fine = prefix.split('/').all(|level| !level.is_empty() && level.len() <= MAX_LEVEL_BYTES);
     let characters_are_fine = !prefix.contains(|c: char| matches!(c, '+' | '#') || c.is_control());
     ensure!(
         levels_are_fine && characters_are_fine && !prefix.starts_with('$') && prefix.len() <= 4 * MAX_LEVEL_BYTES,
-        "mqtt.topic_prefix is {prefix:?}; allowed are levels separated by single '/', without '+', '#' and \
+        "{key} is {prefix:?}; allowed are levels separated by single '/', without '+', '#' and \
          control characters, not starting with '$'"
     );
     Ok(())
@@ -100,8 +123,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn named(camera: &str) -> Camera {
+        Camera { name: camera.into(), ..Camera::default() }
+    }
+
     fn topics(camera: &str) -> Topics {
-        Topics::new("outpost", "box-7", &[camera.into()]).expect("valid names")
+        Topics::new("outpost", "box-7", &[named(camera)]).expect("valid names")
     }
 
     #[test]
@@ -109,9 +136,13 @@ mod tests {
         let t = topics("yard");
         assert_eq!(t.availability(), "outpost/box-7/availability");
         assert_eq!(t.store(), "outpost/box-7/store");
-        assert_eq!(t.camera_availability("yard"), "outpost/box-7/camera/yard/availability");
-        assert_eq!(t.event("yard"), "outpost/box-7/camera/yard/event");
-        assert_eq!(t.event("gone"), "outpost/box-7/camera/gone/event");
+        assert_eq!(t.of_camera("yard", "availability"), "outpost/box-7/camera/yard/availability");
+        assert_eq!(t.of_camera("yard", "event"), "outpost/box-7/camera/yard/event");
+        assert_eq!(t.count("yard", None, "person"), "outpost/box-7/camera/yard/count/person");
+        assert_eq!(t.count("yard", Some("a/b"), "person"), "outpost/box-7/camera/yard/zone/a%2Fb/count/person");
+        assert_eq!(t.upload("cloud", "paused"), "outpost/box-7/upload/cloud/paused");
+        assert!(t.is_ours("outpost/box-7/x") && !t.is_ours("outpost/box-77/x") && !t.is_ours("outpost/box-7"));
+        assert_eq!(t.of_camera("gone", "event"), "outpost/box-7/camera/gone/event");
     }
 
     #[test]
@@ -125,7 +156,7 @@ mod tests {
             ("hof süd", "hof süd"),
         ];
         for (name, expected) in cases {
-            assert_eq!(topics(name).event(name), format!("outpost/box-7/camera/{expected}/event"));
+            assert_eq!(topics(name).of_camera(name, "event"), format!("outpost/box-7/camera/{expected}/event"));
         }
     }
 
@@ -135,9 +166,9 @@ mod tests {
             assert!(Topics::new(prefix, "box", &[]).is_err(), "{prefix:?}");
         }
         assert!(Topics::new("a/b", "", &[]).is_err());
-        assert!(Topics::new("a/b", "box", &["".into()]).is_err());
-        assert!(Topics::new("a/b", "box", &["c".into(), "c".into()]).is_err());
-        assert!(Topics::new("a/b", "box", &["c".into()]).is_ok());
+        assert!(Topics::new("a/b", "box", &[named("")]).is_err());
+        assert!(Topics::new("a/b", "box", &[named("c"), named("c")]).is_err());
+        assert!(Topics::new("a/b", "box", &[named("c")]).is_ok());
     }
 
     proptest! {

@@ -1,111 +1,25 @@
 //! A broker, a listener, a queue and an alerter to put together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event as MqttEvent, Incoming, MqttOptions};
 use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::fixture;
-use crate::alert::*;
-use crate::clock::SystemClock;
-
-/// Waits for a state of the world; the test fails when it does not come.
-pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..4000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never came true: {what}");
-}
-
-#[derive(Default)]
-pub(super) struct FakeQueue {
-    pub(super) rows: Mutex<Rows>,
-    pub(super) news: Notify,
-}
-
-#[derive(Default)]
-pub(super) struct Rows {
-    pub(super) waiting: BTreeMap<u64, Item>,
-    pub(super) leased: BTreeSet<u64>,
-    pub(super) acked: Vec<u64>,
-    pub(super) rejected: Vec<(u64, String)>,
-}
-
-impl FakeQueue {
-    pub(super) fn put(&self, seqs: impl IntoIterator<Item = u64>) {
-        let clock = SystemClock::new();
-        let mut rows = self.rows.lock().expect("lock");
-        for seq in seqs {
-            rows.waiting.insert(seq, fixture::item(&clock, seq, Phase::Start));
-        }
-        self.news.notify_one();
-    }
-
-    pub(super) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
-        f(&self.rows.lock().expect("lock"))
-    }
-}
-
-impl Queue for FakeQueue {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
-            let items: Vec<Item> = free.take(max).cloned().collect();
-            rows.leased.extend(items.iter().map(|item| item.seq));
-            Ok(items)
-        }
-        .boxed()
-    }
-
-    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
-            rows.waiting.remove(&seq);
-            rows.acked.push(seq);
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move {
-            assert!(self.rows.lock().expect("lock").leased.remove(&seq), "{seq} was not leased");
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
-            rows.waiting.remove(&seq);
-            rows.rejected.push((seq, reason.to_owned()));
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn wait(&self) -> BoxFuture<'_, ()> {
-        self.news.notified().boxed()
-    }
-}
+pub(super) use crate::alert::fixture::{FakeQueue, until};
+use crate::alert::mqtt::*;
+use crate::alert::{Queue, RuleAges};
+use crate::clock::{Clock, SystemClock};
+use crate::control::Control;
+use crate::health::Health;
+use crate::metrics::Metrics;
 
 /// A broker process; ends with the test.
 pub(super) struct Mosquitto {
@@ -187,17 +101,18 @@ impl Drop for Mosquitto {
 
 /// Somebody who listens; outlives a broker's restart and misses nothing meanwhile.
 pub(super) struct Listener {
-    pub(super) messages: mpsc::UnboundedReceiver<(String, String, bool)>,
+    pub(super) messages: mpsc::UnboundedReceiver<(String, Vec<u8>, bool)>,
     pub(super) task: JoinHandle<()>,
 }
 
 impl Listener {
-    pub(super) async fn subscribe(port: u16, filter: &'static str) -> Self {
+    pub(super) async fn subscribe(port: u16, filter: &str) -> Self {
         let mut options = MqttOptions::new(format!("listener-{}", fastrand::u64(..)), "127.0.0.1", port);
         options.set_clean_start(false).set_session_expiry_interval(Some(600)).set_max_packet_size(Some(1 << 20));
         let (client, mut eventloop) = AsyncClient::new(options, 10);
         let (out, messages) = mpsc::unbounded_channel();
         let (ready, subscribed) = tokio::sync::oneshot::channel();
+        let filter = filter.to_owned();
         let task = tokio::spawn(async move {
             client.subscribe(filter, QoS::AtLeastOnce).await.expect("subscribe");
             let mut ready = Some(ready);
@@ -207,8 +122,8 @@ impl Listener {
                         let _ = ready.take().map(|ready| ready.send(()));
                     }
                     Ok(MqttEvent::Incoming(Incoming::Publish(p))) => {
-                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-                        let _ = out.send((text(&p.topic), text(&p.payload), p.retain));
+                        let topic = String::from_utf8(p.topic.to_vec()).expect("UTF-8");
+                        let _ = out.send((topic, p.payload.to_vec(), p.retain));
                     }
                     Ok(_) => {}
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -219,16 +134,29 @@ impl Listener {
         Self { messages, task }
     }
 
-    pub(super) async fn next(&mut self) -> (String, String, bool) {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.messages.recv());
+    pub(super) async fn next_bytes(&mut self) -> (String, Vec<u8>, bool) {
+        self.next_within(Duration::from_secs(20)).await
+    }
+
+    async fn next_within(&mut self, patience: Duration) -> (String, Vec<u8>, bool) {
+        let next = tokio::time::timeout(patience, self.messages.recv());
         next.await.expect("a message in time").expect("the listener runs")
     }
 
+    pub(super) async fn next(&mut self) -> (String, String, bool) {
+        let (topic, payload, retained) = self.next_bytes().await;
+        (topic, String::from_utf8(payload).expect("UTF-8"), retained)
+    }
+
     pub(super) async fn next_seq(&mut self) -> u64 {
-        let (topic, payload, retained) = self.next().await;
+        self.next_seq_within(Duration::from_secs(20)).await
+    }
+
+    pub(super) async fn next_seq_within(&mut self, patience: Duration) -> u64 {
+        let (topic, payload, retained) = self.next_within(patience).await;
         assert_eq!(topic, "outpost/box/camera/yard/event");
         assert!(!retained);
-        let json: serde_json::Value = serde_json::from_str(&payload).expect("JSON");
+        let json: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
         json["seq"].as_u64().expect("seq")
     }
 }
@@ -248,22 +176,65 @@ pub(super) struct Bench {
     pub(super) task: JoinHandle<Result<()>>,
 }
 
+/// A box with one camera, `yard`, and one destination, `cloud`.
+pub(super) fn house() -> House {
+    let camera = Camera {
+        name: "yard".into(),
+        labels: vec!["person".into()],
+        zones: vec!["drive".into()],
+        detects: true,
+        records: true,
+    };
+    House {
+        site: "".into(),
+        cameras: vec![camera],
+        uploads: vec!["cloud".into()],
+        control: Control::default(),
+        facts: Arc::new(NoFacts),
+        announced: None,
+    }
+}
+
+pub(super) fn deps(queue: Arc<dyn Queue>, health: &Health, metrics: &Metrics, clock: Arc<dyn Clock>) -> Deps {
+    Deps {
+        device: "box".into(),
+        queue,
+        object_key: None,
+        rule_ages: Arc::default(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        clock,
+    }
+}
+
 impl Bench {
     pub(super) fn start(config: Config) -> Self {
+        Self::start_in(config, house())
+    }
+
+    pub(super) fn start_in(config: Config, house: House) -> Self {
+        Self::start_at(config, house, Arc::new(SystemClock::new()))
+    }
+
+    pub(super) fn start_at(config: Config, house: House, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(config, house, clock, RuleAges::new(), |_| ())
+    }
+
+    /// With rules that have ages of their own, and what `prepare` puts into the queue before it begins.
+    pub(super) fn start_with(
+        config: Config,
+        house: House,
+        clock: Arc<dyn Clock>,
+        ages: RuleAges,
+        prepare: impl FnOnce(&FakeQueue),
+    ) -> Self {
         let queue = Arc::new(FakeQueue::default());
+        prepare(&queue);
         let (health, metrics) = (Health::default(), Metrics::new());
-        let deps = Deps {
-            device: "box".into(),
-            cameras: vec!["yard".into()],
-            queue: queue.clone(),
-            object_key: None,
-            health: health.clone(),
-            metrics: metrics.clone(),
-            clock: Arc::new(SystemClock::new()),
-        };
+        let deps = Deps { rule_ages: Arc::new(ages), ..deps(queue.clone(), &health, &metrics, clock) };
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
-        let alerter = Alerter::new(config, deps).expect("valid config");
+        let alerter = Alerter::new(config, deps, house).expect("valid config");
         let task = tokio::spawn(alerter.run_with(stop.clone(), backoff));
         Self { queue, health, metrics, stop, task }
     }

@@ -22,7 +22,7 @@ pub(super) const WINDOW: u16 = 16;
 /// How long a connection attempt may take, from name look-up to the broker's welcome.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
 
-/// Largest packet taken from the broker. Nothing is subscribed to, so only answers come.
+/// Largest packet taken from the broker: commands are short. What is larger, the broker does not send.
 const MAX_INCOMING_BYTES: u32 = 16 * 1024;
 
 /// Where the broker is.
@@ -193,6 +193,9 @@ mod tests {
             (Config { password_file: Some("p".into()), ..base.clone() }, "without mqtt.username"),
             (Config { client_key_file: Some("k".into()), ..base.clone() }, "belong together"),
             (Config { ca_file: Some("ca".into()), ..base.clone() }, "use mqtts://"),
+            (Config { state_qos: 2, ..base.clone() }, "mqtt.state_qos is 2; allowed are 0 and 1"),
+            (Config { snapshot_max_bytes: 100, ..base.clone() }, "mqtt.snapshot_max_bytes is 100"),
+            (Config { homeassistant_prefix: "+".into(), ..base.clone() }, "mqtt.homeassistant_prefix is \"+\""),
             (Config { topic_prefix: "a/#".into(), ..base.clone() }, "mqtt.topic_prefix is \"a/#\""),
         ];
         for (config, expected) in cases {

@@ -1,20 +1,28 @@
 //! The alerter against a real broker (mosquitto on a free port), with a queue in memory.
 
 mod bench;
-pub(super) mod fixture;
+mod digests;
+mod rogues;
+mod states;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use bench::{Bench, FakeQueue, Listener, Mosquitto, plain, until};
+use anyhow::Result;
+use bench::{Bench, FakeQueue, Listener, Mosquitto, deps, house, plain, until};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::*;
+use crate::alert::{Item, Queue, fixture};
 use crate::clock::{Mono, SimulatedClock, SystemClock};
-use crate::health::{CameraState, StoreState};
+use crate::event::Phase;
+use crate::health::{CameraState, Health, StoreState};
+use crate::metrics::Metrics;
 use crate::supervise::{Heartbeats, Supervisor, Watch};
 
 #[tokio::test]
@@ -98,9 +106,10 @@ async fn availability_follows_the_box_and_its_cameras_and_the_last_will_speaks_w
     // All are retained: whoever comes later knows, too.
     let mut late = Listener::subscribe(broker.port, "outpost/box/#").await;
     let mut told = BTreeMap::new();
-    while told.len() < 3 {
+    let awaited = ["outpost/box/store", "outpost/box/availability", "outpost/box/camera/yard/availability"];
+    while !awaited.iter().all(|topic| told.contains_key(*topic)) {
         let (topic, payload, retained) = late.next().await;
-        assert!(retained);
+        assert!(retained, "{topic}");
         told.insert(topic, payload);
     }
     assert_eq!(told["outpost/box/store"], "rebuilding");
@@ -228,18 +237,14 @@ async fn tls_trusts_the_configured_ca_and_nobody_else() {
 
 #[test]
 fn an_alerter_without_a_broker_or_with_a_bad_name_is_not_made() {
-    let deps = |device: &str| Deps {
-        device: device.into(),
-        cameras: vec![],
-        queue: Arc::new(FakeQueue::default()),
-        object_key: None,
-        health: Health::default(),
-        metrics: Metrics::new(),
-        clock: Arc::new(crate::clock::SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH)),
+    let make = |config: Config, device: &str| {
+        let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
+        let deps = deps(Arc::new(FakeQueue::default()), &Health::default(), &Metrics::new(), clock);
+        Alerter::new(config, Deps { device: device.into(), ..deps }, house())
     };
-    assert!(Alerter::new(Config::default(), deps("box")).is_err());
-    assert!(Alerter::new(plain(1883), deps("")).is_err());
-    assert!(Alerter::new(plain(1883), deps("box")).is_ok());
+    assert!(make(Config::default(), "box").is_err());
+    assert!(make(plain(1883), "").is_err());
+    assert!(make(plain(1883), "box").is_ok());
 }
 
 /// A queue that never answers the first who asks.
@@ -280,21 +285,13 @@ async fn an_alerter_that_hangs_is_started_anew_and_delivers() {
     let queue = Arc::new(Mute { queue: Arc::default(), asked: AtomicU32::new(0) });
     queue.queue.put(1..=3);
     let (metrics, stop, config) = (Metrics::new(), CancellationToken::new(), plain(broker.port));
-    let deps = Deps {
-        device: "box".into(),
-        cameras: vec!["yard".into()],
-        queue: queue.clone(),
-        object_key: None,
-        health: Health::default(),
-        metrics: metrics.clone(),
-        clock: Arc::new(SystemClock::new()),
-    };
+    let deps = deps(queue.clone(), &Health::default(), &metrics, Arc::new(SystemClock::new()));
     let time = Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH));
     let patience = Duration::from_millis(40);
     let watch = Watch { hearts: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
     supervisor.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
-        let alerter = Alerter::new(config.clone(), deps.clone()).map(|alerter| alerter.with_heart(heart));
+        let alerter = Alerter::new(config.clone(), deps.clone(), house()).map(|alerter| alerter.with_heart(heart));
         async move { alerter?.run(stop).await }
     });
     let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));

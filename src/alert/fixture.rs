@@ -1,0 +1,152 @@
+//! Alerts to send, and a queue in memory that holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::{Item, Queue};
+use crate::clock::{Clock, SystemClock};
+use crate::event::{Clip, Event, EventId, EventKind, EventState, MediaFile, Phase, SCHEMA_VERSION};
+
+/// Waits for a state of the world; the test fails when it does not come.
+pub(in crate::alert) async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..4000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never came true: {what}");
+}
+
+#[derive(Default)]
+pub(in crate::alert) struct FakeQueue {
+    pub(in crate::alert) rows: Mutex<Rows>,
+    pub(in crate::alert) news: Notify,
+}
+
+#[derive(Default)]
+pub(in crate::alert) struct Rows {
+    pub(in crate::alert) waiting: BTreeMap<u64, Item>,
+    pub(in crate::alert) leased: BTreeSet<u64>,
+    pub(in crate::alert) acked: Vec<u64>,
+    pub(in crate::alert) rejected: Vec<(u64, String)>,
+}
+
+impl FakeQueue {
+    pub(in crate::alert) fn put(&self, seqs: impl IntoIterator<Item = u64>) {
+        self.put_at(&SystemClock::new(), "yard", seqs);
+    }
+
+    /// Alerts of `camera` that come at the present of `clock`.
+    pub(in crate::alert) fn put_at(&self, clock: &dyn Clock, camera: &str, seqs: impl IntoIterator<Item = u64>) {
+        let mut rows = self.rows.lock().expect("lock");
+        for seq in seqs {
+            let mut item = item(clock, seq, Phase::Start);
+            item.event.camera = camera.into();
+            rows.waiting.insert(seq, item);
+        }
+        self.news.notify_one();
+    }
+
+    pub(in crate::alert) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
+        f(&self.rows.lock().expect("lock"))
+    }
+}
+
+impl Queue for FakeQueue {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
+            let items: Vec<Item> = free.take(max).cloned().collect();
+            rows.leased.extend(items.iter().map(|item| item.seq));
+            Ok(items)
+        }
+        .boxed()
+    }
+
+    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            rows.waiting.remove(&seq);
+            rows.acked.push(seq);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            assert!(self.rows.lock().expect("lock").leased.remove(&seq), "{seq} was not leased");
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut rows = self.rows.lock().expect("lock");
+            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            rows.waiting.remove(&seq);
+            rows.rejected.push((seq, reason.to_owned()));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn wait(&self) -> BoxFuture<'_, ()> {
+        self.news.notified().boxed()
+    }
+}
+
+fn file(name: &str) -> MediaFile {
+    MediaFile { file: name.to_owned(), bytes: 1000, sha256: "00".repeat(32) }
+}
+
+/// An alert about an event at camera `yard`.
+pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item {
+    let now = clock.now();
+    let event = Event {
+        version: SCHEMA_VERSION,
+        id: EventId::from_bytes(u128::from(seq).to_be_bytes()),
+        device: "box".into(),
+        site: "gate".into(),
+        camera: "yard".into(),
+        rule: "person-in-yard".into(),
+        kind: EventKind::Object,
+        state: EventState::Ended,
+        label: "person".into(),
+        score: 0.875,
+        count: 1,
+        track: 3,
+        zones: vec!["drive".into()],
+        start: now.clone(),
+        end: Some(now.clone()),
+        best: None,
+        model: "".into(),
+        clip: Some(Clip {
+            media: file("clip.mp4"),
+            start: now.clone(),
+            duration_s: 12.5,
+            codec: "h264".into(),
+            width: 1920,
+            height: 1080,
+            truncated: false,
+        }),
+        pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
+        filed: Some("2026/11/22".into()),
+        segments: None,
+        evicted: Vec::new(),
+        media_skipped: None,
+        continues: None,
+        pinned: false,
+    };
+    Item { seq, phase, event, created: now }
+}

@@ -1,0 +1,265 @@
+//! What a connection does beside alerts: states, reports, pictures, commands, discovery.
+//!
+//! Nothing of it waits for the disk or the index on the connection's own turn, and everything that waits is bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Publish, RetainForwardRule};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::event::Phase;
+
+use super::commands::{Command, Court, Request};
+use super::discovery::{self, Plan};
+use super::house::Report;
+use super::message::Message;
+use super::pictures::{self, Shot, Snapshot};
+use super::states::States;
+use super::{Alerter, Item};
+
+/// Commands that wait for the one in hand. More are left out.
+const COMMANDS: usize = 32;
+/// Answers that wait for the line. More are left out.
+const ANSWERS: usize = 64;
+
+/// Something that went on beside the connection has come to its end.
+pub(super) enum Done {
+    Report(Result<Report>),
+    Obeyed(Request, Result<(), String>, Option<Snapshot>),
+    Shot(Arc<str>, Result<Snapshot>),
+    Planned(Result<Plan>),
+    Forgotten(Result<()>),
+}
+
+pub(super) struct Chores<'a> {
+    alerter: &'a Alerter,
+    states: States,
+    answers: VecDeque<Message>,
+    /// Discovery, in its order.
+    announcements: VecDeque<Message>,
+    plan: Plan,
+    pictures: BTreeMap<Arc<str>, Message>,
+    shots: BTreeMap<Arc<str>, Shot>,
+    commands: VecDeque<Request>,
+    is_commanding: bool,
+    is_shooting: bool,
+    /// When the next report is due; none while one is being made.
+    report_due: Option<Instant>,
+    jobs: FuturesUnordered<BoxFuture<'a, Done>>,
+}
+
+impl<'a> Chores<'a> {
+    pub(super) fn new(alerter: &'a Alerter) -> Self {
+        Self {
+            alerter,
+            states: States::default(),
+            answers: VecDeque::new(),
+            announcements: VecDeque::new(),
+            plan: Plan::default(),
+            pictures: BTreeMap::new(),
+            shots: BTreeMap::new(),
+            commands: VecDeque::new(),
+            is_commanding: false,
+            is_shooting: false,
+            report_due: Some(Instant::now()),
+            jobs: FuturesUnordered::new(),
+        }
+    }
+
+    /// The broker let us in. Gives what is to be subscribed to.
+    pub(super) fn open(&mut self) -> Vec<Filter> {
+        let (config, house) = (&self.alerter.config, &self.alerter.house);
+        self.states.refresh(self.alerter);
+        let plan = discovery::configs(self.alerter);
+        let file = house.announced.clone();
+        self.jobs.push(Box::pin(async move {
+            let planned = tokio::task::spawn_blocking(move || discovery::plan(file.as_deref(), plan));
+            Done::Planned(planned.await.context("plan the announcements").and_then(|plan| plan))
+        }));
+        let mut filters = Vec::new();
+        if config.commands {
+            filters.extend(self.alerter.topics.command_filters());
+        }
+        if config.homeassistant_discovery {
+            filters.push(discovery::birth_topic(config));
+        }
+        let subscribe = |path| Filter {
+            retain_forward_rule: RetainForwardRule::OnEverySubscribe,
+            ..Filter::new(path, QoS::AtLeastOnce)
+        };
+        filters.into_iter().map(subscribe).collect()
+    }
+
+    /// A second passed.
+    pub(super) fn tick(&mut self) {
+        self.states.refresh(self.alerter);
+        if self.report_due.is_some_and(|due| Instant::now() >= due) {
+            self.report_due = None;
+            let facts = &self.alerter.house.facts;
+            self.jobs.push(Box::pin(async move { Done::Report(facts.report().await) }));
+        }
+        self.shoot();
+    }
+
+    /// The next message; states before all others.
+    pub(super) fn next_state(&mut self) -> Option<Message> {
+        self.states.next()
+    }
+
+    /// The next message that is no state.
+    pub(super) fn next_other(&mut self) -> Option<Message> {
+        let other = self.answers.pop_front().or_else(|| self.announcements.pop_front());
+        other.or_else(|| self.pictures.pop_first().map(|(_, message)| message))
+    }
+
+    /// The broker has a message that is no alert.
+    pub(super) fn confirmed(&mut self, topic: &str) {
+        if self.plan.stale.remove(topic) && self.plan.stale.is_empty() {
+            let (file, left) = (self.alerter.house.announced.clone(), self.plan.current());
+            self.jobs.push(Box::pin(async move {
+                let kept = tokio::task::spawn_blocking(move || discovery::keep(file.as_deref(), &left));
+                Done::Forgotten(kept.await.context("keep what is announced").and_then(|kept| kept))
+            }));
+        }
+    }
+
+    /// An alert is on its way: the picture of its camera is another.
+    pub(super) fn telling(&mut self, item: &Item, is_late: bool) {
+        if !self.alerter.config.snapshots {
+            return;
+        }
+        let shot = match item.phase {
+            Phase::Start if !is_late => Shot::Live,
+            Phase::Update | Phase::End if !item.event.pictures.is_empty() => Shot::Of(Box::new(item.event.clone())),
+            _ => return,
+        };
+        self.shots.insert(item.event.camera.clone(), shot);
+        self.shoot();
+    }
+
+    /// A message came.
+    pub(super) fn incoming(&mut self, publish: &Publish) {
+        let (config, clock) = (&self.alerter.config, &*self.alerter.deps.clock);
+        if config.homeassistant_discovery && publish.topic == discovery::birth_topic(config).as_bytes() {
+            if !publish.retain && *publish.payload == *b"online" {
+                info!("Home Assistant started, announcing again");
+                self.announcements = self.plan.messages();
+            }
+            return;
+        }
+        let court = Court { topics: &self.alerter.topics, house: &self.alerter.house, clock };
+        let Some(request) = court.read(publish).filter(|_| config.commands) else { return };
+        if self.commands.len() >= COMMANDS {
+            debug!("too many commands at once, one is left out");
+            return;
+        }
+        self.commands.push_back(request);
+        self.obey();
+    }
+
+    /// Takes up the next command.
+    fn obey(&mut self) {
+        if self.is_commanding {
+            return;
+        }
+        let Some(request) = self.commands.pop_front() else { return };
+        self.is_commanding = true;
+        let (alerter, control) = (self.alerter, self.alerter.house.control.clone());
+        self.jobs.push(Box::pin(async move {
+            match request.command.clone() {
+                Err(complaint) => Done::Obeyed(request, Err(complaint), None),
+                Ok(Command::Snapshot(camera)) => match shot(alerter, camera.into(), Shot::Live).await {
+                    Ok(snapshot) => Done::Obeyed(request, Ok(()), Some(snapshot)),
+                    Err(failure) => Done::Obeyed(request, Err(format!("{failure:#}")), None),
+                },
+                Ok(command) => {
+                    let outcome = command.obey(control).await.map_err(|failure| format!("{failure:#}"));
+                    Done::Obeyed(request, outcome, None)
+                }
+            }
+        }));
+    }
+
+    /// Makes the next picture.
+    fn shoot(&mut self) {
+        if self.is_shooting {
+            return;
+        }
+        let Some((camera, which)) = self.shots.pop_first() else { return };
+        self.is_shooting = true;
+        let alerter = self.alerter;
+        self.jobs.push(Box::pin(async move {
+            let taken = shot(alerter, camera.clone(), which).await;
+            Done::Shot(camera, taken)
+        }));
+    }
+
+    /// The next thing that has come to its end; for ever pending while there is none. Cancel safe.
+    pub(super) async fn done(&mut self) -> Done {
+        match self.jobs.next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn settle(&mut self, done: Done) {
+        match done {
+            Done::Report(report) => {
+                self.report_due = Some(Instant::now() + self.alerter.config.report_every);
+                match report {
+                    Ok(report) => self.states.set_report(report),
+                    Err(failure) => debug!(error = format!("{failure:#}"), "no report"),
+                }
+                self.states.refresh(self.alerter);
+            }
+            Done::Obeyed(request, outcome, snapshot) => {
+                self.is_commanding = false;
+                if let (Some(snapshot), Ok(Command::Snapshot(camera))) = (snapshot, &request.command) {
+                    self.show(camera.as_str().into(), snapshot);
+                }
+                // The states before the answer: whoever has the answer may look at them.
+                self.states.refresh(self.alerter);
+                let room = ANSWERS.saturating_sub(self.answers.len());
+                self.answers.extend(request.answers(&outcome).into_iter().take(room));
+                self.obey();
+            }
+            Done::Shot(camera, taken) => {
+                self.is_shooting = false;
+                match taken {
+                    Ok(snapshot) => self.show(camera, snapshot),
+                    Err(failure) => debug!(%camera, error = format!("{failure:#}"), "no picture for the broker"),
+                }
+                self.shoot();
+            }
+            Done::Planned(Ok(plan)) => {
+                self.plan = plan;
+                self.announcements = self.plan.messages();
+            }
+            Done::Planned(Err(failure)) | Done::Forgotten(Err(failure)) => {
+                warn!(error = format!("{failure:#}"), "what Home Assistant was told of cannot be kept");
+            }
+            Done::Forgotten(Ok(())) => {}
+        }
+    }
+
+    fn show(&mut self, camera: Arc<str>, snapshot: Snapshot) {
+        let config = &self.alerter.config;
+        let topic = self.alerter.topics.of_camera(&camera, "snapshot");
+        let Snapshot { jpeg, origin } = snapshot;
+        let message = Message::picture(topic, jpeg, config.snapshot_qos, config.retain_snapshots, origin);
+        self.pictures.insert(camera, message);
+    }
+}
+
+async fn shot(alerter: &Alerter, camera: Arc<str>, which: Shot) -> Result<Snapshot> {
+    let (facts, config) = (alerter.house.facts.clone(), alerter.config.clone());
+    let taken = tokio::task::spawn_blocking(move || pictures::take(&*facts, &camera, &which, &config));
+    taken.await.context("make a picture")?
+}

@@ -1,0 +1,170 @@
+//! Alerts on the line: sent in their order, acknowledged when they are confirmed, given back when they are not.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use rumqttc::v5::AsyncClient;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::PubAck;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::metrics;
+
+use super::digest::Parcel;
+use super::failure::{Verdict, judge};
+use super::feed::Feed;
+use super::message::{Content, Message, properties};
+use super::session::{Sent, Session};
+use super::{OUTLET, payload};
+use crate::alert::acknowledge;
+use crate::alert::age::is_late;
+
+impl<'a> Session<'a> {
+    /// Sends the alert or digest `parcel`, or puts it aside where the broker can never take it.
+    pub(super) fn send(&mut self, client: &AsyncClient, parcel: Parcel) -> Result<(), String> {
+        let alerter = self.alerter;
+        let (deps, now) = (&alerter.deps, alerter.deps.clock.now());
+        let leaf = if matches!(parcel, Parcel::Alert(_)) { "event" } else { "digest" };
+        let topic = alerter.topics.of_camera(parcel.camera(), leaf);
+        let payload = match payload::encode(&parcel, &now, deps.object_key.as_ref(), &alerter.history) {
+            Ok(payload) => payload,
+            Err(e) => {
+                self.reject(parcel.seqs(), format!("{e:#}"));
+                return Ok(());
+            }
+        };
+        let retain = alerter.config.retain_events && matches!(parcel, Parcel::Alert(_));
+        let properties = properties(Content::Json);
+        let message = Message { topic: topic.clone(), payload, retain, qos: QoS::AtLeastOnce, properties };
+        let bytes = message.payload.len();
+        if message.bytes() > self.max_packet {
+            let limit = self.max_packet;
+            self.reject(parcel.seqs(), format!("{bytes} bytes are more than the broker takes ({limit})"));
+            return Ok(());
+        }
+        if let Parcel::Alert(item) = &parcel {
+            self.chores.telling(item, is_late(&item.created, &now));
+        }
+        self.hand_over(client, message, Sent::Alerts { seqs: parcel.seqs(), topic, bytes })
+    }
+
+    /// Notes what the broker said about a message. Returns whether it was the farewell.
+    pub(super) fn confirm(&mut self, confirmation: &PubAck) -> bool {
+        self.last_confirmation = Instant::now();
+        let (seqs, topic, bytes) = match self.in_flight.remove(&confirmation.pkid) {
+            Some(Sent::Alerts { seqs, topic, bytes }) => (seqs, topic, bytes),
+            Some(Sent::Other { topic }) => {
+                match judge(confirmation.reason, &topic) {
+                    Verdict::Taken => self.chores.confirmed(&topic),
+                    Verdict::Later(reason) | Verdict::Never(reason) => self.complain_of_state(reason),
+                }
+                return false;
+            }
+            Some(Sent::Farewell) => return true,
+            None => return false,
+        };
+        let deps = &self.alerter.deps;
+        let label = metrics::outlet(OUTLET);
+        match judge(confirmation.reason, &topic) {
+            Verdict::Taken => {
+                deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
+                deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+                self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
+                if self.told_refusal.take().is_some() {
+                    self.refusal_pause.reset();
+                    deps.health.outlet(OUTLET, deps.clock.mono(), Ok(()));
+                    info!("the broker takes alerts again");
+                }
+            }
+            Verdict::Later(reason) => {
+                deps.metrics.delivery_failures.get_or_create(&label).inc();
+                if self.refused.is_empty() {
+                    self.paused_until = Some(Instant::now() + self.refusal_pause.next_pause(Duration::ZERO));
+                }
+                self.refused.extend(seqs);
+                self.complain(reason);
+            }
+            Verdict::Never(reason) => {
+                deps.metrics.delivery_failures.get_or_create(&label).inc();
+                self.reject(seqs, reason);
+            }
+        }
+        false
+    }
+
+    /// Shows a refusal; logs it once until it changes.
+    pub(super) fn complain(&mut self, reason: String) {
+        let deps = &self.alerter.deps;
+        deps.health.outlet(OUTLET, deps.clock.mono(), Err(reason.clone()));
+        if self.told_refusal.as_ref() != Some(&reason) {
+            warn!(%reason, "the broker refuses a message");
+            self.told_refusal = Some(reason);
+        }
+    }
+
+    /// The same of a state, which is not tried again before it changes. A user without rights is refused at
+    /// every topic, and one line in the log tells that.
+    fn complain_of_state(&mut self, reason: String) {
+        if !std::mem::replace(&mut self.told_state_refusal, true) {
+            self.complain(reason);
+        }
+    }
+
+    fn reject(&mut self, seqs: Vec<u64>, reason: String) {
+        error!(seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
+        let queue = &self.alerter.deps.queue;
+        self.notes.push(Box::pin(async move {
+            for seq in seqs {
+                queue.reject(seq, &reason).await.context("put an alert aside")?;
+            }
+            Ok(())
+        }));
+    }
+
+    /// Once nothing is on the line, refused alerts and all after them go back in one go.
+    pub(super) fn give_back_refused(&mut self, feed: &Feed<'a>) {
+        let mut alerts_on_the_line = self.handed.iter().chain(self.in_flight.values());
+        if self.refused.is_empty() || alerts_on_the_line.any(|sent| matches!(sent, Sent::Alerts { .. })) {
+            return;
+        }
+        feed.overtake();
+        let ready = self.ready.drain(..).flat_map(|parcel| parcel.seqs());
+        let back: Vec<u64> = self.refused.drain(..).chain(ready).collect();
+        self.release(back);
+    }
+
+    fn release(&mut self, back: Vec<u64>) {
+        if back.is_empty() {
+            return;
+        }
+        let queue = &self.alerter.deps.queue;
+        self.notes.push(Box::pin(async move {
+            for seq in back {
+                queue.release(seq).await.context("give an alert back")?;
+            }
+            Ok(())
+        }));
+    }
+
+    /// Gives back what was not confirmed; what the store is to note is noted by [`Session::settle`].
+    pub(super) fn give_back_all(&mut self, failed: bool) {
+        let on_the_line = self.handed.drain(..).chain(self.in_flight.drain().map(|(_, sent)| sent));
+        let unconfirmed: Vec<u64> =
+            on_the_line.flat_map(|sent| if let Sent::Alerts { seqs, .. } = sent { seqs } else { Vec::new() }).collect();
+        if failed {
+            let lost = u64::try_from(unconfirmed.len()).unwrap_or(u64::MAX);
+            let label = metrics::outlet(OUTLET);
+            self.alerter.deps.metrics.delivery_failures.get_or_create(&label).inc_by(lost);
+        }
+        let ready = self.ready.drain(..).flat_map(|parcel| parcel.seqs());
+        let rest = self.refused.drain(..).chain(ready);
+        let back = unconfirmed.into_iter().chain(rest).collect();
+        self.release(back);
+    }
+
+    /// Whether alerts may be sent at present.
+    pub(super) fn may_tell(&self) -> bool {
+        self.paused_until.is_none_or(|until| Instant::now() >= until) && self.refused.is_empty()
+    }
+}

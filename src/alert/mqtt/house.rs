@@ -1,0 +1,148 @@
+//! What the broker is told of the box beside its events, and what can be switched there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::control::Control;
+use crate::event::Event;
+use crate::frame::Frame;
+
+/// The box around the alerts.
+#[derive(Clone)]
+pub struct House {
+    /// Where it stands, for people; may be empty.
+    pub site: Arc<str>,
+    /// All cameras that are used.
+    pub cameras: Vec<Camera>,
+    /// Names of the upload destinations.
+    pub uploads: Vec<String>,
+    /// What can be switched.
+    pub control: Control,
+    /// What can be told.
+    pub facts: Arc<dyn Facts>,
+    /// Where is kept what Home Assistant was told of, so that it can be taken back. None: in memory only.
+    pub announced: Option<PathBuf>,
+}
+
+/// A camera as the broker knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Camera {
+    /// Name in the config.
+    pub name: Arc<str>,
+    /// Labels that are looked for; empty where all are.
+    pub labels: Vec<Arc<str>>,
+    /// Names of its zones.
+    pub zones: Vec<Arc<str>>,
+    /// Whether anything is looked for, by the config.
+    pub detects: bool,
+    /// Whether video is kept, by the config.
+    pub records: bool,
+}
+
+/// What the rest of the daemon knows.
+pub trait Facts: Send + Sync + 'static {
+    /// The box at present. May take as long as the index takes to answer.
+    fn report(&self) -> BoxFuture<'_, Result<Report>>;
+    /// The newest picture of a camera, unless it is old.
+    fn picture(&self, camera: &str) -> Option<Frame>;
+    /// Where the picture of an event lies.
+    fn still(&self, event: &Event) -> Option<PathBuf>;
+}
+
+/// A box that knows nothing of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFacts;
+
+impl Facts for NoFacts {
+    fn report(&self) -> BoxFuture<'_, Result<Report>> {
+        async { bail!("nothing is known") }.boxed()
+    }
+
+    fn picture(&self, _: &str) -> Option<Frame> {
+        None
+    }
+
+    fn still(&self, _: &Event) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// The box at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Itself.
+    pub health: BoxReport,
+    /// Its outlets, by name.
+    pub queues: BTreeMap<String, QueueReport>,
+    /// What became of today so far, by camera.
+    pub coverage: BTreeMap<Arc<str>, CameraCoverage>,
+}
+
+/// How the box is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BoxReport {
+    /// Version of the software.
+    pub version: &'static str,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Trust in its wall clock.
+    pub time_quality: String,
+    /// How much it does.
+    pub load: String,
+    /// Why it does not do everything; empty where it does.
+    pub load_reason: String,
+    /// Share of all cores that the daemon uses, 0 to 1.
+    pub cpu: Option<f64>,
+    /// Memory that the daemon uses, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Hottest sensor, degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Free bytes on the archive's volume.
+    pub disk_free_bytes: u64,
+    /// Its size.
+    pub disk_size_bytes: u64,
+    /// What is wrong with that volume, in words.
+    pub disk_trouble: Option<String>,
+    /// Events on the box.
+    pub events: u64,
+}
+
+/// An outlet and its queue.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct QueueReport {
+    /// Items that wait.
+    pub items: u64,
+    /// Their size, where they are files.
+    pub bytes: u64,
+    /// Seconds that the oldest has waited.
+    pub oldest_s: Option<u64>,
+    /// Items that were given up.
+    pub dead_letters: u64,
+    /// Whether the last exchange worked; null before the first.
+    pub online: Option<bool>,
+    /// Why not, in words.
+    pub error: Option<String>,
+}
+
+/// What became of a camera's day so far, seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CameraCoverage {
+    /// The day, UTC.
+    pub day: String,
+    /// There is video, or there was.
+    pub recorded_s: i64,
+    /// There were pictures, and nothing was to be recorded.
+    pub watched_s: i64,
+    /// The camera gave no pictures.
+    pub offline_s: i64,
+    /// There were pictures that the box could not keep.
+    pub shed_s: i64,
+    /// The box did not run.
+    pub stopped_s: i64,
+}

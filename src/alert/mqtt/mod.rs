@@ -1,0 +1,118 @@
+//! MQTT 5: alerts, states, and commands. Topics and payload: docs/mqtt.md.
+
+mod chores;
+mod commands;
+mod config;
+mod delivery;
+mod discovery;
+mod failure;
+mod house;
+mod link;
+mod message;
+mod pictures;
+mod session;
+mod states;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::fmt;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, ensure};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::age::Limits;
+use super::history::History;
+use super::{Deps, Item, digest, feed, payload};
+use crate::supervise::{Backoff, Heart};
+
+use link::Address;
+use session::Session;
+use topics::Topics;
+
+pub use config::Config;
+pub use house::{BoxReport, Camera, CameraCoverage, Facts, House, NoFacts, QueueReport, Report};
+
+/// Name of this outlet in health, metrics and on the page.
+pub const OUTLET: &str = "mqtt";
+
+/// Delivers alerts for as long as the daemon runs.
+pub struct Alerter {
+    config: Config,
+    address: Address,
+    topics: Topics,
+    deps: Deps,
+    house: House,
+    limits: Limits,
+    history: Mutex<History>,
+    heart: Heart,
+}
+
+impl fmt::Debug for Alerter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerter").field("broker", &self.address).field("device", &self.deps.device).finish()
+    }
+}
+
+impl Alerter {
+    /// Checks `config` and prepares; connects to nothing.
+    ///
+    /// # Errors
+    /// As [`Config::validate`], and when the names of device or cameras cannot be topics, or when no broker is configured.
+    pub fn new(config: Config, deps: Deps, house: House) -> Result<Self> {
+        ensure!(config.is_enabled(), "mqtt.url is empty: no broker to send alerts to");
+        config.validate()?;
+        let address = Address::parse(&config.url)?;
+        let topics =
+            Topics::new(&config.topic_prefix, &deps.device, &house.cameras).context("build the topics of alerts")?;
+        let heart = Heart::unheard(deps.clock.clone());
+        let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
+        Ok(Self { config, address, topics, deps, house, limits, history: Mutex::default(), heart })
+    }
+
+    /// Beats with `heart`: not while it waits for an answer of the queue, or for a connection to come about.
+    #[must_use]
+    pub fn with_heart(self, heart: Heart) -> Self {
+        Self { heart, ..self }
+    }
+
+    /// Connects, delivers, and connects again after a pause when the line breaks, until `stop`. An orderly
+    /// stop tells the broker and takes about a second at most.
+    ///
+    /// # Errors
+    /// Never at present: whatever goes wrong is shown in health and tried again.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        self.run_with(stop, Backoff::for_connections()).await
+    }
+
+    async fn run_with(self, stop: CancellationToken, mut backoff: Backoff) -> Result<()> {
+        // A failure is logged when it begins or changes, not at each try.
+        let mut told: Option<String> = None;
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            let mut session = Session::new(&self);
+            let outcome = session.run(&stop).await;
+            if stop.is_cancelled() {
+                break;
+            }
+            let Err(failure) = outcome else { continue };
+            if session.was_connected() {
+                told = None;
+            }
+            self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
+            let pause = backoff.next_pause(started.elapsed());
+            if told.as_ref() != Some(&failure) {
+                warn!(broker = %self.address, reason = %failure, "alerts wait, the broker cannot be used");
+                told = Some(failure);
+            }
+            tokio::select! {
+                () = self.heart.beating(tokio::time::sleep(pause)) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+}

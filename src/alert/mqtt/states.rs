@@ -1,0 +1,141 @@
+//! What the broker keeps of the box: retained topics, told when they change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::control::Switches;
+use crate::health::{CameraHealth, Health};
+
+use super::Alerter;
+use super::house::{Camera, Report};
+use super::message::{Content, Message};
+
+/// What was told on this connection, and what is to be told next.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    told: BTreeMap<String, Vec<u8>>,
+    due: VecDeque<Message>,
+    report: Option<Report>,
+}
+
+impl States {
+    /// What the box knows of itself is this from now on.
+    pub(super) fn set_report(&mut self, report: Report) {
+        self.report = Some(report);
+    }
+
+    /// Looks at what is to be told now.
+    pub(super) fn refresh(&mut self, alerter: &Alerter) {
+        let mut states = Vec::new();
+        of_box(alerter, self.report.as_ref(), &mut states);
+        let (board, switches) = (alerter.deps.health.cameras(), alerter.house.control.switches());
+        for camera in &alerter.house.cameras {
+            let health = board.get(&camera.name).cloned().unwrap_or_default();
+            let now = alerter.deps.clock.wall();
+            Of { alerter, camera, states: &mut states }.all(&health, &switches, now, self.report.as_ref());
+        }
+        let news = states.into_iter().filter(|(topic, payload, _)| self.told.get(topic) != Some(payload));
+        let qos = alerter.config.state_qos;
+        self.due = news.map(|(topic, payload, content)| Message::state(topic, payload, content, qos)).collect();
+    }
+
+    /// The next that changed.
+    pub(super) fn next(&mut self) -> Option<Message> {
+        let message = self.due.pop_front()?;
+        self.told.insert(message.topic.clone(), message.payload.clone());
+        Some(message)
+    }
+}
+
+type State = (String, Vec<u8>, Content);
+
+fn of_box(alerter: &Alerter, report: Option<&Report>, states: &mut Vec<State>) {
+    let (topics, health) = (&alerter.topics, &alerter.deps.health);
+    let mut text = |topic: String, text: &str| states.push((topic, text.as_bytes().to_vec(), Content::Text));
+    text(topics.availability(), "online");
+    text(topics.store(), store_state(health));
+    let switches = alerter.house.control.switches();
+    for upload in &alerter.house.uploads {
+        let paused = switches.paused.contains(&format!("upload/{upload}"));
+        text(topics.upload(upload, "paused"), on_off(paused));
+    }
+    if let Some(report) = report {
+        states.push((topics.of_box("health"), json(&report.health), Content::Json));
+        states.push((topics.of_box("queue"), json(&report.queues), Content::Json));
+    }
+}
+
+fn store_state(health: &Health) -> &'static str {
+    if health.is_spooling() { "spooling" } else { health.store().state.as_str() }
+}
+
+/// The states of one camera.
+struct Of<'a> {
+    alerter: &'a Alerter,
+    camera: &'a Camera,
+    states: &'a mut Vec<State>,
+}
+
+impl Of<'_> {
+    fn all(&mut self, health: &CameraHealth, switches: &Switches, now: Timestamp, report: Option<&Report>) {
+        self.text("availability", health.state.as_str());
+        self.text("motion", on_off(health.motion));
+        self.counts(health);
+        self.switches(switches, now);
+        if let Some(coverage) = report.and_then(|report| report.coverage.get(&self.camera.name)) {
+            let topic = self.alerter.topics.of_camera(&self.camera.name, "coverage");
+            self.states.push((topic, json(coverage), Content::Json));
+        }
+    }
+
+    fn text(&mut self, leaf: &str, text: &str) {
+        let topic = self.alerter.topics.of_camera(&self.camera.name, leaf);
+        self.states.push((topic, text.as_bytes().to_vec(), Content::Text));
+    }
+
+    /// Labels that are looked for are told from the beginning, others once they were seen.
+    fn counts(&mut self, health: &CameraHealth) {
+        if !self.camera.detects {
+            return;
+        }
+        self.text("objects", &health.objects.to_string());
+        let places = || self.camera.zones.iter().cloned().map(Some).chain([None]);
+        let wanted =
+            places().flat_map(|zone| self.camera.labels.iter().map(move |label| (zone.clone(), label.clone())));
+        let mut counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32> = wanted.map(|place| (place, 0)).collect();
+        counts.extend(health.counts.clone());
+        for ((zone, label), count) in counts {
+            let topic = self.alerter.topics.count(&self.camera.name, zone.as_deref(), &label);
+            self.states.push((topic, count.to_string().into_bytes(), Content::Text));
+        }
+    }
+
+    fn switches(&mut self, switches: &Switches, now: Timestamp) {
+        let camera = self.camera;
+        let switched = switches.cameras.get(&*camera.name).copied().unwrap_or_default();
+        self.text("detect", on_off(camera.detects && !switched.detect_off));
+        self.text("record", on_off(camera.records && !switched.record_off));
+        let force = switched.force.filter(|force| now < force.until);
+        let told = force.map_or_else(
+            || "AUTO".to_owned(),
+            |force| {
+                let detect = if force.detect { "on" } else { "off" };
+                serde_json::json!({ "detect": detect, "until": force.until }).to_string()
+            },
+        );
+        self.text("override", &told);
+    }
+}
+
+/// As Home Assistant and most others write it.
+pub(super) fn on_off(is_on: bool) -> &'static str {
+    if is_on { "ON" } else { "OFF" }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Plain fields serialise; without them there is nothing to tell.
+    serde_json::to_vec(value).unwrap_or_default()
+}

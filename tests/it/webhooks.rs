@@ -1,0 +1,98 @@
+//! The daemon and a receiver of webhooks that is not ours.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::process::Process;
+use crate::harness::{Scratch, fixture, port, repository, seconds, wait_for, wait_until};
+
+const SECRET: &str = "a-secret-of-the-office";
+
+/// tests/servers/webhook.py at work.
+struct Receiver {
+    port: u16,
+    log: PathBuf,
+    secret: PathBuf,
+    process: Option<Process>,
+    output: PathBuf,
+}
+
+impl Receiver {
+    fn start(scratch: &Scratch) -> Self {
+        let (log, output) = (scratch.path("requests.jsonl"), scratch.path("receiver.log"));
+        let secret = scratch.secret("office.secret", &format!("{SECRET}\n"));
+        let mut receiver = Self { port: port::free(), log, secret, process: None, output };
+        receiver.resume();
+        receiver
+    }
+
+    fn resume(&mut self) {
+        let server = repository().join("tests/servers/webhook.py");
+        let doc = repository().join("docs/webhooks.md");
+        let port = self.port.to_string();
+        let arguments =
+            [server.as_os_str(), port.as_ref(), doc.as_os_str(), self.secret.as_os_str(), self.log.as_os_str()];
+        let mut process = Process::start("webhook.py", "python3", &arguments, self.output.clone());
+        let address = ("127.0.0.1", self.port);
+        process.wait_ready(seconds(30), |_| std::net::TcpStream::connect(address).is_ok());
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Every request so far.
+    fn seen(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+#[test]
+fn every_alert_reaches_the_receiver_signed_and_in_order_over_outages_and_restarts() {
+    let scratch = Scratch::new("webhooks");
+    let mut receiver = Receiver::start(&scratch);
+    let clip = fixture("people.mp4");
+    let config = Config::new(&scratch).replay("gate", &clip).replay("yard", &clip);
+    let url = format!("http://127.0.0.1:{}/hook", receiver.port);
+    let mut daemon = Daemon::start(&scratch, config.posts_to("office", &url, &receiver.secret));
+    let ends = |receiver: &Receiver| receiver.seen().iter().filter(|request| request["body"]["phase"] == "end").count();
+
+    wait_until("a first event is told to its end", seconds(120), || ends(&receiver) >= 1);
+    receiver.kill();
+    let before = daemon.events_in("ended").len();
+    daemon.wait_for_ended(before + 3, seconds(120));
+    daemon.crash_and_restart();
+    receiver.resume();
+    let known = daemon.events_in("ended");
+    wait_for("all that ended before to be told", seconds(120), || {
+        let seen = receiver.seen();
+        let is_told = |event: &&Value| {
+            seen.iter().any(|r| r["body"]["phase"] == "end" && r["body"]["event"]["id"] == event["id"])
+        };
+        let missing = known.iter().filter(|event| !is_told(event)).count();
+        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} are missing", known.len())) }
+    });
+    assert!(daemon.terminate().success());
+
+    let seen = receiver.seen();
+    for request in &seen {
+        assert_eq!((&request["genuine"], &request["forged"]), (&true.into(), &false.into()), "{request}");
+        assert_eq!(request["seq"], request["body"]["seq"]);
+    }
+    for camera in ["gate", "yard"] {
+        let seqs = seen.iter().filter(|request| request["camera"] == camera).map(|request| request["seq"].as_u64());
+        let mut seqs: Vec<u64> = seqs.map(|seq| seq.expect("a number")).collect();
+        assert!(seqs.len() >= 6, "{camera}: {seqs:?}");
+        // An answer that a crash swallowed makes a repeat, right behind the first.
+        seqs.dedup();
+        assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{camera}: {seqs:?}");
+    }
+    assert!(!daemon.log().contains(SECRET) && !daemon.log().contains("/hook"), "a secret is in the log");
+}
