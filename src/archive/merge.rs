@@ -18,8 +18,8 @@ use super::recover::recover;
 use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
-use crate::event::{Event, EventId, EventState, MediaFile};
-use crate::store::{Change, Delivery, Lease, Outbox, Standing};
+use crate::event::{Event, EventId, MediaFile, Phase};
+use crate::store::{Change, Delivery, Lease, Outbox, Retold, Standing};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -106,16 +106,7 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    let mut changes: Vec<Change> =
-        alerts.of_event(*id).map(|(event, alert)| Change { event, deliveries: vec![alert] }).collect();
-    match changes.last_mut().filter(|last| last.event.state != EventState::Open) {
-        Some(last) => {
-            last.event = event;
-            last.deliveries.extend(files);
-        }
-        None => changes.push(Change { event, deliveries: files }),
-    }
-    for outcome in archive.store.record_all(changes) {
+    for outcome in archive.store.take_over(alerts.of_event(*id), vec![Change { event, deliveries: files }]) {
         outcome?;
     }
     Ok(true)
@@ -143,42 +134,60 @@ fn copy(from: &Path, to: &Path, media: &MediaFile) -> Result<bool> {
 
 /// The alerts that the spool did not get rid of.
 struct Alerts<'a> {
-    outbox: Option<Outbox>,
-    waiting: BTreeMap<EventId, Vec<(Event, Lease)>>,
+    outboxes: Vec<Outbox>,
+    waiting: BTreeMap<EventId, Vec<Waiting>>,
     runtime: &'a Handle,
+}
+
+/// One of them.
+struct Waiting {
+    /// Place of its outbox among those of the spool.
+    outbox: usize,
+    phase: Phase,
+    event: Event,
+    lease: Lease,
 }
 
 impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
-        // Without a broker in the configuration there is no such queue.
-        let outbox = spool.store.outbox("mqtt").ok();
-        let mut waiting: BTreeMap<EventId, Vec<(Event, Lease)>> = BTreeMap::new();
-        while let Some(outbox) = &outbox {
-            let leases = runtime.block_on(outbox.lease(ALERTS))?;
-            if leases.is_empty() {
-                break;
-            }
-            for lease in leases {
-                if let Some(event) = lease.event.clone() {
-                    waiting.entry(event.id).or_default().push((event, lease));
+        let known = spool.store.stats()?.outboxes;
+        let alerts = known.iter().filter(|known| !known.name.starts_with("upload/"));
+        // What left the configuration since is told to nobody.
+        let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
+        let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();
+        for (place, outbox) in outboxes.iter().enumerate() {
+            loop {
+                let leases = runtime.block_on(outbox.lease(ALERTS))?;
+                if leases.is_empty() {
+                    break;
+                }
+                for lease in leases {
+                    if let (Some(event), Delivery::Alert(phase)) = (lease.event.clone(), &lease.item) {
+                        let phase = *phase;
+                        waiting.entry(event.id).or_default().push(Waiting { outbox: place, phase, event, lease });
+                    }
                 }
             }
         }
-        Ok(Self { outbox, waiting, runtime })
+        Ok(Self { outboxes, waiting, runtime })
     }
 
-    /// Those of one event, in order, each with the event as it was then.
-    fn of_event(&self, id: EventId) -> impl Iterator<Item = (Event, Delivery)> {
-        let leases = self.waiting.get(&id).into_iter().flatten();
-        leases.map(|(event, lease)| (event.clone(), lease.item.clone()))
+    /// Those of one event, in order, each with the event as it was then, for the outbox that has not told it.
+    fn of_event(&self, id: EventId) -> Vec<Retold> {
+        let waiting = self.waiting.get(&id).into_iter().flatten();
+        let retold = waiting.filter_map(|alert| {
+            let outbox = self.outboxes.get(alert.outbox)?.name().to_owned();
+            let (event, created) = (alert.event.clone(), alert.lease.created.clone());
+            Some(Retold { outbox, phase: alert.phase, event, created })
+        });
+        retold.collect()
     }
 
     /// The archive has them now.
     fn hand_over(&mut self, id: EventId) -> Result<()> {
-        let leases = self.waiting.remove(&id).unwrap_or_default();
-        if let Some(outbox) = &self.outbox {
-            for (_, lease) in &leases {
-                self.runtime.block_on(outbox.ack(lease))?;
+        for alert in self.waiting.remove(&id).unwrap_or_default() {
+            if let Some(outbox) = self.outboxes.get(alert.outbox) {
+                self.runtime.block_on(outbox.ack(&alert.lease))?;
             }
         }
         Ok(())

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::outbox::Queue;
 use super::packed::View;
 use super::place::Place;
+use super::refill::Retold;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
 use super::{Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
-use crate::event::{Event, EventState};
+use crate::event::{Event, EventState, Phase};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// The outboxes that the store was opened with.
@@ -64,6 +65,13 @@ pub(super) enum Op {
         delivery: Delivery,
         now: Moment,
     },
+    /// An alert of another index, for one outbox alone.
+    Retell {
+        outbox: String,
+        event: Box<Event>,
+        phase: Phase,
+        created: Moment,
+    },
 }
 
 /// One item of an outbox, at one revision.
@@ -81,6 +89,12 @@ impl Op {
         change.deliveries.iter().try_for_each(Delivery::check)?;
         let (event, json) = event_log::index_form(change.event)?;
         Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
+    }
+
+    pub(super) fn retell(alert: Retold) -> Result<Self, StoreError> {
+        let Retold { outbox, phase, event, created } = alert;
+        let (event, _) = event_log::index_form(event)?;
+        Ok(Self::Retell { outbox, event: Box::new(event), phase, created })
     }
 
     /// The room that must be there for it. News can wait; what is over, delivered or given up makes room.
@@ -171,6 +185,11 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
+            Op::Retell { outbox, event, phase, created } => match self.queues.get(outbox) {
+                Some(queue) => self.insert(queue, Row::new(Some(event), &Delivery::Alert(*phase), created)),
+                // It left the configuration meanwhile.
+                None => Ok(()),
+            },
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
                 Ok(())

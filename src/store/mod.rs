@@ -110,7 +110,7 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
 pub use place::Lane;
 pub use process_lock::can_commit;
-pub use refill::Standing;
+pub use refill::{Retold, Standing};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 

@@ -5,7 +5,21 @@ use super::schema::{Database, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
 use super::{Change, Store, StoreError};
-use crate::event::EventId;
+use crate::clock::Moment;
+use crate::event::{Event, EventId, Phase};
+
+/// An alert that another index could not get rid of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retold {
+    /// The outbox that it is for: `mqtt`, `webhook/<name>`.
+    pub outbox: String,
+    /// What it tells.
+    pub phase: Phase,
+    /// The event as it was then.
+    pub event: Event,
+    /// When it was queued first.
+    pub created: Moment,
+}
 
 /// What the index knows of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +63,12 @@ impl Store {
     /// [`Store::record`] of many changes, which share flushes. Each succeeds or fails by itself.
     pub fn record_all(&self, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
         self.0.write_all(changes.into_iter().map(|change| Op::record(change, &self.0.clock)))
+    }
+
+    /// [`Store::record_all`], after `alerts` were queued, each where it is still to be told.
+    pub fn take_over(&self, alerts: Vec<Retold>, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
+        let changes = changes.into_iter().map(|change| Op::record(change, &self.0.clock));
+        self.0.write_all(alerts.into_iter().map(Op::retell).chain(changes))
     }
 
     /// The items of an outbox, counted one by one.

@@ -137,7 +137,7 @@ impl<'a> Chores<'a> {
         }
         let shot = match item.phase {
             Phase::Start if !is_late => Shot::Live,
-            Phase::Update | Phase::End if !item.event.pictures.is_empty() => Shot::Of(Box::new(item.event.clone())),
+            Phase::End if !item.event.pictures.is_empty() => Shot::Of(Box::new(item.event.clone())),
             _ => return,
         };
         self.shots.insert(item.event.camera.clone(), shot);

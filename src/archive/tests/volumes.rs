@@ -137,8 +137,8 @@ fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
     drop(fs::File::open(&trap).expect("read"));
 }
 
-fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime) -> Vec<Lease> {
-    let outbox = archive.store.outbox("mqtt").expect("outbox");
+fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime, outbox: &str) -> Vec<Lease> {
+    let outbox = archive.store.outbox(outbox).expect("outbox");
     runtime.block_on(outbox.lease(100)).expect("lease")
 }
 
@@ -146,7 +146,8 @@ fn of(lease: &Lease) -> &Event {
     lease.event.as_ref().expect("of an event")
 }
 
-/// Two events in the spool: the alerts of the second wait, those of the first are delivered.
+/// Two events in the spool. Of the second the alerts wait for the broker, those of the first were delivered there; the
+/// webhook has not got the end of the first.
 fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     for n in [1, 2] {
         let event = event(n, "ended");
@@ -164,9 +165,15 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
                 .expect("record");
         }
     }
-    let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
-    for lease in leases(&bench.spool, runtime).iter().filter(|lease| of(lease).id == id(1)) {
-        runtime.block_on(outbox.ack(lease)).expect("ack");
+    let is_delivered = |outbox: &str, lease: &&Lease| match outbox {
+        "mqtt" => of(lease).id == id(1),
+        _ => of(lease).id == id(2) || lease.item == Delivery::Alert(Phase::Start),
+    };
+    for name in ["mqtt", "webhook/office"] {
+        let outbox = bench.spool.store.outbox(name).expect("outbox");
+        for lease in leases(&bench.spool, runtime, name).iter().filter(|lease| is_delivered(name, lease)) {
+            runtime.block_on(outbox.ack(lease)).expect("ack");
+        }
     }
 }
 
@@ -190,11 +197,14 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
         let kept = read_event(&folder).expect("a sidecar");
         assert_eq!(measure(&folder, "thumb.jpg").expect("copied"), kept.pictures[0]);
     }
-    let alerts: Vec<(EventId, EventState, Delivery)> =
-        leases(&bench.main, &runtime).iter().map(|l| (of(l).id, of(l).state, l.item.clone())).collect();
+    let alerts = |outbox| -> Vec<(EventId, EventState, Delivery)> {
+        leases(&bench.main, &runtime, outbox).iter().map(|l| (of(l).id, of(l).state, l.item.clone())).collect()
+    };
     let expected = [(EventState::Open, Phase::Start), (EventState::Ended, Phase::End)];
-    assert_eq!(alerts, expected.map(|(state, phase)| (id(2), state, Delivery::Alert(phase))));
-    assert_eq!(queued(&bench.spool, "mqtt"), 0, "handed over");
+    assert_eq!(alerts("mqtt"), expected.map(|(state, phase)| (id(2), state, Delivery::Alert(phase))));
+    let to_webhook = [(id(1), EventState::Ended, Delivery::Alert(Phase::End))];
+    assert_eq!(alerts("webhook/office"), to_webhook, "each outlet gets what it lacks");
+    assert_eq!((queued(&bench.spool, "mqtt"), queued(&bench.spool, "webhook/office")), (0, 0), "handed over");
     assert_eq!(queued(&bench.main, "upload/cloud"), 4, "every file is confirmed in the cloud");
 }
 
