@@ -113,7 +113,7 @@ impl HttpService for Carrier {
         let exchange = Exchange::current();
         let file = exchange.as_ref().filter(|_| parts.method == Method::PUT).and_then(|exchange| exchange.file.clone());
         let (length, body) = match file {
-            Some(file) => self.from_disk(&file).await?,
+            Some(file) => self.on_disk(&file).await?,
             None => (body.content_length() as u64, self.paced(body).await?),
         };
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -164,7 +164,7 @@ impl Carrier {
     }
 
     /// A file as the body, read on the way.
-    async fn from_disk(&self, path: &Path) -> Result<(u64, reqwest::Body), HttpError> {
+    async fn on_disk(&self, path: &Path) -> Result<(u64, reqwest::Body), HttpError> {
         let unreadable = |error| HttpError::new(HttpErrorKind::Unknown, Unreadable { path: path.to_owned(), error });
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
