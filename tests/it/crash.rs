@@ -15,6 +15,9 @@ use crate::harness::dice::Dice;
 use crate::harness::rtsp::{Auth, RtspServer};
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
+/// Bytes that a clip has before its first fragment, at most.
+const MOOV: u64 = 4096;
+
 fn started(subscriber: &Subscriber) -> BTreeSet<String> {
     let messages = subscriber.events("start");
     messages.iter().map(|message| message["event"]["id"].as_str().expect("an id").to_owned()).collect()
@@ -53,6 +56,11 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
             let over = ended_ids(&subscriber);
             let going_on = started(&subscriber).into_iter().find(|id| !over.contains(id) && !cut_short.contains(id));
             going_on.ok_or_else(|| format!("{} events are over", over.len()))
+        });
+        // It is told of before its clip has a fragment, which takes longer on a busy box.
+        let clip = scratch.path("box/archive/gate").join(&id).join("clip.mp4");
+        wait_until("its clip to have begun", seconds(30), || {
+            std::fs::metadata(&clip).is_ok_and(|clip| clip.len() > MOOV)
         });
         // At a different place in the event each time: a few pictures in, between fragments, ...
         let packets = daemon.packets("gate");
