@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use super::process::{Process, run};
-use super::{Scratch, port, seconds};
+use super::{Scratch, port, seconds, wait_until};
 
 pub const USER: &str = "edge";
 pub const PASSWORD: &str = "s3cret-broker";
@@ -109,6 +109,13 @@ impl Broker {
         self.authority.as_ref()
     }
 
+    /// How often a client of this name has come so far.
+    fn visits(&self, client: &str) -> usize {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let visit = format!(" as {client} (");
+        log.lines().filter(|line| line.contains("New client connected") && line.contains(&visit)).count()
+    }
+
     fn client_arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> =
             ["-V", "5", "-h", "127.0.0.1", "-u", USER, "-P", PASSWORD].map(str::to_owned).to_vec();
@@ -170,6 +177,8 @@ impl Subscriber {
         run(Command::new("mosquitto_sub").args(&arguments).arg("-E"));
         arguments.extend(["-F", "%j"].map(str::to_owned));
         let process = Process::start("mosquitto_sub", "mosquitto_sub", &arguments, log.clone());
+        // It comes back to a broker that went away, but gives up one that it never met.
+        wait_until("the subscriber to be there", seconds(30), || broker.visits(&id) >= 2);
         Self { log, _process: process }
     }
 
