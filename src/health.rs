@@ -212,6 +212,19 @@ struct Board {
     store: StoreHealth,
 }
 
+impl Board {
+    /// The entry of outlet `name`, made on first use.
+    fn outlet(&mut self, name: &str, now: Mono) -> &mut OutletHealth {
+        self.outlets.entry(name.to_owned()).or_insert_with(|| OutletHealth {
+            name: name.to_owned(),
+            online: None,
+            since: now,
+            last_error: None,
+            transfers: None,
+        })
+    }
+}
+
 impl Health {
     fn with<T>(&self, f: impl FnOnce(&mut Board) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -245,13 +258,7 @@ impl Health {
     /// Notes how an exchange of outlet `name` went. Returns whether its state changed.
     pub fn outlet(&self, name: &str, now: Mono, result: Result<(), String>) -> bool {
         self.with(|board| {
-            let outlet = board.outlets.entry(name.to_owned()).or_insert_with(|| OutletHealth {
-                name: name.to_owned(),
-                online: None,
-                since: now,
-                last_error: None,
-                transfers: None,
-            });
+            let outlet = board.outlet(name, now);
             let online = result.is_ok();
             let changed = outlet.online != Some(online);
             if changed {
@@ -265,13 +272,7 @@ impl Health {
     /// Notes what an upload destination does.
     pub fn transfers(&self, name: &str, now: Mono, change: impl FnOnce(&mut TransferHealth)) {
         self.with(|board| {
-            let outlet = board.outlets.entry(name.to_owned()).or_insert_with(|| OutletHealth {
-                name: name.to_owned(),
-                online: None,
-                since: now,
-                last_error: None,
-                transfers: None,
-            });
+            let outlet = board.outlet(name, now);
             change(outlet.transfers.get_or_insert_default());
         });
     }
