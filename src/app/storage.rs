@@ -58,7 +58,7 @@ impl Storage {
 
     /// Where is kept what Home Assistant was told of; beside the switches.
     pub(super) fn announced(&self) -> PathBuf {
-        self.state.as_deref().unwrap_or(self.main()).join(ANNOUNCED)
+        self.state().join(ANNOUNCED)
     }
 
     /// The switches. They lie on the system disk, where there is a place for that, so that they hold on any volume.
