@@ -63,6 +63,7 @@ setup-build:
 setup-test:
 	@$(setup)/debian.sh test
 	@$(setup)/python.sh venv tests/servers/requirements.txt
+	@$(setup)/python.sh lake tests/servers/lake-requirements.txt
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh

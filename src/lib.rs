@@ -42,6 +42,8 @@ pub mod archive;
 
 pub mod upload;
 
+pub mod lake;
+
 pub mod alert;
 
 pub mod web;

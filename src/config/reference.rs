@@ -57,6 +57,7 @@ fn every_key_is_documented() {
         "[web]",
         "[mqtt]",
         "[upload.cloud]",
+        "[lake]",
         "[camera.yard]",
         "[camera.yard.source]",
         "[camera.yard.decode]",

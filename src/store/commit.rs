@@ -8,7 +8,7 @@ use super::packed::View;
 use super::place::Place;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
-use super::{Change, Delivery, StoreError};
+use super::{Change, Delivery, LAKE, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
@@ -62,6 +62,12 @@ pub(super) enum Op {
     Catalog(Vec<catalog::Change>),
     Deliver {
         delivery: Delivery,
+        now: Moment,
+    },
+    /// One document, or none, in place of several that wait.
+    Supersede {
+        paths: Vec<String>,
+        by: Option<Delivery>,
         now: Moment,
     },
 }
@@ -171,6 +177,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
+            Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
                 Ok(())
@@ -202,14 +209,15 @@ impl<'a> Group<'a> {
         let queues = self.queues;
         let goes_to = |name: &str| match delivery {
             Delivery::Alert(_) => name == "mqtt",
-            Delivery::Upload { .. } | Delivery::Document(_) => name.starts_with("upload/"),
+            Delivery::Upload { file, .. } => name.starts_with("upload/") || name == LAKE && catalog::is_sidecar(file),
+            Delivery::Document(_) => name.starts_with("upload/"),
         };
         let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
         queues.try_for_each(|(_, queue)| self.insert(queue, Row::new(event, delivery, now)))
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
-    fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
+    pub(super) fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
         if let Some((id, file)) = row.file() {
             self.mark_waiting(queue.name(), id, file)?;
         }
@@ -249,7 +257,7 @@ impl<'a> Group<'a> {
     }
 
     /// Removes an item unless it is gone or was replaced since.
-    fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
+    pub(super) fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let name = item.queue.name();
         let key = item.place.key(name);
         let row = self.row(item.is_document, &key)?;
@@ -294,7 +302,7 @@ impl<'a> Group<'a> {
         if is_document { &self.views.documents } else { &self.views.outbox }
     }
 
-    fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
+    pub(super) fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose()
     }
 }

@@ -18,6 +18,7 @@ mod clouds;
 mod continuous;
 mod crash;
 mod end_to_end;
+mod lake;
 mod link;
 mod outages;
 mod overload;
