@@ -219,9 +219,11 @@ impl Start<'_> {
         let Some(mqtt) = &config.mqtt else { return Ok(()) };
         let key_device = shared.device.clone();
         // Alerts name the keys of one destination; with several it is the first by name.
-        let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
-        let object_key: alert::ObjectKey =
-            Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
+        let first = config.upload.values().next().cloned().unwrap_or_default();
+        let prefix = first.key_prefix();
+        let object_key: alert::ObjectKey = Arc::new(move |event, file| {
+            prefix.clone() + &upload::object_key(&key_device, event, &(file.to_owned() + first.key_suffix(file)))
+        });
         let outbox = self.ground.store.outbox("mqtt")?;
         let deps = alert::Deps {
             device: shared.device.clone(),

@@ -20,6 +20,7 @@ mod link;
 mod plan;
 mod proof;
 mod rules;
+mod sealed;
 mod transfer;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ use line::Line;
 use link::{Failure, Link};
 use plan::{Busy, Plan};
 use rules::Rules;
+use sealed::Sealer;
 use transfer::Transfer;
 
 pub use config::Config;
@@ -93,6 +95,7 @@ pub struct Uploader {
     device: Arc<str>,
     storage: PathBuf,
     outbox: Outbox,
+    sealer: Option<Sealer>,
     rules: Rules,
     begun: Begun,
     line: Line,
@@ -134,6 +137,7 @@ impl Uploader {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
         let Deps { device, storage, state, outbox, control, health, metrics, clock } = deps;
         let kept = |what: &str| state.as_ref().map(|folder| folder.join(format!("{name}.{what}.json")));
+        let sealer = Sealer::new(name, &config, &storage);
         let (spent, begun) = (kept("spent"), Begun::open(kept("begun")));
         let name: Arc<str> = format!("upload/{name}").into();
         Ok(Self {
@@ -148,6 +152,7 @@ impl Uploader {
             storage,
             outbox,
             begun,
+            sealer,
             health,
             metrics,
             clock,
@@ -248,6 +253,9 @@ impl Uploader {
                     if transfers.is_empty() && !tidied && link.state() == LinkState::Online {
                         tidied = true;
                         self.begun.tidy(destination, &self.outbox).await;
+                        if let Some(sealer) = &self.sealer {
+                            sealer.tidy(&self.outbox).await;
+                        }
                     }
                 }
                 () = news => {}

@@ -19,6 +19,7 @@ use super::key;
 use super::line::{Load, Pace};
 use super::link::{Failure, sort};
 use super::proof::Stated;
+use super::sealed::{self, Sealer};
 use crate::store::{Delivery, Document, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
@@ -76,16 +77,30 @@ impl Transfer<'_> {
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let Some(Queued { source, key, bytes, sha256 }) = self.queued() else {
+        let outcome = self.deliver().await;
+        if let Some(sealer) = self.sealer() {
+            sealer.settle(self.lease.seq, outcome.is_ok(), &self.uploader.outbox).await;
+        }
+        outcome
+    }
+
+    async fn deliver(&self) -> Result<(), Failure> {
+        let Some(Queued { mut source, key, mut bytes, sha256 }) = self.queued() else {
             return Err(Failure::Item("rejected", "not a file".to_owned()));
         };
         self.allowed()?;
         self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, 0);
-        let content = check_local(&source, bytes, sha256).await?;
+        let mut content = check_local(&source, bytes, sha256).await?;
         self.destination.check()?;
+        let mut resumes = true;
+        if let Some(sealer) = self.sealer() {
+            let copy = sealer.copy(self.lease.seq, &source, sha256).await?;
+            (source, bytes, resumes) = (copy.path, copy.bytes, !copy.is_fresh);
+            content = if bytes <= SINGLE { Some(read_part(&source, 0, bytes).await?) } else { None };
+        }
         let part_bytes = match (content, &self.destination.parts) {
             (Some(content), _) => self.put(&key, content).await?,
-            (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes).await?,
+            (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes, resumes).await?,
             (None, None) if self.destination.whole == Whole::Request => self.put_file(&key, &source, bytes).await?,
             (None, None) => self.put_stream(&key, &source, bytes).await?,
         };
@@ -94,13 +109,20 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    /// Seals what is to be sent, where that is to be.
+    fn sealer(&self) -> Option<&Sealer> {
+        let Delivery::Upload { file, .. } = &self.lease.item else { return None };
+        self.uploader.sealer.as_ref().filter(|_| sealed::applies_to(file))
+    }
+
     /// What is to be sent, from where to where.
     fn queued(&self) -> Option<Queued<'_>> {
         let (storage, device) = (&self.uploader.storage, &self.uploader.device);
         let (source, key, bytes, sha256) = match (&self.lease.item, &self.lease.event) {
             (Delivery::Upload { file, bytes, sha256 }, Some(event)) => {
                 let folder = storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
-                (folder.join(file), key::path(device, event, file), *bytes, sha256)
+                let suffix = self.uploader.config.key_suffix(file);
+                (folder.join(file), key::path(device, event, &(file.clone() + suffix)), *bytes, sha256)
             }
             (Delivery::Document(Document { path, bytes, sha256 }), _) => {
                 (storage.join(path), key::document(device, path), *bytes, sha256)
@@ -129,9 +151,16 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// Sends part by part and notes each one that arrived.
-    async fn put_parts(&self, Parts(store): &Parts, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
-        let noted = Progress::read(self.lease.progress.as_deref());
+    /// Sends part by part and notes each one that arrived. `resumes`: the bytes are those of an upload that has begun.
+    async fn put_parts(
+        &self,
+        Parts(store): &Parts,
+        key: &Path,
+        source: &FilePath,
+        bytes: u64,
+        resumes: bool,
+    ) -> Result<u64, Failure> {
+        let noted = Progress::read(self.lease.progress.as_deref()).filter(|_| resumes);
         let resumed = noted.is_some();
         let mut progress = match noted {
             Some(progress) => progress,

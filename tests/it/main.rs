@@ -25,6 +25,7 @@ mod overload;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;
 mod retention;
+mod sealed;
 mod service;
 mod soak;
 mod store_command;
