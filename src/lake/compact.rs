@@ -24,6 +24,9 @@ const MANY: usize = 8;
 /// Dead letters of a queue that are looked through for files of the lake; uploaders keep fewer.
 const DEAD: usize = 2000;
 
+/// Table, day, and the queues that hold a file.
+type Group = (Table, Date, Vec<String>);
+
 impl Lake {
     /// Merges what waits, and deletes what does not wait any more.
     pub(super) fn tidy(&mut self) -> Result<()> {
@@ -62,7 +65,7 @@ impl Lake {
 
     fn compact(&mut self) -> Result<()> {
         let today = self.deps.clock.wall().to_zoned(TimeZone::UTC).date();
-        let mut groups: BTreeMap<(Table, Date, Vec<String>), Vec<(Piece, u64)>> = BTreeMap::new();
+        let mut groups = BTreeMap::<Group, Vec<(Piece, u64)>>::new();
         for (piece, bytes) in self.shelf.pieces().into_iter().filter(|(_, bytes)| *bytes < FULL) {
             let waits_in = self.deps.store.waits_in(&piece.path())?;
             if !waits_in.is_empty() {

@@ -48,7 +48,7 @@ impl Group<'_> {
         for queue in queues.values() {
             let mut items = Vec::new();
             for path in paths {
-                let place = self.views.uploads.get(&document_key(queue.name(), path))?;
+                let place = self.views.uploads.get(document_key(queue.name(), path))?;
                 let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { break };
                 let Some(row) = self.row(true, &place.key(queue.name()))? else { break };
                 if queue.standing(place.seq, now.mono()).0 {

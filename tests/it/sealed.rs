@@ -48,7 +48,7 @@ fn clips_and_pictures_are_sealed_over_a_crash_in_mid_file_and_open_with_either_k
         ["one.txt", "two.txt", "other.txt"].map(|n| key_pair(&scratch, n));
     let mut config = Config::new(&scratch).uploads_through(&format!("http://127.0.0.1:{}", valve.port()));
     // Slow at first, so that a clip is more than one part.
-    const SLOW: &str = "max_kbit_per_s = 2000\n";
+    const SLOW: &str = "max_kbit_per_s = 3000\nparallel = 1\n";
     config.add(&format!("seal_to = [\"{to_one}\", \"{to_two}\"]\n{SLOW}"));
     let mut daemon = Daemon::start(&scratch, config.played_once("gate", &people_as("h264-10mbit"), LOOKS));
     wait_for_events(&daemon);
