@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::clouds::{expected, outlet, wait_for_empty_queue, wait_for_events};
+use crate::clouds::{expected, outlet, wait_for_empty_queue};
 use crate::harness::bucket::S3Server;
 use crate::harness::clips::people_as;
 use crate::harness::config::Config;
@@ -64,7 +64,13 @@ fn clips_and_pictures_are_sealed_over_a_crash_in_mid_file_and_open_with_either_k
     std::fs::write(&file, text.replace(SLOW, "")).expect("write the configuration");
     daemon.crash_and_restart();
     // It plays its clip once more.
-    let events = wait_for_events(&daemon);
+    let events = wait_for("the clip to end and its events to be over", seconds(90), || {
+        let finished = daemon.json("/api/v1/status")["cameras"][0]["state"] == "finished";
+        let events = daemon.events();
+        // Those of before are interrupted.
+        let over = events.iter().all(|event| event["state"] != "open");
+        if finished && over { Ok(events) } else { Err(format!("finished: {finished}, {} events", events.len())) }
+    });
     wait_for_empty_queue(&daemon, "cloud");
 
     let plain = expected(&scratch, &events);
