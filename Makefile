@@ -71,6 +71,7 @@ setup-test:
 	@$(setup)/python.sh venv tests/servers/requirements.txt
 	@: 'pip wants the opposite of what it asks for; without bytecode it is half as large'
 	@PIP_NO_COMPILE=0 $(setup)/python.sh homeassistant tests/homeassistant/requirements.txt
+	@$(setup)/python.sh lake tests/servers/lake-requirements.txt
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh

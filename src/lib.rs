@@ -13,6 +13,7 @@ pub mod control;
 pub mod durable;
 pub mod health;
 pub mod metrics;
+pub mod seal;
 pub mod supervise;
 pub mod telemetry;
 
@@ -41,6 +42,8 @@ pub mod store;
 pub mod archive;
 
 pub mod upload;
+
+pub mod lake;
 
 pub mod alert;
 

@@ -51,7 +51,7 @@ impl PageBackend {
             shared: shared.clone(),
             present: present.clone(),
             quota: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
-            outboxes: config.outboxes(),
+            outboxes: config.outlets(),
             frames,
             started: shared.clock.mono(),
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -17,9 +18,10 @@ use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
 use crate::clock::{Clock, TimeQuality};
 use crate::config::Config;
-use crate::event::EventId;
+use crate::event::{Event, EventId};
+use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
-use crate::store::{Outbox, Store};
+use crate::store::{LAKE, Outbox, Store};
 use crate::supervise::{Backoff, Restart, Supervisor, spawn_thread};
 use crate::upload::{self, Uploader};
 
@@ -30,6 +32,8 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 const OUTLET_SILENT: Duration = Duration::from_secs(600);
 /// The timekeeper is stuck when it shows no life for so long.
 const TIMEKEEPER_SILENT: Duration = Duration::from_secs(120);
+/// The lake is stuck when it shows no life for so long.
+const LAKE_SILENT: Duration = Duration::from_secs(120);
 /// Folder of what uploaders keep beside their queues.
 const UPLOADS: &str = "uploads";
 /// How long retention may be silent: one batch on a slow card.
@@ -155,6 +159,7 @@ impl Era {
         start.webhooks(&mut outlets)?;
         start.retention(&mut outlets);
         start.timekeeper(stop.clone());
+        start.lake(stop.clone())?;
         let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
         Ok(Self { ground, stop, outlets })
     }
@@ -225,9 +230,11 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let key_device = shared.device.clone();
         // Alerts name the keys of one destination; with several it is the first by name.
-        let prefix = config.upload.values().next().map(upload::Config::key_prefix).unwrap_or_default();
-        let object_key: alert::ObjectKey =
-            Arc::new(move |event, file| prefix.clone() + &upload::object_key(&key_device, event, file));
+        let first = config.upload.values().next().cloned().unwrap_or_default();
+        let prefix = first.key_prefix();
+        let object_key: alert::ObjectKey = Arc::new(move |event, file| {
+            prefix.clone() + &upload::object_key(&key_device, event, &(file.to_owned() + first.key_suffix(file)))
+        });
         let outbox = self.ground.store.outbox(outbox)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
@@ -300,5 +307,36 @@ impl Start<'_> {
         if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
             error!(error = %failure, "start the timekeeper");
         }
+    }
+
+    /// Writes the tables that a fleet is searched by. Events of the spool come to the archive, and so to the lake, when
+    /// the volume is back.
+    fn lake(&self, stop: CancellationToken) -> Result<()> {
+        let (config, shared) = (self.config, self.shared);
+        if !config.has_lake() || self.ground.place == Place::Spool {
+            return Ok(());
+        }
+        let (store, archive, device) = (&self.ground.store, self.ground.archive.clone(), shared.device.clone());
+        let uploads: Result<Vec<_>, _> =
+            config.upload.keys().map(|name| store.outbox(&format!("upload/{name}"))).collect();
+        let folder_of = move |event: &Event| upload::object_key(&device, event, "");
+        let deps = lake::Deps {
+            storage: archive.layout().storage().to_owned(),
+            store: store.clone(),
+            outbox: store.outbox(LAKE)?,
+            uploads: uploads?,
+            may_write: Arc::new(move || archive.layout().check_volume().map(|()| archive.level().has_stills())),
+            folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),
+            thermal_dir: config.load.thermal_dir.clone(),
+            health: shared.health.clone(),
+            clock: shared.clock.clone(),
+            runtime: Handle::current(),
+        };
+        let heart = shared.hearts.register("lake", LAKE_SILENT, false);
+        let lake = Lake::new(config.lake.clone(), deps, heart);
+        if let Err(failure) = spawn_thread("lake", move || lake.run(&stop)) {
+            error!(error = %failure, "start the lake");
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod replay;
 mod run;
 mod status;
 mod store;
+mod unseal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     Status(status::Arguments),
     /// What waits for delivery, and what can be done about it.
     Queue(queue::Arguments),
+    /// Open files that a destination got sealed (`seal_to`).
+    Unseal(unseal::Arguments),
     /// Look after the recordings of a daemon that does not run.
     #[command(subcommand)]
     Store(store::Command),
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         | Command::Detect(_)
         | Command::Status(_)
         | Command::Queue(_)
+        | Command::Unseal(_)
         | Command::Store(_)
             if args.log_level == "info" =>
         {
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Detect(arg) => detect::main(&arg),
         Command::Status(arguments) => status::main(&arguments),
         Command::Queue(arguments) => queue::main(&arguments),
+        Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
     };
     match outcome {

@@ -80,6 +80,7 @@ impl Config {
             check(format!("upload.{name}"), name_is_safe(name));
             check(format!("upload.{name}"), upload.validate());
         }
+        check("lake".into(), self.lake.validate());
         if self.cameras().next().is_none() {
             check("camera".into(), Err("no camera is configured; add [camera.<name>.source] with a url".into()));
         }

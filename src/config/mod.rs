@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::supervise::governor;
-use crate::{alert, archive, decode, gate, infer, rules, source, store, track, upload, web};
+use crate::{alert, archive, decode, gate, infer, lake, rules, source, store, track, upload, web};
 
 pub use load::ConfigError;
 
@@ -103,6 +103,8 @@ pub struct Config {
     pub webhook: BTreeMap<String, alert::WebhookConfig>,
     /// Where archives go, by name; none: they stay on the box.
     pub upload: BTreeMap<String, upload::Config>,
+    /// The tables that go to every destination.
+    pub lake: lake::Config,
     /// The cameras, by name.
     pub camera: BTreeMap<String, Camera>,
 }
@@ -110,6 +112,17 @@ pub struct Config {
 impl Config {
     /// Names of the store's outboxes that this configuration needs.
     pub fn outboxes(&self) -> Vec<String> {
+        let lake = self.has_lake().then(|| store::LAKE.to_owned());
+        self.outlets().into_iter().chain(lake).collect()
+    }
+
+    /// Whether there is a lake: it goes to the destinations.
+    pub fn has_lake(&self) -> bool {
+        self.lake.enabled && !self.upload.is_empty()
+    }
+
+    /// Names of the outboxes that leave the box.
+    pub fn outlets(&self) -> Vec<String> {
         let mqtt = self.mqtt.iter().map(|_| "mqtt".to_owned());
         let mqtt = mqtt.chain(self.webhook.keys().map(|name| format!("webhook/{name}")));
         mqtt.chain(self.upload.keys().map(|name| format!("upload/{name}"))).collect()

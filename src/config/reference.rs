@@ -59,6 +59,7 @@ fn every_key_is_documented() {
         "[mqtt]",
         "[webhook.office]",
         "[upload.cloud]",
+        "[lake]",
         "[camera.yard]",
         "[camera.yard.source]",
         "[camera.yard.decode]",

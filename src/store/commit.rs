@@ -9,7 +9,7 @@ use super::place::Place;
 use super::refill::Retold;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
-use super::{Change, Delivery, StoreError};
+use super::{Change, Delivery, LAKE, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
@@ -71,6 +71,12 @@ pub(super) enum Op {
         event: Box<Event>,
         phase: Phase,
         created: Moment,
+    },
+    /// One document, or none, in place of several that wait.
+    Supersede {
+        paths: Vec<String>,
+        by: Option<Delivery>,
+        now: Moment,
     },
 }
 
@@ -190,6 +196,7 @@ impl<'a> Group<'a> {
                 // It left the configuration meanwhile.
                 None => Ok(()),
             },
+            Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
                 Ok(())
@@ -221,14 +228,15 @@ impl<'a> Group<'a> {
         let queues = self.queues;
         let goes_to = |name: &str| match delivery {
             Delivery::Alert(_) => name == "mqtt" || name.starts_with("webhook/"),
-            Delivery::Upload { .. } | Delivery::Document(_) => name.starts_with("upload/"),
+            Delivery::Upload { file, .. } => name.starts_with("upload/") || name == LAKE && catalog::is_sidecar(file),
+            Delivery::Document(_) => name.starts_with("upload/"),
         };
         let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
         queues.try_for_each(|(_, queue)| self.insert(queue, Row::new(event, delivery, now)))
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
-    fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
+    pub(super) fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
         if let Some((id, file)) = row.file() {
             self.mark_waiting(queue.name(), id, file)?;
         }
@@ -268,7 +276,7 @@ impl<'a> Group<'a> {
     }
 
     /// Removes an item unless it is gone or was replaced since.
-    fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
+    pub(super) fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let name = item.queue.name();
         let key = item.place.key(name);
         let row = self.row(item.is_document, &key)?;
@@ -313,7 +321,7 @@ impl<'a> Group<'a> {
         if is_document { &self.views.documents } else { &self.views.outbox }
     }
 
-    fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
+    pub(super) fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose()
     }
 }

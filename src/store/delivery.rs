@@ -7,6 +7,10 @@ use super::schema::{MAX_FILE, document_key};
 use super::{Store, StoreError};
 use crate::event::Phase;
 
+/// The outbox that holds every event that is over, from when its `event.json` is queued for the destinations, until
+/// its row is in the lake. Only `event.json` goes there.
+pub const LAKE: &str = "lake";
+
 /// Longest path of a document, in bytes.
 const MAX_PATH: usize = 200;
 

@@ -81,6 +81,7 @@ mod outbox;
 mod stats;
 
 mod refill;
+mod supersede;
 mod timeline;
 
 mod offline;
@@ -103,7 +104,7 @@ use commit::Op;
 use worker::Core;
 
 pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
-pub use delivery::{Delivery, Document};
+pub use delivery::{Delivery, Document, LAKE};
 pub use event_log::Query;
 pub use lease::{Order, Wanted};
 pub use offline::{IndexCopy, set_index_aside};
@@ -478,7 +479,7 @@ impl Store {
     /// # Errors
     /// When the store is out of service.
     pub async fn waiting(&self, ids: Vec<EventId>) -> Result<Vec<Vec<String>>, StoreError> {
-        let names: Vec<String> = self.0.queues().keys().cloned().collect();
+        let names: Vec<String> = self.0.queues().keys().filter(|name| *name != LAKE).cloned().collect();
         self.0.read_async(move |db| stats::waiting(db, &names, &ids)).await
     }
 

@@ -26,10 +26,9 @@ impl Gauges {
     /// Reads everything now.
     pub fn read(&mut self, now: Mono, pressure: &Pressure) -> Reading {
         let (disk_wait, decode_wait) = pressure.take_waits();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Reading {
             cpu: self.cpu(now),
-            memory_bytes: kilobytes(&status, "VmRSS:"),
+            memory_bytes: resident_bytes(),
             temperature_c: hottest(&self.config.thermal_dir),
             disk_wait,
             decode_wait,
@@ -63,6 +62,11 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
     Some(number * 1024)
 }
 
+/// Memory that the daemon has, in bytes.
+pub fn resident_bytes() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// Memory of the box, or of the control group where that has less.
 pub fn memory_of_the_box() -> Option<u64> {
     let box_bytes = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
@@ -77,7 +81,7 @@ fn group_limit() -> Option<u64> {
 }
 
 /// The hottest sensor, degrees Celsius. Sensors that are asleep or absurd do not count.
-fn hottest(thermal_dir: &Path) -> Option<f64> {
+pub fn hottest(thermal_dir: &Path) -> Option<f64> {
     let zones = fs::read_dir(thermal_dir).ok()?.flatten();
     let zones = zones.filter(|zone| zone.file_name().to_string_lossy().starts_with("thermal_zone"));
     let celsius = zones.filter_map(|zone| {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::destination;
 use super::rules::{Allowed, Metered};
+use super::{destination, sealed};
 use crate::schedule::Schedule;
+use crate::seal::Recipient;
 
 /// One destination: `[upload.<name>]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ pub struct Config {
     pub metered: Metered,
     /// What is sent then: `nothing`, `metadata`, `stills` or `all`. Default `stills`.
     pub on_metered: Allowed,
+    /// Public keys of age (`age1...`): clips and pictures are encrypted to all of them before they leave. Default: none.
+    pub seal_to: Vec<String>,
 }
 
 impl Default for Config {
@@ -104,6 +107,7 @@ impl Default for Config {
             outside_windows: Allowed::Stills,
             metered: Metered::Auto,
             on_metered: Allowed::Stills,
+            seal_to: Vec::new(),
         }
     }
 }
@@ -129,7 +133,16 @@ impl Config {
         {
             return Err(format!("{key}: {bytes} is less than 65536"));
         }
+        for key in &self.seal_to {
+            key.parse::<Recipient>().map_err(|error| format!("seal_to: {error}"))?;
+        }
         destination::validate(self)
+    }
+
+    /// What stands behind the object key of an event's file `file`: sealed files have another name.
+    pub fn key_suffix(&self, file: &str) -> &'static str {
+        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(file);
+        if is_sealed { sealed::SUFFIX } else { "" }
     }
 
     /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.

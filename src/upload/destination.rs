@@ -294,6 +294,7 @@ fn client_options(config: &Config) -> ClientOptions {
         .with_content_type_for_suffix("json", "application/json")
         .with_content_type_for_suffix("jpg", "image/jpeg")
         .with_content_type_for_suffix("mp4", "video/mp4")
+        .with_content_type_for_suffix("parquet", "application/vnd.apache.parquet")
 }
 
 fn certificates(config: &Config) -> Result<Vec<reqwest::Certificate>, Failure> {

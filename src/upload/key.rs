@@ -19,9 +19,17 @@ pub(super) fn path(device: &str, event: &Event, file: &str) -> Path {
     Path::from_iter([device].into_iter().chain(date.split('/')).chain([&*event.camera, &id, file]))
 }
 
-/// `<device>/<path>`: where a document goes.
+/// Where a document goes: `<device>/<path>`, but files of the lake, `lake/<table>/<rest>`, to
+/// `lake/<table>/device=<device>/<rest>`, so that one table of all boxes lies in one folder.
 pub(super) fn document(device: &str, path: &str) -> Path {
-    Path::from_iter([device].into_iter().chain(path.split('/')))
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["lake", table, rest @ ..] if !rest.is_empty() => {
+            let device = format!("device={device}");
+            Path::from_iter(["lake", table, &device].into_iter().chain(rest.iter().copied()))
+        }
+        parts => Path::from_iter([device].iter().chain(parts).copied()),
+    }
 }
 
 #[cfg(test)]
@@ -36,6 +44,16 @@ mod tests {
             object_key("box-7", &event, "clip.mp4"),
             "box-7/2026/03/01/yard/01JD0000000000000000000000/clip.mp4"
         );
+    }
+
+    #[test]
+    fn the_lake_lies_beside_the_boxes_and_is_parted_by_them() {
+        assert_eq!(
+            document("box-7", "lake/events/date=2026-11-22/1_2.parquet").as_ref(),
+            "lake/events/device=box-7/date=2026-11-22/1_2.parquet"
+        );
+        assert_eq!(document("box-7", "lake/events").as_ref(), "box-7/lake/events");
+        assert_eq!(document("box-7", "coverage/yard/2026-11-22.json").as_ref(), "box-7/coverage/yard/2026-11-22.json");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod link;
 mod plan;
 mod proof;
 mod rules;
+mod sealed;
 mod transfer;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ use line::Line;
 use link::{Failure, Link};
 use plan::{Busy, Plan};
 use rules::Rules;
+use sealed::Sealer;
 use transfer::Transfer;
 
 pub use config::Config;
@@ -98,6 +100,7 @@ pub struct Uploader {
     device: Arc<str>,
     storage: PathBuf,
     outbox: Outbox,
+    sealer: Option<Sealer>,
     rules: Rules,
     begun: Begun,
     line: Line,
@@ -140,6 +143,7 @@ impl Uploader {
     pub fn new(name: &str, config: Config, deps: Deps) -> Result<Self> {
         config.validate().map_err(anyhow::Error::msg).with_context(|| format!("upload.{name} is not valid"))?;
         let Deps { device, storage, state, outbox, control, health, metrics, clock } = deps;
+        let sealer = Sealer::new(name, &config, &storage);
         // Budgets hold on any volume; what has begun belongs to the queue that it lies beside.
         let spent = state.map(|folder| folder.join(format!("{name}.spent.json")));
         let begun = Begun::open(storage.join(BEGUN).join(format!("{name}.begun.json")));
@@ -157,6 +161,7 @@ impl Uploader {
             storage,
             outbox,
             begun,
+            sealer,
             health,
             metrics,
             clock,
@@ -259,6 +264,9 @@ impl Uploader {
                     if transfers.is_empty() && due && link.state() == LinkState::Online {
                         tidied = Some(Instant::now());
                         self.begun.tidy(destination, &self.outbox).await;
+                        if let Some(sealer) = &self.sealer {
+                            sealer.tidy(&self.outbox).await;
+                        }
                     }
                 }
                 () = news => {}

@@ -19,6 +19,7 @@ use super::key;
 use super::line::{Load, Pace};
 use super::link::{Failure, sort};
 use super::proof::Stated;
+use super::sealed::{self, Sealer};
 use crate::store::{Delivery, Document, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
@@ -75,24 +76,40 @@ impl Transfer<'_> {
     /// # Errors
     /// See [`Failure`].
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let Some(Queued { source, key, bytes, sha256 }) = self.queued() else {
+        let outcome = self.deliver().await;
+        if let Some(sealer) = self.sealer() {
+            sealer.settle(self.lease.seq, outcome.is_ok(), &self.uploader.outbox).await;
+        }
+        outcome
+    }
+
+    async fn deliver(&self) -> Result<(), Failure> {
+        let Some(Queued { mut source, key, mut bytes, sha256 }) = self.queued() else {
             return Err(Failure::Item("rejected", "not a file".to_owned()));
         };
         self.allowed()?;
         self.uploader.note_progress(self.lease.seq, key.as_ref(), bytes, 0);
-        let in_parts = self.destination.parts.is_some();
-        let whole = if in_parts { self.part_bytes(bytes) } else { LARGEST_PART };
         // Before the file is read: a clip that costs too much today is looked at every hour.
-        let first = bytes.min(whole) + OVERHEAD;
+        let first = bytes.min(self.largest_piece(bytes)) + OVERHEAD;
         let is_remote = self.destination.folder.is_none();
         let affords = self.uploader.rules.affords(self.lane, if is_remote { first } else { 0 });
         affords.map_err(|exhausted| Failure::TooDear(exhausted.to_string()))?;
-        let in_one = bytes <= whole && Progress::read(self.lease.progress.as_deref()).is_none();
-        let content = check_local(&source, bytes, sha256, in_one).await?;
+        let (sealer, has_begun) = (self.sealer(), Progress::read(self.lease.progress.as_deref()).is_some());
+        let in_one = |bytes, has_begun: bool| bytes <= self.largest_piece(bytes) && !has_begun;
+        let keep = sealer.is_none() && in_one(bytes, has_begun);
+        let mut content = check_local(&source, bytes, sha256, keep).await?;
         self.destination.check()?;
+        let mut resumes = true;
+        if let Some(sealer) = sealer {
+            let copy = sealer.copy(self.lease.seq, &source, sha256).await?;
+            (source, bytes, resumes) = (copy.path, copy.bytes, !copy.is_fresh);
+            if in_one(bytes, resumes && has_begun) {
+                content = Some(read_part(&source, 0, bytes).await?);
+            }
+        }
         let part_bytes = match (content, &self.destination.parts) {
             (Some(content), _) => self.put(&key, content).await?,
-            (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes).await?,
+            (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes, resumes).await?,
             (None, None) if self.destination.whole == Whole::Request => self.put_file(&key, &source, bytes).await?,
             (None, None) => self.put_stream(&key, &source, bytes).await?,
         };
@@ -101,13 +118,20 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    /// Seals what is to be sent, where that is to be.
+    fn sealer(&self) -> Option<&Sealer> {
+        let Delivery::Upload { file, .. } = &self.lease.item else { return None };
+        self.uploader.sealer.as_ref().filter(|_| sealed::applies_to(file))
+    }
+
     /// What is to be sent, from where to where.
     fn queued(&self) -> Option<Queued<'_>> {
         let (storage, device) = (&self.uploader.storage, &self.uploader.device);
         let (source, key, bytes, sha256) = match (&self.lease.item, &self.lease.event) {
             (Delivery::Upload { file, bytes, sha256 }, Some(event)) => {
                 let folder = storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
-                (folder.join(file), key::path(device, event, file), *bytes, sha256)
+                let suffix = self.uploader.config.key_suffix(file);
+                (folder.join(file), key::path(device, event, &(file.clone() + suffix)), *bytes, sha256)
             }
             (Delivery::Document(Document { path, bytes, sha256 }), _) => {
                 (storage.join(path), key::document(device, path), *bytes, sha256)
@@ -136,9 +160,16 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// Sends part by part and notes each one that arrived.
-    async fn put_parts(&self, Parts(store): &Parts, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
-        let noted = Progress::read(self.lease.progress.as_deref());
+    /// Sends part by part and notes each one that arrived. `resumes`: the bytes are those of an upload that has begun.
+    async fn put_parts(
+        &self,
+        Parts(store): &Parts,
+        key: &Path,
+        source: &FilePath,
+        bytes: u64,
+        resumes: bool,
+    ) -> Result<u64, Failure> {
+        let noted = Progress::read(self.lease.progress.as_deref()).filter(|_| resumes);
         let resumed = noted.is_some();
         let mut progress = match noted {
             Some(progress) => progress,
@@ -179,6 +210,11 @@ impl Transfer<'_> {
         let (upload, _) = self.ask(0, None, store.create_multipart(key)).await?;
         self.uploader.begun.began(&upload, key.as_ref(), self.lease.seq).await;
         Ok(Progress { upload, part_bytes: self.part_bytes(bytes), parts: Vec::new() })
+    }
+
+    /// Of files up to this size, in bytes, all is sent at once.
+    fn largest_piece(&self, bytes: u64) -> u64 {
+        if self.destination.parts.is_some() { self.part_bytes(bytes) } else { LARGEST_PART }
     }
 
     /// What the line carries in half a minute, within what the service takes and the note of progress holds.

@@ -20,12 +20,14 @@ mod continuous;
 mod crash;
 mod end_to_end;
 mod home_assistant;
+mod lake;
 mod link;
 mod outages;
 mod overload;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;
 mod retention;
+mod sealed;
 mod service;
 mod soak;
 mod store_command;

@@ -1,6 +1,6 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
 //! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `lanes` asks what
-//! goes first, `migrate` gives it an index of an older schema, `size` measures it.
+//! goes first, `migrate` gives it an index of an older schema, `size` measures it, `supersede` replaces documents.
 
 mod crash;
 mod damage;
@@ -10,6 +10,7 @@ mod lanes;
 mod migrate;
 mod model;
 mod size;
+mod supersede;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,6 +40,12 @@ impl<'a> Config<'a> {
         Self { scratch, port, text }
     }
 
+    /// The same box by another name.
+    pub fn named(mut self, device: &str) -> Self {
+        self.text = self.text.replacen(&format!("id = \"{DEVICE}\""), &format!("id = \"{device}\""), 1);
+        self
+    }
+
     /// Alerts to a broker.
     pub fn alerts_to(self, broker: &Broker) -> Self {
         self.alerts_through(broker, &broker.url())

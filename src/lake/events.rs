@@ -1,0 +1,79 @@
+//! Rows of events and of the files that were deleted of them.
+
+use anyhow::Result;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::rows::{Rows, Value};
+use crate::event::{Event, Evicted};
+
+/// The day under which an event is filed, which never changes, so that all versions of it lie in one partition.
+pub(super) fn date(event: &Event) -> Date {
+    let filed = event.filed.as_ref().and_then(|day| day.replace('/', "-").parse().ok());
+    filed.unwrap_or_else(|| event.start.wall.to_zoned(TimeZone::UTC).date())
+}
+
+/// Adds an event as it is now. `folder`: where its files go, below a destination's prefix.
+pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) -> Result<()> {
+    let (best, clip) = (event.best.as_ref(), event.clip.as_ref());
+    let edge = |n: fn(&crate::detection::BBox) -> f32| Value::score(best.map(|best| n(&best.bbox)));
+    let zones: Vec<&str> = event.zones.iter().map(|zone| &**zone).collect();
+    rows.push([
+        ("recorded", Value::Int(Some(recorded))),
+        ("event", Value::text(event.id.to_string())),
+        ("site", Value::told(&event.site)),
+        ("camera", Value::text(&*event.camera)),
+        ("rule", Value::text(&*event.rule)),
+        ("kind", Value::word(&event.kind)),
+        ("state", Value::word(&event.state)),
+        ("label", Value::text(&*event.label)),
+        ("score", Value::score(Some(event.score))),
+        ("count", Value::count(u64::from(event.count))),
+        ("track", Value::count(event.track)),
+        ("zones", Value::told(&zones.join(","))),
+        ("started_at", Value::time(event.start.wall)),
+        ("ended_at", Value::time(event.end.as_ref().map(|end| end.wall))),
+        ("duration_s", Value::real(event.duration_s())),
+        ("time_quality", Value::word(&event.start.time_quality)),
+        ("boot", Value::text(&*event.start.boot_id)),
+        ("boot_s", Value::real(event.start.mono().as_secs_f64())),
+        ("model", Value::told(&event.model)),
+        ("best_at", Value::time(best.map(|best| best.at.wall))),
+        ("best_score", Value::score(best.map(|best| best.score))),
+        ("best_x", edge(|bbox| bbox.x)),
+        ("best_y", edge(|bbox| bbox.y)),
+        ("best_w", edge(|bbox| bbox.w)),
+        ("best_h", edge(|bbox| bbox.h)),
+        ("clip_bytes", Value::count(clip.map(|clip| clip.media.bytes))),
+        ("clip_duration_s", Value::real(clip.map(|clip| clip.duration_s))),
+        ("clip_codec", Value::Text(clip.map(|clip| clip.codec.clone()))),
+        ("clip_width", Value::count(clip.map(|clip| u64::from(clip.width)))),
+        ("clip_height", Value::count(clip.map(|clip| u64::from(clip.height)))),
+        ("stills", Value::count(event.pictures.len() as u64)),
+        ("media_skipped", Value::word(&event.media_skipped)),
+        ("continues", Value::Text(event.continues.map(|id| id.to_string()))),
+        ("pinned", Value::flag(event.pinned)),
+        ("folder", Value::text(folder)),
+    ])
+}
+
+/// The day, in UTC, on which a file was deleted.
+pub(super) fn date_of_deletion(gone: &Evicted) -> Date {
+    gone.at.wall.to_zoned(TimeZone::UTC).date()
+}
+
+/// Adds a file that was deleted from the box.
+pub(super) fn push_tombstone(rows: &mut Rows, recorded: i64, event: &Event, gone: &Evicted) -> Result<()> {
+    rows.push([
+        ("recorded", Value::Int(Some(recorded))),
+        ("event", Value::text(event.id.to_string())),
+        ("camera", Value::text(&*event.camera)),
+        ("file", Value::text(&gone.media.file)),
+        ("bytes", Value::count(gone.media.bytes)),
+        ("sha256", Value::text(&gone.media.sha256)),
+        ("deleted_at", Value::time(gone.at.wall)),
+        ("time_quality", Value::word(&gone.at.time_quality)),
+        ("reason", Value::text(gone.reason.as_str())),
+        ("delivered", Value::flag(gone.delivered)),
+    ])
+}
