@@ -148,7 +148,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// An event that the index knows as open.
+    /// An event that the index knows as open, whether it lists it as such or not.
     fn close_open(&mut self, place: &Place, known: Event) -> Result<()> {
         match self.look(place)? {
             Some(event) if event.state != EventState::Open => self.reindex(event, Some(Phase::End)),
@@ -166,12 +166,15 @@ impl Recovery<'_> {
         }
     }
 
-    /// An event that waits for its delivery: what is delivered has to be what lies on the disk.
+    /// An event that waits for its delivery or its end: what is delivered has to be what lies on the disk.
     fn compare(&mut self, place: &Place) -> Result<()> {
         let known = match self.archive.store.event(place.0) {
             Err(StoreError::Unreadable(_)) => None,
             known => known?,
         };
+        if let Some(known) = known.as_ref().filter(|known| known.state == EventState::Open) {
+            return self.close_open(place, known.clone());
+        }
         match (self.look(place)?, known) {
             (Some(event), Some(known)) if event == known => Ok(()),
             (Some(event), _) if event.state == EventState::Open => self.close_interrupted(event),

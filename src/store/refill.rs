@@ -1,12 +1,14 @@
 //! What recovery and check need: what the index lacks, many changes at once, and a note that it is complete.
 
+use serde::Deserialize;
+
 use super::commit::Op;
-use super::schema::{Database, prefix};
+use super::schema::{Database, decode, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
 use super::{Change, Store, StoreError};
 use crate::clock::Moment;
-use crate::event::{Event, EventId, Phase};
+use crate::event::{Event, EventId, EventState, Phase};
 
 /// An alert that another index could not get rid of.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +28,9 @@ pub struct Retold {
 pub enum Standing {
     /// Nothing.
     Unknown,
-    /// Files of it wait for their delivery.
+    /// Files of it wait for their delivery, or it has no end, or what is known of it cannot be read.
     Waiting,
-    /// No file of it waits.
+    /// It is over, and no file of it waits.
     Settled,
 }
 
@@ -90,8 +92,16 @@ impl Store {
 }
 
 fn standing(db: &Database, outboxes: &[String], id: EventId) -> Result<Standing, StoreError> {
-    if !db.events.contains_key(id.to_bytes())? {
-        return Ok(Standing::Unknown);
+    /// All that counts here of an event.
+    #[derive(Deserialize)]
+    struct Short {
+        state: EventState,
+    }
+
+    let Some(json) = db.events.get(id.to_bytes())? else { return Ok(Standing::Unknown) };
+    // The list of open events may be what a damaged index has lost.
+    if decode::<Short>(&json).map_or(true, |event| event.state == EventState::Open) {
+        return Ok(Standing::Waiting);
     }
     for outbox in outboxes {
         if holds_files(db, outbox, id)? {

@@ -105,7 +105,7 @@ struct Account {
     spent: Spent,
     /// What the disk says was spent.
     noted: u64,
-    /// On the boot clock: when this run first saw the period.
+    /// On the boot clock: when this run first used the period.
     since: Mono,
 }
 
@@ -213,6 +213,10 @@ impl Budget {
             let far = account.spent.period.length() * 2;
             let unknown = account.spent.until.is_none_or(|until| until.duration_since(now).unsigned_abs() > far);
             if unknown && plausible {
+                if account.spent.until.is_none() {
+                    // From its first use, or a period that began while nothing was sent would end too early.
+                    account.since = mono;
+                }
                 account.spent.until = ends;
                 turned = true;
             }

@@ -355,6 +355,26 @@ fn a_later_schema_is_refused_and_left_alone() {
 }
 
 #[test]
+fn what_has_no_end_or_cannot_be_read_is_not_settled_whatever_the_lists_say() {
+    let bench = Bench::new();
+    let (open, mut over, torn) = (bench.event("yard"), bench.event("yard"), bench.event("yard"));
+    over.state = EventState::Ended;
+    let store = bench.open();
+    for event in [&open, &over, &torn] {
+        store.record(change(event, vec![])).expect("record");
+    }
+    store.close().expect("close");
+    let db = sled::open(bench.dir.path().join("index")).expect("open sled");
+    db.open_tree("open").expect("tree").clear().expect("clear");
+    db.open_tree("events").expect("tree").insert(torn.id.to_bytes(), b"{").expect("insert");
+    drop(db);
+    let store = bench.open();
+    assert_eq!(store.open_events().expect("read"), vec![]);
+    let standings = store.standings(vec![open.id, over.id, torn.id, bench.ids.next()]).expect("read");
+    assert_eq!(standings, [Standing::Waiting, Standing::Settled, Standing::Waiting, Standing::Unknown]);
+}
+
+#[test]
 fn the_config_reads_its_defaults_and_refuses_nonsense() {
     let parsed: Config = toml::from_str("").expect("empty");
     assert_eq!(parsed, Config::default());

@@ -190,6 +190,19 @@ fn a_budget_begins_again_with_its_period_and_keeps_some_for_what_matters() {
 }
 
 #[test]
+fn a_period_is_not_cut_short_by_the_time_before_its_first_use() {
+    let clock = morning();
+    let limits = Limits { hour: Some(100_000), ..Limits::default() };
+    let mut budget = Budget::open(limits, None, clock.clone(), TimeZone::UTC);
+    clock.advance(Duration::from_secs(40 * 60));
+    budget.spend(Lane::Metadata, 100_000).expect("an hour begins");
+    clock.advance(Duration::from_secs(20 * 60));
+    assert!(budget.allows().is_err(), "it is not over");
+    clock.advance(Duration::from_secs(40 * 60));
+    assert_eq!(budget.allows(), Ok(Lane::Rest));
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_no_more_of_a_budget_and_one_that_was_ahead_ends_none_for_ever() {
     let clock = morning();
     let limits = Limits { hour: Some(100_000), ..Limits::default() };
