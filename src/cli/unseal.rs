@@ -38,7 +38,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     if arguments.files.is_empty() {
         ensure!(arguments.output.is_none(), "--output is for files; name those to open");
         let mut out = BufWriter::new(std::io::stdout().lock());
-        unseal(&identities, &mut std::io::stdin().lock(), &mut out).context("open standard input")?;
+        unseal(&identities, std::io::stdin().lock(), &mut out).context("open standard input")?;
         return out.flush().context("write standard output");
     }
     let mut failed = 0;
@@ -65,13 +65,13 @@ fn open(identities: &[Identity], sealed: &Path, folder: Option<&Path>) -> Result
         (Some(folder), Some(name)) => folder.join(name),
         _ => beside,
     };
-    let mut input = BufReader::new(File::open(sealed)?);
+    let input = BufReader::new(File::open(sealed)?);
     ensure!(!opened.exists(), "{} is there already; move it away first", opened.display());
     let draft = opened.with_added_extension("part");
-    let mut write = || -> Result<()> {
+    let write = || -> Result<()> {
         let file = File::create(&draft).with_context(|| format!("make {}", draft.display()))?;
         let mut out = BufWriter::new(file);
-        unseal(identities, &mut input, &mut out)?;
+        unseal(identities, input, &mut out)?;
         out.flush()?;
         fs::rename(&draft, &opened).with_context(|| format!("write {}", opened.display()))
     };

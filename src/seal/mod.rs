@@ -1,48 +1,106 @@
 //! Files that only the holder of a private key can read: the age format, version 1, with X25519 recipients.
 //!
 //! The box has public keys alone. What it seals can be opened by `outpost unseal`, and by `age` and `rage`, wherever the
-//! private key is. The primitives are ring's and x25519-dalek's; the crate `age` would add some ninety crates to a daemon
-//! that needs this one kind of recipient, and change the features of others. The format itself is small: a header with
-//! the file's key, wrapped once for each recipient, and the content in pieces of 64 KiB, each authenticated by itself
-//! ([`payload`]), so that neither end ever holds more than one.
+//! private key is. Neither end ever holds more than a piece of 64 KiB.
 
-mod bech32;
-mod header;
-mod keys;
-mod payload;
+use std::fmt;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::str::FromStr;
 
-use std::io::{self, Read, Write};
+use age::{DecryptError, Decryptor, Encryptor, x25519};
 
-use ring::rand::{SecureRandom, SystemRandom};
+/// What every file of the format begins with, whatever its version.
+const BEGINNING: &[u8] = b"age-encryption.org/";
+const SECRET: &str = "AGE-SECRET-KEY-";
 
-pub use header::UnsealError;
-pub use keys::{BadKey, Identity, Recipient};
+/// A text that is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// No public key. The text is shown: it is no secret, unless somebody mixed them up.
+    #[error("{0:?} is no public key of age: those begin with \"age1\" and have 62 characters")]
+    Recipient(String),
+    /// A private key where a public one belongs. It is not shown.
+    #[error("this is a private key; only the public key, which begins with \"age1\", belongs on the box")]
+    Secret,
+    /// No private key. It is not shown.
+    #[error("not a private key of age: those begin with \"AGE-SECRET-KEY-1\" and have 74 characters")]
+    Identity,
+}
 
-/// Key of one file.
-type FileKey = [u8; 16];
+/// Why a file does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsealError {
+    /// It is no sealed file.
+    #[error("it is not a sealed file: it does not begin as files of age do")]
+    NotSealed,
+    /// None of the identities is one of its recipients.
+    #[error("it was sealed to other keys than these")]
+    OtherKey,
+    /// Part of it is missing, or not as it was written.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// It could not be read, or its content not written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A public key: whoever has the private one can open what is sealed to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient(x25519::Recipient);
+
+impl FromStr for Recipient {
+    type Err = BadKey;
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        if text.to_ascii_uppercase().starts_with(SECRET) {
+            return Err(BadKey::Secret);
+        }
+        text.parse().map(Self).map_err(|_| BadKey::Recipient(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A private key.
+#[derive(Clone)]
+pub struct Identity(x25519::Identity);
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl FromStr for Identity {
+    type Err = BadKey;
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        text.parse().map(Self).map_err(|_| BadKey::Identity)
+    }
+}
+
+impl Identity {
+    /// The private keys of a file as `age-keygen` writes it: one a line, beside comments.
+    ///
+    /// # Errors
+    /// [`BadKey::Identity`] for a line that is neither.
+    pub fn of_file(text: &str) -> Result<Vec<Self>, BadKey> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::parse).collect()
+    }
+}
 
 /// Encrypts `plain` to `recipients` into `sealed`.
 ///
 /// # Errors
-/// When one of both fails, or the system gives no random numbers.
+/// When one of both fails, or there is no recipient.
 pub fn seal(recipients: &[Recipient], plain: &mut dyn Read, sealed: &mut dyn Write) -> io::Result<()> {
-    let (random, mut key) = (SystemRandom::new(), FileKey::default());
-    let fill =
-        |bytes: &mut [u8]| random.fill(bytes).map_err(|_| io::Error::other("the system gives no random numbers"));
-    fill(&mut key)?;
-    let mut secrets = Vec::with_capacity(recipients.len());
-    for _ in recipients {
-        let mut secret = [0; 32];
-        fill(&mut secret)?;
-        secrets.push(secret);
-    }
-    let mut nonce = [0; 16];
-    fill(&mut nonce)?;
-    let header =
-        header::write(&key, recipients, &secrets).map_err(|_| io::Error::other("a public key is not usable"))?;
-    sealed.write_all(&header)?;
-    sealed.write_all(&nonce)?;
-    payload::seal(&key, &nonce, plain, sealed)
+    let keys = recipients.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
+    let mut writer = Encryptor::with_recipients(keys).map_err(io::Error::other)?.wrap_output(sealed)?;
+    io::copy(plain, &mut writer)?;
+    writer.finish().map(|_| ())
 }
 
 /// Decrypts `sealed` with the first of `identities` that it was sealed to. What was written into `plain` before an error
@@ -50,11 +108,39 @@ pub fn seal(recipients: &[Recipient], plain: &mut dyn Read, sealed: &mut dyn Wri
 ///
 /// # Errors
 /// See [`UnsealError`].
-pub fn unseal(identities: &[Identity], sealed: &mut dyn Read, plain: &mut dyn Write) -> Result<(), UnsealError> {
-    let key = header::read(sealed, identities)?;
-    let mut nonce = [0; 16];
-    sealed.read_exact(&mut nonce).map_err(|_| UnsealError::Damaged("it ends before its content"))?;
-    payload::unseal(&key, &nonce, sealed, plain)
+pub fn unseal(identities: &[Identity], sealed: impl BufRead, plain: &mut dyn Write) -> Result<(), UnsealError> {
+    let mut beginning = Vec::new();
+    let mut sealed = sealed;
+    sealed.by_ref().take(BEGINNING.len() as u64).read_to_end(&mut beginning)?;
+    if beginning != BEGINNING {
+        return Err(UnsealError::NotSealed);
+    }
+    let keys = identities.iter().map(|identity| &identity.0 as &dyn age::Identity);
+    let mut reader = Decryptor::new_buffered(BEGINNING.chain(sealed)).and_then(|found| found.decrypt(keys)).map_err(sort)?;
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut piece).map_err(damage)? {
+            0 => return Ok(()),
+            length => plain.write_all(piece.get(..length).unwrap_or_default())?,
+        }
+    }
+}
+
+fn sort(error: DecryptError) -> UnsealError {
+    match error {
+        DecryptError::NoMatchingKeys => UnsealError::OtherKey,
+        DecryptError::Io(error) => damage(error),
+        other => UnsealError::Damaged(other.to_string()),
+    }
+}
+
+/// What the format's reader finds wrong, or the disk.
+fn damage(error: io::Error) -> UnsealError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => UnsealError::Damaged("its end is missing".to_owned()),
+        ErrorKind::InvalidData => UnsealError::Damaged(error.to_string()),
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]

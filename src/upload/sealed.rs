@@ -76,7 +76,7 @@ impl Sealer {
 
     fn path(&self, seq: u64, sha256: &str) -> PathBuf {
         let mut hash = Sha256::new_with_prefix(sha256);
-        self.recipients.iter().for_each(|recipient| hash.update(recipient.as_bytes()));
+        self.recipients.iter().for_each(|recipient| hash.update(recipient.to_string()));
         let hash = hex(&hash.finalize());
         self.folder.join(format!("{seq}-{}{SUFFIX}", hash.get(..16).unwrap_or_default()))
     }
@@ -170,7 +170,7 @@ mod tests {
         assert!(changed.is_fresh && changed.path != first.path, "the file changed");
         let key: Identity = SECRET.parse().expect("a key");
         let (mut plain, bytes) = (Vec::new(), fs::read(&first.path).expect("a copy"));
-        unseal(&[key], &mut &*bytes, &mut plain).expect("open");
+        unseal(&[key], &*bytes, &mut plain).expect("open");
         assert_eq!((plain.as_slice(), bytes.len() as u64), (b"moving pictures".as_slice(), first.bytes));
         sealer.remove(|number| number == 7).await;
         assert_eq!(numbers(&sealer.folder), Vec::new());
