@@ -116,7 +116,8 @@ pub fn unseal(identities: &[Identity], sealed: impl BufRead, plain: &mut dyn Wri
         return Err(UnsealError::NotSealed);
     }
     let keys = identities.iter().map(|identity| &identity.0 as &dyn age::Identity);
-    let mut reader = Decryptor::new_buffered(BEGINNING.chain(sealed)).and_then(|found| found.decrypt(keys)).map_err(sort)?;
+    let mut reader =
+        Decryptor::new_buffered(BEGINNING.chain(sealed)).and_then(|found| found.decrypt(keys)).map_err(sort)?;
     let mut piece = vec![0; 64 << 10];
     loop {
         match reader.read(&mut piece).map_err(damage)? {

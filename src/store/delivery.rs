@@ -37,7 +37,7 @@ pub enum Delivery {
 
 impl Delivery {
     /// The size of what is sent, in bytes; 0 for an alert.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         match self {
             Self::Alert(_) => 0,
             Self::Upload { bytes, .. } | Self::Document(Document { bytes, .. }) => *bytes,

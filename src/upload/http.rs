@@ -31,6 +31,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(60);
 /// What is handed to the network at a time.
 const PIECE: usize = 16 << 10;
+/// Smaller bodies are handed over whole, where nothing limits the line.
+const AT_ONCE: usize = 64 << 10;
 /// What is read from the disk at a time.
 const READ: usize = 64 << 10;
 
@@ -122,7 +124,7 @@ impl HttpService for Carrier {
         if let Some(portal) = portal(&parts.method, answer.status(), answer.headers(), self.service) {
             return Err(HttpError::new(HttpErrorKind::Unknown, portal));
         }
-        if parts.method == Method::HEAD
+        if matches!(parts.method, Method::HEAD | Method::PUT)
             && answer.status().is_success()
             && let Some(exchange) = exchange
         {
@@ -160,6 +162,13 @@ impl Carrier {
             return Ok(reqwest::Body::from(pieces.into_iter().flatten().collect::<Vec<u8>>()));
         };
         exchange.begin(length as u64);
+        if length <= AT_ONCE && !self.line.is_limited() {
+            self.line.admit(&exchange, length as u64).await;
+            return Ok(match Vec::from(pieces).as_slice() {
+                [only] => reqwest::Body::from(only.clone()),
+                several => reqwest::Body::from(several.concat()),
+            });
+        }
         Ok(reqwest::Body::wrap_stream(pace(self.line.clone(), exchange, pieces)))
     }
 

@@ -159,6 +159,11 @@ impl Line {
         self.state().speed
     }
 
+    /// Whether it may only be so fast.
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.limit.is_some()
+    }
+
     /// Waits for the turn of a piece of `bytes`.
     pub(super) async fn admit(&self, exchange: &Exchange, bytes: u64) {
         let begun = Instant::now();

@@ -1,7 +1,7 @@
 //! Outlet: files of events, and documents that belong to none, to the cloud; one [`Uploader`] for each destination.
 //!
 //! An uploader only drains its durable outbox. It leases what the plan says goes next, checks that the local file still
-//! is what was recorded, sends it, asks the destination what it holds, and only then acknowledges. Keys depend
+//! is what was recorded, sends it, lets the destination prove that it holds it, and only then acknowledges. Keys depend
 //! on the event (or the document's path) alone, so sending a file twice writes the same object twice.
 //!
 //! Failures are of three kinds (`link::Failure`): no link and refused access make the whole destination
@@ -13,10 +13,12 @@ mod begun;
 mod budget;
 mod config;
 mod destination;
+mod drain;
 mod http;
 mod key;
 mod line;
 mod link;
+mod local;
 mod plan;
 mod proof;
 mod rules;
@@ -34,9 +36,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
@@ -44,16 +43,14 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::health::{self, Health, LinkState};
 use crate::metrics::{Metrics, link_state, outlet};
-use crate::store::{Delivery, Lane, Lease, Outbox};
+use crate::store::{Delivery, Lease, Outbox};
 use crate::supervise::Heart;
 use begun::Begun;
 use destination::Destination;
 use line::Line;
 use link::{Failure, Link};
-use plan::{Busy, Plan};
 use rules::Rules;
 use sealed::Sealer;
-use transfer::Transfer;
 
 pub use config::Config;
 pub use key::object_key;
@@ -65,8 +62,6 @@ const MAX_ATTEMPTS: u32 = 5;
 const ITEM_REST: Duration = Duration::from_secs(10);
 /// Folder of the uploads that have begun, below the storage folder.
 const BEGUN: &str = "uploads";
-/// How often is looked for uploads that have begun and that nobody comes back to.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Dead letters that are kept; of more, the oldest are forgotten.
 const MAX_DEAD: usize = 1000;
 
@@ -127,13 +122,6 @@ impl std::fmt::Debug for Opener {
     }
 }
 
-/// How one item went.
-struct Outcome {
-    lease: Lease,
-    lane: Lane,
-    result: Result<(), Failure>,
-}
-
 impl Uploader {
     /// Connects to nothing yet: a destination that cannot be reached or has no credentials yet is tried
     /// again while running. Blocks on the disk for a moment.
@@ -190,106 +178,6 @@ impl Uploader {
         .await
     }
 
-    async fn drain(&self) -> Result<()> {
-        let (mut link, mut plan) = ((self.link)(), Plan::default());
-        loop {
-            self.show(&link);
-            if let Some(pause) = link.take_pause() {
-                self.heart.beating(tokio::time::sleep(pause)).await;
-            }
-            self.heart.beat();
-            self.show(&link);
-            self.rules.ask().await;
-            if self.rules.permit().up_to.is_none() {
-                self.heart.beating(self.rules.changed()).await;
-                continue;
-            }
-            // Made afresh after every failure: that reads secrets that were replaced, finds a disk that was mounted
-            // again, and does not wait for connections that died with the link.
-            let destination = match self.connect().await {
-                Ok(destination) => destination,
-                Err(failure) => {
-                    self.note_failure(&mut link, &failure);
-                    continue;
-                }
-            };
-            self.send_until_failure(&destination, &mut link, &mut plan).await?;
-        }
-    }
-
-    async fn connect(&self) -> Result<Destination, Failure> {
-        let (open, config, line) = (self.open.clone(), self.config.clone(), self.line.clone());
-        let opened = tokio::task::spawn_blocking(move || (open.0)(&config, &line)).await;
-        opened.map_err(|e| Failure::Link(e.to_string()))?
-    }
-
-    /// Works with as many items at a time as the link is good for, until a failure that concerns all of them or a rule
-    /// that lets nothing go.
-    async fn send_until_failure(&self, destination: &Destination, link: &mut Link, plan: &mut Plan) -> Result<()> {
-        let (mut transfers, mut busy) = (FuturesUnordered::new(), Busy::default());
-        let mut tidied: Option<Instant> = None;
-        while !link.is_paused() {
-            let permit = self.rules.permit();
-            let Some(up_to) = permit.up_to else { break };
-            let mut found = true;
-            // After a failure one item has to get through before the others follow.
-            while let Some(turn) = plan.next(busy, link.places(self.config.parallel), up_to).filter(|_| found) {
-                let leases = self.outbox.pick(turn.wanted).await.context("lease items")?;
-                found = !leases.is_empty();
-                for lease in leases {
-                    plan.took(turn);
-                    let lane = Lane::of(&lease.item);
-                    *busy.of(lane) += 1;
-                    transfers.push(self.send(destination, lease, lane));
-                }
-            }
-            self.show(link);
-            // A transfer in flight has to show that it goes on by itself.
-            let idle = transfers.is_empty();
-            let news = async {
-                let news = async {
-                    tokio::select! {
-                        () = self.outbox.wait(), if !found => {}
-                        () = self.rules.changed() => {}
-                    }
-                };
-                if idle { self.heart.beating(news).await } else { news.await }
-            };
-            tokio::select! {
-                Some(outcome) = transfers.next() => {
-                    let outcome: Outcome = outcome;
-                    *busy.of(outcome.lane) -= 1;
-                    self.settle(outcome, link).await?;
-                    let due = tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY);
-                    if transfers.is_empty() && due && link.state() == LinkState::Online {
-                        tidied = Some(Instant::now());
-                        self.begun.tidy(destination, &self.outbox).await;
-                        if let Some(sealer) = &self.sealer {
-                            sealer.tidy(&self.outbox).await;
-                        }
-                    }
-                }
-                () = news => {}
-            }
-        }
-        // The rest is in flight and learns by itself how it goes.
-        while let Some(outcome) = transfers.next().await {
-            self.settle(outcome, link).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, destination: &Destination, lease: Lease, lane: Lane) -> Outcome {
-        let transfer = Transfer { uploader: self, destination, lease: &lease, lane };
-        let span = match &lease.event {
-            Some(event) => info_span!("transfer", event = %event.id, camera = %event.camera),
-            None => info_span!("transfer"),
-        };
-        let result = transfer.run().instrument(span).await;
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease.seq);
-        Outcome { lease, lane, result }
-    }
-
     fn note_progress(&self, seq: u64, key: &str, bytes: u64, done: u64) {
         let transfer = health::Transfer { key: key.to_owned(), bytes, done };
         self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, transfer);
@@ -313,14 +201,15 @@ impl Uploader {
         self.health.transfers(&self.name, self.clock.mono(), |known| *known = transfers);
     }
 
-    async fn settle(&self, Outcome { lease, result, .. }: Outcome, link: &mut Link) -> Result<()> {
+    /// Settles what became of an item; one that arrived is given back, to be acknowledged.
+    async fn settle(&self, lease: Lease, result: Result<(), Failure>, link: &mut Link) -> Result<Option<Lease>> {
         let label = outlet(&self.name);
         let (file, bytes) = match &lease.item {
             Delivery::Upload { file, bytes, .. } => (file, bytes),
             Delivery::Document(document) => (&document.path, &document.bytes),
             Delivery::Alert(_) => {
                 self.outbox.dead_letter(&lease, "not a file").await.context("give an item up")?;
-                return Ok(());
+                return Ok(None);
             }
         };
         let event = lease.event.as_ref().map(|event| field::display(event.id));
@@ -333,7 +222,7 @@ impl Uploader {
                 if self.health.outlet(&self.name, self.clock.mono(), Ok(())) {
                     info!("the destination is online");
                 }
-                self.outbox.ack(&lease).await.context("acknowledge an item")?;
+                return Ok(Some(lease));
             }
             // Deleted from the box or replaced while it was on its way: nobody waits for it any more.
             Err(Failure::Item(_, reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
@@ -366,7 +255,7 @@ impl Uploader {
                 self.outbox.rest(&lease, pause * 2);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Forgets the oldest dead letters where there are too many.

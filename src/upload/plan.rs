@@ -1,8 +1,8 @@
 //! What is sent next.
 //!
 //! By value: metadata, pictures, clips, the rest, and of each the newest first. What waited the longest gets every
-//! eighth turn, so that nothing starves however much is new. One place is kept for what is small, so that it never
-//! waits for large files that are on their way.
+//! eighth turn, so that nothing starves however much is new. What is small has places of its own, so that it never waits
+//! for large files that are on their way; twice as many, because it waits for answers rather than for the line.
 
 use crate::store::{Lane, Order, Wanted};
 
@@ -35,7 +35,7 @@ impl Busy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     pub wanted: Wanted,
-    /// Whether it counts towards the turn of the oldest. The place of its own does not: it knows no large files.
+    /// Whether it counts towards the turn of the oldest.
     counts: bool,
 }
 
@@ -43,15 +43,20 @@ impl Plan {
     /// What may be added to `busy`, where `places` files may go at a time and nothing beyond `up_to`. To be asked again
     /// until it wants nothing, or until there is nothing of what it wants.
     pub(super) fn next(&self, busy: Busy, places: usize, up_to: Lane) -> Option<Turn> {
-        let all = busy.express + busy.bulk;
-        if all < places {
-            let order = if self.turn == TURNS - 1 { Order::Age } else { Order::Value };
-            return Some(Turn { wanted: Wanted { max: 1, up_to, order }, counts: true });
+        // While there is doubt about the link, one file goes at a time, and one small one beside a large one.
+        let small = if places > 1 { 2 * places } else { 1 };
+        let is_free = busy.express + busy.bulk < places;
+        if !is_free && (busy.express >= small || busy.bulk > places) {
+            return None;
         }
-        // The place of its own: while large files have all others.
-        let own = busy.express == 0 && all == places;
-        let wanted = Wanted { max: 1, up_to: up_to.min(Lane::Stills), order: Order::Value };
-        own.then_some(Turn { wanted, counts: false })
+        // Where all places have large files, the oldest would be one more of them.
+        let counts = is_free || busy.bulk < places;
+        let wanted = match () {
+            () if counts && self.turn == TURNS - 1 => Wanted { max: 1, up_to, order: Order::Age },
+            () if is_free => Wanted { max: 1, up_to, order: Order::Value },
+            () => Wanted { max: 1, up_to: up_to.min(Lane::Stills), order: Order::Value },
+        };
+        Some(Turn { wanted, counts })
     }
 
     /// Something was found for `turn`.

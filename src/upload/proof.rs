@@ -1,8 +1,9 @@
 //! Whether a destination holds what it was given, by what it says itself.
 //!
 //! S3 is sent a SHA-256 with every object and part and refuses what does not match; its ETag, where it is an MD5, is
-//! compared besides. Google and Azure state an MD5 of what they hold. Where a service states nothing, the size has to
-//! do. An ETag of others may look like an MD5 and be something else.
+//! compared besides. Google and Azure state an MD5 of what they hold. What is sent as one request is proved by the MD5
+//! in the answer; all else is asked for afterwards. Where a service states nothing, the size has to do. An ETag of
+//! others may look like an MD5 and be something else.
 
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +30,11 @@ impl Stated {
         let decoded = |text: &str| BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok();
         let google = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
         let google = google.flat_map(|value| value.split(',')).find_map(|hash| hash.trim().strip_prefix("md5="));
-        let encrypted = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+        // With keys of the bucket's own (AES256) the ETag stays that of the content.
+        let encrypted = headers.iter().any(|(name, value)| match name.as_str() {
+            "x-amz-server-side-encryption" => value != "AES256",
+            name => name.starts_with("x-amz-server-side-encryption"),
+        });
         let etag = text("etag").filter(|_| is_s3 && !encrypted).map(|etag| etag.trim_matches('"'));
         let (etag, parts) = etag.map_or((None, None), |etag| match etag.split_once('-') {
             Some((md5, parts)) => (from_hex(md5), parts.parse().ok()),
@@ -41,6 +46,11 @@ impl Stated {
             (None, Some(etag), Some(parts)) => Self { md5: None, of_parts: Some((etag, parts)) },
             (None, etag, _) => Self { md5: etag, of_parts: None },
         }
+    }
+
+    /// Whether the content's MD5 is this one; `None` where none is stated.
+    pub(super) fn is_md5(&self, md5: &[u8; 16]) -> Option<bool> {
+        self.md5.as_ref().map(|stated| stated == md5)
     }
 
     /// Whether it states anything that can be compared.
@@ -118,6 +128,8 @@ mod tests {
         assert!(holds(&[("etag", "\"e09e4fd6265b36115fe3db32df945d84-2\"")]));
         assert!(holds(&[("etag", "\"e09e4fd6265b36115fe3db32df945d84-3\"")]), "cut elsewhere");
         assert!(!holds(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc3-2\"")]));
+        let by_the_bucket = ("x-amz-server-side-encryption", "AES256");
+        assert!(!holds(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\""), by_the_bucket]));
         let of_others = Stated::read(&headers(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\"")]), false);
         assert!(!of_others.is_telling());
     }
@@ -127,6 +139,10 @@ mod tests {
         for pairs in [
             &[("etag", "\"0x8DABCDEF\"")][..],
             &[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\""), ("x-amz-server-side-encryption", "aws:kms")],
+            &[
+                ("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\""),
+                ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+            ],
             &[],
         ] {
             assert!(!stated(pairs).is_telling(), "{pairs:?}");

@@ -1,16 +1,12 @@
 //! One file: check, send, verify.
 
-use std::fs::File;
 use std::future::Future;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
 
 use super::Uploader;
@@ -18,6 +14,7 @@ use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::line::{Load, Pace};
 use super::link::{Failure, sort};
+use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
 use super::sealed::{self, Sealer};
 use crate::store::{Delivery, Document, Lane, Lease};
@@ -34,6 +31,9 @@ const PART_SECONDS: f64 = 30.0;
 const MAX_PARTS: u64 = 48;
 /// What a request costs besides its body, in bytes: names, signatures, the way back.
 const OVERHEAD: u64 = 1024;
+
+/// Class of dead letters that a destination took and does not have.
+const WRONG: &str = "wrong_answer";
 
 /// One lease on its way.
 pub(super) struct Transfer<'a> {
@@ -58,6 +58,12 @@ pub(super) struct Progress {
     part_bytes: u64,
     /// What the service calls the parts that arrived, in order from the first.
     parts: Vec<String>,
+}
+
+/// What the answer to a put was worth.
+enum Proof {
+    Given,
+    Wanted,
 }
 
 impl Progress {
@@ -97,18 +103,21 @@ impl Transfer<'_> {
         let (sealer, has_begun) = (self.sealer(), Progress::read(self.lease.progress.as_deref()).is_some());
         let in_one = |bytes, has_begun: bool| bytes <= self.largest_piece(bytes) && !has_begun;
         let keep = sealer.is_none() && in_one(bytes, has_begun);
-        let mut content = check_local(&source, bytes, sha256, keep).await?;
+        let mut content = check(&source, bytes, sha256, keep).await?;
         self.destination.check()?;
         let mut resumes = true;
         if let Some(sealer) = sealer {
             let copy = sealer.copy(self.lease.seq, &source, sha256).await?;
             (source, bytes, resumes) = (copy.path, copy.bytes, !copy.is_fresh);
             if in_one(bytes, resumes && has_begun) {
-                content = Some(read_part(&source, 0, bytes).await?);
+                content = Some(Content::read(&source, bytes).await?);
             }
         }
         let part_bytes = match (content, &self.destination.parts) {
-            (Some(content), _) => self.put(&key, content).await?,
+            (Some(content), _) => match self.put(&key, content).await? {
+                Proof::Given => return Ok(()),
+                Proof::Wanted => bytes,
+            },
             (None, Some(parts)) => self.put_parts(parts, &key, &source, bytes, resumes).await?,
             (None, None) if self.destination.whole == Whole::Request => self.put_file(&key, &source, bytes).await?,
             (None, None) => self.put_stream(&key, &source, bytes).await?,
@@ -146,14 +155,19 @@ impl Transfer<'_> {
         self.uploader.rules.allows(self.lane).map_err(Failure::Held)
     }
 
-    /// Like the others, gives the size of the pieces in which it was sent.
-    async fn put(&self, key: &Path, content: Vec<u8>) -> Result<u64, Failure> {
-        let bytes = content.len() as u64;
-        self.ask(bytes, None, self.destination.store.put(key, content.into())).await?;
-        Ok(bytes)
+    /// As one request. A service that answers with the MD5 of what it has need not be asked again.
+    async fn put(&self, key: &Path, content: Content) -> Result<Proof, Failure> {
+        let put = self.destination.store.put(key, content.bytes.clone().into());
+        let (_, stated) = self.ask(content.bytes.len() as u64, None, put).await?;
+        match stated.and_then(|stated| stated.is_md5(&content.md5)) {
+            Some(true) => Ok(Proof::Given),
+            Some(false) => Err(other_bytes()),
+            None => Ok(Proof::Wanted),
+        }
     }
 
-    /// As one request, whose body is read from the disk on the way.
+    /// As one request, whose body is read from the disk on the way. Like the others below, gives the size of the pieces
+    /// in which it was sent.
     async fn put_file(&self, key: &Path, source: &FilePath, bytes: u64) -> Result<u64, Failure> {
         let put = self.destination.store.put(key, PutPayload::default());
         self.ask(bytes, Some(source.to_owned()), put).await?;
@@ -281,7 +295,6 @@ impl Transfer<'_> {
     /// Asks the destination what it has. It was told to keep this very file, so another answer means that
     /// it cannot be relied on for it.
     async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<(), Failure> {
-        const WRONG: &str = "wrong_answer";
         let head = self.destination.store.head(key);
         let (kept, stated) = match self.carry(0, None, head).await? {
             (Err(object_store::Error::NotFound { .. }), _) => {
@@ -297,7 +310,7 @@ impl Transfer<'_> {
         if blocking(move || stated.matches(&source, part_bytes)).await? {
             return Ok(());
         }
-        Err(Failure::Item(WRONG, "the destination holds other bytes: its MD5 differs".to_owned()))
+        Err(other_bytes())
     }
 
     /// One exchange that carries `bytes`, paid from the budgets, for as long as the line moves.
@@ -335,54 +348,6 @@ impl Transfer<'_> {
     }
 }
 
-/// Compares the local file with what was recorded. Returns its content if asked to `keep` it.
-async fn check_local(source: &FilePath, bytes: u64, sha256: &str, keep: bool) -> Result<Option<Vec<u8>>, Failure> {
-    let (source, sha256) = (source.to_owned(), sha256.to_owned());
-    blocking(move || {
-        let mut file = File::open(&source)?;
-        let length = file.metadata()?.len();
-        if length != bytes {
-            return Err(changed(format!("it has {length} bytes, {bytes} were recorded")));
-        }
-        let (content, hash) = if keep {
-            let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-            file.read_to_end(&mut content)?;
-            let hash = Sha256::digest(&content);
-            (Some(content), hash)
-        } else {
-            let mut hasher = Sha256::new();
-            std::io::copy(&mut file, &mut hasher)?;
-            (None, hasher.finalize())
-        };
-        let hash = crate::event::hex(&hash);
-        if hash.eq_ignore_ascii_case(&sha256) { Ok(content) } else { Err(changed("its SHA-256 differs".to_owned())) }
-    })
-    .await
-}
-
-async fn read_part(source: &FilePath, offset: u64, bytes: u64) -> Result<Vec<u8>, Failure> {
-    let source = source.to_owned();
-    blocking(move || {
-        let mut part = vec![0; usize::try_from(bytes).unwrap_or_default()];
-        File::open(&source)?.read_exact_at(&mut part, offset)?;
-        Ok(part)
-    })
-    .await
-}
-
-fn changed(how: String) -> std::io::Error {
-    std::io::Error::new(ErrorKind::InvalidData, format!("the local file is not what was recorded: {how}"))
-}
-
-/// Reads on a thread that may block. What goes wrong with a local file is the item's own fault.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            Err(Failure::Item("local_file", "the local file is gone".to_owned()))
-        }
-        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(Failure::Item("local_file", error.to_string())),
-        Ok(Err(error)) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
-        Err(error) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
-    }
+fn other_bytes() -> Failure {
+    Failure::Item(WRONG, "the destination holds other bytes: its MD5 differs".to_owned())
 }

@@ -147,9 +147,9 @@ def drain(program, server, folder, box, parallel):
 
 
 def copy(server, box, parallel):
-    """rclone, with as many files at a time."""
+    """rclone, with as many files at a time as the daemon has for small ones."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    copied = server.rclone("copy", "--transfers", str(parallel + 1), f"{box}/archive", f":s3:{BUCKET}")
+    copied = server.rclone("copy", "--transfers", str(2 * parallel), f"{box}/archive", f":s3:{BUCKET}")
     subprocess.run(copied, env=PLAIN, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -105,6 +105,30 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
 }
 
 #[test]
+fn what_the_destination_says_to_have_otherwise_is_sent_again() {
+    let site = Site::new("garbled");
+    site.line.set(Quality::Garbled);
+    let mut daemon = Daemon::start(&site.scratch, site.config("").played_once("gate", &fixture("people.mp4"), LOOKS));
+    let events = wait_for_events(&daemon);
+    let failures = || daemon.metric("outpost_delivery_failures_total{outlet=\"upload/cloud\"}");
+    wait_for("wrong answers to be noticed", seconds(60), || {
+        if failures() >= 3.0 { Ok(()) } else { Err(format!("{} failures", failures())) }
+    });
+    // Everything was sent, and nothing of it counts.
+    assert!(site.line.answered() >= 3 && !site.cloud.objects().is_empty());
+    assert_eq!(daemon.metric("outpost_delivered_items_total{outlet=\"upload/cloud\"}"), 0.0);
+    assert!(daemon.log().contains("its MD5 differs"), "{}", daemon.log());
+    site.line.set(Quality::Good);
+    let untyped = |object: Object| Object { kind: String::new(), ..object };
+    let expected: BTreeMap<String, Object> =
+        expected(&site.scratch, &events).into_iter().map(|(key, object)| (key, untyped(object))).collect();
+    wait_for_empty_queue(&daemon, "cloud");
+    assert_same("cloud", &site.cloud.objects(), &expected);
+    assert_all_delivered(&daemon, "cloud", &expected);
+    assert!(daemon.terminate().success());
+}
+
+#[test]
 fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere() {
     let scratch = Scratch::new("midfile");
     let (cloud, azure, google) = (S3Server::start(&scratch), AzureServer::start(&scratch), GcsServer::start(&scratch));

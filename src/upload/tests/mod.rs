@@ -3,6 +3,7 @@
 mod documents;
 mod fake;
 mod lies;
+mod many;
 mod plan;
 
 use std::collections::HashMap;

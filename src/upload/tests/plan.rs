@@ -105,13 +105,51 @@ proptest! {
 }
 
 #[test]
-fn what_is_small_has_a_place_of_its_own() {
+fn what_is_small_has_places_of_its_own() {
     let plan = Plan::default();
-    let wanted = |express, bulk| plan.next(Busy { express, bulk }, 2, Lane::Rest).map(|turn| turn.wanted.up_to);
-    assert_eq!(wanted(0, 1), Some(Lane::Rest));
-    assert_eq!(wanted(0, 2), Some(Lane::Stills), "all places have large files");
-    assert_eq!(wanted(1, 2), None);
-    assert_eq!(wanted(2, 0), None);
+    let wanted =
+        |express, bulk, places| plan.next(Busy { express, bulk }, places, Lane::Rest).map(|turn| turn.wanted.up_to);
+    assert_eq!(wanted(0, 1, 2), Some(Lane::Rest));
+    assert_eq!(wanted(0, 2, 2), Some(Lane::Stills), "all places have large files");
+    assert_eq!(wanted(3, 2, 2), Some(Lane::Stills));
+    assert_eq!(wanted(4, 2, 2), None);
+    assert_eq!(wanted(2, 0, 2), Some(Lane::Stills));
+    assert_eq!(wanted(4, 0, 2), None);
+    // While there is doubt about the link.
+    assert_eq!(wanted(0, 0, 1), Some(Lane::Rest));
+    assert_eq!(wanted(0, 1, 1), Some(Lane::Stills));
+    assert_eq!((wanted(1, 0, 1), wanted(1, 1, 1)), (None, None));
+}
+
+proptest! {
+    /// However much that is small is new, a large file that waits gets its turn, and never more than the places.
+    #[test]
+    fn what_is_small_leaves_turns_to_what_is_large(ends in prop::collection::vec(any::<prop::sample::Index>(), 200..300)) {
+        const PLACES: usize = 4;
+        let (mut plan, mut busy, mut small, mut begun) = (Plan::default(), Busy::default(), 0, 0);
+        for end in ends {
+            while let Some(turn) = plan.next(busy, PLACES, Lane::Rest) {
+                plan.took(turn);
+                if turn.wanted.order == Order::Age {
+                    busy.bulk += 1;
+                    (small, begun) = (0, begun + 1);
+                } else {
+                    busy.express += 1;
+                    small += 1;
+                }
+                prop_assert!(busy.bulk <= PLACES && busy.express <= 2 * PLACES, "{:?}", busy);
+                prop_assert!(small < 8 || busy.bulk == PLACES, "{} small ones in a row", small);
+            }
+            // One of what is on its way arrives.
+            if end.index(busy.express + busy.bulk) < busy.express {
+                busy.express -= 1;
+            } else {
+                busy.bulk -= 1;
+                small = 0;
+            }
+        }
+        prop_assert!(begun >= 10, "{}", begun);
+    }
 }
 
 fn morning() -> Arc<SimulatedClock> {

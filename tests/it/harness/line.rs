@@ -28,6 +28,8 @@ pub enum Quality {
     Portal,
     /// Most requests of HTTP are answered with errors, and connections break in the middle.
     Storm,
+    /// What answers of HTTP say of the MD5 of an object is wrong.
+    Garbled,
 }
 
 /// Passes bytes on to a server on the loopback interface.
@@ -52,7 +54,7 @@ struct State {
     connections: Vec<TcpStream>,
     /// Until when a slow line is taken.
     taken_until: Option<Instant>,
-    /// Requests that were answered on the way.
+    /// Requests that were answered on the way, or whose answers were changed.
     answered: usize,
     dice: fastrand::Rng,
 }
@@ -87,7 +89,7 @@ impl Line {
         self.shared.changed.notify_all();
     }
 
-    /// How many requests were answered on the way so far.
+    /// How many requests were answered on the way, or had their answers changed, so far.
     pub fn answered(&self) -> usize {
         self.shared.state().answered
     }
@@ -179,6 +181,18 @@ impl Shared {
         Ok(true)
     }
 
+    /// Changes the first digit of each ETag. Answers are small, so that none lies across two pieces.
+    fn garble(&self, bytes: &mut [u8]) {
+        const NAME: &[u8] = b"etag: \"";
+        for at in 0..bytes.len().saturating_sub(NAME.len()) {
+            if bytes[at..at + NAME.len()].eq_ignore_ascii_case(NAME) {
+                let digit = &mut bytes[at + NAME.len()];
+                *digit = if *digit == b'0' { b'1' } else { b'0' };
+                self.state().answered += 1;
+            }
+        }
+    }
+
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming() {
             if self.state().ended {
@@ -218,6 +232,9 @@ impl Shared {
                 self.wait_for_turn(length);
             }
             passed += length;
+            if !upward && self.state().quality == Quality::Garbled {
+                self.garble(&mut bytes[..length]);
+            }
             let broke = passed > STORM_PASSES && self.state().quality == Quality::Storm;
             if broke || !self.is_open() || to.write_all(&bytes[..length]).is_err() {
                 break;
