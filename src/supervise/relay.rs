@@ -220,8 +220,9 @@ impl<T: Send + 'static> Runner<T> {
         let thread = spawn_thread(thread_name, move || {
             let _alive = alive;
             leg(&own_seat, &own_heart);
-            // Not after a panic: then the next thread takes over.
+            // Not after a panic: then the next thread takes over. Who has ended need not show life any more.
             own_seat.leave();
+            own_heart.retire();
         });
         let thread = thread.with_context(|| format!("start a thread for {name}"))?;
         Ok(Self { seat, heart, thread, end })
@@ -338,6 +339,11 @@ mod tests {
             found = bench.relay.look().expect("look");
         }
         assert!(bench.orders.try_recv().is_err(), "there is no third");
+        while !bench.relay.runner.thread.is_finished() {
+            std::thread::yield_now();
+        }
+        bench.clock.advance(SILENT);
+        assert_eq!(bench.hearts.stalled(), vec![], "nobody misses who came to an end");
     }
 
     #[test]

@@ -149,8 +149,12 @@ fn sort_status(status: Option<u16>, reason: String) -> Failure {
 
 /// Puts before what a service says what a person has to do about it.
 fn advise(reason: String) -> String {
-    const ADVICE: [(&[&str], &str); 9] = [
+    const ADVICE: [(&[&str], &str); 10] = [
         (&["UnknownIssuer"], "nobody that is trusted signed its certificate, name who did with ca_file"),
+        (
+            &["certificate: BadSignature"],
+            "its certificate was signed by another authority of the same name, name the right one with ca_file",
+        ),
         (
             &["certificate: NotValidYet", "certificate: Expired"],
             "its certificate is out of date, or the box's clock is off",
@@ -230,7 +234,12 @@ mod tests {
         assert!(refused(&object_store::Error::NotFound { path: "k".into(), source: "NoSuchBucket".into() }));
         assert!(item(&answer("400 Bad Request", "<Code>KeyTooLongError</Code>")));
         assert!(item(&answer("413 Payload Too Large", "")));
-        for (problem, advice) in [("UnknownIssuer", "ca_file"), ("NotValidYet", "clock"), ("NotValidForName", "name")] {
+        for (problem, advice) in [
+            ("UnknownIssuer", "nobody that is trusted"),
+            ("BadSignature", "another authority"),
+            ("NotValidYet", "clock"),
+            ("NotValidForName", "name"),
+        ] {
             let error = generic(&format!("invalid peer certificate: {problem}"));
             assert!(matches!(sort(&error, false), Failure::Refused(reason) if reason.contains(advice)), "{problem}");
         }

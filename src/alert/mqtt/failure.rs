@@ -114,6 +114,9 @@ fn tls_failure(error: &RustlsError, address: &Address) -> String {
             C::UnknownIssuer => format!(
                 "the certificate of {address} is signed by nobody we trust: set mqtt.ca_file to the CA that signed it"
             ),
+            C::BadSignature => format!(
+                "the certificate of {address} is signed by another CA of the same name: set mqtt.ca_file to that one"
+            ),
             C::NotValidForName | C::NotValidForNameContext { .. } => {
                 format!(
                     "the certificate of {address} is for another name than {:?}: use the name it was made for",
