@@ -8,7 +8,7 @@ use tracing::error;
 use super::StoreError;
 use super::commit::{ItemRef, Op};
 use super::outbox::{Lease, Queue, Waiting};
-use super::packed::Scan;
+use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
 use super::schema::{Database, Row, decode, prefix, seq_of};
 use crate::clock::Mono;
@@ -91,6 +91,7 @@ impl Queue {
     ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
         let (mut leases, mut orphans) = (Vec::new(), Vec::new());
         let head = prefix(self.name()).len();
+        let (mut events, mut items, mut documents) = (db.events.lookup(), db.outbox.lookup(), db.documents.lookup());
         for entry in candidates(db, self.name(), wanted) {
             if leases.len() >= wanted.max {
                 return Ok((leases, orphans));
@@ -104,11 +105,11 @@ impl Queue {
                 Ok(row) => {
                     // In a damaged tree a scan can meet a key that a look-up, and so a removal, never finds. Such an
                     // item would be delivered over and over again.
-                    let tree = if row.item.is_document() { &db.documents } else { &db.outbox };
+                    let tree = if row.item.is_document() { &mut documents } else { &mut items };
                     if tree.get(&key)?.as_ref() != Some(&value) {
                         return Err(StoreError::Corrupt("a scan and a look-up of the outbox disagree".into()));
                     }
-                    match self.take(db, place, row)? {
+                    match self.take(&mut events, place, row)? {
                         Ok(lease) => leases.push(lease),
                         Err(orphan) => orphans.push(orphan),
                     }
@@ -129,10 +130,15 @@ impl Queue {
     }
 
     /// The lease of an item, or what becomes of it where its event is gone.
-    fn take(self: &Arc<Self>, db: &Database, place: Place, row: Row) -> Result<Result<Lease, Op>, StoreError> {
+    fn take(
+        self: &Arc<Self>,
+        events: &mut Lookup<'_>,
+        place: Place,
+        row: Row,
+    ) -> Result<Result<Lease, Op>, StoreError> {
         let event = match (row.event, row.id) {
             (Some(event), _) => Some(event),
-            (None, Some(id)) => db.events.get(id.to_bytes())?.and_then(|json| decode(&json).ok()),
+            (None, Some(id)) => events.get(&id.to_bytes())?.and_then(|json| decode(&json).ok()),
             (None, None) => None,
         };
         if event.is_none() && !row.item.is_document() {

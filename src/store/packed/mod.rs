@@ -56,6 +56,11 @@ impl Packed {
         find(row, key.as_ref())
     }
 
+    /// For several look-ups in a row.
+    pub(super) fn lookup(&self) -> Lookup<'_> {
+        Lookup { packed: self, last: None }
+    }
+
     pub(super) fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool, StoreError> {
         Ok(self.get(key)?.is_some())
     }
@@ -106,6 +111,35 @@ impl Packed {
     }
 }
 
+/// Looks up one entry after the other: neighbours share the reading of their block.
+#[derive(Debug)]
+pub(super) struct Lookup<'a> {
+    packed: &'a Packed,
+    /// The block that was read last, and what it holds.
+    last: Option<(Entry, Vec<Entry>)>,
+}
+
+impl Lookup<'_> {
+    /// The value of `key` as it is now.
+    pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        let Some(row) = self.packed.0.range(..=key).next_back().transpose()? else { return Ok(None) };
+        if !block::is_block(&row.1) {
+            return find(row, key);
+        }
+        if self.last.as_ref().is_none_or(|(known, _)| *known != row) {
+            let entries = block::decode(&row.1)?;
+            self.last = Some((row, entries));
+        }
+        let entries = self.last.as_ref().map_or(&[][..], |(_, entries)| entries);
+        Ok(value_of(entries, key).cloned())
+    }
+}
+
+fn value_of<'a>(entries: &'a [Entry], key: &[u8]) -> Option<&'a IVec> {
+    let index = entries.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+    entries.get(index).map(|(_, value)| value)
+}
+
 /// What a row holds.
 fn entries_of(row: (IVec, IVec)) -> Result<Vec<Entry>, StoreError> {
     if block::is_block(&row.1) { block::decode(&row.1) } else { Ok(vec![row]) }
@@ -116,7 +150,5 @@ fn find((at, value): (IVec, IVec), key: &[u8]) -> Result<Option<IVec>, StoreErro
     if !block::is_block(&value) {
         return Ok((at == key).then_some(value));
     }
-    let entries = block::decode(&value)?;
-    let found = entries.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok();
-    Ok(found.and_then(|index| entries.into_iter().nth(index)).map(|(_, value)| value))
+    Ok(value_of(&block::decode(&value)?, key).cloned())
 }

@@ -141,8 +141,10 @@ impl Bench {
             self.tree.iter().rev().map(own).collect::<Vec<_>>(),
             expected.iter().rev().cloned().collect::<Vec<_>>()
         );
+        let mut lookup = self.tree.lookup();
         for n in (0..2500).step_by(7) {
             let key = key(n);
+            prop_assert_eq!(lookup.get(&key).expect("get").map(|v| v.to_vec()), self.expected.get(&key).cloned());
             prop_assert_eq!(self.tree.get(&key).expect("get").map(|v| v.to_vec()), self.expected.get(&key).cloned());
             let below = self.expected.range(..key.clone()).next_back().map(|(key, _)| key.clone());
             prop_assert_eq!(self.tree.get_lt(&key).expect("get").map(|(key, _)| key.to_vec()), below);
