@@ -22,6 +22,7 @@ mod end_to_end;
 mod home_assistant;
 mod lake;
 mod link;
+mod metered;
 mod outages;
 mod overload;
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +32,7 @@ mod sealed;
 mod service;
 mod soak;
 mod store_command;
+mod tls;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]
 mod v4l2;

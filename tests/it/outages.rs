@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::clouds::{expected, wait_for_empty_queue, wait_for_events};
 use crate::end_to_end::{assert_one_truth, delivered_ids, wait_for_agreement};
 use crate::harness::broker::{Broker, Subscriber};
-use crate::harness::bucket::S3Server;
+use crate::harness::bucket::{BUCKET, S3Server};
+use crate::harness::clips::people_as;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::gcs::GcsServer;
 use crate::harness::rtsp::{Auth, RtspServer};
+use crate::harness::valve::Valve;
+use crate::harness::wall_clock::WallClock;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
 /// The `seq` numbers under which each event's end was told. A broker may repeat a message (QoS 1), and
@@ -60,6 +66,47 @@ fn what_happened_during_an_outage_is_delivered_once() {
     }
     let sidecars = objects.keys().filter(|key| key.ends_with("/event.json")).count();
     assert_eq!(sidecars, events.len(), "each event once in the bucket");
+}
+
+/// The link breaks in the middle of a clip, the power goes, and when both are back the wall clock shows a week later and
+/// the service has forgotten what had begun.
+#[test]
+fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() {
+    let scratch = Scratch::new("week");
+    let cloud = GcsServer::start(&scratch);
+    let valve = Valve::start(cloud.port(), "partNumber=", 2);
+    let mut broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let config = Config::new(&scratch).alerts_to(&broker).uploads_to_google("cloud", valve.port(), BUCKET);
+    let (config, port) = config.played_once("gate", &people_as("h264-10mbit"), 4.0).write();
+    let clock = WallClock::new(&scratch, Timestamp::now() - SignedDuration::from_hours(7 * 24));
+    let mut daemon = Daemon::start_with_clock(&scratch, config, port, &clock);
+    let cut = wait_for("a clip to be cut", seconds(150), || valve.shut_on().ok_or("not yet".to_owned()));
+    broker.stop();
+    let events = wait_for_events(&daemon);
+    daemon.process().kill();
+    assert_eq!(cloud.forget_uploads(), 1, "what had begun");
+    valve.open();
+    broker.resume();
+    daemon.start_again();
+
+    let expected = expected(&scratch, &events);
+    wait_for_empty_queue(&daemon, "cloud");
+    let objects = cloud.objects();
+    for (key, here) in &expected {
+        let there = objects.get(key).map(|there| (there.bytes, &there.sha256));
+        assert_eq!(there, Some((here.bytes, &here.sha256)), "{key}");
+    }
+    let is_cut = |event: &Value| cut.contains(event["id"].as_str().expect("an id"));
+    assert!(events.iter().any(is_cut), "the clip that was cut is one of them: {cut}");
+    let told = || tellings(&subscriber);
+    let is_told = |event: &Value| told().get(event["id"].as_str().expect("an id")).map(BTreeSet::len) == Some(1);
+    wait_until("every event to be told, once", seconds(120), || events.iter().all(is_told));
+    let now = daemon.json("/api/v1/status")["time"].as_str().expect("a time").parse::<Timestamp>().expect("a time");
+    for event in &events {
+        let start: Timestamp = event["start"]["wall"].as_str().expect("a time").parse().expect("a time");
+        assert!(now.duration_since(start) > SignedDuration::from_hours(6 * 24), "{event}");
+    }
 }
 
 #[test]

@@ -12,16 +12,16 @@ use crate::harness::{Scratch, fixture, port, repository, seconds, wait_for, wait
 const SECRET: &str = "a-secret-of-the-office";
 
 /// tests/servers/webhook.py at work.
-struct Receiver {
-    port: u16,
+pub struct Receiver {
+    pub port: u16,
     log: PathBuf,
-    secret: PathBuf,
+    pub secret: PathBuf,
     process: Option<Process>,
     output: PathBuf,
 }
 
 impl Receiver {
-    fn start(scratch: &Scratch) -> Self {
+    pub fn start(scratch: &Scratch) -> Self {
         let (log, output) = (scratch.path("requests.jsonl"), scratch.path("receiver.log"));
         let secret = scratch.secret("office.secret", &format!("{SECRET}\n"));
         let mut receiver = Self { port: port::free(), log, secret, process: None, output };
@@ -48,7 +48,7 @@ impl Receiver {
     }
 
     /// Every request so far.
-    fn seen(&self) -> Vec<Value> {
+    pub fn seen(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }

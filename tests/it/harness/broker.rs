@@ -1,6 +1,5 @@
 //! Mosquitto, and mosquitto_sub as the witness of what went out.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use super::process::{Process, run};
+use super::tls::Certificate;
 use super::{Scratch, port, seconds, wait_until};
 
 pub const USER: &str = "edge";
@@ -213,51 +213,6 @@ impl Subscriber {
     /// The last payload of a topic.
     pub fn last(&self, topic: &str) -> Option<String> {
         self.messages().into_iter().rfind(|message| message.topic == topic).map(|message| message.payload)
-    }
-}
-
-/// A certificate and the authority that signed it.
-#[derive(Debug)]
-struct Certificate {
-    authority: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Certificate {
-    fn make(scratch: &Scratch) -> Self {
-        let [authority, authority_key, certificate, key] =
-            ["ca.pem", "ca.key", "server.pem", "server.key"].map(|name| scratch.path(name));
-        let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        run(Command::new("openssl")
-            .args(["req", "-x509", "-subj", "/CN=test authority"])
-            .args(new_key)
-            .arg("-keyout")
-            .arg(&authority_key)
-            .arg("-out")
-            .arg(&authority));
-        let mut extensions = tempfile::NamedTempFile::new().expect("make a file");
-        writeln!(extensions, "subjectAltName=DNS:localhost,IP:127.0.0.1").expect("write extensions");
-        let request = scratch.path("server.csr");
-        run(Command::new("openssl")
-            .args(["req", "-subj", "/CN=localhost"])
-            .args(&new_key[..5])
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&request));
-        run(Command::new("openssl")
-            .args(["x509", "-req", "-days", "2", "-CAcreateserial", "-in"])
-            .arg(request)
-            .arg("-CA")
-            .arg(&authority)
-            .arg("-CAkey")
-            .arg(authority_key)
-            .arg("-extfile")
-            .arg(extensions.path())
-            .arg("-out")
-            .arg(&certificate));
-        Self { authority, certificate, key }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Daemon {
     port: u16,
     config: PathBuf,
     log: PathBuf,
+    /// `NAME=value` of its environment, over starts.
+    environment: Option<String>,
     process: Process,
 }
 
@@ -33,18 +35,25 @@ impl Daemon {
     /// Writes the configuration, starts `outpost run`, waits until it says that it is ready.
     pub fn start(scratch: &Scratch, config: Config<'_>) -> Self {
         let (config, port) = config.write();
-        Self::launch(scratch, config, port, &[])
+        Self::launch(scratch, config, port, &[], None)
+    }
+
+    /// [`Daemon::start`] with an `environment`, `NAME=value`.
+    pub fn start_in(scratch: &Scratch, config: Config<'_>, environment: &str) -> Self {
+        let (config, port) = config.write();
+        Self::launch(scratch, config, port, &[], Some(environment.to_owned()))
     }
 
     /// [`Daemon::start`] with a wall clock of its own, and with a configuration that the test has written.
     pub fn start_with_clock(scratch: &Scratch, config: PathBuf, port: u16, clock: &WallClock) -> Self {
-        Self::launch(scratch, config, port, &clock.command())
+        Self::launch(scratch, config, port, &clock.command(), None)
     }
 
-    fn launch(scratch: &Scratch, config: PathBuf, port: u16, by: &[String]) -> Self {
+    fn launch(scratch: &Scratch, config: PathBuf, port: u16, by: &[String], environment: Option<String>) -> Self {
         let log = scratch.path("outpost.log");
-        let process = launch(&config, log.clone(), by);
-        let mut daemon = Self { port, config, log, process };
+        let by = [by, &in_environment(environment.as_deref())].concat();
+        let process = launch(&config, log.clone(), &by);
+        let mut daemon = Self { port, config, log, environment, process };
         daemon.wait_ready();
         daemon
     }
@@ -57,7 +66,7 @@ impl Daemon {
 
     /// Starts it again after it ended.
     pub fn start_again(&mut self) {
-        self.process = launch(&self.config, self.log.clone(), &[]);
+        self.process = launch(&self.config, self.log.clone(), &in_environment(self.environment.as_deref()));
         self.wait_ready();
     }
 
@@ -154,6 +163,11 @@ impl Daemon {
             if ended.len() >= n { Ok(ended) } else { Err(format!("{} of {}", ended.len(), self.events().len())) }
         })
     }
+}
+
+/// The beginning of a command line that sets a variable.
+fn in_environment(environment: Option<&str>) -> Vec<String> {
+    environment.into_iter().flat_map(|variable| ["env", variable]).map(str::to_owned).collect()
 }
 
 /// Starts it by the command `by`, which runs the command line behind it; without one, as it is.

@@ -46,6 +46,12 @@ impl GcsServer {
         }
     }
 
+    /// Drops uploads in parts that are not complete, as services do after days. Gives how many.
+    pub fn forget_uploads(&self) -> usize {
+        let uploads = std::fs::read_dir(self.folder.join("uploads")).expect("list uploads").flatten();
+        uploads.map(|upload| std::fs::remove_dir_all(upload.path()).expect("forget an upload")).count()
+    }
+
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port

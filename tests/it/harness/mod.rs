@@ -16,6 +16,7 @@ pub mod machine;
 pub mod port;
 pub mod process;
 pub mod rtsp;
+pub mod tls;
 pub mod valve;
 pub mod wall_clock;
 // The machine is an amd64 one, with this machine's programs.
