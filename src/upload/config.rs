@@ -53,7 +53,8 @@ pub struct Config {
     pub allow_http: bool,
     /// S3: bucket in the host name (`bucket.host`) instead of in the path (`host/bucket`). Default `false`.
     pub virtual_hosted: bool,
-    /// Files sent at a time, 1 to 16; metadata and pictures have a place of their own besides. Default 2.
+    /// Files sent at a time, 1 to 16; metadata and pictures have places of their own besides, up to twice as many in all.
+    /// Default 2.
     pub parallel: usize,
     /// The most that is sent, in kbit/s, 8 at least. Default: as fast as it goes.
     #[serde(skip_serializing_if = "Option::is_none")]

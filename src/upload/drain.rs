@@ -134,14 +134,16 @@ impl Uploader {
             }
         }
         // The rest is in flight and learns by itself how it goes.
-        while let Some(Outcome { lease, result, .. }) = transfers.next().await {
-            self.settle(lease, result, link).await?.into_iter().for_each(|lease| arrived.add(lease));
+        loop {
+            acks.extend(arrived.take().map(|lease| self.acknowledge(lease)));
+            tokio::select! {
+                Some(Outcome { lease, result, .. }) = transfers.next() => {
+                    self.settle(lease, result, link).await?.into_iter().for_each(|lease| arrived.add(lease));
+                }
+                Some(acknowledged) = acks.next() => acknowledged?,
+                else => return Ok(()),
+            }
         }
-        acks.extend(arrived.take().map(|lease| self.acknowledge(lease)));
-        while let Some(acknowledged) = acks.next().await {
-            acknowledged?;
-        }
-        Ok(())
     }
 
     async fn acknowledge(&self, lease: Lease) -> Result<()> {

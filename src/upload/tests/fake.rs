@@ -14,6 +14,8 @@ pub(super) struct Fake {
     pub(super) locked: Mutex<bool>,
     /// The next put of this part fails, once.
     pub(super) breaks_part: Mutex<Option<usize>>,
+    /// How long each put takes.
+    pub(super) takes: Duration,
     /// Puts of keys that end like this wait for as long as it says so.
     pub(super) held: Mutex<Option<&'static str>>,
     pub(super) requests: Mutex<HashMap<&'static str, u32>>,
@@ -47,6 +49,7 @@ impl std::fmt::Display for Fake {
 impl ObjectStore for Fake {
     async fn put_opts(&self, key: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
         self.request("put")?;
+        tokio::time::sleep(self.takes).await;
         while self.held.lock().expect("lock").is_some_and(|end| key.as_ref().ends_with(end)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -5,19 +5,20 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_files_go_fast_and_none_is_left() {
     let mut bench = Bench::new();
-    let names: Vec<String> = (0..300).map(|n| format!("{n}.jpg")).collect();
+    let names: Vec<String> = (0..400).map(|n| format!("{n}.jpg")).collect();
     for name in &names {
         bench.add(name, name.as_bytes()).await;
     }
     bench.add("clip.mp4", &bytes(BIG)).await;
-    let fake = Arc::new(Fake::default());
+    // So that it is noticed how fast they go before they are gone.
+    let fake = Arc::new(Fake { takes: Duration::from_millis(5), ..Fake::default() });
     let running = bench.start("s3://bucket", Some(&fake));
     bench.until_drained().await;
     for name in &names {
         assert_eq!(content(&fake, &bench.key(name)).await, name.as_bytes());
     }
     let label = outlet("upload/cloud");
-    assert_eq!(bench.metrics.delivered.get_or_create(&label).get(), 301);
+    assert_eq!(bench.metrics.delivered.get_or_create(&label).get(), 401);
     // A file that comes now finds nobody who waits for what has gone.
     bench.add("late.jpg", b"late").await;
     bench.until_drained().await;
