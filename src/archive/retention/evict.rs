@@ -142,6 +142,13 @@ impl Evictor<'_> {
         Ok(Some(Amendment { event, sidecar, dropped }))
     }
 
+    /// An event that goes as a whole, with tombstones for all that was left of it.
+    fn last(&self, id: EventId) -> Result<Option<Event>> {
+        let Some(mut event) = self.archive.store.event(id)? else { return Ok(None) };
+        add_tombstones(&mut event, &self.archive.store.files_of(id)?, &self.archive.clock.now());
+        Ok(Some(event))
+    }
+
     fn remove_events(&self, events: BTreeMap<EventId, Vec<HeldFile>>) -> Result<Vec<HeldFile>> {
         let mut renamed = Vec::new();
         for (id, files) in events {
@@ -149,16 +156,16 @@ impl Evictor<'_> {
             let folder = self.archive.layout.folder(&first.camera, id);
             let going = folder.with_added_extension(GONE);
             match removed(fs::rename(&folder, &going)).and_then(|()| sync_parent(&folder)) {
-                Ok(()) => renamed.push((id, going)),
+                Ok(()) => renamed.push((id, going, self.last(id)?)),
                 Err(error) => warn!(%error, event = %id, "an event could not be deleted"),
             }
             (self.between_steps)()?;
         }
-        let ids: Vec<EventId> = renamed.iter().map(|(id, _)| *id).collect();
-        self.archive.store.forget(&ids)?;
+        let last = renamed.iter().map(|(id, _, last)| (*id, last.clone())).collect();
+        self.archive.store.forget(last)?;
         (self.between_steps)()?;
         let mut gone = Vec::new();
-        for (id, going) in renamed {
+        for (id, going, _) in renamed {
             match removed(fs::remove_dir_all(&going)).and_then(|()| sync_parent(&going)) {
                 Ok(()) => gone.extend(self.archive.store.files_of(id)?),
                 Err(error) => warn!(%error, folder = %going.display(), "a folder could not be deleted"),

@@ -106,16 +106,17 @@ impl Store {
     }
 
     /// Takes events out of the index and everything of them out of the outboxes that files wait in. Their
-    /// condemned files stay listed.
+    /// condemned files stay listed. The outbox `lake` gets each event as it was `last`, where that is known.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
-    pub fn forget(&self, ids: &[EventId]) -> Result<(), StoreError> {
-        let forget = |id: &EventId| {
-            let files = self.files_of(*id)?.into_iter().map(|file| file.media.file).collect();
-            Ok(Change::Forget { id: *id, files })
+    /// [`StoreError::TooLarge`]; else as [`Store::evictable`].
+    pub fn forget(&self, events: Vec<(EventId, Option<Event>)>) -> Result<(), StoreError> {
+        let forget = |(id, last): (EventId, Option<Event>)| {
+            let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+            let last = last.map(event_log::index_form).transpose()?.map(|(last, _)| Box::new(last));
+            Ok(Change::Forget { id, files, last, now: self.0.clock.now() })
         };
-        self.change_catalog(ids.iter().map(forget).collect::<Result<_, StoreError>>()?)
+        self.change_catalog(events.into_iter().map(forget).collect::<Result<_, StoreError>>()?)
     }
 
     /// `files` are deleted from the disk.

@@ -323,7 +323,7 @@ fn a_forgotten_event_leaves_nothing_and_the_newest_is_never_offered() {
     let whole = store.expired(Class::Metadata, 0..u64::MAX - 1, true, None, 100).expect("scan").0;
     assert!(whole.len() == 4 && whole.iter().all(|file| file.id == event.id));
     store.condemn(&whole, EvictReason::Age).expect("condemn");
-    store.forget(&[event.id]).expect("forget");
+    store.forget(vec![(event.id, None)]).expect("forget");
     store.gone(&whole).expect("gone");
     let stats = store.stats().expect("stats");
     assert_eq!((stats.events, stats.outboxes[0].items, stats.outboxes[0].bytes), (1, 4, 40));

@@ -3,10 +3,10 @@
 use super::super::commit::Group;
 use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
-use super::super::{Delivery, StoreError, event_log};
+use super::super::{Delivery, LAKE, StoreError, event_log};
 use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
 use crate::clock::Moment;
-use crate::event::{Event, EventId, EventState, EvictReason, MediaFile};
+use crate::event::{Event, EventId, EventState, EvictReason, MediaFile, Phase};
 
 /// A file of the catalogue, by its key.
 pub(in crate::store) type FileRef = (EventId, String);
@@ -23,8 +23,8 @@ pub(in crate::store) enum Change {
     Condemn { files: Vec<FileRef>, reason: EvictReason },
     /// An event changed after its end.
     Amend { event: Box<Event>, json: Vec<u8>, sidecar: MediaFile, now: Moment, dropped: Vec<String> },
-    /// An event leaves the index, with everything that waits of these files.
-    Forget { id: EventId, files: Vec<String> },
+    /// An event leaves the index, with everything that waits of these files. `last` is told to the lake.
+    Forget { id: EventId, files: Vec<String>, last: Option<Box<Event>>, now: Moment },
     /// Condemned files are deleted from the disk.
     Gone(Vec<FileRef>),
     /// The wish to keep an event changed. `files` are all that the catalogue has of it.
@@ -65,9 +65,16 @@ impl<'a> Group<'a> {
                 files.iter().try_for_each(|(id, file)| self.condemn(*id, file, *reason))
             }
             Change::Amend { event, json, sidecar, now, dropped } => self.amend(event, json, sidecar, now, dropped),
-            Change::Forget { id, files } => {
+            Change::Forget { id, files, last, now } => {
                 files.iter().try_for_each(|file| self.drop_pending(*id, file))?;
-                event_log::remove(&self.views, &mut self.counters, *id)
+                event_log::remove(&self.views, &mut self.counters, *id)?;
+                match (self.queues.get(LAKE), last) {
+                    // No file of it is left to be told of, so the item has the event itself.
+                    (Some(lake), Some(last)) => {
+                        self.insert(lake, Item::new(Some(last), &Delivery::Alert(Phase::End), now))
+                    }
+                    _ => Ok(()),
+                }
             }
             Change::Gone(files) => files.iter().try_for_each(|(id, file)| self.remove_file(*id, file)),
             Change::Pin { id, pinned, files } => self.pin(*id, *pinned, files),

@@ -181,6 +181,27 @@ fn ages_delete_what_was_delivered_or_never_had_to_be() {
 }
 
 #[test]
+fn an_event_that_goes_as_a_whole_is_told_to_the_lake_with_all_that_it_had() {
+    let day = Duration::from_secs(24 * 3600);
+    let bench = Bench::new();
+    let archive = bench.archive(&["lake"]);
+    let old = put(&archive, bench.event(1, EventState::Ended), 100);
+    bench.clock.advance(2 * day);
+    put(&archive, bench.event(2, EventState::Ended), 100);
+    let ages = Config { clips: Age(day), metadata: Age(day), ..Config::default() };
+    pass(&bench.retention(&archive, ages));
+    assert_eq!((on_disk(&archive, &old), archive.store.event(old.id).expect("read")), (vec![], None));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let leases = runtime.block_on(archive.store.outbox("lake").expect("a queue").lease(100)).expect("lease");
+    let told: Vec<&Event> = leases.iter().filter_map(|lease| lease.event.as_ref()).collect();
+    let last = told.iter().rfind(|event| event.id == old.id).expect("told");
+    let mut gone: Vec<&str> = last.evicted.iter().map(|gone| &*gone.media.file).collect();
+    gone.sort_unstable();
+    assert_eq!(gone, ALL);
+    assert!(last.evicted.iter().all(|gone| gone.reason == EvictReason::Age) && last.media().count() == 0, "{last:?}");
+}
+
+#[test]
 fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
     let bench = Bench::new();
     let archive = bench.archive(&["upload/cloud"]);
