@@ -37,10 +37,10 @@ bench: setup bench-index bench-drain ## What four cameras cost, with and without
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 
-bench-drain: setup ## What draining a backlog costs, beside rclone; DRAIN="--small N --large N --large-mib M"
+bench-drain: setup ## What draining a backlog costs, beside rclone; RELEASE=1: as it ships; DRAIN="--small N --large N --large-mib M"
 	@$(setup)/debian.sh rclone
-	cargo build --locked
-	python3 tests/bench/drain.py "$(CARGO_TARGET_DIR)/debug/outpost" "$(OUTPOST_CACHE)/venv/bin/weed" $(DRAIN)
+	cargo build $(if $(RELEASE),--release) --locked
+	python3 tests/bench/drain.py "$(CARGO_TARGET_DIR)/$(if $(RELEASE),release,debug)/outpost" "$(OUTPOST_CACHE)/venv/bin/weed" $(DRAIN)
 
 bench-index: setup-build ## What an index of a million events costs, beside one of a thousand; OUTPOST_BENCH_EVENTS=N
 	cargo test --locked --lib -- --ignored --nocapture --exact store::tests::size::a_large_index_beside_a_small_one

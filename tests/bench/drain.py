@@ -4,8 +4,8 @@ other, each on a server that was started afresh; prints time and processor of bo
 
 usage: drain.py PROGRAM WEED [--small N] [--large N] [--large-mib M] [--parallel P]
 
-rclone only copies. The daemon compares each file with its recorded hash, asks the server afterwards what it has, and
-takes each item out of its durable queue.
+rclone only copies. The daemon compares each file with its recorded hash, and what the server says of it with the file's
+MD5, and takes each item out of its durable queue.
 """
 
 import argparse
