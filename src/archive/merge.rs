@@ -19,7 +19,7 @@ use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
 use crate::event::{Event, EventId, MediaFile, Phase};
-use crate::store::{Change, Delivery, Lease, Outbox, Retold, Standing};
+use crate::store::{self, Change, Delivery, Lease, Outbox, Retold, Standing};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -151,7 +151,7 @@ struct Waiting {
 impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
         let known = spool.store.stats()?.outboxes;
-        let alerts = known.iter().filter(|known| !known.name.starts_with("upload/"));
+        let alerts = known.iter().filter(|known| store::takes_alerts(&known.name));
         // What left the configuration since is told to nobody.
         let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
         let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::refill::Retold;
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
-use super::{Change, Delivery, LAKE, StoreError};
+use super::{Change, Delivery, LAKE, StoreError, takes_alerts};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
@@ -227,7 +227,7 @@ impl<'a> Group<'a> {
     ) -> Result<(), StoreError> {
         let queues = self.queues;
         let goes_to = |name: &str| match delivery {
-            Delivery::Alert(_) => name == "mqtt" || name.starts_with("webhook/"),
+            Delivery::Alert(_) => takes_alerts(name),
             Delivery::Upload { file, .. } => name.starts_with("upload/") || name == LAKE && catalog::is_sidecar(file),
             Delivery::Document(_) => name.starts_with("upload/"),
         };

@@ -11,6 +11,11 @@ use crate::event::Phase;
 /// its row is in the lake. Only `event.json` goes there.
 pub const LAKE: &str = "lake";
 
+/// Whether alerts go to the outbox of this name.
+pub fn takes_alerts(outbox: &str) -> bool {
+    outbox == "mqtt" || outbox.starts_with("webhook/")
+}
+
 /// Longest path of a document, in bytes.
 const MAX_PATH: usize = 200;
 

@@ -104,7 +104,7 @@ use commit::Op;
 use worker::Core;
 
 pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
-pub use delivery::{Delivery, Document, LAKE};
+pub use delivery::{Delivery, Document, LAKE, takes_alerts};
 pub use event_log::Query;
 pub use lease::{Order, Wanted};
 pub use offline::{IndexCopy, set_index_aside};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::StoreError;
 use super::catalog::Class;
 use super::place::{Lane, lane_prefix};
 use super::schema::{Database, Row, decode, prefix, seq_of};
+use super::{StoreError, takes_alerts};
 use crate::clock::Moment;
 use crate::event::EventId;
 
@@ -58,7 +58,7 @@ const ALERTS_SEEN: usize = 500;
 pub(super) fn waiting(db: &Database, names: &[String], ids: &[EventId]) -> Result<Vec<Vec<String>>, StoreError> {
     let mut all = vec![Vec::new(); ids.len()];
     for name in names {
-        let alerts = if name.starts_with("upload/") { None } else { Some(queued_alerts(db, name)?) };
+        let alerts = takes_alerts(name).then(|| queued_alerts(db, name)).transpose()?;
         for (id, waiting) in ids.iter().zip(&mut all) {
             let holds = match &alerts {
                 Some((queued, whole)) => queued.contains(id) || !whole && queued.last().is_some_and(|last| id > last),

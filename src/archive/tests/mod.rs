@@ -17,7 +17,7 @@ use crate::event::{EventId, EventState};
 use crate::segment::Segment;
 use crate::store;
 
-const OUTBOXES: [&str; 3] = ["mqtt", "upload/cloud", "webhook/office"];
+const OUTBOXES: [&str; 4] = ["mqtt", "upload/cloud", "webhook/office", "lake"];
 
 fn id(n: u128) -> EventId {
     EventId::from_bytes(n.to_be_bytes())
