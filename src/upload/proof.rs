@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_to_a_put_tells_what_arrived() {
+        let etag = |text| stated(&[("etag", text)]);
+        let md5: [u8; 16] = Md5::digest(b"hello world").into();
+        assert_eq!(etag("\"5eb63bbbe01eeed093cb22bb8f5acdc3\"").is_md5(&md5), Some(true));
+        assert_eq!(etag("\"5eb63bbbe01eeed093cb22bb8f5acdc4\"").is_md5(&md5), Some(false));
+        assert_eq!(etag("\"e09e4fd6265b36115fe3db32df945d84-2\"").is_md5(&md5), None);
+        assert_eq!(etag("\"0x8D\"").is_md5(&md5), None);
+    }
+
+    #[test]
     fn what_tells_nothing_is_no_mismatch() {
         for pairs in [
             &[("etag", "\"0x8DABCDEF\"")][..],
