@@ -4,7 +4,8 @@
 usage: faulty_fs.py FOLDER MOUNT_POINT MOOD
 
 MOOD is a file. While it says "eio", everything that touches the folder fails with an input/output error; while it
-says "hang", it waits. Missing or saying anything else: all is well. Runs in the foreground until it is unmounted.
+says "hang", it waits; while it says "hold NAME", whatever touches a path with NAME in it waits. Missing or saying
+anything else: all is well. Runs in the foreground until it is unmounted.
 """
 
 import errno
@@ -27,8 +28,13 @@ class FaultyFolder(Operations):
         except FileNotFoundError:
             return ""
 
+    def waits(self, paths):
+        kind, _, name = self.mood().partition(" ")
+        return kind == "hang" or (kind == "hold" and any(name in path for path in paths))
+
     def __call__(self, operation, *arguments):
-        while self.mood() == "hang":
+        paths = [argument for argument in arguments if isinstance(argument, str)]
+        while self.waits(paths):
             time.sleep(0.05)
         # Handles must be given back even by a disk that is dead.
         if operation != "release" and self.mood() == "eio":

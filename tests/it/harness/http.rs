@@ -25,7 +25,7 @@ pub fn post(port: u16, path: &str, json: &serde_json::Value) -> Result<Answer, S
 fn ask(port: u16, what: &str, body: &str) -> Result<Answer, String> {
     let failed = |e: std::io::Error| format!("{what}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(failed)?;
+    stream.set_read_timeout(Some(super::patient(Duration::from_secs(20)))).map_err(failed)?;
     let length = body.len();
     write!(
         stream,

@@ -271,13 +271,13 @@ fn a_line_is_good_mute_cut_and_good_again() {
     say(&mut first).expect("nobody says that it went nowhere");
     first.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a limit");
     hear(&mut first).expect_err("mute");
-    first.set_read_timeout(Some(super::seconds(20))).expect("a limit");
+    first.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
     line.set(Quality::Good);
     hear(&mut first).expect("late, but there");
     line.set(Quality::Cut);
     hear(&mut first).expect_err("broken");
     let mut second = connect();
-    second.set_read_timeout(Some(super::seconds(20))).expect("a limit");
+    second.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
     assert!(say(&mut second).and_then(|()| hear(&mut second)).is_err(), "nobody there");
     line.set(Quality::Good);
     let mut third = connect();

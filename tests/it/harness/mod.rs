@@ -32,6 +32,15 @@ use std::time::{Duration, Instant};
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Every limit of a test is stated for an idle machine and multiplied by this. Limits only end what hangs: a test that
+/// passes never waits for them, and a machine with busy processors must not fail one.
+const SLACK: u32 = 5;
+
+/// A limit for an idle machine, as it is applied.
+pub fn patient(limit: Duration) -> Duration {
+    limit * SLACK
+}
+
 /// The repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,11 +112,12 @@ impl Drop for Scratch {
     }
 }
 
-/// Waits until `condition` gives something, looking every 50 ms; fails the test with `what` after `patience`.
+/// Waits until `condition` gives something, looking every 50 ms; fails the test with `what` after [`patient`]
+/// `patience`.
 ///
 /// `condition` says in its error what it saw last, so that a failure explains itself.
 pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Result<T, String>) -> T {
-    let begun = Instant::now();
+    let (begun, patience) = (Instant::now(), patient(patience));
     loop {
         match condition() {
             Ok(value) => return value,

@@ -121,6 +121,11 @@ impl FaultyDisk {
         fs::write(&self.mood, "hang").expect("change the mood");
     }
 
+    /// Access to paths with `name` in them waits, all else goes on.
+    pub fn hold(&self, name: &str) {
+        fs::write(&self.mood, format!("hold {name}")).expect("change the mood");
+    }
+
     /// It works again.
     pub fn recover(&self) {
         fs::write(&self.mood, "").expect("change the mood");

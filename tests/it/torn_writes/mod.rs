@@ -22,7 +22,7 @@ use outpost::metrics::Metrics;
 use outpost::source::{self, Pace, Role};
 use outpost::store::{Config as StoreConfig, Delivery, Query, Store};
 
-use crate::harness::{Scratch, fixture, seconds, setting, wait_for};
+use crate::harness::{Scratch, fixture, patient, seconds, setting, wait_for};
 use damage::{damage, files};
 
 /// Tells a child what to work on.
@@ -201,7 +201,7 @@ fn run_child(name: &str, folder: &Path) -> (bool, String) {
         if let Some(status) = child.try_wait().expect("look after a child") {
             return (status.success(), text());
         }
-        if begun.elapsed() > seconds(60) {
+        if begun.elapsed() > patient(seconds(60)) {
             child.kill().expect("kill");
             child.wait().expect("wait");
             panic!("{name} hangs in {}: {}", folder.display(), text());
