@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain lint deb setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-drain lint deb docs setup setup-build setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -54,6 +54,9 @@ lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings; licences
 	else \
 	  echo 'lint: cargo-deny is not installed, licences and sources of the dependencies are not checked' >&2; \
 	fi
+
+docs: setup-build ## Write docs/compatibility.md anew from what the tests say that they show
+	OUTPOST_UPDATE_DOCS=1 cargo test --locked --test it -- --exact compatibility::the_page_of_what_works_with_what_is_what_the_tests_show
 
 deb: setup-build ## Build the Debian package; prints where it is
 	@$(setup)/debian.sh deb

@@ -16,6 +16,7 @@ mod cli;
 #[cfg(target_arch = "x86_64")]
 mod clock;
 mod clouds;
+mod compatibility;
 mod continuous;
 mod crash;
 mod end_to_end;
