@@ -22,7 +22,7 @@ use crate::store::{self, Store};
 use crate::supervise::relay::Finding;
 
 /// So long a test waits for what must come; only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A thread hangs when it is silent for this long on the test's clock. Less than the recorder takes for a gap.
 const SILENT: Duration = Duration::from_secs(1);
 const START: Mono = Mono(70_000_000_000);

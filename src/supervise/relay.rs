@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use crate::clock::{Mono, SimulatedClock};
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(120);
     const SILENT: Duration = Duration::from_secs(11);
 
     /// A relay whose threads count on their seat with each message, and hang or panic when they are told to.

@@ -9,7 +9,7 @@ use crate::frame::Rgb;
 use crate::infer::{Description, Engine, InferError, Output, OutputInfo};
 
 /// So long a test waits for what must come; only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A door that engines wait at.
 #[derive(Default)]

@@ -201,7 +201,7 @@ async fn a_failed_item_rests_and_the_next_one_goes_first() {
     assert_eq!(second.len(), 1);
     assert_ne!(second[0].seq, first[0].seq);
     bench.clock.advance(Duration::from_secs(61));
-    tokio::time::timeout(Duration::from_secs(10), outbox.wait()).await.expect("the rest is over");
+    tokio::time::timeout(Duration::from_secs(120), outbox.wait()).await.expect("the rest is over");
     let retried = outbox.lease(10).await.expect("lease");
     assert_eq!((retried.len(), retried[0].seq, retried[0].attempts), (1, first[0].seq, 1));
 }
@@ -219,7 +219,7 @@ async fn waiting_ends_with_a_new_item() {
         async move { outbox.wait().await }
     });
     store.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("woken").expect("join");
+    tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("woken").expect("join");
 }
 
 #[tokio::test]

@@ -467,7 +467,7 @@ async fn a_stop_ends_open_connections() {
     guests[2].readable().await.expect("an answer");
     assert_eq!(site.get("/healthz").await.status, 200);
     site.stop.cancel();
-    let soon = Duration::from_secs(20);
+    let soon = Duration::from_secs(120);
     tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
     for mut guest in guests {
         let mut rest = Vec::new();
