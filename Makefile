@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain lint deb docs setup setup-build setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-drain lint deb docs setup setup-build setup-lint setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -45,15 +45,12 @@ bench-drain: setup ## What draining a backlog costs, beside rclone; RELEASE=1: a
 bench-index: setup-build ## What an index of a million events costs, beside one of a thousand; OUTPOST_BENCH_EVENTS=N
 	cargo test --locked --lib -- --ignored --nocapture --exact store::tests::size::a_large_index_beside_a_small_one
 
-lint: setup-build ## rustfmt, clippy and rustdoc, all without warnings; licences, where cargo-deny is installed
+lint: setup-build setup-lint ## rustfmt, clippy and rustdoc, all without warnings; licences and sources of the dependencies
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
-	@if cargo deny --version >/dev/null 2>&1; then \
-	  cargo fetch --locked --quiet && cargo deny --offline --locked --log-level error check licenses bans sources; \
-	else \
-	  echo 'lint: cargo-deny is not installed, licences and sources of the dependencies are not checked' >&2; \
-	fi
+	cargo fetch --locked --quiet
+	"$(OUTPOST_CACHE)/lint/bin/cargo-deny" --offline --locked --log-level error check licenses bans sources
 
 docs: setup-build ## Write docs/compatibility.md anew from what the tests say that they show
 	OUTPOST_UPDATE_DOCS=1 cargo test --locked --test it -- --exact compatibility::the_page_of_what_works_with_what_is_what_the_tests_show
@@ -68,6 +65,9 @@ setup: setup-build setup-test ## Install what building and testing need
 setup-build:
 	@$(setup)/debian.sh build
 	@$(setup)/rust.sh
+
+setup-lint:
+	@$(setup)/python.sh lint packaging/setup/lint-requirements.txt
 
 setup-test:
 	@$(setup)/debian.sh test
@@ -85,7 +85,7 @@ reference: ## Make anew what another runtime sees in the sample pictures: tests/
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv homeassistant reference node azurite vm rootfs rootfs.state))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv homeassistant reference node azurite vm rootfs rootfs.state lint))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests
