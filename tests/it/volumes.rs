@@ -287,3 +287,34 @@ fn another_disk_is_taken_once_somebody_says_so() {
 fn disk_trouble(daemon: &Daemon) -> String {
     disk(daemon)["trouble"].to_string()
 }
+
+/// Records some events on a volume with manners of its own. Nothing of it may look like a fault. Gives the log.
+fn record_on(name: &str, manners: &str) -> String {
+    let site = Site::new(name);
+    let faulty = FaultyDisk::mount(&site.scratch, &site.storage());
+    faulty.behave(manners);
+    let broker = Broker::start(&site.scratch);
+    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    daemon.wait_for_ended(2, seconds(120));
+    let disk = disk(&daemon);
+    assert_eq!((&disk["spooling"], &disk["trouble"]), (&Value::Bool(false), &Value::Null), "{disk}");
+    let events = assert_delivered(&daemon, &site);
+    let whole = |event: &Value| event["state"] == "ended" && event["continues"].is_null() && event["clip"].is_object();
+    assert!(events.iter().all(whole), "{events:?}");
+    assert!(daemon.terminate().success());
+    // What is there is known at the next start.
+    daemon.start_again();
+    let known = ids(&daemon.wait_for_ended(events.len() + 1, seconds(120)));
+    assert!(ids(&events).is_subset(&known));
+    assert!(daemon.terminate().success());
+    let log = daemon.log();
+    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+    log
+}
+
+/// Works with: disks | exFAT, FAT, FUSE and network shares: inode numbers that change | records as on any other disk
+#[test]
+fn files_that_get_other_numbers_at_each_look_are_the_same_files() {
+    let log = record_on("numbers", "numbers");
+    assert!(!log.contains("went on from another volume") && !log.contains("is not mounted"), "{log}");
+}

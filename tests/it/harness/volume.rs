@@ -111,6 +111,11 @@ impl FaultyDisk {
         Self { at: at.to_owned(), mood, process }
     }
 
+    /// It is well, and has manners of its own; `tests/servers/faulty_fs.py` knows them by these words.
+    pub fn behave(&self, manners: &str) {
+        fs::write(&self.mood, manners).expect("change the mood");
+    }
+
     /// Every access fails.
     pub fn fail(&self) {
         fs::write(&self.mood, "eio").expect("change the mood");
