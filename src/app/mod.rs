@@ -290,15 +290,14 @@ impl App {
             config: self.config.clone(),
             clock: self.shared.clock.clone(),
             runtime: Handle::current(),
-            leaving,
+            leaving: Mutex::new(leaving),
             store: Mutex::new(store),
         };
         let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
         let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), ground.first_id);
-        let (asked, over) = (self.stop.asked.clone(), self.era.token());
+        let asked = self.stop.asked.clone();
         archive.set_incomplete(ground.place == Place::Spool || spool.is_some());
-        let work = recovery::Work { shared, archive, first_id, spool };
-        recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
+        self.era.recover(recovery::Work { shared, archive, first_id, spool, asked });
     }
 
     fn start_pipelines(&mut self, detectors: &BTreeMap<String, Arc<Detector>>) -> Result<()> {

@@ -17,6 +17,7 @@ pub(super) fn main(path: &Path) -> Result<()> {
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         supervise::on_signals(stop.clone())?;
+        supervise::ignore_hangup()?;
         App::build(config, stop).await?.run().await
     });
     // What is left on its threads hangs in a dead disk; nobody waits for that.

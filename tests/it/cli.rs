@@ -2,10 +2,12 @@
 
 use std::process::Output;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::daemon::{PROGRAM, outpost};
-use crate::harness::{Scratch, fixture, repository};
+use crate::harness::config::Config;
+use crate::harness::daemon::{Daemon, PROGRAM, outpost};
+use crate::harness::{Scratch, fixture, repository, seconds, wait_until};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -144,4 +146,16 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
     // A service's child, or a terminal that a service started: the variable is there, the journal is not.
     let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
     assert!(said.starts_with("outpost: /nowhere.toml"), "{said}");
+}
+
+/// Works with: system | SIGHUP, which asks many daemons to read their configuration again | keeps recording and logs how to restart
+#[test]
+fn a_hangup_ends_nothing_and_says_how_to_restart() {
+    let scratch = Scratch::new("hangup");
+    let mut daemon = Daemon::start(&scratch, Config::new(&scratch).replay("gate", &fixture("people.mp4")));
+    daemon.process().signal(Signal::HUP);
+    wait_until("the answer in the log", seconds(20), || daemon.log().contains("systemctl restart outpost"));
+    let packets = daemon.packets("gate");
+    wait_until("more packets", seconds(30), || daemon.packets("gate") > packets);
+    assert!(daemon.terminate().success(), "{}", daemon.log());
 }
