@@ -8,6 +8,7 @@
 //! The store is the only thing between cameras and outlets: archive, upload and alert drain durable
 //! queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
 
+pub mod byte_size;
 pub mod clock;
 pub mod control;
 pub mod durable;

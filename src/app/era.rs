@@ -17,7 +17,7 @@ use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
 use crate::clock::{Clock, TimeQuality};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
@@ -219,8 +219,9 @@ impl Start<'_> {
                 metrics: shared.metrics.clone(),
                 clock: shared.clock.clone(),
             };
+            let place = format!("upload.{name}");
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
-            make()?;
+            make().map_err(|error| refused(place, &error))?;
             let watch = watch(self.shared, OUTLET_SILENT);
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
                 let uploader = make().map(|uploader| uploader.with_heart(heart));
@@ -265,7 +266,8 @@ impl Start<'_> {
             facts: self.known.facts.clone(),
             announced: Some(self.known.announced.clone()),
         };
-        alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone()).context("set up [mqtt]")?;
+        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone());
+        made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
         let watch = watch(shared, OUTLET_SILENT);
         outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
@@ -281,7 +283,8 @@ impl Start<'_> {
         for (name, webhook) in &self.config.webhook {
             let (deps, outbox) = self.deps(&format!("webhook/{name}"))?;
             let (name, webhook) = (name.clone(), webhook.clone());
-            alert::Webhook::new(&name, &webhook, deps.clone()).with_context(|| format!("set up [webhook.{name}]"))?;
+            let made = alert::Webhook::new(&name, &webhook, deps.clone());
+            made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
             let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
                 let queue = Arc::new(AlertOutbox::new(outbox.clone()));
@@ -354,6 +357,11 @@ impl Start<'_> {
         });
         Ok(())
     }
+}
+
+/// An outlet talks to nobody when it is made: what it does not take is the configuration.
+fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
+    ConfigError::new(key, format!("{error:#}"))
 }
 
 /// What a thread failed of that works until the stop; nobody hears of it where there was one.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::placed;
 use crate::app::App;
 use crate::config::Config;
 use crate::supervise;
@@ -18,7 +19,7 @@ pub(super) fn main(path: &Path) -> Result<()> {
         let stop = CancellationToken::new();
         supervise::on_signals(stop.clone())?;
         supervise::ignore_hangup()?;
-        App::build(config, stop).await?.run().await
+        App::build(config, stop).await.map_err(|error| placed(error, path))?.run().await
     });
     // What is left on its threads hangs in a dead disk; nobody waits for that.
     runtime.shutdown_background();

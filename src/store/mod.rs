@@ -122,6 +122,7 @@ pub struct Config {
     /// Folder of everything that the box keeps. Default `/var/lib/outpost`.
     pub path: PathBuf,
     /// Memory that the index may use for its cache, in bytes. Default 67108864 (64 MiB).
+    #[serde(with = "crate::byte_size")]
     pub cache_bytes: u64,
     /// How long one call to the index may take before the index counts as damaged, e.g. `30s`. Default `30s`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]

@@ -99,6 +99,66 @@ fn check_of_a_good_file_names_its_cameras() {
     assert!(said.contains("gate"), "{said}");
 }
 
+/// A configuration with one camera and the models of the repository, and `lines` behind.
+fn with_models(scratch: &Scratch, lines: &str) -> String {
+    let (storage, models) = (scratch.path("box"), repository().join("models"));
+    format!(
+        "[storage]\npath = \"{}\"\n[infer]\nmodel_dir = \"{}\"\n[web]\nlisten = \"127.0.0.1:0\"\n\
+         [camera.gate.source]\nurl = \"rtsp://127.0.0.1:9/main\"\n{lines}",
+        storage.display(),
+        models.display()
+    )
+}
+
+#[test]
+fn mistakes_that_only_show_at_the_start_are_mistakes_of_the_configuration() {
+    let scratch = Scratch::new("mistakes");
+    let path = scratch.path("outpost.toml");
+    for (lines, expected) in [
+        ("[camera.gate.detect]\nlabels = [\"person\", \"persn\"]\n", "10:1: camera.gate.detect.labels: "),
+        ("[camera.gate.detect]\nmodel = \"no-such\"\n", "10:1: camera.gate.detect.model: "),
+        ("[mqtt]\nretain_events = true\n", "9:2: mqtt: "),
+        ("[spool]\nmax_bytes = \"2 MB\"\n", "10:1: spool.max_bytes: "),
+    ] {
+        std::fs::write(&path, with_models(&scratch, lines)).expect("write");
+        for command in ["check", "run"] {
+            let output = outpost(&[command.as_ref(), "--config".as_ref(), path.as_os_str()]);
+            assert_eq!(output.status.code(), Some(78), "{command} {lines}: {}", said(&output));
+            assert!(said(&output).contains(expected), "{command} {expected}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn check_tells_programs_everything_that_is_wrong_with_its_place() {
+    let scratch = Scratch::new("json");
+    let path = scratch.path("outpost.toml");
+    let check = |lines: &str| {
+        std::fs::write(&path, with_models(&scratch, lines)).expect("write");
+        let output = outpost(&["check".as_ref(), "--json".as_ref(), "--config".as_ref(), path.as_os_str()]);
+        assert_eq!(output.stderr, b"", "{}", said(&output));
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object"))
+    };
+    let (code, report) = check("[lake]\nmax_bytes = \"10 GiB\"\n");
+    assert_eq!((code, &report["ok"], &report["cameras"]), (Some(0), &true.into(), &serde_json::json!(["gate"])));
+    let (code, report) = check("[camera.gate.detect]\nfps = \"fast\"\nlabel = [\"person\"]\n");
+    assert_eq!((code, &report["ok"]), (Some(78), &false.into()));
+    let errors = report["errors"].as_array().expect("errors");
+    let place =
+        |error: &Value| (error["line"].as_u64(), error["column"].as_u64(), error["key"].as_str().map(str::to_owned));
+    let places: Vec<_> = errors.iter().map(place).collect();
+    let expected = [(10, 7, "camera.gate.detect.fps"), (11, 1, "camera.gate.detect.label")];
+    assert_eq!(
+        places,
+        expected.map(|(line, column, key)| (Some(line), Some(column), Some(key.to_owned()))),
+        "{report}"
+    );
+    assert!(errors.iter().all(|error| error["file"] == path.display().to_string()), "{report}");
+    assert!(errors[0]["message"].as_str().is_some_and(|said| said.contains("a number")), "{report}");
+    let (code, report) = check("[camera.gate.detect]\nlabels = [\"persn\"]\n");
+    assert_eq!((code, report["errors"][0]["line"].as_u64()), (Some(78), Some(10)), "{report}");
+}
+
 #[test]
 fn a_password_in_an_address_is_refused_and_not_repeated() {
     let (code, said) = check("[camera.gate.source]\nurl = \"rtsp://cam:hunter2@10.0.0.5/main\"\n");
