@@ -76,7 +76,7 @@ pub enum VolumeError {
 /// Size and free space of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Whole size.
+    /// Whole size; 0: the file system does not know it, nor what is free.
     pub size_bytes: u64,
     /// What an unprivileged process may still use.
     pub free_bytes: u64,
@@ -84,6 +84,13 @@ pub struct Space {
     pub files: u64,
     /// Files that can still be made.
     pub free_files: u64,
+}
+
+impl Space {
+    /// The same, as something that only a quota can fill where the file system does not know its size.
+    pub(super) fn or_boundless(self) -> Self {
+        if self.size_bytes > 0 { self } else { Self { free_bytes: u64::MAX, ..Self::default() } }
+    }
 }
 
 /// Opens the storage folder, making it and its identity at first use. With `remembered`, only the volume that is

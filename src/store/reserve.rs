@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tracing::{debug, info, warn};
 
+use crate::durable;
+
 /// Size of the reserve, unless the volume is small.
 const SIZE: u64 = 8 << 20;
 /// The part of a small volume that it takes at most: one in so many bytes.
@@ -51,7 +53,9 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn new(folder: &Path) -> Self {
-        let volume = statvfs(folder).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        // A size of zero is one that the file system does not know.
+        let size = statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let volume = if size == 0 { u64::MAX } else { size };
         let file = folder.join("index.reserve");
         Self { file, size: SIZE.min(volume / SHARE), device: device(folder), impossible: AtomicBool::new(false) }
     }
@@ -92,8 +96,7 @@ impl Reserve {
     }
 
     fn free(&self) -> Option<u64> {
-        let stat = statvfs(self.file.parent()?).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+        durable::free_bytes(self.file.parent()?).ok()?
     }
 
     /// Whether hardly a file can be made any more, however many bytes there are; sled makes one now and then.

@@ -318,3 +318,11 @@ fn files_that_get_other_numbers_at_each_look_are_the_same_files() {
     let log = record_on("numbers", "numbers");
     assert!(!log.contains("went on from another volume") && !log.contains("is not mounted"), "{log}");
 }
+
+/// Works with: disks | mounted object stores and shares that know no sizes and cannot sync folders | records, bounded by max_bytes alone, and logs once what a power cut may cost
+#[test]
+fn a_volume_that_cannot_sync_folders_and_does_not_know_its_size_is_recorded_on() {
+    let log = record_on("manners", "no-folder-sync no-totals");
+    assert_eq!(log.matches("cannot sync folders").count(), 2, "once in each of two runs: {log}");
+    assert!(!log.contains("for lack of space"), "{log}");
+}
