@@ -243,7 +243,7 @@ impl App {
     async fn go_to_main(&mut self) -> Result<()> {
         let opened = match self.storage.open_main().await {
             Ok(opened) => opened,
-            Err(Refusal::Full(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
+            Err(Refusal::NotYet(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
             Err(Refusal::Fatal(failure)) => return Err(failure),
         };
         let leaving = self.move_to(opened).await?;

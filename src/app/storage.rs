@@ -99,7 +99,7 @@ impl Storage {
             let trouble = match self.open_main().await {
                 Ok(opened) => return Ok(Some(opened)),
                 Err(Refusal::Fatal(failure)) => return Err(failure),
-                Err(Refusal::Full(trouble)) => trouble,
+                Err(Refusal::NotYet(trouble)) => trouble,
                 Err(Refusal::Volume(trouble)) => match self.open_spool(&trouble).await {
                     Ok(Some(opened)) => return Ok(Some(opened)),
                     Ok(None) => trouble,
@@ -172,7 +172,7 @@ impl Storage {
         let opened = tokio::task::spawn_blocking(move || Store::open(&storage, &outboxes, clock)).await;
         match opened.map_err(|error| Refusal::Fatal(anyhow!("open the store: {error}")))? {
             Ok(store) => Ok(store),
-            Err(full @ StoreError::Full(_)) => Err(Refusal::Full(full.to_string())),
+            Err(not_yet @ (StoreError::Full(_) | StoreError::NoTime)) => Err(Refusal::NotYet(not_yet.to_string())),
             Err(disk @ StoreError::Disk(_)) => Err(Refusal::Volume(disk.to_string())),
             Err(other) => Err(Refusal::Fatal(anyhow::Error::new(other).context("open the store"))),
         }
@@ -229,8 +229,8 @@ impl Storage {
 
 /// Why a place cannot be opened.
 pub(super) enum Refusal {
-    /// It is full; waiting may help.
-    Full(String),
+    /// It is full, or the clock is not set: waiting may help, and no other place does.
+    NotYet(String),
     /// The volume is away or does not work.
     Volume(String),
     /// Nothing helps but another start.
@@ -240,7 +240,7 @@ pub(super) enum Refusal {
 impl Refusal {
     fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Full(reason) | Self::Volume(reason) => anyhow!(reason),
+            Self::NotYet(reason) | Self::Volume(reason) => anyhow!(reason),
             Self::Fatal(failure) => failure,
         }
     }

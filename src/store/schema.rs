@@ -11,7 +11,7 @@ use sled::{Db, Transactional, Tree};
 
 use super::catalog::Class;
 use super::packed::{Packed, Packing, View};
-use super::{Delivery, StoreError, migrate};
+use super::{Delivery, StoreError, migrate, settings};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
@@ -161,7 +161,7 @@ impl Database {
     /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
     /// that makes it unusable shows here already.
     pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let config = sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(Some(CLEAN_EVERY_MS));
+        let config = settings::of(index, cache_bytes)?.flush_every_ms(Some(CLEAN_EVERY_MS));
         let db = config.open().map_err(|e| store_error(&e, index))?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
         let packed = |name: &str| tree(name).map(Packed::new);
