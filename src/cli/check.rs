@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{EXIT_CONFIG, EXIT_FAILURE, Reported, placed, print_json};
 use crate::app;
 use crate::config::{Complaint, Config, ConfigError};
+use crate::zone;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -25,6 +26,8 @@ struct Report {
     ok: bool,
     /// Why the daemon would not start.
     errors: Vec<Complaint>,
+    /// What will work in another way than one may expect.
+    warnings: Vec<String>,
     /// The cameras that are used.
     cameras: Vec<String>,
 }
@@ -37,6 +40,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
     }
     let cameras = outcome?;
     println!("{} is good: {} camera(s): {}", path.display(), cameras.len(), cameras.join(", "));
+    warnings().iter().for_each(|warning| println!("warning: {warning}"));
     Ok(())
 }
 
@@ -47,6 +51,11 @@ fn check(path: &Path) -> Result<Vec<String>> {
     Ok(config.cameras().map(|(name, _)| name.clone()).collect())
 }
 
+/// What is wrong with the system rather than with the file.
+fn warnings() -> Vec<String> {
+    zone::known().trouble.into_iter().collect()
+}
+
 fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
     let (cameras, errors, code) = match outcome {
         Ok(cameras) => (cameras, Vec::new(), None),
@@ -55,6 +64,6 @@ fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
             Err(other) => (Vec::new(), vec![Complaint::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
         },
     };
-    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, cameras })?;
+    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings: warnings(), cameras })?;
     code.map_or(Ok(()), |code| Err(Reported(code).into()))
 }

@@ -9,11 +9,12 @@ use tracing::info;
 use super::placed;
 use crate::app::App;
 use crate::config::Config;
-use crate::supervise;
+use crate::{supervise, zone};
 
 pub(super) fn main(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), device = %config.device.id, "starting");
+    zone::log_at_start();
     let runtime = super::runtime()?;
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ static MADE: OnceLock<sled::Config> = OnceLock::new();
 ///
 /// # Errors
 /// [`StoreError::NoTime`] while the clock shows a time before 1970 and has done so since the process began.
+#[expect(clippy::disallowed_methods, reason = "it is this clock that sled asks")]
 pub(super) fn of(index: &Path, cache_bytes: u64) -> Result<sled::Config, StoreError> {
     let made = match MADE.get() {
         Some(made) => made,

@@ -1,6 +1,6 @@
 //! The command line, as scripts and systemd see it: answers on standard output, exit codes that mean something.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -206,6 +206,26 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
     // A service's child, or a terminal that a service started: the variable is there, the journal is not.
     let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
     assert!(said.starts_with("outpost: /nowhere.toml"), "{said}");
+}
+
+#[test]
+fn a_time_zone_that_is_not_known_is_told_by_check_and_at_the_start() {
+    let scratch = Scratch::new("zone");
+    let path = scratch.path("outpost.toml");
+    std::fs::write(&path, with_models(&scratch, "")).expect("write");
+    let check = |json: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.env("TZ", "Mars/Olympus").arg("check").args(json).arg("--config").arg(&path).output().expect("run")
+    };
+    let output = check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("warning: the time zone TZ=\"Mars/Olympus\" is not known"), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("one JSON object");
+    assert!(report["warnings"][0].as_str().is_some_and(|said| said.contains("go by UTC")), "{report}");
+    let config = Config::new(&scratch).replay("gate", &fixture("people.mp4"));
+    let mut daemon = Daemon::start_in(&scratch, config, "TZ=Mars/Olympus");
+    assert!(daemon.log().contains("go by UTC until it is mended"), "{}", daemon.log());
+    assert!(daemon.terminate().success());
 }
 
 /// Works with: system | SIGHUP, which asks many daemons to read their configuration again | keeps recording and logs how to restart
