@@ -131,7 +131,13 @@ fn fit(text: &str, mut table: Spanned<DeTable<'_>>) -> (Option<Config>, Vec<Comp
         };
         let key = error.span().and_then(|span| take_out(table.get_mut(), span.start));
         let is_last = key.is_none() || complaints.len() + 1 >= MOST;
-        complaints.push(complaint(text, &error, key.unwrap_or_default()));
+        let key = key.unwrap_or_default();
+        // What was left out is missed now, which is no mistake of its own.
+        let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let missing = missing.map(|name| format!("{key}.{name}"));
+        if !complaints.iter().any(|known| Some(&known.key) == missing.as_ref()) {
+            complaints.push(complaint(text, &error, key));
+        }
         if is_last {
             return (None, complaints);
         }
@@ -198,10 +204,11 @@ mod tests {
         let said = complaint(
             "[storage]\ncache_bytes = \"lots\"\n[camera.yard.source]\nurl = \"rtsp://10.0.0.5/main\"\n\
              [camera.yard.detect]\nfps = \"fast\"\nlabels = [1]\nenabled = \"yes\"\n[camera.yard.record]\n\
-             pre_roll = 5\nmax_clip = \"1 fortnight\"\nmode = \"often\"\n[web]\nlisten = 8080\n[camra]\n",
+             pre_roll = 5\nmax_clip = \"1 fortnight\"\nmode = \"often\"\n[web]\nlisten = 8080\n[camra]\n\
+             [camera.yard.zones.gate]\npoints = [[0.1, 0.2], [0.3]]\n[[camera.yard.rules]]\nwhen = \"objct\"\n",
         );
         let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(lines.len(), 9, "{said}");
+        assert_eq!(lines.len(), 11, "{said}");
         for (place, words) in [
             ("2:15: storage.cache_bytes: ", "\"10 GiB\""),
             ("6:7: camera.yard.detect.fps: ", "this should be a number, and is the text \"fast\""),
@@ -212,6 +219,8 @@ mod tests {
             ("12:8: camera.yard.record.mode: ", "unknown value `often`"),
             ("14:10: web.listen: ", "an address and a port"),
             ("15:2: ", "unknown key `camra`"),
+            ("17:23: camera.yard.zones.gate.points: ", "a list of 2"),
+            ("19:8: camera.yard.rules.0.when: ", "did you mean `object`?"),
         ] {
             let found = lines.iter().find(|line| line.starts_with(place));
             assert!(found.is_some_and(|line| line.contains(words)), "{place}{words}: {said}");
