@@ -142,6 +142,20 @@ impl Storage {
         self.patiently("look at the volume", move || this.identify()).await
     }
 
+    /// Looks whether a volume lies at `storage.path` again where there is no spool that remembers which one should, and
+    /// whether it takes writes. `anchor` is of the one that was there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) async fn find_again(&self, anchor: Anchor) -> Result<()> {
+        let this = self.clone();
+        self.patiently("look at the volume", move || {
+            anchor.has_successor(Path::new("/"))?;
+            this.identify()
+        })
+        .await
+    }
+
     /// Opens the archive's own volume, if it is there and works.
     pub(super) async fn open_main(&self) -> Result<Opened, Refusal> {
         if let Err(failure) = self.find_main().await {

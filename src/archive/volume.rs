@@ -166,6 +166,12 @@ pub fn device(path: &Path) -> std::io::Result<u64> {
     fs::metadata(path).map(|about| about.dev())
 }
 
+/// Whether `folder` lies on another file system than the folder that holds it.
+fn is_mount_point(folder: &Path) -> bool {
+    let of = |path: &Path| device(path).ok();
+    folder.parent().is_some_and(|above| of(folder).is_some_and(|device| of(above) != Some(device)))
+}
+
 /// Where a path led when it was opened: the mounted file system, and the volume by its name in `volume.json`. The
 /// number of that file says nothing by itself: exFAT, FAT, FUSE and network shares give a file another one whenever
 /// the kernel forgot it.
@@ -173,6 +179,8 @@ pub fn device(path: &Path) -> std::io::Result<u64> {
 pub struct Anchor {
     storage: PathBuf,
     device: u64,
+    /// Something was mounted at the path itself, not above it.
+    is_mount_point: bool,
     id: Arc<str>,
     /// The number that the file had when its content was read last.
     inode: Arc<AtomicU64>,
@@ -187,7 +195,8 @@ impl Anchor {
         let about = fs::metadata(storage.join(IDENTITY))?;
         let Volume { id, .. } = named(&storage.join(IDENTITY))?;
         let inode = Arc::new(AtomicU64::new(about.ino()));
-        Ok(Self { storage: storage.to_owned(), device: about.dev(), id: id.into(), inode })
+        let (storage, device, is_mount_point) = (storage.to_owned(), about.dev(), is_mount_point(storage));
+        Ok(Self { storage, device, is_mount_point, id: id.into(), inode })
     }
 
     /// Whether the path still leads there. Costs one look at a name, and a read of a small file where that has another
@@ -214,6 +223,27 @@ impl Anchor {
             Err(error) if error.kind() == ErrorKind::NotFound => absent(&format!("{IDENTITY} is gone")),
             Err(error) if error.kind() == ErrorKind::InvalidData => absent(&format!("{IDENTITY} is damaged")),
             Err(source) => Err(VolumeError::Unusable { path: self.storage.clone(), source }),
+        }
+    }
+
+    /// Whether something may be opened at the path again, read only: the volume came back as another device, or another
+    /// one was mounted in its place. An empty mount point on the file system of `system` is neither.
+    ///
+    /// # Errors
+    /// [`VolumeError::Absent`] when nothing is mounted there.
+    pub fn has_successor(&self, system: &Path) -> Result<(), VolumeError> {
+        if device(system).is_ok_and(|system| system == self.device) {
+            // It never was a volume of its own.
+            return Ok(());
+        }
+        if self.is_mount_point && !is_mount_point(&self.storage) {
+            let reason = "nothing is mounted there".to_owned();
+            return Err(VolumeError::Absent { path: self.storage.clone(), reason });
+        }
+        let known = Remembered { path: self.storage.clone(), id: self.id.to_string() };
+        match expect(&self.storage, &known, system) {
+            Err(VolumeError::Swapped { .. }) => Ok(()),
+            outcome => outcome,
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) enum Room {
 }
 
 /// What tells a folder from another at the same path: the file system that it lies on. Its number there may change.
-fn device(folder: &Path) -> Option<u64> {
+pub(super) fn device(folder: &Path) -> Option<u64> {
     fs::metadata(folder).ok().map(|about| about.dev())
 }
 
@@ -58,6 +58,11 @@ impl Reserve {
         let volume = if size == 0 { u64::MAX } else { size };
         let file = folder.join("index.reserve");
         Self { file, size: SIZE.min(volume / SHARE), device: device(folder), impossible: AtomicBool::new(false) }
+    }
+
+    /// The file system that the folder lay on at first.
+    pub(super) fn device(&self) -> Option<u64> {
+        self.device
     }
 
     /// The least free space with which sled is let near the disk: a full group of changes and a segment.

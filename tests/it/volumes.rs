@@ -326,3 +326,26 @@ fn a_volume_that_cannot_sync_folders_and_does_not_know_its_size_is_recorded_on()
     assert_eq!(log.matches("cannot sync folders").count(), 2, "once in each of two runs: {log}");
     assert!(!log.contains("for lack of space"), "{log}");
 }
+
+/// Works with: disks | a disk that is pulled and comes back as another device, on a box without a spool | opens it again, closes what was open and goes on
+#[test]
+fn a_disk_that_comes_back_as_another_device_is_opened_again_where_there_is_no_spool() {
+    let site = Site::new("replugged");
+    let mut faulty = FaultyDisk::mount(&site.scratch, &site.storage());
+    let broker = Broker::start(&site.scratch);
+    let mut config = Config::new(&site.scratch).alerts_to(&broker).copies_to(&site.cloud);
+    config.add("[spool]\ncheck_every = \"1s\"\npatience = \"3s\"");
+    let mut daemon = Daemon::start(&site.scratch, config.replay("gate", &fixture("people.mp4")));
+    let before = ids(&daemon.wait_for_ended(1, seconds(90)));
+    wait_until("an event in progress", seconds(60), || !daemon.events_in("open").is_empty());
+    faulty.replug(&site.scratch);
+    let known = |daemon: &Daemon| daemon.get("/api/v1/events").is_ok_and(|answer| answer.status == 200);
+    wait_until("the index to be open again", seconds(90), || known(&daemon) && disk(&daemon)["trouble"] == Value::Null);
+    let meanwhile = ids(&daemon.events());
+    assert!(before.is_subset(&meanwhile), "{before:?} {meanwhile:?}");
+    wait_until("another event", seconds(90), || ids(&daemon.events_in("ended")).difference(&meanwhile).count() > 0);
+    let open = |daemon: &Daemon| ids(&daemon.events_in("open"));
+    wait_until("what was open to be closed", seconds(90), || open(&daemon).is_disjoint(&meanwhile));
+    assert_delivered(&daemon, &site);
+    assert!(daemon.terminate().success());
+}
