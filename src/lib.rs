@@ -8,6 +8,7 @@
 //! The store is the only thing between cameras and outlets: archive, upload and alert drain durable
 //! queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
 
+pub mod byte_size;
 pub mod clock;
 pub mod control;
 pub mod durable;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod seal;
 pub mod supervise;
 pub mod telemetry;
+pub mod zone;
 
 pub mod coverage;
 pub mod detection;

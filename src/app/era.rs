@@ -17,12 +17,12 @@ use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
 use crate::clock::{Clock, TimeQuality};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
 use crate::store::{LAKE, Outbox, Store};
-use crate::supervise::{Backoff, Restart, Supervisor, spawn_thread};
+use crate::supervise::{Backoff, Restart, Supervisor};
 use crate::upload::{self, Uploader};
 
 /// How long outlets may take to finish the item in hand.
@@ -143,6 +143,7 @@ pub(super) struct Era {
     pub ground: Ground,
     stop: CancellationToken,
     outlets: Option<JoinHandle<Result<()>>>,
+    recovery: Option<JoinHandle<Result<()>>>,
 }
 
 impl Era {
@@ -158,26 +159,30 @@ impl Era {
         start.alerts(&mut outlets)?;
         start.webhooks(&mut outlets)?;
         start.retention(&mut outlets);
-        start.timekeeper(stop.clone());
-        start.lake(stop.clone())?;
+        start.timekeeper(&mut outlets);
+        start.lake(&mut outlets)?;
         let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
-        Ok(Self { ground, stop, outlets })
+        Ok(Self { ground, stop, outlets, recovery: None })
+    }
+
+    /// Puts what the past left in order, on a thread of its own that belongs to the era.
+    pub(super) fn recover(&mut self, work: recovery::Work) {
+        let mut supervisor = Supervisor::new(self.stop.clone());
+        recovery::start(work, &mut supervisor);
+        self.recovery = Some(tokio::spawn(supervisor.run(OUTLET_GRACE)));
     }
 
     /// Stops outlets and helpers, in bounded time also on a dead volume. The ground is left as it is.
     pub(super) async fn stop(&mut self) {
         self.stop.cancel();
-        let Some(outlets) = self.outlets.take() else { return };
-        match outlets.await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => warn!(error = format!("{failure:#}"), "stop the outlets"),
-            Err(failure) => error!(error = %failure, "stop the outlets"),
+        for (what, part) in [("the outlets", self.outlets.take()), ("the recovery", self.recovery.take())] {
+            let Some(part) = part else { continue };
+            match part.await {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => warn!(what, error = format!("{failure:#}"), "a part could not be stopped"),
+                Err(failure) => error!(what, error = %failure, "a part could not be stopped"),
+            }
         }
-    }
-
-    /// Ends when the era is over.
-    pub(super) fn token(&self) -> CancellationToken {
-        self.stop.clone()
     }
 }
 
@@ -214,8 +219,9 @@ impl Start<'_> {
                 metrics: shared.metrics.clone(),
                 clock: shared.clock.clone(),
             };
+            let place = format!("upload.{name}");
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
-            make()?;
+            make().map_err(|error| refused(place, &error))?;
             let watch = watch(self.shared, OUTLET_SILENT);
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
                 let uploader = make().map(|uploader| uploader.with_heart(heart));
@@ -260,7 +266,8 @@ impl Start<'_> {
             facts: self.known.facts.clone(),
             announced: Some(self.known.announced.clone()),
         };
-        alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone()).context("set up [mqtt]")?;
+        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone());
+        made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
         let watch = watch(shared, OUTLET_SILENT);
         outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
@@ -276,7 +283,8 @@ impl Start<'_> {
         for (name, webhook) in &self.config.webhook {
             let (deps, outbox) = self.deps(&format!("webhook/{name}"))?;
             let (name, webhook) = (name.clone(), webhook.clone());
-            alert::Webhook::new(&name, &webhook, deps.clone()).with_context(|| format!("set up [webhook.{name}]"))?;
+            let made = alert::Webhook::new(&name, &webhook, deps.clone());
+            made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
             let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
                 let queue = Arc::new(AlertOutbox::new(outbox.clone()));
@@ -300,18 +308,23 @@ impl Start<'_> {
     }
 
     /// Corrects wall times once the clock is synchronised.
-    fn timekeeper(&self, stop: CancellationToken) {
-        let cameras = self.config.camera.keys().cloned().collect();
-        let keeper = Timekeeper::new(self.ground.archive.clone(), cameras, self.ground.first_id);
+    fn timekeeper(&self, outlets: &mut Supervisor) {
+        let cameras: Vec<String> = self.config.camera.keys().cloned().collect();
+        let (archive, first_id) = (self.ground.archive.clone(), self.ground.first_id);
         let heart = self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false);
-        if let Err(failure) = spawn_thread("timekeeper", move || keeper.run(&stop, || heart.beat())) {
-            error!(error = %failure, "start the timekeeper");
-        }
+        outlets.spawn_on_thread("timekeeper", Backoff::for_connections(), self.shared.metrics.clone(), move |stop| {
+            let (archive, cameras, heart) = (archive.clone(), cameras.clone(), heart.clone());
+            move || {
+                heart.beat();
+                Timekeeper::new(archive, cameras, first_id).run(&stop, || heart.beat());
+                Err(ended_early())
+            }
+        });
     }
 
     /// Writes the tables that a fleet is searched by. Events of the spool come to the archive, and so to the lake, when
     /// the volume is back.
-    fn lake(&self, stop: CancellationToken) -> Result<()> {
+    fn lake(&self, outlets: &mut Supervisor) -> Result<()> {
         let (config, shared) = (self.config, self.shared);
         if !config.has_lake() || self.ground.place == Place::Spool {
             return Ok(());
@@ -333,10 +346,25 @@ impl Start<'_> {
             runtime: Handle::current(),
         };
         let heart = shared.hearts.register("lake", LAKE_SILENT, false);
-        let lake = Lake::new(config.lake.clone(), deps, heart);
-        if let Err(failure) = spawn_thread("lake", move || lake.run(&stop)) {
-            error!(error = %failure, "start the lake");
-        }
+        let config = config.lake.clone();
+        outlets.spawn_on_thread("lake", Backoff::for_connections(), shared.metrics.clone(), move |stop| {
+            let (config, deps, heart) = (config.clone(), deps.clone(), heart.clone());
+            move || {
+                heart.beat();
+                Lake::new(config, deps, heart).run(&stop);
+                Err(ended_early())
+            }
+        });
         Ok(())
     }
+}
+
+/// An outlet talks to nobody when it is made: what it does not take is the configuration.
+fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
+    ConfigError::new(key, format!("{error:#}"))
+}
+
+/// What a thread failed of that works until the stop; nobody hears of it where there was one.
+fn ended_early() -> anyhow::Error {
+    anyhow!("it ended without being asked to")
 }

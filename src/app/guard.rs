@@ -81,7 +81,7 @@ impl<'a> Guard<'a> {
                 let trouble = format!("{failure:#}");
                 self.note_trouble(&trouble);
                 // Where there is no spool, the same volume may have come back as another file system.
-                if !self.storage.has_spool() && self.storage.find_main().await.is_err() {
+                if !self.storage.has_spool() && self.storage.find_again(anchor.clone()).await.is_err() {
                     return None;
                 }
                 if !self.storage.can_open_another().await {

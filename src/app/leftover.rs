@@ -14,8 +14,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{self, Store};
 
-/// How long recorders may take to close what they have open in the spool; what is not closed by then is closed
-/// by the merge.
+/// How long recorders may take to close what they have open in the spool; what is not closed by then waits for a
+/// later try.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// What lies in the spool, and who is still at it.
@@ -25,7 +25,7 @@ pub(super) struct Leftover {
     pub clock: Arc<dyn Clock>,
     pub runtime: Handle,
     /// Recorders that are just leaving it.
-    pub leaving: Vec<Moving>,
+    pub leaving: Mutex<Vec<Moving>>,
     /// Their index, until they have left: a fresh one begins with every alert due again.
     pub store: Mutex<Option<Store>>,
 }
@@ -36,7 +36,8 @@ impl Leftover {
     /// # Errors
     /// When something is left; another try goes on.
     pub(super) fn merge(&self, archive: &Archive, is_stopped: &dyn Fn() -> bool) -> Result<()> {
-        if !self.leaving.iter().all(|recorder| recorder.wait(SETTLES_WITHIN)) {
+        let leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        if !leaving.iter().all(|recorder| recorder.wait(SETTLES_WITHIN)) {
             warn!("a recorder has not closed its events in the spool in time");
         }
         if let Some(store) = self.store.lock().unwrap_or_else(PoisonError::into_inner).take() {

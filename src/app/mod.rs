@@ -28,11 +28,11 @@ use tracing::{error, info, warn};
 
 use crate::archive::{Archive, Moving, Recorder};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Complaint, Config, ConfigError};
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Detector, Workers};
+use crate::infer::{Detector, ModelError, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Models, Pipeline, Shared, Sight};
 use crate::source;
@@ -243,7 +243,7 @@ impl App {
     async fn go_to_main(&mut self) -> Result<()> {
         let opened = match self.storage.open_main().await {
             Ok(opened) => opened,
-            Err(Refusal::Full(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
+            Err(Refusal::NotYet(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
             Err(Refusal::Fatal(failure)) => return Err(failure),
         };
         let leaving = self.move_to(opened).await?;
@@ -290,15 +290,14 @@ impl App {
             config: self.config.clone(),
             clock: self.shared.clock.clone(),
             runtime: Handle::current(),
-            leaving,
+            leaving: Mutex::new(leaving),
             store: Mutex::new(store),
         };
         let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
         let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), ground.first_id);
-        let (asked, over) = (self.stop.asked.clone(), self.era.token());
+        let asked = self.stop.asked.clone();
         archive.set_incomplete(ground.place == Place::Spool || spool.is_some());
-        let work = recovery::Work { shared, archive, first_id, spool };
-        recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
+        self.era.recover(recovery::Work { shared, archive, first_id, spool, asked });
     }
 
     fn start_pipelines(&mut self, detectors: &BTreeMap<String, Arc<Detector>>) -> Result<()> {
@@ -405,19 +404,33 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
 }
 
 /// Every model that an enabled camera wants, once.
+///
+/// # Errors
+/// [`ConfigError`] when there is no such model, or a model does not know a label; else when a model is no good.
 fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
-    let mut detectors = BTreeMap::new();
+    let (mut detectors, mut complaints) = (BTreeMap::new(), Vec::new());
     for (camera_name, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
-        let name = &camera.detect.model;
-        for name in [name, &camera.detect.light_model].into_iter().filter(|name| !name.is_empty()) {
-            if !detectors.contains_key(name) {
-                detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
+        let detect = &camera.detect;
+        for (key, name) in [("model", &detect.model), ("light_model", &detect.light_model)] {
+            if name.is_empty() {
+                continue;
             }
-            if let Some(detector) = detectors.get(name) {
-                camera.detect.check_labels(detector).map_err(|e| anyhow!("camera.{camera_name}.detect: {e}"))?;
+            let place = |key: &str| format!("camera.{camera_name}.detect.{key}");
+            if !detectors.contains_key(name) {
+                match Detector::load(&config.infer.model_dir, name) {
+                    Ok(detector) => drop(detectors.insert(name.clone(), Arc::new(detector))),
+                    Err(unknown @ ModelError::Unknown { .. }) => {
+                        complaints.push(Complaint::new(place(key), unknown.to_string()));
+                    }
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+            if let Some(Err(complaint)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
+                complaints.push(Complaint::new(place("labels"), complaint));
             }
         }
     }
+    ConfigError::unless_empty(complaints)?;
     Ok(detectors)
 }
 

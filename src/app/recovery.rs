@@ -1,17 +1,19 @@
 //! What an era does first: bring index and disk into one state, however the last one left them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::leftover::Leftover;
-use crate::archive::{Archive, Layout, Progress, Walk, recover};
+use crate::archive::{Archive, Layout, Progress, StillWritten, Walk, recover};
 use crate::event::EventId;
 use crate::health::StoreState;
 use crate::pipeline::Shared;
 use crate::store::{Store, StoreError};
-use crate::supervise::spawn_thread;
+use crate::supervise::{Backoff, Supervisor};
 
 /// How often a recovery that lacks room is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
@@ -40,20 +42,27 @@ pub(super) struct Work {
     pub first_id: EventId,
     /// A spool with events of an earlier time.
     pub spool: Option<Leftover>,
+    /// The whole daemon is asked to stop.
+    pub asked: CancellationToken,
 }
 
-/// Finishes what the last stop left open, fills a fresh index and empties the spool, beside recording.
-pub(super) fn start(work: Work, is_stopped: impl Fn() -> bool + Send + 'static) {
-    let run = move || {
-        let Work { shared, archive, first_id, spool } = work;
-        persist(&is_stopped, || run(&shared, &archive, first_id));
-        if let Some(spool) = spool {
-            persist(&is_stopped, || spool.merge(&archive, &is_stopped));
+/// Finishes what the last stop left open, fills a fresh index and empties the spool, beside recording. Begins again
+/// after a panic: what is done is not done twice.
+pub(super) fn start(work: Work, supervisor: &mut Supervisor) {
+    let work = Arc::new(work);
+    let metrics = work.shared.metrics.clone();
+    supervisor.spawn_on_thread("recovery", Backoff::for_connections(), metrics, move |over| {
+        let work = work.clone();
+        move || {
+            let Work { shared, archive, first_id, spool, asked } = &*work;
+            let is_stopped = || asked.is_cancelled() || over.is_cancelled();
+            persist(&is_stopped, || run(shared, archive, *first_id));
+            if let Some(spool) = spool {
+                persist(&is_stopped, || spool.merge(archive, &is_stopped));
+            }
+            Ok(())
         }
-    };
-    if let Err(failure) = spawn_thread("recovery", run) {
-        error!(error = %failure, "start the recovery thread");
-    }
+    });
 }
 
 /// Does `work` again and again until it succeeds, or cannot any more.
@@ -66,6 +75,13 @@ fn persist(is_stopped: &dyn Fn() -> bool, work: impl Fn() -> Result<()>) {
             Some(StoreError::Closed) => return debug!("the recovery goes on at the next start"),
             // The process ends, the next one starts over.
             Some(StoreError::Poisoned(_) | StoreError::Stalled(_) | StoreError::Corrupt(_)) => return,
+            _ if failure.downcast_ref::<StillWritten>().is_some() => {
+                info!(
+                    reason = format!("{failure:#}"),
+                    again_in_s = TRY_AGAIN.as_secs(),
+                    "the recovery is not complete yet"
+                );
+            }
             _ => error!(error = format!("{failure:#}"), "events of the last run could not be completed yet"),
         }
         let mut rest = TRY_AGAIN;

@@ -99,7 +99,7 @@ impl Storage {
             let trouble = match self.open_main().await {
                 Ok(opened) => return Ok(Some(opened)),
                 Err(Refusal::Fatal(failure)) => return Err(failure),
-                Err(Refusal::Full(trouble)) => trouble,
+                Err(Refusal::NotYet(trouble)) => trouble,
                 Err(Refusal::Volume(trouble)) => match self.open_spool(&trouble).await {
                     Ok(Some(opened)) => return Ok(Some(opened)),
                     Ok(None) => trouble,
@@ -142,6 +142,20 @@ impl Storage {
         self.patiently("look at the volume", move || this.identify()).await
     }
 
+    /// Looks whether a volume lies at `storage.path` again where there is no spool that remembers which one should, and
+    /// whether it takes writes. `anchor` is of the one that was there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) async fn find_again(&self, anchor: Anchor) -> Result<()> {
+        let this = self.clone();
+        self.patiently("look at the volume", move || {
+            anchor.has_successor(Path::new("/"))?;
+            this.identify()
+        })
+        .await
+    }
+
     /// Opens the archive's own volume, if it is there and works.
     pub(super) async fn open_main(&self) -> Result<Opened, Refusal> {
         if let Err(failure) = self.find_main().await {
@@ -172,7 +186,7 @@ impl Storage {
         let opened = tokio::task::spawn_blocking(move || Store::open(&storage, &outboxes, clock)).await;
         match opened.map_err(|error| Refusal::Fatal(anyhow!("open the store: {error}")))? {
             Ok(store) => Ok(store),
-            Err(full @ StoreError::Full(_)) => Err(Refusal::Full(full.to_string())),
+            Err(not_yet @ (StoreError::Full(_) | StoreError::NoTime)) => Err(Refusal::NotYet(not_yet.to_string())),
             Err(disk @ StoreError::Disk(_)) => Err(Refusal::Volume(disk.to_string())),
             Err(other) => Err(Refusal::Fatal(anyhow::Error::new(other).context("open the store"))),
         }
@@ -229,8 +243,8 @@ impl Storage {
 
 /// Why a place cannot be opened.
 pub(super) enum Refusal {
-    /// It is full; waiting may help.
-    Full(String),
+    /// It is full, or the clock is not set: waiting may help, and no other place does.
+    NotYet(String),
     /// The volume is away or does not work.
     Volume(String),
     /// Nothing helps but another start.
@@ -240,7 +254,7 @@ pub(super) enum Refusal {
 impl Refusal {
     fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Full(reason) | Self::Volume(reason) => anyhow!(reason),
+            Self::NotYet(reason) | Self::Volume(reason) => anyhow!(reason),
             Self::Fatal(failure) => failure,
         }
     }

@@ -30,6 +30,7 @@ mod tests;
 mod timekeeper;
 pub mod volume;
 mod walk;
+mod writing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,11 +52,12 @@ use crate::supervise::Heartbeats;
 use crate::supervise::governor::Pressure;
 use retention::{Room, is_full};
 use sidecar::{read_event, write_event};
+use writing::Writing;
 
 pub use merge::{Merged, merge};
 pub use recorder::{Moving, Recorder};
 pub use recording::Change;
-pub use recover::{Progress, Recovered, recover};
+pub use recover::{Progress, Recovered, StillWritten, recover};
 pub use retention::{Age, Config as RetentionConfig, RecordingLevel, Retention, make_room};
 pub use sidecar::{Layout, SIDECAR, Sidecar, look_at_event, measure};
 pub use timekeeper::Timekeeper;
@@ -199,6 +201,8 @@ pub struct Archive {
     trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
     changing: Arc<Mutex<()>>,
+    /// What recorders write at present.
+    writing: Writing,
 }
 
 /// The box that records.
@@ -257,6 +261,7 @@ impl Archive {
             is_incomplete: Arc::default(),
             trouble: Arc::default(),
             changing: Arc::default(),
+            writing: Writing::default(),
         }
     }
 
@@ -265,7 +270,8 @@ impl Archive {
     pub fn moved_to(&self, layout: Layout, store: Store, at_most: RecordingLevel) -> Self {
         let room = Arc::new(Room::new(layout.storage()));
         let is_incomplete = Arc::new(AtomicBool::new(at_most > RecordingLevel::Full));
-        Self { layout, store, room, at_most, is_incomplete, changing: Arc::default(), ..self.clone() }
+        let writing = self.writing.elsewhere();
+        Self { layout, store, room, at_most, is_incomplete, changing: Arc::default(), writing, ..self.clone() }
     }
 
     /// Whether something of the past is still to be taken in; no account of a day is given meanwhile.

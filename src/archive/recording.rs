@@ -13,6 +13,7 @@ use super::retention::is_full;
 use super::sidecar::{measure, write_event};
 use super::snapshot::write_stills;
 use super::timekeeper;
+use super::writing::Held;
 use super::{Archive, Look, RecordConfig, RecordMode};
 use crate::clock::{Clock, Mono};
 use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};
@@ -71,6 +72,8 @@ pub(super) struct Recording {
     last_sync: Mono,
     /// Time of the last packet that was for the clip.
     last_written: Mono,
+    /// Keeps a recovery away until everything is written.
+    _held: Held,
 }
 
 impl Recording {
@@ -92,6 +95,7 @@ impl Recording {
             archive.room.low.notify_one();
             bail!(NoRoom);
         }
+        let held = archive.writing.hold(event.id);
         let folder = archive.with_room(|| archive.layout.create_folder(&event.camera, event.id))?;
         event.best = Some(best_of(archive, &look));
         let (start, end) = (event.start.mono(), event.end.take());
@@ -127,6 +131,7 @@ impl Recording {
             last_told: now,
             last_sync: now,
             last_written: Mono::default(),
+            _held: held,
         };
         if !level.has_clips() {
             recording.skip_media(archive);

@@ -3,6 +3,7 @@
 //! Sidecars are the truth. Where one is damaged, it is set aside as `event.json.bad`; if the index still knows
 //! the event, the sidecar is written anew from there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::segments::{of_same_boot, recover_segments};
 use super::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_event};
 use super::timekeeper::{self, file_if_possible};
 use super::walk::{Place, Walk};
+use super::writing::Writer;
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
 use crate::store::{self, Delivery, Standing, StoreError};
@@ -44,6 +46,11 @@ pub struct Recovered {
     pub segments_reindexed: u32,
 }
 
+/// Recorders that left this archive have not closed everything yet; the recovery has to be done again when they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} events and segments are still being written by recorders that are leaving the volume")]
+pub struct StillWritten(pub u32);
+
 /// How far a recovery is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -61,12 +68,19 @@ pub struct Progress {
 ///
 /// # Errors
 /// When the index fails; what is wrong with a single event is counted, and the others go on. When segments could
-/// not be finished yet, for want of room: all else is done by then, and the next call needs to do only them.
+/// not be finished yet, for want of room, and [`StillWritten`]: all else is done by then, and the next call needs to
+/// do only them.
 pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progress)) -> Result<Recovered> {
-    let mut recovery = Recovery { archive, found: Recovered::default(), changes: Vec::new() };
+    let mut recovery =
+        Recovery { archive, found: Recovered::default(), changes: Vec::new(), still_written: BTreeSet::new() };
     for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {
+        if recovery.is_being_written(id) {
+            continue;
+        }
         match archive.store.event(id) {
             Ok(None) => {}
+            // Its recorder has closed it since it was listed.
+            Ok(Some(event)) if event.state != EventState::Open => {}
             Ok(Some(event)) => {
                 let place = (id, event.camera.clone());
                 recovery.attempt(&place, |recovery| recovery.close_open(&place, event))?;
@@ -92,7 +106,10 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
     let segments = recover_segments(archive, before, whole)?;
     (found.segments_closed, found.segments_reindexed) = (segments.finished, segments.taken);
     catalogue(archive)?;
-    archive.store.note_filled()?;
+    let still_written = u32::try_from(recovery.still_written.len())?.saturating_add(segments.still_written);
+    if still_written == 0 {
+        archive.store.note_filled()?;
+    }
     if found != Recovered::default() {
         let Recovered { interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed } = found;
         info!(interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed, "recovered");
@@ -100,6 +117,7 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
     // At the very end, so that they delay nobody but themselves.
     match segments.left {
         Some((number, first)) => Err(first.context(format!("{number} segments are left open, one because"))),
+        None if still_written > 0 => Err(StillWritten(still_written).into()),
         None => Ok(found),
     }
 }
@@ -109,6 +127,8 @@ struct Recovery<'a> {
     found: Recovered,
     /// Waits for the flush that they share.
     changes: Vec<store::Change>,
+    /// Events that recorders of an archive of before still write.
+    still_written: BTreeSet<EventId>,
 }
 
 impl Recovery<'_> {
@@ -124,7 +144,17 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Whether a recorder has the event in hand. Asked before disk and index are looked at.
+    fn is_being_written(&mut self, id: EventId) -> bool {
+        let writer = self.archive.writing.writer_of(id);
+        if writer == Some(Writer::Elsewhere) {
+            self.still_written.insert(id);
+        }
+        writer.is_some()
+    }
+
     fn take_in(&mut self, batch: &[Place]) -> Result<()> {
+        let batch: Vec<Place> = batch.iter().filter(|(id, _)| !self.is_being_written(*id)).cloned().collect();
         let standings = self.archive.store.standings(batch.iter().map(|(id, _)| *id).collect())?;
         for (place, standing) in batch.iter().zip(standings) {
             match standing {

@@ -18,6 +18,7 @@ use super::mux::{self, ClipFacts, ClipWriter, MuxError};
 use super::recording::SYNC_EVERY;
 use super::sidecar::{measure, sync_folder, write_durable};
 use super::timekeeper::correct;
+use super::writing::{Held, Writer};
 use crate::clock::{Moment, Mono};
 use crate::frame::Packet;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
@@ -44,6 +45,8 @@ struct Open {
     writer: ClipWriter,
     last_packet: Mono,
     last_sync: Mono,
+    /// Keeps a recovery away until everything is written.
+    _held: Held,
 }
 
 impl Segmenter {
@@ -159,12 +162,13 @@ fn begin(archive: &Archive, camera: &Arc<str>, packet: &Packet) -> Result<Open> 
         end: None,
         video: None,
     };
+    let held = archive.writing.hold(segment.id);
     let folder = archive.layout.create_recordings(camera)?;
     archive.store.record_segment(segment.clone())?;
     let writer = ClipWriter::create(&folder.join(Segment::file_name(segment.id)), &archive.config.encoder)?;
     // The entry must survive too: what the writer syncs is the file alone.
     sync_folder(&folder)?;
-    Ok(Open { segment, writer, last_packet: packet.at, last_sync: packet.at })
+    Ok(Open { segment, writer, last_packet: packet.at, last_sync: packet.at, _held: held })
 }
 
 /// Closes file, sidecar and index entry. Returns when the last picture ended.
@@ -232,6 +236,16 @@ pub(super) struct Segments {
     pub taken: u32,
     /// Could not be finished yet, and why the first of them.
     pub left: Option<(u32, anyhow::Error)>,
+    /// Are still being written by recorders that left this archive.
+    pub still_written: u32,
+}
+
+impl Segments {
+    fn is_being_written(&mut self, archive: &Archive, id: SegmentId) -> bool {
+        let writer = archive.writing.writer_of(id);
+        self.still_written += u32::from(writer == Some(Writer::Elsewhere));
+        writer.is_some()
+    }
 }
 
 /// Finishes the segments that the last stop left open; with `whole` also takes in everything that lies in the
@@ -242,10 +256,15 @@ pub(super) struct Segments {
 pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool) -> Result<Segments> {
     let mut found = Segments::default();
     for segment in archive.store.open_segments()? {
-        if segment.id >= before {
+        let (camera, id) = (segment.camera.clone(), segment.id);
+        if id >= before || found.is_being_written(archive, id) {
             continue;
         }
-        let (camera, id) = (segment.camera.clone(), segment.id);
+        // It may have been closed since it was listed.
+        let Some(segment) = archive.store.segment(&camera, id)?.filter(|segment| segment.state == SegmentState::Open)
+        else {
+            continue;
+        };
         match repair(archive, segment) {
             Ok(()) => found.finished += 1,
             Err(failure) if is_of_the_index(&failure) => return Err(failure),
@@ -257,7 +276,7 @@ pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool
     }
     if whole {
         for (camera, id, path) in files(archive) {
-            if id >= before || archive.store.segment(&camera, id)?.is_some() {
+            if id >= before || found.is_being_written(archive, id) || archive.store.segment(&camera, id)?.is_some() {
                 continue;
             }
             match take_in(archive, &camera, id) {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::volume::Anchor;
+use crate::durable;
 use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION, hex};
 
 /// The sidecar's name in an event's folder.
@@ -131,13 +132,12 @@ pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFil
     Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) })
 }
 
-/// Makes names in `folder` durable.
+/// Makes names in `folder` durable, as far as the file system can.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> Result<()> {
-    let sync = File::open(folder).and_then(|dir| dir.sync_all());
-    sync.with_context(|| format!("sync folder {}", folder.display()))
+    durable::sync_folder(folder).with_context(|| format!("sync folder {}", folder.display()))
 }
 
 /// Size and hash of a finished file.

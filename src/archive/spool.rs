@@ -21,6 +21,7 @@ pub struct Config {
     /// (/var/lib/outpost/spool) when systemd runs Outpost, and else none.
     pub path: PathBuf,
     /// Bytes that recordings may take there. Default: 1073741824 (1 GiB).
+    #[serde(with = "crate::byte_size")]
     pub max_bytes: u64,
     /// How often the archive's volume is tried with a small write. Default: 15s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]

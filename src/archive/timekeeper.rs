@@ -26,6 +26,8 @@ use crate::store::{self, Delivery, Query, SegmentQuery};
 
 /// How often the clock is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Parts of that wait, so that a stop is noticed in between.
+const PARTS: u32 = 8;
 /// Looks that are left out after a failure, which is most likely a full disk.
 const REST: u32 = 30;
 /// Events in hand at once.
@@ -145,7 +147,11 @@ impl Timekeeper {
                 rest = REST;
             }
             alive();
-            std::thread::sleep(LOOK_EVERY);
+            for _ in 0..PARTS {
+                if !stop.is_cancelled() {
+                    std::thread::sleep(LOOK_EVERY / PARTS);
+                }
+            }
         }
     }
 

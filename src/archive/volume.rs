@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -74,7 +76,7 @@ pub enum VolumeError {
 /// Size and free space of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Whole size.
+    /// Whole size; 0: the file system does not know it, nor what is free.
     pub size_bytes: u64,
     /// What an unprivileged process may still use.
     pub free_bytes: u64,
@@ -82,6 +84,13 @@ pub struct Space {
     pub files: u64,
     /// Files that can still be made.
     pub free_files: u64,
+}
+
+impl Space {
+    /// The same, as something that only a quota can fill where the file system does not know its size.
+    pub(super) fn or_boundless(self) -> Self {
+        if self.size_bytes > 0 { self } else { Self { free_bytes: u64::MAX, ..Self::default() } }
+    }
 }
 
 /// Opens the storage folder, making it and its identity at first use. With `remembered`, only the volume that is
@@ -144,6 +153,11 @@ fn identity(storage: &Path) -> std::io::Result<Option<Volume>> {
     }
 }
 
+/// What `file` says of its volume; damaged content is `InvalidData`.
+fn named(file: &Path) -> std::io::Result<Volume> {
+    serde_json::from_slice(&fs::read(file)?).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+}
+
 /// Number of the file system that holds `path`.
 ///
 /// # Errors
@@ -152,12 +166,24 @@ pub fn device(path: &Path) -> std::io::Result<u64> {
     fs::metadata(path).map(|about| about.dev())
 }
 
-/// Where a path led when it was opened: the file that names the volume.
+/// Whether `folder` lies on another file system than the folder that holds it.
+fn is_mount_point(folder: &Path) -> bool {
+    let of = |path: &Path| device(path).ok();
+    folder.parent().is_some_and(|above| of(folder).is_some_and(|device| of(above) != Some(device)))
+}
+
+/// Where a path led when it was opened: the mounted file system, and the volume by its name in `volume.json`. The
+/// number of that file says nothing by itself: exFAT, FAT, FUSE and network shares give a file another one whenever
+/// the kernel forgot it.
 #[derive(Clone, Debug)]
 pub struct Anchor {
     storage: PathBuf,
     device: u64,
-    inode: u64,
+    /// Something was mounted at the path itself, not above it.
+    is_mount_point: bool,
+    id: Arc<str>,
+    /// The number that the file had when its content was read last.
+    inode: Arc<AtomicU64>,
 }
 
 impl Anchor {
@@ -167,22 +193,57 @@ impl Anchor {
     /// When it has no identity.
     pub fn new(storage: &Path) -> std::io::Result<Self> {
         let about = fs::metadata(storage.join(IDENTITY))?;
-        Ok(Self { storage: storage.to_owned(), device: about.dev(), inode: about.ino() })
+        let Volume { id, .. } = named(&storage.join(IDENTITY))?;
+        let inode = Arc::new(AtomicU64::new(about.ino()));
+        let (storage, device, is_mount_point) = (storage.to_owned(), about.dev(), is_mount_point(storage));
+        Ok(Self { storage, device, is_mount_point, id: id.into(), inode })
     }
 
-    /// Whether the path still leads there. Costs one look at a name.
+    /// Whether the path still leads there. Costs one look at a name, and a read of a small file where that has another
+    /// number than before.
     ///
     /// # Errors
     /// [`VolumeError::Absent`] when it leads elsewhere, so that nothing is ever written under an unmounted volume.
     pub fn check(&self) -> Result<(), VolumeError> {
-        let path = || self.storage.clone();
-        match fs::metadata(self.storage.join(IDENTITY)) {
-            Ok(about) if (about.dev(), about.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(VolumeError::Absent { path: path(), reason: "another file system lies there now".into() }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(VolumeError::Absent { path: path(), reason: format!("{IDENTITY} is gone") })
+        let absent = |reason: &str| Err(VolumeError::Absent { path: self.storage.clone(), reason: reason.to_owned() });
+        let file = self.storage.join(IDENTITY);
+        let look = || -> std::io::Result<(u64, u64, Option<Volume>)> {
+            let about = fs::metadata(&file)?;
+            let is_known = about.dev() != self.device || about.ino() == self.inode.load(Ordering::Relaxed);
+            Ok((about.dev(), about.ino(), if is_known { None } else { Some(named(&file)?) }))
+        };
+        match look() {
+            Ok((device, ..)) if device != self.device => absent("another file system lies there now"),
+            Ok((_, _, None)) => Ok(()),
+            Ok((_, inode, Some(volume))) if volume.id == *self.id => {
+                self.inode.store(inode, Ordering::Relaxed);
+                Ok(())
             }
-            Err(source) => Err(VolumeError::Unusable { path: path(), source }),
+            Ok((_, _, Some(Volume { id, .. }))) => absent(&format!("{IDENTITY} names another volume there now, {id}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => absent(&format!("{IDENTITY} is gone")),
+            Err(error) if error.kind() == ErrorKind::InvalidData => absent(&format!("{IDENTITY} is damaged")),
+            Err(source) => Err(VolumeError::Unusable { path: self.storage.clone(), source }),
+        }
+    }
+
+    /// Whether something may be opened at the path again, read only: the volume came back as another device, or another
+    /// one was mounted in its place. An empty mount point on the file system of `system` is neither.
+    ///
+    /// # Errors
+    /// [`VolumeError::Absent`] when nothing is mounted there.
+    pub fn has_successor(&self, system: &Path) -> Result<(), VolumeError> {
+        if device(system).is_ok_and(|system| system == self.device) {
+            // It never was a volume of its own.
+            return Ok(());
+        }
+        if self.is_mount_point && !is_mount_point(&self.storage) {
+            let reason = "nothing is mounted there".to_owned();
+            return Err(VolumeError::Absent { path: self.storage.clone(), reason });
+        }
+        let known = Remembered { path: self.storage.clone(), id: self.id.to_string() };
+        match expect(&self.storage, &known, system) {
+            Err(VolumeError::Swapped { .. }) => Ok(()),
+            outcome => outcome,
         }
     }
 
@@ -301,11 +362,29 @@ mod tests {
         fs::create_dir(&storage).expect("the mount point");
         assert!(matches!(anchor.probe(), Err(VolumeError::Absent { .. })));
         assert_eq!(fs::read_dir(&storage).expect("list").count(), 0, "nothing was written there");
-        fs::write(storage.join(IDENTITY), serde_json::to_vec(&volume).expect("JSON")).expect("a copy");
-        assert!(anchor.check().is_err(), "the same words in another file");
+        let other = Volume { id: "another".into(), ..volume };
+        fs::write(storage.join(IDENTITY), serde_json::to_vec(&other).expect("JSON")).expect("another volume");
+        assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })), "another volume of the same file system");
+        fs::write(storage.join(IDENTITY), "{").expect("damage");
+        assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })), "one that cannot be told");
         fs::remove_dir_all(&storage).expect("clear");
         fs::rename(&away, &storage).expect("mount");
         anchor.probe().expect("back");
+    }
+
+    /// Works with: disks | exFAT, FAT, FUSE and network shares, whose inode numbers change | one volume, by its device and the id in volume.json
+    #[test]
+    fn a_volume_stays_the_same_when_its_files_get_other_numbers() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        open_first(dir.path()).expect("create");
+        let anchor = Anchor::new(dir.path()).expect("an identity");
+        let (file, copy) = (dir.path().join(IDENTITY), dir.path().join("copy"));
+        fs::copy(&file, &copy).expect("copy");
+        let before = fs::metadata(&file).expect("look").ino();
+        fs::rename(&copy, &file).expect("replace");
+        assert_ne!(fs::metadata(&file).expect("look").ino(), before);
+        anchor.probe().expect("the same volume");
+        anchor.clone().check().expect("and again");
     }
 
     #[test]

@@ -1,16 +1,69 @@
 //! `outpost check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::Serialize;
 
+use super::{EXIT_CONFIG, EXIT_FAILURE, Reported, placed, print_json};
 use crate::app;
-use crate::config::Config;
+use crate::config::{Complaint, Config, ConfigError};
+use crate::zone;
 
-pub(super) fn main(path: &Path) -> Result<()> {
-    let config = Config::load(path)?;
-    app::check(&config)?;
-    let cameras: Vec<&str> = config.cameras().map(|(name, _)| name.as_str()).collect();
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    place: super::ConfigArg,
+    /// Print what was found as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    file: PathBuf,
+    ok: bool,
+    /// Why the daemon would not start.
+    errors: Vec<Complaint>,
+    /// What will work in another way than one may expect.
+    warnings: Vec<String>,
+    /// The cameras that are used.
+    cameras: Vec<String>,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    let path = &args.place.config;
+    let outcome = check(path);
+    if args.json {
+        return report(path, outcome);
+    }
+    let cameras = outcome?;
     println!("{} is good: {} camera(s): {}", path.display(), cameras.len(), cameras.join(", "));
+    warnings().iter().for_each(|warning| println!("warning: {warning}"));
     Ok(())
+}
+
+/// Checks everything that can be checked. Gives the cameras.
+fn check(path: &Path) -> Result<Vec<String>> {
+    let config = Config::load(path)?;
+    app::check(&config).map_err(|error| placed(error, path))?;
+    Ok(config.cameras().map(|(name, _)| name.clone()).collect())
+}
+
+/// What is wrong with the system rather than with the file.
+fn warnings() -> Vec<String> {
+    zone::known().trouble.into_iter().collect()
+}
+
+fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
+    let (cameras, errors, code) = match outcome {
+        Ok(cameras) => (cameras, Vec::new(), None),
+        Err(error) => match error.downcast::<ConfigError>() {
+            Ok(error) => (Vec::new(), error.into_complaints(), Some(EXIT_CONFIG)),
+            Err(other) => (Vec::new(), vec![Complaint::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
+        },
+    };
+    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings: warnings(), cameras })?;
+    code.map_or(Ok(()), |code| Err(Reported(code).into()))
 }

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use jiff::tz::TimeZone;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::event::{Event, EventKind, Phase};
-use crate::supervise;
+use crate::{supervise, zone};
 
 /// People on a campus road; origin and licence in tests/fixtures/NOTICE.md.
 const CLIP: &[u8] = include_bytes!("../../tests/fixtures/people.mp4");
@@ -87,7 +86,7 @@ async fn print_events(mut events: Receiver<(Phase, Arc<Event>)>, cloud: PathBuf)
 }
 
 fn sentence(event: &Event) -> String {
-    let time = event.start.wall.to_zoned(TimeZone::system()).strftime("%H:%M:%S");
+    let time = event.start.wall.to_zoned(zone::local()).strftime("%H:%M:%S");
     let what = match event.kind {
         EventKind::Object => "in view",
         EventKind::Enter => "came in",

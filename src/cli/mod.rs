@@ -49,7 +49,7 @@ enum Command {
     /// Run the daemon.
     Run(ConfigArg),
     /// Check the configuration without starting anything.
-    Check(ConfigArg),
+    Check(check::Args),
     /// Show the main job on a clip that comes with Outpost: a camera, a cloud folder and the page.
     Demo(demo::Args),
     /// Look at a camera: coding, size, frame rate, decoding speed, and a snapshot.
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match args.command {
         Command::Run(arg) => run::main(&arg.config),
-        Command::Check(arg) => check::main(&arg.config),
+        Command::Check(args) => check::main(&args),
         Command::Demo(arg) => demo::main(&arg),
         Command::Probe(arg) => probe::main(&arg),
         Command::Replay(arg) => replay::main(&arg),
@@ -123,11 +123,28 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => EXIT_OK.into(),
         Err(error) if is_broken_pipe(&error) => EXIT_OK.into(),
+        Err(error) if error.is::<Reported>() => error.downcast::<Reported>().map_or(EXIT_FAILURE, |told| told.0).into(),
         Err(error) => {
             telemetry::complain(&format!("outpost: {error:#}"));
             let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
             if is_config { EXIT_CONFIG.into() } else { EXIT_FAILURE.into() }
         }
+    }
+}
+
+/// A command failed with this exit code, and has printed why.
+#[derive(Debug, thiserror::Error)]
+#[error("failed, as was printed")]
+struct Reported(u8);
+
+/// Says where in the file at `path` the keys stand that an error of the configuration is about.
+fn placed(error: anyhow::Error, path: &std::path::Path) -> anyhow::Error {
+    match error.downcast::<ConfigError>() {
+        Ok(error) => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            error.found_in(&text, Some(path)).into()
+        }
+        Err(other) => other,
     }
 }
 

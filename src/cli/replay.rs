@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::clock::{Clock, Mono, SystemClock};
@@ -18,6 +17,7 @@ use crate::infer::Detector;
 use crate::pipeline::{Analysis, Sampler};
 use crate::rules::Signal;
 use crate::source::{self, Pace, Role, SourceError};
+use crate::zone;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -171,7 +171,7 @@ impl Run {
     }
 
     fn local(&self, at: Mono) -> jiff::civil::DateTime {
-        self.clock.moment(at).wall.to_zoned(TimeZone::system()).datetime()
+        self.clock.moment(at).wall.to_zoned(zone::local()).datetime()
     }
 
     fn signals(&mut self, signals: Vec<Signal>) -> Result<()> {

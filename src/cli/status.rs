@@ -47,8 +47,10 @@ fn describe(status: &Value) -> String {
         lines.extend(describe_outlet(outlet));
     }
     let disk = &status["disk"];
-    let (free, size) = (bytes(number(disk, "free_bytes")), bytes(number(disk, "size_bytes")));
-    lines.push(format!("disk {}: {free} free of {size}", text(disk, "path")));
+    let (free, size) = (number(disk, "free_bytes"), number(disk, "size_bytes"));
+    let room = format!("{} free of {}", bytes(free), bytes(size));
+    let room = if size == 0 { "its size is not known".to_owned() } else { room };
+    lines.push(format!("disk {}: {room}", text(disk, "path")));
     lines.extend(disk["trouble"].as_str().map(|trouble| format!("  {trouble}")));
     lines.join("\n") + "\n"
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::print;
+use crate::durable;
 use crate::seal::{Identity, unseal};
 use crate::telemetry::complain;
 
@@ -73,7 +74,11 @@ fn open(identities: &[Identity], sealed: &Path, folder: Option<&Path>) -> Result
         let mut out = BufWriter::new(file);
         unseal(identities, input, &mut out)?;
         out.flush()?;
-        fs::rename(&draft, &opened).with_context(|| format!("write {}", opened.display()))
+        // Whoever deletes the sealed file relies on the opened one.
+        out.get_ref().sync_all()?;
+        fs::rename(&draft, &opened)?;
+        durable::sync_folder(opened.parent().unwrap_or(Path::new(".")))?;
+        Ok(())
     };
     write().inspect_err(|_| {
         let _ = fs::remove_file(&draft);

@@ -1,28 +1,19 @@
 //! Reading and checking the file: every complaint names the place, the reason and what to do.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
 use super::Config;
+use super::complaint::{Complaint, ConfigError, take_out};
+use super::words::plain;
 use crate::rules::RuleEngine;
 
-/// The configuration cannot be used. One line a complaint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
-
-impl std::error::Error for ConfigError {}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl ConfigError {
-    fn one(text: String) -> Self {
-        Self(vec![text])
-    }
-}
+/// Values that do not fit are left out one by one to find the next; nobody reads more at once.
+const MOST: usize = 100;
 
 impl Config {
     /// Reads, parses and checks a file.
@@ -31,22 +22,31 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::one(format!("{}: {e}; name the file with --config", path.display())))?;
-        Self::parse(&text).map_err(|ConfigError(complaints)| {
-            ConfigError(complaints.into_iter().map(|c| format!("{}:{c}", path.display())).collect())
-        })
+            .map_err(|e| ConfigError::new("", format!("{}: {e}; name the file with --config", path.display())))?;
+        Self::parse(&text).map_err(|error| error.found_in(&text, Some(path)))
     }
 
-    /// Parses and checks a text. Complaints begin with `line:column: ` where one is known.
+    /// Parses and checks a text.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Everything that is wrong with it, with line and column where they are known.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let mut config: Config = toml::from_str(text).map_err(|e| ConfigError::one(explain(text, &e)))?;
+        let (table, broken) = DeTable::parse_recoverable(text);
+        let complaints = broken.iter().map(|error| complaint(text, error, String::new())).collect();
+        ConfigError::unless_empty(complaints)?;
+        let (config, mut complaints) = fit(text, table);
+        let mut config = config.unwrap_or_default();
         if config.device.id.is_empty() {
             config.device.id = host_name();
         }
-        config.validate()?;
+        if let Err(more) = config.validate() {
+            let more = more.found_in(text, None).into_complaints();
+            // What was left out is missed by its section, which is no mistake of its own.
+            let left_out: Vec<String> = complaints.iter().map(|complaint| complaint.key.clone()).collect();
+            let is_its_own = |key: &str| !left_out.iter().any(|gone| gone.starts_with(key));
+            complaints.extend(more.into_iter().filter(|complaint| is_its_own(&complaint.key)));
+        }
+        ConfigError::unless_empty(complaints)?;
         Ok(config)
     }
 
@@ -58,7 +58,7 @@ impl Config {
         let mut complaints = Vec::new();
         let mut check = |place: String, result: Result<(), String>| {
             if let Err(complaint) = result {
-                complaints.push(format!(" {place}: {complaint}"));
+                complaints.push(Complaint::new(place, complaint));
             }
         };
         check("device.id".into(), name_is_safe(&self.device.id));
@@ -70,6 +70,9 @@ impl Config {
         check("load".into(), self.load.validate());
         check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));
         if let Some(mqtt) = &self.mqtt {
+            let named =
+                if mqtt.is_enabled() { Ok(()) } else { Err("url is empty: name the broker, or leave [mqtt] out") };
+            check("mqtt".into(), named.map_err(str::to_owned));
             check("mqtt".into(), mqtt.validate().map_err(|e| format!("{e:#}")));
         }
         for (name, webhook) in &self.webhook {
@@ -95,8 +98,55 @@ impl Config {
             check(place(""), RuleEngine::new(&camera.zones, &camera.lines, &camera.rules).map(|_| ()));
             check(place(".record"), camera.record.validate());
         }
-        if complaints.is_empty() { Ok(()) } else { Err(ConfigError(complaints)) }
+        complaints.extend(alike("camera", self.camera.keys()));
+        complaints.extend(alike("upload", self.upload.keys()));
+        complaints.extend(alike("webhook", self.webhook.keys()));
+        ConfigError::unless_empty(complaints)
     }
+}
+
+/// Names that are one and the same in folders of exFAT, FAT and network shares, where capitals and a dot at the end
+/// count for nothing.
+fn alike<'a>(section: &str, known: impl Iterator<Item = &'a String>) -> Vec<Complaint> {
+    let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+    let mut complaints = Vec::new();
+    for name in known {
+        let same = folded.insert(name.to_lowercase().trim_end_matches('.').to_owned(), name);
+        if let Some(other) = same {
+            let why = "differ only in ways that many file systems do not tell apart";
+            let message = format!("the names {other:?} and {name:?} {why}: choose another name for one of them");
+            complaints.push(Complaint::new(format!("{section}.{name}"), message));
+        }
+    }
+    complaints
+}
+
+/// The configuration that `table` holds, without what does not fit, and what that is.
+fn fit(text: &str, mut table: Spanned<DeTable<'_>>) -> (Option<Config>, Vec<Complaint>) {
+    let mut complaints = Vec::new();
+    loop {
+        let error = match Config::deserialize(Deserializer::from(table.clone())) {
+            Ok(config) => return (Some(config), complaints),
+            Err(error) => error,
+        };
+        let key = error.span().and_then(|span| take_out(table.get_mut(), span.start));
+        let is_last = key.is_none() || complaints.len() + 1 >= MOST;
+        let key = key.unwrap_or_default();
+        // What was left out is missed now, which is no mistake of its own.
+        let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let missing = missing.map(|name| format!("{key}.{name}"));
+        if !complaints.iter().any(|known| Some(&known.key) == missing.as_ref()) {
+            complaints.push(complaint(text, &error, key));
+        }
+        if is_last {
+            return (None, complaints);
+        }
+    }
+}
+
+fn complaint(text: &str, error: &toml::de::Error, key: String) -> Complaint {
+    let complaint = Complaint::new(key, plain(error.message()));
+    error.span().map_or_else(|| complaint.clone(), |span| complaint.clone().at(text, span.start))
 }
 
 /// Names end up in topics, object keys and folders.
@@ -115,32 +165,6 @@ fn host_name() -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = name.trim().chars().map(safe).collect();
     if name.is_empty() { "outpost".to_owned() } else { name }
-}
-
-/// `line:column: what is wrong`, with the nearest known name for an unknown one.
-fn explain(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().trim_end();
-    let place = error.span().map_or(String::new(), |span| {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        format!("{line}:{column}:")
-    });
-    match nearest_name(message) {
-        Some(nearest) => format!("{place} {message}; did you mean `{nearest}`?"),
-        None => format!("{place} {message}"),
-    }
-}
-
-/// From serde's "unknown field `x`, expected one of `a`, `b`" the known name that looks most like `x`.
-fn nearest_name(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return None;
-    }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let score = |name: &str| strsim::jaro_winkler(unknown, name);
-    quoted.filter(|name| score(name) > 0.7).max_by(|a, b| score(a).total_cmp(&score(b)))
 }
 
 #[cfg(test)]
@@ -164,7 +188,7 @@ mod tests {
     fn a_misspelt_key_is_named_with_its_place_and_the_nearest_name() {
         let text = format!("{CAMERA}\n[camera.yard.record]\n  post_rol = \"9s\"\n");
         let said = complaint(&text);
-        assert!(said.starts_with("5:3: unknown field `post_rol`"), "{said}");
+        assert!(said.starts_with("5:3: unknown key `post_rol`"), "{said}");
         assert!(said.ends_with("did you mean `post_roll`?"), "{said}");
     }
 
@@ -173,6 +197,64 @@ mod tests {
         let said = complaint("[device]\nid = \"a/b\"\n[camera.yard.source]\nurl = \"gopher://x\"\n");
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains("device.id") && said.contains("camera.yard.source"), "{said}");
+    }
+
+    #[test]
+    fn every_value_that_does_not_fit_is_told_at_once_in_plain_words() {
+        let said = complaint(
+            "[storage]\ncache_bytes = \"lots\"\n[camera.yard.source]\nurl = \"rtsp://10.0.0.5/main\"\n\
+             [camera.yard.detect]\nfps = \"fast\"\nlabels = [1]\nenabled = \"yes\"\n[camera.yard.record]\n\
+             pre_roll = 5\nmax_clip = \"1 fortnight\"\nmode = \"often\"\n[web]\nlisten = 8080\n[camra]\n\
+             [camera.yard.zones.gate]\npoints = [[0.1, 0.2], [0.3]]\n[[camera.yard.rules]]\nwhen = \"objct\"\n",
+        );
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 11, "{said}");
+        for (place, words) in [
+            ("2:15: storage.cache_bytes: ", "\"10 GiB\""),
+            ("6:7: camera.yard.detect.fps: ", "this should be a number, and is the text \"fast\""),
+            ("7:11: camera.yard.detect.labels: ", "this should be text in quotes, and is the number 1"),
+            ("8:11: camera.yard.detect.enabled: ", "true or false"),
+            ("10:12: camera.yard.record.pre_roll: ", "a length of time in quotes"),
+            ("11:12: camera.yard.record.max_clip: ", "a length of time in quotes"),
+            ("12:8: camera.yard.record.mode: ", "unknown value `often`"),
+            ("14:10: web.listen: ", "an address and a port"),
+            ("15:2: ", "unknown key `camra`"),
+            ("17:23: camera.yard.zones.gate.points: ", "a list of 2"),
+            ("19:8: camera.yard.rules.0.when: ", "did you mean `object`?"),
+        ] {
+            let found = lines.iter().find(|line| line.starts_with(place));
+            assert!(found.is_some_and(|line| line.contains(words)), "{place}{words}: {said}");
+        }
+        let types = ["f32", "u64", "usize", "struct", "enum", "variant", "field", "Duration", "std::"];
+        assert!(!types.iter().any(|word| said.contains(word)), "{said}");
+    }
+
+    #[test]
+    fn what_only_a_check_finds_has_its_line_too() {
+        let said = complaint(&format!(
+            "{CAMERA}[camera.yard.record]\npre_roll = \"2m\"\n[storage]\npath = \"here\"\n[lake]\nmax_bytes = \"1 kB\"\n"
+        ));
+        let places = ["4:1: camera.yard.record.pre_roll: ", "6:1: storage.path: ", "8:1: lake.max_bytes: "];
+        assert!(places.iter().all(|place| said.lines().any(|line| line.starts_with(place))), "{said}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_toml_is_told_with_its_lines() {
+        let said = complaint("[camera.yard\n");
+        assert_eq!(said, "1:13: unclosed table, expected `]`");
+    }
+
+    /// Works with: disks | file systems where `Yard` and `yard` are one folder | refuses the two names
+    #[test]
+    fn names_that_a_file_system_may_not_tell_apart_are_refused() {
+        let camera = |name: &str| format!("[camera.{name}.source]\nurl = \"rtsp://10.0.0.5/main\"\n");
+        let said = complaint(&(camera("Yard") + &camera("yard")));
+        assert!(said.starts_with("3:9: camera.yard: the names \"Yard\" and \"yard\""), "{said}");
+        let said = complaint(&(camera("yard") + &camera("\"yard.\"")));
+        assert!(said.contains("\"yard.\""), "{said}");
+        let store = |name: &str| format!("[upload.{name}]\nurl = \"file:///srv/copy\"\n");
+        assert!(complaint(&(camera("yard") + &store("B") + &store("b"))).contains("upload.b: "));
+        Config::parse(&(camera("yard") + &camera("gate"))).expect("two names");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! Unknown keys are refused with line, column and the nearest known name. Secrets are never in the file
 //! itself: keys that end in `_file` name where they are.
 
+mod complaint;
 mod load;
 #[cfg(test)]
 mod reference;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, lake, rules, source, store, track, upload, web};
 
-pub use load::ConfigError;
+pub use complaint::{Complaint, ConfigError};
 
 /// Who this box is. TOML `[device]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
+use crate::durable;
 use crate::health::{CameraState, Health};
 use crate::store::{LAKE, Stats};
 use crate::supervise::load;
@@ -60,7 +61,7 @@ pub(super) struct Gauges<'a> {
 impl Gauges<'_> {
     pub(super) fn sample(&self, recorded: i64, stats: &Stats) -> Sample {
         let (at, known, cameras) = (self.clock.now(), self.health.outlets(), self.health.cameras());
-        let free = rustix::fs::statvfs(self.storage).ok();
+        let free_bytes = durable::free_bytes(self.storage).ok().flatten();
         let online = cameras.values().filter(|camera| camera.state == CameraState::Online).count();
         let others = stats.outboxes.iter().map(|queue| queue.name.as_str());
         let others = others.filter(|name| *name != LAKE && !self.uploads.contains(name));
@@ -78,7 +79,7 @@ impl Gauges<'_> {
             recorded,
             uptime_s: at.mono().since(self.started).as_secs_f64(),
             at,
-            free_bytes: free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)),
+            free_bytes,
             resident_bytes: load::resident_bytes(),
             temperature_c: load::hottest(self.thermal_dir),
             load_level: match Value::word(&self.health.load().level) {

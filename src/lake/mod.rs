@@ -84,6 +84,7 @@ pub struct Config {
     pub health_every: Duration,
     /// Bytes that files may take on the box while they wait for a link; of more, the least precious are given up.
     /// Default: 268435456 (256 MiB).
+    #[serde(with = "crate::byte_size")]
     pub max_bytes: u64,
 }
 

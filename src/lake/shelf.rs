@@ -1,7 +1,7 @@
 //! The lake's files on the box: `<storage>/lake/<table>/date=<yyyy-mm-dd>/<first>_<last>.parquet`, until every
 //! destination has them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -133,9 +133,7 @@ fn create(folder: &Path, root: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
     for parent in folder.ancestors().skip(1) {
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .with_context(|| format!("sync folder {}", parent.display()))?;
+        durable::sync_folder(parent).with_context(|| format!("sync folder {}", parent.display()))?;
         if parent == root {
             break;
         }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use jiff::tz::TimeZone;
 use tracing::{Span, info_span};
 
 use super::{ANALYSIS_QUEUE, Shared};
@@ -23,6 +22,7 @@ use crate::supervise::Heart;
 use crate::supervise::governor::LoadLevel;
 use crate::supervise::relay::{Leg, Relay, Seat};
 use crate::track::Tracker;
+use crate::zone;
 
 /// Without a look for this long the camera is gone or the detector is late.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -252,7 +252,7 @@ impl Stage {
         (self.before_look)();
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let wall = self.shared.clock.moment(frame.at).wall;
-        let local = wall.to_zoned(TimeZone::system()).datetime();
+        let local = wall.to_zoned(zone::local()).datetime();
         let forced = self.shared.control.switches().forced(&self.camera, self.shared.clock.wall());
         self.analysis.ignore_schedules(forced == Some(true));
         let signals = self.analysis.look(frame.at, local, &detected.detections);

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::reset::disk;
+use super::{StoreError, settings};
 use crate::supervise::spawn_thread;
 
 /// A folder for an index of no use but this, below the one that is given.
 const TRIAL: &str = "index.trial";
+/// Memory that it may take.
+const CACHE: u64 = 1 << 20;
 
 /// Whether an index in `folder` could commit in this process, found by trying that for at most `within`.
 ///
@@ -31,10 +35,10 @@ pub fn can_commit(folder: &Path, within: Duration) -> bool {
     }
 }
 
-fn try_commit(path: &Path) -> sled::Result<()> {
-    fs::create_dir_all(path)?;
-    let db = sled::Config::new().path(path).flush_every_ms(None).open()?;
+fn try_commit(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(disk("create", path))?;
+    let db = settings::of(path, CACHE)?.flush_every_ms(None).open()?;
     db.apply_batch(sled::Batch::default())?;
     drop(db);
-    Ok(fs::remove_dir_all(path)?)
+    fs::remove_dir_all(path).map_err(disk("remove", path))
 }

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tracing::{debug, info, warn};
 
+use crate::durable;
+
 /// Size of the reserve, unless the volume is small.
 const SIZE: u64 = 8 << 20;
 /// The part of a small volume that it takes at most: one in so many bytes.
@@ -33,9 +35,9 @@ pub(super) enum Room {
     Enough,
 }
 
-/// What tells a folder from another at the same path.
-fn identity(folder: &Path) -> Option<(u64, u64)> {
-    fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()))
+/// What tells a folder from another at the same path: the file system that it lies on. Its number there may change.
+pub(super) fn device(folder: &Path) -> Option<u64> {
+    fs::metadata(folder).ok().map(|about| about.dev())
 }
 
 /// The reserve of one volume.
@@ -43,17 +45,24 @@ fn identity(folder: &Path) -> Option<(u64, u64)> {
 pub(super) struct Reserve {
     file: PathBuf,
     size: u64,
-    /// The folder itself, as it was at first: while its volume is not mounted, another lies at the same path.
-    folder: Option<(u64, u64)>,
+    /// Where the folder lay at first: while its volume is not mounted, another one lies at the same path.
+    device: Option<u64>,
     /// This volume takes no reserve for reasons other than room; the free space alone decides then.
     impossible: AtomicBool,
 }
 
 impl Reserve {
     pub(super) fn new(folder: &Path) -> Self {
-        let volume = statvfs(folder).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        // A size of zero is one that the file system does not know.
+        let size = statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let volume = if size == 0 { u64::MAX } else { size };
         let file = folder.join("index.reserve");
-        Self { file, size: SIZE.min(volume / SHARE), folder: identity(folder), impossible: AtomicBool::new(false) }
+        Self { file, size: SIZE.min(volume / SHARE), device: device(folder), impossible: AtomicBool::new(false) }
+    }
+
+    /// The file system that the folder lay on at first.
+    pub(super) fn device(&self) -> Option<u64> {
+        self.device
     }
 
     /// The least free space with which sled is let near the disk: a full group of changes and a segment.
@@ -63,7 +72,7 @@ impl Reserve {
 
     /// What may be committed now. Makes the reserve anew, or gives it up, as the free space demands.
     pub(super) fn room(&self) -> Room {
-        if self.file.parent().and_then(identity) != self.folder {
+        if self.file.parent().and_then(device) != self.device {
             // The space there is somebody else's; sled's files are open and lie where they lay.
             return Room::Enough;
         }
@@ -92,8 +101,7 @@ impl Reserve {
     }
 
     fn free(&self) -> Option<u64> {
-        let stat = statvfs(self.file.parent()?).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+        durable::free_bytes(self.file.parent()?).ok()?
     }
 
     /// Whether hardly a file can be made any more, however many bytes there are; sled makes one now and then.
@@ -135,5 +143,22 @@ impl Reserve {
             info!(bytes = self.size, "the disk is full, the room kept back for the index was given up");
         }
         given_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_gets_another_number_on_its_file_system_keeps_its_reserve() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (folder, old) = (dir.path().join("store"), dir.path().join("old"));
+        fs::create_dir(&folder).expect("a folder");
+        let reserve = Reserve::new(&folder);
+        fs::rename(&folder, old).expect("take the number");
+        fs::create_dir(&folder).expect("another number");
+        assert_eq!(reserve.room(), Room::Enough);
+        assert!(folder.join("index.reserve").exists(), "the free space was looked at");
     }
 }

@@ -217,5 +217,5 @@ fn remove(file: &Path) -> Result<(), StoreError> {
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(disk("fsync", path))
+    durable::sync_folder(path).map_err(disk("fsync", path))
 }

@@ -11,7 +11,7 @@ use sled::{Db, Transactional, Tree};
 
 use super::catalog::Class;
 use super::packed::{Packed, Packing, View};
-use super::{Delivery, StoreError, migrate};
+use super::{Delivery, StoreError, migrate, settings};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
@@ -161,7 +161,7 @@ impl Database {
     /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
     /// that makes it unusable shows here already.
     pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let config = sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(Some(CLEAN_EVERY_MS));
+        let config = settings::of(index, cache_bytes)?.flush_every_ms(Some(CLEAN_EVERY_MS));
         let db = config.open().map_err(|e| store_error(&e, index))?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
         let packed = |name: &str| tree(name).map(Packed::new);
@@ -404,7 +404,12 @@ fn store_error(error: &sled::Error, index: &Path) -> StoreError {
     let sled::Error::Io(io) = error else { return StoreError::Corrupt(error.to_string().into()) };
     let text = io.to_string();
     if text.contains("could not acquire lock") {
-        return StoreError::InUse(index.display().to_string().into());
+        // sled gives the system's answer as text alone.
+        if text.contains("WouldBlock") {
+            return StoreError::InUse(index.display().to_string().into());
+        }
+        let advice = "the file system has no file locks, which the index needs: use another one for storage.path";
+        return StoreError::Disk(format!("{text}: {advice}").into());
     }
     if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         return StoreError::Full(text.into());
@@ -415,4 +420,24 @@ fn store_error(error: &sled::Error, index: &Path) -> StoreError {
         ErrorKind::FileTooLarge | ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied | ErrorKind::OutOfMemory
     );
     if disk || out_of_files { StoreError::Disk(text.into()) } else { StoreError::Corrupt(text.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Works with: disks | network shares without file locks | says so, and records into the spool where there is one
+    #[test]
+    fn a_lock_that_cannot_be_had_is_not_a_lock_that_another_process_has() {
+        let of = |errno: i32| {
+            let system = std::io::Error::from_raw_os_error(errno);
+            let text = format!("could not acquire lock on \"/mnt/index/db\": {system:?}");
+            store_error(&sled::Error::Io(std::io::Error::other(text)), Path::new("/mnt/index"))
+        };
+        assert!(matches!(of(libc::EWOULDBLOCK), StoreError::InUse(_)));
+        for errno in [libc::ENOLCK, libc::EOPNOTSUPP, libc::ENOSYS] {
+            let StoreError::Disk(said) = of(errno) else { panic!("{errno}") };
+            assert!(said.contains("no file locks"), "{said}");
+        }
+    }
 }

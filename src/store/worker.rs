@@ -19,7 +19,7 @@ use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
 use super::reserve::{Reserve, Room};
 use super::schema::Database;
-use super::{Config, StoreError, migrate, reset};
+use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
 use crate::supervise::{panic_text, spawn_thread};
 
@@ -113,8 +113,11 @@ impl Shared {
     /// caller may be one that others wait for.
     fn mark_bad(&self, reason: String) {
         let (path, (noted, outcome)) = (self.path.clone(), sync_channel(1));
+        let device = self.reserve.device();
         let note = move || {
-            if let Err(error) = reset::mark_bad(&path, &reason) {
+            // Under a volume that is not mounted any more lies no index.
+            let is_elsewhere = reserve::device(&path).is_some_and(|now| device.is_some_and(|then| then != now));
+            if !is_elsewhere && let Err(error) = reset::mark_bad(&path, &reason) {
                 error!(%error, "the index could not be marked bad");
             }
             let _ = noted.send(());

@@ -98,6 +98,7 @@ pub struct Config {
     /// Share of all cores that the daemon may use, 0 to 1. Default: 0.95.
     pub cpu: f64,
     /// Memory that the daemon may use, in bytes; 0 stands for 60 % of what the box or its control group has. Default: 0.
+    #[serde(with = "crate::byte_size")]
     pub memory_bytes: u64,
     /// Hottest sensor, degrees Celsius. Default: 90.
     pub temperature_c: f64,

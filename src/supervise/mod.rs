@@ -9,6 +9,7 @@ pub mod load;
 pub mod relay;
 mod shutdown;
 pub mod systemd;
+mod thread;
 mod watch;
 
 use std::future::Future;
@@ -23,7 +24,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 pub use backoff::Backoff;
 pub use heartbeat::{Heart, Heartbeats, Stalled};
-pub use shutdown::{end_within, on_signals};
+pub use shutdown::{end_within, ignore_hangup, on_signals};
 pub use watch::Watch;
 
 /// A failure after so long a run is worth a line even if it is the same as the last.
@@ -142,7 +143,8 @@ impl Supervisor {
     }
 }
 
-/// Starts a named OS thread, for work that blocks.
+/// Starts a named OS thread, for work that blocks. Whoever starts one keeps its handle and joins it; what works for as
+/// long as the daemon belongs on [`Supervisor::spawn_on_thread`].
 ///
 /// # Errors
 /// When the system has no thread left.

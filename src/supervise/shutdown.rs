@@ -37,6 +37,25 @@ pub fn on_signals(stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
+/// Ignores SIGHUP, which asks daemons to read their configuration again: that is not possible while recording goes on
+/// yet, and ending would be the wrong answer.
+///
+/// # Errors
+/// When the signal handler cannot be installed.
+pub fn ignore_hangup() -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("install the SIGHUP handler")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            warn!(
+                signal = "SIGHUP",
+                "the configuration is read at the start only; check it and restart: \
+                 outpost check && systemctl restart outpost"
+            );
+        }
+    });
+    Ok(())
+}
+
 /// Ends the process after `limit`, whatever still hangs then: its successor may find a disk that answers.
 pub fn end_within(limit: Duration) {
     let end = move || {

@@ -96,7 +96,8 @@ pub(super) struct Budget {
     accounts: Vec<Account>,
     file: Option<PathBuf>,
     clock: Arc<dyn Clock>,
-    zone: TimeZone,
+    /// Gives the zone by whose calendar days and months end.
+    zone: fn() -> TimeZone,
 }
 
 #[derive(Debug)]
@@ -119,7 +120,7 @@ pub(super) struct Exhausted {
 
 impl Budget {
     /// `file` keeps what was spent. One that cannot be read begins anew.
-    pub(super) fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: TimeZone) -> Self {
+    pub(super) fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: fn() -> TimeZone) -> Self {
         let read = file.as_ref().and_then(|file| match std::fs::read(file) {
             Ok(json) => serde_json::from_slice::<Ledger>(&json)
                 .inspect_err(|error| warn!(file = %file.display(), %error, "what was sent so far cannot be read"))
@@ -207,7 +208,7 @@ impl Budget {
                 (account.spent.bytes, account.spent.until, account.since) = (0, None, mono);
                 turned = true;
             }
-            let ends = account.spent.period.end(now, &self.zone);
+            let ends = account.spent.period.end(now, &(self.zone)());
             // Much further away than a period is long: the clock was ahead and was set back. A small step back, which may
             // be followed by one ahead, must not make two periods of one.
             let far = account.spent.period.length() * 2;

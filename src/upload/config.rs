@@ -61,13 +61,13 @@ pub struct Config {
     pub max_kbit_per_s: Option<u64>,
     /// The most that is sent in an hour, in bytes, 65536 at least; a tenth of it is kept for metadata and pictures.
     /// Default: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
     pub hourly_bytes: Option<u64>,
     /// The same for a day.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
     pub daily_bytes: Option<u64>,
     /// The same for a month.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
     pub monthly_bytes: Option<u64>,
     /// When everything may be sent, in local time: `["22:00-06:00", "sat,sun"]`. Default: always.
     pub windows: Schedule,

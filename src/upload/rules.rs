@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,6 +14,7 @@ use super::config::Config;
 use crate::clock::Clock;
 use crate::control::{Control, Switches};
 use crate::store::Lane;
+use crate::zone;
 
 /// How often the clock and the link are looked at.
 const LOOK: Duration = Duration::from_secs(15);
@@ -82,7 +82,6 @@ pub(super) struct Rules {
     /// What NetworkManager said last, and when.
     metered: Mutex<(bool, Option<Instant>)>,
     clock: Arc<dyn Clock>,
-    zone: TimeZone,
 }
 
 impl Rules {
@@ -97,12 +96,11 @@ impl Rules {
         let limits = Limits { hour: config.hourly_bytes, day: config.daily_bytes, month: config.monthly_bytes };
         Self {
             name,
-            budget: Mutex::new(Budget::open(limits, spent, clock.clone(), TimeZone::system())),
+            budget: Mutex::new(Budget::open(limits, spent, clock.clone(), zone::local)),
             config,
             switches: control.subscribe(),
             metered: Mutex::default(),
             clock,
-            zone: TimeZone::system(),
         }
     }
 
@@ -116,7 +114,7 @@ impl Rules {
             return Permit { up_to: None, reason: Some("paused by hand".to_owned()) };
         }
         let mut permit = Permit { up_to: Some(Lane::Rest), reason: None };
-        let local = self.clock.wall().to_zoned(self.zone.clone()).datetime();
+        let local = self.clock.wall().to_zoned(zone::local()).datetime();
         if !self.config.windows.is_active(local) {
             permit.restrict(self.config.outside_windows.up_to(), || "outside of its windows of time".to_owned());
         }
@@ -244,7 +242,7 @@ mod tests {
     use crate::schedule::Schedule;
 
     fn rules(config: Config, at: &str, control: &Control) -> Rules {
-        let wall = at.parse::<jiff::civil::DateTime>().expect("time").to_zoned(TimeZone::system()).expect("zone");
+        let wall = at.parse::<jiff::civil::DateTime>().expect("time").to_zoned(zone::local()).expect("zone");
         let clock = Arc::new(SimulatedClock::new(Mono(1), wall.timestamp()));
         Rules::new("upload/cloud".into(), config, control, None, clock)
     }

@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use super::config::Config;
 use super::link::Failure;
+use crate::durable;
 use crate::event::hex;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
@@ -87,8 +88,8 @@ impl Sealer {
         }
         fs::create_dir_all(&self.folder)?;
         let (plain, draft) = (File::open(source)?, path.with_extension("tmp"));
-        let stat = rustix::fs::statvfs(&self.folder)?;
-        if stat.f_bavail.saturating_mul(stat.f_frsize) < plain.metadata()?.len().saturating_add(LEFT_FREE) {
+        let needed = plain.metadata()?.len().saturating_add(LEFT_FREE);
+        if durable::free_bytes(&self.folder)?.is_some_and(|free| free < needed) {
             return Err(ErrorKind::StorageFull.into());
         }
         let write = || {
@@ -97,7 +98,7 @@ impl Sealer {
             out.flush()?;
             out.get_ref().sync_all()?;
             fs::rename(&draft, &path)?;
-            File::open(&self.folder)?.sync_all()
+            durable::sync_folder(&self.folder)
         };
         write().inspect_err(|_| {
             // On a full volume half a copy is space that others need.

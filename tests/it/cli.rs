@@ -1,11 +1,13 @@
 //! The command line, as scripts and systemd see it: answers on standard output, exit codes that mean something.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::daemon::{PROGRAM, outpost};
-use crate::harness::{Scratch, fixture, repository};
+use crate::harness::config::Config;
+use crate::harness::daemon::{Daemon, PROGRAM, outpost};
+use crate::harness::{Scratch, fixture, repository, seconds, wait_until};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -97,6 +99,66 @@ fn check_of_a_good_file_names_its_cameras() {
     assert!(said.contains("gate"), "{said}");
 }
 
+/// A configuration with one camera and the models of the repository, and `lines` behind.
+fn with_models(scratch: &Scratch, lines: &str) -> String {
+    let (storage, models) = (scratch.path("box"), repository().join("models"));
+    format!(
+        "[storage]\npath = \"{}\"\n[infer]\nmodel_dir = \"{}\"\n[web]\nlisten = \"127.0.0.1:0\"\n\
+         [camera.gate.source]\nurl = \"rtsp://127.0.0.1:9/main\"\n{lines}",
+        storage.display(),
+        models.display()
+    )
+}
+
+#[test]
+fn mistakes_that_only_show_at_the_start_are_mistakes_of_the_configuration() {
+    let scratch = Scratch::new("mistakes");
+    let path = scratch.path("outpost.toml");
+    for (lines, expected) in [
+        ("[camera.gate.detect]\nlabels = [\"person\", \"persn\"]\n", "10:1: camera.gate.detect.labels: "),
+        ("[camera.gate.detect]\nmodel = \"no-such\"\n", "10:1: camera.gate.detect.model: "),
+        ("[mqtt]\nretain_events = true\n", "9:2: mqtt: "),
+        ("[spool]\nmax_bytes = \"2 MB\"\n", "10:1: spool.max_bytes: "),
+    ] {
+        std::fs::write(&path, with_models(&scratch, lines)).expect("write");
+        for command in ["check", "run"] {
+            let output = outpost(&[command.as_ref(), "--config".as_ref(), path.as_os_str()]);
+            assert_eq!(output.status.code(), Some(78), "{command} {lines}: {}", said(&output));
+            assert!(said(&output).contains(expected), "{command} {expected}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn check_tells_programs_everything_that_is_wrong_with_its_place() {
+    let scratch = Scratch::new("json");
+    let path = scratch.path("outpost.toml");
+    let check = |lines: &str| {
+        std::fs::write(&path, with_models(&scratch, lines)).expect("write");
+        let output = outpost(&["check".as_ref(), "--json".as_ref(), "--config".as_ref(), path.as_os_str()]);
+        assert_eq!(output.stderr, b"", "{}", said(&output));
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object"))
+    };
+    let (code, report) = check("[lake]\nmax_bytes = \"10 GiB\"\n");
+    assert_eq!((code, &report["ok"], &report["cameras"]), (Some(0), &true.into(), &serde_json::json!(["gate"])));
+    let (code, report) = check("[camera.gate.detect]\nfps = \"fast\"\nlabel = [\"person\"]\n");
+    assert_eq!((code, &report["ok"]), (Some(78), &false.into()));
+    let errors = report["errors"].as_array().expect("errors");
+    let place =
+        |error: &Value| (error["line"].as_u64(), error["column"].as_u64(), error["key"].as_str().map(str::to_owned));
+    let places: Vec<_> = errors.iter().map(place).collect();
+    let expected = [(10, 7, "camera.gate.detect.fps"), (11, 1, "camera.gate.detect.label")];
+    assert_eq!(
+        places,
+        expected.map(|(line, column, key)| (Some(line), Some(column), Some(key.to_owned()))),
+        "{report}"
+    );
+    assert!(errors.iter().all(|error| error["file"] == path.display().to_string()), "{report}");
+    assert!(errors[0]["message"].as_str().is_some_and(|said| said.contains("a number")), "{report}");
+    let (code, report) = check("[camera.gate.detect]\nlabels = [\"persn\"]\n");
+    assert_eq!((code, report["errors"][0]["line"].as_u64()), (Some(78), Some(10)), "{report}");
+}
+
 #[test]
 fn a_password_in_an_address_is_refused_and_not_repeated() {
     let (code, said) = check("[camera.gate.source]\nurl = \"rtsp://cam:hunter2@10.0.0.5/main\"\n");
@@ -144,4 +206,36 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
     // A service's child, or a terminal that a service started: the variable is there, the journal is not.
     let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
     assert!(said.starts_with("outpost: /nowhere.toml"), "{said}");
+}
+
+#[test]
+fn a_time_zone_that_is_not_known_is_told_by_check_and_at_the_start() {
+    let scratch = Scratch::new("zone");
+    let path = scratch.path("outpost.toml");
+    std::fs::write(&path, with_models(&scratch, "")).expect("write");
+    let check = |json: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.env("TZ", "Mars/Olympus").arg("check").args(json).arg("--config").arg(&path).output().expect("run")
+    };
+    let output = check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("warning: the time zone TZ=\"Mars/Olympus\" is not known"), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("one JSON object");
+    assert!(report["warnings"][0].as_str().is_some_and(|said| said.contains("go by UTC")), "{report}");
+    let config = Config::new(&scratch).replay("gate", &fixture("people.mp4"));
+    let mut daemon = Daemon::start_in(&scratch, config, "TZ=Mars/Olympus");
+    assert!(daemon.log().contains("go by UTC until it is mended"), "{}", daemon.log());
+    assert!(daemon.terminate().success());
+}
+
+/// Works with: system | SIGHUP, which asks many daemons to read their configuration again | keeps recording and logs how to restart
+#[test]
+fn a_hangup_ends_nothing_and_says_how_to_restart() {
+    let scratch = Scratch::new("hangup");
+    let mut daemon = Daemon::start(&scratch, Config::new(&scratch).replay("gate", &fixture("people.mp4")));
+    daemon.process().signal(Signal::HUP);
+    wait_until("the answer in the log", seconds(20), || daemon.log().contains("systemctl restart outpost"));
+    let packets = daemon.packets("gate");
+    wait_until("more packets", seconds(30), || daemon.packets("gate") > packets);
+    assert!(daemon.terminate().success(), "{}", daemon.log());
 }

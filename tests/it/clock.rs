@@ -191,6 +191,45 @@ fn a_wall_clock_that_is_wrong_and_is_set_all_the_time_costs_nothing() {
     }
 }
 
+/// Works with: system | a clock that shows a time before 1970 | goes on recording where it runs, waits at the start until the clock is set, and keeps the index
+#[test]
+fn a_clock_before_1970_spoils_nothing() {
+    let scratch = Scratch::new("before-1970");
+    let (port, cloud) = (port::free(), scratch.path("cloud"));
+    let config = config(&scratch, port, &cloud);
+    let mut clock = WallClock::new(&scratch, time("2036-05-05T10:15:00Z"));
+    let mut daemon = Daemon::start_with_clock(&scratch, config.clone(), port, &clock);
+    wait_for_another(&daemon);
+    clock.set(time("1969-07-20T20:17:00Z"));
+    wait_for_another(&daemon);
+    let ids = |daemon: &Daemon| -> BTreeSet<String> {
+        daemon.events_in("ended").iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect()
+    };
+    let known = ids(&daemon);
+    assert!(daemon.terminate().success());
+    assert!(!daemon.log().contains("before 1970"), "a daemon that runs needs no clock: {}", daemon.log());
+
+    // It starts while the clock still shows that time, and the clock is set when it has said so.
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let said =
+                || std::fs::read_to_string(scratch.path("outpost.log")).is_ok_and(|log| log.contains("before 1970"));
+            wait_until("the daemon to miss the time", seconds(60), said);
+            WallClock::new(&scratch, time("2036-05-05T12:00:00Z"));
+        });
+        daemon = Daemon::start_with_clock(&scratch, config, port, &clock);
+    });
+    wait_for_another(&daemon);
+    assert!(known.is_subset(&ids(&daemon)), "the index is the one that it was");
+    assert!(daemon.terminate().success());
+    let log = daemon.log();
+    assert!(!log.contains("panicked") && !log.contains("set aside"), "{log}");
+    let names = std::fs::read_dir(scratch.path("box")).expect("the storage folder").flatten();
+    let bad: Vec<_> =
+        names.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("bad")).collect();
+    assert!(bad.is_empty(), "{bad:?}");
+}
+
 /// What a time daemon does when it has heard the time: sets the clock, and says that it is right.
 const SYNCHRONISE: &str = r#"date -u -s "2027-03-04 05:06:07" && python3 -c '
 import ctypes, struct

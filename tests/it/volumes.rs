@@ -287,3 +287,65 @@ fn another_disk_is_taken_once_somebody_says_so() {
 fn disk_trouble(daemon: &Daemon) -> String {
     disk(daemon)["trouble"].to_string()
 }
+
+/// Records some events on a volume with manners of its own. Nothing of it may look like a fault. Gives the log.
+fn record_on(name: &str, manners: &str) -> String {
+    let site = Site::new(name);
+    let faulty = FaultyDisk::mount(&site.scratch, &site.storage());
+    faulty.behave(manners);
+    let broker = Broker::start(&site.scratch);
+    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    daemon.wait_for_ended(2, seconds(120));
+    let disk = disk(&daemon);
+    assert_eq!((&disk["spooling"], &disk["trouble"]), (&Value::Bool(false), &Value::Null), "{disk}");
+    let events = assert_delivered(&daemon, &site);
+    let whole = |event: &Value| event["state"] == "ended" && event["continues"].is_null() && event["clip"].is_object();
+    assert!(events.iter().all(whole), "{events:?}");
+    assert!(daemon.terminate().success());
+    // What is there is known at the next start.
+    daemon.start_again();
+    let known = ids(&daemon.wait_for_ended(events.len() + 1, seconds(120)));
+    assert!(ids(&events).is_subset(&known));
+    assert!(daemon.terminate().success());
+    let log = daemon.log();
+    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+    log
+}
+
+/// Works with: disks | exFAT, FAT, FUSE and network shares: inode numbers that change | records as on any other disk
+#[test]
+fn files_that_get_other_numbers_at_each_look_are_the_same_files() {
+    let log = record_on("numbers", "numbers");
+    assert!(!log.contains("went on from another volume") && !log.contains("is not mounted"), "{log}");
+}
+
+/// Works with: disks | mounted object stores and shares that know no sizes and cannot sync folders | records, bounded by max_bytes alone, and logs once what a power cut may cost
+#[test]
+fn a_volume_that_cannot_sync_folders_and_does_not_know_its_size_is_recorded_on() {
+    let log = record_on("manners", "no-folder-sync no-totals");
+    assert_eq!(log.matches("cannot sync folders").count(), 2, "once in each of two runs: {log}");
+    assert!(!log.contains("for lack of space"), "{log}");
+}
+
+/// Works with: disks | a disk that is pulled and comes back as another device, on a box without a spool | opens it again, closes what was open and goes on
+#[test]
+fn a_disk_that_comes_back_as_another_device_is_opened_again_where_there_is_no_spool() {
+    let site = Site::new("replugged");
+    let mut faulty = FaultyDisk::mount(&site.scratch, &site.storage());
+    let broker = Broker::start(&site.scratch);
+    let mut config = Config::new(&site.scratch).alerts_to(&broker).copies_to(&site.cloud);
+    config.add("[spool]\ncheck_every = \"1s\"\npatience = \"3s\"");
+    let mut daemon = Daemon::start(&site.scratch, config.replay("gate", &fixture("people.mp4")));
+    let before = ids(&daemon.wait_for_ended(1, seconds(90)));
+    wait_until("an event in progress", seconds(60), || !daemon.events_in("open").is_empty());
+    faulty.replug(&site.scratch);
+    let known = |daemon: &Daemon| daemon.get("/api/v1/events").is_ok_and(|answer| answer.status == 200);
+    wait_until("the index to be open again", seconds(90), || known(&daemon) && disk(&daemon)["trouble"] == Value::Null);
+    let meanwhile = ids(&daemon.events());
+    assert!(before.is_subset(&meanwhile), "{before:?} {meanwhile:?}");
+    wait_until("another event", seconds(90), || ids(&daemon.events_in("ended")).difference(&meanwhile).count() > 0);
+    let open = |daemon: &Daemon| ids(&daemon.events_in("open"));
+    wait_until("what was open to be closed", seconds(90), || open(&daemon).is_disjoint(&meanwhile));
+    assert_delivered(&daemon, &site);
+    assert!(daemon.terminate().success());
+}

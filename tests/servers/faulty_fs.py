@@ -3,12 +3,19 @@
 
 usage: faulty_fs.py FOLDER MOUNT_POINT MOOD
 
-MOOD is a file. While it says "eio", everything that touches the folder fails with an input/output error; while it
-says "hang", it waits; while it says "hold NAME", whatever touches a path with NAME in it waits. Missing or saying
-anything else: all is well. Runs in the foreground until it is unmounted.
+MOOD is a file of words. While it says "eio", everything that touches the folder fails with an input/output error;
+while it says "hang", it waits; while it says "hold:NAME", whatever touches a path with NAME in it waits. Other words
+are manners of file systems that are well all the same:
+
+  numbers         a file has another inode number at each look, as on exFAT and FAT when the kernel forgot it
+  no-folder-sync  folders cannot be synced, as on some network shares
+  no-totals       statfs knows no sizes, as on some object stores that are mounted
+
+Missing or empty: all is well. Runs in the foreground until it is unmounted.
 """
 
 import errno
+import itertools
 import os
 import sys
 import time
@@ -20,24 +27,26 @@ class FaultyFolder(Operations):
     def __init__(self, folder, mood):
         self.folder = folder
         self.mood_file = mood
+        self.numbers = itertools.count(1 << 32)
 
     def mood(self):
         try:
             with open(self.mood_file, encoding="ascii") as file:
-                return file.read().strip()
+                return file.read().split()
         except FileNotFoundError:
-            return ""
+            return []
 
     def waits(self, paths):
-        kind, _, name = self.mood().partition(" ")
-        return kind == "hang" or (kind == "hold" and any(name in path for path in paths))
+        mood = self.mood()
+        held = [word.removeprefix("hold:") for word in mood if word.startswith("hold:")]
+        return "hang" in mood or any(name in path for name in held for path in paths)
 
     def __call__(self, operation, *arguments):
         paths = [argument for argument in arguments if isinstance(argument, str)]
         while self.waits(paths):
             time.sleep(0.05)
         # Handles must be given back even by a disk that is dead.
-        if operation != "release" and self.mood() == "eio":
+        if operation != "release" and "eio" in self.mood():
             raise FuseOSError(errno.EIO)
         try:
             return super().__call__(operation, *arguments)
@@ -50,7 +59,8 @@ class FaultyFolder(Operations):
     def getattr(self, path, handle=None):
         about = os.lstat(self.at(path))
         names = ("st_atime", "st_ctime", "st_gid", "st_mode", "st_mtime", "st_nlink", "st_size", "st_uid", "st_blocks")
-        return {name: getattr(about, name) for name in names}
+        number = next(self.numbers) if "numbers" in self.mood() else about.st_ino
+        return {"st_ino": number} | {name: getattr(about, name) for name in names}
 
     def readdir(self, path, handle):
         return [".", ".."] + os.listdir(self.at(path))
@@ -59,7 +69,9 @@ class FaultyFolder(Operations):
         about = os.statvfs(self.at(path))
         names = ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_favail", "f_ffree", "f_files", "f_flag", "f_frsize",
                  "f_namemax")
-        return {name: getattr(about, name) for name in names}
+        is_known = "no-totals" not in self.mood()
+        return {name: getattr(about, name) if is_known or name in ("f_bsize", "f_frsize", "f_namemax") else 0
+                for name in names}
 
     def mkdir(self, path, mode):
         return os.mkdir(self.at(path), mode)
@@ -108,9 +120,12 @@ class FaultyFolder(Operations):
         return os.fdatasync(handle) if datasync else os.fsync(handle)
 
     def fsyncdir(self, path, datasync, handle):
+        if "no-folder-sync" in self.mood():
+            raise FuseOSError(errno.EINVAL)
         return 0
 
 
 if __name__ == "__main__":
     _, source, mount_point, mood_file = sys.argv
-    FUSE(FaultyFolder(source, mood_file), mount_point, foreground=True, attr_timeout=0, entry_timeout=0)
+    FUSE(FaultyFolder(source, mood_file), mount_point, foreground=True, attr_timeout=0, entry_timeout=0,
+         use_ino=True)

@@ -50,6 +50,7 @@ pub struct Config {
     /// Greatest width of these pictures, pixels, 64 to 3840. Default: 640.
     pub snapshot_width: u32,
     /// Greatest size of these pictures, bytes, 4 KiB to 4 MiB; quality and then size give way. Default: 131072.
+    #[serde(with = "crate::byte_size")]
     pub snapshot_max_bytes: usize,
     /// As `state_qos`, of these pictures. Default: 1.
     pub snapshot_qos: u8,

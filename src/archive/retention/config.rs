@@ -19,9 +19,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Bytes that all recordings together may take; 0: as many as the volume has. Default: 0.
+    #[serde(with = "crate::byte_size")]
     pub max_bytes: u64,
     /// Bytes that stay free on the volume. Default: 1 GiB, on small volumes 5 % of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
     pub min_free: Option<u64>,
     /// For how long video that belongs to no event is kept; 0d: no limit. Default: 0d.
     pub continuous: Age,

@@ -136,7 +136,7 @@ impl Retention {
             self.expire(stop)?;
             self.memory().ages_seen = Some(now);
         }
-        let space = (self.space)()?;
+        let space = self.volume()?;
         let marks = Marks::new(space.size_bytes, self.config.min_free);
         // Again, because the sidecars grow by what they tell of it.
         while let over @ 1.. = self.over_quota()?
@@ -145,12 +145,17 @@ impl Retention {
         if let Some(lacking) = self.lacking(&marks, &space, now) {
             let freed = self.make_room(lacking, EvictReason::MinFree, &marks, stop)?;
             let expected = space.free_bytes.saturating_add(freed / 2);
-            let is_seen = (self.space)()?.free_bytes >= expected;
+            let is_seen = self.volume()?.free_bytes >= expected;
             self.memory().settling = (!is_seen).then_some((now + SETTLES, expected));
         }
         self.make_room_for_files(&marks, stop)?;
         self.step_level(&marks)?;
         self.keep_reserve(&marks)
+    }
+
+    /// What the volume says of itself; one that does not know is not full.
+    fn volume(&self) -> Result<Space> {
+        Ok((self.space)()?.or_boundless())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -281,7 +286,7 @@ impl Retention {
     /// Deletes until the volume takes enough new files, or nothing may be deleted any more.
     fn make_room_for_files(&self, marks: &Marks, stop: &CancellationToken) -> Result<()> {
         loop {
-            let space = (self.space)()?;
+            let space = self.volume()?;
             let lacking = wanted_files(&space).saturating_sub(space.free_files);
             if lacking == 0 || stop.is_cancelled() {
                 return Ok(());
@@ -329,7 +334,7 @@ impl Retention {
 
     /// A quota that cannot be kept counts as a volume that is as much too full.
     fn step_level(&self, marks: &Marks) -> Result<()> {
-        let space = (self.space)()?;
+        let space = self.volume()?;
         let over = self.over_quota()?;
         let room = marks.room(&space);
         let free = if over > 0 { room.min(marks.keep.saturating_sub(over)) } else { room };
@@ -356,7 +361,7 @@ impl Retention {
 
     fn keep_reserve(&self, marks: &Marks) -> Result<()> {
         let reserve = &self.archive.room.reserve;
-        let free = marks.room(&(self.space)()?);
+        let free = marks.room(&self.volume()?);
         if reserve.is_there() {
             // Before the index meets a full volume: it would not survive that.
             if self.archive.level() == RecordingLevel::Nothing && reserve.release() {

@@ -193,7 +193,7 @@ impl Reserve {
 
 /// Before the index is opened: it cannot be on a full volume, and then nothing could be deleted ever again.
 pub fn make_room(storage: &Path) {
-    let Ok(Space { size_bytes, free_bytes, .. }) = volume::space(storage) else { return };
+    let Ok(Space { size_bytes, free_bytes, .. }) = volume::space(storage).map(Space::or_boundless) else { return };
     if free_bytes < Marks::new(size_bytes, None).floor && Reserve::new(storage).release() {
         info!("opening the index on a full volume");
     }

@@ -139,6 +139,35 @@ fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
     drop(answer.expect("read"));
 }
 
+#[test]
+fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
+    let bench = Bench::new();
+    let recorder = bench.recorder();
+    recorder.begin(bench.open_event(1), bench.look());
+    wait_until(|| recorded(&bench.main, 1));
+    assert_eq!(recover(&bench.main, id(10), &mut |_| ()).expect("recover"), Recovered::default());
+    assert_eq!(events(&bench.main)[0].state, EventState::Open);
+    // The same volume is opened anew, and a recorder still has its files in hand.
+    let anew = bench.main.moved_to(bench.main.layout.clone(), bench.main.store.clone(), RecordingLevel::Full);
+    let held = anew.writing.elsewhere().hold(id(2));
+    let (device, camera, state) = ("box".into(), "yard".into(), crate::segment::SegmentState::Open);
+    let segment =
+        Segment { version: 1, id: id(2), device, camera, state, start: bench.clock.now(), end: None, video: None };
+    anew.store.record_segment(segment).expect("record");
+    let failure = recover(&anew, id(10), &mut |_| ()).expect_err("not everything could be looked at");
+    assert_eq!(failure.downcast_ref(), Some(&StillWritten(2)), "{failure:#}");
+    assert_eq!(events(&anew)[0].state, EventState::Open);
+    assert_eq!(anew.store.open_segments().expect("read").len(), 1);
+
+    recorder.end(id(1), bench.clock.mono());
+    recorder.stop();
+    drop(held);
+    let found = recover(&anew, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { segments_closed: 1, ..Recovered::default() });
+    assert_eq!(events(&anew)[0].state, EventState::Ended);
+    assert_eq!(queued(&anew, "mqtt"), 2, "its start and its end, once");
+}
+
 fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime, outbox: &str) -> Vec<Lease> {
     let outbox = archive.store.outbox(outbox).expect("outbox");
     runtime.block_on(outbox.lease(100)).expect("lease")

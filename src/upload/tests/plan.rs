@@ -183,7 +183,7 @@ proptest! {
         let file = dir.path().join("state/cloud.spent.json");
         let clock = morning();
         let limits = Limits { hour: Some(1_000_000), day: Some(2_500_000), month: None };
-        let open = || Budget::open(limits, Some(file.clone()), clock.clone(), TimeZone::UTC);
+        let open = || Budget::open(limits, Some(file.clone()), clock.clone(), || TimeZone::UTC);
         let mut budget = open();
         let (mut hours, mut days) = (BTreeMap::<i64, (u64, u64)>::new(), BTreeMap::<i64, u64>::new());
         for step in moves {
@@ -215,7 +215,7 @@ proptest! {
 fn a_budget_begins_again_with_its_period_and_keeps_some_for_what_matters() {
     let clock = morning();
     let limits = Limits { hour: Some(100_000), ..Limits::default() };
-    let mut budget = Budget::open(limits, None, clock.clone(), TimeZone::UTC);
+    let mut budget = Budget::open(limits, None, clock.clone(), || TimeZone::UTC);
     assert_eq!(budget.allows(), Ok(Lane::Rest));
     budget.spend(Lane::Clips, 90_000).expect("there is enough");
     assert!(budget.spend(Lane::Clips, 1).is_err());
@@ -231,7 +231,7 @@ fn a_budget_begins_again_with_its_period_and_keeps_some_for_what_matters() {
 fn a_period_is_not_cut_short_by_the_time_before_its_first_use() {
     let clock = morning();
     let limits = Limits { hour: Some(100_000), ..Limits::default() };
-    let mut budget = Budget::open(limits, None, clock.clone(), TimeZone::UTC);
+    let mut budget = Budget::open(limits, None, clock.clone(), || TimeZone::UTC);
     clock.advance(Duration::from_secs(40 * 60));
     budget.spend(Lane::Metadata, 100_000).expect("an hour begins");
     clock.advance(Duration::from_secs(20 * 60));
@@ -244,7 +244,7 @@ fn a_period_is_not_cut_short_by_the_time_before_its_first_use() {
 fn a_clock_that_is_set_back_makes_no_more_of_a_budget_and_one_that_was_ahead_ends_none_for_ever() {
     let clock = morning();
     let limits = Limits { hour: Some(100_000), ..Limits::default() };
-    let mut budget = Budget::open(limits, None, clock.clone(), TimeZone::UTC);
+    let mut budget = Budget::open(limits, None, clock.clone(), || TimeZone::UTC);
     budget.spend(Lane::Metadata, 100_000).expect("there is enough");
     for wall in ["2026-06-01T09:30:00Z", "1970-01-01T00:00:00Z", "2026-06-01T10:20:00Z"] {
         let quality = if wall.starts_with("1970") { TimeQuality::Implausible } else { TimeQuality::Unsynchronised };

@@ -100,15 +100,36 @@ pub struct FaultyDisk {
 impl FaultyDisk {
     /// A healthy one, mounted at `at`.
     pub fn mount(scratch: &Scratch, at: &Path) -> Self {
-        let (folder, mood) = (scratch.path("behind"), scratch.path("mood"));
+        let mood = scratch.path("mood");
+        let process = Self::serve(scratch, at, &mood);
+        Self { at: at.to_owned(), mood, process }
+    }
+
+    /// Pulls it while it is in use, and plugs it in again at once: the system knows it as another device then, and what
+    /// was open is dead.
+    pub fn replug(&mut self, scratch: &Scratch) {
+        self.fail();
+        unmount(&self.at);
+        self.mood = self.mood.with_added_extension("again");
+        let process = Self::serve(scratch, &self.at, &self.mood);
+        std::mem::replace(&mut self.process, process).kill();
+    }
+
+    fn serve(scratch: &Scratch, at: &Path, mood: &Path) -> Process {
+        let folder = scratch.path("behind");
         fs::create_dir_all(&folder).expect("make a folder");
         fs::create_dir_all(at).expect("make a mount point");
         let script = repository().join("tests/servers/faulty_fs.py");
-        let arguments = [script.as_path(), &folder, at, &mood];
+        let arguments = [script.as_path(), &folder, at, mood];
         let python = cache().join("venv/bin/python");
         let mut process = Process::start("faulty_fs", python, &arguments, scratch.path("faulty_fs.log"));
         process.wait_ready(seconds(20), |_| is_mounted(at));
-        Self { at: at.to_owned(), mood, process }
+        process
+    }
+
+    /// It is well, and has manners of its own; `tests/servers/faulty_fs.py` knows them by these words.
+    pub fn behave(&self, manners: &str) {
+        fs::write(&self.mood, manners).expect("change the mood");
     }
 
     /// Every access fails.
@@ -123,7 +144,7 @@ impl FaultyDisk {
 
     /// Access to paths with `name` in them waits, all else goes on.
     pub fn hold(&self, name: &str) {
-        fs::write(&self.mood, format!("hold {name}")).expect("change the mood");
+        fs::write(&self.mood, format!("hold:{name}")).expect("change the mood");
     }
 
     /// It works again.

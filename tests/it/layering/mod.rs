@@ -11,7 +11,7 @@ use tokens::{Token, tokens};
 
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 5] = [
-    &["clock", "control", "durable", "health", "metrics", "seal", "telemetry", "supervise"],
+    &["byte_size", "clock", "control", "durable", "health", "metrics", "seal", "telemetry", "supervise", "zone"],
     &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage"],
     &["source", "gate", "decode", "infer", "track", "rules", "store"],
     &["archive", "upload", "lake", "alert", "web"],

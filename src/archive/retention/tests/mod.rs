@@ -130,6 +130,21 @@ fn a_quota_deletes_the_least_worthy_and_event_json_says_so() {
     assert!(text.contains("outpost_evicted_bytes_total{class=\"clips\",reason=\"quota\"} 10000"), "{text}");
 }
 
+/// Works with: disks | file systems that do not know their size | nothing is deleted or left out for want of space, max_bytes holds
+#[test]
+fn a_volume_that_does_not_know_its_size_is_not_full_and_a_quota_holds_on_it() {
+    let bench = Bench::new();
+    let archive = bench.archive(&["upload/cloud"]);
+    let weak = put(&archive, Event { score: 0.3, ..bench.event(1, EventState::Ended) }, 10_000);
+    let good = put(&archive, Event { score: 0.9, ..bench.event(2, EventState::Ended) }, 10_000);
+    let unknown = |config| Retention { space: Arc::new(|| Ok(Space::default())), ..bench.retention(&archive, config) };
+    pass(&unknown(Config::default()));
+    assert_eq!((on_disk(&archive, &weak), archive.level()), (ALL.map(String::from).to_vec(), RecordingLevel::Full));
+    pass(&unknown(Config { max_bytes: 20_000, ..Config::default() }));
+    assert_eq!(on_disk(&archive, &weak), WITHOUT_CLIP.map(String::from).to_vec());
+    assert_eq!((on_disk(&archive, &good), archive.level()), (ALL.map(String::from).to_vec(), RecordingLevel::Full));
+}
+
 #[test]
 fn little_free_space_deletes_and_what_is_no_longer_needed_is_not_deleted() {
     let bench = Bench::new();

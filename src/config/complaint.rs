@@ -1,0 +1,185 @@
+//! What is wrong with a configuration, each with its place.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Complaint {
+    /// The file, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column in characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The key or section, with dots; empty where it is the whole file.
+    pub key: String,
+    /// What is wrong and what to do, in words.
+    pub message: String,
+}
+
+impl Complaint {
+    /// About `key`, whose place is found out later.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), ..Self::default() }
+    }
+
+    /// About what stands at byte `offset` of `text`.
+    pub(super) fn at(mut self, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        self.line = Some(before.matches('\n').count() + 1);
+        self.column = Some(before.chars().rev().take_while(|&c| c != '\n').count() + 1);
+        self
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.iter().cloned();
+        let place = file.chain(self.line.iter().chain(&self.column).map(usize::to_string));
+        let place: Vec<String> = place.collect();
+        if !place.is_empty() {
+            write!(f, "{}: ", place.join(":"))?;
+        }
+        // Messages that name their key need not be told it twice.
+        let last = self.key.rsplit('.').next().unwrap_or_default();
+        if !self.key.is_empty() && !self.message.contains(&format!("`{last}`")) {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The configuration cannot be used. One line a complaint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<Complaint>);
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Complaint::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl ConfigError {
+    /// Something that only shows when the configuration is put to use.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self(vec![Complaint::new(key, message)])
+    }
+
+    /// `Err` with all complaints, if there are any.
+    ///
+    /// # Errors
+    /// When there are.
+    pub fn unless_empty(mut complaints: Vec<Complaint>) -> Result<(), Self> {
+        complaints.sort_by_key(|complaint| (complaint.line, complaint.column));
+        if complaints.is_empty() { Ok(()) } else { Err(Self(complaints)) }
+    }
+
+    /// Everything that is wrong.
+    pub fn complaints(&self) -> &[Complaint] {
+        &self.0
+    }
+
+    /// Everything that is wrong.
+    pub fn into_complaints(self) -> Vec<Complaint> {
+        self.0
+    }
+
+    /// Says where in `text`, the content of `file`, the keys stand.
+    #[must_use]
+    pub fn found_in(self, text: &str, file: Option<&Path>) -> Self {
+        let (table, _) = DeTable::parse_recoverable(text);
+        let place = |mut complaint: Complaint| {
+            if complaint.line.is_none() {
+                let offset = refine(&mut complaint, table.get_ref());
+                complaint = offset.map_or_else(|| complaint.clone(), |offset| complaint.clone().at(text, offset));
+            }
+            complaint.file = complaint.file.take().or_else(|| Some(file?.display().to_string()));
+            complaint
+        };
+        Self(self.0.into_iter().map(place).collect())
+    }
+}
+
+/// Finds the key that a complaint about a section begins with, and gives the offset of what it is about.
+fn refine(complaint: &mut Complaint, table: &DeTable<'_>) -> Option<usize> {
+    let message = complaint.message.clone();
+    let word = message.split([' ', ':', '=']).next().unwrap_or_default();
+    // Some parts name their keys with the section, others without.
+    let key = word.strip_prefix(&complaint.key).and_then(|rest| rest.strip_prefix('.')).unwrap_or(word);
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    let full = if complaint.key.is_empty() { key.to_owned() } else { format!("{}.{key}", complaint.key) };
+    if is_key && let Some(offset) = offset_of(table, &full) {
+        let rest = message.strip_prefix(word).unwrap_or_default();
+        complaint.message = rest.strip_prefix(": ").map_or(message.clone(), str::to_owned);
+        complaint.key = full;
+        return Some(offset);
+    }
+    // The section, or the nearest one around it that is written down.
+    let mut section = complaint.key.as_str();
+    loop {
+        if let Some(offset) = offset_of(table, section) {
+            return Some(offset);
+        }
+        section = section.rsplit_once('.')?.0;
+    }
+}
+
+/// Where the key with this dotted name stands.
+fn offset_of(table: &DeTable<'_>, name: &str) -> Option<usize> {
+    // Names may have dots themselves: the longest that there is.
+    let mut ends: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
+    ends.push(name.len());
+    ends.iter().rev().find_map(|&end| {
+        let (key, value) = table.get_key_value(name.get(..end)?)?;
+        let Some(rest) = name.get(end + 1..) else { return Some(key.span().start) };
+        inside(value, rest)
+    })
+}
+
+fn inside(value: &Spanned<DeValue<'_>>, name: &str) -> Option<usize> {
+    match value.get_ref() {
+        DeValue::Table(table) => offset_of(table, name),
+        DeValue::Array(items) => {
+            let (number, rest) = name.split_once('.').map_or((name, None), |(number, rest)| (number, Some(rest)));
+            let item = items.get(number.parse::<usize>().ok()?)?;
+            rest.map_or_else(|| Some(item.span().start), |rest| inside(item, rest))
+        }
+        _ => None,
+    }
+}
+
+/// Takes what stands at byte `offset` out of `table`: the innermost key whose name or value is there. Gives its dotted
+/// name.
+pub(super) fn take_out(table: &mut DeTable<'_>, offset: usize) -> Option<String> {
+    let inside = table.iter_mut().find_map(|(key, value)| {
+        let inner = match value.get_mut() {
+            DeValue::Table(inner) => take_out(inner, offset)?,
+            DeValue::Array(items) => items.iter_mut().enumerate().find_map(|(number, item)| {
+                let DeValue::Table(inner) = item.get_mut() else { return None };
+                Some(format!("{number}.{}", take_out(inner, offset)?))
+            })?,
+            _ => return None,
+        };
+        Some(format!("{}.{inner}", key.get_ref()))
+    });
+    if inside.is_some() {
+        return inside;
+    }
+    let is_there = |(key, value): &(&Spanned<_>, &Spanned<_>)| {
+        Spanned::span(key).contains(&offset) || Spanned::span(value).contains(&offset)
+    };
+    let name = table.iter().find(is_there).map(|(key, _)| key.get_ref().to_string())?;
+    table.remove(&*name);
+    Some(name)
+}
