@@ -175,7 +175,7 @@ impl Feed {
             c.last_packet = Some(now);
             c.fps = fps.unwrap_or(c.fps);
             let stream = &packet.stream;
-            (c.width, c.height) = (stream.width, stream.height);
+            (c.width, c.height) = stream.upright_size();
             if c.codec != stream.codec.to_string() {
                 c.codec = stream.codec.to_string();
             }
@@ -244,7 +244,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::clock::SimulatedClock;
-    use crate::frame::{Codec, StreamInfo};
+    use crate::frame::{Codec, Orientation, StreamInfo};
     use bytes::Bytes;
 
     #[test]
@@ -253,8 +253,14 @@ mod tests {
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
         let queue = PacketQueue::new("yard".into(), "decode_queue", 2, metrics.clone(), clock);
         let inbox = queue.reader();
-        let stream =
-            Arc::new(StreamInfo { codec: Codec::H264, width: 4, height: 4, extradata: Bytes::new(), fps: None });
+        let stream = Arc::new(StreamInfo {
+            codec: Codec::H264,
+            width: 4,
+            height: 4,
+            extradata: Bytes::new(),
+            fps: None,
+            orientation: Orientation::default(),
+        });
         let offer = |ms: u64, key_frame| {
             queue.offer(&Packet { stream: stream.clone(), at: Mono(ms), key_frame, loss: 0, data: Bytes::new() });
         };
