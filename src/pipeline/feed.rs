@@ -160,6 +160,11 @@ impl Feed {
             recorder.packet(packet);
         }
         if let Some(vision) = &self.vision {
+            let now = self.shared.clock.mono();
+            self.shared.health.stages(&self.camera, |stages| {
+                stages.substream = None;
+                stages.decoding.takes(now, packet.key_frame);
+            });
             vision.offer(packet);
         }
         if self.role == Role::Main {
@@ -187,6 +192,12 @@ impl Feed {
         if self.role == Role::Sub {
             if let Some(reason) = reason {
                 warn!(camera = %self.camera, reason, "substream lost");
+                let now = self.shared.clock.mono();
+                self.shared.health.stages(&self.camera, |stages| {
+                    stages.decoding.rests();
+                    let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
+                    stages.substream = Some((since, reason));
+                });
             }
             return;
         }
@@ -198,6 +209,7 @@ impl Feed {
             c.reason.clone_from(&reason);
             if state != CameraState::Online {
                 c.fps = 0.0;
+                c.stages.rest();
             }
         });
         if before == after {
