@@ -28,6 +28,15 @@ pub struct DropLabel {
     pub reason: String,
 }
 
+/// Labels `camera` and `stage`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// Name in the config.
+    pub camera: String,
+    /// `decoding`, `detection`, `recording`.
+    pub stage: String,
+}
+
 /// Labels of delivered and failed items.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutletLabel {
@@ -114,6 +123,8 @@ pub struct Metrics {
     pub queue_items: Family<OutletLabel, Gauge>,
     /// 1 while the camera gives packets.
     pub camera_online: Family<CameraLabel, Gauge>,
+    /// 1 while packets come, but nothing comes out of the stage.
+    pub camera_degraded: Family<StageLabel, Gauge>,
     /// Files of events that were found damaged or missing.
     pub damaged_files: Counter,
     /// Events that a rebuild of the index still has to look at; 0 when it is complete.
@@ -168,6 +179,7 @@ impl Metrics {
             upload_bytes_per_second: Family::default(),
             queue_items: Family::default(),
             camera_online: Family::default(),
+            camera_degraded: Family::default(),
             damaged_files: Counter::default(),
             rebuild_left: Gauge::default(),
             index_full: Gauge::default(),
@@ -217,6 +229,11 @@ impl Metrics {
         );
         r.register("queue_items", "Items waiting for delivery", self.queue_items.clone());
         r.register("camera_online", "1 while the camera gives packets", self.camera_online.clone());
+        r.register(
+            "camera_degraded",
+            "1 while the camera gives packets, but nothing comes out of the stage",
+            self.camera_degraded.clone(),
+        );
         r.register("damaged_files", "Files of events found damaged or missing", self.damaged_files.clone());
         r.register("index_rebuild_left", "Events that a rebuild of the index has left", self.rebuild_left.clone());
         r.register("index_full", "1 while the index refuses news for want of room", self.index_full.clone());
@@ -271,6 +288,11 @@ impl Default for Metrics {
 /// The label set of a camera.
 pub fn camera(name: &str) -> CameraLabel {
     CameraLabel { camera: name.to_owned() }
+}
+
+/// The label set of a stage of a camera.
+pub fn stage(camera: &str, stage: &str) -> StageLabel {
+    StageLabel { camera: camera.to_owned(), stage: stage.to_owned() }
 }
 
 /// The label set of a shed item.

@@ -56,6 +56,11 @@ impl Preroll {
         self.evict(packet.at);
     }
 
+    /// Whether there is nothing that a clip could begin with.
+    pub fn is_empty(&self) -> bool {
+        self.gops.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.gops.clear();
@@ -95,12 +100,19 @@ impl Preroll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Codec, StreamInfo};
+    use crate::frame::{Codec, Orientation, StreamInfo};
     use bytes::Bytes;
     use proptest::prelude::*;
 
     fn stream(width: u32) -> Arc<StreamInfo> {
-        Arc::new(StreamInfo { codec: Codec::H264, width, height: 480, extradata: Bytes::new(), fps: None })
+        Arc::new(StreamInfo {
+            codec: Codec::H264,
+            width,
+            height: 480,
+            extradata: Bytes::new(),
+            fps: None,
+            orientation: Orientation::default(),
+        })
     }
 
     fn packet(stream: &Arc<StreamInfo>, ms: u64, key_frame: bool, bytes: usize) -> Packet {

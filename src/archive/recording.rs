@@ -63,6 +63,8 @@ pub(super) struct Recording {
     clip_until: Mono,
     /// Writing failed in the middle: what is playable is found out at the end.
     clip_is_torn: bool,
+    /// What made the clip fail that lies with the camera's stream, not with the volume.
+    clip_failure: Option<String>,
     /// That was because the volume is full, and retention is to know.
     met_full_volume: bool,
     look: Look,
@@ -124,6 +126,7 @@ impl Recording {
             writer,
             clip_until,
             clip_is_torn: false,
+            clip_failure: None,
             met_full_volume: false,
             look,
             stills_are_old: true,
@@ -173,6 +176,14 @@ impl Recording {
         self
     }
 
+    /// Whether pictures reach the clip; else what is wrong with the stream. `None` while neither is known.
+    pub(super) fn clip_progress(&self) -> Option<Result<(), &str>> {
+        if let Some(failure) = &self.clip_failure {
+            return Some(Err(failure));
+        }
+        self.writer.as_ref()?.first_at().map(|_| Ok(()))
+    }
+
     pub(super) fn is_known_as(&self, id: EventId) -> bool {
         self.known_as == id
     }
@@ -197,6 +208,8 @@ impl Recording {
         if !matches!(failure, MuxError::StreamChanged) {
             self.writer = None;
             self.clip_is_torn = true;
+            let is_of_stream = matches!(failure, MuxError::Encode(_) | MuxError::Refused { .. });
+            self.clip_failure = is_of_stream.then(|| failure.to_string());
         }
     }
 
@@ -348,7 +361,8 @@ impl Recording {
         match described {
             Ok(Some(clip)) => self.event.clip = Some(clip),
             Ok(None) => {
-                warn!(event = %self.event.id, "the event has no clip: no key frame came in its time");
+                let reason = self.clip_failure.as_deref().unwrap_or("no key frame came in its time");
+                warn!(event = %self.event.id, reason, "the event has no clip");
                 // Nothing is lost with an empty file, and nothing names it.
                 let _ = std::fs::remove_file(&path);
             }

@@ -38,6 +38,8 @@ pub(super) struct Segmenter {
     recent: VecDeque<(SegmentId, Mono, Mono)>,
     keep: Duration,
     not_before: Mono,
+    /// Why the last segment failed, until one is written again.
+    failure: Option<String>,
 }
 
 struct Open {
@@ -52,7 +54,7 @@ struct Open {
 impl Segmenter {
     /// Segments of `length`; remembers those of the last `keep` for the events that refer to them.
     pub(super) fn new(camera: Arc<str>, length: Duration, keep: Duration) -> Self {
-        Self { camera, length, open: None, recent: VecDeque::new(), keep, not_before: Mono::default() }
+        Self { camera, length, open: None, recent: VecDeque::new(), keep, not_before: Mono::default(), failure: None }
     }
 
     /// Adds a packet; a new segment begins with a key frame.
@@ -82,6 +84,14 @@ impl Segmenter {
                 }
             }
             Err(failure) => self.fail(archive, packet.at, &failure),
+        }
+    }
+
+    /// Whether pictures reach the file; else why not, where that is known.
+    pub(super) fn progress(&self) -> Result<(), Option<&str>> {
+        match &self.open {
+            Some(open) if open.writer.first_at().is_some() => Ok(()),
+            _ => Err(self.failure.as_deref()),
         }
     }
 
@@ -130,12 +140,13 @@ impl Segmenter {
         }
         match begin(archive, &self.camera, packet) {
             Ok(open) => {
-                self.open = Some(open);
+                (self.open, self.failure) = (Some(open), None);
                 true
             }
             Err(failure) => {
                 warn!(camera = %self.camera, error = format!("{failure:#}"), retry_s = RETRY.as_secs(), "continuous recording pauses");
                 self.not_before = packet.at + RETRY;
+                self.failure = Some(format!("{failure:#}"));
                 false
             }
         }
@@ -145,6 +156,7 @@ impl Segmenter {
     fn fail(&mut self, archive: &Archive, now: Mono, failure: &MuxError) {
         warn!(camera = %self.camera, error = %failure, retry_s = RETRY.as_secs(), "a segment ends early");
         self.not_before = now + RETRY;
+        self.failure = Some(failure.to_string());
         // Most probably the volume is full.
         archive.room.low.notify_one();
         self.close(archive, SegmentState::Closed);

@@ -97,7 +97,7 @@ async fn collect(config: &source::Config) -> Result<Vec<Packet>> {
 
 fn decode_all(packets: &[Packet], config: crate::decode::Config, snapshot: &PathBuf) -> Result<()> {
     let mut decoder = Decoder::new(config);
-    let (mut decoded, mut failed, mut newest) = (0u32, 0u32, None::<Frame>);
+    let (mut decoded, mut failed, mut newest, mut why) = (0u32, 0u32, None::<Frame>, None);
     let started = Instant::now();
     for packet in packets {
         match decoder.decode(packet) {
@@ -105,18 +105,25 @@ fn decode_all(packets: &[Packet], config: crate::decode::Config, snapshot: &Path
                 decoded += frames.len() as u32;
                 newest = frames.into_iter().last().or(newest);
             }
-            Err(_) => failed += 1,
+            Err(failure) => {
+                failed += 1;
+                why.get_or_insert(failure.to_string());
+            }
         }
     }
+    let name = decoder.decoder_name().unwrap_or("none").to_owned();
+    // Decoders hold pictures back until they know that no other is to be shown before them.
+    let held_back = decoder.flush();
+    decoded += held_back.len() as u32;
+    newest = held_back.into_iter().last().or(newest);
     let took = started.elapsed().as_secs_f64();
-    let Some(frame) = newest else { bail!("none of {} packets decoded", packets.len()) };
+    let Some(frame) = newest else {
+        let why = why.unwrap_or_else(|| "no key frame came".to_owned());
+        bail!("none of {} packets decoded: {why}", packets.len())
+    };
     let (width, height) = (frame.picture.width(), frame.picture.height());
     println!("size        {width}x{height}");
-    println!(
-        "decoder     {}, {:.0} fps on this machine",
-        decoder.decoder_name().unwrap_or("none"),
-        f64::from(decoded) / took
-    );
+    println!("decoder     {name}, {:.0} fps on this machine", f64::from(decoded) / took);
     if failed > 0 {
         println!("damaged     {failed} of {} packets did not decode", packets.len());
     }

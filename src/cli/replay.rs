@@ -112,12 +112,19 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         open: HashMap::new(),
         name,
     };
+    let (mut packets, mut pictures, mut why) = (0u64, 0u64, None);
     loop {
         match source.next().await {
             Ok(packet) => {
                 run.first.get_or_insert(packet.at);
+                packets += 1;
                 // A picture that does not decode is one picture less; the next key frame heals it.
-                for frame in decoder.decode(&packet).unwrap_or_default() {
+                let frames = decoder.decode(&packet).unwrap_or_else(|failure| {
+                    why.get_or_insert(failure.to_string());
+                    Vec::new()
+                });
+                for frame in frames {
+                    pictures += 1;
                     run.frame(&frame)?;
                 }
             }
@@ -126,7 +133,13 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         }
     }
     for frame in decoder.flush() {
+        pictures += 1;
         run.frame(&frame)?;
+    }
+    if pictures == 0 {
+        // Without a word it would look like a clip in which nothing happens.
+        let why = why.unwrap_or_else(|| "it has no key frame".to_owned());
+        bail!("{}: none of {packets} packets decoded: {why}", camera.source.display_url());
     }
     run.finish()
 }

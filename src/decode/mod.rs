@@ -20,7 +20,7 @@ use ffmpeg_next as ffmpeg;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
-use crate::frame::{Codec, Frame, Packet, StreamInfo};
+use crate::frame::{Codec, Frame, Packet, StreamInfo, upright};
 
 use libav::Received;
 use picture::LibavPicture;
@@ -149,7 +149,7 @@ impl Decoder {
         let mut frames = self.follow(&packet.stream);
         if packet.stream.codec == Codec::Yuyv {
             let picture = LibavPicture::from_yuyv(&packet.stream, &packet.data)?;
-            frames.push(Frame { at: packet.at, picture: Arc::new(picture) });
+            frames.push(Frame { at: packet.at, picture: upright(picture, packet.stream.orientation) });
             return Ok(frames);
         }
         if packet.loss > 0 {
@@ -189,8 +189,9 @@ impl Decoder {
             return Vec::new();
         }
         let changed = self.stream.as_ref().is_some_and(|s| s != stream);
+        let held_back = if changed { self.flush() } else { Vec::new() };
         self.stream = Some(stream.clone());
-        if changed { self.flush() } else { Vec::new() }
+        held_back
     }
 
     fn await_key_frame(&mut self) {
@@ -231,9 +232,12 @@ impl Decoder {
 
     fn frames(&mut self, received: Received) -> Vec<Frame> {
         let last = self.times.back().copied().unwrap_or_default();
+        let stated = self.stream.as_ref().map(|stream| stream.orientation).unwrap_or_default();
         let frame = |video: ffmpeg::frame::Video| {
             let at = video.pts().and_then(|pts| u64::try_from(pts).ok()).map_or(last, |pts| self.exact_time(Mono(pts)));
-            Frame { at, picture: Arc::new(LibavPicture::new(video)) }
+            // What the picture itself states is newer than what was said of the stream.
+            let orientation = picture::orientation_of(&video).unwrap_or(stated);
+            Frame { at, picture: upright(LibavPicture::new(video), orientation) }
         };
         received.pictures.into_iter().map(frame).collect()
     }

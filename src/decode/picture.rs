@@ -11,7 +11,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
 use ffmpeg_next::software::scaling;
 
-use crate::frame::{Luma, Picture, PictureError, Rgb, StreamInfo};
+use crate::frame::{Luma, Orientation, Picture, PictureError, Rgb, StreamInfo};
 
 use super::DecodeError;
 
@@ -116,6 +116,12 @@ impl Picture for LibavPicture {
     fn rgb(&self, width: u32, height: u32) -> Result<Rgb, PictureError> {
         Ok(Rgb { width, height, data: self.convert(Target::Rgb, width, height)? })
     }
+}
+
+/// What the picture itself says: EXIF in a JPEG, the display orientation message of H.264 and H.265.
+pub(super) fn orientation_of(video: &frame::Video) -> Option<Orientation> {
+    let matrix = video.side_data(frame::side_data::Type::DisplayMatrix)?;
+    Some(Orientation::from_side_data(matrix.data()))
 }
 
 /// Reads the tags as numbers: a library newer than our headers may know more of them than the enum.

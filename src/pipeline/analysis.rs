@@ -249,6 +249,7 @@ impl Stage {
     fn look(&mut self, seat: &Seat<Desk>, detected: &Detected, rate: &mut Rate) -> Option<()> {
         let (now, frame) = (self.shared.clock.mono(), &detected.frame);
         seat.with(|desk| desk.last = Some((now, frame.at)))?;
+        self.shared.health.stages(&self.camera, |stages| stages.detection.gives());
         (self.before_look)();
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let wall = self.shared.clock.moment(frame.at).wall;

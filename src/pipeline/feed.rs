@@ -160,6 +160,11 @@ impl Feed {
             recorder.packet(packet);
         }
         if let Some(vision) = &self.vision {
+            let now = self.shared.clock.mono();
+            self.shared.health.stages(&self.camera, |stages| {
+                stages.substream = None;
+                stages.decoding.takes(now, packet.key_frame);
+            });
             vision.offer(packet);
         }
         if self.role == Role::Main {
@@ -175,7 +180,7 @@ impl Feed {
             c.last_packet = Some(now);
             c.fps = fps.unwrap_or(c.fps);
             let stream = &packet.stream;
-            (c.width, c.height) = (stream.width, stream.height);
+            (c.width, c.height) = stream.upright_size();
             if c.codec != stream.codec.to_string() {
                 c.codec = stream.codec.to_string();
             }
@@ -187,6 +192,12 @@ impl Feed {
         if self.role == Role::Sub {
             if let Some(reason) = reason {
                 warn!(camera = %self.camera, reason, "substream lost");
+                let now = self.shared.clock.mono();
+                self.shared.health.stages(&self.camera, |stages| {
+                    stages.decoding.rests();
+                    let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
+                    stages.substream = Some((since, reason));
+                });
             }
             return;
         }
@@ -198,6 +209,7 @@ impl Feed {
             c.reason.clone_from(&reason);
             if state != CameraState::Online {
                 c.fps = 0.0;
+                c.stages.rest();
             }
         });
         if before == after {
@@ -244,7 +256,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::clock::SimulatedClock;
-    use crate::frame::{Codec, StreamInfo};
+    use crate::frame::{Codec, Orientation, StreamInfo};
     use bytes::Bytes;
 
     #[test]
@@ -253,8 +265,14 @@ mod tests {
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
         let queue = PacketQueue::new("yard".into(), "decode_queue", 2, metrics.clone(), clock);
         let inbox = queue.reader();
-        let stream =
-            Arc::new(StreamInfo { codec: Codec::H264, width: 4, height: 4, extradata: Bytes::new(), fps: None });
+        let stream = Arc::new(StreamInfo {
+            codec: Codec::H264,
+            width: 4,
+            height: 4,
+            extradata: Bytes::new(),
+            fps: None,
+            orientation: Orientation::default(),
+        });
         let offer = |ms: u64, key_frame| {
             queue.offer(&Packet { stream: stream.clone(), at: Mono(ms), key_frame, loss: 0, data: Bytes::new() });
         };

@@ -40,7 +40,7 @@ use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};
 
 use analysis::{Desk, Looks};
 use vision::{Outlets, Slots};
-use watch::{Threads, Watched};
+use watch::{Judge, Threads, Watched};
 
 pub use analysis::Analysis;
 pub use feed::PacketQueue;
@@ -156,8 +156,9 @@ impl Pipeline {
         };
         let threads = Arc::new(Mutex::new(Some(threads)));
         let (watched, metrics) = (threads.clone(), shared.metrics.clone());
+        let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
         supervisor.spawn(format!("watch {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
-            watch::watch(watched.clone(), metrics.clone(), stop)
+            watch::watch(watched.clone(), judge.clone(), metrics.clone(), stop)
         });
         Ok(Self { threads, recorder })
     }

@@ -14,7 +14,8 @@ use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
 use crate::detection::{BBox, Detection};
 use crate::event::{Event, Phase};
-use crate::frame::{Frame, Packet, Rgb};
+use crate::frame::{Codec, Frame, Packet, Rgb, StreamInfo};
+use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
 use crate::metrics;
 use crate::source;
@@ -74,12 +75,13 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
     let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");
     let (metrics, host) = (Metrics::new(), Host::new("box", clock.clone()));
     let (ids, hearts, pressure) = (host.ids.clone(), host.hearts.clone(), host.pressure.clone());
+    let health = host.health.clone();
     let kept = crate::archive::Config::default();
     let archive = Archive::new(Layout::new(path), store, clock.clone(), metrics.clone(), kept, host);
     let shared = Shared {
         clock: clock.clone(),
         metrics,
-        health: Health::default(),
+        health,
         hearts,
         ids,
         pressure,
@@ -176,6 +178,62 @@ fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() 
         files.map(|file| file.expect("a file").path()).filter(|path| path.extension().is_some_and(|e| e == "mp4"));
     let recorded: u64 = clips.map(|clip| mux::repair(&clip).expect("read").expect("a clip").frames).sum();
     assert_eq!(recorded, packets.len() as u64);
+}
+
+/// Works with: cameras | a camera whose stream nothing here can decode or encode | is shown as degraded with the reason, not as online
+#[test]
+fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (shared, archive, clock) = a_box(dir.path());
+    let camera: Arc<str> = "yard".into();
+    let mut config = config::Camera::default();
+    config.record.mode = RecordMode::Continuous;
+    let recorder = Arc::new(Recorder::start(archive, camera.clone(), config.record.clone()).expect("recorder"));
+    let queue =
+        Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
+    let latest = Arc::<LatestFrame>::default();
+    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let vision = vision::start(&camera, &config, &shared, outlets, &queue, vision::HANGS_AFTER, Arc::new(|| ()))
+        .expect("vision");
+    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    drop(queue);
+    let judge = Judge::new(&camera, &shared, true);
+    let health = || shared.health.cameras()[&camera].clone();
+    let degraded = |stage: &str| shared.metrics.camera_degraded.get_or_create(&metrics::stage("yard", stage)).get();
+
+    let good = packets("people.mp4", &clock);
+    let unknown = StreamInfo { codec: Codec::Other("smoke-signals".into()), ..(*good[0].stream).clone() };
+    let unknown = Arc::new(unknown);
+    let mut window = Window::default();
+    for _ in 0..30 {
+        feed.distribute(&Packet { stream: unknown.clone(), at: clock.mono(), ..good[0].clone() }, &mut window);
+        judge.look();
+        let so_far = clock.mono().since(START);
+        let expected = if so_far < Duration::from_secs(20) { CameraState::Online } else { CameraState::Degraded };
+        assert_eq!(health().shown().state, expected, "after {so_far:?}");
+        clock.advance(Duration::from_secs(1));
+    }
+    until("both stages say why", || {
+        judge.look();
+        let reason = health().trouble.map(|trouble| trouble.reason).unwrap_or_default();
+        reason.matches("no decoder for smoke-signals").count() == 2
+    });
+    let trouble = health().trouble.expect("degraded");
+    assert_eq!((trouble.stages, trouble.since), (vec![Stage::Decoding, Stage::Recording], START));
+    assert_eq!((degraded("decoding"), degraded("recording"), degraded("detection")), (1, 1, 0));
+
+    for packet in &good[..20] {
+        feed.distribute(&Packet { at: clock.mono(), ..packet.clone() }, &mut window);
+        clock.advance(Duration::from_millis(100));
+    }
+    until("it works again", || {
+        judge.look();
+        health().shown().state == CameraState::Online
+    });
+    assert_eq!((health().trouble, degraded("decoding"), degraded("recording")), (None, 0, 0));
+    drop(feed);
+    assert!(vision.join(PATIENCE));
+    Arc::into_inner(recorder).expect("the last hand on it").stop();
 }
 
 /// The next announcement of a phase.

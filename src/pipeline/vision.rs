@@ -203,7 +203,18 @@ impl Stage {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.finish(seat),
+            }
+        }
+    }
+
+    /// No packet will come any more: what the decoder held back is shown too.
+    fn finish(&mut self, seat: &Seat<Outlets>) {
+        let label = metrics::camera(&self.camera);
+        for frame in self.decoder.flush() {
+            self.shared.metrics.frames_decoded.get_or_create(&label).inc();
+            if self.frame(seat, frame).is_none() {
+                return;
             }
         }
     }
@@ -212,6 +223,7 @@ impl Stage {
     fn packet(&mut self, seat: &Seat<Outlets>, packet: &Packet) -> Option<()> {
         if self.shared.pressure.level() >= LoadLevel::RecordOnly {
             self.blind = true;
+            self.shared.health.stages(&self.camera, |stages| stages.decoding.rests());
             return Some(());
         }
         if self.blind && !packet.key_frame {
@@ -224,6 +236,7 @@ impl Stage {
             Ok(frames) => {
                 if !frames.is_empty() {
                     self.failing = false;
+                    self.shared.health.stages(&self.camera, |stages| stages.decoding.gives());
                 }
                 self.shared.metrics.frames_decoded.get_or_create(&label).inc_by(frames.len() as u64);
                 for frame in frames {
@@ -232,6 +245,7 @@ impl Stage {
             }
             Err(failure) => {
                 self.shared.metrics.decode_errors.get_or_create(&label).inc();
+                self.shared.health.stages(&self.camera, |stages| stages.decoding.fails(failure.to_string()));
                 if !std::mem::replace(&mut self.failing, true) {
                     warn!(error = %failure, "pictures do not decode, waiting for the next key frame");
                 }
@@ -247,9 +261,18 @@ impl Stage {
         let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         self.sampler.slow_down(level.slowness());
         let Some(sample) = self.sampler.sample(&frame, following) else { return Some(()) };
+        let now = self.shared.clock.mono();
         seat.with(|outlets| {
-            self.shared.health.camera(&self.camera, |c| c.motion = sample.motion);
-            if let (true, Some(slot)) = (sample.look && is_wanted, outlets.slots.at(level)) {
+            let slot = outlets.slots.at(level).filter(|_| is_wanted);
+            self.shared.health.camera(&self.camera, |c| {
+                c.motion = sample.motion;
+                match slot {
+                    Some(_) if sample.look => c.stages.detection.takes(now, true),
+                    Some(_) => {}
+                    None => c.stages.detection.rests(),
+                }
+            });
+            if let (true, Some(slot)) = (sample.look, slot) {
                 slot.offer(frame);
             }
         })

@@ -1,4 +1,4 @@
-//! Looks after the threads of one camera that can be made anew.
+//! Looks after the threads of one camera that can be made anew, and at what its stages make of its packets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,9 +7,12 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::Shared;
 use super::analysis::Desk;
 use super::vision::Outlets;
+use crate::health::{Stage, Verdict};
 use crate::metrics::{self, Metrics};
+use crate::supervise::governor::LoadLevel;
 use crate::supervise::relay::{Finding, Relay};
 
 /// How often it looks.
@@ -91,9 +94,49 @@ impl Threads {
     }
 }
 
+/// Judges whether the packets of one camera come to any use.
+pub(super) struct Judge {
+    camera: Arc<str>,
+    shared: Shared,
+    /// The configuration wants objects to be looked for.
+    detects: bool,
+}
+
+impl Judge {
+    pub(super) fn new(camera: &Arc<str>, shared: &Shared, detects: bool) -> Self {
+        Self { camera: camera.clone(), shared: shared.clone(), detects }
+    }
+
+    /// Looks once, and says what changed.
+    pub(super) fn look(&self) {
+        let (camera, shared) = (&self.camera, &self.shared);
+        let switched_on = self.detects && shared.control.switches().detects(camera, shared.clock.wall());
+        let wanted = switched_on && shared.pressure.level() < LoadLevel::MotionOnly;
+        let now = shared.clock.mono();
+        let verdict = shared.health.assess(camera, now, wanted);
+        match verdict {
+            Verdict::Unchanged => {}
+            Verdict::Worse(trouble) => {
+                let for_s = now.since(trouble.since).as_secs();
+                warn!(%camera, reason = trouble.reason, for_s, "camera degraded");
+            }
+            Verdict::Well(before) => {
+                let lasted_s = now.since(before.since).as_secs();
+                info!(%camera, was = before.reason, lasted_s, "camera works in full again");
+            }
+        }
+        let troubled = shared.health.troubled_stages(camera);
+        for stage in Stage::ALL {
+            let gauge = shared.metrics.camera_degraded.get_or_create(&metrics::stage(camera, stage.as_str())).clone();
+            gauge.set(i64::from(troubled.contains(&stage)));
+        }
+    }
+}
+
 /// Looks after `threads` until `stop`.
 pub(super) async fn watch(
     threads: Arc<Mutex<Option<Threads>>>,
+    judge: Arc<Judge>,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -106,5 +149,6 @@ pub(super) async fn watch(
             threads.vision.look(&metrics);
             threads.analysis.look(&metrics);
         }
+        judge.look();
     }
 }

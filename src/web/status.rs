@@ -61,7 +61,7 @@ pub struct CameraStatus {
     pub state: CameraState,
     /// For how long, seconds.
     pub state_for_s: u64,
-    /// Why it is not online.
+    /// Why it is not online, or what is wrong although packets come.
     pub reason: Option<String>,
     /// `H.264`, ...; empty while unknown.
     pub codec: String,
@@ -86,11 +86,12 @@ pub struct CameraStatus {
 impl CameraStatus {
     /// What health knows of camera `name` at `now`.
     pub fn new(name: Arc<str>, health: &CameraHealth, now: Mono) -> Self {
+        let shown = health.shown();
         Self {
             name,
-            state: health.state,
-            state_for_s: now.since(health.since).as_secs(),
-            reason: health.reason.clone(),
+            state: shown.state,
+            state_for_s: now.since(shown.since).as_secs(),
+            reason: shown.reason.map(str::to_owned),
             codec: health.codec.clone(),
             width: health.width,
             height: health.height,
@@ -252,13 +253,22 @@ impl Status {
         let all = self.cameras.len();
         let count = |state| self.cameras.iter().filter(|camera| camera.state == state).count();
         let (offline, connecting) = (count(CameraState::Offline), count(CameraState::Connecting));
-        let finished = count(CameraState::Finished);
+        let (finished, degraded) = (count(CameraState::Finished), count(CameraState::Degraded));
         let of_all = |n: usize, doing: &str| match (n, all) {
             (1, 1) => format!("The camera is {doing}"),
             (2, 2) => format!("Both cameras {doing}"),
             (n, all) if n == all => format!("All {all} cameras {doing}"),
             _ => format!("{n} of {all} cameras {doing}"),
         };
+        if degraded > 0 {
+            let offline = if offline > 0 { format!("{}; ", of_all(offline, "offline")) } else { String::new() };
+            let reasons = self.cameras.iter().filter(|camera| camera.state == CameraState::Degraded);
+            let reason = match reasons.map(|camera| camera.reason.as_deref()).collect::<Vec<_>>().as_slice() {
+                [Some(reason)] => format!(": {reason}"),
+                _ => String::new(),
+            };
+            return (Level::Problem, format!("{offline}{}{reason}", of_all(degraded, "degraded")));
+        }
         match (all, offline, connecting, finished) {
             (0, ..) => (Level::Attention, "No camera is configured".to_owned()),
             (_, 1.., ..) => (Level::Problem, of_all(offline, "offline")),
@@ -356,6 +366,17 @@ mod tests {
         for (status, level, text) in cases {
             assert_eq!(status.summary(), Summary { level, text: text.to_owned() });
         }
+    }
+
+    #[test]
+    fn a_camera_whose_packets_come_to_no_use_is_said_with_the_reason() {
+        use CameraState::{Degraded, Offline, Online};
+        let mut one = status(&[Online, Degraded], vec![]);
+        one.cameras[1].reason = Some("nothing can be decoded".to_owned());
+        let text = "1 of 2 cameras degraded: nothing can be decoded; events stay on this box";
+        assert_eq!(one.summary(), Summary { level: Level::Problem, text: text.to_owned() });
+        let many = status(&[Online, Degraded, Degraded, Offline], vec![]).summary();
+        assert_eq!(many.text, "1 of 4 cameras offline; 2 of 4 cameras degraded; events stay on this box");
     }
 
     #[test]

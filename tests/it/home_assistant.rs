@@ -84,6 +84,7 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
         ("pause_cloud", "switch"),
         ("gate_online", "binary_sensor"),
         ("gate_motion", "binary_sensor"),
+        ("gate_problem", "binary_sensor"),
         ("gate_occupancy_person", "binary_sensor"),
         ("gate_count_person", "sensor"),
         ("gate_objects", "sensor"),

@@ -26,6 +26,7 @@ mod link;
 mod metered;
 mod outages;
 mod overload;
+mod pictures;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;
 mod retention;

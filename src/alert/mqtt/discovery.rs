@@ -110,8 +110,9 @@ struct Book<'a> {
 }
 
 /// Home Assistant ignores what is neither of the two payloads, and the box has more of them.
-const ONLINE: &str = "{{ 'online' if value == 'online' else 'offline' }}";
-const IS_ONLINE: &str = "{{ 'ON' if value == 'online' else 'OFF' }}";
+const ONLINE: &str = "{{ 'online' if value in ('online', 'degraded') else 'offline' }}";
+const IS_ONLINE: &str = "{{ 'ON' if value in ('online', 'degraded') else 'OFF' }}";
+const IS_DEGRADED: &str = "{{ 'ON' if value_json.state == 'degraded' else 'OFF' }}";
 
 impl Book<'_> {
     fn box_id(&self) -> String {
@@ -229,6 +230,17 @@ impl Book<'_> {
             json!({
                 "name": "Connection", "state_topic": availability, "value_template": IS_ONLINE,
                 "device_class": "connectivity", "entity_category": "diagnostic",
+            }),
+        );
+        let health = topic("health");
+        self.add(
+            "binary_sensor",
+            &device,
+            &format!("{id}_problem"),
+            &boxed,
+            json!({
+                "name": "Problem", "state_topic": health, "value_template": IS_DEGRADED,
+                "json_attributes_topic": health, "device_class": "problem", "entity_category": "diagnostic",
             }),
         );
         self.add(

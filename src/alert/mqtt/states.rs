@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::control::Switches;
-use crate::health::{CameraHealth, Health};
+use crate::health::{CameraHealth, Health, Stage};
 
 use super::Alerter;
 use super::house::{Camera, Report};
@@ -72,6 +72,16 @@ fn store_state(health: &Health) -> &'static str {
     if health.is_spooling() { "spooling" } else { health.store().state.as_str() }
 }
 
+/// How a camera is doing, and why not well.
+#[derive(Serialize)]
+struct CameraReport<'a> {
+    state: &'static str,
+    reason: Option<&'a str>,
+    /// What gives nothing although packets come.
+    stages: &'a [Stage],
+    since: Timestamp,
+}
+
 /// The states of one camera.
 struct Of<'a> {
     alerter: &'a Alerter,
@@ -81,7 +91,17 @@ struct Of<'a> {
 
 impl Of<'_> {
     fn all(&mut self, health: &CameraHealth, switches: &Switches, now: Timestamp, report: Option<&Report>) {
-        self.text("availability", health.state.as_str());
+        let shown = health.shown();
+        self.text("availability", shown.state.as_str());
+        let since = self.alerter.deps.clock.moment(shown.since).wall.as_second();
+        let told = CameraReport {
+            state: shown.state.as_str(),
+            reason: shown.reason,
+            stages: health.trouble.as_ref().map(|trouble| trouble.stages.as_slice()).unwrap_or_default(),
+            since: Timestamp::from_second(since).unwrap_or_default(),
+        };
+        let topic = self.alerter.topics.of_camera(&self.camera.name, "health");
+        self.states.push((topic, json(&told), Content::Json));
         self.text("motion", on_off(health.motion));
         self.counts(health);
         self.switches(switches, now);

@@ -103,9 +103,9 @@ pub struct ClipFacts {
     pub duration: Duration,
     /// What is in the file: `h264`, `hevc` or `mpeg4`.
     pub codec: String,
-    /// Width in pixels.
+    /// Width in pixels, as it is shown.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels, as it is shown.
     pub height: u32,
     /// Number of pictures.
     pub frames: u64,
@@ -300,7 +300,8 @@ impl ClipWriter {
 
 /// Whether a clip of the one cannot hold packets of the other.
 fn differs(a: &StreamInfo, b: &StreamInfo) -> bool {
-    (&a.codec, a.width, a.height, &a.extradata) != (&b.codec, b.width, b.height, &b.extradata)
+    let parts = |stream: &StreamInfo| (stream.codec.clone(), stream.width, stream.height, stream.orientation);
+    parts(a) != parts(b) || a.extradata != b.extradata
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> MuxError {

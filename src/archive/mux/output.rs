@@ -14,7 +14,7 @@ use ffmpeg_next::ffi;
 use ffmpeg_next::format::context::{Output, StreamIo};
 
 use crate::clock::Mono;
-use crate::frame::{Codec, StreamInfo};
+use crate::frame::{Codec, Orientation, StreamInfo};
 
 use super::transcode::Encoded;
 use super::{ClipFacts, Coded, params};
@@ -81,6 +81,7 @@ pub(super) struct Header {
     height: i32,
     /// Codec record or Annex B parameter sets.
     extradata: Bytes,
+    orientation: Orientation,
     start: Mono,
     fps: f32,
 }
@@ -94,13 +95,13 @@ impl Header {
 
     /// For what an encoder gave.
     pub(super) fn encoded(encoded: Encoded, first: &Coded, fps: Option<f32>) -> Option<Self> {
-        let Encoded { id, size: (width, height), extradata } = encoded;
+        let Encoded { id, size: (width, height), extradata, orientation } = encoded;
         let codec = match id {
             Id::H264 => Codec::H264,
             Id::HEVC => Codec::H265,
             other => Codec::Other(other.name().into()),
         };
-        Self::new(id, &StreamInfo { codec, width, height, extradata, fps }, first)
+        Self::new(id, &StreamInfo { codec, width, height, extradata, fps, orientation }, first)
     }
 
     fn new(id: Id, stream: &StreamInfo, first: &Coded) -> Option<Self> {
@@ -121,6 +122,7 @@ impl Header {
             width: i32::try_from(width).ok()?,
             height: i32::try_from(height).ok()?,
             extradata,
+            orientation: stream.orientation,
             start: first.at,
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
         })
@@ -144,6 +146,7 @@ impl Track {
         let mut stream = output.add_stream(None::<ffmpeg::Codec>)?;
         stream.set_time_base((1, TIMESCALE));
         describe(&mut stream, &header)?;
+        set_display_matrix(&mut stream, &header)?;
         let mut metadata = ffmpeg::Dictionary::new();
         metadata.set("comment", &format!("{START_TAG}{}", header.start.0));
         output.set_metadata(metadata);
@@ -206,13 +209,16 @@ impl Track {
     pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
         self.output.write_trailer()?;
         let (ticks, lasts) = self.last.unwrap_or_default();
+        let size = |side| u32::try_from(side).unwrap_or(0);
+        let coded = (size(self.header.width), size(self.header.height));
+        let (width, height) = self.header.orientation.applied_to_size(coded);
         let ticks = u64::try_from(ticks + lasts).unwrap_or(0);
         Ok(ClipFacts {
             start: self.header.start,
             duration: Duration::from_nanos(ticks * 1_000_000_000 / TIMESCALE as u64),
             codec: self.header.codec.name().to_owned(),
-            width: u32::try_from(self.header.width).unwrap_or(0),
-            height: u32::try_from(self.header.height).unwrap_or(0),
+            width,
+            height,
             frames: self.frames,
             bytes: 0,
         })
@@ -235,6 +241,26 @@ fn describe(stream: &mut ffmpeg::StreamMut<'_>, header: &Header) -> Result<(), f
             let out_of_memory = ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM };
             (raw.extradata, raw.extradata_size) = params::padded(&header.extradata).ok_or(out_of_memory)?;
         }
+    }
+    Ok(())
+}
+
+/// Pictures are stored as they were coded; the matrix tells players how they are shown.
+#[allow(unsafe_code)]
+fn set_display_matrix(stream: &mut ffmpeg::StreamMut<'_>, header: &Header) -> Result<(), ffmpeg::Error> {
+    let side = |side| u32::try_from(side).unwrap_or(0);
+    let Some(matrix) = header.orientation.display_matrix(side(header.width), side(header.height)) else {
+        return Ok(());
+    };
+    // SAFETY: the stream was just made; the block that libav gives belongs to it, is checked for null and has the
+    // size that was asked for, with the alignment of its allocator.
+    unsafe {
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let block = ffi::av_stream_new_side_data(stream.as_mut_ptr(), kind, size_of_val(&matrix));
+        if block.is_null() {
+            return Err(ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM });
+        }
+        ptr::copy_nonoverlapping(matrix.as_ptr().cast::<u8>(), block, size_of_val(&matrix));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::{Input, StreamIo};
 
 use crate::clock::Mono;
+use crate::frame::Orientation;
 
 use super::boxes::{self, Layout};
 use super::output::START_TAG;
@@ -116,12 +117,15 @@ fn describe(input: &Input, fragments: usize) -> Option<Scan> {
         let raw = parameters.as_ptr();
         ((*raw).width, (*raw).height)
     };
+    let matrix = stream.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::DisplayMatrix);
+    let orientation = matrix.map_or_else(Orientation::default, |matrix| Orientation::from_side_data(matrix.data()));
+    let (width, height) = orientation.applied_to_size((u32::try_from(width).ok()?, u32::try_from(height).ok()?));
     let start = input.metadata().get("comment").and_then(|text| text.strip_prefix(START_TAG)?.parse().ok());
     Some(Scan {
         start: Mono(start.unwrap_or(0)),
         codec: parameters.id().name().to_owned(),
-        width: u32::try_from(width).ok()?,
-        height: u32::try_from(height).ok()?,
+        width,
+        height,
         ticks_per_second: u64::try_from(stream.time_base().denominator()).ok().filter(|n| *n > 0)?,
         pictures: Vec::new(),
         keep: fragments,

@@ -11,7 +11,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
 
 use crate::clock::Mono;
-use crate::frame::{Codec, Packet, StreamInfo};
+use crate::frame::{Codec, Orientation, Packet, StreamInfo};
 
 use super::scale::{Scaler, Scaling};
 use super::{Coded, Config, MuxError, params};
@@ -71,6 +71,8 @@ pub(super) struct Encoded {
     pub size: (u32, u32),
     /// Codec parameters, where the encoder states them outside its packets.
     pub extradata: Bytes,
+    /// What makes the pictures upright.
+    pub orientation: Orientation,
 }
 
 /// Turns one camera's packets into coded pictures for a clip.
@@ -88,6 +90,7 @@ struct Encoding {
     encoder: encoder::video::Encoder,
     id: Id,
     size: (u32, u32),
+    orientation: Orientation,
     scaler: Option<Scaler>,
     start: Mono,
     last_ticks: i64,
@@ -108,7 +111,8 @@ impl Transcoder {
     /// What the encoder makes, once it is open.
     pub(super) fn output(&self) -> Option<Encoded> {
         let encoding = self.encoder.as_ref()?;
-        Some(Encoded { id: encoding.id, size: encoding.size, extradata: extradata(&encoding.encoder) })
+        let (extradata, orientation) = (extradata(&encoding.encoder), encoding.orientation);
+        Some(Encoded { id: encoding.id, size: encoding.size, extradata, orientation })
     }
 
     /// Encodes the pictures in `packet`. A damaged one is left out: the clip shows the one before it for longer.
@@ -187,7 +191,18 @@ impl Encoding {
                     tracing::debug!(encoder = name, width = size.0, height = size.1, "clip encoder opened");
                     let times = VecDeque::new();
                     let (last_ticks, last_key_ticks) = (-1, -KEY_FRAME_EVERY_MS);
-                    return Ok(Self { encoder, id, size, scaler: None, start: at, last_ticks, last_key_ticks, times });
+                    let orientation = orientation_of(picture).unwrap_or(stream.orientation);
+                    return Ok(Self {
+                        encoder,
+                        id,
+                        size,
+                        orientation,
+                        scaler: None,
+                        start: at,
+                        last_ticks,
+                        last_key_ticks,
+                        times,
+                    });
                 }
                 Err(reason) => tried.push(format!("{name}: {reason}")),
             }
@@ -234,14 +249,29 @@ impl Encoding {
     }
 }
 
-fn open_decoder(codec: &Codec, stream: &StreamInfo) -> Option<decoder::Opened> {
-    if codec.name().contains('\0') {
-        return None;
+/// What the picture itself says, such as EXIF in a JPEG.
+fn orientation_of(picture: &frame::Video) -> Option<Orientation> {
+    let matrix = picture.side_data(frame::side_data::Type::DisplayMatrix)?;
+    Some(Orientation::from_side_data(matrix.data()))
+}
+
+/// libav's own choice for the coding. Decoders have names of their own: AV1 is decoded by `libdav1d`.
+#[allow(unsafe_code)]
+fn find_decoder(codec: &Codec) -> Option<ffmpeg::Codec> {
+    let name = std::ffi::CString::new(codec.name()).ok()?;
+    // SAFETY: the name is NUL-terminated, descriptors are static, and the answers are null or live for ever.
+    unsafe {
+        let descriptor = ffi::avcodec_descriptor_get_by_name(name.as_ptr());
+        if descriptor.is_null() {
+            return None;
+        }
+        let found = ffi::avcodec_find_decoder((*descriptor).id);
+        (!found.is_null()).then(|| ffmpeg::Codec::wrap(found))
     }
-    let found = match codec {
-        Codec::Mjpeg => decoder::find(Id::MJPEG),
-        other => decoder::find_by_name(other.name()),
-    }?;
+}
+
+fn open_decoder(codec: &Codec, stream: &StreamInfo) -> Option<decoder::Opened> {
+    let found = find_decoder(codec)?;
     let mut context = codec::Context::new_with_codec(found);
     params::set_extradata(&mut context, &stream.extradata)?;
     let mut decoder = context.decoder();

@@ -37,6 +37,8 @@ pub(super) struct Work {
     heart: Heart,
     open: Vec<Recording>,
     newest: Option<Mono>,
+    /// The last clip failed because of the camera's stream, and none went well since.
+    clips_fail: bool,
     /// When events that the volume did not take are tried again.
     try_again: Option<Mono>,
     /// What this thread is in the lane's count.
@@ -58,6 +60,7 @@ impl Work {
             heart,
             open: Vec::new(),
             newest: None,
+            clips_fail: false,
             try_again: None,
             number,
         }
@@ -128,11 +131,37 @@ impl Work {
             Some(segmenter) => segmenter.write(&self.archive, packet),
             None => {}
         }
+        self.note_progress(packet, rests.is_some());
+    }
+
+    /// Notes whether what comes is recorded, or could be. Continuous recording that rests is not judged.
+    fn note_progress(&mut self, packet: &Packet, rests: bool) {
+        let mut failure = None;
+        for outcome in self.open.iter().filter_map(Recording::clip_progress) {
+            self.clips_fail = outcome.is_err();
+            failure = outcome.err().map(str::to_owned).or(failure);
+        }
+        let segments = self.segmenter.as_ref().filter(|_| !rests).map_or(Ok(()), Segmenter::progress);
+        failure = segments.err().flatten().map(str::to_owned).or(failure);
+        let works = segments.is_ok() && !self.clips_fail && !self.lane.ring().is_empty();
+        let records = self.config.mode != RecordMode::Off;
+        self.archive.health.stages(&self.camera, |stages| match records {
+            true => {
+                stages.recording.takes(packet.at, packet.key_frame);
+                if works {
+                    stages.recording.gives();
+                } else if let Some(failure) = failure {
+                    stages.recording.fails(failure);
+                }
+            }
+            false => stages.recording.rests(),
+        });
     }
 
     /// Somebody switched recording off: what comes is not kept, and what is before it is no clip's past.
     fn see_only(&mut self, packet: &Packet, hole: Option<&str>) {
         self.lane.ring().clear();
+        self.archive.health.stages(&self.camera, |stages| stages.recording.rests());
         self.ledger.packet(&self.archive, packet.at, hole, None);
         for recording in &mut self.open {
             recording.stop_clip(packet.at);

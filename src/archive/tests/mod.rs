@@ -1,5 +1,6 @@
 //! Recovery after a stop that nobody asked for.
 
+mod coding;
 mod export;
 mod ledger;
 mod timekeeper;

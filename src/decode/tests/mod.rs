@@ -1,6 +1,7 @@
 //! Decoding against what the `ffmpeg` command line makes and says.
 
 mod damage;
+mod upright;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::*;
-use crate::frame::{Luma, Rgb};
+use crate::frame::{Luma, Orientation, Rgb};
 
 const MS: u64 = 1_000_000;
 
@@ -53,7 +54,8 @@ fn packets(path: &Path) -> Vec<Packet> {
             ffmpeg::codec::Id::MJPEG => Codec::Mjpeg,
             other => Codec::Other(other.name().into()),
         };
-        Arc::new(StreamInfo { codec, width: raw.width as u32, height: raw.height as u32, extradata, fps: None })
+        let (width, height) = (raw.width as u32, raw.height as u32);
+        Arc::new(StreamInfo { codec, width, height, extradata, fps: None, orientation: Orientation::default() })
     };
     let mut packets: Vec<Packet> = Vec::new();
     for (stream, packet) in input.packets() {
@@ -229,7 +231,14 @@ fn colours_come_back_with_the_matrix_of_the_tag_or_of_the_size() {
 }
 
 fn yuyv(width: u32, height: u32, data: Vec<u8>) -> Packet {
-    let stream = StreamInfo { codec: Codec::Yuyv, width, height, extradata: Bytes::new(), fps: None };
+    let stream = StreamInfo {
+        codec: Codec::Yuyv,
+        width,
+        height,
+        extradata: Bytes::new(),
+        fps: None,
+        orientation: Orientation::default(),
+    };
     Packet { stream: Arc::new(stream), at: Mono(5), key_frame: true, loss: 0, data: data.into() }
 }
 

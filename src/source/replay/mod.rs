@@ -13,7 +13,7 @@ use super::thread::{Outlet, StopFlag, ThreadSource};
 use super::timeline::FileTimeline;
 use super::{Config, Pace, Source, SourceError};
 use crate::clock::{Clock, Mono};
-use crate::frame::{Codec, Packet, StreamInfo};
+use crate::frame::{Codec, Orientation, Packet, StreamInfo};
 
 /// Between frames of a file that does not say how many it has a second.
 const USUAL_STEP: Duration = Duration::from_millis(40);
@@ -130,8 +130,12 @@ struct Recording {
 impl Recording {
     fn open(path: &Path, stop: StopFlag) -> Result<Self, SourceError> {
         static QUIET: Once = Once::new();
-        // What libav would print, we say ourselves where it matters.
-        QUIET.call_once(|| ffmpeg::log::set_level(ffmpeg::log::Level::Fatal));
+        QUIET.call_once(|| {
+            // Never fails; it fills the table of error texts, without which every reason would be empty.
+            let _ = ffmpeg::init();
+            // What libav would print, we say ourselves where it matters.
+            ffmpeg::log::set_level(ffmpeg::log::Level::Fatal);
+        });
         check_file(path)?;
         // With the protocol named, a colon in the file's name starts no other one.
         let name = format!("file:{}", path.display());
@@ -225,7 +229,20 @@ fn describe(video: &ffmpeg::Stream<'_>) -> StreamInfo {
     let rate = [video.avg_frame_rate(), video.rate()].into_iter().map(f64::from).find(|r| (0.01..1000.0).contains(r));
     let (width, height, extradata) = raw_parameters(&parameters);
     #[allow(clippy::cast_possible_truncation)]
-    StreamInfo { codec, width, height, extradata, fps: rate.map(|rate| rate as f32) }
+    StreamInfo {
+        codec,
+        width,
+        height,
+        extradata,
+        fps: rate.map(|rate| rate as f32),
+        orientation: orientation_of(video),
+    }
+}
+
+/// What the container's display matrix says, if it has one.
+fn orientation_of(video: &ffmpeg::Stream<'_>) -> Orientation {
+    let matrix = video.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::DisplayMatrix);
+    matrix.map_or_else(Orientation::default, |matrix| Orientation::from_side_data(matrix.data()))
 }
 
 /// Size and codec parameters, which the binding has no safe way to.

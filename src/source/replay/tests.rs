@@ -150,6 +150,36 @@ async fn useless_files_say_what_is_wrong_with_them() {
 }
 
 #[tokio::test]
+async fn a_reason_in_brackets_is_never_empty() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("noise.mp4");
+    std::fs::write(&path, b"this is no film at all").expect("write");
+    let message = open(&config(&path)).await.err().expect("no film").to_string();
+    assert!(message.contains("damaged (") && !message.contains("()"), "{message}");
+}
+
+/// Works with: clips | MP4 and MOV files of telephones and mounted cameras with a display matrix (all eight) | takes the orientation along from the file
+#[tokio::test]
+async fn the_display_matrix_comes_with_the_stream() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = clip(dir.path(), "a.mp4", &X264);
+    let file = std::fs::read(&path).expect("read");
+    // The matrix follows version, flags, times, number, length, layer and volume.
+    let at = file.windows(4).position(|four| four == b"tkhd").expect("a track header") + 44;
+    for orientation in Orientation::ALL.into_iter().skip(1) {
+        let mut turned = file.clone();
+        let matrix = orientation.display_matrix(160, 120).expect("a matrix");
+        turned[at..at + 36].copy_from_slice(&matrix.map(i32::to_be_bytes).concat());
+        std::fs::write(&path, turned).expect("write");
+        let mut source = open(&config(&path)).await.expect("opens");
+        let stream = source.next().await.expect("a packet").stream;
+        assert_eq!((stream.orientation, stream.width, stream.height), (orientation, 160, 120));
+    }
+    let mut source = open(&config(&clip(dir.path(), "b.mp4", &X264))).await.expect("opens");
+    assert_eq!(source.next().await.expect("a packet").stream.orientation, Orientation::Upright);
+}
+
+#[tokio::test]
 async fn a_truncated_file_plays_up_to_the_cut() {
     let dir = tempfile::tempdir().expect("tempdir");
     let front = [&X264[..], &["-movflags", "faststart"]].concat();

@@ -253,7 +253,14 @@ fn describe(codec: &Codec, parameters: &VideoParameters, announced: Option<f32>)
         Codec::Mjpeg => Bytes::new(),
         _ => Bytes::copy_from_slice(parameters.extra_data()),
     };
-    StreamInfo { codec: codec.clone(), width, height, extradata, fps }
+    StreamInfo {
+        codec: codec.clone(),
+        width,
+        height,
+        extradata,
+        fps,
+        orientation: crate::frame::Orientation::default(),
+    }
 }
 
 #[cfg(test)]

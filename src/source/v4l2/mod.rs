@@ -196,7 +196,8 @@ impl<'a> Shaper<'a> {
             Coding::Yuyv => Codec::Yuyv,
         };
         let Camera { width, height, fps, .. } = *self.camera;
-        let info = StreamInfo { codec, width, height, extradata, fps };
+        let info =
+            StreamInfo { codec, width, height, extradata, fps, orientation: crate::frame::Orientation::default() };
         if self.stream.as_ref().is_none_or(|known| **known != info) {
             self.stream = Some(Arc::new(info));
         }

@@ -31,10 +31,11 @@ function makeCard(name) {
   return card;
 }
 
-const STATES = { connecting: "Connecting", online: "Live", offline: "Offline", finished: "Finished" };
+const STATES = { connecting: "Connecting", online: "Live", degraded: "Degraded", offline: "Offline", finished: "Finished" };
 
 function updateCard(card, camera) {
-  card.online = camera.state === "online";
+  // Packets come in both states.
+  card.online = camera.state === "online" || camera.state === "degraded";
   card.root.dataset.state = camera.state;
   setText(card.chip, STATES[camera.state] ?? words(camera.state));
   card.objects.hidden = !card.online || camera.objects === 0;
@@ -45,9 +46,9 @@ function updateCard(card, camera) {
     : [];
   setText(card.blank, camera.state === "offline" ? "No picture" : "No picture yet");
   setText(card.facts, [camera.codec, size, ...rates].filter(Boolean).join(" · ") || "Nothing known yet");
-  const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : "";
+  const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : camera.state === "degraded" ? `For ${duration(camera.state_for_s)}` : "";
   const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
-  const why = card.online ? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  const why = camera.state === "online" ? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
   setText(card.reason, why);
   card.reason.hidden = why === "";
 }
@@ -76,7 +77,7 @@ export function showCameras(cameras) {
 /** Loads beside the shown picture and swaps, so that nothing flickers. */
 async function refresh(card) {
   if (card.visible && !document.hidden) refreshStrip(card.strip);
-  const mayHaveOne = card.root.dataset.state === "online" || card.root.dataset.state === "finished";
+  const mayHaveOne = card.online || card.root.dataset.state === "finished";
   if (card.busy || !card.visible || document.hidden || !mayHaveOne) return;
   card.busy = true;
   const next = element("img", { alt: `Camera ${card.name}, newest picture` });

@@ -20,12 +20,13 @@ pub fn people_as(codec: &str) -> PathBuf {
         ),
         // RTP carries no Huffman tables, so the pictures must use those of the standard.
         "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -huffman default -pix_fmt yuvj420p"),
+        "av1" => ("mkv", "-c:v libsvtav1 -preset 12 -g 20 -pix_fmt yuv420p"),
         "h264-10mbit" => (
             "mp4",
             "-c:v libx264 -preset veryfast -b:v 10M -minrate 10M -maxrate 10M -bufsize 10M \
              -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0",
         ),
-        _ => panic!("{codec}: none of h265, mjpeg, h264-10mbit"),
+        _ => panic!("{codec}: none of h265, mjpeg, av1, h264-10mbit"),
     };
     recoded("people", codec, extension, options)
 }

@@ -19,6 +19,7 @@ use crate::clock::Mono;
 use crate::control::Control;
 use crate::event::Event;
 use crate::frame::{Frame, Rgb};
+use crate::health::{CameraState, Stage, Trouble};
 
 const DETECT: &str = "outpost/box/camera/yard/detect";
 
@@ -127,6 +128,32 @@ async fn what_the_box_knows_of_itself_is_told_when_it_changes_and_kept_by_the_br
     assert_eq!(json("health")["temperature_c"], 41.5);
     assert_eq!((&json("queue")["mqtt"]["items"], &json("queue")["mqtt"]["oldest_s"]), (&3.into(), &12.into()));
     assert_eq!(json("camera/yard/coverage")["recorded_s"], 7);
+}
+
+/// Works with: brokers | a camera whose packets come to no use | publishes `degraded` with the reason and the time, and takes it back
+#[tokio::test]
+async fn a_degraded_camera_is_published_with_its_reason() {
+    let broker = Mosquitto::start("");
+    let bench = Bench::start_in(obedient(broker.port), house());
+    let mut cameras = Listener::subscribe(broker.port, "outpost/box/camera/yard/+").await;
+    let (yard, topic) = ("yard".into(), "outpost/box/camera/yard");
+    let trouble = Trouble { stages: vec![Stage::Decoding], reason: "no key frame".to_owned(), since: Mono(0) };
+    bench.health.camera(&yard, |camera| {
+        (camera.state, camera.trouble) = (CameraState::Online, Some(trouble));
+    });
+    let (mut availability, mut health) = (String::new(), serde_json::Value::Null);
+    while availability != "degraded" || health["state"] != "degraded" {
+        let (of, payload, _) = cameras.next_bytes().await;
+        if of == format!("{topic}/availability") {
+            availability = String::from_utf8(payload).expect("UTF-8");
+        } else if of == format!("{topic}/health") {
+            health = serde_json::from_slice(&payload).expect("JSON");
+        }
+    }
+    assert_eq!((&health["reason"], &health["stages"][0]), (&"no key frame".into(), &"decoding".into()), "{health}");
+    assert!(health["since"].is_string(), "{health}");
+    bench.health.camera(&yard, |camera| camera.trouble = None);
+    while next_of(&mut cameras, &format!("{topic}/availability")).await != "online" {}
 }
 
 #[tokio::test]

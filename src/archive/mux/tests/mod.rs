@@ -1,5 +1,6 @@
 //! Clips against what the `ffmpeg` and `ffprobe` command lines say about them.
 
+mod coding;
 mod torn;
 
 use std::process::Command;
@@ -43,7 +44,14 @@ fn packets(coding: &str, file: &str) -> Vec<Packet> {
             Id::RAWVIDEO => Codec::Yuyv,
             other => Codec::Other(other.name().into()),
         };
-        StreamInfo { codec, width: raw.width as u32, height: raw.height as u32, extradata, fps: Some(10.0) }
+        StreamInfo {
+            codec,
+            width: raw.width as u32,
+            height: raw.height as u32,
+            extradata,
+            fps: Some(10.0),
+            orientation: crate::frame::Orientation::default(),
+        }
     };
     let info = Arc::new(info);
     let packet = |(i, (_, packet)): (usize, (ffmpeg::Stream<'_>, ffmpeg::Packet))| Packet {

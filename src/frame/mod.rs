@@ -1,5 +1,7 @@
 //! Packets and pictures: what cameras give and what the stages hand on.
 
+mod orientation;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Mono;
+
+pub use orientation::{Orientation, upright};
 
 /// How a packet's bytes are coded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +71,15 @@ pub struct StreamInfo {
     pub extradata: Bytes,
     /// Frames per second as announced, where the source says.
     pub fps: Option<f32>,
+    /// What makes the coded pictures upright, where the source says. Width and height above are the coded ones.
+    pub orientation: Orientation,
+}
+
+impl StreamInfo {
+    /// Width and height of the upright picture in pixels; 0 while unknown.
+    pub fn upright_size(&self) -> (u32, u32) {
+        self.orientation.applied_to_size((self.width, self.height))
+    }
 }
 
 impl fmt::Debug for StreamInfo {

@@ -2,6 +2,8 @@
 //!
 //! Parts write, outlets read. Nothing here is durable.
 
+mod stages;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +11,8 @@ use serde::Serialize;
 
 use crate::clock::Mono;
 use crate::supervise::governor::{LoadLevel, Reading};
+
+pub use stages::{Flow, Stage, Stages, Trouble};
 
 /// How a camera is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +23,8 @@ pub enum CameraState {
     Connecting,
     /// Packets arrive.
     Online,
+    /// Packets arrive, but nothing is decoded, looked at or recorded of them. Only shown: see [`CameraHealth::shown`].
+    Degraded,
     /// Lost; being tried again.
     Offline,
     /// A file that was played to its end.
@@ -31,10 +37,22 @@ impl CameraState {
         match self {
             Self::Connecting => "connecting",
             Self::Online => "online",
+            Self::Degraded => "degraded",
             Self::Offline => "offline",
             Self::Finished => "finished",
         }
     }
+}
+
+/// A camera's state as it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// How it is doing.
+    pub state: CameraState,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Why not everything is well, in words for the operator.
+    pub reason: Option<&'a str>,
 }
 
 /// One camera, as people want to know it.
@@ -69,6 +87,35 @@ pub struct CameraHealth {
     pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
     /// Times that it had to be connected again.
     pub reconnects: u64,
+    /// What its stages take and give.
+    #[serde(skip)]
+    pub stages: Stages,
+    /// What is wrong although packets come, by the last look at the stages.
+    #[serde(skip)]
+    pub trouble: Option<Trouble>,
+}
+
+impl CameraHealth {
+    /// The state that outlets publish: a camera whose packets come to no use is degraded, not online.
+    pub fn shown(&self) -> Shown<'_> {
+        match &self.trouble {
+            Some(trouble) if self.state == CameraState::Online => {
+                Shown { state: CameraState::Degraded, since: trouble.since, reason: Some(&trouble.reason) }
+            }
+            _ => Shown { state: self.state, since: self.since, reason: self.reason.as_deref() },
+        }
+    }
+}
+
+/// What a look at a camera's stages brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing that is new.
+    Unchanged,
+    /// Packets come to no use, or to less than before.
+    Worse(Trouble),
+    /// All stages work again, after this.
+    Well(Trouble),
 }
 
 /// How an outlet (an upload destination, the broker) is doing.
@@ -238,6 +285,45 @@ impl Health {
             change(camera);
             (before, camera.state)
         })
+    }
+
+    /// Changes what the stages of a camera take and give.
+    pub fn stages(&self, name: &Arc<str>, change: impl FnOnce(&mut Stages)) {
+        self.camera(name, |camera| change(&mut camera.stages));
+    }
+
+    /// Why nothing can look at a camera's pictures, in words for the operator; `None`: something can again. While
+    /// detection is wanted, the camera is degraded for that reason.
+    pub fn set_no_detector(&self, name: &Arc<str>, now: Mono, reason: Option<String>) {
+        self.stages(name, |stages| {
+            let since = stages.no_detector.as_ref().map_or(now, |(since, _)| *since);
+            stages.no_detector = reason.map(|reason| (since, reason));
+        });
+    }
+
+    /// Looks at a camera's stages, and notes what is wrong with them. `detection_wanted`: not switched off, not
+    /// outside of its schedule, not left out under load.
+    pub fn assess(&self, name: &Arc<str>, now: Mono, detection_wanted: bool) -> Verdict {
+        self.with(|board| {
+            let volume_works = board.volume_trouble.is_none() && board.left_out.is_none();
+            let camera = board.cameras.entry(name.clone()).or_default();
+            let is_online = camera.state == CameraState::Online;
+            let trouble = camera.stages.judge(now, detection_wanted, volume_works).filter(|_| is_online);
+            let before = std::mem::replace(&mut camera.trouble, trouble.clone());
+            match (before, trouble) {
+                (Some(before), Some(trouble)) if before.stages == trouble.stages => Verdict::Unchanged,
+                (_, Some(trouble)) => Verdict::Worse(trouble),
+                // One that is lost or over has its own line.
+                (Some(before), None) if is_online => Verdict::Well(before),
+                (_, None) => Verdict::Unchanged,
+            }
+        })
+    }
+
+    /// The stages of a camera that are in trouble, by the last look at them.
+    pub fn troubled_stages(&self, name: &str) -> Vec<Stage> {
+        let trouble = self.with(|board| board.cameras.get(name).and_then(|camera| camera.trouble.clone()));
+        trouble.map(|trouble| trouble.stages).unwrap_or_default()
     }
 
     /// Confirmed objects in view of a camera.
