@@ -47,6 +47,9 @@ pub struct CameraHealth {
     /// Why it is not online, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why nothing is detected, or not all that is asked for, in words for the operator; `None`: nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_detected: Option<String>,
     /// `H.264`, ...
     pub codec: String,
     /// Pixels.
@@ -69,6 +72,29 @@ pub struct CameraHealth {
     pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
     /// Times that it had to be connected again.
     pub reconnects: u64,
+}
+
+/// How a model is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    /// It is read, optimised and tried.
+    #[default]
+    Loading,
+    /// It looks at pictures.
+    Ready,
+    /// It cannot be used. It is tried again when its files change, and now and then.
+    Broken,
+}
+
+/// A model, as people want to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelHealth {
+    /// How it is doing.
+    pub state: ModelState,
+    /// Why it cannot be used, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How an outlet (an upload destination, the broker) is doing.
@@ -203,6 +229,7 @@ pub struct Health(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
+    models: BTreeMap<String, ModelHealth>,
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
     reading: Option<Reading>,
@@ -253,6 +280,16 @@ impl Health {
     /// All cameras by name.
     pub fn cameras(&self) -> BTreeMap<Arc<str>, CameraHealth> {
         self.with(|board| board.cameras.clone())
+    }
+
+    /// Notes how model `name` is doing.
+    pub fn set_model(&self, name: &str, model: ModelHealth) {
+        self.with(|board| board.models.insert(name.to_owned(), model));
+    }
+
+    /// All models that cameras use, by name.
+    pub fn models(&self) -> BTreeMap<String, ModelHealth> {
+        self.with(|board| board.models.clone())
     }
 
     /// Notes how an exchange of outlet `name` went. Returns whether its state changed.

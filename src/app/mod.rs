@@ -8,6 +8,7 @@ mod era;
 mod guard;
 mod house;
 mod leftover;
+mod models;
 mod outbox;
 mod queues;
 mod recovery;
@@ -32,15 +33,17 @@ use crate::config::Config;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Detector, Workers};
+use crate::infer::{Loader, Workers};
 use crate::metrics::Metrics;
-use crate::pipeline::{Models, Pipeline, Shared, Sight};
+use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
 use crate::supervise::{self, Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
 use crate::web;
+
+pub use models::check;
 
 use backend::PageBackend;
 use era::{Era, Ground, Known, Place, Present};
@@ -58,6 +61,8 @@ const END_WITHIN: Duration = Duration::from_secs(15);
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The governor looks every second; sensors of some boards take their time.
 const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
+/// How long cameras that are files wait for the models.
+const MODELS_FOR_FILES: Duration = Duration::from_secs(60);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -73,6 +78,7 @@ pub struct App {
     frames: BTreeMap<String, Arc<LatestFrame>>,
     /// The index of a spool that was just left, until it is taken into the archive.
     spool_store: Option<Store>,
+    models: Loader,
     workers: Workers,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
@@ -93,7 +99,7 @@ impl App {
     /// Opens the store, binds the page and makes every part. Nothing is recorded yet when this fails.
     ///
     /// # Errors
-    /// The storage cannot be used, a model does not load, or the page's port is taken.
+    /// The storage cannot be used, or the page's port is taken.
     pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -106,7 +112,6 @@ impl App {
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
@@ -133,16 +138,17 @@ impl App {
             pipelines: Vec::new(),
             era: Era::start(ground, &config, &shared, &known)?,
             config: config.clone(),
-            shared,
+            shared: shared.clone(),
             storage,
             present,
             known,
             frames,
             spool_store: None,
+            models: models::start(&config, &shared)?,
             workers,
             stop: stops,
         };
-        app.start_pipelines(&detectors)?;
+        app.start_pipelines()?;
         app.start_page(listener, backend);
         app.start_governor();
         Ok(app)
@@ -182,8 +188,9 @@ impl App {
         let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
         source::settle(FEED_GRACE).await;
-        let (pipelines, workers) = (self.pipelines, self.workers);
+        let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
         let stages = tokio::task::spawn_blocking(move || {
+            models.stop();
             workers.stop();
             pipelines.into_iter().for_each(Pipeline::join);
         });
@@ -301,12 +308,16 @@ impl App {
         recovery::start(work, move || asked.is_cancelled() || over.is_cancelled());
     }
 
-    fn start_pipelines(&mut self, detectors: &BTreeMap<String, Arc<Detector>>) -> Result<()> {
+    fn start_pipelines(&mut self) -> Result<()> {
         let (config, archive) = (self.config.clone(), self.era.ground.archive.clone());
-        for (name, camera) in config.cameras() {
+        let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
+        for (name, camera) in live.into_iter().chain(files) {
+            // A file begins when it is asked to, so it can wait for what is to look at it.
+            if camera.source.is_file() {
+                self.models.wait_until_tried(MODELS_FOR_FILES);
+            }
             let latest = self.frames.entry(name.clone()).or_default().clone();
-            let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
-            let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
+            let models = models::of_camera(camera, &self.models);
             let sight = Sight { models, workers: &self.workers, latest };
             let pipeline = Pipeline::start(name, camera, &self.shared, &archive, sight, &mut self.feeds)
                 .with_context(|| format!("start camera {name}"))?;
@@ -404,23 +415,6 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
     }
 }
 
-/// Every model that an enabled camera wants, once.
-fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
-    let mut detectors = BTreeMap::new();
-    for (camera_name, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
-        let name = &camera.detect.model;
-        for name in [name, &camera.detect.light_model].into_iter().filter(|name| !name.is_empty()) {
-            if !detectors.contains_key(name) {
-                detectors.insert(name.clone(), Arc::new(Detector::load(&config.infer.model_dir, name)?));
-            }
-            if let Some(detector) = detectors.get(name) {
-                camera.detect.check_labels(detector).map_err(|e| anyhow!("camera.{camera_name}.detect: {e}"))?;
-            }
-        }
-    }
-    Ok(detectors)
-}
-
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
 async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
@@ -445,13 +439,4 @@ async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -
         }
         known_stalled = stalled.into_iter().map(|part| part.name).collect();
     }
-}
-
-/// Loads everything that a run would need, without starting it.
-///
-/// # Errors
-/// What would keep the daemon from starting.
-pub fn check(config: &Config) -> Result<()> {
-    load_detectors(config)?;
-    Ok(())
 }

@@ -87,7 +87,11 @@ fn config_defaults_are_valid_and_survive_toml() {
 
 #[test]
 fn numbers_out_of_range_are_refused_by_name() {
-    for (toml, key) in [("hung_after = '10ms'", "hung_after"), ("workers = 10000", "workers")] {
+    for (toml, key) in [
+        ("hung_after = '10ms'", "hung_after"),
+        ("workers = 10000", "workers"),
+        ("max_picture_time = '0s'", "max_picture_time"),
+    ] {
         let message = toml::from_str::<Config>(toml).expect("parse").check().expect_err(toml);
         assert!(message.starts_with(key), "{message}");
     }

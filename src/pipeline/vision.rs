@@ -107,7 +107,8 @@ impl Slots {
     fn at(&self, level: LoadLevel) -> Option<&Slot> {
         match level {
             LoadLevel::Normal | LoadLevel::HalfRate | LoadLevel::QuarterRate => self.usual.as_ref(),
-            LoadLevel::LightModel => self.light.as_ref().or(self.usual.as_ref()),
+            // A light model that cannot be used must not end the looks.
+            LoadLevel::LightModel => self.light.as_ref().filter(|slot| slot.is_ready()).or(self.usual.as_ref()),
             LoadLevel::MotionOnly | LoadLevel::RecordOnly | LoadLevel::RecordLess => None,
         }
     }

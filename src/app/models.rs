@@ -1,0 +1,109 @@
+//! The models of the cameras: which there are, and what a camera says while its own cannot be used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+
+use crate::archive::RecordMode;
+use crate::config::{self, Config};
+use crate::health::Health;
+use crate::infer::{Detector, Loader, Tried};
+use crate::pipeline::{Models, Shared};
+
+/// Starts to load every model that an enabled camera wants, once. Cameras do not wait for it.
+///
+/// # Errors
+/// When the thread that loads cannot be started.
+pub(super) fn start(config: &Arc<Config>, shared: &Shared) -> Result<Loader> {
+    let (cameras, health) = (config.clone(), shared.health.clone());
+    let tried: Tried = Box::new(move |model, outcome| note(&cameras, &health, model, outcome));
+    let (health, clock) = (shared.health.clone(), shared.clock.clone());
+    Loader::start(&config.infer, &wanted(config), health, clock, &shared.hearts, tried)
+}
+
+/// The models of one camera.
+pub(super) fn of_camera(camera: &config::Camera, loader: &Loader) -> Models {
+    let model = |name: &String| loader.model(name).filter(|_| camera.detect.enabled);
+    Models { usual: model(&camera.detect.model), light: model(&camera.detect.light_model) }
+}
+
+/// Loads everything that a run would need, without starting it.
+///
+/// # Errors
+/// What would keep a camera from detecting what it is asked to.
+pub fn check(config: &Config) -> Result<()> {
+    let mut detectors = BTreeMap::new();
+    for name in wanted(config) {
+        let detector = Detector::load_within(&config.infer.model_dir, &name, config.infer.limits())?;
+        detectors.insert(name, detector);
+    }
+    for (name, camera) in enabled(config) {
+        let models = [&camera.detect.model, &camera.detect.light_model];
+        for detector in models.into_iter().filter_map(|model| detectors.get(model)) {
+            camera.detect.check_labels(detector).map_err(|error| anyhow!("camera.{name}.detect: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn enabled(config: &Config) -> impl Iterator<Item = (&String, &config::Camera)> {
+    config.cameras().filter(|(_, camera)| camera.detect.enabled)
+}
+
+/// Names of the models, in the order of the cameras: what they use all the time before what they use in need.
+fn wanted(config: &Config) -> Vec<String> {
+    let usual = enabled(config).map(|(_, camera)| &camera.detect.model);
+    let light = enabled(config).map(|(_, camera)| &camera.detect.light_model);
+    let mut names: Vec<String> = Vec::new();
+    for name in usual.chain(light).filter(|name| !name.is_empty()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Says at each camera that uses `model` what is wrong, or that nothing is.
+fn note(config: &Config, health: &Health, model: &str, outcome: Result<&Detector, &str>) {
+    for (name, camera) in enabled(config).filter(|(_, camera)| camera.detect.model == model) {
+        let trouble = match outcome {
+            Ok(detector) => camera.detect.check_labels(detector).err(),
+            Err(reason) if camera.record.mode == RecordMode::Continuous => {
+                Some(format!("recorded without detection: {reason}"))
+            }
+            Err(reason) => Some(format!("nothing is detected, so no event begins: {reason}")),
+        };
+        if let (Ok(_), Some(trouble)) = (outcome, &trouble) {
+            tracing::error!(camera = %name, reason = trouble, "a label is never detected");
+        }
+        health.camera(&name.as_str().into(), |camera| camera.not_detected = trouble);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAMERAS: &str = "[camera.gate.source]\nurl = \"rtsp://h/1\"\n[camera.gate.record]\nmode = \"continuous\"\n\
+        [camera.gate.detect]\nmodel = \"a\"\nlight_model = \"b\"\n\
+        [camera.yard.source]\nurl = \"rtsp://h/2\"\n[camera.yard.detect]\nmodel = \"c\"\nlight_model = \"a\"\n\
+        [camera.dark.source]\nurl = \"rtsp://h/3\"\n[camera.dark.detect]\nmodel = \"d\"\nenabled = false\n";
+
+    #[test]
+    fn each_model_is_wanted_once_and_the_usual_ones_first() {
+        assert_eq!(wanted(&Config::parse(CAMERAS).expect("parse")), ["a", "c", "b"]);
+    }
+
+    #[test]
+    fn a_camera_says_what_is_left_while_its_model_is_broken() {
+        let (config, health) = (Config::parse(CAMERAS).expect("parse"), Health::default());
+        note(&config, &health, "a", Err("x.onnx is missing"));
+        note(&config, &health, "c", Err("x.onnx is missing"));
+        note(&config, &health, "b", Err("a light model is not what detects"));
+        let said = |name: &str| health.cameras().get(name).and_then(|camera| camera.not_detected.clone());
+        assert_eq!(said("gate").as_deref(), Some("recorded without detection: x.onnx is missing"));
+        assert_eq!(said("yard").as_deref(), Some("nothing is detected, so no event begins: x.onnx is missing"));
+        assert_eq!(said("dark"), None);
+    }
+}
