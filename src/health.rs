@@ -282,6 +282,12 @@ impl Health {
         self.with(|board| board.cameras.clone())
     }
 
+    /// Why nothing can look at a camera's pictures, in words for the operator; `None`: something can again.
+    pub fn set_no_detector(&self, name: &Arc<str>, _now: Mono, reason: Option<String>) {
+        let not_detected = reason.map(|reason| format!("recorded without detection: {reason}"));
+        self.camera(name, |camera| camera.not_detected = not_detected);
+    }
+
     /// Notes how model `name` is doing.
     pub fn set_model(&self, name: &str, model: ModelHealth) {
         self.with(|board| board.models.insert(name.to_owned(), model));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 
 use crate::archive::RecordMode;
+use crate::clock::Mono;
 use crate::config::{self, Config};
 use crate::health::Health;
 use crate::infer::{Detector, Loader, Tried};
@@ -16,8 +17,8 @@ use crate::pipeline::{Models, Shared};
 /// # Errors
 /// When the thread that loads cannot be started.
 pub(super) fn start(config: &Arc<Config>, shared: &Shared) -> Result<Loader> {
-    let (cameras, health) = (config.clone(), shared.health.clone());
-    let tried: Tried = Box::new(move |model, outcome| note(&cameras, &health, model, outcome));
+    let (cameras, health, clock) = (config.clone(), shared.health.clone(), shared.clock.clone());
+    let tried: Tried = Box::new(move |model, outcome| note(&cameras, &health, clock.mono(), model, outcome));
     let (health, clock) = (shared.health.clone(), shared.clock.clone());
     Loader::start(&config.infer, &wanted(config), health, clock, &shared.hearts, tried)
 }
@@ -65,19 +66,17 @@ fn wanted(config: &Config) -> Vec<String> {
 }
 
 /// Says at each camera that uses `model` what is wrong, or that nothing is.
-fn note(config: &Config, health: &Health, model: &str, outcome: Result<&Detector, &str>) {
+fn note(config: &Config, health: &Health, now: Mono, model: &str, outcome: Result<&Detector, &str>) {
     for (name, camera) in enabled(config).filter(|(_, camera)| camera.detect.model == model) {
-        let trouble = match outcome {
-            Ok(detector) => camera.detect.check_labels(detector).err(),
-            Err(reason) if camera.record.mode == RecordMode::Continuous => {
-                Some(format!("recorded without detection: {reason}"))
-            }
-            Err(reason) => Some(format!("nothing is detected, so no event begins: {reason}")),
+        let id = name.as_str().into();
+        let records_all = camera.record.mode == RecordMode::Continuous;
+        let what_follows = if records_all { "" } else { "; until it can be used no event begins" };
+        health.set_no_detector(&id, now, outcome.err().map(|reason| format!("{reason}{what_follows}")));
+        let Err(unknown_label) = outcome.map_or(Ok(()), |detector| camera.detect.check_labels(detector)) else {
+            continue;
         };
-        if let (Ok(_), Some(trouble)) = (outcome, &trouble) {
-            tracing::error!(camera = %name, reason = trouble, "a label is never detected");
-        }
-        health.camera(&name.as_str().into(), |camera| camera.not_detected = trouble);
+        tracing::error!(camera = %name, reason = unknown_label, "a label is never detected");
+        health.camera(&id, |camera| camera.not_detected = Some(unknown_label));
     }
 }
 
@@ -98,12 +97,15 @@ mod tests {
     #[test]
     fn a_camera_says_what_is_left_while_its_model_is_broken() {
         let (config, health) = (Config::parse(CAMERAS).expect("parse"), Health::default());
-        note(&config, &health, "a", Err("x.onnx is missing"));
-        note(&config, &health, "c", Err("x.onnx is missing"));
-        note(&config, &health, "b", Err("a light model is not what detects"));
+        note(&config, &health, Mono(1), "a", Err("x.onnx is missing"));
+        note(&config, &health, Mono(1), "c", Err("x.onnx is missing"));
+        note(&config, &health, Mono(1), "b", Err("a light model is not what detects"));
         let said = |name: &str| health.cameras().get(name).and_then(|camera| camera.not_detected.clone());
         assert_eq!(said("gate").as_deref(), Some("recorded without detection: x.onnx is missing"));
-        assert_eq!(said("yard").as_deref(), Some("nothing is detected, so no event begins: x.onnx is missing"));
+        assert_eq!(
+            said("yard").as_deref(),
+            Some("recorded without detection: x.onnx is missing; until it can be used no event begins")
+        );
         assert_eq!(said("dark"), None);
     }
 }

@@ -69,6 +69,14 @@ impl Graph {
         self.value(12, name, kind, shape)
     }
 
+    /// Says of a value inside that its sides are these expressions.
+    pub fn symbolic(mut self, name: &str, shape: &[&str]) -> Self {
+        let sides: Vec<u8> = shape.iter().flat_map(|side| part(1, part(2, side))).collect();
+        let typed = part(1, [number(1, SINGLE), part(2, sides)].concat());
+        self.0.extend(part(13, [part(1, name), part(2, typed)].concat()));
+        self
+    }
+
     fn value(mut self, field: u64, name: &str, kind: u64, shape: &[u64]) -> Self {
         let sides: Vec<u8> = shape.iter().flat_map(|side| part(1, number(1, *side))).collect();
         let typed = part(1, [number(1, kind), part(2, sides)].concat());

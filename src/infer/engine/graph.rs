@@ -30,6 +30,7 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, framework: &tract_onnx::Onnx
     select_outputs(&path, graph, &manifest.outputs)?;
     check_operators(&path, graph, framework)?;
     check_input(&path, graph, &manifest.input.shape())?;
+    forget_symbols(graph);
     load_external_data(dir, manifest, graph)?;
     if !computes_half_precision() {
         widen(graph);
@@ -125,6 +126,18 @@ fn declared_dims(input: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
         _ => None,
     });
     Some(dims.collect())
+}
+
+/// Drops what the file says of the shapes inside of it, where those are in terms of sizes that it leaves open
+/// (`batch`, `height`): the manifest gives the sizes, and the engine would find `batch` and 1 to be different.
+fn forget_symbols(graph: &mut GraphProto) {
+    graph.value_info.retain(|value| {
+        let Some(TypeValue::TensorType(tensor)) = value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
+            return true;
+        };
+        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
+        dims.into_iter().all(|dim| !matches!(dim.value, Some(DimValue::DimParam(_))))
+    });
 }
 
 /// Calls `visit` with every tensor that the file holds, those of inner graphs too.

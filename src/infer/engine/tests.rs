@@ -24,6 +24,10 @@ fn weights(seed: u64, count: usize, scale: f32) -> Vec<f32> {
 
 /// A detector of one class, whose 64 boxes and scores come from a convolution with seeded weights.
 fn convolution(kind: u64) -> Vec<u8> {
+    convolving(kind).file()
+}
+
+fn convolving(kind: u64) -> Graph {
     let bytes = |values: &[f32]| match kind {
         HALF => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
         _ => singles(values),
@@ -37,7 +41,16 @@ fn convolution(kind: u64) -> Vec<u8> {
         .tensor("weights", kind, &[5, 3, 4, 4], &bytes(&weights(7, 240, 0.3)))
         .tensor("offsets", kind, &[5], &bytes(&[16.0, 16.0, 9.0, 9.0, 0.0]))
         .tensor("shape", INT64, &[3], &shape);
-    graph.input("picture", SINGLE, &[1, 3, 32, 32]).output("out", kind, &[1, 5, 64]).file()
+    graph.input("picture", SINGLE, &[1, 3, 32, 32]).output("out", kind, &[1, 5, 64])
+}
+
+/// Works with: models | Exports with dynamic axes (`dynamic=True`) | Runs them at the size that the manifest gives
+#[test]
+fn shapes_in_terms_of_open_sizes_are_left_to_the_engine() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let dynamic = convolving(SINGLE).symbolic("cells", &["batch", "5", "(height+1)/4", "(width+1)/4"]);
+    install(dir.path(), &dynamic.file(), ONE_CLASS, LOGITS);
+    assert!(!load(&dir).expect("load").detect(&picture(), 0.3).expect("detect").is_empty());
 }
 
 const ONE_CLASS: &str = "labels = ['lamp']";
