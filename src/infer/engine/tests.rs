@@ -194,3 +194,46 @@ fn a_model_that_gives_the_same_for_every_picture_is_no_model_but_can_be_written(
     let found = load(&dir).expect("load").detect(&picture(), 0.5).expect("detect");
     assert_eq!(found.len(), 1);
 }
+
+/// Works with: models | Exports with NonMaxSuppression inside (`nms=True`), whose number of boxes depends on the picture | Runs them with head `end2end`; where the engine cannot, `nms=False` is the advice
+#[test]
+fn a_graph_that_chooses_among_its_boxes_is_run_with_as_many_as_there_are() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    // Four places, the first two of them nearly the same. The last is believed in by the brightness of the picture.
+    let places = [0.0, 0.0, 16.0, 16.0, 1.0, 0.0, 16.0, 16.0, 16.0, 16.0, 30.0, 30.0, 2.0, 20.0, 10.0, 28.0];
+    let whole = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let graph = Graph::default()
+        .node("ReduceMean", &["picture"], &["mean"], &[attribute("keepdims", 0)])
+        .node("Mul", &["mean", "nothing"], &["dark"], &[])
+        .node("Add", &["places", "dark"], &["boxes"], &[])
+        .node("Mul", &["mean", "light"], &["brightness"], &[])
+        .node("Add", &["brightness", "sure"], &["scores"], &[])
+        .node("NonMaxSuppression", &["boxes", "scores", "most", "overlap", "least"], &["chosen"], &[])
+        .node("Gather", &["chosen", "two"], &["rows"], &[attribute("axis", 1)])
+        .node("Gather", &["boxes", "rows"], &["corners"], &[attribute("axis", 1)])
+        .node("Gather", &["scores", "rows"], &["flat"], &[attribute("axis", 2)])
+        .node("Transpose", &["flat"], &["score"], &[numbers("perm", &[0, 2, 1])])
+        .node("Mul", &["score", "nothing"], &["class"], &[])
+        .node("Concat", &["corners", "score", "class"], &["out"], &[attribute("axis", 2)])
+        .tensor("nothing", SINGLE, &[], &singles(&[0.0]))
+        .tensor("places", SINGLE, &[1, 4, 4], &singles(&places))
+        .tensor("light", SINGLE, &[1, 1, 4], &singles(&[0.0, 0.0, 0.0, 0.9]))
+        .tensor("sure", SINGLE, &[1, 1, 4], &singles(&[0.8, 0.7, 0.6, 0.0]))
+        .tensor("most", INT64, &[1], &whole(&[10]))
+        .tensor("overlap", SINGLE, &[1], &singles(&[0.5]))
+        .tensor("least", SINGLE, &[1], &singles(&[0.4]))
+        .tensor("two", INT64, &[], &whole(&[2]));
+    let onnx = graph.input("picture", SINGLE, &[1, 3, 32, 32]).output("out", SINGLE, &[]).file();
+    install(dir.path(), &onnx, ONE_CLASS, "kind = 'end2end'");
+    let detector = load(&dir).expect("load");
+    let scores = |value: u8| {
+        let picture = Rgb { width: 32, height: 32, data: vec![value; 32 * 32 * 3] };
+        let found = detector.detect(&picture, 0.3).expect("detect");
+        found.iter().map(|found| (found.score * 10.0).round() as u32).collect::<Vec<_>>()
+    };
+    assert_eq!((scores(0), scores(255)), (vec![8, 6], vec![9, 8, 6]));
+
+    install(dir.path(), &onnx, ONE_CLASS, "kind = 'yolov8'");
+    let message = load(&dir).expect_err("another head");
+    assert!(message.contains("use kind = \"end2end\", or export it with end2end=False or nms=False"), "{message}");
+}
