@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -96,10 +95,10 @@ struct Stops {
 }
 
 impl App {
-    /// Opens the store, binds the page and makes every part. Nothing is recorded yet when this fails.
+    /// Opens the store and makes every part. Nothing is recorded yet when this fails.
     ///
     /// # Errors
-    /// The storage cannot be used, or the page's port is taken.
+    /// The storage cannot be used, or an outlet's settings are wrong.
     pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -107,7 +106,6 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         health.set_load(LoadHealth { since: clock.mono(), ..LoadHealth::default() });
-        let listener = web::bind(&config.web).await?;
         let storage = Storage::new(&config, &clock);
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
@@ -149,7 +147,7 @@ impl App {
             stop: stops,
         };
         app.start_pipelines()?;
-        app.start_page(listener, backend);
+        app.start_page(backend);
         app.start_governor();
         Ok(app)
     }
@@ -326,11 +324,12 @@ impl App {
         Ok(())
     }
 
-    fn start_page(&mut self, listener: TcpListener, backend: Arc<dyn web::Backend>) {
-        let mut listener = Some(listener);
-        self.outlets.spawn("page", Restart::Fatal, move |stop| {
-            let (listener, backend) = (listener.take(), backend.clone());
-            async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
+    /// A page that cannot be opened, because its port is taken, costs nothing but the page.
+    fn start_page(&mut self, backend: Arc<dyn web::Backend>) {
+        let config = self.config.web.clone();
+        self.outlets.spawn("page", Restart::Always(Backoff::for_connections()), move |stop| {
+            let (config, backend) = (config.clone(), backend.clone());
+            async move { web::serve(web::bind(&config).await?, backend, stop).await }
         });
     }
 

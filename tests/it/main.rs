@@ -23,7 +23,7 @@ mod home_assistant;
 mod lake;
 mod link;
 mod metered;
-mod models;
+mod optional;
 mod outages;
 mod overload;
 #[cfg(target_arch = "x86_64")]

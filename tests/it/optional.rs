@@ -1,13 +1,15 @@
-//! A model that cannot be used costs the detection, and nothing else.
+//! What is not needed for recording costs nothing but itself: a model that cannot be used, a page whose port is taken.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
 use crate::harness::config::Config;
-use crate::harness::daemon::{Daemon, outpost};
+use crate::harness::daemon::{Daemon, PROGRAM, STOP, outpost};
+use crate::harness::process::Process;
 use crate::harness::rtsp::{Auth, RtspServer};
-use crate::harness::{Scratch, fixture, repository, seconds, wait_for, wait_until};
+use crate::harness::{Scratch, fixture, http, repository, seconds, wait_for, wait_until};
 
 const MODEL: &str = "nanodet-g-320";
 
@@ -21,6 +23,22 @@ fn trouble(daemon: &Daemon) -> String {
         let camera = camera(daemon);
         camera["not_detected"].as_str().map(str::to_owned).ok_or_else(|| camera.to_string())
     })
+}
+
+/// Works with: system | The page's port is taken by another program | Cameras are recorded; the page opens once the port is free
+#[test]
+fn a_taken_port_costs_the_page_alone() {
+    let scratch = Scratch::new("taken-port");
+    let cameras = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", fixture("people.mp4").as_path())]);
+    let (config, port) = Config::new(&scratch).camera("gate", &cameras, "/gate", Auth::None).all_the_time(5).write();
+    let taken = TcpListener::bind(("127.0.0.1", port)).expect("take the port");
+    let run = ["run".as_ref(), "--config".as_ref(), config.as_os_str()];
+    let mut daemon = Process::start("outpost", PROGRAM, &run, scratch.path("outpost.log"));
+    daemon.wait_ready(seconds(60), |log| log.contains(&format!("port {port} is taken by another program")));
+    wait_for_video(&scratch);
+    drop(taken);
+    daemon.wait_ready(seconds(90), |_| http::get(port, "/readyz").is_ok_and(|answer| answer.status == 200));
+    assert!(daemon.terminate(STOP).success());
 }
 
 /// Waits for a whole segment of video.
