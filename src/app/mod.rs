@@ -146,8 +146,8 @@ impl App {
             workers,
             stop: stops,
         };
-        app.start_pipelines()?;
         app.start_page(backend);
+        app.start_pipelines()?;
         app.start_governor();
         Ok(app)
     }

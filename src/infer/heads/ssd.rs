@@ -71,9 +71,7 @@ impl Ssd {
         match self.layout {
             Layout::Raw { boxes, scores, columns } => self.decode_raw(data(boxes), data(scores), columns, min_score),
             Layout::Chosen { boxes, classes, scores, count } => {
-                // A count that is not a number, or too great, means all.
-                let count = data(count).first().copied().filter(|n| (0.0..=self.rows as f32).contains(n));
-                let count = count.map_or(self.rows, |n| n as usize);
+                let count = self.counted(data(count));
                 let chosen = data(boxes).chunks_exact(4).zip(data(classes)).zip(data(scores)).take(count);
                 let candidates = chosen.filter_map(|((corners, &class), &score)| {
                     let class = class - f32::from(u8::from(self.background));
@@ -88,6 +86,24 @@ impl Ssd {
         }
     }
 
+    /// How many rows count. A number that is none, or too great, means all.
+    fn counted(&self, count: &[f32]) -> usize {
+        let count = count.first().copied().filter(|n| (0.0..=self.rows as f32).contains(n));
+        count.map_or(self.rows, |n| n as usize)
+    }
+
+    /// Classes and scores are alike by their shapes. The rows beyond the count may hold anything.
+    fn doubt_chosen(&self, classes: &[f32], scores: &[f32], count: &[f32]) -> Option<String> {
+        let pairs = || classes.iter().zip(scores).take(self.counted(count));
+        let is_sound = |class: f32, score: f32| class.fract() == 0.0 && meaning::is_score(self.activation.apply(score));
+        pairs().find(|&(&class, &score)| !is_sound(class, score)).map(|(class, score)| {
+            format!(
+                "it gives class {class} with score {score}; are classes and scores the other way round? Then name them: \
+                 outputs = [boxes, classes, scores, count]"
+            )
+        })
+    }
+
     /// Why the numbers cannot be what they are read as; `None`: nothing speaks against it.
     pub(super) fn doubt(&self, outputs: &[Output]) -> Option<String> {
         let data = |at: usize| outputs.get(at).map_or(&[][..], |output| &output.data);
@@ -96,8 +112,9 @@ impl Ssd {
                 let table = Table { data: data(scores), rows: self.rows, columns, transposed: false };
                 (data(boxes), table.greatest(usize::from(self.background)).into_iter().map(|(_, raw)| raw).collect())
             }
-            // The rows beyond the count may hold anything.
-            Layout::Chosen { .. } => return None,
+            Layout::Chosen { classes, scores, count, .. } => {
+                return self.doubt_chosen(data(classes), data(scores), data(count));
+            }
         };
         let row = |(corners, raw): (&[f32], f32)| {
             let corners = self.in_pixels(corners)?;

@@ -276,6 +276,18 @@ fn chosen_boxes_under_another_head_are_refused_with_the_right_advice() {
     assert!(doubt("kind = 'yolov8'", 2, vec![nothing_found]).is_some_and(|message| message.ends_with(advice)));
 }
 
+/// Works with: models | TensorFlow detectors whose classes and scores are not told apart by their names | Refused when they are the other way round; `outputs` in the manifest puts them right
+#[test]
+fn classes_that_are_read_as_scores_are_refused() {
+    let boxes = || output(&[1, 3, 4], [0.0, 0.25, 1.0, 0.5].repeat(3));
+    let (classes, scores, count) =
+        (|| output(&[1, 3], vec![2.0, 7.0, 0.5]), || output(&[1, 3], vec![0.9, 0.8, 7.0]), 2.0);
+    let count = || output(&[1], vec![count]);
+    assert_eq!(doubt("kind = 'ssd'", 2, vec![boxes(), classes(), scores(), count()]), None);
+    let message = doubt("kind = 'ssd'", 2, vec![boxes(), scores(), classes(), count()]).expect("the other way round");
+    assert!(message.starts_with("it gives class 0.9 with score 2; are classes and scores the other way"), "{message}");
+}
+
 #[test]
 fn honest_outputs_raise_no_doubt_whatever_is_in_the_picture() {
     for classes in [1, 2, 80] {
