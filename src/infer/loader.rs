@@ -44,7 +44,7 @@ impl fmt::Debug for Model {
 
 impl Model {
     /// A model that is not loaded.
-    pub(super) fn named(name: &str) -> Arc<Self> {
+    pub fn named(name: &str) -> Arc<Self> {
         Arc::new(Self { name: name.into(), detector: OnceLock::new() })
     }
 

@@ -104,7 +104,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    fn at(&self, level: LoadLevel) -> Option<&Slot> {
+    pub(super) fn at(&self, level: LoadLevel) -> Option<&Slot> {
         match level {
             LoadLevel::Normal | LoadLevel::HalfRate | LoadLevel::QuarterRate => self.usual.as_ref(),
             // A light model that cannot be used must not end the looks.
