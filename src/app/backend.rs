@@ -172,6 +172,7 @@ impl web::Backend for PageBackend {
                 time: clock.wall(),
                 time_quality: clock.quality(),
                 cameras: health.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect(),
+                models: self.shared.health.models(),
                 outlets: self.outlets(&stats, now),
                 load: LoadStatus {
                     level: load.level,

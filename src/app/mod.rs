@@ -8,6 +8,7 @@ mod era;
 mod guard;
 mod house;
 mod leftover;
+mod models;
 mod outbox;
 mod queues;
 mod recovery;
@@ -21,26 +22,27 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::archive::{Archive, Moving, Recorder};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Complaint, Config, ConfigError};
+use crate::config::Config;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Detector, ModelError, Workers};
+use crate::infer::{Loader, Workers};
 use crate::metrics::Metrics;
-use crate::pipeline::{Models, Pipeline, Shared, Sight};
+use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
 use crate::supervise::{self, Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
 use crate::web;
+
+pub use models::check;
 
 use backend::PageBackend;
 use era::{Era, Ground, Known, Place, Present};
@@ -58,6 +60,8 @@ const END_WITHIN: Duration = Duration::from_secs(15);
 const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The governor looks every second; sensors of some boards take their time.
 const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
+/// How long cameras that are files wait for the models.
+const MODELS_FOR_FILES: Duration = Duration::from_secs(60);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -73,6 +77,7 @@ pub struct App {
     frames: BTreeMap<String, Arc<LatestFrame>>,
     /// The index of a spool that was just left, until it is taken into the archive.
     spool_store: Option<Store>,
+    models: Loader,
     workers: Workers,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
@@ -90,10 +95,10 @@ struct Stops {
 }
 
 impl App {
-    /// Opens the store, binds the page and makes every part. Nothing is recorded yet when this fails.
+    /// Opens the store and makes every part. Nothing is recorded yet when this fails.
     ///
     /// # Errors
-    /// The storage cannot be used, a model does not load, or the page's port is taken.
+    /// The storage cannot be used, or an outlet's settings are wrong.
     pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -101,12 +106,10 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         health.set_load(LoadHealth { since: clock.mono(), ..LoadHealth::default() });
-        let listener = web::bind(&config.web).await?;
         let storage = Storage::new(&config, &clock);
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let detectors = load_detectors(&config)?;
         let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
@@ -133,17 +136,18 @@ impl App {
             pipelines: Vec::new(),
             era: Era::start(ground, &config, &shared, &known)?,
             config: config.clone(),
-            shared,
+            shared: shared.clone(),
             storage,
             present,
             known,
             frames,
             spool_store: None,
+            models: models::start(&config, &shared)?,
             workers,
             stop: stops,
         };
-        app.start_pipelines(&detectors)?;
-        app.start_page(listener, backend);
+        app.start_page(backend);
+        app.start_pipelines()?;
         app.start_governor();
         Ok(app)
     }
@@ -182,8 +186,9 @@ impl App {
         let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
         source::settle(FEED_GRACE).await;
-        let (pipelines, workers) = (self.pipelines, self.workers);
+        let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
         let stages = tokio::task::spawn_blocking(move || {
+            models.stop();
             workers.stop();
             pipelines.into_iter().for_each(Pipeline::join);
         });
@@ -300,12 +305,16 @@ impl App {
         self.era.recover(recovery::Work { shared, archive, first_id, spool, asked });
     }
 
-    fn start_pipelines(&mut self, detectors: &BTreeMap<String, Arc<Detector>>) -> Result<()> {
+    fn start_pipelines(&mut self) -> Result<()> {
         let (config, archive) = (self.config.clone(), self.era.ground.archive.clone());
-        for (name, camera) in config.cameras() {
+        let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
+        for (name, camera) in live.into_iter().chain(files) {
+            // A file begins when it is asked to, so it can wait for what is to look at it.
+            if camera.source.is_file() {
+                self.models.wait_until_tried(MODELS_FOR_FILES);
+            }
             let latest = self.frames.entry(name.clone()).or_default().clone();
-            let enabled = |model: &String| detectors.get(model).filter(|_| camera.detect.enabled).cloned();
-            let models = Models { usual: enabled(&camera.detect.model), light: enabled(&camera.detect.light_model) };
+            let models = models::of_camera(camera, &self.models);
             let sight = Sight { models, workers: &self.workers, latest };
             let pipeline = Pipeline::start(name, camera, &self.shared, &archive, sight, &mut self.feeds)
                 .with_context(|| format!("start camera {name}"))?;
@@ -314,11 +323,12 @@ impl App {
         Ok(())
     }
 
-    fn start_page(&mut self, listener: TcpListener, backend: Arc<dyn web::Backend>) {
-        let mut listener = Some(listener);
-        self.outlets.spawn("page", Restart::Fatal, move |stop| {
-            let (listener, backend) = (listener.take(), backend.clone());
-            async move { web::serve(listener.context("the page was started twice")?, backend, stop).await }
+    /// A page that cannot be opened, because its port is taken, costs nothing but the page.
+    fn start_page(&mut self, backend: Arc<dyn web::Backend>) {
+        let config = self.config.web.clone();
+        self.outlets.spawn("page", Restart::Always(Backoff::for_connections()), move |stop| {
+            let (config, backend) = (config.clone(), backend.clone());
+            async move { web::serve(web::bind(&config).await?, backend, stop).await }
         });
     }
 
@@ -403,37 +413,6 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
     }
 }
 
-/// Every model that an enabled camera wants, once.
-///
-/// # Errors
-/// [`ConfigError`] when there is no such model, or a model does not know a label; else when a model is no good.
-fn load_detectors(config: &Config) -> Result<BTreeMap<String, Arc<Detector>>> {
-    let (mut detectors, mut complaints) = (BTreeMap::new(), Vec::new());
-    for (camera_name, camera) in config.cameras().filter(|(_, camera)| camera.detect.enabled) {
-        let detect = &camera.detect;
-        for (key, name) in [("model", &detect.model), ("light_model", &detect.light_model)] {
-            if name.is_empty() {
-                continue;
-            }
-            let place = |key: &str| format!("camera.{camera_name}.detect.{key}");
-            if !detectors.contains_key(name) {
-                match Detector::load(&config.infer.model_dir, name) {
-                    Ok(detector) => drop(detectors.insert(name.clone(), Arc::new(detector))),
-                    Err(unknown @ ModelError::Unknown { .. }) => {
-                        complaints.push(Complaint::new(place(key), unknown.to_string()));
-                    }
-                    Err(failure) => return Err(failure.into()),
-                }
-            }
-            if let Some(Err(complaint)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
-                complaints.push(Complaint::new(place("labels"), complaint));
-            }
-        }
-    }
-    ConfigError::unless_empty(complaints)?;
-    Ok(detectors)
-}
-
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
 async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
@@ -458,13 +437,4 @@ async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -
         }
         known_stalled = stalled.into_iter().map(|part| part.name).collect();
     }
-}
-
-/// Loads everything that a run would need, without starting it.
-///
-/// # Errors
-/// What would keep the daemon from starting.
-pub fn check(config: &Config) -> Result<()> {
-    load_detectors(config)?;
-    Ok(())
 }

@@ -39,7 +39,8 @@ fn describe(status: &Value) -> String {
         format!("up {}, {} events", duration(number(status, "uptime_s")), number(status, "events_total")),
     ];
     lines.extend(status["cameras"].as_array().into_iter().flatten().map(|camera| {
-        let reason = camera["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let reasons = ["reason", "not_detected"].iter().filter_map(|key| camera[*key].as_str());
+        let reason: String = reasons.map(|reason| format!(": {reason}")).collect();
         let fps = camera["fps"].as_f64().unwrap_or_default();
         format!("camera {}: {}, {fps:.1} pictures/s{reason}", text(camera, "name"), text(camera, "state"))
     }));

@@ -65,6 +65,9 @@ pub struct CameraHealth {
     /// Why it is not online, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_detected: Option<String>,
     /// `H.264`, ...
     pub codec: String,
     /// Pixels.
@@ -116,6 +119,29 @@ pub enum Verdict {
     Worse(Trouble),
     /// All stages work again, after this.
     Well(Trouble),
+}
+
+/// How a model is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    /// It is read, optimised and tried.
+    #[default]
+    Loading,
+    /// It looks at pictures.
+    Ready,
+    /// It cannot be used. It is tried again when its files change, and now and then.
+    Broken,
+}
+
+/// A model, as people want to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelHealth {
+    /// How it is doing.
+    pub state: ModelState,
+    /// Why it cannot be used, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How an outlet (an upload destination, the broker) is doing.
@@ -250,6 +276,7 @@ pub struct Health(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     cameras: BTreeMap<Arc<str>, CameraHealth>,
+    models: BTreeMap<String, ModelHealth>,
     outlets: BTreeMap<String, OutletHealth>,
     load: LoadHealth,
     reading: Option<Reading>,
@@ -339,6 +366,16 @@ impl Health {
     /// All cameras by name.
     pub fn cameras(&self) -> BTreeMap<Arc<str>, CameraHealth> {
         self.with(|board| board.cameras.clone())
+    }
+
+    /// Notes how model `name` is doing.
+    pub fn set_model(&self, name: &str, model: ModelHealth) {
+        self.with(|board| board.models.insert(name.to_owned(), model));
+    }
+
+    /// All models that cameras use, by name.
+    pub fn models(&self) -> BTreeMap<String, ModelHealth> {
+        self.with(|board| board.models.clone())
     }
 
     /// Notes how an exchange of outlet `name` went. Returns whether its state changed.

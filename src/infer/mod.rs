@@ -9,8 +9,11 @@
 
 mod engine;
 mod heads;
+mod loader;
 mod model;
 mod nms;
+#[cfg(test)]
+mod onnx_writer;
 mod preprocess;
 mod worker;
 
@@ -19,12 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::detection::{BBox, Detection};
-use crate::frame::{Picture, PictureError};
+use crate::frame::{Picture, PictureError, Rgb};
 
 pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
+pub use loader::{Loader, Model, Tried};
 pub use model::{Colour, InputSpec, Layout, Manifest, ModelError, Resize, installed};
 pub use preprocess::{Fit, Input};
 pub use worker::{Detected, Offer, Slot, Workers};
@@ -34,6 +39,15 @@ use preprocess::Preprocessor;
 
 /// More threads than this are a slip of the finger.
 const MAX_WORKERS: usize = 256;
+
+/// A person with a dog and a horse; origin and licence in tests/fixtures/NOTICE.md.
+const SAMPLE: &[u8] = include_bytes!("../../tests/fixtures/pictures/person.jpg");
+/// Where the person is in it.
+const PERSON: BBox = BBox { x: 0.294, y: 0.232, w: 0.137, h: 0.648 };
+/// A score from which on a model has some notion of what it sees.
+const SEEN: f32 = 0.15;
+/// A model that finds more in the photograph than this does not see what the photograph shows.
+const MOST_THINGS: usize = 40;
 
 /// A slow board under load must not look hung.
 const MIN_HUNG_AFTER: Duration = Duration::from_secs(1);
@@ -50,15 +64,43 @@ pub struct Config {
     /// and replaced. Default 10s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub hung_after: Duration,
+    /// A model that needs longer than this for one picture, measured when it is loaded, is not used. No more than
+    /// `hung_after` counts. Default 5s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub max_picture_time: Duration,
+}
+
+/// How long one picture may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// While a model is loaded: one that needs longer is refused.
+    pub load: Duration,
+    /// Afterwards: a run that takes longer is broken off.
+    pub run: Duration,
+}
+
+impl Limits {
+    /// For people who wait for the answer.
+    pub const NONE: Self = Self { load: Duration::MAX, run: Duration::MAX };
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { model_dir: "/usr/share/outpost/models".into(), workers: 0, hung_after: Duration::from_secs(10) }
+        Self {
+            model_dir: "/usr/share/outpost/models".into(),
+            workers: 0,
+            hung_after: Duration::from_secs(10),
+            max_picture_time: Duration::from_secs(5),
+        }
     }
 }
 
 impl Config {
+    /// How long one picture may take.
+    pub fn limits(&self) -> Limits {
+        Limits { load: self.max_picture_time.min(self.hung_after), run: self.hung_after }
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors
@@ -69,6 +111,9 @@ impl Config {
         }
         if self.hung_after < MIN_HUNG_AFTER {
             return Err(format!("hung_after = {:?} is less than {MIN_HUNG_AFTER:?}", self.hung_after));
+        }
+        if self.max_picture_time.is_zero() {
+            return Err("max_picture_time = 0 leaves no time for any model".to_owned());
         }
         Ok(())
     }
@@ -184,19 +229,29 @@ impl std::fmt::Debug for Detector {
 }
 
 impl Detector {
-    /// Loads model `name` from folder `dir`: reads the manifest, verifies the checksum, optimises the
-    /// graph, runs it once, and makes sure that its output is what the manifest says.
-    ///
-    /// Takes tenths of a second to seconds; call it outside of async tasks.
+    /// [`Detector::load_within`] without a limit.
     ///
     /// # Errors
     /// What is wrong with the model, in words for the operator.
     pub fn load(dir: &Path, name: &str) -> Result<Self, ModelError> {
+        Self::load_within(dir, name, Limits::NONE)
+    }
+
+    /// Loads model `name` from folder `dir`: reads the manifest, verifies the checksums, optimises the
+    /// graph, runs it, and makes sure that its output is what the manifest says: by its shape, and by what it
+    /// gives for a photograph.
+    ///
+    /// Takes tenths of a second to minutes; call it on a thread that may wait.
+    ///
+    /// # Errors
+    /// What is wrong with the model, in words for the operator.
+    pub fn load_within(dir: &Path, name: &str, limits: Limits) -> Result<Self, ModelError> {
         let manifest = Manifest::load(dir, name)?;
         let labels = manifest.read_labels(dir)?;
-        let onnx = manifest.read_model(dir)?;
-        let engine = engine::tract::TractEngine::load(&dir.join(&manifest.file), onnx, &manifest)?;
-        Self::with_engine(&manifest, labels, Box::new(engine))
+        let engine = engine::tract::TractEngine::load(dir, &manifest, limits)?;
+        let detector = Self::with_engine(&manifest, labels, Box::new(engine))?;
+        detector.look_at_sample().map_err(|doubt| ModelError::Meaning { model: manifest.name, doubt })?;
+        Ok(detector)
     }
 
     /// Puts a detector together around an engine of one's own.
@@ -278,11 +333,44 @@ impl Detector {
         self.run(&self.prepare(picture)?, min_score)
     }
 
+    /// Has the model look at a photograph of a person with a dog and a horse, and judges what it gives.
+    fn look_at_sample(&self) -> Result<(), String> {
+        let photograph = image::load_from_memory(SAMPLE).map_err(|error| error.to_string())?.into_rgb8();
+        let (width, height) = photograph.dimensions();
+        let input = self.prepare(&Rgb { width, height, data: photograph.into_raw() }).map_err(|e| e.to_string())?;
+        let (fit, outputs) = (input.fit(), self.engine.run(input.data()).map_err(|error| error.to_string())?);
+        self.check_shapes(&outputs).map_err(|error| format!("{error}: how much it gives depends on the picture"))?;
+        if let Some(doubt) = self.head.doubt(&outputs) {
+            return Err(doubt);
+        }
+        let things = nms::suppress(self.head.decode(&outputs, 0.5), self.nms_iou).len();
+        if things > MOST_THINGS {
+            return Err(format!(
+                "it believes to see {things} things in a photograph of a person and two animals; are scale, mean, std, \
+                 colour and layout right?"
+            ));
+        }
+        if self.labels.iter().any(|label| &**label == "person") && !self.sees_the_person(&outputs, fit) {
+            let model = &self.name;
+            warn!(%model, "the model does not see the person in a test photograph: are scale, mean, std and colour right?");
+        }
+        Ok(())
+    }
+
+    fn sees_the_person(&self, outputs: &[Output], fit: Fit) -> bool {
+        self.head.decode(outputs, SEEN).into_iter().any(|found| {
+            let [x0, y0, x1, y1] = fit.to_picture(found.corners);
+            let is_person = self.labels.get(found.class).is_some_and(|label| &**label == "person");
+            is_person && BBox::from_corners(x0, y0, x1, y1).iou(&PERSON) > 0.3
+        })
+    }
+
     /// The head was fitted to the shapes seen at load time; it must never read anything else.
     fn check_shapes(&self, outputs: &[Output]) -> Result<(), InferError> {
         let expected = self.description.outputs.iter().map(|output| &output.shape);
         let sound = outputs.iter().all(|output| output.data.len() == output.shape.iter().product::<usize>());
-        if sound && outputs.iter().map(|output| &output.shape).eq(expected.clone()) {
+        let fits = |(fitted, found): (&Vec<usize>, &Output)| self.head.accepts(fitted, &found.shape);
+        if sound && outputs.len() == self.description.outputs.len() && expected.clone().zip(outputs).all(fits) {
             return Ok(());
         }
         let text = |shapes: Vec<&Vec<usize>>| shapes.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(" + ");

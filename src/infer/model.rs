@@ -1,6 +1,6 @@
 //! Model manifests: `<name>.toml` beside the ONNX file says what the file is and how to use it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,14 @@ pub struct Manifest {
     pub file: String,
     /// SHA-256 of the ONNX file, hex. A file that was cut off or swapped is never loaded.
     pub sha256: String,
+    /// Files in the same folder where the ONNX file keeps weights, with the SHA-256 of each. Large exports have
+    /// them: `model.onnx.data`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_data: BTreeMap<String, String>,
+    /// Names of the values that the head reads, in the head's order. Default: all outputs of the model. Values
+    /// that are no outputs of the model may be named too; what they do not need is not computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// Labels in the order of the model's classes. Either these or `labels_file`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -172,6 +180,25 @@ pub enum ModelError {
         path.display()
     )]
     Checksum { path: PathBuf, expected: String, found: String },
+    /// The ONNX file keeps weights in a file that the manifest does not name.
+    #[error(
+        "{} keeps weights in {file}, which the manifest does not name; add external_data = {{ {file:?} = {sha256:?} }}",
+        path.display()
+    )]
+    ExternalData { path: PathBuf, file: String, sha256: String },
+    /// The manifest asks for an output that is not there.
+    #[error("{} gives no {missing:?}; its outputs are {}; correct outputs", path.display(), outputs.join(", "))]
+    Output { path: PathBuf, missing: String, outputs: Vec<String> },
+    /// One picture takes too long on this box.
+    #[error(
+        "{} is too slow for this box: {found}; take a smaller model or export it for fewer pixels, or give it longer \
+         (infer.max_picture_time)",
+        path.display()
+    )]
+    TooSlow { path: PathBuf, found: String },
+    /// The numbers that it gives for a picture cannot mean what the manifest says.
+    #[error("model {model}: {doubt}")]
+    Meaning { model: String, doubt: String },
     /// Not an ONNX file at all.
     #[error("{} is not an ONNX model: {reason}", path.display())]
     NotOnnx { path: PathBuf, reason: String },
@@ -240,8 +267,20 @@ impl Manifest {
                 return Err(format!("{file:?} must be the name of a file in the same folder"));
             }
         }
-        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !is_sha256(&self.sha256) {
             return Err(format!("sha256 = {:?} is not 64 hex digits", self.sha256));
+        }
+        for (file, sha256) in &self.external_data {
+            if !is_plain_name(file) {
+                return Err(format!("external_data: {file:?} must be the name of a file in the same folder"));
+            }
+            if !is_sha256(sha256) {
+                return Err(format!("external_data: {sha256:?} of {file} is not 64 hex digits"));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.outputs.iter().find(|output| !seen.insert(*output)) {
+            return Err(format!("outputs names {twice:?} twice"));
         }
         if self.labels.is_empty() == self.labels_file.is_none() {
             return Err("it must have either labels or labels_file".to_owned());
@@ -284,12 +323,41 @@ impl Manifest {
     /// # Errors
     /// When the file is missing or is not the one that the manifest describes.
     pub fn read_model(&self, dir: &Path) -> Result<Vec<u8>, ModelError> {
-        let path = dir.join(&self.file);
-        let bytes = read(&path)?;
-        let found = hex(&Sha256::digest(&bytes));
-        let expected = self.sha256.to_ascii_lowercase();
-        if found == expected { Ok(bytes) } else { Err(ModelError::Checksum { path, expected, found }) }
+        read_verified(dir.join(&self.file), &self.sha256)
     }
+
+    /// The bytes of a file where the ONNX file keeps weights, verified.
+    ///
+    /// # Errors
+    /// When the file is missing, is not the one that the manifest describes, or is none that the manifest names.
+    pub fn read_external(&self, dir: &Path, file: &str) -> Result<Vec<u8>, ModelError> {
+        if let Some(sha256) = self.external_data.get(file) {
+            return read_verified(dir.join(file), sha256);
+        }
+        let path = dir.join(&self.file);
+        if !is_plain_name(file) {
+            let reason = format!("it keeps weights in {file:?}, which is not a file in the same folder");
+            return Err(ModelError::Load { path, reason });
+        }
+        let sha256 = hex(&Sha256::digest(read(&dir.join(file))?));
+        Err(ModelError::ExternalData { path, file: file.to_owned(), sha256 })
+    }
+
+    /// The files that it names, all in its own folder.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let external = self.external_data.keys().map(String::as_str);
+        [Some(self.file.as_str()), self.labels_file.as_deref()].into_iter().flatten().chain(external)
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn read_verified(path: PathBuf, sha256: &str) -> Result<Vec<u8>, ModelError> {
+    let bytes = read(&path)?;
+    let (found, expected) = (hex(&Sha256::digest(&bytes)), sha256.to_ascii_lowercase());
+    if found == expected { Ok(bytes) } else { Err(ModelError::Checksum { path, expected, found }) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

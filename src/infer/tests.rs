@@ -16,6 +16,40 @@ impl Engine for Canned {
     }
 }
 
+/// Works with: models | Pixels scaled in another way than in training (0 to 255 for 0 to 1) | Refused where the model then sees things everywhere; a warning where it does not see the person in a test photograph
+#[test]
+fn a_model_that_sees_things_everywhere_is_refused() {
+    // 25 boxes of 4x4 pixels side by side are plausible, 50 in two classes are not.
+    let rows = |classes: usize| -> Vec<[f32; 6]> {
+        let place = |i: usize| [(i % 5) as f32 * 4.0 + 2.0, (i / 5) as f32 * 4.0 + 2.0, 4.0, 4.0];
+        let row = |i: usize| {
+            let [x, y, w, h] = place(i % 25);
+            if i < 25 { [x, y, w, h, 0.9, 0.1] } else { [x, y, w, h, 0.1, 0.9] }
+        };
+        (0..25 * classes).map(row).collect()
+    };
+    assert_eq!(canned(&rows(1), &rows(1)).look_at_sample(), Ok(()));
+    let doubt = canned(&rows(2), &rows(2)).look_at_sample().expect_err("50 things");
+    assert!(doubt.starts_with("it believes to see 50 things") && doubt.contains("scale, mean"), "{doubt}");
+    let [row] = [[10.0, 10.0, 10.0, 5.0, 0.1, 0.9]];
+    let doubt = canned(&[row], &[row, row]).look_at_sample().expect_err("another shape than before");
+    assert!(doubt.ends_with("how much it gives depends on the picture"), "{doubt}");
+}
+
+#[test]
+fn the_shipped_model_sees_the_person_in_the_photograph() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let detector = Detector::load(&dir, &CameraConfig::default().model).expect("load");
+    let photograph = image::load_from_memory(SAMPLE).expect("a JPEG").into_rgb8();
+    let (width, height) = photograph.dimensions();
+    let input = detector.prepare(&Rgb { width, height, data: photograph.into_raw() }).expect("prepare");
+    let outputs = detector.engine.run(input.data()).expect("run");
+    assert!(detector.sees_the_person(&outputs, input.fit()));
+    // The same numbers as if they had been taken for those of a picture without bars.
+    let elsewhere = Fit { left: 200.0, ..input.fit() };
+    assert!(!detector.sees_the_person(&outputs, elsewhere));
+}
+
 /// A detector for 20x20 pixels and the labels cat and dog, whose model gives these rows.
 fn canned(rows: &[[f32; 6]], given: &[[f32; 6]]) -> Detector {
     let manifest = "name = 'canned'\nfile = 'f'\nsha256 = ''\nlicence = ''\norigin = ''\n\
@@ -87,7 +121,11 @@ fn config_defaults_are_valid_and_survive_toml() {
 
 #[test]
 fn numbers_out_of_range_are_refused_by_name() {
-    for (toml, key) in [("hung_after = '10ms'", "hung_after"), ("workers = 10000", "workers")] {
+    for (toml, key) in [
+        ("hung_after = '10ms'", "hung_after"),
+        ("workers = 10000", "workers"),
+        ("max_picture_time = '0s'", "max_picture_time"),
+    ] {
         let message = toml::from_str::<Config>(toml).expect("parse").check().expect_err(toml);
         assert!(message.starts_with(key), "{message}");
     }

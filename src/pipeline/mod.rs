@@ -32,7 +32,7 @@ use crate::control::Control;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
-use crate::infer::{Detector, Workers};
+use crate::infer::{Model, Workers};
 use crate::metrics::Metrics;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
@@ -81,13 +81,13 @@ pub struct Shared {
     pub site: Arc<str>,
 }
 
-/// What looks at one camera's pictures; none where detection is off.
+/// What looks at one camera's pictures once it is loaded; none where detection is off.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
     /// As long as there is time.
-    pub usual: Option<Arc<Detector>>,
+    pub usual: Option<Arc<Model>>,
     /// When the box has too much to do.
-    pub light: Option<Arc<Detector>>,
+    pub light: Option<Arc<Model>>,
 }
 
 /// Who looks at one camera's pictures, and where the newest is shown.
@@ -125,13 +125,13 @@ impl Pipeline {
         let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone())?);
 
         let looks: Arc<Looks> = Arc::default();
-        let model = models.usual.as_ref().map_or_else(|| "".into(), |d| d.name().clone());
+        let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
         let desk = Desk::new(&camera, shared, recorder.clone(), model);
         let analysis = analysis::start(config, desk, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
 
-        let slot = |detector: Arc<Detector>| {
+        let slot = |model: Arc<Model>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
-            workers.slot(camera.clone(), detector, config.detector_score(), move |detected| {
+            workers.slot(camera.clone(), model, config.detector_score(), move |detected| {
                 if !looks.offer(detected) {
                     metrics.dropped.get_or_create(&crate::metrics::dropped(&camera, "analysis_queue")).inc();
                 }

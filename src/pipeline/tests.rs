@@ -20,6 +20,7 @@ use crate::infer::Detected;
 use crate::metrics;
 use crate::source;
 use crate::store::{self, Store};
+use crate::supervise::governor::LoadLevel;
 use crate::supervise::relay::Finding;
 
 /// So long a test waits for what must come; only a failing test waits that long.
@@ -298,4 +299,17 @@ fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
     });
     drop(looks);
     until("it ends with its detector", || analysis.look(&shared.metrics) == Finding::Over);
+}
+
+#[test]
+fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
+    let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
+    let (config, hearts) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
+    let workers = Workers::start(&config, Metrics::new(), clock, hearts).expect("workers");
+    let slot = |name: &str| Some(workers.slot(name.into(), Model::named(name), 0.4, |_| ()));
+    let slots = Slots { usual: slot("usual"), light: slot("light") };
+    let chosen = slots.at(LoadLevel::LightModel).map(|slot| format!("{slot:?}"));
+    assert_eq!(chosen.as_deref(), Some("Slot(usual)"));
+    drop(slots);
+    workers.stop();
 }

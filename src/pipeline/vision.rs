@@ -104,10 +104,11 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    fn at(&self, level: LoadLevel) -> Option<&Slot> {
+    pub(super) fn at(&self, level: LoadLevel) -> Option<&Slot> {
         match level {
             LoadLevel::Normal | LoadLevel::HalfRate | LoadLevel::QuarterRate => self.usual.as_ref(),
-            LoadLevel::LightModel => self.light.as_ref().or(self.usual.as_ref()),
+            // A light model that cannot be used must not end the looks.
+            LoadLevel::LightModel => self.light.as_ref().filter(|slot| slot.is_ready()).or(self.usual.as_ref()),
             LoadLevel::MotionOnly | LoadLevel::RecordOnly | LoadLevel::RecordLess => None,
         }
     }

@@ -116,6 +116,11 @@ impl Config {
         Ok(())
     }
 
+    /// Whether the source is a file that is played, and not a camera that goes on by itself.
+    pub fn is_file(&self) -> bool {
+        matches!(Address::parse(&self.url), Ok(Address::Replay(_)))
+    }
+
     /// The main address as people may see it: without anything that looks like a secret.
     pub fn display_url(&self) -> String {
         redact(&self.url)

@@ -1,12 +1,15 @@
 //! The box at one moment, for the API and the page alike, and the one sentence that sums it up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
-use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth, StoreState, TransferHealth};
+use crate::health::{
+    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, StoreHealth, StoreState, TransferHealth,
+};
 use crate::supervise::governor::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
@@ -29,6 +32,8 @@ pub struct Status {
     pub time_quality: TimeQuality,
     /// All cameras, in the order of the config.
     pub cameras: Vec<CameraStatus>,
+    /// The models that cameras use, by name.
+    pub models: BTreeMap<String, ModelHealth>,
     /// All upload destinations and the broker.
     pub outlets: Vec<OutletStatus>,
     /// How much the box does, and why not everything.
@@ -63,6 +68,8 @@ pub struct CameraStatus {
     pub state_for_s: u64,
     /// Why it is not online, or what is wrong although packets come.
     pub reason: Option<String>,
+    /// Why nothing is detected, or not all that is asked for.
+    pub not_detected: Option<String>,
     /// `H.264`, ...; empty while unknown.
     pub codec: String,
     /// Pixels; 0 while unknown.
@@ -92,6 +99,7 @@ impl CameraStatus {
             state: shown.state,
             state_for_s: now.since(shown.since).as_secs(),
             reason: shown.reason.map(str::to_owned),
+            not_detected: health.not_detected.clone(),
             codec: health.codec.clone(),
             width: health.width,
             height: health.height,
@@ -219,6 +227,9 @@ impl Status {
             level = level.max(Level::Attention);
             text = format!("{text}; too much to do: {}", self.load.reason);
         }
+        if let Some(undetected) = self.sum_up_detection() {
+            (level, text) = (Level::Problem, format!("{text}; {undetected}"));
+        }
         if let Some((store_level, store)) = self.sum_up_store() {
             (level, text) = (level.max(store_level), format!("{text}; {store}"));
         }
@@ -236,6 +247,22 @@ impl Status {
             return Summary { level: level.max(Level::Attention), text: format!("{text}; the disk is almost full") };
         }
         Summary { level, text }
+    }
+
+    /// What is wrong with detection; a light model that is not needed at present counts, too.
+    fn sum_up_detection(&self) -> Option<String> {
+        let troubled = self.cameras.iter().filter_map(|camera| Some((&camera.name, camera.not_detected.as_ref()?)));
+        // A camera whose own model is broken says so itself.
+        let is_said = self.cameras.iter().any(|camera| camera.state == CameraState::Degraded);
+        let broken = self.models.iter().filter(|(_, model)| model.state == ModelState::Broken && !is_said);
+        match (troubled.clone().count(), troubled.clone().next(), broken.clone().next()) {
+            (1, Some((name, reason)), _) => Some(format!("{name}: {reason}")),
+            (more, Some((name, reason)), _) => Some(format!("{name} and {} more: {reason}", more - 1)),
+            (_, None, Some((model, ModelHealth { reason: Some(reason), .. }))) => {
+                Some(format!("model {model} cannot be used: {reason}"))
+            }
+            _ => None,
+        }
     }
 
     fn sum_up_store(&self) -> Option<(Level, String)> {
@@ -386,6 +413,21 @@ mod tests {
             LoadStatus { level: LoadLevel::HalfRate, level_for_s: 3, reason: "95 °C, limit 90 °C".to_owned() };
         let text = "The camera is recording, events stay on this box; too much to do: 95 °C, limit 90 °C";
         assert_eq!(status.summary(), Summary { level: Level::Attention, text: text.to_owned() });
+    }
+
+    #[test]
+    fn a_camera_without_detection_is_a_problem_and_says_why() {
+        let mut status = status(&[CameraState::Online; 2], vec![]);
+        let broken = ModelHealth { state: ModelState::Broken, reason: Some("m.onnx is missing".to_owned()) };
+        status.models.insert("m".to_owned(), broken);
+        let said = |status: &Status| (status.summary().level, status.summary().text);
+        let (level, text) = said(&status);
+        assert_eq!(level, Level::Problem);
+        assert!(text.ends_with("; model m cannot be used: m.onnx is missing"), "{text}");
+        status.cameras[0].not_detected = Some("the model never sees a persn".to_owned());
+        assert!(said(&status).1.ends_with("; c: the model never sees a persn"));
+        status.cameras[1].not_detected = status.cameras[0].not_detected.clone();
+        assert!(said(&status).1.ends_with("; c and 1 more: the model never sees a persn"));
     }
 
     #[test]

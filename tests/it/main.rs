@@ -24,6 +24,7 @@ mod home_assistant;
 mod lake;
 mod link;
 mod metered;
+mod optional;
 mod outages;
 mod overload;
 mod pictures;

@@ -1,6 +1,11 @@
 //! What runs a model: numbers in, numbers out.
 
+mod graph;
+#[cfg(test)]
+mod tests;
 pub(super) mod tract;
+
+use tract_onnx::prelude::TractError;
 
 use super::InferError;
 
@@ -43,4 +48,10 @@ pub trait Engine: Send + Sync {
 
     /// What it takes and gives.
     fn describe(&self) -> Description;
+}
+
+/// tract's errors are chains of several lines; a log line or a message holds one.
+fn one_line(error: &TractError) -> String {
+    let text = format!("{error:#}");
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }

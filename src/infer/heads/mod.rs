@@ -3,6 +3,8 @@
 //! A head is fitted to the real output shapes when the model is loaded and refuses what it does not
 //! understand; decoding therefore never fails. Numbers that are not finite are passed over.
 
+mod end2end;
+mod meaning;
 mod ssd;
 mod table;
 mod yolo;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Output;
 use super::model::InputSpec;
+use end2end::End2end;
 use ssd::Ssd;
 use yolo::Yolo;
 
@@ -112,6 +115,13 @@ pub enum HeadSpec {
         #[serde(default = "default_background")]
         background: bool,
     },
+    /// One output `[1, N, 6]`: two corners, score, class, of boxes that the model has chosen itself. YOLOv10, YOLO26,
+    /// and exports with `nms=True` as far as the engine runs them.
+    End2end {
+        /// Units of the corners. Default pixels.
+        #[serde(default = "default_pixels")]
+        units: BoxUnits,
+    },
 }
 
 fn default_nms_iou() -> f32 {
@@ -120,6 +130,10 @@ fn default_nms_iou() -> f32 {
 
 fn default_strides() -> Vec<u32> {
     vec![8, 16, 32]
+}
+
+fn default_pixels() -> BoxUnits {
+    BoxUnits::Pixels
 }
 
 fn default_background() -> bool {
@@ -134,6 +148,8 @@ impl HeadSpec {
             | Self::Yolov5 { nms_iou, .. }
             | Self::Yolox { nms_iou, .. }
             | Self::Ssd { nms_iou, .. } => nms_iou,
+            // Nothing is left to be sorted out.
+            Self::End2end { .. } => 1.0,
         }
     }
 
@@ -144,6 +160,7 @@ impl HeadSpec {
             Self::Yolov5 { .. } => "yolov5",
             Self::Yolox { .. } => "yolox",
             Self::Ssd { .. } => "ssd",
+            Self::End2end { .. } => "end2end",
         }
     }
 
@@ -194,13 +211,20 @@ pub struct Misfit {
     labels: usize,
     /// How many classes the model seems to have, where that can be told and is not the number of labels.
     classes: Option<usize>,
+    /// The output looks like that of a model that chooses its boxes itself.
+    chosen: bool,
 }
+
+/// What to do with a model that chooses its boxes itself.
+const CHOSEN: &str = "boxes that the model has chosen itself (two corners, score, class); use kind = \"end2end\", or \
+                      export it with end2end=False or nms=False";
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, found, understood, labels, classes } = self;
+        let Self { kind, found, understood, labels, classes, chosen } = self;
         write!(f, "its output is {found}, but head {kind} with {labels} labels understands {understood}")?;
         match classes {
+            _ if *chosen => write!(f, "; that is how an output looks with {CHOSEN}"),
             Some(classes) => write!(f, "; the output looks like {classes} classes, so check the labels"),
             None => Ok(()),
         }
@@ -212,6 +236,7 @@ impl fmt::Display for Misfit {
 pub(super) enum Head {
     Yolo(Yolo),
     Ssd(Ssd),
+    End2end(End2end),
 }
 
 impl Head {
@@ -226,9 +251,12 @@ impl Head {
         let misfit = |(understood, classes): (String, Option<usize>)| {
             let named = names.iter().zip(shapes).map(|(name, shape)| format!("{name} {shape:?}"));
             let found = named.collect::<Vec<_>>().join(" + ");
-            Misfit { kind: spec.kind(), found, understood, labels, classes: classes.filter(|&c| c != labels) }
+            let chosen = matches!(shapes, [[1, _, end2end::COLUMNS]]);
+            let classes = classes.filter(|&classes| classes != labels);
+            Misfit { kind: spec.kind(), found, understood, labels, classes, chosen }
         };
         match spec {
+            HeadSpec::End2end { .. } => End2end::fit(spec, input, labels, shapes).map(Self::End2end).map_err(misfit),
             HeadSpec::Ssd { .. } => Ssd::fit(spec, input, labels, names, shapes).map(Self::Ssd).map_err(misfit),
             _ => Yolo::fit(spec, input, labels, shapes).map(Self::Yolo).map_err(misfit),
         }
@@ -239,6 +267,25 @@ impl Head {
         match self {
             Self::Yolo(yolo) => outputs.first().map(|output| yolo.decode(&output.data, min_score)).unwrap_or_default(),
             Self::Ssd(ssd) => ssd.decode(outputs, min_score),
+            Self::End2end(head) => outputs.first().map(|output| head.decode(output, min_score)).unwrap_or_default(),
+        }
+    }
+
+    /// Whether it can read an output of shape `found` that had shape `fitted` when the model was loaded.
+    pub(super) fn accepts(&self, fitted: &[usize], found: &[usize]) -> bool {
+        match self {
+            Self::End2end(_) => End2end::accepts(found),
+            Self::Yolo(_) | Self::Ssd(_) => fitted == found,
+        }
+    }
+
+    /// Why `outputs`, which the model gave for a photograph, cannot mean what the head reads in them; `None`: nothing
+    /// speaks against it. Whether anything is seen does not matter.
+    pub(super) fn doubt(&self, outputs: &[Output]) -> Option<String> {
+        match self {
+            Self::Yolo(yolo) => outputs.first().and_then(|output| yolo.doubt(&output.data)),
+            Self::Ssd(ssd) => ssd.doubt(outputs),
+            Self::End2end(head) => outputs.first().and_then(|output| head.doubt(output)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! SSD and its kin: boxes and scores in tensors of their own.
 
+use super::meaning::{self, Row};
 use super::table::Table;
 use super::{Activation, BoxOrder, BoxUnits, Candidate, HeadSpec};
 use crate::infer::engine::Output;
@@ -16,6 +17,8 @@ pub(crate) struct Ssd {
     /// Pixels in one unit of a box, across and down.
     unit: [f32; 2],
     background: bool,
+    /// Of the input, pixels.
+    side: [f32; 2],
 }
 
 #[derive(Debug)]
@@ -55,11 +58,12 @@ impl Ssd {
             Layout::Raw { .. } => BoxOrder::Xyxy,
             Layout::Chosen { .. } => BoxOrder::Yxyx,
         };
+        let side = [input.width as f32, input.height as f32];
         let unit = match units {
-            BoxUnits::Unit => [input.width as f32, input.height as f32],
+            BoxUnits::Unit => side,
             BoxUnits::Pixels => [1.0, 1.0],
         };
-        Ok(Self { layout, rows, labels, activation, order: order.unwrap_or(default_order), unit, background })
+        Ok(Self { layout, rows, labels, activation, order: order.unwrap_or(default_order), unit, background, side })
     }
 
     pub(super) fn decode(&self, outputs: &[Output], min_score: f32) -> Vec<Candidate> {
@@ -67,9 +71,7 @@ impl Ssd {
         match self.layout {
             Layout::Raw { boxes, scores, columns } => self.decode_raw(data(boxes), data(scores), columns, min_score),
             Layout::Chosen { boxes, classes, scores, count } => {
-                // A count that is not a number, or too great, means all.
-                let count = data(count).first().copied().filter(|n| (0.0..=self.rows as f32).contains(n));
-                let count = count.map_or(self.rows, |n| n as usize);
+                let count = self.counted(data(count));
                 let chosen = data(boxes).chunks_exact(4).zip(data(classes)).zip(data(scores)).take(count);
                 let candidates = chosen.filter_map(|((corners, &class), &score)| {
                     let class = class - f32::from(u8::from(self.background));
@@ -82,6 +84,45 @@ impl Ssd {
                 candidates.collect()
             }
         }
+    }
+
+    /// How many rows count. A number that is none, or too great, means all.
+    fn counted(&self, count: &[f32]) -> usize {
+        let count = count.first().copied().filter(|n| (0.0..=self.rows as f32).contains(n));
+        count.map_or(self.rows, |n| n as usize)
+    }
+
+    /// Classes and scores are alike by their shapes. The rows beyond the count may hold anything.
+    fn doubt_chosen(&self, classes: &[f32], scores: &[f32], count: &[f32]) -> Option<String> {
+        let pairs = || classes.iter().zip(scores).take(self.counted(count));
+        let is_sound = |class: f32, score: f32| class.fract() == 0.0 && meaning::is_score(self.activation.apply(score));
+        pairs().find(|&(&class, &score)| !is_sound(class, score)).map(|(class, score)| {
+            format!(
+                "it gives class {class} with score {score}; are classes and scores the other way round? Then name them: \
+                 outputs = [boxes, classes, scores, count]"
+            )
+        })
+    }
+
+    /// Why the numbers cannot be what they are read as; `None`: nothing speaks against it.
+    pub(super) fn doubt(&self, outputs: &[Output]) -> Option<String> {
+        let data = |at: usize| outputs.get(at).map_or(&[][..], |output| &output.data);
+        let (boxes, scores): (_, Vec<f32>) = match self.layout {
+            Layout::Raw { boxes, scores, columns } => {
+                let table = Table { data: data(scores), rows: self.rows, columns, transposed: false };
+                (data(boxes), table.greatest(usize::from(self.background)).into_iter().map(|(_, raw)| raw).collect())
+            }
+            Layout::Chosen { classes, scores, count, .. } => {
+                return self.doubt_chosen(data(classes), data(scores), data(count));
+            }
+        };
+        let row = |(corners, raw): (&[f32], f32)| {
+            let corners = self.in_pixels(corners)?;
+            Some(Row { corners, raw, score: self.activation.apply(raw) })
+        };
+        let rows: Vec<Row> = boxes.chunks_exact(4).zip(scores).filter_map(row).collect();
+        meaning::rows(&rows, self.activation, self.side)
+            .map(|doubt| format!("{doubt}; check units and order of the boxes, and background"))
     }
 
     fn decode_raw(&self, boxes: &[f32], scores: &[f32], columns: usize, min_score: f32) -> Vec<Candidate> {

@@ -204,3 +204,144 @@ proptest! {
         }
     }
 }
+
+/// Thousands of boxes as a detector gives them for a picture with nothing that it looks for: centre, size, and a low
+/// score for each class.
+fn raw_rows(classes: usize) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut between = |low: f32, high: f32| low + random.f32() * (high - low);
+    let row = |_| {
+        let place = [between(0.0, 64.0), between(0.0, 32.0), between(2.0, 30.0), between(2.0, 20.0)];
+        let scores: Vec<f32> = (0..classes).map(|_| between(0.0, 0.02)).collect();
+        [place.to_vec(), scores].concat()
+    };
+    (0..300).flat_map(row).collect()
+}
+
+/// 300 boxes that a model has chosen: two corners, score, class; the best first.
+fn chosen_rows(classes: u32, best: f32) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(4);
+    let row = |i: i32| {
+        let (x, y) = (random.f32() * 50.0, random.f32() * 24.0);
+        let class = random.u32(0..classes) as f32;
+        [x, y, x + 2.0 + random.f32() * 10.0, y + 2.0 + random.f32() * 6.0, best / (1.0 + i as f32), class]
+    };
+    (0..300).flat_map(row).collect()
+}
+
+fn doubt(head: &str, labels: usize, outputs: Vec<Output>) -> Option<String> {
+    let described: Vec<_> = outputs.iter().map(|output| ("out", output.shape.as_slice())).collect();
+    fit(head, labels, &described).expect("fits").doubt(&outputs)
+}
+
+/// Works with: models | YOLOv10, YOLO26 and exports with NMS inside (`[1, 300, 6]`) | Reads them with head `end2end`
+#[test]
+fn boxes_that_the_model_has_chosen_are_read_as_such() {
+    let rows = vec![
+        8.0, 4.0, 24.0, 16.0, 0.9, 1.0, //
+        9.0, 4.0, 24.0, 16.0, 0.8, 1.0, //
+        0.0, 0.0, 10.0, 10.0, 0.7, 2.0, //
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+    ];
+    let found = decode("kind = 'end2end'", 2, vec![("out", output(&[1, 4, 6], rows.clone()))], 0.4);
+    // The third has a class without a label. Overlaps are the model's own affair.
+    let corners = found.iter().map(|found| (found.class, found.score, found.corners)).collect::<Vec<_>>();
+    assert_eq!(corners, [(1, 0.9, [8.0, 4.0, 24.0, 16.0]), (1, 0.8, [9.0, 4.0, 24.0, 16.0])]);
+    assert_eq!(spec("kind = 'end2end'").nms_iou(), 1.0);
+    let shares =
+        rows.chunks(6).flat_map(|row| [row[0] / 64.0, row[1] / 32.0, row[2] / 64.0, row[3] / 32.0, row[4], row[5]]);
+    let shares = output(&[1, 4, 6], shares.collect());
+    let same = decode("kind = 'end2end'\nunits = 'unit'", 2, vec![("out", shares)], 0.4);
+    assert_eq!(same.iter().map(|found| found.corners).collect::<Vec<_>>(), [corners[0].2, corners[1].2]);
+    let head =
+        fit("kind = 'end2end'", 2, &[("out", &[1, 0, 6])]).expect("a model that found nothing when it was loaded");
+    assert!(head.accepts(&[1, 0, 6], &[1, 9, 6]) && !head.accepts(&[1, 0, 6], &[1, 9, 7]));
+}
+
+/// Works with: models | NMS-inside exports under another head | Refused, with `end2end` or `nms=False` as advice
+#[test]
+fn chosen_boxes_under_another_head_are_refused_with_the_right_advice() {
+    let advice = "boxes that the model has chosen itself (two corners, score, class); use kind = \"end2end\", or export \
+                  it with end2end=False or nms=False";
+    let message = fit("kind = 'yolov8'", 80, &[("output0", &[1, 300, 6])]).expect_err("80 labels");
+    assert!(message.ends_with(advice) && !message.contains("classes"), "{message}");
+    // With two labels the shape alone fits.
+    for (head, labels, best) in
+        [("kind = 'yolov8'", 2, 0.9), ("kind = 'yolov8'", 2, 0.001), ("kind = 'yolov5'", 1, 0.9)]
+    {
+        let message = doubt(head, labels, vec![output(&[1, 300, 6], chosen_rows(2, best))]).expect(head);
+        assert_eq!(message, format!("its output [1, 300, 6] holds {advice}"));
+    }
+    let nothing_found = output(&[1, 300, 6], vec![0.0; 1800]);
+    assert!(doubt("kind = 'yolov8'", 2, vec![nothing_found]).is_some_and(|message| message.ends_with(advice)));
+}
+
+/// Works with: models | TensorFlow detectors whose classes and scores are not told apart by their names | Refused when they are the other way round; `outputs` in the manifest puts them right
+#[test]
+fn classes_that_are_read_as_scores_are_refused() {
+    let boxes = || output(&[1, 3, 4], [0.0, 0.25, 1.0, 0.5].repeat(3));
+    let (classes, scores, count) =
+        (|| output(&[1, 3], vec![2.0, 7.0, 0.5]), || output(&[1, 3], vec![0.9, 0.8, 7.0]), 2.0);
+    let count = || output(&[1], vec![count]);
+    assert_eq!(doubt("kind = 'ssd'", 2, vec![boxes(), classes(), scores(), count()]), None);
+    let message = doubt("kind = 'ssd'", 2, vec![boxes(), scores(), classes(), count()]).expect("the other way round");
+    assert!(message.starts_with("it gives class 0.9 with score 2; are classes and scores the other way"), "{message}");
+}
+
+#[test]
+fn honest_outputs_raise_no_doubt_whatever_is_in_the_picture() {
+    for classes in [1, 2, 80] {
+        let shape = [1, 300, 4 + classes];
+        let rows = raw_rows(classes);
+        assert_eq!(doubt("kind = 'yolov8'", classes, vec![output(&shape, rows.clone())]), None);
+        let columns = output(&[1, 4 + classes, 300], transpose(300, 4 + classes, &rows));
+        assert_eq!(doubt("kind = 'yolov8'", classes, vec![columns]), None);
+    }
+    assert_eq!(doubt("kind = 'end2end'", 2, vec![output(&[1, 300, 6], chosen_rows(2, 0.9))]), None);
+    assert_eq!(doubt("kind = 'end2end'", 2, vec![output(&[1, 300, 6], vec![0.0; 1800])]), None);
+    // Cells of 4x2 and 2x1: undecoded boxes are small numbers.
+    let cells = [0.3, 0.6, 0.2, -0.4, 0.01, 0.5].repeat(10);
+    assert_eq!(doubt("kind = 'yolox'\nstrides = [16, 32]", 1, vec![output(&[1, 10, 6], cells)]), None);
+    let anchors: Vec<f32> =
+        raw_rows(1).chunks(5).flat_map(|row| [0.0, 0.1, row[2] / 64.0, 0.1 + row[3] / 32.0]).collect();
+    let scores = [0.97, 0.02, 0.01].repeat(300);
+    assert_eq!(doubt("kind = 'ssd'", 2, vec![output(&[1, 300, 4], anchors), output(&[1, 300, 3], scores)]), None);
+}
+
+/// Works with: models | Outputs of the right shape and another meaning (logits, shares for pixels, corners for centres) | Refused at load, by what the model gives for a photograph
+#[test]
+fn what_fits_by_its_shape_and_means_something_else_is_refused() {
+    let change = |change: &dyn Fn(&mut [f32])| {
+        let mut rows = raw_rows(2);
+        rows.chunks_mut(6).for_each(change);
+        vec![output(&[1, 300, 6], rows)]
+    };
+    let yolov8 = "kind = 'yolov8'";
+    let cases: [(&str, Vec<Output>, &str); 8] = [
+        (yolov8, change(&|row| row[4..].iter_mut().for_each(|score| *score = -4.0)), "activation = \"sigmoid\""),
+        ("kind = 'yolov8'\nactivation = 'sigmoid'", change(&|_| ()), "leave out activation"),
+        (yolov8, change(&|row| row[5] = 0.9), "it believes in 300 of its 300 boxes"),
+        (yolov8, change(&|row| row[..4].iter_mut().for_each(|side| *side /= 64.0)), "as if they were shares"),
+        (yolov8, change(&|row| row[..2].iter_mut().for_each(|side| *side *= 64.0)), "far outside of the picture"),
+        (yolov8, change(&|row| row[2..4].iter_mut().for_each(|side| *side *= -1.0)), "have no area"),
+        (yolov8, change(&|row| (row[2], row[3]) = (row[0] + row[2], row[1] + row[3])), "two corners, not a centre"),
+        ("kind = 'end2end'", change(&|_| ()), "its sixth column holds 0.0"),
+    ];
+    for (head, outputs, expected) in cases {
+        let message = doubt(head, 2, outputs).unwrap_or_else(|| panic!("{head} should be refused: {expected}"));
+        assert!(message.contains(expected), "{message}");
+    }
+    let unlabelled = doubt("kind = 'end2end'", 1, vec![output(&[1, 300, 6], chosen_rows(3, 0.9))]).expect("class 2");
+    assert!(unlabelled.contains("but there are 1 labels; check the labels"), "{unlabelled}");
+    // Decoded boxes under a head that decodes them once more.
+    let decoded = raw_rows(2)
+        .chunks(6)
+        .flat_map(|row| [row[0], row[1], row[2] * 4.0, row[3] * 6.0, 0.01, 0.5])
+        .collect::<Vec<_>>();
+    let input = InputSpec { width: 640, height: 320, ..input() };
+    let head =
+        Head::fit(&spec("kind = 'yolox'\nstrides = [16, 32]"), &input, 1, &["out"], &[&[1, 1000, 6]]).expect("fits");
+    let rows = decoded.into_iter().cycle().take(6000).collect();
+    let message = head.doubt(&[output(&[1, 1000, 6], rows)]).expect("decoded twice");
+    assert!(message.ends_with("or are its boxes decoded (kind = \"yolov5\")?"), "{message}");
+}

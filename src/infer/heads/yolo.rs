@@ -1,11 +1,15 @@
 //! The YOLO family: one tensor, a row of box and class scores for each place in the picture.
 
+use super::meaning::{self, Row};
 use super::table::Table;
-use super::{Activation, Candidate, HeadSpec};
+use super::{Activation, CHOSEN, Candidate, HeadSpec, end2end};
 use crate::infer::model::InputSpec;
 
 /// Columns of the box: x, y, width, height.
 const BOX: usize = 4;
+
+/// So many rows do not look chosen and sorted by chance.
+const MANY_CHOSEN: usize = 8;
 
 /// A fitted YOLO head.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(crate) struct Yolo {
     activation: Activation,
     /// Column, row and stride of each cell where boxes still are in cells (YOLOX); else empty.
     cells: Vec<[f32; 3]>,
+    /// Of the input, pixels.
+    side: [f32; 2],
 }
 
 impl Yolo {
@@ -31,7 +37,7 @@ impl Yolo {
             HeadSpec::Yolov8 { activation, .. } => (false, *activation, Vec::new()),
             HeadSpec::Yolov5 { activation, .. } => (true, *activation, Vec::new()),
             HeadSpec::Yolox { activation, strides, .. } => (true, *activation, cells(input, strides)),
-            HeadSpec::Ssd { .. } => return Err(("one output".to_owned(), None)),
+            HeadSpec::Ssd { .. } | HeadSpec::End2end { .. } => return Err(("one output".to_owned(), None)),
         };
         let scores_from = BOX + usize::from(objectness);
         let columns = scores_from + labels;
@@ -51,11 +57,16 @@ impl Yolo {
         if rows == 0 || (!cells.is_empty() && cells.len() != rows) {
             return Err((understood, None));
         }
-        Ok(Self { rows, columns, transposed, objectness, activation, cells })
+        let side = [input.width as f32, input.height as f32];
+        Ok(Self { rows, columns, transposed, objectness, activation, cells, side })
+    }
+
+    fn table<'a>(&self, data: &'a [f32]) -> Table<'a> {
+        Table { data, rows: self.rows, columns: self.columns, transposed: self.transposed }
     }
 
     pub(super) fn decode(&self, data: &[f32], min_score: f32) -> Vec<Candidate> {
-        let table = Table { data, rows: self.rows, columns: self.columns, transposed: self.transposed };
+        let table = self.table(data);
         let scores_from = BOX + usize::from(self.objectness);
         let best = table.greatest(scores_from).into_iter().enumerate();
         let probable = best.filter_map(|(row, (class, value))| {
@@ -71,6 +82,45 @@ impl Yolo {
             Candidate::centred(class, score, min_score, self.in_pixels(row, numbers))
         });
         candidates.collect()
+    }
+
+    /// Why the numbers cannot be what they are read as; `None`: nothing speaks against it.
+    pub(super) fn doubt(&self, data: &[f32]) -> Option<String> {
+        let table = self.table(data);
+        if self.looks_chosen(&table) {
+            return Some(format!("its output [1, {}, {}] holds {CHOSEN}", self.rows, self.columns));
+        }
+        let is_corners = |row| table.at(row, 0) <= table.at(row, 2) && table.at(row, 1) <= table.at(row, 3);
+        if self.cells.is_empty() && self.rows >= meaning::MANY && (0..self.rows).all(is_corners) {
+            return Some(
+                "its boxes are two corners, not a centre and a size; export it with centres and sizes".to_owned(),
+            );
+        }
+        let best = table.greatest(BOX + usize::from(self.objectness)).into_iter().enumerate();
+        let rows: Vec<Row> = best
+            .map(|(row, (_, raw))| {
+                let [x, y, w, h] = self.in_pixels(row, [0, 1, 2, 3].map(|column| table.at(row, column)));
+                let objectness = if self.objectness { self.activation.apply(table.at(row, BOX)) } else { 1.0 };
+                let corners = [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0];
+                Row { corners, raw, score: self.activation.apply(raw) * objectness }
+            })
+            .collect();
+        let form = if self.cells.is_empty() { "undecoded (kind = \"yolox\")" } else { "decoded (kind = \"yolov5\")" };
+        meaning::rows(&rows, self.activation, self.side)
+            .map(|doubt| if self.objectness { format!("{doubt}; or are its boxes {form}?") } else { doubt })
+    }
+
+    /// Whether every row is two corners, a score and a whole number, the best first.
+    fn looks_chosen(&self, table: &Table<'_>) -> bool {
+        let is_chosen = |row| {
+            let [x0, y0, x1, y1, score, class] = [0, 1, 2, 3, 4, 5].map(|column| table.at(row, column));
+            x0 <= x1 && y0 <= y1 && meaning::is_score(score) && class.fract() == 0.0
+        };
+        let is_sorted = |row| row == 0 || table.at(row, 4) <= table.at(row - 1, 4);
+        self.columns == end2end::COLUMNS
+            && !self.transposed
+            && self.rows >= MANY_CHOSEN
+            && (0..self.rows).all(|row| is_chosen(row) && is_sorted(row))
     }
 
     fn in_pixels(&self, row: usize, [x, y, w, h]: [f32; 4]) -> [f32; 4] {

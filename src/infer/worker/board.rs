@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Results;
 use crate::clock::Mono;
 use crate::frame::Frame;
-use crate::infer::Detector;
+use crate::infer::{Detector, Model};
 
 /// Between two log lines about one camera's failing detector.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ struct Thread {
 
 pub(super) struct SlotState {
     camera: Arc<str>,
-    detector: Arc<Detector>,
+    model: Arc<Model>,
     min_score: f32,
     results: Results,
     pending: Option<Frame>,
@@ -82,18 +82,12 @@ impl Board {
         }
     }
 
-    pub(super) fn add_slot(
-        &mut self,
-        camera: Arc<str>,
-        detector: Arc<Detector>,
-        min_score: f32,
-        results: Results,
-    ) -> u64 {
+    pub(super) fn add_slot(&mut self, camera: Arc<str>, model: Arc<Model>, min_score: f32, results: Results) -> u64 {
         let id = self.next_slot;
         self.next_slot += 1;
         let slot = SlotState {
             camera,
-            detector,
+            model,
             min_score,
             results,
             pending: None,
@@ -119,11 +113,13 @@ impl Board {
     pub(super) fn take_job(&mut self, thread: u64, now: Mono) -> Option<(u64, Job)> {
         let ready = self.slots.iter_mut().filter(|(_, slot)| slot.pending.is_some() && slot.running.is_none());
         let (&id, slot) = ready.min_by_key(|(_, slot)| slot.served)?;
+        // Frames are only taken in once the model is loaded.
+        let detector = slot.model.detector()?.clone();
         let frame = slot.pending.take()?;
         self.turns += 1;
         slot.served = self.turns;
         slot.running = Some(thread);
-        let (camera, detector) = (slot.camera.clone(), slot.detector.clone());
+        let camera = slot.camera.clone();
         if let Some(thread) = self.threads.get_mut(&thread) {
             let model = detector.name().clone();
             thread.in_work = Some(InWork { slot: id, camera: camera.clone(), model, since: now });

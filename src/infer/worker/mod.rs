@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tracing::{error, trace, warn};
 
-use super::{Config, Detector, InferError};
+use super::{Config, InferError, Model};
 use crate::clock::Clock;
 use crate::detection::Detection;
 use crate::frame::Frame;
@@ -55,6 +55,8 @@ pub enum Offer {
     Taken,
     /// It waits for a thread in place of an older frame, which was dropped and counted.
     ReplacedOlder,
+    /// The model is not loaded: the frame was dropped.
+    NoModel,
 }
 
 type Results = Arc<dyn Fn(Detected) + Send + Sync>;
@@ -117,16 +119,17 @@ impl Workers {
     /// A place for the frames of one camera. `results` is called on an inference thread for each frame
     /// that was looked at, never twice at once for one slot; it must hand the result on without blocking,
     /// because a thread that waits in it looks at nothing else and counts as hung in the end.
-    /// There is no call for a frame that was replaced, or on which the detector failed or hung.
+    /// There is no call for a frame that was replaced, or on which the detector failed or hung. Until `model` is
+    /// loaded no frame is taken in.
     pub fn slot(
         &self,
         camera: Arc<str>,
-        detector: Arc<Detector>,
+        model: Arc<Model>,
         min_score: f32,
         results: impl Fn(Detected) + Send + Sync + 'static,
     ) -> Slot {
-        let id = self.shared.lock().add_slot(camera.clone(), detector, min_score, Arc::new(results));
-        Slot { id, camera, shared: self.shared.clone() }
+        let id = self.shared.lock().add_slot(camera.clone(), model.clone(), min_score, Arc::new(results));
+        Slot { id, camera, model, shared: self.shared.clone() }
     }
 
     /// Ends all threads once they are through with the frame in work, and waits for them: no longer than
@@ -158,6 +161,7 @@ impl Drop for Workers {
 pub struct Slot {
     id: u64,
     camera: Arc<str>,
+    model: Arc<Model>,
     shared: Arc<Shared>,
 }
 
@@ -168,8 +172,16 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
+    /// Whether the model is loaded.
+    pub fn is_ready(&self) -> bool {
+        self.model.detector().is_some()
+    }
+
     /// Puts a frame in, in place of an older one that no thread has taken yet. Never waits for a detector.
     pub fn offer(&self, frame: Frame) -> Offer {
+        if !self.is_ready() {
+            return Offer::NoModel;
+        }
         let replaced = self.shared.lock().offer(self.id, frame);
         self.shared.work.notify_one();
         if replaced.is_none() {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
 use crate::frame::Rgb;
-use crate::infer::{Description, Engine, InferError, Output, OutputInfo};
+use crate::infer::{Description, Detector, Engine, InferError, Output, OutputInfo};
 
 /// So long a test waits for what must come; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -90,7 +90,7 @@ impl Bench {
             // The test may have stopped listening.
             let _ = sender.send((camera, detected.frame.at.0));
         };
-        (self.workers.slot(camera.into(), detector.clone(), 0.4, tell), receiver)
+        (self.workers.slot(camera.into(), Model::ready(detector.clone()), 0.4, tell), receiver)
     }
 
     fn dropped(&self, camera: &str, reason: &str) -> u64 {
@@ -140,7 +140,7 @@ fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
 fn cameras_take_turns_and_none_has_two_frames_in_work() {
     let mut board = Board::new(0, 0);
     let (quick, tell): (_, Results) = (detector(|| Ok(())), Arc::new(|_| {}));
-    let [a, b] = ["a", "b"].map(|camera| board.add_slot(camera.into(), quick.clone(), 0.4, tell.clone()));
+    let [a, b] = ["a", "b"].map(|camera| board.add_slot(camera.into(), Model::ready(quick.clone()), 0.4, tell.clone()));
     board.offer(a, frame(1));
     assert_eq!(board.take_job(7, Mono(0)).map(|(slot, _)| slot), Some(a));
     board.offer(a, frame(2));
@@ -248,7 +248,7 @@ fn a_panicking_or_failing_detector_costs_its_frame_only() {
 fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
     let bench = bench(1);
     let (sender, receiver) = channel();
-    let slot = bench.workers.slot("yard".into(), detector(|| Ok(())), 0.4, move |detected| {
+    let slot = bench.workers.slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, move |detected| {
         let _ = sender.send((detected.frame.at.0, std::thread::current().id()));
         assert!(detected.frame.at.0 != 1, "a bug in the pipeline");
     });
@@ -286,7 +286,7 @@ fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
 #[test]
 fn a_thread_whose_slot_is_gone_does_not_count_as_hung() {
     let mut board = Board::new(1, MOST_LOST);
-    let slot = board.add_slot("gone".into(), detector(|| Ok(())), 0.4, Arc::new(|_| {}));
+    let slot = board.add_slot("gone".into(), Model::ready(detector(|| Ok(()))), 0.4, Arc::new(|_| {}));
     board.add_thread(7, spawn_thread("idle", || {}).expect("spawn"));
     board.offer(slot, frame(1));
     assert!(board.take_job(7, Mono(0)).is_some());
@@ -317,10 +317,20 @@ fn a_stop_leaves_hung_threads_behind() {
 #[test]
 fn a_complaint_is_made_once_a_minute_with_the_number_of_failures() {
     let mut board = Board::new(0, 0);
-    let slot = board.add_slot("yard".into(), detector(|| Ok(())), 0.4, Arc::new(|_| {}));
+    let slot = board.add_slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, Arc::new(|_| {}));
     let second = |s: u64| Mono(s * 1_000_000_000);
     assert_eq!(board.complaint(slot, second(100)), Some(1));
     assert_eq!(board.complaint(slot, second(101)), None);
     assert_eq!(board.complaint(slot, second(159)), None);
     assert_eq!(board.complaint(slot, second(160)), Some(3));
+}
+
+#[test]
+fn until_its_model_is_loaded_a_camera_keeps_no_frame() {
+    let bench = bench(1);
+    let model = Model::named("m");
+    let slot = bench.workers.slot("yard".into(), model, 0.4, |_| ());
+    assert!(!slot.is_ready());
+    assert_eq!(slot.offer(frame(1)), Offer::NoModel);
+    assert_eq!(bench.dropped("yard", "infer_slot"), 0);
 }

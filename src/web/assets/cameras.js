@@ -48,7 +48,7 @@ function updateCard(card, camera) {
   setText(card.facts, [camera.codec, size, ...rates].filter(Boolean).join(" · ") || "Nothing known yet");
   const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : camera.state === "degraded" ? `For ${duration(camera.state_for_s)}` : "";
   const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
-  const why = camera.state === "online" ? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
   setText(card.reason, why);
   card.reason.hidden = why === "";
 }

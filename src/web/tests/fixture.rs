@@ -24,6 +24,7 @@ pub(in crate::web) fn status() -> Status {
         time: jiff::Timestamp::UNIX_EPOCH,
         time_quality: TimeQuality::Synchronised,
         cameras: vec![camera("yard", CameraState::Online)],
+        models: std::collections::BTreeMap::new(),
         outlets: vec![outlet("mqtt")],
         load: LoadStatus::default(),
         disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },

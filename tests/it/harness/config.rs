@@ -40,6 +40,13 @@ impl<'a> Config<'a> {
         Self { scratch, port, text }
     }
 
+    /// With models from another folder than the repository's.
+    pub fn models_in(mut self, folder: &std::path::Path) -> Self {
+        let usual = repository().join("models").display().to_string();
+        self.text = self.text.replacen(&usual, &folder.display().to_string(), 1);
+        self
+    }
+
     /// The same box by another name.
     pub fn named(mut self, device: &str) -> Self {
         self.text = self.text.replacen(&format!("id = \"{DEVICE}\""), &format!("id = \"{device}\""), 1);
