@@ -6,6 +6,7 @@ mod config;
 mod delivery;
 mod discovery;
 mod failure;
+mod hangup;
 mod house;
 mod link;
 mod message;
@@ -13,6 +14,7 @@ mod pictures;
 mod search;
 mod session;
 mod states;
+mod subscription;
 mod suspects;
 mod terms;
 #[cfg(test)]

@@ -4,9 +4,10 @@ use rumqttc::v5::ConnectionError;
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
+use super::hangup::Hangup;
 use super::message::Message;
 use super::session::{Cargo, Sent, Session};
-use super::suspects::{Candidate, Guilty, Hangup, Subject};
+use super::suspects::{Candidate, Guilty, Subject};
 use super::wire::Client;
 
 /// A connection that stands so long without anything to send ends the search: what was suspected is not sent again now.

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, SubAck, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter};
 use rumqttc::v5::{ConnectionError, Event, Incoming};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,7 @@ pub(super) struct Session<'a> {
     /// Written, of QoS 0, and when: nothing will be heard of them.
     pub(super) written: VecDeque<(Sent, Instant)>,
     /// To be subscribed to once the first alerts are out.
-    filters: Vec<Filter>,
+    pub(super) filters: Vec<Filter>,
     /// Filters of the subscription that is not answered yet.
     pub(super) subscribing: Option<String>,
     /// The queue was looked into.
@@ -304,29 +304,9 @@ impl<'a> Session<'a> {
         self.all_may_go = self.all_may_go || alerts_are_out || waited || !self.may_tell();
     }
 
-    /// Subscribes, once.
-    pub(super) fn subscribe(&mut self, client: &Client) -> Result<(), String> {
-        if !self.all_may_go || self.filters.is_empty() {
-            return Ok(());
-        }
-        let filters = std::mem::take(&mut self.filters);
-        let names: Vec<String> = filters.iter().map(|filter| format!("{:?}", filter.path)).collect();
-        let names = names.join(", ");
-        if self.is_left_out(&Subject::Subscription(names.clone())) {
-            return Ok(());
-        }
-        self.subscribing = Some(names);
-        client.subscribe(filters)
-    }
-
     /// Whether the queue was looked into on this connection.
     pub(super) fn has_looked(&self) -> bool {
         self.has_looked
-    }
-
-    /// Whether a subscription waits to be sent.
-    pub(super) fn has_filters(&self) -> bool {
-        !self.filters.is_empty()
     }
 
     /// Sends what is no alert, unless the broker would break the line because of it.
@@ -414,20 +394,6 @@ impl<'a> Session<'a> {
         }
         self.alerter.show_remarks();
         self.filters = self.chores.open();
-    }
-
-    fn subscribed(&mut self, answer: &SubAck) {
-        if let Some(names) = self.subscribing.take() {
-            self.answered(&Subject::Subscription(names), false);
-        }
-        let refused = answer.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
-        if let Some(code) = refused {
-            let remark = format!(
-                "commands are not heard, the broker refuses the subscription ({code:?}): give this user the right to read them"
-            );
-            self.alerter.terms(|terms| terms.refused_subscription = Some(remark));
-            self.alerter.show_remarks();
-        }
     }
 
     /// The connection stands: what was written a while ago without a number counts as taken.
