@@ -118,7 +118,7 @@ impl Alerter {
             }
             self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
             if other_at_once {
-                info!(broker = %self.address, reason = %failure, "connecting again, asking the broker for less");
+                info!(broker = %self.address, reason = %failure, "trying the broker again at once, in MQTT 3.1.1 or asking for less");
                 continue;
             }
             let mut pause = backoff.next_pause(started.elapsed());
