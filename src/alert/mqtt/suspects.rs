@@ -3,7 +3,7 @@
 //! Such a broker names neither the message nor the reason, and the message goes out again on the next connection. So
 //! everything that was unconfirmed when the broker closed a connection is a suspect until it is confirmed. While there
 //! are suspects, one message goes at a time. What was alone on the connection several times when it was closed, while the
-//! broker confirmed other messages in between, is guilty. A lost network makes nobody guilty: it rarely looks like a
+//! broker confirmed other messages in between, is guilty. A lost network makes nothing guilty: it rarely looks like a
 //! broker that closes, it does not come several times in a row with one message alone, and nothing is confirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ struct AlertTopic {
     rests_until: Instant,
 }
 
-/// Who is suspected, and what was found.
+/// What is suspected, and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     records: BTreeMap<Subject, Record>,
@@ -133,7 +133,7 @@ impl Suspects {
         self.records.iter().any(|(subject, record)| is_it(subject) && record.alone > 0)
     }
 
-    /// Nobody is suspected any more.
+    /// Nothing is suspected any more.
     pub(super) fn forget(&mut self) {
         self.records.clear();
     }

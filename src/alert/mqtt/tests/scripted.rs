@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
         Ok(String::from_utf8_lossy(self.take(bytes)?).into_owned())
     }
 
-    /// Properties, which nobody here looks at.
+    /// Properties, which are skipped.
     fn properties(&mut self) -> io::Result<()> {
         let (mut length, mut shift) = (0_usize, 0);
         loop {

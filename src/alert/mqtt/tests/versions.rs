@@ -72,7 +72,7 @@ async fn everything_works_over_3_1_1() {
         let said = std::process::Command::new("mosquitto_pub").args(arguments).status();
         assert!(said.expect("mosquitto_pub runs").success());
     };
-    // Until the subscription stands, nobody hears it.
+    // A command is lost until the subscription stands.
     while !bench.health.outlets().is_empty() {
         say("OFF");
         let answered = tokio::time::timeout(std::time::Duration::from_millis(500), answers.next()).await;
