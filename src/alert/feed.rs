@@ -36,6 +36,7 @@ const ALONE: usize = 1_024;
 pub(super) struct Feed<'a> {
     desk: Desk<'a>,
     next: Option<BoxFuture<'a, Result<Vec<Parcel>>>>,
+    has_looked: bool,
     closing: CancellationToken,
     /// Something older went back to the queue: a lease that runs already would give later items first.
     overtaken: Arc<AtomicBool>,
@@ -52,19 +53,20 @@ pub(super) struct Desk<'a> {
 
 impl<'a> Feed<'a> {
     pub(super) fn new(desk: Desk<'a>) -> Self {
-        Self { desk, next: None, closing: CancellationToken::new(), overtaken: Arc::default() }
+        Self { desk, next: None, has_looked: false, closing: CancellationToken::new(), overtaken: Arc::default() }
     }
 
-    /// The next parcels, at least one. They stand for at most `max` alerts as of when the wait began, for more
+    /// The next parcels, at least one; the first look comes back at once, with none where the queue is empty. They stand for at most `max` alerts as of when the wait began, for more
     /// where some are too old to be told one by one. Cancel safe.
     pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Parcel>> {
         if self.next.is_none() {
             self.overtaken.store(false, Ordering::Relaxed);
         }
         let (desk, closing, overtaken) = (self.desk, &self.closing, &self.overtaken);
-        let begin = || Box::pin(desk.wait_and_lease(max, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
+        let waits = self.has_looked;
+        let begin = || Box::pin(desk.lease(max, waits, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
         let parcels = self.next.get_or_insert_with(begin).await;
-        self.next = None;
+        (self.next, self.has_looked) = (None, true);
         parcels
     }
 
@@ -82,9 +84,11 @@ impl<'a> Feed<'a> {
 }
 
 impl Desk<'_> {
-    async fn wait_and_lease(
+    /// Leases, and waits for something to lease where it `waits`.
+    async fn lease(
         self,
         max: usize,
+        waits: bool,
         closing: CancellationToken,
         overtaken: Arc<AtomicBool>,
     ) -> Result<Vec<Parcel>> {
@@ -100,7 +104,7 @@ impl Desk<'_> {
                 self.give_back(&parcels).await?;
                 continue;
             }
-            if !parcels.is_empty() {
+            if !parcels.is_empty() || !waits {
                 return Ok(parcels);
             }
             let wait = async {
@@ -264,6 +268,8 @@ mod tests {
         queue.turns.add_permits(1);
         let office = Office::new();
         let mut feed = office.feed(&queue);
+        assert!(feed.next(16).await.expect("the first look").is_empty());
+        queue.turns.add_permits(1);
         assert!(feed.next(16).now_or_never().is_none());
         assert!(feed.close().await.is_empty());
     }

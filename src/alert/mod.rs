@@ -29,7 +29,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 
 pub use mqtt::{
-    Alerter, BoxReport, Camera, CameraCoverage, Config, Facts, House, NoFacts, OUTLET, QueueReport, Report,
+    Alerter, BoxReport, Camera, CameraCoverage, Config, Facts, House, NoFacts, OUTLET, Protocol, QueueReport, Report,
 };
 pub use webhook::{Config as WebhookConfig, Webhook};
 

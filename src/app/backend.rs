@@ -110,6 +110,7 @@ impl PageBackend {
                 online: None,
                 since: self.started,
                 last_error: None,
+                remarks: Vec::new(),
                 transfers: None,
             };
             let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);

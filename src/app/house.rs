@@ -108,6 +108,7 @@ fn queue(outlet: &OutletStatus) -> QueueReport {
         dead_letters: outlet.dead_letters,
         online: outlet.online,
         error: outlet.last_error.clone(),
+        remarks: outlet.remarks.clone(),
     }
 }
 

@@ -156,6 +156,9 @@ pub struct OutletHealth {
     /// Last error, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// What works less well than it could while the outlet works, in words for the operator.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// What is known of the line to it, where somebody looks after that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfers: Option<TransferHealth>,
@@ -294,6 +297,7 @@ impl Board {
             online: None,
             since: now,
             last_error: None,
+            remarks: Vec::new(),
             transfers: None,
         })
     }
@@ -389,6 +393,16 @@ impl Health {
             }
             outlet.last_error = result.err().or_else(|| if online { None } else { outlet.last_error.take() });
             changed
+        })
+    }
+
+    /// Notes what works less well than it could at outlet `name`. Returns those that are new.
+    pub fn outlet_remarks(&self, name: &str, now: Mono, remarks: Vec<String>) -> Vec<String> {
+        self.with(|board| {
+            let outlet = board.outlet(name, now);
+            let fresh = remarks.iter().filter(|remark| !outlet.remarks.contains(remark)).cloned().collect();
+            outlet.remarks = remarks;
+            fresh
         })
     }
 

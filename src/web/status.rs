@@ -124,6 +124,9 @@ pub struct OutletStatus {
     pub state_for_s: u64,
     /// Last error.
     pub last_error: Option<String>,
+    /// What works less well than it could; empty where all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// Items in the queue.
     pub queued_items: u64,
     /// Bytes in the queue; 0 where items are small.
@@ -164,6 +167,7 @@ impl OutletStatus {
             online: health.online,
             state_for_s: now.since(health.since).as_secs(),
             last_error: health.last_error.clone(),
+            remarks: health.remarks.clone(),
             queued_items: 0,
             queued_bytes: 0,
             oldest_wait_s: None,

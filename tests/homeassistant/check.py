@@ -19,9 +19,13 @@ from homeassistant.components.mqtt.abbreviations import (
     ORIGIN_ABBREVIATIONS,
 )
 from homeassistant.components.mqtt.discovery import SUPPORTED_COMPONENTS, TOPIC_MATCHER
-from homeassistant.components.mqtt.mixins import MQTT_ORIGIN_INFO_SCHEMA
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.template import Template
+
+try:
+    from homeassistant.components.mqtt.schemas import MQTT_ORIGIN_INFO_SCHEMA
+except ImportError:  # before 2024.6
+    from homeassistant.components.mqtt.mixins import MQTT_ORIGIN_INFO_SCHEMA
 
 
 def spelt_out(fields, names):
@@ -37,6 +41,8 @@ def announcement(topic, payload, prefix):
     fields["device"] = spelt_out(fields["device"], DEVICE_ABBREVIATIONS)
     fields["origin"] = spelt_out(fields["origin"], ORIGIN_ABBREVIATIONS)
     MQTT_ORIGIN_INFO_SCHEMA(fields["origin"])
+    # Read since 2025.10; its domain has to be that of the component.
+    assert fields["default_entity_id"] == f"{component}.{fields['object_id']}", topic
     fields["platform"] = "mqtt"
     module = importlib.import_module(f"homeassistant.components.mqtt.{component}")
     return component, module.DISCOVERY_SCHEMA(fields)

@@ -144,13 +144,18 @@ impl<'a> Chores<'a> {
         self.shoot();
     }
 
-    /// A message came.
-    pub(super) fn incoming(&mut self, publish: &Publish) {
+    /// A message came; `is_retaining`: the broker keeps messages.
+    pub(super) fn incoming(&mut self, publish: &Publish, is_retaining: bool) {
         let (config, clock) = (&self.alerter.config, &*self.alerter.deps.clock);
         if config.homeassistant_discovery && publish.topic == discovery::birth_topic(config).as_bytes() {
             if !publish.retain && *publish.payload == *b"online" {
                 info!("Home Assistant started, announcing again");
                 self.announcements = self.plan.messages();
+                if !is_retaining {
+                    // The broker kept nothing that could tell Home Assistant how things are.
+                    self.states.tell_all();
+                    self.states.refresh(self.alerter);
+                }
             }
             return;
         }

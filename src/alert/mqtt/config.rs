@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::link::Address;
 use super::topics;
+use super::wire::Protocol;
 
 /// `[mqtt]`: where alerts go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Config {
     /// The broker: `mqtt://host:1883` or `mqtts://host:8883` (TLS); the port may be left out. Credentials
     /// do not belong here. Default: empty, which means no alerts.
     pub url: String,
+    /// Which MQTT is spoken: `auto` (5, and 3.1.1 where the broker does not take 5), `5` or `3.1.1`. Default: `auto`.
+    pub protocol: Protocol,
     /// User name at the broker. Default: none.
     pub username: Option<String>,
     /// File that holds the password, read at each connection; a line end at its end is ignored. Default: none.
@@ -69,6 +72,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: String::new(),
+            protocol: Protocol::Auto,
             username: None,
             password_file: None,
             ca_file: None,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use rumqttc::v5::AsyncClient;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::PubAck;
 use tokio::time::Instant;
@@ -15,18 +14,23 @@ use super::digest::Parcel;
 use super::failure::{Verdict, judge};
 use super::feed::Feed;
 use super::message::{Content, Message, properties};
-use super::session::{Sent, Session};
+use super::session::{Cargo, Sent, Session};
+use super::wire::Client;
 use super::{OUTLET, payload};
 use crate::alert::acknowledge;
 use crate::alert::age::is_late;
 
 impl<'a> Session<'a> {
     /// Sends the alert or digest `parcel`, or puts it aside where the broker can never take it.
-    pub(super) fn send(&mut self, client: &AsyncClient, parcel: Parcel) -> Result<(), String> {
+    pub(super) fn send(&mut self, client: &Client, parcel: Parcel) -> Result<(), String> {
         let alerter = self.alerter;
         let (deps, now) = (&alerter.deps, alerter.deps.clock.now());
         let leaf = if matches!(parcel, Parcel::Alert(_)) { "event" } else { "digest" };
         let topic = alerter.topics.of_camera(parcel.camera(), leaf);
+        if let Some(reason) = alerter.terms(|terms| terms.suspects.resting(&topic, Instant::now())) {
+            self.reject(parcel.seqs(), reason);
+            return Ok(());
+        }
         let payload = match payload::encode(&parcel, &now, deps.object_key.as_ref(), &alerter.history) {
             Ok(payload) => payload,
             Err(e) => {
@@ -36,59 +40,78 @@ impl<'a> Session<'a> {
         };
         let retain = alerter.config.retain_events && matches!(parcel, Parcel::Alert(_));
         let properties = properties(Content::Json);
-        let message = Message { topic: topic.clone(), payload, retain, qos: QoS::AtLeastOnce, properties };
+        let message = Message { topic, payload, retain, qos: QoS::AtLeastOnce, properties };
         let bytes = message.payload.len();
-        if message.bytes() > self.max_packet {
-            let limit = self.max_packet;
-            self.reject(parcel.seqs(), format!("{bytes} bytes are more than the broker takes ({limit})"));
+        if message.bytes() > self.grants.max_packet {
+            let (topic, limit) = (message.topic, self.grants.max_packet);
+            self.reject(parcel.seqs(), format!("{bytes} bytes for {topic:?} are more than the broker takes ({limit})"));
             return Ok(());
         }
         if let Parcel::Alert(item) = &parcel {
             self.chores.telling(item, is_late(&item.created, &now));
         }
-        self.hand_over(client, message, Sent::Alerts { seqs: parcel.seqs(), topic, bytes })
+        self.hand_over(client, message, Cargo::Alerts(parcel.seqs()))
     }
 
     /// Notes what the broker said about a message. Returns whether it was the farewell.
     pub(super) fn confirm(&mut self, confirmation: &PubAck) -> bool {
         self.last_confirmation = Instant::now();
-        let (seqs, topic, bytes) = match self.in_flight.remove(&confirmation.pkid) {
-            Some(Sent::Alerts { seqs, topic, bytes }) => (seqs, topic, bytes),
-            Some(Sent::Other { topic }) => {
-                match judge(confirmation.reason, &topic) {
-                    Verdict::Taken => self.chores.confirmed(&topic),
-                    Verdict::Later(reason) | Verdict::Never(reason) => self.complain_of_state(reason),
+        let Some(sent) = self.in_flight.remove(&confirmation.pkid) else { return false };
+        let verdict = judge(confirmation.reason, &sent.topic);
+        if verdict == Verdict::Taken {
+            return self.taken(sent);
+        }
+        if let Some(subject) = sent.subject() {
+            self.answered(&subject, false);
+        }
+        let seqs = match sent.cargo {
+            Cargo::Alerts(seqs) => seqs,
+            Cargo::Other => {
+                if let Verdict::Later(reason) | Verdict::Never(reason) = verdict {
+                    self.complain_of_state(reason);
                 }
                 return false;
             }
-            Some(Sent::Farewell) => return true,
-            None => return false,
+            Cargo::Farewell => return true,
         };
-        let deps = &self.alerter.deps;
         let label = metrics::outlet(OUTLET);
-        match judge(confirmation.reason, &topic) {
-            Verdict::Taken => {
-                deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
-                deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
-                self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
-                if self.told_refusal.take().is_some() {
-                    self.refusal_pause.reset();
-                    deps.health.outlet(OUTLET, deps.clock.mono(), Ok(()));
-                    info!("the broker takes alerts again");
-                }
-            }
+        self.alerter.deps.metrics.delivery_failures.get_or_create(&label).inc();
+        match verdict {
+            Verdict::Taken => {}
             Verdict::Later(reason) => {
-                deps.metrics.delivery_failures.get_or_create(&label).inc();
                 if self.refused.is_empty() {
                     self.paused_until = Some(Instant::now() + self.refusal_pause.next_pause(Duration::ZERO));
                 }
                 self.refused.extend(seqs);
                 self.complain(reason);
             }
-            Verdict::Never(reason) => {
-                deps.metrics.delivery_failures.get_or_create(&label).inc();
-                self.reject(seqs, reason);
+            Verdict::Never(reason) => self.reject(seqs, reason),
+        }
+        false
+    }
+
+    /// The broker has a message. Returns whether it was the farewell.
+    pub(super) fn taken(&mut self, sent: Sent) -> bool {
+        self.last_confirmation = Instant::now();
+        if let Some(subject) = sent.subject() {
+            self.answered(&subject, sent.retain);
+        }
+        let seqs = match sent.cargo {
+            Cargo::Alerts(seqs) => seqs,
+            Cargo::Other => {
+                self.chores.confirmed(&sent.topic);
+                return false;
             }
+            Cargo::Farewell => return true,
+        };
+        let (deps, label) = (&self.alerter.deps, metrics::outlet(OUTLET));
+        deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
+        deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
+        self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
+        if self.told_refusal.take().is_some() {
+            self.refusal_pause.reset();
+            deps.health.outlet(OUTLET, deps.clock.mono(), Ok(()));
+            info!("the broker takes alerts again");
         }
         false
     }
@@ -111,7 +134,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn reject(&mut self, seqs: Vec<u64>, reason: String) {
+    pub(super) fn reject(&mut self, seqs: Vec<u64>, reason: String) {
         error!(seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
         let queue = &self.alerter.deps.queue;
         self.notes.push(Box::pin(async move {
@@ -125,7 +148,7 @@ impl<'a> Session<'a> {
     /// Once nothing is on the line, refused alerts and all after them go back in one go.
     pub(super) fn give_back_refused(&mut self, feed: &Feed<'a>) {
         let mut alerts_on_the_line = self.handed.iter().chain(self.in_flight.values());
-        if self.refused.is_empty() || alerts_on_the_line.any(|sent| matches!(sent, Sent::Alerts { .. })) {
+        if self.refused.is_empty() || alerts_on_the_line.any(|sent| matches!(sent.cargo, Cargo::Alerts(_))) {
             return;
         }
         feed.overtake();
@@ -149,9 +172,22 @@ impl<'a> Session<'a> {
 
     /// Gives back what was not confirmed; what the store is to note is noted by [`Session::settle`].
     pub(super) fn give_back_all(&mut self, failed: bool) {
-        let on_the_line = self.handed.drain(..).chain(self.in_flight.drain().map(|(_, sent)| sent));
-        let unconfirmed: Vec<u64> =
-            on_the_line.flat_map(|sent| if let Sent::Alerts { seqs, .. } = sent { seqs } else { Vec::new() }).collect();
+        let written = std::mem::take(&mut self.written).into_iter().map(|(sent, _)| sent);
+        let mut on_the_line: Vec<Sent> =
+            self.handed.drain(..).chain(self.in_flight.drain().map(|(_, sent)| sent)).collect();
+        if failed {
+            on_the_line.extend(written);
+        } else {
+            // The connection ended in order, so the broker has what was written before.
+            for sent in written {
+                self.taken(sent);
+            }
+        }
+        let alerts = on_the_line.into_iter().filter_map(|sent| match sent.cargo {
+            Cargo::Alerts(seqs) => Some(seqs),
+            Cargo::Other | Cargo::Farewell => None,
+        });
+        let unconfirmed: Vec<u64> = alerts.flatten().collect();
         if failed {
             let lost = u64::try_from(unconfirmed.len()).unwrap_or(u64::MAX);
             let label = metrics::outlet(OUTLET);

@@ -128,7 +128,9 @@ impl Book<'_> {
         let Some(fields) = entity.as_object_mut() else { return };
         let there = |topic: &String| json!({ "topic": topic, "value_template": ONLINE });
         fields.insert("unique_id".to_owned(), unique.into());
+        // Home Assistant took the first until 2026.3 and takes the second since 2025.10.
         fields.insert("object_id".to_owned(), unique.into());
+        fields.insert("default_entity_id".to_owned(), format!("{component}.{unique}").into());
         fields.insert("device".to_owned(), device.clone());
         fields.insert("origin".to_owned(), json!({ "name": "Outpost", "sw_version": env!("CARGO_PKG_VERSION") }));
         if !availability.is_empty() {

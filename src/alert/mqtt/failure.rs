@@ -10,30 +10,65 @@ use rustls::{CertificateError, Error as RustlsError};
 
 use super::Config;
 use super::link::{Address, CONNECT_TIMEOUT_S};
+use super::wire::{Protocol, Version};
 
-/// Puts `error` into words. `connected` tells a line that broke from one that never stood.
-pub(super) fn explain(
-    error: &ConnectionError,
-    connected: bool,
-    config: &Config,
-    address: &Address,
-    client_id: &str,
-) -> String {
+/// The connection that failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Broken<'a> {
+    /// The broker had let us in.
+    pub(super) connected: bool,
+    pub(super) version: Version,
+    pub(super) config: &'a Config,
+    pub(super) address: &'a Address,
+    pub(super) client_id: &'a str,
+}
+
+/// Whether a connection that never stood failed as it does at a broker that speaks another version of MQTT: it says so
+/// (in either version's form), closes the connection, answers what makes no sense, or never answers.
+pub(super) fn is_of_version(error: &ConnectionError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    use rumqttc::v5::mqttbytes::v5::ConnectReturnCode as C;
+    let is_closed =
+        |e: &io::Error| matches!(e.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof);
     match error {
-        ConnectionError::Timeout(_) => {
-            format!("{address} does not answer within {CONNECT_TIMEOUT_S} s: is the address right?")
-        }
-        ConnectionError::ConnectionRefused(code) => refused(*code, config, address, client_id),
-        ConnectionError::MqttState(state) => broken(state, connected, address, client_id),
+        ConnectionError::Timeout(_) | ConnectionError::NotConnAck(_) => true,
+        ConnectionError::ConnectionRefused(code) => matches!(
+            code,
+            C::RefusedProtocolVersion | C::UnsupportedProtocolVersion | C::MalformedPacket | C::ProtocolError
+        ),
+        ConnectionError::Io(e) => is_closed(e),
+        ConnectionError::MqttState(state) => match state {
+            StateError::ConnectionAborted => true,
+            StateError::Io(e) | StateError::Deserialization(CodecError::Io(e)) => is_closed(e),
+            StateError::Deserialization(_) | StateError::WrongPacket => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Puts `error` into words.
+pub(super) fn explain(error: &ConnectionError, broken: &Broken<'_>) -> String {
+    let Broken { connected, version, address, .. } = *broken;
+    match error {
+        ConnectionError::Timeout(_) => silent(address),
+        ConnectionError::Io(e) if e.kind() == io::ErrorKind::TimedOut && !connected => silent(address),
+        ConnectionError::ConnectionRefused(code) => refused(*code, broken),
+        ConnectionError::MqttState(state) => of_state(state, broken),
         ConnectionError::Io(e) => io_failure(e, connected, address),
         ConnectionError::Tls(TlsError::Io(e)) => io_failure(e, connected, address),
         ConnectionError::Tls(TlsError::TLS(e)) => tls_failure(e, address),
-        ConnectionError::NotConnAck(_) => format!("{address} answers, but not as an MQTT 5 broker does"),
+        ConnectionError::NotConnAck(_) => format!("{address} answers, but not as a broker of {version} does"),
         other => format!("{address}: {}", decapitalise(&other.to_string())),
     }
 }
 
-fn refused(code: ConnectReturnCode, config: &Config, address: &Address, client_id: &str) -> String {
+fn silent(address: &Address) -> String {
+    format!("{address} does not answer within {CONNECT_TIMEOUT_S} s: is the address right?")
+}
+
+fn refused(code: ConnectReturnCode, broken: &Broken<'_>) -> String {
+    let Broken { version, config, address, client_id, .. } = *broken;
     use ConnectReturnCode as C;
     match code {
         C::BadUserNamePassword | C::NotAuthorized => match &config.username {
@@ -46,11 +81,11 @@ fn refused(code: ConnectReturnCode, config: &Config, address: &Address, client_i
             format!("the broker {address} does not accept the client id {client_id:?}: set mqtt.client_id")
         }
         C::RefusedProtocolVersion | C::UnsupportedProtocolVersion => {
-            format!("the broker {address} does not speak MQTT 5: update it or use another one")
+            let advice = if config.protocol == Protocol::Auto { "" } else { ": set mqtt.protocol to \"auto\"" };
+            format!("the broker {address} does not speak {version}{advice}")
         }
-        C::RetainNotSupported => {
-            format!("the broker {address} does not keep retained messages, which availability needs")
-        }
+        C::RetainNotSupported => format!("the broker {address} does not keep retained messages"),
+        C::QoSNotSupported => format!("the broker {address} does not take QoS 1"),
         C::ServiceUnavailable | C::ServerUnavailable | C::ServerBusy | C::ConnectionRateExceeded | C::QuotaExceeded => {
             format!("the broker {address} has no room for us at present ({code:?})")
         }
@@ -59,7 +94,8 @@ fn refused(code: ConnectReturnCode, config: &Config, address: &Address, client_i
     }
 }
 
-fn broken(state: &StateError, connected: bool, address: &Address, client_id: &str) -> String {
+fn of_state(state: &StateError, broken: &Broken<'_>) -> String {
+    let Broken { connected, version, address, client_id, .. } = *broken;
     match state {
         StateError::Io(e) | StateError::Deserialization(CodecError::Io(e)) => io_failure(e, connected, address),
         StateError::ConnectionAborted if connected => format!("the broker {address} closed the connection"),
@@ -73,7 +109,9 @@ fn broken(state: &StateError, connected: bool, address: &Address, client_id: &st
         StateError::ServerDisconnect { reason_code, .. } => {
             format!("the broker {address} ended the connection ({reason_code:?})")
         }
-        StateError::Deserialization(_) if !connected => format!("{address} answers, but not as an MQTT 5 broker does"),
+        StateError::Deserialization(_) if !connected => {
+            format!("{address} answers, but not as a broker of {version} does")
+        }
         other => format!("{address}: {}", decapitalise(&other.to_string())),
     }
 }

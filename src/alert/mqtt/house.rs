@@ -128,6 +128,9 @@ pub struct QueueReport {
     pub online: Option<bool>,
     /// Why not, in words.
     pub error: Option<String>,
+    /// What works less well than it could, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What became of a camera's day so far, seconds.

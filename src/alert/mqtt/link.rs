@@ -5,25 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rumqttc::v5::MqttOptions;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::LastWill;
-use rumqttc::{TlsConfiguration, Transport};
+use rumqttc::TlsConfiguration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 use super::Config;
+use super::wire::{Setup, Will};
 
 /// Unconfirmed messages on the line at most.
 pub(super) const WINDOW: u16 = 16;
 
 /// How long a connection attempt may take, from name look-up to the broker's welcome.
 pub(super) const CONNECT_TIMEOUT_S: u64 = 10;
-
-/// Largest packet taken from the broker: commands are short. What is larger, the broker does not send.
-const MAX_INCOMING_BYTES: u32 = 16 * 1024;
 
 /// Where the broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,29 +71,31 @@ impl Address {
     }
 }
 
-/// Options of one connection. Files are read anew each time, so that a changed password or certificate
-/// counts from the next try on.
+/// What one connection needs. Files are read anew each time, so that a changed password or certificate counts from the
+/// next try on.
 ///
 /// # Errors
 /// Names the file that cannot be read or used.
-pub(super) fn options(config: &Config, address: &Address, client_id: &str, will_topic: String) -> Result<MqttOptions> {
-    let mut options = MqttOptions::new(client_id, address.host.clone(), address.port);
-    options
-        .set_keep_alive(config.keep_alive)
-        .set_clean_start(true)
-        .set_connection_timeout(CONNECT_TIMEOUT_S)
-        .set_outgoing_inflight_upper_limit(WINDOW)
-        .set_max_packet_size(Some(MAX_INCOMING_BYTES))
-        .set_last_will(LastWill::new(will_topic, "offline", QoS::AtLeastOnce, true, None));
-    if let Some(username) = &config.username {
-        let password = config.password_file.as_deref().map(read_password).transpose()?.unwrap_or_default();
-        options.set_credentials(username, password);
-    }
-    if address.tls {
-        let tls = TlsConfiguration::Rustls(Arc::new(tls_config(config)?));
-        options.set_transport(Transport::tls_with_config(tls));
-    }
-    Ok(options)
+pub(super) fn setup(config: &Config, address: &Address, client_id: &str, will: Will) -> Result<Setup> {
+    let credentials = match &config.username {
+        Some(username) => {
+            let password = config.password_file.as_deref().map(read_password).transpose()?.unwrap_or_default();
+            Some((username.clone(), password))
+        }
+        None => None,
+    };
+    let tls = if address.tls { Some(TlsConfiguration::Rustls(Arc::new(tls_config(config)?))) } else { None };
+    Ok(Setup {
+        host: address.host.clone(),
+        port: address.port,
+        client_id: client_id.to_owned(),
+        credentials,
+        tls,
+        keep_alive: config.keep_alive,
+        connect_timeout_s: CONNECT_TIMEOUT_S,
+        window: WINDOW,
+        will,
+    })
 }
 
 fn read_password(path: &Path) -> Result<String> {
@@ -145,6 +142,7 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::wire::Protocol;
     use super::*;
 
     #[test]
@@ -209,5 +207,11 @@ mod tests {
         let config: Config = toml::from_str("url = 'mqtt://h'\nkeep_alive = '45s'").expect("parse");
         assert_eq!(config.keep_alive.as_secs(), 45);
         assert!(toml::from_str::<Config>("password = 'x'").is_err());
+        assert_eq!(config.protocol, Protocol::Auto);
+        for (text, protocol) in [("auto", Protocol::Auto), ("5", Protocol::Five), ("3.1.1", Protocol::ThreeOneOne)] {
+            let config: Config = toml::from_str(&format!("protocol = '{text}'")).expect(text);
+            assert_eq!(config.protocol, protocol);
+        }
+        assert!(toml::from_str::<Config>("protocol = '4'").is_err());
     }
 }

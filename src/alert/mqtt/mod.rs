@@ -1,4 +1,4 @@
-//! MQTT 5: alerts, states, and commands. Topics and payload: docs/mqtt.md.
+//! MQTT 5 and 3.1.1: alerts, states, and commands. Topics and payload: docs/mqtt.md.
 
 mod chores;
 mod commands;
@@ -6,23 +6,30 @@ mod config;
 mod delivery;
 mod discovery;
 mod failure;
+mod hangup;
 mod house;
 mod link;
 mod message;
 mod pictures;
+mod search;
 mod session;
 mod states;
+mod subscription;
+mod suspects;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod wire;
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::age::Limits;
 use super::history::History;
@@ -30,14 +37,19 @@ use super::{Deps, Item, digest, feed, payload};
 use crate::supervise::{Backoff, Heart};
 
 use link::Address;
-use session::Session;
+use session::{End, Session};
+use terms::Terms;
 use topics::Topics;
 
 pub use config::Config;
 pub use house::{BoxReport, Camera, CameraCoverage, Facts, House, NoFacts, QueueReport, Report};
+pub use wire::Protocol;
 
 /// Name of this outlet in health, metrics and on the page.
 pub const OUTLET: &str = "mqtt";
+
+/// The longest pause while the message is looked for that the broker hangs up at.
+const SEARCH_PAUSE: Duration = Duration::from_secs(5);
 
 /// Delivers alerts for as long as the daemon runs.
 pub struct Alerter {
@@ -48,6 +60,7 @@ pub struct Alerter {
     house: House,
     limits: Limits,
     history: Mutex<History>,
+    terms: Mutex<Terms>,
     heart: Heart,
 }
 
@@ -70,7 +83,8 @@ impl Alerter {
             Topics::new(&config.topic_prefix, &deps.device, &house.cameras).context("build the topics of alerts")?;
         let heart = Heart::unheard(deps.clock.clone());
         let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
-        Ok(Self { config, address, topics, deps, house, limits, history: Mutex::default(), heart })
+        let terms = Mutex::new(Terms::new(config.protocol));
+        Ok(Self { config, address, topics, deps, house, limits, history: Mutex::default(), terms, heart })
     }
 
     /// Beats with `heart`: not while it waits for an answer of the queue, or for a connection to come about.
@@ -98,12 +112,19 @@ impl Alerter {
             if stop.is_cancelled() {
                 break;
             }
-            let Err(failure) = outcome else { continue };
+            let Err(End { reason: failure, other_at_once }) = outcome else { continue };
             if session.was_connected() {
                 told = None;
             }
             self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
-            let pause = backoff.next_pause(started.elapsed());
+            if other_at_once {
+                info!(broker = %self.address, reason = %failure, "trying the broker again at once, in MQTT 3.1.1 or asking for less");
+                continue;
+            }
+            let mut pause = backoff.next_pause(started.elapsed());
+            if self.terms(|terms| terms.suspects.is_near()) {
+                pause = pause.min(SEARCH_PAUSE);
+            }
             if told.as_ref() != Some(&failure) {
                 warn!(broker = %self.address, reason = %failure, "alerts wait, the broker cannot be used");
                 told = Some(failure);
@@ -114,5 +135,18 @@ impl Alerter {
             }
         }
         Ok(())
+    }
+
+    /// What is known of the broker.
+    fn terms<T>(&self, look: impl FnOnce(&mut Terms) -> T) -> T {
+        look(&mut self.terms.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows what works less well than it could, and logs what is new.
+    fn show_remarks(&self) {
+        let remarks = self.terms(|terms| terms.remarks());
+        for remark in self.deps.health.outlet_remarks(OUTLET, self.deps.clock.mono(), remarks) {
+            warn!(broker = %self.address, remark, "the broker can be used, with restrictions");
+        }
     }
 }

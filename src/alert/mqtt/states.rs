@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::control::Switches;
 use crate::health::{CameraHealth, Health, Stage};
@@ -12,6 +13,7 @@ use crate::health::{CameraHealth, Health, Stage};
 use super::Alerter;
 use super::house::{Camera, Report};
 use super::message::{Content, Message};
+use super::suspects::Subject;
 
 /// What was told on this connection, and what is to be told next.
 #[derive(Debug, Default)]
@@ -37,9 +39,19 @@ impl States {
             let now = alerter.deps.clock.wall();
             Of { alerter, camera, states: &mut states }.all(&health, &switches, now, self.report.as_ref());
         }
+        let is_left_out = |topic: &String| {
+            let subject = Subject::Topic(topic.clone());
+            alerter.terms(|terms| terms.suspects.is_left_out(&subject, Instant::now()))
+        };
         let news = states.into_iter().filter(|(topic, payload, _)| self.told.get(topic) != Some(payload));
+        let news = news.filter(|(topic, ..)| !is_left_out(topic));
         let qos = alerter.config.state_qos;
         self.due = news.map(|(topic, payload, content)| Message::state(topic, payload, content, qos)).collect();
+    }
+
+    /// Everything is to be told again.
+    pub(super) fn tell_all(&mut self) {
+        self.told.clear();
     }
 
     /// The next that changed.

@@ -79,7 +79,7 @@ function updateRow(row, outlet) {
   setText(dead, outlet.dead_letters ? outlet.dead_letters.toLocaleString() : "–");
   dead.classList.toggle("bad", outlet.dead_letters > 0);
   for (const cell of [waiting, oldest, dead]) cell.classList.toggle("none", cell.textContent === "–");
-  const error = outlet.last_error ?? "";
+  const error = [outlet.last_error, ...(outlet.remarks ?? [])].filter(Boolean).join(" · ");
   setText(row.error.firstChild, error);
   row.error.hidden = error === "";
   setText(row.note, progress(outlet));

@@ -10,8 +10,14 @@ pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
 }
 
 pub(in crate::web) fn outlet(name: &str) -> OutletStatus {
-    let health =
-        OutletHealth { name: name.to_owned(), online: Some(true), since: Mono(0), last_error: None, transfers: None };
+    let health = OutletHealth {
+        name: name.to_owned(),
+        online: Some(true),
+        since: Mono(0),
+        last_error: None,
+        remarks: Vec::new(),
+        transfers: None,
+    };
     OutletStatus::new(&health, Mono(7_000_000_000))
 }
 

@@ -2,8 +2,11 @@
 
 mod bench;
 mod digests;
+mod hangups;
 mod rogues;
+mod scripted;
 mod states;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::path::Path;
