@@ -359,7 +359,7 @@ impl Start<'_> {
     }
 }
 
-/// An outlet talks to nobody when it is made: what it does not take is the configuration.
+/// An outlet makes no connection when it is created: what it does not take is the configuration.
 fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
     ConfigError::new(key, format!("{error:#}"))
 }

@@ -49,7 +49,7 @@ impl States {
         self.due = news.map(|(topic, payload, content)| Message::state(topic, payload, content, qos)).collect();
     }
 
-    /// Everything is to be told again.
+    /// Everything is to be published again.
     pub(super) fn tell_all(&mut self) {
         self.told.clear();
     }

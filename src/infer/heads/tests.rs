@@ -276,7 +276,7 @@ fn chosen_boxes_under_another_head_are_refused_with_the_right_advice() {
     assert!(doubt("kind = 'yolov8'", 2, vec![nothing_found]).is_some_and(|message| message.ends_with(advice)));
 }
 
-/// Works with: models | TensorFlow detectors whose classes and scores are not told apart by their names | Refused when they are the other way round; `outputs` in the manifest puts them right
+/// Works with: models | TensorFlow detectors whose classes and scores have the same shape | Refused when they are the other way round; `outputs` in the manifest puts them right
 #[test]
 fn classes_that_are_read_as_scores_are_refused() {
     let boxes = || output(&[1, 3, 4], [0.0, 0.25, 1.0, 0.5].repeat(3));
