@@ -367,12 +367,13 @@ impl Retention {
             if self.archive.level() == RecordingLevel::Nothing && reserve.release() {
                 self.step_level(marks)?;
             }
-        } else if free >= marks.keep.saturating_add(marks.floor)
-            && !self.memory().no_reserve
-            && let Err(error) = reserve.make(marks.floor)
-        {
-            warn!(%error, "no reserve could be set apart on this volume");
-            self.memory().no_reserve = true;
+        } else if free >= marks.keep.saturating_add(marks.floor) && !self.memory().no_reserve {
+            // Of a disk that was pulled meanwhile the reserve seems to be gone, and the mount point has room.
+            self.archive.layout.check_volume()?;
+            if let Err(error) = reserve.make(marks.floor) {
+                warn!(%error, "no reserve could be set apart on this volume");
+                self.memory().no_reserve = true;
+            }
         }
         Ok(())
     }
