@@ -9,6 +9,19 @@ use super::{destination, sealed};
 use crate::schedule::Schedule;
 use crate::seal::Recipient;
 
+/// Whether S3 is sent a checksum with every object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// Unless the service refuses it.
+    #[default]
+    Auto,
+    /// Always.
+    Sha256,
+    /// Never.
+    Off,
+}
+
 /// One destination: `[upload.<name>]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,6 +66,9 @@ pub struct Config {
     pub allow_http: bool,
     /// S3: bucket in the host name (`bucket.host`) instead of in the path (`host/bucket`). Default `false`.
     pub virtual_hosted: bool,
+    /// S3: whether a SHA-256 goes with every object, which the service compares with what arrived: `auto` sends it unless
+    /// the service refuses such headers, `sha256` always, `off` never. Default `auto`.
+    pub checksum: Checksum,
     /// Files sent at a time, 1 to 16; metadata and pictures have places of their own besides, up to twice as many in all.
     /// Default 2.
     pub parallel: usize,
@@ -99,6 +115,7 @@ impl Default for Config {
             ca_file: None,
             allow_http: false,
             virtual_hosted: false,
+            checksum: Checksum::Auto,
             parallel: 2,
             max_kbit_per_s: None,
             hourly_bytes: None,

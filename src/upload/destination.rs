@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
@@ -18,10 +18,10 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use super::Config;
+use super::config::{Checksum, Config};
 use super::http::{self, Connector, Service};
 use super::line::Line;
-use super::link::{Failure, describe};
+use super::link::{Failure, Kind, describe};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -172,11 +172,13 @@ impl Destination {
                     .with_bucket_name(bucket)
                     .with_region(&config.region)
                     .with_virtual_hosted_style_request(config.virtual_hosted)
-                    // The service compares what arrived with a hash of what was sent.
-                    .with_checksum_algorithm(Checksum::SHA256)
                     .with_http_connector(connector(None, Service::S3)?)
                     .with_client_options(client_options(config))
                     .with_retry(retries());
+                if config.checksum != Checksum::Off {
+                    // The service compares what arrived with a hash of what was sent.
+                    builder = builder.with_checksum_algorithm(object_store::aws::Checksum::SHA256);
+                }
                 if let Some(endpoint) = &config.endpoint {
                     builder = builder.with_endpoint(endpoint);
                 }
@@ -263,6 +265,15 @@ impl Destination {
             folder: Some(folder),
             line: line.clone(),
         })
+    }
+
+    /// What answers there, for the meaning of its answers.
+    pub(super) fn kind(&self) -> Kind {
+        match (&self.folder, self.whole) {
+            (Some(_), _) => Kind::Folder,
+            (None, Whole::Request) => Kind::Web,
+            (None, Whole::Pieces) => Kind::Service,
+        }
     }
 
     /// Whether the folder of a `file://` destination is still there; a disk can be pulled.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,11 +11,11 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
-use super::Uploader;
 use super::destination::Destination;
 use super::link::{Failure, Link};
 use super::plan::{Busy, Plan, Turn};
 use super::transfer::Transfer;
+use super::{Checksum, Uploader};
 use crate::health::LinkState;
 use crate::store::{Lane, Lease, Order, Outbox, StoreError, Wanted};
 
@@ -65,7 +66,10 @@ impl Uploader {
     }
 
     async fn connect(&self) -> Result<Destination, Failure> {
-        let (open, config, line) = (self.open.clone(), self.config.clone(), self.line.clone());
+        let (open, mut config, line) = (self.open.clone(), self.config.clone(), self.line.clone());
+        if self.without_checksums.load(Ordering::Relaxed) {
+            config.checksum = Checksum::Off;
+        }
         let opened = tokio::task::spawn_blocking(move || (open.0)(&config, &line)).await;
         opened.map_err(|e| Failure::Link(e.to_string()))?
     }

@@ -20,6 +20,9 @@ pub(super) enum Failure {
     /// The rules let nothing of its lane go now. Nobody is at fault.
     #[error("{0}")]
     Held(String),
+    /// The service refuses the headers that carry a checksum, of whatever file.
+    #[error("{0}")]
+    Checksum(String),
     /// It is larger than what is left of a budget, which may do for others.
     #[error("{0}")]
     TooDear(String),
@@ -106,26 +109,56 @@ impl Link {
     }
 }
 
-/// Sorts what an object store says. `local` destinations know neither credentials nor bad requests: what goes
-/// wrong there is the disk.
-pub(super) fn sort(error: &object_store::Error, local: bool) -> Failure {
+/// What answers at a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A folder: it knows neither credentials nor bad requests, what goes wrong there is the disk.
+    Folder,
+    /// A WebDAV server.
+    Web,
+    /// The object store of a cloud.
+    Service,
+}
+
+/// Sorts what a destination says by whose fault it is: the link's, the destination's or the file's.
+pub(super) fn sort(error: &object_store::Error, kind: Kind) -> Failure {
     use object_store::Error;
     let reason = describe(error);
     match error {
         Error::InvalidPath { .. } => Failure::Item("rejected", reason),
-        _ if local => Failure::Link(reason),
+        _ if kind == Kind::Folder => Failure::Link(reason),
         Error::NotFound { .. } => Failure::Refused(format!("the bucket or container does not exist: {reason}")),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Refused(advise(reason)),
         Error::NotSupported { .. } | Error::NotImplemented { .. } => Failure::Item("rejected", reason),
         _ if chain(error).iter().any(|text| text.contains(UNTRUSTED)) => Failure::Refused(advise(reason)),
-        _ => sort_status(status_of(&chain(error)), reason),
+        _ => sort_status(status_of(&chain(error)), reason, kind),
     }
+}
+
+/// Whether an answer to a put says that the headers with its checksum are not understood.
+fn refuses_checksums(status: u16, reason: &str) -> bool {
+    const WORDS: [&str; 4] =
+        ["x-amz-checksum", "x-amz-sdk-checksum", "notimplemented", "header you provided implies functionality"];
+    let reason = reason.to_ascii_lowercase();
+    matches!(status, 400 | 501) && WORDS.iter().any(|word| reason.contains(word))
+}
+
+/// What a WebDAV server means by a status that others use for a request which is wrong in itself.
+fn sort_web(status: u16, reason: &str) -> Option<Failure> {
+    let advice = match status {
+        405 => "a folder was made at the same time, or url is no WebDAV folder",
+        409 => "the folder of url does not exist there, make it",
+        423 => "another client has locked the folder or the file",
+        507 => "its disk or the user's share of it is full",
+        _ => return None,
+    };
+    Some(Failure::Link(format!("{advice}: {reason}")))
 }
 
 /// What the TLS library says of a server whose certificate it does not accept.
 const UNTRUSTED: &str = "invalid peer certificate";
 
-fn sort_status(status: Option<u16>, reason: String) -> Failure {
+fn sort_status(status: Option<u16>, reason: String, kind: Kind) -> Failure {
     // S3 answers 400 also where not the item is at fault.
     const REFUSED: [&str; 6] = [
         "AuthorizationHeaderMalformed",
@@ -136,7 +169,17 @@ fn sort_status(status: Option<u16>, reason: String) -> Failure {
         "IllegalLocationConstraintException",
     ];
     let says = |codes: &[&str]| codes.iter().any(|code| reason.contains(code));
+    if kind == Kind::Web
+        && let Some(failure) = status.and_then(|status| sort_web(status, &reason))
+    {
+        return failure;
+    }
     match status {
+        Some(status) if kind == Kind::Service && refuses_checksums(status, &reason) => Failure::Checksum(reason),
+        Some(413) => Failure::Item(
+            "rejected",
+            format!("larger than the server or a proxy before it takes (client_max_body_size of nginx): {reason}"),
+        ),
         Some(301..=308 | 401 | 403 | 404) => Failure::Refused(advise(reason)),
         Some(408 | 409 | 412 | 425 | 429) => Failure::Link(reason),
         Some(400) if says(&REFUSED) => Failure::Refused(advise(reason)),
@@ -201,8 +244,33 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
     match (tag("Code"), tag("Message")) {
         (Some(code), Some(message)) => shorten(&format!("{status} {code}: {message}")),
         (Some(code), None) => shorten(&format!("{status} {code}")),
-        _ => shorten(body),
+        // Nextcloud and others say it in a tag of their own; a page for people has at least a title.
+        _ => match tag("s:message").or_else(|| tag("title")) {
+            Some(message) => shorten(&format!("{status} {}", without_tags(&message))),
+            None => shorten(&without_tags(body)),
+        },
     }
+}
+
+/// The text of a page without its markup, styles and scripts.
+fn without_tags(page: &str) -> String {
+    let mut text = String::new();
+    let mut rest = page;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        let hidden = ["style", "script"].iter().find(|name| tag.starts_with(**name));
+        rest = match hidden.and_then(|name| tag.split_once(&format!("</{name}"))).map(|(_, after)| after) {
+            Some(after) => after.split_once('>').map_or("", |(_, after)| after),
+            None => tag.split_once('>').map_or("", |(_, after)| after),
+        };
+    }
+    text + rest
+}
+
+/// Whether the answer to a request that succeeded lacks only the ETag.
+pub(super) fn lacks_etag(error: &object_store::Error) -> bool {
+    chain(error).iter().any(|text| text.contains("ETag Header missing"))
 }
 
 fn shorten(text: &str) -> String {
@@ -222,9 +290,9 @@ mod tests {
     fn answers_are_sorted_by_who_has_to_act() {
         let answer =
             |status: &str, body: &str| generic(&format!("Server returned non-2xx status code: {status}: {body}"));
-        let link = |error: &object_store::Error| matches!(sort(error, false), Failure::Link(_));
-        let refused = |error: &object_store::Error| matches!(sort(error, false), Failure::Refused(_));
-        let item = |error: &object_store::Error| matches!(sort(error, false), Failure::Item("rejected", _));
+        let link = |error: &object_store::Error| matches!(sort(error, Kind::Service), Failure::Link(_));
+        let refused = |error: &object_store::Error| matches!(sort(error, Kind::Service), Failure::Refused(_));
+        let item = |error: &object_store::Error| matches!(sort(error, Kind::Service), Failure::Item("rejected", _));
         assert!(link(&answer("503 Service Unavailable", "<Code>SlowDown</Code>")));
         assert!(link(&answer("429 Too Many Requests", "")));
         assert!(link(&answer("400 Bad Request", "<Code>RequestTimeout</Code>")));
@@ -241,12 +309,15 @@ mod tests {
             ("NotValidForName", "name"),
         ] {
             let error = generic(&format!("invalid peer certificate: {problem}"));
-            assert!(matches!(sort(&error, false), Failure::Refused(reason) if reason.contains(advice)), "{problem}");
+            assert!(
+                matches!(sort(&error, Kind::Service), Failure::Refused(reason) if reason.contains(advice)),
+                "{problem}"
+            );
         }
         let skewed = answer("403 Forbidden", "<Code>RequestTimeTooSkewed</Code>");
-        assert!(matches!(sort(&skewed, false), Failure::Refused(reason) if reason.contains("clock is off")));
+        assert!(matches!(sort(&skewed, Kind::Service), Failure::Refused(reason) if reason.contains("clock is off")));
         let local = object_store::Error::NotFound { path: "k".into(), source: "gone".into() };
-        assert!(matches!(sort(&local, true), Failure::Link(_)));
+        assert!(matches!(sort(&local, Kind::Folder), Failure::Link(_)));
     }
 
     #[test]
@@ -256,6 +327,54 @@ mod tests {
              <?xml?><Error><Code>SignatureDoesNotMatch</Code><Message>no\n match</Message></Error>",
         );
         assert_eq!(describe(&error), "403 SignatureDoesNotMatch: no match");
+    }
+
+    fn answered(status: &str, body: &str) -> object_store::Error {
+        generic(&format!("Server returned non-2xx status code: {status}: {body}"))
+    }
+
+    /// Works with: stores | WebDAV: a lost race for a folder (405), locks (423), a missing base folder (409), a full share (507) | files wait and lose no attempt; the reason says what to do
+    #[test]
+    fn a_web_server_that_cannot_take_anything_now_is_not_the_fault_of_the_file() {
+        let cases = [
+            ("405 Method Not Allowed", "made at the same time"),
+            ("409 Conflict", "does not exist there, make it"),
+            ("423 Locked", "locked"),
+            ("507 Insufficient Storage", "full"),
+        ];
+        for (status, advice) in cases {
+            let failure = sort(&answered(status, ""), Kind::Web);
+            assert!(matches!(&failure, Failure::Link(reason) if reason.contains(advice)), "{failure:?}");
+        }
+        let large = sort(&answered("413 Request Entity Too Large", ""), Kind::Web);
+        assert!(matches!(&large, Failure::Item(_, reason) if reason.contains("client_max_body_size")), "{large:?}");
+    }
+
+    /// Works with: stores | servers and proxies that answer with a page | its title or text is the reason, never HTML
+    #[test]
+    fn pages_are_no_reasons() {
+        let nginx = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>x</body></html>";
+        assert_eq!(describe(&answered("413 Payload Too Large", nginx)), "413 413 Request Entity Too Large");
+        let nextcloud = "<?xml version=\"1.0\"?><d:error xmlns:d=\"DAV:\"><s:exception>E</s:exception>\
+                         <s:message>The file is <b>locked</b></s:message></d:error>";
+        assert_eq!(describe(&answered("423 Locked", nextcloud)), "423 The file is locked");
+        let styled = "<style>p { color: red }</style><p>Out of <i>order</i></p><script>alert(1)</script>";
+        assert_eq!(describe(&answered("502 Bad Gateway", styled)), "502 Bad Gateway: Out of order");
+        assert!(!describe(&answered("500 Error", "<<div")).contains('<'));
+    }
+
+    #[test]
+    fn refusals_of_checksums_are_told_from_those_of_files() {
+        let backblaze = "<Error><Code>InvalidArgument</Code><Message>Unsupported header 'x-amz-checksum-sha256' \
+                         received for this API call.</Message></Error>";
+        let gateway = "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is \
+                       not implemented.</Message></Error>";
+        for error in [answered("400 Bad Request", backblaze), answered("501 Not Implemented", gateway)] {
+            assert!(matches!(sort(&error, Kind::Service), Failure::Checksum(_)), "{error:?}");
+            assert!(!matches!(sort(&error, Kind::Web), Failure::Checksum(_)), "{error:?}");
+        }
+        let wrong = answered("400 Bad Request", "<Code>BadDigest</Code>");
+        assert!(matches!(sort(&wrong, Kind::Service), Failure::Item(..)));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ use link::{Failure, Link};
 use rules::Rules;
 use sealed::Sealer;
 
-pub use config::Config;
+pub use config::{Checksum, Config};
 pub use key::object_key;
 pub use rules::{Allowed, Metered};
 
@@ -106,9 +107,17 @@ pub struct Uploader {
     clock: Arc<dyn Clock>,
     heart: Heart,
     open: Opener,
+    /// The service refused checksums: they are left out from now on.
+    without_checksums: AtomicBool,
+    /// What works less well than it could.
+    remarks: Mutex<Vec<&'static str>>,
     /// How a link begins; tests are in a hurry.
     link: fn() -> Link,
 }
+
+/// What a service that refuses checksums is left with.
+const WITHOUT_CHECKSUMS: &str =
+    "it takes no checksums with uploads: what arrived is compared by MD5 where it states one, else by size";
 
 /// How a destination is made from its config; tests put their own in.
 #[derive(Clone)]
@@ -141,6 +150,8 @@ impl Uploader {
             line: Line::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
             heart: Heart::unheard(clock.clone()),
             open: Opener(Arc::new(Destination::open)),
+            without_checksums: AtomicBool::new(false),
+            remarks: Mutex::default(),
             link: Link::new,
             current: Mutex::default(),
             name,
@@ -181,6 +192,19 @@ impl Uploader {
     fn note_progress(&self, seq: u64, key: &str, bytes: u64, done: u64) {
         let transfer = health::Transfer { key: key.to_owned(), bytes, done };
         self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, transfer);
+    }
+
+    /// Notes something that works less well than it could; logs what is new.
+    fn remark(&self, remark: &'static str) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.contains(&remark) {
+            return;
+        }
+        remarks.push(remark);
+        let all = remarks.iter().map(|remark| (*remark).to_owned()).collect();
+        for fresh in self.health.outlet_remarks(&self.name, self.clock.mono(), all) {
+            info!(remark = fresh, "the destination can be used, with restrictions");
+        }
     }
 
     /// Shows how it stands.
@@ -273,6 +297,11 @@ impl Uploader {
         self.metrics.delivery_failures.get_or_create(&outlet(&self.name)).inc();
         let pause = link.failed(failure);
         let reason = failure.to_string();
+        if matches!(failure, Failure::Checksum(_)) && !self.without_checksums.swap(true, Ordering::Relaxed) {
+            info!(reason, "the service refuses checksums, sending without them");
+            self.remark(WITHOUT_CHECKSUMS);
+            return pause;
+        }
         if self.health.outlet(&self.name, self.clock.mono(), Err(reason.clone())) {
             match failure {
                 Failure::Refused(_) => error!(reason, "the destination refuses us, files wait until this is mended"),

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use super::Uploader;
+use super::config::Checksum;
 use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::line::{Load, Pace};
-use super::link::{Failure, sort};
+use super::link::{Failure, lacks_etag, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
 use super::sealed::{self, Sealer};
@@ -31,6 +32,9 @@ const PART_SECONDS: f64 = 30.0;
 const MAX_PARTS: u64 = 48;
 /// What a request costs besides its body, in bytes: names, signatures, the way back.
 const OVERHEAD: u64 = 1024;
+
+/// What to expect of credentials that may write and not read.
+const UNREAD: &str = "the credentials may not read there: what it answers to an upload is the only proof of it";
 
 /// Class of dead letters that a destination took and does not have.
 const WRONG: &str = "wrong_answer";
@@ -158,7 +162,12 @@ impl Transfer<'_> {
     /// As one request. A service that answers with the MD5 of what it has need not be asked again.
     async fn put(&self, key: &Path, content: Content) -> Result<Proof, Failure> {
         let put = self.destination.store.put(key, content.bytes.clone().into());
-        let (_, stated) = self.ask(content.bytes.len() as u64, None, put).await?;
+        let (answer, stated) = self.carry(content.bytes.len() as u64, None, put).await?;
+        match answer {
+            Err(error) if lacks_etag(&error) => return Ok(Proof::Wanted),
+            Err(error) => return Err(self.sort(&error)),
+            Ok(_) => {}
+        }
         match stated.and_then(|stated| stated.is_md5(&content.md5)) {
             Some(true) => Ok(Proof::Given),
             Some(false) => Err(other_bytes()),
@@ -300,6 +309,11 @@ impl Transfer<'_> {
             (Err(object_store::Error::NotFound { .. }), _) => {
                 return Err(Failure::Item(WRONG, "the destination took the file and does not have it".to_owned()));
             }
+            (Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }), _) => {
+                // It took the file with the same credentials.
+                self.uploader.remark(UNREAD);
+                return Ok(());
+            }
             (answer, stated) => (answer.map_err(|error| self.sort(&error))?, stated),
         };
         if kept.size != bytes {
@@ -344,7 +358,14 @@ impl Transfer<'_> {
     }
 
     fn sort(&self, error: &object_store::Error) -> Failure {
-        sort(error, self.destination.folder.is_some())
+        let uploader = self.uploader;
+        match sort(error, self.destination.kind()) {
+            Failure::Checksum(reason) if uploader.config.checksum == Checksum::Sha256 => {
+                Failure::Refused(format!("it takes no checksums, set checksum = \"auto\": {reason}"))
+            }
+            Failure::Checksum(reason) if uploader.config.checksum == Checksum::Off => Failure::Item("rejected", reason),
+            other => other,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deliveries to a folder, and to a store that fails in every way that counts.
 
+mod answers;
 mod documents;
 mod fake;
 mod lies;
@@ -152,7 +153,10 @@ impl Bench {
     }
 
     fn uploader(&self, url: &str) -> Uploader {
-        let config = Config { url: url.to_owned(), ..Config::default() };
+        self.uploader_with(Config { url: url.to_owned(), ..Config::default() })
+    }
+
+    fn uploader_with(&self, config: Config) -> Uploader {
         let storage = self.dir.path().join("box");
         let deps = Deps {
             device: "box".into(),
