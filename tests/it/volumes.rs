@@ -339,6 +339,7 @@ fn a_disk_that_comes_back_as_another_device_is_opened_again_where_there_is_no_sp
     let before = ids(&daemon.wait_for_ended(1, seconds(90)));
     wait_until("an event in progress", seconds(60), || !daemon.events_in("open").is_empty());
     faulty.replug(&site.scratch);
+    wait_until("the loss to be noticed", seconds(60), || daemon.log().contains("the archive's volume cannot be used"));
     let known = |daemon: &Daemon| daemon.get("/api/v1/events").is_ok_and(|answer| answer.status == 200);
     wait_until("the index to be open again", seconds(90), || known(&daemon) && disk(&daemon)["trouble"] == Value::Null);
     let meanwhile = ids(&daemon.events());
