@@ -35,6 +35,8 @@ pub(super) struct Destination {
     pub smallest_part: u64,
     /// How larger files go where there are no parts.
     pub whole: Whole,
+    /// Whether each object is sent with a checksum for the service to compare.
+    pub checksums: bool,
     /// The folder, where the destination is one.
     pub folder: Option<PathBuf>,
     /// The line that its requests go over.
@@ -163,6 +165,7 @@ impl Destination {
                     parts: None,
                     smallest_part: 0,
                     whole: Whole::Request,
+                    checksums: false,
                     folder: None,
                     line: line.clone(),
                 })
@@ -191,7 +194,9 @@ impl Destination {
                 if let Some(file) = &config.session_token_file {
                     builder = builder.with_token(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line))
+                let checksums = config.checksum != Checksum::Off;
+                let made = Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line);
+                Ok(Self { checksums, ..made })
             }
             Place::Google { bucket, prefix } => {
                 let mut builder = GoogleCloudStorageBuilder::new()
@@ -237,6 +242,7 @@ impl Destination {
             parts: Some(Parts(Arc::new(store))),
             smallest_part,
             whole: Whole::Pieces,
+            checksums: false,
             folder: None,
             line: line.clone(),
         }
@@ -262,6 +268,7 @@ impl Destination {
             parts: None,
             smallest_part: 0,
             whole: Whole::Pieces,
+            checksums: false,
             folder: Some(folder),
             line: line.clone(),
         })

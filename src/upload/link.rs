@@ -135,12 +135,15 @@ pub(super) fn sort(error: &object_store::Error, kind: Kind) -> Failure {
     }
 }
 
-/// Whether an answer to a put says that the headers with its checksum are not understood.
+/// Whether an answer to a put says that the headers with its checksum are not understood; one that says that the content
+/// does not match them has understood.
 fn refuses_checksums(status: u16, reason: &str) -> bool {
     const WORDS: [&str; 4] =
         ["x-amz-checksum", "x-amz-sdk-checksum", "notimplemented", "header you provided implies functionality"];
+    const COMPARED: [&str; 4] = ["mismatch", "does not match", "did not match", "digest"];
     let reason = reason.to_ascii_lowercase();
-    matches!(status, 400 | 501) && WORDS.iter().any(|word| reason.contains(word))
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    matches!(status, 400 | 501) && says(&WORDS) && !says(&COMPARED)
 }
 
 /// What a WebDAV server means by a status that others use for a request which is wrong in itself.
@@ -373,8 +376,12 @@ mod tests {
             assert!(matches!(sort(&error, Kind::Service), Failure::Checksum(_)), "{error:?}");
             assert!(!matches!(sort(&error, Kind::Web), Failure::Checksum(_)), "{error:?}");
         }
-        let wrong = answered("400 Bad Request", "<Code>BadDigest</Code>");
-        assert!(matches!(sort(&wrong, Kind::Service), Failure::Item(..)));
+        let minio = "<Error><Code>XAmzContentChecksumMismatch</Code><Message>The provided 'x-amz-checksum' header does \
+                     not match what was computed.</Message></Error>";
+        for damaged in ["<Code>BadDigest</Code>", minio] {
+            let failure = sort(&answered("400 Bad Request", damaged), Kind::Service);
+            assert!(matches!(failure, Failure::Item(..)), "it was compared: {failure:?}");
+        }
     }
 
     #[test]

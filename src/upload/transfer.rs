@@ -363,7 +363,8 @@ impl Transfer<'_> {
             Failure::Checksum(reason) if uploader.config.checksum == Checksum::Sha256 => {
                 Failure::Refused(format!("it takes no checksums, set checksum = \"auto\": {reason}"))
             }
-            Failure::Checksum(reason) if uploader.config.checksum == Checksum::Off => Failure::Item("rejected", reason),
+            // It was sent without one, so it is something else that is refused.
+            Failure::Checksum(reason) if !self.destination.checksums => Failure::Item("rejected", reason),
             other => other,
         }
     }

@@ -16,6 +16,8 @@ enum Manner {
     WriteOnly,
     /// It states no ETag for objects.
     NoEtags,
+    /// It answers to clips, whatever comes with them, as others do to checksums.
+    NoClips,
 }
 
 /// An object store over HTTP that keeps what it is given, and counts the uploads of each key.
@@ -87,6 +89,9 @@ impl Service {
                 let reason = "<Error><Code>InvalidArgument</Code><Message>Unsupported header 'x-amz-checksum-sha256' \
                               received for this API call.</Message></Error>";
                 said("400 Bad Request", "", reason)
+            }
+            "put" if self.manner == Manner::NoClips && path.ends_with("clip.mp4") => {
+                said("501 Not Implemented", "", "<Error><Code>NotImplemented</Code></Error>")
             }
             "put" => {
                 let (count, kept) = objects.entry(path).or_default();
@@ -176,4 +181,13 @@ async fn an_answer_without_an_etag_is_an_answer() {
     let (service, _, bench) = upload_to(Manner::NoEtags, Checksum::Auto).await;
     assert_eq!(service.uploads(), once_each());
     assert_eq!(bench.dead().await, []);
+}
+
+#[tokio::test]
+async fn what_is_refused_without_a_checksum_too_is_given_up_and_holds_back_no_other_file() {
+    let (service, _, bench) = upload_to(Manner::NoClips, Checksum::Auto).await;
+    let dead: Vec<String> = bench.dead().await.into_iter().map(|(file, ..)| file).collect();
+    assert_eq!(dead, ["clip.mp4"]);
+    let arrived: Vec<String> = service.uploads().into_iter().map(|(file, _)| file).collect();
+    assert_eq!(arrived, ["event.json", "snapshot.jpg"]);
 }

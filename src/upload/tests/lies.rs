@@ -150,6 +150,7 @@ fn start(bench: &Bench, liar: &Arc<Liar>) -> Running {
         parts: Some(Parts(liar.clone() as Arc<dyn MultipartStore>)),
         smallest_part: 5 << 20,
         whole: Whole::Pieces,
+        checksums: false,
         folder: None,
         line: line.clone(),
     })

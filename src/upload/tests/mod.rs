@@ -139,6 +139,7 @@ impl Bench {
             parts: Some(Parts(fake.clone() as Arc<dyn MultipartStore>)),
             smallest_part: 5 << 20,
             whole: Whole::Pieces,
+            checksums: false,
             folder: None,
             line: line.clone(),
         })
