@@ -165,7 +165,7 @@ async fn a_service_without_checksums_gets_every_file_and_costs_no_attempt() {
     assert_eq!((service.refused.load(Ordering::SeqCst), remarks), (0, Vec::new()), "off sends none");
 }
 
-/// Works with: stores | keys that may write and not read | each file is sent once, what the service answers to it is the proof; health says so
+/// Works with: stores | S3 keys that may write and not read (403 to HEAD), files that go as one request | each is sent once, what the service answers to it is the proof; health says so
 #[tokio::test]
 async fn a_key_that_may_only_write_sends_each_file_once() {
     let (service, remarks, bench) = upload_to(Manner::WriteOnly, Checksum::Auto).await;
@@ -175,7 +175,7 @@ async fn a_key_that_may_only_write_sends_each_file_once() {
     assert_eq!(bench.health.outlets()[0].online, Some(true));
 }
 
-/// Works with: stores | S3 that states no ETag | each file is sent once and compared by its size
+/// Works with: stores | S3 that states no ETag, files that go as one request | each is sent once and compared by its size
 #[tokio::test]
 async fn an_answer_without_an_etag_is_an_answer() {
     let (service, _, bench) = upload_to(Manner::NoEtags, Checksum::Auto).await;
