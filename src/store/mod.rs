@@ -66,9 +66,11 @@ mod migrate;
 mod reset;
 
 mod process_lock;
+mod reply;
 mod reserve;
 mod settings;
 
+mod wake;
 mod worker;
 
 mod commit;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use sled::{Db, Transactional, Tree};
 
 use super::catalog::Class;
 use super::packed::{Packed, Packing, View};
-use super::{Delivery, StoreError, migrate, settings};
+use super::{Delivery, StoreError, migrate, settings, wake};
 use crate::clock::Moment;
 use crate::event::{Event, EventId};
 
@@ -36,6 +37,8 @@ const CLEAN_EVERY_MS: u64 = 5_000;
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     pub db: Db,
+    /// With these it was opened; sled keeps the failure of a write in them.
+    settings: sled::Config,
     pub packing: Packing,
     pub meta: Tree,
     pub events: Packed,
@@ -161,8 +164,8 @@ impl Database {
     /// Opens or makes the database in the folder `index`, and touches both ends of every tree: most damage
     /// that makes it unusable shows here already.
     pub(super) fn open(index: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let config = settings::of(index, cache_bytes)?.flush_every_ms(Some(CLEAN_EVERY_MS));
-        let db = config.open().map_err(|e| store_error(&e, index))?;
+        let settings = settings::of(index, cache_bytes)?.flush_every_ms(Some(CLEAN_EVERY_MS));
+        let db = settings.open().map_err(|e| store_error(&e, index))?;
         let tree = |name: &str| db.open_tree(name).map_err(|e| store_error(&e, index));
         let packed = |name: &str| tree(name).map(Packed::new);
         let database = Self {
@@ -183,6 +186,7 @@ impl Database {
             held: packed("held")?,
             aged: packed("aged")?,
             db,
+            settings,
         };
         migrate::begin(&database)?;
         if let Err(error) = database.counters() {
@@ -217,6 +221,11 @@ impl Database {
 
     pub(super) fn counters(&self) -> Result<Counters, StoreError> {
         self.meta.get("counters")?.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes))
+    }
+
+    /// Wakes who waits for a write that failed, until `stop` is disconnected.
+    pub(super) fn watch_for_failures(&self, stop: &Receiver<()>) {
+        wake::watch(&self.settings, &self.db, stop);
     }
 
     /// Writes out what sled has buffered, then makes `data` (sled's file) reach the disk.

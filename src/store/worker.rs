@@ -7,7 +7,7 @@ use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use super::commit::{self, Op, Queues};
 use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
+use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
 use super::schema::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
@@ -36,9 +37,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const MARKED_WITHIN: Duration = Duration::from_secs(2);
 /// Key in `meta`: the index holds all that the sidecars say.
 pub(super) const FILLED: &str = "filled";
-
-/// Takes an answer to whoever asked.
-type Reply<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 enum WriteJob {
     Commit(Op, Reply<()>),
@@ -62,7 +60,7 @@ pub(super) struct Core {
     shared: Arc<Shared>,
     /// Taken out on close; the threads end when these are gone.
     lanes: Mutex<Option<Lanes>>,
-    /// Disconnected as soon as both threads have ended.
+    /// Disconnected as soon as all threads have ended.
     ended: Mutex<Receiver<()>>,
 }
 
@@ -333,24 +331,6 @@ impl Drop for Core {
     }
 }
 
-fn full_or_gone<T>(error: TrySendError<T>) -> StoreError {
-    match error {
-        TrySendError::Full(_) => StoreError::Busy,
-        TrySendError::Disconnected(_) => StoreError::Closed,
-    }
-}
-
-fn blocking_reply<T: Send + 'static>() -> (Reply<T>, Receiver<Result<T, StoreError>>) {
-    let (tx, rx) = sync_channel(1);
-    // Nobody listens any more when the caller missed its deadline.
-    (Box::new(move |result| drop(tx.try_send(result))), rx)
-}
-
-fn async_reply<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<Result<T, StoreError>>) {
-    let (tx, rx) = oneshot::channel();
-    (Box::new(move |result| drop(tx.send(result))), rx)
-}
-
 fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
     let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
     if let Some(bad) = names.iter().find(|name| !good(name)) {
@@ -366,9 +346,10 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
     let (read, read_jobs) = sync_channel(QUEUE);
     let (opened_tx, opened) = sync_channel(1);
     let (alive, ended) = sync_channel::<()>(0);
-    let (writer, reader_alive) = (shared.clone(), alive.clone());
+    let (writer, reader_alive, watch_alive) = (shared.clone(), alive.clone(), alive.clone());
+    let (writes, watched) = sync_channel::<()>(0);
     spawn_thread("store-writer", move || {
-        let _alive = alive;
+        let (_alive, writes) = (alive, writes);
         let index = reset::index_path(&writer.path);
         match catch(|| reset::open_unlocked(&index, cache_bytes, writer.deadline)) {
             Err(error) => drop(opened_tx.try_send(Err(error))),
@@ -376,6 +357,7 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
                 if opened_tx.try_send(Ok(db.clone())).is_ok() {
                     write_loop(&db, &data, &write_jobs, &writer);
                 }
+                drop(writes);
                 leave(db, &writer);
             }
         }
@@ -384,7 +366,13 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
     // sled reads everything that was written since the last open.
     let patience = shared.deadline + reset::reading_time(&shared.path);
     let db = opened.recv_timeout(patience).map_err(|_| StoreError::Stalled(patience))??;
-    let reader = shared.clone();
+    let (reader, watch) = (shared.clone(), (db.clone(), shared.clone(), watch_alive));
+    spawn_thread("store-watch", move || {
+        let (db, shared, _alive) = watch;
+        db.watch_for_failures(&watched);
+        leave(db, &shared);
+    })
+    .map_err(no_thread)?;
     spawn_thread("store-reader", move || {
         let _alive = reader_alive;
         read_loop(&db, &read_jobs, &reader);

@@ -1,6 +1,7 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
 //! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `lanes` asks what
-//! goes first, `migrate` gives it an index of an older schema, `size` measures it, `supersede` replaces documents.
+//! goes first, `migrate` gives it an index of an older schema, `size` measures it, `supersede` replaces documents,
+//! `wake` lets a write fail that is waited for.
 
 mod crash;
 mod damage;
@@ -11,6 +12,7 @@ mod migrate;
 mod model;
 mod size;
 mod supersede;
+mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;
