@@ -29,6 +29,8 @@ pub(super) const SYNC_EVERY: Duration = Duration::from_secs(2);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long after the post-roll's end a silent camera is waited for.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How often an event that found no room to be completed is tried again, while something is being deleted for it.
+const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What changed about an event in progress.
 #[derive(Clone, Debug)]
@@ -50,9 +52,14 @@ pub struct Change {
 #[error("the volume is too full even for it")]
 pub(super) struct NoRoom;
 
-/// The end of an event is not on the disk, and its volume is to blame.
-#[derive(Debug)]
-pub(super) struct Unfinished;
+/// Why the end of an event is not on the disk. It was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// Disk or index have no room, or no time, for it now: the same call may succeed later.
+    NoRoom,
+    /// The volume does not work.
+    Volume,
+}
 
 pub(super) struct Recording {
     /// The id by which the rules know it.
@@ -74,6 +81,8 @@ pub(super) struct Recording {
     last_sync: Mono,
     /// Time of the last packet that was for the clip.
     last_written: Mono,
+    /// When completing the event is tried again; there was no room for it before.
+    complete_again: Option<Mono>,
     /// Keeps a recovery away until everything is written.
     _held: Held,
 }
@@ -134,6 +143,7 @@ impl Recording {
             last_told: now,
             last_sync: now,
             last_written: Mono::default(),
+            complete_again: None,
             _held: held,
         };
         if !level.has_clips() {
@@ -262,14 +272,25 @@ impl Recording {
     /// Whether the event is over and its clip complete: by the camera's `newest` packet, or by the clock
     /// when the camera gives none any more.
     pub(super) fn is_finished(&self, newest: Mono, now: Mono) -> bool {
-        self.event.end.is_some() && (newest > self.clip_until || now > self.clip_until + SILENCE)
+        let is_over = newest > self.clip_until || now > self.clip_until + SILENCE;
+        self.event.end.is_some() && is_over && self.complete_again.is_none_or(|due| now >= due)
     }
 
-    /// Closes media, sidecar and index, and queues everything for delivery.
+    /// Closes media, sidecar and index, and queues everything for delivery. After [`Unfinished::NoRoom`] it can be
+    /// called again: what is written already is not written twice.
     ///
     /// # Errors
-    /// When that is not on the disk. It was reported.
-    pub(super) fn finish(mut self, archive: &Archive) -> Result<(), Unfinished> {
+    /// When that is not on the disk.
+    pub(super) fn finish(&mut self, archive: &Archive) -> Result<(), Unfinished> {
+        let outcome = self.complete(archive);
+        if outcome == Err(Unfinished::NoRoom) {
+            archive.room.low.notify_one();
+            self.complete_again = Some(archive.clock.mono() + COMPLETE_AGAIN);
+        }
+        outcome
+    }
+
+    fn complete(&mut self, archive: &Archive) -> Result<(), Unfinished> {
         if self.event.state == EventState::Open {
             self.event.state = EventState::Ended;
         }
@@ -280,16 +301,26 @@ impl Recording {
         let deliveries = match written.and_then(|_| timekeeper::deliveries(archive, &self.event)) {
             Ok(deliveries) => deliveries,
             Err(failure) => {
-                error!(event = %self.event.id, error = format!("{failure:#}"), "the event could not be completed on disk");
-                // A full disk is mended by deleting, and the next start completes the event.
-                return if is_full(&failure) { Ok(()) } else { Err(Unfinished) };
+                let unfinished = if is_full(&failure) { Unfinished::NoRoom } else { Unfinished::Volume };
+                self.report_unfinished(unfinished, &format!("{failure:#}"), "the event could not be completed on disk");
+                return Err(unfinished);
             }
         };
         self.record(archive, Phase::End, deliveries)?;
+        if self.complete_again.take().is_some() {
+            info!(event = %self.event.id, "there is room again: the event is complete");
+        }
         self.keep_pin(archive);
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
         Ok(())
+    }
+
+    /// Reports once what stands in the way; a full disk is then tried again and again.
+    fn report_unfinished(&self, unfinished: Unfinished, error: &str, what: &str) {
+        if unfinished == Unfinished::Volume || self.complete_again.is_none() {
+            error!(event = %self.event.id, error, "{what}");
+        }
     }
 
     /// Somebody may have pinned the event while it went on, of which only the index knows.
@@ -307,7 +338,7 @@ impl Recording {
     ///
     /// # Errors
     /// As [`Recording::finish`].
-    pub(super) fn interrupt(mut self, archive: &Archive, at: Mono) -> Result<(), Unfinished> {
+    pub(super) fn interrupt(&mut self, archive: &Archive, at: Mono) -> Result<(), Unfinished> {
         if self.event.end.is_none() {
             self.event.state = EventState::Interrupted;
             self.event.end = Some(archive.clock.moment(at.max(self.event.start.mono())));
@@ -375,10 +406,10 @@ impl Recording {
         match archive.store.record(store::Change { event: self.event.clone(), deliveries }) {
             Ok(()) => archive.announce(phase, &self.event),
             Err(failure) => {
-                error!(event = %self.event.id, error = %failure, "the event could not be recorded in the index");
-                if !failure.is_transient() {
-                    return Err(Unfinished);
-                }
+                let unfinished = if failure.is_transient() { Unfinished::NoRoom } else { Unfinished::Volume };
+                let what = "the event could not be recorded in the index";
+                self.report_unfinished(unfinished, &failure.to_string(), what);
+                return Err(unfinished);
             }
         }
         Ok(())

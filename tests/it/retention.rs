@@ -212,3 +212,33 @@ fn a_volume_that_takes_no_more_files_is_a_full_one() {
         assert_truthful(folder, event);
     }
 }
+
+/// What is in the way when an event ends is no reason to leave it open: it is completed when there is room.
+#[test]
+fn an_event_that_ends_on_a_full_volume_is_completed_when_there_is_room() {
+    let scratch = Scratch::new("retention-end");
+    let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
+    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    wait_until("an event", seconds(60), || !daemon.events_in("open").is_empty());
+    // What the recorder deletes for room is taken too, until an event finds none at its end.
+    let junk = volume.0.join("of-another-program");
+    fs::create_dir(&junk).expect("a folder");
+    let mut names = 0..;
+    let unfinished = wait_for("an event without room for its end", seconds(90), || {
+        let name = |n: u32| junk.join(n.to_string());
+        names.by_ref().take(2000).take_while(|&n| fs::write(name(n), "").is_ok()).for_each(drop);
+        let log = daemon.log();
+        let line = log.lines().find(|line| line.contains("the event could not be completed on disk"));
+        let id = line.and_then(|line| line.split("event=").nth(1)?.split(' ').next().map(str::to_owned));
+        id.ok_or_else(|| format!("{} events are open", daemon.events_in("open").len()))
+    });
+    fs::remove_dir_all(&junk).expect("give the names back");
+    wait_until("the event to be complete", seconds(30), || {
+        daemon.events_in("ended").iter().any(|event| event["id"] == unfinished.as_str())
+    });
+    assert!(daemon.terminate().success());
+    let events = volume.events();
+    let (folder, event) = &events[&unfinished];
+    assert_eq!(event["state"], "ended", "{event}");
+    assert_truthful(folder, event);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::super::ledger::Ledger;
-use super::super::recording::Recording;
+use super::super::recording::{Recording, Unfinished};
 use super::super::retention::is_full;
 use super::super::segments::Segmenter;
 use super::super::{Archive, RecordConfig, RecordMode, RecordingLevel};
@@ -235,11 +235,14 @@ impl Work {
                 self.open.push(recording);
                 continue;
             }
-            let known_as = recording.in_progress().known_as;
-            let outcome = recording.finish(&self.archive);
-            let finished = self.forget(known_as);
-            if outcome.is_err() {
-                self.strand(finished);
+            match recording.finish(&self.archive) {
+                Ok(()) => drop(self.forget(recording.in_progress().known_as)),
+                // Retention makes room, and the event is completed then.
+                Err(Unfinished::NoRoom) => self.open.push(recording),
+                Err(Unfinished::Volume) => {
+                    let unfinished = self.forget(recording.in_progress().known_as);
+                    self.strand(unfinished);
+                }
             }
         }
         self.ledger.look_after(&self.archive, now);
@@ -279,7 +282,7 @@ impl Work {
         // Nobody waits any more where the move took too long.
         let _ = moved.try_send(());
         let close = move || {
-            for recording in recordings {
+            for mut recording in recordings {
                 let _ = recording.interrupt(&old, last);
             }
             if let Some(mut segmenter) = segmenter {
