@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use md5::{Digest as _, Md5};
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Method, StatusCode, redirect};
 
 use super::line::{Exchange, Line};
 use super::link::{Failure, describe};
 use super::proof::Stated;
+use crate::event::hex;
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -35,6 +39,11 @@ const PIECE: usize = 16 << 10;
 const AT_ONCE: usize = 64 << 10;
 /// What is read from the disk at a time.
 const READ: usize = 64 << 10;
+
+/// S3's own checksum of a body.
+const CHECKSUM: &str = "x-amz-checksum-sha256";
+/// The standard's.
+const CONTENT_MD5: &str = "content-md5";
 
 /// Makes clients whose bodies go through one line.
 #[derive(Debug)]
@@ -113,6 +122,14 @@ impl HttpService for Carrier {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let exchange = Exchange::current();
+        let sent = (self.service == Service::S3 && parts.method == Method::PUT).then(|| body.clone());
+        if let Some(sent) =
+            sent.clone().filter(|body| body.content_length() > 0 && !request.headers().contains_key(CHECKSUM))
+        {
+            // Without the one the service compares the other.
+            let md5 = BASE64_STANDARD.encode(md5_of(sent).await?);
+            request.headers_mut().insert(CONTENT_MD5, encoded(&md5));
+        }
         let file = exchange.as_ref().filter(|_| parts.method == Method::PUT).and_then(|exchange| exchange.file.clone());
         let (length, body) = match file {
             Some(file) => self.on_disk(&file).await?,
@@ -130,9 +147,31 @@ impl HttpService for Carrier {
         {
             exchange.state(Stated::read(answer.headers(), self.service == Service::S3));
         }
-        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let is_part = parts.uri.query().is_some_and(|query| query.contains("partNumber="));
+        let (mut parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let lacks_etag = parts.status.is_success() && !parts.headers.contains_key(ETAG);
+        if let Some(sent) = sent.filter(|_| is_part && lacks_etag) {
+            // The list of parts that completes an upload needs one; where a service has one at all, it is this.
+            let etag = format!("\"{}\"", hex(&md5_of(sent).await?));
+            parts.headers.insert(ETAG, encoded(&etag));
+        }
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(sort))))
     }
+}
+
+/// The MD5 of a body.
+async fn md5_of(mut body: HttpRequestBody) -> Result<[u8; 16], HttpError> {
+    let mut md5 = Md5::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            md5.update(&data);
+        }
+    }
+    Ok(md5.finalize().into())
+}
+
+fn encoded(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[derive(Debug, thiserror::Error)]

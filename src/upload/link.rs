@@ -127,6 +127,9 @@ pub(super) fn sort(error: &object_store::Error, kind: Kind) -> Failure {
     match error {
         Error::InvalidPath { .. } => Failure::Item("rejected", reason),
         _ if kind == Kind::Folder => Failure::Link(reason),
+        Error::NotFound { .. } if kind == Kind::Web => {
+            Failure::Refused(format!("there is no such folder, check the path in url: {reason}"))
+        }
         Error::NotFound { .. } => Failure::Refused(format!("the bucket or container does not exist: {reason}")),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Refused(advise(reason)),
         Error::NotSupported { .. } | Error::NotImplemented { .. } => Failure::Item("rejected", reason),
@@ -184,6 +187,13 @@ fn sort_status(status: Option<u16>, reason: String, kind: Kind) -> Failure {
             format!("larger than the server or a proxy before it takes (client_max_body_size of nginx): {reason}"),
         ),
         Some(301..=308 | 401 | 403 | 404) => Failure::Refused(advise(reason)),
+        // What is refused here is every upload, not this one.
+        Some(405 | 411) => Failure::Refused(format!(
+            "endpoint is no address of the S3 service, but of a web page or a proxy that changes requests: {reason}"
+        )),
+        Some(400) if says(&["QuotaExceeded"]) => {
+            Failure::Refused(format!("the quota of the bucket is used up, raise it or delete there: {reason}"))
+        }
         Some(408 | 409 | 412 | 425 | 429) => Failure::Link(reason),
         Some(400) if says(&REFUSED) => Failure::Refused(advise(reason)),
         Some(400) if says(&["RequestTimeout", "SlowDown", "InternalError"]) => Failure::Link(reason),
@@ -273,7 +283,14 @@ fn without_tags(page: &str) -> String {
 
 /// Whether the answer to a request that succeeded lacks only the ETag.
 pub(super) fn lacks_etag(error: &object_store::Error) -> bool {
-    chain(error).iter().any(|text| text.contains("ETag Header missing"))
+    chain(error).iter().any(|text| text.contains("ETag Header missing") || text.contains("missing field `ETag`"))
+}
+
+/// Whether a destination does not answer when it is asked for a file. Nothing is said of the file by that.
+pub(super) fn refuses_question(error: &object_store::Error) -> bool {
+    let not_supported =
+        matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. });
+    not_supported || matches!(status_of(&chain(error)), Some(400 | 405 | 501))
 }
 
 fn shorten(text: &str) -> String {
@@ -305,6 +322,17 @@ mod tests {
         assert!(refused(&object_store::Error::NotFound { path: "k".into(), source: "NoSuchBucket".into() }));
         assert!(item(&answer("400 Bad Request", "<Code>KeyTooLongError</Code>")));
         assert!(item(&answer("413 Payload Too Large", "")));
+        let quota = "<Code>XMinioAdminBucketQuotaExceeded</Code><Message>Bucket quota exceeded</Message>";
+        for (status, body, advice) in [
+            ("400 Bad Request", quota, "quota of the bucket is used up"),
+            ("405 Method Not Allowed", "<Code>MethodNotAllowed</Code>", "endpoint is no address of the S3 service"),
+            ("411 Length Required", "", "endpoint is no address of the S3 service"),
+        ] {
+            let failure = sort(&answer(status, body), Kind::Service);
+            assert!(matches!(&failure, Failure::Refused(reason) if reason.contains(advice)), "{failure:?}");
+        }
+        let gone = object_store::Error::NotFound { path: "k".into(), source: "404".into() };
+        assert!(matches!(sort(&gone, Kind::Web), Failure::Refused(reason) if reason.contains("check the path in url")));
         for (problem, advice) in [
             ("UnknownIssuer", "nobody that is trusted"),
             ("BadSignature", "another authority"),

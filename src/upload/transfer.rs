@@ -14,7 +14,7 @@ use super::config::Checksum;
 use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::line::{Load, Pace};
-use super::link::{Failure, lacks_etag, sort};
+use super::link::{Failure, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
 use super::sealed::{self, Sealer};
@@ -35,6 +35,9 @@ const OVERHEAD: u64 = 1024;
 
 /// What to expect of credentials that may write and not read.
 const UNREAD: &str = "the credentials may not read there: what it answers to an upload is the only proof of it";
+/// What to expect of a service that cannot be asked for an object.
+const UNASKED: &str =
+    "it does not answer questions about files (HEAD): what it answers to an upload is the only proof of it";
 
 /// Class of dead letters that a destination took and does not have.
 const WRONG: &str = "wrong_answer";
@@ -70,9 +73,23 @@ enum Proof {
     Wanted,
 }
 
+/// What came of asking the destination for a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It has the file.
+    Compared,
+    /// It does not answer that: what it answered to the upload has to do.
+    Unknown,
+}
+
 impl Progress {
     pub(super) fn read(note: Option<&str>) -> Option<Self> {
         serde_json::from_str(note?).ok()
+    }
+
+    /// Whether all parts arrived, and only their completion is left.
+    fn is_whole(&self, bytes: u64) -> bool {
+        self.done(bytes) == bytes
     }
 
     fn done(&self, bytes: u64) -> u64 {
@@ -199,6 +216,13 @@ impl Transfer<'_> {
             None => self.begin(store.as_ref(), key, bytes).await?,
         };
         let mut outcome = self.send_parts(store.as_ref(), key, source, bytes, &mut progress).await;
+        if matches!(outcome, Err(Failure::Refused(_) | Failure::Item(..)))
+            && progress.is_whole(bytes)
+            && matches!(self.verify(key, source, bytes, progress.part_bytes).await, Ok(Kept::Compared))
+        {
+            // It was completed before, and that answer did not come through.
+            outcome = Ok(());
+        }
         if resumed && let Err(Failure::Refused(reason) | Failure::Item(_, reason)) = &outcome {
             // Services forget uploads that lie idle for days: begin again.
             debug!(reason, "an upload that had begun could not go on, starting it again");
@@ -267,7 +291,12 @@ impl Transfer<'_> {
             self.note(Some(&*progress)).await;
         }
         let parts = progress.parts.iter().map(|id| PartId { content_id: id.clone() }).collect();
-        self.ask(0, None, store.complete_multipart(key, &progress.upload, parts)).await.map(|_| ())
+        let (answer, _) = self.carry(0, None, store.complete_multipart(key, &progress.upload, parts)).await?;
+        match answer {
+            // The file is asked for next.
+            Err(error) if !lacks_etag(&error) => Err(self.sort(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps the progress. Without it only a restart costs more, so that a failure here fails nothing.
@@ -303,7 +332,7 @@ impl Transfer<'_> {
 
     /// Asks the destination what it has. It was told to keep this very file, so another answer means that
     /// it cannot be relied on for it.
-    async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<(), Failure> {
+    async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<Kept, Failure> {
         let head = self.destination.store.head(key);
         let (kept, stated) = match self.carry(0, None, head).await? {
             (Err(object_store::Error::NotFound { .. }), _) => {
@@ -312,17 +341,21 @@ impl Transfer<'_> {
             (Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }), _) => {
                 // It took the file with the same credentials.
                 self.uploader.remark(UNREAD);
-                return Ok(());
+                return Ok(Kept::Unknown);
+            }
+            (Err(error), _) if refuses_question(&error) => {
+                self.uploader.remark(UNASKED);
+                return Ok(Kept::Unknown);
             }
             (answer, stated) => (answer.map_err(|error| self.sort(&error))?, stated),
         };
         if kept.size != bytes {
             return Err(Failure::Item(WRONG, format!("the destination holds {} bytes of {bytes}", kept.size)));
         }
-        let Some(stated) = stated.filter(Stated::is_telling) else { return Ok(()) };
+        let Some(stated) = stated.filter(Stated::is_telling) else { return Ok(Kept::Compared) };
         let source = source.to_owned();
         if blocking(move || stated.matches(&source, part_bytes)).await? {
-            return Ok(());
+            return Ok(Kept::Compared);
         }
         Err(other_bytes())
     }
