@@ -54,6 +54,8 @@ impl alert::Facts for PageBackend {
 impl PageBackend {
     fn health(&self, status: &Status) -> BoxReport {
         let reading = self.reading();
+        // Some file systems know neither; then both are 0.
+        let known = |bytes| (status.disk.size_bytes > 0).then_some(bytes);
         BoxReport {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: status.uptime_s,
@@ -63,8 +65,8 @@ impl PageBackend {
             cpu: reading.cpu,
             memory_bytes: reading.memory_bytes,
             temperature_c: reading.temperature_c,
-            disk_free_bytes: status.disk.free_bytes,
-            disk_size_bytes: status.disk.size_bytes,
+            disk_free_bytes: known(status.disk.free_bytes),
+            disk_size_bytes: known(status.disk.size_bytes),
             disk_trouble: status.disk.trouble.clone(),
             events: status.events_total,
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::clips::assert_sound;
-use crate::harness::config::Config;
+use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::volume::{Disk, FaultyDisk};
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
@@ -288,12 +288,14 @@ fn disk_trouble(daemon: &Daemon) -> String {
     disk(daemon)["trouble"].to_string()
 }
 
-/// Records some events on a volume with manners of its own. Nothing of it may look like a fault. Gives the log.
-fn record_on(name: &str, manners: &str) -> String {
+/// Records some events on a volume with manners of its own. Nothing of it may look like a fault. Gives the log, and
+/// what was published of the box.
+fn record_on(name: &str, manners: &str) -> (String, Value) {
     let site = Site::new(name);
     let faulty = FaultyDisk::mount(&site.scratch, &site.storage());
     faulty.behave(manners);
     let broker = Broker::start(&site.scratch);
+    let subscriber = Subscriber::start(&site.scratch, &broker, "outpost/#");
     let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
     daemon.wait_for_ended(2, seconds(120));
     let disk = disk(&daemon);
@@ -309,20 +311,23 @@ fn record_on(name: &str, manners: &str) -> String {
     assert!(daemon.terminate().success());
     let log = daemon.log();
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
-    log
+    let health = subscriber.last(&format!("outpost/{DEVICE}/health")).expect("what is published of the box");
+    (log, serde_json::from_str(&health).expect("JSON"))
 }
 
 /// Works with: disks | exFAT, FAT, FUSE and network shares: inode numbers that change | records as on any other disk
 #[test]
 fn files_that_get_other_numbers_at_each_look_are_the_same_files() {
-    let log = record_on("numbers", "numbers");
+    let (log, health) = record_on("numbers", "numbers");
+    assert!(health["disk_size_bytes"].as_u64() > Some(0), "{health}");
     assert!(!log.contains("went on from another volume") && !log.contains("is not mounted"), "{log}");
 }
 
 /// Works with: disks | mounted object stores and shares that know no sizes and cannot sync folders | records, bounded by max_bytes alone, and logs once what a power cut may cost
 #[test]
 fn a_volume_that_cannot_sync_folders_and_does_not_know_its_size_is_recorded_on() {
-    let log = record_on("manners", "no-folder-sync no-totals");
+    let (log, health) = record_on("manners", "no-folder-sync no-totals");
+    assert_eq!((&health["disk_size_bytes"], &health["disk_free_bytes"]), (&Value::Null, &Value::Null), "{health}");
     assert_eq!(log.matches("cannot sync folders").count(), 2, "once in each of two runs: {log}");
     assert!(!log.contains("for lack of space"), "{log}");
 }

@@ -104,9 +104,9 @@ pub struct BoxReport {
     /// Hottest sensor, degrees Celsius.
     pub temperature_c: Option<f64>,
     /// Free bytes on the archive's volume.
-    pub disk_free_bytes: u64,
+    pub disk_free_bytes: Option<u64>,
     /// Its size.
-    pub disk_size_bytes: u64,
+    pub disk_size_bytes: Option<u64>,
     /// What is wrong with that volume, in words.
     pub disk_trouble: Option<String>,
     /// Events on the box.

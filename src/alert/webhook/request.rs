@@ -117,6 +117,13 @@ impl Sender {
             status if status.is_redirection() => {
                 later(format!("{host} wants us to go elsewhere ({status}), which is not followed: set the new url"))
             }
+            // What is refused here is the box, not this alert.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                later(format!("{host} does not let the box in ({status}): check headers, secret_file and url"))
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                later(format!("{host} has nothing that takes alerts at this path ({status}): check url"))
+            }
             status if status.is_client_error() => Outcome::Wrong(format!("{host} does not take it ({status})")),
             status => Outcome::Later { reason: format!("{host} fails ({status})"), rest },
         };

@@ -207,6 +207,17 @@ async fn whatever_may_mend_itself_is_tried_again_until_it_is_taken_in_order() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_lets_nobody_in_or_is_not_there_costs_no_alert() {
+    let refusals = [401, 403, 404, 405, 407];
+    let receiver = Receiver::start(refusals.map(Reply::Status)).await;
+    let bench = Bench::start(Config { tries: 1, ..to(receiver.port) });
+    bench.queue.put(1..=3);
+    bench.acked(3).await;
+    assert!(bench.queue.look(|rows| rows.rejected.is_empty()), "an alert was put aside for the receiver's fault");
+    assert_eq!(receiver.look(|script| script.seen.len()), refusals.len() + 3);
+}
+
+#[tokio::test]
 async fn what_the_receiver_calls_wrong_is_put_aside_after_its_tries_and_the_next_goes_on() {
     let receiver = Receiver::start([Reply::Status(410), Reply::Status(422), Reply::Status(410)]).await;
     let bench = Bench::start(Config { tries: 3, ..to(receiver.port) });
