@@ -106,7 +106,8 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    for outcome in archive.store.take_over(alerts.of_event(*id), vec![Change { event, deliveries: files }]) {
+    let counted = spool.store.alert_counts(*id)?;
+    for outcome in archive.store.take_over(counted, alerts.of_event(*id), Change { event, deliveries: files }) {
         outcome?;
     }
     Ok(true)

@@ -6,7 +6,7 @@ use super::commit::Op;
 use super::schema::{Database, decode, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
-use super::{Change, Store, StoreError};
+use super::{AlertCounts, Change, Store, StoreError};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EventState, Phase};
 
@@ -67,10 +67,26 @@ impl Store {
         self.0.write_all(changes.into_iter().map(|change| Op::record(change, &self.0.clock)))
     }
 
-    /// [`Store::record_all`], after `alerts` were queued, each where it is still to be told.
-    pub fn take_over(&self, alerts: Vec<Retold>, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
-        let changes = changes.into_iter().map(|change| Op::record(change, &self.0.clock));
-        self.0.write_all(alerts.into_iter().map(Op::retell).chain(changes))
+    /// What is known of the alerts of an event; `None` for one that was recorded before they were counted.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn alert_counts(&self, id: EventId) -> Result<Option<AlertCounts>, StoreError> {
+        self.0.read(move |db| db.alerts.get(id.to_bytes())?.map(|row| decode(&row)).transpose())
+    }
+
+    /// Records an event of another index with `change`, after its `alerts` were queued, each where it is still to be
+    /// told. `counted` is what that index knows of them.
+    pub fn take_over(
+        &self,
+        counted: Option<AlertCounts>,
+        alerts: Vec<Retold>,
+        change: Change,
+    ) -> Vec<Result<(), StoreError>> {
+        let id = change.event.id;
+        let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
+        let change = Op::record(change, &self.0.clock);
+        self.0.write_all(counted.into_iter().chain(alerts.into_iter().map(Op::retell)).chain([change]))
     }
 
     /// The items of an outbox, counted one by one.

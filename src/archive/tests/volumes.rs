@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
+use crate::event::DeliveryState;
 use crate::frame::Rgb;
 
 use crate::store::{Delivery, Lease, Query};
@@ -238,6 +239,16 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
     assert_eq!(alerts("webhook/office"), to_webhook, "each outlet gets what it lacks");
     assert_eq!((queued(&bench.spool, "mqtt"), queued(&bench.spool, "webhook/office")), (0, 0), "handed over");
     assert_eq!(queued(&bench.main, "upload/cloud"), 4, "every file is confirmed in the cloud");
+    let states = |n| -> Vec<(String, DeliveryState)> {
+        let event = bench.main.store.event(id(n)).expect("read").expect("known");
+        let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
+        outlets.into_iter().map(|outlet| (outlet.outlet, outlet.state)).collect()
+    };
+    let (delivered, waiting) = (DeliveryState::Delivered, DeliveryState::Waiting);
+    for (n, mqtt, webhook) in [(1, delivered, waiting), (2, waiting, delivered)] {
+        let expected = [("mqtt", mqtt), ("upload/cloud", waiting), ("webhook/office", webhook)];
+        assert_eq!(states(n), expected.map(|(name, state)| (name.to_owned(), state)), "what the spool got rid of, too");
+    }
 }
 
 #[test]
