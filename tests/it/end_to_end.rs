@@ -72,7 +72,7 @@ pub fn wait_for_agreement(daemon: &Daemon, subscriber: &Subscriber, store: &S3Se
 }
 
 /// Whether the box says of an event that both outlets have it, and the destination each of its files.
-fn is_delivered(record: &Value) -> bool {
+pub fn is_delivered(record: &Value) -> bool {
     let outlets = record["delivery"].as_array().expect("deliveries");
     let files: Vec<&Value> = outlets.iter().filter_map(|outlet| outlet["files"].as_array()).flatten().collect();
     let event = &record["event"];
