@@ -65,6 +65,11 @@ impl AlertCounts {
             None => self.complete.then_some(DeliveryState::NotWanted),
         }
     }
+
+    /// Whether alerts may be queued that are not counted.
+    pub(in crate::store) fn is_complete(&self) -> bool {
+        self.complete
+    }
 }
 
 fn add(number: &mut u32) {
@@ -220,11 +225,15 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Counts an alert. What is of no event that is counted is left alone.
+    /// Counts an alert; one of an event that the index does not know is left alone.
     fn tally(&mut self, outbox: &str, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
         let (Delivery::Alert(_), Some(id), true) = (&item.item, item.id, takes_alerts(outbox)) else { return Ok(()) };
-        let Some(known) = self.views.alerts.get(id.to_bytes())? else { return Ok(()) };
-        let mut row: AlertCounts = decode(&known)?;
+        let mut row: AlertCounts = match self.views.alerts.get(id.to_bytes())? {
+            Some(known) => decode(&known)?,
+            // Queued before alerts were counted.
+            None if self.views.events.get(id.to_bytes())?.is_some() => AlertCounts::default(),
+            None => return Ok(()),
+        };
         count(row.to.entry(outbox.to_owned()).or_default());
         let mut value = encode(&row)?;
         if value.len() > MOST_BYTES {

@@ -109,8 +109,7 @@ impl<'a> States<'a> {
         let mut outlets = Vec::with_capacity(self.outboxes.len());
         for name in self.outboxes {
             let (state, files) = if takes_alerts(name) {
-                let known = alerts.as_ref().and_then(|alerts| alerts.state(name));
-                let Some(state) = self.of_alerts(event, name, known)? else { continue };
+                let Some(state) = self.of_alerts(event, name, alerts.as_ref())? else { continue };
                 (state, Vec::new())
             } else {
                 let files = self.of_files(event, name, &rows)?;
@@ -164,18 +163,13 @@ impl<'a> States<'a> {
         &mut self,
         event: &Asked,
         outbox: &'a str,
-        known: Option<DeliveryState>,
+        counts: Option<&AlertCounts>,
     ) -> Result<Option<DeliveryState>, StoreError> {
-        let state = match known {
-            None if self.queues_alert(outbox, event.id)? => Some(DeliveryState::Waiting),
-            known => known,
-        };
-        // The end of it is still to be told.
-        Ok(if event.is_open {
-            Some(state.map_or(DeliveryState::Waiting, |s| s.min(DeliveryState::Waiting)))
-        } else {
-            state
-        })
+        let state = counts.and_then(|counts| counts.state(outbox));
+        let is_exact = counts.is_some_and(AlertCounts::is_complete);
+        // The end of an event that goes on is still to be published.
+        let waits = event.is_open || !is_exact && self.queues_alert(outbox, event.id)?;
+        Ok(if waits { Some(state.unwrap_or(DeliveryState::Waiting).min(DeliveryState::Waiting)) } else { state })
     }
 
     /// Whether an alert of the event waits that was queued before alerts were counted.

@@ -284,7 +284,8 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     let bench = Bench::new();
     let store = open(&bench, 2);
     let Known { mut event, files, .. } = Known::new(bench.event("yard"));
-    let [told, queued] = [bench.event("yard"), bench.event("yard")].map(|of| Event { state: EventState::Ended, ..of });
+    let ended = |_| Event { state: EventState::Ended, ..bench.event("yard") };
+    let [told, queued, dropped] = [0; 3].map(ended);
     let all = files.iter().map(|media| upload(&media.file, media.bytes, &media.sha256)).collect();
     store.record(change(&event, all)).expect("record");
     store.record(change(&told, vec![Delivery::Alert(Phase::End)])).expect("record");
@@ -294,7 +295,9 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
             outbox.ack(&lease).await.expect("ack");
         }
     }
-    store.record(change(&queued, vec![Delivery::Alert(Phase::End)])).expect("record");
+    for event in [&queued, &dropped] {
+        store.record(change(event, vec![Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End)])).expect("record");
+    }
     for file in &FILES[1..] {
         evict(&store, &*bench.clock, &mut event, file, &files[0]);
     }
@@ -324,12 +327,20 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     assert_eq!(said(&store, &queued)[0], ("mqtt".to_owned(), Waiting, Vec::new()));
     // What happens from now on is known.
     let mqtt = store.outbox("mqtt").expect("outbox");
-    store.record(change(&told, vec![Delivery::Alert(Phase::End)])).expect("record");
-    for lease in mqtt.lease(10).await.expect("lease") {
+    let items = mqtt.items(10).await.expect("items");
+    let mut seqs = items.iter().filter(|item| item.event == Some(dropped.id)).map(|item| item.seq);
+    let state = |event: &Event| said(&store, event)[0].1;
+    assert!(mqtt.drop_item(seqs.next().expect("the start")).await.expect("drop"));
+    assert_eq!(state(&dropped), Waiting, "its end");
+    assert!(mqtt.drop_item(seqs.next().expect("the end")).await.expect("drop"));
+    for lease in mqtt.lease(1).await.expect("lease") {
         mqtt.ack(&lease).await.expect("ack");
     }
-    assert_eq!(said(&store, &told)[0].1, Delivered);
-    assert_eq!(said(&store, &queued).len(), 2, "neither waiting nor known to have been taken");
+    assert_eq!((state(&dropped), state(&queued)), (Dropped, Waiting));
+    for lease in mqtt.lease(1).await.expect("lease") {
+        mqtt.ack(&lease).await.expect("ack");
+    }
+    assert_eq!((state(&queued), said(&store, &told).len()), (Delivered, 2));
 }
 
 #[test]
