@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::packed::Lookup;
 use super::super::schema::{Database, decode, prefix, upload_key};
 use super::super::{LAKE, Store, StoreError, takes_alerts};
 use super::plan::Reader;
@@ -88,6 +89,7 @@ impl Store {
 /// One look at the index.
 struct States<'a> {
     reader: Reader<'a>,
+    alerts: Lookup<'a>,
     outboxes: &'a [String],
     /// By outbox, once somebody asked: events that queued alerts are about, and whether these are all that are queued.
     queued: BTreeMap<&'a str, (BTreeSet<EventId>, bool)>,
@@ -95,7 +97,8 @@ struct States<'a> {
 
 impl<'a> States<'a> {
     fn new(db: &'a Database, outboxes: &'a [String]) -> Self {
-        Self { reader: Reader { db, destinations: Vec::new() }, outboxes, queued: BTreeMap::new() }
+        let reader = Reader { db, destinations: Vec::new() };
+        Self { reader, alerts: db.alerts.lookup(), outboxes, queued: BTreeMap::new() }
     }
 
     fn of_all(mut self, asked: &[Asked]) -> Result<Vec<Vec<OutletDelivery>>, StoreError> {
@@ -104,7 +107,7 @@ impl<'a> States<'a> {
 
     fn of_event(&mut self, event: &Asked) -> Result<Vec<OutletDelivery>, StoreError> {
         let rows: BTreeMap<String, Row> = self.reader.rows(event.id)?.into_iter().collect();
-        let alerts = self.reader.db.alerts.get(event.id.to_bytes())?;
+        let alerts = self.alerts.get(&event.id.to_bytes())?;
         let alerts: Option<AlertCounts> = alerts.map(|row| decode(&row)).transpose()?;
         let mut outlets = Vec::with_capacity(self.outboxes.len());
         for name in self.outboxes {
