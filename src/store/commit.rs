@@ -8,7 +8,7 @@ use super::packed::View;
 use super::place::Place;
 use super::refill::Retold;
 use super::reserve::Room;
-use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
+use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
 use super::{AlertCounts, Change, Delivery, LAKE, StoreError, takes_alerts};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
@@ -76,6 +76,12 @@ pub(super) enum Op {
     CountAlerts {
         id: EventId,
         counted: AlertCounts,
+    },
+    /// A file does not wait any more in one outbox.
+    Withdraw {
+        outbox: String,
+        id: EventId,
+        file: String,
     },
     /// One document, or none, in place of several that wait.
     Supersede {
@@ -205,6 +211,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
+            Op::Withdraw { outbox, id, file } => self.withdraw(outbox, *id, file),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
@@ -297,6 +304,18 @@ impl<'a> Group<'a> {
         }
         self.counters.of(name).remove(&row.item);
         Ok(Some(row))
+    }
+
+    fn withdraw(&mut self, outbox: &str, id: EventId, file: &str) -> Result<(), StoreError> {
+        let Some(queue) = self.queues.get(outbox) else { return Ok(()) };
+        let place = self.views.uploads.get(upload_key(outbox, id, file))?;
+        let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { return Ok(()) };
+        let Some(row) = self.row(false, &place.key(outbox))? else { return Ok(()) };
+        let item = ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: false };
+        match self.take(&item)? {
+            Some(row) => self.mark_dropped(outbox, &row),
+            None => Ok(()),
+        }
     }
 
     fn take_dead(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {

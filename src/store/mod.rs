@@ -114,7 +114,7 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
 pub use place::Lane;
 pub use process_lock::can_commit;
-pub use refill::{Retold, Standing};
+pub use refill::{Retold, Standing, TakenOver};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 

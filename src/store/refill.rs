@@ -23,6 +23,19 @@ pub struct Retold {
     pub created: Moment,
 }
 
+/// An event of another index.
+#[derive(Clone, Debug)]
+pub struct TakenOver {
+    /// The event with its files, which go to all destinations.
+    pub change: Change,
+    /// Alerts that are still to be published, each by its outlet.
+    pub alerts: Vec<Retold>,
+    /// What the other index knows of the others.
+    pub counted: Option<AlertCounts>,
+    /// Files that were dropped there, by outbox: they are not delivered from here either.
+    pub dropped: Vec<(String, String)>,
+}
+
 /// What the index knows of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -75,18 +88,15 @@ impl Store {
         self.0.read(move |db| db.alerts.get(id.to_bytes())?.map(|row| decode(&row)).transpose())
     }
 
-    /// Records an event of another index with `change`, after its `alerts` were queued, each where it is still to be
-    /// told. `counted` is what that index knows of them.
-    pub fn take_over(
-        &self,
-        counted: Option<AlertCounts>,
-        alerts: Vec<Retold>,
-        change: Change,
-    ) -> Vec<Result<(), StoreError>> {
+    /// Records an event of another index, in parts of which each succeeds or fails by itself.
+    pub fn take_over(&self, taken: TakenOver) -> Vec<Result<(), StoreError>> {
+        let TakenOver { change, alerts, counted, dropped } = taken;
         let id = change.event.id;
         let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
         let change = Op::record(change, &self.0.clock);
-        self.0.write_all(counted.into_iter().chain(alerts.into_iter().map(Op::retell)).chain([change]))
+        let dropped = dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, id, file }));
+        let alerts = alerts.into_iter().map(Op::retell);
+        self.0.write_all(counted.into_iter().chain(alerts).chain([change]).chain(dropped))
     }
 
     /// The items of an outbox, counted one by one.

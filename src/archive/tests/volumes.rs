@@ -252,6 +252,24 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
 }
 
 #[test]
+fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    fill_spool(&bench, &runtime);
+    let outbox = bench.spool.store.outbox("upload/cloud").expect("outbox");
+    let items = runtime.block_on(outbox.items(10)).expect("items");
+    let item = items.iter().find(|item| item.event == Some(id(1))).expect("its sidecar waits");
+    assert!(runtime.block_on(outbox.drop_item(item.seq)).expect("drop"));
+    merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
+    assert_eq!(queued(&bench.main, "upload/cloud"), 3);
+    let event = bench.main.store.event(id(1)).expect("read").expect("known");
+    let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
+    let cloud = outlets.iter().find(|of| of.outlet == "upload/cloud").expect("known");
+    let states: Vec<_> = cloud.files.iter().map(|of| (of.file.as_str(), of.state)).collect();
+    assert_eq!(states, [("event.json", DeliveryState::Dropped), ("thumb.jpg", DeliveryState::Waiting)]);
+}
+
+#[test]
 fn a_damaged_file_in_the_spool_is_left_out_and_the_event_arrives() {
     let bench = Bench::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
