@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::segments::of_same_boot;
 use crate::clock::Moment;
 use crate::coverage::{Coverage, Footage, Span, SpanState};
-use crate::event::Event;
+use crate::event::{Clip, Event, OutletDelivery};
 use crate::segment::Segment;
 
 /// How far before a time an event may have begun and still reach into it.
@@ -34,8 +34,17 @@ pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
     footage
 }
 
-/// What an event's clip holds or held; `is_delivered` says whether every destination has it.
-pub fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Option<Footage> {
+/// What the clips of `events` hold or held; `delivered` has for each, in the same order, how far the outlets got.
+pub fn of_events(events: &[Event], delivered: &[Vec<OutletDelivery>], now: Timestamp) -> Vec<Footage> {
+    let footage = events.iter().zip(delivered).filter_map(|(event, outlets)| {
+        let is_everywhere = |clip: &Clip| OutletDelivery::is_everywhere(outlets, &clip.media.file);
+        of_event(event, now, event.clip.as_ref().is_some_and(is_everywhere))
+    });
+    footage.collect()
+}
+
+/// What one clip holds or held; `is_delivered` says whether every destination has it.
+fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Option<Footage> {
     let from = event.start.wall;
     let Some(clip) = &event.clip else {
         if event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4")) {
@@ -75,7 +84,37 @@ pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
 mod tests {
     use super::*;
     use crate::clock::{Clock, Mono, SimulatedClock};
-    use crate::event::EventId;
+    use crate::event::{DeliveryState, EventId, FileDelivery};
+
+    #[test]
+    fn a_clip_counts_as_uploaded_where_every_destination_confirmed_it() {
+        use DeliveryState::{Delivered, Dropped, Failed, NotWanted, Waiting};
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let at = clock.now();
+        let event: Event = serde_json::from_value(serde_json::json!({
+            "version": 1, "id": EventId::from_bytes([1; 16]), "device": "box", "camera": "yard", "rule": "object",
+            "kind": "object", "state": "ended", "label": "person", "score": 0.5, "count": 1, "track": 1, "zones": [],
+            "start": at, "end": at,
+            "clip": { "file": "clip.mp4", "bytes": 1, "sha256": "aa", "start": at, "duration_s": 5.0, "codec": "h264",
+                      "width": 16, "height": 16 },
+        }))
+        .expect("an event");
+        let alerts = OutletDelivery { outlet: "mqtt".into(), state: Dropped, files: Vec::new() };
+        let coverage = |states: &[DeliveryState]| {
+            let upload = |state: &DeliveryState| {
+                let files = [("event.json", Delivered), ("clip.mp4", *state)];
+                let files = files.map(|(file, state)| FileDelivery { file: file.into(), state }).to_vec();
+                OutletDelivery { outlet: "upload/a".into(), state: *state, files }
+            };
+            let outlets = [alerts.clone()].into_iter().chain(states.iter().map(upload)).collect();
+            of_events(std::slice::from_ref(&event), &[outlets], at.wall)[0].state
+        };
+        assert_eq!(coverage(&[Delivered, Delivered]), Coverage::Uploaded);
+        assert_eq!(coverage(&[]), Coverage::Recorded, "there is no destination");
+        for not_there in [Waiting, Failed, Dropped, NotWanted] {
+            assert_eq!(coverage(&[Delivered, not_there]), Coverage::Recorded, "{not_there:?}");
+        }
+    }
 
     #[test]
     fn seams_between_segments_are_closed_and_gaps_are_not() {

@@ -55,6 +55,8 @@ pub(super) struct Database {
     pub files: Packed,
     pub held: Packed,
     pub aged: Packed,
+    /// How far outlets of alerts got, by event. An index of before it has none of its events here.
+    pub alerts: Packed,
 }
 
 /// The same trees as one commit changes them.
@@ -74,6 +76,7 @@ pub(super) struct Views<'a> {
     pub files: View<'a>,
     pub held: View<'a>,
     pub aged: View<'a>,
+    pub alerts: View<'a>,
 }
 
 impl<'a> Views<'a> {
@@ -94,11 +97,12 @@ impl<'a> Views<'a> {
             files: View::packed(db.files.tree(), db.packing),
             held: View::packed(db.held.tree(), db.packing),
             aged: View::packed(db.aged.tree(), db.packing),
+            alerts: View::packed(db.alerts.tree(), db.packing),
         }
     }
 
     /// All but `meta`, in the order of [`Database::packed`].
-    pub(super) fn packed(&self) -> [&View<'a>; 14] {
+    pub(super) fn packed(&self) -> [&View<'a>; 15] {
         [
             &self.events,
             &self.open,
@@ -114,6 +118,7 @@ impl<'a> Views<'a> {
             &self.files,
             &self.held,
             &self.aged,
+            &self.alerts,
         ]
     }
 
@@ -135,6 +140,7 @@ impl<'a> Views<'a> {
             self.files,
             self.held,
             self.aged,
+            self.alerts,
         ];
         let trees = [&db.meta].into_iter().chain(db.packed().map(|(_, tree)| tree.tree()));
         let changed = trees.zip(views).map(|(tree, view)| (tree, view.changes())).filter(|(_, rows)| !rows.is_empty());
@@ -185,6 +191,7 @@ impl Database {
             files: packed("files")?,
             held: packed("held")?,
             aged: packed("aged")?,
+            alerts: packed("alerts")?,
             db,
             settings,
         };
@@ -200,7 +207,7 @@ impl Database {
     }
 
     /// All trees but `meta`, with their names.
-    pub(super) fn packed(&self) -> [(&'static str, &Packed); 14] {
+    pub(super) fn packed(&self) -> [(&'static str, &Packed); 15] {
         [
             ("events", &self.events),
             ("open", &self.open),
@@ -216,6 +223,7 @@ impl Database {
             ("files", &self.files),
             ("held", &self.held),
             ("aged", &self.aged),
+            ("alerts", &self.alerts),
         ]
     }
 
