@@ -3,13 +3,14 @@
 //! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. Trying again,
 //! the stall watchdog and the distribution of packets live in the pipeline.
 //!
-//! RTSP is a network protocol and runs on the async runtime. V4L2 and files block, so each runs on a
-//! named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
+//! RTSP is a network protocol and runs on the async runtime. V4L2, files and what libavformat reads from the
+//! network block, so each runs on a named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
 //! says when its picture was taken on the boot clock, whatever clock the camera keeps.
 
 mod annexb;
 mod config;
 mod error;
+mod libav;
 mod replay;
 mod rtsp;
 mod thread;
@@ -62,6 +63,7 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
     config.validate().map_err(refuse)?;
     match Address::parse(url).map_err(refuse)? {
         Address::Rtsp(url) => rtsp::connect(config, url, what, clock).await,
+        Address::Libav(url) => libav::connect(config, url, what, clock).await,
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
     }

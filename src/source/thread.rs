@@ -19,7 +19,7 @@ use crate::supervise;
 const CAPACITY: usize = 8;
 
 /// Opening a device or a file takes no longer, or something hangs.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A thread that does not end within this after it was told to is stuck in the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -79,11 +79,12 @@ pub(super) struct ThreadSource {
 }
 
 impl ThreadSource {
-    /// Runs `work` on a thread called `name` and waits until it has opened what it plays.
+    /// Runs `work` on a thread called `name` and waits for at most `limit` until it has opened what it plays.
     /// The error that `work` returns is the last thing that the consumer gets.
     pub(super) async fn start(
         name: &str,
         what: String,
+        limit: Duration,
         work: impl FnOnce(&mut Outlet) -> SourceError + Send + 'static,
     ) -> Result<Box<dyn Source>, SourceError> {
         let (sender, packets) = mpsc::channel(CAPACITY);
@@ -106,11 +107,11 @@ impl ThreadSource {
         let thread = thread.map_err(|e| lost(format!("cannot start a thread for it: {e}")))?;
         let ended = lost("it has ended".to_owned());
         let mut source = Self { packets, ended, stop, thread: Some(thread), done };
-        match tokio::time::timeout(OPEN_LIMIT, opened).await {
+        match tokio::time::timeout(limit, opened).await {
             Ok(Ok(())) => Ok(Box::new(source)),
             // The thread ended before it was open, and said why.
             Ok(Err(_)) => Err(source.receive().await.err().unwrap_or(source.ended.clone())),
-            Err(_) => Err(lost(format!("it did not open within {} s", OPEN_LIMIT.as_secs()))),
+            Err(_) => Err(lost(format!("it did not open within {} s", limit.as_secs()))),
         }
     }
 

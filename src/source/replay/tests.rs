@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::clock::SimulatedClock;
+use crate::frame::{Codec, Orientation};
 use crate::source::Role;
 
 const START: Mono = Mono(70_000_000_000);

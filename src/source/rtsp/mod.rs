@@ -1,7 +1,7 @@
 //! Network cameras, through retina.
 
 mod faults;
-mod password;
+pub(super) mod password;
 mod sessions;
 
 use std::sync::Arc;

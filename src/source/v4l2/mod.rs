@@ -16,7 +16,7 @@ use v4l::io::traits::{CaptureStream, Stream};
 
 use self::choose::Coding;
 use self::device::Camera;
-use super::thread::{Outlet, ThreadSource};
+use super::thread::{OPEN_LIMIT, Outlet, ThreadSource};
 use super::timeline::LiveTimeline;
 use super::{Config, Source, SourceError, annexb};
 use crate::clock::{Clock, Mono};
@@ -46,7 +46,7 @@ pub(super) async fn connect(
     let what = path.display().to_string();
     let name = path.file_name().map_or("v4l2".into(), |name| name.to_string_lossy().into_owned());
     let config = config.clone();
-    ThreadSource::start(&name, what, move |outlet| match capture(&path, &config, &*clock, outlet) {
+    ThreadSource::start(&name, what, OPEN_LIMIT, move |outlet| match capture(&path, &config, &*clock, outlet) {
         Err(failure) => failure,
         // Nobody is left to read this.
         Ok(()) => SourceError::Ended,
@@ -180,7 +180,7 @@ impl<'a> Shaper<'a> {
             Coding::H264 => {
                 annexb::has_start_code(data).then_some(())?;
                 let key_frame = annexb::is_key_frame(data);
-                if key_frame && let Some(sets) = annexb::parameter_sets(data) {
+                if key_frame && let Some(sets) = annexb::parameter_sets(&Codec::H264, data) {
                     self.learn(sets.into());
                 }
                 Some((Bytes::copy_from_slice(data), key_frame))

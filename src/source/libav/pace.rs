@@ -1,0 +1,141 @@
+//! When a packet's picture was taken, for each way in which streams come.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Mono};
+use crate::source::timeline::{FileTimeline, LiveTimeline};
+
+/// Containers without times of their own; libavformat counts 25 pictures a second for them.
+const WITHOUT_TIMES: [&str; 6] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe", "h264", "hevc"];
+
+/// Between the pictures of a stream that does not say how many it has a second.
+const USUAL_STEP: Duration = Duration::from_millis(40);
+
+/// A playlist that falls behind by more has stood still, and its time begins anew.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
+
+/// Waiting is done in slices, so that the end of the source is noticed.
+const WAIT_SLICE: Duration = Duration::from_millis(50);
+
+/// Whether the times of this container are libavformat's invention.
+pub(super) fn has_no_times(container: &str) -> bool {
+    WITHOUT_TIMES.contains(&container)
+}
+
+fn comes_in_segments(container: &str) -> bool {
+    container.split(',').any(|name| matches!(name, "hls" | "applehttp"))
+}
+
+/// Gives packets their times.
+pub(super) enum Pacer {
+    /// They come as they are taken. With the stream time and the arrival of the last one, nanoseconds.
+    Live { timeline: LiveTimeline, last: Option<(i64, i64)> },
+    /// They come by the segment, some seconds at once, and are handed on at the rate at which they were taken.
+    Segments { timeline: FileTimeline, step: Duration },
+}
+
+impl Pacer {
+    pub(super) fn new(container: &str, fps: Option<f32>, clock: &dyn Clock) -> Self {
+        if !comes_in_segments(container) {
+            return Self::Live { timeline: LiveTimeline::default(), last: None };
+        }
+        let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
+        Self::Segments { timeline: FileTimeline::new(clock.mono(), step), step }
+    }
+
+    /// The time of the packet that says `time_ns` on the stream's own clock, waiting for it where packets come ahead
+    /// of their time. `None` when `stopped` says so meanwhile.
+    pub(super) fn place(
+        &mut self,
+        time_ns: Option<i64>,
+        clock: &dyn Clock,
+        stopped: impl Fn() -> bool,
+    ) -> Option<Mono> {
+        let now = clock.mono();
+        match self {
+            Self::Live { timeline, last } => {
+                let arrival = i64::try_from(now.0).unwrap_or(i64::MAX);
+                // A packet without a time was taken when it came.
+                let passed = |(stream, then): (i64, i64)| stream.saturating_add(arrival.saturating_sub(then));
+                let stream_ns = time_ns.unwrap_or_else(|| last.map_or(arrival, passed));
+                *last = Some((stream_ns, arrival));
+                Some(timeline.place(stream_ns, now))
+            }
+            Self::Segments { timeline, step } => {
+                let mut at = timeline.place(time_ns);
+                if now.since(at) > LONGEST_LAG {
+                    *timeline = FileTimeline::new(now, *step);
+                    at = timeline.place(time_ns);
+                }
+                wait_for(at, clock, stopped).then_some(at)
+            }
+        }
+    }
+}
+
+/// False when `stopped` says so before.
+fn wait_for(at: Mono, clock: &dyn Clock, stopped: impl Fn() -> bool) -> bool {
+    loop {
+        if stopped() {
+            return false;
+        }
+        let left = at.since(clock.mono());
+        if left.is_zero() {
+            return true;
+        }
+        // Dropping the source unparks.
+        std::thread::park_timeout(left.min(WAIT_SLICE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::clock::SimulatedClock;
+
+    const MS: i64 = 1_000_000;
+
+    /// Times in ms of packets `(stream ms, arrival ms)`.
+    fn times(container: &str, packets: &[(Option<i64>, u64)]) -> Vec<u64> {
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let mut pacer = Pacer::new(container, Some(10.0), &clock);
+        let mut now = 0;
+        let place = |&(stream, arrival): &(Option<i64>, u64)| {
+            clock.advance(Duration::from_millis(arrival - now));
+            now = arrival;
+            let at = pacer.place(stream.map(|ms| ms * MS), &clock, || false).expect("not stopped");
+            (at.0 + 500_000) / 1_000_000
+        };
+        packets.iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_stream_without_times_has_those_of_arrival() {
+        assert_eq!(times("mpjpeg", &[(None, 10), (None, 210), (None, 250)]), [10, 210, 250]);
+        assert_eq!(times("flv", &[(Some(90_000), 10), (None, 110), (Some(90_200), 210)]), [10, 110, 210]);
+    }
+
+    #[test]
+    fn times_that_wrap_or_jump_go_on() {
+        let wrap = (1_i64 << 33) / 90;
+        let wraps = [(Some(wrap - 100), 0), (Some(wrap), 100), (Some(100), 200), (Some(200), 300)];
+        assert_eq!(times("mpegts", &wraps), [0, 100, 200, 300]);
+        assert_eq!(times("flv", &[(Some(0), 0), (Some(100), 100), (Some(9_000_000), 200)]), [0, 100, 200]);
+    }
+
+    #[test]
+    fn segments_keep_their_own_distances_and_begin_anew_after_a_standstill() {
+        assert_eq!(times("hls", &[(Some(5000), 0), (Some(5100), 300), (Some(5200), 300)]), [0, 100, 200]);
+        assert_eq!(times("hls,applehttp", &[(Some(5000), 0), (Some(5100), 11_000)]), [0, 11_000]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_segment_once_the_source_was_dropped() {
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let mut pacer = Pacer::new("hls", None, &clock);
+        assert!(pacer.place(Some(0), &clock, || false).is_some());
+        assert_eq!(pacer.place(Some(3_000 * MS), &clock, || true), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Codec parameters that change while a stream plays, as many cameras do between day and night.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ffmpeg_next as ffmpeg;
+
+use crate::frame::{Codec, StreamInfo};
+use crate::source::annexb;
+
+/// The parameters in force.
+pub(super) struct Parameters {
+    stream: Arc<StreamInfo>,
+    /// The Annex B parameter sets in force, in the form in which key frames bring them.
+    sets: Option<Vec<u8>>,
+}
+
+impl Parameters {
+    /// Begins with what libavformat found out when it opened the stream.
+    pub(super) fn new(stream: StreamInfo) -> Self {
+        let sets = annexb::parameter_sets(&stream.codec, &stream.extradata);
+        Self { stream: Arc::new(stream), sets }
+    }
+
+    pub(super) fn stream(&self) -> &Arc<StreamInfo> {
+        &self.stream
+    }
+
+    /// Takes over what the packet brings, and says whether that is something new.
+    pub(super) fn learn(&mut self, packet: &ffmpeg::Packet, data: &[u8], key_frame: bool) -> bool {
+        // FLV and MP4 say it beside the packet.
+        let beside = packet.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::NewExtraData);
+        if let Some(beside) = beside {
+            let extradata = Bytes::copy_from_slice(beside.data());
+            return extradata != self.stream.extradata && self.replace(extradata, data);
+        }
+        if !key_frame || !matches!(self.stream.codec, Codec::H264 | Codec::H265) || !annexb::has_start_code(data) {
+            return false;
+        }
+        let Some(sets) = annexb::parameter_sets(&self.stream.codec, data) else { return false };
+        if self.sets.as_ref() == Some(&sets) {
+            return false;
+        }
+        self.sets = Some(sets.clone());
+        self.replace(sets.into(), data)
+    }
+
+    fn replace(&mut self, extradata: Bytes, key_frame: &[u8]) -> bool {
+        let mut info = StreamInfo { extradata, ..(*self.stream).clone() };
+        (info.width, info.height) = coded_size(&info, key_frame).unwrap_or_default();
+        self.stream = Arc::new(info);
+        true
+    }
+}
+
+/// The size that the parameter sets state, which a decoder reads off the first picture. `None` where they stand
+/// beside the packet and not in it.
+fn coded_size(stream: &StreamInfo, key_frame: &[u8]) -> Option<(u32, u32)> {
+    let id = if stream.codec == Codec::H265 { ffmpeg::codec::Id::HEVC } else { ffmpeg::codec::Id::H264 };
+    let codec = ffmpeg::codec::decoder::find(id)?;
+    let mut decoder = ffmpeg::codec::Context::new_with_codec(codec).decoder();
+    // The picture itself is of no interest.
+    decoder.skip_loop_filter(ffmpeg::Discard::All);
+    decoder.skip_idct(ffmpeg::Discard::All);
+    let mut decoder = decoder.open_as(codec).and_then(ffmpeg::codec::decoder::Opened::video).ok()?;
+    // An error behind the header leaves the size in place.
+    let _ = decoder.send_packet(&ffmpeg::Packet::copy(key_frame));
+    let size = (decoder.width(), decoder.height());
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
