@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::clock::SystemClock;
 use crate::decode::Decoder;
 use crate::frame::{Frame, Packet};
-use crate::source::{self, Role, SourceError, Transport};
+use crate::source::{self, Client, Role, SourceError, Transport};
 
 /// Packets are collected for this long, so that the frame rate is a measured one.
 const LISTEN: Duration = Duration::from_secs(5);
@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The camera: rtsp://host/path, v4l2:/dev/video0 (or just /dev/video0), or a clip.
+    /// The camera: rtsp://host/path, ffmpeg:http://host/path (also rtmp, srt, udp and what else libavformat reads),
+    /// v4l2:/dev/video0 (or just /dev/video0), or a clip.
     camera: String,
     /// User name, for cameras that ask for one.
     #[arg(long)]
@@ -48,7 +49,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
     config.validate().map_err(anyhow::Error::msg)?;
     let decode = crate::decode::Config { decoder: args.decoder.clone(), ..crate::decode::Config::default() };
     decode.validate(None).map_err(anyhow::Error::msg)?;
-    let packets = super::runtime()?.block_on(collect(&config))?;
+    let (packets, client) = super::runtime()?.block_on(collect(&config))?;
     let (first, last) = match (packets.first(), packets.last()) {
         (Some(first), Some(last)) => (first, last),
         _ => bail!("{} gave no picture within {} s", config.display_url(), PATIENCE.as_secs()),
@@ -58,38 +59,48 @@ pub(super) fn main(args: &Args) -> Result<()> {
     let keys = packets.iter().filter(|p| p.key_frame).count();
     let lost: u32 = packets.iter().map(|p| u32::from(p.loss)).sum();
     println!("camera      {}", config.display_url());
+    if let Some(Client { name, version, reason }) = client {
+        let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+        println!("read        by {name}{version}");
+        if let Some(reason) = reason {
+            println!("            because retina refuses it: {reason}");
+        }
+    }
     println!("coding      {}", first.stream.codec);
     if span > 0.0 {
         println!("frame rate  {:.1} fps", (packets.len() - 1) as f64 / span);
         println!("bit rate    {:.0} kbit/s", bytes as f64 * 8.0 / span / 1000.0);
         println!("key frames  {keys} in {span:.1} s");
     }
-    println!("lost        {lost} RTP packets");
+    println!("lost        {lost} packets");
     decode_all(&packets, decode, &args.snapshot)
 }
 
 fn as_url(camera: &str) -> String {
     if camera.starts_with("/dev/") {
         format!("v4l2:{camera}")
-    } else if camera.contains("://") || camera.starts_with("v4l2:") || camera.starts_with("replay:") {
+    } else if camera.contains("://") || ["v4l2:", "replay:", "ffmpeg:"].iter().any(|s| camera.starts_with(s)) {
         camera.to_owned()
     } else {
         format!("replay:{camera}")
     }
 }
 
-async fn collect(config: &source::Config) -> Result<Vec<Packet>> {
+/// The packets of the first seconds, and what read them.
+async fn collect(config: &source::Config) -> Result<(Vec<Packet>, Option<Client>)> {
     let mut source = source::connect(config, Role::Main, Arc::new(SystemClock::new())).await?;
-    let mut packets: Vec<Packet> = Vec::new();
+    let (mut packets, mut client): (Vec<Packet>, _) = (Vec::new(), None);
     let mut until = None;
     loop {
         let deadline = until.unwrap_or_else(|| Instant::now() + PATIENCE);
         match tokio::time::timeout_at(deadline.into(), source.next()).await {
             Ok(Ok(packet)) => {
-                until.get_or_insert_with(|| Instant::now() + LISTEN);
+                if until.is_none() {
+                    (until, client) = (Some(Instant::now() + LISTEN), source.client());
+                }
                 packets.push(packet);
             }
-            Err(_) | Ok(Err(SourceError::Ended)) => return Ok(packets),
+            Err(_) | Ok(Err(SourceError::Ended)) => return Ok((packets, client)),
             Ok(Err(failure)) => return Err(failure.into()),
         }
     }

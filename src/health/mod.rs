@@ -68,6 +68,12 @@ pub struct CameraHealth {
     /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_detected: Option<String>,
+    /// The library that reads it, where there is a choice: `retina` or `libavformat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<&'static str>,
+    /// Why that is not the usual one, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_reason: Option<Arc<str>>,
     /// `H.264`, ...
     pub codec: String,
     /// Pixels.

@@ -15,7 +15,7 @@ use crate::config;
 use crate::frame::Packet;
 use crate::health::CameraState;
 use crate::metrics::{self, Metrics};
-use crate::source::{self, Role, Source, SourceError};
+use crate::source::{self, Client, Role, Source, SourceError};
 
 /// A camera that gives nothing for this long is connected again.
 const STALL: Duration = Duration::from_secs(10);
@@ -141,9 +141,15 @@ impl Feed {
             Err(failure) => return failure,
         };
         let mut window = Window::default();
+        let mut client_noted = false;
         loop {
             match next_or_stall(&mut *source, &self.config).await {
-                Ok(packet) => self.distribute(&packet, &mut window),
+                Ok(packet) => {
+                    if !std::mem::replace(&mut client_noted, true) {
+                        self.note_client(source.client());
+                    }
+                    self.distribute(&packet, &mut window);
+                }
                 Err(failure) => return failure,
             }
         }
@@ -185,6 +191,16 @@ impl Feed {
                 c.codec = stream.codec.to_string();
             }
         });
+    }
+
+    /// Which library reads the recorded stream.
+    fn note_client(&self, client: Option<Client>) {
+        if self.role == Role::Main {
+            self.shared.health.camera(&self.camera, |c| {
+                c.client = client.as_ref().map(|client| client.name);
+                c.client_reason = client.and_then(|client| client.reason);
+            });
+        }
     }
 
     fn set_state(&self, state: CameraState, reason: Option<String>) {

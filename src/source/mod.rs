@@ -10,6 +10,7 @@
 mod annexb;
 mod config;
 mod error;
+mod fallback;
 mod libav;
 mod replay;
 mod rtsp;
@@ -46,6 +47,22 @@ pub trait Source: Send {
     /// # Errors
     /// The source is over: connect again after a pause. Further calls fail as well.
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>>;
+
+    /// What reads the stream, where there is a choice. It no longer changes after the first packet.
+    fn client(&self) -> Option<Client> {
+        None
+    }
+}
+
+/// The library that reads a network camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// `retina` or `libavformat`.
+    pub name: &'static str,
+    /// Its version, where the library says: "59.27.100".
+    pub version: Option<String>,
+    /// Why it is not the usual one, in words for the operator.
+    pub reason: Option<Arc<str>>,
 }
 
 /// Connects to a camera. Returns once packets are on their way.
@@ -62,8 +79,8 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
     let refuse = |reason: String| SourceError::Unsupported { what: what.clone(), reason };
     config.validate().map_err(refuse)?;
     match Address::parse(url).map_err(refuse)? {
-        Address::Rtsp(url) => rtsp::connect(config, url, what, clock).await,
-        Address::Libav(url) => libav::connect(config, url, what, clock).await,
+        Address::Rtsp(url) => fallback::connect(config, url, what, clock).await,
+        Address::Libav(url) => libav::connect(config, url, what, None, clock).await,
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
     }

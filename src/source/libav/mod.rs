@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
+use futures::future::BoxFuture;
 use tracing::info;
 use url::Url;
 
@@ -27,7 +28,7 @@ use self::open::Watch;
 use self::pace::Pacer;
 use self::parameters::Parameters;
 use super::thread::{Outlet, ThreadSource};
-use super::{Config, Source, SourceError};
+use super::{Client, Config, Source, SourceError};
 use crate::clock::Clock;
 use crate::frame::Packet;
 
@@ -52,18 +53,19 @@ const MAX_DAMAGE: u32 = 100;
 /// Between two tries where the demuxer has nothing yet.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Opens the address on a thread of its own.
+/// Opens the address on a thread of its own. `reason` says why it is not read by the usual client, where that is so.
 pub(super) async fn connect(
     config: &Config,
     url: Url,
     what: String,
+    reason: Option<Arc<str>>,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
     let login = login::login(config, &what).await?;
     let address = login::with_login(&url, login.as_ref(), &what)?;
     let name = format!("av-{}", url.host_str().unwrap_or_default());
     let request = open::Request { address, scheme: url.scheme().to_owned(), config: config.clone() };
-    ThreadSource::start(&name, what.clone(), THREAD_LIMIT, move |outlet| {
+    let source = ThreadSource::start(&name, what.clone(), THREAD_LIMIT, move |outlet| {
         let watch = Watch::new(outlet.stop_flag());
         let faults = Faults { what: &what, scheme: &request.scheme, has_login: request.has_login(), watch: &watch };
         match play(&request, &faults, &*clock, outlet) {
@@ -71,8 +73,24 @@ pub(super) async fn connect(
             // Nobody is left to read this.
             Ok(()) => SourceError::Ended,
         }
-    })
-    .await
+    });
+    Ok(Box::new(LibavSource { source: source.await?, reason }))
+}
+
+/// The thread's stream, with the name of its reader.
+struct LibavSource {
+    source: Box<dyn Source>,
+    reason: Option<Arc<str>>,
+}
+
+impl Source for LibavSource {
+    fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
+        self.source.next()
+    }
+
+    fn client(&self) -> Option<Client> {
+        Some(Client { name: "libavformat", version: Some(stream::version()), reason: self.reason.clone() })
+    }
 }
 
 /// Runs until nobody wants packets any more, which is `Ok`.

@@ -57,17 +57,40 @@ impl Faults<'_> {
                 what,
                 reason: "the camera refuses this transport: set transport to the other of tcp and udp".to_owned(),
             },
-            Some(_) => SourceError::Protocol { what, reason: format!("{step} failed: {said}") },
+            // Other clients ask in other ways.
+            Some(_) => refused(SourceError::Protocol { what, reason: format!("{step} failed: {said}") }),
             // Retina does not tell its errors apart but by text; a test watches this one.
             None => match said.strip_prefix("Unable to connect to RTSP server: ") {
                 Some(cause) => SourceError::Unreachable {
                     what,
                     reason: format!("{}; check power, network, and host and port in url", plain(&cause)),
                 },
-                None => SourceError::Protocol { what, reason: format!("{step} failed: {said}") },
+                None => {
+                    let fault = SourceError::Protocol { what, reason: format!("{step} failed: {said}") };
+                    if is_about_the_line(&said) { fault } else { refused(fault) }
+                }
             },
         }
     }
+}
+
+/// Retina's beginnings of errors of the network, after which another client would have no more luck.
+const LINE_FAULTS: [&str; 5] = [
+    "Unable to connect to RTSP server",
+    "Error reading from RTSP peer",
+    "Error writing to RTSP peer",
+    "Error receiving UDP packet",
+    "Timeout",
+];
+
+/// Whether retina's error is about the network. All others are about what the camera says.
+pub(super) fn is_about_the_line(said: &str) -> bool {
+    LINE_FAULTS.iter().any(|beginning| said.starts_with(beginning))
+}
+
+/// Marks a fault that lies in what retina accepts.
+pub(super) fn refused(fault: SourceError) -> SourceError {
+    SourceError::Refused(Box::new(fault))
 }
 
 /// Retina adds paragraphs of addresses and positions, which help nobody who reads a status line.

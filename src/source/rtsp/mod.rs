@@ -19,10 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use url::Url;
 
-use self::faults::{Faults, first_sentence};
+use self::faults::{Faults, first_sentence, is_about_the_line, refused};
 use self::password::credentials;
 use super::timeline::LiveTimeline;
-use super::{Config, Source, SourceError, Transport};
+use super::{Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
 
@@ -98,7 +98,9 @@ fn choose(session: &Session<retina::client::Described>, what: &str) -> Result<(u
         let offers: Vec<_> = streams.iter().map(|s| format!("{}/{}", s.media(), s.encoding_name())).collect();
         let offers = if offers.is_empty() { "nothing".to_owned() } else { offers.join(", ") };
         let reason = format!("it offers {offers}; set the camera to H.264, H.265 or MJPEG");
-        SourceError::Unsupported { what: what.to_owned(), reason }
+        let fault = SourceError::Unsupported { what: what.to_owned(), reason };
+        // libavformat unpacks more, such as MPEG-4.
+        if streams.iter().any(|stream| stream.media() == "video") { refused(fault) } else { fault }
     })
 }
 
@@ -142,7 +144,12 @@ impl RtspSource {
                     }
                 }
                 Ok(Some(Ok(_))) => continue,
-                Ok(Some(Err(error))) => self.lost_because(first_sentence(&error.to_string())),
+                Ok(Some(Err(error))) => {
+                    let said = first_sentence(&error.to_string());
+                    let is_line = is_about_the_line(&said);
+                    let fault = self.lost_because(said);
+                    if is_line { fault } else { refused(fault) }
+                }
                 Ok(None) => self.lost_because("the camera closed the connection".to_owned()),
                 Err(_) => self.lost_because(self.silence()),
             };
@@ -218,6 +225,10 @@ impl RtspSource {
 impl Source for RtspSource {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
         Box::pin(self.receive())
+    }
+
+    fn client(&self) -> Option<Client> {
+        Some(Client { name: "retina", version: None, reason: None })
     }
 }
 

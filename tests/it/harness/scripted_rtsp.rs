@@ -75,6 +75,8 @@ pub struct Manners {
     pub sdp: String,
     /// Header lines of the answer to PLAY.
     pub rtp_info: Option<String>,
+    /// Whether a start code stands in front of each NAL unit, as in a file.
+    pub start_codes: bool,
 }
 
 impl Default for Manners {
@@ -98,6 +100,7 @@ impl Default for Manners {
                   m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n{sets}a=control:track1\r\n"
                 .to_owned(),
             rtp_info: None,
+            start_codes: false,
         }
     }
 }
@@ -446,6 +449,10 @@ impl Player {
 
     /// One NAL unit, in several packets if it is large. Gives whether the viewer is still there.
     async fn unit(&mut self, unit: &[u8], time: u32, ends_picture: bool) -> bool {
+        if self.manners.start_codes {
+            let with_code = [&[0, 0, 0, 1], unit].concat();
+            return self.packet(&with_code, time, ends_picture).await;
+        }
         if unit.len() <= LARGEST {
             return self.packet(unit, time, ends_picture).await;
         }
