@@ -1,3 +1,7 @@
+#[allow(dead_code, reason = "the scenarios use other settings")]
+#[path = "../../../tests/it/harness/scripted_rtsp.rs"]
+mod scripted_rtsp;
+
 use std::sync::PoisonError;
 
 use super::password::read_password;
@@ -5,6 +9,8 @@ use super::sessions::{GROUPS, group_of};
 use super::*;
 use crate::clock::SystemClock;
 use crate::source::Role;
+
+use scripted_rtsp::{Camera, Manners};
 
 async fn refused(config: Config) -> SourceError {
     let clock = Arc::new(SystemClock::new());
@@ -93,4 +99,32 @@ fn an_address_has_one_session_group_while_it_is_in_use() {
     group_of(&Url::parse("rtsp://group.test/b").expect("valid"));
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(!groups.contains_key(&url), "a dead group is forgotten");
+}
+
+async fn packets(source: &mut dyn Source, count: usize) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    while packets.len() < count {
+        packets.push(source.next().await.expect("a packet"));
+    }
+    packets
+}
+
+fn of(camera: &Camera) -> Config {
+    Config { url: camera.url(), ..Config::default() }
+}
+
+async fn open(config: &Config) -> Result<Box<dyn Source>, SourceError> {
+    crate::source::connect(config, Role::Main, Arc::new(SystemClock::new())).await
+}
+
+#[tokio::test]
+async fn a_scripted_camera_plays_by_both_ways() {
+    let camera = Camera::start(Manners { interval: Duration::from_millis(5), ..Manners::default() });
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let mut source = open(&Config { transport, ..of(&camera) }).await.expect("connects");
+        let packets = packets(&mut *source, 25).await;
+        let keys: Vec<_> = packets.iter().map(|packet| packet.key_frame).collect();
+        assert!((0..25).all(|i| keys[i] == (i % 10 == 0)), "{transport:?}: {keys:?}");
+        assert_eq!((packets[0].stream.width, packets[0].stream.height), (96, 64));
+    }
 }

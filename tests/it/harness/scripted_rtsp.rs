@@ -1,0 +1,481 @@
+//! A camera whose manners are settings: an RTSP server that plays one group of pictures again and again.
+//!
+//! It speaks H.264 within the RTSP connection or as datagrams, to any number of viewers. The file is used by
+//! the scenarios and by the unit tests of `source::rtsp`, and so stands on nothing but tokio.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::oneshot;
+
+/// 32 pictures of 96x64 in constrained baseline profile, of which the first is a key frame.
+const CLIP: &[u8] = include_bytes!("../../fixtures/gop.h264");
+/// The largest payload of an RTP packet.
+const LARGEST: usize = 1200;
+/// User name of cameras that ask for one.
+pub const USER: &str = "viewer";
+/// And the password.
+pub const PASSWORD: &str = "s3cret-viewer";
+const REALM: &str = "scripted";
+
+/// Which way of sending a camera refuses with status 461.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    Nothing,
+    Tcp,
+    Udp,
+}
+
+/// What becomes of the synchronisation source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ssrc {
+    /// One for the whole session.
+    Same,
+    /// Another one with each key frame.
+    PerGop,
+}
+
+/// How the camera behaves.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// From the answer to PLAY to the first picture.
+    pub first_picture: Duration,
+    /// From one picture to the next.
+    pub interval: Duration,
+    /// Pictures from one key frame to the next, 1 to 32.
+    pub gop: usize,
+    /// The picture of the group that a session begins with; 0 is the key frame.
+    pub begins_with: usize,
+    /// Whether the SDP holds the parameter sets. They are sent before each key frame in any case.
+    pub parameters_in_sdp: bool,
+    /// Sessions end after so many pictures.
+    pub pictures: Option<usize>,
+    /// What becomes of the synchronisation source.
+    pub ssrc: Ssrc,
+    /// The synchronisation source that the answer to SETUP claims.
+    pub claimed_ssrc: Option<u32>,
+    /// Asks for [`USER`] and [`PASSWORD`] by digest; a nonce goes stale after so many requests.
+    pub nonce_uses: Option<usize>,
+    /// Sends whoever asks for a description to this address.
+    pub moved_to: Option<String>,
+    /// Which way of sending it refuses.
+    pub refuses: Refuses,
+    /// What stands behind the session's number.
+    pub session_suffix: String,
+    /// The session ends when nothing was asked successfully for so long.
+    pub session_timeout: Option<Duration>,
+    /// Whether the answer to SETUP names the channels.
+    pub names_channels: bool,
+    /// `{sets}` stands for the attribute with the parameter sets.
+    pub sdp: String,
+    /// Header lines of the answer to PLAY.
+    pub rtp_info: Option<String>,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            first_picture: Duration::ZERO,
+            interval: Duration::from_millis(100),
+            gop: 10,
+            begins_with: 0,
+            parameters_in_sdp: true,
+            pictures: None,
+            ssrc: Ssrc::Same,
+            claimed_ssrc: None,
+            nonce_uses: None,
+            moved_to: None,
+            refuses: Refuses::Nothing,
+            session_suffix: ";timeout=60".to_owned(),
+            session_timeout: None,
+            names_channels: true,
+            sdp: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=scripted\r\nt=0 0\r\na=control:*\r\n\
+                  m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n{sets}a=control:track1\r\n"
+                .to_owned(),
+            rtp_info: None,
+        }
+    }
+}
+
+/// A running camera. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Camera {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    manners: Mutex<Manners>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Camera {
+    /// Starts a camera on a port of its own.
+    pub fn start(manners: Manners) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        listener.set_nonblocking(true).expect("a socket that does not block");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared { manners: Mutex::new(manners), requests: Mutex::default() });
+        let (end, ended) = oneshot::channel();
+        let serving = shared.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                tokio::select! {
+                    () = accept(listener, serving) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { address, shared, end: Some(end), thread: Some(thread) }
+    }
+
+    /// Where it is found.
+    pub fn url(&self) -> String {
+        format!("rtsp://{}/live", self.address)
+    }
+
+    /// Changes its manners, for requests and sessions from now on.
+    pub fn now(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.shared.manners.lock().expect("not poisoned"));
+    }
+
+    /// Every request so far with the status of its answer, like `SETUP 461`.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().expect("not poisoned").clone()
+    }
+
+    /// How many of them were answered so.
+    pub fn count(&self, request: &str) -> usize {
+        self.requests().iter().filter(|seen| *seen == request).count()
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        if let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(Viewer::new(connection, shared.clone()).serve());
+        }
+    }
+}
+
+/// One connection, which has one session at most.
+struct Viewer {
+    input: OwnedReadHalf,
+    output: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    /// The nonce, and how often it was used.
+    nonce: Option<(String, usize)>,
+    datagrams: Option<UdpSocket>,
+    heard: Arc<Mutex<Instant>>,
+    player: Option<tokio::task::JoinHandle<()>>,
+}
+
+struct Request {
+    method: String,
+    url: String,
+    head: String,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: String,
+    body: String,
+}
+
+fn answer(status: u16, headers: impl Into<String>) -> Answer {
+    Answer { status, headers: headers.into(), body: String::new() }
+}
+
+impl Viewer {
+    fn new(connection: TcpStream, shared: Arc<Shared>) -> Self {
+        let peer = connection.peer_addr().expect("a peer");
+        let (input, output) = connection.into_split();
+        Self {
+            input,
+            output: Arc::new(tokio::sync::Mutex::new(output)),
+            peer,
+            shared,
+            nonce: None,
+            datagrams: None,
+            heard: Arc::new(Mutex::new(Instant::now())),
+            player: None,
+        }
+    }
+
+    async fn serve(mut self) {
+        while let Some(request) = self.read().await {
+            let manners = self.shared.manners.lock().expect("not poisoned").clone();
+            let answer = match self.unauthorised(&request, &manners) {
+                Some(refusal) => refusal,
+                None => self.answer(&request, &manners).await,
+            };
+            if answer.status == 200 {
+                *self.heard.lock().expect("not poisoned") = Instant::now();
+            }
+            self.shared.requests.lock().expect("not poisoned").push(format!("{} {}", request.method, answer.status));
+            let cseq = request.header("CSeq").unwrap_or("0");
+            let text = format!(
+                "RTSP/1.0 {} Said\r\nCSeq: {cseq}\r\n{}Content-Length: {}\r\n\r\n{}",
+                answer.status,
+                answer.headers,
+                answer.body.len(),
+                answer.body
+            );
+            if self.output.lock().await.write_all(text.as_bytes()).await.is_err() {
+                break;
+            }
+            if request.method == "PLAY" && answer.status == 200 {
+                let player = Player::new(&mut self, manners);
+                self.player = Some(tokio::spawn(player.play()));
+            }
+        }
+        if let Some(player) = self.player {
+            player.abort();
+        }
+    }
+
+    /// The next request; what comes within the connection for the channels is skipped.
+    async fn read(&mut self) -> Option<Request> {
+        loop {
+            let first = self.input.read_u8().await.ok()?;
+            if first == b'$' {
+                let _channel = self.input.read_u8().await.ok()?;
+                let length = self.input.read_u16().await.ok()?;
+                self.input.read_exact(&mut vec![0; usize::from(length)]).await.ok()?;
+                continue;
+            }
+            let mut head = vec![first];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.input.read_u8().await.ok()?);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let mut words = head.split(' ');
+            let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
+            return Some(Request { method, url, head });
+        }
+    }
+
+    fn unauthorised(&mut self, request: &Request, manners: &Manners) -> Option<Answer> {
+        let uses = manners.nonce_uses?;
+        let claim = request.header("Authorization");
+        let part = |name: &str| {
+            let text = claim?.split_once(&format!("{name}=\""))?.1;
+            Some(text.split_once('"')?.0.to_owned())
+        };
+        let mut stale = false;
+        if let (Some((nonce, used)), Some(said)) = (&mut self.nonce, part("response")) {
+            let hex = |byte: &u8| format!("{byte:02x}");
+            let md5 = |text: String| Md5::digest(text.as_bytes()).iter().map(hex).collect::<String>();
+            let user = md5(format!("{USER}:{REALM}:{PASSWORD}"));
+            let what = md5(format!("{}:{}", request.method, request.url));
+            let nonce_said = part("nonce").unwrap_or_default();
+            let right = said == md5(format!("{user}:{nonce_said}:{what}"));
+            *used += 1;
+            if right && nonce_said == *nonce && *used <= uses {
+                return None;
+            }
+            stale = right;
+        }
+        let nonce = format!("{:032x}", fastrand::u128(..));
+        let header = format!(
+            "WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"{nonce}\", stale={}\r\n",
+            if stale { "TRUE" } else { "FALSE" }
+        );
+        self.nonce = Some((nonce, 0));
+        Some(answer(401, header))
+    }
+
+    async fn answer(&mut self, request: &Request, manners: &Manners) -> Answer {
+        match request.method.as_str() {
+            "OPTIONS" => answer(200, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN\r\n"),
+            "DESCRIBE" => match &manners.moved_to {
+                Some(location) => answer(302, format!("Location: {location}\r\n")),
+                None => Answer {
+                    status: 200,
+                    headers: format!("Content-Base: {}/\r\nContent-Type: application/sdp\r\n", request.url),
+                    body: sdp(manners),
+                },
+            },
+            "SETUP" => self.set_up(request, manners).await,
+            "PLAY" => answer(200, format!("Session: 4711\r\n{}", manners.rtp_info.as_deref().unwrap_or_default())),
+            "GET_PARAMETER" => answer(200, "Session: 4711\r\n"),
+            "TEARDOWN" => {
+                if let Some(player) = self.player.take() {
+                    player.abort();
+                }
+                answer(200, "Session: 4711\r\n")
+            }
+            _ => answer(501, ""),
+        }
+    }
+
+    async fn set_up(&mut self, request: &Request, manners: &Manners) -> Answer {
+        let wish = request.header("Transport").unwrap_or_default().to_owned();
+        let refused = if wish.contains("/TCP") { Refuses::Tcp } else { Refuses::Udp };
+        if manners.refuses == refused {
+            return answer(461, "");
+        }
+        let mut transport = wish.clone();
+        if wish.contains("/TCP") {
+            if !manners.names_channels {
+                transport = "RTP/AVP/TCP;unicast".to_owned();
+            }
+        } else {
+            let port = wish.split_once("client_port=").and_then(|(_, ports)| ports.split('-').next()?.parse().ok());
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+            let own = socket.local_addr().expect("an address").port();
+            socket.connect(("127.0.0.1", port.unwrap_or(9))).await.expect("connect");
+            self.datagrams = Some(socket);
+            transport = format!("{transport};server_port={own}-{}", own.saturating_add(1));
+        }
+        if let Some(ssrc) = manners.claimed_ssrc {
+            transport = format!("{transport};ssrc={ssrc:08X}");
+        }
+        answer(200, format!("Session: 4711{}\r\nTransport: {transport}\r\n", manners.session_suffix))
+    }
+}
+
+fn sdp(manners: &Manners) -> String {
+    use base64::Engine;
+    let encode = |unit: &[u8]| base64::engine::general_purpose::STANDARD.encode(unit);
+    let (sets, _) = clip();
+    let sets = if manners.parameters_in_sdp {
+        let sets: Vec<_> = sets.iter().map(|unit| encode(unit)).collect();
+        format!("a=fmtp:96 packetization-mode=1;profile-level-id=42C00A;sprop-parameter-sets={}\r\n", sets.join(","))
+    } else {
+        "a=fmtp:96 packetization-mode=1\r\n".to_owned()
+    };
+    manners.sdp.replace("{sets}", &sets)
+}
+
+/// The parameter sets and the pictures, each one NAL unit.
+fn clip() -> (Vec<&'static [u8]>, Vec<&'static [u8]>) {
+    let mut starts: Vec<usize> = (0..CLIP.len() - 3).filter(|&at| CLIP[at..at + 3] == [0, 0, 1]).collect();
+    starts.push(CLIP.len());
+    let units = starts.windows(2).map(|pair| {
+        // A start code may have a further zero in front.
+        let unit = &CLIP[pair[0] + 3..pair[1]];
+        unit.strip_suffix(&[0]).unwrap_or(unit)
+    });
+    units.partition(|unit| matches!(unit[0] & 0x1f, 7 | 8))
+}
+
+/// Sends pictures until the session ends.
+struct Player {
+    manners: Manners,
+    output: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    datagrams: Option<UdpSocket>,
+    peer: SocketAddr,
+    heard: Arc<Mutex<Instant>>,
+    sequence: u16,
+    ssrc: u32,
+}
+
+impl Player {
+    fn new(viewer: &mut Viewer, manners: Manners) -> Self {
+        Self {
+            manners,
+            output: viewer.output.clone(),
+            datagrams: viewer.datagrams.take(),
+            peer: viewer.peer,
+            heard: viewer.heard.clone(),
+            sequence: fastrand::u16(..),
+            ssrc: fastrand::u32(..),
+        }
+    }
+
+    async fn play(mut self) {
+        let (sets, pictures) = clip();
+        let gop = self.manners.gop.clamp(1, pictures.len());
+        let mut time = fastrand::u32(..);
+        tokio::time::sleep(self.manners.first_picture).await;
+        for number in 0..self.manners.pictures.unwrap_or(usize::MAX) {
+            let place = (number + self.manners.begins_with) % gop;
+            if place == 0 {
+                if self.manners.ssrc == Ssrc::PerGop && number > 0 {
+                    (self.ssrc, self.sequence) = (fastrand::u32(..), fastrand::u16(..));
+                }
+                for set in &sets {
+                    if !self.unit(set, time, false).await {
+                        return;
+                    }
+                }
+            }
+            if !self.unit(pictures[place], time, true).await || self.expired() {
+                break;
+            }
+            time = time.wrapping_add((self.manners.interval.as_micros() * 90 / 1000) as u32);
+            tokio::time::sleep(self.manners.interval).await;
+        }
+        let _ = self.output.lock().await.shutdown().await;
+    }
+
+    fn expired(&self) -> bool {
+        let quiet = self.heard.lock().expect("not poisoned").elapsed();
+        self.manners.session_timeout.is_some_and(|limit| quiet > limit)
+    }
+
+    /// One NAL unit, in several packets if it is large. Gives whether the viewer is still there.
+    async fn unit(&mut self, unit: &[u8], time: u32, ends_picture: bool) -> bool {
+        if unit.len() <= LARGEST {
+            return self.packet(unit, time, ends_picture).await;
+        }
+        let (head, body) = (unit[0], &unit[1..]);
+        let pieces: Vec<_> = body.chunks(LARGEST).collect();
+        for (i, piece) in pieces.iter().enumerate() {
+            let (first, last) = (i == 0, i + 1 == pieces.len());
+            let flags = (u8::from(first) << 7) | (u8::from(last) << 6) | (head & 0x1f);
+            let payload = [&[(head & 0xe0) | 28, flags], *piece].concat();
+            if !self.packet(&payload, time, ends_picture && last).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn packet(&mut self, payload: &[u8], time: u32, mark: bool) -> bool {
+        let mut packet = vec![0x80, (u8::from(mark) << 7) | 96];
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend(time.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
+        packet.extend(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        if let Some(socket) = &self.datagrams {
+            // A viewer that has gone away shows as an error of the next datagram.
+            let _ = socket.send(&packet).await;
+            return self.peer.port() != 0;
+        }
+        let length = u16::try_from(packet.len()).expect("small");
+        let framed = [&[b'$', 0], length.to_be_bytes().as_slice(), &packet].concat();
+        self.output.lock().await.write_all(&framed).await.is_ok()
+    }
+}
