@@ -1,7 +1,7 @@
 //! Stage 1: get packets from a camera.
 //!
-//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. Trying again,
-//! the stall watchdog and the distribution of packets live in the pipeline.
+//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. How long it may give no
+//! picture is decided by [`Patience`] alone. Trying again and the distribution of packets live in the pipeline.
 //!
 //! RTSP is a network protocol and runs on the async runtime. V4L2 and files block, so each runs on a
 //! named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
@@ -10,6 +10,7 @@
 mod annexb;
 mod config;
 mod error;
+mod patience;
 mod replay;
 mod rtsp;
 mod thread;
@@ -26,6 +27,7 @@ use crate::frame::Packet;
 
 pub use config::{Config, Pace, Transport, V4l2Format};
 pub use error::SourceError;
+pub use patience::{Arrivals, Next, Patience, Watched};
 
 use config::Address;
 
@@ -45,6 +47,11 @@ pub trait Source: Send {
     /// # Errors
     /// The source is over: connect again after a pause. Further calls fail as well.
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>>;
+
+    /// What has come since the connection was made that is no picture.
+    fn arrivals(&self) -> Arrivals {
+        Arrivals::default()
+    }
 }
 
 /// Connects to a camera. Returns once packets are on their way.
