@@ -6,6 +6,7 @@ mod stages;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -65,6 +66,12 @@ pub struct CameraHealth {
     /// Why it is not online, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is waited for while it is connected and gives no picture, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// The longest pause between two of its pictures that is usual.
+    #[serde(skip)]
+    pub usual_pause: Duration,
     /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_detected: Option<String>,
@@ -111,7 +118,10 @@ impl CameraHealth {
             Some(trouble) if self.state == CameraState::Online => {
                 Shown { state: CameraState::Degraded, since: trouble.since, reason: Some(&trouble.reason) }
             }
-            _ => Shown { state: self.state, since: self.since, reason: self.reason.as_deref() },
+            _ => {
+                let waiting = self.waiting.as_deref().filter(|_| self.state != CameraState::Online);
+                Shown { state: self.state, since: self.since, reason: waiting.or(self.reason.as_deref()) }
+            }
         }
     }
 }
@@ -371,6 +381,11 @@ impl Health {
     /// Why a camera is not online, in words for the operator; `None` where it is, or where nobody knows yet.
     pub fn why_not_online(&self, name: &str) -> Option<String> {
         self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
+    }
+
+    /// The longest pause between two pictures of camera `name` that is usual; zero while unknown.
+    pub fn usual_pause(&self, name: &str) -> Duration {
+        self.with(|board| board.cameras.get(name).map(|camera| camera.usual_pause).unwrap_or_default())
     }
 
     /// All cameras by name.

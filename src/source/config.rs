@@ -1,6 +1,7 @@
 //! Where a camera is and how to ask it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -23,6 +24,9 @@ pub(super) const PLACEHOLDERS: [&str; 2] = ["{username}", "{password}"];
 const SECRET_KEYS: [&str; 9] =
     ["password=", "passphrase=", "passwd=", "pwd=", "pass=", "token=", "secret=", "auth=", "key="];
 
+/// What `max_silence` may be.
+const SILENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
 /// `[camera.<name>.source]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,6 +48,14 @@ pub struct Config {
     pub verify_tls: bool,
     /// How RTSP cameras send: `tcp` or `udp`. Default: `tcp`.
     pub transport: Transport,
+    /// How long the camera may give no picture before it is connected again, also before its first one. Default: none;
+    /// the camera's pace is learned: 10 s at first, twice as long after each try without a picture, and three times
+    /// the longest pause that was seen between pictures, 2 minutes at most.
+    #[serde(
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_silence: Option<Duration>,
     /// What a V4L2 camera shall give: `auto`, `h264`, `mjpeg` or `yuyv`. Default: `auto`.
     pub format: V4l2Format,
     /// Width wished from a V4L2 camera, pixels; the nearest that it has is taken. Default: 1280.
@@ -104,6 +116,7 @@ impl Default for Config {
             password_file: None,
             verify_tls: true,
             transport: Transport::Tcp,
+            max_silence: None,
             format: V4l2Format::Auto,
             width: None,
             height: None,
@@ -129,6 +142,9 @@ impl Config {
         if !matches!(address, Address::Replay(_)) && (self.repeat || self.pace != Pace::Real) {
             return Err("repeat and pace are for replay: sources only, remove them".to_owned());
         }
+        if self.max_silence.is_some_and(|limit| !SILENCE_RANGE.contains(&limit)) {
+            return Err("max_silence must be 1s to 1h".to_owned());
+        }
         Ok(())
     }
 
@@ -140,6 +156,11 @@ impl Config {
     /// The main address as people may see it: without anything that looks like a secret.
     pub fn display_url(&self) -> String {
         redact(&self.url)
+    }
+
+    /// [`Config::display_url`] of the stream with this role.
+    pub fn display_url_of(&self, role: Role) -> String {
+        redact(self.url_of(role))
     }
 
     /// The address of the stream with this role.
@@ -402,6 +423,7 @@ mod tests {
                 "substream: udp",
             ),
             (Config { width: Some(640), ..url("v4l2:/dev/video0") }, "set both or neither"),
+            (Config { max_silence: Some(Duration::ZERO), ..rtsp() }, "max_silence must be 1s to 1h"),
             (Config { fps: Some(0), ..url("v4l2:/dev/video0") }, "1 to 240"),
             (Config { width: Some(1), height: Some(480), ..url("v4l2:/dev/video0") }, "width must be"),
         ];

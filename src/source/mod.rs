@@ -1,17 +1,18 @@
 //! Stage 1: get packets from a camera.
 //!
-//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. Trying again,
-//! the stall watchdog and the distribution of packets live in the pipeline.
+//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. How long it may give no
+//! picture is decided by [`Patience`] alone. Trying again and the distribution of packets live in the pipeline.
 //!
-//! RTSP is a network protocol and runs on the async runtime. V4L2, files and what libavformat reads from the
-//! network block, so each runs on a named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
-//! says when its picture was taken on the boot clock, whatever clock the camera keeps.
+//! RTSP is a network protocol and runs on the async runtime. V4L2, files and what libavformat reads from the network
+//! block, so each runs on a named thread of its own behind a small bounded channel. What they share is the time: a
+//! [`Packet`] says when its picture was taken on the boot clock, whatever clock the camera keeps.
 
 mod annexb;
 mod config;
 mod error;
 mod fallback;
 mod libav;
+mod patience;
 mod replay;
 mod rtsp;
 mod thread;
@@ -28,6 +29,7 @@ use crate::frame::Packet;
 
 pub use config::{Config, Pace, Transport, V4l2Format};
 pub use error::SourceError;
+pub use patience::{Arrivals, Next, Patience, Watched};
 
 use config::Address;
 
@@ -47,6 +49,11 @@ pub trait Source: Send {
     /// # Errors
     /// The source is over: connect again after a pause. Further calls fail as well.
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>>;
+
+    /// What has come since the connection was made that is no picture.
+    fn arrivals(&self) -> Arrivals {
+        Arrivals::default()
+    }
 
     /// What reads the stream, where there is a choice. It no longer changes after the first packet.
     fn client(&self) -> Option<Client> {

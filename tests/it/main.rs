@@ -23,6 +23,7 @@ mod end_to_end;
 mod home_assistant;
 mod lake;
 mod link;
+mod manners;
 mod metered;
 mod optional;
 mod outages;

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tracing::info;
 use url::Url;
 
-use super::{Client, Config, Source, SourceError, libav, rtsp};
+use super::{Arrivals, Client, Config, Source, SourceError, libav, rtsp};
 use crate::clock::Clock;
 use crate::frame::Packet;
 
@@ -174,6 +174,13 @@ impl FallbackSource {
 impl Source for FallbackSource {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
         Box::pin(self.receive())
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        match &self.stage {
+            Stage::Playing(source) => source.arrivals(),
+            Stage::Opening(_) | Stage::Over(_) => Arrivals::default(),
+        }
     }
 
     fn client(&self) -> Option<Client> {

@@ -1,10 +1,12 @@
 //! What goes wrong with a stream that libavformat reads, in our words.
 
+use std::time::Duration;
+
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::Error;
 
 use super::open::Watch;
-use super::{OPEN_LIMIT, SILENCE_LIMIT, stream};
+use super::stream;
 use crate::source::SourceError;
 use crate::source::error::plain;
 
@@ -14,6 +16,8 @@ pub(super) struct Faults<'a> {
     pub(super) scheme: &'a str,
     pub(super) has_login: bool,
     pub(super) watch: &'a Watch,
+    /// How long it may take to open it.
+    pub(super) limit: Duration,
 }
 
 impl Faults<'_> {
@@ -21,8 +25,9 @@ impl Faults<'_> {
     pub(super) fn opening(&self, error: Error) -> SourceError {
         if self.watch.is_over() {
             return self.unreachable(format!(
-                "nothing that can be played came within {} s; check power, network, and host, port and path in url",
-                OPEN_LIMIT.as_secs()
+                "nothing that can be played came within {} s; check power, network, and host, port and path in url; a \
+                 camera that needs longer for its first picture needs a longer max_silence",
+                self.limit.as_secs()
             ));
         }
         match error {
@@ -60,17 +65,10 @@ impl Faults<'_> {
 
     /// Why a stream that played is over.
     pub(super) fn reading(&self, error: Error) -> SourceError {
-        if self.watch.is_over() {
-            return self.silent();
-        }
         match error {
             Error::Eof => self.lost("the stream ended".to_owned()),
             other => self.lost(format!("reading failed ({})", plain(&other))),
         }
-    }
-
-    pub(super) fn silent(&self) -> SourceError {
-        self.lost(format!("no picture for {} s", SILENCE_LIMIT.as_secs()))
     }
 
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> SourceError {

@@ -28,18 +28,16 @@ use self::open::Watch;
 use self::pace::Pacer;
 use self::parameters::Parameters;
 use super::thread::{Outlet, ThreadSource};
-use super::{Client, Config, Source, SourceError};
+use super::{Arrivals, Client, Config, Source, SourceError};
 use crate::clock::Clock;
 use crate::frame::Packet;
 
-/// Connecting and recognising the stream takes no longer.
-const OPEN_LIMIT: Duration = Duration::from_secs(20);
+/// Connecting and recognising the stream, for which the first picture is needed, takes no longer. Where
+/// [`Config::max_silence`] is longer, it counts.
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
-/// The thread gives up by itself and knows why; only a name server that hangs keeps it for longer.
-const THREAD_LIMIT: Duration = Duration::from_secs(25);
-
-/// A stream without a picture for so long is lost.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// The thread gives up by itself and knows why; only a name server that hangs keeps it for so much longer.
+const THREAD_GRACE: Duration = Duration::from_secs(5);
 
 /// No camera's picture is larger, in coded bytes. Each one is held several times, in queues and the pre-roll.
 const LARGEST_PACKET: usize = 32 << 20;
@@ -64,10 +62,12 @@ pub(super) async fn connect(
     let login = login::login(config, &what).await?;
     let address = login::with_login(&url, login.as_ref(), &what)?;
     let name = format!("av-{}", url.host_str().unwrap_or_default());
-    let request = open::Request { address, scheme: url.scheme().to_owned(), config: config.clone() };
-    let source = ThreadSource::start(&name, what.clone(), THREAD_LIMIT, move |outlet| {
+    let limit = config.max_silence.map_or(OPEN_LIMIT, |silence| silence.max(OPEN_LIMIT));
+    let request = open::Request { limit, address, scheme: url.scheme().to_owned(), config: config.clone() };
+    let source = ThreadSource::start(&name, what.clone(), limit + THREAD_GRACE, move |outlet| {
         let watch = Watch::new(outlet.stop_flag());
-        let faults = Faults { what: &what, scheme: &request.scheme, has_login: request.has_login(), watch: &watch };
+        let faults =
+            Faults { limit, what: &what, scheme: &request.scheme, has_login: request.has_login(), watch: &watch };
         match play(&request, &faults, &*clock, outlet) {
             Err(failure) => failure,
             // Nobody is left to read this.
@@ -86,6 +86,10 @@ struct LibavSource {
 impl Source for LibavSource {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
         self.source.next()
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        self.source.arrivals()
     }
 
     fn client(&self) -> Option<Client> {
@@ -145,7 +149,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn open(request: &open::Request, faults: &'a Faults<'a>) -> Result<Self, SourceError> {
         stream::prepare();
-        faults.watch.allow(OPEN_LIMIT);
+        faults.watch.allow(request.limit);
         let mut input = open::open(request, faults.watch.clone()).map_err(|e| faults.opening(e))?;
         let container = input.format().name().to_owned();
         let video = input.streams().best(ffmpeg::media::Type::Video);
@@ -158,19 +162,22 @@ impl<'a> Reader<'a> {
         }
         check_size(info.width, info.height, faults)?;
         stream::keep_only(&mut input, index);
+        // From here on it is decided elsewhere how long a camera may be silent.
+        faults.watch.allow_any_time();
         Ok(Self { input, container, index, time_base, parameters: Parameters::new(info), faults })
     }
 
     /// The next packet of the video, `None` when nobody wants it any more.
     fn read(&mut self, outlet: &Outlet) -> Result<Option<Coded>, SourceError> {
-        // From picture to picture: sound alone is no sign of life.
-        self.faults.watch.allow(SILENCE_LIMIT);
         let (mut damage, mut loss) = (0, 0u16);
         while damage < MAX_DAMAGE {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
                 Ok(()) if packet.stream() != self.index => {}
-                Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
+                Ok(()) if packet.is_corrupt() => {
+                    outlet.unusable(|| "the pictures have holes".to_owned());
+                    loss = loss.saturating_add(1);
+                }
                 Ok(()) => {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
                     if data.len() > LARGEST_PACKET {
@@ -195,9 +202,9 @@ impl<'a> Reader<'a> {
                     }));
                 }
                 Err(_) if outlet.stopped() => return Ok(None),
-                Err(failure) if self.faults.watch.is_over() => return Err(self.faults.reading(failure)),
                 Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => std::thread::park_timeout(AGAIN),
                 Err(ffmpeg::Error::InvalidData) => {
+                    outlet.unusable(|| "what comes is damaged".to_owned());
                     damage += 1;
                     loss = loss.saturating_add(1);
                 }
@@ -206,9 +213,6 @@ impl<'a> Reader<'a> {
             // libavformat asks the callback only while it waits.
             if outlet.stopped() {
                 return Ok(None);
-            }
-            if self.faults.watch.is_over() {
-                return Err(self.faults.silent());
             }
         }
         Err(self.faults.protocol(format!("{MAX_DAMAGE} unreadable packets in a row")))

@@ -42,6 +42,11 @@ impl Watch {
             .store(self.elapsed_ms() + u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Only the end of the source ends a wait.
+    pub(super) fn allow_any_time(&self) {
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// Whether the time is up.
     pub(super) fn is_over(&self) -> bool {
         self.elapsed_ms() >= self.deadline.load(Ordering::Relaxed)
@@ -62,6 +67,8 @@ pub(super) struct Request {
     pub(super) address: String,
     pub(super) scheme: String,
     pub(super) config: Config,
+    /// How long it may take to open it.
+    pub(super) limit: Duration,
 }
 
 impl Request {
@@ -75,7 +82,6 @@ impl Request {
             Transport::Tcp => "tcp",
             Transport::Udp => "udp",
         };
-        let wait_us = super::SILENCE_LIMIT.as_micros().to_string();
         let options = [
             ("protocol_whitelist", PROTOCOLS),
             ("format_whitelist", CONTAINERS),
@@ -83,7 +89,6 @@ impl Request {
             ("analyzeduration", PROBE_TIME_US),
             // Guessing a rate from pictures would take 20 of them, which a slow camera sends in a minute.
             ("fpsprobesize", "0"),
-            ("rw_timeout", &wait_us),
             ("user_agent", concat!("outpost/", env!("CARGO_PKG_VERSION"))),
             // A live stream has no places to go to, and some cameras refuse the request for one.
             ("seekable", "0"),

@@ -5,7 +5,6 @@ pub(super) mod password;
 mod sessions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -15,28 +14,20 @@ use retina::client::{
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use url::Url;
 
 use self::faults::{Faults, first_sentence, is_about_the_line, refused};
 use self::password::credentials;
 use super::timeline::LiveTimeline;
-use super::{Client, Config, Source, SourceError, Transport};
+use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
 
 pub(super) use sessions::settle;
 
-/// Video must begin within this after the camera agreed to play.
-const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Silence for longer ends the connection. Retina's keep-alive notices a dead peer too, but later, and
-/// not a camera that answers and sends nothing.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
-
-/// Pictures without the parameters to decode them are of no use for longer than this.
-const PARAMETERS_LIMIT: Duration = Duration::from_secs(20);
+/// What to do when a session over UDP stays empty.
+const UDP_ADVICE: &str = "a firewall may stop UDP, try transport = \"tcp\"";
 
 /// Encodings that retina unpacks, with what we call them.
 fn codec_of(stream: &retina::client::Stream) -> Option<Codec> {
@@ -73,8 +64,8 @@ pub(super) async fn connect(
     let session = fault.limited("PLAY", session.play(PlayOptions::default())).await?;
     let session = session.demuxed().map_err(|e| fault.classify("DESCRIBE", &e))?;
     info!(camera = what, %codec, transport = ?config.transport, "RTSP camera plays");
+    let advice = (config.transport == Transport::Udp).then_some(UDP_ADVICE);
     Ok(Box::new(RtspSource {
-        deadline: Instant::now() + FIRST_PICTURE_LIMIT,
         session: Some(session),
         _group: group,
         runtime: Handle::current(),
@@ -84,9 +75,8 @@ pub(super) async fn connect(
         timeline: LiveTimeline::default(),
         clock,
         lost: 0,
-        useless_since: None,
         ended: None,
-        is_udp: config.transport == Transport::Udp,
+        arrivals: Arrivals { advice, ..Arrivals::default() },
         what,
     }))
 }
@@ -118,12 +108,8 @@ struct RtspSource {
     clock: Arc<dyn Clock>,
     /// RTP packets lost before the next packet, with those of pictures that were skipped.
     lost: u16,
-    /// Since when pictures come that nobody can decode.
-    useless_since: Option<Instant>,
-    /// By when the next picture must be here.
-    deadline: Instant,
     ended: Option<SourceError>,
-    is_udp: bool,
+    arrivals: Arrivals,
     what: String,
 }
 
@@ -134,24 +120,22 @@ impl RtspSource {
             let Some(session) = self.session.as_mut() else {
                 return Err(self.ended.clone().unwrap_or(self.lost_because("it was closed".to_owned())));
             };
-            let failure = match timeout_at(self.deadline, session.next()).await {
-                Ok(Some(Ok(CodecItem::VideoFrame(frame)))) if frame.stream_id() == self.video => {
-                    self.deadline = Instant::now() + SILENCE_LIMIT;
-                    match self.packet(frame) {
-                        Ok(Some(packet)) => return Ok(packet),
-                        Ok(None) => continue,
-                        Err(failure) => failure,
-                    }
+            let failure = match session.next().await {
+                Some(Ok(CodecItem::VideoFrame(frame))) if frame.stream_id() == self.video => match self.packet(frame) {
+                    Some(packet) => return Ok(packet),
+                    None => continue,
+                },
+                Some(Ok(_)) => {
+                    self.arrivals.reports = self.arrivals.reports.saturating_add(1);
+                    continue;
                 }
-                Ok(Some(Ok(_))) => continue,
-                Ok(Some(Err(error))) => {
+                Some(Err(error)) => {
                     let said = first_sentence(&error.to_string());
                     let is_line = is_about_the_line(&said);
                     let fault = self.lost_because(said);
                     if is_line { fault } else { refused(fault) }
                 }
-                Ok(None) => self.lost_because("the camera closed the connection".to_owned()),
-                Err(_) => self.lost_because(self.silence()),
+                None => self.lost_because("the camera closed the connection".to_owned()),
             };
             self.end(failure.clone());
             return Err(failure);
@@ -159,32 +143,32 @@ impl RtspSource {
     }
 
     /// The frame as a packet, or nothing while the camera has not said how to decode it.
-    fn packet(&mut self, frame: VideoFrame) -> Result<Option<Packet>, SourceError> {
+    fn packet(&mut self, frame: VideoFrame) -> Option<Packet> {
         self.lost = self.lost.saturating_add(frame.loss());
         if self.stream.is_none() || frame.has_new_parameters() {
             self.learn_parameters();
         }
         let Some(stream) = self.stream.clone() else {
-            let since = *self.useless_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > PARAMETERS_LIMIT {
-                return Err(SourceError::Protocol {
-                    what: self.what.clone(),
-                    reason: format!("it sends {} but never its parameter sets; restart the camera", self.codec),
-                });
-            }
+            self.arrivals.unusable = self.arrivals.unusable.saturating_add(1);
+            self.arrivals.why.get_or_insert_with(|| {
+                format!(
+                    "its {} comes without parameter sets so far, which some cameras send with key frames only",
+                    self.codec
+                )
+            });
             self.lost = self.lost.saturating_add(1);
-            return Ok(None);
+            return None;
         };
         let timestamp = frame.timestamp();
         let ticks = i128::from(timestamp.elapsed()) * 1_000_000_000 / i128::from(timestamp.clock_rate().get());
         let stream_ns = i64::try_from(ticks).unwrap_or_default();
-        Ok(Some(Packet {
+        Some(Packet {
             stream,
             at: self.timeline.place(stream_ns, self.clock.mono()),
             key_frame: frame.is_random_access_point() || (self.codec == Codec::H265 && has_irap(frame.data())),
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
-        }))
+        })
     }
 
     /// Takes over new parameters. The old `Arc` stays where they are the same.
@@ -197,17 +181,6 @@ impl RtspSource {
                 info!(camera = self.what, stream = ?info, "the camera changed its parameters");
             }
             self.stream = Some(Arc::new(info));
-        }
-    }
-
-    fn silence(&self) -> String {
-        match (&self.stream, self.is_udp) {
-            (None, true) => format!(
-                "no video within {} s after it began to play; a firewall may stop UDP, try transport = \"tcp\"",
-                FIRST_PICTURE_LIMIT.as_secs()
-            ),
-            (None, false) => format!("no video within {} s after it began to play", FIRST_PICTURE_LIMIT.as_secs()),
-            (Some(_), _) => format!("no video for {} s", SILENCE_LIMIT.as_secs()),
         }
     }
 
@@ -229,6 +202,10 @@ impl Source for RtspSource {
 
     fn client(&self) -> Option<Client> {
         Some(Client { name: "retina", version: None, reason: None })
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
     }
 }
 

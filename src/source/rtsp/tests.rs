@@ -3,6 +3,7 @@
 mod scripted_rtsp;
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::password::read_password;
 use super::sessions::{GROUPS, group_of};
@@ -127,4 +128,17 @@ async fn a_scripted_camera_plays_by_both_ways() {
         assert!((0..25).all(|i| keys[i] == (i % 10 == 0)), "{transport:?}: {keys:?}");
         assert_eq!((packets[0].stream.width, packets[0].stream.height), (96, 64));
     }
+}
+
+#[tokio::test]
+async fn pictures_without_parameters_are_counted_as_packets_that_come() {
+    let manners = Manners { parameters_in_sdp: false, begins_with: 3, ..Manners::default() };
+    let camera = Camera::start(Manners { interval: Duration::from_millis(20), ..manners });
+    let mut source = open(&of(&camera)).await.expect("connects");
+    assert_eq!(source.arrivals(), Arrivals::default());
+    let first = packets(&mut *source, 1).await;
+    assert!(first[0].key_frame && !first[0].stream.extradata.is_empty());
+    let arrivals = source.arrivals();
+    assert_eq!(arrivals.unusable, 7, "the rest of the group that was joined");
+    assert!(arrivals.why.expect("a reason").contains("H.264 comes without parameter sets so far"));
 }

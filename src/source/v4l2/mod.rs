@@ -28,11 +28,8 @@ const BUFFERS: u32 = 4;
 /// How often the thread looks whether it is still wanted.
 const POLL_MS: i32 = 100;
 
-/// A device that gives no picture for so long is not working.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Buffers without a usable picture for so long are not a camera that warms up.
-const USELESS_LIMIT: Duration = Duration::from_secs(20);
+/// The crate waits for a buffer only after the device said that it has one.
+const BUFFER_LIMIT: Duration = Duration::from_secs(10);
 
 /// An older buffer has a timestamp of another clock.
 const OLDEST: Duration = Duration::from_secs(5);
@@ -59,7 +56,7 @@ fn capture(path: &Path, config: &Config, clock: &dyn Clock, outlet: &mut Outlet)
     let camera = Camera::open(path, config)?;
     let told = |e: io::Error| device::fault(path, "it cannot be started", &e);
     let mut stream = mmap::Stream::with_buffers(&camera.device, Type::VideoCapture, BUFFERS).map_err(told)?;
-    stream.set_timeout(SILENCE_LIMIT);
+    stream.set_timeout(BUFFER_LIMIT);
     let outcome = start(&mut stream).map_err(told).and_then(|()| {
         outlet.opened();
         let (width, height) = (camera.width, camera.height);
@@ -114,40 +111,26 @@ impl<'a> Shaper<'a> {
     fn pump(&mut self, stream: &mut mmap::Stream<'_>, outlet: &Outlet) -> Result<(), SourceError> {
         let handle = stream.handle();
         let told = |e: io::Error| device::fault(self.path, "capturing failed", &e);
-        let (mut heard, mut useful) = (self.clock.mono(), self.clock.mono());
         while !outlet.stopped() {
             match handle.poll(libc::POLLIN, POLL_MS) {
-                Ok(0) => {
-                    if self.clock.mono().since(heard) > SILENCE_LIMIT {
-                        return Err(self.lost_because(format!("no picture for {} s", SILENCE_LIMIT.as_secs())));
-                    }
-                    continue;
-                }
+                Ok(0) => continue,
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(told(e)),
             }
             let (buffer, meta) = match CaptureStream::next(stream) {
                 Ok(frame) => frame,
-                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    return Err(self.lost_because(format!("no picture for {} s", SILENCE_LIMIT.as_secs())));
-                }
                 Err(e) => return Err(told(e)),
             };
-            heard = self.clock.mono();
-            match self.packet(buffer, meta, heard) {
+            match self.packet(buffer, meta, self.clock.mono()) {
                 Some(packet) => {
-                    useful = heard;
                     let loss = packet.loss;
                     // Recording must never stall the driver: it would drop frames by itself, uncounted.
                     self.lost = if outlet.offer(packet) { 0 } else { loss.saturating_add(1) };
                 }
                 None => {
                     self.lost = self.lost.saturating_add(1);
-                    if heard.since(useful) > USELESS_LIMIT {
-                        let reason = format!("it gives buffers without a usable {:?} picture", self.camera.coding);
-                        return Err(SourceError::Protocol { what: self.path.display().to_string(), reason });
-                    }
+                    outlet.unusable(|| format!("it gives buffers without a usable {:?} picture", self.camera.coding));
                 }
             }
         }
@@ -209,10 +192,6 @@ impl<'a> Shaper<'a> {
             self.lost = self.lost.saturating_add(skipped);
         }
         self.last_buffer = Some((sequence, now));
-    }
-
-    fn lost_because(&self, reason: String) -> SourceError {
-        SourceError::Lost { what: self.path.display().to_string(), reason }
     }
 }
 
