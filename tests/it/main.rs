@@ -25,6 +25,7 @@ mod lake;
 mod link;
 mod manners;
 mod metered;
+mod network_streams;
 mod optional;
 mod outages;
 mod overload;

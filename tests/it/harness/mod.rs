@@ -13,6 +13,7 @@ pub mod guest;
 pub mod http;
 pub mod line;
 pub mod machine;
+pub mod mjpeg;
 pub mod port;
 pub mod process;
 pub mod rtsp;
