@@ -46,7 +46,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
         url: as_url(&args.camera),
         username: args.username.clone(),
         password_file: args.password_file.clone(),
-        transport: if args.udp { Transport::Udp } else { Transport::Tcp },
+        transport: if args.udp { Transport::Udp } else { Transport::Auto },
         max_silence: args.max_silence,
         ..source::Config::default()
     };
@@ -63,11 +63,14 @@ pub(super) fn main(args: &Args) -> Result<()> {
     let keys = packets.iter().filter(|p| p.key_frame).count();
     let lost: u32 = packets.iter().map(|p| u32::from(p.loss)).sum();
     println!("camera      {}", config.display_url());
-    if let Some(Client { name, version, reason }) = client {
+    if let Some(Client { name, version, reason, transport }) = client {
         let version = version.map(|version| format!(" {version}")).unwrap_or_default();
         println!("read        by {name}{version}");
         if let Some(reason) = reason {
             println!("            because retina refuses it: {reason}");
+        }
+        if let Some(transport) = transport {
+            println!("transport   {transport}");
         }
     }
     println!("coding      {}", first.stream.codec);

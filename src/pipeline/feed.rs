@@ -212,7 +212,8 @@ impl Feed {
         if self.role == Role::Main {
             self.shared.health.camera(&self.camera, |c| {
                 c.client = client.as_ref().map(|client| client.name);
-                c.client_reason = client.and_then(|client| client.reason);
+                (c.client_reason, c.transport) =
+                    client.map(|client| (client.reason, client.transport)).unwrap_or_default();
             });
         }
     }

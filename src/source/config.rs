@@ -46,7 +46,8 @@ pub struct Config {
     /// Whether the certificate behind `ffmpeg:https://` and `ffmpeg:rtmps://` must be one that this system trusts.
     /// Cameras that made their own need `false`; whoever stands between can then read the password. Default: `true`.
     pub verify_tls: bool,
-    /// How RTSP cameras send: `tcp` or `udp`. Default: `tcp`.
+    /// How RTSP cameras send: `auto`, `tcp` or `udp`. `auto` is TCP, and UDP for cameras that refuse TCP; it is remembered
+    /// which one a camera takes. Default: `auto`.
     pub transport: Transport,
     /// How long the camera may give no picture before it is connected again, also before its first one. Default: none;
     /// the camera's pace is learned: 10 s at first, twice as long after each try without a picture, and three times
@@ -74,8 +75,10 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// Within the RTSP connection: nothing is lost, works through firewalls.
+    /// TCP, or UDP where the camera refuses TCP.
     #[default]
+    Auto,
+    /// Within the RTSP connection: nothing is lost, works through firewalls.
     Tcp,
     /// As datagrams: for cameras that cannot do TCP, in a network without loss.
     Udp,
@@ -115,7 +118,7 @@ impl Default for Config {
             username: None,
             password_file: None,
             verify_tls: true,
-            transport: Transport::Tcp,
+            transport: Transport::Auto,
             max_silence: None,
             format: V4l2Format::Auto,
             width: None,
@@ -177,7 +180,7 @@ impl Config {
             Address::Libav(url) => (url.scheme().starts_with("rtsp"), true),
             Address::V4l2(_) | Address::Replay(_) => (false, false),
         };
-        if self.transport != Transport::Tcp && !is_rtsp {
+        if self.transport != Transport::Auto && !is_rtsp {
             return Err("transport is for rtsp:// sources only, remove it".to_owned());
         }
         if !self.verify_tls && !matches!(address, Address::Libav(_)) {

@@ -70,6 +70,8 @@ pub struct Client {
     pub version: Option<String>,
     /// Why it is not the usual one, in words for the operator.
     pub reason: Option<Arc<str>>,
+    /// What carries the pictures, and why it is not the usual one: "UDP, as the camera refuses TCP".
+    pub transport: Option<String>,
 }
 
 /// Connects to a camera. Returns once packets are on their way.

@@ -74,6 +74,8 @@ pub struct CameraStatus {
     pub client: Option<&'static str>,
     /// Why that is not the usual one.
     pub client_reason: Option<Arc<str>>,
+    /// What carries the pictures: `TCP`, `UDP`, and why it is not the usual one.
+    pub transport: Option<String>,
     /// `H.264`, ...; empty while unknown.
     pub codec: String,
     /// Pixels; 0 while unknown.
@@ -106,6 +108,7 @@ impl CameraStatus {
             not_detected: health.not_detected.clone(),
             client: health.client,
             client_reason: health.client_reason.clone(),
+            transport: health.transport.clone(),
             codec: health.codec.clone(),
             width: health.width,
             height: health.height,

@@ -84,6 +84,8 @@ impl Target {
                 known(&self.url, |known| known.reason = Some(reason));
                 Ok(source)
             }
+            // Two clients agree that the login is the matter.
+            Err(other @ SourceError::Unauthorised { .. }) => Err(other),
             Err(other) => Err(refusal.with_more(&format!("; libavformat does not play it either: {}", other.reason()))),
         }
     }
@@ -158,7 +160,9 @@ impl FallbackSource {
         let is_young = self.start.elapsed() < YOUNG;
         let switched = known(&self.target.url, |known| {
             known.young_ends = if is_young { known.young_ends + 1 } else { 0 };
-            let switched = known.young_ends >= YOUNG_ENDS && known.reason.is_none();
+            // A manner of the camera that is known for sure comes again.
+            let is_sure = matches!(refusal, SourceError::Protocol { .. });
+            let switched = (is_sure || known.young_ends >= YOUNG_ENDS) && known.reason.is_none();
             if switched {
                 known.reason = Some(refusal.reason().into());
             }

@@ -123,7 +123,7 @@ struct Short(Option<Packet>);
 
 impl Source for Short {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
-        let refusal = SourceError::Protocol { what: "cam".to_owned(), reason: "odd packets".to_owned() };
+        let refusal = SourceError::Lost { what: "cam".to_owned(), reason: "odd packets".to_owned() };
         let next = self.0.take().ok_or_else(|| SourceError::Refused(Box::new(refusal)));
         Box::pin(async move { next })
     }
@@ -144,7 +144,7 @@ async fn a_camera_whose_sessions_are_refused_again_and_again_is_read_by_libavfor
         assert!(source.next().await.is_ok());
         for _ in 0..2 {
             let error = source.next().await.expect_err("over");
-            assert_eq!(error.to_string(), "cam misbehaves: odd packets");
+            assert_eq!(error.to_string(), "cam was lost: odd packets");
         }
         assert_eq!(played(&of(&camera)).await.expect("plays").name, client);
     }

@@ -93,7 +93,12 @@ impl Source for LibavSource {
     }
 
     fn client(&self) -> Option<Client> {
-        Some(Client { name: "libavformat", version: Some(stream::version()), reason: self.reason.clone() })
+        Some(Client {
+            name: "libavformat",
+            version: Some(stream::version()),
+            reason: self.reason.clone(),
+            transport: None,
+        })
     }
 }
 

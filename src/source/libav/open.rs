@@ -79,8 +79,10 @@ impl Request {
     /// Options that a container or protocol does not know are left over and do no harm.
     fn options(&self) -> ffmpeg::Dictionary<'static> {
         let transport = match self.config.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
+            Transport::Tcp => ("rtsp_transport", "tcp"),
+            Transport::Udp => ("rtsp_transport", "udp"),
+            // The other one comes next by itself.
+            Transport::Auto => ("rtsp_flags", "prefer_tcp"),
         };
         let options = [
             ("protocol_whitelist", PROTOCOLS),
@@ -96,7 +98,7 @@ impl Request {
             // Cameras are reached directly, whatever the environment says about the way to the cloud.
             ("http_proxy", ""),
             ("tls_verify", if self.config.verify_tls { "1" } else { "0" }),
-            ("rtsp_transport", transport),
+            transport,
             ("allowed_media_types", "video"),
         ];
         let mut dictionary = ffmpeg::Dictionary::new();

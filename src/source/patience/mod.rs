@@ -48,6 +48,13 @@ pub struct Arrivals {
     pub advice: Option<&'static str>,
 }
 
+impl Arrivals {
+    /// Whether nothing at all has come.
+    pub fn is_empty(&self) -> bool {
+        self.unusable == 0 && self.reports == 0
+    }
+}
+
 /// One kind of pause of one camera.
 #[derive(Clone, Debug)]
 struct Pace {

@@ -1,23 +1,26 @@
 //! Network cameras, through retina.
 
+mod carrier;
 mod faults;
+mod keepalive;
+mod open;
 pub(super) mod password;
+mod redirect;
 mod sessions;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use retina::client::{
-    Demuxed, PlayOptions, Session, SessionGroup, SessionOptions, SetupOptions, TcpTransportOptions, UdpTransportOptions,
-};
-use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters};
+use retina::client::{Demuxed, SessionGroup, Tool};
+use retina::codec::{CodecItem, ParametersRef, VideoFrame, VideoParameters};
 use tokio::runtime::Handle;
 use tracing::info;
 use url::Url;
 
-use self::faults::{Faults, first_sentence, is_about_the_line, refused};
+use self::carrier::Carrier;
+use self::faults::{first_sentence, is_about_the_line, refused};
+use self::open::{Obstacle, Opened, Opener};
 use self::password::credentials;
 use super::timeline::LiveTimeline;
 use super::{Arrivals, Client, Config, Source, SourceError, Transport};
@@ -29,15 +32,8 @@ pub(super) use sessions::settle;
 /// What to do when a session over UDP stays empty.
 const UDP_ADVICE: &str = "a firewall may stop UDP, try transport = \"tcp\"";
 
-/// Encodings that retina unpacks, with what we call them.
-fn codec_of(stream: &retina::client::Stream) -> Option<Codec> {
-    match (stream.media(), stream.encoding_name()) {
-        ("video", "h264") => Some(Codec::H264),
-        ("video", "h265") => Some(Codec::H265),
-        ("video" | "image", "jpeg") => Some(Codec::Mjpeg),
-        _ => None,
-    }
-}
+/// How retina says that a packet's synchronisation source is not the expected one; a test watches it.
+const OTHER_SSRC: &str = "wrong ssrc after";
 
 /// Describes, sets up and plays the first video stream that we can use.
 pub(super) async fn connect(
@@ -46,51 +42,54 @@ pub(super) async fn connect(
     what: String,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
-    let fault = Faults { what: &what, config };
     let group = sessions::group_of(&url);
-    sessions::wait_out_stale_sessions(&group, &what).await;
-    let options = SessionOptions::default()
-        .creds(credentials(config, &what).await?)
-        .session_group(group.clone())
-        .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")).to_owned());
-    let mut session = fault.limited("DESCRIBE", Session::describe(url, options)).await?;
-    let (video, codec) = choose(&session, &what)?;
-    let transport = match config.transport {
-        Transport::Tcp => retina::client::Transport::Tcp(TcpTransportOptions::default()),
-        Transport::Udp => retina::client::Transport::Udp(UdpTransportOptions::default()),
-    };
-    let setup = SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4);
-    fault.limited("SETUP", session.setup(video, setup)).await?;
-    let session = fault.limited("PLAY", session.play(PlayOptions::default())).await?;
-    let session = session.demuxed().map_err(|e| fault.classify("DESCRIBE", &e))?;
-    info!(camera = what, %codec, transport = ?config.transport, "RTSP camera plays");
-    let advice = (config.transport == Transport::Udp).then_some(UDP_ADVICE);
-    Ok(Box::new(RtspSource {
-        session: Some(session),
-        _group: group,
-        runtime: Handle::current(),
-        video,
-        codec,
-        stream: None,
-        timeline: LiveTimeline::default(),
-        clock,
-        lost: 0,
-        ended: None,
-        arrivals: Arrivals { advice, ..Arrivals::default() },
-        what,
-    }))
-}
-
-fn choose(session: &Session<retina::client::Described>, what: &str) -> Result<(usize, Codec), SourceError> {
-    let streams = session.streams();
-    let found = streams.iter().enumerate().find_map(|(i, stream)| Some((i, codec_of(stream)?)));
-    found.ok_or_else(|| {
-        let offers: Vec<_> = streams.iter().map(|s| format!("{}/{}", s.media(), s.encoding_name())).collect();
-        let offers = if offers.is_empty() { "nothing".to_owned() } else { offers.join(", ") };
-        let reason = format!("it offers {offers}; set the camera to H.264, H.265 or MJPEG");
-        let fault = SourceError::Unsupported { what: what.to_owned(), reason };
-        // libavformat unpacks more, such as MPEG-4.
-        if streams.iter().any(|stream| stream.media() == "video") { refused(fault) } else { fault }
+    sessions::wait_out_stale_sessions(&group, &url, &what).await;
+    let credentials = credentials(config, &what).await?;
+    let opener = Opener { config, url: &url, what: &what, group: &group, credentials };
+    let mut refused_by: Option<(Carrier, SourceError)> = None;
+    for &carrier in Carrier::order(config.transport, &url) {
+        let opened = match opener.open(carrier).await {
+            Ok(opened) => opened,
+            Err(Obstacle::Carrier(failure)) => {
+                info!(camera = what, transport = %carrier, "the camera refuses this transport");
+                refused_by = Some((carrier, failure));
+                continue;
+            }
+            Err(Obstacle::Other(failure)) => return Err(failure),
+        };
+        if config.transport == Transport::Auto {
+            carrier.remember(&url);
+        }
+        let Opened { session, video, codec } = opened;
+        let has_stale_bug = session.tool().is_some_and(Tool::has_live555_tcp_bug);
+        if has_stale_bug {
+            sessions::sends_into_others(&url);
+        }
+        info!(camera = what, %codec, transport = %carrier, "RTSP camera plays");
+        let advice = (carrier == Carrier::Udp).then_some(UDP_ADVICE);
+        return Ok(Box::new(RtspSource {
+            session: Some(session),
+            _group: group,
+            runtime: Handle::current(),
+            video,
+            codec,
+            stream: None,
+            timeline: LiveTimeline::default(),
+            clock,
+            lost: 0,
+            ended: None,
+            arrivals: Arrivals { advice, ..Arrivals::default() },
+            carrier,
+            is_second_choice: config.transport == Transport::Auto && carrier == Carrier::Udp,
+            has_stale_bug,
+            url,
+            what,
+        }));
+    }
+    let (carrier, failure) = refused_by.ok_or_else(|| SourceError::Lost { what, reason: "no transport".to_owned() })?;
+    Err(match config.transport {
+        Transport::Auto => failure.with_more("; it refuses TCP and UDP alike"),
+        _ => failure.with_more(&format!(" ({carrier}): remove transport, then the other one is tried by itself")),
     })
 }
 
@@ -110,6 +109,12 @@ struct RtspSource {
     lost: u16,
     ended: Option<SourceError>,
     arrivals: Arrivals,
+    carrier: Carrier,
+    /// Whether that is not the first choice because the camera refuses that.
+    is_second_choice: bool,
+    /// Whether the camera's software sends a dead session's packets into a new one.
+    has_stale_bug: bool,
+    url: Url,
     what: String,
 }
 
@@ -120,7 +125,9 @@ impl RtspSource {
             let Some(session) = self.session.as_mut() else {
                 return Err(self.ended.clone().unwrap_or(self.lost_because("it was closed".to_owned())));
             };
-            let failure = match session.next().await {
+            let (item, refuses_keepalive) = keepalive::next(session).await;
+            let failure = match item {
+                _ if refuses_keepalive => self.stale_nonce(),
                 Some(Ok(CodecItem::VideoFrame(frame))) if frame.stream_id() == self.video => match self.packet(frame) {
                     Some(packet) => return Ok(packet),
                     None => continue,
@@ -129,12 +136,7 @@ impl RtspSource {
                     self.arrivals.reports = self.arrivals.reports.saturating_add(1);
                     continue;
                 }
-                Some(Err(error)) => {
-                    let said = first_sentence(&error.to_string());
-                    let is_line = is_about_the_line(&said);
-                    let fault = self.lost_because(said);
-                    if is_line { fault } else { refused(fault) }
-                }
+                Some(Err(error)) => self.broken(first_sentence(&error.to_string())),
                 None => self.lost_because("the camera closed the connection".to_owned()),
             };
             self.end(failure.clone());
@@ -184,6 +186,25 @@ impl RtspSource {
         }
     }
 
+    /// The session would end soon. Another client answers such a refusal with the fresh nonce.
+    fn stale_nonce(&self) -> SourceError {
+        let reason = "its digest nonce went stale, and retina does not take the fresh one to keep the session alive";
+        refused(SourceError::Protocol { what: self.what.clone(), reason: reason.to_owned() })
+    }
+
+    fn broken(&self, said: String) -> SourceError {
+        if said.contains(OTHER_SSRC) {
+            if self.has_stale_bug {
+                return self.lost_because("packets of an old session come in this one".to_owned());
+            }
+            let reason = "its packets change their synchronisation source (SSRC), or have another one than it said";
+            return refused(SourceError::Protocol { what: self.what.clone(), reason: reason.to_owned() });
+        }
+        let is_line = is_about_the_line(&said);
+        let fault = self.lost_because(said);
+        if is_line { fault } else { refused(fault) }
+    }
+
     fn lost_because(&self, reason: String) -> SourceError {
         SourceError::Lost { what: self.what.clone(), reason }
     }
@@ -201,7 +222,9 @@ impl Source for RtspSource {
     }
 
     fn client(&self) -> Option<Client> {
-        Some(Client { name: "retina", version: None, reason: None })
+        let why = if self.is_second_choice { ", as the camera refuses TCP" } else { "" };
+        let transport = Some(format!("{}{why}", self.carrier));
+        Some(Client { name: "retina", version: None, reason: None, transport })
     }
 
     fn arrivals(&self) -> Arrivals {
@@ -211,6 +234,10 @@ impl Source for RtspSource {
 
 impl Drop for RtspSource {
     fn drop(&mut self) {
+        // Datagrams that never arrive are no reason to keep away from the other transport.
+        if self.carrier == Carrier::Udp && self.stream.is_none() && self.arrivals.is_empty() {
+            Carrier::forget(&self.url);
+        }
         let _inside = self.runtime.enter();
         self.session = None;
     }

@@ -73,6 +73,10 @@ pub struct Manners {
     pub names_channels: bool,
     /// `{sets}` stands for the attribute with the parameter sets.
     pub sdp: String,
+    /// The number of the first packet; any where there is none.
+    pub first_sequence: Option<u16>,
+    /// Before the first picture comes a report of another synchronisation source.
+    pub stray_report: bool,
     /// Header lines of the answer to PLAY.
     pub rtp_info: Option<String>,
     /// Whether a start code stands in front of each NAL unit, as in a file.
@@ -99,6 +103,8 @@ impl Default for Manners {
             sdp: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=scripted\r\nt=0 0\r\na=control:*\r\n\
                   m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n{sets}a=control:track1\r\n"
                 .to_owned(),
+            first_sequence: None,
+            stray_report: false,
             rtp_info: None,
             start_codes: false,
         }
@@ -150,6 +156,11 @@ impl Camera {
     /// Changes its manners, for requests and sessions from now on.
     pub fn now(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.shared.manners.lock().expect("not poisoned"));
+    }
+
+    /// What it is found by under another name of the same machine.
+    pub fn url_at(&self, host: &str) -> String {
+        format!("rtsp://{host}:{}/live", self.address.port())
     }
 
     /// Every request so far with the status of its answer, like `SETUP 461`.
@@ -406,12 +417,12 @@ struct Player {
 impl Player {
     fn new(viewer: &mut Viewer, manners: Manners) -> Self {
         Self {
-            manners,
             output: viewer.output.clone(),
             datagrams: viewer.datagrams.take(),
             peer: viewer.peer,
             heard: viewer.heard.clone(),
-            sequence: fastrand::u16(..),
+            sequence: manners.first_sequence.unwrap_or_else(|| fastrand::u16(..)),
+            manners,
             ssrc: fastrand::u32(..),
         }
     }
@@ -421,6 +432,9 @@ impl Player {
         let gop = self.manners.gop.clamp(1, pictures.len());
         let mut time = fastrand::u32(..);
         tokio::time::sleep(self.manners.first_picture).await;
+        if self.manners.stray_report && !self.framed(1, &report(self.ssrc.wrapping_add(1))).await {
+            return;
+        }
         for number in 0..self.manners.pictures.unwrap_or(usize::MAX) {
             let place = (number + self.manners.begins_with) % gop;
             if place == 0 {
@@ -481,8 +495,21 @@ impl Player {
             let _ = socket.send(&packet).await;
             return self.peer.port() != 0;
         }
+        self.framed(0, &packet).await
+    }
+
+    /// Within the RTSP connection.
+    async fn framed(&self, channel: u8, packet: &[u8]) -> bool {
         let length = u16::try_from(packet.len()).expect("small");
-        let framed = [&[b'$', 0], length.to_be_bytes().as_slice(), &packet].concat();
+        let framed = [&[b'$', channel], length.to_be_bytes().as_slice(), packet].concat();
         self.output.lock().await.write_all(&framed).await.is_ok()
     }
+}
+
+/// A sender's report that says nothing.
+fn report(ssrc: u32) -> Vec<u8> {
+    let mut report = vec![0x80, 200, 0, 6];
+    report.extend(ssrc.to_be_bytes());
+    report.extend([0; 20]);
+    report
 }
