@@ -18,7 +18,7 @@ struct Gop {
 
 impl Gop {
     fn start(&self) -> Option<Mono> {
-        self.packets.first().map(|p| p.at)
+        self.packets.first().map(Packet::pts)
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
 
     fn packet(stream: &Arc<StreamInfo>, ms: u64, key_frame: bool, bytes: usize) -> Packet {
         let at = Mono(ms * 1_000_000);
-        Packet { stream: stream.clone(), at, key_frame, loss: 0, data: Bytes::from(vec![0; bytes]) }
+        Packet::new(stream.clone(), at, key_frame, Bytes::from(vec![0; bytes]))
     }
 
     fn times(ring: &Preroll, from_ms: u64) -> Vec<u64> {

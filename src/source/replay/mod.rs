@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::error::plain;
 use super::thread::{Outlet, StopFlag, ThreadSource};
-use super::timeline::FileTimeline;
+use super::timeline::{FileTimeline, composition_offset};
 use super::{Config, Pace, Source, SourceError};
 use crate::clock::{Clock, Mono};
 use crate::frame::{Codec, Orientation, Packet, StreamInfo};
@@ -81,11 +81,9 @@ impl Player<'_> {
                 break;
             }
             let packet = Packet {
-                stream: file.stream.clone(),
-                at,
-                key_frame: coded.key_frame,
+                offset: coded.offset,
                 loss: coded.loss,
-                data: coded.data,
+                ..Packet::new(file.stream.clone(), at, coded.key_frame, coded.data)
             };
             if !outlet.send(packet) {
                 break;
@@ -112,7 +110,9 @@ impl Player<'_> {
 }
 
 struct Coded {
+    /// When the file decodes it, else when it is shown, in the file's own time.
     time_ns: Option<i64>,
+    offset: Duration,
     key_frame: bool,
     loss: u16,
     data: Bytes,
@@ -165,7 +165,11 @@ impl Recording {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
                     return Ok(Some(Coded {
                         // Packets come in the order of decoding, where the decoding time grows steadily and
-                        // the time of showing jumps back and forth. They differ by the camera's fixed delay.
+                        // the time of showing jumps back and forth.
+                        offset: composition_offset(
+                            packet.dts().map(|ticks| self.nanoseconds(ticks)),
+                            packet.pts().map(|ticks| self.nanoseconds(ticks)),
+                        ),
                         time_ns: packet.dts().or(packet.pts()).map(|ticks| self.nanoseconds(ticks)),
                         key_frame: packet.is_key(),
                         loss,

@@ -21,7 +21,7 @@ use url::Url;
 
 use self::faults::{Faults, first_sentence};
 use self::password::credentials;
-use super::timeline::LiveTimeline;
+use super::timeline::ReorderedTimeline;
 use super::{Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
@@ -81,7 +81,7 @@ pub(super) async fn connect(
         video,
         codec,
         stream: None,
-        timeline: LiveTimeline::default(),
+        timeline: ReorderedTimeline::default(),
         clock,
         lost: 0,
         useless_since: None,
@@ -112,7 +112,7 @@ struct RtspSource {
     video: usize,
     codec: Codec,
     stream: Option<Arc<StreamInfo>>,
-    timeline: LiveTimeline,
+    timeline: ReorderedTimeline,
     clock: Arc<dyn Clock>,
     /// RTP packets lost before the next packet, with those of pictures that were skipped.
     lost: u16,
@@ -171,9 +171,11 @@ impl RtspSource {
         let timestamp = frame.timestamp();
         let ticks = i128::from(timestamp.elapsed()) * 1_000_000_000 / i128::from(timestamp.clock_rate().get());
         let stream_ns = i64::try_from(ticks).unwrap_or_default();
+        let (at, offset) = self.timeline.place(stream_ns, self.clock.mono());
         Ok(Some(Packet {
             stream,
-            at: self.timeline.place(stream_ns, self.clock.mono()),
+            at,
+            offset,
             key_frame: frame.is_random_access_point() || (self.codec == Codec::H265 && has_irap(frame.data())),
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),

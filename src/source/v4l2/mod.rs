@@ -164,7 +164,7 @@ impl<'a> Shaper<'a> {
         let (data, key_frame) = self.picture(buffer.get(..used)?)?;
         let stream = self.stream.clone()?;
         let at = self.timeline.place(taken_at(meta, now), now);
-        Some(Packet { stream, at, key_frame, loss: self.lost, data })
+        Some(Packet { loss: self.lost, ..Packet::new(stream, at, key_frame, data) })
     }
 
     fn picture(&mut self, data: &[u8]) -> Option<(Bytes, bool)> {

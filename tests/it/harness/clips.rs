@@ -10,7 +10,7 @@ use super::process::run;
 
 /// The people clip in another coding, made by FFmpeg and kept for the next test.
 ///
-/// `h265` in MP4, `mjpeg` in Matroska; `h264-10mbit` in MP4 is padded, so that clips of it are large.
+/// `h265` and `h264-b-frames` in MP4, `mjpeg` in Matroska; `h264-10mbit` in MP4 is padded, so that clips of it are large.
 pub fn people_as(codec: &str) -> PathBuf {
     let (extension, options) = match codec {
         "h265" => (
@@ -21,12 +21,15 @@ pub fn people_as(codec: &str) -> PathBuf {
         // RTP carries no Huffman tables, so the pictures must use those of the standard.
         "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -huffman default -pix_fmt yuvj420p"),
         "av1" => ("mkv", "-c:v libsvtav1 -preset 12 -g 20 -pix_fmt yuv420p"),
+        "h264-b-frames" => {
+            ("mp4", "-c:v libx264 -preset veryfast -bf 3 -b-pyramid normal -x264-params keyint=16:scenecut=0:b-adapt=0")
+        }
         "h264-10mbit" => (
             "mp4",
             "-c:v libx264 -preset veryfast -b:v 10M -minrate 10M -maxrate 10M -bufsize 10M \
              -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0",
         ),
-        _ => panic!("{codec}: none of h265, mjpeg, av1, h264-10mbit"),
+        _ => panic!("{codec}: none of h265, mjpeg, av1, h264-b-frames, h264-10mbit"),
     };
     recoded("people", codec, extension, options)
 }
@@ -85,6 +88,16 @@ pub fn probe(clip: &Path) -> Probe {
         packets: packets.len() as u64,
         starts_with_key_frame: flags.starts_with('K'),
     }
+}
+
+/// When each picture of a clip is shown, in seconds, sorted.
+pub fn shown(clip: &Path) -> Vec<f64> {
+    let text = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", "packet=pts_time"])
+        .arg(clip));
+    let mut times: Vec<f64> = text.lines().map(|line| line.trim_matches(',').parse().expect("seconds")).collect();
+    times.sort_by(f64::total_cmp);
+    times
 }
 
 /// Everything that FFmpeg complains about when it decodes a file from end to end; empty for a sound one.
