@@ -1,6 +1,7 @@
 //! Decoding against what the `ffmpeg` command line makes and says.
 
 mod damage;
+mod joined;
 mod reordered;
 mod upright;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
+use super::access_point::AccessPoints;
 use super::error::plain;
 use super::thread::{Outlet, StopFlag, ThreadSource};
 use super::timeline::{FileTimeline, composition_offset};
@@ -125,6 +126,7 @@ struct Recording {
     index: usize,
     time_base: (i64, i64),
     stream: Arc<StreamInfo>,
+    access_points: AccessPoints,
 }
 
 impl Recording {
@@ -145,7 +147,8 @@ impl Recording {
         let video = video.ok_or_else(|| unsupported(path, "it holds no video"))?;
         let stream = Arc::new(describe(&video));
         let time_base = (video.time_base().numerator().into(), video.time_base().denominator().into());
-        Ok(Self { path: path.to_owned(), index: video.index(), time_base, stream, input })
+        let (index, access_points) = (video.index(), AccessPoints::default());
+        Ok(Self { path: path.to_owned(), index, time_base, stream, input, access_points })
     }
 
     fn step(&self) -> Duration {
@@ -163,18 +166,16 @@ impl Recording {
                 Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
                 Ok(()) => {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
-                    return Ok(Some(Coded {
-                        // Packets come in the order of decoding, where the decoding time grows steadily and
-                        // the time of showing jumps back and forth.
-                        offset: composition_offset(
-                            packet.dts().map(|ticks| self.nanoseconds(ticks)),
-                            packet.pts().map(|ticks| self.nanoseconds(ticks)),
-                        ),
-                        time_ns: packet.dts().or(packet.pts()).map(|ticks| self.nanoseconds(ticks)),
-                        key_frame: packet.is_key(),
-                        loss,
-                        data: Bytes::copy_from_slice(data),
-                    }));
+                    let [dts, pts] = [packet.dts(), packet.pts()].map(|ticks| Some(self.nanoseconds(ticks?)));
+                    // Packets come in the order of decoding, where the decoding time grows steadily and the time of
+                    // showing jumps back and forth.
+                    let time_ns = dts.or(pts);
+                    let at = Mono(time_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0));
+                    let StreamInfo { codec, extradata, .. } = &*self.stream;
+                    // A file's index may leave out the recovery points.
+                    let key_frame = self.access_points.is_one(codec, extradata, data, at) || packet.is_key();
+                    let (offset, data) = (composition_offset(dts, pts), Bytes::copy_from_slice(data));
+                    return Ok(Some(Coded { time_ns, offset, key_frame, loss, data }));
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Exit) => return Ok(None),
                 Err(ffmpeg::Error::InvalidData) => {

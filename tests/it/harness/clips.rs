@@ -10,7 +10,7 @@ use super::process::run;
 
 /// The people clip in another coding, made by FFmpeg and kept for the next test.
 ///
-/// `h265` and `h264-b-frames` in MP4, `mjpeg` in Matroska; `h264-10mbit` in MP4 is padded, so that clips of it are large.
+/// `mjpeg` and `av1` in Matroska, the others in MP4; `h264-10mbit` is padded, so that clips of it are large.
 pub fn people_as(codec: &str) -> PathBuf {
     let (extension, options) = match codec {
         "h265" => (
@@ -24,12 +24,30 @@ pub fn people_as(codec: &str) -> PathBuf {
         "h264-b-frames" => {
             ("mp4", "-c:v libx264 -preset veryfast -bf 3 -b-pyramid normal -x264-params keyint=16:scenecut=0:b-adapt=0")
         }
+        // A minute whose only IDR picture is cut off, so that it looks like a stream that is joined late.
+        "h264-gradual" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast -x264-params intra-refresh=1:keyint=20:bframes=0 \
+             -bsf:v filter_units=remove_types=5",
+        ),
+        "h264-open-gop" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast \
+             -x264-params keyint=16:min-keyint=8:open-gop=1:scenecut=0:bframes=2:b-adapt=0 \
+             -bsf:v filter_units=remove_types=5",
+        ),
+        "h264-i-pictures" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast \
+             -x264-params keyint=16:min-keyint=8:open-gop=1:scenecut=0:bframes=2:b-adapt=0 \
+             -bsf:v filter_units=remove_types=5-6",
+        ),
         "h264-10mbit" => (
             "mp4",
             "-c:v libx264 -preset veryfast -b:v 10M -minrate 10M -maxrate 10M -bufsize 10M \
              -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0",
         ),
-        _ => panic!("{codec}: none of h265, mjpeg, av1, h264-b-frames, h264-10mbit"),
+        _ => panic!("{codec}: no such coding"),
     };
     recoded("people", codec, extension, options)
 }
