@@ -18,7 +18,7 @@ mod params;
 mod repair;
 mod scale;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod transcode;
 
 use std::fs::{File, OpenOptions};

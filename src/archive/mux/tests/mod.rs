@@ -24,7 +24,7 @@ fn cli(program: &str, dir: &Path, args: &str) -> String {
 
 /// Makes a fixture with the `ffmpeg` command line and reads its packets, 100 ms apart.
 #[allow(unsafe_code)]
-fn packets(coding: &str, file: &str) -> Vec<Packet> {
+pub(in crate::archive) fn packets(coding: &str, file: &str) -> Vec<Packet> {
     start_libav();
     let dir = tempfile::tempdir().expect("temp dir");
     cli("ffmpeg", dir.path(), &format!("-nostdin -v error -f lavfi -i testsrc2=rate=10:{coding} {file}"));
