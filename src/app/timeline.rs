@@ -64,7 +64,7 @@ impl PageBackend {
     /// What the clips of events hold.
     async fn of_events(&self, events: &[Event], now: Timestamp) -> Result<Vec<Footage>> {
         let waiting = self.store().waiting(events.iter().map(|event| event.id).collect()).await?;
-        let footage = events.iter().zip(waiting).filter_map(|(event, waiting)| {
+        let footage = events.iter().zip(waiting).flat_map(|(event, waiting)| {
             let waits = waiting.iter().any(|outbox| outbox.starts_with("upload/"));
             footage::of_event(event, now, self.uploads() && !waits)
         });

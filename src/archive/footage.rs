@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::segments::of_same_boot;
 use crate::clock::Moment;
 use crate::coverage::{Coverage, Footage, Span, SpanState};
-use crate::event::Event;
+use crate::event::{Clip, Event};
 use crate::segment::Segment;
 
 /// How far before a time an event may have begun and still reach into it.
@@ -34,19 +34,27 @@ pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
     footage
 }
 
-/// What an event's clip holds or held; `is_delivered` says whether every destination has it.
-pub fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Option<Footage> {
+/// What the files of an event's clip hold or held; `is_delivered` says whether every destination has them.
+pub fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Vec<Footage> {
     let from = event.start.wall;
-    let Some(clip) = &event.clip else {
-        if event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4")) {
-            return Some(Footage { from, until: event.end.as_ref()?.wall, state: Coverage::Evicted });
-        }
-        // The clip of an event that goes on is being written.
-        return event.end.is_none().then_some(Footage { from, until: now, state: Coverage::Recorded });
-    };
     let state = if is_delivered { Coverage::Uploaded } else { Coverage::Recorded };
-    let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
-    Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
+    let of_clip = |clip: &Clip| {
+        let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
+        Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
+    };
+    let mut footage: Vec<Footage> = event.clips().filter_map(of_clip).collect();
+    close_seams(&mut footage);
+    let was_there = event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4"));
+    match &event.end {
+        // What the files that are left hold counts for more.
+        Some(end) if was_there => footage.push(Footage { from, until: end.wall, state: Coverage::Evicted }),
+        // The clip of an event that goes on is being written.
+        None if !was_there && footage.is_empty() => {
+            footage.push(Footage { from, until: now, state: Coverage::Recorded });
+        }
+        _ => {}
+    }
+    footage
 }
 
 /// Between the last picture of one segment and the first of the next there is no more than between any two

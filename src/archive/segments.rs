@@ -173,7 +173,7 @@ fn begin(archive: &Archive, camera: &Arc<str>, packet: &Packet) -> Result<Open> 
         device: archive.device.clone(),
         camera: camera.clone(),
         state: SegmentState::Open,
-        start: archive.clock.moment(packet.at),
+        start: archive.clock.moment(packet.pts()),
         end: None,
         video: None,
     };

@@ -301,7 +301,7 @@ mod tests {
             orientation: Orientation::default(),
         });
         let offer = |ms: u64, key_frame| {
-            queue.offer(&Packet { stream: stream.clone(), at: Mono(ms), key_frame, loss: 0, data: Bytes::new() });
+            queue.offer(&Packet::new(stream.clone(), Mono(ms), key_frame, Bytes::new()));
         };
         offer(0, true);
         offer(1, false);

@@ -13,7 +13,7 @@ const HEVC_SPS: u8 = 33;
 const HEVC_PPS: u8 = 34;
 
 /// The NAL units of an access unit, without start codes and padding.
-fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = after_start_code(data);
     std::iter::from_fn(move || {
         let unit = rest?;
@@ -38,11 +38,6 @@ fn kind(nal: &[u8]) -> u8 {
 pub(super) fn has_start_code(data: &[u8]) -> bool {
     let zeros = data.iter().take_while(|b| **b == 0).count();
     zeros >= 2 && data.get(zeros) == Some(&1)
-}
-
-/// Whether decoding can start with this access unit.
-pub(super) fn is_key_frame(data: &[u8]) -> bool {
-    nal_units(data).any(|nal| kind(nal) == NAL_IDR)
 }
 
 /// What a NAL unit is for.
@@ -102,7 +97,6 @@ mod tests {
     #[test]
     fn parameter_sets_are_taken_from_a_key_frame() {
         assert_eq!(parameter_sets(&Codec::H264, KEY), Some(vec![0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3]));
-        assert!(is_key_frame(KEY));
         assert!(has_start_code(KEY));
     }
 
@@ -119,7 +113,6 @@ mod tests {
     fn other_pictures_and_garbage_have_none() {
         for data in [&[0, 0, 1, 0x41, 9, 9][..], &[0, 0, 0, 1, 0x67, 1], &[0; 32], &[0, 0, 1], &[1, 2, 3], &[]] {
             assert_eq!(parameter_sets(&Codec::H264, data), None, "{data:?}");
-            assert!(!is_key_frame(data), "{data:?}");
         }
         assert!(!has_start_code(&[0; 32]) && !has_start_code(&[0xff, 0xd8]) && !has_start_code(&[0, 1]));
     }
@@ -127,7 +120,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_survived(data in proptest::collection::vec(0u8..4, 0..200)) {
-            let _ = (parameter_sets(&Codec::H264, &data), parameter_sets(&Codec::H265, &data), is_key_frame(&data), has_start_code(&data));
+            let _ = (parameter_sets(&Codec::H264, &data), parameter_sets(&Codec::H265, &data), has_start_code(&data));
         }
     }
 }

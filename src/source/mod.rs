@@ -7,6 +7,7 @@
 //! block, so each runs on a named thread of its own behind a small bounded channel. What they share is the time: a
 //! [`Packet`] says when its picture was taken on the boot clock, whatever clock the camera keeps.
 
+mod access_point;
 mod annexb;
 mod config;
 mod error;

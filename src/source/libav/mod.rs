@@ -27,6 +27,7 @@ use self::faults::Faults;
 use self::open::Watch;
 use self::pace::Pacer;
 use self::parameters::Parameters;
+use super::access_point::AccessPoints;
 use super::thread::{Outlet, ThreadSource};
 use super::{Arrivals, Client, Config, Source, SourceError};
 use crate::clock::Clock;
@@ -114,16 +115,14 @@ fn play(
     let (container, stream) = (&reader.container, reader.parameters.stream());
     info!(camera = faults.what, container, ?stream, libavformat = stream::version(), "libavformat plays a camera");
     let mut pacer = Pacer::new(&reader.container, stream.fps, clock);
+    let mut access_points = AccessPoints::default();
     while !outlet.stopped() {
         let Some(coded) = reader.read(outlet)? else { break };
-        let Some(at) = pacer.place(coded.time_ns, clock, || outlet.stopped()) else { break };
-        let packet = Packet {
-            stream: reader.parameters.stream().clone(),
-            at,
-            key_frame: coded.key_frame,
-            loss: coded.loss,
-            data: coded.data,
-        };
+        let Some((at, offset)) = pacer.place(coded.dts_ns, coded.pts_ns, clock, || outlet.stopped()) else { break };
+        let stream = reader.parameters.stream().clone();
+        // Not every container says where decoding can begin.
+        let key_frame = access_points.is_one(&stream.codec, &stream.extradata, &coded.data, at) || coded.key_frame;
+        let packet = Packet { offset, loss: coded.loss, ..Packet::new(stream, at, key_frame, coded.data) };
         // Waiting for room holds the network back, and the reader never waits for long.
         if !outlet.send(packet) {
             break;
@@ -133,8 +132,10 @@ fn play(
 }
 
 struct Coded {
-    /// Time on the stream's own clock, where it has one.
-    time_ns: Option<i64>,
+    /// When it is decoded on the stream's own clock, where that says.
+    dts_ns: Option<i64>,
+    /// When it is shown, likewise.
+    pts_ns: Option<i64>,
     key_frame: bool,
     loss: u16,
     data: Bytes,
@@ -194,17 +195,11 @@ impl<'a> Reader<'a> {
                         check_size(stream.width, stream.height, self.faults)?;
                         info!(camera = self.faults.what, ?stream, "the camera changed its parameters");
                     }
-                    return Ok(Some(Coded {
-                        // Decoding times grow steadily where there are any.
-                        time_ns: packet
-                            .dts()
-                            .or(packet.pts())
-                            .filter(|_| !pace::has_no_times(&self.container))
-                            .map(|ticks| stream::nanoseconds(ticks, self.time_base)),
-                        key_frame,
-                        loss,
-                        data: Bytes::copy_from_slice(data),
-                    }));
+                    let [dts_ns, pts_ns] = [packet.dts(), packet.pts()].map(|ticks| {
+                        let ticks = ticks.filter(|_| !pace::has_no_times(&self.container))?;
+                        Some(stream::nanoseconds(ticks, self.time_base))
+                    });
+                    return Ok(Some(Coded { dts_ns, pts_ns, key_frame, loss, data: Bytes::copy_from_slice(data) }));
                 }
                 Err(_) if outlet.stopped() => return Ok(None),
                 Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => std::thread::park_timeout(AGAIN),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, Mono};
-use crate::source::timeline::{FileTimeline, LiveTimeline};
+use crate::source::timeline::{FileTimeline, LiveTimeline, ReorderedTimeline, composition_offset};
 
 /// Containers without times of their own; libavformat counts 25 pictures a second for them.
 const WITHOUT_TIMES: [&str; 6] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe", "h264", "hevc"];
@@ -22,55 +22,76 @@ pub(super) fn has_no_times(container: &str) -> bool {
     WITHOUT_TIMES.contains(&container)
 }
 
-fn comes_in_segments(container: &str) -> bool {
-    container.split(',').any(|name| matches!(name, "hls" | "applehttp"))
+/// Gives packets their times.
+pub(super) struct Pacer {
+    pace: Pace,
+    /// Stream time and arrival of the last packet, nanoseconds.
+    last: Option<(i64, i64)>,
 }
 
-/// Gives packets their times.
-pub(super) enum Pacer {
-    /// They come as they are taken. With the stream time and the arrival of the last one, nanoseconds.
-    Live { timeline: LiveTimeline, last: Option<(i64, i64)> },
-    /// They come by the segment, some seconds at once, and are handed on at the rate at which they were taken.
+enum Pace {
+    /// Packets come as they are taken, and say when they are decoded.
+    Live(LiveTimeline),
+    /// Packets come as they are taken, and say only when they are shown.
+    Shown(ReorderedTimeline),
+    /// Packets come by the segment, some seconds at once, and are handed on at the rate at which they were taken.
     Segments { timeline: FileTimeline, step: Duration },
 }
 
 impl Pacer {
     pub(super) fn new(container: &str, fps: Option<f32>, clock: &dyn Clock) -> Self {
-        if !comes_in_segments(container) {
-            return Self::Live { timeline: LiveTimeline::default(), last: None };
-        }
-        let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
-        Self::Segments { timeline: FileTimeline::new(clock.mono(), step), step }
+        let names: Vec<_> = container.split(',').collect();
+        let pace = if names.iter().any(|name| matches!(*name, "hls" | "applehttp")) {
+            let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
+            Pace::Segments { timeline: FileTimeline::new(clock.mono(), step), step }
+        } else if names.iter().any(|name| matches!(*name, "rtsp" | "sdp" | "rtp")) {
+            Pace::Shown(ReorderedTimeline::default())
+        } else {
+            Pace::Live(LiveTimeline::default())
+        };
+        Self { pace, last: None }
     }
 
-    /// The time of the packet that says `time_ns` on the stream's own clock, waiting for it where packets come ahead
-    /// of their time. `None` when `stopped` says so meanwhile.
+    /// The time of decoding and the composition offset of the packet that says `dts_ns` and `pts_ns` on the stream's
+    /// own clock, waiting for it where packets come ahead of their time. `None` when `stopped` says so meanwhile.
     pub(super) fn place(
         &mut self,
-        time_ns: Option<i64>,
+        dts_ns: Option<i64>,
+        pts_ns: Option<i64>,
         clock: &dyn Clock,
         stopped: impl Fn() -> bool,
-    ) -> Option<Mono> {
+    ) -> Option<(Mono, Duration)> {
         let now = clock.mono();
-        match self {
-            Self::Live { timeline, last } => {
-                let arrival = i64::try_from(now.0).unwrap_or(i64::MAX);
-                // A packet without a time was taken when it came.
-                let passed = |(stream, then): (i64, i64)| stream.saturating_add(arrival.saturating_sub(then));
-                let stream_ns = time_ns.unwrap_or_else(|| last.map_or(arrival, passed));
-                *last = Some((stream_ns, arrival));
+        let offset = composition_offset(dts_ns, pts_ns);
+        match &mut self.pace {
+            Pace::Live(timeline) => {
+                let stream_ns = arrived(&mut self.last, dts_ns.or(pts_ns), now);
+                Some((timeline.place(stream_ns, now), offset))
+            }
+            Pace::Shown(timeline) => {
+                let stream_ns = arrived(&mut self.last, pts_ns.or(dts_ns), now);
                 Some(timeline.place(stream_ns, now))
             }
-            Self::Segments { timeline, step } => {
+            Pace::Segments { timeline, step } => {
+                let time_ns = dts_ns.or(pts_ns);
                 let mut at = timeline.place(time_ns);
                 if now.since(at) > LONGEST_LAG {
                     *timeline = FileTimeline::new(now, *step);
                     at = timeline.place(time_ns);
                 }
-                wait_for(at, clock, stopped).then_some(at)
+                wait_for(at, clock, stopped).then_some((at, offset))
             }
         }
     }
+}
+
+/// The stream time of a packet that comes now. One that does not say was taken when it came.
+fn arrived(last: &mut Option<(i64, i64)>, said: Option<i64>, now: Mono) -> i64 {
+    let arrival = i64::try_from(now.0).unwrap_or(i64::MAX);
+    let passed = |(stream, then): (i64, i64)| stream.saturating_add(arrival.saturating_sub(then));
+    let stream_ns = said.unwrap_or_else(|| last.map_or(arrival, passed));
+    *last = Some((stream_ns, arrival));
+    stream_ns
 }
 
 /// False when `stopped` says so before.
@@ -105,7 +126,9 @@ mod tests {
         let place = |&(stream, arrival): &(Option<i64>, u64)| {
             clock.advance(Duration::from_millis(arrival - now));
             now = arrival;
-            let at = pacer.place(stream.map(|ms| ms * MS), &clock, || false).expect("not stopped");
+            let ns = stream.map(|ms| ms * MS);
+            let (at, offset) = pacer.place(ns, ns, &clock, || false).expect("not stopped");
+            assert_eq!(offset, Duration::ZERO);
             (at.0 + 500_000) / 1_000_000
         };
         packets.iter().map(place).collect()
@@ -126,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn both_times_of_reordered_pictures_are_kept() {
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let mut pacer = Pacer::new("flv", None, &clock);
+        let mut place = |dts: i64, pts: i64| pacer.place(Some(dts * MS), Some(pts * MS), &clock, || false);
+        assert_eq!(place(0, 80), Some((Mono(0), Duration::from_millis(80))));
+        assert_eq!(place(40, 40).map(|(_, offset)| offset), Some(Duration::ZERO));
+        // RTP says the second of the times only.
+        assert_eq!(times("rtsp", &[(Some(0), 0), (Some(100), 100), (None, 200)]), [0, 100, 200]);
+    }
+
+    #[test]
     fn segments_keep_their_own_distances_and_begin_anew_after_a_standstill() {
         assert_eq!(times("hls", &[(Some(5000), 0), (Some(5100), 300), (Some(5200), 300)]), [0, 100, 200]);
         assert_eq!(times("hls,applehttp", &[(Some(5000), 0), (Some(5100), 11_000)]), [0, 11_000]);
@@ -135,7 +169,7 @@ mod tests {
     fn nobody_waits_for_a_segment_once_the_source_was_dropped() {
         let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
         let mut pacer = Pacer::new("hls", None, &clock);
-        assert!(pacer.place(Some(0), &clock, || false).is_some());
-        assert_eq!(pacer.place(Some(3_000 * MS), &clock, || true), None);
+        assert!(pacer.place(Some(0), None, &clock, || false).is_some());
+        assert_eq!(pacer.place(Some(3_000 * MS), None, &clock, || true), None);
     }
 }

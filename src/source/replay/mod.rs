@@ -8,10 +8,11 @@ use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
+use super::access_point::AccessPoints;
 use super::error::plain;
 use super::libav::stream;
 use super::thread::{OPEN_LIMIT, Outlet, StopFlag, ThreadSource};
-use super::timeline::FileTimeline;
+use super::timeline::{FileTimeline, composition_offset};
 use super::{Config, Pace, Source, SourceError};
 use crate::clock::{Clock, Mono};
 use crate::frame::{Packet, StreamInfo};
@@ -82,11 +83,9 @@ impl Player<'_> {
                 break;
             }
             let packet = Packet {
-                stream: file.stream.clone(),
-                at,
-                key_frame: coded.key_frame,
+                offset: coded.offset,
                 loss: coded.loss,
-                data: coded.data,
+                ..Packet::new(file.stream.clone(), at, coded.key_frame, coded.data)
             };
             if !outlet.send(packet) {
                 break;
@@ -113,7 +112,9 @@ impl Player<'_> {
 }
 
 struct Coded {
+    /// When the file decodes it, else when it is shown, in the file's own time.
     time_ns: Option<i64>,
+    offset: Duration,
     key_frame: bool,
     loss: u16,
     data: Bytes,
@@ -126,6 +127,7 @@ struct Recording {
     index: usize,
     time_base: ffmpeg::Rational,
     stream: Arc<StreamInfo>,
+    access_points: AccessPoints,
 }
 
 impl Recording {
@@ -139,7 +141,8 @@ impl Recording {
         let video = input.streams().best(ffmpeg::media::Type::Video);
         let video = video.ok_or_else(|| unsupported(path, "it holds no video"))?;
         let stream = Arc::new(stream::describe(&video));
-        Ok(Self { path: path.to_owned(), index: video.index(), time_base: video.time_base(), stream, input })
+        let (index, time_base, access_points) = (video.index(), video.time_base(), AccessPoints::default());
+        Ok(Self { path: path.to_owned(), index, time_base, stream, input, access_points })
     }
 
     fn step(&self) -> Duration {
@@ -157,14 +160,17 @@ impl Recording {
                 Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
                 Ok(()) => {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
-                    return Ok(Some(Coded {
-                        // Packets come in the order of decoding, where the decoding time grows steadily and
-                        // the time of showing jumps back and forth. They differ by the camera's fixed delay.
-                        time_ns: packet.dts().or(packet.pts()).map(|ticks| stream::nanoseconds(ticks, self.time_base)),
-                        key_frame: packet.is_key(),
-                        loss,
-                        data: Bytes::copy_from_slice(data),
-                    }));
+                    let [dts, pts] =
+                        [packet.dts(), packet.pts()].map(|ticks| Some(stream::nanoseconds(ticks?, self.time_base)));
+                    // Packets come in the order of decoding, where the decoding time grows steadily and the time of
+                    // showing jumps back and forth.
+                    let time_ns = dts.or(pts);
+                    let at = Mono(time_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0));
+                    let StreamInfo { codec, extradata, .. } = &*self.stream;
+                    // A file's index may leave out the recovery points.
+                    let key_frame = self.access_points.is_one(codec, extradata, data, at) || packet.is_key();
+                    let (offset, data) = (composition_offset(dts, pts), Bytes::copy_from_slice(data));
+                    return Ok(Some(Coded { time_ns, offset, key_frame, loss, data }));
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Exit) => return Ok(None),
                 Err(ffmpeg::Error::InvalidData) => {

@@ -45,6 +45,19 @@ async fn play(config: &Config) -> (Vec<Packet>, SourceError) {
     }
 }
 
+/// Works with: clips | files with B-frames | pictures are taken at the times at which the file shows them
+#[tokio::test]
+async fn a_file_with_b_frames_gives_both_times() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-x264-params", "b-adapt=0"];
+    let (packets, _) = play(&config(&clip(dir.path(), "b.mp4", &coding))).await;
+    assert!(packets.windows(2).all(|w| w[1].at > w[0].at), "{packets:?}");
+    let mut shown: Vec<_> = packets.iter().map(|packet| packet.pts()).collect();
+    assert!(!shown.is_sorted(), "the fixture has no B-frames");
+    shown.sort();
+    assert!(shown.windows(2).all(|w| w[1].since(w[0]).as_millis() == 100), "{shown:?}");
+}
+
 #[tokio::test]
 async fn an_mp4_plays_once_with_its_own_times_and_parameters() {
     let dir = tempfile::tempdir().expect("tempdir");

@@ -22,7 +22,8 @@ use self::carrier::Carrier;
 use self::faults::{first_sentence, is_about_the_line, refused};
 use self::open::{Obstacle, Opened, Opener};
 use self::password::credentials;
-use super::timeline::LiveTimeline;
+use super::access_point::AccessPoints;
+use super::timeline::ReorderedTimeline;
 use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
@@ -74,7 +75,8 @@ pub(super) async fn connect(
             video,
             codec,
             stream: None,
-            timeline: LiveTimeline::default(),
+            timeline: ReorderedTimeline::default(),
+            access_points: AccessPoints::default(),
             clock,
             lost: 0,
             ended: None,
@@ -103,7 +105,8 @@ struct RtspSource {
     video: usize,
     codec: Codec,
     stream: Option<Arc<StreamInfo>>,
-    timeline: LiveTimeline,
+    timeline: ReorderedTimeline,
+    access_points: AccessPoints,
     clock: Arc<dyn Clock>,
     /// RTP packets lost before the next packet, with those of pictures that were skipped.
     lost: u16,
@@ -164,10 +167,16 @@ impl RtspSource {
         let timestamp = frame.timestamp();
         let ticks = i128::from(timestamp.elapsed()) * 1_000_000_000 / i128::from(timestamp.clock_rate().get());
         let stream_ns = i64::try_from(ticks).unwrap_or_default();
+        let now = self.clock.mono();
+        let (at, offset) = self.timeline.place(stream_ns, now);
+        // Retina counts IDR pictures only.
+        let key_frame = self.access_points.is_one(&self.codec, &stream.extradata, frame.data(), now)
+            || frame.is_random_access_point();
         Some(Packet {
             stream,
-            at: self.timeline.place(stream_ns, self.clock.mono()),
-            key_frame: frame.is_random_access_point() || (self.codec == Codec::H265 && has_irap(frame.data())),
+            at,
+            offset,
+            key_frame,
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
         })
@@ -241,20 +250,6 @@ impl Drop for RtspSource {
         let _inside = self.runtime.enter();
         self.session = None;
     }
-}
-
-/// Whether length-prefixed H.265 NAL units hold a picture that decoding can start with. Retina counts
-/// IDR pictures only, but cameras that use open GOPs send nothing but CRA pictures after the first one.
-fn has_irap(mut data: &[u8]) -> bool {
-    while let Some((length, rest)) = data.split_first_chunk::<4>() {
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let Some((nal, next)) = rest.split_at_checked(length) else { return false };
-        if nal.first().is_some_and(|header| (16..=21).contains(&((header >> 1) & 0x3f))) {
-            return true;
-        }
-        data = next;
-    }
-    false
 }
 
 fn describe(codec: &Codec, parameters: &VideoParameters, announced: Option<f32>) -> StreamInfo {

@@ -82,16 +82,6 @@ async fn a_password_file_that_is_missing_or_wrong_is_named() {
 }
 
 #[test]
-fn open_gops_of_h265_begin_with_key_frames_too() {
-    let unit = |kind: u8| [0, 0, 0, 3, kind << 1, 1, 0xaa];
-    let picture = |kinds: &[u8]| kinds.iter().flat_map(|kind| unit(*kind)).collect::<Vec<_>>();
-    assert!(has_irap(&picture(&[35, 21])), "CRA behind a delimiter");
-    assert!(has_irap(&picture(&[19])), "IDR");
-    assert!(!has_irap(&picture(&[35, 39, 1])), "a trailing picture");
-    assert!(!has_irap(&[0, 0, 0, 9, 42]) && !has_irap(&[0, 0]) && !has_irap(&[]), "cut off");
-}
-
-#[test]
 fn an_address_has_one_session_group_while_it_is_in_use() {
     let url = Url::parse("rtsp://group.test/a").expect("valid");
     let first = group_of(&url);

@@ -16,6 +16,7 @@ use v4l::io::traits::{CaptureStream, Stream};
 
 use self::choose::Coding;
 use self::device::Camera;
+use super::access_point::AccessPoints;
 use super::thread::{OPEN_LIMIT, Outlet, ThreadSource};
 use super::timeline::LiveTimeline;
 use super::{Config, Source, SourceError, annexb};
@@ -91,6 +92,7 @@ struct Shaper<'a> {
     camera: &'a Camera,
     clock: &'a dyn Clock,
     timeline: LiveTimeline,
+    access_points: AccessPoints,
     stream: Option<Arc<StreamInfo>>,
     /// Number and arrival of the last buffer.
     last_buffer: Option<(u32, Mono)>,
@@ -100,8 +102,9 @@ struct Shaper<'a> {
 
 impl<'a> Shaper<'a> {
     fn new(path: &'a Path, camera: &'a Camera, clock: &'a dyn Clock) -> Self {
+        let (timeline, access_points) = (LiveTimeline::default(), AccessPoints::default());
         let mut shaper =
-            Self { path, camera, clock, timeline: LiveTimeline::default(), stream: None, last_buffer: None, lost: 0 };
+            Self { path, camera, clock, timeline, access_points, stream: None, last_buffer: None, lost: 0 };
         if camera.coding != Coding::H264 {
             shaper.learn(Bytes::new());
         }
@@ -144,13 +147,13 @@ impl<'a> Shaper<'a> {
             return None;
         }
         let used = usize::try_from(meta.bytesused).unwrap_or(usize::MAX).min(buffer.len());
-        let (data, key_frame) = self.picture(buffer.get(..used)?)?;
+        let (data, key_frame) = self.picture(buffer.get(..used)?, now)?;
         let stream = self.stream.clone()?;
         let at = self.timeline.place(taken_at(meta, now), now);
-        Some(Packet { stream, at, key_frame, loss: self.lost, data })
+        Some(Packet { loss: self.lost, ..Packet::new(stream, at, key_frame, data) })
     }
 
-    fn picture(&mut self, data: &[u8]) -> Option<(Bytes, bool)> {
+    fn picture(&mut self, data: &[u8], now: Mono) -> Option<(Bytes, bool)> {
         match self.camera.coding {
             Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), true)),
             Coding::Yuyv => {
@@ -162,7 +165,7 @@ impl<'a> Shaper<'a> {
             }
             Coding::H264 => {
                 annexb::has_start_code(data).then_some(())?;
-                let key_frame = annexb::is_key_frame(data);
+                let key_frame = self.access_points.is_one(&Codec::H264, &[], data, now);
                 if key_frame && let Some(sets) = annexb::parameter_sets(&Codec::H264, data) {
                     self.learn(sets.into());
                 }
