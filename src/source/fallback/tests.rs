@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::source::Role;
 
-use scripted_rtsp::{Camera, Manners};
+use scripted_rtsp::{Camera, Manners, Refuses};
 
 fn quick() -> Manners {
     Manners { interval: Duration::from_millis(10), ..Manners::default() }
@@ -108,6 +108,24 @@ async fn a_camera_that_changed_since_is_asked_by_retina_again() {
     assert!(played(&of(&camera)).await.is_err());
     camera.now(|manners| *manners = quick());
     assert_eq!(played(&of(&camera)).await.expect("plays").name, "retina");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_and_the_transport_are_the_same_for_both_clients() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let password_file = dir.path().join("password");
+    std::fs::write(&password_file, scripted_rtsp::PASSWORD).expect("write");
+    let sdp = Manners::default().sdp.replace("v=0\r\n", "");
+    for refuses in [Refuses::Nothing, Refuses::Tcp, Refuses::Udp] {
+        let camera = Camera::start(Manners { nonce_uses: Some(99), refuses, sdp: sdp.clone(), ..quick() });
+        let config = Config {
+            username: Some(scripted_rtsp::USER.to_owned()),
+            password_file: Some(password_file.clone()),
+            ..of(&camera)
+        };
+        let client = played(&config).await.unwrap_or_else(|e| panic!("{refuses:?}: {e}, {:?}", camera.requests()));
+        assert_eq!(client.name, "libavformat", "{refuses:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

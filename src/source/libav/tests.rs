@@ -196,6 +196,27 @@ async fn a_login_reaches_an_http_camera_and_never_an_error() {
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
+/// Works with: cameras | `https://` cameras that made their certificate themselves | refused with the advice; read with `verify_tls = false`
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_vouches_for_is_taken_only_on_request() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    clip(dir.path().join("a.ts"), "160x120", &X264);
+    let mut make = Command::new("openssl");
+    make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    make.args(["-subj", "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]).current_dir(dir.path());
+    assert!(make.stderr(Stdio::null()).status().expect("the openssl command must be installed").success());
+    let port = free_port();
+    let mut serve = Command::new("openssl");
+    serve.args(["s_server", "-quiet", "-WWW", "-cert", "cert.pem", "-key", "key.pem", "-accept"]);
+    serve.arg(format!("127.0.0.1:{port}")).current_dir(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let _server = Sender(serve.spawn().expect("the openssl command must be installed"));
+    let config = at(&format!("https://127.0.0.1:{port}/a.ts"));
+    let mut source = open_when_it_listens(&Config { verify_tls: false, ..config.clone() }).await;
+    take(&mut *source, 5).await;
+    let error = refused(&config).await;
+    assert!(error.to_string().contains("set verify_tls = false"), "{error}");
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_is_left_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
