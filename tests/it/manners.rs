@@ -4,23 +4,35 @@ use std::time::Duration;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
-use crate::harness::scripted_rtsp::{Camera, Manners};
+use crate::harness::scripted_rtsp::{Camera, Manners, Refuses, Ssrc};
 use crate::harness::{Scratch, seconds, wait_for, wait_until};
 
-/// What the API says of the only camera.
+/// What the API says of a camera.
+fn status_of(daemon: &Daemon, name: &str) -> serde_json::Value {
+    let status = daemon.json("/api/v1/status");
+    let mut cameras = status["cameras"].as_array().expect("cameras").iter();
+    cameras.find(|camera| camera["name"] == name).expect("the camera").clone()
+}
+
 fn status(daemon: &Daemon) -> serde_json::Value {
-    daemon.json("/api/v1/status")["cameras"][0].clone()
+    status_of(daemon, "slow")
 }
 
 fn is_online(daemon: &Daemon) -> bool {
     status(daemon)["state"] == "online"
 }
 
-/// A box with `camera`, which is recorded all the time and not looked at.
+/// With `camera` as `name`, which is recorded all the time and not looked at.
+fn with_camera(config: &mut Config<'_>, name: &str, camera: &Camera, more: &str) {
+    config.add(&format!("[camera.{name}.source]\nurl = \"{}\"\n{more}", camera.url()));
+    config.add(&format!("[camera.{name}.detect]\nenabled = false"));
+    config.add(&format!("[camera.{name}.record]\nmode = \"continuous\"\nsegment = \"10s\""));
+}
+
+/// A box with one camera, `slow`.
 fn recorded<'a>(scratch: &'a Scratch, camera: &Camera, more: &str) -> Config<'a> {
     let mut config = Config::new(scratch);
-    config.add(&format!("[camera.slow.source]\nurl = \"{}\"\n{more}", camera.url()));
-    config.add("[camera.slow.detect]\nenabled = false\n[camera.slow.record]\nmode = \"continuous\"\nsegment = \"10s\"");
+    with_camera(&mut config, "slow", camera, more);
     config
 }
 
@@ -72,4 +84,50 @@ fn a_probe_waits_for_a_slow_camera_and_says_how_slow_it_is() {
     assert!(output.status.success() && snapshot.exists(), "{said}");
     assert!(said.contains("no packets come: the first picture has been awaited for more than 5 s"), "{said}");
     assert!(said.contains("first       after 11"), "{said}");
+}
+
+#[test]
+fn cameras_that_keep_to_the_protocol_in_ways_of_their_own_stay_online() {
+    let scratch = Scratch::new("manners");
+    let quick = || Manners { interval: Duration::from_millis(50), ..Manners::default() };
+    let one_way = Camera::start(Manners { refuses: Refuses::Tcp, ..quick() });
+    let uniview = Camera::start(Manners { ssrc: Ssrc::PerGop, ..quick() });
+    let both = Camera::start(Manners { ssrc: Ssrc::PerGop, refuses: Refuses::Tcp, ..quick() });
+    let mut config = Config::new(&scratch);
+    with_camera(&mut config, "one-way", &one_way, "");
+    with_camera(&mut config, "uniview", &uniview, "");
+    with_camera(&mut config, "both", &both, "");
+    let mut daemon = Daemon::start(&scratch, config);
+    let expected = [("one-way", "retina"), ("uniview", "libavformat"), ("both", "libavformat")];
+    for (name, client) in expected {
+        wait_for(&format!("{name} to be read by {client}"), seconds(30), || {
+            let status = status_of(&daemon, name);
+            if status["state"] == "online" && status["client"] == client { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+    assert_eq!(status_of(&daemon, "one-way")["transport"], "UDP, as the camera refuses TCP");
+    let reason = status_of(&daemon, "uniview")["client_reason"].to_string();
+    assert!(reason.contains("synchronisation source"), "{reason}");
+    // Many groups of pictures later they are still the same sessions.
+    for (name, _) in expected {
+        let (packets, reconnects) = (daemon.packets(name), daemon.reconnects(name));
+        wait_until(&format!("pictures of {name}"), seconds(30), || daemon.packets(name) >= packets + 100.0);
+        assert_eq!(daemon.reconnects(name), reconnects, "{name}");
+    }
+    let log = daemon.log();
+    for line in ["the camera refuses this transport", "libavformat reads it from now on"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_probe_says_which_transport_a_camera_takes() {
+    let scratch = Scratch::new("one-way-probe");
+    let camera = Camera::start(Manners { refuses: Refuses::Tcp, ..Manners::default() });
+    let snapshot = scratch.path("snapshot.jpg");
+    let output = outpost(&["probe".to_owned(), camera.url(), format!("--snapshot={}", snapshot.display())]);
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && snapshot.exists(), "{said}");
+    assert!(said.contains("transport   UDP, as the camera refuses TCP"), "{said}");
 }
