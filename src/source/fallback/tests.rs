@@ -1,5 +1,5 @@
 #[allow(dead_code, reason = "the RTSP source's own tests use other settings")]
-#[path = "../../../tests/it/harness/scripted_rtsp.rs"]
+#[path = "../../../tests/it/harness/scripted_rtsp/mod.rs"]
 mod scripted_rtsp;
 
 use super::*;

@@ -1,5 +1,5 @@
 #[allow(dead_code, reason = "the scenarios use other settings")]
-#[path = "../../../tests/it/harness/scripted_rtsp.rs"]
+#[path = "../../../tests/it/harness/scripted_rtsp/mod.rs"]
 mod scripted_rtsp;
 
 use std::sync::PoisonError;
