@@ -126,7 +126,7 @@ impl ReorderedTimeline {
     fn decoding_time(&mut self, pts: i64) -> i64 {
         let newest = self.window.last().copied().unwrap_or(pts);
         let goes_back = newest.saturating_sub(pts);
-        if goes_back > LONGEST_REORDERING_NS || goes_back < -LONGEST_GAP_NS {
+        if !(-LONGEST_GAP_NS..=LONGEST_REORDERING_NS).contains(&goes_back) {
             self.window.clear();
             self.last_dts = None;
         }
