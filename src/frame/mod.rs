@@ -23,7 +23,7 @@ pub enum Codec {
     Mjpeg,
     /// Uncompressed YUV 4:2:2 as USB cameras give it (`YUYV`), tightly packed.
     Yuyv,
-    /// Anything else libavcodec knows, by its name there; only files bring it.
+    /// Anything else libavcodec knows, by its name there; files and streams that libavformat reads bring it.
     Other(Arc<str>),
 }
 

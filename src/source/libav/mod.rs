@@ -110,11 +110,12 @@ fn play(
     clock: &dyn Clock,
     outlet: &mut Outlet,
 ) -> Result<(), SourceError> {
+    let connecting = clock.mono();
     let mut reader = Reader::open(request, faults)?;
     outlet.opened();
     let (container, stream) = (&reader.container, reader.parameters.stream());
     info!(camera = faults.what, container, ?stream, libavformat = stream::version(), "libavformat plays a camera");
-    let mut pacer = Pacer::new(&reader.container, stream.fps, clock);
+    let mut pacer = Pacer::new(&reader.container, stream.fps, connecting, clock);
     let mut access_points = AccessPoints::default();
     while !outlet.stopped() {
         let Some(coded) = reader.read(outlet)? else { break };

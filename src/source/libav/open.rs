@@ -17,10 +17,11 @@ const PROTOCOLS: &str = "http,https,tcp,udp,rtp,rtsp,rtsps,rtmp,rtmps,tls,hls,cr
 const CONTAINERS: &str = "mpjpeg,mjpeg,jpeg_pipe,flv,live_flv,mpegts,hls,applehttp,rtsp,rtp,sdp,h264,hevc,mov,\
                           matroska,aac,ac3,mp3,webvtt";
 
-/// Bytes and time (microseconds of the stream) after which the stream must have been recognised. One picture of
-/// MJPEG in 4K has a megabyte.
+/// Bytes after which the stream must have been recognised. One picture of MJPEG in 4K has a megabyte.
 const PROBE_BYTES: &str = "5000000";
-const PROBE_TIME_US: &str = "5000000";
+
+/// So much of the stream is read ahead at most to recognise it. Parameters that come later are learned later.
+pub(super) const PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// Ends every wait of libavformat: at a deadline, and when the source was dropped.
 #[derive(Clone)]
@@ -84,11 +85,12 @@ impl Request {
             // The other one comes next by itself.
             Transport::Auto => ("rtsp_flags", "prefer_tcp"),
         };
+        let probe_time = PROBE_TIME.as_micros().to_string();
         let options = [
             ("protocol_whitelist", PROTOCOLS),
             ("format_whitelist", CONTAINERS),
             ("probesize", PROBE_BYTES),
-            ("analyzeduration", PROBE_TIME_US),
+            ("analyzeduration", &probe_time),
             // Guessing a rate from pictures would take 20 of them, which a slow camera sends in a minute.
             ("fpsprobesize", "0"),
             ("user_agent", concat!("outpost/", env!("CARGO_PKG_VERSION"))),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::open::PROBE_TIME;
 use crate::clock::{Clock, Mono};
 use crate::source::timeline::{FileTimeline, LiveTimeline, ReorderedTimeline, composition_offset};
 
@@ -25,6 +26,8 @@ pub(super) fn has_no_times(container: &str) -> bool {
 /// Gives packets their times.
 pub(super) struct Pacer {
     pace: Pace,
+    /// When the first packet came at the earliest: it was read ahead, with others, to recognise the stream.
+    begun: Mono,
     /// Stream time and arrival of the last packet, nanoseconds.
     last: Option<(i64, i64)>,
 }
@@ -39,7 +42,9 @@ enum Pace {
 }
 
 impl Pacer {
-    pub(super) fn new(container: &str, fps: Option<f32>, clock: &dyn Clock) -> Self {
+    /// `connecting` is when the connection was begun.
+    pub(super) fn new(container: &str, fps: Option<f32>, connecting: Mono, clock: &dyn Clock) -> Self {
+        let begun = connecting.max(clock.mono() - PROBE_TIME);
         let names: Vec<_> = container.split(',').collect();
         let pace = if names.iter().any(|name| matches!(*name, "hls" | "applehttp")) {
             let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
@@ -49,7 +54,7 @@ impl Pacer {
         } else {
             Pace::Live(LiveTimeline::default())
         };
-        Self { pace, last: None }
+        Self { pace, begun, last: None }
     }
 
     /// The time of decoding and the composition offset of the packet that says `dts_ns` and `pts_ns` on the stream's
@@ -62,15 +67,17 @@ impl Pacer {
         stopped: impl Fn() -> bool,
     ) -> Option<(Mono, Duration)> {
         let now = clock.mono();
+        let is_first = self.last.is_none() && dts_ns.or(pts_ns).is_some();
+        let arrival = if is_first { self.begun } else { now };
         let offset = composition_offset(dts_ns, pts_ns);
         match &mut self.pace {
             Pace::Live(timeline) => {
                 let stream_ns = arrived(&mut self.last, dts_ns.or(pts_ns), now);
-                Some((timeline.place(stream_ns, now), offset))
+                Some((timeline.place(stream_ns, arrival), offset))
             }
             Pace::Shown(timeline) => {
                 let stream_ns = arrived(&mut self.last, pts_ns.or(dts_ns), now);
-                Some(timeline.place(stream_ns, now))
+                Some(timeline.place(stream_ns, arrival))
             }
             Pace::Segments { timeline, step } => {
                 let time_ns = dts_ns.or(pts_ns);
@@ -121,7 +128,7 @@ mod tests {
     /// Times in ms of packets `(stream ms, arrival ms)`.
     fn times(container: &str, packets: &[(Option<i64>, u64)]) -> Vec<u64> {
         let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
-        let mut pacer = Pacer::new(container, Some(10.0), &clock);
+        let mut pacer = Pacer::new(container, Some(10.0), Mono(packets[0].1 * 1_000_000), &clock);
         let mut now = 0;
         let place = |&(stream, arrival): &(Option<i64>, u64)| {
             clock.advance(Duration::from_millis(arrival - now));
@@ -141,6 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn packets_that_were_read_ahead_keep_their_distances() {
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        clock.advance(Duration::from_secs(9));
+        for (connecting, first) in [(Mono(8_000_000_000), 8000), (Mono(0), 7000)] {
+            let mut pacer = Pacer::new("flv", None, connecting, &clock);
+            let mut place = |ms: i64| pacer.place(Some(ms * MS), None, &clock, || false).expect("not stopped").0;
+            // Up to the two hundredth part by which times are brought closer to arrival.
+            let times = [0, 400, 800].map(|ms| place(ms).0 / 4_000_000 * 4);
+            assert_eq!(times, [first, first + 400, first + 804]);
+        }
+    }
+
+    #[test]
     fn times_that_wrap_or_jump_go_on() {
         let wrap = (1_i64 << 33) / 90;
         let wraps = [(Some(wrap - 100), 0), (Some(wrap), 100), (Some(100), 200), (Some(200), 300)];
@@ -151,7 +171,7 @@ mod tests {
     #[test]
     fn both_times_of_reordered_pictures_are_kept() {
         let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
-        let mut pacer = Pacer::new("flv", None, &clock);
+        let mut pacer = Pacer::new("flv", None, Mono(0), &clock);
         let mut place = |dts: i64, pts: i64| pacer.place(Some(dts * MS), Some(pts * MS), &clock, || false);
         assert_eq!(place(0, 80), Some((Mono(0), Duration::from_millis(80))));
         assert_eq!(place(40, 40).map(|(_, offset)| offset), Some(Duration::ZERO));
@@ -168,7 +188,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_segment_once_the_source_was_dropped() {
         let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
-        let mut pacer = Pacer::new("hls", None, &clock);
+        let mut pacer = Pacer::new("hls", None, Mono(0), &clock);
         assert!(pacer.place(Some(0), None, &clock, || false).is_some());
         assert_eq!(pacer.place(Some(3_000 * MS), None, &clock, || true), None);
     }

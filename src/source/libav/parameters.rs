@@ -34,6 +34,12 @@ impl Parameters {
             let extradata = Bytes::copy_from_slice(beside.data());
             return extradata != self.stream.extradata && self.replace(extradata, data);
         }
+        if self.stream.codec == Codec::Mjpeg {
+            let size = jpeg_size(data).filter(|size| *size != (self.stream.width, self.stream.height));
+            let Some((width, height)) = size else { return false };
+            self.stream = Arc::new(StreamInfo { width, height, ..(*self.stream).clone() });
+            return true;
+        }
         if !key_frame || !matches!(self.stream.codec, Codec::H264 | Codec::H265) || !annexb::has_start_code(data) {
             return false;
         }
@@ -67,4 +73,47 @@ fn coded_size(stream: &StreamInfo, key_frame: &[u8]) -> Option<(u32, u32)> {
     let _ = decoder.send_packet(&ffmpeg::Packet::copy(key_frame));
     let size = (decoder.width(), decoder.height());
     (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+/// Width and height that the header of a JPEG picture states.
+fn jpeg_size(picture: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = picture.strip_prefix(&[0xff, 0xd8])?;
+    loop {
+        let (&[first, marker, high, low], behind) = rest.split_first_chunk::<4>()?;
+        if first != 0xff {
+            return None;
+        }
+        // Markers may have more than one 0xff in front.
+        if marker == 0xff {
+            rest = rest.get(1..)?;
+            continue;
+        }
+        if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
+            let &[_, y1, y0, x1, x0] = behind.first_chunk::<5>()?;
+            return Some((u32::from(u16::from_be_bytes([x1, x0])), u32::from(u16::from_be_bytes([y1, y0]))));
+        }
+        // The length counts its own two bytes.
+        rest = behind.get(usize::from(u16::from_be_bytes([high, low])).checked_sub(2)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Rgb;
+
+    #[test]
+    fn the_size_of_a_picture_is_read_off_its_header() {
+        let jpeg = Rgb { width: 70, height: 20, data: vec![90; 70 * 20 * 3] }.to_jpeg(80).expect("encode");
+        assert_eq!(jpeg_size(&jpeg), Some((70, 20)));
+        let padded = [&jpeg[..2], &[0xff, 0xff], &jpeg[2..]].concat();
+        assert_eq!(jpeg_size(&padded), Some((70, 20)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_survived(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
+            let _ = jpeg_size(&[&[0xff, 0xd8, 0xff], &bytes[..]].concat());
+        }
+    }
 }

@@ -93,11 +93,22 @@ async fn http_folder(folder: &Path) -> String {
     .await
 }
 
+/// A picture as a camera sends it, `length` bytes long if that is more than it needs.
+fn part(width: u32, height: u32, length: usize) -> Vec<u8> {
+    let pixels = vec![90; (width * height * 3) as usize];
+    let mut jpeg = Rgb { width, height, data: pixels }.to_jpeg(80).expect("encode");
+    jpeg.resize(jpeg.len().max(length), 0);
+    let head = format!("--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
+    [head.as_bytes(), &jpeg, b"\r\n"].concat()
+}
+
+const MULTIPART: &str = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n";
+
 /// A camera that sends JPEG pictures without end, to whoever gives `login` where there is one ("user:password").
 async fn mjpeg_camera(login: Option<&'static str>) -> String {
-    let jpeg = Rgb { width: 64, height: 48, data: vec![90; 64 * 48 * 3] }.to_jpeg(80).expect("encode");
+    let part = part(64, 48, 0);
     http(Box::new(move |request, mut connection| {
-        let jpeg = jpeg.clone();
+        let part = part.clone();
         Box::pin(async move {
             if login.is_some_and(|login| !request.contains(&format!("Authorization: Basic {login}"))) {
                 let head = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"cam\"\r\n\
@@ -105,10 +116,7 @@ async fn mjpeg_camera(login: Option<&'static str>) -> String {
                 let _ = connection.write_all(head.as_bytes()).await;
                 return;
             }
-            let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n";
-            let _ = connection.write_all(head.as_bytes()).await;
-            let part = format!("--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
-            let part = [part.as_bytes(), &jpeg, b"\r\n"].concat();
+            let _ = connection.write_all(MULTIPART.as_bytes()).await;
             while connection.write_all(&part).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(40)).await;
             }
@@ -212,7 +220,9 @@ async fn a_certificate_that_nobody_vouches_for_is_taken_only_on_request() {
     let _server = Sender(serve.spawn().expect("the openssl command must be installed"));
     let config = at(&format!("https://127.0.0.1:{port}/a.ts"));
     let mut source = open_when_it_listens(&Config { verify_tls: false, ..config.clone() }).await;
-    take(&mut *source, 5).await;
+    // To the end: this server has one viewer at a time.
+    assert_eq!(play_out(&mut *source).await.0.len(), 20);
+    drop(source);
     let error = refused(&config).await;
     assert!(error.to_string().contains("set verify_tls = false"), "{error}");
 }
@@ -243,11 +253,7 @@ async fn a_server_that_never_answers_is_left_at_once() {
 
 #[tokio::test]
 async fn a_camera_that_falls_silent_is_left_at_once() {
-    let jpeg = Rgb { width: 64, height: 48, data: vec![90; 64 * 48 * 3] }.to_jpeg(80).expect("encode");
-    let head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n";
-    let part = format!("--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
-    let part = [part.as_bytes(), &jpeg, b"\r\n"].concat();
-    let said = Bytes::from([head.as_bytes(), &part.repeat(5), b"--picture\r\n"].concat());
+    let said = Bytes::from([MULTIPART.as_bytes(), &part(64, 48, 0).repeat(5), b"--picture\r\n"].concat());
     let (gone, left) = tokio::sync::oneshot::channel();
     let gone = std::sync::Mutex::new(Some(gone));
     let url = http(Box::new(move |_, mut connection| {
@@ -364,6 +370,19 @@ async fn parameters_that_change_in_the_stream_are_taken_over() {
         assert_eq!((sizes.first(), sizes.last()), (Some(&(160, 120)), Some(&(320, 240))), "{changes:?}");
         assert!(packets[changes[0]].key_frame);
     }
+}
+
+#[tokio::test]
+async fn an_mjpeg_camera_may_change_its_size_and_not_send_pictures_without_measure() {
+    let said = [MULTIPART.as_bytes(), &part(64, 48, 0).repeat(3), &part(32, 16, 0).repeat(2), &part(32, 16, 40 << 20)];
+    let url = http_that_says(said.concat()).await;
+    let (packets, end) = play_out(&mut *open(&at(&url)).await.expect("opens")).await;
+    let sizes: Vec<_> = packets.iter().map(|p| (p.stream.width, p.stream.height)).collect();
+    assert_eq!(sizes, [(64, 48), (64, 48), (64, 48), (32, 16), (32, 16)]);
+    assert!(matches!(&end, SourceError::Protocol { .. }) && end.to_string().contains("a picture of 41"), "{end}");
+    let wide = [MULTIPART.as_bytes(), &part(17_000, 16, 0).repeat(3)].concat();
+    let error = refused(&at(&http_that_says(wide).await)).await.to_string();
+    assert!(error.contains("its picture of 17000x16 is too large"), "{error}");
 }
 
 #[tokio::test]
