@@ -16,6 +16,10 @@ mod libav;
 mod patience;
 mod replay;
 mod rtsp;
+#[cfg(test)]
+#[allow(dead_code, reason = "the scenarios use other settings")]
+#[path = "../../tests/it/harness/scripted_rtsp/mod.rs"]
+mod scripted_rtsp;
 mod thread;
 mod timeline;
 mod v4l2;

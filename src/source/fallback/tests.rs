@@ -1,12 +1,8 @@
-#[allow(dead_code, reason = "the RTSP source's own tests use other settings")]
-#[path = "../../../tests/it/harness/scripted_rtsp/mod.rs"]
-mod scripted_rtsp;
-
 use super::*;
 use crate::clock::SystemClock;
 use crate::source::Role;
 
-use scripted_rtsp::{Camera, Manners, Refuses};
+use crate::source::scripted_rtsp::{self, Camera, Manners, Refuses};
 
 fn quick() -> Manners {
     Manners { interval: Duration::from_millis(10), ..Manners::default() }

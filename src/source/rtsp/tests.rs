@@ -1,7 +1,3 @@
-#[allow(dead_code, reason = "the scenarios use other settings")]
-#[path = "../../../tests/it/harness/scripted_rtsp/mod.rs"]
-mod scripted_rtsp;
-
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -11,7 +7,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::source::Role;
 
-use scripted_rtsp::{Camera, Manners, PASSWORD, Refuses, Ssrc, USER};
+use crate::source::scripted_rtsp::{Camera, Manners, PASSWORD, Refuses, Ssrc, USER};
 
 async fn refused(config: Config) -> SourceError {
     let clock = Arc::new(SystemClock::new());

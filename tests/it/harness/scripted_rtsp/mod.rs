@@ -135,7 +135,7 @@ impl Camera {
         let shared = Arc::new(Shared { manners: Mutex::new(manners), requests: Mutex::default() });
         let (end, ended) = oneshot::channel();
         let serving = shared.clone();
-        let thread = std::thread::spawn(move || {
+        let serve = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a listener");
@@ -144,8 +144,9 @@ impl Camera {
                     _ = ended => {}
                 }
             });
-        });
-        Self { address, shared, end: Some(end), thread: Some(thread) }
+        };
+        let thread = std::thread::Builder::new().name("scripted camera".to_owned()).spawn(serve);
+        Self { address, shared, end: Some(end), thread: Some(thread.expect("a thread")) }
     }
 
     /// Where it is found.
