@@ -73,7 +73,11 @@ impl Preroll {
     /// The packets from the last key frame at or before `from` on; from the oldest one when the ring does
     /// not reach back that far.
     pub fn since(&self, from: Mono) -> impl Iterator<Item = &Packet> {
-        let first = self.gops.iter().rposition(|gop| gop.start().is_some_and(|at| at <= from)).unwrap_or(0);
+        let mut first = self.gops.iter().rposition(|gop| gop.start().is_some_and(|at| at <= from)).unwrap_or(0);
+        if self.gops.get(first).and_then(|gop| gop.packets.first()).is_some_and(|packet| packet.gradual) {
+            // Only with the refresh before it are pictures whole from there on.
+            first = first.saturating_sub(1);
+        }
         self.gops.iter().skip(first).flat_map(|gop| &gop.packets)
     }
 
@@ -159,6 +163,16 @@ mod tests {
         ring.push(&packet(&changed, 160, false, 10));
         assert_eq!(times(&ring, 0), vec![0, 40, 120, 160]);
         assert_eq!(times(&ring, 130), vec![120, 160]);
+    }
+
+    #[test]
+    fn a_gradual_refresh_before_the_wanted_time_is_complete_at_that_time() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(6)));
+        for ms in (0..8000).step_by(500) {
+            ring.push(&Packet { gradual: ms % 2000 == 0, ..packet(&s, ms, ms % 2000 == 0, 10) });
+        }
+        assert_eq!(times(&ring, 6200)[0], 4000, "the refresh of 6000 is complete at 8000");
+        assert_eq!(times(&ring, 1000)[0], 0, "there is none before it");
     }
 
     proptest! {

@@ -100,6 +100,8 @@ pub struct Packet {
     pub offset: Duration,
     /// Whether decoding can start here.
     pub key_frame: bool,
+    /// Whether decoding that starts here gives whole pictures only some time later (gradual refresh).
+    pub gradual: bool,
     /// Packets known to be lost just before this one.
     pub loss: u16,
     /// The coded picture.
@@ -109,7 +111,7 @@ pub struct Packet {
 impl Packet {
     /// A packet that is shown when it is decoded, without a loss before it.
     pub fn new(stream: Arc<StreamInfo>, at: Mono, key_frame: bool, data: Bytes) -> Self {
-        Self { stream, at, offset: Duration::ZERO, key_frame, loss: 0, data }
+        Self { stream, at, offset: Duration::ZERO, key_frame, gradual: false, loss: 0, data }
     }
 
     /// When the picture was taken and is shown, on the boot clock. Only the order of decoding is sorted by

@@ -17,14 +17,25 @@ const BETTER_WITHIN: Duration = Duration::from_secs(60);
 /// The SEI message that says that decoding can begin here, in both codings (ITU-T H.264 D.1.8, H.265 D.2.8).
 const RECOVERY_POINT: u32 = 6;
 
-/// How sure it is that decoding can begin with a picture.
+/// Whether and how decoding can begin with a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
-    /// The stream says so: an IDR, another IRAP picture, or a recovery point.
-    Stated,
+    /// The stream says so: an IDR, another IRAP picture, or a recovery point that is whole at once.
+    Whole,
+    /// A recovery point from which on pictures become whole bit by bit.
+    Gradual,
     /// All of it is coded by itself, but later pictures may refer to earlier ones.
     Intra,
     None,
+}
+
+/// What a picture is to a decoder that begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Access {
+    /// Decoding can begin here.
+    pub key_frame: bool,
+    /// It gives whole pictures only some time later.
+    pub gradual: bool,
 }
 
 /// Finds the pictures of one stream that decoding can begin with.
@@ -34,17 +45,19 @@ pub(super) struct AccessPoints {
 }
 
 impl AccessPoints {
-    /// Whether decoding can begin with the picture `data` that came at `at`. `extradata` is the codec's record where
-    /// NAL units stand behind lengths. Other codings than H.264 and H.265 have none.
-    pub(super) fn is_one(&mut self, codec: &Codec, extradata: &[u8], data: &[u8], at: Mono) -> bool {
-        match point(codec, extradata, data) {
-            Point::Stated => {
+    /// What the picture `data` that came at `at` is. `extradata` is the codec's record where NAL units stand behind
+    /// lengths. Other codings than H.264 and H.265 have no such pictures.
+    pub(super) fn access(&mut self, codec: &Codec, extradata: &[u8], data: &[u8], at: Mono) -> Access {
+        let point = point(codec, extradata, data);
+        let key_frame = match point {
+            Point::Whole | Point::Gradual => {
                 self.last_stated = Some(at);
                 true
             }
             Point::Intra => self.last_stated.is_none_or(|stated| at.since(stated) > BETTER_WITHIN),
             Point::None => false,
-        }
+        };
+        Access { key_frame, gradual: point == Point::Gradual }
     }
 }
 
@@ -62,16 +75,21 @@ fn point(codec: &Codec, extradata: &[u8], data: &[u8]) -> Point {
 
 /// What the NAL units of a picture say together, the parameters and the like among them nothing.
 fn strongest(units: impl Iterator<Item = Option<Point>>) -> Point {
-    let mut picture = Point::None;
+    let (mut picture, mut is_gradual) = (Point::None, false);
     for unit in units {
         match unit {
+            Some(Point::Whole) => return Point::Whole,
+            Some(Point::Gradual) => is_gradual = true,
             Some(Point::Intra) => picture = Point::Intra,
             // One slice decides.
-            Some(certain) => return certain,
+            Some(Point::None) => {
+                picture = Point::None;
+                break;
+            }
             None => {}
         }
     }
-    picture
+    if is_gradual { Point::Gradual } else { picture }
 }
 
 /// How many bytes hold the length of a NAL unit, where the codec's record says so; without one there are start codes.
@@ -94,8 +112,9 @@ fn length_prefixed(data: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
 fn h264(unit: &[u8]) -> Option<Point> {
     let (header, body) = unit.split_first()?;
     match header & 0x1f {
-        5 => Some(Point::Stated),
-        6 => says_recovery_point(body).then_some(Point::Stated),
+        5 => Some(Point::Whole),
+        // The number of pictures until all is whole.
+        6 => recovery_point(body).map(|pictures| if pictures == 0 { Point::Whole } else { Point::Gradual }),
         // Slice types from 5 on say that all slices of the picture are alike.
         1 => Some(if matches!(slice_type(body), Some(2 | 7)) { Point::Intra } else { Point::None }),
         2..=4 => Some(Point::None),
@@ -106,9 +125,10 @@ fn h264(unit: &[u8]) -> Option<Point> {
 fn h265(unit: &[u8]) -> Option<Point> {
     let header = unit.first()?;
     match (header >> 1) & 0x3f {
-        16..=21 => Some(Point::Stated),
+        16..=21 => Some(Point::Whole),
         0..=31 => Some(Point::None),
-        39 => says_recovery_point(unit.get(2..)?).then_some(Point::Stated),
+        // A distance with its sign in the last bit: 0, 1, -1, 2, ...
+        39 => recovery_point(unit.get(2..)?).map(|code| if code % 2 == 0 { Point::Whole } else { Point::Gradual }),
         _ => None,
     }
 }
@@ -144,18 +164,20 @@ impl Bits<'_> {
     }
 }
 
-/// Whether one of the messages of an SEI unit, without its header, is a recovery point.
-fn says_recovery_point(body: &[u8]) -> bool {
+/// The number that a recovery point among the messages of an SEI unit, without its header, begins with.
+fn recovery_point(body: &[u8]) -> Option<u32> {
     let mut bytes = Unescaped { bytes: body.iter(), zeros: 0 };
-    let mut message = || -> Option<u32> {
+    loop {
         let kind = sei_number(&mut bytes)?;
-        let size = sei_number(&mut bytes)?;
-        for _ in 0..size {
-            bytes.next()?;
+        let size = usize::try_from(sei_number(&mut bytes)?).ok()?;
+        if kind == RECOVERY_POINT {
+            // One that cannot be read is no reason to wait for another.
+            let payload: Vec<u8> = bytes.take(size.min(8)).collect();
+            return Some(Bits { bytes: &payload, at: 0 }.exp_golomb().unwrap_or(0));
         }
-        Some(kind)
-    };
-    std::iter::from_fn(&mut message).any(|kind| kind == RECOVERY_POINT)
+        // What is left may be the end of the unit.
+        bytes.by_ref().take(size).for_each(drop);
+    }
 }
 
 /// A number that grows by 255 with each byte that is full.
@@ -203,12 +225,16 @@ mod tests {
         units.iter().flat_map(|unit| [&code(unit)[..], unit].concat()).collect()
     }
 
-    fn is_one(codec: &Codec, units: &[&[u8]]) -> bool {
+    fn access(codec: &Codec, units: &[&[u8]]) -> Access {
         let [long, coded] = [(LENGTHS, true), (START_CODES, false)].map(|(extradata, lengths)| {
-            AccessPoints::default().is_one(codec, extradata, &picture(units, lengths), Mono(0))
+            AccessPoints::default().access(codec, extradata, &picture(units, lengths), Mono(0))
         });
         assert_eq!(long, coded, "{units:x?}");
         long
+    }
+
+    fn key_frame(codec: &Codec, units: &[&[u8]]) -> bool {
+        access(codec, units).key_frame
     }
 
     // H.264: first macroblock 0, then the slice type.
@@ -221,36 +247,51 @@ mod tests {
 
     #[test]
     fn h264_begins_with_idr_pictures_and_recovery_points() {
-        assert!(is_one(&Codec::H264, &[&[9, 0xf0], IDR]));
-        assert!(is_one(&Codec::H264, &[RECOVERY, P]), "gradual refresh");
-        assert!(is_one(&Codec::H264, &[RECOVERY, I, I]), "open GOP");
+        assert!(key_frame(&Codec::H264, &[&[9, 0xf0], IDR]));
+        assert!(key_frame(&Codec::H264, &[RECOVERY, P]), "gradual refresh");
+        assert!(key_frame(&Codec::H264, &[RECOVERY, I, I]), "open GOP");
         let mut behind = vec![6, USER_DATA, 0xff, 3];
         behind.extend([7; 252]);
         behind.extend([0, 0, 3, 1, 0, 0, 3, 2]);
         behind.extend([6, 1, 0xc4, 0x80]);
         let data = picture(&[&behind, P], false);
-        assert!(AccessPoints::default().is_one(&Codec::H264, START_CODES, &data, Mono(0)), "behind other messages");
+        assert!(AccessPoints::default().access(&Codec::H264, START_CODES, &data, Mono(0)).key_frame, "behind others");
         for other in [&[&[9, 0xf0][..], P][..], &[&[6, USER_DATA, 2, 6, 1, 0x80], P], &[I, P], &[], &[&[]]] {
-            assert!(!is_one(&Codec::H264, other), "{other:x?}");
+            assert!(!key_frame(&Codec::H264, other), "{other:x?}");
         }
     }
 
     #[test]
     fn h265_begins_with_irap_pictures_and_recovery_points() {
         for kind in 16..=21 {
-            assert!(is_one(&Codec::H265, &[&[35 << 1, 1, 0x50], &[kind << 1, 1, 0xaa]]), "{kind}");
+            assert!(key_frame(&Codec::H265, &[&[35 << 1, 1, 0x50], &[kind << 1, 1, 0xaa]]), "{kind}");
         }
-        assert!(is_one(&Codec::H265, &[&[39 << 1, 1, 6, 1, 0xc0, 0x80], &[1 << 1, 1, 0xaa]]));
-        assert!(!is_one(&Codec::H265, &[&[39 << 1, 1, 5, 1, 0xc0, 0x80], &[1 << 1, 1, 0xaa]]));
-        assert!(!is_one(&Codec::H265, &[&[35 << 1, 1, 0x50], &[1 << 1, 1, 0xaa]]), "a trailing picture");
-        assert!(!is_one(&Codec::Mjpeg, &[IDR]));
+        assert!(key_frame(&Codec::H265, &[&[39 << 1, 1, 6, 1, 0xc0, 0x80], &[1 << 1, 1, 0xaa]]));
+        assert!(!key_frame(&Codec::H265, &[&[39 << 1, 1, 5, 1, 0xc0, 0x80], &[1 << 1, 1, 0xaa]]));
+        assert!(!key_frame(&Codec::H265, &[&[35 << 1, 1, 0x50], &[1 << 1, 1, 0xaa]]), "a trailing picture");
+        assert!(!key_frame(&Codec::Mjpeg, &[IDR]));
+    }
+
+    #[test]
+    fn a_gradual_refresh_is_told_from_a_whole_picture() {
+        // Recovery after 1 picture, 0b010 in Exp-Golomb code, and after none.
+        let (later, at_once): (&[u8], &[u8]) = (&[6, 6, 1, 0b0101_0000, 0x80], &[6, 6, 1, 0b1100_0000, 0x80]);
+        assert_eq!(access(&Codec::H264, &[later, P]), Access { key_frame: true, gradual: true });
+        assert_eq!(access(&Codec::H264, &[at_once, P]), Access { key_frame: true, gradual: false });
+        assert_eq!(access(&Codec::H264, &[later, IDR]), Access { key_frame: true, gradual: false });
+        let h265 = |code: u8| [39 << 1, 1, 6, 1, code, 0x80];
+        // Distances of 1, -1 and 0.
+        for (code, gradual) in [(0b0101_0000, true), (0b0111_0000, false), (0b1100_0000, false)] {
+            let expected = Access { key_frame: true, gradual };
+            assert_eq!(access(&Codec::H265, &[&h265(code), &[1 << 1, 1, 0xaa]]), expected, "{code:b}");
+        }
     }
 
     #[test]
     fn i_pictures_count_where_the_stream_states_nothing() {
         let mut points = AccessPoints::default();
         let mut at = |seconds: u64, units: &[&[u8]]| {
-            points.is_one(&Codec::H264, LENGTHS, &picture(units, true), Mono(seconds * 1_000_000_000))
+            points.access(&Codec::H264, LENGTHS, &picture(units, true), Mono(seconds * 1_000_000_000)).key_frame
         };
         assert!(at(0, &[I, I]), "nothing better is known");
         assert!(!at(1, &[I, P]), "another slice is not coded by itself");
@@ -262,7 +303,7 @@ mod tests {
     #[test]
     fn a_cut_or_odd_length_is_survived() {
         for data in [&[0, 0, 0, 9, 0x65][..], &[0, 0], &[], &[0xff; 9], &[0, 0, 0, 0]] {
-            assert!(!AccessPoints::default().is_one(&Codec::H264, LENGTHS, data, Mono(0)), "{data:?}");
+            assert!(!AccessPoints::default().access(&Codec::H264, LENGTHS, data, Mono(0)).key_frame, "{data:?}");
         }
     }
 
@@ -270,7 +311,7 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(data in proptest::collection::vec(0u8..8, 0..200), lengths: bool, h265: bool) {
             let (codec, extradata) = (if h265 { Codec::H265 } else { Codec::H264 }, if lengths { LENGTHS } else { &[] });
-            AccessPoints::default().is_one(&codec, extradata, &data, Mono(0));
+            AccessPoints::default().access(&codec, extradata, &data, Mono(0));
         }
     }
 }

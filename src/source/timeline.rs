@@ -152,6 +152,32 @@ impl ReorderedTimeline {
     }
 }
 
+/// The beginning of a live stream that was joined: pictures that follow the first one that decoding can begin with, but
+/// are shown before it, refer to what was sent before. How many pictures the stream reorders is not known yet then, so
+/// that their times would not show it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Join {
+    first_key_ns: Option<i64>,
+    is_over: bool,
+}
+
+impl Join {
+    /// Whether the picture that the stream shows at `pts_ns` cannot be decoded for that reason.
+    pub(super) fn refers_before(&mut self, pts_ns: i64, key_frame: bool) -> bool {
+        match (self.first_key_ns, key_frame) {
+            (Some(first), false) => !self.is_over && pts_ns < first,
+            (Some(_), true) => {
+                self.is_over = true;
+                false
+            }
+            (None, _) => {
+                self.first_key_ns = key_frame.then_some(pts_ns);
+                false
+            }
+        }
+    }
+}
+
 /// A forward gap in a file longer than this is a broken timestamp, not a pause.
 const LONGEST_GAP_NS: i64 = 60_000_000_000;
 
@@ -265,6 +291,15 @@ mod tests {
         for (n, (shown, said)) in shown.iter().zip(&pictures).enumerate().skip(6) {
             assert!((shown - said - first).abs() <= 2, "picture {n}: {shown} for {said}");
         }
+    }
+
+    #[test]
+    fn pictures_that_refer_to_what_was_before_the_join_are_known() {
+        let mut join = Join::default();
+        let gop = [(3, true), (1, false), (2, false), (6, false), (4, false), (9, true), (7, false), (8, false)];
+        let known = gop.map(|(pts, key)| join.refers_before(pts, key));
+        assert_eq!(known, [false, true, true, false, false, false, false, false]);
+        assert!(!Join::default().refers_before(5, false), "decoding has not begun");
     }
 
     #[test]

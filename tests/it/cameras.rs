@@ -2,6 +2,9 @@
 
 use std::thread;
 
+use serde_json::Value;
+
+use crate::browser::presented;
 use crate::harness::clips::{self, assert_sound, decode_complaints, people_as};
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
@@ -106,10 +109,21 @@ fn cameras_that_send_no_idr_pictures_give_events_with_clips() {
         let clip = scratch.path("box/archive").join(kind).join(id).join("clip.mp4");
         // FFmpeg remarks that the stream wants to let go of a picture that was sent before the join.
         let complaints = decode_complaints(&clip);
-        let of_before = |line: &str| line.ends_with("mmco: unref short failure") || line.trim().is_empty();
+        let harmless = ["mmco: unref short failure", "Last message repeated"];
+        let of_before = |line: &str| line.trim().is_empty() || harmless.iter().any(|remark| line.contains(remark));
         assert!(complaints.lines().all(of_before), "{kind}: {complaints}");
-        let clip = clips::probe(&clip);
-        assert!(clip.packets > 20 && clip.starts_with_key_frame, "{kind}: {clip:?}");
+        let times: Vec<f64> = clips::shown(&clip).into_iter().take(40).collect();
+        assert_eq!(times.len(), 40, "{kind}");
+        // Chromium takes that remark for an error, so what it makes of the others depends on the encoder.
+        if kind == "gradual" {
+            let seen = presented(&format!("{}api/v1/events/{id}/clip.mp4", daemon.page()), &times);
+            let seen_times = seen["times"].as_array().expect("a list").iter().filter_map(Value::as_f64);
+            let mut pictures: Vec<f64> = seen_times.collect();
+            pictures.sort_by(f64::total_cmp);
+            pictures.dedup();
+            // The refresh takes 20 pictures to be complete, and the rest must be there.
+            assert!(pictures.len() >= 20 && seen["error"].is_null(), "{kind}: {seen} for {times:?}");
+        }
     }
     assert!(daemon.terminate().success());
 }

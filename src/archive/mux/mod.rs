@@ -163,6 +163,8 @@ struct Coded {
     /// When it is shown.
     pts: Mono,
     key: bool,
+    /// It becomes whole only some time later.
+    gradual: bool,
     data: Bytes,
 }
 
@@ -260,7 +262,8 @@ impl ClipWriter {
 
     fn accept(&mut self, packet: &Packet) -> Result<(), MuxError> {
         if packet.stream.codec.is_remuxable() {
-            let coded = Coded { at: packet.at, pts: packet.pts(), key: packet.key_frame, data: packet.data.clone() };
+            let Packet { at, key_frame: key, gradual, .. } = *packet;
+            let coded = Coded { at, pts: packet.pts(), key, gradual, data: packet.data.clone() };
             return self.put(&coded, || None);
         }
         let mut transcoder = match self.transcoder.take() {

@@ -208,7 +208,8 @@ impl Track {
         packet.set_pts(Some(pts));
         packet.set_dts(Some(dts));
         packet.set_duration(lasts);
-        if coded.key {
+        // A player that jumps to a gradual refresh would have to wait until it is complete.
+        if coded.key && (!coded.gradual || self.frames == 0) {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         packet.write(&mut self.output)?;

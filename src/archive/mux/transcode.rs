@@ -247,7 +247,7 @@ impl Encoding {
                 self.times.pop_front();
             }
             let data = Bytes::copy_from_slice(packet.data().unwrap_or_default());
-            coded.push(Coded { at, pts: at, key: packet.is_key(), data });
+            coded.push(Coded { at, pts: at, key: packet.is_key(), gradual: false, data });
         }
     }
 }

@@ -29,6 +29,7 @@ use self::pace::Pacer;
 use self::parameters::Parameters;
 use super::access_point::AccessPoints;
 use super::thread::{Outlet, ThreadSource};
+use super::timeline::Join;
 use super::{Arrivals, Client, Config, Source, SourceError};
 use crate::clock::Clock;
 use crate::frame::Packet;
@@ -116,14 +117,19 @@ fn play(
     let (container, stream) = (&reader.container, reader.parameters.stream());
     info!(camera = faults.what, container, ?stream, libavformat = stream::version(), "libavformat plays a camera");
     let mut pacer = Pacer::new(&reader.container, stream.fps, connecting, clock);
-    let mut access_points = AccessPoints::default();
+    let (mut access_points, mut join) = (AccessPoints::default(), Join::default());
     while !outlet.stopped() {
         let Some(coded) = reader.read(outlet)? else { break };
         let Some((at, offset)) = pacer.place(coded.dts_ns, coded.pts_ns, clock, || outlet.stopped()) else { break };
         let stream = reader.parameters.stream().clone();
         // Not every container says where decoding can begin.
-        let key_frame = access_points.is_one(&stream.codec, &stream.extradata, &coded.data, at) || coded.key_frame;
-        let packet = Packet { offset, loss: coded.loss, ..Packet::new(stream, at, key_frame, coded.data) };
+        let access = access_points.access(&stream.codec, &stream.extradata, &coded.data, at);
+        let key_frame = access.key_frame || coded.key_frame;
+        if coded.pts_ns.is_some_and(|pts_ns| join.refers_before(pts_ns, key_frame)) {
+            continue;
+        }
+        let (gradual, loss) = (access.gradual, coded.loss);
+        let packet = Packet { offset, gradual, loss, ..Packet::new(stream, at, key_frame, coded.data) };
         // Waiting for room holds the network back, and the reader never waits for long.
         if !outlet.send(packet) {
             break;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
-use super::access_point::AccessPoints;
+use super::access_point::{Access, AccessPoints};
 use super::error::plain;
 use super::libav::stream;
 use super::thread::{OPEN_LIMIT, Outlet, StopFlag, ThreadSource};
@@ -84,6 +84,7 @@ impl Player<'_> {
             }
             let packet = Packet {
                 offset: coded.offset,
+                gradual: coded.gradual,
                 loss: coded.loss,
                 ..Packet::new(file.stream.clone(), at, coded.key_frame, coded.data)
             };
@@ -116,6 +117,7 @@ struct Coded {
     time_ns: Option<i64>,
     offset: Duration,
     key_frame: bool,
+    gradual: bool,
     loss: u16,
     data: Bytes,
 }
@@ -168,9 +170,10 @@ impl Recording {
                     let at = Mono(time_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0));
                     let StreamInfo { codec, extradata, .. } = &*self.stream;
                     // A file's index may leave out the recovery points.
-                    let key_frame = self.access_points.is_one(codec, extradata, data, at) || packet.is_key();
+                    let Access { key_frame, gradual } = self.access_points.access(codec, extradata, data, at);
+                    let key_frame = key_frame || packet.is_key();
                     let (offset, data) = (composition_offset(dts, pts), Bytes::copy_from_slice(data));
-                    return Ok(Some(Coded { time_ns, offset, key_frame, loss, data }));
+                    return Ok(Some(Coded { time_ns, offset, key_frame, gradual, loss, data }));
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Exit) => return Ok(None),
                 Err(ffmpeg::Error::InvalidData) => {

@@ -23,7 +23,7 @@ use self::faults::{first_sentence, is_about_the_line, refused};
 use self::open::{Obstacle, Opened, Opener};
 use self::password::credentials;
 use super::access_point::AccessPoints;
-use super::timeline::ReorderedTimeline;
+use super::timeline::{Join, ReorderedTimeline};
 use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
@@ -76,6 +76,7 @@ pub(super) async fn connect(
             codec,
             stream: None,
             timeline: ReorderedTimeline::default(),
+            join: Join::default(),
             access_points: AccessPoints::default(),
             clock,
             lost: 0,
@@ -106,6 +107,7 @@ struct RtspSource {
     codec: Codec,
     stream: Option<Arc<StreamInfo>>,
     timeline: ReorderedTimeline,
+    join: Join,
     access_points: AccessPoints,
     clock: Arc<dyn Clock>,
     /// RTP packets lost before the next packet, with those of pictures that were skipped.
@@ -170,13 +172,17 @@ impl RtspSource {
         let now = self.clock.mono();
         let (at, offset) = self.timeline.place(stream_ns, now);
         // Retina counts IDR pictures only.
-        let key_frame = self.access_points.is_one(&self.codec, &stream.extradata, frame.data(), now)
-            || frame.is_random_access_point();
+        let access = self.access_points.access(&self.codec, &stream.extradata, frame.data(), now);
+        let key_frame = access.key_frame || frame.is_random_access_point();
+        if self.join.refers_before(stream_ns, key_frame) {
+            return None;
+        }
         Some(Packet {
             stream,
             at,
             offset,
             key_frame,
+            gradual: access.gradual,
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
         })

@@ -16,7 +16,7 @@ use v4l::io::traits::{CaptureStream, Stream};
 
 use self::choose::Coding;
 use self::device::Camera;
-use super::access_point::AccessPoints;
+use super::access_point::{Access, AccessPoints};
 use super::thread::{OPEN_LIMIT, Outlet, ThreadSource};
 use super::timeline::LiveTimeline;
 use super::{Config, Source, SourceError, annexb};
@@ -147,29 +147,33 @@ impl<'a> Shaper<'a> {
             return None;
         }
         let used = usize::try_from(meta.bytesused).unwrap_or(usize::MAX).min(buffer.len());
-        let (data, key_frame) = self.picture(buffer.get(..used)?, now)?;
+        let (data, access) = self.picture(buffer.get(..used)?, now)?;
         let stream = self.stream.clone()?;
         let at = self.timeline.place(taken_at(meta, now), now);
-        Some(Packet { loss: self.lost, ..Packet::new(stream, at, key_frame, data) })
+        let Access { key_frame, gradual } = access;
+        Some(Packet { loss: self.lost, gradual, ..Packet::new(stream, at, key_frame, data) })
     }
 
-    fn picture(&mut self, data: &[u8], now: Mono) -> Option<(Bytes, bool)> {
+    fn picture(&mut self, data: &[u8], now: Mono) -> Option<(Bytes, Access)> {
+        let whole = Access { key_frame: true, gradual: false };
         match self.camera.coding {
-            Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), true)),
+            Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), whole)),
             Coding::Yuyv => {
                 // Black is 16, 128, 128: a buffer of zeros was never written to.
                 data.iter().any(|byte| *byte != 0).then_some(())?;
                 let (row, rows) =
                     (usize::try_from(self.camera.width).ok()? * 2, usize::try_from(self.camera.height).ok()?);
-                Some((choose::pack_rows(data, self.camera.stride, row, rows)?.into(), true))
+                Some((choose::pack_rows(data, self.camera.stride, row, rows)?.into(), whole))
             }
             Coding::H264 => {
                 annexb::has_start_code(data).then_some(())?;
-                let key_frame = self.access_points.is_one(&Codec::H264, &[], data, now);
-                if key_frame && let Some(sets) = annexb::parameter_sets(&Codec::H264, data) {
+                let access = self.access_points.access(&Codec::H264, &[], data, now);
+                if access.key_frame
+                    && let Some(sets) = annexb::parameter_sets(&Codec::H264, data)
+                {
                     self.learn(sets.into());
                 }
-                Some((Bytes::copy_from_slice(data), key_frame))
+                Some((Bytes::copy_from_slice(data), access))
             }
         }
     }

@@ -36,7 +36,7 @@ impl MjpegCamera {
         let address = listener.local_addr().expect("an address");
         let ends = Arc::new(AtomicBool::new(false));
         let ended = ends.clone();
-        let thread = thread::spawn(move || {
+        let serve = move || {
             thread::scope(|scope| {
                 while let Ok((viewer, _)) = listener.accept() {
                     if ended.load(Ordering::Relaxed) {
@@ -45,7 +45,8 @@ impl MjpegCamera {
                     scope.spawn(|| show(viewer, &pictures, &ended));
                 }
             });
-        });
+        };
+        let thread = thread::Builder::new().name("mjpeg camera".to_owned()).spawn(serve).expect("spawn a thread");
         Self { address, ends, thread: Some(thread) }
     }
 
