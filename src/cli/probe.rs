@@ -116,9 +116,9 @@ struct Collected {
 
 async fn collect(config: &source::Config) -> Result<Collected> {
     let clock = Arc::new(SystemClock::new());
-    let source = source::connect(config, Role::Main, clock.clone()).await?;
-    let connected = Instant::now();
     let mut patience = Patience::without_another_try(config);
+    let source = patience.connect(config, Role::Main, clock.clone()).await?;
+    let connected = Instant::now();
     let mut source = Watched::new(source, &mut patience, config.display_url(), clock);
     let (mut packets, mut first_after) = (Vec::<Packet>::new(), Duration::ZERO);
     let (mut until, mut has_key) = (None::<Instant>, false);

@@ -137,11 +137,11 @@ impl Feed {
 
     async fn stream(&self) -> SourceError {
         let clock = self.shared.clock.clone();
-        let source = match source::connect(&self.config, self.role, clock.clone()).await {
+        let mut patience = self.patience.lock().await;
+        let source = match patience.connect(&self.config, self.role, clock.clone()).await {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let mut patience = self.patience.lock().await;
         let mut source = Watched::new(source, &mut patience, self.config.display_url_of(self.role), clock);
         let (mut window, mut has_picture) = (Window::default(), false);
         loop {

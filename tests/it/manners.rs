@@ -60,6 +60,21 @@ fn a_camera_that_takes_its_time_is_reached_and_what_is_waited_for_is_said() {
     assert!(daemon.terminate().success());
 }
 
+/// Works with: cameras | a recorder that answers DESCRIBE only after it has fetched the stream, for more than 10 s | is waited for longer with each try
+#[test]
+fn a_recorder_that_holds_its_description_back_is_reached() {
+    let scratch = Scratch::new("on-demand");
+    let camera = Camera::start(Manners { describes_after: seconds(13), ..Manners::default() });
+    let mut daemon = Daemon::start(&scratch, recorded(&scratch, &camera, ""));
+    wait_for("the first try to be over", seconds(30), || {
+        let status = status(&daemon);
+        let reason = status["reason"].as_str().unwrap_or_default();
+        if reason.contains("no answer to DESCRIBE within 10 s") { Ok(()) } else { Err(status.to_string()) }
+    });
+    wait_until("the camera to be online", seconds(30), || is_online(&daemon));
+    assert!(daemon.terminate().success());
+}
+
 #[test]
 fn patience_from_the_configuration_ends_a_silent_session() {
     let scratch = Scratch::new("impatient");

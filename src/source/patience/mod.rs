@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Client, Config, Source, SourceError};
+use super::{Client, Config, Role, Source, SourceError};
 use crate::clock::{Clock, Mono};
 use crate::frame::Packet;
 
@@ -21,6 +21,9 @@ const SHORTEST: Duration = Duration::from_secs(10);
 
 /// No camera is waited for longer, unless its configuration says so.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// Nor is an answer to a request while connecting: a host that is away and comes back is found sooner by asking anew.
+const LONGEST_ANSWER: Duration = Duration::from_secs(40);
 
 /// Pauses are forgotten after one to two times as long: cameras are set up anew, and networks fail.
 const MEMORY: Duration = Duration::from_secs(3600);
@@ -107,6 +110,7 @@ impl Pace {
 pub struct Patience {
     /// Decided by the configuration, or by the kind of the source.
     fixed: Option<Duration>,
+    answer: Pace,
     first: Pace,
     next: Pace,
 }
@@ -116,14 +120,41 @@ impl Patience {
     pub fn new(config: &Config) -> Self {
         // A file's pauses are those that it was recorded with, and nothing is gained by playing it again.
         let fixed = config.max_silence.or(config.is_file().then_some(LONGEST));
-        Self { fixed, first: Pace::new(2, Duration::ZERO), next: Pace::new(3, TRIAL) }
+        let at_once = Pace::new(2, Duration::ZERO);
+        Self { fixed, answer: at_once.clone(), first: at_once, next: Pace::new(3, TRIAL) }
     }
 
     /// For those who connect once: the longest time at once.
     pub fn without_another_try(config: &Config) -> Self {
         let mut patience = Self::new(config);
-        (patience.first.allowed, patience.next.allowed) = (LONGEST, LONGEST);
+        for pace in [&mut patience.answer, &mut patience.first, &mut patience.next] {
+            pace.allowed = LONGEST;
+        }
         patience
+    }
+
+    /// Connects to the camera. Its answers may take as long as the camera was seen to need: a recorder that begins to
+    /// fetch a stream when it is asked for one holds its answer back until then.
+    ///
+    /// # Errors
+    /// Those of [`super::connect`].
+    pub async fn connect(
+        &mut self,
+        config: &Config,
+        role: Role,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let limit = self.answer.allowed.min(LONGEST_ANSWER);
+        let max_silence = Some(config.max_silence.unwrap_or(limit));
+        let begun = clock.mono();
+        let outcome = super::connect(&Config { max_silence, ..config.clone() }, role, clock.clone()).await;
+        let now = clock.mono();
+        match &outcome {
+            Ok(_) => self.answer.saw(now.since(begun), now),
+            Err(SourceError::Unreachable { .. }) if now.since(begun) >= limit => self.answer.gave_up(),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// The longest pause between two pictures that was seen in the last hour or two.

@@ -43,6 +43,8 @@ pub enum Ssrc {
 /// How the camera behaves.
 #[derive(Clone, Debug)]
 pub struct Manners {
+    /// From the request for a description to its answer.
+    pub describes_after: Duration,
     /// From the answer to PLAY to the first picture.
     pub first_picture: Duration,
     /// From one picture to the next.
@@ -86,6 +88,7 @@ pub struct Manners {
 impl Default for Manners {
     fn default() -> Self {
         Self {
+            describes_after: Duration::ZERO,
             first_picture: Duration::ZERO,
             interval: Duration::from_millis(100),
             gop: 10,
@@ -334,11 +337,14 @@ impl Viewer {
             "OPTIONS" => answer(200, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN\r\n"),
             "DESCRIBE" => match &manners.moved_to {
                 Some(location) => answer(302, format!("Location: {location}\r\n")),
-                None => Answer {
-                    status: 200,
-                    headers: format!("Content-Base: {}/\r\nContent-Type: application/sdp\r\n", request.url),
-                    body: sdp(manners),
-                },
+                None => {
+                    tokio::time::sleep(manners.describes_after).await;
+                    Answer {
+                        status: 200,
+                        headers: format!("Content-Base: {}/\r\nContent-Type: application/sdp\r\n", request.url),
+                        body: sdp(manners),
+                    }
+                }
             },
             "SETUP" => self.set_up(request, manners).await,
             "PLAY" => answer(200, format!("Session: 4711\r\n{}", manners.rtp_info.as_deref().unwrap_or_default())),
