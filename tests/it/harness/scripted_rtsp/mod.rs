@@ -53,6 +53,8 @@ pub struct Manners {
     pub gop: usize,
     /// The picture of the group that a session begins with; 0 is the key frame.
     pub begins_with: usize,
+    /// Key frames and the parameter sets in front of them are left out; looked at before each of them.
+    pub holds_key_frames: bool,
     /// Whether the SDP holds the parameter sets. They are sent before each key frame in any case.
     pub parameters_in_sdp: bool,
     /// Sessions end after so many pictures.
@@ -93,6 +95,7 @@ impl Default for Manners {
             interval: Duration::from_millis(100),
             gop: 10,
             begins_with: 0,
+            holds_key_frames: false,
             parameters_in_sdp: true,
             pictures: None,
             ssrc: Ssrc::Same,

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{Manners, Ssrc, Viewer};
+use super::{Manners, Shared, Ssrc, Viewer};
 
 /// 32 pictures of 96x64 in constrained baseline profile, of which the first is a key frame.
 const CLIP: &[u8] = include_bytes!("../../../fixtures/gop.h264");
@@ -30,6 +30,7 @@ pub(super) fn clip() -> (Vec<&'static [u8]>, Vec<&'static [u8]>) {
 /// Sends pictures until the session ends.
 pub(super) struct Player {
     manners: Manners,
+    shared: Arc<Shared>,
     output: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     datagrams: Option<UdpSocket>,
     peer: SocketAddr,
@@ -41,6 +42,7 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn new(viewer: &mut Viewer, manners: Manners) -> Self {
         Self {
+            shared: viewer.shared.clone(),
             output: viewer.output.clone(),
             datagrams: viewer.datagrams.take(),
             peer: viewer.peer,
@@ -61,6 +63,10 @@ impl Player {
         }
         for number in 0..self.manners.pictures.unwrap_or(usize::MAX) {
             let place = (number + self.manners.begins_with) % gop;
+            if place == 0 && self.shared.manners.lock().expect("not poisoned").holds_key_frames {
+                tokio::time::sleep(self.manners.interval).await;
+                continue;
+            }
             if place == 0 {
                 if self.manners.ssrc == Ssrc::PerGop && number > 0 {
                     (self.ssrc, self.sequence) = (fastrand::u32(..), fastrand::u16(..));
