@@ -385,6 +385,54 @@ impl Phase {
     }
 }
 
+/// How far an outlet got with an event, or with one of its files. In the order in which they count: of several files
+/// the first of these that one of them is in holds for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Given up after several tries. It is among the dead letters, and a person can have it tried again.
+    Failed,
+    /// In the queue, or to be queued once the event is over and has its day.
+    Waiting,
+    /// Taken out of the queue or of the dead letters before it was delivered: by a person, or because it was deleted
+    /// from the box.
+    Dropped,
+    /// Never queued for this outlet, which was configured later.
+    NotWanted,
+    /// Confirmed by the other side.
+    Delivered,
+}
+
+/// How far an outlet got with one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDelivery {
+    /// Name in the event's folder.
+    pub file: String,
+    /// How far it got.
+    pub state: DeliveryState,
+}
+
+/// How far an outlet got with an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutletDelivery {
+    /// `upload/<name>`, `mqtt`, `webhook/<name>`.
+    pub outlet: String,
+    /// Of all files or alerts together.
+    pub state: DeliveryState,
+    /// Of each file, those included that were deleted from the box; empty for an outlet of alerts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDelivery>,
+}
+
+impl OutletDelivery {
+    /// Whether every one of `outlets` that takes files has confirmed `file`, and there is one at all.
+    pub fn is_everywhere(outlets: &[Self], file: &str) -> bool {
+        let mut destinations = outlets.iter().filter(|outlet| !outlet.files.is_empty()).peekable();
+        let has = |outlet: &Self| outlet.files.iter().any(|of| of.file == file && of.state == DeliveryState::Delivered);
+        destinations.peek().is_some() && destinations.all(has)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use crate::archive::{Archive, volume};
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::control::Control;
-use crate::event::{Event, EventId, EventState};
+use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::LatestFrame;
 use crate::health::{OutletHealth, StoreHealth, StoreState};
 use crate::metrics;
@@ -24,8 +24,8 @@ use crate::segment::{Segment, SegmentId};
 use crate::store::{Class, OutboxStats, Query, Stats, Store};
 use crate::supervise::governor::Reading;
 use crate::web::{
-    self, CameraStatus, Delivery, DeliveryState, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus,
-    QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,
+    self, CameraStatus, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus, QueueAction, QueueAnswer,
+    QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,
 };
 
 /// A frame older than this is not shown as live.
@@ -76,11 +76,6 @@ impl PageBackend {
 
     pub(super) fn now(&self) -> Moment {
         self.shared.clock.now()
-    }
-
-    /// Whether there is any destination for files.
-    pub(super) fn uploads(&self) -> bool {
-        self.outboxes.iter().any(|name| name.starts_with("upload/"))
     }
 
     async fn disk(&self, stats: Option<&Stats>) -> DiskStatus {
@@ -142,20 +137,14 @@ impl PageBackend {
         u64::try_from(now.wall.as_second() - created.wall.as_second()).ok()
     }
 
+    /// With how far each configured outlet got, in the order of the configuration.
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
-        let ids = events.iter().map(|event| event.id).collect();
-        let waiting = self.store().waiting(ids).await?;
-        let record = |(event, waiting): (Event, Vec<String>)| {
-            let delivery = |name: &String| {
-                // Files are queued once the event has its day.
-                let is_early = event.state == EventState::Open || event.filed.is_none() && name.starts_with("upload/");
-                let waits = waiting.contains(name) || is_early;
-                let state = if waits { DeliveryState::Waiting } else { DeliveryState::Delivered };
-                Delivery { outlet: name.clone(), state }
-            };
-            EventRecord { delivery: self.outboxes.iter().map(delivery).collect(), event }
+        let deliveries = self.store().deliveries_async(&events).await?;
+        let record = |(event, mut delivery): (Event, Vec<OutletDelivery>)| {
+            delivery.sort_by_key(|of| self.outboxes.iter().position(|name| *name == of.outlet));
+            EventRecord { event, delivery }
         };
-        Ok(events.into_iter().zip(waiting).map(record).collect())
+        Ok(events.into_iter().zip(deliveries).map(record).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::backend::PageBackend;
 use crate::archive::footage;
-use crate::coverage::{Footage, compose};
+use crate::coverage::compose;
 use crate::event::{Event, EventId};
 use crate::store::{Query, SegmentQuery};
 use crate::web::{Mark, Timeline};
@@ -31,7 +31,8 @@ impl PageBackend {
         let mut spans = self.store().spans_async(camera, footage::ledger_since(since), until).await?;
         footage::answer_for_the_last(&mut spans, &now);
         let mut footage = footage::of_segments(&segments, now.wall);
-        footage.extend(self.of_events(&events, now.wall).await?);
+        let delivered = self.store().deliveries_async(&events).await?;
+        footage.extend(footage::of_events(&events, &delivered, now.wall));
         let coverage = compose(since, until, &spans, &footage);
         let reaches = |event: &Event| event.end.as_ref().is_none_or(|end| end.wall >= since);
         let events = events.iter().filter(|event| reaches(event)).map(mark).collect();
@@ -59,16 +60,6 @@ impl PageBackend {
         }
         events.reverse();
         Ok(events)
-    }
-
-    /// What the clips of events hold.
-    async fn of_events(&self, events: &[Event], now: Timestamp) -> Result<Vec<Footage>> {
-        let waiting = self.store().waiting(events.iter().map(|event| event.id).collect()).await?;
-        let footage = events.iter().zip(waiting).flat_map(|(event, waiting)| {
-            let waits = waiting.iter().any(|outbox| outbox.starts_with("upload/"));
-            footage::of_event(event, now, self.uploads() && !waits)
-        });
-        Ok(footage.collect())
     }
 }
 

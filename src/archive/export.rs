@@ -225,12 +225,7 @@ impl Export {
             let page = self.archive.store.events(&query)?;
             let Some(last) = page.last() else { return Ok(clips) };
             before = Some(last.id);
-            for event in &page {
-                let clip = event.clip.as_ref().map(|clip| &clip.media.file);
-                let held = if clip.is_some() { self.archive.store.files_of(event.id)? } else { Vec::new() };
-                let is_delivered = held.iter().any(|held| Some(&held.media.file) == clip && held.delivered);
-                clips.extend(footage::of_event(event, now, is_delivered));
-            }
+            clips.extend(footage::of_events(&page, &self.archive.store.deliveries(&page)?, now));
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::segments::of_same_boot;
 use crate::clock::Moment;
 use crate::coverage::{Coverage, Footage, Span, SpanState};
-use crate::event::{Clip, Event};
+use crate::event::{Clip, Event, OutletDelivery};
 use crate::segment::Segment;
 
 /// How far before a time an event may have begun and still reach into it.
@@ -34,11 +34,19 @@ pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
     footage
 }
 
-/// What the files of an event's clip hold or held; `is_delivered` says whether every destination has them.
-pub fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Vec<Footage> {
+/// What the clips of `events` hold or held; `delivered` has for each, in the same order, how far the outlets got.
+pub fn of_events(events: &[Event], delivered: &[Vec<OutletDelivery>], now: Timestamp) -> Vec<Footage> {
+    let footage = events.iter().zip(delivered).flat_map(|(event, outlets)| {
+        of_event(event, now, |clip| OutletDelivery::is_everywhere(outlets, &clip.media.file))
+    });
+    footage.collect()
+}
+
+/// What the files of one clip hold or held; `is_delivered` says whether every destination has a file.
+fn of_event(event: &Event, now: Timestamp, is_delivered: impl Fn(&Clip) -> bool) -> Vec<Footage> {
     let from = event.start.wall;
-    let state = if is_delivered { Coverage::Uploaded } else { Coverage::Recorded };
     let of_clip = |clip: &Clip| {
+        let state = if is_delivered(clip) { Coverage::Uploaded } else { Coverage::Recorded };
         let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
         Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
     };
@@ -83,7 +91,37 @@ pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
 mod tests {
     use super::*;
     use crate::clock::{Clock, Mono, SimulatedClock};
-    use crate::event::EventId;
+    use crate::event::{DeliveryState, EventId, FileDelivery};
+
+    #[test]
+    fn a_clip_counts_as_uploaded_where_every_destination_confirmed_it() {
+        use DeliveryState::{Delivered, Dropped, Failed, NotWanted, Waiting};
+        let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
+        let at = clock.now();
+        let event: Event = serde_json::from_value(serde_json::json!({
+            "version": 1, "id": EventId::from_bytes([1; 16]), "device": "box", "camera": "yard", "rule": "object",
+            "kind": "object", "state": "ended", "label": "person", "score": 0.5, "count": 1, "track": 1, "zones": [],
+            "start": at, "end": at,
+            "clip": { "file": "clip.mp4", "bytes": 1, "sha256": "aa", "start": at, "duration_s": 5.0, "codec": "h264",
+                      "width": 16, "height": 16 },
+        }))
+        .expect("an event");
+        let alerts = OutletDelivery { outlet: "mqtt".into(), state: Dropped, files: Vec::new() };
+        let coverage = |states: &[DeliveryState]| {
+            let upload = |state: &DeliveryState| {
+                let files = [("event.json", Delivered), ("clip.mp4", *state)];
+                let files = files.map(|(file, state)| FileDelivery { file: file.into(), state }).to_vec();
+                OutletDelivery { outlet: "upload/a".into(), state: *state, files }
+            };
+            let outlets = [alerts.clone()].into_iter().chain(states.iter().map(upload)).collect();
+            of_events(std::slice::from_ref(&event), &[outlets], at.wall)[0].state
+        };
+        assert_eq!(coverage(&[Delivered, Delivered]), Coverage::Uploaded);
+        assert_eq!(coverage(&[]), Coverage::Recorded, "there is no destination");
+        for not_there in [Waiting, Failed, Dropped, NotWanted] {
+            assert_eq!(coverage(&[Delivered, not_there]), Coverage::Recorded, "{not_there:?}");
+        }
+    }
 
     #[test]
     fn seams_between_segments_are_closed_and_gaps_are_not() {

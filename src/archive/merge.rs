@@ -18,8 +18,8 @@ use super::recover::recover;
 use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
-use crate::event::{Event, EventId, MediaFile, Phase};
-use crate::store::{self, Change, Delivery, Lease, Outbox, Retold, Standing};
+use crate::event::{DeliveryState, Event, EventId, FileDelivery, MediaFile, Phase};
+use crate::store::{self, Change, Delivery, Lease, Outbox, Retold, Standing, TakenOver};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -106,10 +106,23 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    for outcome in archive.store.take_over(alerts.of_event(*id), vec![Change { event, deliveries: files }]) {
+    let counted = spool.store.alert_counts(*id)?;
+    let dropped = dropped_of(spool, &event)?;
+    let change = Change { event, deliveries: files };
+    for outcome in archive.store.take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped }) {
         outcome?;
     }
     Ok(true)
+}
+
+/// Files of an event that somebody took out of the spool's queues, with the outbox of each.
+fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(String, String)>> {
+    let outlets = spool.store.deliveries(std::slice::from_ref(event))?.into_iter().flatten();
+    let dropped = |of: &FileDelivery| of.state == DeliveryState::Dropped;
+    let files = outlets.flat_map(|of| {
+        of.files.into_iter().filter(dropped).map(move |file| (of.outlet.clone(), file.file)).collect::<Vec<_>>()
+    });
+    Ok(files.collect())
 }
 
 /// Copies `media`, durably but for the folder's entry. Returns whether what arrived is what it should be.

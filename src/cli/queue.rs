@@ -49,7 +49,7 @@ enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Deliver no more: one item, or everything that was given up. Files stay on the box.
+    /// Deliver no more: one item, or everything that was given up. Files stay on the box, and are shown as dropped.
     Drop {
         #[command(flatten)]
         queue: Queue,

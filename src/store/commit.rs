@@ -8,12 +8,12 @@ use super::packed::View;
 use super::place::Place;
 use super::refill::Retold;
 use super::reserve::Room;
-use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten};
-use super::{Change, Delivery, LAKE, StoreError, takes_alerts};
+use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
+use super::{AlertCounts, Change, Delivery, LAKE, StoreError, takes_alerts};
 use super::{catalog, event_log, timeline};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
-use crate::event::{Event, EventState, Phase};
+use crate::event::{Event, EventId, EventState, Phase};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// The outboxes that the store was opened with.
@@ -71,6 +71,17 @@ pub(super) enum Op {
         event: Box<Event>,
         phase: Phase,
         created: Moment,
+    },
+    /// What another index knows of the alerts of an event that comes from there.
+    CountAlerts {
+        id: EventId,
+        counted: AlertCounts,
+    },
+    /// A file does not wait any more in one outbox.
+    Withdraw {
+        outbox: String,
+        id: EventId,
+        file: String,
     },
     /// One document, or none, in place of several that wait.
     Supersede {
@@ -182,20 +193,25 @@ impl<'a> Group<'a> {
                 self.mark_dead(item.queue.name(), &row, item.place.seq)
             }
             Op::Drop(item) => match self.take(item)? {
-                Some(row) => self.unmark_waiting(item.queue.name(), &row),
+                Some(row) => self.mark_dropped(item.queue.name(), &row),
                 None => Ok(()),
             },
             Op::Revive(item) => self.revive(item),
             Op::Discard(item) => match self.take_dead(item)? {
-                Some(row) => self.unmark_dead(item.queue.name(), &row, item.place.seq),
+                Some(row) => self.mark_discarded(item.queue.name(), &row, item.place.seq),
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
             Op::Retell { outbox, event, phase, created } => match self.queues.get(outbox) {
-                Some(queue) => self.insert(queue, Row::new(Some(event), &Delivery::Alert(*phase), created)),
+                Some(queue) => {
+                    self.begin_alerts(event.id, false)?;
+                    self.insert(queue, Row::new(Some(event), &Delivery::Alert(*phase), created))
+                }
                 // It left the configuration meanwhile.
                 None => Ok(()),
             },
+            Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
+            Op::Withdraw { outbox, id, file } => self.withdraw(outbox, *id, file),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
@@ -215,6 +231,9 @@ impl<'a> Group<'a> {
     ) -> Result<(), StoreError> {
         event_log::put(&self.views, &mut self.counters, event, json)?;
         self.catalogue(known, event, deliveries)?;
+        if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Alert(_))) {
+            self.begin_alerts(event.id, known.is_none())?;
+        }
         deliveries.iter().try_for_each(|delivery| self.enqueue(Some(event), delivery, now))
     }
 
@@ -237,9 +256,7 @@ impl<'a> Group<'a> {
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
     pub(super) fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
-        if let Some((id, file)) = row.file() {
-            self.mark_waiting(queue.name(), id, file)?;
-        }
+        self.mark_waiting(queue.name(), &row)?;
         let mut known = None;
         let next = Place::new(&row.item, self.counters.last_seq + 1);
         if let Some(key) = row.upload_key(queue.name()) {
@@ -289,6 +306,18 @@ impl<'a> Group<'a> {
         Ok(Some(row))
     }
 
+    fn withdraw(&mut self, outbox: &str, id: EventId, file: &str) -> Result<(), StoreError> {
+        let Some(queue) = self.queues.get(outbox) else { return Ok(()) };
+        let place = self.views.uploads.get(upload_key(outbox, id, file))?;
+        let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { return Ok(()) };
+        let Some(row) = self.row(false, &place.key(outbox))? else { return Ok(()) };
+        let item = ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: false };
+        match self.take(&item)? {
+            Some(row) => self.mark_dropped(outbox, &row),
+            None => Ok(()),
+        }
+    }
+
     fn take_dead(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let key = item_key(item.queue.name(), item.place.seq);
         let Some(bytes) = self.views.dead.remove(key)? else { return Ok(None) };
@@ -304,7 +333,7 @@ impl<'a> Group<'a> {
         if let Some((id, file)) = row.file() {
             let event = event_log::in_transaction(&self.views, id)?;
             if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == *file)) {
-                return Ok(());
+                return self.mark_discarded(item.queue.name(), &row, item.place.seq);
             }
         }
         if let Some(key) = row.upload_key(item.queue.name())
@@ -313,6 +342,7 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         (row.attempts, row.revision, row.progress, row.class) = (0, row.revision + 1, None, None);
+        self.mark_revived(item.queue.name(), &row)?;
         self.insert(&item.queue, row)
     }
 

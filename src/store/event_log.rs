@@ -108,6 +108,7 @@ pub(super) fn in_transaction(views: &Views<'_>, id: EventId) -> Result<Option<Ev
 pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) -> Result<(), StoreError> {
     let Some(event) = in_transaction(views, id)? else { return Ok(()) };
     views.events.remove(id.to_bytes())?;
+    views.alerts.remove(id.to_bytes())?;
     views.by_camera.remove(camera_key(&event.camera, id))?;
     if views.open.remove(id.to_bytes())?.is_some() {
         counters.open = counters.open.saturating_sub(1);

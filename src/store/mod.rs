@@ -105,7 +105,7 @@ use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
-pub use catalog::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
+pub use catalog::{AlertCounts, Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
 pub use delivery::{Delivery, Document, LAKE, takes_alerts};
 pub use error::StoreError;
 pub use event_log::Query;
@@ -114,7 +114,7 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
 pub use place::Lane;
 pub use process_lock::can_commit;
-pub use refill::{Retold, Standing};
+pub use refill::{Retold, Standing, TakenOver};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 
@@ -406,15 +406,6 @@ impl Store {
     pub async fn stats_async(&self) -> Result<Stats, StoreError> {
         let flushes = self.0.flushes();
         self.0.read_async(move |db| stats::read(db, flushes)).await
-    }
-
-    /// For each of `ids` the outboxes that still hold something of that event.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub async fn waiting(&self, ids: Vec<EventId>) -> Result<Vec<Vec<String>>, StoreError> {
-        let names: Vec<String> = self.0.queues().keys().filter(|name| *name != LAKE).cloned().collect();
-        self.0.read_async(move |db| stats::waiting(db, &names, &ids)).await
     }
 
     /// Waits until the store is out of service, and says why. The process should then end with a failure,

@@ -6,7 +6,7 @@ use super::commit::Op;
 use super::schema::{Database, decode, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
-use super::{Change, Store, StoreError};
+use super::{AlertCounts, Change, Store, StoreError};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EventState, Phase};
 
@@ -21,6 +21,19 @@ pub struct Retold {
     pub event: Event,
     /// When it was queued first.
     pub created: Moment,
+}
+
+/// An event of another index.
+#[derive(Clone, Debug)]
+pub struct TakenOver {
+    /// The event with its files, which go to all destinations.
+    pub change: Change,
+    /// Alerts that are still to be published, each by its outlet.
+    pub alerts: Vec<Retold>,
+    /// What the other index knows of the others.
+    pub counted: Option<AlertCounts>,
+    /// Files that were dropped there, by outbox: they are not delivered from here either.
+    pub dropped: Vec<(String, String)>,
 }
 
 /// What the index knows of an event.
@@ -67,10 +80,23 @@ impl Store {
         self.0.write_all(changes.into_iter().map(|change| Op::record(change, &self.0.clock)))
     }
 
-    /// [`Store::record_all`], after `alerts` were queued, each where it is still to be told.
-    pub fn take_over(&self, alerts: Vec<Retold>, changes: Vec<Change>) -> Vec<Result<(), StoreError>> {
-        let changes = changes.into_iter().map(|change| Op::record(change, &self.0.clock));
-        self.0.write_all(alerts.into_iter().map(Op::retell).chain(changes))
+    /// What is known of the alerts of an event; `None` for one that was recorded before they were counted.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn alert_counts(&self, id: EventId) -> Result<Option<AlertCounts>, StoreError> {
+        self.0.read(move |db| db.alerts.get(id.to_bytes())?.map(|row| decode(&row)).transpose())
+    }
+
+    /// Records an event of another index, in parts of which each succeeds or fails by itself.
+    pub fn take_over(&self, taken: TakenOver) -> Vec<Result<(), StoreError>> {
+        let TakenOver { change, alerts, counted, dropped } = taken;
+        let id = change.event.id;
+        let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
+        let change = Op::record(change, &self.0.clock);
+        let dropped = dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, id, file }));
+        let alerts = alerts.into_iter().map(Op::retell);
+        self.0.write_all(counted.into_iter().chain(alerts).chain([change]).chain(dropped))
     }
 
     /// The items of an outbox, counted one by one.

@@ -52,6 +52,8 @@ pub(super) struct Database {
     pub files: Packed,
     pub held: Packed,
     pub aged: Packed,
+    /// How far outlets of alerts got, by event. An index of before it has none of its events here.
+    pub alerts: Packed,
 }
 
 /// The same trees as one commit changes them.
@@ -71,6 +73,7 @@ pub(super) struct Views<'a> {
     pub files: View<'a>,
     pub held: View<'a>,
     pub aged: View<'a>,
+    pub alerts: View<'a>,
 }
 
 impl<'a> Views<'a> {
@@ -91,11 +94,12 @@ impl<'a> Views<'a> {
             files: View::packed(db.files.tree(), db.packing),
             held: View::packed(db.held.tree(), db.packing),
             aged: View::packed(db.aged.tree(), db.packing),
+            alerts: View::packed(db.alerts.tree(), db.packing),
         }
     }
 
     /// All but `meta`, in the order of [`Database::packed`].
-    pub(super) fn packed(&self) -> [&View<'a>; 14] {
+    pub(super) fn packed(&self) -> [&View<'a>; 15] {
         [
             &self.events,
             &self.open,
@@ -111,6 +115,7 @@ impl<'a> Views<'a> {
             &self.files,
             &self.held,
             &self.aged,
+            &self.alerts,
         ]
     }
 
@@ -132,6 +137,7 @@ impl<'a> Views<'a> {
             self.files,
             self.held,
             self.aged,
+            self.alerts,
         ];
         let trees = [&db.meta].into_iter().chain(db.packed().map(|(_, tree)| tree.tree()));
         let changed = trees.zip(views).map(|(tree, view)| (tree, view.changes())).filter(|(_, rows)| !rows.is_empty());
@@ -182,6 +188,7 @@ impl Database {
             files: packed("files")?,
             held: packed("held")?,
             aged: packed("aged")?,
+            alerts: packed("alerts")?,
             db,
         };
         migrate::begin(&database)?;
@@ -196,7 +203,7 @@ impl Database {
     }
 
     /// All trees but `meta`, with their names.
-    pub(super) fn packed(&self) -> [(&'static str, &Packed); 14] {
+    pub(super) fn packed(&self) -> [(&'static str, &Packed); 15] {
         [
             ("events", &self.events),
             ("open", &self.open),
@@ -212,6 +219,7 @@ impl Database {
             ("files", &self.files),
             ("held", &self.held),
             ("aged", &self.aged),
+            ("alerts", &self.alerts),
         ]
     }
 

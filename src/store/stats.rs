@@ -1,13 +1,13 @@
 //! Numbers for the page and the metrics, from counters that every commit keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::StoreError;
 use super::catalog::Class;
 use super::place::{Lane, lane_prefix};
 use super::schema::{Database, Row, decode, prefix, seq_of};
-use super::{StoreError, takes_alerts};
 use crate::clock::Moment;
 use crate::event::EventId;
 
@@ -51,43 +51,11 @@ pub struct OutboxStats {
     pub dead_letters: u64,
 }
 
-/// Alerts that are looked through for what waits; a longer queue is judged by its order.
-const ALERTS_SEEN: usize = 500;
-
-/// For each event the outboxes among `names` that still hold something of it.
-pub(super) fn waiting(db: &Database, names: &[String], ids: &[EventId]) -> Result<Vec<Vec<String>>, StoreError> {
-    let mut all = vec![Vec::new(); ids.len()];
-    for name in names {
-        let alerts = takes_alerts(name).then(|| queued_alerts(db, name)).transpose()?;
-        for (id, waiting) in ids.iter().zip(&mut all) {
-            let holds = match &alerts {
-                Some((queued, whole)) => queued.contains(id) || !whole && queued.last().is_some_and(|last| id > last),
-                None => holds_files(db, name, *id)?,
-            };
-            if holds {
-                waiting.push(name.clone());
-            }
-        }
-    }
-    Ok(all)
-}
-
+/// Whether a file of the event waits in `outbox`.
 pub(super) fn holds_files(db: &Database, outbox: &str, id: EventId) -> Result<bool, StoreError> {
     let mut key = prefix(outbox);
     key.extend_from_slice(&id.to_bytes());
     Ok(db.uploads.scan_prefix(key).next().transpose()?.is_some())
-}
-
-/// The events that the oldest queued alerts are about, and whether these are all that are queued.
-fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool), StoreError> {
-    let (mut ids, mut rows) = (BTreeSet::new(), 0);
-    for entry in db.outbox.scan_prefix(prefix(outbox)).take(ALERTS_SEEN) {
-        rows += 1;
-        if let Ok(row) = decode::<Row>(&entry?.1) {
-            ids.extend(row.id);
-        }
-    }
-    Ok((ids, rows < ALERTS_SEEN))
 }
 
 /// When the item that waits the longest was recorded.

@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::Frame;
 use crate::segment::SegmentId;
 
@@ -90,34 +90,13 @@ pub struct EventQuery {
     pub limit: usize,
 }
 
-/// How far an outlet got with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    /// In the queue.
-    Waiting,
-    /// Confirmed by the other side.
-    Delivered,
-    /// Given up; needs a person.
-    Failed,
-}
-
-/// One outlet's share in an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Delivery {
-    /// `upload/<name>`, `mqtt`.
-    pub outlet: String,
-    /// How far it got.
-    pub state: DeliveryState,
-}
-
 /// An event as the page shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRecord {
     /// The event.
     pub event: Event,
-    /// Where it was delivered to; empty where nothing is known.
-    pub delivery: Vec<Delivery>,
+    /// How far each outlet got; without those of which nothing is known.
+    pub delivery: Vec<OutletDelivery>,
 }
 
 /// The newest picture of a camera.

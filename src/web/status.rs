@@ -329,7 +329,7 @@ impl Status {
         let items = |n: u64| if n == 1 { "1 item".to_owned() } else { format!("{n} items") };
         let mut level = if cut.is_empty() && dead == 0 { Level::Ok } else { Level::Attention };
         let mut text = match (queued, cut.as_slice()) {
-            (0, []) => "everything delivered".to_owned(),
+            (0, []) => "nothing waits for delivery".to_owned(),
             (0, [one]) => format!("no link to {}", one.name),
             (0, several) => format!("no link to {} destinations", several.len()),
             (n, []) => format!("{} being delivered", items(n)),
@@ -372,10 +372,10 @@ mod tests {
         use CameraState::{Connecting, Finished, Offline, Online};
         let fine = || outlet(Some(true), 0, None, 0);
         let cases = [
-            (status(&[Online; 4], vec![fine()]), Level::Ok, "All 4 cameras recording, everything delivered"),
+            (status(&[Online; 4], vec![fine()]), Level::Ok, "All 4 cameras recording, nothing waits for delivery"),
             (status(&[Online; 2], vec![]), Level::Ok, "Both cameras recording, events stay on this box"),
-            (status(&[Online], vec![fine()]), Level::Ok, "The camera is recording, everything delivered"),
-            (status(&[], vec![fine()]), Level::Attention, "No camera is configured; everything delivered"),
+            (status(&[Online], vec![fine()]), Level::Ok, "The camera is recording, nothing waits for delivery"),
+            (status(&[], vec![fine()]), Level::Attention, "No camera is configured; nothing waits for delivery"),
             (
                 status(&[Online, Offline, Offline, Online], vec![fine(), outlet(Some(false), 37, Some(10_900), 0)]),
                 Level::Problem,
@@ -394,13 +394,13 @@ mod tests {
             (
                 status(&[Online; 3], vec![outlet(Some(true), 0, None, 2)]),
                 Level::Attention,
-                "All 3 cameras recording; everything delivered; 2 items could not be delivered",
+                "All 3 cameras recording; nothing waits for delivery; 2 items could not be delivered",
             ),
-            (status(&[Finished; 3], vec![fine()]), Level::Ok, "All 3 cameras finished, everything delivered"),
+            (status(&[Finished; 3], vec![fine()]), Level::Ok, "All 3 cameras finished, nothing waits for delivery"),
             (
                 status(&[Finished, Online, Online], vec![fine()]),
                 Level::Ok,
-                "2 of 3 cameras recording, everything delivered",
+                "2 of 3 cameras recording, nothing waits for delivery",
             ),
         ];
         for (status, level, text) in cases {

@@ -12,7 +12,7 @@ use crate::harness::rtsp::{Auth, RtspServer};
 use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
 
 /// What a person's browser saw of a page; see tests/browser/look.mjs. `OUTPOST_SCREENSHOT` names a PNG to write.
-fn look(url: &str) -> Value {
+pub fn look(url: &str) -> Value {
     let script = repository().join("tests/browser/look.mjs");
     let text =
         run(Command::new("node").arg(script).arg(url).env("OUTPOST_NODE_MODULES", installed("node/node_modules")));

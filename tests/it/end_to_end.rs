@@ -71,10 +71,14 @@ pub fn wait_for_agreement(daemon: &Daemon, subscriber: &Subscriber, store: &S3Se
     })
 }
 
-/// Whether the box says of an event that every outlet has it.
-fn is_delivered(record: &Value) -> bool {
+/// Whether the box says of an event that both outlets have it, and the destination each of its files.
+pub fn is_delivered(record: &Value) -> bool {
     let outlets = record["delivery"].as_array().expect("deliveries");
-    outlets.len() == 2 && outlets.iter().all(|outlet| outlet["state"] == "delivered")
+    let files: Vec<&Value> = outlets.iter().filter_map(|outlet| outlet["files"].as_array()).flatten().collect();
+    let event = &record["event"];
+    let named = event["pictures"].as_array().map_or(0, Vec::len) + usize::from(event["clip"].is_object()) + 1;
+    let all = [outlets.iter().collect(), files.clone()].concat();
+    outlets.len() == 2 && files.len() == named && all.iter().all(|of| of["state"] == "delivered")
 }
 
 /// Compares one event as box, broker and bucket have it, file by file.

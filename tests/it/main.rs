@@ -19,6 +19,7 @@ mod clouds;
 mod compatibility;
 mod continuous;
 mod crash;
+mod dropped;
 mod end_to_end;
 mod home_assistant;
 mod lake;

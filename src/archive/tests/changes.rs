@@ -105,7 +105,7 @@ fn a_clip_goes_on_in_another_file_when_the_camera_changes_its_parameters() {
     assert_eq!(queued(&archive, "upload/cloud"), 7, "event.json, three pictures, three files of the clip");
     let held = archive.store.files_of(ended.id).expect("the catalogue");
     assert_eq!(held.iter().filter(|held| held.class == store::Class::Clips).count(), 3);
-    let footage = footage::of_event(&ended, ended.start.wall, false);
+    let footage = footage::of_events(std::slice::from_ref(&ended), &[Vec::new()], ended.start.wall);
     let length: f64 = footage.iter().map(|piece| piece.until.duration_since(piece.from).as_secs_f64()).sum();
     assert!((length - 12.1).abs() < 0.01 && footage.windows(2).all(|w| w[0].until == w[1].from), "{footage:?}");
     let mut without_first = ended.clone();

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
+use crate::event::DeliveryState;
 use crate::frame::Rgb;
 
 use crate::store::{Delivery, Lease, Query};
@@ -238,6 +239,34 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
     assert_eq!(alerts("webhook/office"), to_webhook, "each outlet gets what it lacks");
     assert_eq!((queued(&bench.spool, "mqtt"), queued(&bench.spool, "webhook/office")), (0, 0), "handed over");
     assert_eq!(queued(&bench.main, "upload/cloud"), 4, "every file is confirmed in the cloud");
+    let states = |n| -> Vec<(String, DeliveryState)> {
+        let event = bench.main.store.event(id(n)).expect("read").expect("known");
+        let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
+        outlets.into_iter().map(|outlet| (outlet.outlet, outlet.state)).collect()
+    };
+    let (delivered, waiting) = (DeliveryState::Delivered, DeliveryState::Waiting);
+    for (n, mqtt, webhook) in [(1, delivered, waiting), (2, waiting, delivered)] {
+        let expected = [("mqtt", mqtt), ("upload/cloud", waiting), ("webhook/office", webhook)];
+        assert_eq!(states(n), expected.map(|(name, state)| (name.to_owned(), state)), "what the spool got rid of, too");
+    }
+}
+
+#[test]
+fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    fill_spool(&bench, &runtime);
+    let outbox = bench.spool.store.outbox("upload/cloud").expect("outbox");
+    let items = runtime.block_on(outbox.items(10)).expect("items");
+    let item = items.iter().find(|item| item.event == Some(id(1))).expect("its sidecar waits");
+    assert!(runtime.block_on(outbox.drop_item(item.seq)).expect("drop"));
+    merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
+    assert_eq!(queued(&bench.main, "upload/cloud"), 3);
+    let event = bench.main.store.event(id(1)).expect("read").expect("known");
+    let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
+    let cloud = outlets.iter().find(|of| of.outlet == "upload/cloud").expect("known");
+    let states: Vec<_> = cloud.files.iter().map(|of| (of.file.as_str(), of.state)).collect();
+    assert_eq!(states, [("event.json", DeliveryState::Dropped), ("thumb.jpg", DeliveryState::Waiting)]);
 }
 
 #[test]

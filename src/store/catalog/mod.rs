@@ -6,8 +6,13 @@
 //!
 //! Whether a destination has a file is an explicit mark in its row. A file that was recorded before the
 //! destination was configured, or on a box without any, has none and so is never taken for delivered.
+//! [`states`] is the one place that says what marks mean.
 
 mod calls;
+
+mod marks;
+
+mod states;
 
 mod plan;
 
@@ -16,15 +21,16 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
 use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
-use crate::event::{Event, EventId, EvictReason, MediaFile};
+use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
 
+pub use marks::AlertCounts;
 pub use plan::Cursor;
 pub(super) use write::{Change, UNCATALOGUED};
 
@@ -159,6 +165,15 @@ struct Condemned {
     delivered: bool,
 }
 
+/// What is left of the row of a file that was deleted from the box. Fields as in [`Row`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Marks {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    to: BTreeMap<String, Mark>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    dropped: BTreeSet<String>,
+}
+
 /// Where a row stands in the two orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
@@ -183,6 +198,13 @@ struct Row {
     since: Option<u64>,
     /// Destinations, by the names of their outboxes.
     to: BTreeMap<String, Mark>,
+    /// Destinations that do not get it although it was queued for them. Not a [`Mark`], which a program of before it
+    /// could not read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    dropped: BTreeSet<String>,
+    /// In the row of `event.json` alone: the marks of the event's files that were deleted from the box, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    gone: BTreeMap<String, Marks>,
     pinned: bool,
     open: bool,
     condemned: Option<Condemned>,
@@ -200,6 +222,8 @@ impl Row {
             score: tenths(event.score),
             since: known_ms(&event.start),
             to: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            gone: BTreeMap::new(),
             pinned: event.pinned,
             open: event.state == crate::event::EventState::Open,
             condemned: None,
@@ -208,12 +232,12 @@ impl Row {
     }
 
     fn is_delivered(&self, destinations: &[&str]) -> bool {
-        !destinations.is_empty() && destinations.iter().all(|name| self.to.get(*name) == Some(&Mark::Delivered))
+        !destinations.is_empty() && destinations.iter().all(|name| self.state(name) == DeliveryState::Delivered)
     }
 
     fn waits(&self, destinations: &[&str]) -> bool {
-        let waits = |mark: &Mark| matches!(mark, Mark::Waiting | Mark::Dead(_));
-        destinations.iter().any(|name| self.to.get(*name).is_some_and(waits))
+        let waits = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Failed);
+        destinations.iter().any(|name| waits(self.state(name)))
     }
 
     /// Where it belongs while `destinations` are configured.

@@ -162,7 +162,7 @@ impl Reader<'_> {
         Ok(self.rows(id)?.into_iter().map(|(file, row)| row.held(id, &file, &self.destinations)).collect())
     }
 
-    fn rows(&self, id: EventId) -> Result<Vec<(String, Row)>, StoreError> {
+    pub(super) fn rows(&self, id: EventId) -> Result<Vec<(String, Row)>, StoreError> {
         let mut rows = Vec::new();
         for entry in self.db.files.scan_prefix(id.to_bytes()) {
             let (key, row) = entry?;

@@ -1,8 +1,9 @@
-//! What commits change in the catalogue.
+//! What commits change in the catalogue; `marks` has what they note of destinations.
+
+use std::collections::BTreeMap;
 
 use super::super::commit::Group;
-use super::super::place::Place;
-use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
+use super::super::schema::{Row as Item, decode, encode, upload_key};
 use super::super::{Delivery, LAKE, StoreError, event_log};
 use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
 use crate::clock::Moment;
@@ -54,7 +55,7 @@ pub(in crate::store) struct HoldRow {
 }
 
 impl<'a> Group<'a> {
-    fn destinations(&self) -> Vec<&'a str> {
+    pub(super) fn destinations(&self) -> Vec<&'a str> {
         self.queues.keys().map(String::as_str).filter(|name| name.starts_with("upload/")).collect()
     }
 
@@ -76,7 +77,7 @@ impl<'a> Group<'a> {
                     _ => Ok(()),
                 }
             }
-            Change::Gone(files) => files.iter().try_for_each(|(id, file)| self.remove_file(*id, file)),
+            Change::Gone(files) => files.iter().try_for_each(|(id, file)| self.bury_file(*id, file)),
             Change::Pin { id, pinned, files } => self.pin(*id, *pinned, files),
             Change::Place { files, date } => {
                 files.iter().try_for_each(|(id, file)| self.edit_file(*id, file, |row| row.since = row.since.or(*date)))
@@ -130,6 +131,8 @@ impl<'a> Group<'a> {
             // A time that was put right since is better than the date that the file got before.
             (row.since, row.condemned) = (row.since.or(old.since), old.condemned);
             row.to.clone_from(&old.to);
+            row.dropped.clone_from(&old.dropped);
+            row.gone.clone_from(&old.gone);
             if (old.bytes, &old.sha256) != (row.bytes, &row.sha256) {
                 row.to.retain(|_, mark| *mark != Mark::Delivered);
             }
@@ -160,6 +163,10 @@ impl<'a> Group<'a> {
         }
         event_log::put(&self.views, &mut self.counters, event, json)?;
         dropped.iter().try_for_each(|file| self.drop_pending(event.id, file))?;
+        if event.filed.is_none() {
+            // Its files were to be queued once it has its day.
+            dropped.iter().try_for_each(|file| self.drop_unqueued(event.id, file))?;
+        }
         self.put_file(event, sidecar)?;
         let delivery =
             Delivery::Upload { file: sidecar.file.clone(), bytes: sidecar.bytes, sha256: sidecar.sha256.clone() };
@@ -188,7 +195,7 @@ impl<'a> Group<'a> {
             let mut row = Row::new(&event, media);
             for name in self.queues.keys() {
                 if self.views.uploads.get(upload_key(name, id, &media.file))?.is_some() {
-                    row.to.insert(name.clone(), Mark::Waiting);
+                    row.mark(name, Mark::Waiting);
                 }
             }
             self.save_file(id, &media.file, None, row)?;
@@ -206,6 +213,8 @@ impl<'a> Group<'a> {
             score: 0,
             since: known_ms(&held.recorded).or(old.as_ref().and_then(|old| old.since)),
             to: old.as_ref().map(|old| old.to.clone()).unwrap_or_default(),
+            dropped: old.as_ref().map(|old| old.dropped.clone()).unwrap_or_default(),
+            gone: BTreeMap::new(),
             pinned: false,
             open: false,
             condemned: None,
@@ -214,78 +223,12 @@ impl<'a> Group<'a> {
         self.save_file(id, file, old.as_ref(), row)
     }
 
-    /// The outbox has a file now.
-    pub(in crate::store) fn mark_waiting(&mut self, outbox: &str, id: EventId, file: &str) -> Result<(), StoreError> {
-        self.edit_file(id, file, |row| {
-            row.to.insert(outbox.to_owned(), Mark::Waiting);
-        })
-    }
-
-    pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
-        let Some((id, file)) = item.file() else { return Ok(()) };
-        self.edit_file(id, file, |row| {
-            row.to.insert(outbox.to_owned(), Mark::Delivered);
-        })
-    }
-
-    pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
-        let Some((id, file)) = item.file() else { return Ok(()) };
-        self.edit_file(id, file, |row| {
-            row.to.insert(outbox.to_owned(), Mark::Dead(seq));
-        })
-    }
-
-    /// The dead letter `seq` was discarded.
-    pub(in crate::store) fn unmark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
-        let Some((id, file)) = item.file() else { return Ok(()) };
-        self.edit_file(id, file, |row| {
-            if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
-                row.to.remove(outbox);
-            }
-        })
-    }
-
-    /// Nobody wants the file delivered there any more.
-    pub(in crate::store) fn unmark_waiting(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
-        let Some((id, file)) = item.file() else { return Ok(()) };
-        self.edit_file(id, file, |row| {
-            row.to.remove(outbox);
-        })
-    }
-
-    /// Takes a file out of every outbox and out of the dead letters, configured or not.
-    fn drop_pending(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
-        for (name, mark) in &row.to {
-            match mark {
-                Mark::Delivered => {}
-                Mark::Waiting => {
-                    let Some(place) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
-                    let Some(place) = Place::from_bytes(&place) else { continue };
-                    if let Some(item) = self.views.outbox.remove(place.key(name))? {
-                        let item: Item = decode(&item)?;
-                        self.counters.of(name).remove(&item.item);
-                    }
-                    // Ends its rest, which would wake the outlet for ever.
-                    self.due.extend(self.queues.get(name).map(|queue| (queue.clone(), place.seq)));
-                }
-                Mark::Dead(seq) => {
-                    if self.views.dead.remove(item_key(name, *seq))?.is_some() {
-                        let dead = &mut self.counters.of(name).dead;
-                        *dead = dead.saturating_sub(1);
-                    }
-                }
-            }
-        }
-        self.edit_file(id, file, |row| row.to.retain(|_, mark| *mark == Mark::Delivered))
-    }
-
-    fn file(&self, id: EventId, file: &str) -> Result<Option<Row>, StoreError> {
+    pub(super) fn file(&self, id: EventId, file: &str) -> Result<Option<Row>, StoreError> {
         self.views.files.get(file_key(id, file))?.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Changes a row, if there is one, and puts it where it belongs then.
-    fn edit_file(&mut self, id: EventId, file: &str, edit: impl FnOnce(&mut Row)) -> Result<(), StoreError> {
+    pub(super) fn edit_file(&mut self, id: EventId, file: &str, edit: impl FnOnce(&mut Row)) -> Result<(), StoreError> {
         let Some(old) = self.file(id, file)? else { return Ok(()) };
         let mut row = old.clone();
         edit(&mut row);
@@ -308,7 +251,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn remove_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
+    pub(super) fn remove_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
         let Some(row) = self.file(id, file)? else { return Ok(()) };
         self.unfile(id, file, &row)?;
         self.views.files.remove(file_key(id, file))?;

@@ -39,7 +39,9 @@ async fn documents_go_before_the_files_of_events_to_every_destination_and_surviv
     let stats = store.stats().expect("stats");
     let numbers: Vec<_> = stats.outboxes.iter().map(|b| (b.name.as_str(), b.items, b.bytes)).collect();
     assert_eq!(numbers, [("mqtt", 1, 0), ("upload/a", 3, 21), ("upload/b", 3, 21)]);
-    assert_eq!(store.waiting(vec![event.id]).await.expect("waiting"), [["mqtt", "upload/a", "upload/b"]]);
+    let outlets = store.deliveries(std::slice::from_ref(&event)).expect("deliveries").remove(0);
+    let states: Vec<_> = outlets.iter().map(|of| (of.outlet.as_str(), of.state)).collect();
+    assert_eq!(states, ["mqtt", "upload/a", "upload/b"].map(|name| (name, DeliveryState::Waiting)));
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
-//! breaks its files, `documents` delivers what belongs to no event, `full` leaves it no room, `lanes` asks what
-//! goes first, `migrate` gives it an index of an older schema, `size` measures it, `supersede` replaces documents.
+//! breaks its files, `deliveries` asks how far outlets got, `documents` delivers what belongs to no event, `full`
+//! leaves it no room, `lanes` asks what goes first, `migrate` gives it an index of an older schema, `size` measures it,
+//! `supersede` replaces documents.
 
 mod crash;
 mod damage;
+mod deliveries;
 mod documents;
 mod full;
 mod lanes;
@@ -21,7 +23,7 @@ use tempfile::TempDir;
 use super::packed::tests::pack_eagerly;
 use super::*;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
-use crate::event::{EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
+use crate::event::{DeliveryState, EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
 
 pub(super) fn simulated() -> Arc<SimulatedClock> {
     Arc::new(SimulatedClock::new(Mono(1_000_000_000), Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))

@@ -34,12 +34,19 @@ function lasted(event) {
   return lengthOf(event) || "not known";
 }
 
+// The words of the API, in the order in which they count for an event.
+const DELIVERY = ["failed", "waiting", "dropped", "delivered", "not_wanted"];
+
 function deliveryOf(record) {
-  const of = (state) => record.delivery.filter((delivery) => delivery.state === state).length;
-  if (record.delivery.length === 0) return { state: "none", text: "" };
-  if (of("failed")) return { state: "failed", text: "not delivered" };
-  if (of("waiting")) return { state: "waiting", text: "waiting" };
-  return { state: "delivered", text: "delivered" };
+  const state = DELIVERY.find((name) => record.delivery.some((delivery) => delivery.state === name));
+  return state ? { state, text: words(state) } : { state: "none", text: "" };
+}
+
+/** An outlet's share; names the files that hold it up where the others are further. */
+function shareOf({ outlet, state, files = [] }) {
+  const held = files.filter((file) => file.state === state);
+  const names = held.length < files.length ? ` (${held.map(({ file }) => file).join(", ")})` : "";
+  return `${outlet}: ${words(state)}${names}`;
 }
 
 function makeCard(id) {
@@ -84,7 +91,7 @@ function updateCard(card, record) {
   const delivery = deliveryOf(record);
   setText(card.delivery, delivery.text);
   card.delivery.dataset.state = delivery.state;
-  card.delivery.title = record.delivery.map((each) => `${each.outlet}: ${each.state}`).join(", ");
+  card.delivery.title = record.delivery.map(shareOf).join(", ");
   card.button.setAttribute("aria-label", `${event.label} at ${event.camera}, ${localTime(event.start.wall, boxNow)}, ${stateOf(event)}. Show`);
 }
 
@@ -220,7 +227,7 @@ function fill(record) {
   const event = record.event;
   setText(document.getElementById("event-title"), `${event.label} at ${event.camera}`);
   const doubt = DOUBT[event.start.time_quality] ?? "";
-  const deliveries = record.delivery.map((delivery) => `${delivery.outlet}: ${words(delivery.state)}`).join(", ");
+  const deliveries = record.delivery.map(shareOf).join(", ");
   const clips = clipsOf(event);
   document.getElementById("event-facts").replaceChildren(
     ...fact("Began", localTime(event.start.wall, null) + (doubt ? " (uncertain)" : ""), doubt),

@@ -1,9 +1,9 @@
 //! A box to show.
 
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
-use crate::event::{Event, EventId, EventKind, EventState, MediaFile, SCHEMA_VERSION};
+use crate::event::{DeliveryState, Event, EventId, EventKind, EventState, MediaFile, OutletDelivery, SCHEMA_VERSION};
 use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth};
-use crate::web::{CameraStatus, Delivery, DeliveryState, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
+use crate::web::{CameraStatus, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
 
 pub(in crate::web) fn camera(name: &str, state: CameraState) -> CameraStatus {
     CameraStatus::new(name.into(), &CameraHealth { state, ..CameraHealth::default() }, Mono(7_000_000_000))
@@ -74,6 +74,7 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         continues: None,
         pinned: false,
     };
-    let delivery = vec![Delivery { outlet: "mqtt".to_owned(), state: DeliveryState::Delivered }];
+    let state = DeliveryState::Delivered;
+    let delivery = vec![OutletDelivery { outlet: "mqtt".to_owned(), state, files: Vec::new() }];
     EventRecord { event, delivery }
 }

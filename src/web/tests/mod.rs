@@ -252,7 +252,7 @@ async fn health_readiness_and_metrics() {
 async fn the_status_has_a_sentence_and_units_and_a_failure_tells_no_detail() {
     let site = Site::open(Fake::default()).await;
     let status = site.get("/api/v1/status").await.json();
-    assert_eq!(status["summary"]["text"], "The camera is recording, everything delivered");
+    assert_eq!(status["summary"]["text"], "The camera is recording, nothing waits for delivery");
     assert_eq!((&status["device"], &status["uptime_s"]), (&"box-7".into(), &90.into()));
     assert_eq!((&status["cameras"][0]["state"], &status["cameras"][0]["state_for_s"]), (&"online".into(), &7.into()));
     assert_eq!(status["disk"]["free_bytes"], 600);

@@ -1,6 +1,7 @@
 //! What is deleted, in which order, and what is recorded while there is no room.
 
 mod ages;
+mod delivered;
 mod model;
 
 use std::fs;

@@ -1,0 +1,188 @@
+//! What was dropped is not shown as delivered: outlets that nobody reaches, and an operator who empties their queues.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use outpost::clock::SystemClock;
+use outpost::event::{DeliveryState, Event, FileDelivery, OutletDelivery};
+use outpost::store::{Query, Store};
+use serde_json::Value;
+
+use crate::browser::look;
+use crate::clouds::wait_for_events;
+use crate::end_to_end::is_delivered;
+use crate::harness::config::Config;
+use crate::harness::daemon::{Daemon, outpost};
+use crate::harness::process::run;
+use crate::harness::{Scratch, fixture, port, repository, seconds, wait_until};
+
+/// What `outpost queue` prints.
+fn queue(config: &str, arguments: &[&str]) -> String {
+    let output = outpost(&[&["queue"], arguments, &["--config", config]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Drops everything that waits in `outlet`, item by item; gives how many.
+fn drop_all(config: &str, outlet: &str) -> usize {
+    let listed = queue(config, &["list", "--queue", outlet, "--json", "--limit", "1000"]);
+    let items: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for item in &items {
+        let said = queue(config, &["drop", "--queue", outlet, &item["seq"].to_string()]);
+        assert_eq!(said, format!("{outlet}: 1 dropped\n"));
+    }
+    items.len()
+}
+
+fn share<'a>(record: &'a Value, outlet: &str) -> &'a Value {
+    let shares = record["delivery"].as_array().expect("deliveries");
+    shares.iter().find(|share| share["outlet"] == outlet).unwrap_or_else(|| panic!("no {outlet} in {record}"))
+}
+
+/// Checks that an outlet, and each file of the event, is in `state`.
+fn assert_files(record: &Value, outlet: &str, state: &str) {
+    let share = share(record, outlet);
+    assert_eq!(share["state"], state, "{record}");
+    let files = share["files"].as_array().expect("files");
+    assert!(files.len() >= 4 && files.iter().all(|file| file["state"] == state), "{share}");
+    for file in ["event.json", "clip.mp4"] {
+        assert!(files.iter().any(|of| of["file"] == file), "{file}: {share}");
+    }
+}
+
+fn seconds_of(daemon: &Daemon, state: &str) -> f64 {
+    daemon.json("/api/v1/cameras/gate/timeline")["seconds"][state].as_f64().unwrap_or_default()
+}
+
+/// Works with: stores | a destination that was given up, and its queue dropped (`outpost queue drop`) | such files are shown as dropped, per outlet and file, and never as delivered
+#[test]
+fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
+    let scratch = Scratch::new("dropped");
+    let away = format!("http://127.0.0.1:{}", port::free());
+    let mut config = Config::new(&scratch).uploads_through(&away);
+    config.add(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", port::free()));
+    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &fixture("people.mp4"), 4.0));
+    let events = wait_for_events(&daemon);
+    for record in daemon.records() {
+        assert_files(&record, "upload/cloud", "waiting");
+        assert_eq!(share(&record, "mqtt")["state"], "waiting", "{record}");
+    }
+
+    let file = scratch.path("outpost.toml");
+    let config = file.to_str().expect("text");
+    assert!(drop_all(config, "upload/cloud") >= 4 * events.len());
+    assert!(drop_all(config, "mqtt") >= 2 * events.len(), "start and end of each");
+    for record in daemon.records() {
+        assert_files(&record, "upload/cloud", "dropped");
+        assert_eq!(share(&record, "mqtt")["state"], "dropped", "{record}");
+        assert!(!is_delivered(&record), "{record}");
+    }
+    let page = look(&daemon.page());
+    // The camera is over, so there is no live picture of it.
+    let errors = page["errors"].as_array().expect("a list").iter().filter_map(Value::as_str);
+    let errors: Vec<&str> = errors.filter(|error| !error.starts_with("Failed to load resource")).collect();
+    assert!(errors.is_empty(), "on the console: {errors:?}");
+    let words = page["text"].as_str().expect("text");
+    assert!(words.contains("dropped") && !words.contains("delivered"), "{words}");
+    assert!(seconds_of(&daemon, "recorded") > 1.0, "{}", seconds_of(&daemon, "recorded"));
+    assert!(seconds_of(&daemon, "uploaded") < 0.001, "nothing was uploaded");
+
+    // A destination that comes later does not get what was recorded before; the rest is as it was.
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let folder = scratch.path("later");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(&file, format!("{text}[upload.later]\nurl = \"file://{}\"\n", folder.display())).expect("write");
+    assert!(daemon.terminate().success());
+    daemon.start_again();
+    let ids: Vec<&Value> = events.iter().map(|event| &event["id"]).collect();
+    let (old, _): (Vec<Value>, _) = daemon.records().into_iter().partition(|of| ids.contains(&&of["event"]["id"]));
+    assert_eq!(old.len(), events.len());
+    for record in &old {
+        assert_files(record, "upload/later", "not_wanted");
+        assert_files(record, "upload/cloud", "dropped");
+        assert_eq!(share(record, "mqtt")["state"], "dropped", "{record}");
+    }
+    // What is recorded from now on goes there, and the box says so.
+    wait_until("a new event to be delivered to the new destination", seconds(120), || {
+        let records = daemon.records();
+        let mut new = records.iter().filter(|record| !ids.contains(&&record["event"]["id"]));
+        new.any(|record| {
+            let there = share(record, "upload/later");
+            let files = there["files"].as_array().expect("files");
+            there["state"] == "delivered" && files.iter().all(|file| file["state"] == "delivered")
+        })
+    });
+}
+
+/// A box as version 0.1.0 left it, with another folder than it had.
+fn unpack(scratch: &Scratch) -> PathBuf {
+    let archive = repository().join("tests/fixtures/archive-0.1.0.tar.xz");
+    run(Command::new("tar").arg("xJf").arg(archive).arg("-C").arg(scratch.path("")));
+    let config = scratch.path("config.toml");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let root = scratch.path("").display().to_string();
+    let text = text.replace("@ROOT@", root.trim_end_matches('/'));
+    std::fs::write(&config, text.replace("@REPO@", &repository().display().to_string())).expect("write");
+    config
+}
+
+/// Every event of the box's index, with how far the outlets got.
+fn deliveries(scratch: &Scratch) -> Vec<(Event, Vec<OutletDelivery>)> {
+    let config = outpost::store::Config { path: scratch.path("box"), ..Default::default() };
+    let outlets = ["mqtt", "upload/away", "upload/cloud", "upload/sealed", "upload/strict"].map(str::to_owned);
+    let store = Store::open(&config, &outlets, Arc::new(SystemClock::new())).expect("open");
+    assert!(!store.was_reset());
+    let events = store.events(&Query { limit: 500, ..Query::default() }).expect("events");
+    let deliveries = store.deliveries(&events).expect("deliveries");
+    store.close().expect("close");
+    events.into_iter().zip(deliveries).collect()
+}
+
+/// Works with: system | an update from a version that did not tell dropped from delivered | the states come from the marks that the index has, and from the queues; after `outpost store rebuild` everything waits again
+#[test]
+fn an_index_of_version_0_1_says_what_waits_what_failed_and_what_was_delivered() {
+    use DeliveryState::{Delivered, Failed, Waiting};
+    let scratch = Scratch::new("older");
+    let config = unpack(&scratch);
+    let mut seen = BTreeSet::new();
+    let before = deliveries(&scratch);
+    assert!(before.len() > 10);
+    for (event, outlets) in &before {
+        assert_eq!(outlets.len(), 5, "{outlets:?}");
+        for outlet in outlets {
+            for FileDelivery { file, state } in &outlet.files {
+                let allowed: &[DeliveryState] = match (outlet.outlet.as_str(), file.as_str()) {
+                    ("upload/cloud", _) => &[Delivered, Waiting],
+                    ("upload/strict", "clip.mp4") => &[Failed, Waiting],
+                    ("upload/strict", _) => &[Delivered, Waiting],
+                    _ => &[Waiting],
+                };
+                assert!(allowed.contains(state), "{}, {}: {file} is {state:?}", event.id, outlet.outlet);
+                seen.insert((outlet.outlet.clone(), *state));
+                if (outlet.outlet.as_str(), *state) == ("upload/cloud", Delivered) {
+                    let day = event.filed.as_ref().expect("a day");
+                    let (camera, id) = (&event.camera, event.id);
+                    let there = scratch.path("cloud").join(format!("box1/{day}/{camera}/{id}/{file}"));
+                    assert!(there.is_file(), "{} is not there", there.display());
+                }
+            }
+        }
+        assert_eq!((outlets[0].outlet.as_str(), outlets[0].state), ("mqtt", Waiting), "{}", event.id);
+    }
+    let telling = [("upload/cloud", Delivered), ("upload/strict", Delivered), ("upload/strict", Failed)];
+    assert!(telling.iter().all(|(outlet, state)| seen.contains(&((*outlet).to_owned(), *state))), "{seen:?}");
+
+    let output = outpost(&["store", "rebuild", "--config", config.to_str().expect("text")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let after = deliveries(&scratch);
+    assert_eq!(after.len(), before.len());
+    for (event, outlets) in after {
+        let told: Vec<&str> = outlets.iter().map(|outlet| outlet.outlet.as_str()).collect();
+        let of_files = ["upload/away", "upload/cloud", "upload/sealed", "upload/strict"];
+        assert!(told.ends_with(&of_files), "{}: {told:?}", event.id);
+        let files = outlets.iter().flat_map(|outlet| &outlet.files);
+        assert!(files.clone().count() > 0 && files.clone().all(|file| file.state == Waiting), "{}", event.id);
+    }
+}
