@@ -8,6 +8,13 @@ fn quick() -> Manners {
     Manners { interval: Duration::from_millis(10), ..Manners::default() }
 }
 
+/// A camera of which nothing is known: another one may have had its port before.
+fn camera(manners: Manners) -> Camera {
+    let camera = Camera::start(manners);
+    known(&Url::parse(&camera.url()).expect("valid"), |known| *known = Known::default());
+    camera
+}
+
 fn of(camera: &Camera) -> Config {
     Config { url: camera.url(), ..Config::default() }
 }
@@ -59,7 +66,7 @@ async fn what_retina_refuses_libavformat_reads() {
         ("start codes", Manners { start_codes: true, ..quick() }, Some("bad nal header")),
     ];
     for (manner, manners, refusal) in cases {
-        let camera = Camera::start(manners);
+        let camera = camera(manners);
         for connection in ["first", "second"] {
             let client = played(&of(&camera)).await.unwrap_or_else(|e| panic!("{manner}, {connection}: {e}"));
             let reason = client.reason.as_deref();
@@ -85,7 +92,7 @@ async fn what_retina_refuses_libavformat_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_that_neither_client_plays_is_told_with_both_reasons_and_tried_with_retina_again() {
-    let camera = Camera::start(Manners { sdp: "o=nothing\r\nm=\r\n".to_owned(), ..quick() });
+    let camera = camera(Manners { sdp: "o=nothing\r\nm=\r\n".to_owned(), ..quick() });
     for _ in 0..2 {
         let error = played(&of(&camera)).await.expect_err("nothing to play");
         assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
@@ -98,7 +105,7 @@ async fn a_camera_that_neither_client_plays_is_told_with_both_reasons_and_tried_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_that_changed_since_is_asked_by_retina_again() {
-    let camera = Camera::start(Manners { names_channels: false, ..quick() });
+    let camera = camera(Manners { names_channels: false, ..quick() });
     assert_eq!(played(&of(&camera)).await.expect("plays").name, "libavformat");
     camera.now(|manners| *manners = Manners { sdp: "v=0\r\n".to_owned(), ..quick() });
     assert!(played(&of(&camera)).await.is_err());
@@ -113,7 +120,7 @@ async fn the_login_and_the_transport_are_the_same_for_both_clients() {
     std::fs::write(&password_file, scripted_rtsp::PASSWORD).expect("write");
     let sdp = Manners::default().sdp.replace("v=0\r\n", "");
     for refuses in [Refuses::Nothing, Refuses::Tcp, Refuses::Udp] {
-        let camera = Camera::start(Manners { nonce_uses: Some(99), refuses, sdp: sdp.clone(), ..quick() });
+        let camera = camera(Manners { nonce_uses: Some(99), refuses, sdp: sdp.clone(), ..quick() });
         let config = Config {
             username: Some(scripted_rtsp::USER.to_owned()),
             password_file: Some(password_file.clone()),
@@ -126,7 +133,7 @@ async fn the_login_and_the_transport_are_the_same_for_both_clients() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_refusal_of_retina_is_not_tried_twice() {
-    let camera = Camera::start(Manners { nonce_uses: Some(9), ..quick() });
+    let camera = camera(Manners { nonce_uses: Some(9), ..quick() });
     let error = played(&of(&camera)).await.expect_err("asks for a password");
     assert!(matches!(error, SourceError::Unauthorised { .. }), "{error}");
     assert!(!camera.requests().iter().any(|request| request.starts_with("OPTIONS")), "{:?}", camera.requests());
@@ -145,7 +152,7 @@ impl Source for Short {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_whose_sessions_are_refused_again_and_again_is_read_by_libavformat() {
-    let camera = Camera::start(quick());
+    let camera = camera(quick());
     let packet = open(&of(&camera)).await.expect("opens").next().await.expect("a packet");
     let target = Target {
         config: of(&camera),
