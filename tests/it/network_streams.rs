@@ -1,6 +1,7 @@
 //! Cameras that libavformat reads: those that speak no RTSP, and those whose RTSP is not to retina's liking.
 
 use std::fs;
+use std::net::TcpListener;
 
 use crate::harness::clips::assert_sound;
 use crate::harness::config::Config;
@@ -51,6 +52,24 @@ fn cameras_that_libavformat_reads_give_events_and_are_told_on_page_and_log() {
         files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).count() > 0
     });
     assert!(daemon.terminate().success());
+}
+
+/// Works with: cameras | an HTTP or RTMP camera that accepts the connection and never answers | is told as silent, and never holds up the stop of the daemon
+#[test]
+fn a_camera_that_never_answers_does_not_hold_up_the_end() {
+    let scratch = Scratch::new("libavformat-mute");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut config = Config::new(&scratch);
+    for scheme in ["http", "rtmp"] {
+        let address = listener.local_addr().expect("an address");
+        config.add(&format!("[camera.{scheme}.source]\nurl = \"ffmpeg:{scheme}://{address}/live\""));
+        config.add(&format!("[camera.{scheme}.detect]\nenabled = false"));
+    }
+    let mut daemon = Daemon::start(&scratch, config);
+    let connections: Vec<_> = (0..2).map(|_| listener.accept().expect("a connection of each camera")).collect();
+    assert!(daemon.terminate().success());
+    assert!(!daemon.log().contains("left behind"), "{}", daemon.log());
+    drop(connections);
 }
 
 #[test]

@@ -118,3 +118,36 @@ fn is_network(errno: i32) -> bool {
     ]
     .contains(&errno)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::thread::StopFlag;
+
+    #[test]
+    fn each_failure_says_what_to_do() {
+        let watch = Watch::new(StopFlag::default());
+        watch.allow_any_time();
+        let posix = |errno| Error::Other { errno };
+        let cases = [
+            ("srt", false, Error::ProtocolNotFound, "cannot do srt; install one that can"),
+            ("http", false, Error::HttpUnauthorized, "set username and password_file"),
+            ("http", true, Error::HttpUnauthorized, "does not accept username"),
+            ("https", false, posix(ffmpeg::error::EIO), "set verify_tls = false"),
+            ("rtmp", false, posix(ffmpeg::error::EIO), "check host, port and path"),
+            ("srt", false, posix(ffmpeg::error::ETIMEDOUT), "check power, network"),
+            ("http", false, posix(ffmpeg::error::EINVAL), "is the path in url right?"),
+        ];
+        super::stream::prepare();
+        for (scheme, has_login, error, expected) in cases {
+            let faults = Faults { what: "cam", scheme, has_login, watch: &watch, limit: Duration::from_secs(30) };
+            let said = faults.opening(error).to_string();
+            assert!(said.starts_with("cam ") && said.contains(expected), "{said}");
+        }
+        watch.allow(Duration::ZERO);
+        let faults =
+            Faults { what: "cam", scheme: "http", has_login: false, watch: &watch, limit: Duration::from_secs(30) };
+        let said = faults.opening(Error::Exit).to_string();
+        assert!(said.contains("within 30 s") && said.contains("max_silence"), "{said}");
+    }
+}

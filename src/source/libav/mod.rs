@@ -165,8 +165,8 @@ impl<'a> Reader<'a> {
         faults.watch.allow(request.limit);
         let mut input = open::open(request, faults.watch.clone()).map_err(|e| faults.opening(e))?;
         let container = input.format().name().to_owned();
-        let video = input.streams().best(ffmpeg::media::Type::Video);
-        let video = video.ok_or_else(|| faults.unsupported("it sends no video; is the path in url right?"))?;
+        let video = stream::largest_video(&input)
+            .ok_or_else(|| faults.unsupported("it sends no video; is the path in url right?"))?;
         let (index, time_base) = (video.index(), video.time_base());
         let mut info = stream::describe(&video);
         if pace::has_no_times(&container) {

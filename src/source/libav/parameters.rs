@@ -32,7 +32,7 @@ impl Parameters {
         let beside = packet.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::NewExtraData);
         if let Some(beside) = beside {
             let extradata = Bytes::copy_from_slice(beside.data());
-            return extradata != self.stream.extradata && self.replace(extradata, data);
+            return extradata != self.stream.extradata && self.replace(extradata, packet);
         }
         if self.stream.codec == Codec::Mjpeg {
             let size = jpeg_size(data).filter(|size| *size != (self.stream.width, self.stream.height));
@@ -48,10 +48,10 @@ impl Parameters {
             return false;
         }
         self.sets = Some(sets.clone());
-        self.replace(sets.into(), data)
+        self.replace(sets.into(), packet)
     }
 
-    fn replace(&mut self, extradata: Bytes, key_frame: &[u8]) -> bool {
+    fn replace(&mut self, extradata: Bytes, key_frame: &ffmpeg::Packet) -> bool {
         let mut info = StreamInfo { extradata, ..(*self.stream).clone() };
         (info.width, info.height) = coded_size(&info, key_frame).unwrap_or_default();
         self.stream = Arc::new(info);
@@ -59,9 +59,8 @@ impl Parameters {
     }
 }
 
-/// The size that the parameter sets state, which a decoder reads off the first picture. `None` where they stand
-/// beside the packet and not in it.
-fn coded_size(stream: &StreamInfo, key_frame: &[u8]) -> Option<(u32, u32)> {
+/// The size that the parameter sets in the packet or beside it state, which a decoder reads off the first picture.
+fn coded_size(stream: &StreamInfo, key_frame: &ffmpeg::Packet) -> Option<(u32, u32)> {
     let id = if stream.codec == Codec::H265 { ffmpeg::codec::Id::HEVC } else { ffmpeg::codec::Id::H264 };
     let codec = ffmpeg::codec::decoder::find(id)?;
     let mut decoder = ffmpeg::codec::Context::new_with_codec(codec).decoder();
@@ -70,7 +69,7 @@ fn coded_size(stream: &StreamInfo, key_frame: &[u8]) -> Option<(u32, u32)> {
     decoder.skip_idct(ffmpeg::Discard::All);
     let mut decoder = decoder.open_as(codec).and_then(ffmpeg::codec::decoder::Opened::video).ok()?;
     // An error behind the header leaves the size in place.
-    let _ = decoder.send_packet(&ffmpeg::Packet::copy(key_frame));
+    let _ = decoder.send_packet(key_frame);
     let size = (decoder.width(), decoder.height());
     (size.0 > 0 && size.1 > 0).then_some(size)
 }

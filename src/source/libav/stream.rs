@@ -77,6 +77,17 @@ pub(in crate::source) fn nanoseconds(ticks: i64, time_base: ffmpeg::Rational) ->
     i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
 }
 
+/// The video with the most pixels; of those that are alike, the one that libavformat takes for the best.
+pub(super) fn largest_video(input: &ffmpeg::format::context::Input) -> Option<ffmpeg::Stream<'_>> {
+    let best = input.streams().best(ffmpeg::media::Type::Video)?;
+    let videos = input.streams().filter(|stream| stream.parameters().medium() == ffmpeg::media::Type::Video);
+    let pixels = |stream: &ffmpeg::Stream<'_>| {
+        let (width, height, _) = raw_parameters(&stream.parameters());
+        u64::from(width) * u64::from(height)
+    };
+    videos.max_by_key(|stream| (pixels(stream), stream.index() == best.index()))
+}
+
 /// Tells the demuxer that only stream `wanted` is read, so that it need not fetch the others: an HLS playlist may
 /// list the same picture in several sizes.
 #[allow(unsafe_code)]

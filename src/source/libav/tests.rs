@@ -79,9 +79,15 @@ async fn http_that_says(answer: Vec<u8>) -> String {
 
 /// Serves the files of a folder.
 async fn http_folder(folder: &Path) -> String {
+    http_folder_that_notes(folder, Arc::default()).await
+}
+
+/// The same, and notes what was asked for.
+async fn http_folder_that_notes(folder: &Path, asked: Arc<std::sync::Mutex<Vec<String>>>) -> String {
     let folder = folder.to_owned();
     http(Box::new(move |request, mut connection| {
         let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+        asked.lock().expect("lock").push(name.clone());
         let answer = match std::fs::read(folder.join(name)) {
             Ok(body) => with_head("200 OK", "application/octet-stream", &body),
             Err(_) => with_head("404 Not Found", "text/plain", b"no such file"),
@@ -271,7 +277,7 @@ async fn a_camera_that_falls_silent_is_left_at_once() {
     tokio::time::timeout(Duration::from_secs(8), left).await.expect("the connection is still held").expect("sent");
 }
 
-/// Works with: cameras | HLS | played at the rate at which it was taken, some seconds behind; the sizes of a playlist that are not wanted are not fetched
+/// Works with: cameras | HLS | played at the rate at which it was taken, some seconds behind
 #[tokio::test]
 async fn a_playlist_is_played_at_its_own_rate() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -288,6 +294,28 @@ async fn a_playlist_is_played_at_its_own_rate() {
     assert_eq!(times, (1..20).map(|i| i * 100).collect::<Vec<_>>());
     assert!(rest.iter().all(|p| p.at <= clock.mono() && Arc::ptr_eq(&p.stream, &first.stream)));
     assert!(matches!(&end, SourceError::Lost { .. }) && end.to_string().contains("the stream ended"), "{end}");
+}
+
+/// Works with: cameras | HLS with several sizes of the picture | the largest is taken, the others are not fetched
+#[tokio::test]
+async fn of_the_sizes_in_a_playlist_the_largest_is_taken() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let longer = [&X264[..], &["-t", "6", "-hls_time", "1", "-hls_list_size", "0"]].concat();
+    let sizes = [("small", "160x120"), ("large", "320x240"), ("middle", "240x180")];
+    let mut playlist = "#EXTM3U\n".to_owned();
+    for (name, size) in sizes {
+        clip(dir.path().join(format!("{name}.m3u8")), size, &longer);
+        playlist.push_str(&format!("#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION={size}\n{name}.m3u8\n"));
+    }
+    std::fs::write(dir.path().join("all.m3u8"), playlist).expect("write");
+    let asked = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let url = http_folder_that_notes(dir.path(), asked.clone()).await;
+    let mut source = open(&at(&format!("{url}/all.m3u8"))).await.expect("opens");
+    let (packets, _) = play_out(&mut *source).await;
+    assert!(packets.len() > 50 && packets.iter().all(|p| (p.stream.width, p.stream.height) == (320, 240)));
+    let asked = asked.lock().expect("lock");
+    let last = |name: &str| asked.iter().any(|path| *path == format!("{name}5.ts"));
+    assert!(last("large") && !last("small") && !last("middle"), "{asked:?}");
 }
 
 fn annexb_starts(data: &[u8]) -> bool {
@@ -352,15 +380,18 @@ async fn live_protocols_give_packets_with_the_cameras_times() {
     futures::future::join_all(opened).await;
 }
 
-/// Works with: cameras | codec parameters that change while the stream plays (MPEG-TS, FLV, RTSP through libavformat) | taken over with the new size
+/// Works with: cameras | codec parameters that change while the stream plays (MPEG-TS, FLV) | taken over with the new size
 #[tokio::test]
 async fn parameters_that_change_in_the_stream_are_taken_over() {
     let dir = tempfile::tempdir().expect("tempdir");
     let h265 = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:repeat-headers=1"];
-    for coding in [&X264[..], &h265] {
-        let parts =
-            [("a.ts", "160x120"), ("b.ts", "320x240")].map(|(name, size)| clip(dir.path().join(name), size, coding));
-        let body = parts.map(|path| std::fs::read(path).expect("read")).concat();
+    for (coding, container, header) in [(&X264[..], "ts", 0), (&h265, "ts", 0), (&X264[..], "flv", 13)] {
+        let part = |name: &str, size: &str| {
+            let path = clip(dir.path().join(format!("{name}.{container}")), size, coding);
+            std::fs::read(path).expect("read")
+        };
+        // The file's own header stands at its beginning only.
+        let body = [&part("a", "160x120")[..], &part("b", "320x240")[header..]].concat();
         let url = http_that_says(with_head("200 OK", "video/mp2t", &body)).await;
         let (packets, _) = play_out(&mut *open(&at(&url)).await.expect("opens")).await;
         let sizes: Vec<_> = packets.iter().map(|p| (p.stream.width, p.stream.height)).collect();
