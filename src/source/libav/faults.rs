@@ -26,7 +26,7 @@ impl Faults<'_> {
         if self.watch.is_over() {
             return self.unreachable(format!(
                 "nothing that can be played came within {} s; check power, network, and host, port and path in url; a \
-                 camera that needs longer for its first picture needs a longer max_silence",
+                 camera that needs longer for its first picture gets more time with each try, or by max_silence",
                 self.limit.as_secs()
             ));
         }

@@ -22,9 +22,6 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// No camera is waited for longer, unless its configuration says so.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Nor is an answer to a request while connecting: a host that is away and comes back is found sooner by asking anew.
-const LONGEST_ANSWER: Duration = Duration::from_secs(40);
-
 /// Pauses are forgotten after one to two times as long: cameras are set up anew, and networks fail.
 const MEMORY: Duration = Duration::from_secs(3600);
 
@@ -144,7 +141,7 @@ impl Patience {
         role: Role,
         clock: Arc<dyn Clock>,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let limit = self.answer.allowed.min(LONGEST_ANSWER);
+        let limit = self.answer.allowed;
         let max_silence = Some(config.max_silence.unwrap_or(limit));
         let begun = clock.mono();
         let outcome = super::connect(&Config { max_silence, ..config.clone() }, role, clock.clone()).await;

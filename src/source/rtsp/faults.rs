@@ -10,6 +10,9 @@ use crate::source::{Config, SourceError};
 /// Limit of each request to the camera.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
+/// And where the camera may take longer. A host that is away and comes back is found sooner by asking anew.
+const LONGEST_STEP: Duration = Duration::from_secs(40);
+
 /// Turns retina's failures into ours.
 pub(super) struct Faults<'a> {
     pub(super) what: &'a str,
@@ -33,7 +36,7 @@ impl Faults<'_> {
         step: &str,
         request: impl Future<Output = Result<T, retina::Error>>,
     ) -> Result<Result<T, retina::Error>, SourceError> {
-        let limit = self.config.max_silence.map_or(STEP_LIMIT, |silence| silence.max(STEP_LIMIT));
+        let limit = self.config.max_silence.map_or(STEP_LIMIT, |silence| silence.clamp(STEP_LIMIT, LONGEST_STEP));
         timeout(limit, request).await.map_err(|_| SourceError::Unreachable {
             what: self.what.to_owned(),
             reason: format!("no answer to {step} within {} s; check power and network", limit.as_secs()),
