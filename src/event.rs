@@ -184,6 +184,16 @@ pub struct Clip {
     pub truncated: bool,
 }
 
+/// Most files that the clip of one event has: the event has to fit into a row of the index.
+pub const MOST_CLIPS: usize = 4;
+
+impl Clip {
+    /// The name of an event's `n`th file of video, from 0.
+    pub fn file_name(n: usize) -> String {
+        if n == 0 { "clip.mp4".to_owned() } else { format!("clip-{}.mp4", n + 1) }
+    }
+}
+
 /// Why a file was deleted from the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -285,6 +295,9 @@ pub struct Event {
     /// Video, once it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
+    /// Its continuation, where the camera changed its parameters meanwhile: `clip-2.mp4` and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_clips: Vec<Clip>,
     /// Stills: `snapshot.jpg` (clean), `snapshot-boxes.jpg` (annotated), `thumb.jpg`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<MediaFile>,
@@ -312,7 +325,34 @@ pub struct Event {
 impl Event {
     /// The media files that it names.
     pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
-        self.pictures.iter().chain(self.clip.iter().map(|clip| &clip.media))
+        self.pictures.iter().chain(self.clips().map(|clip| &clip.media))
+    }
+
+    /// Its video in the order of time, in one file unless the camera changed its parameters meanwhile.
+    pub fn clips(&self) -> impl Iterator<Item = &Clip> {
+        self.clip.iter().chain(&self.more_clips)
+    }
+
+    /// [`Event::clips`], to be changed.
+    pub fn clips_mut(&mut self) -> impl Iterator<Item = &mut Clip> {
+        self.clip.iter_mut().chain(&mut self.more_clips)
+    }
+
+    /// Names `clips` in place of those that it names.
+    pub fn set_clips(&mut self, clips: impl IntoIterator<Item = Clip>) {
+        let mut clips = clips.into_iter();
+        (self.clip, self.more_clips) = (clips.next(), clips.collect());
+    }
+
+    /// Takes its clips out of it.
+    pub fn take_clips(&mut self) -> Vec<Clip> {
+        self.clip.take().into_iter().chain(std::mem::take(&mut self.more_clips)).collect()
+    }
+
+    /// Names only those of its clips that `keep` holds for.
+    pub fn retain_clips(&mut self, keep: impl Fn(&Clip) -> bool) {
+        let clips = self.take_clips();
+        self.set_clips(clips.into_iter().filter(keep));
     }
 
     /// Length in seconds, once it ended.

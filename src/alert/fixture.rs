@@ -140,6 +140,7 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
             height: 1080,
             truncated: false,
         }),
+        more_clips: Vec::new(),
         pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
         filed: Some("2026/11/22".into()),
         segments: None,

@@ -94,8 +94,7 @@ fn encode_alert(item: &Item, now: &Moment, object_key: Option<&ObjectKey>, befor
 
 /// Files that an event has in the cloud once it is uploaded.
 fn files(event: &Event) -> impl Iterator<Item = &str> {
-    let clip = event.clip.iter().map(|clip| clip.media.file.as_str());
-    std::iter::once("event.json").chain(clip).chain(event.pictures.iter().map(|picture| picture.file.as_str()))
+    std::iter::once("event.json").chain(event.media().map(|media| media.file.as_str()))
 }
 
 #[cfg(test)]

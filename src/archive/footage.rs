@@ -36,26 +36,33 @@ pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
 
 /// What the clips of `events` hold or held; `delivered` has for each, in the same order, how far the outlets got.
 pub fn of_events(events: &[Event], delivered: &[Vec<OutletDelivery>], now: Timestamp) -> Vec<Footage> {
-    let footage = events.iter().zip(delivered).filter_map(|(event, outlets)| {
-        let is_everywhere = |clip: &Clip| OutletDelivery::is_everywhere(outlets, &clip.media.file);
-        of_event(event, now, event.clip.as_ref().is_some_and(is_everywhere))
+    let footage = events.iter().zip(delivered).flat_map(|(event, outlets)| {
+        of_event(event, now, |clip| OutletDelivery::is_everywhere(outlets, &clip.media.file))
     });
     footage.collect()
 }
 
-/// What one clip holds or held; `is_delivered` says whether every destination has it.
-fn of_event(event: &Event, now: Timestamp, is_delivered: bool) -> Option<Footage> {
+/// What the files of one clip hold or held; `is_delivered` says whether every destination has a file.
+fn of_event(event: &Event, now: Timestamp, is_delivered: impl Fn(&Clip) -> bool) -> Vec<Footage> {
     let from = event.start.wall;
-    let Some(clip) = &event.clip else {
-        if event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4")) {
-            return Some(Footage { from, until: event.end.as_ref()?.wall, state: Coverage::Evicted });
-        }
-        // The clip of an event that goes on is being written.
-        return event.end.is_none().then_some(Footage { from, until: now, state: Coverage::Recorded });
+    let of_clip = |clip: &Clip| {
+        let state = if is_delivered(clip) { Coverage::Uploaded } else { Coverage::Recorded };
+        let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
+        Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
     };
-    let state = if is_delivered { Coverage::Uploaded } else { Coverage::Recorded };
-    let length = Duration::from_secs_f64(clip.duration_s.max(0.0));
-    Some(Footage { from: clip.start.wall, until: clip.start.wall.checked_add(length).ok()?, state })
+    let mut footage: Vec<Footage> = event.clips().filter_map(of_clip).collect();
+    close_seams(&mut footage);
+    let was_there = event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4"));
+    match &event.end {
+        // What the files that are left hold counts for more.
+        Some(end) if was_there => footage.push(Footage { from, until: end.wall, state: Coverage::Evicted }),
+        // The clip of an event that goes on is being written.
+        None if !was_there && footage.is_empty() => {
+            footage.push(Footage { from, until: now, state: Coverage::Recorded });
+        }
+        _ => {}
+    }
+    footage
 }
 
 /// Between the last picture of one segment and the first of the next there is no more than between any two

@@ -11,7 +11,7 @@ use super::timekeeper::{correct, is_torn};
 use crate::clock::{Moment, Mono};
 use crate::coverage::{Span, SpanState};
 
-/// A camera that gives no packet for longer is offline in the ledger.
+/// A camera that gives no packet for longer is offline in the ledger, unless such pauses are usual for it.
 const SILENCE: Duration = Duration::from_secs(3);
 /// How often the entry in progress is written again: what a power cut takes from the ledger at most.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
@@ -35,13 +35,14 @@ impl Ledger {
     /// A packet that was taken at `at`; packets between it and the one before were dropped because of `hole`.
     /// What comes is not kept, although it should be, because of `rests`.
     pub(super) fn packet(&mut self, archive: &Archive, at: Mono, hole: Option<&str>, rests: Option<&str>) {
+        let silence = self.silence(archive);
         let before = self.last_packet.replace(at).unwrap_or(self.since);
         if let Some(reason) = hole {
             self.change(archive, SpanState::Shed, Some(reason), before);
-        } else if at.since(before) > SILENCE {
+        } else if at.since(before) > silence {
             self.change(archive, SpanState::Offline, None, before);
         }
-        let from = if hole.is_some() || at.since(before) > SILENCE { at } else { before };
+        let from = if hole.is_some() || at.since(before) > silence { at } else { before };
         self.change(archive, if rests.is_some() { SpanState::Shed } else { SpanState::Watched }, rests, from);
         self.extend(archive, at);
     }
@@ -49,7 +50,7 @@ impl Ledger {
     /// Time passes, with or without packets.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
         let last = self.last_packet.unwrap_or(self.since);
-        if now.since(last) > SILENCE {
+        if now.since(last) > self.silence(archive) {
             self.change(archive, SpanState::Offline, None, last);
             self.extend(archive, now);
             self.explain(archive, now);
@@ -70,6 +71,10 @@ impl Ledger {
             span.until = end_of(archive, &span, now);
             write(archive, span);
         }
+    }
+
+    fn silence(&self, archive: &Archive) -> Duration {
+        archive.health.silence_of(&self.camera, SILENCE)
     }
 
     /// Adds why the camera is offline, once the feed has found out: the first thing that it says, since what

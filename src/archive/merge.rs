@@ -101,7 +101,7 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
         }
     }
     event.pictures.retain(|picture| !lost.contains(&picture.file));
-    event.clip.take_if(|clip| lost.contains(&clip.media.file));
+    event.retain_clips(|clip| !lost.contains(&clip.media.file));
     file_if_possible(archive, &mut event);
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.

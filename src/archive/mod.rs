@@ -11,6 +11,7 @@
 //! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
 //! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
 
+mod clip_files;
 mod export;
 pub mod footage;
 mod ledger;

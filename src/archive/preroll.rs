@@ -18,7 +18,7 @@ struct Gop {
 
 impl Gop {
     fn start(&self) -> Option<Mono> {
-        self.packets.first().map(|p| p.at)
+        self.packets.first().map(Packet::pts)
     }
 }
 
@@ -29,22 +29,25 @@ pub struct Preroll {
     max_bytes: usize,
     gops: VecDeque<Gop>,
     bytes: usize,
+    /// The stream's parameters changed, and nothing was taken since.
+    awaits_key_frame: bool,
 }
 
 impl Preroll {
     /// Holds at least `span` before the newest packet, as far as memory allows and pictures existed.
     pub fn new(span: Duration) -> Self {
-        Self { span, max_bytes: MAX_BYTES, gops: VecDeque::new(), bytes: 0 }
+        Self { span, max_bytes: MAX_BYTES, gops: VecDeque::new(), bytes: 0, awaits_key_frame: false }
     }
 
-    /// Takes a packet. Packets before the first key frame are of no use to anybody and are left out;
-    /// when the stream's parameters change, what came before cannot stand in one clip with what follows.
+    /// Takes a packet. Packets before the first key frame, and before the first with changed parameters, are of no
+    /// use to anybody and are left out.
     pub fn push(&mut self, packet: &Packet) {
         let changed = self
             .newest()
             .is_some_and(|last| !Arc::ptr_eq(&last.stream, &packet.stream) && last.stream != packet.stream);
-        if changed {
-            self.clear();
+        self.awaits_key_frame = (self.awaits_key_frame || changed) && !packet.key_frame;
+        if self.awaits_key_frame {
+            return;
         }
         if packet.key_frame {
             self.gops.push_back(Gop { packets: Vec::new(), bytes: 0 });
@@ -70,7 +73,11 @@ impl Preroll {
     /// The packets from the last key frame at or before `from` on; from the oldest one when the ring does
     /// not reach back that far.
     pub fn since(&self, from: Mono) -> impl Iterator<Item = &Packet> {
-        let first = self.gops.iter().rposition(|gop| gop.start().is_some_and(|at| at <= from)).unwrap_or(0);
+        let mut first = self.gops.iter().rposition(|gop| gop.start().is_some_and(|at| at <= from)).unwrap_or(0);
+        if self.gops.get(first).and_then(|gop| gop.packets.first()).is_some_and(|packet| packet.gradual) {
+            // Only with the refresh before it are pictures whole from there on.
+            first = first.saturating_sub(1);
+        }
         self.gops.iter().skip(first).flat_map(|gop| &gop.packets)
     }
 
@@ -117,7 +124,7 @@ mod tests {
 
     fn packet(stream: &Arc<StreamInfo>, ms: u64, key_frame: bool, bytes: usize) -> Packet {
         let at = Mono(ms * 1_000_000);
-        Packet { stream: stream.clone(), at, key_frame, loss: 0, data: Bytes::from(vec![0; bytes]) }
+        Packet::new(stream.clone(), at, key_frame, Bytes::from(vec![0; bytes]))
     }
 
     fn times(ring: &Preroll, from_ms: u64) -> Vec<u64> {
@@ -144,13 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_parameters_starts_afresh() {
+    fn what_came_before_a_change_of_parameters_stays() {
         let mut ring = Preroll::new(Duration::from_secs(3));
         ring.push(&packet(&stream(640), 0, true, 10));
         ring.push(&packet(&stream(640), 40, false, 10));
         assert_eq!(times(&ring, 0).len(), 2, "equal parameters in another allocation are no change");
-        ring.push(&packet(&stream(1280), 80, true, 10));
-        assert_eq!(times(&ring, 0), vec![80]);
+        let changed = stream(1280);
+        ring.push(&packet(&changed, 80, false, 10));
+        assert_eq!(times(&ring, 0), vec![0, 40], "decoding cannot go on with this one");
+        ring.push(&packet(&changed, 120, true, 10));
+        ring.push(&packet(&changed, 160, false, 10));
+        assert_eq!(times(&ring, 0), vec![0, 40, 120, 160]);
+        assert_eq!(times(&ring, 130), vec![120, 160]);
+    }
+
+    #[test]
+    fn a_gradual_refresh_before_the_wanted_time_is_complete_at_that_time() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(6)));
+        for ms in (0..8000).step_by(500) {
+            ring.push(&Packet { gradual: ms % 2000 == 0, ..packet(&s, ms, ms % 2000 == 0, 10) });
+        }
+        assert_eq!(times(&ring, 6200)[0], 4000, "the refresh of 6000 is complete at 8000");
+        assert_eq!(times(&ring, 1000)[0], 0, "there is none before it");
     }
 
     proptest! {

@@ -7,22 +7,21 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
-use super::mux::{self, ClipFacts, ClipWriter, MuxError};
+use super::clip_files::ClipFiles;
+use super::mux::MuxError;
 use super::recorder::InProgress;
 use super::retention::is_full;
-use super::sidecar::{measure, write_event};
+use super::sidecar::write_event;
 use super::snapshot::write_stills;
 use super::timekeeper;
 use super::writing::Held;
 use super::{Archive, Look, RecordConfig, RecordMode};
-use crate::clock::{Clock, Mono};
-use crate::event::{Best, Clip, Event, EventId, EventState, MediaFile, MediaSkipped, Phase};
+use crate::clock::Mono;
+use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaFile, MediaSkipped, Phase};
 use crate::frame::Packet;
 use crate::segment::SegmentRange;
 use crate::store::{self, Delivery};
 
-/// The clip's name in an event's folder.
-pub(super) const CLIP: &str = "clip.mp4";
 /// How often an open clip is forced to the disk: what a power cut costs at most.
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// Updates of one event are told at most this often; later ones are merged.
@@ -31,6 +30,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often an event that found no room to be completed is tried again, while something is being deleted for it.
 const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
+/// A camera that fills an event's files sooner than this changes its parameters all the time.
+const FILES_LAST: Duration = Duration::from_secs(30);
 
 /// What changed about an event in progress.
 #[derive(Clone, Debug)]
@@ -66,14 +67,17 @@ pub(super) struct Recording {
     known_as: EventId,
     event: Event,
     folder: PathBuf,
-    writer: Option<ClipWriter>,
+    clip: ClipFiles,
     clip_until: Mono,
-    /// Writing failed in the middle: what is playable is found out at the end.
-    clip_is_torn: bool,
+    /// A clip is to be written, and could be begun.
+    has_clip: bool,
+    /// The camera changed its parameters, and the event may not have another file.
+    needs_successor: bool,
     /// What made the clip fail that lies with the camera's stream, not with the volume.
     clip_failure: Option<String>,
     /// That was because the volume is full, and retention is to know.
     met_full_volume: bool,
+    began: Mono,
     look: Look,
     stills_are_old: bool,
     untold: bool,
@@ -123,20 +127,26 @@ impl Recording {
         archive.announce(Phase::Start, &event);
         info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
-        let create = || ClipWriter::create(&folder.join(CLIP), &archive.config.encoder);
-        let writer = (config.mode != RecordMode::Off && level.has_clips())
-            .then(create)
-            .and_then(|writer| writer.map_err(|e| warn!(event = %event.id, error = %e, "no clip")).ok());
+        let mut clip = ClipFiles::none(&folder, &archive.config.encoder);
+        if config.mode != RecordMode::Off
+            && level.has_clips()
+            && let Err(failure) = clip.begin()
+        {
+            warn!(event = %event.id, error = %failure, "no clip");
+        }
+        let has_clip = clip.is_writing();
         let clip_until = start + config.max_clip;
         let mut recording = Self {
             known_as: event.id,
             event,
             folder,
-            writer,
+            clip,
             clip_until,
-            clip_is_torn: false,
+            has_clip,
+            needs_successor: false,
             clip_failure: None,
             met_full_volume: false,
+            began: start.max(before.last().map_or(start, |packet| packet.at)),
             look,
             stills_are_old: true,
             untold: false,
@@ -191,7 +201,7 @@ impl Recording {
         if let Some(failure) = &self.clip_failure {
             return Some(Err(failure));
         }
-        self.writer.as_ref()?.first_at().map(|_| Ok(()))
+        self.clip.first_at().map(|_| Ok(()))
     }
 
     pub(super) fn is_known_as(&self, id: EventId) -> bool {
@@ -209,18 +219,29 @@ impl Recording {
             return;
         }
         self.last_written = packet.at;
-        let Some(writer) = &mut self.writer else { return };
-        let Err(failure) = writer.write(packet) else { return };
+        let Err(failure) = self.clip.write(packet) else { return };
         self.met_full_volume |= failure.is_full();
         // What was written so far stays; the clip ends here.
-        warn!(event = %self.event.id, error = %failure, "the clip ends early");
         self.clip_until = packet.at - Duration::from_nanos(1);
-        if !matches!(failure, MuxError::StreamChanged) {
-            self.writer = None;
-            self.clip_is_torn = true;
-            let is_of_stream = matches!(failure, MuxError::Encode(_) | MuxError::Refused { .. });
-            self.clip_failure = is_of_stream.then(|| failure.to_string());
+        if matches!(failure, MuxError::StreamChanged) {
+            let lasted = packet.at.since(self.began);
+            self.needs_successor = self.event.end.is_none() && lasted >= FILES_LAST;
+            if self.needs_successor {
+                return;
+            }
+            let (times, seconds) = (MOST_CLIPS, lasted.as_secs());
+            let reason = || format!("the camera changed its stream parameters {times} times within {seconds} s");
+            self.clip_failure = (lasted < FILES_LAST).then(reason);
         }
+        warn!(event = %self.event.id, error = %failure, "the clip ends early");
+        if matches!(failure, MuxError::Encode(_) | MuxError::Refused { .. }) {
+            self.clip_failure = Some(failure.to_string());
+        }
+    }
+
+    /// Whether the event has to go on in another one, because its clip may not have another file.
+    pub(super) fn needs_successor(&self) -> bool {
+        self.needs_successor
     }
 
     /// Nothing from `at` on belongs into the clip.
@@ -248,7 +269,7 @@ impl Recording {
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
         if now.since(self.last_sync) >= SYNC_EVERY {
             self.last_sync = now;
-            if let Some(Err(failure)) = self.writer.as_mut().map(ClipWriter::sync) {
+            if let Err(failure) = self.clip.sync() {
                 self.met_full_volume |= failure.is_full();
                 warn!(event = %self.event.id, error = %failure, "sync the clip");
             }
@@ -257,7 +278,7 @@ impl Recording {
             self.skip_media(archive);
             archive.room.low.notify_one();
         }
-        if self.writer.is_some() && !archive.level().has_clips() && self.clip_until > self.last_written {
+        if self.clip.is_writing() && !archive.level().has_clips() && self.clip_until > self.last_written {
             warn!(event = %self.event.id, "the clip ends early for lack of space");
             self.clip_until = self.last_written;
             self.skip_media(archive);
@@ -373,31 +394,15 @@ impl Recording {
     }
 
     fn close_clip(&mut self, archive: &Archive) {
-        let path = self.folder.join(CLIP);
-        let facts = match self.writer.take() {
-            Some(writer) => match writer.finish() {
-                Err(MuxError::Empty(_)) => Ok(None),
-                Err(_) => mux::repair(&path),
-                Ok(facts) => Ok(Some(facts)),
-            },
-            None if self.clip_is_torn => mux::repair(&path),
-            None => return,
-        };
-        let described = facts.map_err(anyhow::Error::from).and_then(|facts| {
-            let Some(facts) = facts else { return Ok(None) };
-            let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
-            let truncated = facts.start + facts.duration < end;
-            Ok(Some(clip_of(&*archive.clock, measure(&self.folder, CLIP)?, &facts, truncated)))
-        });
-        match described {
-            Ok(Some(clip)) => self.event.clip = Some(clip),
-            Ok(None) => {
-                let reason = self.clip_failure.as_deref().unwrap_or("no key frame came in its time");
-                warn!(event = %self.event.id, reason, "the event has no clip");
-                // Nothing is lost with an empty file, and nothing names it.
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "the event has no clip"),
+        // Once: an event that found no room is completed again.
+        if !std::mem::take(&mut self.has_clip) {
+            return;
+        }
+        let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
+        self.event.set_clips(self.clip.finish(&*archive.clock, end));
+        if self.event.clip.is_none() {
+            let reason = self.clip_failure.as_deref().unwrap_or("no key frame came in its time");
+            warn!(event = %self.event.id, reason, "the event has no clip");
         }
     }
 
@@ -420,21 +425,8 @@ fn best_of(archive: &Archive, look: &Look) -> Best {
     Best { at: archive.clock.moment(look.frame.at), score: look.score, bbox: look.bbox }
 }
 
-pub(super) fn clip_of(clock: &dyn Clock, media: MediaFile, facts: &ClipFacts, truncated: bool) -> Clip {
-    Clip {
-        media,
-        start: clock.moment(facts.start),
-        duration_s: facts.duration.as_secs_f64(),
-        codec: facts.codec.clone(),
-        width: facts.width,
-        height: facts.height,
-        truncated,
-    }
-}
-
 /// Every file of a finished event, in the order of its worth to somebody with a thin link.
 pub(super) fn uploads(event: &Event, sidecar: MediaFile) -> Vec<Delivery> {
-    let clip = event.clip.iter().map(|clip| clip.media.clone());
-    let files = std::iter::once(sidecar).chain(event.pictures.iter().cloned()).chain(clip);
+    let files = std::iter::once(sidecar).chain(event.media().cloned());
     files.map(|f| Delivery::Upload { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect()
 }

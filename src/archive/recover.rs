@@ -13,7 +13,6 @@ use tracing::{error, info, warn};
 
 use super::Archive;
 use super::mux;
-use super::recording::CLIP;
 use super::retention::remove_evicted;
 use super::segments::{of_same_boot, recover_segments};
 use super::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_event};
@@ -21,7 +20,7 @@ use super::timekeeper::{self, file_if_possible};
 use super::walk::{Place, Walk};
 use super::writing::Writer;
 use crate::clock::Moment;
-use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase};
+use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase};
 use crate::store::{self, Delivery, Standing, StoreError};
 
 /// Events that are compared with the index in one go, and recorded with a shared flush.
@@ -239,11 +238,8 @@ impl Recovery<'_> {
         let folder = archive.layout.folder(&event.camera, event.id);
         fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
         event.pictures = pictures_in(&folder);
-        event.clip = clip_in(&folder, &event).unwrap_or_else(|failure| {
-            error!(event = %event.id, error = format!("{failure:#}"), "the clip of an interrupted event is not playable");
-            None
-        });
-        let last_known = event.clip.as_ref().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
+        event.set_clips(clips_in(&folder, &event));
+        let last_known = event.clips().last().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
         let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
         event.end.get_or_insert(end);
         event.state = EventState::Interrupted;
@@ -317,14 +313,20 @@ fn mend(folder: &Path, event: &mut Event) -> u32 {
         }
         whole
     });
-    if let Some(clip) = event.clip.take_if(|clip| !is_whole(&clip.media)) {
+    let mut clips = Vec::new();
+    for clip in event.take_clips() {
+        if is_whole(&clip.media) {
+            clips.push(clip);
+            continue;
+        }
         give_up(&clip.media);
         // Its beginning may still play.
-        event.clip = clip_in(folder, event).ok().flatten();
-        if event.clip.is_none() {
-            set_aside_or_tell(folder, &clip.media.file);
+        match clip_in(folder, event, &clip.media.file) {
+            Ok(Some(beginning)) => clips.push(Clip { truncated: true, ..beginning }),
+            Ok(None) | Err(_) => set_aside_or_tell(folder, &clip.media.file),
         }
     }
+    event.set_clips(clips);
     lost
 }
 
@@ -339,9 +341,24 @@ fn pictures_in(folder: &Path) -> Vec<MediaFile> {
     names.iter().filter(|name| folder.join(name).exists()).filter_map(|name| measure(folder, name).ok()).collect()
 }
 
-/// Repairs the clip and describes it.
-fn clip_in(folder: &Path, event: &Event) -> Result<Option<Clip>> {
-    let path = folder.join(CLIP);
+/// What is playable of an event's clip; it goes on no further than that.
+fn clips_in(folder: &Path, event: &Event) -> Vec<Clip> {
+    let mut clips = Vec::new();
+    for name in (0..MOST_CLIPS).map(Clip::file_name) {
+        clips.extend(clip_in(folder, event, &name).unwrap_or_else(|failure| {
+            error!(event = %event.id, error = format!("{failure:#}"), "the clip of an interrupted event is not playable");
+            None
+        }));
+    }
+    if let Some(last) = clips.last_mut() {
+        last.truncated = true;
+    }
+    clips
+}
+
+/// Repairs a file of the clip and describes it.
+fn clip_in(folder: &Path, event: &Event, name: &str) -> Result<Option<Clip>> {
+    let path = folder.join(name);
     if !path.exists() {
         return Ok(None);
     }
@@ -350,13 +367,13 @@ fn clip_in(folder: &Path, event: &Event) -> Result<Option<Clip>> {
         return Ok(None);
     };
     Ok(Some(Clip {
-        media: measure(folder, CLIP)?,
+        media: measure(folder, name)?,
         start: of_same_boot(&event.start, facts.start),
         duration_s: facts.duration.as_secs_f64(),
         codec: facts.codec,
         width: facts.width,
         height: facts.height,
-        truncated: true,
+        truncated: false,
     }))
 }
 

@@ -24,7 +24,8 @@ use crate::frame::Packet;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
 use crate::store::{Class, StoreError};
 
-/// A camera that was silent for longer begins a new segment, so that no segment claims time it does not show.
+/// A camera that was silent for longer begins a new segment, so that no segment claims time it does not show. Where
+/// longer pauses are usual, each picture would have a segment of its own.
 const GAP: Duration = Duration::from_secs(3);
 /// How long after a failure (a full disk) the next segment is tried.
 const RETRY: Duration = Duration::from_secs(5);
@@ -59,9 +60,10 @@ impl Segmenter {
 
     /// Adds a packet; a new segment begins with a key frame.
     pub(super) fn write(&mut self, archive: &Archive, packet: &Packet) {
+        let gap = archive.health.silence_of(&self.camera, GAP);
         let full = |open: &Open| {
             packet.key_frame && packet.at.since(open.segment.start.mono()) >= self.length
-                || packet.at.since(open.last_packet) > GAP
+                || packet.at.since(open.last_packet) > gap
         };
         if self.open.as_ref().is_some_and(full) {
             self.close(archive, SegmentState::Closed);
@@ -97,8 +99,9 @@ impl Segmenter {
 
     /// Syncs the open segment when it is time, and closes it when the camera fell silent.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
+        let gap = archive.health.silence_of(&self.camera, GAP);
         let Some(open) = &mut self.open else { return };
-        if now.since(open.last_packet) > GAP {
+        if now.since(open.last_packet) > gap {
             self.close(archive, SegmentState::Closed);
         } else if now.since(open.last_sync) >= SYNC_EVERY {
             open.last_sync = now;
@@ -170,7 +173,7 @@ fn begin(archive: &Archive, camera: &Arc<str>, packet: &Packet) -> Result<Open> 
         device: archive.device.clone(),
         camera: camera.clone(),
         state: SegmentState::Open,
-        start: archive.clock.moment(packet.at),
+        start: archive.clock.moment(packet.pts()),
         end: None,
         video: None,
     };

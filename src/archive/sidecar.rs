@@ -214,8 +214,7 @@ pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar
     if event.id != id || *event.camera != *camera {
         return Ok(Sidecar::Damaged(format!("it tells of event {} of camera {}", event.id, event.camera)));
     }
-    let media = event.clip.iter().map(|clip| &clip.media).chain(&event.pictures);
-    if let Some(media) = media.into_iter().find(|media| !is_plain(&media.file)) {
+    if let Some(media) = event.media().find(|media| !is_plain(&media.file)) {
         return Ok(Sidecar::Damaged(format!("it names a file {:?}", media.file)));
     }
     Ok(Sidecar::Good(Box::new(event)))

@@ -100,7 +100,7 @@ fn correct_all<'a>(clock: &dyn Clock, moments: impl Iterator<Item = &'a mut Mome
 /// All moments of an event by today's knowledge. Returns whether that changed one.
 pub(super) fn correct_event(clock: &dyn Clock, event: &mut Event) -> bool {
     let best = event.best.iter_mut().map(|best| &mut best.at);
-    let clip = event.clip.iter_mut().map(|clip| &mut clip.start);
+    let clip = event.clip.iter_mut().chain(&mut event.more_clips).map(|clip| &mut clip.start);
     let changed = correct(clock, &mut event.start);
     let start = &event.start;
     event.end.as_mut().into_iter().chain(best).chain(clip).fold(changed, |changed, moment| {

@@ -116,7 +116,8 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
     loop {
         match source.next().await {
             Ok(packet) => {
-                run.first.get_or_insert(packet.at);
+                let shown = packet.pts();
+                run.first = Some(run.first.map_or(shown, |first| first.min(shown)));
                 packets += 1;
                 // A picture that does not decode is one picture less; the next key frame heals it.
                 let frames = decoder.decode(&packet).unwrap_or_else(|failure| {

@@ -10,7 +10,7 @@ use ffmpeg_next::ffi;
 use ffmpeg_next::frame;
 
 use crate::clock::Mono;
-use crate::frame::{Codec, StreamInfo};
+use crate::frame::{Codec, Packet, StreamInfo};
 
 use super::{Config, DecodeError};
 
@@ -22,6 +22,9 @@ const MAX_PIXELS: i64 = 36_000_000;
 
 /// The largest coded picture we hand to libav.
 const MAX_PACKET: usize = 64 << 20;
+
+/// How many pictures a stream with B-frames that refer to each other reorders.
+const USUAL_REORDERING: i32 = 2;
 
 static START: Once = Once::new();
 
@@ -120,8 +123,9 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Opens the decoder that `config` asks for, with the stream's parameters.
-    pub(super) fn new(stream: &StreamInfo, config: &Config) -> Result<Self, DecodeError> {
+    /// Opens the decoder that `config` asks for, with the parameters of the stream that `first` begins.
+    pub(super) fn new(first: &Packet, config: &Config) -> Result<Self, DecodeError> {
+        let stream = &*first.stream;
         let wanted = (config.decoder != "auto").then_some(config.decoder.as_str());
         let codec = decoders(&stream.codec).into_iter().find(|c| wanted.is_none_or(|name| c.name() == name));
         let codec = codec
@@ -129,7 +133,10 @@ impl Open {
         let name = codec.name().to_owned();
         let mut context = ffmpeg::codec::Context::new_with_codec(codec);
         set_parameters(&mut context, stream).map_err(|e| open_error(&name, e))?;
-        context.set_flags(Flags::LOW_DELAY);
+        match first.offset.is_zero() {
+            true => context.set_flags(Flags::LOW_DELAY),
+            false => expect_reordering(&mut context),
+        }
         // Slices only: threads that each take a picture would delay every picture by their number.
         let mut threads = threading::Config::kind(threading::Type::Slice);
         threads.count = config.threads as usize;
@@ -149,16 +156,16 @@ impl Open {
     }
 
     /// Feeds one packet and takes what comes out.
-    pub(super) fn decode(&mut self, data: &[u8], at: Mono, key: bool) -> Result<Received, ffmpeg::Error> {
+    pub(super) fn decode(&mut self, coded: &Packet) -> Result<Received, ffmpeg::Error> {
         // An empty packet would mean "end of stream" to libav.
-        if data.is_empty() || data.len() > MAX_PACKET {
+        if coded.data.is_empty() || coded.data.len() > MAX_PACKET {
             return Err(ffmpeg::Error::InvalidData);
         }
-        let pts = i64::try_from(at.0).unwrap_or(i64::MAX);
-        let mut packet = ffmpeg::Packet::copy(data);
-        packet.set_pts(Some(pts));
-        packet.set_dts(Some(pts));
-        if key {
+        let ticks = |at: Mono| i64::try_from(at.0).unwrap_or(i64::MAX);
+        let mut packet = ffmpeg::Packet::copy(&coded.data);
+        packet.set_pts(Some(ticks(coded.pts())));
+        packet.set_dts(Some(ticks(coded.at)));
+        if coded.key_frame {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         let mut received = Received::default();
@@ -204,6 +211,16 @@ impl Open {
 
 fn open_error(decoder: &str, error: ffmpeg::Error) -> DecodeError {
     DecodeError::Open { decoder: decoder.to_owned(), reason: error.to_string() }
+}
+
+/// H.264 need not say how many pictures it reorders. libav learns it at the cost of the pictures that come too late,
+/// unless it is told.
+#[allow(unsafe_code)]
+fn expect_reordering(context: &mut ffmpeg::codec::Context) {
+    // SAFETY: the context is ours alone and not open yet.
+    if let Some(raw) = unsafe { context.as_mut_ptr().as_mut() } {
+        raw.has_b_frames = USUAL_REORDERING;
+    }
 }
 
 #[allow(unsafe_code)]

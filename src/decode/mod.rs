@@ -127,6 +127,9 @@ pub struct Decoder {
     /// Times of the packets that went in, oldest first: hardware decoders round what they carry through.
     times: VecDeque<Mono>,
     needs_key_frame: bool,
+    /// When the key frame that decoding began with is shown. What follows it and is shown earlier (an open GOP)
+    /// refers to pictures that were not decoded.
+    shown_from: Mono,
 }
 
 impl Decoder {
@@ -134,7 +137,7 @@ impl Decoder {
     pub fn new(config: Config) -> Self {
         libav::start();
         let times = VecDeque::with_capacity(REMEMBERED_TIMES);
-        Self { config, stream: None, open: None, times, needs_key_frame: true }
+        Self { config, stream: None, open: None, times, needs_key_frame: true, shown_from: Mono::default() }
     }
 
     /// Gives the pictures that `packet` completes: none while a key frame is awaited, more than one when
@@ -149,14 +152,18 @@ impl Decoder {
         let mut frames = self.follow(&packet.stream);
         if packet.stream.codec == Codec::Yuyv {
             let picture = LibavPicture::from_yuyv(&packet.stream, &packet.data)?;
-            frames.push(Frame { at: packet.at, picture: upright(picture, packet.stream.orientation) });
+            frames.push(Frame { at: packet.pts(), picture: upright(picture, packet.stream.orientation) });
             return Ok(frames);
         }
         if packet.loss > 0 {
             self.await_key_frame();
         }
-        if self.needs_key_frame && !packet.key_frame {
+        let refers_back = !packet.key_frame && packet.pts() < self.shown_from;
+        if (self.needs_key_frame && !packet.key_frame) || refers_back {
             return Ok(frames);
+        }
+        if self.needs_key_frame {
+            self.shown_from = packet.pts();
         }
         match self.decode_coded(packet) {
             Ok(more) => frames.extend(more),
@@ -205,14 +212,14 @@ impl Decoder {
     fn decode_coded(&mut self, packet: &Packet) -> Result<Vec<Frame>, DecodeError> {
         let open = match &mut self.open {
             Some(open) => open,
-            None => self.open.insert(libav::Open::new(&packet.stream, &self.config)?),
+            None => self.open.insert(libav::Open::new(packet, &self.config)?),
         };
         if self.times.len() == REMEMBERED_TIMES {
             self.times.pop_front();
         }
-        self.times.push_back(packet.at);
+        self.times.push_back(packet.pts());
         self.needs_key_frame = false;
-        let outcome = open.decode(&packet.data, packet.at, packet.key_frame);
+        let outcome = open.decode(packet);
         match outcome {
             Ok(received) if received.damaged.is_none() => Ok(self.frames(received)),
             Ok(mut received) => {

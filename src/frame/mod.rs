@@ -23,7 +23,7 @@ pub enum Codec {
     Mjpeg,
     /// Uncompressed YUV 4:2:2 as USB cameras give it (`YUYV`), tightly packed.
     Yuyv,
-    /// Anything else libavcodec knows, by its name there; only files bring it.
+    /// Anything else libavcodec knows, by its name there; files and streams that libavformat reads bring it.
     Other(Arc<str>),
 }
 
@@ -93,14 +93,32 @@ impl fmt::Debug for StreamInfo {
 pub struct Packet {
     /// Parameters in force. The same `Arc` until they change in mid-stream.
     pub stream: Arc<StreamInfo>,
-    /// When the picture was taken, on the boot clock; strictly growing within one source run.
+    /// When the packet is to be decoded, on the boot clock; strictly growing within one source run.
     pub at: Mono,
+    /// How much later the picture is shown (its composition offset). Zero unless the stream reorders its
+    /// pictures (B-frames).
+    pub offset: Duration,
     /// Whether decoding can start here.
     pub key_frame: bool,
+    /// Whether decoding that starts here gives whole pictures only some time later (gradual refresh).
+    pub gradual: bool,
     /// Packets known to be lost just before this one.
     pub loss: u16,
     /// The coded picture.
     pub data: Bytes,
+}
+
+impl Packet {
+    /// A packet that is shown when it is decoded, without a loss before it.
+    pub fn new(stream: Arc<StreamInfo>, at: Mono, key_frame: bool, data: Bytes) -> Self {
+        Self { stream, at, offset: Duration::ZERO, key_frame, gradual: false, loss: 0, data }
+    }
+
+    /// When the picture was taken and is shown, on the boot clock. Only the order of decoding is sorted by
+    /// [`Packet::at`]; these times go back and forth where a stream has B-frames.
+    pub fn pts(&self) -> Mono {
+        self.at + self.offset
+    }
 }
 
 impl fmt::Debug for Packet {

@@ -2,113 +2,20 @@
 //!
 //! Parts write, outlets read. Nothing here is durable.
 
+mod camera;
 mod stages;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::clock::Mono;
 use crate::supervise::governor::{LoadLevel, Reading};
 
+pub use camera::{CameraHealth, CameraState, Shown};
 pub use stages::{Flow, Stage, Stages, Trouble};
-
-/// How a camera is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CameraState {
-    /// Trying to reach it for the first time.
-    #[default]
-    Connecting,
-    /// Packets arrive.
-    Online,
-    /// Packets arrive, but nothing is decoded, looked at or recorded of them. Only shown: see [`CameraHealth::shown`].
-    Degraded,
-    /// Lost; being tried again.
-    Offline,
-    /// A file that was played to its end.
-    Finished,
-}
-
-impl CameraState {
-    /// The name used on the page, in topics and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Online => "online",
-            Self::Degraded => "degraded",
-            Self::Offline => "offline",
-            Self::Finished => "finished",
-        }
-    }
-}
-
-/// A camera's state as it is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown<'a> {
-    /// How it is doing.
-    pub state: CameraState,
-    /// Since when, on the boot clock.
-    pub since: Mono,
-    /// Why not everything is well, in words for the operator.
-    pub reason: Option<&'a str>,
-}
-
-/// One camera, as people want to know it.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct CameraHealth {
-    /// How it is doing.
-    pub state: CameraState,
-    /// Since when, on the boot clock.
-    pub since: Mono,
-    /// Why it is not online, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_detected: Option<String>,
-    /// `H.264`, ...
-    pub codec: String,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Packets a second over the last seconds.
-    pub fps: f32,
-    /// Frames a second that the detector looked at.
-    pub detect_fps: f32,
-    /// When the last packet arrived.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_packet: Option<Mono>,
-    /// Whether pixels move at present.
-    pub motion: bool,
-    /// Confirmed objects in view.
-    pub objects: u32,
-    /// The same by zone (none: anywhere in the picture) and label; pairs that were never seen are missing.
-    #[serde(skip)]
-    pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
-    /// Times that it had to be connected again.
-    pub reconnects: u64,
-    /// What its stages take and give.
-    #[serde(skip)]
-    pub stages: Stages,
-    /// What is wrong although packets come, by the last look at the stages.
-    #[serde(skip)]
-    pub trouble: Option<Trouble>,
-}
-
-impl CameraHealth {
-    /// The state that outlets publish: a camera whose packets come to no use is degraded, not online.
-    pub fn shown(&self) -> Shown<'_> {
-        match &self.trouble {
-            Some(trouble) if self.state == CameraState::Online => {
-                Shown { state: CameraState::Degraded, since: trouble.since, reason: Some(&trouble.reason) }
-            }
-            _ => Shown { state: self.state, since: self.since, reason: self.reason.as_deref() },
-        }
-    }
-}
 
 /// What a look at a camera's stages brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,6 +272,12 @@ impl Health {
     /// Why a camera is not online, in words for the operator; `None` where it is, or where nobody knows yet.
     pub fn why_not_online(&self, name: &str) -> Option<String> {
         self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
+    }
+
+    /// After how long without a picture camera `name` is silent: `least`, or more where longer pauses are its usual pace.
+    pub fn silence_of(&self, name: &str, least: Duration) -> Duration {
+        let pause = self.with(|board| board.cameras.get(name).map(|camera| camera.usual_pause).unwrap_or_default());
+        least.max(pause.saturating_mul(3) / 2)
     }
 
     /// All cameras by name.

@@ -16,6 +16,8 @@ pub(super) fn date(event: &Event) -> Date {
 /// Adds an event as it is now. `folder`: where its files go, below a destination's prefix.
 pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) -> Result<()> {
     let (best, clip) = (event.best.as_ref(), event.clip.as_ref());
+    let clip_bytes = event.clips().map(|clip| clip.media.bytes).reduce(|all, bytes| all.saturating_add(bytes));
+    let clip_seconds = event.clips().map(|clip| clip.duration_s).reduce(|all, seconds| all + seconds);
     let edge = |n: fn(&crate::detection::BBox) -> f32| Value::score(best.map(|best| n(&best.bbox)));
     let zones: Vec<&str> = event.zones.iter().map(|zone| &**zone).collect();
     rows.push([
@@ -44,8 +46,8 @@ pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) 
         ("best_y", edge(|bbox| bbox.y)),
         ("best_w", edge(|bbox| bbox.w)),
         ("best_h", edge(|bbox| bbox.h)),
-        ("clip_bytes", Value::count(clip.map(|clip| clip.media.bytes))),
-        ("clip_duration_s", Value::real(clip.map(|clip| clip.duration_s))),
+        ("clip_bytes", Value::count(clip_bytes)),
+        ("clip_duration_s", Value::real(clip_seconds)),
         ("clip_codec", Value::Text(clip.map(|clip| clip.codec.clone()))),
         ("clip_width", Value::count(clip.map(|clip| u64::from(clip.width)))),
         ("clip_height", Value::count(clip.map(|clip| u64::from(clip.height)))),

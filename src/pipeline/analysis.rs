@@ -327,6 +327,7 @@ impl Desk {
             best: None,
             model: self.model.clone(),
             clip: None,
+            more_clips: Vec::new(),
             pictures: Vec::new(),
             filed: None,
             segments: None,

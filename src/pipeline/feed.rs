@@ -15,10 +15,8 @@ use crate::config;
 use crate::frame::Packet;
 use crate::health::CameraState;
 use crate::metrics::{self, Metrics};
-use crate::source::{self, Role, Source, SourceError};
+use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
 
-/// A camera that gives nothing for this long is connected again.
-const STALL: Duration = Duration::from_secs(10);
 /// The frame rate shown is measured over this time.
 const FPS_WINDOW: Duration = Duration::from_secs(2);
 
@@ -89,6 +87,8 @@ pub(super) struct Feed {
     /// Decodes this stream, unless there is a substream for that.
     vision: Option<Arc<PacketQueue>>,
     runs: AtomicU32,
+    /// What was learned of the camera's pace; held by the run in progress.
+    patience: tokio::sync::Mutex<Patience>,
 }
 
 impl Feed {
@@ -109,6 +109,7 @@ impl Feed {
             recorder,
             vision: decodes.then_some(vision),
             runs: AtomicU32::new(0),
+            patience: tokio::sync::Mutex::new(Patience::new(&config.source)),
         }
     }
 
@@ -136,14 +137,23 @@ impl Feed {
 
     async fn stream(&self) -> SourceError {
         let clock = self.shared.clock.clone();
-        let mut source = match source::connect(&self.config, self.role, clock).await {
+        let mut patience = self.patience.lock().await;
+        let source = match patience.connect(&self.config, self.role, clock.clone()).await {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let mut window = Window::default();
+        let mut source = Watched::new(source, &mut patience, self.config.display_url_of(self.role), clock);
+        let (mut window, mut has_picture) = (Window::default(), false);
         loop {
-            match next_or_stall(&mut *source, &self.config).await {
-                Ok(packet) => self.distribute(&packet, &mut window),
+            match source.next().await {
+                Ok(Next::Packet(packet)) => {
+                    if !std::mem::replace(&mut has_picture, true) {
+                        self.note_client(source.client());
+                    }
+                    window.longest_pause = source.longest_pause();
+                    self.distribute(&packet, &mut window);
+                }
+                Ok(Next::Waiting(words)) => self.note_wait(words, has_picture),
                 Err(failure) => return failure,
             }
         }
@@ -172,12 +182,22 @@ impl Feed {
         }
     }
 
+    /// The camera is connected, but gives no picture at present.
+    fn note_wait(&self, words: String, has_picture: bool) {
+        if !has_picture {
+            info!(camera = %self.camera, stream = ?self.role, wait = words, "no picture yet");
+        }
+        if self.role == Role::Main {
+            self.shared.health.camera(&self.camera, |c| c.waiting = Some(words));
+        }
+    }
+
     fn note(&self, packet: &Packet, window: &mut Window) {
         let now = self.shared.clock.mono();
         let fps = window.count(now);
         self.set_state(CameraState::Online, None);
         self.shared.health.camera(&self.camera, |c| {
-            c.last_packet = Some(now);
+            (c.last_packet, c.usual_pause) = (Some(now), window.longest_pause);
             c.fps = fps.unwrap_or(c.fps);
             let stream = &packet.stream;
             (c.width, c.height) = stream.upright_size();
@@ -185,6 +205,17 @@ impl Feed {
                 c.codec = stream.codec.to_string();
             }
         });
+    }
+
+    /// Which library reads the recorded stream.
+    fn note_client(&self, client: Option<Client>) {
+        if self.role == Role::Main {
+            self.shared.health.camera(&self.camera, |c| {
+                c.client = client.as_ref().map(|client| client.name);
+                (c.client_reason, c.transport) =
+                    client.map(|client| (client.reason, client.transport)).unwrap_or_default();
+            });
+        }
     }
 
     fn set_state(&self, state: CameraState, reason: Option<String>) {
@@ -206,7 +237,7 @@ impl Feed {
             if c.state != state {
                 (c.state, c.since) = (state, now);
             }
-            c.reason.clone_from(&reason);
+            (c.waiting, c.reason) = (None, reason.clone());
             if state != CameraState::Online {
                 c.fps = 0.0;
                 c.stages.rest();
@@ -224,17 +255,13 @@ impl Feed {
     }
 }
 
-async fn next_or_stall(source: &mut dyn Source, config: &source::Config) -> Result<Packet, SourceError> {
-    tokio::time::timeout(STALL, source.next()).await.unwrap_or_else(|_| {
-        Err(SourceError::Lost { what: config.display_url(), reason: format!("no picture for {} s", STALL.as_secs()) })
-    })
-}
-
 /// Counts packets over a sliding window.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     start: Option<Mono>,
     packets: u32,
+    /// What is usual between two packets of the camera at most.
+    longest_pause: Duration,
 }
 
 impl Window {
@@ -247,7 +274,7 @@ impl Window {
             return None;
         }
         let fps = (self.packets.saturating_sub(1)) as f32 / span.as_secs_f32();
-        *self = Self { start: Some(now), packets: 1 };
+        (self.start, self.packets) = (Some(now), 1);
         Some(fps)
     }
 }
@@ -274,7 +301,7 @@ mod tests {
             orientation: Orientation::default(),
         });
         let offer = |ms: u64, key_frame| {
-            queue.offer(&Packet { stream: stream.clone(), at: Mono(ms), key_frame, loss: 0, data: Bytes::new() });
+            queue.offer(&Packet::new(stream.clone(), Mono(ms), key_frame, Bytes::new()));
         };
         offer(0, true);
         offer(1, false);

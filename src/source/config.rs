@@ -1,6 +1,7 @@
 //! Where a camera is and how to ask it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -8,27 +9,54 @@ use url::Url;
 use super::Role;
 
 /// The forms that an address may have, for messages.
-const FORMS: &str = "use rtsp://host/path, v4l2:/dev/video0 or replay:/path/to/clip.mp4";
+const FORMS: &str = "use rtsp://host/path, ffmpeg:http://host/path, v4l2:/dev/video0 or replay:/path/to/clip.mp4";
+
+/// What may stand behind `ffmpeg:`. Nothing that reads files of this box.
+const LIBAV_SCHEMES: [&str; 9] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "tcp"];
+
+/// Those whose protocol has a place for a user name and a password.
+const SCHEMES_WITH_LOGIN: [&str; 6] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps"];
+
+/// What is replaced by the user name and the password in addresses behind `ffmpeg:`.
+pub(super) const PLACEHOLDERS: [&str; 2] = ["{username}", "{password}"];
 
 /// What the keys of addresses that carry secrets end in. Some cameras want the password in the path.
-const SECRET_KEYS: [&str; 8] = ["password=", "passwd=", "pwd=", "pass=", "token=", "secret=", "auth=", "key="];
+const SECRET_KEYS: [&str; 9] =
+    ["password=", "passphrase=", "passwd=", "pwd=", "pass=", "token=", "secret=", "auth=", "key="];
+
+/// What `max_silence` may be.
+const SILENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// `[camera.<name>.source]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of the stream that is recorded: `rtsp://host:554/path`, `v4l2:/dev/video0` or
-    /// `replay:/path/to/clip.mp4`. Without user name and password. No default.
+    /// Address of the stream that is recorded: `rtsp://host:554/path`, `v4l2:/dev/video0`,
+    /// `replay:/path/to/clip.mp4`, or `ffmpeg:` and an address that libavformat reads: `http://` and `https://`
+    /// (MJPEG, FLV, MPEG-TS, HLS), `rtmp://`, `srt://`, `udp://`, `rtsp://`. Without user name and password; behind
+    /// `ffmpeg:`, `{username}` and `{password}` stand for them where a camera wants them in the address. No default.
     pub url: String,
-    /// RTSP address of the camera's smaller stream, decoded for detection instead of the main one.
+    /// Network address of the camera's smaller stream, decoded for detection instead of the main one.
     /// Default: none, the main stream serves both.
     pub substream: Option<String>,
-    /// RTSP user name. Default: none.
+    /// User name of a network camera. Default: none.
     pub username: Option<String>,
-    /// File that holds the RTSP password and nothing else. Default: none.
+    /// File that holds the password of a network camera and nothing else. Default: none.
     pub password_file: Option<PathBuf>,
-    /// How RTSP cameras send: `tcp` or `udp`. Default: `tcp`.
+    /// Whether the certificate behind `ffmpeg:https://` and `ffmpeg:rtmps://` must be one that this system trusts.
+    /// Cameras that made their own need `false`; whoever stands between can then read the password. Default: `true`.
+    pub verify_tls: bool,
+    /// How RTSP cameras send: `auto`, `tcp` or `udp`. `auto` is TCP, and UDP for cameras that refuse TCP; it is remembered
+    /// which one a camera takes. Default: `auto`.
     pub transport: Transport,
+    /// How long the camera may give no picture before it is connected again, also before its first one. Default: none;
+    /// the camera's pace is learned: 10 s at first, twice as long after each try without a picture, and three times
+    /// the longest pause that was seen between pictures, 2 minutes at most.
+    #[serde(
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_silence: Option<Duration>,
     /// What a V4L2 camera shall give: `auto`, `h264`, `mjpeg` or `yuyv`. Default: `auto`.
     pub format: V4l2Format,
     /// Width wished from a V4L2 camera, pixels; the nearest that it has is taken. Default: 1280.
@@ -47,8 +75,10 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// Within the RTSP connection: nothing is lost, works through firewalls.
+    /// TCP, or UDP where the camera refuses TCP.
     #[default]
+    Auto,
+    /// Within the RTSP connection: nothing is lost, works through firewalls.
     Tcp,
     /// As datagrams: for cameras that cannot do TCP, in a network without loss.
     Udp,
@@ -87,7 +117,9 @@ impl Default for Config {
             substream: None,
             username: None,
             password_file: None,
-            transport: Transport::Tcp,
+            verify_tls: true,
+            transport: Transport::Auto,
+            max_silence: None,
             format: V4l2Format::Auto,
             width: None,
             height: None,
@@ -108,10 +140,13 @@ impl Config {
             return Err(format!("url is missing: {FORMS}"));
         }
         let address = Address::parse(&self.url).map_err(|e| format!("url {e}"))?;
-        self.validate_rtsp_keys(matches!(address, Address::Rtsp(_)))?;
+        self.validate_network_keys(&address)?;
         self.validate_v4l2_keys(matches!(address, Address::V4l2(_)))?;
         if !matches!(address, Address::Replay(_)) && (self.repeat || self.pace != Pace::Real) {
             return Err("repeat and pace are for replay: sources only, remove them".to_owned());
+        }
+        if self.max_silence.is_some_and(|limit| !SILENCE_RANGE.contains(&limit)) {
+            return Err("max_silence must be 1s to 1h".to_owned());
         }
         Ok(())
     }
@@ -126,6 +161,11 @@ impl Config {
         redact(&self.url)
     }
 
+    /// [`Config::display_url`] of the stream with this role.
+    pub fn display_url_of(&self, role: Role) -> String {
+        redact(self.url_of(role))
+    }
+
     /// The address of the stream with this role.
     pub(super) fn url_of(&self, role: Role) -> &str {
         match role {
@@ -134,28 +174,57 @@ impl Config {
         }
     }
 
-    fn validate_rtsp_keys(&self, is_rtsp: bool) -> Result<(), String> {
-        if !is_rtsp {
-            let alien = self.substream.is_some() || self.username.is_some() || self.password_file.is_some();
-            if alien || self.transport != Transport::Tcp {
-                return Err(
-                    "substream, username, password_file and transport are for rtsp:// sources only, remove them".into(),
-                );
+    fn validate_network_keys(&self, address: &Address) -> Result<(), String> {
+        let (is_rtsp, is_network) = match address {
+            Address::Rtsp(_) => (true, true),
+            Address::Libav(url) => (url.scheme().starts_with("rtsp"), true),
+            Address::V4l2(_) | Address::Replay(_) => (false, false),
+        };
+        if self.transport != Transport::Auto && !is_rtsp {
+            return Err("transport is for rtsp:// sources only, remove it".to_owned());
+        }
+        if !self.verify_tls && !matches!(address, Address::Libav(_)) {
+            return Err("verify_tls is for ffmpeg: sources only, remove it".to_owned());
+        }
+        if !is_network {
+            if self.substream.is_some() || self.username.is_some() || self.password_file.is_some() {
+                return Err("substream, username and password_file are for rtsp:// and ffmpeg: sources only, \
+                            remove them"
+                    .to_owned());
             }
             return Ok(());
         }
-        if let Some(substream) = &self.substream {
-            match Address::parse(substream).map_err(|e| format!("substream {e}"))? {
-                Address::Rtsp(_) => {}
-                _ => return Err(format!("substream {:?} must be an rtsp:// address", redact(substream))),
-            }
-        }
         match (&self.username, &self.password_file) {
-            (Some(_), None) => Err("username is set but password_file is not: put the password into a file".to_owned()),
-            (None, Some(_)) => Err("password_file is set but username is not: set username too".to_owned()),
-            (Some(name), Some(_)) if name.is_empty() => Err("username is empty: set it or remove it".to_owned()),
-            _ => Ok(()),
+            (Some(_), None) => {
+                return Err("username is set but password_file is not: put the password into a file".to_owned());
+            }
+            (None, Some(_)) => return Err("password_file is set but username is not: set username too".to_owned()),
+            (Some(name), Some(_)) if name.is_empty() => return Err("username is empty: set it or remove it".to_owned()),
+            _ => {}
         }
+        self.validate_login("url", address, &self.url)?;
+        let Some(substream) = &self.substream else { return Ok(()) };
+        match Address::parse(substream).map_err(|e| format!("substream {e}"))? {
+            address @ (Address::Rtsp(_) | Address::Libav(_)) => self.validate_login("substream", &address, substream),
+            _ => Err(format!("substream {:?} must be an rtsp:// or ffmpeg: address", redact(substream))),
+        }
+    }
+
+    /// Whether the address has a place for the login, where there is one.
+    fn validate_login(&self, key: &str, address: &Address, text: &str) -> Result<(), String> {
+        let Address::Libav(url) = address else { return Ok(()) };
+        let has_places = PLACEHOLDERS.iter().any(|place| text.contains(place));
+        if has_places && self.username.is_none() {
+            return Err(format!("{key} has a place for the login: set username and password_file"));
+        }
+        if self.username.is_some() && !has_places && !SCHEMES_WITH_LOGIN.contains(&url.scheme()) {
+            return Err(format!(
+                "{key}: {} has no user names; remove username and password_file, or write {{username}} and \
+                 {{password}} where the camera wants them in the address",
+                url.scheme()
+            ));
+        }
+        Ok(())
     }
 
     fn validate_v4l2_keys(&self, is_v4l2: bool) -> Result<(), String> {
@@ -178,10 +247,15 @@ impl Config {
     }
 }
 
+/// What addresses for libavformat begin with.
+pub(super) const LIBAV: &str = "ffmpeg:";
+
 /// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     Rtsp(Url),
+    /// What libavformat is asked to open, of a scheme in [`LIBAV_SCHEMES`].
+    Libav(Url),
     V4l2(PathBuf),
     Replay(PathBuf),
 }
@@ -207,11 +281,24 @@ impl Address {
             }
             return Ok(Self::Replay(path.into()));
         }
-        let url = Url::parse(text).map_err(|e| format!("{shown:?} is not valid ({e}): {FORMS}"))?;
-        match url.scheme() {
-            "rtsp" => {}
-            "rtsps" => {
-                return Err(format!("{shown:?}: encrypted RTSP is not supported, use rtsp:// in a network of its own"));
+        let behind = text.strip_prefix(LIBAV);
+        let url = Url::parse(behind.unwrap_or(text));
+        let url = url.map_err(|e| format!("{shown:?} is not valid ({e}): {FORMS}"))?;
+        match (url.scheme(), behind) {
+            ("rtsp", None) => {}
+            (scheme, Some(_)) if LIBAV_SCHEMES.contains(&scheme) => {}
+            (_, Some(_)) => {
+                let known = LIBAV_SCHEMES.map(|scheme| format!("{scheme}://")).join(", ");
+                return Err(format!("{shown:?}: behind ffmpeg: comes the address of a camera, one of {known}"));
+            }
+            ("rtsps", None) => {
+                return Err(format!(
+                    "{shown:?}: encrypted RTSP goes through libavformat, which checks no certificate there: write \
+                     ffmpeg:rtsps://, or use rtsp:// in a network of its own"
+                ));
+            }
+            (scheme, None) if LIBAV_SCHEMES.contains(&scheme) => {
+                return Err(format!("{shown:?} is read by libavformat: write ffmpeg: in front of it"));
             }
             _ => return Err(format!("{shown:?} has an unknown scheme: {FORMS}")),
         }
@@ -221,13 +308,13 @@ impl Address {
         if url.host().is_none() {
             return Err(format!("{shown:?} names no host: {FORMS}"));
         }
-        Ok(Self::Rtsp(url))
+        if behind.is_some() { Ok(Self::Libav(url)) } else { Ok(Self::Rtsp(url)) }
     }
 }
 
 /// `address` without user info and without the values of keys that look like secrets.
 pub(super) fn redact(address: &str) -> String {
-    let has_user_info = match Url::parse(address) {
+    let has_user_info = match Url::parse(address.strip_prefix(LIBAV).unwrap_or(address)) {
         Ok(url) => !url.username().is_empty() || url.password().is_some(),
         Err(_) => true,
     };
@@ -263,10 +350,16 @@ mod tests {
     #[test]
     fn addresses_parse_to_what_they_mean() {
         let rtsp = |s: &str| Address::Rtsp(Url::parse(s).expect("valid"));
+        let libav = |s: &str| Address::Libav(Url::parse(s).expect("valid"));
         let cases = [
             ("rtsp://10.0.0.7:8554/ch1", rtsp("rtsp://10.0.0.7:8554/ch1")),
             ("rtsp://cam.lan/stream?channel=1&subtype=0", rtsp("rtsp://cam.lan/stream?channel=1&subtype=0")),
             ("rtsp://[fe80::1]/x", rtsp("rtsp://[fe80::1]/x")),
+            ("ffmpeg:http://10.0.0.8/video.mjpg?fps=5", libav("http://10.0.0.8/video.mjpg?fps=5")),
+            ("ffmpeg:rtmp://cam/live/1", libav("rtmp://cam/live/1")),
+            ("ffmpeg:srt://cam:9000?latency=200000", libav("srt://cam:9000?latency=200000")),
+            ("ffmpeg:udp://239.0.0.1:5000", libav("udp://239.0.0.1:5000")),
+            ("ffmpeg:rtsp://cam/x", libav("rtsp://cam/x")),
             ("v4l2:/dev/video0", Address::V4l2("/dev/video0".into())),
             ("v4l2:///dev/video2", Address::V4l2("/dev/video2".into())),
             ("replay:/srv/a clip:1.mp4", Address::Replay("/srv/a clip:1.mp4".into())),
@@ -283,8 +376,17 @@ mod tests {
         let cases = [
             ("", "url is missing"),
             ("10.0.0.7", "is not valid"),
-            ("http://cam/x", "unknown scheme"),
-            ("rtsps://cam/x", "encrypted RTSP is not supported"),
+            ("http://cam/x", "write ffmpeg: in front of it"),
+            ("gopher://cam/x", "unknown scheme"),
+            ("rtsps://cam/x", "write ffmpeg:rtsps://"),
+            ("ffmpeg:", "is not valid"),
+            ("ffmpeg:/etc/passwd", "is not valid"),
+            ("ffmpeg:file:///etc/passwd", "one of http://"),
+            ("ffmpeg:concat:http://a/x|http://b/y", "one of http://"),
+            ("ffmpeg:subfile,,start,0,end,9,,:/etc/passwd", "is not valid"),
+            ("ffmpeg:http://root:hunter2@cam/x", "use username and password_file"),
+            ("ffmpeg:http://root:hun@ter2@ca m/x", "is not valid"),
+            ("ffmpeg:http://cam/x?user={username}&password={password}", "set username and password_file"),
             ("rtsp://root:hunter2@cam/x", "use username and password_file"),
             ("rtsp://root:hun@ter2@cam/x", "use username and password_file"),
             ("rtsp://root:hunter2@ca m/x", "is not valid"),
@@ -302,15 +404,29 @@ mod tests {
     #[test]
     fn keys_that_do_not_fit_the_source_or_each_other_are_refused() {
         let rtsp = || url("rtsp://cam/x");
+        let with_login =
+            |address: &str| Config { username: Some("a".to_owned()), password_file: Some("/p".into()), ..url(address) };
+        for address in ["rtsp://cam/x", "ffmpeg:http://cam/x", "ffmpeg:rtmp://cam/x?u={username}&p={password}"] {
+            assert_eq!(with_login(address).validate(), Ok(()), "{address}");
+        }
         let cases = [
-            (Config { substream: Some("v4l2:/dev/video0".into()), ..rtsp() }, "must be an rtsp://"),
+            (Config { substream: Some("v4l2:/dev/video0".into()), ..rtsp() }, "must be an rtsp:// or ffmpeg: address"),
             (Config { substream: Some("rtsp://a:b@cam/y".into()), ..rtsp() }, "substream \"rtsp://cam/y\" carries"),
             (Config { username: Some("a".into()), ..rtsp() }, "password_file is not"),
             (Config { password_file: Some("/p".into()), ..rtsp() }, "username is not"),
             (Config { width: Some(640), height: Some(480), ..rtsp() }, "v4l2: sources only"),
             (Config { repeat: true, ..rtsp() }, "replay: sources only"),
             (Config { transport: Transport::Udp, ..url("v4l2:/dev/video0") }, "rtsp:// sources only"),
+            (Config { transport: Transport::Udp, ..url("ffmpeg:http://cam/x") }, "rtsp:// sources only"),
+            (Config { username: Some("a".into()), ..url("v4l2:/dev/video0") }, "rtsp:// and ffmpeg: sources only"),
+            (Config { verify_tls: false, ..rtsp() }, "ffmpeg: sources only"),
+            (with_login("ffmpeg:srt://cam:9000"), "srt has no user names"),
+            (
+                Config { substream: Some("ffmpeg:udp://cam:9000".into()), ..with_login("rtsp://cam/x") },
+                "substream: udp",
+            ),
             (Config { width: Some(640), ..url("v4l2:/dev/video0") }, "set both or neither"),
+            (Config { max_silence: Some(Duration::ZERO), ..rtsp() }, "max_silence must be 1s to 1h"),
             (Config { fps: Some(0), ..url("v4l2:/dev/video0") }, "1 to 240"),
             (Config { width: Some(1), height: Some(480), ..url("v4l2:/dev/video0") }, "width must be"),
         ];
@@ -327,6 +443,8 @@ mod tests {
             ("rtsp://cam/user@2x", "rtsp://cam/user@2x"),
             ("rtsp://cam/user=admin_password=tlJwpbo6_channel=1.sdp", "rtsp://cam/user=admin_password=***"),
             ("rtsp://cam/x?Token=abc&ch=1&PWD=z", "rtsp://cam/x?Token=***&ch=1&PWD=***"),
+            ("ffmpeg:http://a:b@cam/x", "ffmpeg:http://cam/x"),
+            ("ffmpeg:srt://cam:9000?passphrase=0123456789", "ffmpeg:srt://cam:9000?passphrase=***"),
             ("v4l2:/dev/video0", "v4l2:/dev/video0"),
         ];
         for (text, expected) in cases {

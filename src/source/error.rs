@@ -60,6 +60,9 @@ pub enum SourceError {
         /// What happened and what to do.
         reason: String,
     },
+    /// What the camera says is more than the RTSP client takes, which another client may. Only between the clients.
+    #[error("{0}")]
+    Refused(Box<SourceError>),
     /// A file that is not repeated was played to its end.
     #[error("the file was played to its end")]
     Ended,
@@ -72,8 +75,40 @@ impl SourceError {
         match self {
             Self::Unreachable { .. } | Self::Busy { .. } | Self::Protocol { .. } | Self::Lost { .. } => true,
             Self::NotFound { .. } => true,
+            Self::Refused(fault) => fault.is_transient(),
             Self::Unauthorised { .. } | Self::Unsupported { .. } | Self::Ended => false,
         }
+    }
+
+    /// What happened and what to do, without the address.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable { reason, .. }
+            | Self::Unauthorised { reason, .. }
+            | Self::NotFound { reason, .. }
+            | Self::Busy { reason, .. }
+            | Self::Unsupported { reason, .. }
+            | Self::Protocol { reason, .. }
+            | Self::Lost { reason, .. } => reason,
+            Self::Refused(fault) => fault.reason(),
+            Self::Ended => "the file was played to its end",
+        }
+    }
+
+    /// The same with more to its reason.
+    pub(super) fn with_more(mut self, more: &str) -> Self {
+        match &mut self {
+            Self::Unreachable { reason, .. }
+            | Self::Unauthorised { reason, .. }
+            | Self::NotFound { reason, .. }
+            | Self::Busy { reason, .. }
+            | Self::Unsupported { reason, .. }
+            | Self::Protocol { reason, .. }
+            | Self::Lost { reason, .. } => reason.push_str(more),
+            Self::Refused(fault) => **fault = fault.clone().with_more(more),
+            Self::Ended => {}
+        }
+        self
     }
 }
 

@@ -1,17 +1,25 @@
 //! Stage 1: get packets from a camera.
 //!
-//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. Trying again,
-//! the stall watchdog and the distribution of packets live in the pipeline.
+//! A source knows how to run once: [`connect`] it, call [`Source::next`] until it fails. How long it may give no
+//! picture is decided by [`Patience`] alone. Trying again and the distribution of packets live in the pipeline.
 //!
-//! RTSP is a network protocol and runs on the async runtime. V4L2 and files block, so each runs on a
-//! named thread of its own behind a small bounded channel. What they share is the time: a [`Packet`]
-//! says when its picture was taken on the boot clock, whatever clock the camera keeps.
+//! RTSP is a network protocol and runs on the async runtime. V4L2, files and what libavformat reads from the network
+//! block, so each runs on a named thread of its own behind a small bounded channel. What they share is the time: a
+//! [`Packet`] says when its picture was taken on the boot clock, whatever clock the camera keeps.
 
+mod access_point;
 mod annexb;
 mod config;
 mod error;
+mod fallback;
+mod libav;
+mod patience;
 mod replay;
 mod rtsp;
+#[cfg(test)]
+#[allow(dead_code, reason = "the scenarios use other settings")]
+#[path = "../../tests/it/harness/scripted_rtsp/mod.rs"]
+mod scripted_rtsp;
 mod thread;
 mod timeline;
 mod v4l2;
@@ -26,6 +34,7 @@ use crate::frame::Packet;
 
 pub use config::{Config, Pace, Transport, V4l2Format};
 pub use error::SourceError;
+pub use patience::{Arrivals, Next, Patience, Watched};
 
 use config::Address;
 
@@ -45,6 +54,29 @@ pub trait Source: Send {
     /// # Errors
     /// The source is over: connect again after a pause. Further calls fail as well.
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>>;
+
+    /// What has come since the connection was made that is no picture.
+    fn arrivals(&self) -> Arrivals {
+        Arrivals::default()
+    }
+
+    /// What reads the stream, where there is a choice. It no longer changes after the first packet.
+    fn client(&self) -> Option<Client> {
+        None
+    }
+}
+
+/// The library that reads a network camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// `retina` or `libavformat`.
+    pub name: &'static str,
+    /// Its version, where the library says: "59.27.100".
+    pub version: Option<String>,
+    /// Why it is not the usual one, in words for the operator.
+    pub reason: Option<Arc<str>>,
+    /// What carries the pictures, and why it is not the usual one: "UDP, as the camera refuses TCP".
+    pub transport: Option<String>,
 }
 
 /// Connects to a camera. Returns once packets are on their way.
@@ -61,7 +93,8 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
     let refuse = |reason: String| SourceError::Unsupported { what: what.clone(), reason };
     config.validate().map_err(refuse)?;
     match Address::parse(url).map_err(refuse)? {
-        Address::Rtsp(url) => rtsp::connect(config, url, what, clock).await,
+        Address::Rtsp(url) => fallback::connect(config, url, what, clock).await,
+        Address::Libav(url) => libav::connect(config, url, what, None, clock).await,
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
     }

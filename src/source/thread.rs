@@ -1,8 +1,8 @@
 //! Sources that block run on a thread of their own; this is the seam between the thread and the tasks.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::{Source, SourceError};
+use super::{Arrivals, Source, SourceError};
 use crate::frame::Packet;
 use crate::supervise;
 
@@ -19,7 +19,7 @@ use crate::supervise;
 const CAPACITY: usize = 8;
 
 /// Opening a device or a file takes no longer, or something hangs.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A thread that does not end within this after it was told to is stuck in the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -29,6 +29,7 @@ pub(super) struct Outlet {
     packets: mpsc::Sender<Result<Packet, SourceError>>,
     ready: Option<oneshot::Sender<()>>,
     stop: StopFlag,
+    arrivals: Arc<Mutex<Arrivals>>,
 }
 
 /// Set when nobody wants packets any more. The thread is also unparked then.
@@ -63,6 +64,13 @@ impl Outlet {
         self.packets.blocking_send(Ok(packet)).is_ok()
     }
 
+    /// Something came that no picture could be made of, and why not.
+    pub(super) fn unusable(&self, why: impl FnOnce() -> String) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.unusable = arrivals.unusable.saturating_add(1);
+        arrivals.why.get_or_insert_with(why);
+    }
+
     /// Gives the packet away if there is room now; says whether it did.
     pub(super) fn offer(&self, packet: Packet) -> bool {
         self.packets.try_send(Ok(packet)).is_ok()
@@ -76,14 +84,16 @@ pub(super) struct ThreadSource {
     stop: StopFlag,
     thread: Option<JoinHandle<()>>,
     done: std::sync::mpsc::Receiver<()>,
+    arrivals: Arc<Mutex<Arrivals>>,
 }
 
 impl ThreadSource {
-    /// Runs `work` on a thread called `name` and waits until it has opened what it plays.
+    /// Runs `work` on a thread called `name` and waits for at most `limit` until it has opened what it plays.
     /// The error that `work` returns is the last thing that the consumer gets.
     pub(super) async fn start(
         name: &str,
         what: String,
+        limit: Duration,
         work: impl FnOnce(&mut Outlet) -> SourceError + Send + 'static,
     ) -> Result<Box<dyn Source>, SourceError> {
         let (sender, packets) = mpsc::channel(CAPACITY);
@@ -91,7 +101,8 @@ impl ThreadSource {
         let (alive, done) = std::sync::mpsc::channel();
         let stop = StopFlag::default();
         let lost = |reason: String| SourceError::Lost { what: what.clone(), reason };
-        let mut outlet = Outlet { packets: sender, ready: Some(ready), stop: stop.clone() };
+        let arrivals = Arc::<Mutex<Arrivals>>::default();
+        let mut outlet = Outlet { packets: sender, ready: Some(ready), stop: stop.clone(), arrivals: arrivals.clone() };
         let panicked = lost("its thread panicked".to_owned());
         let thread = supervise::spawn_thread(name, move || {
             // Dropped at the end of this thread, which tells the owner.
@@ -105,12 +116,12 @@ impl ThreadSource {
         });
         let thread = thread.map_err(|e| lost(format!("cannot start a thread for it: {e}")))?;
         let ended = lost("it has ended".to_owned());
-        let mut source = Self { packets, ended, stop, thread: Some(thread), done };
-        match tokio::time::timeout(OPEN_LIMIT, opened).await {
+        let mut source = Self { packets, ended, stop, thread: Some(thread), done, arrivals };
+        match tokio::time::timeout(limit, opened).await {
             Ok(Ok(())) => Ok(Box::new(source)),
             // The thread ended before it was open, and said why.
             Ok(Err(_)) => Err(source.receive().await.err().unwrap_or(source.ended.clone())),
-            Err(_) => Err(lost(format!("it did not open within {} s", OPEN_LIMIT.as_secs()))),
+            Err(_) => Err(lost(format!("it did not open within {} s", limit.as_secs()))),
         }
     }
 
@@ -130,6 +141,10 @@ impl ThreadSource {
 impl Source for ThreadSource {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
         Box::pin(self.receive())
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

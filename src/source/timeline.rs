@@ -78,6 +78,106 @@ impl LiveTimeline {
     }
 }
 
+/// No stream reorders more pictures than this (H.264 and H.265, sixteen reference pictures).
+const MOST_REORDERED: usize = 16;
+
+/// A picture that is shown longer than this before the one that was decoded ahead of it is not reordered: the
+/// stream counts anew.
+const LONGEST_REORDERING_NS: i64 = 2_000_000_000;
+
+/// Later than this after its decoding no picture is shown.
+const LONGEST_OFFSET: Duration = Duration::from_secs(10);
+
+/// How much later than it is decoded a picture is shown, where a stream gives both times.
+pub(super) fn composition_offset(dts_ns: Option<i64>, pts_ns: Option<i64>) -> Duration {
+    let Some((dts, pts)) = dts_ns.zip(pts_ns) else { return Duration::ZERO };
+    let offset = Duration::from_nanos(u64::try_from(pts.saturating_sub(dts)).unwrap_or(0));
+    if offset > LONGEST_OFFSET { Duration::ZERO } else { offset }
+}
+
+/// The times of a live stream that says when its pictures are shown and sends them in the order of decoding.
+///
+/// The times of decoding are those of showing, sorted, and behind by as many pictures as the stream reorders.
+/// How many that are is learnt from the stream: the first picture that comes out of order is shown a little
+/// late, those after it at their time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReorderedTimeline {
+    timeline: LiveTimeline,
+    /// How many pictures are shown after one that is decoded later, at most.
+    depth: usize,
+    /// The latest `depth + 1` times of showing, sorted.
+    window: Vec<i64>,
+    last_dts: Option<i64>,
+    /// Between two pictures.
+    step: i64,
+}
+
+impl ReorderedTimeline {
+    /// The time of decoding and the composition offset of the picture that the stream shows at `pts_ns` and that
+    /// came at `arrival`.
+    pub(super) fn place(&mut self, pts_ns: i64, arrival: Mono) -> (Mono, Duration) {
+        let dts = self.decoding_time(pts_ns);
+        let offset = composition_offset(Some(dts), Some(pts_ns));
+        let behind = i64::try_from(self.depth).unwrap_or(0).saturating_mul(self.step);
+        let behind = Duration::from_nanos(u64::try_from(behind).unwrap_or(0));
+        (self.timeline.place(dts, arrival - behind), offset)
+    }
+
+    fn decoding_time(&mut self, pts: i64) -> i64 {
+        let newest = self.window.last().copied().unwrap_or(pts);
+        let goes_back = newest.saturating_sub(pts);
+        if !(-LONGEST_GAP_NS..=LONGEST_REORDERING_NS).contains(&goes_back) {
+            self.window.clear();
+            self.last_dts = None;
+        }
+        if self.window.first().is_some_and(|oldest| pts < *oldest) {
+            self.depth = (self.depth + 1).min(MOST_REORDERED);
+        }
+        let place = self.window.partition_point(|known| *known <= pts);
+        self.window.insert(place, pts);
+        let surplus = self.window.len().saturating_sub(self.depth + 1);
+        self.window.drain(..surplus);
+        let oldest = self.window.first().copied().unwrap_or(pts);
+        let missing = i64::try_from(self.depth + 1 - self.window.len()).unwrap_or(0);
+        let dts = oldest.saturating_sub(self.step.saturating_mul(missing));
+        let dts = match self.last_dts {
+            Some(last) => {
+                self.step = dts.saturating_sub(last).clamp(MIN_STEP_NS, LONGEST_REORDERING_NS);
+                last.saturating_add(MIN_STEP_NS).max(dts)
+            }
+            None => dts,
+        };
+        self.last_dts = Some(dts);
+        dts
+    }
+}
+
+/// The beginning of a live stream that was joined: pictures that follow the first one that decoding can begin with, but
+/// are shown before it, refer to what was sent before. How many pictures the stream reorders is not known yet then, so
+/// that their times would not show it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Join {
+    first_key_ns: Option<i64>,
+    is_over: bool,
+}
+
+impl Join {
+    /// Whether the picture that the stream shows at `pts_ns` cannot be decoded for that reason.
+    pub(super) fn refers_before(&mut self, pts_ns: i64, key_frame: bool) -> bool {
+        match (self.first_key_ns, key_frame) {
+            (Some(first), false) => !self.is_over && pts_ns < first,
+            (Some(_), true) => {
+                self.is_over = true;
+                false
+            }
+            (None, _) => {
+                self.first_key_ns = key_frame.then_some(pts_ns);
+                false
+            }
+        }
+    }
+}
+
 /// A forward gap in a file longer than this is a broken timestamp, not a pause.
 const LONGEST_GAP_NS: i64 = 60_000_000_000;
 
@@ -162,6 +262,51 @@ mod tests {
     fn file(packets: &[Option<i64>]) -> Vec<i64> {
         let mut timeline = FileTimeline::new(mono(5000), Duration::from_millis(40));
         packets.iter().map(|p| signed(timeline.place(p.map(|ms| ms * MS))) / MS).collect()
+    }
+
+    /// Places times of showing, one each 40 ms, and returns those of decoding and of showing in ms.
+    fn reordered(shown: &[i64]) -> (Vec<i64>, Vec<i64>) {
+        let mut timeline = ReorderedTimeline::default();
+        let place = |(i, pts): (usize, &i64)| {
+            let (at, offset) = timeline.place(pts * MS, mono(10_000 + i as i64 * 40));
+            ((signed(at) + MS / 2) / MS, (signed(at + offset) + MS / 2) / MS)
+        };
+        shown.iter().enumerate().map(place).unzip()
+    }
+
+    #[test]
+    fn without_reordered_pictures_both_times_are_one() {
+        let (decoded, shown) = reordered(&[0, 40, 80, 130, 5000, 5040]);
+        assert_eq!(decoded, shown);
+    }
+
+    #[test]
+    fn times_of_decoding_follow_from_those_of_showing_once_the_depth_is_known() {
+        // I B B P, twice with a pyramid: the first pictures teach how deep it is.
+        let gop = |start: i64| [3, 1, 2, 6, 4, 5, 9, 7, 8].map(|n| start + n * 40);
+        let pictures: Vec<_> = [0].into_iter().chain((0..4).flat_map(|n| gop(n * 360))).collect();
+        let (decoded, shown) = reordered(&pictures);
+        assert!(decoded.is_sorted_by(|a, b| a < b) || decoded.windows(2).all(|w| w[0] <= w[1]), "{decoded:?}");
+        let first = shown[6] - pictures[6];
+        for (n, (shown, said)) in shown.iter().zip(&pictures).enumerate().skip(6) {
+            assert!((shown - said - first).abs() <= 2, "picture {n}: {shown} for {said}");
+        }
+    }
+
+    #[test]
+    fn pictures_that_refer_to_what_was_before_the_join_are_known() {
+        let mut join = Join::default();
+        let gop = [(3, true), (1, false), (2, false), (6, false), (4, false), (9, true), (7, false), (8, false)];
+        let known = gop.map(|(pts, key)| join.refers_before(pts, key));
+        assert_eq!(known, [false, true, true, false, false, false, false, false]);
+        assert!(!Join::default().refers_before(5, false), "decoding has not begun");
+    }
+
+    #[test]
+    fn a_stream_that_counts_anew_is_not_taken_for_reordering() {
+        let (decoded, shown) = reordered(&[90_000, 90_040, 90_080, 0, 40, 80]);
+        assert_eq!(decoded, shown);
+        assert_eq!(decoded, [10_000, 10_040, 10_080, 10_120, 10_160, 10_200]);
     }
 
     #[test]

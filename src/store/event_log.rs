@@ -12,8 +12,9 @@ use crate::event::{Event, EventId, EventState};
 const SCAN_LIMIT: usize = 100_000;
 /// Most events that one query returns.
 const MAX_LIMIT: usize = 500;
-/// What is left of long lists where the whole event is too large for the index; `event.json` has them all.
-const SHORT_LIST: usize = 8;
+/// What is left of long lists where the whole event is too large for the index: the first of these that makes it
+/// fit. `event.json` has them all.
+const SHORT_LISTS: [usize; 3] = [8, 4, 2];
 
 /// Which events. Conditions that are `None` do not count.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,16 +57,18 @@ pub(super) fn index_form(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
     if json.len() <= MAX_EVENT {
         return Ok((event, json));
     }
-    let mut short = event;
-    short.zones.truncate(SHORT_LIST);
-    short.pictures.truncate(SHORT_LIST);
-    short.evicted.truncate(SHORT_LIST);
-    let json = encode(&short)?;
-    if json.len() > MAX_EVENT {
-        return Err(StoreError::TooLarge { what: "an event", bytes: json.len(), limit: MAX_EVENT });
+    let (mut short, mut json) = (event, json);
+    for length in SHORT_LISTS {
+        short.zones.truncate(length);
+        short.pictures.truncate(length);
+        short.evicted.truncate(length);
+        json = encode(&short)?;
+        if json.len() <= MAX_EVENT {
+            warn!(event = %short.id, "the event is too large for the index, which keeps a part of its lists");
+            return Ok((short, json));
+        }
     }
-    warn!(event = %short.id, "the event is too large for the index, which keeps a part of its lists");
-    Ok((short, json))
+    Err(StoreError::TooLarge { what: "an event", bytes: json.len(), limit: MAX_EVENT })
 }
 
 /// Puts the event into the index, or a newer state in place of the older.

@@ -125,8 +125,7 @@ async fn file(
     let (id, record) = find(&shared, &id).await?;
     // A name counts only when the event itself lists it; what a browser sends never becomes a path.
     let event = &record.event;
-    let mut listed = event.clip.iter().map(|clip| &clip.media).chain(&event.pictures);
-    if file != "event.json" && !listed.any(|media| media.file == file) {
+    if file != "event.json" && !event.media().any(|media| media.file == file) {
         return Err(Problem::not_found("the event has no file with this name"));
     }
     let path = shared.complaints.ask("file", shared.backend.media(id, &file)).await?;

@@ -70,6 +70,12 @@ pub struct CameraStatus {
     pub reason: Option<String>,
     /// Why nothing is detected, or not all that is asked for.
     pub not_detected: Option<String>,
+    /// The library that reads it, where there is a choice: `retina` or `libavformat`.
+    pub client: Option<&'static str>,
+    /// Why that is not the usual one.
+    pub client_reason: Option<Arc<str>>,
+    /// What carries the pictures: `TCP`, `UDP`, and why it is not the usual one.
+    pub transport: Option<String>,
     /// `H.264`, ...; empty while unknown.
     pub codec: String,
     /// Pixels; 0 while unknown.
@@ -100,6 +106,9 @@ impl CameraStatus {
             state_for_s: now.since(shown.since).as_secs(),
             reason: shown.reason.map(str::to_owned),
             not_detected: health.not_detected.clone(),
+            client: health.client,
+            client_reason: health.client_reason.clone(),
+            transport: health.transport.clone(),
             codec: health.codec.clone(),
             width: health.width,
             height: health.height,

@@ -4,10 +4,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::clips::{assert_sound, people_as, shown};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
-use crate::harness::{Scratch, fixture, installed, repository, seconds};
+use crate::harness::rtsp::{Auth, RtspServer};
+use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
 
 /// What a person's browser saw of a page; see tests/browser/look.mjs. `OUTPOST_SCREENSHOT` names a PNG to write.
 pub fn look(url: &str) -> Value {
@@ -46,4 +48,45 @@ fn the_page_shows_events_without_errors_and_asks_no_other_host() {
     let words = seen["text"].as_str().expect("text");
     assert!(words.contains("gate") && words.contains("person"), "{words}");
     assert!(words.contains("Last 24 h:") && words.contains("recorded"), "{words}");
+}
+
+/// Which pictures a browser presents of the clip at `url` when it is asked for those of `times`, in seconds; see
+/// tests/browser/play.mjs.
+pub fn presented(url: &str, times: &[f64]) -> Value {
+    let script = repository().join("tests/browser/play.mjs");
+    let times = serde_json::to_string(times).expect("numbers");
+    let mut command = Command::new("node");
+    command.arg(script).arg(url).arg(times).env("OUTPOST_NODE_MODULES", installed("node/node_modules"));
+    serde_json::from_str(&run(&mut command)).expect("the browser's report")
+}
+
+/// Works with: clips | B-frames in files and over RTSP | the browser presents every picture of a clip, at its time
+#[test]
+fn a_browser_presents_every_picture_of_a_clip_with_b_frames() {
+    let scratch = Scratch::new("b-frames");
+    let people = people_as("h264-b-frames");
+    let server = RtspServer::start(&scratch, Auth::None, &[("/people", "h264", &people)]);
+    let config = Config::new(&scratch).replay("file", &people).camera("net", &server, "/people", Auth::None);
+    let daemon = Daemon::start(&scratch, config);
+    for camera in ["file", "net"] {
+        let event = wait_for(&format!("an event of {camera}"), seconds(90), || {
+            let ended = daemon.events_in("ended");
+            ended.into_iter().find(|event| event["camera"] == camera).ok_or_else(|| "none ended".to_owned())
+        });
+        let id = event["id"].as_str().expect("an id");
+        let clip = scratch.path("box/archive").join(camera).join(id).join("clip.mp4");
+        let probe = assert_sound(&clip);
+        let expected = shown(&clip);
+        assert_eq!((expected.len() as u64, expected[0]), (probe.packets, 0.0), "{camera}");
+        let asked = &expected[..expected.len().min(80)];
+        let seen = presented(&format!("{}api/v1/events/{id}/clip.mp4", daemon.page()), asked);
+        assert_eq!(seen["error"], Value::Null, "{camera}");
+        let mut times: Vec<f64> = seen["times"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+        times.sort_by(f64::total_cmp);
+        times.dedup_by(|a, b| (*a - *b).abs() < 0.002);
+        times.retain(|time| *time < asked[asked.len() - 1] + 0.002);
+        assert_eq!(times.len(), asked.len(), "{camera}: {times:?}");
+        let differ = times.iter().zip(asked).find(|(time, expected)| (*time - *expected).abs() > 0.002);
+        assert_eq!(differ, None, "{camera}: {times:?}");
+    }
 }

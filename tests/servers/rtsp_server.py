@@ -66,6 +66,10 @@ class Clip:
         if len(self.units) < 2:
             raise ValueError(f"{path}: fewer than two pictures")
         self.interval = (max(stamps) - min(stamps)) // (len(stamps) - 1)
+        # Where each picture stands among those that are shown; B-frames come after what is shown later.
+        order = sorted(range(len(stamps)), key=stamps.__getitem__)
+        self.ranks = [order.index(position) for position in range(len(stamps))]
+        self.depth = max(position - rank for position, rank in enumerate(self.ranks))
 
     def _samples(self, path):
         pipeline = Gst.parse_launch(
@@ -96,9 +100,12 @@ class Playback:
         source.connect("need-data", self._push)
 
     def _push(self, source, _wanted_bytes):
-        data, is_key = self.clip.units[self.position % len(self.clip.units)]
+        place = self.position % len(self.clip.units)
+        data, is_key = self.clip.units[place]
+        shown = self.position - place + self.clip.ranks[place] + self.clip.depth
         buffer = Gst.Buffer.new_wrapped(data)
-        buffer.pts = buffer.dts = self.position * self.clip.interval
+        buffer.dts = self.position * self.clip.interval
+        buffer.pts = shown * self.clip.interval
         buffer.duration = self.clip.interval
         if not is_key:
             buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)

@@ -7,8 +7,10 @@
 //! so that a killed process loses about a second. [`ClipWriter::sync`] makes it safe from a power cut too;
 //! afterwards [`repair()`] cuts off what was torn.
 //!
-//! Packets carry one time, in the order of decoding, so a clip shows its pictures at those times. Cameras send
-//! no B-frames; a stream that has them anyway is recorded whole, but its pictures jitter by a few frame times.
+//! Packets stand in the order of decoding, each with the time at which its picture is shown, so streams with
+//! B-frames play as the camera meant them. The first picture is shown at 0; that it is decoded earlier stands in an
+//! edit list. Pictures that follow a clip's first key frame but are shown before it (an open GOP) refer to pictures
+//! before the clip and are left out.
 
 mod boxes;
 mod output;
@@ -16,7 +18,7 @@ mod params;
 mod repair;
 mod scale;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod transcode;
 
 use std::fs::{File, OpenOptions};
@@ -156,8 +158,13 @@ impl MuxError {
 
 /// One coded picture on its way into the file.
 struct Coded {
+    /// When it is decoded.
     at: Mono,
+    /// When it is shown.
+    pts: Mono,
     key: bool,
+    /// It becomes whole only some time later.
+    gradual: bool,
     data: Bytes,
 }
 
@@ -255,7 +262,8 @@ impl ClipWriter {
 
     fn accept(&mut self, packet: &Packet) -> Result<(), MuxError> {
         if packet.stream.codec.is_remuxable() {
-            let coded = Coded { at: packet.at, key: packet.key_frame, data: packet.data.clone() };
+            let Packet { at, key_frame: key, gradual, .. } = *packet;
+            let coded = Coded { at, pts: packet.pts(), key, gradual, data: packet.data.clone() };
             return self.put(&coded, || None);
         }
         let mut transcoder = match self.transcoder.take() {

@@ -83,6 +83,8 @@ pub(super) struct Header {
     extradata: Bytes,
     orientation: Orientation,
     start: Mono,
+    /// Whether the first picture is decoded before it is shown.
+    is_reordered: bool,
     fps: f32,
 }
 
@@ -123,7 +125,8 @@ impl Header {
             height: i32::try_from(height).ok()?,
             extradata,
             orientation: stream.orientation,
-            start: first.at,
+            start: first.pts,
+            is_reordered: first.at < first.pts,
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
         })
     }
@@ -133,8 +136,10 @@ impl Header {
 pub(super) struct Track {
     output: Output,
     header: Header,
-    /// Ticks of the last picture and how long it is shown, as far as known.
+    /// Decoding time of the last picture in ticks and how long it is shown, as far as known.
     last: Option<(i64, i64)>,
+    /// When the picture that is shown last begins and ends, in ticks.
+    newest: (i64, i64),
     frames: u64,
 }
 
@@ -152,10 +157,16 @@ impl Track {
         output.set_metadata(metadata);
         let mut options = ffmpeg::Dictionary::new();
         options.set("movflags", "frag_keyframe+empty_moov+default_base_moof");
+        if header.is_reordered {
+            // Decoding begins before 0, where the first picture is shown. The header says so in an edit list, which
+            // libavformat can write only once it has the first fragment.
+            options.set("movflags", "frag_keyframe+empty_moov+default_base_moof+delay_moov");
+            options.set("use_editlist", "1");
+        }
         options.set("frag_duration", "1000000");
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
-        Ok(Self { output, header, last: None, frames: 0 })
+        Ok(Self { output, header, last: None, newest: (0, 0), frames: 0 })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -174,23 +185,38 @@ impl Track {
     }
 
     pub(super) fn write(&mut self, coded: &Coded) -> Result<(), ffmpeg::Error> {
-        let since_start = coded.at.since(self.header.start).as_nanos();
-        let ticks = i64::try_from(since_start * TIMESCALE as u128 / 1_000_000_000).unwrap_or(i64::MAX);
-        // A picture is taken to last as long as the one before it, until the next one tells.
-        let (ticks, lasts) = match self.last {
-            Some((before, _)) => (ticks.max(before + 1), ticks.max(before + 1) - before),
-            None => (0, (TIMESCALE as f32 / self.header.fps) as i64),
+        let since_start = |at: Mono| {
+            let ns = i128::from(at.0) - i128::from(self.header.start.0);
+            i64::try_from(ns * i128::from(TIMESCALE) / 1_000_000_000).unwrap_or(i64::MAX)
         };
+        // A picture is taken to last as long as the one before it, until the next one tells.
+        let (dts, lasts) = match self.last {
+            Some((before, _)) => {
+                let dts = since_start(coded.at).max(before + 1);
+                (dts, dts - before)
+            }
+            None => (since_start(coded.at), (TIMESCALE as f32 / self.header.fps) as i64),
+        };
+        let pts = since_start(coded.pts);
+        if pts < 0 {
+            // It refers to pictures before the clip.
+            return Ok(());
+        }
+        let pts = pts.max(dts);
         let mut packet = ffmpeg::Packet::copy(&coded.data);
         packet.set_stream(0);
-        packet.set_pts(Some(ticks));
-        packet.set_dts(Some(ticks));
+        packet.set_pts(Some(pts));
+        packet.set_dts(Some(dts));
         packet.set_duration(lasts);
-        if coded.key {
+        // A player that jumps to a gradual refresh would have to wait until it is complete.
+        if coded.key && (!coded.gradual || self.frames == 0) {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         packet.write(&mut self.output)?;
-        self.last = Some((ticks, lasts));
+        self.last = Some((dts, lasts));
+        if pts >= self.newest.0 {
+            self.newest = (pts, pts + lasts);
+        }
         self.frames += 1;
         Ok(())
     }
@@ -198,21 +224,24 @@ impl Track {
     /// Hands the fragment in progress to the kernel.
     #[allow(unsafe_code)]
     pub(super) fn end_fragment(&mut self) -> Result<(), ffmpeg::Error> {
-        // SAFETY: the context is open for writing with its header written; a null packet means "flush".
-        match unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), ptr::null_mut()) } {
-            error if error < 0 => Err(error.into()),
-            _ => Ok(()),
+        // A header that waits for the first fragment is all that the first flush gives.
+        for _ in 0..if self.header.is_reordered { 2 } else { 1 } {
+            // SAFETY: the context is open for writing with its header written; a null packet means "flush".
+            let outcome = unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), ptr::null_mut()) };
+            if outcome < 0 {
+                return Err(outcome.into());
+            }
         }
+        Ok(())
     }
 
     /// Writes the rest and closes libav's side; the file's size is not known here.
     pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
         self.output.write_trailer()?;
-        let (ticks, lasts) = self.last.unwrap_or_default();
         let size = |side| u32::try_from(side).unwrap_or(0);
         let coded = (size(self.header.width), size(self.header.height));
         let (width, height) = self.header.orientation.applied_to_size(coded);
-        let ticks = u64::try_from(ticks + lasts).unwrap_or(0);
+        let ticks = u64::try_from(self.newest.1).unwrap_or(0);
         Ok(ClipFacts {
             start: self.header.start,
             duration: Duration::from_nanos(ticks * 1_000_000_000 / TIMESCALE as u64),

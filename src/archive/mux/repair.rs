@@ -99,7 +99,7 @@ fn scan(file: &File, layout: &Layout) -> io::Result<Option<Scan>> {
             break;
         }
         let ticks = |value: i64| u64::try_from(value).unwrap_or(0);
-        scan.pictures.push((fragment, ticks(packet.dts().unwrap_or(0)), ticks(packet.duration())));
+        scan.pictures.push((fragment, ticks(packet.pts().or(packet.dts()).unwrap_or(0)), ticks(packet.duration())));
         packet = ffmpeg::Packet::empty();
     }
     // A fragment without a single picture is none.

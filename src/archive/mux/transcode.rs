@@ -145,21 +145,24 @@ impl Transcoder {
 
     fn pictures(&mut self, packet: &Packet) -> Vec<(Mono, frame::Video)> {
         let Some(decoder) = &mut self.decoder else {
-            return yuyv_picture(&self.stream, &packet.data).map(|picture| (packet.at, picture)).into_iter().collect();
+            return yuyv_picture(&self.stream, &packet.data)
+                .map(|picture| (packet.pts(), picture))
+                .into_iter()
+                .collect();
         };
         // An empty packet would mean "end of stream" to libav.
         if packet.data.is_empty() {
             return Vec::new();
         }
         let mut input = ffmpeg::Packet::copy(&packet.data);
-        input.set_pts(i64::try_from(packet.at.0).ok());
-        input.set_dts(input.pts());
+        input.set_pts(i64::try_from(packet.pts().0).ok());
+        input.set_dts(i64::try_from(packet.at.0).ok());
         if let Err(error) = decoder.send_packet(&input) {
             tracing::debug!(%error, "damaged picture left out of the clip");
             decoder.flush();
             return Vec::new();
         }
-        receive_pictures(decoder, Some(packet.at))
+        receive_pictures(decoder, Some(packet.pts()))
     }
 
     fn encode_picture(&mut self, at: Mono, picture: &frame::Video, coded: &mut Vec<Coded>) -> Result<(), MuxError> {
@@ -244,7 +247,7 @@ impl Encoding {
                 self.times.pop_front();
             }
             let data = Bytes::copy_from_slice(packet.data().unwrap_or_default());
-            coded.push(Coded { at, key: packet.is_key(), data });
+            coded.push(Coded { at, pts: at, key: packet.is_key(), gradual: false, data });
         }
     }
 }

@@ -126,6 +126,7 @@ impl Work {
         for recording in &mut self.open {
             recording.write(packet);
         }
+        self.continue_in_others(packet.at);
         match &mut self.segmenter {
             Some(segmenter) if rests.is_some() => segmenter.close(&self.archive, SegmentState::Closed),
             Some(segmenter) => segmenter.write(&self.archive, packet),
@@ -182,14 +183,36 @@ impl Work {
         (self.archive.pressure.level() >= LoadLevel::RecordLess).then_some("too much to do")
     }
 
+    /// Goes on in another event where one may not have another file.
+    fn continue_in_others(&mut self, at: Mono) {
+        let (full, open) = std::mem::take(&mut self.open).into_iter().partition(Recording::needs_successor);
+        self.open = open;
+        for mut recording in full {
+            let InProgress { known_as, event, look } = recording.in_progress();
+            let event = successor(event, self.archive.ids.next());
+            info!(event = %event.id, continues = event.continues.map(tracing::field::display), "the camera changed its parameters too often for one event, which goes on in another one");
+            refer(&mut recording, self.segmenter.as_ref(), &self.config);
+            let outcome = recording.interrupt(&self.archive, at);
+            let full = self.forget(known_as);
+            if outcome.is_err() {
+                self.strand(full);
+                continue;
+            }
+            self.begin_at(InProgress { known_as, event, look }, at);
+        }
+    }
+
     fn begin(&mut self, starting: InProgress) {
+        let from = starting.event.start.mono() - self.config.pre_roll;
+        self.begin_at(starting, from);
+    }
+
+    /// Begins an event with the pictures from `from` on.
+    fn begin_at(&mut self, starting: InProgress, from: Mono) {
         let InProgress { known_as, event, look } = starting.clone();
         debug!(event = %event.id, rule = %event.rule, "begin");
         self.lane.progress().push(starting);
-        let ring: Vec<Packet> = {
-            let from = event.start.mono() - self.config.pre_roll;
-            self.lane.ring().since(from).cloned().collect()
-        };
+        let ring: Vec<Packet> = self.lane.ring().since(from).cloned().collect();
         let mut config = self.config.clone();
         if !self.archive.control.switches().records(&self.camera) {
             config.mode = RecordMode::Off;
@@ -314,6 +337,7 @@ fn successor(event: Event, id: EventId) -> Event {
         continues: Some(event.id),
         state: EventState::Open,
         clip: None,
+        more_clips: Vec::new(),
         pictures: Vec::new(),
         filed: None,
         segments: None,

@@ -181,7 +181,7 @@ fn add_tombstones(event: &mut Event, files: &[HeldFile], at: &Moment) -> bool {
     let before = event.clone();
     for file in files {
         let is_it = |name: &str| name == file.media.file;
-        event.clip.take_if(|clip| is_it(&clip.media.file));
+        event.retain_clips(|clip| !is_it(&clip.media.file));
         event.pictures.retain(|picture| !is_it(&picture.file));
         if !event.evicted.iter().any(|gone| is_it(&gone.media.file)) {
             event.evicted.push(Evicted {

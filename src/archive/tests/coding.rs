@@ -27,7 +27,7 @@ fn a_camera_of_which_no_clip_can_be_made_says_so_beyond_the_event() {
     let at = |second: u64| Mono(second * 1_000_000_000);
     let packet = |second| {
         let data = Bytes::from_static(b"puff");
-        recorder.packet(&Packet { stream: stream.clone(), at: at(second), key_frame: true, loss: 0, data });
+        recorder.packet(&Packet::new(stream.clone(), at(second), true, data));
     };
     let trouble = |second| {
         let stages = health.cameras().get(&camera).cloned().unwrap_or_default().stages;

@@ -82,6 +82,22 @@ fn a_power_cut_takes_at_most_half_a_minute_from_the_ledger() {
 }
 
 #[test]
+fn a_camera_that_is_slow_by_nature_is_not_offline_between_its_pictures() {
+    let mut book = Book::new();
+    let camera: Arc<str> = "yard".into();
+    book.archive.health.camera(&camera, |health| health.usual_pause = Duration::from_secs(16));
+    for picture in 0..10 {
+        book.at(Duration::from_secs(picture * 16));
+        book.ledger.packet(&book.archive, book.clock.mono(), None, None);
+        book.at(Duration::from_secs(picture * 16 + 15));
+        book.ledger.look_after(&book.archive, book.clock.mono());
+    }
+    book.ledger.close(&book.archive, book.clock.mono());
+    let states: Vec<_> = book.written().into_iter().map(|(state, ..)| state).collect();
+    assert_eq!(states, [Watched], "{:?}", book.written());
+}
+
+#[test]
 fn the_first_reason_that_the_feed_gives_is_that_of_the_whole_absence() {
     let mut book = Book::new();
     let camera: Arc<str> = "yard".into();

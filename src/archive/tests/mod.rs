@@ -1,5 +1,6 @@
 //! Recovery after a stop that nobody asked for.
 
+mod changes;
 mod coding;
 mod export;
 mod ledger;

@@ -95,16 +95,14 @@ impl Check<'_> {
     }
 
     fn files(&mut self, folder: &Path, name: &str, event: &Event) -> Result<()> {
-        let clip = event.clip.as_ref().map(|clip| &clip.media);
-        for media in clip.into_iter().chain(&event.pictures) {
+        for media in event.media() {
             self.file(folder, name, media)?;
         }
         if event.state == EventState::Open {
             // Its files are named at its end.
             return Ok(());
         }
-        let named: BTreeSet<&str> =
-            clip.into_iter().chain(&event.pictures).map(|media| media.file.as_str()).chain([SIDECAR]).collect();
+        let named: BTreeSet<&str> = event.media().map(|media| media.file.as_str()).chain([SIDECAR]).collect();
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
             if !named.contains(file.as_str()) {
@@ -137,8 +135,11 @@ impl Check<'_> {
 
     fn compare(&mut self, name: &str, event: &Event, known: &Event) -> Result<()> {
         // The index may keep a part of long lists only.
-        let lists_fit = event.zones.starts_with(&known.zones) && event.pictures.starts_with(&known.pictures);
-        let lists = |event: &Event| Event { zones: Vec::new(), pictures: Vec::new(), ..event.clone() };
+        let lists_fit = event.zones.starts_with(&known.zones)
+            && event.pictures.starts_with(&known.pictures)
+            && event.evicted.starts_with(&known.evicted);
+        let lists =
+            |event: &Event| Event { zones: Vec::new(), pictures: Vec::new(), evicted: Vec::new(), ..event.clone() };
         if event.state != known.state {
             return self.differs(name, &format!("{:?} in event.json, {:?} in the index", event.state, known.state));
         }

@@ -1,11 +1,14 @@
 //! Decoding against what the `ffmpeg` command line makes and says.
 
 mod damage;
+mod joined;
+mod reordered;
 mod upright;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -62,14 +65,15 @@ fn packets(path: &Path) -> Vec<Packet> {
         if stream.index() != index {
             continue;
         }
-        let ticks = packet.pts().or(packet.dts()).unwrap_or(0).max(0) as u64;
-        let at = 1_000 * MS + ticks * 1_000_000_000 * base.numerator() as u64 / base.denominator() as u64;
+        let time = |ticks: i64| {
+            1_000 * MS as i64 + ticks * 1_000_000_000 * i64::from(base.numerator()) / i64::from(base.denominator())
+        };
+        let dts = packet.dts().or(packet.pts()).map_or_else(|| time(0), time);
+        let offset = packet.pts().map_or(0, |ticks| time(ticks) - dts);
+        let data = Bytes::copy_from_slice(packet.data().expect("packet data"));
         packets.push(Packet {
-            stream: info.clone(),
-            at: Mono(at),
-            key_frame: packet.is_key(),
-            loss: 0,
-            data: Bytes::copy_from_slice(packet.data().expect("packet data")),
+            offset: Duration::from_nanos(offset as u64),
+            ..Packet::new(info.clone(), Mono(dts as u64), packet.is_key(), data)
         });
     }
     packets
@@ -145,8 +149,23 @@ fn reordered_pictures_keep_their_own_times() {
     let packets = packets(&path);
     let frames = decoded(&packets);
     assert_eq!(frames.len(), packets.len());
-    // The file's time stamps are those of presentation, so pictures in order of presentation have sorted times.
-    assert!(frames.is_sorted_by_key(|f| f.at), "{frames:?}");
+    let mut shown: Vec<_> = packets.iter().map(Packet::pts).collect();
+    assert!(!shown.is_sorted(), "the fixture has no B-frames");
+    shown.sort();
+    assert_eq!(times(&frames), shown);
+}
+
+#[test]
+fn pictures_before_the_first_key_frame_of_an_open_gop_are_not_shown() {
+    let open = "-f lavfi -i testsrc2=size=320x240:rate=10 -t 3 -c:v libx264 -preset veryfast -pix_fmt yuv420p \
+                -x264-params keyint=8:min-keyint=4:scenecut=0:bframes=2:b-adapt=0:open-gop=1";
+    let (_dir, path) = make(open, "b.ts");
+    let packets = packets(&path);
+    let key = packets.iter().skip(1).position(|packet| packet.key_frame).expect("another key frame") + 1;
+    let mut shown: Vec<_> = packets[key..].iter().map(Packet::pts).filter(|at| *at >= packets[key].pts()).collect();
+    assert!(shown.len() < packets.len() - key, "the fixture has closed GOPs");
+    shown.sort();
+    assert_eq!(times(&decoded(&packets[key - 2..])), shown);
 }
 
 /// Peak signal-to-noise ratio in dB.
@@ -239,7 +258,7 @@ fn yuyv(width: u32, height: u32, data: Vec<u8>) -> Packet {
         fps: None,
         orientation: Orientation::default(),
     };
-    Packet { stream: Arc::new(stream), at: Mono(5), key_frame: true, loss: 0, data: data.into() }
+    Packet::new(Arc::new(stream), Mono(5), true, data.into())
 }
 
 #[test]

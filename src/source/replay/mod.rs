@@ -1,19 +1,21 @@
 //! A file that plays the camera: for tests, demonstrations, and going over old footage.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
+use super::access_point::{Access, AccessPoints};
 use super::error::plain;
-use super::thread::{Outlet, StopFlag, ThreadSource};
-use super::timeline::FileTimeline;
+use super::libav::stream;
+use super::thread::{OPEN_LIMIT, Outlet, StopFlag, ThreadSource};
+use super::timeline::{FileTimeline, composition_offset};
 use super::{Config, Pace, Source, SourceError};
 use crate::clock::{Clock, Mono};
-use crate::frame::{Codec, Orientation, Packet, StreamInfo};
+use crate::frame::{Packet, StreamInfo};
 
 /// Between frames of a file that does not say how many it has a second.
 const USUAL_STEP: Duration = Duration::from_millis(40);
@@ -32,7 +34,7 @@ pub(super) async fn connect(
 ) -> Result<Box<dyn Source>, SourceError> {
     let what = path.display().to_string();
     let (pace, repeat) = (config.pace, config.repeat);
-    ThreadSource::start("replay", what, move |outlet| {
+    ThreadSource::start("replay", what, OPEN_LIMIT, move |outlet| {
         let end = Player { path: &path, pace, clock: &*clock, repeat }.run(outlet);
         end.err().unwrap_or(SourceError::Ended)
     })
@@ -81,11 +83,10 @@ impl Player<'_> {
                 break;
             }
             let packet = Packet {
-                stream: file.stream.clone(),
-                at,
-                key_frame: coded.key_frame,
+                offset: coded.offset,
+                gradual: coded.gradual,
                 loss: coded.loss,
-                data: coded.data,
+                ..Packet::new(file.stream.clone(), at, coded.key_frame, coded.data)
             };
             if !outlet.send(packet) {
                 break;
@@ -112,8 +113,11 @@ impl Player<'_> {
 }
 
 struct Coded {
+    /// When the file decodes it, else when it is shown, in the file's own time.
     time_ns: Option<i64>,
+    offset: Duration,
     key_frame: bool,
+    gradual: bool,
     loss: u16,
     data: Bytes,
 }
@@ -123,19 +127,14 @@ struct Recording {
     path: PathBuf,
     input: ffmpeg::format::context::Input,
     index: usize,
-    time_base: (i64, i64),
+    time_base: ffmpeg::Rational,
     stream: Arc<StreamInfo>,
+    access_points: AccessPoints,
 }
 
 impl Recording {
     fn open(path: &Path, stop: StopFlag) -> Result<Self, SourceError> {
-        static QUIET: Once = Once::new();
-        QUIET.call_once(|| {
-            // Never fails; it fills the table of error texts, without which every reason would be empty.
-            let _ = ffmpeg::init();
-            // What libav would print, we say ourselves where it matters.
-            ffmpeg::log::set_level(ffmpeg::log::Level::Fatal);
-        });
+        stream::prepare();
         check_file(path)?;
         // With the protocol named, a colon in the file's name starts no other one.
         let name = format!("file:{}", path.display());
@@ -143,9 +142,9 @@ impl Recording {
             .map_err(|e| unsupported(path, format!("it is no video, or its beginning or index is damaged ({e})")))?;
         let video = input.streams().best(ffmpeg::media::Type::Video);
         let video = video.ok_or_else(|| unsupported(path, "it holds no video"))?;
-        let stream = Arc::new(describe(&video));
-        let time_base = (video.time_base().numerator().into(), video.time_base().denominator().into());
-        Ok(Self { path: path.to_owned(), index: video.index(), time_base, stream, input })
+        let stream = Arc::new(stream::describe(&video));
+        let (index, time_base, access_points) = (video.index(), video.time_base(), AccessPoints::default());
+        Ok(Self { path: path.to_owned(), index, time_base, stream, input, access_points })
     }
 
     fn step(&self) -> Duration {
@@ -163,14 +162,18 @@ impl Recording {
                 Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
                 Ok(()) => {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
-                    return Ok(Some(Coded {
-                        // Packets come in the order of decoding, where the decoding time grows steadily and
-                        // the time of showing jumps back and forth. They differ by the camera's fixed delay.
-                        time_ns: packet.dts().or(packet.pts()).map(|ticks| self.nanoseconds(ticks)),
-                        key_frame: packet.is_key(),
-                        loss,
-                        data: Bytes::copy_from_slice(data),
-                    }));
+                    let [dts, pts] =
+                        [packet.dts(), packet.pts()].map(|ticks| Some(stream::nanoseconds(ticks?, self.time_base)));
+                    // Packets come in the order of decoding, where the decoding time grows steadily and the time of
+                    // showing jumps back and forth.
+                    let time_ns = dts.or(pts);
+                    let at = Mono(time_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0));
+                    let StreamInfo { codec, extradata, .. } = &*self.stream;
+                    // A file's index may leave out the recovery points.
+                    let Access { key_frame, gradual } = self.access_points.access(codec, extradata, data, at);
+                    let key_frame = key_frame || packet.is_key();
+                    let (offset, data) = (composition_offset(dts, pts), Bytes::copy_from_slice(data));
+                    return Ok(Some(Coded { time_ns, offset, key_frame, gradual, loss, data }));
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Exit) => return Ok(None),
                 Err(ffmpeg::Error::InvalidData) => {
@@ -184,12 +187,6 @@ impl Recording {
             }
         }
         Ok(None)
-    }
-
-    fn nanoseconds(&self, ticks: i64) -> i64 {
-        let (numerator, denominator) = self.time_base;
-        let ns = i128::from(ticks) * i128::from(numerator) * 1_000_000_000 / i128::from(denominator.max(1));
-        i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
     }
 }
 
@@ -216,50 +213,6 @@ fn check_file(path: &Path) -> Result<(), SourceError> {
         what: what(),
         reason: format!("it cannot be opened ({}), make it readable for this service", plain(&e)),
     })
-}
-
-fn describe(video: &ffmpeg::Stream<'_>) -> StreamInfo {
-    let parameters = video.parameters();
-    let codec = match parameters.id() {
-        ffmpeg::codec::Id::H264 => Codec::H264,
-        ffmpeg::codec::Id::HEVC => Codec::H265,
-        ffmpeg::codec::Id::MJPEG => Codec::Mjpeg,
-        other => Codec::Other(other.name().into()),
-    };
-    let rate = [video.avg_frame_rate(), video.rate()].into_iter().map(f64::from).find(|r| (0.01..1000.0).contains(r));
-    let (width, height, extradata) = raw_parameters(&parameters);
-    #[allow(clippy::cast_possible_truncation)]
-    StreamInfo {
-        codec,
-        width,
-        height,
-        extradata,
-        fps: rate.map(|rate| rate as f32),
-        orientation: orientation_of(video),
-    }
-}
-
-/// What the container's display matrix says, if it has one.
-fn orientation_of(video: &ffmpeg::Stream<'_>) -> Orientation {
-    let matrix = video.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::DisplayMatrix);
-    matrix.map_or_else(Orientation::default, |matrix| Orientation::from_side_data(matrix.data()))
-}
-
-/// Size and codec parameters, which the binding has no safe way to.
-#[allow(unsafe_code)]
-fn raw_parameters(parameters: &ffmpeg::codec::Parameters) -> (u32, u32, Bytes) {
-    // SAFETY: `parameters` owns or keeps alive the struct it points to, which nobody writes meanwhile;
-    // libav guarantees `extradata_size` readable bytes at `extradata` where that is not null.
-    unsafe {
-        let raw = &*parameters.as_ptr();
-        let length = usize::try_from(raw.extradata_size).unwrap_or_default();
-        let extradata = if raw.extradata.is_null() || length == 0 {
-            Bytes::new()
-        } else {
-            Bytes::copy_from_slice(std::slice::from_raw_parts(raw.extradata, length))
-        };
-        (u32::try_from(raw.width).unwrap_or_default(), u32::try_from(raw.height).unwrap_or_default(), extradata)
-    }
 }
 
 fn unsupported(path: &Path, reason: impl Into<String>) -> SourceError {

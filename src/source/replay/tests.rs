@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::clock::SimulatedClock;
+use crate::frame::{Codec, Orientation};
 use crate::source::Role;
 
 const START: Mono = Mono(70_000_000_000);
@@ -42,6 +43,19 @@ async fn play(config: &Config) -> (Vec<Packet>, SourceError) {
             Err(end) => return (packets, end),
         }
     }
+}
+
+/// Works with: clips | files with B-frames | pictures are taken at the times at which the file shows them
+#[tokio::test]
+async fn a_file_with_b_frames_gives_both_times() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-x264-params", "b-adapt=0"];
+    let (packets, _) = play(&config(&clip(dir.path(), "b.mp4", &coding))).await;
+    assert!(packets.windows(2).all(|w| w[1].at > w[0].at), "{packets:?}");
+    let mut shown: Vec<_> = packets.iter().map(|packet| packet.pts()).collect();
+    assert!(!shown.is_sorted(), "the fixture has no B-frames");
+    shown.sort();
+    assert!(shown.windows(2).all(|w| w[1].since(w[0]).as_millis() == 100), "{shown:?}");
 }
 
 #[tokio::test]

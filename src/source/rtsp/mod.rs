@@ -1,52 +1,40 @@
 //! Network cameras, through retina.
 
+mod carrier;
 mod faults;
-mod password;
+mod keepalive;
+mod open;
+pub(super) mod password;
+mod redirect;
 mod sessions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use retina::client::{
-    Demuxed, PlayOptions, Session, SessionGroup, SessionOptions, SetupOptions, TcpTransportOptions, UdpTransportOptions,
-};
-use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters};
+use retina::client::{Demuxed, SessionGroup, Tool};
+use retina::codec::{CodecItem, ParametersRef, VideoFrame, VideoParameters};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use url::Url;
 
-use self::faults::{Faults, first_sentence};
+use self::carrier::Carrier;
+use self::faults::{first_sentence, is_about_the_line, refused};
+use self::open::{Obstacle, Opened, Opener};
 use self::password::credentials;
-use super::timeline::LiveTimeline;
-use super::{Config, Source, SourceError, Transport};
+use super::access_point::AccessPoints;
+use super::timeline::{Join, ReorderedTimeline};
+use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
 
 pub(super) use sessions::settle;
 
-/// Video must begin within this after the camera agreed to play.
-const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
+/// What to do when a session over UDP stays empty.
+const UDP_ADVICE: &str = "a firewall may stop UDP, try transport = \"tcp\"";
 
-/// Silence for longer ends the connection. Retina's keep-alive notices a dead peer too, but later, and
-/// not a camera that answers and sends nothing.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
-
-/// Pictures without the parameters to decode them are of no use for longer than this.
-const PARAMETERS_LIMIT: Duration = Duration::from_secs(20);
-
-/// Encodings that retina unpacks, with what we call them.
-fn codec_of(stream: &retina::client::Stream) -> Option<Codec> {
-    match (stream.media(), stream.encoding_name()) {
-        ("video", "h264") => Some(Codec::H264),
-        ("video", "h265") => Some(Codec::H265),
-        ("video" | "image", "jpeg") => Some(Codec::Mjpeg),
-        _ => None,
-    }
-}
+/// How retina says that a packet's synchronisation source is not the expected one; a test watches it.
+const OTHER_SSRC: &str = "wrong ssrc after";
 
 /// Describes, sets up and plays the first video stream that we can use.
 pub(super) async fn connect(
@@ -55,50 +43,56 @@ pub(super) async fn connect(
     what: String,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
-    let fault = Faults { what: &what, config };
     let group = sessions::group_of(&url);
-    sessions::wait_out_stale_sessions(&group, &what).await;
-    let options = SessionOptions::default()
-        .creds(credentials(config, &what).await?)
-        .session_group(group.clone())
-        .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")).to_owned());
-    let mut session = fault.limited("DESCRIBE", Session::describe(url, options)).await?;
-    let (video, codec) = choose(&session, &what)?;
-    let transport = match config.transport {
-        Transport::Tcp => retina::client::Transport::Tcp(TcpTransportOptions::default()),
-        Transport::Udp => retina::client::Transport::Udp(UdpTransportOptions::default()),
-    };
-    let setup = SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4);
-    fault.limited("SETUP", session.setup(video, setup)).await?;
-    let session = fault.limited("PLAY", session.play(PlayOptions::default())).await?;
-    let session = session.demuxed().map_err(|e| fault.classify("DESCRIBE", &e))?;
-    info!(camera = what, %codec, transport = ?config.transport, "RTSP camera plays");
-    Ok(Box::new(RtspSource {
-        deadline: Instant::now() + FIRST_PICTURE_LIMIT,
-        session: Some(session),
-        _group: group,
-        runtime: Handle::current(),
-        video,
-        codec,
-        stream: None,
-        timeline: LiveTimeline::default(),
-        clock,
-        lost: 0,
-        useless_since: None,
-        ended: None,
-        is_udp: config.transport == Transport::Udp,
-        what,
-    }))
-}
-
-fn choose(session: &Session<retina::client::Described>, what: &str) -> Result<(usize, Codec), SourceError> {
-    let streams = session.streams();
-    let found = streams.iter().enumerate().find_map(|(i, stream)| Some((i, codec_of(stream)?)));
-    found.ok_or_else(|| {
-        let offers: Vec<_> = streams.iter().map(|s| format!("{}/{}", s.media(), s.encoding_name())).collect();
-        let offers = if offers.is_empty() { "nothing".to_owned() } else { offers.join(", ") };
-        let reason = format!("it offers {offers}; set the camera to H.264, H.265 or MJPEG");
-        SourceError::Unsupported { what: what.to_owned(), reason }
+    sessions::wait_out_stale_sessions(&group, &url, &what).await;
+    let credentials = credentials(config, &what).await?;
+    let opener = Opener { config, url: &url, what: &what, group: &group, credentials };
+    let mut refused_by: Option<(Carrier, SourceError)> = None;
+    for &carrier in Carrier::order(config.transport, &url) {
+        let opened = match opener.open(carrier).await {
+            Ok(opened) => opened,
+            Err(Obstacle::Carrier(failure)) => {
+                info!(camera = what, transport = %carrier, "the camera refuses this transport");
+                refused_by = Some((carrier, failure));
+                continue;
+            }
+            Err(Obstacle::Other(failure)) => return Err(failure),
+        };
+        if config.transport == Transport::Auto {
+            carrier.remember(&url);
+        }
+        let Opened { session, video, codec } = opened;
+        let has_stale_bug = session.tool().is_some_and(Tool::has_live555_tcp_bug);
+        if has_stale_bug {
+            sessions::sends_into_others(&url);
+        }
+        info!(camera = what, %codec, transport = %carrier, "RTSP camera plays");
+        let advice = (carrier == Carrier::Udp).then_some(UDP_ADVICE);
+        return Ok(Box::new(RtspSource {
+            session: Some(session),
+            _group: group,
+            runtime: Handle::current(),
+            video,
+            codec,
+            stream: None,
+            timeline: ReorderedTimeline::default(),
+            join: Join::default(),
+            access_points: AccessPoints::default(),
+            clock,
+            lost: 0,
+            ended: None,
+            arrivals: Arrivals { advice, ..Arrivals::default() },
+            carrier,
+            is_second_choice: config.transport == Transport::Auto && carrier == Carrier::Udp,
+            has_stale_bug,
+            url,
+            what,
+        }));
+    }
+    let (carrier, failure) = refused_by.ok_or_else(|| SourceError::Lost { what, reason: "no transport".to_owned() })?;
+    Err(match config.transport {
+        Transport::Auto => failure.with_more("; it refuses TCP and UDP alike"),
+        _ => failure.with_more(&format!(" ({carrier}): remove transport, then the other one is tried by itself")),
     })
 }
 
@@ -112,16 +106,20 @@ struct RtspSource {
     video: usize,
     codec: Codec,
     stream: Option<Arc<StreamInfo>>,
-    timeline: LiveTimeline,
+    timeline: ReorderedTimeline,
+    join: Join,
+    access_points: AccessPoints,
     clock: Arc<dyn Clock>,
     /// RTP packets lost before the next packet, with those of pictures that were skipped.
     lost: u16,
-    /// Since when pictures come that nobody can decode.
-    useless_since: Option<Instant>,
-    /// By when the next picture must be here.
-    deadline: Instant,
     ended: Option<SourceError>,
-    is_udp: bool,
+    arrivals: Arrivals,
+    carrier: Carrier,
+    /// Whether that is not the first choice because the camera refuses that.
+    is_second_choice: bool,
+    /// Whether the camera's software sends a dead session's packets into a new one.
+    has_stale_bug: bool,
+    url: Url,
     what: String,
 }
 
@@ -132,19 +130,19 @@ impl RtspSource {
             let Some(session) = self.session.as_mut() else {
                 return Err(self.ended.clone().unwrap_or(self.lost_because("it was closed".to_owned())));
             };
-            let failure = match timeout_at(self.deadline, session.next()).await {
-                Ok(Some(Ok(CodecItem::VideoFrame(frame)))) if frame.stream_id() == self.video => {
-                    self.deadline = Instant::now() + SILENCE_LIMIT;
-                    match self.packet(frame) {
-                        Ok(Some(packet)) => return Ok(packet),
-                        Ok(None) => continue,
-                        Err(failure) => failure,
-                    }
+            let (item, refuses_keepalive) = keepalive::next(session).await;
+            let failure = match item {
+                _ if refuses_keepalive => self.stale_nonce(),
+                Some(Ok(CodecItem::VideoFrame(frame))) if frame.stream_id() == self.video => match self.packet(frame) {
+                    Some(packet) => return Ok(packet),
+                    None => continue,
+                },
+                Some(Ok(_)) => {
+                    self.arrivals.reports = self.arrivals.reports.saturating_add(1);
+                    continue;
                 }
-                Ok(Some(Ok(_))) => continue,
-                Ok(Some(Err(error))) => self.lost_because(first_sentence(&error.to_string())),
-                Ok(None) => self.lost_because("the camera closed the connection".to_owned()),
-                Err(_) => self.lost_because(self.silence()),
+                Some(Err(error)) => self.broken(first_sentence(&error.to_string())),
+                None => self.lost_because("the camera closed the connection".to_owned()),
             };
             self.end(failure.clone());
             return Err(failure);
@@ -152,32 +150,42 @@ impl RtspSource {
     }
 
     /// The frame as a packet, or nothing while the camera has not said how to decode it.
-    fn packet(&mut self, frame: VideoFrame) -> Result<Option<Packet>, SourceError> {
+    fn packet(&mut self, frame: VideoFrame) -> Option<Packet> {
         self.lost = self.lost.saturating_add(frame.loss());
         if self.stream.is_none() || frame.has_new_parameters() {
             self.learn_parameters();
         }
         let Some(stream) = self.stream.clone() else {
-            let since = *self.useless_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > PARAMETERS_LIMIT {
-                return Err(SourceError::Protocol {
-                    what: self.what.clone(),
-                    reason: format!("it sends {} but never its parameter sets; restart the camera", self.codec),
-                });
-            }
+            self.arrivals.unusable = self.arrivals.unusable.saturating_add(1);
+            self.arrivals.why.get_or_insert_with(|| {
+                format!(
+                    "its {} comes without parameter sets so far, which some cameras send with key frames only",
+                    self.codec
+                )
+            });
             self.lost = self.lost.saturating_add(1);
-            return Ok(None);
+            return None;
         };
         let timestamp = frame.timestamp();
         let ticks = i128::from(timestamp.elapsed()) * 1_000_000_000 / i128::from(timestamp.clock_rate().get());
         let stream_ns = i64::try_from(ticks).unwrap_or_default();
-        Ok(Some(Packet {
+        let now = self.clock.mono();
+        let (at, offset) = self.timeline.place(stream_ns, now);
+        // Retina counts IDR pictures only.
+        let access = self.access_points.access(&self.codec, &stream.extradata, frame.data(), now);
+        let key_frame = access.key_frame || frame.is_random_access_point();
+        if self.join.refers_before(stream_ns, key_frame) {
+            return None;
+        }
+        Some(Packet {
             stream,
-            at: self.timeline.place(stream_ns, self.clock.mono()),
-            key_frame: frame.is_random_access_point() || (self.codec == Codec::H265 && has_irap(frame.data())),
+            at,
+            offset,
+            key_frame,
+            gradual: access.gradual,
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
-        }))
+        })
     }
 
     /// Takes over new parameters. The old `Arc` stays where they are the same.
@@ -193,15 +201,23 @@ impl RtspSource {
         }
     }
 
-    fn silence(&self) -> String {
-        match (&self.stream, self.is_udp) {
-            (None, true) => format!(
-                "no video within {} s after it began to play; a firewall may stop UDP, try transport = \"tcp\"",
-                FIRST_PICTURE_LIMIT.as_secs()
-            ),
-            (None, false) => format!("no video within {} s after it began to play", FIRST_PICTURE_LIMIT.as_secs()),
-            (Some(_), _) => format!("no video for {} s", SILENCE_LIMIT.as_secs()),
+    /// The session would end soon. Another client answers such a refusal with the fresh nonce.
+    fn stale_nonce(&self) -> SourceError {
+        let reason = "its digest nonce went stale, and retina does not take the fresh one to keep the session alive";
+        refused(SourceError::Protocol { what: self.what.clone(), reason: reason.to_owned() })
+    }
+
+    fn broken(&self, said: String) -> SourceError {
+        if said.contains(OTHER_SSRC) {
+            if self.has_stale_bug {
+                return self.lost_because("packets of an old session come in this one".to_owned());
+            }
+            let reason = "its packets change their synchronisation source (SSRC), or have another one than it said";
+            return refused(SourceError::Protocol { what: self.what.clone(), reason: reason.to_owned() });
         }
+        let is_line = is_about_the_line(&said);
+        let fault = self.lost_because(said);
+        if is_line { fault } else { refused(fault) }
     }
 
     fn lost_because(&self, reason: String) -> SourceError {
@@ -219,27 +235,27 @@ impl Source for RtspSource {
     fn next(&mut self) -> BoxFuture<'_, Result<Packet, SourceError>> {
         Box::pin(self.receive())
     }
+
+    fn client(&self) -> Option<Client> {
+        let why = if self.is_second_choice { ", as the camera refuses TCP" } else { "" };
+        let transport = Some(format!("{}{why}", self.carrier));
+        Some(Client { name: "retina", version: None, reason: None, transport })
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
+    }
 }
 
 impl Drop for RtspSource {
     fn drop(&mut self) {
+        // Datagrams that never arrive are no reason to keep away from the other transport.
+        if self.carrier == Carrier::Udp && self.stream.is_none() && self.arrivals.is_empty() {
+            Carrier::forget(&self.url);
+        }
         let _inside = self.runtime.enter();
         self.session = None;
     }
-}
-
-/// Whether length-prefixed H.265 NAL units hold a picture that decoding can start with. Retina counts
-/// IDR pictures only, but cameras that use open GOPs send nothing but CRA pictures after the first one.
-fn has_irap(mut data: &[u8]) -> bool {
-    while let Some((length, rest)) = data.split_first_chunk::<4>() {
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let Some((nal, next)) = rest.split_at_checked(length) else { return false };
-        if nal.first().is_some_and(|header| (16..=21).contains(&((header >> 1) & 0x3f))) {
-            return true;
-        }
-        data = next;
-    }
-    false
 }
 
 fn describe(codec: &Codec, parameters: &VideoParameters, announced: Option<f32>) -> StreamInfo {

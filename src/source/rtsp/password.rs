@@ -19,7 +19,7 @@ pub(super) async fn credentials(config: &Config, what: &str) -> Result<Option<Cr
     Ok(Some(Credentials { username: username.clone(), password }))
 }
 
-pub(super) async fn read_password(path: &Path) -> Result<String, String> {
+pub(in crate::source) async fn read_password(path: &Path) -> Result<String, String> {
     let text = tokio::fs::read_to_string(path).await.map_err(|e| format!("cannot be read: {}", plain(&e)))?;
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);

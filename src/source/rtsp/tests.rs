@@ -1,10 +1,13 @@
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::password::read_password;
-use super::sessions::{GROUPS, group_of};
+use super::sessions::{self, GROUPS, group_of};
 use super::*;
 use crate::clock::SystemClock;
 use crate::source::Role;
+
+use crate::source::scripted_rtsp::{Camera, Manners, PASSWORD, Refuses, Ssrc, USER};
 
 async fn refused(config: Config) -> SourceError {
     let clock = Arc::new(SystemClock::new());
@@ -75,16 +78,6 @@ async fn a_password_file_that_is_missing_or_wrong_is_named() {
 }
 
 #[test]
-fn open_gops_of_h265_begin_with_key_frames_too() {
-    let unit = |kind: u8| [0, 0, 0, 3, kind << 1, 1, 0xaa];
-    let picture = |kinds: &[u8]| kinds.iter().flat_map(|kind| unit(*kind)).collect::<Vec<_>>();
-    assert!(has_irap(&picture(&[35, 21])), "CRA behind a delimiter");
-    assert!(has_irap(&picture(&[19])), "IDR");
-    assert!(!has_irap(&picture(&[35, 39, 1])), "a trailing picture");
-    assert!(!has_irap(&[0, 0, 0, 9, 42]) && !has_irap(&[0, 0]) && !has_irap(&[]), "cut off");
-}
-
-#[test]
 fn an_address_has_one_session_group_while_it_is_in_use() {
     let url = Url::parse("rtsp://group.test/a").expect("valid");
     let first = group_of(&url);
@@ -93,4 +86,194 @@ fn an_address_has_one_session_group_while_it_is_in_use() {
     group_of(&Url::parse("rtsp://group.test/b").expect("valid"));
     let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(!groups.contains_key(&url), "a dead group is forgotten");
+}
+
+async fn packets(source: &mut dyn Source, count: usize) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    while packets.len() < count {
+        packets.push(source.next().await.expect("a packet"));
+    }
+    packets
+}
+
+fn of(camera: &Camera) -> Config {
+    Config { url: camera.url(), ..Config::default() }
+}
+
+async fn open(config: &Config) -> Result<Box<dyn Source>, SourceError> {
+    crate::source::connect(config, Role::Main, Arc::new(SystemClock::new())).await
+}
+
+#[tokio::test]
+async fn a_scripted_camera_plays_by_both_ways() {
+    let camera = Camera::start(Manners { interval: Duration::from_millis(5), ..Manners::default() });
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let mut source = open(&Config { transport, ..of(&camera) }).await.expect("connects");
+        let packets = packets(&mut *source, 25).await;
+        let keys: Vec<_> = packets.iter().map(|packet| packet.key_frame).collect();
+        assert!((0..25).all(|i| keys[i] == (i % 10 == 0)), "{transport:?}: {keys:?}");
+        assert_eq!((packets[0].stream.width, packets[0].stream.height), (96, 64));
+    }
+}
+
+#[tokio::test]
+async fn pictures_without_parameters_are_counted_as_packets_that_come() {
+    let manners = Manners { parameters_in_sdp: false, begins_with: 3, ..Manners::default() };
+    let camera = Camera::start(Manners { interval: Duration::from_millis(20), ..manners });
+    let mut source = open(&of(&camera)).await.expect("connects");
+    assert_eq!(source.arrivals(), Arrivals::default());
+    let first = packets(&mut *source, 1).await;
+    assert!(first[0].key_frame && !first[0].stream.extradata.is_empty());
+    let arrivals = source.arrivals();
+    assert_eq!(arrivals.unusable, 7, "the rest of the group that was joined");
+    assert!(arrivals.why.expect("a reason").contains("H.264 comes without parameter sets so far"));
+}
+
+fn quick() -> Manners {
+    Manners { interval: Duration::from_millis(10), ..Manners::default() }
+}
+
+/// Plays some packets and gives what read them.
+async fn played(config: &Config, count: usize) -> Result<Client, SourceError> {
+    let mut source = open(config).await?;
+    for _ in 0..count {
+        source.next().await?;
+    }
+    Ok(source.client().expect("a network camera has one"))
+}
+
+/// A password file for [`USER`], and the configuration with it.
+fn with_login(camera: &Camera, password: &str) -> (tempfile::TempDir, Config) {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let file = dir.path().join("password");
+    std::fs::write(&file, password).expect("write");
+    let config = Config { username: Some(USER.to_owned()), password_file: Some(file), ..of(camera) };
+    (dir, config)
+}
+
+/// Works with: cameras | RTP-Info with a sequence number of another session; reports of another source before the first picture | are left aside
+#[tokio::test]
+async fn what_retina_can_be_lenient_about_it_is() {
+    let info = "RTP-Info: url=rtsp://cam/live/track1;seq=40000;rtptime=12345\r\n".to_owned();
+    let camera =
+        Camera::start(Manners { rtp_info: Some(info), first_sequence: Some(100), stray_report: true, ..quick() });
+    assert_eq!(played(&of(&camera), 15).await.expect("plays").name, "retina");
+}
+
+/// Works with: cameras | a camera that takes RTP over UDP only | is opened over UDP by itself, and remembered
+#[tokio::test]
+async fn a_camera_that_refuses_one_transport_gets_the_other() {
+    let camera = Camera::start(Manners { refuses: Refuses::Tcp, ..quick() });
+    for connection in ["first", "second"] {
+        let client = played(&of(&camera), 15).await.expect(connection);
+        let transport = client.transport.as_deref();
+        assert_eq!((client.name, transport), ("retina", Some("UDP, as the camera refuses TCP")), "{connection}");
+    }
+    assert_eq!(camera.count("SETUP 461"), 1, "it is remembered: {:?}", camera.requests());
+    camera.now(|manners| manners.refuses = Refuses::Udp);
+    for _ in 0..2 {
+        assert_eq!(played(&of(&camera), 15).await.expect("plays").transport.as_deref(), Some("TCP"));
+    }
+    assert_eq!(camera.count("SETUP 461"), 2, "and the other way round: {:?}", camera.requests());
+}
+
+#[tokio::test]
+async fn a_transport_that_was_asked_for_is_the_only_one() {
+    let camera = Camera::start(Manners { refuses: Refuses::Tcp, ..quick() });
+    let error = refused(Config { transport: Transport::Tcp, ..of(&camera) }).await;
+    assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+    assert!(error.to_string().ends_with("(TCP): remove transport, then the other one is tried by itself"), "{error}");
+    assert_eq!(camera.count("SETUP 461"), 1);
+}
+
+/// Works with: cameras | DESCRIBE that is answered with 302 | is followed, with the password to the same host only
+#[tokio::test]
+async fn a_camera_that_sends_us_on_is_followed() {
+    let target = Camera::start(Manners { nonce_uses: Some(100), ..quick() });
+    let first = Camera::start(Manners { nonce_uses: Some(100), moved_to: Some(target.url()), ..quick() });
+    let (_dir, config) = with_login(&first, PASSWORD);
+    assert_eq!(played(&config, 15).await.expect("plays").name, "retina");
+    assert_eq!((first.count("SETUP 200"), target.count("SETUP 200")), (0, 1));
+
+    first.now(|manners| manners.moved_to = Some(target.url_at("localhost")));
+    let error = open(&config).await.err().expect("another host");
+    assert!(matches!(error, SourceError::Unauthorised { .. }), "{error}");
+    assert!(error.to_string().contains("sends us on to localhost, which asks for a password"), "{error}");
+
+    target.now(|manners| manners.moved_to = Some(first.url()));
+    first.now(|manners| manners.moved_to = Some(target.url()));
+    let error = open(&config).await.err().expect("a circle").to_string();
+    assert!(error.contains("it sends us on more than 5 times"), "{error}");
+    first.now(|manners| manners.moved_to = Some("http://127.0.0.1/login".to_owned()));
+    let error = open(&config).await.err().expect("no camera").to_string();
+    assert!(error.contains("it sends us on, but to an address of the scheme \"http\""), "{error}");
+}
+
+/// Works with: cameras | a synchronisation source (SSRC) that changes with each key frame (Uniview) | libavformat reads it from the second session on
+#[tokio::test]
+async fn a_camera_with_a_new_source_in_each_group_of_pictures_is_read_at_once() {
+    let camera = Camera::start(Manners { ssrc: Ssrc::PerGop, ..quick() });
+    let error = played(&of(&camera), 30).await.expect_err("retina ends with the first group of pictures");
+    assert!(error.to_string().contains("change their synchronisation source"), "{error}");
+    assert_eq!(played(&of(&camera), 60).await.expect("plays").name, "libavformat");
+}
+
+#[tokio::test]
+async fn a_source_that_is_none_of_the_known_ones_is_not_waited_for() {
+    let camera = Camera::start(Manners { ssrc: Ssrc::PerGop, ..quick() });
+    let (url, group) =
+        (Url::parse(&camera.url()).expect("valid"), group_of(&Url::parse(&camera.url()).expect("valid")));
+    played(&of(&camera), 30).await.expect_err("retina ends with the first group of pictures");
+    let wait = || tokio::time::timeout(Duration::from_secs(40), sessions::wait_out_stale_sessions(&group, &url, "cam"));
+    wait().await.expect("retina's guess of 65 s is not waited for");
+    sessions::sends_into_others(&url);
+    let known =
+        tokio::time::timeout(Duration::from_millis(200), sessions::wait_out_stale_sessions(&group, &url, "cam"));
+    known.await.expect_err("software that does so is waited for");
+}
+
+/// Works with: cameras | SETUP that names another synchronisation source (SSRC) than the packets have | libavformat reads it
+#[tokio::test]
+async fn a_camera_that_names_another_source_than_its_packets_have_is_read() {
+    let camera = Camera::start(Manners { claimed_ssrc: Some(0x1234_5678), ..quick() });
+    for _ in 0..2 {
+        let client = played(&of(&camera), 30).await.expect("plays");
+        assert_eq!(client.name, "libavformat");
+        assert!(client.reason.expect("a reason").contains("have another one than it said"));
+    }
+}
+
+/// Works with: cameras | a digest nonce that goes stale within a session | libavformat keeps the session alive; it is not taken for a wrong password
+#[tokio::test]
+async fn a_nonce_that_goes_stale_loses_the_session_once() {
+    let camera = Camera::start(Manners {
+        interval: Duration::from_millis(50),
+        nonce_uses: Some(3),
+        session_suffix: ";timeout=2".to_owned(),
+        session_timeout: Some(Duration::from_secs(20)),
+        ..Manners::default()
+    });
+    let (_dir, config) = with_login(&camera, PASSWORD);
+    let error = played(&config, usize::MAX).await.expect_err("the third request after the nonce is refused");
+    assert!(error.to_string().contains("misbehaves: its digest nonce went stale"), "{error}");
+    let mut source = open(&config).await.expect("opens");
+    assert_eq!(source.client().map(|client| client.name), Some("libavformat"));
+    while camera.count("GET_PARAMETER 401") < 2 || camera.requests().last().is_none_or(|last| last.ends_with("401")) {
+        source.next().await.expect("the session goes on, though the nonce goes stale again and again");
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_for_one_request_is_no_wrong_password_and_a_wrong_password_is_one() {
+    let camera = Camera::start(Manners { nonce_uses: Some(1), ..quick() });
+    let (_dir, config) = with_login(&camera, PASSWORD);
+    let client = played(&config, 15).await.expect("plays");
+    assert_eq!(client.name, "libavformat");
+    assert!(client.reason.expect("a reason").contains("its digest nonce went stale before SETUP"));
+    for uses in [1, 100] {
+        let camera = Camera::start(Manners { nonce_uses: Some(uses), ..quick() });
+        let (_dir, config) = with_login(&camera, "wrong");
+        let error = refused(config).await;
+        assert!(matches!(error, SourceError::Unauthorised { .. }), "{error}");
+    }
 }

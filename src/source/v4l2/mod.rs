@@ -16,7 +16,8 @@ use v4l::io::traits::{CaptureStream, Stream};
 
 use self::choose::Coding;
 use self::device::Camera;
-use super::thread::{Outlet, ThreadSource};
+use super::access_point::{Access, AccessPoints};
+use super::thread::{OPEN_LIMIT, Outlet, ThreadSource};
 use super::timeline::LiveTimeline;
 use super::{Config, Source, SourceError, annexb};
 use crate::clock::{Clock, Mono};
@@ -28,11 +29,8 @@ const BUFFERS: u32 = 4;
 /// How often the thread looks whether it is still wanted.
 const POLL_MS: i32 = 100;
 
-/// A device that gives no picture for so long is not working.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Buffers without a usable picture for so long are not a camera that warms up.
-const USELESS_LIMIT: Duration = Duration::from_secs(20);
+/// The crate waits for a buffer only after the device said that it has one.
+const BUFFER_LIMIT: Duration = Duration::from_secs(10);
 
 /// An older buffer has a timestamp of another clock.
 const OLDEST: Duration = Duration::from_secs(5);
@@ -46,7 +44,7 @@ pub(super) async fn connect(
     let what = path.display().to_string();
     let name = path.file_name().map_or("v4l2".into(), |name| name.to_string_lossy().into_owned());
     let config = config.clone();
-    ThreadSource::start(&name, what, move |outlet| match capture(&path, &config, &*clock, outlet) {
+    ThreadSource::start(&name, what, OPEN_LIMIT, move |outlet| match capture(&path, &config, &*clock, outlet) {
         Err(failure) => failure,
         // Nobody is left to read this.
         Ok(()) => SourceError::Ended,
@@ -59,7 +57,7 @@ fn capture(path: &Path, config: &Config, clock: &dyn Clock, outlet: &mut Outlet)
     let camera = Camera::open(path, config)?;
     let told = |e: io::Error| device::fault(path, "it cannot be started", &e);
     let mut stream = mmap::Stream::with_buffers(&camera.device, Type::VideoCapture, BUFFERS).map_err(told)?;
-    stream.set_timeout(SILENCE_LIMIT);
+    stream.set_timeout(BUFFER_LIMIT);
     let outcome = start(&mut stream).map_err(told).and_then(|()| {
         outlet.opened();
         let (width, height) = (camera.width, camera.height);
@@ -94,6 +92,7 @@ struct Shaper<'a> {
     camera: &'a Camera,
     clock: &'a dyn Clock,
     timeline: LiveTimeline,
+    access_points: AccessPoints,
     stream: Option<Arc<StreamInfo>>,
     /// Number and arrival of the last buffer.
     last_buffer: Option<(u32, Mono)>,
@@ -103,8 +102,9 @@ struct Shaper<'a> {
 
 impl<'a> Shaper<'a> {
     fn new(path: &'a Path, camera: &'a Camera, clock: &'a dyn Clock) -> Self {
+        let (timeline, access_points) = (LiveTimeline::default(), AccessPoints::default());
         let mut shaper =
-            Self { path, camera, clock, timeline: LiveTimeline::default(), stream: None, last_buffer: None, lost: 0 };
+            Self { path, camera, clock, timeline, access_points, stream: None, last_buffer: None, lost: 0 };
         if camera.coding != Coding::H264 {
             shaper.learn(Bytes::new());
         }
@@ -114,40 +114,26 @@ impl<'a> Shaper<'a> {
     fn pump(&mut self, stream: &mut mmap::Stream<'_>, outlet: &Outlet) -> Result<(), SourceError> {
         let handle = stream.handle();
         let told = |e: io::Error| device::fault(self.path, "capturing failed", &e);
-        let (mut heard, mut useful) = (self.clock.mono(), self.clock.mono());
         while !outlet.stopped() {
             match handle.poll(libc::POLLIN, POLL_MS) {
-                Ok(0) => {
-                    if self.clock.mono().since(heard) > SILENCE_LIMIT {
-                        return Err(self.lost_because(format!("no picture for {} s", SILENCE_LIMIT.as_secs())));
-                    }
-                    continue;
-                }
+                Ok(0) => continue,
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(told(e)),
             }
             let (buffer, meta) = match CaptureStream::next(stream) {
                 Ok(frame) => frame,
-                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    return Err(self.lost_because(format!("no picture for {} s", SILENCE_LIMIT.as_secs())));
-                }
                 Err(e) => return Err(told(e)),
             };
-            heard = self.clock.mono();
-            match self.packet(buffer, meta, heard) {
+            match self.packet(buffer, meta, self.clock.mono()) {
                 Some(packet) => {
-                    useful = heard;
                     let loss = packet.loss;
                     // Recording must never stall the driver: it would drop frames by itself, uncounted.
                     self.lost = if outlet.offer(packet) { 0 } else { loss.saturating_add(1) };
                 }
                 None => {
                     self.lost = self.lost.saturating_add(1);
-                    if heard.since(useful) > USELESS_LIMIT {
-                        let reason = format!("it gives buffers without a usable {:?} picture", self.camera.coding);
-                        return Err(SourceError::Protocol { what: self.path.display().to_string(), reason });
-                    }
+                    outlet.unusable(|| format!("it gives buffers without a usable {:?} picture", self.camera.coding));
                 }
             }
         }
@@ -161,29 +147,33 @@ impl<'a> Shaper<'a> {
             return None;
         }
         let used = usize::try_from(meta.bytesused).unwrap_or(usize::MAX).min(buffer.len());
-        let (data, key_frame) = self.picture(buffer.get(..used)?)?;
+        let (data, access) = self.picture(buffer.get(..used)?, now)?;
         let stream = self.stream.clone()?;
         let at = self.timeline.place(taken_at(meta, now), now);
-        Some(Packet { stream, at, key_frame, loss: self.lost, data })
+        let Access { key_frame, gradual } = access;
+        Some(Packet { loss: self.lost, gradual, ..Packet::new(stream, at, key_frame, data) })
     }
 
-    fn picture(&mut self, data: &[u8]) -> Option<(Bytes, bool)> {
+    fn picture(&mut self, data: &[u8], now: Mono) -> Option<(Bytes, Access)> {
+        let whole = Access { key_frame: true, gradual: false };
         match self.camera.coding {
-            Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), true)),
+            Coding::Mjpeg => Some((Bytes::copy_from_slice(choose::trim_jpeg(data)?), whole)),
             Coding::Yuyv => {
                 // Black is 16, 128, 128: a buffer of zeros was never written to.
                 data.iter().any(|byte| *byte != 0).then_some(())?;
                 let (row, rows) =
                     (usize::try_from(self.camera.width).ok()? * 2, usize::try_from(self.camera.height).ok()?);
-                Some((choose::pack_rows(data, self.camera.stride, row, rows)?.into(), true))
+                Some((choose::pack_rows(data, self.camera.stride, row, rows)?.into(), whole))
             }
             Coding::H264 => {
                 annexb::has_start_code(data).then_some(())?;
-                let key_frame = annexb::is_key_frame(data);
-                if key_frame && let Some(sets) = annexb::parameter_sets(data) {
+                let access = self.access_points.access(&Codec::H264, &[], data, now);
+                if access.key_frame
+                    && let Some(sets) = annexb::parameter_sets(&Codec::H264, data)
+                {
                     self.learn(sets.into());
                 }
-                Some((Bytes::copy_from_slice(data), key_frame))
+                Some((Bytes::copy_from_slice(data), access))
             }
         }
     }
@@ -209,10 +199,6 @@ impl<'a> Shaper<'a> {
             self.lost = self.lost.saturating_add(skipped);
         }
         self.last_buffer = Some((sequence, now));
-    }
-
-    fn lost_because(&self, reason: String) -> SourceError {
-        SourceError::Lost { what: self.path.display().to_string(), reason }
     }
 }
 

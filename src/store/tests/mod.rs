@@ -58,6 +58,7 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
         best: None,
         model: "".into(),
         clip: None,
+        more_clips: Vec::new(),
         pictures: Vec::new(),
         filed: None,
         segments: None,

@@ -59,6 +59,7 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         best: None,
         model: "".into(),
         clip: None,
+        more_clips: Vec::new(),
         pictures: Vec::new(),
         filed: None,
         segments: None,

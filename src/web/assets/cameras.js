@@ -45,7 +45,10 @@ function updateCard(card, camera) {
     ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} fps analysed` : "", camera.motion ? "motion" : ""]
     : [];
   setText(card.blank, camera.state === "offline" ? "No picture" : "No picture yet");
-  setText(card.facts, [camera.codec, size, ...rates].filter(Boolean).join(" · ") || "Nothing known yet");
+  const by = camera.client === "libavformat" ? "read by libavformat" : "";
+  const over = camera.transport?.startsWith("UDP") ? "over UDP" : "";
+  card.facts.title = camera.client_reason ?? (over && camera.transport);
+  setText(card.facts, [camera.codec, size, ...rates, by, over].filter(Boolean).join(" · ") || "Nothing known yet");
   const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : camera.state === "degraded" ? `For ${duration(camera.state_for_s)}` : "";
   const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
   const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");

@@ -198,12 +198,37 @@ function fact(name, value, title) {
   return [element("dt", {}, name), element("dd", title ? { title } : {}, value)];
 }
 
+/** The files of the clip: more than one where the camera changed its parameters meanwhile. */
+const clipsOf = (event) => [...(event.clip ? [event.clip] : []), ...(event.more_clips ?? [])];
+
+/** Plays the files of the clip one after the other. */
+function play(event, n) {
+  video.src = url(event.id, clipsOf(event)[n].file);
+  video.dataset.file = String(n);
+}
+
+video.addEventListener("ended", () => {
+  const next = Number(video.dataset.file) + 1;
+  if (!opened || next >= clipsOf(opened.event).length) return;
+  play(opened.event, next);
+  video.play().catch(() => {});
+});
+
+function clipFacts(clips) {
+  if (clips.length === 0) return "";
+  const seconds = clips.reduce((all, clip) => all + clip.duration_s, 0);
+  const kinds = [...new Set(clips.map((clip) => `${clip.codec}, ${clip.width} × ${clip.height}`))];
+  const files = clips.length > 1 ? `, ${clips.length} files, for the camera changed its parameters` : "";
+  const cut = clips.at(-1).truncated ? ", cut at the longest length" : "";
+  return `${duration(seconds)}, ${kinds.join("; ")}${files}${cut}`;
+}
+
 function fill(record) {
   const event = record.event;
   setText(document.getElementById("event-title"), `${event.label} at ${event.camera}`);
   const doubt = DOUBT[event.start.time_quality] ?? "";
   const deliveries = record.delivery.map(shareOf).join(", ");
-  const clip = event.clip;
+  const clips = clipsOf(event);
   document.getElementById("event-facts").replaceChildren(
     ...fact("Began", localTime(event.start.wall, null) + (doubt ? " (uncertain)" : ""), doubt),
     ...fact("Lasted", lasted(event)),
@@ -213,11 +238,11 @@ function fill(record) {
     ...fact("Rule", event.rule),
     ...fact("Zones", event.zones.join(", ")),
     ...fact("Model", event.model),
-    ...fact("Clip", clip ? `${duration(clip.duration_s)}, ${clip.codec}, ${clip.width} × ${clip.height}${clip.truncated ? ", cut at the longest length" : ""}` : ""),
+    ...fact("Clip", clipFacts(clips)),
     ...fact("Delivery", deliveries),
     ...fact("Id", event.id),
   );
-  const files = [...(clip ? [clip] : []), ...(event.pictures ?? [])];
+  const files = [...clips, ...(event.pictures ?? [])];
   const links = files.map((file) => element("li", {}, element("a", { href: url(event.id, file.file), download: `${event.camera}-${event.id}-${file.file}` }, file.file), ` ${bytes(file.bytes)}`));
   document.getElementById("event-files").replaceChildren(...links, element("li", {}, element("a", { href: url(event.id, "event.json"), download: `${event.id}.json` }, "event.json")));
   const snapshot = picture(event, "snapshot-boxes.jpg", "snapshot.jpg");
@@ -227,10 +252,10 @@ function fill(record) {
     image.src = url(event.id, snapshot);
     image.alt = `${event.label} at camera ${event.camera}, best look`;
   }
-  video.hidden = !clip;
-  if (clip) {
+  video.hidden = clips.length === 0;
+  if (clips.length > 0) {
     notice(null);
-    video.src = url(event.id, clip.file);
+    play(event, 0);
   } else {
     video.removeAttribute("src");
     notice(event.state === "open" ? "Still going on. The clip comes when it ends." : "There is no clip of this event.");
@@ -242,14 +267,16 @@ function refill(record) {
   const before = opened;
   opened = record;
   if (JSON.stringify(before) === JSON.stringify(record)) return;
-  const playing = before.event.clip && JSON.stringify(before.event.clip) === JSON.stringify(record.event.clip);
+  const clips = JSON.stringify(clipsOf(record.event));
+  const playing = before.event.clip && JSON.stringify(clipsOf(before.event)) === clips;
   if (!playing) fill(record);
 }
 
 video.addEventListener("error", () => {
   if (!opened?.event.clip || !video.getAttribute("src")) return;
   video.hidden = true;
-  const { id, clip } = opened.event;
+  const { id } = opened.event;
+  const clip = clipsOf(opened.event)[Number(video.dataset.file)] ?? opened.event.clip;
   notice(`This browser could not play the clip (${clip.codec}), or it is no longer on this box.`, url(id, clip.file));
 });
 

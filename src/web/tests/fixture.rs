@@ -65,6 +65,7 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         best: None,
         model: "".into(),
         clip: None,
+        more_clips: Vec::new(),
         pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
         filed: None,
         segments: None,

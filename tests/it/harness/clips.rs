@@ -10,7 +10,7 @@ use super::process::run;
 
 /// The people clip in another coding, made by FFmpeg and kept for the next test.
 ///
-/// `h265` in MP4, `mjpeg` in Matroska; `h264-10mbit` in MP4 is padded, so that clips of it are large.
+/// `mjpeg` and `av1` in Matroska, the others in MP4; `h264-10mbit` is padded, so that clips of it are large.
 pub fn people_as(codec: &str) -> PathBuf {
     let (extension, options) = match codec {
         "h265" => (
@@ -21,12 +21,33 @@ pub fn people_as(codec: &str) -> PathBuf {
         // RTP carries no Huffman tables, so the pictures must use those of the standard.
         "mjpeg" => ("mkv", "-c:v mjpeg -q:v 5 -huffman default -pix_fmt yuvj420p"),
         "av1" => ("mkv", "-c:v libsvtav1 -preset 12 -g 20 -pix_fmt yuv420p"),
+        "h264-b-frames" => {
+            ("mp4", "-c:v libx264 -preset veryfast -bf 3 -b-pyramid normal -x264-params keyint=16:scenecut=0:b-adapt=0")
+        }
+        // A minute whose only IDR picture is cut off, so that it looks like a stream that is joined late.
+        "h264-gradual" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast -x264-params intra-refresh=1:keyint=20:bframes=0 \
+             -bsf:v filter_units=remove_types=5",
+        ),
+        "h264-open-gop" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast \
+             -x264-params keyint=16:min-keyint=8:open-gop=1:scenecut=0:bframes=2:b-adapt=0 \
+             -bsf:v filter_units=remove_types=5",
+        ),
+        "h264-i-pictures" => (
+            "mp4",
+            "-vf loop=loop=3:size=160 -c:v libx264 -preset veryfast \
+             -x264-params keyint=16:min-keyint=8:open-gop=1:scenecut=0:bframes=2:b-adapt=0 \
+             -bsf:v filter_units=remove_types=5-6",
+        ),
         "h264-10mbit" => (
             "mp4",
             "-c:v libx264 -preset veryfast -b:v 10M -minrate 10M -maxrate 10M -bufsize 10M \
              -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0",
         ),
-        _ => panic!("{codec}: none of h265, mjpeg, av1, h264-10mbit"),
+        _ => panic!("{codec}: no such coding"),
     };
     recoded("people", codec, extension, options)
 }
@@ -85,6 +106,16 @@ pub fn probe(clip: &Path) -> Probe {
         packets: packets.len() as u64,
         starts_with_key_frame: flags.starts_with('K'),
     }
+}
+
+/// When each picture of a clip is shown, in seconds, sorted.
+pub fn shown(clip: &Path) -> Vec<f64> {
+    let text = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", "packet=pts_time"])
+        .arg(clip));
+    let mut times: Vec<f64> = text.lines().map(|line| line.trim_matches(',').parse().expect("seconds")).collect();
+    times.sort_by(f64::total_cmp);
+    times
 }
 
 /// Everything that FFmpeg complains about when it decodes a file from end to end; empty for a sound one.

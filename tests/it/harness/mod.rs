@@ -13,9 +13,12 @@ pub mod guest;
 pub mod http;
 pub mod line;
 pub mod machine;
+pub mod mjpeg;
 pub mod port;
 pub mod process;
 pub mod rtsp;
+#[allow(dead_code, reason = "the unit tests of the RTSP source use other settings than the scenarios")]
+pub mod scripted_rtsp;
 pub mod tls;
 pub mod valve;
 pub mod wall_clock;

@@ -26,7 +26,7 @@ const STAGES: [usize; 2] = [2, 3];
 const DOORS: [(&str, &[&str]); 14] = [
     ("retina", &["source/rtsp"]),
     ("v4l", &["source/v4l2"]),
-    ("ffmpeg_next", &["decode/", "source/replay", "archive/mux"]),
+    ("ffmpeg_next", &["decode/", "source/replay", "source/libav", "archive/mux"]),
     ("tract_onnx", &["infer/"]),
     ("ort", &["infer/"]),
     ("sled", &["store/"]),

@@ -265,7 +265,7 @@ impl Template {
         for (sidecar, event) in self.sidecars.iter().filter(|(sidecar, _)| self.is_whole(damaged, sidecar)) {
             let id = event.id.to_string();
             known.insert(id.clone());
-            let media = event.clip.iter().map(|clip| &clip.media).chain(&event.pictures).map(|media| &*media.file);
+            let media = event.media().map(|media| &*media.file);
             let whole = media.filter(|file| self.is_whole(damaged, &sidecar.with_file_name(file)));
             let items = whole.chain(["event.json"]).map(|file| (id.clone(), file.to_owned()));
             owed.extend(items.filter(|item| !self.delivered.contains(item)));

@@ -24,7 +24,7 @@ fn cli(program: &str, dir: &Path, args: &str) -> String {
 
 /// Makes a fixture with the `ffmpeg` command line and reads its packets, 100 ms apart.
 #[allow(unsafe_code)]
-fn packets(coding: &str, file: &str) -> Vec<Packet> {
+pub(in crate::archive) fn packets(coding: &str, file: &str) -> Vec<Packet> {
     start_libav();
     let dir = tempfile::tempdir().expect("temp dir");
     cli("ffmpeg", dir.path(), &format!("-nostdin -v error -f lavfi -i testsrc2=rate=10:{coding} {file}"));
@@ -54,12 +54,13 @@ fn packets(coding: &str, file: &str) -> Vec<Packet> {
         }
     };
     let info = Arc::new(info);
-    let packet = |(i, (_, packet)): (usize, (ffmpeg::Stream<'_>, ffmpeg::Packet))| Packet {
-        stream: info.clone(),
-        at: Mono(T0 + i as u64 * 100 * MS),
-        key_frame: packet.is_key(),
-        loss: 0,
-        data: Bytes::copy_from_slice(packet.data().expect("data")),
+    let packet = |(i, (stream, packet)): (usize, (ffmpeg::Stream<'_>, ffmpeg::Packet))| {
+        let ticks = packet.pts().zip(packet.dts()).map_or(0, |(pts, dts)| pts - dts);
+        let (at, base) = (Mono(T0 + i as u64 * 100 * MS), f64::from(stream.time_base()));
+        let data = Bytes::copy_from_slice(packet.data().expect("data"));
+        // Whole milliseconds, as all times here.
+        let offset = Duration::from_millis((ticks as f64 * base * 1000.0).round() as u64);
+        Packet { offset, ..Packet::new(info.clone(), at, packet.is_key(), data) }
     };
     input.packets().enumerate().map(packet).collect()
 }
@@ -72,6 +73,11 @@ fn h264() -> &'static [Packet] {
     static PACKETS: OnceLock<Vec<Packet>> = OnceLock::new();
     PACKETS.get_or_init(|| packets(&format!("size=160x96 -t 5 {X264}"), "a.mp4"))
 }
+
+/// B-frames that are themselves referred to, so that two pictures are reordered.
+const PYRAMID: &str =
+    "-c:v libx264 -preset veryfast -g 20 -bf 3 -b-pyramid normal -x264-params b-adapt=0 -pix_fmt yuv420p";
+const PYRAMID_265: &str = "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=20:bframes=3:b-adapt=0:b-pyramid=1 -pix_fmt yuv420p";
 
 struct Clip {
     dir: tempfile::TempDir,
@@ -400,4 +406,47 @@ fn killed(packets: &[Packet]) -> Clip {
     }
     std::mem::forget(writer);
     clip
+}
+
+/// Works with: clips | H.264 and H.265 with B-frames | recorded as they are; every picture is shown at its time
+#[test]
+fn a_stream_with_b_frames_is_shown_in_order_and_at_its_times() {
+    for coding in [PYRAMID, PYRAMID_265] {
+        let packets = packets(&format!("size=160x96 -t 5 {coding}"), "a.mp4");
+        assert!(packets.iter().any(|packet| !packet.offset.is_zero()), "{coding}: no B-frames");
+        let clip = Clip::new();
+        let facts = clip.write(&packets);
+        assert_eq!((facts.frames, clip.play()), (50, 50), "{coding}");
+        let start = packets[0].pts();
+        assert_eq!((facts.start, facts.duration), (start, Duration::from_secs(5)), "{coding}");
+        let shown: Vec<f64> = clip.probe("packet=pts_time").lines().map(|line| line.parse().expect("pts")).collect();
+        let expected: Vec<f64> = packets.iter().map(|packet| packet.pts().since(start).as_secs_f64()).collect();
+        for (n, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
+            assert!((shown - expected).abs() < 0.0001, "{coding}: picture {n} at {shown} instead of {expected}");
+        }
+        let decoded: Vec<f64> = clip.probe("packet=dts_time").lines().map(|line| line.parse().expect("dts")).collect();
+        assert!(decoded.windows(2).all(|w| w[0] < w[1]), "{coding}: {decoded:?}");
+        let frames = clip.probe("frame=pts_time");
+        // Side data of a picture comes as further columns and lines.
+        let frames = frames.lines().map(|line| line.trim_matches(',')).filter(|line| !line.is_empty());
+        let frames: Vec<f64> = frames.map(|time| time.parse().expect("pts")).collect();
+        assert!(frames.windows(2).all(|w| (w[1] - w[0] - 0.1).abs() < 0.001), "{coding}: {frames:?}");
+        assert_eq!(frames.len(), 50, "{coding}");
+        let repaired = repair(&clip.path).expect("repair").expect("playable");
+        assert_eq!((repaired.duration, repaired.frames), (facts.duration, facts.frames), "{coding}");
+    }
+}
+
+#[test]
+fn pictures_before_the_first_key_frame_of_an_open_gop_are_left_out() {
+    let open = "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=10:min-keyint=5:bframes=3:b-adapt=0:open-gop=1 -pix_fmt yuv420p";
+    let packets = packets(&format!("size=160x96 -t 5 {open}"), "a.mp4");
+    let key = packets.iter().skip(1).position(|packet| packet.key_frame).expect("another key frame") + 1;
+    let rest = &packets[key..];
+    let leading = rest.iter().filter(|packet| packet.pts() < rest[0].pts()).count();
+    assert!(leading > 0, "the fixture has closed GOPs");
+    let clip = Clip::new();
+    let facts = clip.write(rest);
+    assert_eq!(facts.frames, (rest.len() - leading) as u64);
+    assert_eq!((facts.start, clip.play()), (rest[0].pts(), facts.frames));
 }

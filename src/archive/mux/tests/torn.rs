@@ -21,6 +21,18 @@ fn a_killed_writer_loses_about_a_second() {
     }
 }
 
+/// Works with: clips | B-frames in a clip that a power cut tears | every picture of the complete fragments plays
+#[test]
+fn a_killed_writer_of_a_stream_with_b_frames_loses_about_a_second() {
+    for coding in [PYRAMID, PYRAMID_265] {
+        let clip = killed(&packets(&format!("size=160x96 -t 5 {coding}"), "a.mp4"));
+        let facts = repair(&clip.path).expect("repair").expect("playable");
+        assert!((38..50).contains(&facts.frames), "{coding}: {facts:?}");
+        assert_eq!((clip.play(), facts.bytes), (facts.frames, clip.bytes()), "{coding}");
+        assert_eq!(repair(&clip.path).expect("repair"), Some(facts), "{coding}");
+    }
+}
+
 #[test]
 fn a_sync_saves_the_fragment_in_progress() {
     let clip = Clip::new();
@@ -33,6 +45,14 @@ fn a_sync_saves_the_fragment_in_progress() {
     std::mem::forget(writer);
     assert_eq!(repair(&clip.path).expect("repair").expect("playable").frames, 25);
     assert_eq!(clip.play(), 25);
+    // The header of one with B-frames waits for its first fragment.
+    let reordered = packets(&format!("size=160x96 -t 5 {PYRAMID}"), "a.mp4");
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    reordered[..5].iter().for_each(|packet| writer.write(packet).expect("write"));
+    writer.sync().expect("sync");
+    std::mem::forget(writer);
+    assert_eq!(repair(&clip.path).expect("repair").expect("playable").frames, 5);
 }
 
 #[test]

@@ -109,6 +109,35 @@ const ALL: [&str; 4] = ["clip.mp4", "event.json", "snapshot.jpg", "thumb.jpg"];
 const WITHOUT_CLIP: [&str; 3] = ["event.json", "snapshot.jpg", "thumb.jpg"];
 
 #[test]
+fn all_files_of_a_clip_that_goes_on_in_others_are_deleted_and_named() {
+    let bench = Bench::new();
+    let archive = bench.archive(&["upload/cloud"]);
+    let mut event = bench.event(1, EventState::Ended);
+    let folder = archive.layout.create_folder(&event.camera, event.id).expect("a folder");
+    let clip = |n| Clip {
+        media: write_durable(&folder, &Clip::file_name(n), &[7; 10_000]).expect("a file"),
+        start: event.start.clone(),
+        duration_s: 1.0,
+        codec: "h264".into(),
+        width: 2,
+        height: 2,
+        truncated: false,
+    };
+    event.set_clips([0, 1, 2].map(clip).to_vec());
+    let sidecar = write_event(&folder, &event).expect("a sidecar");
+    let deliveries = uploads(&event, sidecar);
+    assert_eq!(deliveries.len(), 4);
+    archive.store.record(store::Change { event: event.clone(), deliveries }).expect("record");
+    pass(&bench.retention(&archive, Config { max_bytes: 9000, ..Config::default() }));
+    assert_eq!(on_disk(&archive, &event), ["event.json"]);
+    let told = read_event(&folder).expect("a sidecar");
+    let mut gone: Vec<&str> = told.evicted.iter().map(|gone| gone.media.file.as_str()).collect();
+    gone.sort_unstable();
+    assert_eq!((told.clips().count(), gone), (0, vec!["clip-2.mp4", "clip-3.mp4", "clip.mp4"]));
+    assert_eq!(archive.store.event(event.id).expect("read"), Some(told));
+}
+
+#[test]
 fn a_quota_deletes_the_least_worthy_and_event_json_says_so() {
     let bench = Bench::new();
     let archive = bench.archive(&["upload/cloud"]);

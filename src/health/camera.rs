@@ -1,0 +1,124 @@
+//! What is known of one camera.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::stages::{Stages, Trouble};
+use crate::clock::Mono;
+
+/// How a camera is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraState {
+    /// Trying to reach it for the first time.
+    #[default]
+    Connecting,
+    /// Packets arrive.
+    Online,
+    /// Packets arrive, but nothing is decoded, looked at or recorded of them. Only shown: see [`CameraHealth::shown`].
+    Degraded,
+    /// Lost; being tried again.
+    Offline,
+    /// A file that was played to its end.
+    Finished,
+}
+
+impl CameraState {
+    /// The name used on the page, in topics and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Online => "online",
+            Self::Degraded => "degraded",
+            Self::Offline => "offline",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// A camera's state as it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// How it is doing.
+    pub state: CameraState,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Why not everything is well, in words for the operator.
+    pub reason: Option<&'a str>,
+}
+
+/// One camera, as people want to know it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CameraHealth {
+    /// How it is doing.
+    pub state: CameraState,
+    /// Since when, on the boot clock.
+    pub since: Mono,
+    /// Why it is not online, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is waited for while it is connected and gives no picture, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// The longest pause between two of its pictures that is usual.
+    #[serde(skip)]
+    pub usual_pause: Duration,
+    /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_detected: Option<String>,
+    /// The library that reads it, where there is a choice: `retina` or `libavformat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<&'static str>,
+    /// Why that is not the usual one, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_reason: Option<Arc<str>>,
+    /// What carries its pictures, and why it is not the usual one, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
+    /// `H.264`, ...
+    pub codec: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Packets a second over the last seconds.
+    pub fps: f32,
+    /// Frames a second that the detector looked at.
+    pub detect_fps: f32,
+    /// When the last packet arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_packet: Option<Mono>,
+    /// Whether pixels move at present.
+    pub motion: bool,
+    /// Confirmed objects in view.
+    pub objects: u32,
+    /// The same by zone (none: anywhere in the picture) and label; pairs that were never seen are missing.
+    #[serde(skip)]
+    pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
+    /// Times that it had to be connected again.
+    pub reconnects: u64,
+    /// What its stages take and give.
+    #[serde(skip)]
+    pub stages: Stages,
+    /// What is wrong although packets come, by the last look at the stages.
+    #[serde(skip)]
+    pub trouble: Option<Trouble>,
+}
+
+impl CameraHealth {
+    /// The state that outlets publish: a camera whose packets come to no use is degraded, not online.
+    pub fn shown(&self) -> Shown<'_> {
+        match &self.trouble {
+            Some(trouble) if self.state == CameraState::Online => {
+                Shown { state: CameraState::Degraded, since: trouble.since, reason: Some(&trouble.reason) }
+            }
+            _ => {
+                let waiting = self.waiting.as_deref().filter(|_| self.state != CameraState::Online);
+                Shown { state: self.state, since: self.since, reason: waiting.or(self.reason.as_deref()) }
+            }
+        }
+    }
+}

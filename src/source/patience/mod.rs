@@ -1,0 +1,315 @@
+//! How long a camera may give no picture. This is the only place that decides so: sources have limits for
+//! their answers to requests, but none for pictures.
+//!
+//! Cameras differ by three orders of magnitude: 30 pictures a second, or one in 16 s; the first picture at once, or after
+//! more than a minute, when the encoder starts or the next key frame brings the parameters. So the pace of each
+//! camera is learned, over its reconnects: the longest pause seen, with room to spare, may come again, and a camera
+//! that was given up is given twice as long the next time. A camera whose packets come, but make no picture yet, is
+//! given the longest time at once: connecting again would only begin the wait anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Client, Config, Role, Source, SourceError};
+use crate::clock::{Clock, Mono};
+use crate::frame::Packet;
+
+/// A camera of which nothing is known is given up after so long without a picture.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// No camera is waited for longer, unless its configuration says so.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Pauses are forgotten after one to two times as long: cameras are set up anew, and networks fail.
+const MEMORY: Duration = Duration::from_secs(3600);
+
+/// A camera that was given up in the middle of its stream is given more time for so long. If its pauses are long, one of
+/// them is seen by then.
+const TRIAL: Duration = Duration::from_secs(600);
+
+/// How often it is looked at what came instead of a picture.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A wait is worth words after so long, and again each time that it has doubled.
+const WORTH_WORDS: Duration = Duration::from_secs(5);
+
+/// What a source received that is no picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Video that no picture could be made of.
+    pub unusable: u64,
+    /// Why not.
+    pub why: Option<String>,
+    /// Signs of life without video, such as reports of the sender.
+    pub reports: u64,
+    /// What to do if nothing at all comes.
+    pub advice: Option<&'static str>,
+}
+
+impl Arrivals {
+    /// Whether nothing at all has come.
+    pub fn is_empty(&self) -> bool {
+        self.unusable == 0 && self.reports == 0
+    }
+}
+
+/// One kind of pause of one camera.
+#[derive(Clone, Debug)]
+struct Pace {
+    /// Times the longest pause seen.
+    room: u32,
+    allowed: Duration,
+    /// The longest pause of this stretch of [`MEMORY`] and of the one before.
+    longest: [Duration; 2],
+    stretch: Option<Mono>,
+    /// A longer time is tried after the camera was given up; for so long after the next picture.
+    trial: Duration,
+    is_trial: bool,
+    trial_since: Option<Mono>,
+}
+
+impl Pace {
+    fn new(room: u32, trial: Duration) -> Self {
+        Self {
+            room,
+            allowed: SHORTEST,
+            longest: [Duration::ZERO; 2],
+            stretch: None,
+            trial,
+            is_trial: false,
+            trial_since: None,
+        }
+    }
+
+    /// There was a pause, and then a picture.
+    fn saw(&mut self, pause: Duration, now: Mono) {
+        let [this, before] = &mut self.longest;
+        if now.since(*self.stretch.get_or_insert(now)) >= MEMORY {
+            (*before, *this, self.stretch) = (*this, pause, Some(now));
+        }
+        *this = pause.max(*this);
+        let learned = (*this).max(*before).saturating_mul(self.room).clamp(SHORTEST, LONGEST);
+        let trial_since = *self.trial_since.get_or_insert(now);
+        self.is_trial = self.is_trial && now.since(trial_since) < self.trial;
+        self.allowed = if self.is_trial { self.allowed.max(learned) } else { learned };
+    }
+
+    fn gave_up(&mut self) {
+        self.allowed = self.allowed.saturating_mul(2).min(LONGEST);
+        (self.is_trial, self.trial_since) = (true, None);
+    }
+}
+
+/// What is known of a camera's pace. It outlives its connections.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Decided by the configuration, or by the kind of the source.
+    fixed: Option<Duration>,
+    answer: Pace,
+    first: Pace,
+    next: Pace,
+}
+
+impl Patience {
+    /// Nothing is known of the camera yet.
+    pub fn new(config: &Config) -> Self {
+        // A file's pauses are those that it was recorded with, and nothing is gained by playing it again.
+        let fixed = config.max_silence.or(config.is_file().then_some(LONGEST));
+        let at_once = Pace::new(2, Duration::ZERO);
+        Self { fixed, answer: at_once.clone(), first: at_once, next: Pace::new(3, TRIAL) }
+    }
+
+    /// For those who connect once: the longest time at once.
+    pub fn without_another_try(config: &Config) -> Self {
+        let mut patience = Self::new(config);
+        for pace in [&mut patience.answer, &mut patience.first, &mut patience.next] {
+            pace.allowed = LONGEST;
+        }
+        patience
+    }
+
+    /// Connects to the camera. Its answers may take as long as the camera was seen to need: a recorder that begins to
+    /// fetch a stream when it is asked for one holds its answer back until then.
+    ///
+    /// # Errors
+    /// Those of [`super::connect`].
+    pub async fn connect(
+        &mut self,
+        config: &Config,
+        role: Role,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let limit = self.answer.allowed;
+        let max_silence = Some(config.max_silence.unwrap_or(limit));
+        let begun = clock.mono();
+        let outcome = super::connect(&Config { max_silence, ..config.clone() }, role, clock.clone()).await;
+        let now = clock.mono();
+        match &outcome {
+            Ok(_) => self.answer.saw(now.since(begun), now),
+            Err(SourceError::Unreachable { .. }) if now.since(begun) >= limit => self.answer.gave_up(),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// The longest pause between two pictures that was seen in the last hour or two.
+    pub fn longest_pause(&self) -> Duration {
+        self.next.longest.into_iter().max().unwrap_or_default()
+    }
+}
+
+/// What became of the wait for a picture.
+#[derive(Debug)]
+pub enum Next {
+    /// It is here.
+    Packet(Packet),
+    /// Not yet; in words for the operator. Not more often than is worth an update.
+    Waiting(String),
+}
+
+/// A connected source whose pictures are waited for.
+pub struct Watched<'a> {
+    source: Box<dyn Source>,
+    wait: Wait<'a>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<'a> Watched<'a> {
+    /// `source` was connected just now; `what` names it in errors.
+    pub fn new(source: Box<dyn Source>, patience: &'a mut Patience, what: String, clock: Arc<dyn Clock>) -> Self {
+        let wait = Wait::new(patience, what, clock.mono(), source.arrivals());
+        Self { source, wait, clock }
+    }
+
+    /// What reads the stream, where there is a choice.
+    pub fn client(&self) -> Option<Client> {
+        self.source.client()
+    }
+
+    /// The longest pause between two pictures of the camera that is usual.
+    pub fn longest_pause(&self) -> Duration {
+        self.wait.patience.longest_pause()
+    }
+
+    /// The next picture, or word of the wait for it. Dropping the future loses no packet.
+    ///
+    /// # Errors
+    /// What the source says, or that the camera gave no picture for too long. It is over then.
+    pub async fn next(&mut self) -> Result<Next, SourceError> {
+        loop {
+            let until_look = self.wait.until_look(self.clock.mono(), &self.source.arrivals());
+            let outcome = timeout(until_look, self.source.next()).await;
+            let (now, arrivals) = (self.clock.mono(), self.source.arrivals());
+            match outcome {
+                Ok(Ok(packet)) => {
+                    self.wait.picture(now, arrivals);
+                    return Ok(Next::Packet(packet));
+                }
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) => {
+                    if let Some(words) = self.wait.look(now, arrivals)? {
+                        return Ok(Next::Waiting(words));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The wait for the next picture of one connection.
+struct Wait<'a> {
+    patience: &'a mut Patience,
+    what: String,
+    /// The last picture, or the connection.
+    since: Mono,
+    has_picture: bool,
+    /// What had come until then.
+    before: Arrivals,
+    /// The length of the wait that words were last made of.
+    worded: Duration,
+}
+
+impl<'a> Wait<'a> {
+    fn new(patience: &'a mut Patience, what: String, now: Mono, before: Arrivals) -> Self {
+        Self { patience, what, since: now, has_picture: false, before, worded: Duration::ZERO }
+    }
+
+    /// The picture is here; another one is waited for.
+    fn picture(&mut self, now: Mono, arrivals: Arrivals) {
+        let pause = now.since(self.since);
+        self.pace().saw(pause, now);
+        self.has_picture = true;
+        (self.since, self.worded, self.before) = (now, Duration::ZERO, arrivals);
+    }
+
+    /// When to look again, at the latest.
+    fn until_look(&self, now: Mono, arrivals: &Arrivals) -> Duration {
+        self.limit(arrivals).saturating_sub(now.since(self.since)).min(LOOK_EVERY)
+    }
+
+    /// The picture is not here yet. Gives words where they are worth an update, or the end of the wait.
+    fn look(&mut self, now: Mono, arrivals: Arrivals) -> Result<Option<String>, SourceError> {
+        let waited = now.since(self.since);
+        if waited >= self.limit(&arrivals) {
+            return Err(self.give_up(arrivals));
+        }
+        if waited < WORTH_WORDS.max(self.worded.saturating_mul(2)) {
+            return Ok(None);
+        }
+        self.worded = waited;
+        Ok(Some(self.words(waited, arrivals)))
+    }
+
+    fn pace(&mut self) -> &mut Pace {
+        if self.has_picture { &mut self.patience.next } else { &mut self.patience.first }
+    }
+
+    fn packets_come(&self, arrivals: &Arrivals) -> bool {
+        arrivals.unusable > self.before.unusable
+    }
+
+    fn limit(&self, arrivals: &Arrivals) -> Duration {
+        let pace = if self.has_picture { &self.patience.next } else { &self.patience.first };
+        self.patience.fixed.unwrap_or(if self.packets_come(arrivals) { LONGEST } else { pace.allowed })
+    }
+
+    fn words(&self, waited: Duration, arrivals: Arrivals) -> String {
+        let seconds = waited.as_secs();
+        let awaited = if self.has_picture { "the next picture" } else { "the first picture" };
+        if self.packets_come(&arrivals) {
+            let why = arrivals.why.map(|why| format!(": {why}")).unwrap_or_default();
+            return format!("packets come, {awaited} has been awaited for more than {seconds} s{why}");
+        }
+        let reports_come = arrivals.reports > self.before.reports;
+        let comes = if reports_come { "the camera's reports come, but no video" } else { "no packets come" };
+        format!("connected, {comes}: {awaited} has been awaited for more than {seconds} s")
+    }
+
+    fn give_up(&mut self, arrivals: Arrivals) -> SourceError {
+        let (limit, what) = (self.limit(&arrivals), self.what.clone());
+        if self.packets_come(&arrivals) {
+            let why = arrivals.why.unwrap_or_else(|| "none of them was complete".to_owned());
+            let reason = format!("packets come, but no picture within {} s: {why}", limit.as_secs());
+            return SourceError::Protocol { what, reason };
+        }
+        self.pace().gave_up();
+        let next = self.limit(&arrivals);
+        let mut reason = format!("no picture for {} s", limit.as_secs());
+        let reports_come = arrivals.reports > self.before.reports;
+        if reports_come {
+            reason.push_str(", though the camera's reports come");
+        }
+        if let Some(advice) = arrivals.advice.filter(|_| !self.has_picture && !reports_come) {
+            reason = format!("{reason}; {advice}");
+        }
+        if next > limit {
+            reason = format!("{reason}; the next wait may take {} s", next.as_secs());
+        }
+        SourceError::Lost { what, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests;
