@@ -4,22 +4,12 @@
 //   node play.mjs URL TIMES      OUTPOST_NODE_MODULES: folder with playwright-core
 //                                OUTPOST_CHROMIUM:     the browser, /usr/bin/chromium by default
 
-import { createRequire } from "node:module";
-import path from "node:path";
 import process from "node:process";
 
-const { chromium } = createRequire(path.join(process.env.OUTPOST_NODE_MODULES, "here.js"))("playwright-core");
+import { PATIENCE_MS, withPage } from "./chromium.mjs";
 
-const ARGUMENTS = [
-  "--no-sandbox", // tests may run as root, where Chromium's own sandbox cannot
-  "--disable-gpu",
-  "--disable-quic",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-first-run",
-];
-const PATIENCE_MS = 10_000;
+/** So long a seek may present nothing. */
+const NOTHING_MS = 10_000;
 
 // Seeks from picture to picture, so that a busy machine, on which a player skips pictures, shows them all. What is
 // presented is noted from the beginning on; a seek to the picture that is shown already may present nothing.
@@ -55,20 +45,12 @@ const everyPicture = async ({ url, shown, patience }) => {
   return { times, duration: video.duration, error: video.error?.message ?? null };
 };
 
-async function play(url, shown) {
-  const browser = await chromium.launch({
-    executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium",
-    args: ARGUMENTS,
-  });
-  try {
-    const page = await browser.newPage({ viewport: { width: 640, height: 480 } });
-    // A document of the same origin, for files are not handed to others.
-    await page.goto(new URL("/healthz", url).href, { timeout: PATIENCE_MS });
-    await page.setContent('<video muted preload="auto"></video>');
-    return await page.evaluate(everyPicture, { url, shown, patience: PATIENCE_MS });
-  } finally {
-    await browser.close();
-  }
+async function play(page, url, shown) {
+  // A document of the same origin, for files are not handed to others.
+  await page.goto(new URL("/healthz", url).href, { timeout: PATIENCE_MS });
+  await page.setContent('<video muted preload="auto"></video>');
+  return page.evaluate(everyPicture, { url, shown, patience: NOTHING_MS });
 }
 
-console.log(JSON.stringify(await play(process.argv[2], JSON.parse(process.argv[3]))));
+const [url, shown] = [process.argv[2], JSON.parse(process.argv[3])];
+console.log(JSON.stringify(await withPage({ width: 640, height: 480 }, (page) => play(page, url, shown))));

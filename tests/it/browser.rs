@@ -90,3 +90,40 @@ fn a_browser_presents_every_picture_of_a_clip_with_b_frames() {
         assert_eq!(differ, None, "{camera}: {times:?}");
     }
 }
+
+/// Works with: clips | a clip in several files, because the camera changed its parameters | the page lists all of them and plays one after the other
+#[test]
+fn the_page_plays_the_files_of_a_clip_one_after_the_other() {
+    let scratch = Scratch::new("two-files");
+    let config = Config::new(&scratch).played_once("gate", &fixture("people.mp4"), 4.0);
+    let mut daemon = Daemon::start(&scratch, config);
+    let id = daemon.wait_for_ended(1, seconds(90))[0]["id"].as_str().expect("an id").to_owned();
+    assert!(daemon.terminate().success());
+    // As a camera that changed its parameters leaves it.
+    let folder = scratch.path("box/archive/gate").join(&id);
+    let sidecar = folder.join("event.json");
+    let mut event: Value = serde_json::from_slice(&std::fs::read(&sidecar).expect("a sidecar")).expect("JSON");
+    std::fs::copy(folder.join("clip.mp4"), folder.join("clip-2.mp4")).expect("copy");
+    let mut second = event["clip"].clone();
+    second["file"] = "clip-2.mp4".into();
+    event["more_clips"] = vec![second].into();
+    std::fs::write(&sidecar, event.to_string()).expect("write");
+    // An index that is lost is filled from the sidecars.
+    std::fs::remove_dir_all(scratch.path("box/index")).expect("remove the index");
+    daemon.start_again();
+    wait_for("the second file to be known", seconds(60), || {
+        let known = daemon.events().into_iter().find(|event| event["id"] == *id).unwrap_or_default();
+        if known["more_clips"][0]["file"] == "clip-2.mp4" { Ok(()) } else { Err(known.to_string()) }
+    });
+
+    let script = repository().join("tests/browser/follow.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).arg(format!("{}#{id}", daemon.page()));
+    command.env("OUTPOST_NODE_MODULES", installed("node/node_modules"));
+    let seen: Value = serde_json::from_str(&run(&mut command)).expect("the browser's report");
+    let ends_with = |name: &str, file: &str| seen[name].as_str().is_some_and(|url| url.ends_with(file));
+    assert!(ends_with("first", "/clip.mp4") && ends_with("next", "/clip-2.mp4"), "{seen}");
+    let says = |name: &str, words: &str| seen[name].as_str().is_some_and(|text| text.contains(words));
+    assert!(says("files", "clip.mp4") && says("files", "clip-2.mp4") && says("facts", "2 files"), "{seen}");
+    assert_eq!(strings(&seen["errors"]), Vec::<&str>::new());
+}
