@@ -382,9 +382,12 @@ impl Recording {
             self.skip_media(archive);
             return;
         }
-        match write_stills(&self.folder, &self.look.frame, &self.look.bbox, archive.config.snapshot_quality) {
-            Ok(pictures) => self.event.pictures = pictures,
+        let (look, pictures) = (&self.look, &mut self.event.pictures);
+        match write_stills(&self.folder, &look.frame, &look.bbox, archive.config.snapshot_quality, pictures) {
+            Ok(()) => {}
             Err(failure) if is_full(&failure) => {
+                // At the end there may be room for them.
+                self.stills_are_old = true;
                 self.skip_media(archive);
                 archive.room.low.notify_one();
                 warn!(event = %self.event.id, "no snapshot: the volume is full");

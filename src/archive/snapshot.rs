@@ -16,21 +16,34 @@ const THUMB_SIDE: u32 = 320;
 /// Colour of boxes: seen on grass, sea, snow and at night.
 const BOX_COLOUR: Pixel<u8> = Pixel([255, 196, 0]);
 
-/// Writes `snapshot.jpg`, `snapshot-boxes.jpg` and `thumb.jpg` into `folder`, durably.
+/// Writes `thumb.jpg`, `snapshot.jpg` and `snapshot-boxes.jpg` into `folder`, durably, and puts each into `pictures` in the
+/// place of what was known of it. What was written before an error is known too.
 ///
 /// # Errors
 /// When the picture does not convert or the file system refuses.
-pub fn write_stills(folder: &Path, frame: &Frame, bbox: &BBox, quality: u8) -> Result<Vec<MediaFile>> {
+pub fn write_stills(
+    folder: &Path,
+    frame: &Frame,
+    bbox: &BBox,
+    quality: u8,
+    pictures: &mut Vec<MediaFile>,
+) -> Result<()> {
     let (width, height) = (frame.picture.width(), frame.picture.height());
     let clean = frame.picture.rgb(width, height)?;
-    let snapshot = write_durable(folder, "snapshot.jpg", &clean.to_jpeg(quality)?)?;
+    let snapshot = clean.to_jpeg(quality)?;
     let mut image: RgbImage =
         ImageBuffer::from_raw(width, height, clean.data).context("the picture has fewer pixels than it says")?;
-    let thumb = thumbnail(&image, bbox);
+    let thumb = thumbnail(&image, bbox).to_jpeg(quality.min(80))?;
     draw_box(&mut image, bbox);
-    let boxes = write_durable(folder, "snapshot-boxes.jpg", &as_rgb(image).to_jpeg(quality)?)?;
-    let thumb = write_durable(folder, "thumb.jpg", &thumb.to_jpeg(quality.min(80))?)?;
-    Ok(vec![thumb, snapshot, boxes])
+    let boxes = as_rgb(image).to_jpeg(quality)?;
+    for (name, jpeg) in [("thumb.jpg", thumb), ("snapshot.jpg", snapshot), ("snapshot-boxes.jpg", boxes)] {
+        let written = write_durable(folder, name, &jpeg)?;
+        match pictures.iter_mut().find(|known| known.file == name) {
+            Some(known) => *known = written,
+            None => pictures.push(written),
+        }
+    }
+    Ok(())
 }
 
 /// The surroundings of the object: twice its size, at least a third of the picture, in 4:3.
@@ -85,10 +98,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_before_a_failure_is_known_as_it_is() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let whole = BBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 };
+        let mut files = Vec::new();
+        write_stills(dir.path(), &frame(320, 240), &whole, 90, &mut files).expect("write");
+        // Of the next look, the last picture finds no room.
+        let boxes = dir.path().join("snapshot-boxes.jpg");
+        std::fs::remove_file(&boxes).and_then(|()| std::fs::create_dir_all(boxes.join("full"))).expect("an obstacle");
+        let before = files.clone();
+        write_stills(dir.path(), &frame(200, 150), &whole, 90, &mut files).expect_err("an obstacle");
+        for (then, now) in before.iter().zip(&files).take(2) {
+            assert_ne!(then, now);
+            assert_eq!(&crate::archive::sidecar::measure(dir.path(), &now.file).expect("measure"), now);
+        }
+        assert_eq!((files.len(), &files[2]), (3, &before[2]));
+    }
+
+    #[test]
     fn stills_are_pictures_of_the_frame_one_with_a_box() {
         let dir = tempfile::tempdir().expect("tempdir");
         let bbox = BBox { x: 0.25, y: 0.25, w: 0.5, h: 0.5 };
-        let files = write_stills(dir.path(), &frame(640, 480), &bbox, 90).expect("write");
+        let mut files = Vec::new();
+        write_stills(dir.path(), &frame(640, 480), &bbox, 90, &mut files).expect("write");
         assert_eq!(
             files.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(),
             ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"]
