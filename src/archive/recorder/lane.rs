@@ -60,6 +60,8 @@ pub(super) struct Lane {
     /// Events that could not be written where they should be; they wait for another volume.
     stranded: Mutex<VecDeque<InProgress>>,
     moving: Mutex<Option<Move>>,
+    /// Threads that were left behind, by their number, each with what tells that it has nothing open any more.
+    left_behind: Mutex<Vec<(u32, Sender<()>)>>,
     /// Which thread records: each that takes over counts one up.
     holder: AtomicU32,
 }
@@ -76,6 +78,7 @@ impl Lane {
             progress: Mutex::default(),
             stranded: Mutex::default(),
             moving: Mutex::default(),
+            left_behind: Mutex::default(),
             holder: AtomicU32::new(0),
         }
     }
@@ -123,8 +126,15 @@ impl Lane {
         locked(&self.moving).take()
     }
 
-    /// Takes the request back. Returns whether nobody had begun it.
-    pub(super) fn take_back(&self) -> bool {
-        self.asked_to_move().is_some()
+    /// Takes the request back, and leaves the thread behind that did not come to it. Returns whether it had not begun.
+    pub(super) fn leave_behind(&self) -> bool {
+        let Some(Move { settled, .. }) = self.asked_to_move() else { return false };
+        locked(&self.left_behind).push((self.holder.load(Ordering::SeqCst), settled));
+        true
+    }
+
+    /// The thread with this number has nothing open any more.
+    pub(super) fn settle(&self, number: u32) {
+        locked(&self.left_behind).retain(|(left, _)| *left != number);
     }
 }

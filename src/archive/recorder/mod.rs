@@ -128,7 +128,7 @@ impl Recorder {
         if moved.recv_timeout(MOVES_WITHIN).is_ok() {
             return Ok(moving);
         }
-        if self.lane.take_back() {
+        if self.lane.leave_behind() {
             error!(camera = %self.camera, "the recorder hangs in the old volume, another one goes on");
             let worker = start(&self.lane, archive, &self.camera, &self.config, true)?;
             if let Some(old) = self.worker().replace(worker) {

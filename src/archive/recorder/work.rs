@@ -97,6 +97,19 @@ impl Work {
             }
         }
         debug!("another thread records in the place of this one");
+        self.close_old();
+    }
+
+    /// The volume was only slow: what this thread has open on it goes on elsewhere by now, and is closed here.
+    fn close_old(&mut self) {
+        let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
+        for mut recording in std::mem::take(&mut self.open) {
+            let _ = recording.interrupt(&self.archive, last);
+        }
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.close(&self.archive, SegmentState::Interrupted);
+        }
+        self.lane.settle(self.number);
     }
 
     fn stop(mut self) {
@@ -275,6 +288,10 @@ impl Work {
     }
 
     fn forget(&self, known_as: EventId) -> Option<InProgress> {
+        if !self.lane.is_held_by(self.number) {
+            // It is in the hands of the thread that records now.
+            return None;
+        }
         let mut progress = self.lane.progress();
         let place = progress.iter().position(|known| known.known_as == known_as)?;
         Some(progress.swap_remove(place))

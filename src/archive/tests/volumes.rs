@@ -141,6 +141,32 @@ fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
 }
 
 #[test]
+fn a_recorder_that_was_only_slow_closes_what_it_had_open() {
+    let bench = Bench::new();
+    let recorder = bench.recorder();
+    recorder.begin(bench.open_event(1), bench.look());
+    wait_until(|| recorded(&bench.main, 1));
+    // It hangs with the next event, and goes on when the disk answers.
+    let folder = bench.main.layout.folder("yard", id(2));
+    fs::create_dir_all(&folder).expect("a folder");
+    let trap = folder.join(".event.json.tmp");
+    assert!(Command::new("mkfifo").arg(&trap).status().expect("mkfifo").success());
+    recorder.begin(bench.open_event(2), bench.look());
+    wait_until(|| bench.main.writing.writer_of(id(2)).is_some());
+    let moving = recorder.move_to(bench.spool.clone()).expect("move");
+    wait_until(|| events(&bench.spool).len() == 2);
+    assert!(!moving.wait(Duration::from_millis(100)), "the old volume is not closed yet");
+    let answer = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&trap);
+    drop(answer.expect("read"));
+    assert!(moving.wait(Duration::from_secs(60)), "the old volume is closed");
+    let old = read_event(&bench.main.layout.folder("yard", id(1))).expect("a sidecar");
+    assert_eq!(old.state, EventState::Interrupted);
+    recorder.stop();
+    let continued: Vec<_> = events(&bench.spool).iter().map(|event| event.continues).collect();
+    assert_eq!(continued.len(), 2, "none goes on twice: {continued:?}");
+}
+
+#[test]
 fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
     let bench = Bench::new();
     let recorder = bench.recorder();
