@@ -108,8 +108,8 @@ impl Header {
 
     fn new(id: Id, stream: &StreamInfo, first: &Coded) -> Option<Self> {
         let needs_parameters = stream.codec.is_remuxable();
-        let extradata = match stream.extradata.is_empty() && needs_parameters {
-            true => params::in_band_parameters(&stream.codec, &first.data),
+        let extradata = match needs_parameters {
+            true => params::current(&stream.codec, &stream.extradata, &first.data),
             false => stream.extradata.clone(),
         };
         if extradata.is_empty() && needs_parameters {
@@ -138,6 +138,9 @@ pub(super) struct Track {
     header: Header,
     /// Decoding time of the last picture in ticks and how long it is shown, as far as known.
     last: Option<(i64, i64)>,
+    /// Up to here the samples reach that were flushed last, in ticks. libavformat moves the next picture there, with its
+    /// show time, or drops that where the picture is decoded before.
+    flushed_until: Option<i64>,
     /// When the picture that is shown last begins and ends, in ticks.
     newest: (i64, i64),
     frames: u64,
@@ -166,7 +169,7 @@ impl Track {
         options.set("frag_duration", "1000000");
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
-        Ok(Self { output, header, last: None, newest: (0, 0), frames: 0 })
+        Ok(Self { output, header, last: None, flushed_until: None, newest: (0, 0), frames: 0 })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -192,7 +195,7 @@ impl Track {
         // A picture is taken to last as long as the one before it, until the next one tells.
         let (dts, lasts) = match self.last {
             Some((before, _)) => {
-                let dts = since_start(coded.at).max(before + 1);
+                let dts = self.flushed_until.take().unwrap_or_else(|| since_start(coded.at).max(before + 1));
                 (dts, dts - before)
             }
             None => (since_start(coded.at), (TIMESCALE as f32 / self.header.fps) as i64),
@@ -232,6 +235,8 @@ impl Track {
                 return Err(outcome.into());
             }
         }
+        // How long the last picture lasts was a guess, and stands in the file now.
+        self.flushed_until = self.last.map(|(dts, lasts)| dts + lasts);
         Ok(())
     }
 

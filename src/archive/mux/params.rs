@@ -72,6 +72,28 @@ pub(super) fn in_band_parameters(codec: &Codec, data: &[u8]) -> Bytes {
     if has_sequence { out.into() } else { Bytes::new() }
 }
 
+/// The parameter sets that hold from a key frame on: those in its `data` where they differ from the `known` ones, which are
+/// of the beginning of the stream then.
+pub(super) fn current(codec: &Codec, known: &Bytes, data: &[u8]) -> Bytes {
+    let in_band = if is_annex_b(data) { in_band_parameters(codec, data) } else { Bytes::new() };
+    if known.is_empty() || in_band.is_empty() || !is_annex_b(known) {
+        return if known.is_empty() { in_band } else { known.clone() };
+    }
+    let before = sequences(codec, known);
+    if sequences(codec, &in_band).iter().all(|sequence| before.contains(sequence)) {
+        return known.clone();
+    }
+    if annex_b_units(&in_band).any(|unit| kind(codec, unit) == Kind::OtherParameters) {
+        return in_band;
+    }
+    let mut merged = in_band.to_vec();
+    for unit in annex_b_units(known).filter(|unit| kind(codec, unit) == Kind::OtherParameters) {
+        merged.extend_from_slice(&[0, 0, 0, 1]);
+        merged.extend_from_slice(unit);
+    }
+    merged.into()
+}
+
 /// The sequence parameter sets among Annex B parameter sets: when they change, a clip cannot go on.
 pub(super) fn sequences<'a>(codec: &'a Codec, parameters: &'a [u8]) -> Vec<&'a [u8]> {
     annex_b_units(parameters).filter(|unit| kind(codec, unit) == Kind::Sequence).collect()

@@ -278,7 +278,7 @@ fn changed_parameters_end_the_clip_and_leave_it_intact() {
 #[test]
 fn parameters_that_change_in_band_end_the_clip_too() {
     let big = packets(&format!("size=160x96 -t 1 {X264}"), "a.h264");
-    let mut small = packets(&format!("size=128x128 -t 1 {X264}"), "a.h264");
+    let mut small = packets(&format!("size=128x128 -t 3 {X264}"), "a.h264");
     small.iter_mut().for_each(|p| p.stream = big[0].stream.clone());
     let clip = Clip::new();
     let mut writer = clip.writer();
@@ -286,6 +286,16 @@ fn parameters_that_change_in_band_end_the_clip_too() {
         writer.write(packet).expect("write");
     }
     assert!(matches!(writer.write(&small[0]), Err(MuxError::StreamChanged)));
+    // The next file is of what came with its key frame, whatever was said when the stream began.
+    let mut stream = (*big[0].stream).clone();
+    stream.extradata = super::params::in_band_parameters(&stream.codec, &big[0].data);
+    let stream = Arc::new(stream);
+    assert!(!stream.extradata.is_empty() && small.iter().filter(|packet| packet.key_frame).count() > 1);
+    small.iter_mut().for_each(|p| p.stream = stream.clone());
+    let clip = Clip::new();
+    let facts = clip.write(&small);
+    assert_eq!((facts.width, facts.height, facts.frames), (128, 128, small.len() as u64));
+    assert_eq!(clip.play(), facts.frames);
 }
 
 #[test]
@@ -434,6 +444,37 @@ fn a_stream_with_b_frames_is_shown_in_order_and_at_its_times() {
         assert_eq!(frames.len(), 50, "{coding}");
         let repaired = repair(&clip.path).expect("repair").expect("playable");
         assert_eq!((repaired.duration, repaired.frames), (facts.duration, facts.frames), "{coding}");
+    }
+}
+
+/// How long the last picture before a sync lasts is a guess, and the next one may come sooner: by so much it may be shown
+/// later, and no other is.
+#[test]
+fn pictures_that_come_unevenly_keep_their_times_over_a_sync() {
+    let uneven = Duration::from_millis(3);
+    let mut packets = packets(&format!("size=160x96 -t 5 {PYRAMID}"), "a.mp4");
+    for packet in packets.iter_mut().skip(1).step_by(2) {
+        (packet.at, packet.offset) = (packet.at - uneven, packet.offset + uneven);
+    }
+    let clip = Clip::new();
+    let mut writer = clip.writer();
+    for (n, packet) in packets.iter().enumerate() {
+        writer.write(packet).expect("write");
+        if n % 3 == 2 {
+            writer.sync().expect("sync");
+        }
+    }
+    writer.finish().expect("finish");
+    let start = packets[0].pts();
+    let shown: Vec<f64> = clip.probe("packet=pts_time").lines().map(|line| line.parse().expect("pts")).collect();
+    let expected: Vec<f64> = packets.iter().map(|packet| packet.pts().since(start).as_secs_f64()).collect();
+    assert_eq!(shown.len(), expected.len());
+    for (n, (shown, expected)) in shown.iter().zip(&expected).enumerate() {
+        let late = if n % 3 == 0 { uneven.as_secs_f64() } else { 0.0 };
+        assert!(
+            (0.0..late + 0.0001).contains(&(shown - expected + 0.00005)),
+            "picture {n} at {shown} instead of {expected}"
+        );
     }
 }
 
