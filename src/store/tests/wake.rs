@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::channel;
-use std::thread;
 
 use super::super::{settings, wake};
 use super::*;
+use crate::supervise::spawn_thread;
 
 /// Where the child finds its file system.
 const CHILD_VOLUME: &str = "OUTPOST_TEST_FAILING_VOLUME";
@@ -47,18 +47,17 @@ fn fail_once(volume: &Path, round: usize) {
     let db = config.open().expect("open");
     db.flush().expect("a volume that has room");
     let (stop, stopped) = channel();
-    let watcher = thread::spawn({
-        let (config, db) = (config.clone(), db.clone());
-        move || wake::watch(&config, &db, &stopped)
-    });
+    let (settings, watched) = (config.clone(), db.clone());
+    let watcher = spawn_thread("watcher", move || wake::watch(&settings, &watched, &stopped)).expect("a thread");
     fs::write(&junk, vec![1; 8 << 20]).expect_err("fill the volume");
     let (failed, failure) = channel();
-    let writer = thread::spawn(move || {
+    let writer = spawn_thread("writer", move || {
         let write = || db.apply_batch(sled::Batch::default()).and_then(|()| db.flush());
         let error = (0..).find_map(|_: u32| write().err());
         drop(db);
         let _ = failed.send(error);
-    });
+    })
+    .expect("a thread");
     let noticed = failure.recv_timeout(Duration::from_secs(20));
     assert!(noticed.is_ok(), "round {round}: who writes waits for ever");
     drop(stop);
