@@ -5,9 +5,9 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
 
-const { chromium } = createRequire(path.join(process.env.OUTPOST_NODE_MODULES, "here.js"))("playwright-core");
+export const { chromium } = createRequire(path.join(process.env.OUTPOST_NODE_MODULES, "here.js"))("playwright-core");
 
-const ARGUMENTS = [
+export const ARGUMENTS = [
   "--no-sandbox", // tests may run as root, where Chromium's own sandbox cannot
   "--disable-gpu",
   "--disable-quic",

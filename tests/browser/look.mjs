@@ -5,22 +5,9 @@
 //                                OUTPOST_SCREENSHOT:   where to write a PNG, if anywhere
 //                                OUTPOST_CHROMIUM:     the browser, /usr/bin/chromium by default
 
-import { createRequire } from "node:module";
-import path from "node:path";
 import process from "node:process";
 
-const { chromium } = createRequire(path.join(process.env.OUTPOST_NODE_MODULES, "here.js"))("playwright-core");
-
-const ARGUMENTS = [
-  "--no-sandbox", // tests may run as root, where Chromium's own sandbox cannot
-  "--disable-gpu",
-  "--disable-quic",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--no-first-run",
-];
-const PATIENCE_MS = 30_000;
+import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
 
 // Every thumbnail of the page has arrived, and there is at least one; every camera has its last day.
 const everythingShown = () => {
