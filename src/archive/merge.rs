@@ -115,7 +115,7 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     Ok(true)
 }
 
-/// Files of an event that somebody took out of the spool's queues, with the outbox of each.
+/// Files of an event that were taken out of the spool's queues, with the outbox of each.
 fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(String, String)>> {
     let outlets = spool.store.deliveries(std::slice::from_ref(event))?.into_iter().flatten();
     let dropped = |of: &FileDelivery| of.state == DeliveryState::Dropped;

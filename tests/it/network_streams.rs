@@ -54,7 +54,7 @@ fn cameras_that_libavformat_reads_give_events_and_are_told_on_page_and_log() {
     assert!(daemon.terminate().success());
 }
 
-/// Works with: cameras | an HTTP or RTMP camera that accepts the connection and never answers | is told as silent, and never holds up the stop of the daemon
+/// Works with: cameras | an HTTP or RTMP camera that accepts the connection and never answers | is reported as silent, and never holds up the stop of the daemon
 #[test]
 fn a_camera_that_never_answers_does_not_hold_up_the_end() {
     let scratch = Scratch::new("libavformat-mute");

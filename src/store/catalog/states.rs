@@ -61,8 +61,8 @@ impl Asked {
 
 impl Store {
     /// How far each outlet got with each of `events` and their files, the outlets in the order of their names. One of
-    /// alerts is left out where the index does not know: of events that an older version told of, or whose index was
-    /// made anew from the sidecars.
+    /// alerts is left out where the index does not know: of events that an older version published, or whose index was
+    /// rebuilt from the sidecars.
     ///
     /// # Errors
     /// When the store is out of service.
@@ -150,7 +150,7 @@ impl<'a> States<'a> {
                 // It is being deleted at this moment.
                 (Some(row), _) => row.state(outbox),
                 (None, Some(marks)) => marks.state(outbox),
-                // Deleted by an older version, or the index was made anew: there is only what `event.json` says.
+                // Deleted by an older version, or the index was rebuilt: there is only what `event.json` says.
                 (None, None) if sidecar.is_none_or(|row| row.state(outbox) == DeliveryState::NotWanted) => {
                     DeliveryState::NotWanted
                 }

@@ -46,7 +46,7 @@ fn what_was_delivered_before_it_was_deleted_says_so_and_what_was_not_does_not() 
     archive.store.clone().close().expect("close");
     drop(archive);
 
-    // An index that is made anew knows only whether all destinations had it.
+    // A rebuilt index knows only whether all destinations had it.
     fs::remove_dir_all(bench.dir.path().join("index")).expect("remove the index");
     let archive = bench.archive(&["upload/a"]);
     recover(&archive, EventId::from_bytes([0xff; 16]), &mut |_| ()).expect("recover");
