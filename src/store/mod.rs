@@ -84,6 +84,7 @@ mod outbox;
 
 mod stats;
 
+mod audit;
 mod refill;
 mod supersede;
 mod timeline;

@@ -45,10 +45,11 @@ enum WriteJob {
         wanted: Wanted,
         reply: Reply<Vec<Lease>>,
     },
-    /// Notes that the index holds all that the sidecars say.
-    Filled(Reply<()>),
+    /// What needs that nothing changes meanwhile.
+    Run(WriteTask),
 }
 
+type WriteTask = Box<dyn FnOnce(&Database, &File, &Shared) + Send>;
 type ReadJob = Box<dyn FnOnce(&Database, &Shared) + Send>;
 
 /// The front of the store: what all handles share.
@@ -226,8 +227,20 @@ impl Core {
 
     /// Notes durably that the index holds all that the sidecars say.
     pub(super) fn note_filled(&self) -> Result<(), StoreError> {
+        self.on_writer(|db, data| {
+            db.meta.insert(FILLED, &[])?;
+            db.flush(data)
+        })
+    }
+
+    /// Runs `task` where nothing else changes the index meanwhile.
+    pub(super) fn on_writer<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Database, &File) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = blocking_reply();
-        self.send(|lanes| lanes.write.try_send(WriteJob::Filled(reply)).map_err(full_or_gone))?;
+        let task: WriteTask = Box::new(move |db, data, shared| reply(shared.guard(|| task(db, data))));
+        self.send(|lanes| lanes.write.try_send(WriteJob::Run(task)).map_err(full_or_gone))?;
         self.wait(&answer)
     }
 
@@ -420,7 +433,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
         let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(most).collect();
         // After the jobs: a refusal must not be of the room there was before its caller asked.
         let room = shared.reserve.room();
-        let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ops, mut replies, mut leases, mut tasks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for job in group {
             match job {
                 WriteJob::Commit(op, reply) if room >= op.room() => {
@@ -432,10 +445,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
                     reply(Err(StoreError::Full("the disk is full".into())));
                 }
                 WriteJob::Lease { queue, wanted, reply } => leases.push((queue, wanted, reply)),
-                WriteJob::Filled(reply) => reply(shared.guard(|| {
-                    db.meta.insert(FILLED, &[])?;
-                    db.flush(data)
-                })),
+                WriteJob::Run(task) => tasks.push(task),
             }
         }
         if !ops.is_empty() {
@@ -450,6 +460,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
         for (queue, wanted, reply) in leases {
             reply(lease(db, data, &queue, wanted, shared));
         }
+        tasks.into_iter().for_each(|task| task(db, data, shared));
     }
 }
 
