@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::tests::{config, event, names, simulated, upload};
+use super::super::tests::{config, event, names, raw_index, simulated, upload};
 use super::super::{Change, Store};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
@@ -351,7 +351,7 @@ fn an_index_of_version_1_gets_its_catalogue_while_it_is_used() {
     record(&store, &open);
     store.close().expect("close");
     // What version 1 had: no catalogue, and no counters of it.
-    let db = sled::open(bench.dir.path().join("index")).expect("open sled");
+    let db = raw_index(bench.dir.path());
     for tree in ["files", "held", "aged"] {
         db.drop_tree(tree).expect("drop");
     }

@@ -40,7 +40,7 @@ async fn a_row_that_is_gone_from_any_list_is_missed() {
         store.audit().expect("a sound index");
         store.close().expect("close");
 
-        let db = sled::open(bench.dir.path().join("index")).expect("open sled");
+        let db = raw_index(bench.dir.path());
         let tree = db.open_tree(list).expect("tree");
         let (key, _) = tree.last().expect("read").unwrap_or_else(|| panic!("{list} has no row"));
         tree.remove(key).expect("remove");

@@ -146,7 +146,7 @@ fn where_there_is_no_room_for_the_note_a_bad_index_is_set_aside_at_once() {
 fn the_lock_of_another_process_is_no_damage() {
     let bench = Bench::new();
     bench.open().close().expect("close");
-    let other = sled::open(bench.dir.path().join("index")).expect("open sled");
+    let other = raw_index(bench.dir.path());
     let busy = Config { deadline: Duration::from_secs(2), ..config(&bench.dir) };
     let refused = Store::open(&busy, &[], bench.clock.clone()).expect_err("in use");
     assert!(matches!(refused, StoreError::InUse(_)), "{refused}");
