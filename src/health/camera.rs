@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::stages::{Stages, Trouble};
+use super::stages::{Stage, Stages, Trouble};
 use crate::clock::Mono;
 
 /// How a camera is doing.
@@ -18,7 +18,8 @@ pub enum CameraState {
     Connecting,
     /// Packets arrive.
     Online,
-    /// Packets arrive, but nothing is decoded, looked at or recorded of them. Only shown: see [`CameraHealth::shown`].
+    /// Connected, but nothing arrives, or nothing is decoded, looked at or recorded of what does. Only shown: see
+    /// [`CameraHealth::shown`].
     Degraded,
     /// Lost; being tried again.
     Offline,
@@ -37,6 +38,12 @@ impl CameraState {
             Self::Finished => "finished",
         }
     }
+}
+
+/// After how long without a picture a camera is silent whose pauses are `usual_pause` at most: `least`, or more where
+/// longer pauses are its pace.
+pub fn silent_after(least: Duration, usual_pause: Duration) -> Duration {
+    least.max(usual_pause.saturating_mul(3) / 2)
 }
 
 /// A camera's state as it is published.
@@ -103,13 +110,23 @@ pub struct CameraHealth {
     /// What its stages take and give.
     #[serde(skip)]
     pub stages: Stages,
-    /// What is wrong although packets come, by the last look at the stages.
+    /// What is wrong although it is connected, by the last look at the stages.
     #[serde(skip)]
     pub trouble: Option<Trouble>,
 }
 
 impl CameraHealth {
-    /// The state that outlets publish: a camera whose packets come to no use is degraded, not online.
+    /// The stages that give nothing although it is connected, by the last look at them.
+    pub fn troubled_stages(&self) -> &[Stage] {
+        self.trouble.as_ref().map(|trouble| trouble.stages.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether pictures come.
+    pub fn gives_pictures(&self) -> bool {
+        self.state == CameraState::Online && self.stages.silence.is_none()
+    }
+
+    /// The state that outlets publish: a camera that is connected to no use is degraded, not online.
     pub fn shown(&self) -> Shown<'_> {
         match &self.trouble {
             Some(trouble) if self.state == CameraState::Online => {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
 use crate::durable;
-use crate::health::{CameraState, Health};
+use crate::health::Health;
 use crate::store::{LAKE, Stats};
 use crate::supervise::load;
 
@@ -62,7 +62,7 @@ impl Gauges<'_> {
     pub(super) fn sample(&self, recorded: i64, stats: &Stats) -> Sample {
         let (at, known, cameras) = (self.clock.now(), self.health.outlets(), self.health.cameras());
         let free_bytes = durable::free_bytes(self.storage).ok().flatten();
-        let online = cameras.values().filter(|camera| camera.state == CameraState::Online).count();
+        let online = cameras.values().filter(|camera| camera.gives_pictures()).count();
         let others = stats.outboxes.iter().map(|queue| queue.name.as_str());
         let others = others.filter(|name| *name != LAKE && !self.uploads.contains(name));
         let outlet = |name: &str| {

@@ -39,6 +39,19 @@ pub enum Restart {
     Fatal,
 }
 
+/// Why a task ended, with what its supervisor should know of it. Other errors are logged, and count as failures of a task
+/// that did not work yet.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
+    /// In words for the operator.
+    pub reason: String,
+    /// The task has logged it.
+    pub is_logged: bool,
+    /// The task did its work before, however short: it is started again after the shortest pause.
+    pub had_worked: bool,
+}
+
 /// Owner of all async tasks.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -76,18 +89,22 @@ impl Supervisor {
                 }
                 let Restart::Always(backoff) = &mut restart else { return (name, outcome) };
                 let Err(failure) = outcome else { return (name, Ok(())) };
+                let known = failure.downcast_ref::<Failure>();
+                if known.is_some_and(|known| known.had_worked) {
+                    backoff.reset();
+                }
                 let pause = backoff.next_pause(started.elapsed());
                 let said = format!("{failure:#}");
                 let again_in_s = pause.as_secs_f32();
                 if started.elapsed() >= WORTH_A_LINE {
                     told.clear();
                 }
-                if said == told {
+                if known.is_some_and(|known| known.is_logged) || said == told {
                     debug!(error = said, again_in_s, "task failed again");
                 } else {
                     warn!(error = said, again_in_s, "task failed, trying again from now on");
-                    told = said;
                 }
+                told = said;
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return (name, Ok(())),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
 use crate::health::{
-    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, StoreHealth, StoreState, TransferHealth,
+    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, Stage, StoreHealth, StoreState, TransferHealth,
 };
 use crate::supervise::governor::LoadLevel;
 
@@ -66,8 +66,10 @@ pub struct CameraStatus {
     pub state: CameraState,
     /// For how long, seconds.
     pub state_for_s: u64,
-    /// Why it is not online, or what is wrong although packets come.
+    /// Why it is not online, or what is wrong although it is connected.
     pub reason: Option<String>,
+    /// The stages that give nothing although it is connected.
+    pub stages: Vec<Stage>,
     /// Why nothing is detected, or not all that is asked for.
     pub not_detected: Option<String>,
     /// The library that reads it, where there is a choice: `retina` or `libavformat`.
@@ -105,6 +107,7 @@ impl CameraStatus {
             state: shown.state,
             state_for_s: now.since(shown.since).as_secs(),
             reason: shown.reason.map(str::to_owned),
+            stages: health.troubled_stages().to_vec(),
             not_detected: health.not_detected.clone(),
             client: health.client,
             client_reason: health.client_reason.clone(),
