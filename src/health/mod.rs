@@ -273,6 +273,11 @@ impl Health {
         self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
     }
 
+    /// Whether a camera is a file that was played to its end.
+    pub fn has_finished(&self, name: &str) -> bool {
+        self.with(|board| board.cameras.get(name).is_some_and(|camera| camera.state == CameraState::Finished))
+    }
+
     /// After how long without a picture camera `name` is silent: `least`, or more where longer pauses are its usual pace.
     pub fn silence_of(&self, name: &str, least: Duration) -> Duration {
         let pause = self.with(|board| board.cameras.get(name).map(|camera| camera.usual_pause).unwrap_or_default());

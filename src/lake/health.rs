@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
 use crate::durable;
-use crate::health::Health;
+use crate::health::{CameraState, Health};
 use crate::store::{LAKE, Stats};
 use crate::supervise::load;
 
@@ -86,7 +86,7 @@ impl Gauges<'_> {
                 Value::Text(word) => word,
                 _ => None,
             },
-            cameras: cameras.len() as u64,
+            cameras: cameras.values().filter(|camera| camera.state != CameraState::Finished).count() as u64,
             cameras_online: online as u64,
             left_out: self.health.left_out().map(str::to_owned),
             outlets: self.uploads.iter().copied().chain(others).map(outlet).collect(),

@@ -216,7 +216,7 @@ fn a_silence_that_the_pace_does_not_explain_has_words_with_its_end() {
     let mut script = vec![(0.1, Picture)];
     script.extend(every(16.0, 320.0, Picture));
     connect(&mut patience, &script);
-    assert_eq!(connect(&mut patience, &script[..2]).words.len(), 3, "at first it is not known");
+    assert_eq!(connect(&mut patience, &script).words.len(), 3, "at first it is not known");
     let known = connect(&mut patience, &script);
     assert_eq!(known.pictures, 21);
     assert_eq!(known.words, ["no pictures for more than 24 s; the connection is kept until 48 s"], "after the last");

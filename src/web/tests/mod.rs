@@ -101,7 +101,9 @@ impl Backend for Fake {
                 Live::Picture(Frame { at: Mono(1), picture })
             }
             "dark/ side" => Live::Dark,
-            "lost" => Live::Past(Frame { at: Mono(1), picture: Arc::new(Rgb { width: 8, height: 4, data: vec![90; 96] }) }),
+            "lost" => {
+                Live::Past(Frame { at: Mono(1), picture: Arc::new(Rgb { width: 8, height: 4, data: vec![90; 96] }) })
+            }
             _ => Live::Unknown,
         }
     }
