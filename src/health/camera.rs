@@ -57,46 +57,45 @@ pub struct Shown<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// One camera, as people want to know it.
+/// One camera, as people want to know it. What is serialised is published as it is; the state and times are published in
+/// other words.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CameraHealth {
     /// How it is doing.
+    #[serde(skip)]
     pub state: CameraState,
     /// Since when, on the boot clock.
+    #[serde(skip)]
     pub since: Mono,
     /// Why it is not online, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub reason: Option<String>,
-    /// What is waited for while it is connected and gives no picture, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What is waited for while it is connected and has given no picture yet, in words for the operator.
+    #[serde(skip)]
     pub waiting: Option<String>,
     /// The longest pause between two of its pictures that is usual.
     #[serde(skip)]
     pub usual_pause: Duration,
     /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_detected: Option<String>,
     /// The library that reads it, where there is a choice: `retina` or `libavformat`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<&'static str>,
     /// Why that is not the usual one, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_reason: Option<Arc<str>>,
-    /// What carries its pictures, and why it is not the usual one, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What carries its pictures: `TCP`, `UDP`, and why it is not the usual one, in words for the operator.
     pub transport: Option<String>,
-    /// `H.264`, ...
+    /// `H.264`, ...; empty while unknown.
     pub codec: String,
-    /// Pixels.
+    /// Pixels; 0 while unknown.
     pub width: u32,
-    /// Pixels.
+    /// Pixels; 0 while unknown.
     pub height: u32,
     /// Packets a second over the last seconds.
     pub fps: f32,
     /// Frames a second that the detector looked at.
     pub detect_fps: f32,
     /// When the last packet arrived.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub last_packet: Option<Mono>,
     /// Whether pixels move at present.
     pub motion: bool,

@@ -220,14 +220,16 @@ impl Feed {
         self.judge.look();
     }
 
-    /// The stream that detection needs gives no pictures, since now or since before.
-    fn note_substream(&self, reason: String) {
-        let now = self.shared.clock.mono();
+    /// The stream that detection needs gives no pictures, since now or since before. Gives whether that is new.
+    fn note_substream(&self, reason: String) -> bool {
+        let (now, mut is_new) = (self.shared.clock.mono(), false);
         self.shared.health.stages(&self.camera, |stages| {
             stages.decoding.rests();
+            is_new = stages.substream.is_none();
             let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
             stages.substream = Some((since, reason));
         });
+        is_new
     }
 
     /// A camera that is over, like a file that was played to its end, has no such metric: it is not missed.
@@ -273,11 +275,12 @@ impl Feed {
     fn set_state(&self, state: CameraState, reason: Option<String>) -> bool {
         // The substream has no state of its own: without it there is no detection, but recording goes on.
         if self.role == Role::Sub {
-            if let Some(reason) = reason {
+            let Some(reason) = reason else { return false };
+            let is_new = self.note_substream(reason.clone());
+            if is_new {
                 warn!(camera = %self.camera, reason, "substream lost");
-                self.note_substream(reason);
             }
-            return true;
+            return is_new;
         }
         let now = self.shared.clock.mono();
         let (before, after) = self.shared.health.camera(&self.camera, |c| {

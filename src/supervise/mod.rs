@@ -211,6 +211,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_task_that_had_worked_is_started_again_after_the_shortest_pause() {
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::new(stop.clone());
+        let (runs, end) = (Arc::new(AtomicU32::new(0)), stop.clone());
+        // Were the pauses to grow, the last of them would take weeks.
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::MAX / 2, Duration::MAX);
+        supervisor.spawn("hanging camera", Restart::Always(backoff), move |_| {
+            if runs.fetch_add(1, Ordering::SeqCst) == 31 {
+                end.cancel();
+            }
+            let failure = Failure { reason: "it hangs".to_owned(), is_logged: true, had_worked: true };
+            async { Err(failure.into()) }
+        });
+        supervisor.run(Duration::from_secs(5)).await.expect("stopped");
+    }
+
+    #[tokio::test]
     async fn a_vital_task_that_fails_stops_everything_and_is_named() {
         let mut supervisor = Supervisor::new(CancellationToken::new());
         supervisor.spawn("store", Restart::Fatal, |_| async { anyhow::bail!("disk is gone") });

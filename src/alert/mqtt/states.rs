@@ -89,7 +89,7 @@ fn store_state(health: &Health) -> &'static str {
 struct CameraReport<'a> {
     state: &'static str,
     reason: Option<&'a str>,
-    /// What gives nothing although packets come.
+    /// What gives nothing although it is connected.
     stages: &'a [Stage],
     since: Timestamp,
 }

@@ -95,15 +95,11 @@ impl Backend for Fake {
     }
 
     fn live(&self, camera: &str) -> Live {
+        let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
         match camera {
-            "yard" => {
-                let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
-                Live::Picture(Frame { at: Mono(1), picture })
-            }
+            "yard" => Live::Picture(Frame { at: Mono(1), picture }),
+            "lost" => Live::Past(Frame { at: Mono(1), picture }),
             "dark/ side" => Live::Dark,
-            "lost" => {
-                Live::Past(Frame { at: Mono(1), picture: Arc::new(Rgb { width: 8, height: 4, data: vec![90; 96] }) })
-            }
             _ => Live::Unknown,
         }
     }
