@@ -224,7 +224,8 @@ mod tests {
             let failure = Failure { reason: "it hangs".to_owned(), is_logged: true, had_worked: true };
             async { Err(failure.into()) }
         });
-        supervisor.run(Duration::from_secs(5)).await.expect("stopped");
+        let stopped = tokio::time::timeout(Duration::from_secs(60), supervisor.run(Duration::from_secs(5))).await;
+        stopped.expect("the pauses grow").expect("stopped");
     }
 
     #[tokio::test]
