@@ -128,8 +128,8 @@ impl Feed {
         }
         let mut patience = self.patience.lock().await;
         match self.stream(&mut patience).await {
-            SourceError::Ended => {
-                self.set_state(CameraState::Finished, Some("the file was played to its end".to_owned()));
+            end @ SourceError::Ended => {
+                self.set_state(CameraState::Finished, Some(end.to_string()));
                 Ok(())
             }
             failure => {
