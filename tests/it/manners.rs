@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::config::Config;
+use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::scripted_rtsp::{Camera, Manners, Refuses, Ssrc};
 use crate::harness::{Scratch, seconds, wait_for, wait_until};
@@ -89,7 +90,9 @@ fn a_camera_that_hangs_is_said_to_be_silent_and_read_again_after_the_same_wait_e
     let scratch = Scratch::new("hangs");
     let manners = || Manners { hangs_after: Some(20), ..Manners::default() };
     let (hangs, pauses) = (Camera::start(manners()), Camera::start(manners()));
-    let mut config = Config::new(&scratch);
+    let broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let mut config = Config::new(&scratch).alerts_to(&broker);
     with_camera(&mut config, "hangs", &hangs, "");
     with_camera(&mut config, "pauses", &pauses, "max_silence = \"1h\"");
     let mut daemon = Daemon::start(&scratch, config);
@@ -106,12 +109,22 @@ fn a_camera_that_hangs_is_said_to_be_silent_and_read_again_after_the_same_wait_e
     }
     assert_eq!(daemon.metric("outpost_camera_online{camera=\"pauses\"}"), 0.0);
     assert_eq!(daemon.metric("outpost_camera_degraded{camera=\"pauses\",stage=\"reception\"}"), 1.0);
+    let published = |state: &str, stages: serde_json::Value| {
+        let kept = subscriber.last(&format!("outpost/{DEVICE}/camera/pauses/health")).unwrap_or_default();
+        let health: serde_json::Value = serde_json::from_str(&kept).unwrap_or_default();
+        let reason = health["reason"].as_str().unwrap_or_default();
+        health["state"] == state
+            && health["stages"] == stages
+            && reason.starts_with("no pictures") == (state == "degraded")
+    };
+    wait_until("it to be published", seconds(60), || published("degraded", serde_json::json!(["reception"])));
     // It goes on within its session.
     pauses.now(|manners| manners.hangs_after = None);
     wait_until("pictures again", seconds(60), || {
         let status = status_of(&daemon, "pauses");
         status["state"] == "online" && status["reason"].is_null() && status["fps"].as_f64() > Some(0.0)
     });
+    wait_until("that to be published", seconds(60), || published("online", serde_json::json!([])));
     assert_eq!(daemon.metric("outpost_camera_online{camera=\"pauses\"}"), 1.0);
     assert_eq!(daemon.reconnects("pauses"), 0.0);
     let lines = |of: &str, text: &str| {
