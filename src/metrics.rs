@@ -121,7 +121,7 @@ pub struct Metrics {
     pub upload_bytes_per_second: Family<OutletLabel, Gauge>,
     /// Items waiting, read from the store at scrape time.
     pub queue_items: Family<OutletLabel, Gauge>,
-    /// 1 while the camera gives packets.
+    /// 1 while the camera gives packets; missing for a file that was played to its end.
     pub camera_online: Family<CameraLabel, Gauge>,
     /// 1 while packets come, but nothing comes out of the stage.
     pub camera_degraded: Family<StageLabel, Gauge>,
@@ -228,10 +228,14 @@ impl Metrics {
             self.upload_bytes_per_second.clone(),
         );
         r.register("queue_items", "Items waiting for delivery", self.queue_items.clone());
-        r.register("camera_online", "1 while the camera gives packets", self.camera_online.clone());
+        r.register(
+            "camera_online",
+            "1 while the camera gives packets; missing for a file that was played to its end",
+            self.camera_online.clone(),
+        );
         r.register(
             "camera_degraded",
-            "1 while the camera gives packets, but nothing comes out of the stage",
+            "1 while the camera is connected, but nothing comes out of the stage",
             self.camera_degraded.clone(),
         );
         r.register("damaged_files", "Files of events found damaged or missing", self.damaged_files.clone());

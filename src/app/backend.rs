@@ -28,7 +28,7 @@ use crate::web::{
     QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,
 };
 
-/// A frame older than this is not shown as live.
+/// A frame older than this is not shown as live, unless such pauses are usual for its camera.
 const FRESH: Duration = Duration::from_secs(10);
 
 pub(super) struct PageBackend {
@@ -276,6 +276,9 @@ impl web::Backend for PageBackend {
 
     fn live(&self, camera: &str) -> Live {
         let Some(latest) = self.frames.get(camera) else { return Live::Unknown };
-        latest.get(self.shared.clock.mono(), FRESH).map_or(Live::Dark, Live::Picture)
+        let now = self.shared.clock.mono();
+        let Some(frame) = latest.get(now, Duration::MAX) else { return Live::Dark };
+        let is_live = now.since(frame.at) <= self.shared.health.silence_of(camera, FRESH);
+        if is_live { Live::Picture(frame) } else { Live::Past(frame) }
     }
 }

@@ -40,7 +40,7 @@ impl alert::Facts for PageBackend {
     fn picture(&self, camera: &str) -> Option<Frame> {
         match self.live(camera) {
             Live::Picture(frame) => Some(frame),
-            Live::Dark | Live::Unknown => None,
+            Live::Past(_) | Live::Dark | Live::Unknown => None,
         }
     }
 

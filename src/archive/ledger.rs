@@ -50,7 +50,10 @@ impl Ledger {
     /// Time passes, with or without packets.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
         let last = self.last_packet.unwrap_or(self.since);
-        if now.since(last) > self.silence(archive) {
+        if archive.health.has_finished(&self.camera) {
+            // A file that was played to its end gives no more pictures, and none are missing.
+            self.end(archive, last);
+        } else if now.since(last) > self.silence(archive) {
             self.change(archive, SpanState::Offline, None, last);
             self.extend(archive, now);
             self.explain(archive, now);
@@ -67,10 +70,7 @@ impl Ledger {
     /// The daemon stops.
     pub(super) fn close(&mut self, archive: &Archive, now: Mono) {
         self.look_after(archive, now);
-        if let Some(mut span) = self.open.take() {
-            span.until = end_of(archive, &span, now);
-            write(archive, span);
-        }
+        self.end(archive, now);
     }
 
     fn silence(&self, archive: &Archive) -> Duration {
@@ -103,15 +103,20 @@ impl Ledger {
     /// Ends the entry in progress, if there is one, and begins the next.
     fn begin(&mut self, archive: &Archive, state: SpanState, reason: Option<String>, at: Mono) {
         let from = archive.clock.moment(at);
-        if let Some(mut span) = self.open.take() {
-            span.until = end_of(archive, &span, at);
-            write(archive, span);
-        }
+        self.end(archive, at);
         let camera = self.camera.clone();
         let span = Span { id: archive.ids.next(), camera, state, reason, until: from.clone(), from };
         self.written = at;
         write(archive, span.clone());
         self.open = Some(span);
+    }
+
+    /// Ends the entry in progress, if there is one.
+    fn end(&mut self, archive: &Archive, at: Mono) {
+        if let Some(mut span) = self.open.take() {
+            span.until = end_of(archive, &span, at);
+            write(archive, span);
+        }
     }
 
     fn extend(&mut self, archive: &Archive, at: Mono) {

@@ -38,12 +38,7 @@ fn describe(status: &Value) -> String {
         format!("{} {}: {}", text(status, "device"), text(status, "site"), text(&status["summary"], "text")),
         format!("up {}, {} events", duration(number(status, "uptime_s")), number(status, "events_total")),
     ];
-    lines.extend(status["cameras"].as_array().into_iter().flatten().map(|camera| {
-        let reasons = ["reason", "not_detected"].iter().filter_map(|key| camera[*key].as_str());
-        let reason: String = reasons.map(|reason| format!(": {reason}")).collect();
-        let fps = camera["fps"].as_f64().unwrap_or_default();
-        format!("camera {}: {}, {fps:.1} pictures/s{reason}", text(camera, "name"), text(camera, "state"))
-    }));
+    lines.extend(status["cameras"].as_array().into_iter().flatten().map(describe_camera));
     for outlet in status["outlets"].as_array().into_iter().flatten() {
         lines.extend(describe_outlet(outlet));
     }
@@ -54,6 +49,16 @@ fn describe(status: &Value) -> String {
     lines.push(format!("disk {}: {room}", text(disk, "path")));
     lines.extend(disk["trouble"].as_str().map(|trouble| format!("  {trouble}")));
     lines.join("\n") + "\n"
+}
+
+fn describe_camera(camera: &Value) -> String {
+    let reasons = ["reason", "not_detected"].iter().filter_map(|key| camera[*key].as_str());
+    let reason: String = reasons.map(|reason| format!(": {reason}")).collect();
+    let state = text(camera, "state");
+    let is_connected = matches!(state, "online" | "degraded");
+    // A camera that is lost or over has no rate.
+    let rate = camera["fps"].as_f64().filter(|_| is_connected).map(|fps| format!(", {fps:.1} pictures/s"));
+    format!("camera {}: {state}{}{reason}", text(camera, "name"), rate.unwrap_or_default())
 }
 
 fn describe_outlet(outlet: &Value) -> Vec<String> {
@@ -85,6 +90,20 @@ fn describe_outlet(outlet: &Value) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_camera_has_a_rate_while_it_is_connected() {
+        let camera = |state: &str, fps: f64, reason: Option<&str>| {
+            describe_camera(
+                &json!({"name": "yard", "state": state, "fps": fps, "reason": reason, "not_detected": null}),
+            )
+        };
+        assert_eq!(camera("online", 9.96, None), "camera yard: online, 10.0 pictures/s");
+        let silent = "no pictures for more than 5 s; the connection is kept until 10 s";
+        assert_eq!(camera("degraded", 0.0, Some(silent)), format!("camera yard: degraded, 0.0 pictures/s: {silent}"));
+        let over = camera("finished", 0.0, Some("the file was played to its end"));
+        assert_eq!(over, "camera yard: finished: the file was played to its end");
+    }
 
     #[test]
     fn a_person_sees_what_waits_and_why() {

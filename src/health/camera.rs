@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::stages::{Stages, Trouble};
+use super::stages::{Stage, Stages, Trouble};
 use crate::clock::Mono;
 
 /// How a camera is doing.
@@ -18,7 +18,8 @@ pub enum CameraState {
     Connecting,
     /// Packets arrive.
     Online,
-    /// Packets arrive, but nothing is decoded, looked at or recorded of them. Only shown: see [`CameraHealth::shown`].
+    /// Connected, but nothing arrives, or nothing is decoded, looked at or recorded of what does. Only shown: see
+    /// [`CameraHealth::shown`].
     Degraded,
     /// Lost; being tried again.
     Offline,
@@ -39,6 +40,12 @@ impl CameraState {
     }
 }
 
+/// After how long without a picture a camera is silent whose pauses are `usual_pause` at most: `least`, or more where
+/// longer pauses are its pace.
+pub fn silent_after(least: Duration, usual_pause: Duration) -> Duration {
+    least.max(usual_pause.saturating_mul(3) / 2)
+}
+
 /// A camera's state as it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown<'a> {
@@ -50,46 +57,45 @@ pub struct Shown<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// One camera, as people want to know it.
+/// One camera, as people want to know it. What is serialised is published as it is; the state and times are published in
+/// other words.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CameraHealth {
     /// How it is doing.
+    #[serde(skip)]
     pub state: CameraState,
     /// Since when, on the boot clock.
+    #[serde(skip)]
     pub since: Mono,
     /// Why it is not online, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub reason: Option<String>,
-    /// What is waited for while it is connected and gives no picture, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What is waited for while it is connected and has given no picture yet, in words for the operator.
+    #[serde(skip)]
     pub waiting: Option<String>,
     /// The longest pause between two of its pictures that is usual.
     #[serde(skip)]
     pub usual_pause: Duration,
     /// Why not all that is asked for is detected, in words for the operator; `None`: nothing is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_detected: Option<String>,
     /// The library that reads it, where there is a choice: `retina` or `libavformat`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<&'static str>,
     /// Why that is not the usual one, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_reason: Option<Arc<str>>,
-    /// What carries its pictures, and why it is not the usual one, in words for the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What carries its pictures: `TCP`, `UDP`, and why it is not the usual one, in words for the operator.
     pub transport: Option<String>,
-    /// `H.264`, ...
+    /// `H.264`, ...; empty while unknown.
     pub codec: String,
-    /// Pixels.
+    /// Pixels; 0 while unknown.
     pub width: u32,
-    /// Pixels.
+    /// Pixels; 0 while unknown.
     pub height: u32,
     /// Packets a second over the last seconds.
     pub fps: f32,
     /// Frames a second that the detector looked at.
     pub detect_fps: f32,
     /// When the last packet arrived.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub last_packet: Option<Mono>,
     /// Whether pixels move at present.
     pub motion: bool,
@@ -103,13 +109,23 @@ pub struct CameraHealth {
     /// What its stages take and give.
     #[serde(skip)]
     pub stages: Stages,
-    /// What is wrong although packets come, by the last look at the stages.
+    /// What is wrong although it is connected, by the last look at the stages.
     #[serde(skip)]
     pub trouble: Option<Trouble>,
 }
 
 impl CameraHealth {
-    /// The state that outlets publish: a camera whose packets come to no use is degraded, not online.
+    /// The stages that give nothing although it is connected, by the last look at them.
+    pub fn troubled_stages(&self) -> &[Stage] {
+        self.trouble.as_ref().map(|trouble| trouble.stages.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether pictures come.
+    pub fn gives_pictures(&self) -> bool {
+        self.state == CameraState::Online && self.stages.silence.is_none()
+    }
+
+    /// The state that outlets publish: a camera that is connected to no use is degraded, not online.
     pub fn shown(&self) -> Shown<'_> {
         match &self.trouble {
             Some(trouble) if self.state == CameraState::Online => {

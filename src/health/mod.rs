@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::clock::Mono;
 use crate::supervise::governor::{LoadLevel, Reading};
 
-pub use camera::{CameraHealth, CameraState, Shown};
+pub use camera::{CameraHealth, CameraState, Shown, silent_after};
 pub use stages::{Flow, Stage, Stages, Trouble};
 
 /// What a look at a camera's stages brought.
@@ -22,7 +22,7 @@ pub use stages::{Flow, Stage, Stages, Trouble};
 pub enum Verdict {
     /// Nothing that is new.
     Unchanged,
-    /// Packets come to no use, or to less than before.
+    /// The camera is connected to no use, or to less than before.
     Worse(Trouble),
     /// All stages work again, after this.
     Well(Trouble),
@@ -260,8 +260,7 @@ impl Health {
 
     /// The stages of a camera that are in trouble, by the last look at them.
     pub fn troubled_stages(&self, name: &str) -> Vec<Stage> {
-        let trouble = self.with(|board| board.cameras.get(name).and_then(|camera| camera.trouble.clone()));
-        trouble.map(|trouble| trouble.stages).unwrap_or_default()
+        self.with(|board| board.cameras.get(name).map(|camera| camera.troubled_stages().to_vec())).unwrap_or_default()
     }
 
     /// Confirmed objects in view of a camera.
@@ -274,10 +273,15 @@ impl Health {
         self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
     }
 
+    /// Whether a camera is a file that was played to its end.
+    pub fn has_finished(&self, name: &str) -> bool {
+        self.with(|board| board.cameras.get(name).is_some_and(|camera| camera.state == CameraState::Finished))
+    }
+
     /// After how long without a picture camera `name` is silent: `least`, or more where longer pauses are its usual pace.
     pub fn silence_of(&self, name: &str, least: Duration) -> Duration {
         let pause = self.with(|board| board.cameras.get(name).map(|camera| camera.usual_pause).unwrap_or_default());
-        least.max(pause.saturating_mul(3) / 2)
+        silent_after(least, pause)
     }
 
     /// All cameras by name.

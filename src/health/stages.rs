@@ -1,7 +1,8 @@
 //! Whether what goes into a camera's stages comes out of them: the one rule behind "degraded".
 //!
-//! The stages note what they take, what they give and why they fail. A camera is degraded while packets come, but
-//! nothing is decoded, looked at or recorded of them. A stage that was switched off, is outside of its schedule or is
+//! The stages note what they take, what they give and why they fail. A camera is degraded while it is connected and gives
+//! no picture for longer than its pace explains, or while packets come, but nothing is decoded, looked at or recorded of
+//! them. A stage that was switched off, is outside of its schedule or is
 //! left out for lack of time says that it rests, and is not judged.
 
 use std::fmt::Write as _;
@@ -24,6 +25,8 @@ const FEWEST: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// The connection to packets.
+    Reception,
     /// Packets to pictures.
     Decoding,
     /// Pictures to detections.
@@ -34,11 +37,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Decoding, Self::Detection, Self::Recording];
+    pub const ALL: [Self; 4] = [Self::Reception, Self::Decoding, Self::Detection, Self::Recording];
 
     /// The name used in topics and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Reception => "reception",
             Self::Decoding => "decoding",
             Self::Detection => "detection",
             Self::Recording => "recording",
@@ -46,7 +50,7 @@ impl Stage {
     }
 }
 
-/// Why a camera whose packets come is not of full use.
+/// Why a camera that is connected is not of full use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// The stages that give nothing, in the order of the data flow.
@@ -121,6 +125,8 @@ impl Flow {
 /// The stages of one camera, as they note it themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
+    /// Since when no pictures come although the camera is connected and its pace does not explain it, and why.
+    pub silence: Option<(Mono, String)>,
     /// Packets to pictures.
     pub decoding: Flow,
     /// Pictures to detections.
@@ -134,8 +140,9 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// The camera is gone: what comes later is judged afresh.
+    /// The camera is gone, or back: what comes later is judged afresh.
     pub fn rest(&mut self) {
+        self.silence = None;
         self.decoding.rests();
         self.detection.rests();
         self.recording.rests();
@@ -145,6 +152,11 @@ impl Stages {
     /// `volume_works`: otherwise it is the volume's trouble, and said there, that nothing is recorded.
     pub fn judge(&self, now: Mono, detection_wanted: bool, volume_works: bool) -> Option<Trouble> {
         let mut found = Findings::default();
+        if let Some((since, reason)) = &self.silence {
+            // Nothing goes into the others.
+            found.add(Stage::Reception, *since, reason);
+            return found.trouble();
+        }
         let undecoded = self.decoding.stuck(now, SETTLES_WITHIN);
         let unrecorded = self.recording.stuck(now, SETTLES_WITHIN).filter(|_| volume_works);
         let keyless = |flow: &Flow, since: Option<Mono>| since.filter(|_| !flow.has_key());
@@ -331,6 +343,18 @@ mod tests {
         assert_eq!((troubled, since), (vec![Stage::Detection], at(7)));
         assert_eq!(reason, "recorded without detection: the model yolox.onnx is damaged");
         assert_eq!(stages.judge(at(100), false, true), None);
+    }
+
+    #[test]
+    fn a_silent_camera_is_told_as_such_and_its_stages_are_judged_afresh_afterwards() {
+        let mut stages = Stages::default();
+        packets(&mut stages, 100..110, 2);
+        stages.silence = Some((at(109), "no pictures for more than 5 s".to_owned()));
+        let expected = Some((vec![Stage::Reception], "no pictures for more than 5 s".to_owned(), at(109)));
+        assert_eq!(judged(&stages, 150), expected);
+        stages.rest();
+        packets(&mut stages, 150..155, 2);
+        assert_eq!(judged(&stages, 155), None);
     }
 
     #[test]

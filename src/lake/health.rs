@@ -62,7 +62,7 @@ impl Gauges<'_> {
     pub(super) fn sample(&self, recorded: i64, stats: &Stats) -> Sample {
         let (at, known, cameras) = (self.clock.now(), self.health.outlets(), self.health.cameras());
         let free_bytes = durable::free_bytes(self.storage).ok().flatten();
-        let online = cameras.values().filter(|camera| camera.state == CameraState::Online).count();
+        let online = cameras.values().filter(|camera| camera.gives_pictures()).count();
         let others = stats.outboxes.iter().map(|queue| queue.name.as_str());
         let others = others.filter(|name| *name != LAKE && !self.uploads.contains(name));
         let outlet = |name: &str| {
@@ -86,7 +86,7 @@ impl Gauges<'_> {
                 Value::Text(word) => word,
                 _ => None,
             },
-            cameras: cameras.len() as u64,
+            cameras: cameras.values().filter(|camera| camera.state != CameraState::Finished).count() as u64,
             cameras_online: online as u64,
             left_out: self.health.left_out().map(str::to_owned),
             outlets: self.uploads.iter().copied().chain(others).map(outlet).collect(),

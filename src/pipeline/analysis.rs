@@ -26,6 +26,8 @@ use crate::zone;
 
 /// Without a look for this long the camera is gone or the detector is late.
 const SILENCE: Duration = Duration::from_secs(3);
+/// A camera that is connected and silent for this long counts as gone, however long the connection is kept.
+const SILENT_CAMERA: Duration = Duration::from_secs(10);
 /// An analysis that is silent for this long hangs: it waits for nobody but the recorder.
 pub(super) const HANGS_AFTER: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(500);
@@ -227,13 +229,18 @@ impl Stage {
     fn silence(&mut self, seat: &Seat<Desk>) -> Option<()> {
         let (last, has_open) = seat.with(|desk| (desk.last, !desk.open.is_empty()))?;
         let Some((seen, at)) = last else { return Some(()) };
-        if self.shared.clock.mono().since(seen) < SILENCE {
+        let unseen = self.shared.clock.mono().since(seen);
+        if unseen < SILENCE {
             return Some(());
         }
-        let state = self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0).1;
+        let mut is_gone = false;
+        self.shared.health.camera(&self.camera, |c| {
+            c.detect_fps = 0.0;
+            is_gone = c.state != CameraState::Online || (!c.gives_pictures() && unseen >= SILENT_CAMERA);
+        });
         let switched_off = !self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         let shed = self.shared.pressure.level() >= LoadLevel::MotionOnly;
-        let nobody_looks = state != CameraState::Online || shed || switched_off;
+        let nobody_looks = is_gone || shed || switched_off;
         if nobody_looks && (self.analysis.objects() > 0 || has_open) {
             self.end_all(seat, at)?;
         }

@@ -5,17 +5,19 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use tracing::{info, warn};
 
 use super::Shared;
+use super::watch::Judge;
 use crate::archive::Recorder;
 use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
-use crate::health::CameraState;
+use crate::health::{CameraState, Stages};
 use crate::metrics::{self, Metrics};
 use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
+use crate::supervise::Failure;
 
 /// The frame rate shown is measured over this time.
 const FPS_WINDOW: Duration = Duration::from_secs(2);
@@ -87,6 +89,7 @@ pub(super) struct Feed {
     /// Decodes this stream, unless there is a substream for that.
     vision: Option<Arc<PacketQueue>>,
     runs: AtomicU32,
+    judge: Judge,
     /// What was learned of the camera's pace; held by the run in progress.
     patience: tokio::sync::Mutex<Patience>,
 }
@@ -109,6 +112,7 @@ impl Feed {
             recorder,
             vision: decodes.then_some(vision),
             runs: AtomicU32::new(0),
+            judge: Judge::new(camera, shared, config.detect.enabled),
             patience: tokio::sync::Mutex::new(Patience::new(&config.source)),
         }
     }
@@ -122,27 +126,27 @@ impl Feed {
             self.shared.metrics.reconnects.get_or_create(&metrics::camera(&self.camera)).inc();
             self.shared.health.camera(&self.camera, |c| c.reconnects += 1);
         }
-        let outcome = self.stream().await;
-        match outcome {
-            SourceError::Ended => {
-                self.set_state(CameraState::Finished, Some("the file was played to its end".to_owned()));
+        let mut patience = self.patience.lock().await;
+        match self.stream(&mut patience).await {
+            end @ SourceError::Ended => {
+                self.set_state(CameraState::Finished, Some(end.to_string()));
                 Ok(())
             }
             failure => {
-                self.set_state(CameraState::Offline, Some(failure.to_string()));
-                Err(anyhow!(failure))
+                let reason = failure.to_string();
+                let is_logged = self.set_state(CameraState::Offline, Some(reason.clone()));
+                Err(Failure { reason, is_logged, had_worked: patience.hung() }.into())
             }
         }
     }
 
-    async fn stream(&self) -> SourceError {
+    async fn stream(&self, patience: &mut Patience) -> SourceError {
         let clock = self.shared.clock.clone();
-        let mut patience = self.patience.lock().await;
         let source = match patience.connect(&self.config, self.role, clock.clone()).await {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let mut source = Watched::new(source, &mut patience, self.config.display_url_of(self.role), clock);
+        let mut source = Watched::new(source, patience, self.config.display_url_of(self.role), clock);
         let (mut window, mut has_picture) = (Window::default(), false);
         loop {
             match source.next().await {
@@ -153,13 +157,17 @@ impl Feed {
                     window.longest_pause = source.longest_pause();
                     self.distribute(&packet, &mut window);
                 }
-                Ok(Next::Waiting(words)) => self.note_wait(words, has_picture),
+                Ok(Next::Waiting(words)) if has_picture => self.note_silence(words, &mut window),
+                Ok(Next::Waiting(words)) => self.note_wait(words),
                 Err(failure) => return failure,
             }
         }
     }
 
     pub(super) fn distribute(&self, packet: &Packet, window: &mut Window) {
+        if std::mem::take(&mut window.is_silent) {
+            self.note_end_of_silence();
+        }
         let (metrics, label) = (&self.shared.metrics, metrics::camera(&self.camera));
         metrics.packets.get_or_create(&label).inc();
         metrics.packet_bytes.get_or_create(&label).inc_by(packet.data.len() as u64);
@@ -182,13 +190,58 @@ impl Feed {
         }
     }
 
-    /// The camera is connected, but gives no picture at present.
-    fn note_wait(&self, words: String, has_picture: bool) {
-        if !has_picture {
-            info!(camera = %self.camera, stream = ?self.role, wait = words, "no picture yet");
-        }
+    /// The camera is connected, and has given no picture yet.
+    fn note_wait(&self, words: String) {
+        info!(camera = %self.camera, stream = ?self.role, wait = words, "no picture yet");
         if self.role == Role::Main {
             self.shared.health.camera(&self.camera, |c| c.waiting = Some(words));
+        }
+    }
+
+    /// The camera is connected and gave pictures, but its pace does not explain why there has been none for a while.
+    pub(super) fn note_silence(&self, words: String, window: &mut Window) {
+        if self.role == Role::Sub {
+            self.note_substream(words);
+            return;
+        }
+        *window = Window { is_silent: true, longest_pause: window.longest_pause, ..Window::default() };
+        let now = self.shared.clock.mono();
+        self.shared.health.camera(&self.camera, |c| {
+            (c.fps, c.motion) = (0.0, false);
+            c.stages.silence = Some((c.last_packet.unwrap_or(now), words));
+        });
+        self.count_as_online(Some(false));
+        self.judge.look();
+    }
+
+    fn note_end_of_silence(&self) {
+        self.shared.health.stages(&self.camera, Stages::rest);
+        self.count_as_online(Some(true));
+        self.judge.look();
+    }
+
+    /// The stream that detection needs gives no pictures, since now or since before. Gives whether that is new.
+    fn note_substream(&self, reason: String) -> bool {
+        let (now, mut is_new) = (self.shared.clock.mono(), false);
+        self.shared.health.stages(&self.camera, |stages| {
+            stages.decoding.rests();
+            is_new = stages.substream.is_none();
+            let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
+            stages.substream = Some((since, reason));
+        });
+        is_new
+    }
+
+    /// A camera that is over, like a file that was played to its end, has no such metric: it is not missed.
+    fn count_as_online(&self, is_online: Option<bool>) {
+        let (gauges, label) = (&self.shared.metrics.camera_online, metrics::camera(&self.camera));
+        match is_online {
+            Some(is_online) => {
+                gauges.get_or_create(&label).set(i64::from(is_online));
+            }
+            None => {
+                gauges.remove(&label);
+            }
         }
     }
 
@@ -218,19 +271,16 @@ impl Feed {
         }
     }
 
-    fn set_state(&self, state: CameraState, reason: Option<String>) {
+    /// Gives whether the log has a line of it with the reason.
+    fn set_state(&self, state: CameraState, reason: Option<String>) -> bool {
         // The substream has no state of its own: without it there is no detection, but recording goes on.
         if self.role == Role::Sub {
-            if let Some(reason) = reason {
+            let Some(reason) = reason else { return false };
+            let is_new = self.note_substream(reason.clone());
+            if is_new {
                 warn!(camera = %self.camera, reason, "substream lost");
-                let now = self.shared.clock.mono();
-                self.shared.health.stages(&self.camera, |stages| {
-                    stages.decoding.rests();
-                    let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
-                    stages.substream = Some((since, reason));
-                });
             }
-            return;
+            return is_new;
         }
         let now = self.shared.clock.mono();
         let (before, after) = self.shared.health.camera(&self.camera, |c| {
@@ -239,19 +289,19 @@ impl Feed {
             }
             (c.waiting, c.reason) = (None, reason.clone());
             if state != CameraState::Online {
-                c.fps = 0.0;
+                (c.fps, c.motion, c.trouble) = (0.0, false, None);
                 c.stages.rest();
             }
         });
         if before == after {
-            return;
+            return false;
         }
-        let online = self.shared.metrics.camera_online.get_or_create(&metrics::camera(&self.camera)).clone();
-        online.set(i64::from(after == CameraState::Online));
+        self.count_as_online((after != CameraState::Finished).then_some(after == CameraState::Online));
         match reason {
             Some(reason) if after == CameraState::Offline => warn!(camera = %self.camera, reason, "camera offline"),
             _ => info!(camera = %self.camera, state = after.as_str(), "camera"),
         }
+        true
     }
 }
 
@@ -262,6 +312,8 @@ pub(super) struct Window {
     packets: u32,
     /// What is usual between two packets of the camera at most.
     longest_pause: Duration,
+    /// It was said that none come although the camera is connected.
+    is_silent: bool,
 }
 
 impl Window {

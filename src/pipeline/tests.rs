@@ -237,6 +237,52 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     Arc::into_inner(recorder).expect("the last hand on it").stop();
 }
 
+#[test]
+fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (shared, _archive, clock) = a_box(dir.path());
+    let (camera, config): (Arc<str>, _) = ("yard".into(), config::Camera::default());
+    let queue = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", 1, shared.metrics.clone(), clock.clone()));
+    let feed = |role| Feed::new(&camera, &config, role, &shared, None, queue.clone());
+    let (main, sub) = (feed(Role::Main), feed(Role::Sub));
+    let health = || shared.health.cameras()[&camera].clone();
+    let online = || shared.metrics.camera_online.get_or_create(&metrics::camera("yard")).get();
+    let packets = packets("people.mp4", &clock);
+    let mut window = Window::default();
+    let play = |window: &mut Window| {
+        for packet in &packets[..40] {
+            main.distribute(packet, window);
+            clock.advance(Duration::from_millis(100));
+        }
+    };
+    play(&mut window);
+    let last = health().last_packet.expect("a packet");
+    assert_eq!((health().shown().state, health().fps > 9.0, online()), (CameraState::Online, true, 1));
+
+    shared.health.camera(&camera, |camera| camera.motion = true);
+    clock.advance(Duration::from_secs(30));
+    main.note_silence("no pictures for more than 5 s".to_owned(), &mut window);
+    let silent = health();
+    let shown = silent.shown();
+    assert_eq!((shown.state, shown.since), (CameraState::Degraded, last));
+    assert_eq!(
+        (shown.reason, silent.troubled_stages()),
+        (Some("no pictures for more than 5 s"), &[Stage::Reception][..])
+    );
+    assert_eq!((silent.fps, silent.motion, silent.gives_pictures(), online()), (0.0, false, false, 0));
+
+    play(&mut window);
+    let back = health();
+    assert_eq!((back.shown().state, back.shown().reason, online()), (CameraState::Online, None, 1));
+    assert!(back.fps > 9.0, "the silence does not count: {}", back.fps);
+
+    // Without pictures of the substream there is no detection, and recording goes on.
+    sub.note_silence("no pictures for more than 5 s".to_owned(), &mut Window::default());
+    assert_eq!((health().gives_pictures(), health().stages.substream.is_some()), (true, true));
+    sub.distribute(&packets[0], &mut Window::default());
+    assert_eq!(health().stages.substream, None);
+}
+
 /// The next announcement of a phase.
 fn announced(news: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<Event> {
     let mut found = None;

@@ -80,8 +80,8 @@ impl SourceError {
         }
     }
 
-    /// What happened and what to do, without the address.
-    pub(super) fn reason(&self) -> &str {
+    /// What happened and what to do, without the address; the end of a file needs no words.
+    fn reason_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::Unreachable { reason, .. }
             | Self::Unauthorised { reason, .. }
@@ -89,24 +89,21 @@ impl SourceError {
             | Self::Busy { reason, .. }
             | Self::Unsupported { reason, .. }
             | Self::Protocol { reason, .. }
-            | Self::Lost { reason, .. } => reason,
-            Self::Refused(fault) => fault.reason(),
-            Self::Ended => "the file was played to its end",
+            | Self::Lost { reason, .. } => Some(reason),
+            Self::Refused(fault) => fault.reason_mut(),
+            Self::Ended => None,
         }
+    }
+
+    /// What happened and what to do, without the address.
+    pub(super) fn reason(&self) -> String {
+        self.clone().reason_mut().map_or_else(|| self.to_string(), std::mem::take)
     }
 
     /// The same with more to its reason.
     pub(super) fn with_more(mut self, more: &str) -> Self {
-        match &mut self {
-            Self::Unreachable { reason, .. }
-            | Self::Unauthorised { reason, .. }
-            | Self::NotFound { reason, .. }
-            | Self::Busy { reason, .. }
-            | Self::Unsupported { reason, .. }
-            | Self::Protocol { reason, .. }
-            | Self::Lost { reason, .. } => reason.push_str(more),
-            Self::Refused(fault) => **fault = fault.clone().with_more(more),
-            Self::Ended => {}
+        if let Some(reason) = self.reason_mut() {
+            reason.push_str(more);
         }
         self
     }

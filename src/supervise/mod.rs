@@ -39,6 +39,19 @@ pub enum Restart {
     Fatal,
 }
 
+/// Why a task ended, with what its supervisor should know of it. Other errors are logged, and count as failures of a task
+/// that did not work yet.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
+    /// In words for the operator.
+    pub reason: String,
+    /// The task has logged it.
+    pub is_logged: bool,
+    /// The task did its work before, however short: it is started again after the shortest pause.
+    pub had_worked: bool,
+}
+
 /// Owner of all async tasks.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -76,18 +89,22 @@ impl Supervisor {
                 }
                 let Restart::Always(backoff) = &mut restart else { return (name, outcome) };
                 let Err(failure) = outcome else { return (name, Ok(())) };
+                let known = failure.downcast_ref::<Failure>();
+                if known.is_some_and(|known| known.had_worked) {
+                    backoff.reset();
+                }
                 let pause = backoff.next_pause(started.elapsed());
                 let said = format!("{failure:#}");
                 let again_in_s = pause.as_secs_f32();
                 if started.elapsed() >= WORTH_A_LINE {
                     told.clear();
                 }
-                if said == told {
+                if known.is_some_and(|known| known.is_logged) || said == told {
                     debug!(error = said, again_in_s, "task failed again");
                 } else {
                     warn!(error = said, again_in_s, "task failed, trying again from now on");
-                    told = said;
                 }
+                told = said;
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return (name, Ok(())),
@@ -191,6 +208,24 @@ mod tests {
         });
         supervisor.run(Duration::from_secs(5)).await.expect("a restartable task never fails the daemon");
         assert_eq!(runs.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_had_worked_is_started_again_after_the_shortest_pause() {
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::new(stop.clone());
+        let (runs, end) = (Arc::new(AtomicU32::new(0)), stop.clone());
+        // Were the pauses to grow, the last of them would take weeks.
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::MAX / 2, Duration::MAX);
+        supervisor.spawn("hanging camera", Restart::Always(backoff), move |_| {
+            if runs.fetch_add(1, Ordering::SeqCst) == 31 {
+                end.cancel();
+            }
+            let failure = Failure { reason: "it hangs".to_owned(), is_logged: true, had_worked: true };
+            async { Err(failure.into()) }
+        });
+        let stopped = tokio::time::timeout(Duration::from_secs(60), supervisor.run(Duration::from_secs(5))).await;
+        stopped.expect("the pauses grow").expect("stopped");
     }
 
     #[tokio::test]

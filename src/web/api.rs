@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/api/v1/events/{id}", get(event))
         .route("/api/v1/events/{id}/{file}", get(file))
         .route("/api/v1/cameras/{name}/frame.jpg", get(live::frame))
+        .route("/api/v1/cameras/{name}/last.jpg", get(live::last))
 }
 
 #[derive(Serialize)]

@@ -73,19 +73,38 @@ fn fit(width: u32, height: u32) -> (u32, u32) {
     (MAX_WIDTH, u32::try_from(scaled).unwrap_or(height).max(1))
 }
 
+/// The newest picture, if the camera gives some.
 pub(super) async fn frame(
     State(shared): State<Arc<Shared>>,
     camera: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    serve(&shared, camera, false).await
+}
+
+/// The last picture since the daemon started, however old.
+pub(super) async fn last(
+    State(shared): State<Arc<Shared>>,
+    camera: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    serve(&shared, camera, true).await
+}
+
+async fn serve(
+    shared: &Shared,
+    camera: Result<Path<String>, PathRejection>,
+    may_be_old: bool,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
     let frame = match shared.backend.live(&camera) {
         Live::Unknown => return Err(unknown()),
-        Live::Dark => {
-            let message = format!("camera {camera:?} gives no picture at present");
+        Live::Picture(frame) => frame,
+        Live::Past(frame) if may_be_old => frame,
+        Live::Past(_) | Live::Dark => {
+            let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
+            let message = format!("camera {camera:?} {when}");
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
         }
-        Live::Picture(frame) => frame,
     };
     let jpeg = match shared.studio.known(&camera, frame.at) {
         Some(jpeg) => jpeg,

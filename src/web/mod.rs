@@ -104,8 +104,10 @@ pub struct EventRecord {
 pub enum Live {
     /// There is no camera with that name.
     Unknown,
-    /// The camera gives no picture at present.
+    /// The camera has given no picture yet.
     Dark,
+    /// It gives none at present; this was the last.
+    Past(Frame),
     /// Here it is.
     Picture(Frame),
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::clock::{Mono, TimeQuality};
 use crate::health::{
-    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, StoreHealth, StoreState, TransferHealth,
+    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, Stage, StoreHealth, StoreState, TransferHealth,
 };
 use crate::supervise::governor::LoadLevel;
 
@@ -66,34 +66,15 @@ pub struct CameraStatus {
     pub state: CameraState,
     /// For how long, seconds.
     pub state_for_s: u64,
-    /// Why it is not online, or what is wrong although packets come.
+    /// Why it is not online, or what is wrong although it is connected.
     pub reason: Option<String>,
-    /// Why nothing is detected, or not all that is asked for.
-    pub not_detected: Option<String>,
-    /// The library that reads it, where there is a choice: `retina` or `libavformat`.
-    pub client: Option<&'static str>,
-    /// Why that is not the usual one.
-    pub client_reason: Option<Arc<str>>,
-    /// What carries the pictures: `TCP`, `UDP`, and why it is not the usual one.
-    pub transport: Option<String>,
-    /// `H.264`, ...; empty while unknown.
-    pub codec: String,
-    /// Pixels; 0 while unknown.
-    pub width: u32,
-    /// Pixels; 0 while unknown.
-    pub height: u32,
-    /// Packets a second.
-    pub fps: f32,
-    /// Frames a second that the detector looked at.
-    pub detect_fps: f32,
+    /// The stages that give nothing although it is connected.
+    pub stages: Vec<Stage>,
     /// Seconds since the last packet.
     pub last_packet_age_s: Option<f64>,
-    /// Whether pixels move.
-    pub motion: bool,
-    /// Confirmed objects in view.
-    pub objects: u32,
-    /// Times that it had to be connected again.
-    pub reconnects: u64,
+    /// What else is known of it.
+    #[serde(flatten)]
+    pub health: CameraHealth,
 }
 
 impl CameraStatus {
@@ -105,19 +86,9 @@ impl CameraStatus {
             state: shown.state,
             state_for_s: now.since(shown.since).as_secs(),
             reason: shown.reason.map(str::to_owned),
-            not_detected: health.not_detected.clone(),
-            client: health.client,
-            client_reason: health.client_reason.clone(),
-            transport: health.transport.clone(),
-            codec: health.codec.clone(),
-            width: health.width,
-            height: health.height,
-            fps: health.fps,
-            detect_fps: health.detect_fps,
+            stages: health.troubled_stages().to_vec(),
             last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
-            motion: health.motion,
-            objects: health.objects,
-            reconnects: health.reconnects,
+            health: health.clone(),
         }
     }
 }
@@ -264,7 +235,8 @@ impl Status {
 
     /// What is wrong with detection; a light model that is not needed at present counts, too.
     fn sum_up_detection(&self) -> Option<String> {
-        let troubled = self.cameras.iter().filter_map(|camera| Some((&camera.name, camera.not_detected.as_ref()?)));
+        let troubled =
+            self.cameras.iter().filter_map(|camera| Some((&camera.name, camera.health.not_detected.as_ref()?)));
         // A camera whose own model is broken says so itself.
         let is_said = self.cameras.iter().any(|camera| camera.state == CameraState::Degraded);
         let broken = self.models.iter().filter(|(_, model)| model.state == ModelState::Broken && !is_said);
@@ -437,9 +409,9 @@ mod tests {
         let (level, text) = said(&status);
         assert_eq!(level, Level::Problem);
         assert!(text.ends_with("; model m cannot be used: m.onnx is missing"), "{text}");
-        status.cameras[0].not_detected = Some("the model never sees a persn".to_owned());
+        status.cameras[0].health.not_detected = Some("the model never sees a persn".to_owned());
         assert!(said(&status).1.ends_with("; c: the model never sees a persn"));
-        status.cameras[1].not_detected = status.cameras[0].not_detected.clone();
+        status.cameras[1].health.not_detected = status.cameras[0].health.not_detected.clone();
         assert!(said(&status).1.ends_with("; c and 1 more: the model never sees a persn"));
     }
 

@@ -9,12 +9,15 @@ import process from "node:process";
 
 import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
 
-// Every thumbnail of the page has arrived, and there is at least one; every camera has its last day.
+// Every thumbnail of the page has arrived, and there is at least one; every camera has its last day, and a picture if it
+// gave some before.
 const everythingShown = () => {
   const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
   // Those further down load when they come into sight; here they are wanted at once.
   for (const image of thumbnails) image.loading = "eager";
   const days = [...document.querySelectorAll(".strip-words")];
+  const past = [...document.querySelectorAll('[data-picture="past"]')];
+  if (!past.every((card) => card.querySelector("img"))) return false;
   return thumbnails.length > 0 && thumbnails.every((image) => image.complete) && days.every((words) => words.textContent !== "");
 };
 

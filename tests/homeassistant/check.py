@@ -61,7 +61,8 @@ def state_of(hass, component, config, kept):
         return None
     state = rendered(hass, config.get("value_template"), kept[topic])
     if component == "binary_sensor":
-        assert state in (config["payload_on"], config["payload_off"]), f"{topic}: {state!r}"
+        # "None" is unknown.
+        assert state in (config["payload_on"], config["payload_off"], "None"), f"{topic}: {state!r}"
     if component == "switch":
         known = (config.get("state_on") or config["payload_on"], config.get("state_off") or config["payload_off"])
         assert state in known, f"{topic}: {state!r}"

@@ -9,7 +9,8 @@ use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
 use crate::harness::rtsp::{Auth, RtspServer};
-use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
+use crate::harness::scripted_rtsp::{Camera, Manners};
+use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for, wait_until};
 
 /// What a person's browser saw of a page; see tests/browser/look.mjs. `OUTPOST_SCREENSHOT` names a PNG to write.
 pub fn look(url: &str) -> Value {
@@ -48,6 +49,66 @@ fn the_page_shows_events_without_errors_and_asks_no_other_host() {
     let words = seen["text"].as_str().expect("text");
     assert!(words.contains("gate") && words.contains("person"), "{words}");
     assert!(words.contains("Last 24 h:") && words.contains("recorded"), "{words}");
+}
+
+/// Whether a camera's last day has time of this state.
+fn has_coverage(daemon: &Daemon, camera: &str, state: &str) -> bool {
+    let timeline = daemon.json(&format!("/api/v1/cameras/{camera}/timeline"));
+    timeline["coverage"].as_array().expect("a list").iter().any(|piece| piece["state"] == state)
+}
+
+/// Works with: cameras | a file that was played to its end | is finished and no fault: page, API, metrics, MQTT and coverage do not count it as offline
+#[test]
+fn the_page_says_what_is_true_of_cameras_that_give_no_pictures_any_more() {
+    let scratch = Scratch::new("no-pictures");
+    let lost = Camera::start(Manners::default());
+    let silent = Camera::start(Manners { hangs_after: Some(20), ..Manners::default() });
+    let mut config = Config::new(&scratch).played_once("film", &fixture("people.mp4"), 4.0);
+    config.add(&format!("[camera.lost.source]\nurl = \"{}\"\n[camera.lost.detect]\nenabled = false", lost.url()));
+    config.add(&format!("[camera.silent.source]\nurl = \"{}\"\nmax_silence = \"1h\"", silent.url()));
+    config.add("[camera.silent.detect]\nenabled = false");
+    config.add("[camera.never.source]\nurl = \"rtsp://127.0.0.1:9/live\"");
+    let daemon = Daemon::start(&scratch, config);
+    daemon.wait_for_ended(1, seconds(90));
+    let is = |name: &str, state: &str| {
+        let status = daemon.json("/api/v1/status");
+        let cameras = status["cameras"].as_array().expect("cameras");
+        let is_so = cameras.iter().any(|camera| camera["name"] == name && camera["state"] == state);
+        if is_so { Ok(()) } else { Err(status.to_string()) }
+    };
+    let has_frame = || daemon.get("/api/v1/cameras/lost/frame.jpg").is_ok_and(|answer| answer.status == 200);
+    wait_until("a picture", seconds(60), has_frame);
+    drop(lost);
+    for (name, state) in [("film", "finished"), ("lost", "offline"), ("never", "offline"), ("silent", "degraded")] {
+        wait_for(&format!("{name} to be {state}"), seconds(60), || is(name, state));
+    }
+    wait_until("the loss in the coverage", seconds(60), || has_coverage(&daemon, "lost", "offline"));
+    assert!(!has_coverage(&daemon, "film", "offline"));
+    let summary = daemon.json("/api/v1/status")["summary"]["text"].to_string();
+    assert!(summary.contains("2 of 4 cameras offline; 1 of 4 cameras degraded: no pictures for more"), "{summary}");
+    let metrics = String::from_utf8(daemon.get("/metrics").expect("metrics").body).expect("text");
+    let online = |name: &str| metrics.contains(&format!("outpost_camera_online{{camera=\"{name}\"}} 0"));
+    assert!(online("lost") && !metrics.contains("outpost_camera_online{camera=\"film\"}"), "{metrics}");
+
+    let seen = look(&daemon.page());
+    assert_eq!(strings(&seen["failed"]), Vec::<&str>::new(), "answers");
+    let images = seen["images"].as_array().expect("a list");
+    let last = |name: &str| {
+        let of = |image: &&Value| image["src"].as_str().is_some_and(|src| src.contains(&format!("{name}/last.jpg")));
+        images.iter().find(of).is_some_and(|image| image["width"].as_u64() > Some(0))
+    };
+    assert!(last("film") && last("lost") && last("silent") && !last("never"), "{images:?}");
+    let words = seen["text"].as_str().expect("text");
+    let expected = [
+        "the file was played to its end",
+        "last picture",
+        "No picture since Outpost started",
+        "no pictures for more than",
+    ];
+    for expected in expected {
+        assert!(words.to_lowercase().contains(&expected.to_lowercase()), "{expected}: {words}");
+    }
+    assert!(!words.contains("No picture yet") && !words.contains(" fps"), "{words}");
 }
 
 /// Which pictures a browser presents of the clip at `url` when it is asked for those of `times`, in seconds; see

@@ -55,7 +55,8 @@ fn config<'a>(scratch: &'a Scratch, broker: &Broker, cameras: &[&str], copies: &
     let config = Config::new(scratch).alerts_to(broker);
     let config =
         config.mqtt("commands = true\nhomeassistant_discovery = true\nreport_every = \"1s\"").copies_to(copies);
-    cameras.iter().fold(config, |config, camera| config.replay(camera, &fixture("people.mp4")))
+    let config = cameras.iter().fold(config, |config, camera| config.replay(camera, &fixture("people.mp4")));
+    config.played_once("film", &fixture("people.mp4"), 1.0)
 }
 
 #[test]
@@ -73,7 +74,8 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     });
     wait_until("the cameras to be online", seconds(60), || {
         let topic = |camera: &str| format!("outpost/{DEVICE}/camera/{camera}/availability");
-        ["gate", "front-yard"].iter().all(|camera| subscriber.last(&topic(camera)).as_deref() == Some("online"))
+        let expected = [("gate", "online"), ("front-yard", "online"), ("film", "finished")];
+        expected.iter().all(|(camera, state)| subscriber.last(&topic(camera)).as_deref() == Some(*state))
     });
     let found = entities(&scratch, &subscriber);
     let expected = [
@@ -100,6 +102,8 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     }
     let state = |id: &str| found[id]["state"].as_str().unwrap_or_default().to_owned();
     assert_eq!([state("gate_online"), state("gate_detect"), state("pause_cloud")], ["ON", "ON", "OFF"]);
+    // A file that was played to its end is neither connected nor a fault.
+    assert_eq!((state("film_online").as_str(), &found["film_motion"]["available"]), ("None", &true.into()));
     assert!(state("disk_free").parse::<u64>().is_ok_and(|bytes| bytes > 0), "{}", state("disk_free"));
     // A queue whose name has a slash in it, and a camera whose name has a dash.
     assert_eq!(found.keys().filter(|id| id.starts_with("queue_")).count(), 2);

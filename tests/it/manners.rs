@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::config::Config;
+use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::scripted_rtsp::{Camera, Manners, Refuses, Ssrc};
 use crate::harness::{Scratch, seconds, wait_for, wait_until};
@@ -80,6 +81,65 @@ fn patience_from_the_configuration_ends_a_silent_session() {
     // Its pictures come from now on.
     camera.now(|manners| manners.first_picture = Duration::ZERO);
     wait_until("the camera to be online", seconds(30), || is_online(&daemon));
+    assert!(daemon.terminate().success());
+}
+
+/// Works with: cameras | a camera that hangs while its connection stays open | is said to give no pictures before it is given up, is shown with 0 fps and its last picture, and is connected again
+#[test]
+fn a_camera_that_hangs_is_said_to_be_silent_and_read_again_after_the_same_wait_each_time() {
+    let scratch = Scratch::new("hangs");
+    let manners = || Manners { hangs_after: Some(20), ..Manners::default() };
+    let (hangs, pauses) = (Camera::start(manners()), Camera::start(manners()));
+    let broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let mut config = Config::new(&scratch).alerts_to(&broker);
+    with_camera(&mut config, "hangs", &hangs, "");
+    with_camera(&mut config, "pauses", &pauses, "max_silence = \"1h\"");
+    let mut daemon = Daemon::start(&scratch, config);
+    for (name, limit) in [("hangs", 10), ("pauses", 3600)] {
+        wait_for(&format!("word of the silence of {name}"), seconds(60), || {
+            let status = status_of(&daemon, name);
+            let reason = status["reason"].as_str().unwrap_or_default();
+            let is_said = reason.starts_with("no pictures for more than ")
+                && reason.ends_with(&format!(" s; the connection is kept until {limit} s"))
+                && status["stages"] == serde_json::json!(["reception"])
+                && status["fps"] == 0.0;
+            if status["state"] == "degraded" && is_said { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+    assert_eq!(daemon.metric("outpost_camera_online{camera=\"pauses\"}"), 0.0);
+    assert_eq!(daemon.metric("outpost_camera_degraded{camera=\"pauses\",stage=\"reception\"}"), 1.0);
+    let published = |state: &str, stages: serde_json::Value| {
+        let kept = subscriber.last(&format!("outpost/{DEVICE}/camera/pauses/health")).unwrap_or_default();
+        let health: serde_json::Value = serde_json::from_str(&kept).unwrap_or_default();
+        let reason = health["reason"].as_str().unwrap_or_default();
+        health["state"] == state
+            && health["stages"] == stages
+            && reason.starts_with("no pictures") == (state == "degraded")
+    };
+    wait_until("it to be published", seconds(60), || published("degraded", serde_json::json!(["reception"])));
+    // It goes on within its session.
+    pauses.now(|manners| manners.hangs_after = None);
+    wait_until("pictures again", seconds(60), || {
+        let status = status_of(&daemon, "pauses");
+        status["state"] == "online" && status["reason"].is_null() && status["fps"].as_f64() > Some(0.0)
+    });
+    wait_until("that to be published", seconds(60), || published("online", serde_json::json!([])));
+    assert_eq!(daemon.metric("outpost_camera_online{camera=\"pauses\"}"), 1.0);
+    assert_eq!(daemon.reconnects("pauses"), 0.0);
+    let lines = |of: &str, text: &str| {
+        let is_one = |line: &&str| line.contains(of) && line.contains(text);
+        daemon.log().lines().filter(is_one).count()
+    };
+    assert_eq!(lines("pauses", "camera degraded"), 1);
+    assert_eq!(lines("pauses", "camera works in full again"), 1);
+
+    // The other one hangs in each of its sessions, and is not waited for longer.
+    wait_until("three sessions", seconds(120), || daemon.reconnects("hangs") >= 3.0);
+    let log = daemon.log();
+    assert!(!log.contains("the next wait may take"), "{log}");
+    let given_up = lines("hangs", "was lost: no picture for 10 s");
+    assert!(given_up >= 3 && given_up == lines("hangs", "camera offline"), "each is said once: {log}");
     assert!(daemon.terminate().success());
 }
 

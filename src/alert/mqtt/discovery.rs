@@ -108,9 +108,11 @@ struct Book<'a> {
     entries: BTreeMap<String, Vec<u8>>,
 }
 
-/// Home Assistant ignores what is neither of the two payloads, and the box has more of them.
-const ONLINE: &str = "{{ 'online' if value in ('online', 'degraded') else 'offline' }}";
-const IS_ONLINE: &str = "{{ 'ON' if value in ('online', 'degraded') else 'OFF' }}";
+/// Home Assistant ignores what is neither of the two payloads, and the box has more of them. A file that was played to
+/// its end is no fault: what is known of it stays available.
+const ONLINE: &str = "{{ 'online' if value in ('online', 'degraded', 'finished') else 'offline' }}";
+/// `None` is how Home Assistant writes "unknown".
+const IS_ONLINE: &str = "{{ 'ON' if value in ('online', 'degraded') else 'None' if value == 'finished' else 'OFF' }}";
 const IS_DEGRADED: &str = "{{ 'ON' if value_json.state == 'degraded' else 'OFF' }}";
 
 impl Book<'_> {

@@ -89,7 +89,7 @@ fn store_state(health: &Health) -> &'static str {
 struct CameraReport<'a> {
     state: &'static str,
     reason: Option<&'a str>,
-    /// What gives nothing although packets come.
+    /// What gives nothing although it is connected.
     stages: &'a [Stage],
     since: Timestamp,
 }
@@ -109,7 +109,7 @@ impl Of<'_> {
         let told = CameraReport {
             state: shown.state.as_str(),
             reason: shown.reason,
-            stages: health.trouble.as_ref().map(|trouble| trouble.stages.as_slice()).unwrap_or_default(),
+            stages: health.troubled_stages(),
             since: Timestamp::from_second(since).unwrap_or_default(),
         };
         let topic = self.alerter.topics.of_camera(&self.camera.name, "health");

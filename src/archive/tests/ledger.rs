@@ -5,6 +5,7 @@ use crate::archive::ledger::Ledger;
 use crate::clock::{Clock, TimeQuality};
 use crate::coverage::Span;
 use crate::coverage::SpanState::{self, Offline, Shed, Watched};
+use crate::health::CameraState;
 
 /// A camera's ledger on a clock that the test moves, and what it wrote: state, seconds from, seconds until.
 struct Book {
@@ -95,6 +96,19 @@ fn a_camera_that_is_slow_by_nature_is_not_offline_between_its_pictures() {
     book.ledger.close(&book.archive, book.clock.mono());
     let states: Vec<_> = book.written().into_iter().map(|(state, ..)| state).collect();
     assert_eq!(states, [Watched], "{:?}", book.written());
+}
+
+#[test]
+fn a_file_that_was_played_to_its_end_is_not_offline() {
+    let mut book = Book::new();
+    book.packets(0, 10);
+    book.archive.health.camera(&"yard".into(), |health| health.state = CameraState::Finished);
+    for second in [11, 60, 600] {
+        book.at(Duration::from_secs(second));
+        book.ledger.look_after(&book.archive, book.clock.mono());
+    }
+    book.ledger.close(&book.archive, book.clock.mono());
+    assert_eq!(book.written(), [(Watched, 0, 10)]);
 }
 
 #[test]

@@ -6,6 +6,12 @@
 //! camera is learned, over its reconnects: the longest pause seen, with room to spare, may come again, and a camera
 //! that was given up is given twice as long the next time. A camera whose packets come, but make no picture yet, is
 //! given the longest time at once: connecting again would only begin the wait anew.
+//!
+//! A camera that is slow and one that hangs look the same while nothing comes. They are told apart by what their session
+//! gave before: [`MANY`] pictures, spread over [`STEADY`] at least, show the pace of the camera, and the wait is three
+//! times their longest pause or more. A longer silence is not its pace, so that more time would only be lost: such a
+//! session does not lengthen the next wait, and ends the trial of a longer one. Fewer pictures show no pace yet (one
+//! picture in 16 s: a session of 10 s has one), nor do many at once (a server that begins with those it kept).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +21,7 @@ use tokio::time::timeout;
 use super::{Client, Config, Role, Source, SourceError};
 use crate::clock::{Clock, Mono};
 use crate::frame::Packet;
+use crate::health::silent_after;
 
 /// A camera of which nothing is known is given up after so long without a picture.
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -28,6 +35,12 @@ const MEMORY: Duration = Duration::from_secs(3600);
 /// A camera that was given up in the middle of its stream is given more time for so long. If its pauses are long, one of
 /// them is seen by then.
 const TRIAL: Duration = Duration::from_secs(600);
+
+/// So many pictures of a session show the pace of its camera.
+const MANY: u32 = 10;
+
+/// If they did not all come within less time than this.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// How often it is looked at what came instead of a picture.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -90,13 +103,27 @@ impl Pace {
             (*before, *this, self.stretch) = (*this, pause, Some(now));
         }
         *this = pause.max(*this);
-        let learned = (*this).max(*before).saturating_mul(self.room).clamp(SHORTEST, LONGEST);
+        let learned = self.learned();
         let trial_since = *self.trial_since.get_or_insert(now);
         self.is_trial = self.is_trial && now.since(trial_since) < self.trial;
         self.allowed = if self.is_trial { self.allowed.max(learned) } else { learned };
     }
 
-    fn gave_up(&mut self) {
+    fn longest_pause(&self) -> Duration {
+        self.longest.into_iter().max().unwrap_or_default()
+    }
+
+    /// The wait that the pauses seen explain.
+    fn learned(&self) -> Duration {
+        self.longest_pause().saturating_mul(self.room).clamp(SHORTEST, LONGEST)
+    }
+
+    /// `has_shown`: the session has shown the camera's pace, and more time would not help.
+    fn gave_up(&mut self, has_shown: bool) {
+        if has_shown {
+            (self.is_trial, self.allowed) = (false, self.learned());
+            return;
+        }
         self.allowed = self.allowed.saturating_mul(2).min(LONGEST);
         (self.is_trial, self.trial_since) = (true, None);
     }
@@ -110,6 +137,8 @@ pub struct Patience {
     answer: Pace,
     first: Pace,
     next: Pace,
+    /// The last connection gave pictures at a steady pace before it was given up.
+    hung: bool,
 }
 
 impl Patience {
@@ -118,7 +147,7 @@ impl Patience {
         // A file's pauses are those that it was recorded with, and nothing is gained by playing it again.
         let fixed = config.max_silence.or(config.is_file().then_some(LONGEST));
         let at_once = Pace::new(2, Duration::ZERO);
-        Self { fixed, answer: at_once.clone(), first: at_once, next: Pace::new(3, TRIAL) }
+        Self { fixed, answer: at_once.clone(), first: at_once, next: Pace::new(3, TRIAL), hung: false }
     }
 
     /// For those who connect once: the longest time at once.
@@ -148,7 +177,7 @@ impl Patience {
         let now = clock.mono();
         match &outcome {
             Ok(_) => self.answer.saw(now.since(begun), now),
-            Err(SourceError::Unreachable { .. }) if now.since(begun) >= limit => self.answer.gave_up(),
+            Err(SourceError::Unreachable { .. }) if now.since(begun) >= limit => self.answer.gave_up(false),
             Err(_) => {}
         }
         outcome
@@ -156,7 +185,13 @@ impl Patience {
 
     /// The longest pause between two pictures that was seen in the last hour or two.
     pub fn longest_pause(&self) -> Duration {
-        self.next.longest.into_iter().max().unwrap_or_default()
+        self.next.longest_pause()
+    }
+
+    /// Whether the last connection gave pictures at a steady pace and was then given up for its silence: another
+    /// connection helps, and soon.
+    pub fn hung(&self) -> bool {
+        self.hung
     }
 }
 
@@ -224,7 +259,9 @@ struct Wait<'a> {
     what: String,
     /// The last picture, or the connection.
     since: Mono,
-    has_picture: bool,
+    /// Pictures so far, and when the first of them came.
+    pictures: u32,
+    first: Mono,
     /// What had come until then.
     before: Arrivals,
     /// The length of the wait that words were last made of.
@@ -233,14 +270,18 @@ struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     fn new(patience: &'a mut Patience, what: String, now: Mono, before: Arrivals) -> Self {
-        Self { patience, what, since: now, has_picture: false, before, worded: Duration::ZERO }
+        patience.hung = false;
+        Self { patience, what, since: now, pictures: 0, first: now, before, worded: Duration::ZERO }
     }
 
     /// The picture is here; another one is waited for.
     fn picture(&mut self, now: Mono, arrivals: Arrivals) {
         let pause = now.since(self.since);
         self.pace().saw(pause, now);
-        self.has_picture = true;
+        if !self.has_picture() {
+            self.first = now;
+        }
+        self.pictures = self.pictures.saturating_add(1);
         (self.since, self.worded, self.before) = (now, Duration::ZERO, arrivals);
     }
 
@@ -255,15 +296,29 @@ impl<'a> Wait<'a> {
         if waited >= self.limit(&arrivals) {
             return Err(self.give_up(arrivals));
         }
-        if waited < WORTH_WORDS.max(self.worded.saturating_mul(2)) {
+        if waited < self.worth_words().max(self.worded.saturating_mul(2)) {
             return Ok(None);
         }
         self.worded = waited;
         Ok(Some(self.words(waited, arrivals)))
     }
 
+    /// The first picture may be awaited by somebody; later ones are missed when they are later than ever.
+    fn worth_words(&self) -> Duration {
+        if self.has_picture() { silent_after(WORTH_WORDS, self.patience.longest_pause()) } else { WORTH_WORDS }
+    }
+
+    fn has_picture(&self) -> bool {
+        self.pictures > 0
+    }
+
+    /// Whether the pictures of this session show the camera's pace.
+    fn has_shown_pace(&self) -> bool {
+        self.pictures >= MANY && self.since.since(self.first) >= STEADY
+    }
+
     fn pace(&mut self) -> &mut Pace {
-        if self.has_picture { &mut self.patience.next } else { &mut self.patience.first }
+        if self.has_picture() { &mut self.patience.next } else { &mut self.patience.first }
     }
 
     fn packets_come(&self, arrivals: &Arrivals) -> bool {
@@ -271,20 +326,30 @@ impl<'a> Wait<'a> {
     }
 
     fn limit(&self, arrivals: &Arrivals) -> Duration {
-        let pace = if self.has_picture { &self.patience.next } else { &self.patience.first };
+        let pace = if self.has_picture() { &self.patience.next } else { &self.patience.first };
         self.patience.fixed.unwrap_or(if self.packets_come(arrivals) { LONGEST } else { pace.allowed })
     }
 
     fn words(&self, waited: Duration, arrivals: Arrivals) -> String {
-        let seconds = waited.as_secs();
-        let awaited = if self.has_picture { "the next picture" } else { "the first picture" };
-        if self.packets_come(&arrivals) {
-            let why = arrivals.why.map(|why| format!(": {why}")).unwrap_or_default();
-            return format!("packets come, {awaited} has been awaited for more than {seconds} s{why}");
-        }
+        let (seconds, limit) = (waited.as_secs(), self.limit(&arrivals).as_secs());
         let reports_come = arrivals.reports > self.before.reports;
+        let packets_come = self.packets_come(&arrivals);
+        let why = || arrivals.why.map(|why| format!(": {why}")).unwrap_or_default();
+        if self.has_picture() {
+            let missed = if packets_come {
+                format!("packets come, but no pictures for more than {seconds} s{}", why())
+            } else if reports_come {
+                format!("the camera's reports come, but no pictures for more than {seconds} s")
+            } else {
+                format!("no pictures for more than {seconds} s")
+            };
+            return format!("{missed}; the connection is kept until {limit} s");
+        }
+        if packets_come {
+            return format!("packets come, the first picture has been awaited for more than {seconds} s{}", why());
+        }
         let comes = if reports_come { "the camera's reports come, but no video" } else { "no packets come" };
-        format!("connected, {comes}: {awaited} has been awaited for more than {seconds} s")
+        format!("connected, {comes}: the first picture has been awaited for more than {seconds} s")
     }
 
     fn give_up(&mut self, arrivals: Arrivals) -> SourceError {
@@ -294,14 +359,16 @@ impl<'a> Wait<'a> {
             let reason = format!("packets come, but no picture within {} s: {why}", limit.as_secs());
             return SourceError::Protocol { what, reason };
         }
-        self.pace().gave_up();
+        let has_shown = self.has_shown_pace();
+        self.patience.hung = has_shown;
+        self.pace().gave_up(has_shown);
         let next = self.limit(&arrivals);
         let mut reason = format!("no picture for {} s", limit.as_secs());
         let reports_come = arrivals.reports > self.before.reports;
         if reports_come {
             reason.push_str(", though the camera's reports come");
         }
-        if let Some(advice) = arrivals.advice.filter(|_| !self.has_picture && !reports_come) {
+        if let Some(advice) = arrivals.advice.filter(|_| !self.has_picture() && !reports_come) {
             reason = format!("{reason}; {advice}");
         }
         if next > limit {

@@ -100,7 +100,7 @@ fn a_camera_whose_first_picture_comes_late_is_reached_and_remembered() {
     assert_eq!(tries, [0, 0, 0, 123]);
     let again = connect(&mut patience, &script);
     assert_eq!(again.pictures, 123, "its way is known now");
-    assert_eq!(again.lasted, 220.0, "but between pictures it is as fast as others, and was given up once");
+    assert_eq!(again.lasted, 210.0, "but between pictures it is as fast as others");
 }
 
 /// Works with: cameras | a camera that sends its parameters with a key frame every 32 s | is waited for within one connection, and said to send packets
@@ -157,6 +157,69 @@ fn a_camera_that_hangs_now_and_then_is_given_up_as_soon_as_ever() {
         assert_eq!(connect(&mut patience, &every(1.0, 900.0, Picture)).lasted, 910.0);
     }
     assert_eq!(connect(&mut patience, &[]).lasted, 10.0);
+}
+
+/// Works with: cameras | a camera that gives pictures and then hangs, again and again | is connected again after 10 s each time, and not later with each try
+#[test]
+fn a_camera_that_hangs_again_and_again_is_not_waited_for_longer() {
+    let mut patience = unknown();
+    let mut lasted = Vec::new();
+    for _ in 0..5 {
+        let connection = connect(&mut patience, &every(0.1, 3.0, Picture));
+        assert!(connection.reason.ends_with("was lost: no picture for 10 s"), "{}", connection.reason);
+        assert!(patience.hung());
+        lasted.push(connection.lasted);
+    }
+    assert_eq!(lasted, [13.0; 5]);
+    // It hangs too soon to show its pace: more time is tried, until it has shown it.
+    assert_eq!(connect(&mut patience, &every(0.1, 0.3, Picture)).lasted, 10.0);
+    assert!(!patience.hung());
+    assert_eq!(connect(&mut patience, &every(0.1, 3.0, Picture)).lasted, 23.0);
+    assert_eq!(connect(&mut patience, &every(0.1, 3.0, Picture)).lasted, 13.0);
+}
+
+#[test]
+fn a_camera_that_hangs_keeps_the_wait_that_its_pauses_explain() {
+    let mut patience = unknown();
+    for _ in 0..3 {
+        let connection = connect(&mut patience, &every(6.0, 60.0, Picture));
+        assert_eq!((connection.pictures, connection.lasted), (10, 78.0));
+    }
+}
+
+/// Works with: cameras | a server that begins with many pictures at once and then gives one in 16 s | its pace is learned; it stays connected
+#[test]
+fn pictures_that_a_server_had_kept_do_not_show_a_pace() {
+    let mut patience = unknown();
+    let mut script = every(0.005, 0.2, Picture);
+    script.extend(every(16.0, 160.0, Picture));
+    assert_eq!(connect(&mut patience, &script).pictures, 40);
+    assert_eq!(connect(&mut patience, &script).pictures, 50);
+}
+
+#[test]
+fn a_silence_that_the_pace_does_not_explain_has_words_with_its_end() {
+    let words = connect(&mut unknown(), &every(0.1, 3.0, Picture)).words;
+    assert_eq!(words, ["no pictures for more than 5 s; the connection is kept until 10 s"]);
+    let mut reports = every(0.1, 3.0, Picture);
+    reports.extend([(5.0, Report)]);
+    let words = connect(&mut unknown(), &reports).words;
+    assert!(words[0].starts_with("the camera's reports come, but no pictures for more than 5 s; "), "{words:?}");
+    let mut unusable = every(0.1, 3.0, Picture);
+    unusable.extend([(5.0, Unusable)]);
+    let words = connect(&mut unknown(), &unusable).words;
+    let said = "packets come, but no pictures for more than 5 s: it has not sent its parameter sets yet; the connection is \
+                kept until 120 s";
+    assert_eq!((words[0].as_str(), words.len()), (said, 5), "{words:?}");
+    // One picture in 16 s: not a word once that is known.
+    let mut patience = unknown();
+    let mut script = vec![(0.1, Picture)];
+    script.extend(every(16.0, 320.0, Picture));
+    connect(&mut patience, &script);
+    assert_eq!(connect(&mut patience, &script).words.len(), 3, "at first it is not known");
+    let known = connect(&mut patience, &script);
+    assert_eq!(known.pictures, 21);
+    assert_eq!(known.words, ["no pictures for more than 24 s; the connection is kept until 48 s"], "after the last");
 }
 
 #[test]

@@ -4,6 +4,7 @@ import { makeStrip, refreshStrip } from "./coverage.js";
 import { ago, count, duration, element, setText, words } from "./format.js";
 
 const REFRESH_MS = 2000;
+const PAST_TRIES = 5;
 const list = document.getElementById("cameras");
 const cards = new Map();
 
@@ -26,31 +27,41 @@ function makeCard(name) {
   const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, reason, strip.root);
   const root = element("li", { class: "camera" }, picture, caption);
   root.dataset.camera = name;
-  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, image: null, visible: false, busy: false, online: false };
+  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
   watcher.observe(root);
   return card;
 }
 
 const STATES = { connecting: "Connecting", online: "Live", degraded: "Degraded", offline: "Offline", finished: "Finished" };
 
+/** What stands where a picture would be. */
+function blankWords(card, camera) {
+  if (card.live) return "No picture to show yet";
+  if (card.past) return `Last picture ${ago(camera.last_packet_age_s)}`;
+  return camera.state === "offline" ? "No picture since Outpost started" : "No picture yet";
+}
+
 function updateCard(card, camera) {
-  // Packets come in both states.
-  card.online = camera.state === "online" || camera.state === "degraded";
+  // Pictures come in both states, unless the camera is said to be silent.
+  card.live = (camera.state === "online" || camera.state === "degraded") && !camera.stages.includes("reception");
+  card.past = !card.live && camera.last_packet_age_s !== null;
+  if (card.live) card.tries = 0;
   card.root.dataset.state = camera.state;
+  card.root.dataset.picture = card.past && camera.state !== "finished" ? "past" : "";
   setText(card.chip, STATES[camera.state] ?? words(camera.state));
-  card.objects.hidden = !card.online || camera.objects === 0;
+  card.objects.hidden = !card.live || camera.objects === 0;
   setText(card.objects, count(camera.objects, "object", "objects"));
   const size = camera.width ? `${camera.width} × ${camera.height}` : "";
-  const rates = card.online
+  const rates = card.live
     ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} fps analysed` : "", camera.motion ? "motion" : ""]
     : [];
-  setText(card.blank, camera.state === "offline" ? "No picture" : "No picture yet");
+  setText(card.blank, blankWords(card, camera));
   const by = camera.client === "libavformat" ? "read by libavformat" : "";
   const over = camera.transport?.startsWith("UDP") ? "over UDP" : "";
   card.facts.title = camera.client_reason ?? (over && camera.transport);
   setText(card.facts, [camera.codec, size, ...rates, by, over].filter(Boolean).join(" · ") || "Nothing known yet");
   const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : camera.state === "degraded" ? `For ${duration(camera.state_for_s)}` : "";
-  const seen = !card.online && camera.last_packet_age_s !== null ? `last picture ${ago(camera.last_packet_age_s)}` : "";
+  const seen = card.past ? `last picture ${ago(camera.last_packet_age_s)}` : "";
   const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
   setText(card.reason, why);
   card.reason.hidden = why === "";
@@ -80,11 +91,14 @@ export function showCameras(cameras) {
 /** Loads beside the shown picture and swaps, so that nothing flickers. */
 async function refresh(card) {
   if (card.visible && !document.hidden) refreshStrip(card.strip);
-  const mayHaveOne = card.online || card.root.dataset.state === "finished";
-  if (card.busy || !card.visible || document.hidden || !mayHaveOne) return;
+  // The last picture does not change; where there is none to show, asking again and again does not help.
+  const lacksPast = card.past && card.image === null && card.tries < PAST_TRIES;
+  if (card.busy || !card.visible || document.hidden || !(card.live || lacksPast)) return;
   card.busy = true;
-  const next = element("img", { alt: `Camera ${card.name}, newest picture` });
-  next.src = `/api/v1/cameras/${encodeURIComponent(card.name)}/frame.jpg?t=${Date.now()}`;
+  if (lacksPast) card.tries += 1;
+  const which = card.live ? "newest" : "last";
+  const next = element("img", { alt: `Camera ${card.name}, ${which} picture` });
+  next.src = `/api/v1/cameras/${encodeURIComponent(card.name)}/${card.live ? "frame" : "last"}.jpg?t=${Date.now()}`;
   try {
     await next.decode();
     if (card.image) card.image.replaceWith(next);

@@ -95,11 +95,10 @@ impl Backend for Fake {
     }
 
     fn live(&self, camera: &str) -> Live {
+        let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
         match camera {
-            "yard" => {
-                let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
-                Live::Picture(Frame { at: Mono(1), picture })
-            }
+            "yard" => Live::Picture(Frame { at: Mono(1), picture }),
+            "lost" => Live::Past(Frame { at: Mono(1), picture }),
             "dark/ side" => Live::Dark,
             _ => Live::Unknown,
         }
@@ -407,6 +406,13 @@ async fn the_newest_frame_is_a_small_jpeg_and_its_lack_is_explained() {
         let picture = image::load_from_memory(&frame.body).expect("a JPEG");
         assert_eq!((picture.width(), picture.height()), (640, 360));
     }
+    let lost = site.get("/api/v1/cameras/lost/frame.jpg").await;
+    assert_eq!((lost.status, &lost.json()["error"]["code"]), (503, &"no_picture".into()), "it is not of now");
+    for camera in ["lost", "yard"] {
+        let last = site.get(&format!("/api/v1/cameras/{camera}/last.jpg")).await;
+        assert_eq!((last.status, last.header("content-type")), (200, "image/jpeg"), "{camera}");
+    }
+    assert_eq!(site.get("/api/v1/cameras/dark%2F%20side/last.jpg").await.status, 503);
     let dark = site.get("/api/v1/cameras/dark%2F%20side/frame.jpg").await;
     assert_eq!((dark.status, &dark.json()["error"]["code"]), (503, &"no_picture".into()));
     let unknown = site.get("/api/v1/cameras/attic/frame.jpg").await;

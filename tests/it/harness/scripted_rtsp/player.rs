@@ -62,6 +62,9 @@ impl Player {
             return;
         }
         for number in 0..self.manners.pictures.unwrap_or(usize::MAX) {
+            while self.hangs_at(number) {
+                tokio::time::sleep(self.manners.interval).await;
+            }
             let place = (number + self.manners.begins_with) % gop;
             if place == 0 && self.shared.manners.lock().expect("not poisoned").holds_key_frames {
                 tokio::time::sleep(self.manners.interval).await;
@@ -84,6 +87,10 @@ impl Player {
             tokio::time::sleep(self.manners.interval).await;
         }
         let _ = self.output.lock().await.shutdown().await;
+    }
+
+    fn hangs_at(&self, number: usize) -> bool {
+        self.shared.manners.lock().expect("not poisoned").hangs_after.is_some_and(|pictures| number >= pictures)
     }
 
     fn expired(&self) -> bool {
