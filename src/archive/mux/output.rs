@@ -82,6 +82,8 @@ pub(super) struct Header {
     /// Codec record or Annex B parameter sets.
     extradata: Bytes,
     orientation: Orientation,
+    /// Whether key frames bring their parameter sets, because these may change within the file.
+    in_band: bool,
     start: Mono,
     /// Whether the first picture is decoded before it is shown.
     is_reordered: bool,
@@ -90,9 +92,9 @@ pub(super) struct Header {
 
 impl Header {
     /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not tell enough.
-    pub(super) fn remuxed(stream: &StreamInfo, first: &Coded) -> Option<Self> {
+    pub(super) fn remuxed(stream: &StreamInfo, first: &Coded, in_band: bool) -> Option<Self> {
         let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
-        Self::new(id, stream, first)
+        Some(Self { in_band, ..Self::new(id, stream, first)? })
     }
 
     /// For what an encoder gave.
@@ -125,6 +127,7 @@ impl Header {
             height: i32::try_from(height).ok()?,
             extradata,
             orientation: stream.orientation,
+            in_band: false,
             start: first.pts,
             is_reordered: first.at < first.pts,
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
@@ -187,6 +190,29 @@ impl Track {
         params::sequences(codec, &now).iter().any(|sequence| !known.contains(sequence))
     }
 
+    /// Goes on with other parameters of the same codec, from the next key frame on. Gives whether this file can hold them.
+    pub(super) fn change_parameters(&mut self, stream: &StreamInfo, key_frame: &[u8]) -> bool {
+        let Header { codec, orientation, in_band, extradata, .. } = &mut self.header;
+        let same_kind = *in_band && stream.codec == *codec && stream.orientation == *orientation;
+        let parameters = params::current(codec, &stream.extradata, key_frame);
+        let fits = same_kind
+            && !parameters.is_empty()
+            && params::Framing::of(codec, &parameters) == params::Framing::of(codec, extradata);
+        if fits {
+            *extradata = parameters;
+        }
+        fits
+    }
+
+    /// A key frame with the parameter sets that it is decoded with.
+    fn with_parameters(&self, data: &Bytes) -> Bytes {
+        let Header { codec, extradata, .. } = &self.header;
+        if params::is_annex_b(data) && !params::in_band_parameters(codec, data).is_empty() {
+            return data.clone();
+        }
+        [&params::as_units(codec, extradata)[..], &data[..]].concat().into()
+    }
+
     pub(super) fn write(&mut self, coded: &Coded) -> Result<(), ffmpeg::Error> {
         let since_start = |at: Mono| {
             let ns = i128::from(at.0) - i128::from(self.header.start.0);
@@ -206,7 +232,10 @@ impl Track {
             return Ok(());
         }
         let pts = pts.max(dts);
-        let mut packet = ffmpeg::Packet::copy(&coded.data);
+        let mut packet = match self.header.in_band && coded.key {
+            true => ffmpeg::Packet::copy(&self.with_parameters(&coded.data)),
+            false => ffmpeg::Packet::copy(&coded.data),
+        };
         packet.set_stream(0);
         packet.set_pts(Some(pts));
         packet.set_dts(Some(dts));

@@ -94,6 +94,63 @@ pub(super) fn current(codec: &Codec, known: &Bytes, data: &[u8]) -> Bytes {
     merged.into()
 }
 
+/// How NAL units stand in a stream's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    StartCodes,
+    /// Behind lengths of so many bytes.
+    Lengths(usize),
+}
+
+impl Framing {
+    /// As the parameters of a stream say.
+    pub(super) fn of(codec: &Codec, extradata: &[u8]) -> Self {
+        let at = if *codec == Codec::H265 { 21 } else { 4 };
+        match extradata.get(at) {
+            Some(byte) if !is_annex_b(extradata) => Self::Lengths(usize::from(byte & 3) + 1),
+            _ => Self::StartCodes,
+        }
+    }
+}
+
+/// The parameter sets of `extradata` as they stand in a packet; empty where they cannot be read.
+pub(super) fn as_units(codec: &Codec, extradata: &[u8]) -> Bytes {
+    match Framing::of(codec, extradata) {
+        Framing::StartCodes => Bytes::copy_from_slice(extradata),
+        Framing::Lengths(size) => units_of_record(codec, extradata, size).unwrap_or_default().into(),
+    }
+}
+
+/// The parameter sets of an `avcC` or `hvcC` record (ISO 14496-15), behind lengths of `size` bytes.
+fn units_of_record(codec: &Codec, record: &[u8], size: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut copy = |rest: &mut &[u8], count: usize| {
+        for _ in 0..count {
+            let (length, behind) = rest.split_at_checked(2)?;
+            let (unit, next) = behind.split_at_checked(usize::from(u16::from_be_bytes(length.try_into().ok()?)))?;
+            let length = u32::try_from(unit.len()).ok()?.to_be_bytes();
+            out.extend_from_slice(length.get(length.len().checked_sub(size)?..)?);
+            out.extend_from_slice(unit);
+            *rest = next;
+        }
+        Some(())
+    };
+    if *codec == Codec::H265 {
+        let (arrays, mut rest) = record.get(22..)?.split_first()?;
+        for _ in 0..*arrays {
+            let (head, behind) = rest.split_at_checked(3)?;
+            rest = behind;
+            copy(&mut rest, usize::from(u16::from_be_bytes(head.get(1..)?.try_into().ok()?)))?;
+        }
+    } else {
+        let (sequences, mut rest) = record.get(5..)?.split_first()?;
+        copy(&mut rest, usize::from(sequences & 0x1f))?;
+        let (pictures, mut rest) = rest.split_first()?;
+        copy(&mut rest, usize::from(*pictures))?;
+    }
+    Some(out)
+}
+
 /// The sequence parameter sets among Annex B parameter sets: when they change, a clip cannot go on.
 pub(super) fn sequences<'a>(codec: &'a Codec, parameters: &'a [u8]) -> Vec<&'a [u8]> {
     annex_b_units(parameters).filter(|unit| kind(codec, unit) == Kind::Sequence).collect()
