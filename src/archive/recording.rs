@@ -234,7 +234,8 @@ impl Recording {
             }
             self.event.media_skipped.get_or_insert(MediaSkipped::CodecChanges);
             let (files, seconds) = (MOST_CLIPS, packet.at.since(self.began).as_secs());
-            self.clip_failure = Some(format!("the camera changed its codec after {files} files of video within {seconds} s"));
+            self.clip_failure =
+                Some(format!("the camera changed its codec after {files} files of video within {seconds} s"));
         }
         warn!(event = %self.event.id, error = %failure, "the clip ends early");
         if matches!(failure, MuxError::Encode(_) | MuxError::Refused { .. }) {

@@ -19,6 +19,7 @@ mod repair;
 mod scale;
 #[cfg(test)]
 pub(super) mod tests;
+mod times;
 mod transcode;
 
 use std::fs::{File, OpenOptions};
@@ -292,6 +293,7 @@ impl ClipWriter {
         let file = &self.sink.file;
         let mut close = || {
             if let Some(layout) = boxes::layout(file)? {
+                facts.duration = times::duration(file, &layout.fragments)?.1;
                 boxes::set_duration(file, layout.moov, facts.duration)?;
             }
             facts.bytes = file.metadata()?.len();

@@ -16,11 +16,9 @@ use ffmpeg_next::format::context::{Output, StreamIo};
 use crate::clock::Mono;
 use crate::frame::{Codec, Orientation, StreamInfo};
 
+use super::times::TIMESCALE;
 use super::transcode::Encoded;
 use super::{ClipFacts, Coded, params};
-
-/// Ticks a second in the file.
-const TIMESCALE: i32 = 90_000;
 
 /// What the last picture's duration is taken for when the camera does not say.
 const DEFAULT_FPS: f32 = 25.0;
@@ -144,8 +142,6 @@ pub(super) struct Track {
     /// Up to here the samples reach that were flushed last, in ticks. libavformat moves the next picture there, with its
     /// show time, or drops that where the picture is decoded before.
     flushed_until: Option<i64>,
-    /// When the picture that is shown last begins and ends, in ticks.
-    newest: (i64, i64),
     frames: u64,
 }
 
@@ -172,7 +168,7 @@ impl Track {
         options.set("frag_duration", "1000000");
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
-        Ok(Self { output, header, last: None, flushed_until: None, newest: (0, 0), frames: 0 })
+        Ok(Self { output, header, last: None, flushed_until: None, frames: 0 })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -246,9 +242,6 @@ impl Track {
         }
         packet.write(&mut self.output)?;
         self.last = Some((dts, lasts));
-        if pts >= self.newest.0 {
-            self.newest = (pts, pts + lasts);
-        }
         self.frames += 1;
         Ok(())
     }
@@ -269,16 +262,15 @@ impl Track {
         Ok(())
     }
 
-    /// Writes the rest and closes libav's side; the file's size is not known here.
+    /// Writes the rest and closes libav's side; size and duration are the file's, and not known here.
     pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
         self.output.write_trailer()?;
         let size = |side| u32::try_from(side).unwrap_or(0);
         let coded = (size(self.header.width), size(self.header.height));
         let (width, height) = self.header.orientation.applied_to_size(coded);
-        let ticks = u64::try_from(self.newest.1).unwrap_or(0);
         Ok(ClipFacts {
             start: self.header.start,
-            duration: Duration::from_nanos(ticks * 1_000_000_000 / TIMESCALE as u64),
+            duration: Duration::ZERO,
             codec: self.header.codec.name().to_owned(),
             width,
             height,
