@@ -12,7 +12,9 @@
 //! edit list. Pictures that follow a clip's first key frame but are shown before it (an open GOP) refer to pictures
 //! before the clip and are left out.
 
+mod bits;
 mod boxes;
+mod joined;
 mod output;
 mod params;
 mod repair;

@@ -16,6 +16,7 @@ use ffmpeg_next::format::context::{Output, StreamIo};
 use crate::clock::Mono;
 use crate::frame::{Codec, Orientation, StreamInfo};
 
+use super::joined::Joined;
 use super::times::TIMESCALE;
 use super::transcode::Encoded;
 use super::{ClipFacts, Coded, params};
@@ -142,6 +143,10 @@ pub(super) struct Track {
     /// Up to here the samples reach that were flushed last, in ticks. libavformat moves the next picture there, with its
     /// show time, or drops that where the picture is decoded before.
     flushed_until: Option<i64>,
+    /// Pictures are shown in another order than they are decoded in.
+    reorders: bool,
+    /// For H.264.
+    joined: Option<Joined>,
     frames: u64,
 }
 
@@ -168,7 +173,8 @@ impl Track {
         options.set("frag_duration", "1000000");
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
-        Ok(Self { output, header, last: None, flushed_until: None, frames: 0 })
+        let joined = Joined::of(&header.codec, &header.extradata);
+        Ok(Self { output, header, last: None, flushed_until: None, reorders: false, joined, frames: 0 })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -196,8 +202,17 @@ impl Track {
             && params::Framing::of(codec, &parameters) == params::Framing::of(codec, extradata);
         if fits {
             *extradata = parameters;
+            self.joined = Joined::of(&self.header.codec, &self.header.extradata);
         }
         fits
+    }
+
+    /// Whether a player may begin with this key frame behind others.
+    fn is_to_be_jumped_to(&self, coded: &Coded) -> bool {
+        // At a gradual refresh it would have to wait until that is complete. Behind a recovery point of a stream with
+        // B-frames come pictures that refer to those before it, and commands about them, which Chromium takes for damage.
+        let is_open = || self.reorders && self.joined.as_ref().is_some_and(|joined| !joined.is_idr(&coded.data));
+        !coded.gradual && !is_open()
     }
 
     /// A key frame with the parameter sets that it is decoded with.
@@ -228,16 +243,18 @@ impl Track {
             return Ok(());
         }
         let pts = pts.max(dts);
+        let mended = self.joined.as_mut().and_then(|joined| joined.mended(&coded.data));
+        let data = mended.as_ref().unwrap_or(&coded.data);
         let mut packet = match self.header.in_band && coded.key {
-            true => ffmpeg::Packet::copy(&self.with_parameters(&coded.data)),
-            false => ffmpeg::Packet::copy(&coded.data),
+            true => ffmpeg::Packet::copy(&self.with_parameters(data)),
+            false => ffmpeg::Packet::copy(data),
         };
         packet.set_stream(0);
         packet.set_pts(Some(pts));
         packet.set_dts(Some(dts));
         packet.set_duration(lasts);
-        // A player that jumps to a gradual refresh would have to wait until it is complete.
-        if coded.key && (!coded.gradual || self.frames == 0) {
+        self.reorders |= coded.at < coded.pts;
+        if coded.key && (self.frames == 0 || self.is_to_be_jumped_to(coded)) {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         packet.write(&mut self.output)?;

@@ -111,26 +111,57 @@ impl Framing {
             _ => Self::StartCodes,
         }
     }
+
+    /// Adds a NAL unit. One that is too long for its length is left out; none is that came in this framing.
+    pub(super) fn push(self, out: &mut Vec<u8>, unit: &[u8]) {
+        match self {
+            Self::StartCodes => out.extend_from_slice(&[0, 0, 0, 1]),
+            Self::Lengths(size) => {
+                let length = (unit.len() as u64).to_be_bytes();
+                let (unused, length) = length.split_at(length.len().saturating_sub(size));
+                if unused.iter().any(|byte| *byte != 0) {
+                    return;
+                }
+                out.extend_from_slice(length);
+            }
+        }
+        out.extend_from_slice(unit);
+    }
+}
+
+/// The NAL units of a packet, or of what is framed like one.
+pub(super) fn units(framing: Framing, data: &[u8]) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    match framing {
+        Framing::StartCodes => Box::new(annex_b_units(data).filter(|unit| !unit.is_empty())),
+        Framing::Lengths(size) => {
+            let mut rest = data;
+            Box::new(std::iter::from_fn(move || {
+                let (length, behind) = rest.split_at_checked(size)?;
+                let length = length.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+                let (unit, next) = behind.split_at_checked(length)?;
+                rest = next;
+                Some(unit)
+            }))
+        }
+    }
 }
 
 /// The parameter sets of `extradata` as they stand in a packet; empty where they cannot be read.
 pub(super) fn as_units(codec: &Codec, extradata: &[u8]) -> Bytes {
     match Framing::of(codec, extradata) {
         Framing::StartCodes => Bytes::copy_from_slice(extradata),
-        Framing::Lengths(size) => units_of_record(codec, extradata, size).unwrap_or_default().into(),
+        framing @ Framing::Lengths(_) => units_of_record(codec, extradata, framing).unwrap_or_default().into(),
     }
 }
 
-/// The parameter sets of an `avcC` or `hvcC` record (ISO 14496-15), behind lengths of `size` bytes.
-fn units_of_record(codec: &Codec, record: &[u8], size: usize) -> Option<Vec<u8>> {
+/// The parameter sets of an `avcC` or `hvcC` record (ISO 14496-15).
+fn units_of_record(codec: &Codec, record: &[u8], framing: Framing) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut copy = |rest: &mut &[u8], count: usize| {
         for _ in 0..count {
             let (length, behind) = rest.split_at_checked(2)?;
             let (unit, next) = behind.split_at_checked(usize::from(u16::from_be_bytes(length.try_into().ok()?)))?;
-            let length = u32::try_from(unit.len()).ok()?.to_be_bytes();
-            out.extend_from_slice(length.get(length.len().checked_sub(size)?..)?);
-            out.extend_from_slice(unit);
+            framing.push(&mut out, unit);
             *rest = next;
         }
         Some(())
