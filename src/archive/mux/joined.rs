@@ -421,6 +421,11 @@ mod tests {
                 let head = if lengths { vec![0, 0, 1, 44, unit | 0x60] } else { vec![0, 0, 1, unit | 0x60] };
                 joined.mended(&[&head[..], &data[..]].concat());
             }
+            // Parameters of a stream are foreign, too.
+            let record = [&[1], &data[..]].concat();
+            for codec in [Codec::H264, Codec::H265] {
+                let _ = (Joined::of(&codec, &data), as_units(&codec, &record));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@
 //! Packets stand in the order of decoding, each with the time at which its picture is shown, so streams with
 //! B-frames play as the camera meant them. The first picture is shown at 0; that it is decoded earlier stands in an
 //! edit list. Pictures that follow a clip's first key frame but are shown before it (an open GOP) refer to pictures
-//! before the clip and are left out.
+//! before the clip and are left out; so is what slice headers say of such pictures (`joined`).
 
 mod bits;
 mod boxes;
