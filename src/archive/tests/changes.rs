@@ -273,11 +273,17 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         let folder = archive.layout.folder("yard", open.id);
         let last_file = folder.join(Clip::file_name(MOST_CLIPS - 1));
         wait_until(|| last_file.exists());
+        // Updates are due.
+        clock.advance(Duration::from_secs(2));
         // The next attempt to write the sidecar finds the disk full.
         let draft = folder.join(".event.json.tmp");
         std::os::unix::fs::symlink("/dev/full", &draft).expect("a link");
         play(MOST_CLIPS as u64);
         wait_until(|| fs::symlink_metadata(&draft).is_err());
+        // What is sent behind the attempt is seen in the index once the attempt is over.
+        let (label, zones) = (open.label.clone(), Vec::new());
+        recorder.update(open.id, Change { label, score: 0.95, count: 1, zones, look: None });
+        wait_until(|| archive.store.event(open.id).expect("read").is_some_and(|known| known.score > 0.9));
         if ends_meanwhile {
             recorder.end(open.id, at(50_000));
         }
