@@ -227,6 +227,8 @@ pub struct Evicted {
 pub enum MediaSkipped {
     /// The volume was too full for them.
     NoSpace,
+    /// The camera changed its codec sooner than another event could take what came: the clip has a gap or ends there.
+    CodecChanges,
 }
 
 /// The best look at the object.

@@ -1,4 +1,7 @@
 //! The video of one event in progress: one file, or several where the camera changes its parameters meanwhile.
+//!
+//! Each file has one set of parameters, which every player takes. There may be only so many files, so the last one takes
+//! all further changes in itself where the codec stays the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +35,9 @@ impl ClipFiles {
     /// As [`ClipWriter::create`].
     pub(super) fn begin(&mut self) -> Result<(), MuxError> {
         let path = self.folder.join(Clip::file_name(self.complete.len()));
-        self.writer = Some(ClipWriter::create(&path, &self.encoder)?);
+        let is_last = self.complete.len() + 1 >= MOST_CLIPS;
+        let create = if is_last { ClipWriter::create_for_changes } else { ClipWriter::create };
+        self.writer = Some(create(&path, &self.encoder)?);
         Ok(())
     }
 
@@ -46,14 +51,19 @@ impl ClipFiles {
         self.writer.as_ref()?.first_at()
     }
 
-    /// Adds a packet: to the next file where the camera changed its parameters with it.
+    /// Adds a packet: to the next file where the camera changed its parameters with it. The last file goes on with other
+    /// parameters, unless `ends_when_full` says that another event takes the rest.
     ///
     /// # Errors
-    /// As [`ClipWriter::write`]; [`MuxError::StreamChanged`] where an event may not have another file. Nothing more
+    /// As [`ClipWriter::write`]; [`MuxError::StreamChanged`] where the last file does not take it. Nothing more
     /// is written after an error, and what was written stays.
-    pub(super) fn write(&mut self, packet: &Packet) -> Result<(), MuxError> {
+    pub(super) fn write(&mut self, packet: &Packet, ends_when_full: bool) -> Result<(), MuxError> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        match writer.write(packet) {
+        let mut outcome = writer.write(packet);
+        if matches!(outcome, Err(MuxError::StreamChanged)) && !ends_when_full {
+            outcome = writer.write_changed(packet);
+        }
+        match outcome {
             Ok(()) => return Ok(()),
             Err(MuxError::StreamChanged) => {}
             Err(failure) => {

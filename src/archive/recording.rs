@@ -30,7 +30,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often an event that found no room to be completed is tried again, while something is being deleted for it.
 const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
-/// A camera that fills an event's files sooner than this changes its parameters all the time.
+/// An event goes on in another one for the sake of changed parameters when it has lasted for so long at least, so that a
+/// camera that changes them all the time makes no flood of events.
 const FILES_LAST: Duration = Duration::from_secs(30);
 
 /// What changed about an event in progress.
@@ -69,10 +70,12 @@ pub(super) struct Recording {
     folder: PathBuf,
     clip: ClipFiles,
     clip_until: Mono,
+    /// The clip is to be no longer than this, however long the event lasts.
+    longest_until: Mono,
     /// A clip is to be written, and could be begun.
     has_clip: bool,
-    /// The camera changed its parameters, and the event may not have another file.
-    needs_successor: bool,
+    /// The camera changed its parameters, and no file of this event takes what comes since then.
+    files_are_full: bool,
     /// What made the clip fail that lies with the camera's stream, not with the volume.
     clip_failure: Option<String>,
     /// That was because the volume is full, and retention is to know.
@@ -135,15 +138,16 @@ impl Recording {
             warn!(event = %event.id, error = %failure, "no clip");
         }
         let has_clip = clip.is_writing();
-        let clip_until = start + config.max_clip;
+        let longest_until = start + config.max_clip;
         let mut recording = Self {
             known_as: event.id,
             event,
             folder,
             clip,
-            clip_until,
+            clip_until: longest_until,
+            longest_until,
             has_clip,
-            needs_successor: false,
+            files_are_full: false,
             clip_failure: None,
             met_full_volume: false,
             began: start.max(before.last().map_or(start, |packet| packet.at)),
@@ -219,19 +223,19 @@ impl Recording {
             return;
         }
         self.last_written = packet.at;
-        let Err(failure) = self.clip.write(packet) else { return };
+        let Err(failure) = self.clip.write(packet, self.may_have_successor(packet.at)) else { return };
         self.met_full_volume |= failure.is_full();
         // What was written so far stays; the clip ends here.
         self.clip_until = packet.at - Duration::from_nanos(1);
         if matches!(failure, MuxError::StreamChanged) {
-            let lasted = packet.at.since(self.began);
-            self.needs_successor = self.event.end.is_none() && lasted >= FILES_LAST;
-            if self.needs_successor {
+            self.files_are_full = true;
+            if self.may_have_successor(packet.at) {
                 return;
             }
-            let (times, seconds) = (MOST_CLIPS, lasted.as_secs());
-            let reason = || format!("the camera changed its stream parameters {times} times within {seconds} s");
-            self.clip_failure = (lasted < FILES_LAST).then(reason);
+            self.event.media_skipped.get_or_insert(MediaSkipped::CodecChanges);
+            let (files, seconds) = (MOST_CLIPS, packet.at.since(self.began).as_secs());
+            self.clip_failure =
+                Some(format!("the camera changed its codec after {files} files of video within {seconds} s"));
         }
         warn!(event = %self.event.id, error = %failure, "the clip ends early");
         if matches!(failure, MuxError::Encode(_) | MuxError::Refused { .. }) {
@@ -239,9 +243,14 @@ impl Recording {
         }
     }
 
-    /// Whether the event has to go on in another one, because its clip may not have another file.
-    pub(super) fn needs_successor(&self) -> bool {
-        self.needs_successor
+    /// Whether the event has to go on in another one from `packet` on, because its files do not take what comes.
+    pub(super) fn needs_successor(&self, packet: &Packet, now: Mono) -> bool {
+        let is_tried = self.complete_again.is_none_or(|due| now >= due);
+        self.files_are_full && packet.key_frame && is_tried && self.may_have_successor(packet.at)
+    }
+
+    fn may_have_successor(&self, at: Mono) -> bool {
+        self.event.end.is_none() && at <= self.longest_until && at.since(self.began) >= FILES_LAST
     }
 
     /// Nothing from `at` on belongs into the clip.
@@ -365,6 +374,24 @@ impl Recording {
             self.event.end = Some(archive.clock.moment(at.max(self.event.start.mono())));
         }
         self.finish(archive)
+    }
+
+    /// Ends the event because another one goes on from it. After [`Unfinished::NoRoom`] it is still open, and this can be
+    /// tried again; what comes meanwhile is in neither.
+    ///
+    /// # Errors
+    /// As [`Recording::finish`].
+    pub(super) fn hand_over(&mut self, archive: &Archive, at: Mono) -> Result<(), Unfinished> {
+        let outcome = self.interrupt(archive, at);
+        if outcome == Err(Unfinished::NoRoom) {
+            let Event { state, end, clip, more_clips, .. } = &mut self.event;
+            (*state, *end) = (EventState::Open, None);
+            if let Some(last) = more_clips.last_mut().or(clip.as_mut()) {
+                last.truncated = true;
+            }
+            self.skip_media(archive);
+        }
+        outcome
     }
 
     /// Notes that the event has fewer media than it should.

@@ -98,8 +98,8 @@ pub(super) fn composition_offset(dts_ns: Option<i64>, pts_ns: Option<i64>) -> Du
 /// The times of a live stream that says when its pictures are shown and sends them in the order of decoding.
 ///
 /// The times of decoding are those of showing, sorted, and behind by as many pictures as the stream reorders.
-/// How many that are is learnt from the stream: the first picture that comes out of order is shown a little
-/// late, those after it at their time.
+/// How many that are is learnt from the stream. Until it has shown it, pictures are decoded right behind the first one,
+/// so that each can be shown at its time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReorderedTimeline {
     timeline: LiveTimeline,
@@ -110,9 +110,51 @@ pub(super) struct ReorderedTimeline {
     last_dts: Option<i64>,
     /// Between two pictures.
     step: i64,
+    /// Between two pictures, as announced.
+    announced: Option<i64>,
+    opening: Opening,
 }
 
+/// What the first pictures have shown of the order.
+#[derive(Clone, Copy, Debug, Default)]
+enum Opening {
+    /// Nothing came yet.
+    #[default]
+    Before,
+    /// The times of the first picture and of the one that is shown last so far.
+    Between(i64, i64),
+    /// A picture came that is shown after all others: how those between are ordered is known.
+    Over,
+}
+
+/// The order has to be known by then.
+const LONGEST_OPENING_NS: i64 = 1_000_000_000;
+
 impl ReorderedTimeline {
+    /// Learns how many pictures a second are announced.
+    pub(super) fn expect(&mut self, fps: Option<f32>) {
+        let seconds = fps.filter(|fps| fps.is_finite() && *fps > 0.1).map(|fps| 1.0 / f64::from(fps));
+        self.announced = seconds.map(|seconds| (seconds * 1e9) as i64);
+    }
+
+    /// Whether the picture at `pts` is one of the first, of which it is not known how many are shown before them.
+    fn is_open(&mut self, pts: i64) -> bool {
+        let (first, newest) = match self.opening {
+            Opening::Before => {
+                self.opening = Opening::Between(pts, pts);
+                return false;
+            }
+            Opening::Between(first, newest) => (first, newest),
+            Opening::Over => return false,
+        };
+        let gap = pts.saturating_sub(first);
+        // A picture that follows the first one at once leaves no room for others between.
+        let is_next = newest == first && self.announced.is_some_and(|interval| gap < interval.saturating_mul(3) / 2);
+        let is_open = (0..LONGEST_OPENING_NS).contains(&gap) && !is_next && (newest == first || pts < newest);
+        self.opening = if is_open { Opening::Between(first, newest.max(pts)) } else { Opening::Over };
+        is_open
+    }
+
     /// The time of decoding and the composition offset of the picture that the stream shows at `pts_ns` and that
     /// came at `arrival`.
     pub(super) fn place(&mut self, pts_ns: i64, arrival: Mono) -> (Mono, Duration) {
@@ -140,7 +182,9 @@ impl ReorderedTimeline {
         let oldest = self.window.first().copied().unwrap_or(pts);
         let missing = i64::try_from(self.depth + 1 - self.window.len()).unwrap_or(0);
         let dts = oldest.saturating_sub(self.step.saturating_mul(missing));
+        let is_open = self.is_open(pts);
         let dts = match self.last_dts {
+            Some(last) if is_open => last.saturating_add(MIN_STEP_NS),
             Some(last) => {
                 self.step = dts.saturating_sub(last).clamp(MIN_STEP_NS, LONGEST_REORDERING_NS);
                 last.saturating_add(MIN_STEP_NS).max(dts)
@@ -267,6 +311,7 @@ mod tests {
     /// Places times of showing, one each 40 ms, and returns those of decoding and of showing in ms.
     fn reordered(shown: &[i64]) -> (Vec<i64>, Vec<i64>) {
         let mut timeline = ReorderedTimeline::default();
+        timeline.expect(Some(25.0));
         let place = |(i, pts): (usize, &i64)| {
             let (at, offset) = timeline.place(pts * MS, mono(10_000 + i as i64 * 40));
             ((signed(at) + MS / 2) / MS, (signed(at + offset) + MS / 2) / MS)
@@ -290,6 +335,32 @@ mod tests {
         let first = shown[6] - pictures[6];
         for (n, (shown, said)) in shown.iter().zip(&pictures).enumerate().skip(6) {
             assert!((shown - said - first).abs() <= 2, "picture {n}: {shown} for {said}");
+        }
+    }
+
+    /// Works with: cameras | B-frames right after the connection | every picture is shown at its time, from the first on
+    #[test]
+    fn the_first_pictures_are_shown_at_their_times_too() {
+        // I P B B, then with a pyramid, then with one that begins in order.
+        let orders: [&[i64]; 4] = [
+            &[0, 3, 1, 2, 6, 4, 5, 9, 7, 8],
+            &[0, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11],
+            &[0, 2, 1, 4, 3, 6, 5],
+            &[0, 1, 2, 3, 4, 5],
+        ];
+        for announced in [Some(25.0), None] {
+            for order in orders {
+                let mut timeline = ReorderedTimeline::default();
+                timeline.expect(announced);
+                let mut last = None;
+                for (n, place) in order.iter().enumerate() {
+                    let (at, offset) = timeline.place(place * 40 * MS, mono(10_000 + n as i64 * 40));
+                    assert!(last.is_none_or(|last| at > last), "{order:?}: picture {n} at {at:?} after {last:?}");
+                    last = Some(at);
+                    let shown = signed(at + offset) / 100_000;
+                    assert!((shown - 100_000 - place * 400).abs() <= 20, "{order:?}: picture {n} is shown at {shown}");
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod layering;
 mod alerts;
 mod browser;
 mod cameras;
+mod changes;
 mod cli;
 #[cfg(target_arch = "x86_64")]
 mod clock;

@@ -10,15 +10,18 @@
 //! Packets stand in the order of decoding, each with the time at which its picture is shown, so streams with
 //! B-frames play as the camera meant them. The first picture is shown at 0; that it is decoded earlier stands in an
 //! edit list. Pictures that follow a clip's first key frame but are shown before it (an open GOP) refer to pictures
-//! before the clip and are left out.
+//! before the clip and are left out; so is what slice headers say of such pictures (`joined`).
 
+mod bits;
 mod boxes;
+mod joined;
 mod output;
 mod params;
 mod repair;
 mod scale;
 #[cfg(test)]
 pub(super) mod tests;
+mod times;
 mod transcode;
 
 use std::fs::{File, OpenOptions};
@@ -176,6 +179,10 @@ pub struct ClipWriter {
     stream: Option<Arc<StreamInfo>>,
     transcoder: Option<Transcoder>,
     track: Option<Track>,
+    /// Whether parameters may change within the file.
+    takes_changes: bool,
+    /// The parameters changed within the file; its pictures go on with the next key frame.
+    awaits_key_frame: bool,
 }
 
 impl ClipWriter {
@@ -194,7 +201,18 @@ impl ClipWriter {
             stream: None,
             transcoder: None,
             track: None,
+            takes_changes: false,
+            awaits_key_frame: false,
         })
+    }
+
+    /// The same, prepared for parameters that change within the file: each key frame brings its parameter sets, so that
+    /// a player may begin with any of them. See [`ClipWriter::write_changed`].
+    ///
+    /// # Errors
+    /// As [`ClipWriter::create`].
+    pub fn create_for_changes(path: &Path, config: &Config) -> Result<Self, MuxError> {
+        Ok(Self { takes_changes: true, ..Self::create(path, config)? })
     }
 
     /// Adds a packet. Those before the first key frame (with parameter sets) are skipped.
@@ -212,6 +230,42 @@ impl ClipWriter {
         if !Arc::ptr_eq(stream, &packet.stream) && differs(stream, &packet.stream) {
             return Err(MuxError::StreamChanged);
         }
+        if self.awaits_key_frame && !packet.key_frame {
+            return Ok(());
+        }
+        self.awaits_key_frame = false;
+        self.accept(packet)
+    }
+
+    /// Adds the packet that [`ClipWriter::write`] refused as changed, and goes on with its parameters in the same file.
+    ///
+    /// # Errors
+    /// [`MuxError::StreamChanged`] where this file cannot hold it: another codec, turned otherwise, nothing written yet,
+    /// or not made by [`ClipWriter::create_for_changes`]. The file is as it was then.
+    pub fn write_changed(&mut self, packet: &Packet) -> Result<(), MuxError> {
+        let (Some(stream), Some(track)) = (&self.stream, &mut self.track) else { return Err(MuxError::StreamChanged) };
+        let fits = self.takes_changes
+            && stream.codec.is_remuxable() == packet.stream.codec.is_remuxable()
+            && stream.orientation == packet.stream.orientation;
+        if !fits {
+            return Err(MuxError::StreamChanged);
+        }
+        match &mut self.transcoder {
+            Some(transcoder) => {
+                for coded in transcoder.change_input(&packet.stream)? {
+                    track.write(&coded).map_err(|e| refused(&self.path, &self.sink, e))?;
+                }
+            }
+            None if !packet.key_frame => {
+                // Its parameters may come with the key frame alone.
+                self.awaits_key_frame = true;
+                return Ok(());
+            }
+            None if !track.change_parameters(&packet.stream, &packet.data) => return Err(MuxError::StreamChanged),
+            None => {}
+        }
+        self.stream = Some(packet.stream.clone());
+        self.awaits_key_frame = false;
         self.accept(packet)
     }
 
@@ -241,6 +295,7 @@ impl ClipWriter {
         let file = &self.sink.file;
         let mut close = || {
             if let Some(layout) = boxes::layout(file)? {
+                facts.duration = times::duration(file, &layout.fragments)?.1;
                 boxes::set_duration(file, layout.moov, facts.duration)?;
             }
             facts.bytes = file.metadata()?.len();
@@ -290,7 +345,7 @@ impl ClipWriter {
         let Some(stream) = self.stream.as_ref().filter(|_| coded.key) else { return Ok(()) };
         let header = match encoded() {
             Some(encoded) => Header::encoded(encoded, coded, stream.fps),
-            None => Header::remuxed(stream, coded),
+            None => Header::remuxed(stream, coded, self.takes_changes),
         };
         let Some(header) = header else {
             // The camera sends its parameter sets with some later key frame, or none that can be read.

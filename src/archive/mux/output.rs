@@ -16,11 +16,10 @@ use ffmpeg_next::format::context::{Output, StreamIo};
 use crate::clock::Mono;
 use crate::frame::{Codec, Orientation, StreamInfo};
 
+use super::joined::Joined;
+use super::times::TIMESCALE;
 use super::transcode::Encoded;
 use super::{ClipFacts, Coded, params};
-
-/// Ticks a second in the file.
-const TIMESCALE: i32 = 90_000;
 
 /// What the last picture's duration is taken for when the camera does not say.
 const DEFAULT_FPS: f32 = 25.0;
@@ -82,6 +81,8 @@ pub(super) struct Header {
     /// Codec record or Annex B parameter sets.
     extradata: Bytes,
     orientation: Orientation,
+    /// Whether key frames bring their parameter sets, because these may change within the file.
+    in_band: bool,
     start: Mono,
     /// Whether the first picture is decoded before it is shown.
     is_reordered: bool,
@@ -90,9 +91,9 @@ pub(super) struct Header {
 
 impl Header {
     /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not tell enough.
-    pub(super) fn remuxed(stream: &StreamInfo, first: &Coded) -> Option<Self> {
+    pub(super) fn remuxed(stream: &StreamInfo, first: &Coded, in_band: bool) -> Option<Self> {
         let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
-        Self::new(id, stream, first)
+        Some(Self { in_band, ..Self::new(id, stream, first)? })
     }
 
     /// For what an encoder gave.
@@ -125,6 +126,7 @@ impl Header {
             height: i32::try_from(height).ok()?,
             extradata,
             orientation: stream.orientation,
+            in_band: false,
             start: first.pts,
             is_reordered: first.at < first.pts,
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
@@ -141,8 +143,10 @@ pub(super) struct Track {
     /// Up to here the samples reach that were flushed last, in ticks. libavformat moves the next picture there, with its
     /// show time, or drops that where the picture is decoded before.
     flushed_until: Option<i64>,
-    /// When the picture that is shown last begins and ends, in ticks.
-    newest: (i64, i64),
+    /// Pictures are shown in another order than they are decoded in.
+    reorders: bool,
+    /// For H.264.
+    joined: Option<Joined>,
     frames: u64,
 }
 
@@ -169,7 +173,8 @@ impl Track {
         options.set("frag_duration", "1000000");
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
-        Ok(Self { output, header, last: None, flushed_until: None, newest: (0, 0), frames: 0 })
+        let joined = Joined::of(&header.codec, &header.extradata);
+        Ok(Self { output, header, last: None, flushed_until: None, reorders: false, joined, frames: 0 })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -185,6 +190,38 @@ impl Track {
         let now = params::in_band_parameters(codec, data);
         let known = params::sequences(codec, extradata);
         params::sequences(codec, &now).iter().any(|sequence| !known.contains(sequence))
+    }
+
+    /// Goes on with other parameters of the same codec, from the next key frame on. Gives whether this file can hold them.
+    pub(super) fn change_parameters(&mut self, stream: &StreamInfo, key_frame: &[u8]) -> bool {
+        let Header { codec, orientation, in_band, extradata, .. } = &mut self.header;
+        let same_kind = *in_band && stream.codec == *codec && stream.orientation == *orientation;
+        let parameters = params::current(codec, &stream.extradata, key_frame);
+        let fits = same_kind
+            && !parameters.is_empty()
+            && params::Framing::of(codec, &parameters) == params::Framing::of(codec, extradata);
+        if fits {
+            *extradata = parameters;
+            self.joined = Joined::of(&self.header.codec, &self.header.extradata);
+        }
+        fits
+    }
+
+    /// Whether a player may begin with this key frame behind others.
+    fn is_to_be_jumped_to(&self, coded: &Coded) -> bool {
+        // At a gradual refresh it would have to wait until that is complete. Behind a recovery point of a stream with
+        // B-frames come pictures that refer to those before it, and commands about them, which Chromium takes for damage.
+        let is_open = || self.reorders && self.joined.as_ref().is_some_and(|joined| !joined.is_idr(&coded.data));
+        !coded.gradual && !is_open()
+    }
+
+    /// A key frame with the parameter sets that it is decoded with.
+    fn with_parameters(&self, data: &Bytes) -> Bytes {
+        let Header { codec, extradata, .. } = &self.header;
+        if params::is_annex_b(data) && !params::in_band_parameters(codec, data).is_empty() {
+            return data.clone();
+        }
+        [&params::as_units(codec, extradata)[..], &data[..]].concat().into()
     }
 
     pub(super) fn write(&mut self, coded: &Coded) -> Result<(), ffmpeg::Error> {
@@ -206,20 +243,22 @@ impl Track {
             return Ok(());
         }
         let pts = pts.max(dts);
-        let mut packet = ffmpeg::Packet::copy(&coded.data);
+        let mended = self.joined.as_mut().and_then(|joined| joined.mended(&coded.data));
+        let data = mended.as_ref().unwrap_or(&coded.data);
+        let mut packet = match self.header.in_band && coded.key {
+            true => ffmpeg::Packet::copy(&self.with_parameters(data)),
+            false => ffmpeg::Packet::copy(data),
+        };
         packet.set_stream(0);
         packet.set_pts(Some(pts));
         packet.set_dts(Some(dts));
         packet.set_duration(lasts);
-        // A player that jumps to a gradual refresh would have to wait until it is complete.
-        if coded.key && (!coded.gradual || self.frames == 0) {
+        self.reorders |= coded.at < coded.pts;
+        if coded.key && (self.frames == 0 || self.is_to_be_jumped_to(coded)) {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         packet.write(&mut self.output)?;
         self.last = Some((dts, lasts));
-        if pts >= self.newest.0 {
-            self.newest = (pts, pts + lasts);
-        }
         self.frames += 1;
         Ok(())
     }
@@ -240,16 +279,15 @@ impl Track {
         Ok(())
     }
 
-    /// Writes the rest and closes libav's side; the file's size is not known here.
+    /// Writes the rest and closes libav's side; size and duration are the file's, and not known here.
     pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
         self.output.write_trailer()?;
         let size = |side| u32::try_from(side).unwrap_or(0);
         let coded = (size(self.header.width), size(self.header.height));
         let (width, height) = self.header.orientation.applied_to_size(coded);
-        let ticks = u64::try_from(self.newest.1).unwrap_or(0);
         Ok(ClipFacts {
             start: self.header.start,
-            duration: Duration::from_nanos(ticks * 1_000_000_000 / TIMESCALE as u64),
+            duration: Duration::ZERO,
             codec: self.header.codec.name().to_owned(),
             width,
             height,

@@ -94,6 +94,94 @@ pub(super) fn current(codec: &Codec, known: &Bytes, data: &[u8]) -> Bytes {
     merged.into()
 }
 
+/// How NAL units stand in a stream's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    StartCodes,
+    /// Behind lengths of so many bytes.
+    Lengths(usize),
+}
+
+impl Framing {
+    /// As the parameters of a stream say.
+    pub(super) fn of(codec: &Codec, extradata: &[u8]) -> Self {
+        let at = if *codec == Codec::H265 { 21 } else { 4 };
+        match extradata.get(at) {
+            Some(byte) if !is_annex_b(extradata) => Self::Lengths(usize::from(byte & 3) + 1),
+            _ => Self::StartCodes,
+        }
+    }
+
+    /// Adds a NAL unit. One that is too long for its length is left out; none is that came in this framing.
+    pub(super) fn push(self, out: &mut Vec<u8>, unit: &[u8]) {
+        match self {
+            Self::StartCodes => out.extend_from_slice(&[0, 0, 0, 1]),
+            Self::Lengths(size) => {
+                let length = (unit.len() as u64).to_be_bytes();
+                let (unused, length) = length.split_at(length.len().saturating_sub(size));
+                if unused.iter().any(|byte| *byte != 0) {
+                    return;
+                }
+                out.extend_from_slice(length);
+            }
+        }
+        out.extend_from_slice(unit);
+    }
+}
+
+/// The NAL units of a packet, or of what is framed like one.
+pub(super) fn units(framing: Framing, data: &[u8]) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    match framing {
+        Framing::StartCodes => Box::new(annex_b_units(data).filter(|unit| !unit.is_empty())),
+        Framing::Lengths(size) => {
+            let mut rest = data;
+            Box::new(std::iter::from_fn(move || {
+                let (length, behind) = rest.split_at_checked(size)?;
+                let length = length.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+                let (unit, next) = behind.split_at_checked(length)?;
+                rest = next;
+                Some(unit)
+            }))
+        }
+    }
+}
+
+/// The parameter sets of `extradata` as they stand in a packet; empty where they cannot be read.
+pub(super) fn as_units(codec: &Codec, extradata: &[u8]) -> Bytes {
+    match Framing::of(codec, extradata) {
+        Framing::StartCodes => Bytes::copy_from_slice(extradata),
+        framing @ Framing::Lengths(_) => units_of_record(codec, extradata, framing).unwrap_or_default().into(),
+    }
+}
+
+/// The parameter sets of an `avcC` or `hvcC` record (ISO 14496-15).
+fn units_of_record(codec: &Codec, record: &[u8], framing: Framing) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut copy = |rest: &mut &[u8], count: usize| {
+        for _ in 0..count {
+            let (length, behind) = rest.split_at_checked(2)?;
+            let (unit, next) = behind.split_at_checked(usize::from(u16::from_be_bytes(length.try_into().ok()?)))?;
+            framing.push(&mut out, unit);
+            *rest = next;
+        }
+        Some(())
+    };
+    if *codec == Codec::H265 {
+        let (arrays, mut rest) = record.get(22..)?.split_first()?;
+        for _ in 0..*arrays {
+            let (head, behind) = rest.split_at_checked(3)?;
+            rest = behind;
+            copy(&mut rest, usize::from(u16::from_be_bytes(head.get(1..)?.try_into().ok()?)))?;
+        }
+    } else {
+        let (sequences, mut rest) = record.get(5..)?.split_first()?;
+        copy(&mut rest, usize::from(sequences & 0x1f))?;
+        let (pictures, mut rest) = rest.split_first()?;
+        copy(&mut rest, usize::from(*pictures))?;
+    }
+    Some(out)
+}
+
 /// The sequence parameter sets among Annex B parameter sets: when they change, a clip cannot go on.
 pub(super) fn sequences<'a>(codec: &'a Codec, parameters: &'a [u8]) -> Vec<&'a [u8]> {
     annex_b_units(parameters).filter(|unit| kind(codec, unit) == Kind::Sequence).collect()

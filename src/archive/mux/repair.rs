@@ -13,6 +13,7 @@ use crate::frame::Orientation;
 
 use super::boxes::{self, Layout};
 use super::output::START_TAG;
+use super::times;
 use super::{ClipFacts, MuxError, codec_of, io_error, reopen, start_libav};
 
 /// Makes a clip whose writing was interrupted into a whole one: truncates it after the last fragment that is
@@ -31,8 +32,11 @@ pub fn repair(path: &Path) -> Result<Option<ClipFacts>, MuxError> {
 
 fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
     let Some(layout) = boxes::layout(file)? else { return Ok(None) };
-    let Some(scan) = scan(file, &layout)? else { return Ok(None) };
-    let Some(mut facts) = scan.facts() else { return Ok(None) };
+    let Some(mut scan) = scan(file, &layout)? else { return Ok(None) };
+    let kept = layout.fragments.get(..scan.keep).unwrap_or_default();
+    let (readable, duration) = times::duration(file, kept)?;
+    scan.keep = readable;
+    let Some(mut facts) = scan.facts(duration) else { return Ok(None) };
     if !(layout.finished && scan.keep == layout.fragments.len()) {
         let Some((_, end)) = scan.keep.checked_sub(1).and_then(|last| layout.fragments.get(last)) else {
             return Ok(None);
@@ -51,25 +55,23 @@ struct Scan {
     codec: String,
     width: u32,
     height: u32,
-    ticks_per_second: u64,
-    /// Fragment, time and duration of each whole picture.
-    pictures: Vec<(usize, u64, u64)>,
+    /// The fragment of each whole picture.
+    pictures: Vec<usize>,
     /// How many fragments are good, from the first on.
     keep: usize,
 }
 
 impl Scan {
-    fn facts(&self) -> Option<ClipFacts> {
-        let kept = || self.pictures.iter().filter(|(fragment, ..)| *fragment < self.keep);
-        let end = kept().map(|(_, at, lasts)| at + lasts).max()?;
-        let nanos = u128::from(end) * 1_000_000_000 / u128::from(self.ticks_per_second);
-        Some(ClipFacts {
+    /// `None` without a picture. The file's size is not known here.
+    fn facts(&self, duration: Duration) -> Option<ClipFacts> {
+        let frames = self.pictures.iter().filter(|fragment| **fragment < self.keep).count() as u64;
+        (frames > 0).then(|| ClipFacts {
             start: self.start,
-            duration: Duration::from_nanos(u64::try_from(nanos).ok()?),
+            duration,
             codec: self.codec.clone(),
             width: self.width,
             height: self.height,
-            frames: kept().count() as u64,
+            frames,
             bytes: 0,
         })
     }
@@ -98,12 +100,11 @@ fn scan(file: &File, layout: &Layout) -> io::Result<Option<Scan>> {
             scan.keep = fragment;
             break;
         }
-        let ticks = |value: i64| u64::try_from(value).unwrap_or(0);
-        scan.pictures.push((fragment, ticks(packet.pts().or(packet.dts()).unwrap_or(0)), ticks(packet.duration())));
+        scan.pictures.push(fragment);
         packet = ffmpeg::Packet::empty();
     }
     // A fragment without a single picture is none.
-    let last = scan.pictures.last().map_or(0, |(fragment, ..)| fragment + 1);
+    let last = scan.pictures.last().map_or(0, |fragment| fragment + 1);
     scan.keep = scan.keep.min(last);
     Ok(Some(scan))
 }
@@ -126,7 +127,6 @@ fn describe(input: &Input, fragments: usize) -> Option<Scan> {
         codec: parameters.id().name().to_owned(),
         width,
         height,
-        ticks_per_second: u64::try_from(stream.time_base().denominator()).ok().filter(|n| *n > 0)?,
         pictures: Vec::new(),
         keep: fragments,
     })

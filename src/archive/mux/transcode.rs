@@ -108,6 +108,15 @@ impl Transcoder {
         Ok(Self { config: config.clone(), stream: stream.clone(), decoder, encoder: None })
     }
 
+    /// Goes on with pictures of another size or coding in the same output. Gives what the decoder still held.
+    pub(super) fn change_input(&mut self, stream: &StreamInfo) -> Result<Vec<Coded>, MuxError> {
+        let next = Self::new(stream, &self.config)?;
+        let mut coded = Vec::new();
+        self.drain_decoder(&mut coded);
+        (self.decoder, self.stream) = (next.decoder, next.stream);
+        Ok(coded)
+    }
+
     /// What the encoder makes, once it is open.
     pub(super) fn output(&self) -> Option<Encoded> {
         let encoding = self.encoder.as_ref()?;
@@ -127,20 +136,24 @@ impl Transcoder {
     /// Encodes what the decoder still holds, and gives what the encoder still holds.
     pub(super) fn finish(&mut self) -> Vec<Coded> {
         let mut coded = Vec::new();
-        if let Some(decoder) = &mut self.decoder
-            && decoder.send_eof().is_ok()
-        {
-            for (at, picture) in receive_pictures(decoder, None) {
-                // The clip ends here either way; what can still be encoded is.
-                let _ = self.encode_picture(at, &picture, &mut coded);
-            }
-        }
+        self.drain_decoder(&mut coded);
         if let Some(encoding) = &mut self.encoder
             && encoding.encoder.send_eof().is_ok()
         {
             encoding.receive(&mut coded);
         }
         coded
+    }
+
+    /// Encodes what the decoder still holds. It is at its end then.
+    fn drain_decoder(&mut self, coded: &mut Vec<Coded>) {
+        let Some(decoder) = &mut self.decoder else { return };
+        if decoder.send_eof().is_ok() {
+            for (at, picture) in receive_pictures(decoder, None) {
+                // Nothing more comes from this decoder either way; what can still be encoded is.
+                let _ = self.encode_picture(at, &picture, coded);
+            }
+        }
     }
 
     fn pictures(&mut self, packet: &Packet) -> Vec<(Mono, frame::Video)> {

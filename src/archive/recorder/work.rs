@@ -139,7 +139,7 @@ impl Work {
         for recording in &mut self.open {
             recording.write(packet);
         }
-        self.continue_in_others(packet.at);
+        self.continue_in_others(packet);
         match &mut self.segmenter {
             Some(segmenter) if rests.is_some() => segmenter.close(&self.archive, SegmentState::Closed),
             Some(segmenter) => segmenter.write(&self.archive, packet),
@@ -196,22 +196,31 @@ impl Work {
         (self.archive.pressure.level() >= LoadLevel::RecordLess).then_some("too much to do")
     }
 
-    /// Goes on in another event where one may not have another file.
-    fn continue_in_others(&mut self, at: Mono) {
-        let (full, open) = std::mem::take(&mut self.open).into_iter().partition(Recording::needs_successor);
+    /// Goes on in another event, from `packet` on, where the files of one do not take what comes.
+    fn continue_in_others(&mut self, packet: &Packet) {
+        let now = self.archive.clock.mono();
+        let is_full = |recording: &Recording| recording.needs_successor(packet, now);
+        let (full, open) = std::mem::take(&mut self.open).into_iter().partition(is_full);
         self.open = open;
         for mut recording in full {
             let InProgress { known_as, event, look } = recording.in_progress();
+            refer(&mut recording, self.segmenter.as_ref(), &self.config);
+            match recording.hand_over(&self.archive, packet.at) {
+                Ok(()) => drop(self.forget(known_as)),
+                // It is tried again while the event lasts; one that ends is completed as every other.
+                Err(Unfinished::NoRoom) => {
+                    self.open.push(recording);
+                    continue;
+                }
+                Err(Unfinished::Volume) => {
+                    let unfinished = self.forget(known_as);
+                    self.strand(unfinished);
+                    continue;
+                }
+            }
             let event = successor(event, self.archive.ids.next());
             info!(event = %event.id, continues = event.continues.map(tracing::field::display), "the camera changed its parameters too often for one event, which goes on in another one");
-            refer(&mut recording, self.segmenter.as_ref(), &self.config);
-            let outcome = recording.interrupt(&self.archive, at);
-            let full = self.forget(known_as);
-            if outcome.is_err() {
-                self.strand(full);
-                continue;
-            }
-            self.begin_at(InProgress { known_as, event, look }, at);
+            self.begin_at(InProgress { known_as, event, look }, packet.at);
         }
     }
 

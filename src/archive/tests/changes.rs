@@ -10,7 +10,7 @@ use super::super::recording::uploads;
 use super::*;
 use crate::clock::Moment;
 use crate::detection::BBox;
-use crate::event::{Clip, EvictReason, Evicted, MOST_CLIPS, MediaFile};
+use crate::event::{Clip, EvictReason, Evicted, MOST_CLIPS, MediaFile, MediaSkipped};
 use crate::frame::{Frame, Packet, Rgb};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 20 -bf 0 -pix_fmt yuv420p";
@@ -47,6 +47,14 @@ fn over(archive: &Archive, events: usize) -> Vec<Event> {
             return known;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{known:?}");
+        std::thread::yield_now();
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come");
         std::thread::yield_now();
     }
 }
@@ -141,7 +149,7 @@ fn a_stop_in_the_second_file_of_a_clip_costs_neither() {
     let mut clip = ClipFiles::none(&folder, &archive.config.encoder);
     clip.begin().expect("a file");
     for packet in timed(&day[..30], 4000, 100).iter().chain(&timed(&night[..45], 7000, 100)) {
-        clip.write(packet).expect("write");
+        clip.write(packet, false).expect("write");
     }
     // As a kill leaves it.
     std::mem::forget(clip);
@@ -182,26 +190,122 @@ fn an_event_that_has_all_the_files_it_may_have_goes_on_in_another_one() {
     assert_eq!(begun, Some(45_000), "where the first one ended");
 }
 
-#[test]
-fn a_camera_that_changes_its_parameters_all_the_time_makes_no_flood_of_events() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let archive = archive(dir.path());
-    let streams = day_and_night(10);
+/// Two streams of one coding and two sizes, ten pictures each.
+fn two_sizes(coding: &str, file: &str) -> [Vec<Packet>; 2] {
+    ["160x96", "96x64"].map(|size| packets(&format!("size={size} -frames:v 10 {coding}"), file))
+}
+
+/// Plays the streams in turn, a second of each, from 5 s on, while an event goes on that ends after `seconds`.
+fn record_in_turn(archive: &Archive, streams: &[Vec<Packet>; 2], pieces: u64, ends_after: u64) -> Event {
     let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("recorder");
     let open = event(1, "open");
-    for piece in 0..10 {
+    for piece in 0..pieces {
         for packet in timed(&streams[usize::from(piece % 2 == 1)], 5000 + piece * 1000, 100) {
             recorder.packet(&packet);
-            if packet.at == at(5000) {
-                recorder.begin(open.clone(), look(5000));
+            match packet.at {
+                now if now == at(5000) => recorder.begin(open.clone(), look(5000)),
+                now if now == at(5000 + ends_after * 1000) => recorder.end(open.id, now),
+                _ => {}
             }
         }
     }
-    recorder.end(open.id, at(15_000));
     recorder.stop();
-    let known = over(&archive, 1);
-    assert_eq!((known.len(), known[0].clips().count()), (1, MOST_CLIPS));
-    assert!(known[0].clips().last().expect("clips").truncated, "it says that it lacks the rest");
+    open
+}
+
+/// Works with: cameras | parameters that change every second, as of a camera that flickers between day and night | one event with at most four files, the last of which takes all further changes; nothing is left out, not even the post-roll
+#[test]
+fn a_camera_that_changes_its_parameters_all_the_time_makes_no_flood_of_events_and_loses_nothing() {
+    let x265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -pix_fmt yuv420p";
+    for (coding, file) in
+        [(X264, "a.mp4"), (X264, "a.h264"), (x265, "a.mp4"), (x265, "a.hevc"), ("-c:v mjpeg", "a.mkv")]
+    {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let archive = archive(dir.path());
+        record_in_turn(&archive, &two_sizes(coding, file), 18, 10);
+        let known = over(&archive, 1);
+        let files: Vec<usize> = played(&archive, &known[0]).into_iter().map(|(.., pictures)| pictures).collect();
+        // Ten seconds of the event, and five after it.
+        assert_eq!((known.len(), files), (1, vec![10, 10, 10, 121]), "{coding} {file}");
+        assert!((seconds(&known[0]) - 15.1).abs() < 0.01, "{coding} {file}: {known:?}");
+        assert!(known[0].clips().all(|clip| !clip.truncated) && known[0].media_skipped.is_none(), "{coding} {file}");
+    }
+}
+
+/// Works with: cameras | a codec that changes every second | what no file takes is left out until the event goes on in another one, 30 s after it began; event.json says so
+#[test]
+fn a_camera_that_changes_its_codec_all_the_time_leaves_a_gap_that_is_noted() {
+    let x265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -pix_fmt yuv420p";
+    let streams = [X264, x265].map(|coding| packets(&format!("size=96x64 -frames:v 10 {coding}"), "a.mp4"));
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    record_in_turn(&archive, &streams, 40, 32);
+    let [first, second] = &over(&archive, 2)[..] else { panic!("two events") };
+    assert_eq!((first.clips().count(), first.media_skipped), (MOST_CLIPS, Some(MediaSkipped::CodecChanges)));
+    assert!(first.clips().last().expect("clips").truncated && (seconds(first) - 4.0).abs() < 0.01, "{first:?}");
+    assert_eq!((second.continues, second.clips().count()), (Some(first.id), MOST_CLIPS));
+    let begun = second.clip.as_ref().map(|clip| clip.start.mono_ns / MS);
+    assert_eq!((begun, second.media_skipped), (Some(35_000), Some(MediaSkipped::CodecChanges)));
+    let text = fs::read_to_string(archive.layout.folder("yard", first.id).join(SIDECAR)).expect("a sidecar");
+    assert!(text.contains("\"media_skipped\": \"codec_changes\""), "{text}");
+    assert_eq!(archive.store.events(&store::Query::default()).expect("events").len(), 2);
+}
+
+/// Works with: disks | a disk that is full when an event has to go on in another one | the event goes on in the other one, or is completed, as soon as there is room
+#[test]
+fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later() {
+    for ends_meanwhile in [false, true] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (archive, clock) = archive_and_clock(dir.path());
+        let streams = day_and_night(20);
+        let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("recorder");
+        let open = event(1, "open");
+        // Ten seconds of each.
+        let play = |piece: u64| {
+            for packet in timed(&streams[usize::from(piece % 2 == 1)], 5000 + piece * 10_000, 500) {
+                recorder.packet(&packet);
+                if packet.at == at(5000) {
+                    recorder.begin(open.clone(), look(5000));
+                }
+            }
+        };
+        (0..MOST_CLIPS as u64).for_each(play);
+        let folder = archive.layout.folder("yard", open.id);
+        let last_file = folder.join(Clip::file_name(MOST_CLIPS - 1));
+        wait_until(|| last_file.exists());
+        // Updates are due.
+        clock.advance(Duration::from_secs(2));
+        // The next attempt to write the sidecar finds the disk full.
+        let draft = folder.join(".event.json.tmp");
+        std::os::unix::fs::symlink("/dev/full", &draft).expect("a link");
+        play(MOST_CLIPS as u64);
+        wait_until(|| fs::symlink_metadata(&draft).is_err());
+        // What is sent behind the attempt is seen in the index once the attempt is over.
+        let (label, zones) = (open.label.clone(), Vec::new());
+        recorder.update(open.id, Change { label, score: 0.95, count: 1, zones, look: None });
+        wait_until(|| archive.store.event(open.id).expect("read").is_some_and(|known| known.score > 0.9));
+        if ends_meanwhile {
+            recorder.end(open.id, at(50_000));
+        }
+        clock.advance(Duration::from_secs(5));
+        play(MOST_CLIPS as u64 + 1);
+        over(&archive, 1);
+        recorder.stop();
+        let known = over(&archive, if ends_meanwhile { 1 } else { 2 });
+        let first = &known[0];
+        assert_eq!(
+            (first.id, first.clips().count(), first.media_skipped),
+            (open.id, MOST_CLIPS, Some(MediaSkipped::NoSpace))
+        );
+        assert!(first.clips().last().expect("clips").truncated && (seconds(first) - 40.0).abs() < 0.01, "{first:?}");
+        assert_eq!(read_event(&folder).expect("a sidecar"), *first);
+        let state = if ends_meanwhile { EventState::Ended } else { EventState::Interrupted };
+        assert_eq!((first.state, known.len()), (state, if ends_meanwhile { 1 } else { 2 }));
+        if let Some(second) = known.get(1) {
+            assert_eq!((second.continues, second.clips().count()), (Some(open.id), 1), "{second:?}");
+        }
+        assert_eq!(archive.store.open_events().expect("read"), Vec::new());
+    }
 }
 
 #[test]

@@ -50,7 +50,9 @@ impl Pacer {
             let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
             Pace::Segments { timeline: FileTimeline::new(clock.mono(), step), step }
         } else if names.iter().any(|name| matches!(*name, "rtsp" | "sdp" | "rtp")) {
-            Pace::Shown(ReorderedTimeline::default())
+            let mut timeline = ReorderedTimeline::default();
+            timeline.expect(fps);
+            Pace::Shown(timeline)
         } else {
             Pace::Live(LiveTimeline::default())
         };

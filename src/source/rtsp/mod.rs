@@ -194,6 +194,7 @@ impl RtspSource {
         let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
         let info = describe(&self.codec, parameters, stream.framerate());
         if self.stream.as_ref().is_none_or(|known| **known != info) {
+            self.timeline.expect(info.fps);
             if self.stream.is_some() {
                 info!(camera = self.what, stream = ?info, "the camera changed its parameters");
             }

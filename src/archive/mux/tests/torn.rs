@@ -33,6 +33,51 @@ fn a_killed_writer_of_a_stream_with_b_frames_loses_about_a_second() {
     }
 }
 
+/// Works with: clips | a clip of a stream with B-frames that a kill -9 leaves complete on the disk | event.json says the same length as after an orderly stop
+#[test]
+fn a_clip_has_the_same_facts_whether_it_is_finished_or_repaired() {
+    let two = "-c:v libx264 -preset veryfast -g 20 -bf 2 -pix_fmt yuv420p";
+    for (coding, syncs) in [(X264, 7), (two, 100), (two, 7), (PYRAMID, 5), (PYRAMID_265, 7)] {
+        let even = packets(&format!("size=160x96 -t 5 {coding}"), "a.mp4");
+        for times in ["even", "slower and slower", "without a known offset"] {
+            let mut packets = even.clone();
+            for (n, packet) in packets.iter_mut().enumerate() {
+                match times {
+                    "slower and slower" => packet.at = packet.at + Duration::from_millis((n * n / 4) as u64),
+                    "without a known offset" => packet.offset = packet.offset.saturating_sub(even[0].offset),
+                    _ => {}
+                }
+            }
+            for length in [50, 49, 48, 47, 41, 22] {
+                let write = |clip: &Clip| {
+                    let mut writer = clip.writer();
+                    for (n, packet) in packets[..length].iter().enumerate() {
+                        writer.write(packet).expect("write");
+                        if n % syncs == syncs - 1 {
+                            writer.sync().expect("sync");
+                        }
+                    }
+                    writer
+                };
+                let (finished, killed) = (Clip::new(), Clip::new());
+                let facts = write(&finished).finish().expect("finish");
+                let mut writer = write(&killed);
+                writer.sync().expect("sync");
+                std::mem::forget(writer);
+                let repaired = repair(&killed.path).expect("repair").expect("playable");
+                let context = format!("{coding}, {length} pictures {times}, synced each {syncs}");
+                assert_eq!((repaired.frames, repaired.duration), (facts.frames, facts.duration), "{context}");
+                assert_eq!(repair(&finished.path).expect("repair").expect("playable"), facts, "{context}");
+                // FFmpeg takes the end of the last picture that is decoded for the clip's.
+                for clip in [finished, killed].into_iter().filter(|_| times == "even") {
+                    let probed: f64 = clip.probe("format=duration").parse().expect("seconds");
+                    assert!((probed - facts.duration.as_secs_f64()).abs() < 0.002, "{context}: {probed} {facts:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_sync_saves_the_fragment_in_progress() {
     let clip = Clip::new();

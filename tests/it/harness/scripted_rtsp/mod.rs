@@ -85,6 +85,8 @@ pub struct Manners {
     pub stray_report: bool,
     /// Header lines of the answer to PLAY.
     pub rtp_info: Option<String>,
+    /// Plays these pictures instead, again and again: each one's NAL units, with parameter sets where a key frame needs them.
+    pub film: Option<Arc<Vec<Vec<Vec<u8>>>>>,
     /// Whether a start code stands in front of each NAL unit, as in a file.
     pub start_codes: bool,
 }
@@ -115,6 +117,7 @@ impl Default for Manners {
             first_sequence: None,
             stray_report: false,
             rtp_info: None,
+            film: None,
             start_codes: false,
         }
     }

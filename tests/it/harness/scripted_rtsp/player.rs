@@ -27,6 +27,14 @@ pub(super) fn clip() -> (Vec<&'static [u8]>, Vec<&'static [u8]>) {
     units.partition(|unit| matches!(unit[0] & 0x1f, 7 | 8))
 }
 
+/// The pictures of the clip with the parameter sets in front of the key frame.
+fn one_group() -> Vec<Vec<&'static [u8]>> {
+    let (sets, pictures) = clip();
+    let mut group: Vec<_> = pictures.into_iter().map(|picture| vec![picture]).collect();
+    group[0].splice(..0, sets);
+    group
+}
+
 /// Sends pictures until the session ends.
 pub(super) struct Player {
     manners: Manners,
@@ -54,8 +62,12 @@ impl Player {
     }
 
     pub(super) async fn play(mut self) {
-        let (sets, pictures) = clip();
-        let gop = self.manners.gop.clamp(1, pictures.len());
+        let film = self.manners.film.clone();
+        let pictures = match &film {
+            Some(film) => film.iter().map(|units| units.iter().map(Vec::as_slice).collect()).collect(),
+            None => one_group(),
+        };
+        let gop = if film.is_some() { pictures.len() } else { self.manners.gop.clamp(1, pictures.len()) };
         let mut time = fastrand::u32(..);
         tokio::time::sleep(self.manners.first_picture).await;
         if self.manners.stray_report && !self.framed(1, &report(self.ssrc.wrapping_add(1))).await {
@@ -70,17 +82,15 @@ impl Player {
                 tokio::time::sleep(self.manners.interval).await;
                 continue;
             }
-            if place == 0 {
-                if self.manners.ssrc == Ssrc::PerGop && number > 0 {
-                    (self.ssrc, self.sequence) = (fastrand::u32(..), fastrand::u16(..));
-                }
-                for set in &sets {
-                    if !self.unit(set, time, false).await {
-                        return;
-                    }
+            if place == 0 && self.manners.ssrc == Ssrc::PerGop && number > 0 {
+                (self.ssrc, self.sequence) = (fastrand::u32(..), fastrand::u16(..));
+            }
+            for (n, unit) in pictures[place].iter().enumerate() {
+                if !self.unit(unit, time, n + 1 == pictures[place].len()).await {
+                    return;
                 }
             }
-            if !self.unit(pictures[place], time, true).await || self.expired() {
+            if self.expired() {
                 break;
             }
             time = time.wrapping_add((self.manners.interval.as_micros() * 90 / 1000) as u32);
