@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::commit::{self, Op, Queues};
+use super::dropped::Dropped;
 use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
@@ -82,6 +83,7 @@ struct Shared {
     path: PathBuf,
     deadline: Duration,
     queues: Queues,
+    dropped: Dropped,
     failure: watch::Sender<Option<StoreError>>,
     flushes: AtomicU64,
     reserve: Reserve,
@@ -157,6 +159,7 @@ impl Core {
             path: config.path.clone(),
             deadline: config.deadline,
             queues,
+            dropped: Dropped::read(&config.path),
             failure: watch::Sender::new(None),
             flushes: AtomicU64::new(0),
             reserve: Reserve::new(&config.path),
@@ -190,6 +193,10 @@ impl Core {
 
     pub(super) fn queues(&self) -> &Queues {
         &self.shared.queues
+    }
+
+    pub(super) fn dropped(&self) -> &Dropped {
+        &self.shared.dropped
     }
 
     /// Whether the last change was refused for want of room.
@@ -455,7 +462,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
 
 fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
     let due = shared.guard(|| {
-        let due = commit::apply(db, &shared.queues, ops)?;
+        let due = commit::apply(db, &shared.queues, &shared.dropped, ops)?;
         db.flush(data)?;
         Ok(due)
     })?;
