@@ -193,7 +193,7 @@ impl<'a> Alerts<'a> {
                 }
             }
             for letter in runtime.block_on(outbox.dead_letters(usize::MAX))? {
-                let (Some(event), Delivery::Alert(phase)) = (letter.told, letter.item) else { continue };
+                let (Some(event), Delivery::Alert(phase)) = (letter.recorded_event, letter.item) else { continue };
                 let how = GivenUp { attempts: letter.attempts, class: letter.class, error: letter.error };
                 let (created, held) = (letter.created, Held::Dead(letter.seq, how));
                 waiting.entry(event.id).or_default().push(Waiting { outbox: place, phase, event, created, held });

@@ -113,9 +113,7 @@ fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Stri
 pub(super) fn confirm(what: &str) -> Result<bool> {
     let (input, mut output) = (std::io::stdin(), std::io::stdout());
     if !input.is_terminal() || !output.is_terminal() {
-        bail!(
-            "{what} would be dropped, and without a terminal nobody can be asked: add --yes to do it, or --dry-run to look"
-        );
+        bail!("{what} would be dropped; there is no terminal to ask on: add --yes to drop, or --dry-run to look");
     }
     write!(output, "{what} will be dropped, and not delivered any more. Go on? [y/N] ")?;
     output.flush()?;

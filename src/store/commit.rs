@@ -269,7 +269,7 @@ impl<'a> Group<'a> {
         let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
         queues.try_for_each(|(_, queue)| {
             let row = Row::new(event, delivery, now);
-            // The same content comes again when the index is made anew, or beside another file that changed.
+            // The same content comes again when the index is rebuilt, or beside another file that changed.
             if self.dropped.holds(queue.name(), &row) && !self.is_queued(queue.name(), &row)? {
                 return self.mark_dropped(queue.name(), &row);
             }

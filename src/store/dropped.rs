@@ -1,9 +1,9 @@
-//! What a person took out of the outboxes, noted beside the index, so that it stays dropped when the index is made again
-//! from the sidecars.
+//! What a person took out of the outboxes, noted beside the index, so that it stays dropped when the index is rebuilt from
+//! the sidecars.
 //!
 //! The note names the content: a file that changes later is queued like any other. It is written before the index
 //! commits the drop. Should only one of the two survive a power cut, it is the note, and the item goes out or is dropped
-//! again; it matters only to an index that is made again.
+//! again; it matters only to an index that is rebuilt.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

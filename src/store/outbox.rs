@@ -99,7 +99,7 @@ pub struct DeadLetter {
     pub error: String,
     /// For an alert: the event as it was when the alert was recorded.
     #[serde(skip)]
-    pub told: Option<Event>,
+    pub recorded_event: Option<Event>,
 }
 
 impl Outbox {
@@ -438,7 +438,7 @@ fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>
             created: row.created,
             class: row.class.unwrap_or_else(|| "rejected".to_owned()),
             error: row.error.unwrap_or_default(),
-            told: row.event,
+            recorded_event: row.event,
         });
     }
     Ok(letters)

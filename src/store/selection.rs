@@ -177,7 +177,7 @@ impl Outbox {
     }
 
     /// Forgets what `selection` is about, whether it waits or was given up; files stay on the box, and stay dropped when
-    /// the index is made again. Begins no further batch once `within` is over; each batch is dropped as a whole.
+    /// the index is rebuilt. Begins no further batch once `within` is over; each batch is dropped as a whole.
     ///
     /// # Errors
     /// When the store is out of service; what was dropped until then stays dropped.

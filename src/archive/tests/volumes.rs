@@ -315,14 +315,14 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.event, &letter.item), (Some(id(2)), &Delivery::Alert(Phase::End)));
     assert_eq!((letter.class.as_str(), letter.error.as_str()), ("rejected", "the broker never takes it"));
-    assert_eq!(letter.told.as_ref().map(|event| event.state), Some(EventState::Ended));
+    assert_eq!(letter.recorded_event.as_ref().map(|event| event.state), Some(EventState::Ended));
     assert!(runtime.block_on(outbox.dead_letters(10)).expect("letters").is_empty(), "handed over");
     let state = || {
         let event = bench.main.store.event(id(2)).expect("read").expect("known");
         let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
         outlets.into_iter().find(|of| of.outlet == "mqtt").expect("known").state
     };
-    assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Waiting), "its start waits");
+    assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Failed), "its start waits");
     for lease in leases(&bench.main, &runtime, "mqtt") {
         runtime.block_on(taken_over.ack(&lease)).expect("ack");
     }
