@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -17,18 +17,33 @@ use tracing::warn;
 /// # Errors
 /// When the file system refuses; the old content is then still there.
 pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    let draft = file.with_added_extension("tmp");
-    let write = || -> io::Result<()> {
-        let mut out = File::create(&draft)?;
-        out.write_all(content)?;
-        out.sync_all()?;
-        fs::rename(&draft, file)
+    replace_with(file, &file.with_added_extension("tmp"), |out| out.write_all(content))
+}
+
+/// Replaces `file` with what `fill` writes. It is written to `draft`, in the same folder, and gets its name when all of
+/// it is on the disk.
+///
+/// # Errors
+/// What `fill` says, or when the file system refuses; the old content is then still there, and no draft.
+pub fn replace_with<E: From<io::Error>>(
+    file: &Path,
+    draft: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+) -> Result<(), E> {
+    let write = || -> Result<(), E> {
+        let mut out = BufWriter::new(File::create(draft)?);
+        fill(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        Ok(fs::rename(draft, file)?)
     };
     write().inspect_err(|_| {
         // On a full volume half a file is space that others need.
-        let _ = fs::remove_file(&draft);
+        let _ = fs::remove_file(draft);
     })?;
-    file.parent().map_or(Ok(()), sync_folder)
+    // A file without a folder in its name lies in the current one.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(sync_folder(folder)?)
 }
 
 /// Makes the names in `folder` durable. Where the file system has no such operation, its volume stays usable; what that
@@ -96,6 +111,21 @@ mod tests {
         for errno in [libc::EIO, libc::EROFS, libc::ENOSPC, libc::EDQUOT, libc::ESTALE] {
             assert!(!is_unsupported(&io::Error::from_raw_os_error(errno)), "{errno}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_completed_leaves_the_old_one_and_no_draft() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let (file, draft) = (folder.path().join("note"), folder.path().join("note.part"));
+        replace_with(&file, &draft, |out| out.write_all(b"old")).expect("write");
+        let refused = replace_with(&file, &draft, |out| {
+            out.write_all(b"ne")?;
+            Err(io::Error::other("the source is damaged"))
+        });
+        assert_eq!(refused.expect_err("refused").to_string(), "the source is damaged");
+        assert_eq!((fs::read(&file).expect("read"), draft.exists()), (b"old".to_vec(), false));
+        replace(&file, b"new").expect("write");
+        assert_eq!(fs::read(&file).expect("read"), b"new");
     }
 
     #[test]

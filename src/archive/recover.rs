@@ -66,10 +66,11 @@ pub struct Progress {
 /// events of this run are not touched, because their ids are not below `before`, the first id of this run.
 ///
 /// # Errors
-/// When the index fails; what is wrong with a single event is counted, and the others go on. When segments could
+/// When the index fails or has lost rows; what is wrong with a single event is counted, and the others go on. When segments could
 /// not be finished yet, for want of room, and [`StillWritten`]: all else is done by then, and the next call needs to
 /// do only them.
 pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progress)) -> Result<Recovered> {
+    archive.store.audit()?;
     let mut recovery =
         Recovery { archive, found: Recovered::default(), changes: Vec::new(), still_written: BTreeSet::new() };
     for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {

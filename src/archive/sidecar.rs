@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::volume::Anchor;
 use crate::durable;
-use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION, hex};
+use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION};
 
 /// The sidecar's name in an event's folder.
 pub const SIDECAR: &str = "event.json";
@@ -116,20 +116,10 @@ impl Layout {
 /// # Errors
 /// When the file system refuses; the old content is then still there.
 pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFile> {
-    let temporary = folder.join(format!(".{name}.tmp"));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, folder.join(name))
-    };
-    let written = write().inspect_err(|_| {
-        // On a full volume half a file is space that others need.
-        let _ = fs::remove_file(&temporary);
-    });
-    written.with_context(|| format!("write {}", folder.join(name).display()))?;
-    sync_folder(folder)?;
-    Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) })
+    let (file, draft) = (folder.join(name), folder.join(format!(".{name}.tmp")));
+    durable::replace_with(&file, &draft, |out| out.write_all(bytes))
+        .with_context(|| format!("write {}", file.display()))?;
+    Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) })
 }
 
 /// Makes names in `folder` durable, as far as the file system can.
@@ -152,7 +142,7 @@ pub fn measure(folder: &Path, name: &str) -> Result<MediaFile> {
         loop {
             let n = file.read(&mut buffer)?;
             if n == 0 {
-                return Ok((bytes, hex(&hasher.finalize())));
+                return Ok((bytes, hex::encode(hasher.finalize())));
             }
             hasher.update(buffer.get(..n).unwrap_or_default());
             bytes += n as u64;

@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use super::print;
 use crate::durable;
-use crate::seal::{Identity, unseal};
+use crate::seal::{Identity, UnsealError, unseal};
 use crate::telemetry::complain;
 
 /// What names of sealed files end in.
@@ -69,19 +69,10 @@ fn open(identities: &[Identity], sealed: &Path, folder: Option<&Path>) -> Result
     let input = BufReader::new(File::open(sealed)?);
     ensure!(!opened.exists(), "{} is there already; move it away first", opened.display());
     let draft = opened.with_added_extension("part");
-    let write = || -> Result<()> {
-        let file = File::create(&draft).with_context(|| format!("make {}", draft.display()))?;
-        let mut out = BufWriter::new(file);
-        unseal(identities, input, &mut out)?;
-        out.flush()?;
-        // Whoever deletes the sealed file relies on the opened one.
-        out.get_ref().sync_all()?;
-        fs::rename(&draft, &opened)?;
-        durable::sync_folder(opened.parent().unwrap_or(Path::new(".")))?;
-        Ok(())
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&draft);
+    // Durable, because the sealed file may be deleted next.
+    durable::replace_with(&opened, &draft, |out| unseal(identities, input, out)).map_err(|error| match error {
+        UnsealError::Io(error) => anyhow!(error).context(format!("write {}", opened.display())),
+        refused => refused.into(),
     })?;
     Ok(opened)
 }

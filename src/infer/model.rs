@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::heads::{HeadSpec, Misfit};
-use crate::event::hex;
 
 /// Longest side of an input, pixels.
 const MAX_SIDE: u32 = 4096;
@@ -339,7 +338,7 @@ impl Manifest {
             let reason = format!("it keeps weights in {file:?}, which is not a file in the same folder");
             return Err(ModelError::Load { path, reason });
         }
-        let sha256 = hex(&Sha256::digest(read(&dir.join(file))?));
+        let sha256 = hex::encode(Sha256::digest(read(&dir.join(file))?));
         Err(ModelError::ExternalData { path, file: file.to_owned(), sha256 })
     }
 
@@ -356,7 +355,7 @@ fn is_sha256(text: &str) -> bool {
 
 fn read_verified(path: PathBuf, sha256: &str) -> Result<Vec<u8>, ModelError> {
     let bytes = read(&path)?;
-    let (found, expected) = (hex(&Sha256::digest(&bytes)), sha256.to_ascii_lowercase());
+    let (found, expected) = (hex::encode(Sha256::digest(&bytes)), sha256.to_ascii_lowercase());
     if found == expected { Ok(bytes) } else { Err(ModelError::Checksum { path, expected, found }) }
 }
 

@@ -5,8 +5,6 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::event::hex;
-
 /// Types of tensors in ONNX's numbering.
 pub const SINGLE: u64 = 1;
 pub const INT64: u64 = 7;
@@ -113,7 +111,7 @@ pub fn singles(values: &[f32]) -> Vec<u8> {
 
 /// As sha256sum prints it.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// A file that gives the same `values` whatever it sees in its 32x32 pixels: output `out` of this shape.

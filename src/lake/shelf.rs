@@ -12,7 +12,6 @@ use super::file;
 use super::rows::Rows;
 use super::table::Table;
 use crate::durable;
-use crate::event::hex;
 use crate::store::Document;
 
 /// The folder below the storage folder, and the first part of the documents' paths.
@@ -73,7 +72,7 @@ impl Shelf {
         let (path, bytes) = (self.locate(piece), file::encode(rows)?);
         create(path.parent().context("a file's folder")?, &self.storage)?;
         durable::replace(&path, &bytes).with_context(|| format!("write {}", path.display()))?;
-        Ok(Document { path: piece.path(), bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)) })
+        Ok(Document { path: piece.path(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(&bytes)) })
     }
 
     /// The rows of a file.

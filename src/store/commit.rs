@@ -20,6 +20,18 @@ use crate::segment::{Segment, SegmentId, SegmentState};
 /// The outboxes that the store was opened with.
 pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
 
+/// The outboxes of these names, with nothing known of them yet.
+///
+/// # Errors
+/// For a name that no key can begin with.
+pub(super) fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
+    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
+    if let Some(bad) = names.iter().find(|name| !good(name)) {
+        return Err(StoreError::NoSuchOutbox(bad.clone()));
+    }
+    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
+}
+
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
 /// cannot fail the others of its group.
 #[derive(Debug)]

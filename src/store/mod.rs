@@ -87,6 +87,7 @@ mod selection;
 
 mod stats;
 
+mod audit;
 mod refill;
 mod supersede;
 mod timeline;

@@ -46,10 +46,11 @@ enum WriteJob {
         wanted: Wanted,
         reply: Reply<Vec<Lease>>,
     },
-    /// Notes that the index holds all that the sidecars say.
-    Filled(Reply<()>),
+    /// What needs that nothing changes meanwhile.
+    Run(WriteTask),
 }
 
+type WriteTask = Box<dyn FnOnce(&Database, &File, &Shared) + Send>;
 type ReadJob = Box<dyn FnOnce(&Database, &Shared) + Send>;
 
 /// The front of the store: what all handles share.
@@ -153,7 +154,7 @@ fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
 
 impl Core {
     pub(super) fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let queues = named_queues(outboxes)?;
+        let queues = commit::named_queues(outboxes)?;
         let device_id = reset::prepare(&config.path)?;
         let shared = Arc::new(Shared {
             path: config.path.clone(),
@@ -233,8 +234,20 @@ impl Core {
 
     /// Notes durably that the index holds all that the sidecars say.
     pub(super) fn note_filled(&self) -> Result<(), StoreError> {
+        self.on_writer(|db, data| {
+            db.meta.insert(FILLED, &[])?;
+            db.flush(data)
+        })
+    }
+
+    /// Runs `task` where nothing else changes the index meanwhile.
+    pub(super) fn on_writer<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Database, &File) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = blocking_reply();
-        self.send(|lanes| lanes.write.try_send(WriteJob::Filled(reply)).map_err(full_or_gone))?;
+        let task: WriteTask = Box::new(move |db, data, shared| reply(shared.guard(|| task(db, data))));
+        self.send(|lanes| lanes.write.try_send(WriteJob::Run(task)).map_err(full_or_gone))?;
         self.wait(&answer)
     }
 
@@ -338,14 +351,6 @@ impl Drop for Core {
     }
 }
 
-fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
-    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
-    if let Some(bad) = names.iter().find(|name| !good(name)) {
-        return Err(StoreError::NoSuchOutbox(bad.clone()));
-    }
-    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
-}
-
 /// Opens the database on the writer's thread, within the deadline, and starts the reader beside it.
 fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Receiver<()>), StoreError> {
     let no_thread = |error: std::io::Error| StoreError::Disk(format!("start a thread: {error}").into());
@@ -427,7 +432,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
         let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(most).collect();
         // After the jobs: a refusal must not be of the room there was before its caller asked.
         let room = shared.reserve.room();
-        let (mut ops, mut replies, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ops, mut replies, mut leases, mut tasks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for job in group {
             match job {
                 WriteJob::Commit(op, reply) if room >= op.room() => {
@@ -439,10 +444,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
                     reply(Err(StoreError::Full("the disk is full".into())));
                 }
                 WriteJob::Lease { queue, wanted, reply } => leases.push((queue, wanted, reply)),
-                WriteJob::Filled(reply) => reply(shared.guard(|| {
-                    db.meta.insert(FILLED, &[])?;
-                    db.flush(data)
-                })),
+                WriteJob::Run(task) => tasks.push(task),
             }
         }
         if !ops.is_empty() {
@@ -457,6 +459,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
         for (queue, wanted, reply) in leases {
             reply(lease(db, data, &queue, wanted, shared));
         }
+        tasks.into_iter().for_each(|task| task(db, data, shared));
     }
 }
 

@@ -24,7 +24,6 @@ use reqwest::{Certificate, Method, StatusCode, redirect};
 use super::line::{Exchange, Line};
 use super::link::{Failure, describe};
 use super::proof::Stated;
-use crate::event::hex;
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -152,7 +151,7 @@ impl HttpService for Carrier {
         let lacks_etag = parts.status.is_success() && !parts.headers.contains_key(ETAG);
         if let Some(sent) = sent.filter(|_| is_part && lacks_etag) {
             // The list of parts that completes an upload needs one; where a service has one at all, it is this.
-            let etag = format!("\"{}\"", hex(&md5_of(sent).await?));
+            let etag = format!("\"{}\"", hex::encode(md5_of(sent).await?));
             parts.headers.insert(ETAG, encoded(&etag));
         }
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(sort))))

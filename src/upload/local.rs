@@ -56,7 +56,7 @@ pub(super) async fn check(source: &Path, bytes: u64, sha256: &str, keep: bool) -
             std::io::copy(&mut file, &mut hasher)?;
             (None, hasher.finalize())
         };
-        let is_same = crate::event::hex(&hash).eq_ignore_ascii_case(&sha256);
+        let is_same = hex::encode(hash).eq_ignore_ascii_case(&sha256);
         if is_same { Ok(content.map(Content::new)) } else { Err(changed("its SHA-256 differs".to_owned())) }
     })
     .await

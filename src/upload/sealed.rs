@@ -6,7 +6,7 @@
 //! is of the file's own and of the keys, so that a file or keys that changed make another copy.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +16,6 @@ use tracing::{debug, info};
 use super::config::Config;
 use super::link::Failure;
 use crate::durable;
-use crate::event::hex;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
 
@@ -78,7 +77,7 @@ impl Sealer {
     fn path(&self, seq: u64, sha256: &str) -> PathBuf {
         let mut hash = Sha256::new_with_prefix(sha256);
         self.recipients.iter().for_each(|recipient| hash.update(recipient.to_string()));
-        let hash = hex(&hash.finalize());
+        let hash = hex::encode(hash.finalize());
         self.folder.join(format!("{seq}-{}{SUFFIX}", hash.get(..16).unwrap_or_default()))
     }
 
@@ -92,18 +91,7 @@ impl Sealer {
         if durable::free_bytes(&self.folder)?.is_some_and(|free| free < needed) {
             return Err(ErrorKind::StorageFull.into());
         }
-        let write = || {
-            let mut out = BufWriter::new(File::create(&draft)?);
-            seal::seal(&self.recipients, &mut BufReader::new(plain), &mut out)?;
-            out.flush()?;
-            out.get_ref().sync_all()?;
-            fs::rename(&draft, &path)?;
-            durable::sync_folder(&self.folder)
-        };
-        write().inspect_err(|_| {
-            // On a full volume half a copy is space that others need.
-            let _ = fs::remove_file(&draft);
-        })?;
+        durable::replace_with(&path, &draft, |out| seal::seal(&self.recipients, &mut BufReader::new(plain), out))?;
         let bytes = fs::metadata(&path)?.len();
         Ok(Copy { path, bytes, is_fresh: true })
     }

@@ -39,8 +39,8 @@ static ASSETS: [Asset; 9] = [
 static TAG: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     ASSETS.iter().for_each(|asset| hash.update(asset.body));
-    let short: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{short}\"")
+    let hash = hex::encode(hash.finalize());
+    format!("\"{}\"", hash.get(..16).unwrap_or_default())
 });
 
 pub(super) fn routes() -> Router<Arc<Shared>> {

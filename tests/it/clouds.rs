@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::end_to_end::{hex, on_disk};
+use crate::end_to_end::on_disk;
 use crate::harness::azure::{self, AzureServer};
 use crate::harness::bucket::{BUCKET, Object};
 use crate::harness::clips::people_as;
@@ -76,7 +76,7 @@ fn describe(path: &Path, key: String) -> Object {
         other => panic!("{key}: {other:?} is no kind of file that an event has"),
     };
     let bytes = std::fs::read(path).expect("an event's file");
-    Object { key, bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)), kind: kind.to_owned() }
+    Object { key, bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(&bytes)), kind: kind.to_owned() }
 }
 
 /// Names only what differs: the whole lists are long.

@@ -102,14 +102,11 @@ pub fn assert_one_truth(
             objects.get(&format!("{folder}/{file}")).unwrap_or_else(|| panic!("{id}: {file} is not in the bucket"));
         assert_eq!((object.sha256.as_str(), Some(object.bytes)), (sha256, item["bytes"].as_u64()), "{id}: {file}");
         let served = daemon.get(&format!("/api/v1/events/{id}/{file}")).expect("an answer").body;
-        assert_eq!(hex(&Sha256::digest(&served)), sha256, "{id}: {file} as the box serves it");
+        assert_eq!(hex::encode(Sha256::digest(&served)), sha256, "{id}: {file} as the box serves it");
     }
 }
 
 /// As `sha256sum` prints it.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Path of an event's file on the box.
 pub fn on_disk(scratch: &Scratch, event: &Value, file: &str) -> std::path::PathBuf {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::end_to_end::{delivered_ids, ended_ids, hex};
+use crate::end_to_end::{delivered_ids, ended_ids};
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::bucket::{Object, S3Server};
 use crate::harness::clips::leaves_at_8mbit;
@@ -208,7 +208,7 @@ fn assert_in_the_bucket(id: &str, folder: &Path, event: &Value, there: &BTreeMap
     // Tombstones are delivered, too.
     let sidecar = fs::read(folder.join("event.json")).expect("a sidecar");
     let object = there.get(&format!("{home}/event.json")).expect("a sidecar in the bucket");
-    assert_eq!(object.sha256, hex(&Sha256::digest(&sidecar)), "{id}: another event.json is in the bucket");
+    assert_eq!(object.sha256, hex::encode(Sha256::digest(&sidecar)), "{id}: another event.json is in the bucket");
     lost
 }
 

@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::durable;
-use crate::event::hex;
 
 use super::house::Camera;
 use super::message::{Content, Message};
@@ -368,7 +367,7 @@ fn identifier(name: &str) -> String {
     if plain == name {
         return plain;
     }
-    let hash = hex(&Sha256::digest(name.as_bytes()));
+    let hash = hex::encode(Sha256::digest(name.as_bytes()));
     format!("{plain}_{}", hash.get(..6).unwrap_or_default())
 }
 

@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use sha2::{Digest, Sha256};
-
-use crate::event::hex;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 /// Shorter secrets can be guessed.
 const LEAST_SECRET: usize = 16;
-/// SHA-256 works on blocks of so many bytes.
-const BLOCK: usize = 64;
 
 /// Reads the secret.
 ///
@@ -31,22 +28,14 @@ pub(super) fn read_secret(file: &Path) -> Result<Vec<u8>> {
 /// `t=<seconds>,v1=<hex>`: the HMAC of `<seconds>.<body>`, so that neither can be exchanged.
 pub(super) fn sign(secret: &[u8], seconds: i64, body: &[u8]) -> String {
     let time = seconds.to_string();
-    let mac = hmac(secret, &[time.as_bytes(), b".", body]);
-    format!("t={time},v1={}", hex(&mac))
+    format!("t={time},v1={}", hex::encode(hmac(secret, &[time.as_bytes(), b".", body])))
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut block = [0; BLOCK];
-    let hashed = Sha256::digest(key);
-    let key = if key.len() > BLOCK { hashed.as_slice() } else { key };
-    for (place, byte) in block.iter_mut().zip(key) {
-        *place = *byte;
-    }
-    let pad = |with: u8| block.map(|byte| byte ^ with);
-    let mut inner = Sha256::new_with_prefix(pad(0x36));
-    parts.iter().for_each(|part| inner.update(part));
-    let outer = Sha256::new_with_prefix(pad(0x5c)).chain_update(inner.finalize());
-    outer.finalize().into()
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -69,7 +58,7 @@ mod tests {
             ),
         ];
         for (key, data, expected) in cases {
-            assert_eq!(hex(&hmac(key, &[data])), expected);
+            assert_eq!(hex::encode(hmac(key, &[data])), expected);
         }
     }
 

@@ -169,12 +169,7 @@ impl Check<'_> {
             let counted = format!("it counts {} events, {} of them open", stats.events, stats.open);
             self.differs("index", &format!("{counted}, but has {events} and {open}"))?;
         }
-        for outbox in &stats.outboxes {
-            let items = store.count_items(&outbox.name)?;
-            if items != outbox.items {
-                self.differs(&outbox.name, &format!("it counts {} items, but has {items}", outbox.items))?;
-            }
-        }
+        store.differences()?.iter().try_for_each(|difference| self.differs("index", difference))?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 impl Bench {
     /// Queues a document as if its content were `content`.
     fn deliver(&self, path: &str, content: &[u8]) {
-        let sha256 = crate::event::hex(&Sha256::digest(content));
+        let sha256 = hex::encode(Sha256::digest(content));
         let document = Document { path: path.to_owned(), bytes: content.len() as u64, sha256 };
         self.store().deliver(document).expect("deliver");
     }

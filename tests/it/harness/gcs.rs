@@ -66,7 +66,7 @@ impl GcsServer {
             let mut about: Value = serde_json::from_slice(&about).expect("JSON");
             let data = std::fs::read(folder.join("data")).expect("an object's contents");
             about["bytes"] = data.len().into();
-            about["sha256"] = crate::end_to_end::hex(&Sha256::digest(&data)).into();
+            about["sha256"] = hex::encode(Sha256::digest(&data)).into();
             about.to_string()
         });
         Object::by_key(&lines.collect::<Vec<_>>().join("\n"))
