@@ -1,5 +1,6 @@
 //! Alerts on the line: sent in their order, acknowledged when they are confirmed, given back when they are not.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -180,9 +181,7 @@ impl<'a> Session<'a> {
     /// Once nothing is on the line, refused alerts and all after them go back in one go; so does what was held back once
     /// a topic has rested, to be taken out in its order.
     pub(super) fn give_back_refused(&mut self, feed: &Feed<'a>) {
-        let now = Instant::now();
-        let has_rested = |parcel| !self.alerter.terms(|terms| terms.refusals.rests(&self.topic_of(parcel), now));
-        if self.stage == Stage::Open && self.held.iter().any(has_rested) {
+        if self.stage == Stage::Open && self.has_rested() {
             self.refused.extend(self.held.drain(..).flat_map(|parcel| parcel.seqs()));
         }
         let mut alerts_on_the_line = self.handed.iter().chain(self.in_flight.values());
@@ -193,6 +192,13 @@ impl<'a> Session<'a> {
         let ready = self.ready.drain(..).flat_map(|parcel| parcel.seqs());
         let back: Vec<u64> = self.refused.drain(..).chain(ready).collect();
         self.release(back);
+    }
+
+    /// Whether the first that is held of any camera may be sent again; what is held behind it has to wait for it.
+    fn has_rested(&self) -> bool {
+        let (now, mut cameras) = (Instant::now(), BTreeSet::new());
+        let mut firsts = self.held.iter().filter(|parcel| cameras.insert(parcel.camera()));
+        firsts.any(|parcel| !self.alerter.terms(|terms| terms.refusals.rests(&self.topic_of(parcel), now)))
     }
 
     fn release(&mut self, back: Vec<u64>) {
