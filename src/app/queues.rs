@@ -1,13 +1,15 @@
 //! What a person sees of the queues, and can do about them.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::backend::PageBackend;
-use crate::store::{DeadLetter, Delivery, Outbox, StoreError, Waiting};
+use crate::store::{DeadLetter, Delivery, Outbox, Selected, Selection, StoreError, Waiting};
 use crate::web::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal};
 
-/// Dead letters that one command deals with at a time.
-const BATCH: usize = 500;
+/// How long one command may go through a queue before it answers that there is more: whoever asks for it waits.
+const WITHIN: Duration = Duration::from_secs(3);
 
 impl PageBackend {
     fn outbox(&self, name: &str) -> Result<Option<Outbox>> {
@@ -34,27 +36,44 @@ impl PageBackend {
         command: QueueCommand,
     ) -> Result<Result<QueueAnswer, Refusal>> {
         let Some(outbox) = self.outbox(&command.outlet)? else { return Ok(Err(Refusal::UnknownOutlet)) };
-        let changed = match (action, command.seq) {
-            (QueueAction::Pause | QueueAction::Resume, Some(_)) => {
-                return Ok(Err(Refusal::Senseless("a queue is paused as a whole: leave out seq".to_owned())));
+        if matches!(action, QueueAction::Pause | QueueAction::Resume) {
+            return self.pause_or_resume(action, &command).await;
+        }
+        let selection = match (command.seq, command.select) {
+            (Some(_), Some(_)) => {
+                return Ok(Err(Refusal::Senseless("seq and select exclude each other".to_owned())));
             }
-            (QueueAction::Pause | QueueAction::Resume, None) => {
-                if !command.outlet.starts_with("upload/") {
-                    let why = format!("only uploads can be paused, and {} is none", command.outlet);
-                    return Ok(Err(Refusal::Senseless(why)));
-                }
-                self.switch(&command.outlet, action == QueueAction::Pause).await?
+            (Some(seq), None) => Selection::number(seq),
+            (None, Some(select)) if select == Selection::default() => {
+                let why = "select is empty, which would be everything: name at least a state".to_owned();
+                return Ok(Err(Refusal::Senseless(why)));
             }
-            (QueueAction::Retry, Some(seq)) => {
-                let known = outbox.is_dead(seq).await? || outbox.contains(seq).await?;
-                outbox.revive(seq).await?;
-                outbox.hurry(seq);
-                u64::from(known)
-            }
-            (QueueAction::Drop, Some(seq)) => u64::from(outbox.drop_item(seq).await?),
-            (QueueAction::Retry | QueueAction::Drop, None) => all_dead(&outbox, action).await?,
+            (None, Some(select)) => select,
+            (None, None) => Selection::dead(),
         };
-        Ok(Ok(QueueAnswer { changed }))
+        let selected = match action {
+            _ if command.dry_run => outbox.count_selected(&selection, WITHIN).await?,
+            QueueAction::Retry => outbox.retry_selected(&selection).await?,
+            _ => outbox.drop_selected(&selection, WITHIN).await?,
+        };
+        let Selected { items, bytes, sending, more } = selected;
+        Ok(Ok(QueueAnswer { changed: items, bytes, sending, more }))
+    }
+
+    async fn pause_or_resume(
+        &self,
+        action: QueueAction,
+        command: &QueueCommand,
+    ) -> Result<Result<QueueAnswer, Refusal>> {
+        if command.seq.is_some() || command.select.is_some() || command.dry_run {
+            return Ok(Err(Refusal::Senseless("a queue is paused as a whole: name the outlet alone".to_owned())));
+        }
+        if !command.outlet.starts_with("upload/") {
+            let why = format!("only uploads can be paused, and {} is none", command.outlet);
+            return Ok(Err(Refusal::Senseless(why)));
+        }
+        let changed = self.switch(&command.outlet, action == QueueAction::Pause).await?;
+        Ok(Ok(QueueAnswer { changed, ..QueueAnswer::default() }))
     }
 
     async fn switch(&self, outlet: &str, pause: bool) -> Result<u64> {
@@ -67,25 +86,6 @@ impl PageBackend {
             Ok::<_, std::io::Error>(changed)
         });
         Ok(u64::from(changed.await??))
-    }
-}
-
-/// Puts all dead letters back, or forgets them.
-async fn all_dead(outbox: &Outbox, action: QueueAction) -> Result<u64> {
-    let mut changed = 0;
-    loop {
-        let letters = outbox.dead_letters(BATCH).await?;
-        for letter in &letters {
-            if action == QueueAction::Retry {
-                outbox.revive(letter.seq).await?;
-            } else {
-                outbox.discard(letter.seq).await?;
-            }
-            changed += 1;
-        }
-        if letters.len() < BATCH {
-            return Ok(changed);
-        }
     }
 }
 

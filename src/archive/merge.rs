@@ -18,8 +18,9 @@ use super::recover::recover;
 use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
+use crate::clock::Moment;
 use crate::event::{DeliveryState, Event, EventId, FileDelivery, MediaFile, Phase};
-use crate::store::{self, Change, Delivery, Lease, Outbox, Retold, Standing, TakenOver};
+use crate::store::{self, Change, Delivery, GivenUp, Lease, Outbox, Retold, Standing, TakenOver};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -145,7 +146,7 @@ fn copy(from: &Path, to: &Path, media: &MediaFile) -> Result<bool> {
     Ok(false)
 }
 
-/// The alerts that the spool did not get rid of.
+/// The alerts that the spool did not get rid of, or gave up.
 struct Alerts<'a> {
     outboxes: Vec<Outbox>,
     waiting: BTreeMap<EventId, Vec<Waiting>>,
@@ -158,7 +159,15 @@ struct Waiting {
     outbox: usize,
     phase: Phase,
     event: Event,
-    lease: Lease,
+    created: Moment,
+    held: Held,
+}
+
+/// How the spool holds it.
+enum Held {
+    Waiting(Box<Lease>),
+    /// Given up, under this number.
+    Dead(u64, GivenUp),
 }
 
 impl<'a> Alerts<'a> {
@@ -176,10 +185,18 @@ impl<'a> Alerts<'a> {
                 }
                 for lease in leases {
                     if let (Some(event), Delivery::Alert(phase)) = (lease.event.clone(), &lease.item) {
-                        let phase = *phase;
-                        waiting.entry(event.id).or_default().push(Waiting { outbox: place, phase, event, lease });
+                        let (phase, created) = (*phase, lease.created.clone());
+                        let alert =
+                            Waiting { outbox: place, phase, event, created, held: Held::Waiting(Box::new(lease)) };
+                        waiting.entry(alert.event.id).or_default().push(alert);
                     }
                 }
+            }
+            for letter in runtime.block_on(outbox.dead_letters(usize::MAX))? {
+                let (Some(event), Delivery::Alert(phase)) = (letter.recorded_event, letter.item) else { continue };
+                let how = GivenUp { attempts: letter.attempts, class: letter.class, error: letter.error };
+                let (created, held) = (letter.created, Held::Dead(letter.seq, how));
+                waiting.entry(event.id).or_default().push(Waiting { outbox: place, phase, event, created, held });
             }
         }
         Ok(Self { outboxes, waiting, runtime })
@@ -190,8 +207,12 @@ impl<'a> Alerts<'a> {
         let waiting = self.waiting.get(&id).into_iter().flatten();
         let retold = waiting.filter_map(|alert| {
             let outbox = self.outboxes.get(alert.outbox)?.name().to_owned();
-            let (event, created) = (alert.event.clone(), alert.lease.created.clone());
-            Some(Retold { outbox, phase: alert.phase, event, created })
+            let (event, created) = (alert.event.clone(), alert.created.clone());
+            let given_up = match &alert.held {
+                Held::Waiting(_) => None,
+                Held::Dead(_, how) => Some(how.clone()),
+            };
+            Some(Retold { outbox, phase: alert.phase, event, created, given_up })
         });
         retold.collect()
     }
@@ -199,8 +220,10 @@ impl<'a> Alerts<'a> {
     /// The archive has them now.
     fn hand_over(&mut self, id: EventId) -> Result<()> {
         for alert in self.waiting.remove(&id).unwrap_or_default() {
-            if let Some(outbox) = self.outboxes.get(alert.outbox) {
-                self.runtime.block_on(outbox.ack(&alert.lease))?;
+            let Some(outbox) = self.outboxes.get(alert.outbox) else { continue };
+            match alert.held {
+                Held::Waiting(lease) => self.runtime.block_on(outbox.ack(&lease))?,
+                Held::Dead(seq, _) => self.runtime.block_on(outbox.discard(seq))?,
             }
         }
         Ok(())

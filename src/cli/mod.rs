@@ -8,6 +8,7 @@ mod probe;
 mod queue;
 mod replay;
 mod run;
+mod select;
 mod status;
 mod store;
 mod unseal;

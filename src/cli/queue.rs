@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::daemon::{Daemon, bytes};
+use super::select::{Select, confirm};
 use super::{print, print_json};
 use crate::config::Config;
 use crate::web::{QueueAnswer, QueueCommand, QueueItem};
@@ -42,19 +43,29 @@ enum Command {
         /// Its number.
         seq: u64,
     },
-    /// Try again now: one item, or everything that was given up.
+    /// Try again now what was given up, or rests after a failure.
     Retry {
         #[command(flatten)]
         queue: Queue,
         #[command(flatten)]
-        which: Which,
+        select: Select,
+        /// Only say how many that would be.
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Deliver no more: one item, or everything that was given up. Files stay on the box, and are shown as dropped.
+    /// Deliver no more. Files stay on the box, and are shown as dropped, also after a rebuild of the index. Asks before
+    /// it drops more than one item that was named; a transfer that is under way may still arrive.
     Drop {
         #[command(flatten)]
         queue: Queue,
         #[command(flatten)]
-        which: Which,
+        select: Select,
+        /// Only say how many that would be.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask. Needed where there is no terminal.
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Send nothing until it is resumed, over restarts too.
     Pause {
@@ -70,19 +81,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Queue {
-    /// The queue: upload/NAME or mqtt.
+    /// The queue: upload/NAME, mqtt or webhook/NAME.
     #[arg(long, short)]
     queue: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Which {
-    /// The item's number.
-    seq: Option<u64>,
-    /// All that were given up.
-    #[arg(long)]
-    all_dead: bool,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
@@ -94,10 +95,10 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
     match command {
         Command::List { queue, dead, limit, json } => list(daemon, queue, *dead, *limit, *json).await,
         Command::Show { queue, seq } => show(daemon, queue, *seq).await,
-        Command::Retry { queue, which } => order(daemon, "retry", queue, which.seq).await,
-        Command::Drop { queue, which } => order(daemon, "drop", queue, which.seq).await,
-        Command::Pause { queue } => order(daemon, "pause", queue, None).await,
-        Command::Resume { queue } => order(daemon, "resume", queue, None).await,
+        Command::Retry { queue, select, dry_run } => retry(daemon, queue, select, *dry_run).await,
+        Command::Drop { queue, select, dry_run, yes } => drop(daemon, queue, select, *dry_run, *yes).await,
+        Command::Pause { queue } => switch(daemon, "pause", queue).await,
+        Command::Resume { queue } => switch(daemon, "resume", queue).await,
     }
 }
 
@@ -154,19 +155,76 @@ async fn show(daemon: &Daemon, queue: &Queue, seq: u64) -> Result<()> {
     bail!("{name} has no item {seq} among the next thousand and those that were given up")
 }
 
-async fn order(daemon: &Daemon, action: &str, queue: &Queue, seq: Option<u64>) -> Result<()> {
+async fn switch(daemon: &Daemon, action: &str, queue: &Queue) -> Result<()> {
     let name = name_of(daemon, queue).await?;
-    let command = QueueCommand { outlet: name.clone(), seq };
-    let answer = daemon.post(&format!("queue/{action}"), &command).await?;
-    let QueueAnswer { changed } = serde_json::from_value(answer).context("understand the daemon's answer")?;
-    let text = match (action, seq, changed) {
-        ("pause", _, 0) => format!("{name} is paused already\n"),
-        ("pause", ..) => format!("{name} is paused\n"),
-        ("resume", _, 0) => format!("{name} was not paused\n"),
-        ("resume", ..) => format!("{name} sends again\n"),
-        (_, Some(seq), 0) => bail!("{name} has no item {seq}"),
-        ("retry", ..) => format!("{name}: {changed} tried again\n"),
-        _ => format!("{name}: {changed} dropped\n"),
+    let command = QueueCommand { outlet: name.clone(), ..QueueCommand::default() };
+    let text = match (action, order(daemon, action, &command).await?.changed) {
+        ("pause", 0) => format!("{name} is paused already\n"),
+        ("pause", _) => format!("{name} is paused\n"),
+        (_, 0) => format!("{name} was not paused\n"),
+        _ => format!("{name} sends again\n"),
     };
     print(&text)
+}
+
+async fn order(daemon: &Daemon, action: &str, command: &QueueCommand) -> Result<QueueAnswer> {
+    let answer = daemon.post(&format!("queue/{action}"), command).await?;
+    serde_json::from_value(answer).context("understand the daemon's answer")
+}
+
+/// Counts what a command would be about. An item that was named has to be there.
+async fn look(daemon: &Daemon, action: &str, command: &QueueCommand, select: &Select) -> Result<QueueAnswer> {
+    let counted = order(daemon, action, &QueueCommand { dry_run: true, ..command.clone() }).await?;
+    match select.only() {
+        Some(seq) if counted.changed == 0 => bail!("{} has no item {seq}", command.outlet),
+        _ => Ok(counted),
+    }
+}
+
+/// `upload/cloud: 312 items (1.2 GB), 3 of them on their way`.
+fn describe(name: &str, counted: &QueueAnswer) -> String {
+    let QueueAnswer { changed, bytes: size, sending, more } = *counted;
+    let items = if changed == 1 { "item" } else { "items" };
+    let at_least = if more { "at least " } else { "" };
+    let size = if size > 0 { format!(" ({})", bytes(size)) } else { String::new() };
+    let sending = if sending > 0 { format!(", {sending} of them on their way") } else { String::new() };
+    format!("{name}: {at_least}{changed} {items}{size}{sending}")
+}
+
+async fn retry(daemon: &Daemon, queue: &Queue, select: &Select, dry_run: bool) -> Result<()> {
+    let name = name_of(daemon, queue).await?;
+    let command = QueueCommand { outlet: name.clone(), select: Some(select.selection()), ..QueueCommand::default() };
+    let counted = look(daemon, "retry", &command, select).await?;
+    if dry_run {
+        return print(&format!("{} would be tried again\n", describe(&name, &counted)));
+    }
+    let QueueAnswer { changed, .. } = order(daemon, "retry", &command).await?;
+    print(&format!("{name}: {changed} tried again\n"))
+}
+
+async fn drop(daemon: &Daemon, queue: &Queue, select: &Select, dry_run: bool, yes: bool) -> Result<()> {
+    let name = name_of(daemon, queue).await?;
+    let command = QueueCommand { outlet: name.clone(), select: Some(select.selection()), ..QueueCommand::default() };
+    let counted = look(daemon, "drop", &command, select).await?;
+    if dry_run {
+        return print(&format!("{} would be dropped\n", describe(&name, &counted)));
+    }
+    let needs_no_question = yes || select.only().is_some() || counted.changed == 0;
+    if !needs_no_question && !confirm(&describe(&name, &counted))? {
+        return print("nothing was dropped\n");
+    }
+    let (mut dropped, mut sending) = (0, 0);
+    loop {
+        let answer = order(daemon, "drop", &command).await?;
+        (dropped, sending) = (dropped + answer.changed, sending + answer.sending);
+        if !answer.more {
+            break;
+        }
+    }
+    print(&format!("{name}: {dropped} dropped\n"))?;
+    match sending {
+        0 => Ok(()),
+        1 => print("one of them was on its way and may still arrive\n"),
+        _ => print(&format!("{sending} of them were on their way and may still arrive\n")),
+    }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::dropped::Dropped;
 use super::outbox::Queue;
 use super::packed::View;
 use super::place::Place;
-use super::refill::Retold;
+use super::refill::{GivenUp, Retold};
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
 use super::{AlertCounts, Change, Delivery, LAKE, StoreError, takes_alerts};
@@ -18,6 +19,18 @@ use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// The outboxes that the store was opened with.
 pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
+
+/// The outboxes of these names, with nothing known of them yet.
+///
+/// # Errors
+/// For a name that no key can begin with.
+pub(super) fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
+    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
+    if let Some(bad) = names.iter().find(|name| !good(name)) {
+        return Err(StoreError::NoSuchOutbox(bad.clone()));
+    }
+    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
+}
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
 /// cannot fail the others of its group.
@@ -57,6 +70,8 @@ pub(super) enum Op {
         progress: Option<String>,
     },
     Revive(ItemRef),
+    /// All of them or none.
+    Several(Vec<Op>),
     Discard(ItemRef),
     /// Numbers are not below this one from now on.
     CountOn(u64),
@@ -71,6 +86,7 @@ pub(super) enum Op {
         event: Box<Event>,
         phase: Phase,
         created: Moment,
+        given_up: Option<GivenUp>,
     },
     /// What another index knows of the alerts of an event that comes from there.
     CountAlerts {
@@ -109,9 +125,9 @@ impl Op {
     }
 
     pub(super) fn retell(alert: Retold) -> Result<Self, StoreError> {
-        let Retold { outbox, phase, event, created } = alert;
+        let Retold { outbox, phase, event, created, given_up } = alert;
         let (event, _) = event_log::index_form(event)?;
-        Ok(Self::Retell { outbox, event: Box::new(event), phase, created })
+        Ok(Self::Retell { outbox, event: Box::new(event), phase, created, given_up })
     }
 
     /// The room that must be there for it. News can wait; what is over, delivered or given up makes room.
@@ -126,8 +142,13 @@ impl Op {
 }
 
 /// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
-pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let mut group = Group { views: Views::new(db), queues, counters: db.counters()?, due: Vec::new() };
+pub(super) fn apply(
+    db: &Database,
+    queues: &Queues,
+    dropped: &Dropped,
+    ops: &[Op],
+) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
+    let mut group = Group { views: Views::new(db), queues, dropped, counters: db.counters()?, due: Vec::new() };
     for op in ops {
         group.apply(op)?;
     }
@@ -141,6 +162,8 @@ pub(super) fn apply(db: &Database, queues: &Queues, ops: &[Op]) -> Result<Vec<(A
 pub(super) struct Group<'a> {
     pub views: Views<'a>,
     pub queues: &'a Queues,
+    /// What a person does not want delivered.
+    pub dropped: &'a Dropped,
     pub counters: Counters,
     /// Items that are due now because of it.
     pub due: Vec<(Arc<Queue>, u64)>,
@@ -197,15 +220,20 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Revive(item) => self.revive(item),
+            Op::Several(ops) => ops.iter().try_for_each(|op| self.apply(op)),
             Op::Discard(item) => match self.take_dead(item)? {
                 Some(row) => self.mark_discarded(item.queue.name(), &row, item.place.seq),
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
-            Op::Retell { outbox, event, phase, created } => match self.queues.get(outbox) {
+            Op::Retell { outbox, event, phase, created, given_up } => match self.queues.get(outbox) {
                 Some(queue) => {
                     self.begin_alerts(event.id, false)?;
-                    self.insert(queue, Row::new(Some(event), &Delivery::Alert(*phase), created))
+                    let row = Row::new(Some(event), &Delivery::Alert(*phase), created);
+                    match given_up {
+                        None => self.insert(queue, row),
+                        Some(how) => self.insert_dead(queue.name(), row, how),
+                    }
                 }
                 // It left the configuration meanwhile.
                 None => Ok(()),
@@ -251,7 +279,20 @@ impl<'a> Group<'a> {
             Delivery::Document(_) => name.starts_with("upload/"),
         };
         let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
-        queues.try_for_each(|(_, queue)| self.insert(queue, Row::new(event, delivery, now)))
+        queues.try_for_each(|(_, queue)| {
+            let row = Row::new(event, delivery, now);
+            // The same content comes again when the index is rebuilt, or beside another file that changed.
+            if self.dropped.holds(queue.name(), &row) && !self.is_queued(queue.name(), &row)? {
+                return self.mark_dropped(queue.name(), &row);
+            }
+            self.insert(queue, row)
+        })
+    }
+
+    /// Whether an item with the same file waits.
+    fn is_queued(&self, outbox: &str, row: &Row) -> Result<bool, StoreError> {
+        let Some(key) = row.upload_key(outbox) else { return Ok(false) };
+        Ok(self.views.uploads.get(key)?.is_some())
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
@@ -280,6 +321,18 @@ impl<'a> Group<'a> {
         self.items(is_document).insert(place.key(queue.name()), encode(&row)?)?;
         self.due.push((queue.clone(), place.seq));
         Ok(())
+    }
+
+    /// A dead letter that comes from another index, under a new number.
+    fn insert_dead(&mut self, outbox: &str, mut row: Row, how: &GivenUp) -> Result<(), StoreError> {
+        self.mark_waiting(outbox, &row)?;
+        self.counters.last_seq += 1;
+        let seq = self.counters.last_seq;
+        (row.attempts, row.class) = (how.attempts, Some(how.class.clone()));
+        row.error = Some(shorten(&how.error, MAX_ERROR).to_owned());
+        self.views.dead.insert(item_key(outbox, seq), encode(&row)?)?;
+        self.counters.of(outbox).dead += 1;
+        self.mark_dead(outbox, &row, seq)
     }
 
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.

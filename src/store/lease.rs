@@ -203,7 +203,7 @@ pub(super) fn progress(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Op
     Ok(find_row(db, queue, seq)?.and_then(|(_, row)| row.progress))
 }
 
-fn find_row(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Option<(ItemRef, Row)>, StoreError> {
+pub(super) fn find_row(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Option<(ItemRef, Row)>, StoreError> {
     let lanes = [None].into_iter().chain(Lane::ALL.map(Some));
     let places =
         lanes.map(|lane| (Place { lane, seq }, &db.outbox)).chain([(Place { lane: None, seq }, &db.documents)]);

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `device-id` | identity of the box, made once; outside the index, so that it outlives it |
 //! | `index/` | the sled database |
+//! | `dropped.jsonl` | what a person took out of the outboxes; outside the index, so that it outlives it |
 //! | `index.opening` | how many opens in a row did not come to an end; gone after a good one |
 //! | `index.bad` | why the index must not be opened again; the next start sets it aside |
 //! | `index.bad-<n>/` | indexes that were set aside, the newest two |
@@ -70,6 +71,7 @@ mod reply;
 mod reserve;
 mod settings;
 
+mod dropped;
 mod wake;
 mod worker;
 
@@ -81,6 +83,7 @@ mod catalog;
 
 mod lease;
 mod outbox;
+mod selection;
 
 mod stats;
 
@@ -117,7 +120,8 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
 pub use place::Lane;
 pub use process_lock::can_commit;
-pub use refill::{Retold, Standing, TakenOver};
+pub use refill::{GivenUp, Retold, Standing, TakenOver};
+pub use selection::{ItemKind, ItemStand, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 

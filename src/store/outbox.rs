@@ -56,7 +56,7 @@ pub struct Lease {
 /// An item that waits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Waiting {
-    /// Its handle for [`Outbox::hurry`] and [`Outbox::drop_item`].
+    /// Its handle for [`Outbox::hurry`] and [`super::Selection`].
     pub seq: u64,
     /// How urgent it is.
     pub lane: Lane,
@@ -97,6 +97,9 @@ pub struct DeadLetter {
     pub class: String,
     /// Why it was given up.
     pub error: String,
+    /// For an alert: the event as it was when the alert was recorded.
+    #[serde(skip)]
+    pub recorded_event: Option<Event>,
 }
 
 impl Outbox {
@@ -295,27 +298,16 @@ impl Outbox {
         self.queue.announce(seq);
     }
 
-    /// Forgets item `seq`, whether it waits or was given up. Gives whether there was one. A transfer of it that is on
-    /// its way may still come to its end.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub async fn drop_item(&self, seq: u64) -> Result<bool, StoreError> {
-        let queue = self.queue.clone();
-        let found = self.core.read_async(move |db| lease::find(db, &queue, seq)).await?;
-        if let Some(item) = found {
-            self.core.write_async(Op::Drop(item)).await?;
-            return Ok(true);
-        }
-        let known = self.is_dead(seq).await?;
-        if known {
-            self.discard(seq).await?;
-        }
-        Ok(known)
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     /// A dead letter; those of all kinds lie in one place.
-    fn letter(&self, seq: u64) -> ItemRef {
+    pub(super) fn letter(&self, seq: u64) -> ItemRef {
         ItemRef { queue: self.queue.clone(), place: Place { lane: None, seq }, revision: 0, is_document: false }
     }
 }
@@ -446,6 +438,7 @@ fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>
             created: row.created,
             class: row.class.unwrap_or_else(|| "rejected".to_owned()),
             error: row.error.unwrap_or_default(),
+            recorded_event: row.event,
         });
     }
     Ok(letters)

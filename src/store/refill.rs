@@ -1,12 +1,14 @@
 //! What recovery and check need: what the index lacks, many changes at once, and a note that it is complete.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 
 use super::commit::Op;
 use super::schema::{Database, decode, prefix};
 use super::stats::holds_files;
 use super::worker::FILLED;
-use super::{AlertCounts, Change, Store, StoreError};
+use super::{AlertCounts, Change, Delivery, Store, StoreError};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EventState, Phase};
 
@@ -21,6 +23,19 @@ pub struct Retold {
     pub event: Event,
     /// When it was queued first.
     pub created: Moment,
+    /// How it became a dead letter there, where it did.
+    pub given_up: Option<GivenUp>,
+}
+
+/// How an item became a dead letter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenUp {
+    /// Tries that failed.
+    pub attempts: u32,
+    /// The kind of failure, a word.
+    pub class: String,
+    /// Why.
+    pub error: String,
 }
 
 /// An event of another index.
@@ -88,10 +103,19 @@ impl Store {
         self.0.read(move |db| db.alerts.get(id.to_bytes())?.map(|row| decode(&row)).transpose())
     }
 
-    /// Records an event of another index, in parts of which each succeeds or fails by itself.
+    /// Records an event of another index, in parts of which each succeeds or fails by itself. Blocks.
     pub fn take_over(&self, taken: TakenOver) -> Vec<Result<(), StoreError>> {
         let TakenOver { change, alerts, counted, dropped } = taken;
         let id = change.event.id;
+        let mut by_outbox: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (outbox, file) in &dropped {
+            by_outbox.entry(outbox).or_default().insert(file);
+        }
+        for (outbox, files) in by_outbox {
+            let is_dropped =
+                |item: &&Delivery| matches!(item, Delivery::Upload { file, .. } if files.contains(&**file));
+            self.0.dropped().note(outbox, change.deliveries.iter().filter(is_dropped).map(|item| (Some(id), item)));
+        }
         let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
         let change = Op::record(change, &self.0.clock);
         let dropped = dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, id, file }));

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::commit::{self, Op, Queues};
+use super::dropped::Dropped;
 use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
@@ -83,6 +84,7 @@ struct Shared {
     path: PathBuf,
     deadline: Duration,
     queues: Queues,
+    dropped: Dropped,
     failure: watch::Sender<Option<StoreError>>,
     flushes: AtomicU64,
     reserve: Reserve,
@@ -152,12 +154,13 @@ fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
 
 impl Core {
     pub(super) fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let queues = named_queues(outboxes)?;
+        let queues = commit::named_queues(outboxes)?;
         let device_id = reset::prepare(&config.path)?;
         let shared = Arc::new(Shared {
             path: config.path.clone(),
             deadline: config.deadline,
             queues,
+            dropped: Dropped::read(&config.path),
             failure: watch::Sender::new(None),
             flushes: AtomicU64::new(0),
             reserve: Reserve::new(&config.path),
@@ -191,6 +194,10 @@ impl Core {
 
     pub(super) fn queues(&self) -> &Queues {
         &self.shared.queues
+    }
+
+    pub(super) fn dropped(&self) -> &Dropped {
+        &self.shared.dropped
     }
 
     /// Whether the last change was refused for want of room.
@@ -344,14 +351,6 @@ impl Drop for Core {
     }
 }
 
-fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
-    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
-    if let Some(bad) = names.iter().find(|name| !good(name)) {
-        return Err(StoreError::NoSuchOutbox(bad.clone()));
-    }
-    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
-}
-
 /// Opens the database on the writer's thread, within the deadline, and starts the reader beside it.
 fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Receiver<()>), StoreError> {
     let no_thread = |error: std::io::Error| StoreError::Disk(format!("start a thread: {error}").into());
@@ -466,7 +465,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
 
 fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
     let due = shared.guard(|| {
-        let due = commit::apply(db, &shared.queues, ops)?;
+        let due = commit::apply(db, &shared.queues, &shared.dropped, ops)?;
         db.flush(data)?;
         Ok(due)
     })?;

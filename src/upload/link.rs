@@ -286,11 +286,17 @@ pub(super) fn lacks_etag(error: &object_store::Error) -> bool {
     chain(error).iter().any(|text| text.contains("ETag Header missing") || text.contains("missing field `ETag`"))
 }
 
-/// Whether a destination does not answer when it is asked for a file. Nothing is said of the file by that.
+/// Whether a destination cannot be asked for a file. Nothing is said of the file by that.
 pub(super) fn refuses_question(error: &object_store::Error) -> bool {
     let not_supported =
         matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. });
-    not_supported || matches!(status_of(&chain(error)), Some(400 | 405 | 501))
+    not_supported || matches!(status_of(&chain(error)), Some(405 | 501))
+}
+
+/// Whether a question is refused as wrong. The answer to HEAD has no body, so that this may be a token that expired, a
+/// clock that is off or another region as well as a service that cannot be asked.
+pub(super) fn is_bad_request(error: &object_store::Error) -> bool {
+    status_of(&chain(error)) == Some(400)
 }
 
 fn shorten(text: &str) -> String {

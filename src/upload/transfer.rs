@@ -5,7 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -14,7 +14,7 @@ use super::config::Checksum;
 use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::line::{Load, Pace};
-use super::link::{Failure, lacks_etag, refuses_question, sort};
+use super::link::{Failure, is_bad_request, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
 use super::sealed::{self, Sealer};
@@ -38,6 +38,11 @@ const UNREAD: &str = "the credentials may not read there: what it answers to an 
 /// What to expect of a service that cannot be asked for an object.
 const UNASKED: &str =
     "it does not answer questions about files (HEAD): what it answers to an upload is the only proof of it";
+
+/// The same of one that answers 400 and gives no reason, although uploads work.
+const REFUSED_TO_SAY: &str = "it refuses questions about files (HTTP 400 to HEAD) and gives no reason: if uploads fail too, the session \
+     token may have expired, the box's clock be off, or the bucket lie in another region; what it answers to an upload is \
+     the only proof of it";
 
 /// Class of dead letters that a destination took and does not have.
 const WRONG: &str = "wrong_answer";
@@ -347,6 +352,10 @@ impl Transfer<'_> {
                 self.uploader.remark(UNASKED);
                 return Ok(Kept::Unknown);
             }
+            (Err(error), _) if is_bad_request(&error) => match self.ask_for_reason(key).await? {
+                Some(kept) => (kept, None),
+                None => return Ok(Kept::Unknown),
+            },
             (answer, stated) => (answer.map_err(|error| self.sort(&error))?, stated),
         };
         if kept.size != bytes {
@@ -358,6 +367,26 @@ impl Transfer<'_> {
             return Ok(Kept::Compared);
         }
         Err(other_bytes())
+    }
+
+    /// HEAD is refused as wrong: asks for the first byte, since the answer to that has a body with the reason. Gives what
+    /// the destination has, none where it does not say that either.
+    async fn ask_for_reason(&self, key: &Path) -> Result<Option<ObjectMeta>, Failure> {
+        let first = GetOptions { range: Some((0..1).into()), ..GetOptions::default() };
+        let error = match self.carry(1, None, self.destination.store.get_opts(key, first)).await?.0 {
+            Ok(found) => return Ok(Some(found.meta)),
+            Err(error) => error,
+        };
+        match self.sort(&error) {
+            Failure::Refused(reason) => {
+                Err(Failure::Refused(format!("it refuses to say what it holds (HTTP 400 to HEAD): {reason}")))
+            }
+            Failure::Item(..) | Failure::Checksum(_) => {
+                self.uploader.remark(REFUSED_TO_SAY);
+                Ok(None)
+            }
+            other => Err(other),
+        }
     }
 
     /// One exchange that carries `bytes`, paid from the budgets, for as long as the line moves.

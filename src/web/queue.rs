@@ -17,12 +17,13 @@ use super::Shared;
 use super::problem::Problem;
 use crate::clock::Moment;
 use crate::event::EventId;
+use crate::store::Selection;
 
 /// Items in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 /// No command is longer, in bytes.
-const MAX_COMMAND: usize = 4096;
+const MAX_COMMAND: usize = 64 << 10;
 
 /// How far an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +83,9 @@ pub struct QueueQuery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueAction {
-    /// Try again now: dead letters, or one item that rests.
+    /// Try again now: dead letters, or items that rest.
     Retry,
-    /// Deliver no more: dead letters, or one item that waits.
+    /// Deliver no more: dead letters, or items that wait.
     Drop,
     /// Send nothing until it is resumed.
     Pause,
@@ -93,21 +94,36 @@ pub enum QueueAction {
 }
 
 /// A command to one queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueCommand {
     /// `upload/<name>`, `mqtt`.
     pub outlet: String,
-    /// The item; none: all dead letters, or the whole queue.
+    /// The item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
+    /// Or many; with neither: all dead letters, or the whole queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<Selection>,
+    /// Only count what it would be about.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueAnswer {
-    /// Items, or queues, for which it changed something.
+    /// Items, or queues, for which it changed something, or would.
     pub changed: u64,
+    /// Size of these items; 0 for alerts.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Of these, items that were on their way: what is dropped then may still arrive.
+    #[serde(default)]
+    pub sending: u64,
+    /// There was no time for all: the same command again goes on.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Why a command was not carried out.

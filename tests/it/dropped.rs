@@ -1,8 +1,9 @@
 //! What was dropped is not shown as delivered: outlets that nobody reaches, and an operator who empties their queues.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use outpost::clock::SystemClock;
@@ -14,7 +15,7 @@ use crate::browser::look;
 use crate::clouds::wait_for_events;
 use crate::end_to_end::is_delivered;
 use crate::harness::config::Config;
-use crate::harness::daemon::{Daemon, outpost};
+use crate::harness::daemon::{Daemon, PROGRAM, outpost};
 use crate::harness::process::run;
 use crate::harness::{Scratch, fixture, port, repository, seconds, wait_until};
 
@@ -25,15 +26,67 @@ fn queue(config: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Drops everything that waits in `outlet`, item by item; gives how many.
+/// Drops everything that waits in `outlet`; gives how many.
 fn drop_all(config: &str, outlet: &str) -> usize {
-    let listed = queue(config, &["list", "--queue", outlet, "--json", "--limit", "1000"]);
-    let items: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    for item in &items {
-        let said = queue(config, &["drop", "--queue", outlet, &item["seq"].to_string()]);
-        assert_eq!(said, format!("{outlet}: 1 dropped\n"));
-    }
-    items.len()
+    let said = queue(config, &["drop", "--queue", outlet, "--waiting", "--yes"]);
+    let count = said.strip_prefix(&format!("{outlet}: ")).and_then(|rest| rest.split_once(" dropped\n"));
+    let (count, _) = count.unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(queue(config, &["list", "--queue", outlet]), format!("{outlet}: nothing waits\n"));
+    count.parse().expect("a number")
+}
+
+/// What the program says on a terminal where somebody answers.
+fn asked_on_a_terminal(arguments: &[&str], answer: &str) -> String {
+    let command = [&[PROGRAM], arguments].concat().join(" ");
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().expect("script of util-linux");
+    script.stdin.take().expect("input").write_all(answer.as_bytes()).expect("answer");
+    String::from_utf8(script.wait_with_output().expect("output").stdout).expect("text")
+}
+
+/// Tries what `outpost queue drop` is to be asked for, without a terminal, before anything is dropped.
+fn look_before_dropping(config: &str, events: usize) {
+    let listed = || {
+        let listed = queue(config, &["list", "--queue", "upload/cloud", "--json", "--limit", "1000"]);
+        listed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
+    };
+    let items = listed();
+    let refused = outpost(&["queue", "drop", "--queue", "upload/cloud", "--waiting", "--config", config]);
+    let said = String::from_utf8(refused.stderr).expect("text");
+    assert!(!refused.status.success() && said.contains("add --yes") && said.contains("upload/cloud: "), "{said}");
+    let nothing = outpost(&["queue", "drop", "--queue", "upload/cloud", "--yes", "--config", config]);
+    assert_eq!(nothing.status.code(), Some(64), "nothing was selected");
+    let would =
+        |arguments: &[&str]| queue(config, &[&["drop", "--queue", "upload/cloud", "--dry-run"], arguments].concat());
+    assert!(
+        would(&["--kind", "clip"]).starts_with(&format!("upload/cloud: {events} item")),
+        "{}",
+        would(&["--kind", "clip"])
+    );
+    assert!(would(&["--camera", "nobody", "--kind", "clip"]).starts_with("upload/cloud: 0 items"));
+    assert!(would(&["--before", "1d", "--camera", "gate"]).starts_with("upload/cloud: 0 items"));
+    let asked =
+        asked_on_a_terminal(&["queue", "drop", "--queue", "upload/cloud", "--waiting", "--config", config], "n\n");
+    let question = format!("upload/cloud: {} items (", items.len());
+    assert!(asked.contains(&question) && asked.contains("Go on? [y/N]"), "{asked}");
+    assert!(asked.contains("nothing was dropped"), "{asked}");
+    assert_eq!(listed().len(), items.len(), "nothing was dropped");
+
+    // One that is named, a range of one camera, and the same again.
+    let clip = |item: &&Value| item["what"] == "clip.mp4";
+    let seq = items.iter().find(clip).expect("a clip")["seq"].to_string();
+    assert!(queue(config, &["drop", "--queue", "upload/cloud", &seq]).starts_with("upload/cloud: 1 dropped\n"));
+    let again = outpost(&["queue", "drop", "--queue", "upload/cloud", &seq, "--config", config]);
+    let said = String::from_utf8(again.stderr).expect("text");
+    assert!(!again.status.success() && said.contains(&format!("upload/cloud has no item {seq}")), "{said}");
+    let seqs = items.iter().filter_map(|item| item["seq"].as_u64());
+    let (first, last) = (seqs.clone().min().expect("some"), seqs.max().expect("some"));
+    let range = format!("{first}-{last}");
+    let clips = ["drop", "--queue", "upload/cloud", &range, "--camera", "gate", "--kind", "clip", "--yes"];
+    assert!(queue(config, &clips).starts_with(&format!("upload/cloud: {} dropped\n", events - 1)));
+    assert!(queue(config, &clips).starts_with("upload/cloud: 0 dropped\n"));
+    assert_eq!(listed().len(), items.len() - events, "all else waits");
 }
 
 fn share<'a>(record: &'a Value, outlet: &str) -> &'a Value {
@@ -56,7 +109,7 @@ fn seconds_of(daemon: &Daemon, state: &str) -> f64 {
     daemon.json("/api/v1/cameras/gate/timeline")["seconds"][state].as_f64().unwrap_or_default()
 }
 
-/// Works with: stores | a destination that was given up, and its queue dropped (`outpost queue drop`) | such files are shown as dropped, per outlet and file, and never as delivered
+/// Works with: stores | a destination that was given up, and its queue dropped (`outpost queue drop`) | such files are shown as dropped, per outlet and file, and never as delivered, also after a rebuild of the index
 #[test]
 fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
     let scratch = Scratch::new("dropped");
@@ -72,7 +125,8 @@ fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
 
     let file = scratch.path("outpost.toml");
     let config = file.to_str().expect("text");
-    assert!(drop_all(config, "upload/cloud") >= 4 * events.len());
+    look_before_dropping(config, events.len());
+    assert!(drop_all(config, "upload/cloud") >= 3 * events.len());
     assert!(drop_all(config, "mqtt") >= 2 * events.len(), "start and end of each");
     for record in daemon.records() {
         assert_files(&record, "upload/cloud", "dropped");
@@ -103,6 +157,17 @@ fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
         assert_files(record, "upload/later", "not_wanted");
         assert_files(record, "upload/cloud", "dropped");
         assert_eq!(share(record, "mqtt")["state"], "dropped", "{record}");
+    }
+    // The index is lost: what was dropped does not wait again.
+    assert!(daemon.terminate().success());
+    std::fs::remove_dir_all(scratch.path("box/index")).expect("remove the index");
+    daemon.start_again();
+    wait_until("the index to be made again", seconds(120), || {
+        let records = daemon.records();
+        ids.iter().all(|id| records.iter().any(|of| of["event"]["id"] == **id))
+    });
+    for record in daemon.records().iter().filter(|of| ids.contains(&&of["event"]["id"])) {
+        assert_files(record, "upload/cloud", "dropped");
     }
     // What is recorded from now on goes there, and the box says so.
     wait_until("a new event to be delivered to the new destination", seconds(120), || {

@@ -106,8 +106,6 @@ pub fn assert_one_truth(
     }
 }
 
-/// As `sha256sum` prints it.
-
 /// Path of an event's file on the box.
 pub fn on_disk(scratch: &Scratch, event: &Value, file: &str) -> std::path::PathBuf {
     scratch.path("box/archive").join(text(event, "/camera")).join(text(event, "/id")).join(file)

@@ -1,5 +1,6 @@
 //! Alerts on the line: sent in their order, acknowledged when they are confirmed, given back when they are not.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,7 +15,8 @@ use super::digest::Parcel;
 use super::failure::{Verdict, judge};
 use super::feed::Feed;
 use super::message::{Content, Message, properties};
-use super::session::{Cargo, Sent, Session};
+use super::refusals::Fate;
+use super::session::{Cargo, Sent, Session, Stage};
 use super::wire::Client;
 use super::{OUTLET, payload};
 use crate::alert::acknowledge;
@@ -25,8 +27,12 @@ impl<'a> Session<'a> {
     pub(super) fn send(&mut self, client: &Client, parcel: Parcel) -> Result<(), String> {
         let alerter = self.alerter;
         let (deps, now) = (&alerter.deps, alerter.deps.clock.now());
-        let leaf = if matches!(parcel, Parcel::Alert(_)) { "event" } else { "digest" };
-        let topic = alerter.topics.of_camera(parcel.camera(), leaf);
+        let topic = self.topic_of(&parcel);
+        let is_behind = self.held.iter().any(|held| held.camera() == parcel.camera());
+        if is_behind || alerter.terms(|terms| terms.refusals.rests(&topic, Instant::now())) {
+            self.held.push_back(parcel);
+            return Ok(());
+        }
         if let Some(reason) = alerter.terms(|terms| terms.suspects.resting(&topic, Instant::now())) {
             self.reject(parcel.seqs(), reason);
             return Ok(());
@@ -53,6 +59,11 @@ impl<'a> Session<'a> {
         self.hand_over(client, message, Cargo::Alerts(parcel.seqs()))
     }
 
+    fn topic_of(&self, parcel: &Parcel) -> String {
+        let leaf = if matches!(parcel, Parcel::Alert(_)) { "event" } else { "digest" };
+        self.alerter.topics.of_camera(parcel.camera(), leaf)
+    }
+
     /// Notes what the broker said about a message. Returns whether it was the farewell.
     pub(super) fn confirm(&mut self, confirmation: &PubAck) -> bool {
         self.last_confirmation = Instant::now();
@@ -67,7 +78,7 @@ impl<'a> Session<'a> {
         let seqs = match sent.cargo {
             Cargo::Alerts(seqs) => seqs,
             Cargo::Other => {
-                if let Verdict::Later(reason) | Verdict::Never(reason) = verdict {
+                if let Verdict::Later(reason) | Verdict::Refused(reason) | Verdict::Never(reason) = verdict {
                     self.complain_of_state(reason);
                 }
                 return false;
@@ -85,9 +96,26 @@ impl<'a> Session<'a> {
                 self.refused.extend(seqs);
                 self.complain(reason);
             }
+            Verdict::Refused(reason) => self.refuse(seqs, &sent.topic, reason),
             Verdict::Never(reason) => self.reject(seqs, reason),
         }
         false
+    }
+
+    /// The broker refuses alerts to a topic, which rests, while others go on.
+    fn refuse(&mut self, seqs: Vec<u64>, topic: &str, reason: String) {
+        let first = seqs.first().copied().unwrap_or_default();
+        let fate = self.alerter.terms(|terms| terms.refusals.refused(first, topic, &reason, Instant::now()));
+        match fate {
+            Fate::PutAside(reason) => self.reject(seqs, reason),
+            Fate::WaitsAlone => self.refused.extend(seqs),
+            Fate::Waits => {
+                self.refused.extend(seqs);
+                self.complain(reason);
+                return;
+            }
+        }
+        self.alerter.show_remarks();
     }
 
     /// The broker has a message. Returns whether it was the farewell.
@@ -104,6 +132,11 @@ impl<'a> Session<'a> {
             }
             Cargo::Farewell => return true,
         };
+        let first = seqs.first().copied().unwrap_or_default();
+        if self.alerter.terms(|terms| terms.refusals.taken(first, &sent.topic)) {
+            info!(topic = sent.topic, "the broker takes alerts to a topic again");
+            self.alerter.show_remarks();
+        }
         let (deps, label) = (&self.alerter.deps, metrics::outlet(OUTLET));
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
@@ -145,8 +178,12 @@ impl<'a> Session<'a> {
         }));
     }
 
-    /// Once nothing is on the line, refused alerts and all after them go back in one go.
+    /// Once nothing is on the line, refused alerts and all after them go back in one go; so does what was held back once
+    /// a topic has rested, to be taken out in its order.
     pub(super) fn give_back_refused(&mut self, feed: &Feed<'a>) {
+        if self.stage == Stage::Open && self.has_rested() {
+            self.refused.extend(self.held.drain(..).flat_map(|parcel| parcel.seqs()));
+        }
         let mut alerts_on_the_line = self.handed.iter().chain(self.in_flight.values());
         if self.refused.is_empty() || alerts_on_the_line.any(|sent| matches!(sent.cargo, Cargo::Alerts(_))) {
             return;
@@ -155,6 +192,13 @@ impl<'a> Session<'a> {
         let ready = self.ready.drain(..).flat_map(|parcel| parcel.seqs());
         let back: Vec<u64> = self.refused.drain(..).chain(ready).collect();
         self.release(back);
+    }
+
+    /// Whether the first that is held of any camera may be sent again; what is held behind it has to wait for it.
+    fn has_rested(&self) -> bool {
+        let (now, mut cameras) = (Instant::now(), BTreeSet::new());
+        let mut firsts = self.held.iter().filter(|parcel| cameras.insert(parcel.camera()));
+        firsts.any(|parcel| !self.alerter.terms(|terms| terms.refusals.rests(&self.topic_of(parcel), now)))
     }
 
     fn release(&mut self, back: Vec<u64>) {
@@ -193,7 +237,7 @@ impl<'a> Session<'a> {
             let label = metrics::outlet(OUTLET);
             self.alerter.deps.metrics.delivery_failures.get_or_create(&label).inc_by(lost);
         }
-        let ready = self.ready.drain(..).flat_map(|parcel| parcel.seqs());
+        let ready = self.ready.drain(..).chain(self.held.drain(..)).flat_map(|parcel| parcel.seqs());
         let rest = self.refused.drain(..).chain(ready);
         let back = unconfirmed.into_iter().chain(rest).collect();
         self.release(back);

@@ -186,6 +186,8 @@ pub(super) enum Verdict {
     Taken,
     /// Try again later; why, for the operator.
     Later(String),
+    /// It refuses this alert or its topic, and may take others; why, for the operator.
+    Refused(String),
     /// It will never take this alert; why, for the operator.
     Never(String),
 }
@@ -194,13 +196,13 @@ pub(super) enum Verdict {
 pub(super) fn judge(reason: PubAckReason, topic: &str) -> Verdict {
     match reason {
         PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Verdict::Taken,
-        PubAckReason::NotAuthorized => Verdict::Later(format!(
+        PubAckReason::NotAuthorized => Verdict::Refused(format!(
             "the broker does not allow us to publish to {topic:?}: give this user the right to write to it"
         )),
         PubAckReason::QuotaExceeded => Verdict::Later("the broker's quota for us is used up".to_owned()),
         PubAckReason::TopicNameInvalid => Verdict::Never(format!("the broker does not accept the topic {topic:?}")),
         PubAckReason::PayloadFormatInvalid => Verdict::Never("the broker does not accept the payload".to_owned()),
-        other => Verdict::Later(format!("the broker refuses alerts for {topic:?} ({other:?})")),
+        other => Verdict::Refused(format!("the broker refuses alerts for {topic:?} ({other:?})")),
     }
 }
 

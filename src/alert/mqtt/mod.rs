@@ -11,6 +11,7 @@ mod house;
 mod link;
 mod message;
 mod pictures;
+mod refusals;
 mod search;
 mod session;
 mod states;

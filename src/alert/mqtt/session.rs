@@ -27,6 +27,7 @@ use super::failure::{Broken, explain, is_of_version};
 use super::feed::{Desk, Feed};
 use super::link::{self, WINDOW};
 use super::message::{Content, Message};
+use super::refusals::HELD;
 use super::suspects::Subject;
 use super::terms::Grants;
 use super::wire::{Client, Connection, Version, Will};
@@ -117,6 +118,8 @@ pub(super) struct Session<'a> {
     pub(super) postponed: VecDeque<Message>,
     /// Leased, not yet handed over.
     pub(super) ready: VecDeque<Parcel>,
+    /// Leased, while their topics rest after a refusal.
+    pub(super) held: VecDeque<Parcel>,
     /// Refused for now; given back once nothing is on the line, so that the order is kept.
     pub(super) refused: Vec<u64>,
     /// Nothing is sent before this instant, after a refusal.
@@ -152,6 +155,7 @@ impl<'a> Session<'a> {
             opened_at: Instant::now(),
             postponed: VecDeque::new(),
             ready: VecDeque::new(),
+            held: VecDeque::new(),
             refused: Vec::new(),
             paused_until: None,
             refusal_pause: Backoff::for_connections(),
@@ -250,7 +254,8 @@ impl<'a> Session<'a> {
 
     /// Whether the next alerts should be leased. Not while something goes back, which must come first again.
     fn is_hungry(&self) -> bool {
-        self.stage == Stage::Open && self.may_tell() && self.ready.is_empty() && self.notes.is_empty()
+        let has_room = self.ready.is_empty() && self.held.len() < HELD;
+        self.stage == Stage::Open && self.may_tell() && has_room && self.notes.is_empty()
     }
 
     /// Messages that the broker has not answered yet.

@@ -4,6 +4,7 @@
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectReturnCode};
 
+use super::refusals::Refusals;
 use super::suspects::Suspects;
 use super::wire::{Protocol, Version};
 
@@ -82,6 +83,7 @@ pub(super) struct Terms {
     refuses_retain: bool,
     refuses_qos: bool,
     pub(super) suspects: Suspects,
+    pub(super) refusals: Refusals,
     /// Why commands are not heard, where the broker refuses the subscription.
     pub(super) refused_subscription: Option<String>,
 }
@@ -94,6 +96,7 @@ impl Terms {
             refuses_retain: false,
             refuses_qos: false,
             suspects: Suspects::default(),
+            refusals: Refusals::default(),
             refused_subscription: None,
         }
     }
@@ -155,6 +158,7 @@ impl Terms {
         }
         remarks.extend(self.refused_subscription.clone());
         remarks.extend(self.suspects.left_out());
+        remarks.extend(self.refusals.remarks());
         remarks
     }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::metrics;
 use crate::supervise::Backoff;
 
+use super::blame::{Blame, Verdict};
 use super::digest::Parcel;
 use super::feed::{Desk, Feed};
 use super::request::{Outcome, Post};
@@ -34,8 +35,12 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// Alerts of one camera, in their order.
 struct Lane {
     parcels: VecDeque<Parcel>,
-    /// The first of them is on its way.
+    /// One of them is on its way.
     is_busy: bool,
+    /// Failures of the first of them that may be the receiver's or its own.
+    blame: Option<Blame>,
+    /// The last one before them was put aside for such failures.
+    is_known: bool,
     /// How often the receiver called the first of them wrong.
     tries: u32,
     backoff: Backoff,
@@ -44,9 +49,24 @@ struct Lane {
     trouble: Option<String>,
 }
 
+impl Lane {
+    /// What a failure of the first of the lane means, when the receiver has `taken` so many of all lanes. One that
+    /// follows one which was put aside is not given the time again.
+    fn judge(&mut self, taken: u64, patience: Duration) -> Verdict {
+        let Some(seq) = self.parcels.front().and_then(|parcel| parcel.seqs().first().copied()) else {
+            return Verdict::Again;
+        };
+        let (now, patience) = (Instant::now(), if self.is_known { Duration::ZERO } else { patience });
+        let known = self.blame.take().filter(|blame| blame.seq() == seq);
+        self.blame.insert(known.unwrap_or_else(|| Blame::new(seq, taken, now))).failed(taken, now, patience)
+    }
+}
+
 /// A request that came to its end.
 struct Landed {
     camera: Arc<str>,
+    /// It was sent ahead of the first of its lane, to see whether the receiver takes anything.
+    is_probe: bool,
     bytes: u64,
     outcome: Outcome,
 }
@@ -56,11 +76,13 @@ pub(super) struct Lanes<'a> {
     lanes: BTreeMap<Arc<str>, Lane>,
     requests: FuturesUnordered<BoxFuture<'a, Landed>>,
     told: Option<String>,
+    /// Parcels that the receiver took.
+    taken: u64,
 }
 
 impl<'a> Lanes<'a> {
     pub(super) fn new(hook: &'a Webhook) -> Self {
-        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), told: None }
+        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), told: None, taken: 0 }
     }
 
     /// Delivers until `stop`.
@@ -111,6 +133,8 @@ impl<'a> Lanes<'a> {
         let lane = self.lanes.entry(parcel.camera().clone()).or_insert_with(|| Lane {
             parcels: VecDeque::new(),
             is_busy: false,
+            blame: None,
+            is_known: false,
             tries: 0,
             backoff: backoff(),
             rests_until: None,
@@ -140,7 +164,7 @@ impl<'a> Lanes<'a> {
                 self.give_back(&camera).await?;
                 continue;
             }
-            self.send(camera).await?;
+            self.send(camera, false).await?;
         }
         Ok(())
     }
@@ -164,48 +188,68 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
-    /// Sends the first of a lane.
-    async fn send(&mut self, camera: Arc<str>) -> Result<()> {
+    /// Sends the first of a lane, or the second as a probe.
+    async fn send(&mut self, camera: Arc<str>, is_probe: bool) -> Result<()> {
         let hook = self.hook;
         let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
-        let Some(parcel) = lane.parcels.front() else { return Ok(()) };
+        let Some(parcel) = lane.parcels.get(usize::from(is_probe)) else { return Ok(()) };
         let (seqs, now) = (parcel.seqs(), hook.deps.clock.now());
         let kind = if matches!(parcel, Parcel::Alert(_)) { "alert" } else { "digest" };
         let body = match payload::encode(parcel, &now, hook.deps.object_key.as_ref(), &hook.history) {
             Ok(body) => body,
+            Err(_) if is_probe => return Ok(()),
             Err(failure) => return self.reject(&camera, format!("{failure:#}")).await,
         };
         lane.is_busy = true;
         let (seq, bytes) = (seqs.last().copied().unwrap_or_default(), body.len() as u64);
         self.requests.push(Box::pin(async move {
             let outcome = hook.sender.send(Post { body, kind, seq, now: now.wall }).await;
-            Landed { camera, bytes, outcome }
+            Landed { camera, is_probe, bytes, outcome }
         }));
         Ok(())
     }
 
     async fn land(&mut self, landed: Landed) -> Result<()> {
-        let Landed { camera, bytes, outcome } = landed;
-        let (hook, deps) = (self.hook, &self.hook.deps);
-        let label = metrics::outlet(&hook.outlet);
+        let Landed { camera, is_probe, bytes, outcome } = landed;
+        let label = metrics::outlet(&self.hook.outlet);
         let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
         lane.is_busy = false;
+        if outcome == Outcome::Taken {
+            return self.take(&camera, is_probe, bytes).await;
+        }
+        self.hook.deps.metrics.delivery_failures.get_or_create(&label).inc();
+        // A probe that fails says that the receiver is down, which the first of the lane said before.
+        if is_probe { Ok(()) } else { self.fail(camera, outcome).await }
+    }
+
+    /// The receiver has the first of a lane, or the probe behind it.
+    async fn take(&mut self, camera: &Arc<str>, is_probe: bool, bytes: u64) -> Result<()> {
+        let (deps, label) = (&self.hook.deps, metrics::outlet(&self.hook.outlet));
+        let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
+        self.taken += 1;
+        let parcel = lane.parcels.remove(usize::from(is_probe));
+        if !is_probe {
+            (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
+            (lane.blame, lane.is_known) = (None, false);
+            lane.backoff.reset();
+        }
+        let seqs = parcel.map(|parcel| parcel.seqs()).unwrap_or_default();
+        deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
+        deps.metrics.delivered_bytes.get_or_create(&label).inc_by(bytes);
+        self.say_well();
+        crate::alert::acknowledge(&*deps.queue, seqs).await
+    }
+
+    /// The first of a lane was not taken: it is tried again, or put aside.
+    async fn fail(&mut self, camera: Arc<str>, outcome: Outcome) -> Result<()> {
+        let (hook, deps) = (self.hook, &self.hook.deps);
+        let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
         let is_wrong = matches!(outcome, Outcome::Wrong(_));
-        let (reason, rest) = match outcome {
-            Outcome::Taken => {
-                let parcel = lane.parcels.pop_front();
-                (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
-                lane.backoff.reset();
-                let seqs = parcel.map(|parcel| parcel.seqs()).unwrap_or_default();
-                deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
-                deps.metrics.delivered_bytes.get_or_create(&label).inc_by(bytes);
-                self.say_well();
-                return crate::alert::acknowledge(&*deps.queue, seqs).await;
-            }
-            Outcome::Wrong(reason) => (reason, None),
-            Outcome::Later { reason, rest } => (reason, rest),
+        let (reason, rest, may_be_its_own) = match outcome {
+            Outcome::Taken => return Ok(()),
+            Outcome::Wrong(reason) => (reason, None, false),
+            Outcome::Later { reason, rest, may_be_its_own } => (reason, rest, may_be_its_own),
         };
-        deps.metrics.delivery_failures.get_or_create(&label).inc();
         deps.health.outlet(&hook.outlet, deps.clock.mono(), Err(reason.clone()));
         if self.told.as_ref() != Some(&reason) {
             warn!(outlet = hook.outlet, %reason, "alerts wait, the receiver does not take them");
@@ -216,9 +260,14 @@ impl<'a> Lanes<'a> {
         if lane.tries >= hook.tries {
             return self.reject(&camera, format!("{reason}, {} times", hook.tries)).await;
         }
+        let verdict = if may_be_its_own { lane.judge(self.taken, hook.patience) } else { Verdict::Again };
+        if let (Verdict::Guilty, Some(blame)) = (verdict, lane.blame) {
+            lane.is_known = true;
+            return self.reject(&camera, blame.reason(&reason)).await;
+        }
         let pause = lane.backoff.next_pause(Duration::ZERO);
         lane.rests_until = Some(Instant::now() + rest.map_or(pause, |rest| rest.max(pause)));
-        Ok(())
+        if verdict == Verdict::Probe { self.send(camera, true).await } else { Ok(()) }
     }
 
     /// Something was taken: all is well, unless another lane is in trouble.
@@ -236,7 +285,8 @@ impl<'a> Lanes<'a> {
     /// Puts the first of a lane aside.
     async fn reject(&mut self, camera: &Arc<str>, reason: String) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
-        (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
+        (lane.tries, lane.rests_until, lane.trouble, lane.blame) = (0, None, None, None);
+        lane.backoff.reset();
         let Some(parcel) = lane.parcels.pop_front() else { return Ok(()) };
         let seqs = parcel.seqs();
         error!(outlet = self.hook.outlet, seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");

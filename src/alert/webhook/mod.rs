@@ -1,8 +1,9 @@
 //! Webhooks: every alert as a signed POST. The receiver's side: docs/webhooks.md.
 //!
-//! A 2xx confirms. What the receiver calls wrong (4xx) is put aside after some tries; whatever may mend itself is
-//! tried again for ever. Cameras do not wait for each other, and each camera's alerts come in their order.
+//! A 2xx confirms. What the receiver calls wrong (4xx) is put aside after some tries, and so is what it fails at for
+//! minutes while it takes other alerts. Whatever else may mend itself is tried again for ever. Cameras do not wait for each other, and each camera's alerts come in their order.
 
+mod blame;
 mod config;
 mod lanes;
 mod request;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,8 @@ pub struct Webhook {
     limits: Limits,
     history: Mutex<History>,
     backoff: Arc<dyn Fn() -> Backoff + Send + Sync>,
+    /// For how long an alert has to fail, while others are taken, before it is put aside.
+    patience: Duration,
     heart: Heart,
 }
 
@@ -62,6 +66,7 @@ impl Webhook {
             limits,
             history: Mutex::default(),
             backoff: Arc::new(Backoff::for_connections),
+            patience: blame::PATIENCE,
             heart,
         })
     }
@@ -75,6 +80,11 @@ impl Webhook {
     #[cfg(test)]
     fn with_backoff(self, backoff: impl Fn() -> Backoff + Send + Sync + 'static) -> Self {
         Self { backoff: Arc::new(backoff), ..self }
+    }
+
+    #[cfg(test)]
+    fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Delivers until `stop`.

@@ -32,6 +32,8 @@ pub(super) enum Outcome {
     Later {
         reason: String,
         rest: Option<Duration>,
+        /// Another alert may fare better at the same moment.
+        may_be_its_own: bool,
     },
 }
 
@@ -67,13 +69,13 @@ impl Sender {
         let now = post.now;
         let sent = match self.request(post).await {
             Ok(request) => request.send().await,
-            Err(failure) => return later(format!("{failure:#}")),
+            Err(failure) => return later(format!("{failure:#}"), false),
         };
         match sent {
             Ok(response) => self.judge(response, now).await,
             Err(failure) => {
                 *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                later(self.explain(&failure))
+                later(self.explain(&failure), !failure.is_connect())
             }
         }
     }
@@ -111,21 +113,27 @@ impl Sender {
         let host = self.host();
         let outcome = match status {
             status if status.is_success() => Outcome::Taken,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-                Outcome::Later { reason: format!("{host} asks to be left alone for now ({status})"), rest }
-            }
-            status if status.is_redirection() => {
-                later(format!("{host} wants us to go elsewhere ({status}), which is not followed: set the new url"))
-            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => Outcome::Later {
+                reason: format!("{host} asks to be left alone for now ({status})"),
+                rest,
+                may_be_its_own: false,
+            },
+            status if status.is_redirection() => later(
+                format!("{host} wants us to go elsewhere ({status}), which is not followed: set the new url"),
+                true,
+            ),
             // What is refused here is the box, not this alert.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                later(format!("{host} does not let the box in ({status}): check headers, secret_file and url"))
+                later(format!("{host} does not let the box in ({status}): check headers, secret_file and url"), true)
             }
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                later(format!("{host} has nothing that takes alerts at this path ({status}): check url"))
+                later(format!("{host} has nothing that takes alerts at this path ({status}): check url"), true)
             }
             status if status.is_client_error() => Outcome::Wrong(format!("{host} does not take it ({status})")),
-            status => Outcome::Later { reason: format!("{host} fails ({status})"), rest },
+            status => {
+                // One that says when to come back speaks of itself.
+                Outcome::Later { reason: format!("{host} fails ({status})"), rest, may_be_its_own: rest.is_none() }
+            }
         };
         let _ = tokio::time::timeout(REST_WITHIN, read_on(response)).await;
         outcome
@@ -151,8 +159,8 @@ impl Sender {
     }
 }
 
-fn later(reason: String) -> Outcome {
-    Outcome::Later { reason, rest: None }
+fn later(reason: String, may_be_its_own: bool) -> Outcome {
+    Outcome::Later { reason, rest: None, may_be_its_own }
 }
 
 async fn read_on(mut response: Response) {

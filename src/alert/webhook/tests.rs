@@ -37,6 +37,8 @@ struct Script {
     replies: VecDeque<Reply>,
     /// Cameras whose alerts are answered in a way of their own.
     of_camera: Vec<(&'static str, Reply)>,
+    /// An alert that is answered in a way of its own.
+    of_alert: Option<(u64, Reply)>,
     /// Head and body of each request, and what was answered.
     seen: Vec<(String, Value, Reply)>,
 }
@@ -106,7 +108,8 @@ async fn serve(mut socket: TcpStream, script: Arc<Mutex<Script>>) {
         let reply = {
             let mut script = script.lock().expect("lock");
             let own = script.of_camera.iter().find(|(camera, _)| body["event"]["camera"] == *camera);
-            let reply = own.map(|(_, reply)| *reply);
+            let alone = script.of_alert.filter(|(seq, _)| body["seq"] == *seq).map(|(_, reply)| reply);
+            let reply = alone.or_else(|| own.map(|(_, reply)| *reply));
             let reply = reply.or_else(|| script.replies.pop_front()).unwrap_or(Reply::Status(200));
             script.seen.push((head, body, reply));
             reply
@@ -147,6 +150,11 @@ impl Bench {
     }
 
     fn start_at(config: Config, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(config, clock, |hook| hook)
+    }
+
+    /// With the last word on the webhook.
+    fn start_with(config: Config, clock: Arc<dyn Clock>, change: impl FnOnce(Webhook) -> Webhook) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let queue = Arc::new(FakeQueue::default());
         let (health, stop) = (Health::default(), CancellationToken::new());
@@ -161,7 +169,7 @@ impl Bench {
         };
         let hook = Webhook::new("office", &config, deps).expect("valid config");
         let backoff = || Backoff::new(Duration::from_millis(5), Duration::from_millis(20), Duration::from_secs(60));
-        let task = tokio::spawn(hook.with_backoff(backoff).run(stop.clone()));
+        let task = tokio::spawn(change(hook.with_backoff(backoff)).run(stop.clone()));
         Self { queue, health, stop, task }
     }
 
@@ -228,6 +236,51 @@ async fn what_the_receiver_calls_wrong_is_put_aside_after_its_tries_and_the_next
     let [(1, reason)] = rejected.as_slice() else { panic!("{rejected:?}") };
     assert!(reason.contains("does not take it (410 Gone), 3 times"), "{reason}");
     assert_eq!(receiver.look(|script| script.seen.len()), 5);
+}
+
+/// A webhook that does not wait for minutes before it blames an alert.
+fn impatient(config: Config) -> Bench {
+    Bench::start_with(config, Arc::new(SystemClock::new()), |hook| hook.with_patience(Duration::ZERO))
+}
+
+/// Works with: brokers | a webhook receiver that answers 5xx to one alert alone | after some minutes in which it takes others, that alert is put aside with the reason, and the camera's later ones go on
+#[tokio::test]
+async fn an_alert_that_the_receiver_fails_at_is_put_aside_while_it_takes_others() {
+    // An answer of a broken application, of a firewall, and none at all; of an only camera, whose later alerts are what
+    // shows that the receiver is well, and beside another one.
+    for (reply, words) in [
+        (Reply::Status(500), "fails (500 Internal Server Error)"),
+        (Reply::Status(403), "403 Forbidden"),
+        (Reply::Reset, "breaks the connection"),
+    ] {
+        let receiver = Receiver::start([]).await;
+        receiver.look(|script| script.of_alert = Some((3, reply)));
+        let bench = impatient(to(receiver.port));
+        bench.queue.put(1..=30);
+        until("it is put aside", || bench.queue.look(|rows| !rows.rejected.is_empty())).await;
+        bench.acked(29).await;
+        let rejected = bench.queue.look(|rows| rows.rejected.clone());
+        let [(3, reason)] = rejected.as_slice() else { panic!("{rejected:?}") };
+        assert!(reason.contains(words) && reason.ends_with("times, and took other alerts between them"), "{reason}");
+        let others: Vec<u64> = (1..=30).filter(|seq| *seq != 3).collect();
+        assert_eq!(receiver.taken("yard"), others, "the order is kept otherwise");
+        until("all is well", || bench.problem().is_none()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_keeps_everything_waiting() {
+    let receiver = Receiver::start([]).await;
+    let clock = SystemClock::new();
+    receiver.look(|script| script.of_camera = vec![("gate", Reply::Status(502)), ("yard", Reply::Status(502))]);
+    let bench = impatient(to(receiver.port));
+    bench.queue.put_at(&clock, "gate", 1..=20);
+    bench.queue.put_at(&clock, "yard", 21..=40);
+    until("it is tried many times", || receiver.look(|script| script.seen.len() > 100)).await;
+    assert!(bench.queue.look(|rows| rows.rejected.is_empty() && rows.acked.is_empty()));
+    receiver.look(|script| script.of_camera.clear());
+    bench.acked(40).await;
+    assert!(bench.queue.look(|rows| rows.rejected.is_empty()));
 }
 
 #[tokio::test]

@@ -295,6 +295,42 @@ fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
     assert_eq!(states, [("event.json", DeliveryState::Dropped), ("thumb.jpg", DeliveryState::Waiting)]);
 }
 
+/// Works with: disks | alerts that became dead letters while the box recorded into its spool | they are taken over as dead letters, with the reason, and can be tried again
+#[test]
+fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    fill_spool(&bench, &runtime);
+    let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
+    for lease in leases(&bench.spool, &runtime, "mqtt") {
+        if lease.item == Delivery::Alert(Phase::End) {
+            runtime.block_on(outbox.give_up(&lease, "rejected", "the broker never takes it")).expect("give up");
+        }
+    }
+    for _ in 0..2 {
+        merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
+    }
+    let taken_over = bench.main.store.outbox("mqtt").expect("outbox");
+    let letters = runtime.block_on(taken_over.dead_letters(10)).expect("letters");
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.event, &letter.item), (Some(id(2)), &Delivery::Alert(Phase::End)));
+    assert_eq!((letter.class.as_str(), letter.error.as_str()), ("rejected", "the broker never takes it"));
+    assert_eq!(letter.recorded_event.as_ref().map(|event| event.state), Some(EventState::Ended));
+    assert!(runtime.block_on(outbox.dead_letters(10)).expect("letters").is_empty(), "handed over");
+    let state = || {
+        let event = bench.main.store.event(id(2)).expect("read").expect("known");
+        let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
+        outlets.into_iter().find(|of| of.outlet == "mqtt").expect("known").state
+    };
+    assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Failed), "its start waits");
+    for lease in leases(&bench.main, &runtime, "mqtt") {
+        runtime.block_on(taken_over.ack(&lease)).expect("ack");
+    }
+    assert_eq!(state(), DeliveryState::Failed);
+    runtime.block_on(taken_over.revive(letter.seq)).expect("revive");
+    assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Waiting));
+}
+
 #[test]
 fn a_damaged_file_in_the_spool_is_left_out_and_the_event_arrives() {
     let bench = Bench::new();

@@ -212,13 +212,12 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Counts of an event that comes from another index. What waits or was given up there is not queued here.
+    /// Counts of an event that comes from another index. What waits or was given up there is queued, and counted, apart.
     pub(in crate::store) fn take_alert_counts(&mut self, id: EventId, counted: &AlertCounts) -> Result<(), StoreError> {
         if self.views.alerts.get(id.to_bytes())?.is_none() {
             let mut row = counted.clone();
             for alerts in row.to.values_mut() {
-                let given_up = alerts.dead.saturating_add(alerts.dropped);
-                *alerts = Tally { waiting: 0, dead: 0, dropped: given_up, delivered: alerts.delivered };
+                (alerts.waiting, alerts.dead) = (0, 0);
             }
             self.views.alerts.insert(id.to_bytes(), encode(&row)?)?;
         }

@@ -1,6 +1,6 @@
 //! How far each outlet got with an event: in the end what was done to it, whatever was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -51,6 +51,8 @@ struct Known {
     files: [MediaFile; 3],
     /// By outlet and file: the state, and of a failed file its letter.
     states: BTreeMap<(usize, usize), (DeliveryState, u64)>,
+    /// By outlet and file: contents that a person dropped.
+    noted: BTreeSet<(usize, usize, String)>,
     /// Of the alerts, by number.
     alerts: BTreeMap<u64, DeliveryState>,
 }
@@ -61,7 +63,7 @@ impl Known {
         (event.state, event.filed) = (EventState::Ended, Some("2026/11/22".into()));
         event.pictures = files[1..].to_vec();
         let states = (0..3).flat_map(|what| [((1, what), (Waiting, 0)), ((2, what), (NotWanted, 0))]).collect();
-        Self { event, outlets: 2, files, states, alerts: BTreeMap::new() }
+        Self { event, outlets: 2, files, states, noted: BTreeSet::new(), alerts: BTreeMap::new() }
     }
 
     fn is_evicted(&self, what: usize) -> bool {
@@ -77,8 +79,9 @@ impl Known {
     fn is_queued(&mut self, what: usize, new_content: bool) {
         for outlet in 1..3 {
             let state = self.states.get_mut(&(outlet, what)).expect("known");
+            let is_noted = self.noted.contains(&(outlet, what, self.files[what].sha256.clone()));
             if outlet < self.outlets {
-                *state = (Waiting, 0);
+                *state = (if is_noted && state.0 != Waiting { Dropped } else { Waiting }, 0);
             } else if new_content && state.0 == Delivered {
                 *state = (NotWanted, 0);
             }
@@ -130,19 +133,22 @@ fn evict(store: &Store, clock: &dyn Clock, event: &mut Event, file: &str, sideca
     store.gone(&held).expect("gone");
 }
 
+/// Another content.
+fn renew(media: &mut MediaFile) {
+    media.bytes += 1;
+    media.sha256 = format!("{:064x}", media.bytes).chars().rev().collect();
+}
+
 /// Does it to the store and notes what that means.
 async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call) {
     match call {
         Call::Queue { what, .. } if known.is_evicted(*what) => {}
         Call::Queue { what, new_content } => {
             if let Some(media) = known.files.get_mut(*what) {
-                media.bytes += u64::from(*new_content);
-                known
-                    .event
-                    .pictures
-                    .iter_mut()
-                    .filter(|of| of.file == media.file)
-                    .for_each(|of| of.bytes = media.bytes);
+                if *new_content {
+                    renew(media);
+                }
+                known.event.pictures.iter_mut().filter(|of| of.file == media.file).for_each(|of| of.clone_from(media));
             }
             store.record(change(&known.event, vec![known.item(*what)])).expect("record");
             if *what == ALERT {
@@ -171,6 +177,9 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
                 known.alerts.insert(lease.seq, state);
             } else {
                 known.states.insert((*outlet, *what), (state, lease.seq));
+                if state == Dropped {
+                    known.noted.insert((*outlet, *what, known.files[*what].sha256.clone()));
+                }
             }
         }
         Call::Letter { outlet, letter, revive } => {
@@ -199,7 +208,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
         }
         Call::Evict { what } if known.is_evicted(*what) => {}
         Call::Evict { what } => {
-            known.files[0].bytes += 1;
+            renew(&mut known.files[0]);
             evict(store, &*bench.clock, &mut known.event, FILES[*what], &known.files[0]);
             for outlet in 1..3 {
                 let state = known.states.get_mut(&(outlet, *what)).expect("known");

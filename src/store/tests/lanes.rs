@@ -78,9 +78,11 @@ async fn a_file_keeps_its_place_and_what_waits_is_shown_and_dropped() {
     );
     assert!(outbox.drop_item(clip.seq).await.expect("drop") && !outbox.drop_item(clip.seq).await.expect("drop"));
     assert_eq!(outbox.waiting().await.expect("count"), 12);
-    // Dropped for one destination: no other loses it, and it can be queued again.
+    // Dropped for one destination: no other loses it, and it is queued again once it has changed.
     assert_eq!(store.outbox("upload/b").expect("outbox").waiting().await.expect("count"), 13);
     store.record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
+    assert_eq!(outbox.waiting().await.expect("count"), 12);
+    store.record(change(&event, vec![upload("clip.mp4", 99, "cc")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 13);
     drop(held);
 }

@@ -1,7 +1,8 @@
 //! Behaviour of the whole store; `model` compares it with a plain model, `crash` kills it meanwhile, `damage`
 //! breaks its files, `deliveries` asks how far outlets got, `documents` delivers what belongs to no event, `full`
-//! leaves it no room, `lanes` asks what goes first, `migrate` gives it an index of an older schema, `size` measures it,
-//! `supersede` replaces documents, `audit` takes rows away, `wake` lets a write fail that is waited for.
+//! leaves it no room, `lanes` asks what goes first, `migrate` gives it an index of an older schema, `selection` drops and
+//! retries many at a time, `size` measures it, `supersede` replaces documents, `audit` takes rows away, `wake` lets a write
+//! fail that is waited for.
 
 mod audit;
 mod crash;
@@ -12,6 +13,7 @@ mod full;
 mod lanes;
 mod migrate;
 mod model;
+mod selection;
 mod size;
 mod supersede;
 mod wake;

@@ -22,6 +22,11 @@ enum Manner {
     Encrypts,
     /// It does not know questions about objects.
     NoHead,
+    /// It answers 400 to HEAD and GET, and no reason.
+    NoAnswers,
+    /// Its session token expires with the first file, until it is renewed: 400, whose reason stands in the body, which
+    /// an answer to HEAD has not.
+    Expires,
     /// It completes the first upload in parts and hangs up before it says so.
     LosesAnswer,
     /// It refuses the first uploads, each for another reason that lies with no file.
@@ -120,6 +125,10 @@ impl Service {
             }
         }
         let mut objects = self.objects.lock().expect("lock");
+        if self.manner == Manner::Expires && self.refused.load(Ordering::SeqCst) == 0 && !objects.is_empty() {
+            let body = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
+            return said("400 Bad Request", "", if method == "head" { "" } else { body });
+        }
         match method {
             "put" if self.manner == Manner::NoChecksums && head.contains("x-amz-checksum") => {
                 self.refused.fetch_add(1, Ordering::SeqCst);
@@ -138,6 +147,7 @@ impl Service {
                 (*count, *kept) = (*count + 1, body);
                 said("200 OK", self.etag(), "")
             }
+            "head" | "get" if self.manner == Manner::NoAnswers => said("400 Bad Request", "", ""),
             "head" if self.manner == Manner::NoHead => said("405 Method Not Allowed", "", ""),
             "head" if self.manner == Manner::WriteOnly => {
                 "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned()
@@ -337,6 +347,36 @@ async fn a_service_that_cannot_be_asked_gets_every_file_once() {
     let (service, remarks, bench) = upload_to(Manner::NoHead, Checksum::Auto).await;
     assert_eq!((service.uploads(), bench.dead().await), (once_each(), Vec::new()));
     assert!(remarks.iter().any(|remark| remark.contains("HEAD")), "{remarks:?}");
+    let (service, remarks, bench) = upload_to(Manner::NoAnswers, Checksum::Auto).await;
+    assert_eq!((service.uploads(), bench.dead().await), (once_each(), Vec::new()));
+    assert!(remarks.iter().any(|remark| remark.contains("HTTP 400") && remark.contains("clock")), "{remarks:?}");
+}
+
+/// Works with: stores | S3 session tokens that expire during an upload (HTTP 400 to HEAD, without a reason) | the destination counts as one that refuses, the reason is asked for and shown, and files wait until the token is renewed
+#[tokio::test]
+async fn a_token_that_expires_before_a_file_is_verified_is_named_and_costs_no_file() {
+    let (service, endpoint) = Service::start(Manner::Expires).await;
+    let bench = Bench::new();
+    for file in ["event.json", "snapshot.jpg", "clip.mp4"] {
+        bench.add(file, file.as_bytes()).await;
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut uploader = bench.uploader_with(s3(&bench, endpoint, Checksum::Auto));
+    uploader.link = Link::hasty;
+    let running = Running::start(uploader);
+    let problem = || bench.health.outlets().first().and_then(|outlet| outlet.last_error.clone()).unwrap_or_default();
+    while !problem().contains("ExpiredToken") {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(problem().contains("session token is no longer valid, renew it"), "{}", problem());
+    // The token is renewed.
+    service.refused.store(1, Ordering::SeqCst);
+    bench.until_drained().await;
+    running.stop().await;
+    assert_eq!(bench.dead().await, []);
+    let arrived: Vec<String> = service.uploads().into_iter().map(|(file, _)| file).collect();
+    assert_eq!(arrived, ["clip.mp4", "event.json", "snapshot.jpg"]);
+    assert_eq!(bench.health.outlets()[0].remarks, Vec::<String>::new());
 }
 
 /// Works with: stores | WebDAV servers that are locked, full, or lost a race for a folder for a while | every file arrives, none loses an attempt

@@ -86,7 +86,7 @@ impl Backend for Fake {
     ) -> BoxFuture<'_, Result<Result<QueueAnswer, Refusal>>> {
         async move {
             Ok(match (command.outlet.as_str(), action) {
-                ("upload/cloud", _) => Ok(QueueAnswer { changed: command.seq.unwrap_or(1) }),
+                ("upload/cloud", _) => Ok(QueueAnswer { changed: command.seq.unwrap_or(1), ..QueueAnswer::default() }),
                 ("mqtt", QueueAction::Pause) => Err(Refusal::Senseless("not that one".to_owned())),
                 _ => Err(Refusal::UnknownOutlet),
             })

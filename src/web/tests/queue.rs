@@ -21,13 +21,16 @@ const JSON: &str = "Content-Type: application/json\r\n";
 async fn commands_reach_their_queue_and_refusals_say_why() {
     let site = Site::open(Fake::default()).await;
     let one = site.order("retry", JSON, r#"{"outlet": "upload/cloud", "seq": 7}"#).await;
-    assert_eq!((one.status, one.json()), (200, json!({"changed": 7})));
+    assert_eq!((one.status, one.json()), (200, json!({"changed": 7, "bytes": 0, "sending": 0, "more": false})));
+    let many = r#"{"outlet": "upload/cloud", "select": {"numbers": [[1, 9]], "state": "waiting", "kind": "clip"}}"#;
+    assert_eq!(site.order("drop", JSON, many).await.status, 200);
     for (action, body, status, code) in [
         ("pause", r#"{"outlet": "mqtt"}"#, 409, "refused"),
         ("drop", r#"{"outlet": "nowhere"}"#, 404, "not_found"),
         ("drop", r#"{"outlet": "upload/cloud", "all": true}"#, 400, "bad_command"),
+        ("drop", r#"{"outlet": "upload/cloud", "select": {"kind": "film"}}"#, 400, "bad_command"),
         ("resume", "{", 400, "bad_command"),
-        ("resume", &"x".repeat(5000), 413, "too_large"),
+        ("resume", &"x".repeat(70_000), 413, "too_large"),
         ("explode", r#"{"outlet": "upload/cloud"}"#, 404, "not_found"),
     ] {
         let answer = site.order(action, JSON, body).await;

@@ -24,7 +24,7 @@ fn put_large(bench: &Bench, seq: u64) {
 }
 
 impl Bench {
-    fn remarks(&self) -> String {
+    pub(super) fn remarks(&self) -> String {
         let outlets = self.health.outlets();
         outlets
             .into_iter()
@@ -33,7 +33,7 @@ impl Bench {
             .unwrap_or_default()
     }
 
-    async fn remark_with(&self, words: &str) {
+    pub(super) async fn remark_with(&self, words: &str) {
         until(words, || self.remarks().contains(words)).await;
     }
 }

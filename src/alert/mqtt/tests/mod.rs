@@ -3,6 +3,7 @@
 mod bench;
 mod digests;
 mod hangups;
+mod refusals;
 mod rogues;
 mod scripted;
 mod states;

@@ -29,6 +29,9 @@ pub(super) struct Received {
     pub(super) retain: bool,
 }
 
+/// The reason with which a message is confirmed and not taken, if it is not.
+pub(super) type Code = Box<dyn Fn(&Received) -> Option<u8> + Send + Sync>;
+
 /// How the broker behaves.
 pub(super) struct Manners {
     /// How it refuses MQTT 5.
@@ -41,6 +44,8 @@ pub(super) struct Manners {
     pub(super) keeps_nothing: bool,
     /// What it answers by hanging up.
     pub(super) hangs_up_at: Box<dyn Fn(&Received) -> bool + Send + Sync>,
+    /// What it confirms with a reason for not taking it, in MQTT 5.
+    pub(super) refuses: Code,
     /// Whether it hangs up at a subscription.
     pub(super) hangs_up_at_subscription: bool,
     /// The reason that it gives when it does, in MQTT 5.
@@ -55,6 +60,7 @@ impl Default for Manners {
             qos_0_only: false,
             keeps_nothing: false,
             hangs_up_at: Box::new(|_| false),
+            refuses: Box::new(|_| None),
             hangs_up_at_subscription: false,
             reason: None,
         }
@@ -275,6 +281,10 @@ impl Visit {
         let is_refused = (manners.qos_0_only && qos > 0) || (manners.keeps_nothing && retain);
         if is_refused || (manners.hangs_up_at)(&received) {
             return self.hang_up().await;
+        }
+        if let Some(code) = (manners.refuses)(&received) {
+            self.say(&[&[0x40, 3], &*id, &[code]].concat()).await?;
+            return Ok(true);
         }
         self.seen.taken.lock().expect("lock").push(received);
         if qos > 0 {
