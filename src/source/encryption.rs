@@ -12,8 +12,11 @@ use url::{Host, Url};
 
 use super::SourceError;
 
-/// Limit of the question, of connecting and of the answer each.
+/// Limit of connecting and of the answer each.
 const LIMIT: Duration = Duration::from_secs(4);
+
+/// The same behind an address without TLS, where every server in TLS answers at once and others wait for more.
+const SHORT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Schemes without and with encryption, and their ports where the address names none.
 const SCHEMES: [(&str, u16, &str, u16); 3] =
@@ -51,7 +54,7 @@ pub(super) async fn mismatch(url: &Url, what: &str) -> Option<SourceError> {
         SCHEMES.into_iter().find(|(plain, _, encrypted, _)| [*plain, *encrypted].contains(&url.scheme()))?;
     let is_encrypted = url.scheme() == encrypted;
     let port = url.port_or_known_default().unwrap_or(if is_encrypted { encrypted_port } else { plain_port });
-    let answer = answer_to_hello(url, port).await?;
+    let answer = answer_to_hello(url, port, if is_encrypted { LIMIT } else { SHORT_LIMIT }).await?;
     let reason = match (is_encrypted, answer.is_some_and(|first| RECORDS.contains(&first))) {
         (true, false) => format!(
             "port {port} does not speak TLS, which {encrypted}:// needs; write {plain}:// for this port, or the port on \
@@ -67,14 +70,14 @@ pub(super) async fn mismatch(url: &Url, what: &str) -> Option<SourceError> {
 }
 
 /// The first byte of the answer, if one comes. `None` where there is no connection to begin with.
-async fn answer_to_hello(url: &Url, port: u16) -> Option<Option<u8>> {
+async fn answer_to_hello(url: &Url, port: u16, limit: Duration) -> Option<Option<u8>> {
     let mut stream = match url.host()? {
-        Host::Domain(name) => timeout(LIMIT, TcpStream::connect((name, port))).await,
-        Host::Ipv4(address) => timeout(LIMIT, TcpStream::connect((address, port))).await,
-        Host::Ipv6(address) => timeout(LIMIT, TcpStream::connect((address, port))).await,
+        Host::Domain(name) => timeout(limit, TcpStream::connect((name, port))).await,
+        Host::Ipv4(address) => timeout(limit, TcpStream::connect((address, port))).await,
+        Host::Ipv6(address) => timeout(limit, TcpStream::connect((address, port))).await,
     }
     .ok()?
     .ok()?;
     stream.write_all(&HELLO).await.ok()?;
-    Some(timeout(LIMIT, stream.read_u8()).await.ok()?.ok())
+    Some(timeout(limit, stream.read_u8()).await.ok()?.ok())
 }

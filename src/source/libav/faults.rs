@@ -10,8 +10,11 @@ use super::{LARGEST_PACKET, intake, stream};
 use crate::source::SourceError;
 use crate::source::error::plain;
 
-/// How reasons begin that say what came in place of video.
-const ANSWERS: &str = "the server answers with ";
+/// The reason where something else came.
+const UNKNOWN: &str = "what it sends is no video stream that libavformat knows; is the path in url right?";
+
+/// The reason where nothing came.
+const CLOSED: &str = "it closed the connection before a picture came";
 
 /// Turns libavformat's failures into ours. Addresses are never part of a reason, they hold the password.
 pub(super) struct Faults<'a> {
@@ -59,10 +62,8 @@ impl Faults<'_> {
                 stream::version(),
                 self.scheme
             )),
-            Error::InvalidData | Error::DemuxerNotFound => {
-                self.unsupported("what it sends is no video stream that libavformat knows; is the path in url right?")
-            }
-            Error::Eof => self.protocol("it closed the connection before a picture came".to_owned()),
+            Error::InvalidData | Error::DemuxerNotFound => self.unsupported(UNKNOWN),
+            Error::Eof => self.protocol(CLOSED.to_owned()),
             Error::Other { errno: ffmpeg::error::EINVAL } => {
                 self.unsupported("libavformat takes no stream of this kind from a network; is the path in url right?")
             }
@@ -101,10 +102,10 @@ impl Faults<'_> {
     /// What to do about an answer that is none of a camera's stream.
     fn no_media(&self, content_type: &str) -> Option<SourceError> {
         if matches!(content_type, "text/html" | "application/xhtml+xml") {
-            return Some(self.unsupported(format!(
-                "{ANSWERS}a web page (HTML), not with video; open the address in a browser: check host, port and \
-                 path in url, and whether the page asks for a login, then set username and password_file"
-            )));
+            return Some(self.unsupported(
+                "the server answers with a web page (HTML), not with video; open the address in a browser: check host, \
+                 port and path in url, and whether the page asks for a login, then set username and password_file",
+            ));
         }
         let is_text = content_type.starts_with("text/") || content_type.ends_with("xml");
         if !is_text && !content_type.contains("json") && !content_type.contains("javascript") {
@@ -113,7 +114,7 @@ impl Faults<'_> {
         // A header is foreign text.
         let shown: String = content_type.chars().filter(char::is_ascii_graphic).take(60).collect();
         Some(self.unsupported(format!(
-            "{ANSWERS}{shown}, not with video; check host, port and path in url, and username and \
+            "the server answers with {shown}, not with video; check host, port and path in url, and username and \
              password_file"
         )))
     }
@@ -151,9 +152,14 @@ impl Faults<'_> {
 
 /// Whether the failure of a connection may come from TLS on one side alone.
 pub(super) fn may_be_tls(failure: &SourceError) -> bool {
-    let is_page = failure.reason().starts_with(ANSWERS);
-    matches!(failure, SourceError::Unreachable { .. } | SourceError::Protocol { .. })
-        || matches!(failure, SourceError::Unsupported { .. }) && !is_page
+    match failure {
+        SourceError::Unreachable { .. } => true,
+        // Some servers close, others answer in plain HTTP that they want TLS.
+        SourceError::Protocol { reason, .. } => reason.starts_with(CLOSED) || reason.contains("400 bad request"),
+        // An alert in TLS is no answer of RTSP.
+        SourceError::Unsupported { reason, .. } => reason == UNKNOWN,
+        _ => false,
+    }
 }
 
 fn is_network(errno: i32) -> bool {

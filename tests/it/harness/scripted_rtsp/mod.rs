@@ -59,6 +59,8 @@ pub struct Manners {
     pub parameters_in_sdp: bool,
     /// Sessions end after so many pictures.
     pub pictures: Option<usize>,
+    /// The picture after so many never ends.
+    pub endless_after: Option<usize>,
     /// What becomes of the synchronisation source.
     pub ssrc: Ssrc,
     /// The synchronisation source that the answer to SETUP claims.
@@ -98,6 +100,7 @@ impl Default for Manners {
             holds_key_frames: false,
             parameters_in_sdp: true,
             pictures: None,
+            endless_after: None,
             ssrc: Ssrc::Same,
             claimed_ssrc: None,
             nonce_uses: None,

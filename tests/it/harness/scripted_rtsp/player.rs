@@ -62,6 +62,10 @@ impl Player {
             return;
         }
         for number in 0..self.manners.pictures.unwrap_or(usize::MAX) {
+            if self.manners.endless_after == Some(number) {
+                self.endless_unit(time).await;
+                break;
+            }
             let place = (number + self.manners.begins_with) % gop;
             if place == 0 && self.shared.manners.lock().expect("not poisoned").holds_key_frames {
                 tokio::time::sleep(self.manners.interval).await;
@@ -111,6 +115,16 @@ impl Player {
             }
         }
         true
+    }
+
+    /// One NAL unit of more bytes than any picture has, in packets as large as they may be, of which none is the last.
+    async fn endless_unit(&mut self, time: u32) {
+        for number in 0..4000 {
+            let payload = [&[0x7c, if number == 0 { 0x81 } else { 1 }], [0xff; 60_000].as_slice()].concat();
+            if !self.packet(&payload, time, false).await {
+                return;
+            }
+        }
     }
 
     async fn packet(&mut self, payload: &[u8], time: u32, mark: bool) -> bool {
