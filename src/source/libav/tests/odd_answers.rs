@@ -85,6 +85,8 @@ async fn a_picture_without_end_over_rtsp_is_not_collected() {
     let (packets, end) = play_out(&mut *open(&at(&camera.url())).await.expect("opens")).await;
     assert!(!packets.is_empty(), "{end}");
     assert!(end.is_transient() && end.to_string().contains("a picture of more than 32 MiB"), "{end}");
+    let taken = camera.count("100 PACKETS") * 100 * 60_000;
+    assert!(taken < LARGEST_PACKET + IN_FLIGHT, "{taken} bytes were taken");
 }
 
 /// Answers in plain text whatever it is asked.
