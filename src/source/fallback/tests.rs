@@ -159,7 +159,8 @@ fn one_refusal_after_long_play_does_not_move_a_camera_to_libavformat() {
     let other = SourceError::Lost { what: what(), reason: "odd packets".to_owned() };
     let (young, older, old) = (Duration::from_secs(5), 5 * YOUNG, 5 * REGULAR);
     // What ends the sessions in a row, and after which of them the camera is moved.
-    let cases: [(&str, &[(Duration, &SourceError)], Option<usize>); 8] = [
+    type Ends<'a> = &'a [(Duration, &'a SourceError)];
+    let cases: [(&str, Ends<'_>, Option<usize>); 8] = [
         ("a manner at once", &[(young, &manner)], Some(0)),
         ("once after hours", &[(old, &manner), (old, &manner), (old, &manner), (old, &manner)], None),
         ("after hours, then at once", &[(old, &manner), (young, &manner)], None),
