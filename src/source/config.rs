@@ -17,8 +17,11 @@ const LIBAV_SCHEMES: [&str; 9] = ["http", "https", "rtmp", "rtmps", "rtsp", "rts
 /// Those whose protocol has a place for a user name and a password.
 const SCHEMES_WITH_LOGIN: [&str; 6] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps"];
 
+/// What is replaced by the password in addresses behind `ffmpeg:`.
+pub(super) const PASSWORD: &str = "{password}";
+
 /// What is replaced by the user name and the password in addresses behind `ffmpeg:`.
-pub(super) const PLACEHOLDERS: [&str; 2] = ["{username}", "{password}"];
+pub(super) const PLACEHOLDERS: [&str; 2] = ["{username}", PASSWORD];
 
 /// What the keys of addresses that carry secrets end in. Some cameras want the password in the path.
 const SECRET_KEYS: [&str; 9] =
@@ -212,15 +215,23 @@ impl Config {
 
     /// Whether the address has a place for the login, where there is one.
     fn validate_login(&self, key: &str, address: &Address, text: &str) -> Result<(), String> {
-        let Address::Libav(url) = address else { return Ok(()) };
         let has_places = PLACEHOLDERS.iter().any(|place| text.contains(place));
+        let Address::Libav(url) = address else {
+            if has_places {
+                return Err(format!(
+                    "{key}: {{username}} and {{password}} are replaced behind ffmpeg: only, write ffmpeg:rtsp:// there"
+                ));
+            }
+            return Ok(());
+        };
         if has_places && self.username.is_none() {
             return Err(format!("{key} has a place for the login: set username and password_file"));
         }
-        if self.username.is_some() && !has_places && !SCHEMES_WITH_LOGIN.contains(&url.scheme()) {
+        // Where the address has no place for it, the password goes by the protocol.
+        if self.username.is_some() && !text.contains(PASSWORD) && !SCHEMES_WITH_LOGIN.contains(&url.scheme()) {
             return Err(format!(
-                "{key}: {} has no user names; remove username and password_file, or write {{username}} and \
-                 {{password}} where the camera wants them in the address",
+                "{key}: {} has no user names and no place for the password; remove username and password_file, or write \
+                 {{username}} and {{password}} where the camera wants them in the address",
                 url.scheme()
             ));
         }
@@ -406,7 +417,12 @@ mod tests {
         let rtsp = || url("rtsp://cam/x");
         let with_login =
             |address: &str| Config { username: Some("a".to_owned()), password_file: Some("/p".into()), ..url(address) };
-        for address in ["rtsp://cam/x", "ffmpeg:http://cam/x", "ffmpeg:rtmp://cam/x?u={username}&p={password}"] {
+        for address in [
+            "rtsp://cam/x",
+            "ffmpeg:http://cam/x",
+            "ffmpeg:rtmp://cam/x?u={username}&p={password}",
+            "ffmpeg:http://cam/{username}",
+        ] {
             assert_eq!(with_login(address).validate(), Ok(()), "{address}");
         }
         let cases = [
@@ -421,6 +437,8 @@ mod tests {
             (Config { username: Some("a".into()), ..url("v4l2:/dev/video0") }, "rtsp:// and ffmpeg: sources only"),
             (Config { verify_tls: false, ..rtsp() }, "ffmpeg: sources only"),
             (with_login("ffmpeg:srt://cam:9000"), "srt has no user names"),
+            (with_login("ffmpeg:srt://cam:9000?streamid={username}"), "no place for the password"),
+            (with_login("rtsp://cam/{username}/{password}"), "behind ffmpeg: only"),
             (
                 Config { substream: Some("ffmpeg:udp://cam:9000".into()), ..with_login("rtsp://cam/x") },
                 "substream: udp",

@@ -10,6 +10,7 @@
 mod access_point;
 mod annexb;
 mod config;
+mod encryption;
 mod error;
 mod fallback;
 mod libav;

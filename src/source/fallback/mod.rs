@@ -3,6 +3,16 @@
 //! Many cameras break the standards in ways that most players let pass. retina stays the first choice: it says
 //! more about what is wrong, needs no thread, and tears sessions down carefully. What it refused is remembered
 //! per address until the process ends, so that a later firmware gets another chance at the next start.
+//!
+//! What retina refuses before the first picture moves the camera to libavformat at once. Later in a session it does
+//! - if it is a known manner of cameras ([`SourceError::Protocol`]) and retina has never played this camera for
+//!   longer than [`YOUNG`],
+//! - or if [`YOUNG_ENDS`] sessions in a row end so before that age,
+//! - or if a known manner ends [`REGULAR_ENDS`] sessions in a row within [`REGULAR`], as a nonce does that goes stale
+//!   every few minutes.
+//!
+//! A camera that was moved in the middle of a session is tried with retina again by the first connection that is
+//! made [`RETINA_AGAIN`] later. Nothing that plays is interrupted for that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -26,6 +36,15 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// So many young sessions in a row are the camera's manner, not an accident.
 const YOUNG_ENDS: u32 = 2;
 
+/// So many older sessions in a row are its manner, if none was older than [`REGULAR`].
+const REGULAR_ENDS: u32 = 3;
+
+/// A refusal at a greater age is an accident.
+const REGULAR: Duration = Duration::from_secs(3600);
+
+/// After so long, a camera that was moved in the middle of a session is tried with retina again.
+const RETINA_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
 /// What is known of an address.
 #[derive(Clone, Default)]
 struct Known {
@@ -33,6 +52,47 @@ struct Known {
     reason: Option<Arc<str>>,
     /// Young sessions in a row that ended with a refusal.
     young_ends: u32,
+    /// Older sessions in a row that ended with a refusal for a known manner, within [`REGULAR`].
+    regular_ends: u32,
+    /// Whether retina has played it for longer than [`YOUNG`].
+    is_proven: bool,
+    /// When it was moved to libavformat in the middle of a session.
+    moved: Option<Instant>,
+}
+
+impl Known {
+    /// Takes note of a session of retina that was refused at this age, and says whether the camera is moved.
+    fn note_end(&mut self, age: Duration, refusal: &SourceError) -> bool {
+        let is_manner = matches!(refusal, SourceError::Protocol { .. });
+        if age < YOUNG {
+            self.young_ends += 1;
+        } else {
+            self.note_long_play();
+            self.regular_ends = if is_manner && age < REGULAR { self.regular_ends + 1 } else { 0 };
+        }
+        let is_sure = is_manner && !self.is_proven;
+        let moves = is_sure || self.young_ends >= YOUNG_ENDS || self.regular_ends >= REGULAR_ENDS;
+        if !moves || self.reason.is_some() {
+            return false;
+        }
+        self.reason = Some(refusal.reason().into());
+        self.moved = Some(Instant::now());
+        true
+    }
+
+    /// Retina has played the camera for longer than [`YOUNG`].
+    fn note_long_play(&mut self) {
+        self.is_proven = true;
+        self.young_ends = 0;
+    }
+
+    /// Why libavformat reads the camera now, if it does.
+    fn reason(&mut self) -> Option<Arc<str>> {
+        if self.moved.is_some_and(|moved| moved.elapsed() >= RETINA_AGAIN) {
+            *self = Self::default();
+        }
+        self.reason.clone()
+    }
 }
 
 static KNOWN: LazyLock<Mutex<HashMap<Url, Known>>> = LazyLock::new(Mutex::default);
@@ -59,7 +119,7 @@ pub(super) async fn connect(
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
     let target = Target { config: config.clone(), url, what, clock };
-    if let Some(reason) = known(&target.url, |known| known.reason.clone()) {
+    if let Some(reason) = known(&target.url, Known::reason) {
         return target.by_libavformat(reason).await;
     }
     match rtsp::connect(config, target.url.clone(), target.what.clone(), target.clock.clone()).await {
@@ -106,6 +166,8 @@ struct FallbackSource {
     start: Instant,
     /// Whether a packet has come. From then on a change of the client would tear the times apart.
     began: bool,
+    /// Whether it is still to be noted that retina played the camera for long.
+    is_on_trial: bool,
     stage: Stage,
 }
 
@@ -118,7 +180,7 @@ enum Stage {
 
 impl FallbackSource {
     fn new(target: Target, source: Box<dyn Source>) -> Self {
-        Self { target, start: Instant::now(), began: false, stage: Stage::Playing(source) }
+        Self { target, start: Instant::now(), began: false, is_on_trial: true, stage: Stage::Playing(source) }
     }
 
     /// All state is in `self` and changes only between two awaits, so this may be dropped at any time.
@@ -128,6 +190,7 @@ impl FallbackSource {
                 Stage::Playing(source) => match source.next().await {
                     Ok(packet) => {
                         self.began = true;
+                        self.note_age();
                         return Ok(packet);
                     }
                     Err(SourceError::Refused(refusal)) if !self.began => {
@@ -143,6 +206,7 @@ impl FallbackSource {
                 },
                 Stage::Opening(opening) => match opening.await {
                     Ok(source) => {
+                        self.is_on_trial = false;
                         self.stage = Stage::Playing(source);
                         continue;
                     }
@@ -155,20 +219,17 @@ impl FallbackSource {
         }
     }
 
-    /// The next connection is made by libavformat where this happens again and again.
+    fn note_age(&mut self) {
+        if self.is_on_trial && self.start.elapsed() >= YOUNG {
+            self.is_on_trial = false;
+            known(&self.target.url, Known::note_long_play);
+        }
+    }
+
+    /// The next connection is made by libavformat where this is the camera's manner.
     fn note_end(&self, refusal: &SourceError) {
-        let is_young = self.start.elapsed() < YOUNG;
-        let switched = known(&self.target.url, |known| {
-            known.young_ends = if is_young { known.young_ends + 1 } else { 0 };
-            // A manner of the camera that is known for sure comes again.
-            let is_sure = matches!(refusal, SourceError::Protocol { .. });
-            let switched = (is_sure || known.young_ends >= YOUNG_ENDS) && known.reason.is_none();
-            if switched {
-                known.reason = Some(refusal.reason().into());
-            }
-            switched
-        });
-        if switched {
+        let age = self.start.elapsed();
+        if known(&self.target.url, |known| known.note_end(age, refusal)) {
             let (camera, reason) = (&self.target.what, refusal.reason());
             info!(camera, reason, "retina refuses the camera's packets, libavformat reads it from now on");
         }

@@ -150,6 +150,51 @@ impl Source for Short {
     }
 }
 
+/// Works with: cameras | RTSP: one odd packet after hours of good pictures | stays with retina
+/// Works with: cameras | RTSP: odd packets soon after the start of a session, again and again | read by libavformat, and a day later by retina again
+#[test]
+fn one_refusal_after_long_play_does_not_move_a_camera_to_libavformat() {
+    let what = || "cam".to_owned();
+    let manner = SourceError::Protocol { what: what(), reason: "another SSRC".to_owned() };
+    let other = SourceError::Lost { what: what(), reason: "odd packets".to_owned() };
+    let (young, older, old) = (Duration::from_secs(5), 5 * YOUNG, 5 * REGULAR);
+    // What ends the sessions in a row, and after which of them the camera is moved.
+    type Ends<'a> = &'a [(Duration, &'a SourceError)];
+    let cases: [(&str, Ends<'_>, Option<usize>); 8] = [
+        ("a manner at once", &[(young, &manner)], Some(0)),
+        ("once after hours", &[(old, &manner), (old, &manner), (old, &manner), (old, &manner)], None),
+        ("after hours, then at once", &[(old, &manner), (young, &manner)], None),
+        ("after hours, then at once twice", &[(old, &manner), (young, &manner), (young, &manner)], Some(2)),
+        ("young and old by turns", &[(old, &other), (young, &other), (old, &other), (young, &other)], None),
+        ("accidents at once", &[(young, &other), (young, &other)], Some(1)),
+        ("a manner every few minutes", &[(older, &manner), (older, &manner), (older, &manner)], Some(2)),
+        ("accidents every few minutes", &[(older, &other), (older, &other), (older, &other)], None),
+    ];
+    for (case, ends, expected) in cases {
+        let mut known = Known::default();
+        let moved = ends.iter().position(|(age, refusal)| known.note_end(*age, refusal));
+        assert_eq!(moved, expected, "{case}");
+        assert_eq!(known.reason().is_some(), expected.is_some(), "{case}");
+        known.moved = known.moved.and_then(|moved| moved.checked_sub(RETINA_AGAIN));
+        assert_eq!(known.reason(), None, "{case}: retina gets another chance");
+    }
+}
+
+/// Works with: cameras | RTSP: a session that ends in whatever way after long play | the camera counts as one that retina plays
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_retina_played_for_long_is_not_moved_by_the_next_young_refusal() {
+    let camera = camera(quick());
+    let packet = open(&of(&camera)).await.expect("opens").next().await.expect("a packet");
+    let url = Url::parse(&camera.url()).expect("valid");
+    let target =
+        Target { config: of(&camera), url: url.clone(), what: camera.url(), clock: Arc::new(SystemClock::new()) };
+    let mut source = FallbackSource::new(target, Box::new(Short(Some(packet))));
+    source.start = source.start.checked_sub(YOUNG).expect("the clock of Linux goes below zero");
+    assert!(source.next().await.is_ok());
+    let manner = SourceError::Protocol { what: camera.url(), reason: "another SSRC".to_owned() };
+    assert!(!known(&url, |known| known.note_end(Duration::ZERO, &manner)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_whose_sessions_are_refused_again_and_again_is_read_by_libavformat() {
     let camera = camera(quick());

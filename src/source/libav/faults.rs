@@ -6,9 +6,15 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::Error;
 
 use super::open::Watch;
-use super::stream;
+use super::{LARGEST_PACKET, intake, stream};
 use crate::source::SourceError;
 use crate::source::error::plain;
+
+/// The reason where something else came.
+const UNKNOWN: &str = "what it sends is no video stream that libavformat knows; is the path in url right?";
+
+/// The reason where nothing came.
+const CLOSED: &str = "it closed the connection before a picture came";
 
 /// Turns libavformat's failures into ours. Addresses are never part of a reason, they hold the password.
 pub(super) struct Faults<'a> {
@@ -23,6 +29,15 @@ pub(super) struct Faults<'a> {
 impl Faults<'_> {
     /// Why it could not be opened.
     pub(super) fn opening(&self, error: Error) -> SourceError {
+        if intake::is_over() {
+            return self.too_large();
+        }
+        // What the server says of its answer explains more than what libavformat makes of it.
+        let content_type = intake::content_type();
+        let refusal = self.no_media(&content_type).filter(|_| !self.watch.is_over() || content_type.contains("html"));
+        if let Some(refusal) = refusal {
+            return refusal;
+        }
         if self.watch.is_over() {
             return self.unreachable(format!(
                 "nothing that can be played came within {} s; check power, network, and host, port and path in url; a \
@@ -47,10 +62,8 @@ impl Faults<'_> {
                 stream::version(),
                 self.scheme
             )),
-            Error::InvalidData | Error::DemuxerNotFound => {
-                self.unsupported("what it sends is no video stream that libavformat knows; is the path in url right?")
-            }
-            Error::Eof => self.protocol("it closed the connection before a picture came".to_owned()),
+            Error::InvalidData | Error::DemuxerNotFound => self.unsupported(UNKNOWN),
+            Error::Eof => self.protocol(CLOSED.to_owned()),
             Error::Other { errno: ffmpeg::error::EINVAL } => {
                 self.unsupported("libavformat takes no stream of this kind from a network; is the path in url right?")
             }
@@ -69,6 +82,41 @@ impl Faults<'_> {
             Error::Eof => self.lost("the stream ended".to_owned()),
             other => self.lost(format!("reading failed ({})", plain(&other))),
         }
+    }
+
+    /// More bytes than a picture may have came without the end of one.
+    pub(super) fn too_large(&self) -> SourceError {
+        self.protocol(format!(
+            "it announces or sends a picture of more than {} MiB, or sends so much without a whole picture; check the \
+             path in url and the camera's size and quality of pictures",
+            LARGEST_PACKET >> 20
+        ))
+    }
+
+    /// Why a stream that was recognised is of no use.
+    pub(super) fn no_video(&self) -> SourceError {
+        self.no_media(&intake::content_type())
+            .unwrap_or_else(|| self.unsupported("it sends no video; is the path in url right?"))
+    }
+
+    /// What to do about an answer that is none of a camera's stream.
+    fn no_media(&self, content_type: &str) -> Option<SourceError> {
+        if matches!(content_type, "text/html" | "application/xhtml+xml") {
+            return Some(self.unsupported(
+                "the server answers with a web page (HTML), not with video; open the address in a browser: check host, \
+                 port and path in url, and whether the page asks for a login, then set username and password_file",
+            ));
+        }
+        let is_text = content_type.starts_with("text/") || content_type.ends_with("xml");
+        if !is_text && !content_type.contains("json") && !content_type.contains("javascript") {
+            return None;
+        }
+        // A header is foreign text.
+        let shown: String = content_type.chars().filter(char::is_ascii_graphic).take(60).collect();
+        Some(self.unsupported(format!(
+            "the server answers with {shown}, not with video; check host, port and path in url, and username and \
+             password_file"
+        )))
     }
 
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> SourceError {
@@ -99,6 +147,18 @@ impl Faults<'_> {
 
     fn lost(&self, reason: String) -> SourceError {
         SourceError::Lost { what: self.what.to_owned(), reason }
+    }
+}
+
+/// Whether the failure of a connection may come from TLS on one side alone.
+pub(super) fn may_be_tls(failure: &SourceError) -> bool {
+    match failure {
+        SourceError::Unreachable { .. } => true,
+        // Some servers close, others answer in plain HTTP that they want TLS.
+        SourceError::Protocol { reason, .. } => reason.starts_with(CLOSED) || reason.contains("400 bad request"),
+        // An alert in TLS is no answer of RTSP.
+        SourceError::Unsupported { reason, .. } => reason == UNKNOWN,
+        _ => false,
     }
 }
 

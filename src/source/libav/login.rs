@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use url::Url;
 
-use crate::source::config::PLACEHOLDERS;
+use crate::source::config::{PASSWORD, PLACEHOLDERS};
 use crate::source::rtsp::password::read_password;
 use crate::source::{Config, SourceError};
 
@@ -27,22 +27,23 @@ pub(super) async fn login(config: &Config, what: &str) -> Result<Option<Login>, 
     Ok(Some(Login { username: username.clone(), password }))
 }
 
-/// The address as libavformat wants it: the login in the places for it, or else in front of the host.
+/// The address as libavformat wants it: the login in the places for it, and in front of the host where there is no
+/// place for the password. An address with a place for the password alone needs no user name.
 pub(super) fn with_login(url: &Url, login: Option<&Login>, what: &str) -> Result<String, SourceError> {
     let mut address = url.to_string();
     let Some(login) = login else { return Ok(address) };
     let values = [encode(&login.username), encode(&login.password)];
-    let mut placed = false;
+    let mut has_password = false;
     for (place, value) in PLACEHOLDERS.iter().zip(&values) {
         // As it was written, and as it looks in a path after parsing.
         let in_path = place.replace('{', "%7B").replace('}', "%7D");
         for form in [place, in_path.as_str()] {
-            placed |= address.contains(form);
+            has_password |= *place == PASSWORD && address.contains(form);
             address = address.replace(form, value);
         }
     }
     let [username, password] = &values;
-    if placed {
+    if has_password {
         return Ok(address);
     }
     let refuse = |reason: &str| SourceError::Unsupported { what: what.to_owned(), reason: reason.to_owned() };
@@ -87,6 +88,13 @@ mod tests {
         let flv = "http://cam/flv?user={username}&password={password}";
         assert_eq!(placed(flv, "p&w").expect("fits"), "http://cam/flv?user=ad%20min&password=p%26w");
         assert_eq!(placed("rtsp://cam/{username}/{password}/1", "x").expect("fits"), "rtsp://cam/ad%20min/x/1");
+        let user = "http://cam/{username}/1";
+        assert_eq!(
+            placed(user, "p").expect("fits"),
+            "http://ad%20min:p@cam/ad%20min/1",
+            "a password is never left out"
+        );
+        assert_eq!(placed("http://cam/1?pwd={password}", "p").expect("fits"), "http://cam/1?pwd=p");
         assert_eq!(with_login(&Url::parse("http://cam/x").expect("valid"), None, "").expect("none"), "http://cam/x");
     }
 

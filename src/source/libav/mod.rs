@@ -6,6 +6,7 @@
 //! protocols and the containers of live streams may be opened, and what is read has limits of size.
 
 mod faults;
+mod intake;
 mod login;
 mod open;
 mod pace;
@@ -30,7 +31,7 @@ use self::parameters::Parameters;
 use super::access_point::AccessPoints;
 use super::thread::{Outlet, ThreadSource};
 use super::timeline::Join;
-use super::{Arrivals, Client, Config, Source, SourceError};
+use super::{Arrivals, Client, Config, Source, SourceError, encryption};
 use crate::clock::Clock;
 use crate::frame::Packet;
 
@@ -63,6 +64,7 @@ pub(super) async fn connect(
 ) -> Result<Box<dyn Source>, SourceError> {
     let login = login::login(config, &what).await?;
     let address = login::with_login(&url, login.as_ref(), &what)?;
+    let shown = what.clone();
     let name = format!("av-{}", url.host_str().unwrap_or_default());
     let limit = config.max_silence.map_or(OPEN_LIMIT, |silence| silence.max(OPEN_LIMIT));
     let request = open::Request { limit, address, scheme: url.scheme().to_owned(), config: config.clone() };
@@ -76,7 +78,13 @@ pub(super) async fn connect(
             Ok(()) => SourceError::Ended,
         }
     });
-    Ok(Box::new(LibavSource { source: source.await?, reason }))
+    match source.await {
+        Ok(source) => Ok(Box::new(LibavSource { source, reason })),
+        Err(failure) if faults::may_be_tls(&failure) => {
+            Err(encryption::mismatch(&url, &shown).await.unwrap_or(failure))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The thread's stream, with the name of its reader.
@@ -164,9 +172,11 @@ impl<'a> Reader<'a> {
         stream::prepare();
         faults.watch.allow(request.limit);
         let mut input = open::open(request, faults.watch.clone()).map_err(|e| faults.opening(e))?;
+        if intake::is_over() {
+            return Err(faults.too_large());
+        }
         let container = input.format().name().to_owned();
-        let video = stream::largest_video(&input)
-            .ok_or_else(|| faults.unsupported("it sends no video; is the path in url right?"))?;
+        let video = stream::largest_video(&input).ok_or_else(|| faults.no_video())?;
         let (index, time_base) = (video.index(), video.time_base());
         let mut info = stream::describe(&video);
         if pace::has_no_times(&container) {
@@ -185,7 +195,15 @@ impl<'a> Reader<'a> {
         let (mut damage, mut loss) = (0, 0u16);
         while damage < MAX_DAMAGE {
             let mut packet = ffmpeg::Packet::empty();
-            match packet.read(&mut self.input) {
+            let result = packet.read(&mut self.input);
+            // Whatever libavformat makes of the error, what it has is not the whole picture.
+            if intake::is_over() {
+                return Err(self.faults.too_large());
+            }
+            if result.is_ok() && packet.stream() == self.index {
+                intake::picture_came();
+            }
+            match result {
                 Ok(()) if packet.stream() != self.index => {}
                 Ok(()) if packet.is_corrupt() => {
                     outlet.unusable(|| "the pictures have holes".to_owned());
@@ -194,7 +212,7 @@ impl<'a> Reader<'a> {
                 Ok(()) => {
                     let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
                     if data.len() > LARGEST_PACKET {
-                        return Err(self.faults.protocol(format!("it sends a picture of {} bytes", data.len())));
+                        return Err(self.faults.too_large());
                     }
                     let key_frame = packet.is_key();
                     if self.parameters.learn(&packet, data, key_frame) {

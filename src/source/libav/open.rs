@@ -1,11 +1,17 @@
 //! What libavformat is asked to open, with which limits, and how it is interrupted.
 
+use std::ffi::CString;
+use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ffmpeg_next as ffmpeg;
+use ffmpeg_next::ffi;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::util::interrupt;
 
+use super::intake;
 use crate::source::thread::StopFlag;
 use crate::source::{Config, Transport};
 
@@ -97,6 +103,8 @@ impl Request {
             // A live stream has no places to go to, and some cameras refuse the request for one.
             ("seekable", "0"),
             ("icy", "0"),
+            // HLS would reuse a connection by a way that does not allow to count its bytes.
+            ("http_persistent", "0"),
             // Cameras are reached directly, whatever the environment says about the way to the cloud.
             ("http_proxy", ""),
             ("tls_verify", if self.config.verify_tls { "1" } else { "0" }),
@@ -112,7 +120,30 @@ impl Request {
 }
 
 /// Connects and waits until the stream has been recognised.
-pub(super) fn open(request: &Request, watch: Watch) -> Result<ffmpeg::format::context::Input, ffmpeg::Error> {
-    let interrupts = move || watch.interrupts();
-    ffmpeg::format::input_with_interrupt_and_dictionary(&request.address, interrupts, request.options())
+#[allow(unsafe_code)]
+pub(super) fn open(request: &Request, watch: Watch) -> Result<Input, ffmpeg::Error> {
+    let out_of_memory = ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM };
+    let invalid = ffmpeg::Error::Other { errno: ffmpeg::error::EINVAL };
+    let address = CString::new(request.address.as_str()).map_err(|_| invalid)?;
+    // SAFETY: the context is used by this thread alone until `Input` owns it. The interrupt callback is called from
+    // within functions that get the context, so it is alive; its guard outlives the context, here and in `Input`.
+    unsafe {
+        let mut context = ffi::avformat_alloc_context();
+        intake::count(context.as_mut().ok_or(out_of_memory)?);
+        let in_callback = AtomicPtr::new(context);
+        let interrupt = interrupt::new(Box::new(move || {
+            watch.interrupts() || intake::parsers_hold_too_much(in_callback.load(Ordering::Relaxed))
+        }));
+        (*context).interrupt_callback = interrupt.interrupt;
+        let mut options = request.options().disown();
+        // Frees the context where it fails.
+        let opened = ffi::avformat_open_input(&raw mut context, address.as_ptr(), ptr::null(), &raw mut options);
+        drop(ffmpeg::Dictionary::own(options));
+        if opened < 0 {
+            return Err(opened.into());
+        }
+        let found = ffi::avformat_find_stream_info(context, ptr::null_mut());
+        let input = Input::wrap_with_interrupt(context, interrupt.guard);
+        if found < 0 { Err(found.into()) } else { Ok(input) }
+    }
 }

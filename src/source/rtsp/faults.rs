@@ -109,6 +109,14 @@ pub(super) fn is_about_the_line(said: &str) -> bool {
     LINE_FAULTS.iter().any(|beginning| said.starts_with(beginning))
 }
 
+/// Whether the error may come from TLS that the camera's port speaks.
+pub(super) fn may_be_tls(error: &retina::Error) -> bool {
+    let said = first_sentence(&error.to_string());
+    ["RTSP framing error", "Error reading from RTSP peer", "Error writing to RTSP peer"]
+        .iter()
+        .any(|beginning| said.starts_with(beginning))
+}
+
 /// Marks a fault that lies in what retina accepts.
 pub(super) fn refused(fault: SourceError) -> SourceError {
     SourceError::Refused(Box::new(fault))

@@ -11,11 +11,11 @@ use tracing::info;
 use url::Url;
 
 use super::carrier::{self, Carrier};
-use super::faults::{Faults, refused};
+use super::faults::{self, Faults, refused};
 use super::redirect;
 use crate::frame::Codec;
 use crate::source::config::redact;
-use crate::source::{Config, SourceError};
+use crate::source::{Config, SourceError, encryption};
 
 /// A session that plays.
 pub(super) struct Opened {
@@ -78,7 +78,12 @@ impl Opener<'_> {
                 .user_agent(concat!("outpost/", env!("CARGO_PKG_VERSION")).to_owned());
             let moved = match fault.within("DESCRIBE", Session::describe(url.clone(), options)).await? {
                 Ok(session) => return Ok((session, withheld_at)),
-                Err(error) if !redirect::is_one(&error) => return Err(fault.classify("DESCRIBE", &error)),
+                Err(error) if !redirect::is_one(&error) => {
+                    let failure = fault.classify("DESCRIBE", &error);
+                    let is_tls = faults::may_be_tls(&error);
+                    let mismatch = if is_tls { encryption::mismatch(&url, self.what).await } else { None };
+                    return Err(mismatch.unwrap_or(failure));
+                }
                 Err(_) => redirect::location(&url, credentials.as_ref()).await,
             };
             url = moved.map_err(|reason| SourceError::Protocol {

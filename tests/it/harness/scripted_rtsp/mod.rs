@@ -61,6 +61,8 @@ pub struct Manners {
     pub pictures: Option<usize>,
     /// After so many pictures of a session nothing comes any more, and the connection stays; looked at again and again.
     pub hangs_after: Option<usize>,
+    /// The picture after so many never ends.
+    pub endless_after: Option<usize>,
     /// What becomes of the synchronisation source.
     pub ssrc: Ssrc,
     /// The synchronisation source that the answer to SETUP claims.
@@ -103,6 +105,7 @@ impl Default for Manners {
             parameters_in_sdp: true,
             pictures: None,
             hangs_after: None,
+            endless_after: None,
             ssrc: Ssrc::Same,
             claimed_ssrc: None,
             nonce_uses: None,

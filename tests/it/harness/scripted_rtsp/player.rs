@@ -77,6 +77,10 @@ impl Player {
             while self.hangs_at(number) {
                 tokio::time::sleep(self.manners.interval).await;
             }
+            if self.manners.endless_after == Some(number) {
+                self.endless_unit(time).await;
+                break;
+            }
             let place = (number + self.manners.begins_with) % gop;
             if place == 0 && self.shared.manners.lock().expect("not poisoned").holds_key_frames {
                 tokio::time::sleep(self.manners.interval).await;
@@ -128,6 +132,19 @@ impl Player {
             }
         }
         true
+    }
+
+    /// One NAL unit of 240 MB, in packets as large as they may be, of which none is the last. Notes each 100 taken.
+    async fn endless_unit(&mut self, time: u32) {
+        for number in 0..4000 {
+            let payload = [&[0x7c, if number == 0 { 0x81 } else { 1 }], [0xff; 60_000].as_slice()].concat();
+            if !self.packet(&payload, time, false).await {
+                return;
+            }
+            if number % 100 == 99 {
+                self.shared.requests.lock().expect("not poisoned").push("100 PACKETS".to_owned());
+            }
+        }
     }
 
     async fn packet(&mut self, payload: &[u8], time: u32, mark: bool) -> bool {
