@@ -52,7 +52,7 @@ lint: setup-build setup-lint ## rustfmt, clippy and rustdoc, all without warning
 	cargo fetch --locked --quiet
 	"$(OUTPOST_CACHE)/lint/bin/cargo-deny" --offline --locked --log-level error check licenses bans sources
 
-docs: setup-build ## Write docs/compatibility.md anew from what the tests say that they show
+docs: setup-build ## Write docs/compatibility.md again from what the tests say that they show
 	OUTPOST_UPDATE_DOCS=1 cargo test --locked --test it -- --exact compatibility::the_page_of_what_works_with_what_is_what_the_tests_show
 
 deb: setup-build ## Build the Debian package; prints where it is
@@ -80,7 +80,7 @@ setup-test:
 	@$(setup)/rootfs.sh
 	@$(setup)/vm.sh
 
-reference: ## Make anew what another runtime sees in the sample pictures: tests/reference/
+reference: ## Make again what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 

@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let whole = digits(whole).and_then(|whole| whole.checked_mul(factor)).ok_or_else(|| bad(""))?;
     let part = match part {
         "" if !number.contains('.') => 0,
-        // Nine digits are more than any unit needs to be told from its neighbour.
+        // Nine digits are more than any unit needs to be distinguished from its neighbour.
         part => {
             let part: String = part.chars().take(9).collect();
             let scale = 10u64.pow(u32::try_from(part.len()).unwrap_or(9));

@@ -53,7 +53,7 @@ impl Sub<Duration> for Mono {
 pub enum TimeQuality {
     /// The kernel says that the clock is disciplined (NTP, PTP, GPS).
     Synchronised,
-    /// Plausible, but nobody vouches for it.
+    /// Plausible, but not synchronised.
     Unsynchronised,
     /// Before this software was made: the box booted without a clock.
     Implausible,
@@ -129,7 +129,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Reads the boot id; a kernel without one gets a fresh random id, which is as good for telling boots apart.
+    /// Reads the boot id; a kernel without one gets a fresh random id, which is as good for distinguishing boots.
     pub fn new() -> Self {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map(|id| id.trim().to_owned())
@@ -181,7 +181,7 @@ fn kernel_clock_is_synchronised() -> bool {
     state >= 0 && state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when advanced.
 #[derive(Debug)]
 pub struct SimulatedClock {
     state: Mutex<(Mono, Timestamp, TimeQuality)>,
@@ -208,7 +208,7 @@ impl SimulatedClock {
         state.2 = quality;
     }
 
-    /// Another boot, which begins with the wall clock at `wall`, vouched for by nobody.
+    /// Another boot, which begins with the wall clock at `wall`, not synchronised.
     pub fn reboot(&self, wall: Timestamp) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (Mono(0), wall, TimeQuality::Unsynchronised);
         self.boots.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What people switched while the box runs: by API, by command line, by MQTT. Survives restarts.
 //!
-//! The configuration says what the box does; this says what somebody wants otherwise for now.
+//! The configuration says what the box does; this says what was switched otherwise for now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +29,7 @@ pub struct Switches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CameraSwitches {
-    /// Nobody looks for objects, so that there are no events.
+    /// Detection is off, so that there are no events.
     pub detect_off: bool,
     /// No video is kept; events have their stills.
     pub record_off: bool,
@@ -47,7 +47,7 @@ pub struct Force {
 }
 
 impl Switches {
-    /// Whether somebody looks for objects at `camera`, as far as switches decide.
+    /// Whether detection runs at `camera`, as far as switches decide.
     pub fn detects(&self, camera: &str, now: Timestamp) -> bool {
         let switches = self.cameras.get(camera);
         self.forced(camera, now).unwrap_or(!switches.is_some_and(|switches| switches.detect_off))
@@ -124,7 +124,7 @@ impl Control {
         self.0.now.subscribe()
     }
 
-    /// Changes the switches: on the disk first, then for everybody. Blocks on the disk.
+    /// Changes the switches: on the disk first, then for all subscribers. Blocks on the disk.
     ///
     /// # Errors
     /// When the disk refuses; nothing is changed then.
@@ -158,11 +158,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let file = dir.path().join("controls.json");
         let control = Control::open(&file);
-        let mut news = control.subscribe();
+        let mut updates = control.subscribe();
         pause(&control).expect("change");
-        assert!(news.has_changed().expect("open") && news.borrow_and_update().paused.contains("upload/cloud"));
+        assert!(updates.has_changed().expect("open") && updates.borrow_and_update().paused.contains("upload/cloud"));
         pause(&control).expect("change");
-        assert!(!news.has_changed().expect("open"), "nothing new");
+        assert!(!updates.has_changed().expect("open"), "nothing new");
         assert_eq!(Control::open(&file).switches(), control.switches());
     }
 

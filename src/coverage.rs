@@ -36,7 +36,7 @@ pub struct Span {
     pub camera: Arc<str>,
     /// What it did.
     pub state: SpanState,
-    /// Why, where that is worth telling.
+    /// Why, where that is worth an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// From when.
@@ -103,11 +103,11 @@ pub struct Account {
     pub day: Date,
     /// When this was written.
     pub written: Moment,
-    /// The day was over by then. It is told of again only where its times are corrected.
+    /// The day was over by then. It is reported again only where its times are corrected.
     pub complete: bool,
     /// The day's first moment.
     pub from: Timestamp,
-    /// Until when this tells.
+    /// Until when this reports.
     pub until: Timestamp,
     /// What became of the time from `from` to `until`, without a gap and without an overlap.
     pub intervals: Vec<Interval>,
@@ -128,7 +128,7 @@ impl Account {
     }
 
     /// Whether `other` says nothing that this does not, whenever it was written.
-    pub fn tells_the_same(&self, other: &Self) -> bool {
+    pub fn says_the_same(&self, other: &Self) -> bool {
         let same_trust = self.written.time_quality == other.written.time_quality;
         same_trust && Self { written: other.written.clone(), ..self.clone() } == *other
     }
@@ -211,7 +211,7 @@ mod tests {
         Footage { from: at(from), until: at(until), state }
     }
 
-    fn told(intervals: &[Interval]) -> Vec<(i64, i64, Coverage)> {
+    fn reported(intervals: &[Interval]) -> Vec<(i64, i64, Coverage)> {
         let second = |time: Timestamp| time.as_second() - 1_790_000_000;
         intervals.iter().map(|i| (second(i.from), second(i.until), i.state)).collect()
     }
@@ -244,19 +244,19 @@ mod tests {
             (57, 70, Watched),
             (70, 100, Stopped),
         ];
-        assert_eq!(told(&intervals), expected);
+        assert_eq!(reported(&intervals), expected);
         assert_eq!(intervals[6].reason.as_deref(), Some("unplugged"));
     }
 
     #[test]
     fn nothing_known_is_one_interval_and_no_time_is_none() {
-        assert_eq!(told(&compose(at(0), at(9), &[], &[])), [(0, 9, Coverage::Stopped)]);
+        assert_eq!(reported(&compose(at(0), at(9), &[], &[])), [(0, 9, Coverage::Stopped)]);
         assert_eq!(compose(at(9), at(9), &[], &[]), []);
     }
 
     proptest! {
         #[test]
-        fn no_second_is_unaccounted_for_and_none_is_told_twice(
+        fn no_second_is_unaccounted_for_and_none_is_reported_twice(
             spans in prop::collection::vec((0..4usize, 0..100i64, 0..50i64), 0..12),
             pieces in prop::collection::vec((0..3usize, 0..100i64, 0..50i64), 0..12),
             (from, length) in (0..60i64, 1..80i64),
@@ -266,7 +266,7 @@ mod tests {
             let spans: Vec<_> = spans.iter().map(|(s, from, len)| span(states[*s], *from, from + len, None)).collect();
             let pieces: Vec<_> = pieces.iter().map(|(k, from, len)| footage(kinds[*k], *from, from + len)).collect();
             let until = from + length;
-            let intervals = told(&compose(at(from), at(until), &spans, &pieces));
+            let intervals = reported(&compose(at(from), at(until), &spans, &pieces));
             prop_assert_eq!(intervals.first().map(|i| i.0), Some(from));
             prop_assert_eq!(intervals.last().map(|i| i.1), Some(until));
             prop_assert!(intervals.windows(2).all(|pair| pair[0].1 == pair[1].0 && pair[0].2 != pair[1].2));
@@ -281,8 +281,8 @@ mod tests {
                 });
                 let of_pieces = pieces.iter().filter(|p| holds(p.from, p.until)).map(|p| p.state);
                 let expected = of_spans.chain(of_pieces).max().unwrap_or(Coverage::Stopped);
-                let told = intervals.iter().find(|i| i.0 <= second && second < i.1).map(|i| i.2);
-                prop_assert_eq!(told, Some(expected), "second {}", second);
+                let reported = intervals.iter().find(|i| i.0 <= second && second < i.1).map(|i| i.2);
+                prop_assert_eq!(reported, Some(expected), "second {}", second);
             }
         }
     }

@@ -309,7 +309,7 @@ pub struct Event {
     /// The event that this one goes on from, with the same start: its volume was lost, or came back, in the middle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<EventId>,
-    /// Somebody wants it kept, whatever its age and however little space there is.
+    /// It is to be kept, whatever its age and however little space there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
 }
@@ -354,13 +354,13 @@ impl Event {
     }
 }
 
-/// The steps of an event's life that are told to the world.
+/// The steps of an event's life that are reported to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It began.
     Start,
-    /// Something worth telling changed: a better look, another zone.
+    /// Something worth an update changed: a better look, another zone.
     Update,
     /// It is over; media are named.
     End,

@@ -1,7 +1,7 @@
 //! Counters and gauges of the whole box, in Prometheus terms. Units are in the names.
 //!
 //! One struct, passed to the parts that count. What can be derived (queue lengths, disk space) is not
-//! kept here but read when somebody asks.
+//! kept here but read on request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -129,7 +129,7 @@ pub struct Metrics {
     pub damaged_files: Counter,
     /// Events that a rebuild of the index still has to look at; 0 when it is complete.
     pub rebuild_left: Gauge,
-    /// 1 while the index refuses news because the disk is full.
+    /// 1 while the index refuses new records because the disk is full.
     pub index_full: Gauge,
     /// Free bytes on the archive's volume.
     pub disk_free_bytes: Gauge,
@@ -151,7 +151,7 @@ pub struct Metrics {
     pub spooling: Gauge,
     /// Time of a small write to the archive's volume.
     pub volume_probe_seconds: Histogram,
-    /// Parts that hung or panicked and were started anew.
+    /// Parts that hung or panicked and were restarted.
     pub part_restarts: Family<PartLabel, Counter>,
 }
 
@@ -240,7 +240,7 @@ impl Metrics {
         );
         r.register("damaged_files", "Files of events found damaged or missing", self.damaged_files.clone());
         r.register("index_rebuild_left", "Events that a rebuild of the index has left", self.rebuild_left.clone());
-        r.register("index_full", "1 while the index refuses news for want of room", self.index_full.clone());
+        r.register("index_full", "1 while the index refuses new records for want of room", self.index_full.clone());
         r.register_with_unit(
             "disk_free",
             "Free space on the archive volume",
@@ -269,7 +269,7 @@ impl Metrics {
             self.volume_probe_seconds.clone(),
         );
         r.register("media_skipped", "Events with media left out for lack of space", self.media_skipped.clone());
-        r.register("part_restarts", "Parts that hung or panicked and were started anew", self.part_restarts.clone());
+        r.register("part_restarts", "Parts that hung or panicked and were restarted", self.part_restarts.clone());
     }
 
     /// The OpenMetrics text of all values.

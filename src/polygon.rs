@@ -21,7 +21,7 @@ pub enum PolygonError {
     /// Two points make a line.
     #[error("a polygon needs at least 3 different points, this one has {0}")]
     TooFew(usize),
-    /// More than anybody draws.
+    /// More than is ever drawn.
     #[error("a polygon has at most {MAX_POINTS} points, this one has {0}")]
     TooMany(usize),
     /// Coordinates are shares of the picture, not pixels.

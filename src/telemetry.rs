@@ -82,7 +82,7 @@ fn journal() -> std::io::Result<BoxedLayer> {
 }
 
 /// The journal's layer with all fields in the message too. They stay fields that one can filter by, but what
-/// `journalctl` shows is the message alone, and "task failed" without which and why helps nobody.
+/// `journalctl` shows is the message alone, and "task failed" without which and why does not help.
 struct Readable<L>(L);
 
 /// Fields of a span, as words.

@@ -222,7 +222,7 @@ fn a_damaged_or_foreign_file_is_refused_before_it_is_parsed() {
 }
 
 #[test]
-fn a_file_that_was_cut_off_where_nobody_looks_does_not_bring_the_process_down() {
+fn a_file_that_was_cut_off_unseen_does_not_bring_the_process_down() {
     let mut spoilt = Spoilt::new();
     let whole = fs::read(spoilt.onnx()).expect("read");
     for part in [3, 5, 9] {

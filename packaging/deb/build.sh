@@ -54,7 +54,7 @@ install -D -m 644 packaging/deb/outpost.sysusers "$root/usr/lib/sysusers.d/outpo
 install -D -m 644 -t "$root/usr/share/outpost/models" models/*
 install -D -m 644 -t "$doc" README.md NOTICE packaging/deb/copyright
 install -D -m 644 -t "$doc/docs" docs/*.md docs/*.png
-# Credentials of the service: systemd reads them on its behalf, so nobody but root needs to.
+# Credentials of the service: systemd reads them on its behalf, so only root needs to.
 install -d -m 700 "$root/etc/outpost/secrets"
 gzip -9 -n <CHANGELOG.md >"$doc/changelog.gz"
 maintainer=$(sed -n 's/^Maintainer: //p' packaging/deb/control)

@@ -1,4 +1,4 @@
-//! How old an alert is, and whether that is too old to be told by itself.
+//! How old an alert is, and whether that is too old to be published by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{Item, RuleAges};
 /// An alert that waited for longer than this is marked as late.
 const LATE_AFTER: Duration = Duration::from_secs(10);
 
-/// What an outlet lets alerts grow to before it tells them in a digest.
+/// What an outlet lets alerts grow to before it publishes them in a digest.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// For every rule without an age of its own; zero: no limit.
@@ -19,7 +19,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Whether `item` is too old at `now` to be told by itself.
+    /// Whether `item` is too old at `now` to be published by itself.
     pub(super) fn is_overdue(&self, item: &Item, now: &Moment) -> bool {
         let rule = (item.event.camera.clone(), item.event.rule.clone());
         let limit = self.rules.get(&rule).copied().unwrap_or(self.max_age);
@@ -27,7 +27,7 @@ impl Limits {
     }
 }
 
-/// How long ago `created` was, by the boot clock where it can tell. `None`: nobody knows, since the box was
+/// How long ago `created` was, by the boot clock where it can. `None`: unknown, since the box was
 /// started meanwhile and one of the two times is no time.
 fn age(created: &Moment, now: &Moment) -> Option<Duration> {
     if created.boot_id == now.boot_id {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_nobody_knows_is_too_old_and_a_rule_may_have_its_own() {
+    fn an_unknown_age_is_too_old_and_a_rule_may_have_its_own() {
         let clock = SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
         let item = fixture::item(&clock, 1, Phase::Start);
         let limits = |max_age| Limits { max_age, rules: Arc::default() };

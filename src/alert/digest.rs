@@ -1,4 +1,4 @@
-//! One message that stands for many alerts of one camera which became too old to be told one by one.
+//! One message that stands for many alerts of one camera which became too old to be published one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Parcel {
     }
 }
 
-/// What is told of the alerts that it stands for.
+/// What is published for the alerts that it stands for.
 #[derive(Clone, Debug)]
 pub(super) struct Digest {
     camera: Arc<str>,
@@ -50,7 +50,7 @@ pub(super) struct Digest {
 
 /// A digest in the form in which it is sent.
 #[derive(Debug, Serialize)]
-pub(super) struct Told<'a> {
+pub(super) struct Published<'a> {
     camera: &'a str,
     first_seq: u64,
     alerts: usize,
@@ -60,7 +60,7 @@ pub(super) struct Told<'a> {
     until: &'a Moment,
     ids: Vec<EventId>,
     ids_complete: bool,
-    /// Where the box tells of those that are not named.
+    /// Where the box publishes those that are not named.
     #[serde(skip_serializing_if = "Option::is_none")]
     more: Option<String>,
 }
@@ -90,7 +90,7 @@ impl Digest {
         self.seqs.last().copied().unwrap_or_default()
     }
 
-    pub(super) fn told(&self) -> Told<'_> {
+    pub(super) fn published(&self) -> Published<'_> {
         let mut labels = BTreeMap::new();
         for label in self.labels.values() {
             *labels.entry(&**label).or_default() += 1;
@@ -98,7 +98,7 @@ impl Digest {
         let left_out = self.labels.len().saturating_sub(IDS);
         let ids: Vec<EventId> = self.labels.keys().skip(left_out).copied().collect();
         let oldest = ids.first().filter(|_| left_out > 0);
-        Told {
+        Published {
             camera: &self.camera,
             first_seq: self.seqs.first().copied().unwrap_or_default(),
             alerts: self.seqs.len(),
@@ -113,12 +113,12 @@ impl Digest {
     }
 }
 
-/// By the boot clock where it can tell, else by the wall.
+/// By the boot clock where it can, else by the wall.
 fn is_before(a: &Moment, b: &Moment) -> bool {
     if a.boot_id == b.boot_id { a.mono_ns < b.mono_ns } else { a.wall < b.wall }
 }
 
-/// Sorts alerts, given oldest first, into those that are told one by one and one digest per camera.
+/// Sorts alerts, given oldest first, into those that are published one by one and one digest per camera.
 #[derive(Debug)]
 pub(super) struct Sorting<'a> {
     limits: &'a Limits,
@@ -135,7 +135,7 @@ impl<'a> Sorting<'a> {
         Self { limits, now, parcels: Vec::new(), digests: BTreeMap::new(), alone: 0, overdue: 0 }
     }
 
-    /// Returns whether any of `items` is too old to be told by itself.
+    /// Returns whether any of `items` is too old to be published by itself.
     pub(super) fn take(&mut self, items: Vec<Item>) -> bool {
         let before = self.overdue;
         for item in items {
@@ -156,7 +156,7 @@ impl<'a> Sorting<'a> {
         self.overdue > before
     }
 
-    /// Alerts that will be told one by one, and those that will not.
+    /// Alerts that will be published one by one, and those that will not.
     pub(super) fn taken(&self) -> (usize, usize) {
         (self.alone, self.overdue)
     }
@@ -209,7 +209,7 @@ mod tests {
         let clock = SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
         let limits = Limits { max_age: Duration::from_secs(1), rules: Arc::default() };
         // 120 events with a start and an end each, a third of them cars.
-        let told = |event: u64, phase| {
+        let published = |event: u64, phase| {
             let mut item = fixture::item(&clock, 2 * event + u64::from(phase == Phase::End), phase);
             item.event.id = EventId::from_bytes(u128::from(event).to_be_bytes());
             item.event.label = if event.is_multiple_of(3) { "car" } else { "person" }.into();
@@ -217,16 +217,16 @@ mod tests {
         };
         let mut items = Vec::new();
         for event in 0..120 {
-            items.push(told(event, Phase::Start));
+            items.push(published(event, Phase::Start));
             clock.advance(Duration::from_secs(60));
-            items.push(told(event, Phase::End));
+            items.push(published(event, Phase::End));
         }
         clock.advance(Duration::from_secs(2));
         let mut sorting = Sorting::new(&limits, clock.now());
         sorting.take(items);
         let parcels = sorting.finish();
         let [Parcel::Digest(digest)] = parcels.as_slice() else { panic!("{parcels:?}") };
-        let json = serde_json::to_value(digest.told()).expect("JSON");
+        let json = serde_json::to_value(digest.published()).expect("JSON");
         assert_eq!((&json["alerts"], &json["events"]), (&240.into(), &120.into()));
         assert_eq!((&json["labels"]["car"], &json["labels"]["person"]), (&40.into(), &80.into()));
         assert_eq!((&json["first_seq"], digest.seq()), (&0.into(), 239));

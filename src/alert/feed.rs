@@ -14,9 +14,9 @@ use super::age::Limits;
 use super::digest::{Parcel, Sorting};
 use super::{Item, Queue};
 use crate::clock::Clock;
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 
-/// How often the queue is looked at when nobody says that something came.
+/// How often the queue is looked at without a notification.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The least time between two looks, for a queue whose `wait` returns at once.
@@ -28,13 +28,13 @@ const BATCH: usize = 512;
 /// Alerts that are gathered in digests at a time, at most; the rest gets a digest of its own.
 const OVERDUE: usize = 20_000;
 
-/// Alerts to be told one by one that may be met, and are held, meanwhile.
+/// Alerts to be published one by one that may be met, and are held, meanwhile.
 const ALONE: usize = 1_024;
 
 /// One lease at a time, kept running across the turns of the session's loop: a lease that is dropped half
-/// way may have taken items that nobody would then give back.
+/// way may have taken items that would then not be given back.
 pub(super) struct Feed<'a> {
-    desk: Desk<'a>,
+    context: FeedContext<'a>,
     next: Option<BoxFuture<'a, Result<Vec<Parcel>>>>,
     has_looked: bool,
     closing: CancellationToken,
@@ -44,27 +44,27 @@ pub(super) struct Feed<'a> {
 
 /// What a feed works with.
 #[derive(Clone, Copy)]
-pub(super) struct Desk<'a> {
+pub(super) struct FeedContext<'a> {
     pub queue: &'a dyn Queue,
     pub limits: &'a Limits,
     pub clock: &'a dyn Clock,
-    pub heart: &'a Heart,
+    pub heartbeat: &'a Heartbeat,
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(desk: Desk<'a>) -> Self {
-        Self { desk, next: None, has_looked: false, closing: CancellationToken::new(), overtaken: Arc::default() }
+    pub(super) fn new(context: FeedContext<'a>) -> Self {
+        Self { context, next: None, has_looked: false, closing: CancellationToken::new(), overtaken: Arc::default() }
     }
 
     /// The next parcels, at least one; the first look comes back at once, with none where the queue is empty. They stand for at most `max` alerts as of when the wait began, for more
-    /// where some are too old to be told one by one. Cancel safe.
+    /// where some are too old to be published one by one. Cancel safe.
     pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Parcel>> {
         if self.next.is_none() {
             self.overtaken.store(false, Ordering::Relaxed);
         }
-        let (desk, closing, overtaken) = (self.desk, &self.closing, &self.overtaken);
+        let (context, closing, overtaken) = (self.context, &self.closing, &self.overtaken);
         let waits = self.has_looked;
-        let begin = || Box::pin(desk.lease(max, waits, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
+        let begin = || Box::pin(context.lease(max, waits, closing.clone(), overtaken.clone())) as BoxFuture<'a, _>;
         let parcels = self.next.get_or_insert_with(begin).await;
         (self.next, self.has_looked) = (None, true);
         parcels
@@ -83,7 +83,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-impl Desk<'_> {
+impl FeedContext<'_> {
     /// Leases, and waits for something to lease where it `waits`.
     async fn lease(
         self,
@@ -92,13 +92,13 @@ impl Desk<'_> {
         closing: CancellationToken,
         overtaken: Arc<AtomicBool>,
     ) -> Result<Vec<Parcel>> {
-        let Self { queue, heart, .. } = self;
+        let Self { queue, heartbeat, .. } = self;
         loop {
             // Asked before the look, so that what comes in between is not missed.
-            let mut news = queue.wait();
-            let already = futures::poll!(&mut news).is_ready();
+            let mut updates = queue.wait();
+            let already = futures::poll!(&mut updates).is_ready();
             let items = queue.lease(max).await?;
-            heart.beat();
+            heartbeat.beat();
             let parcels = self.sort(items, &closing).await?;
             if overtaken.swap(false, Ordering::Relaxed) {
                 self.give_back(&parcels).await?;
@@ -111,7 +111,7 @@ impl Desk<'_> {
                 if already {
                     tokio::time::sleep(BREATH).await;
                 } else {
-                    news.await;
+                    updates.await;
                 }
             };
             tokio::select! {
@@ -122,7 +122,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Where there is anything too old among `items`, what follows is leased too, so that one digest tells it all.
+    /// Where there is anything too old among `items`, what follows is leased too, so that one digest publishes it all.
     async fn sort(self, items: Vec<Item>, closing: &CancellationToken) -> Result<Vec<Parcel>> {
         let mut sorting = Sorting::new(self.limits, self.clock.now());
         let mut found = sorting.take(items);
@@ -139,7 +139,7 @@ impl Desk<'_> {
                     return Err(failure);
                 }
             }
-            self.heart.beat();
+            self.heartbeat.beat();
         }
         Ok(sorting.finish())
     }
@@ -219,18 +219,18 @@ mod tests {
     struct Office {
         clock: SimulatedClock,
         limits: Limits,
-        heart: Heart,
+        heartbeat: Heartbeat,
     }
 
     impl Office {
         fn new() -> Self {
             let clock = || SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
             let limits = Limits { max_age: Duration::from_secs(60), rules: Arc::default() };
-            Self { clock: clock(), limits, heart: Heart::unheard(Arc::new(clock())) }
+            Self { clock: clock(), limits, heartbeat: Heartbeat::detached(Arc::new(clock())) }
         }
 
         fn feed<'a>(&'a self, queue: &'a dyn Queue) -> Feed<'a> {
-            Feed::new(Desk { queue, limits: &self.limits, clock: &self.clock, heart: &self.heart })
+            Feed::new(FeedContext { queue, limits: &self.limits, clock: &self.clock, heartbeat: &self.heartbeat })
         }
     }
 

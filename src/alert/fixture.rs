@@ -27,7 +27,7 @@ pub(in crate::alert) async fn until(what: &str, condition: impl Fn() -> bool) {
 #[derive(Default)]
 pub(in crate::alert) struct FakeQueue {
     pub(in crate::alert) rows: Mutex<Rows>,
-    pub(in crate::alert) news: Notify,
+    pub(in crate::alert) updates: Notify,
 }
 
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl FakeQueue {
             item.event.camera = camera.into();
             rows.waiting.insert(seq, item);
         }
-        self.news.notify_one();
+        self.updates.notify_one();
     }
 
     pub(in crate::alert) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
@@ -102,7 +102,7 @@ impl Queue for FakeQueue {
     }
 
     fn wait(&self) -> BoxFuture<'_, ()> {
-        self.news.notified().boxed()
+        self.updates.notified().boxed()
     }
 }
 

@@ -1,7 +1,7 @@
-//! Alerts: tells people and machines at once what the store has made durable, over MQTT 5 and to webhooks.
+//! Alerts: publishes at once what the store has made durable, over MQTT 5 and to webhooks.
 //!
 //! Every outlet only drains a durable [`Queue`] of its own: an item leaves it when the receiver has confirmed it,
-//! never before. No link means that the queue grows. What became too old meanwhile is told in one digest per
+//! never before. No link means that the queue grows. What became too old meanwhile is published in one digest per
 //! camera. What both kinds of outlet share, the payload, its age and the digest, lies in this folder; what is
 //! MQTT's or HTTP's own lies below. Topics and payload: docs/mqtt.md; webhooks: docs/webhooks.md.
 
@@ -29,7 +29,8 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 
 pub use mqtt::{
-    Alerter, BoxReport, Camera, CameraCoverage, Config, Facts, House, NoFacts, OUTLET, Protocol, QueueReport, Report,
+    Alerter, BoxReport, Camera, CameraCoverage, Config, DeviceContext, NoStatus, OUTLET, Protocol, QueueReport, Report,
+    StatusProvider,
 };
 pub use webhook::{Config as WebhookConfig, Webhook};
 
@@ -38,7 +39,7 @@ pub use webhook::{Config as WebhookConfig, Webhook};
 pub struct Item {
     /// Place in the queue; grows with each alert of this box and is never used twice.
     pub seq: u64,
-    /// Which step of the event's life is told.
+    /// Which step of the event's life is published.
     pub phase: Phase,
     /// The event as it stood then.
     pub event: Event,
@@ -62,10 +63,10 @@ pub trait Queue: Send + Sync + 'static {
     fn wait(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Makes the object key in the cloud of a file of an event. Uploads know how; alerts only tell.
+/// Makes the object key in the cloud of a file of an event. Uploads know how; alerts only publish.
 pub type ObjectKey = Arc<dyn Fn(&Event, &str) -> String + Send + Sync>;
 
-/// Ages after which alerts of single rules are told in a digest, by camera and rule.
+/// Ages after which alerts of single rules are published in a digest, by camera and rule.
 pub type RuleAges = BTreeMap<(Arc<str>, Arc<str>), Duration>;
 
 /// What every outlet of alerts works with.

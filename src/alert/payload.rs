@@ -11,7 +11,7 @@ use crate::event::{Event, Phase};
 
 use super::age::is_late;
 use super::digest::{self, Parcel};
-use super::history::{History, Told};
+use super::history::{History, Published};
 use super::{Item, ObjectKey};
 
 /// Version of the payload.
@@ -27,9 +27,9 @@ struct Alert<'a> {
     sent_at: &'a Moment,
     event: &'a Event,
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<&'a Told>,
+    before: Option<&'a Published>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Told>,
+    after: Option<Published>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     objects: BTreeMap<&'a str, String>,
 }
@@ -42,7 +42,7 @@ struct Summary<'a> {
     late: bool,
     sent_at: &'a Moment,
     #[serde(flatten)]
-    digest: digest::Told<'a>,
+    digest: digest::Published<'a>,
 }
 
 /// The payload of `parcel` when it is sent at `now`.
@@ -57,18 +57,23 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>> {
     match parcel {
         Parcel::Alert(item) => {
-            let before = history.lock().unwrap_or_else(PoisonError::into_inner).telling(item);
+            let before = history.lock().unwrap_or_else(PoisonError::into_inner).publishing(item);
             encode_alert(item, now, object_key, before.as_ref())
         }
         Parcel::Digest(digest) => {
-            let (seq, digest) = (digest.seq(), digest.told());
+            let (seq, digest) = (digest.seq(), digest.published());
             let summary = Summary { version: VERSION, r#type: "digest", seq, late: true, sent_at: now, digest };
             serde_json::to_vec(&summary).context("encode the digest as JSON")
         }
     }
 }
 
-fn encode_alert(item: &Item, now: &Moment, object_key: Option<&ObjectKey>, before: Option<&Told>) -> Result<Vec<u8>> {
+fn encode_alert(
+    item: &Item,
+    now: &Moment,
+    object_key: Option<&ObjectKey>,
+    before: Option<&Published>,
+) -> Result<Vec<u8>> {
     let objects = match (item.phase, object_key) {
         // An event that is not filed yet has no place to name; its time is not to be trusted either.
         (Phase::End, Some(key)) if item.event.filed.is_some() => {
@@ -86,7 +91,7 @@ fn encode_alert(item: &Item, now: &Moment, object_key: Option<&ObjectKey>, befor
         sent_at: now,
         event: &item.event,
         before: before.filter(|_| is_update),
-        after: is_update.then(|| Told::of(&item.event)),
+        after: is_update.then(|| Published::of(&item.event)),
         objects,
     };
     serde_json::to_vec(&message).context("encode the alert as JSON")
@@ -128,18 +133,18 @@ mod tests {
     }
 
     #[test]
-    fn an_update_says_what_was_told_before_and_what_is_so_now() {
+    fn an_update_says_what_was_published_before_and_what_is_so_now() {
         let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
         let history = Mutex::default();
         let mut item = fixture::item(&clock, 1, Phase::Start);
-        let tell = |item: &Item| -> serde_json::Value {
+        let publish = |item: &Item| -> serde_json::Value {
             let parcel = Parcel::Alert(Box::new(item.clone()));
             serde_json::from_slice(&encode(&parcel, &clock.now(), None, &history).expect("encode")).expect("JSON")
         };
-        let start = tell(&item);
+        let start = publish(&item);
         assert!(start.get("before").is_none() && start.get("after").is_none() && start["type"] == "alert");
         (item.seq, item.phase, item.event.count) = (2, Phase::Update, 3);
-        let update = tell(&item);
+        let update = publish(&item);
         assert_eq!((&update["before"]["count"], &update["after"]["count"]), (&1.into(), &3.into()));
         assert_eq!(update["after"]["label"], "person");
     }

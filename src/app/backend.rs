@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::era::Present;
+use super::volume_session::CurrentVolume;
 use crate::archive::{Archive, volume};
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
@@ -33,7 +33,7 @@ const FRESH: Duration = Duration::from_secs(10);
 
 pub(super) struct PageBackend {
     shared: Shared,
-    present: Present,
+    current: CurrentVolume,
     quota: Option<u64>,
     outboxes: Vec<String>,
     frames: BTreeMap<String, Arc<LatestFrame>>,
@@ -43,13 +43,13 @@ pub(super) struct PageBackend {
 impl PageBackend {
     pub(super) fn new(
         shared: &Shared,
-        present: &Present,
+        current: &CurrentVolume,
         config: &Config,
         frames: BTreeMap<String, Arc<LatestFrame>>,
     ) -> Self {
         Self {
             shared: shared.clone(),
-            present: present.clone(),
+            current: current.clone(),
             quota: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
             outboxes: config.outlets(),
             frames,
@@ -58,7 +58,7 @@ impl PageBackend {
     }
 
     pub(super) fn store(&self) -> Store {
-        self.present.store()
+        self.current.store()
     }
 
     pub(super) fn control(&self) -> Control {
@@ -66,10 +66,10 @@ impl PageBackend {
     }
 
     pub(super) fn archive(&self) -> Archive {
-        self.present.archive()
+        self.current.archive()
     }
 
-    /// What the gauges of the box say; nothing where nobody reads them.
+    /// What the gauges of the box say; nothing without sensors.
     pub(super) fn reading(&self) -> Reading {
         self.shared.health.reading().unwrap_or_default()
     }
@@ -79,7 +79,7 @@ impl PageBackend {
     }
 
     async fn disk(&self, stats: Option<&Stats>) -> DiskStatus {
-        let path = self.present.archive().layout().storage().to_owned();
+        let path = self.current.archive().layout().storage().to_owned();
         let text = path.display().to_string();
         // A network mount that hangs must hang this thread only.
         let space = tokio::task::spawn_blocking(move || volume::space(&path)).await;
@@ -198,7 +198,7 @@ impl web::Backend for PageBackend {
     fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
             let event = self.store().event_async(id).await?;
-            Ok(event.map(|event| self.present.archive().layout().folder(&event.camera, id).join(file)))
+            Ok(event.map(|event| self.current.archive().layout().folder(&event.camera, id).join(file)))
         }
         .boxed()
     }
@@ -222,7 +222,7 @@ impl web::Backend for PageBackend {
     fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
             let segment = self.store().segment_async(camera, id).await?;
-            let folder = self.present.archive().layout().recordings(camera);
+            let folder = self.current.archive().layout().recordings(camera);
             Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
         }
         .boxed()
@@ -231,7 +231,7 @@ impl web::Backend for PageBackend {
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         async move {
             self.store().stats_async().await.map_err(|e| e.to_string())?;
-            let stalled = self.shared.hearts.stalled();
+            let stalled = self.shared.heartbeats.stalled();
             match stalled.iter().find(|part| part.critical) {
                 Some(part) => Err(format!("{} shows no life for {} s", part.name, part.silent_for.as_secs())),
                 None => Ok(()),
@@ -277,7 +277,7 @@ impl web::Backend for PageBackend {
     fn live(&self, camera: &str) -> Live {
         let Some(latest) = self.frames.get(camera) else { return Live::Unknown };
         let now = self.shared.clock.mono();
-        let Some(frame) = latest.get(now, Duration::MAX) else { return Live::Dark };
+        let Some(frame) = latest.get(now, Duration::MAX) else { return Live::NoSignal };
         let is_live = now.since(frame.at) <= self.shared.health.silence_of(camera, FRESH);
         if is_live { Live::Picture(frame) } else { Live::Past(frame) }
     }

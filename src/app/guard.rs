@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tracing::{error, info, warn};
 
-use super::era::{Era, Place};
 use super::storage::Storage;
+use super::volume_session::{Place, VolumeSession};
 use crate::pipeline::Shared;
 use crate::store::StoreError;
 
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     Fail(anyhow::Error),
 }
 
-/// The guard of one era.
+/// The guard of one session.
 pub(super) struct Guard<'a> {
     storage: &'a Storage,
     shared: &'a Shared,
@@ -45,12 +45,12 @@ impl<'a> Guard<'a> {
     }
 
     /// Watches until something has to happen.
-    pub(super) async fn watch(&mut self, era: &Era) -> Verdict {
+    pub(super) async fn watch(&mut self, session: &VolumeSession) -> Verdict {
         loop {
-            self.wait(era).await;
-            let verdict = match era.ground.place {
-                Place::Main => self.look_at_main(era).await,
-                Place::Spool => self.look_for_main(era).await,
+            self.wait(session).await;
+            let verdict = match session.volume.place {
+                Place::Main => self.look_at_main(session).await,
+                Place::Spool => self.look_for_main(session).await,
             };
             if let Some(verdict) = verdict {
                 return verdict;
@@ -58,17 +58,17 @@ impl<'a> Guard<'a> {
         }
     }
 
-    async fn wait(&mut self, era: &Era) {
+    async fn wait(&mut self, session: &VolumeSession) {
         let rest = self.storage.check_every();
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
-            () = era.ground.archive.trouble().notified() => {}
-            failure = era.ground.store.poisoned(), if self.failure.is_none() => self.failure = Some(failure),
+            () = session.volume.archive.trouble().notified() => {}
+            failure = session.volume.store.poisoned(), if self.failure.is_none() => self.failure = Some(failure),
         }
     }
 
-    async fn look_at_main(&mut self, era: &Era) -> Option<Verdict> {
-        let anchor = era.ground.archive.layout().anchor()?;
+    async fn look_at_main(&mut self, session: &VolumeSession) -> Option<Verdict> {
+        let anchor = session.volume.archive.layout().anchor()?;
         match self.storage.probe(anchor.clone()).await {
             Ok(took) => {
                 if let Some(failure) = self.failure.take() {
@@ -94,7 +94,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    async fn look_for_main(&mut self, era: &Era) -> Option<Verdict> {
+    async fn look_for_main(&mut self, session: &VolumeSession) -> Option<Verdict> {
         if let Some(failure) = self.failure.take() {
             return Some(Verdict::Fail(anyhow!("the spool's index stopped working: {failure}")));
         }
@@ -104,7 +104,7 @@ impl<'a> Guard<'a> {
             return None;
         }
         let since = *self.back_since.get_or_insert_with(Instant::now);
-        let calm: Result<bool, StoreError> = era.ground.store.open_events().map(|open| open.is_empty());
+        let calm: Result<bool, StoreError> = session.volume.store.open_events().map(|open| open.is_empty());
         (calm.unwrap_or(true) || since.elapsed() >= CALM_WITHIN).then_some(Verdict::Return)
     }
 

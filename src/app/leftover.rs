@@ -18,7 +18,7 @@ use crate::store::{self, Store};
 /// later try.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
-/// What lies in the spool, and who is still at it.
+/// What lies in the spool, and what still uses it.
 pub(super) struct Leftover {
     pub folder: PathBuf,
     pub config: Arc<Config>,

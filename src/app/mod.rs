@@ -1,12 +1,11 @@
 //! The composition root: makes all parts, downstream first, runs them, and stops them in order.
 //!
-//! The only module that knows everybody. Stop order: feeds, stages, recorders (which close what is open),
+//! The only module that knows all others. Stop order: feeds, stages, recorders (which close what is open),
 //! outlets, page, store.
 
 mod backend;
-mod era;
+mod device_status;
 mod guard;
-mod house;
 mod leftover;
 mod models;
 mod outbox;
@@ -16,6 +15,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod volume_session;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -39,20 +39,20 @@ use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{self, Backoff, Heart, Heartbeats, Restart, Supervisor, Watch, systemd};
+use crate::supervise::{self, Backoff, Heartbeat, Heartbeats, Restart, Supervisor, Watch, systemd};
 use crate::web;
 
 pub use models::check;
 
 use backend::PageBackend;
-use era::{Era, Ground, Known, Place, Present};
 use guard::{Guard, Verdict};
 use leftover::Leftover;
 use storage::{Opened, Refusal, Storage};
+use volume_session::{CurrentVolume, OpenVolume, OutletContext, Place, VolumeSession};
 
-/// How long the parts that know no era may take to stop.
+/// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
-/// How long feeds may take to say good-bye to their cameras.
+/// How long feeds may take to close their sessions.
 const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How long the process may take to end when it has to because something hangs.
 const END_WITHIN: Duration = Duration::from_secs(15);
@@ -70,9 +70,9 @@ pub struct App {
     config: Arc<Config>,
     shared: Shared,
     storage: Storage,
-    era: Era,
-    present: Present,
-    known: Known,
+    session: VolumeSession,
+    current: CurrentVolume,
+    known: OutletContext,
     /// The newest picture of each camera.
     frames: BTreeMap<String, Arc<LatestFrame>>,
     /// The index of a spool that was just left, until it is taken into the archive.
@@ -88,7 +88,7 @@ pub struct App {
 /// One token a layer, so that each stops after the one before it.
 #[derive(Clone, Debug)]
 struct Stops {
-    /// Somebody wants the daemon to end.
+    /// The daemon is to end.
     asked: CancellationToken,
     feeds: CancellationToken,
     outlets: CancellationToken,
@@ -104,19 +104,19 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Arc::new(config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let (metrics, health, hearts) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
+        let (metrics, health, heartbeats) = (Metrics::new(), Health::default(), Heartbeats::new(clock.clone()));
         health.set_load(LoadHealth { since: clock.mono(), ..LoadHealth::default() });
         let storage = Storage::new(&config, &clock);
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), hearts.clone())?;
+        let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,
             metrics,
             health,
-            hearts,
+            heartbeats,
             pressure: Pressure::default(),
             control: storage.control(),
             state: storage.state().into(),
@@ -124,21 +124,21 @@ impl App {
             site: config.device.site.as_str().into(),
         };
         note_place(&shared, &opened);
-        let ground = Ground::new(opened.place, &opened.folder, opened.store, &config, &shared, None)?;
-        let present = Present::new(&ground);
+        let volume = OpenVolume::new(opened.place, &opened.folder, opened.store, &config, &shared, None)?;
+        let current = CurrentVolume::new(&volume);
         let frames: BTreeMap<_, _> = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
-        let backend = Arc::new(PageBackend::new(&shared, &present, &config, frames.clone()));
-        let known = Known { facts: backend.clone(), announced: storage.announced() };
+        let backend = Arc::new(PageBackend::new(&shared, &current, &config, frames.clone()));
+        let known = OutletContext { status: backend.clone(), announced: storage.announced() };
         let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
             feeds: Supervisor::new(stops.feeds.clone()),
             outlets: Supervisor::new(stops.outlets.clone()),
             pipelines: Vec::new(),
-            era: Era::start(ground, &config, &shared, &known)?,
+            session: VolumeSession::start(volume, &config, &shared, &known)?,
             config: config.clone(),
             shared: shared.clone(),
             storage,
-            present,
+            current,
             known,
             frames,
             spool_store: None,
@@ -154,7 +154,7 @@ impl App {
 
     /// Events from now on, as they become durable.
     pub fn archive(&self) -> &Archive {
-        &self.era.ground.archive
+        &self.session.volume.archive
     }
 
     /// Runs until a stop is asked for or a vital part fails; then stops everything in order.
@@ -164,8 +164,8 @@ impl App {
     pub async fn run(mut self) -> Result<()> {
         self.begin_recovery(Vec::new());
         self.outlets.spawn("watchdog", Restart::Fatal, {
-            let (shared, present) = (self.shared.clone(), self.present.clone());
-            move |stop| look_after(shared.clone(), present.clone(), stop)
+            let (shared, current) = (self.shared.clone(), self.current.clone());
+            move |stop| look_after(shared.clone(), current.clone(), stop)
         });
         systemd::ready(&format!("{} cameras", self.pipelines.len()));
         info!(cameras = self.pipelines.len(), "running");
@@ -196,7 +196,7 @@ impl App {
             error!(error = %failure, "stop the stages");
         }
         self.stop.outlets.cancel();
-        self.era.stop().await;
+        self.session.stop().await;
         outcome = outcome.and(match early {
             Ending::Outlets(ended) => ended,
             Ending::Failed(failure) => outlets
@@ -205,7 +205,7 @@ impl App {
                 .and_then(|r| r)
                 .and(failure.map_or(Ok(()), Err)),
         });
-        outcome = outcome.and(era::close(self.era.ground.store).await);
+        outcome = outcome.and(volume_session::close(self.session.volume.store).await);
         info!("stopped");
         outcome
     }
@@ -217,7 +217,7 @@ impl App {
             let mut guard = Guard::new(&storage, &shared);
             let verdict = tokio::select! {
                 () = asked.cancelled() => return None,
-                verdict = guard.watch(&self.era) => verdict,
+                verdict = guard.watch(&self.session) => verdict,
             };
             let outcome = match verdict {
                 Verdict::Fail(failure) => return Some(failure),
@@ -239,7 +239,7 @@ impl App {
             Some(opened) => self.move_to(opened).await.map(drop),
             // No spool, but the volume is back already: the index was opened on what is not there any more.
             None => {
-                close_in_background(self.era.ground.store.clone()).await;
+                close_in_background(self.session.volume.store.clone()).await;
                 self.go_to_main().await
             }
         }
@@ -256,13 +256,13 @@ impl App {
         Ok(())
     }
 
-    /// Makes `opened` the present: first the recorders go there, then the outlets of the old era end, since a broker
+    /// Makes `opened` the current: first the recorders go there, then the outlets of the old session end, since a broker
     /// knows one session of a name, then the new ones begin.
     async fn move_to(&mut self, opened: Opened) -> Result<Vec<Moving>> {
         let Opened { place, ref folder, ref store, .. } = opened;
-        let from = &self.era.ground.archive;
-        let ground = Ground::new(place, folder, store.clone(), &self.config, &self.shared, Some(from))?;
-        let archive = ground.archive.clone();
+        let from = &self.session.volume.archive;
+        let volume = OpenVolume::new(place, folder, store.clone(), &self.config, &self.shared, Some(from))?;
+        let archive = volume.archive.clone();
         let recorders: Vec<Arc<Recorder>> = self.pipelines.iter().map(Pipeline::recorder).collect();
         let moved = tokio::task::spawn_blocking(move || {
             recorders.iter().map(|recorder| recorder.move_to(archive.clone())).collect::<Vec<_>>()
@@ -274,22 +274,25 @@ impl App {
                 Err(failure) => error!(error = format!("{failure:#}"), "a recorder could not move"),
             }
         }
-        self.present.set(&ground);
+        self.current.set(&volume);
         note_place(&self.shared, &opened);
-        self.era.stop().await;
-        let old = std::mem::replace(&mut self.era, Era::start(ground, &self.config, &self.shared, &self.known)?);
+        self.session.stop().await;
+        let old = std::mem::replace(
+            &mut self.session,
+            VolumeSession::start(volume, &self.config, &self.shared, &self.known)?,
+        );
         // What is open there is closed by then, or never.
         match place {
-            Place::Spool => drop(tokio::spawn(close_in_background(old.ground.store))),
-            Place::Main => self.spool_store = Some(old.ground.store),
+            Place::Spool => drop(tokio::spawn(close_in_background(old.volume.store))),
+            Place::Main => self.spool_store = Some(old.volume.store),
         }
         Ok(leaving)
     }
 
-    /// Puts what the past left on this ground in order; on the archive's own volume also what lies in the spool.
+    /// Puts what the past left on this volume in order; on the archive's own volume also what lies in the spool.
     fn begin_recovery(&mut self, leaving: Vec<Moving>) {
         let store = self.spool_store.take();
-        let ground = &self.era.ground;
+        let volume = &self.session.volume;
         let leftover = |folder| Leftover {
             folder,
             config: self.config.clone(),
@@ -298,15 +301,15 @@ impl App {
             leaving: Mutex::new(leaving),
             store: Mutex::new(store),
         };
-        let spool = self.storage.leftover().filter(|_| ground.place == Place::Main).map(leftover);
-        let (shared, archive, first_id) = (self.shared.clone(), ground.archive.clone(), ground.first_id);
+        let spool = self.storage.leftover().filter(|_| volume.place == Place::Main).map(leftover);
+        let (shared, archive, first_id) = (self.shared.clone(), volume.archive.clone(), volume.first_id);
         let asked = self.stop.asked.clone();
-        archive.set_incomplete(ground.place == Place::Spool || spool.is_some());
-        self.era.recover(recovery::Work { shared, archive, first_id, spool, asked });
+        archive.set_incomplete(volume.place == Place::Spool || spool.is_some());
+        self.session.recover(recovery::Work { shared, archive, first_id, spool, asked });
     }
 
     fn start_pipelines(&mut self) -> Result<()> {
-        let (config, archive) = (self.config.clone(), self.era.ground.archive.clone());
+        let (config, archive) = (self.config.clone(), self.session.volume.archive.clone());
         let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
         for (name, camera) in live.into_iter().chain(files) {
             // A file begins when it is asked to, so it can wait for what is to look at it.
@@ -339,8 +342,8 @@ impl App {
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
         let watch = watch(&self.shared, GOVERNOR_SILENT);
-        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heart| {
-            govern(shared.clone(), limits.clone(), stop, heart)
+        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
+            govern(shared.clone(), limits.clone(), stop, heartbeat)
         });
     }
 }
@@ -353,9 +356,9 @@ enum Ending {
     Failed(Option<anyhow::Error>),
 }
 
-/// What it takes to start a part anew that is silent for longer than `patience`.
+/// What it takes to restart a part that is silent for longer than `patience`.
 fn watch(shared: &Shared, patience: Duration) -> Watch {
-    Watch { hearts: shared.hearts.clone(), metrics: shared.metrics.clone(), patience }
+    Watch { heartbeats: shared.heartbeats.clone(), metrics: shared.metrics.clone(), patience }
 }
 
 /// Says where is recorded.
@@ -375,13 +378,13 @@ fn note_place(shared: &Shared, opened: &Opened) {
 
 /// Closes an index whose volume may be dead.
 async fn close_in_background(store: Store) {
-    if let Err(failure) = era::close(store).await {
+    if let Err(failure) = volume_session::close(store).await {
         warn!(error = format!("{failure:#}"), "the index of the volume that was left");
     }
 }
 
 /// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heart: Heart) -> Result<()> {
+async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heartbeat: Heartbeat) -> Result<()> {
     let mut gauges = Gauges::new(limits.clone());
     let mut governor = Governor::new(limits, load::memory_of_the_box());
     // A governor that was restarted begins where it can see what follows from its decisions.
@@ -391,7 +394,7 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(GOVERN_EVERY) => {}
         }
-        heart.beat();
+        heartbeat.beat();
         let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
         // A sensor may block its reader for ever.
         let read = tokio::task::spawn_blocking(move || {
@@ -414,7 +417,7 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
-async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -> Result<()> {
+async fn look_after(shared: Shared, current: CurrentVolume, stop: CancellationToken) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
     let mut known_stalled = Vec::new();
     loop {
@@ -422,13 +425,13 @@ async fn look_after(shared: Shared, present: Present, stop: CancellationToken) -
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(every) => {}
         }
-        let full = present.store().is_full();
+        let full = current.store().is_full();
         shared.health.note_store(|health| match (full, health.state) {
             (true, _) => health.state = StoreState::Full,
             (false, StoreState::Full) => health.state = StoreState::Ok,
             _ => {}
         });
-        let stalled = shared.hearts.stalled();
+        let stalled = shared.heartbeats.stalled();
         if stalled.iter().all(|s| !s.critical) {
             systemd::watchdog();
         }

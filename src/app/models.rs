@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::archive::RecordMode;
 use crate::clock::Mono;
-use crate::config::{self, Complaint, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Diagnostic};
 use crate::health::Health;
 use crate::infer::{Detector, Loader, ModelError, Tried};
 use crate::pipeline::{Models, Shared};
@@ -20,7 +20,7 @@ pub(super) fn start(config: &Arc<Config>, shared: &Shared) -> Result<Loader> {
     let (cameras, health, clock) = (config.clone(), shared.health.clone(), shared.clock.clone());
     let tried: Tried = Box::new(move |model, outcome| note(&cameras, &health, clock.mono(), model, outcome));
     let (health, clock) = (shared.health.clone(), shared.clock.clone());
-    Loader::start(&config.infer, &wanted(config), health, clock, &shared.hearts, tried)
+    Loader::start(&config.infer, &wanted(config), health, clock, &shared.heartbeats, tried)
 }
 
 /// The models of one camera.
@@ -34,7 +34,7 @@ pub(super) fn of_camera(camera: &config::Camera, loader: &Loader) -> Models {
 /// # Errors
 /// [`ConfigError`] where a camera names a model or a label that there is not; else what keeps a model from being used.
 pub fn check(config: &Config) -> Result<()> {
-    let (mut detectors, mut complaints) = (BTreeMap::new(), Vec::new());
+    let (mut detectors, mut diagnostics) = (BTreeMap::new(), Vec::new());
     for (camera_name, camera) in enabled(config) {
         let detect = &camera.detect;
         let place = |key: &str| format!("camera.{camera_name}.detect.{key}");
@@ -46,17 +46,17 @@ pub fn check(config: &Config) -> Result<()> {
                 match Detector::load_within(&config.infer.model_dir, name, config.infer.limits()) {
                     Ok(detector) => drop(detectors.insert(name.clone(), detector)),
                     Err(unknown @ ModelError::Unknown { .. }) => {
-                        complaints.push(Complaint::new(place(key), unknown.to_string()));
+                        diagnostics.push(Diagnostic::new(place(key), unknown.to_string()));
                     }
                     Err(failure) => return Err(failure.into()),
                 }
             }
-            if let Some(Err(complaint)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
-                complaints.push(Complaint::new(place("labels"), complaint));
+            if let Some(Err(diagnostic)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
+                diagnostics.push(Diagnostic::new(place("labels"), diagnostic));
             }
         }
     }
-    ConfigError::unless_empty(complaints)?;
+    ConfigError::unless_empty(diagnostics)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::backend::PageBackend;
 use crate::store::{DeadLetter, Delivery, Outbox, Selected, Selection, StoreError, Waiting};
 use crate::web::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal};
 
-/// How long one command may go through a queue before it answers that there is more: whoever asks for it waits.
+/// How long one command may go through a queue before it answers that there is more: its caller waits.
 const WITHIN: Duration = Duration::from_secs(3);
 
 impl PageBackend {

@@ -1,4 +1,4 @@
-//! What an era does first: bring index and disk into one state, however the last one left them.
+//! What a session does first: bring index and disk into one state, however the last one left them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) fn newest_id(store: &Store, layout: &Layout) -> Result<Option<EventId
 pub(super) struct Work {
     pub shared: Shared,
     pub archive: Archive,
-    /// The first id of the era; what is below it belongs to the past.
+    /// The first id of the session; what is below it is of an earlier run.
     pub first_id: EventId,
     /// A spool with events of an earlier time.
     pub spool: Option<Leftover>,
@@ -101,7 +101,7 @@ fn run(shared: &Shared, archive: &Archive, first_id: EventId) -> Result<()> {
     if store.was_reset() {
         warn!("the index was begun afresh, taking in the events that lie on the disk");
     }
-    let mut told = 0;
+    let mut reported = 0;
     let mut report = |progress: Progress| {
         let Progress { done, total, found } = progress;
         shared.health.note_store(|store| {
@@ -111,8 +111,8 @@ fn run(shared: &Shared, archive: &Archive, first_id: EventId) -> Result<()> {
             }
         });
         let tenth = 10 * done / total.max(1);
-        if store.was_reset() && tenth > told {
-            told = tenth;
+        if store.was_reset() && tenth > reported {
+            reported = tenth;
             info!(done, total, "rebuilding the index");
         }
     };

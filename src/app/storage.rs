@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::era::Place;
+use super::volume_session::Place;
 use crate::archive::volume::{self, Anchor, Remembered};
 use crate::archive::{make_room, spool};
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ use crate::supervise::{Backoff, spawn_thread, systemd};
 const BOX: &str = "box";
 /// What people switched.
 const SWITCHES: &str = "switches.json";
-/// What Home Assistant was told of.
+/// What was announced to Home Assistant.
 const ANNOUNCED: &str = "announced.json";
 /// How long a trial of the index may take: a few syncs of the system disk.
 const TRIAL_WITHIN: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Storage {
         Self { config: config.clone(), clock: clock.clone(), state, spool }
     }
 
-    /// Where is kept what Home Assistant was told of; beside the switches.
+    /// Where is kept what was announced to Home Assistant; beside the switches.
     pub(super) fn announced(&self) -> PathBuf {
         self.state().join(ANNOUNCED)
     }
@@ -206,7 +206,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Tries the volume that an era stands on. Gives the time that it took.
+    /// Tries the volume that a session stands on. Gives the time that it took.
     ///
     /// # Errors
     /// What is wrong with it, in words for the operator.
@@ -223,7 +223,7 @@ impl Storage {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (done, outcome) = tokio::sync::oneshot::channel();
-        // Nobody listens any more where it took too long.
+        // The receiver is gone where it took too long.
         spawn_thread("volume", move || drop(done.send(work()))).context("start a thread")?;
         let patience = self.config.spool.patience;
         match tokio::time::timeout(patience, outcome).await {

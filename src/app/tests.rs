@@ -9,12 +9,12 @@ use crate::clock::{Mono, SimulatedClock, TimeQuality};
 use crate::pipeline::tests::a_box;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_governor_that_hangs_in_a_sensor_is_started_anew() {
+async fn a_governor_that_hangs_in_a_sensor_is_restarted() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (shared, _archive, clock) = a_box(dir.path());
     let zone = dir.path().join("thermal/thermal_zone0");
     fs::create_dir_all(&zone).expect("make a thermal zone");
-    // Whoever reads a pipe that nobody writes to waits for ever.
+    // Reading a pipe without a writer blocks for ever.
     let sensor = zone.join("temp");
     assert!(Command::new("mkfifo").arg(&sensor).status().expect("mkfifo").success());
     let limits = governor::Config {
@@ -26,11 +26,11 @@ async fn a_governor_that_hangs_in_a_sensor_is_started_anew() {
     };
     let (stop, time) = (CancellationToken::new(), Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH)));
     let (metrics, patience) = (shared.metrics.clone(), Duration::from_millis(40));
-    let watch = Watch { hearts: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
+    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
     let governed = shared.clone();
-    supervisor.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heart| {
-        govern(governed.clone(), limits.clone(), stop, heart)
+    supervisor.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
+        govern(governed.clone(), limits.clone(), stop, heartbeat)
     });
     let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
     // Opens only once the governor stands at the other end.
@@ -88,14 +88,15 @@ async fn a_timekeeper_that_panics_is_started_again_and_ends_with_its_volume() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (shared, archive, clock) = a_box(dir.path());
     let clock = Arc::new(Panicking { clock, on: "timekeeper", asked: AtomicU32::new(0) });
-    let host = crate::archive::Host::new("box", clock.clone());
+    let deps = crate::archive::ArchiveDeps::new("box", clock.clone());
     let (layout, store, config) = (archive.layout().clone(), archive.store().clone(), Config::default());
     let archive =
-        Archive::new(layout, store.clone(), clock.clone(), shared.metrics.clone(), config.archive.clone(), host);
+        Archive::new(layout, store.clone(), clock.clone(), shared.metrics.clone(), config.archive.clone(), deps);
     let first_id = shared.ids.next();
-    let ground = Ground { place: Place::Main, store, archive, first_id };
-    let known = Known { facts: Arc::new(crate::alert::NoFacts), announced: dir.path().join("announced.json") };
-    let mut era = Era::start(ground, &config, &shared, &known).expect("start");
+    let volume = OpenVolume { place: Place::Main, store, archive, first_id };
+    let known =
+        OutletContext { status: Arc::new(crate::alert::NoStatus), announced: dir.path().join("announced.json") };
+    let mut session = VolumeSession::start(volume, &config, &shared, &known).expect("start");
     let mut looks = 0;
     while clock.asked.load(Ordering::SeqCst) < 4 {
         looks += 1;
@@ -104,7 +105,7 @@ async fn a_timekeeper_that_panics_is_started_again_and_ends_with_its_volume() {
     }
     let restarts = shared.metrics.part_restarts.get_or_create(&crate::metrics::part("timekeeper")).get();
     assert_eq!(restarts, 2);
-    era.stop().await;
+    session.stop().await;
     let mine = |name: std::io::Result<String>| name.is_ok_and(|name| name.trim() == "timekeeper");
     let threads = fs::read_dir("/proc/self/task").expect("threads").flatten();
     assert!(!threads.into_iter().any(|thread| mine(fs::read_to_string(thread.path().join("comm")))), "it was joined");

@@ -2,7 +2,7 @@
 //!
 //! A day is *open* from the moment that the box knows of it until its file is final: the day is over and the
 //! clock was synchronised when the file was made. The open days are noted in `coverage/open.json`, so that the
-//! day in which the box lost power, and those that it missed, are told of when it is back. One file is looked
+//! day in which the box lost power, and those that it missed, are exported when it is back. One file is looked
 //! at in each step.
 
 use std::collections::BTreeMap;
@@ -25,25 +25,25 @@ use crate::store::{Document, Query, SegmentQuery};
 
 /// The note of the open days in the folder of the accounts.
 const OPEN: &str = "open.json";
-/// How often a day that is not over is told of, so that a box that dies has told of most of it.
+/// How often a day that is not over is exported, so that most of it is exported when a box dies.
 const TODAY_EVERY: SignedDuration = SignedDuration::from_hours(6);
 /// How long after midnight a day counts as over: its last clips and entries are closed by then.
 const SETTLES: SignedDuration = SignedDuration::from_mins(10);
-/// How many missed days are told of at most.
+/// How many missed days are exported at most.
 const MISSED: i64 = 31;
 /// Open days that are noted at most. A box whose clock is never synchronised closes none.
 const OPEN_AT_MOST: usize = 2000;
 /// Rows that are read at once.
 const PAGE: usize = 500;
 
-/// How far an open day was told of.
+/// How far an open day was exported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Told {
+struct ExportState {
     /// Until when; before the first file when the day was opened.
     until: Timestamp,
     /// There is a file.
     #[serde(default)]
-    told: bool,
+    exported: bool,
     /// It was made when the day was over.
     #[serde(default)]
     complete: bool,
@@ -62,7 +62,7 @@ struct Days {
     /// The last day by a synchronised clock that was opened, by camera.
     through: BTreeMap<String, Date>,
     /// Open days by camera.
-    open: BTreeMap<String, BTreeMap<Date, Told>>,
+    open: BTreeMap<String, BTreeMap<Date, ExportState>>,
 }
 
 /// Writes the accounts and queues them for every destination.
@@ -81,13 +81,13 @@ struct Now {
 }
 
 impl Now {
-    /// Whether a day with `told` is to be told of now.
-    fn asks_for(&self, day: Date, told: &Told) -> bool {
+    /// Whether a day with `exported` is to be exported now.
+    fn asks_for(&self, day: Date, exported: &ExportState) -> bool {
         let over = self.is_over(day);
-        let is_stale = || self.moment.wall.duration_since(told.until).abs() >= TODAY_EVERY;
-        match told {
-            Told { trusted: false, .. } if self.trusted && (told.told || told.complete) => true,
-            Told { complete: true, .. } => false,
+        let is_stale = || self.moment.wall.duration_since(exported.until).abs() >= TODAY_EVERY;
+        match exported {
+            ExportState { trusted: false, .. } if self.trusted && (exported.exported || exported.complete) => true,
+            ExportState { complete: true, .. } => false,
             _ if over => true,
             _ => day == self.today && is_stale(),
         }
@@ -110,7 +110,7 @@ impl Export {
     /// When index or disk fail; the next step tries the same again.
     pub(super) fn step(&mut self, trusted: bool) -> Result<()> {
         let clock = &*self.archive.clock;
-        // While there is hardly any room it is for events; and what is not taken in yet cannot be told of.
+        // While there is hardly any room it is for events; and what is not taken in yet cannot be exported.
         let must_wait = !self.archive.level().has_stills() || self.archive.is_incomplete.load(Ordering::Relaxed);
         if must_wait || !may_file(clock, &self.archive.config) {
             return Ok(());
@@ -120,7 +120,7 @@ impl Export {
         let mut days = self.days.take().unwrap_or_else(|| self.read_days());
         let opened = days.open_up_to(&now, &self.cameras);
         let outcome = self.next(&mut days, &now);
-        // After the file: a power cut between them tells the same once more.
+        // After the file: a power cut between them exports the same once more.
         let noted = match &outcome {
             Ok(false) | Err(_) if !opened => Ok(()),
             _ => self.note(&days),
@@ -132,31 +132,31 @@ impl Export {
     /// Returns whether `days` changed.
     fn next(&self, days: &mut Days, now: &Now) -> Result<bool> {
         let due = days.open.iter().find_map(|(camera, open)| {
-            let (day, _) = open.iter().find(|(day, told)| now.asks_for(**day, told))?;
+            let (day, _) = open.iter().find(|(day, exported)| now.asks_for(**day, exported))?;
             Some((camera.clone(), *day))
         });
         let Some((camera, day)) = due else { return Ok(false) };
         let (complete, trusted) = (now.is_over(day), now.trusted);
         let open = days.open.entry(camera.clone()).or_default();
-        let certain = open.get(&day).is_some_and(|told| told.certain);
+        let certain = open.get(&day).is_some_and(|exported| exported.certain);
         let account = self.account(&camera, day, now)?;
-        let told = certain || account.knows_anything() || self.path(&account).exists();
-        if told {
-            self.tell(&account).with_context(|| format!("tell of {camera}'s {day}"))?;
+        let exported = certain || account.knows_anything() || self.path(&account).exists();
+        if exported {
+            self.export(&account).with_context(|| format!("export {camera}'s {day}"))?;
         }
         if complete && trusted {
             open.remove(&day);
         } else {
-            open.insert(day, Told { until: now.moment.wall, told, complete, trusted, certain });
+            open.insert(day, ExportState { until: now.moment.wall, exported, complete, trusted, certain });
         }
         Ok(true)
     }
 
-    /// Writes one file and queues it, unless that would tell nothing new.
-    fn tell(&self, account: &Account) -> Result<()> {
+    /// Writes one file and queues it, unless that would export nothing new.
+    fn export(&self, account: &Account) -> Result<()> {
         let before = std::fs::read(self.path(account)).ok();
         let before = before.and_then(|text| serde_json::from_slice::<Account>(&text).ok());
-        if before.is_some_and(|before| before.tells_the_same(account)) {
+        if before.is_some_and(|before| before.says_the_same(account)) {
             return Ok(());
         }
         let mut text = serde_json::to_vec_pretty(account).context("encode an account")?;
@@ -166,7 +166,7 @@ impl Export {
         let media = write_durable(&folder, &name, &text)?;
         let path = document_path(&account.camera, &name);
         self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
-        debug!(camera = %account.camera, day = %account.day, complete = account.complete, "told of a camera's day");
+        debug!(camera = %account.camera, day = %account.day, complete = account.complete, "exported a camera's day");
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Export {
 
     fn account(&self, camera: &str, day: Date, now: &Now) -> Result<Account> {
         let from = midnight(day).context("a day that has no time")?;
-        // Of a day that has not come, as a clock that was ahead may have opened, there is nothing to tell.
+        // Of a day that has not come, as a clock that was ahead may have opened, there is nothing to export.
         let until = midnight_after(day).unwrap_or(Timestamp::MAX).min(now.moment.wall).max(from);
         let mut spans = self.archive.store.spans(camera, footage::ledger_since(from), until)?;
         footage::answer_for_the_last(&mut spans, &now.moment);
@@ -246,7 +246,7 @@ impl Export {
         let path = self.folder().join(OPEN);
         let Ok(text) = std::fs::read(&path) else { return Days::default() };
         serde_json::from_slice(&text).unwrap_or_else(|error| {
-            warn!(%error, file = %path.display(), "is damaged: days before today are not told of again");
+            warn!(%error, file = %path.display(), "is damaged: days before today are not exported again");
             Days::default()
         })
     }
@@ -273,14 +273,20 @@ impl Days {
             for day in days.filter(|day| through != Some(*day)) {
                 let known = open.entry(day).or_insert_with(|| {
                     changed = true;
-                    Told { until: now.moment.wall, told: false, complete: false, trusted: false, certain: false }
+                    ExportState {
+                        until: now.moment.wall,
+                        exported: false,
+                        complete: false,
+                        trusted: false,
+                        certain: false,
+                    }
                 });
                 changed |= now.trusted && !known.certain;
                 known.certain |= now.trusted;
             }
             if now.trusted && through != Some(now.today) {
-                // Also back, after a clock that was ahead; nothing was told of the days that it opened in vain.
-                open.retain(|day, told| told.told || *day <= now.today);
+                // Also back, after a clock that was ahead; nothing was exported for the days that it opened in vain.
+                open.retain(|day, exported| exported.exported || *day <= now.today);
                 self.through.insert(camera.clone(), now.today);
                 changed = true;
             }

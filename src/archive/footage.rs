@@ -76,13 +76,13 @@ fn close_seams(footage: &mut [Footage]) {
     }
 }
 
-/// The entry in progress holds until now, as long as this boot wrote it a moment ago. What tells of deleted
+/// The entry in progress holds until now, as long as this boot wrote it a moment ago. What reports deleted
 /// recordings is about the past, whenever it was written.
 pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
     let Some(span) = spans.iter_mut().rfind(|span| span.state != SpanState::Evicted) else { return };
     let age = now.mono().since(span.until.mono());
     if span.until.boot_id == now.boot_id && age < LEDGER_LAG {
-        // In the time that it was told in, where the clock was set a moment ago.
+        // In the time that it was reported in, where the clock was set a moment ago.
         span.until = of_same_boot(&span.until, now.mono());
     }
 }
@@ -152,6 +152,6 @@ mod tests {
         clock.advance(Duration::from_secs(20));
         assert_eq!(untils(&clock.now()), [30, 50, 30]);
         clock.advance(Duration::from_secs(60));
-        assert_eq!(untils(&clock.now()), [30, 30, 30], "nobody answers for it any more");
+        assert_eq!(untils(&clock.now()), [30, 30, 30], "it is not current any more");
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Ledger {
     open: Option<Span>,
     written: Mono,
     last_packet: Option<Mono>,
-    /// Since when there is nothing to tell of the camera: the start, and after that the last packet.
+    /// Since when there is nothing to report about the camera: the start, and after that the last packet.
     since: Mono,
 }
 
@@ -60,7 +60,7 @@ impl Ledger {
         }
     }
 
-    /// Goes on in another archive: the entry in progress is told there as far as it is known.
+    /// Goes on in another archive: the entry in progress is reported there as far as it is known.
     pub(super) fn move_to(&mut self, archive: &Archive) {
         if let Some(span) = &self.open {
             write(archive, span.clone());
@@ -126,7 +126,7 @@ impl Ledger {
         }
         correct(&*archive.clock, &mut span.from);
         if is_torn(&*archive.clock, &span.from, at) {
-            // Somebody set the clock: what was told stays as it is, and another entry goes on in the new time.
+            // The clock was set: what was recorded stays as it is, and another entry goes on in the new time.
             let (state, reason) = (span.state, span.reason.clone());
             self.begin(archive, state, reason, at);
             return;

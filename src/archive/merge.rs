@@ -20,7 +20,7 @@ use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
 use crate::clock::Moment;
 use crate::event::{DeliveryState, Event, EventId, FileDelivery, MediaFile, Phase};
-use crate::store::{self, Change, Delivery, GivenUp, Lease, Outbox, Retold, Standing, TakenOver};
+use crate::store::{self, Change, Delivery, DeliveryStatus, GivenUp, Lease, MigratedAlert, Outbox, TakenOver};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -37,7 +37,7 @@ pub struct Merged {
 }
 
 /// Copies every event of `spool` that `archive` lacks, with its deliveries and the coverage ledger of `cameras`.
-/// Nobody else may use the spool meanwhile; nothing is deleted there. Blocks; `runtime` serves the queues.
+/// The spool must not be used otherwise meanwhile; nothing is deleted there. Blocks; `runtime` serves the queues.
 ///
 /// # Errors
 /// When one of the two indexes or volumes fails, or `is_stopped` says so; what was taken over until then stays.
@@ -54,12 +54,12 @@ pub fn merge(
     let mut merged = Merged::default();
     for places in Walk::new(spool.layout.clone(), everything) {
         for batch in places.chunks(BATCH) {
-            let standings = archive.store.standings(batch.iter().map(|(id, _)| *id).collect())?;
-            for (place, standing) in batch.iter().zip(standings) {
+            let delivery_statuses = archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+            for (place, status) in batch.iter().zip(delivery_statuses) {
                 if is_stopped() {
                     bail!("stopped, the next try goes on");
                 }
-                if standing == Standing::Unknown {
+                if status == DeliveryStatus::Unknown {
                     match take_over(spool, archive, place, &alerts)? {
                         true => merged.events += 1,
                         false => merged.left += 1,
@@ -174,7 +174,7 @@ impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
         let known = spool.store.stats()?.outboxes;
         let alerts = known.iter().filter(|known| store::takes_alerts(&known.name));
-        // What left the configuration since is told to nobody.
+        // What left the configuration since gets none of it.
         let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
         let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();
         for (place, outbox) in outboxes.iter().enumerate() {
@@ -202,19 +202,19 @@ impl<'a> Alerts<'a> {
         Ok(Self { outboxes, waiting, runtime })
     }
 
-    /// Those of one event, in order, each with the event as it was then, for the outbox that has not told it.
-    fn of_event(&self, id: EventId) -> Vec<Retold> {
+    /// Those of one event, in order, each with the event as it was then, for the outbox that has not reported it.
+    fn of_event(&self, id: EventId) -> Vec<MigratedAlert> {
         let waiting = self.waiting.get(&id).into_iter().flatten();
-        let retold = waiting.filter_map(|alert| {
+        let migrated = waiting.filter_map(|alert| {
             let outbox = self.outboxes.get(alert.outbox)?.name().to_owned();
             let (event, created) = (alert.event.clone(), alert.created.clone());
             let given_up = match &alert.held {
                 Held::Waiting(_) => None,
                 Held::Dead(_, how) => Some(how.clone()),
             };
-            Some(Retold { outbox, phase: alert.phase, event, created, given_up })
+            Some(MigratedAlert { outbox, phase: alert.phase, event, created, given_up })
         });
-        retold.collect()
+        migrated.collect()
     }
 
     /// The archive has them now.

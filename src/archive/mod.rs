@@ -1,4 +1,4 @@
-//! Outlet: events to files on the box.
+//! Events and video to files on the box, and into the store.
 //!
 //! One [`Recorder`] thread per camera keeps the pre-roll ring and writes the clips of the events in
 //! progress. The order in which an event becomes durable is the box's first promise:
@@ -9,7 +9,7 @@
 //!    outbox rows of every file and of the closing alert.
 //!
 //! What a stop or a power cut leaves open is finished by [`recover()`] at the next start. What is too old or
-//! too much is deleted by [`Retention`], which also tells the recorders to record less when there is no space.
+//! too much is deleted by [`Retention`], which also makes the recorders record less when there is no space.
 
 mod clip_files;
 mod export;
@@ -189,7 +189,7 @@ pub struct Archive {
     ids: Arc<IdSource>,
     device: Arc<str>,
     pressure: Pressure,
-    hearts: Heartbeats,
+    heartbeats: Heartbeats,
     health: Health,
     control: Control,
     announce: broadcast::Sender<(Phase, Arc<Event>)>,
@@ -198,7 +198,7 @@ pub struct Archive {
     at_most: RecordingLevel,
     /// Something of the past is still to be taken in, so that no account of it can be given.
     is_incomplete: Arc<AtomicBool>,
-    /// Somebody could not write, and the volume should be looked at.
+    /// A write failed, and the volume should be checked.
     trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
     changing: Arc<Mutex<()>>,
@@ -206,9 +206,9 @@ pub struct Archive {
     writing: Writing,
 }
 
-/// The box that records.
+/// What an archive needs beside its folder and index.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct ArchiveDeps {
     /// The box.
     pub device: Arc<str>,
     /// Ids of segments, in one order with those of events.
@@ -216,19 +216,19 @@ pub struct Host {
     /// How much the box has to do.
     pub pressure: Pressure,
     /// Signs of life.
-    pub hearts: Heartbeats,
+    pub heartbeats: Heartbeats,
     /// What is known of the cameras.
     pub health: Health,
     /// What people switched.
     pub control: Control,
 }
 
-impl Host {
-    /// A box without a past and without any load.
+impl ArchiveDeps {
+    /// Dependencies for tests and commands.
     pub fn new(device: &str, clock: Arc<dyn Clock>) -> Self {
-        let (ids, hearts) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
+        let (ids, heartbeats) = (Arc::new(IdSource::new(clock.clone(), None)), Heartbeats::new(clock));
         let (pressure, health, control) = (Pressure::default(), Health::default(), Control::default());
-        Self { device: device.into(), ids, pressure, hearts, health, control }
+        Self { device: device.into(), ids, pressure, heartbeats, health, control }
     }
 }
 
@@ -240,7 +240,7 @@ impl Archive {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         config: Config,
-        Host { device, ids, pressure, hearts, health, control }: Host,
+        ArchiveDeps { device, ids, pressure, heartbeats, health, control }: ArchiveDeps,
     ) -> Self {
         let (announce, _) = broadcast::channel(ANNOUNCEMENTS);
         let room = Arc::new(Room::new(layout.storage()));
@@ -253,7 +253,7 @@ impl Archive {
             ids,
             device,
             pressure,
-            hearts,
+            heartbeats,
             health,
             control,
             announce,
@@ -266,7 +266,7 @@ impl Archive {
         }
     }
 
-    /// The same box, recording below `layout` into `store` instead, and never more than `at_most`. Who listens for
+    /// The same box, recording below `layout` into `store` instead, and never more than `at_most`. Subscribers of
     /// announcements goes on hearing them.
     pub fn moved_to(&self, layout: Layout, store: Store, at_most: RecordingLevel) -> Self {
         let room = Arc::new(Room::new(layout.storage()));
@@ -285,7 +285,7 @@ impl Archive {
         self.room.level().max(self.at_most)
     }
 
-    /// Wakes up whoever should look at the volume, because writing to it failed.
+    /// Requests a check of the volume, because writing to it failed.
     pub fn trouble(&self) -> &Arc<Notify> {
         &self.trouble
     }
@@ -342,7 +342,7 @@ impl Archive {
     }
 
     fn announce(&self, phase: Phase, event: &Event) {
-        // Nobody listening is fine.
+        // No subscriber is fine.
         let _ = self.announce.send((phase, Arc::new(event.clone())));
     }
 }

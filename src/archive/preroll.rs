@@ -40,7 +40,7 @@ impl Preroll {
     }
 
     /// Takes a packet. Packets before the first key frame, and before the first with changed parameters, are of no
-    /// use to anybody and are left out.
+    /// use and are left out.
     pub fn push(&mut self, packet: &Packet) {
         let changed = self
             .newest()

@@ -24,8 +24,8 @@ use crate::store::{self, Delivery};
 
 /// How often an open clip is forced to the disk: what a power cut costs at most.
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(2);
-/// Updates of one event are told at most this often; later ones are merged.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Updates of one event are reported at most this often; later ones are merged.
+const MIN_UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after the post-roll's end a silent camera is waited for.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often an event that found no room to be completed is tried again, while something is being deleted for it.
@@ -83,8 +83,8 @@ pub(super) struct Recording {
     began: Mono,
     look: Look,
     stills_are_old: bool,
-    untold: bool,
-    last_told: Mono,
+    update_pending: bool,
+    last_update_sent: Mono,
     last_sync: Mono,
     /// Time of the last packet that was for the clip.
     last_written: Mono,
@@ -153,8 +153,8 @@ impl Recording {
             began: start.max(before.last().map_or(start, |packet| packet.at)),
             look,
             stills_are_old: true,
-            untold: false,
-            last_told: now,
+            update_pending: false,
+            last_update_sent: now,
             last_sync: now,
             last_written: Mono::default(),
             complete_again: None,
@@ -164,7 +164,7 @@ impl Recording {
             recording.skip_media(archive);
         }
         recording.refresh_stills(archive);
-        // The page shows the thumbnail from now on; whoever was alerted already need not hear of it.
+        // The page shows the thumbnail from now on; receivers of the alert need no update for it.
         let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
         if let Err(failure) = archive.store.record(shown) {
             warn!(event = %recording.event.id, error = %failure, "show the snapshot");
@@ -266,7 +266,7 @@ impl Recording {
             self.look = look;
             self.stills_are_old = true;
         }
-        self.untold = true;
+        self.update_pending = true;
     }
 
     pub(super) fn end(&mut self, archive: &Archive, at: Mono, post_roll: Duration) {
@@ -274,7 +274,7 @@ impl Recording {
         self.clip_until = self.clip_until.min(at + post_roll);
     }
 
-    /// Syncs the clip and tells merged updates when it is time.
+    /// Syncs the clip and reports merged updates when it is time.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
         if now.since(self.last_sync) >= SYNC_EVERY {
             self.last_sync = now;
@@ -292,9 +292,9 @@ impl Recording {
             self.clip_until = self.last_written;
             self.skip_media(archive);
         }
-        if self.untold && self.event.end.is_none() && now.since(self.last_told) >= TELL_EVERY {
-            (self.untold, self.last_told) = (false, now);
-            // It was reported, and the end tells what the update would have.
+        if self.update_pending && self.event.end.is_none() && now.since(self.last_update_sent) >= MIN_UPDATE_INTERVAL {
+            (self.update_pending, self.last_update_sent) = (false, now);
+            // It was reported, and the end reports what the update would have.
             let _ = self.record(archive, Phase::Update, Vec::new());
         }
     }
@@ -353,7 +353,7 @@ impl Recording {
         }
     }
 
-    /// Somebody may have pinned the event while it went on, of which only the index knows.
+    /// The event may have been pinned while it went on, which only the index knows.
     fn keep_pin(&self, archive: &Archive) {
         let known = archive.store.event(self.event.id);
         if let Ok(Some(known)) = known
@@ -455,7 +455,7 @@ fn best_of(archive: &Archive, look: &Look) -> Best {
     Best { at: archive.clock.moment(look.frame.at), score: look.score, bbox: look.bbox }
 }
 
-/// Every file of a finished event, in the order of its worth to somebody with a thin link.
+/// Every file of a finished event, in the order of its value over a slow link.
 pub(super) fn uploads(event: &Event, sidecar: MediaFile) -> Vec<Delivery> {
     let files = std::iter::once(sidecar).chain(event.media().cloned());
     files.map(|f| Delivery::Upload { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect()

@@ -1,7 +1,7 @@
-//! After a stop that nobody asked for: finish what was open, and bring the index up to what lies on the disk.
+//! After an unclean stop: finish what was open, and bring the index up to what lies on the disk.
 //!
 //! Sidecars are the truth. Where one is damaged, it is set aside as `event.json.bad`; if the index still knows
-//! the event, the sidecar is written anew from there.
+//! the event, the sidecar is rewritten from there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use super::walk::{Place, Walk};
 use super::writing::Writer;
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase};
-use crate::store::{self, Delivery, Standing, StoreError};
+use crate::store::{self, Delivery, DeliveryStatus, StoreError};
 
 /// Events that are compared with the index in one go, and recorded with a shared flush.
 const BATCH: usize = 128;
@@ -114,7 +114,7 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
         let Recovered { interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed } = found;
         info!(interrupted, reindexed, damaged, unreadable, segments_closed, segments_reindexed, "recovered");
     }
-    // At the very end, so that they delay nobody but themselves.
+    // At the very end, so that they delay only themselves.
     match segments.left {
         Some((number, first)) => Err(first.context(format!("{number} segments are left open, one because"))),
         None if still_written > 0 => Err(StillWritten(still_written).into()),
@@ -155,12 +155,12 @@ impl Recovery<'_> {
 
     fn take_in(&mut self, batch: &[Place]) -> Result<()> {
         let batch: Vec<Place> = batch.iter().filter(|(id, _)| !self.is_being_written(*id)).cloned().collect();
-        let standings = self.archive.store.standings(batch.iter().map(|(id, _)| *id).collect())?;
-        for (place, standing) in batch.iter().zip(standings) {
-            match standing {
-                Standing::Settled => {}
-                Standing::Unknown => self.attempt(place, |recovery| recovery.add(place))?,
-                Standing::Waiting => self.attempt(place, |recovery| recovery.compare(place))?,
+        let delivery_statuses = self.archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+        for (place, status) in batch.iter().zip(delivery_statuses) {
+            match status {
+                DeliveryStatus::Settled => {}
+                DeliveryStatus::Unknown => self.attempt(place, |recovery| recovery.add(place))?,
+                DeliveryStatus::Waiting => self.attempt(place, |recovery| recovery.compare(place))?,
             }
         }
         self.flush()
@@ -211,7 +211,7 @@ impl Recovery<'_> {
             (Some(event), _) => self.reindex(event, None),
             (None, None) => Ok(()),
             (None, Some(known)) => {
-                warn!(event = %known.id, camera = %known.camera, "the sidecar is written anew from the index");
+                warn!(event = %known.id, camera = %known.camera, "the sidecar is rewritten from the index");
                 write_event(&self.archive.layout.folder(&known.camera, known.id), &known)?;
                 self.reindex(known, None)
             }
@@ -256,7 +256,7 @@ impl Recovery<'_> {
     }
 
     /// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
-    fn reindex(&mut self, mut event: Event, tell: Option<Phase>) -> Result<()> {
+    fn reindex(&mut self, mut event: Event, report: Option<Phase>) -> Result<()> {
         let folder = self.archive.layout.folder(&event.camera, event.id);
         let lost = mend(&folder, &mut event);
         let had_its_day = event.filed.is_some();
@@ -270,7 +270,7 @@ impl Recovery<'_> {
         }
         remove_evicted(&folder, &event);
         let mut deliveries = timekeeper::deliveries(self.archive, &event)?;
-        deliveries.extend(tell.map(Delivery::Alert));
+        deliveries.extend(report.map(Delivery::Alert));
         self.changes.push(store::Change { event, deliveries });
         Ok(())
     }
@@ -310,7 +310,7 @@ fn mend(folder: &Path, event: &mut Event) -> u32 {
         let whole = is_whole(picture);
         if !whole {
             give_up(picture);
-            set_aside_or_tell(folder, &picture.file);
+            set_aside_or_log(folder, &picture.file);
         }
         whole
     });
@@ -324,14 +324,14 @@ fn mend(folder: &Path, event: &mut Event) -> u32 {
         // Its beginning may still play.
         match clip_in(folder, event, &clip.media.file) {
             Ok(Some(beginning)) => clips.push(Clip { truncated: true, ..beginning }),
-            Ok(None) | Err(_) => set_aside_or_tell(folder, &clip.media.file),
+            Ok(None) | Err(_) => set_aside_or_log(folder, &clip.media.file),
         }
     }
     event.set_clips(clips);
     lost
 }
 
-fn set_aside_or_tell(folder: &Path, file: &str) {
+fn set_aside_or_log(folder: &Path, file: &str) {
     if let Err(failure) = set_aside(folder, file) {
         warn!(error = format!("{failure:#}"), "a damaged file could not be set aside");
     }

@@ -37,7 +37,7 @@ impl Layout {
         Self { anchor: Some(anchor), ..self }
     }
 
-    /// Where the volume was when it was opened; `None` where that is nobody's concern.
+    /// Where the volume was when it was opened; `None` where it is not checked.
     pub fn anchor(&self) -> Option<&Anchor> {
         self.anchor.as_ref()
     }
@@ -202,7 +202,7 @@ pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar
         },
     };
     if event.id != id || *event.camera != *camera {
-        return Ok(Sidecar::Damaged(format!("it tells of event {} of camera {}", event.id, event.camera)));
+        return Ok(Sidecar::Damaged(format!("it is of event {} of camera {}", event.id, event.camera)));
     }
     if let Some(media) = event.media().find(|media| !is_plain(&media.file)) {
         return Ok(Sidecar::Damaged(format!("it names a file {:?}", media.file)));

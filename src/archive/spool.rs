@@ -75,7 +75,7 @@ impl Config {
         Ok(folder)
     }
 
-    /// The folder as the service sees it, also for somebody who calls a command by hand. It need not exist.
+    /// The folder as the service sees it, also for commands on the command line. It need not exist.
     pub fn folder_of_service(&self) -> PathBuf {
         let in_state = || Path::new(SERVICE_STATE).join("spool");
         Some(&self.path).filter(|path| !path.as_os_str().is_empty()).cloned().unwrap_or_else(in_state)

@@ -1,7 +1,7 @@
 //! Wall time that is put right: what a box writes before its clock is synchronised is corrected when it is.
 //!
 //! Everything carries the boot clock's time, so once the kernel says that the wall clock is right, the wall
-//! times of this boot can be reckoned anew. Until then finished events are not filed: the folder in the cloud
+//! times of this boot can be calculated again. Until then finished events are not filed: the folder in the cloud
 //! has the date in its name and must never change. Alerts go out at once, with the trust that their times
 //! deserve. The wait is bounded ([`super::Config::time_hold`]): a box that never hears of the time files by
 //! what its own clock says.
@@ -47,7 +47,7 @@ pub(super) fn day(moment: &Moment) -> Arc<str> {
     moment.wall.strftime("%Y/%m/%d").to_string().into()
 }
 
-/// The moment by today's knowledge, where it is of this boot and that knowledge is better: a clock that nobody
+/// The moment by today's knowledge, where it is of this boot and that knowledge is better: an unsynchronised clock that
 /// vouches for and that is set again says nothing of what it showed before. Returns whether that changed it.
 pub(super) fn correct(clock: &dyn Clock, moment: &mut Moment) -> bool {
     if moment.boot_id != clock.boot_id() {
@@ -69,7 +69,7 @@ fn knows_better(now: TimeQuality, then: TimeQuality) -> bool {
     now < then || now == TimeQuality::Synchronised
 }
 
-/// Whether the wall clock was set since it said `earlier`, without anybody vouching for either time: what is said
+/// Whether the wall clock was set since it said `earlier`, while neither time was synchronised: what is said
 /// at `at` does not continue what was said then.
 pub(super) fn is_torn(clock: &dyn Clock, earlier: &Moment, at: Mono) -> bool {
     let now = clock.moment(at);
@@ -77,7 +77,7 @@ pub(super) fn is_torn(clock: &dyn Clock, earlier: &Moment, at: Mono) -> bool {
     deviation >= TORN && !knows_better(now.time_quality, earlier.time_quality)
 }
 
-/// Puts `moment` into the time that `start` is told in, so that what lies between them is as long as it was.
+/// Puts `moment` into the time that `start` is exported in, so that what lies between them is as long as it was.
 /// Returns whether that changed it.
 fn follow(start: &Moment, moment: &mut Moment) -> bool {
     if moment.boot_id != start.boot_id || moment.time_quality < start.time_quality {
@@ -138,7 +138,7 @@ impl Timekeeper {
             }
             alive();
             if rest == 0
-                && let Err(failure) = self.tell()
+                && let Err(failure) = self.export()
             {
                 warn!(
                     error = format!("{failure:#}"),
@@ -178,12 +178,12 @@ impl Timekeeper {
         Ok(())
     }
 
-    /// Tells the destinations of a camera's day, if there is one to be told of. After a look, so that its times
+    /// Exports the destinations of a camera's day, if there is one to be exported. After a look, so that its times
     /// are right.
     ///
     /// # Errors
     /// When index or disk fail; the next call tries the same again.
-    pub fn tell(&mut self) -> Result<()> {
+    pub fn export(&mut self) -> Result<()> {
         self.export.step(self.corrected)
     }
 

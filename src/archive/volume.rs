@@ -2,7 +2,7 @@
 //!
 //! `volume.json` names the volume. A mount point whose volume is not mounted looks like any empty folder, so what
 //! is remembered off the volume ([`Remembered`]) decides whether a folder without an identity is a new volume or a
-//! missing one. While the daemon runs, [`Anchor`] tells whether the path still leads where it led.
+//! missing one. While the daemon runs, [`Anchor`] reports whether the path still leads where it led.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -338,7 +338,7 @@ mod tests {
         let open = || open(&storage, recall(&note).as_ref(), dir.path());
         assert_eq!(open().expect("the one that was remembered"), volume);
 
-        fs::remove_file(storage.join(IDENTITY)).expect("unmount, as far as anybody can see");
+        fs::remove_file(storage.join(IDENTITY)).expect("unmount, as far as the daemon can see");
         let absent = open().expect_err("an empty folder on the system disk");
         assert!(matches!(absent.downcast_ref(), Some(VolumeError::Absent { .. })), "{absent:#}");
         fs::remove_dir(&storage).expect("not even a folder");
@@ -366,7 +366,7 @@ mod tests {
         fs::write(storage.join(IDENTITY), serde_json::to_vec(&other).expect("JSON")).expect("another volume");
         assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })), "another volume of the same file system");
         fs::write(storage.join(IDENTITY), "{").expect("damage");
-        assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })), "one that cannot be told");
+        assert!(matches!(anchor.check(), Err(VolumeError::Absent { .. })), "one that cannot be identified");
         fs::remove_dir_all(&storage).expect("clear");
         fs::rename(&away, &storage).expect("mount");
         anchor.probe().expect("back");

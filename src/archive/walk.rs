@@ -15,7 +15,7 @@ const WINDOW: usize = if cfg!(test) { 3 } else { 64 * 1024 };
 pub type Place = (EventId, Arc<str>);
 
 /// Goes through the folders `<archive>/<camera>/<event-id>/` with ids below a bound, oldest first, so that what
-/// is queued for delivery on the way is queued in its order. Names that are no event ids are somebody else's.
+/// is queued for delivery on the way is queued in its order. Names that are no event ids are foreign.
 #[derive(Debug)]
 pub struct Walk {
     layout: Layout,
@@ -106,7 +106,7 @@ mod tests {
             let camera = if n % 2 == 0 { "gate" } else { "yard" };
             fs::create_dir_all(layout.folder(camera, id(n))).expect("a folder");
         }
-        fs::create_dir_all(layout.root().join("yard/holiday pictures")).expect("somebody else's folder");
+        fs::create_dir_all(layout.root().join("yard/holiday pictures")).expect("a foreign folder");
         let walk = Walk::new(layout, id(12));
         assert_eq!((walk.folders(), walk.newest()), (4, Some(id(9))));
         let places: Vec<(EventId, String)> = walk.flatten().map(|(id, camera)| (id, camera.to_string())).collect();

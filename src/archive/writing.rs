@@ -2,7 +2,7 @@
 //!
 //! A recovery may run while recorders write: on a volume that is opened again while the daemon runs, a thread may still
 //! close what was open there, and an event that was decided before the change may begin after it. What is listed here
-//! is neither repaired nor queued by anybody but its writer.
+//! is repaired and queued by its writer alone.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,7 +17,7 @@ pub(super) struct Writing {
     here: Arc<()>,
 }
 
-/// Who writes an event or segment.
+/// The writer of an event or segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
     /// A recorder that records it in this archive.
@@ -45,7 +45,7 @@ impl Writing {
         Held { writing: self.clone(), id }
     }
 
-    /// Who writes `id`, if it is being written. Ask before looking at disk and index: what is not listed then has
+    /// The writer of `id`, if it is being written. Ask before looking at disk and index: what is not listed then has
     /// been written to the end.
     pub(super) fn writer_of(&self, id: EventId) -> Option<Writer> {
         let writers = self.writers();

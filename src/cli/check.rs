@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{EXIT_CONFIG, EXIT_FAILURE, Reported, placed, print_json};
 use crate::app;
-use crate::config::{Complaint, Config, ConfigError};
+use crate::config::{Config, ConfigError, Diagnostic};
 use crate::zone;
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ struct Report {
     file: PathBuf,
     ok: bool,
     /// Why the daemon would not start.
-    errors: Vec<Complaint>,
+    errors: Vec<Diagnostic>,
     /// What will work in another way than one may expect.
     warnings: Vec<String>,
     /// The cameras that are used.
@@ -60,8 +60,8 @@ fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
     let (cameras, errors, code) = match outcome {
         Ok(cameras) => (cameras, Vec::new(), None),
         Err(error) => match error.downcast::<ConfigError>() {
-            Ok(error) => (Vec::new(), error.into_complaints(), Some(EXIT_CONFIG)),
-            Err(other) => (Vec::new(), vec![Complaint::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
+            Ok(error) => (Vec::new(), error.into_diagnostics(), Some(EXIT_CONFIG)),
+            Err(other) => (Vec::new(), vec![Diagnostic::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
         },
     };
     print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings: warnings(), cameras })?;

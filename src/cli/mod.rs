@@ -124,7 +124,9 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => EXIT_OK.into(),
         Err(error) if is_broken_pipe(&error) => EXIT_OK.into(),
-        Err(error) if error.is::<Reported>() => error.downcast::<Reported>().map_or(EXIT_FAILURE, |told| told.0).into(),
+        Err(error) if error.is::<Reported>() => {
+            error.downcast::<Reported>().map_or(EXIT_FAILURE, |reported| reported.0).into()
+        }
         Err(error) => {
             telemetry::complain(&format!("outpost: {error:#}"));
             let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
@@ -149,7 +151,7 @@ fn placed(error: anyhow::Error, path: &std::path::Path) -> anyhow::Error {
     }
 }
 
-/// Whoever read our output has seen enough (`outpost replay ... | head`).
+/// The reader of the output has seen enough (`outpost replay ... | head`).
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
@@ -169,7 +171,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// Where models lie when nobody says: installed, beside the program, or in the current folder.
+/// Where models are looked up by default: installed, beside the program, or in the current folder.
 fn find_model_dir() -> PathBuf {
     let installed = crate::infer::Config::default().model_dir;
     let beside =

@@ -22,7 +22,7 @@ pub(super) fn main(path: &Path) -> Result<()> {
         supervise::ignore_hangup()?;
         App::build(config, stop).await.map_err(|error| placed(error, path))?.run().await
     });
-    // What is left on its threads hangs in a dead disk; nobody waits for that.
+    // What is left on its threads hangs in a dead disk; it is not waited for.
     runtime.shutdown_background();
     outcome
 }

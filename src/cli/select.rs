@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use crate::store::{ItemKind, ItemStand, Selection};
+use crate::store::{ItemKind, ItemState, Selection};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = true)]
@@ -53,8 +53,8 @@ impl Select {
     /// In the form in which the daemon takes it.
     pub(super) fn selection(&self) -> Selection {
         let state = match (self.all_dead, self.waiting) {
-            (true, _) => Some(ItemStand::Dead),
-            (_, true) => Some(ItemStand::Waiting),
+            (true, _) => Some(ItemState::Dead),
+            (_, true) => Some(ItemState::Waiting),
             _ => None,
         };
         let kind = self.kind.map(|kind| match kind {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_ranges_are_told_from_nonsense() {
+    fn numbers_and_ranges_are_reported_from_nonsense() {
         assert_eq!((range("17"), range("20-35")), (Ok((17, 17)), Ok((20, 35))));
         for wrong in ["", "x", "5-", "-5", "9-3", "1-2-3"] {
             assert!(range(wrong).is_err(), "{wrong}");

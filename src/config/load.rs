@@ -1,4 +1,4 @@
-//! Reading and checking the file: every complaint names the place, the reason and what to do.
+//! Reading and checking the file: every diagnostic names the place, the reason and what to do.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +8,11 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::Config;
-use super::complaint::{Complaint, ConfigError, take_out};
+use super::diagnostic::{ConfigError, Diagnostic, take_out};
 use super::words::plain;
 use crate::rules::RuleEngine;
 
-/// Values that do not fit are left out one by one to find the next; nobody reads more at once.
+/// Values that do not fit are left out one by one to find the next; more is not read at once.
 const MOST: usize = 100;
 
 impl Config {
@@ -32,21 +32,21 @@ impl Config {
     /// Everything that is wrong with it, with line and column where they are known.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let (table, broken) = DeTable::parse_recoverable(text);
-        let complaints = broken.iter().map(|error| complaint(text, error, String::new())).collect();
-        ConfigError::unless_empty(complaints)?;
-        let (config, mut complaints) = fit(text, table);
+        let diagnostics = broken.iter().map(|error| diagnostic(text, error, String::new())).collect();
+        ConfigError::unless_empty(diagnostics)?;
+        let (config, mut diagnostics) = fit(text, table);
         let mut config = config.unwrap_or_default();
         if config.device.id.is_empty() {
             config.device.id = host_name();
         }
         if let Err(more) = config.validate() {
-            let more = more.found_in(text, None).into_complaints();
+            let more = more.found_in(text, None).into_diagnostics();
             // What was left out is missed by its section, which is no mistake of its own.
-            let left_out: Vec<String> = complaints.iter().map(|complaint| complaint.key.clone()).collect();
+            let left_out: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.key.clone()).collect();
             let is_its_own = |key: &str| !left_out.iter().any(|gone| gone.starts_with(key));
-            complaints.extend(more.into_iter().filter(|complaint| is_its_own(&complaint.key)));
+            diagnostics.extend(more.into_iter().filter(|diagnostic| is_its_own(&diagnostic.key)));
         }
-        ConfigError::unless_empty(complaints)?;
+        ConfigError::unless_empty(diagnostics)?;
         Ok(config)
     }
 
@@ -55,10 +55,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut complaints = Vec::new();
+        let mut diagnostics = Vec::new();
         let mut check = |place: String, result: Result<(), String>| {
-            if let Err(complaint) = result {
-                complaints.push(Complaint::new(place, complaint));
+            if let Err(diagnostic) = result {
+                diagnostics.push(Diagnostic::new(place, diagnostic));
             }
         };
         check("device.id".into(), name_is_safe(&self.device.id));
@@ -98,55 +98,55 @@ impl Config {
             check(place(""), RuleEngine::new(&camera.zones, &camera.lines, &camera.rules).map(|_| ()));
             check(place(".record"), camera.record.validate());
         }
-        complaints.extend(alike("camera", self.camera.keys()));
-        complaints.extend(alike("upload", self.upload.keys()));
-        complaints.extend(alike("webhook", self.webhook.keys()));
-        ConfigError::unless_empty(complaints)
+        diagnostics.extend(alike("camera", self.camera.keys()));
+        diagnostics.extend(alike("upload", self.upload.keys()));
+        diagnostics.extend(alike("webhook", self.webhook.keys()));
+        ConfigError::unless_empty(diagnostics)
     }
 }
 
 /// Names that are one and the same in folders of exFAT, FAT and network shares, where capitals and a dot at the end
 /// count for nothing.
-fn alike<'a>(section: &str, known: impl Iterator<Item = &'a String>) -> Vec<Complaint> {
+fn alike<'a>(section: &str, known: impl Iterator<Item = &'a String>) -> Vec<Diagnostic> {
     let mut folded: BTreeMap<String, &str> = BTreeMap::new();
-    let mut complaints = Vec::new();
+    let mut diagnostics = Vec::new();
     for name in known {
         let same = folded.insert(name.to_lowercase().trim_end_matches('.').to_owned(), name);
         if let Some(other) = same {
-            let why = "differ only in ways that many file systems do not tell apart";
+            let why = "differ only in ways that many file systems do not distinguish";
             let message = format!("the names {other:?} and {name:?} {why}: choose another name for one of them");
-            complaints.push(Complaint::new(format!("{section}.{name}"), message));
+            diagnostics.push(Diagnostic::new(format!("{section}.{name}"), message));
         }
     }
-    complaints
+    diagnostics
 }
 
 /// The configuration that `table` holds, without what does not fit, and what that is.
-fn fit(text: &str, mut table: Spanned<DeTable<'_>>) -> (Option<Config>, Vec<Complaint>) {
-    let mut complaints = Vec::new();
+fn fit(text: &str, mut table: Spanned<DeTable<'_>>) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
     loop {
         let error = match Config::deserialize(Deserializer::from(table.clone())) {
-            Ok(config) => return (Some(config), complaints),
+            Ok(config) => return (Some(config), diagnostics),
             Err(error) => error,
         };
         let key = error.span().and_then(|span| take_out(table.get_mut(), span.start));
-        let is_last = key.is_none() || complaints.len() + 1 >= MOST;
+        let is_last = key.is_none() || diagnostics.len() + 1 >= MOST;
         let key = key.unwrap_or_default();
         // What was left out is missed now, which is no mistake of its own.
         let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let missing = missing.map(|name| format!("{key}.{name}"));
-        if !complaints.iter().any(|known| Some(&known.key) == missing.as_ref()) {
-            complaints.push(complaint(text, &error, key));
+        if !diagnostics.iter().any(|known| Some(&known.key) == missing.as_ref()) {
+            diagnostics.push(diagnostic(text, &error, key));
         }
         if is_last {
-            return (None, complaints);
+            return (None, diagnostics);
         }
     }
 }
 
-fn complaint(text: &str, error: &toml::de::Error, key: String) -> Complaint {
-    let complaint = Complaint::new(key, plain(error.message()));
-    error.span().map_or_else(|| complaint.clone(), |span| complaint.clone().at(text, span.start))
+fn diagnostic(text: &str, error: &toml::de::Error, key: String) -> Diagnostic {
+    let diagnostic = Diagnostic::new(key, plain(error.message()));
+    error.span().map_or_else(|| diagnostic.clone(), |span| diagnostic.clone().at(text, span.start))
 }
 
 /// Names end up in topics, object keys and folders.
@@ -173,7 +173,7 @@ mod tests {
 
     const CAMERA: &str = "[camera.yard.source]\nurl = \"rtsp://10.0.0.5/main\"\n";
 
-    fn complaint(text: &str) -> String {
+    fn diagnostic(text: &str) -> String {
         Config::parse(text).expect_err("must be refused").to_string()
     }
 
@@ -187,21 +187,21 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_named_with_its_place_and_the_nearest_name() {
         let text = format!("{CAMERA}\n[camera.yard.record]\n  post_rol = \"9s\"\n");
-        let said = complaint(&text);
+        let said = diagnostic(&text);
         assert!(said.starts_with("5:3: unknown key `post_rol`"), "{said}");
         assert!(said.ends_with("did you mean `post_roll`?"), "{said}");
     }
 
     #[test]
-    fn every_complaint_is_listed_with_its_place() {
-        let said = complaint("[device]\nid = \"a/b\"\n[camera.yard.source]\nurl = \"gopher://x\"\n");
+    fn every_diagnostic_is_listed_with_its_place() {
+        let said = diagnostic("[device]\nid = \"a/b\"\n[camera.yard.source]\nurl = \"gopher://x\"\n");
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains("device.id") && said.contains("camera.yard.source"), "{said}");
     }
 
     #[test]
-    fn every_value_that_does_not_fit_is_told_at_once_in_plain_words() {
-        let said = complaint(
+    fn every_value_that_does_not_fit_is_reported_at_once_in_plain_words() {
+        let said = diagnostic(
             "[storage]\ncache_bytes = \"lots\"\n[camera.yard.source]\nurl = \"rtsp://10.0.0.5/main\"\n\
              [camera.yard.detect]\nfps = \"fast\"\nlabels = [1]\nenabled = \"yes\"\n[camera.yard.record]\n\
              pre_roll = 5\nmax_clip = \"1 fortnight\"\nmode = \"often\"\n[web]\nlisten = 8080\n[camra]\n\
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_only_a_check_finds_has_its_line_too() {
-        let said = complaint(&format!(
+        let said = diagnostic(&format!(
             "{CAMERA}[camera.yard.record]\npre_roll = \"2m\"\n[storage]\npath = \"here\"\n[lake]\nmax_bytes = \"1 kB\"\n"
         ));
         let places = ["4:1: camera.yard.record.pre_roll: ", "6:1: storage.path: ", "8:1: lake.max_bytes: "];
@@ -239,27 +239,27 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_toml_is_told_with_its_lines() {
-        let said = complaint("[camera.yard\n");
+    fn a_text_that_is_no_toml_is_reported_with_its_lines() {
+        let said = diagnostic("[camera.yard\n");
         assert_eq!(said, "1:13: unclosed table, expected `]`");
     }
 
     /// Works with: disks | file systems where `Yard` and `yard` are one folder | refuses the two names
     #[test]
-    fn names_that_a_file_system_may_not_tell_apart_are_refused() {
+    fn names_that_a_file_system_may_not_distinguish_are_refused() {
         let camera = |name: &str| format!("[camera.{name}.source]\nurl = \"rtsp://10.0.0.5/main\"\n");
-        let said = complaint(&(camera("Yard") + &camera("yard")));
+        let said = diagnostic(&(camera("Yard") + &camera("yard")));
         assert!(said.starts_with("3:9: camera.yard: the names \"Yard\" and \"yard\""), "{said}");
-        let said = complaint(&(camera("yard") + &camera("\"yard.\"")));
+        let said = diagnostic(&(camera("yard") + &camera("\"yard.\"")));
         assert!(said.contains("\"yard.\""), "{said}");
         let store = |name: &str| format!("[upload.{name}]\nurl = \"file:///srv/copy\"\n");
-        assert!(complaint(&(camera("yard") + &store("B") + &store("b"))).contains("upload.b: "));
+        assert!(diagnostic(&(camera("yard") + &store("B") + &store("b"))).contains("upload.b: "));
         Config::parse(&(camera("yard") + &camera("gate"))).expect("two names");
     }
 
     #[test]
     fn a_configuration_without_cameras_says_what_to_add() {
-        assert!(complaint("").contains("[camera.<name>.source]"));
+        assert!(diagnostic("").contains("[camera.<name>.source]"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Unknown keys are refused with line, column and the nearest known name. Secrets are never in the file
 //! itself: keys that end in `_file` name where they are.
 
-mod complaint;
+mod diagnostic;
 mod load;
 #[cfg(test)]
 mod reference;
@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, lake, rules, source, store, track, upload, web};
 
-pub use complaint::{Complaint, ConfigError};
+pub use diagnostic::{ConfigError, Diagnostic};
 
-/// Who this box is. TOML `[device]`.
+/// Identity of the box. TOML `[device]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Device {
@@ -83,7 +83,7 @@ impl Default for Camera {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Who this box is.
+    /// Identity of the box.
     pub device: Device,
     /// Where things lie.
     pub storage: store::Config,

@@ -7,7 +7,7 @@ use crate::{alert, upload};
 
 const FILE: &str = include_str!("../../config/outpost.toml");
 
-/// The file with its defaults switched on, as somebody would who removes each first `#` before a key.
+/// The file with its defaults switched on, with each first `#` before a key removed.
 fn switched_on() -> String {
     let setting = |line: &str| {
         line.strip_prefix('#')

@@ -29,7 +29,7 @@ const USUAL_REORDERING: i32 = 2;
 static START: Once = Once::new();
 
 /// Prepares libav once: its error texts, and its silence. It writes to standard error by itself otherwise,
-/// per damaged picture; whoever hunts a bug turns on TRACE for this module and gets it there.
+/// per damaged picture; to debug, turn on TRACE for this module and gets it there.
 pub(super) fn start() {
     START.call_once(|| {
         // Never fails; it only fills the table of error texts.
@@ -214,7 +214,7 @@ fn open_error(decoder: &str, error: ffmpeg::Error) -> DecodeError {
 }
 
 /// H.264 need not say how many pictures it reorders. libav learns it at the cost of the pictures that come too late,
-/// unless it is told.
+/// unless it is set.
 #[allow(unsafe_code)]
 fn expect_reordering(context: &mut ffmpeg::codec::Context) {
     // SAFETY: the context is ours alone and not open yet.

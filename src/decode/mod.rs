@@ -1,7 +1,7 @@
 //! Stage 3: packets to pictures.
 //!
 //! libavcodec does the work, with whatever decoders the system's build brings. Pictures stay in the
-//! decoder's own form; scaling and colour conversion happen once per request, for those who ask.
+//! decoder's own form; scaling and colour conversion happen once per request, on request.
 //!
 //! A picture is shown whole or not at all: after a loss, an error or a picture that libav marks as
 //! damaged, everything up to the next key frame is skipped, because what follows a damaged picture

@@ -236,7 +236,7 @@ impl Scaler {
 impl Drop for Scaler {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: the context is ours and used by nobody else; null is allowed.
+        // SAFETY: the context is ours and not shared; null is allowed.
         unsafe { ffi::sws_freeContext(self.context) }
     }
 }

@@ -166,7 +166,7 @@ impl Rgb {
     }
 }
 
-/// A decoded picture in whatever form the decoder gave it; converted only for those who ask.
+/// A decoded picture in whatever form the decoder gave it; converted only on request.
 pub trait Picture: Send + Sync {
     /// Width in pixels.
     fn width(&self) -> u32;
@@ -227,7 +227,7 @@ impl Picture for Rgb {
     }
 }
 
-/// The newest frame of a camera, for people who look. Writing never waits for a reader.
+/// The newest frame of a camera, for viewers. Writing never waits for a reader.
 #[derive(Debug, Default)]
 pub struct LatestFrame(Mutex<Option<Frame>>);
 

@@ -188,7 +188,7 @@ impl Background {
         self.find_edges();
     }
 
-    /// Works out anew where the scene is steep.
+    /// Works out again where the scene is steep.
     pub(super) fn find_edges(&mut self) {
         let (width, pixels) = (self.width, &self.pixels);
         let rows = pixels.len().checked_div(width).unwrap_or(0);

@@ -90,7 +90,7 @@ fn fit(pairs: &[(f32, f32)], guess: LightChange, reach: f32) -> Option<LightChan
         return None;
     }
     let variance = xx / n - (x / n).powi(2);
-    // A flat picture tells the offset only.
+    // A flat picture shows the offset only.
     let gain = if variance < 4.0 { 1.0 } else { ((xy / n - x / n * (y / n)) / variance).clamp(0.25, 4.0) };
     Some(LightChange { gain: gain as f32, offset: (y / n - gain * x / n) as f32 })
 }

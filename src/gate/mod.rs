@@ -78,7 +78,7 @@ pub enum GateState {
     /// Nothing moves any more, but did so within `keep_awake`.
     Awake,
     /// Most of the picture differs and light alone does not explain it: the camera was moved, switched to
-    /// infrared, or covered. If it stays so, the scene is learned anew.
+    /// infrared, or covered. If it stays so, the scene is learned again.
     SceneChange,
 }
 
@@ -137,7 +137,7 @@ impl Gate {
     }
 
     /// Looks at the plane of the frame taken at `now`. Any plane size will do; a change of size starts learning
-    /// anew. Frames may come at any rate: learning goes by time, not by count.
+    /// again. Frames may come at any rate: learning goes by time, not by count.
     pub fn admit(&mut self, now: Mono, luma: &Luma) -> Verdict {
         if !self.enabled {
             return Verdict::still(GateState::Off);

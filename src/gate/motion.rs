@@ -13,7 +13,7 @@ use super::regions::regions;
 
 /// For how long a new scene is only learned.
 const WARMING: Duration = Duration::from_millis(1500);
-/// For how long most of the picture must differ before the scene is learned anew; a flash is shorter.
+/// For how long most of the picture must differ before the scene is learned again; a flash is shorter.
 const RELEARN_AFTER: Duration = Duration::from_millis(600);
 /// For how long after a change of light thresholds are raised and the background follows at once.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const CELLS: usize = 8;
 /// Steeper than this is structure, grey levels per pixel.
 const STRUCTURE: f32 = 4.0;
 
-/// What one look at a plane tells.
+/// What one look at a plane shows.
 #[derive(Debug, PartialEq)]
 pub(super) enum Finding {
     Warming,

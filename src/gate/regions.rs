@@ -2,7 +2,7 @@
 
 use crate::detection::BBox;
 
-/// Nobody looks at more.
+/// More are not looked at.
 const MOST_REGIONS: usize = 32;
 
 /// Marked pixels joined by side or corner.

@@ -299,7 +299,7 @@ fn frames_are_admitted_for_a_while_after_the_last_motion() {
 }
 
 #[test]
-fn another_plane_size_starts_anew() {
+fn another_plane_size_starts_again() {
     let mut film = Film::new(&quick_sleeper(), 5.0);
     film.settle(6.0);
     let other = Luma { width: 64, height: 48, data: vec![90; 64 * 48] };

@@ -66,7 +66,7 @@ pub struct OutletHealth {
     /// What works less well than it could while the outlet works, in words for the operator.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// What is known of the line to it, where somebody looks after that.
+    /// What is known of the line to it, where it is monitored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfers: Option<TransferHealth>,
 }
@@ -112,7 +112,7 @@ pub struct TransferHealth {
     /// Why not everything is sent, where the rules do not allow it; `None`: they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
-    /// Bytes a second that got through lately; `None` before anything telling was sent.
+    /// Bytes a second that got through lately; `None` before enough was sent to measure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_s: Option<u64>,
     /// Files that are on their way.
@@ -151,7 +151,7 @@ pub enum StoreState {
     Ok,
     /// It was begun afresh and is being filled from the sidecars. Recording goes on.
     Rebuilding,
-    /// It refuses news because the disk is full.
+    /// It refuses new records because the disk is full.
     Full,
 }
 
@@ -179,7 +179,7 @@ pub struct StoreHealth {
     pub damaged_files: u64,
 }
 
-/// The board that everybody writes on. Cheap to clone; all clones are one board.
+/// The health board that all parts write to. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Board>>);
 
@@ -268,7 +268,7 @@ impl Health {
         self.with(|board| board.cameras.get(name).map_or(0, |camera| camera.objects))
     }
 
-    /// Why a camera is not online, in words for the operator; `None` where it is, or where nobody knows yet.
+    /// Why a camera is not online, in words for the operator; `None` where it is, or where it is not known yet.
     pub fn why_not_online(&self, name: &str) -> Option<String> {
         self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
     }
@@ -346,7 +346,7 @@ impl Health {
         self.with(|board| board.reading = Some(reading));
     }
 
-    /// What the gauges of the box said last; `None` where nobody reads them.
+    /// What the gauges of the box said last; `None` without sensors.
     pub fn reading(&self) -> Option<Reading> {
         self.with(|board| board.reading)
     }
@@ -356,7 +356,7 @@ impl Health {
         self.with(|board| board.left_out = left_out);
     }
 
-    /// What [`Health::set_left_out`] was told last.
+    /// What [`Health::set_left_out`] was given last.
     pub fn left_out(&self) -> Option<&'static str> {
         self.with(|board| board.left_out)
     }
@@ -366,7 +366,7 @@ impl Health {
         self.with(|board| board.volume_trouble = trouble);
     }
 
-    /// What [`Health::set_volume_trouble`] was told last.
+    /// What [`Health::set_volume_trouble`] was given last.
     pub fn volume_trouble(&self) -> Option<String> {
         self.with(|board| board.volume_trouble.clone())
     }
@@ -376,7 +376,7 @@ impl Health {
         self.with(|board| board.spooling = spooling);
     }
 
-    /// What [`Health::set_spooling`] was told last.
+    /// What [`Health::set_spooling`] was given last.
     pub fn is_spooling(&self) -> bool {
         self.with(|board| board.spooling)
     }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_do_not_decode_are_told_after_a_while_with_the_decoders_reason() {
+    fn packets_that_do_not_decode_are_reported_after_a_while_with_the_decoders_reason() {
         let mut stages = Stages::default();
         packets(&mut stages, 100..119, 2);
         stages.recording.gives();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_key_frames_is_told_once_for_decoder_and_recorder() {
+    fn a_stream_without_key_frames_is_reported_once_for_decoder_and_recorder() {
         let mut stages = Stages::default();
         packets(&mut stages, 1..200, 1000);
         let (stages, reason, since) = judged(&stages, 200).expect("degraded");
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_that_fails_is_told_unless_its_volume_is_the_reason() {
+    fn a_recorder_that_fails_is_reported_unless_its_volume_is_the_reason() {
         let mut stages = Stages::default();
         packets(&mut stages, 0..30, 2);
         stages.decoding.gives();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_camera_is_told_as_such_and_its_stages_are_judged_afresh_afterwards() {
+    fn a_silent_camera_is_reported_as_such_and_its_stages_are_judged_afresh_afterwards() {
         let mut stages = Stages::default();
         packets(&mut stages, 100..110, 2);
         stages.silence = Some((at(109), "no pictures for more than 5 s".to_owned()));

@@ -20,7 +20,7 @@ use tracing::{error, info};
 use super::{Config, Detector, Manifest};
 use crate::clock::{Clock, Mono};
 use crate::health::{Health, ModelHealth, ModelState};
-use crate::supervise::{Backoff, Heart, Heartbeats, panic_text, spawn_thread};
+use crate::supervise::{Backoff, Heartbeat, Heartbeats, panic_text, spawn_thread};
 
 /// How often the files of a model that cannot be used are looked at.
 const POLL: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// A large graph takes minutes to be optimised on a small box.
-const HEART_DEADLINE: Duration = Duration::from_secs(1800);
+const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// A model that cameras use: there is a detector once it is loaded.
 pub struct Model {
@@ -94,16 +94,16 @@ impl Loader {
         names: &[String],
         health: Health,
         clock: Arc<dyn Clock>,
-        hearts: &Heartbeats,
+        heartbeats: &Heartbeats,
         tried: Tried,
     ) -> Result<Self> {
         let mut work = Work::new(config, names, health, clock, tried);
         let models = work.entries.iter().map(|entry| (entry.model.name.to_string(), entry.model.clone())).collect();
-        let heart = hearts.register("models", HEART_DEADLINE, false);
+        let heartbeat = heartbeats.register("models", HEARTBEAT_DEADLINE, false);
         let (untried, (stop, stopped)) = (work.untried.clone(), channel());
         let thread = spawn_thread("models", move || {
-            work.run(&stopped, &heart);
-            heart.retire();
+            work.run(&stopped, &heartbeat);
+            heartbeat.retire();
         });
         let thread = thread.context("start the thread that loads models")?;
         Ok(Self { models, untried, stop: Some(stop), thread: Some(thread) })
@@ -167,8 +167,8 @@ impl Work {
     }
 
     /// Until all models are loaded or the end has come.
-    fn run(&mut self, stopped: &Receiver<()>, heart: &Heart) {
-        while !self.round(stopped, heart) {
+    fn run(&mut self, stopped: &Receiver<()>, heartbeat: &Heartbeat) {
+        while !self.round(stopped, heartbeat) {
             if !matches!(stopped.recv_timeout(POLL), Err(RecvTimeoutError::Timeout)) {
                 return;
             }
@@ -176,9 +176,9 @@ impl Work {
     }
 
     /// Tries what is due or has changed. True when nothing is left to be tried, now or later.
-    fn round(&mut self, stopped: &Receiver<()>, heart: &Heart) -> bool {
+    fn round(&mut self, stopped: &Receiver<()>, heartbeat: &Heartbeat) -> bool {
         for at in 0..self.entries.len() {
-            heart.beat();
+            heartbeat.beat();
             if !matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
                 return true;
             }
@@ -279,7 +279,7 @@ mod tests {
 
     impl Bench {
         fn round(&mut self) -> bool {
-            self.work.round(&self.stop.1, &Heart::unheard(self.clock.clone()))
+            self.work.round(&self.stop.1, &Heartbeat::detached(self.clock.clone()))
         }
 
         fn tries(&self) -> usize {
@@ -346,9 +346,9 @@ mod tests {
         bench.install();
         let config = Config { model_dir: bench.dir.path().to_owned(), ..Config::default() };
         let names = ["broken".to_owned(), "m".to_owned()];
-        let hearts = Heartbeats::new(bench.clock.clone());
+        let heartbeats = Heartbeats::new(bench.clock.clone());
         let tried = Box::new(|_: &str, _: Result<&Detector, &str>| ());
-        let loader = Loader::start(&config, &names, bench.health.clone(), bench.clock.clone(), &hearts, tried);
+        let loader = Loader::start(&config, &names, bench.health.clone(), bench.clock.clone(), &heartbeats, tried);
         let loader = loader.expect("start");
         loader.wait_until_tried(Duration::from_secs(60));
         assert!(loader.model("m").is_some_and(|model| model.detector().is_some()));

@@ -80,7 +80,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For people who wait for the answer.
+    /// For callers that wait for the answer.
     pub const NONE: Self = Self { load: Duration::MAX, run: Duration::MAX };
 }
 

@@ -47,7 +47,7 @@ pub struct Manifest {
     pub threads: usize,
     /// Licence of the weights.
     pub licence: String,
-    /// Who made it and where it comes from.
+    /// Its author and origin.
     pub origin: String,
     /// What it is fed.
     pub input: InputSpec,

@@ -6,7 +6,7 @@ use super::heads::Candidate;
 /// score does not exist; a broken model or a score of 0 gives many thousands, at a cost that is square.
 const MOST_CANDIDATES: usize = 1000;
 
-/// More detections than this in one picture are not told.
+/// More detections than this in one picture are not reported.
 const MOST_KEPT: usize = 300;
 
 /// Keeps the best box of each heap of boxes of one class that overlap by more than `max_iou`.

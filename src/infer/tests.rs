@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::frame::Rgb;
 
-/// Gives what it was told to, and remembers nothing.
+/// Gives what was set, and remembers nothing.
 struct Canned(Vec<OutputInfo>, Mutex<Vec<Output>>);
 
 impl Engine for Canned {

@@ -1,4 +1,4 @@
-//! Few files instead of many, and none that nobody waits for.
+//! Few files instead of many, and none that is not needed.
 //!
 //! Files that wait for the same destinations, of one table and day, become one: the new file is written, then takes
 //! the place of the old ones in every queue in one step of the index ([`crate::store::Store::supersede`]), and only
@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use tracing::{debug, error, info};
 
 use super::Lake;
+use super::folder::Piece;
 use super::rows::Rows;
-use super::shelf::Piece;
 use super::table::Table;
 use crate::store::Delivery;
 
@@ -38,7 +38,7 @@ impl Lake {
     /// Deletes files that every destination has, and those that a stop left before they were queued.
     fn sweep(&mut self) -> Result<()> {
         let mut unwanted = Vec::new();
-        for (piece, _) in self.shelf.pieces() {
+        for (piece, _) in self.files.pieces() {
             if self.deps.store.waits_in(&piece.path())?.is_empty() {
                 unwanted.push(piece);
             }
@@ -47,10 +47,10 @@ impl Lake {
             return Ok(());
         }
         let dead = self.dead_letters()?;
-        unwanted.iter().filter(|piece| !dead.contains(&piece.path())).try_for_each(|piece| self.shelf.remove(piece))
+        unwanted.iter().filter(|piece| !dead.contains(&piece.path())).try_for_each(|piece| self.files.remove(piece))
     }
 
-    /// Documents that were given up; somebody may want them tried again.
+    /// Documents that were given up; they may be retried.
     fn dead_letters(&self) -> Result<BTreeSet<String>> {
         let mut paths = BTreeSet::new();
         for outbox in &self.deps.uploads {
@@ -66,7 +66,7 @@ impl Lake {
     fn compact(&mut self) -> Result<()> {
         let today = self.deps.clock.wall().to_zoned(TimeZone::UTC).date();
         let mut groups = BTreeMap::<Group, Vec<(Piece, u64)>>::new();
-        for (piece, bytes) in self.shelf.pieces().into_iter().filter(|(_, bytes)| *bytes < FULL) {
+        for (piece, bytes) in self.files.pieces().into_iter().filter(|(_, bytes)| *bytes < FULL) {
             let waits_in = self.deps.store.waits_in(&piece.path())?;
             if !waits_in.is_empty() {
                 groups.entry((piece.table, piece.date, waits_in)).or_default().push((piece, bytes));
@@ -76,7 +76,7 @@ impl Lake {
             let enough = if date == today { MANY } else { 2 };
             for run in runs(pieces).into_iter().filter(|run| run.len() >= enough) {
                 self.merge(&run)?;
-                self.heart.beat();
+                self.heartbeat.beat();
             }
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Lake {
         let Some(first) = pieces.first() else { return Ok(()) };
         let (mut rows, mut merged) = (Rows::new(first.table), Vec::new());
         for piece in pieces {
-            match self.shelf.get(piece).and_then(|more| rows.append(more)) {
+            match self.files.get(piece).and_then(|more| rows.append(more)) {
                 Ok(()) => merged.push(piece.path()),
                 // The uploader will find it damaged too, and say so.
                 Err(failure) => debug!(error = format!("{failure:#}"), "a file of the lake is not merged"),
@@ -96,7 +96,7 @@ impl Lake {
             return Ok(());
         }
         let (files, into) = (merged.len(), Piece { last: self.numbers.next()?, ..first.clone() });
-        let document = self.shelf.put(&into, &rows)?;
+        let document = self.files.put(&into, &rows)?;
         (self.between_steps)()?;
         self.deps.store.supersede(merged, Some(document)).context("queue a merged file of the lake")?;
         (self.between_steps)()?;
@@ -106,7 +106,7 @@ impl Lake {
 
     /// Gives up the least precious files where all together take more than they may.
     fn bound(&mut self) -> Result<()> {
-        let mut pieces = self.shelf.pieces();
+        let mut pieces = self.files.pieces();
         let mut total: u64 = pieces.iter().map(|(_, bytes)| bytes).sum();
         pieces.sort_by_key(|(piece, _)| (std::cmp::Reverse(piece.table), piece.date, piece.first));
         for (piece, bytes) in pieces {
@@ -118,7 +118,7 @@ impl Lake {
             self.deps.store.supersede(vec![path.clone()], None)?;
             if self.deps.store.waits_in(&path)?.is_empty() {
                 error!(file = path, bytes, "lake.max_bytes is reached: a file that was not delivered is given up");
-                self.shelf.remove(&piece)?;
+                self.files.remove(&piece)?;
                 total = total.saturating_sub(bytes);
             }
         }

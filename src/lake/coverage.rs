@@ -22,11 +22,11 @@ const NOTE: &str = "coverage.json";
 /// By account (`<camera>/<yyyy-mm-dd>.json`): when it was written, as the lake has it.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Told(BTreeMap<String, String>);
+struct Exported(BTreeMap<String, String>);
 
 /// An account that the lake does not have as it is.
 #[derive(Debug)]
-pub(super) struct Untold {
+pub(super) struct Unexported {
     name: String,
     pub account: Account,
 }
@@ -36,7 +36,7 @@ pub(super) struct Untold {
 pub(super) struct Accounts {
     folder: PathBuf,
     note: PathBuf,
-    told: Told,
+    exported: Exported,
     /// Files that the lake has, as they were when they were read: they need not be read again.
     seen: BTreeMap<String, (SystemTime, u64)>,
 }
@@ -44,15 +44,15 @@ pub(super) struct Accounts {
 impl Accounts {
     pub(super) fn open(storage: &Path, lake: &Path) -> Self {
         let note = lake.join(NOTE);
-        let told = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { folder: storage.join("coverage"), note, told, seen: BTreeMap::new() }
+        let exported = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { folder: storage.join("coverage"), note, exported, seen: BTreeMap::new() }
     }
 
     /// Those that say something new, at most `max`.
-    pub(super) fn untold(&mut self, max: usize) -> Vec<Untold> {
-        let mut untold = Vec::new();
+    pub(super) fn unexported(&mut self, max: usize) -> Vec<Unexported> {
+        let mut unexported = Vec::new();
         for (name, path) in self.files() {
-            if untold.len() >= max {
+            if unexported.len() >= max {
                 break;
             }
             let Ok(metadata) = fs::metadata(&path) else { continue };
@@ -62,8 +62,8 @@ impl Accounts {
             }
             let account = fs::read(&path).map_err(anyhow::Error::from);
             match account.and_then(|text| Ok(serde_json::from_slice::<Account>(&text)?)) {
-                Ok(account) if self.told.0.get(&name) != Some(&stamp(&account)) => {
-                    untold.push(Untold { name, account })
+                Ok(account) if self.exported.0.get(&name) != Some(&stamp(&account)) => {
+                    unexported.push(Unexported { name, account })
                 }
                 Ok(_) => drop(self.seen.insert(name, state)),
                 Err(error) => {
@@ -72,16 +72,16 @@ impl Accounts {
                 }
             }
         }
-        untold
+        unexported
     }
 
     /// Notes that the lake has these, and forgets accounts that are no longer there.
-    pub(super) fn note(&mut self, untold: &[Untold]) -> Result<()> {
+    pub(super) fn note(&mut self, unexported: &[Unexported]) -> Result<()> {
         let files: BTreeMap<String, PathBuf> = self.files().into_iter().collect();
-        self.told.0.extend(untold.iter().map(|one| (one.name.clone(), stamp(&one.account))));
-        self.told.0.retain(|name, _| files.contains_key(name));
+        self.exported.0.extend(unexported.iter().map(|one| (one.name.clone(), stamp(&one.account))));
+        self.exported.0.retain(|name, _| files.contains_key(name));
         self.seen.retain(|name, _| files.contains_key(name));
-        let text = serde_json::to_vec(&self.told).context("encode which accounts the lake has")?;
+        let text = serde_json::to_vec(&self.exported).context("encode which accounts the lake has")?;
         durable::replace(&self.note, &text).with_context(|| format!("write {}", self.note.display()))
     }
 
@@ -105,7 +105,7 @@ fn stamp(account: &Account) -> String {
     format!("{} {}", account.written.boot_id, account.written.mono_ns)
 }
 
-/// Adds the intervals of a day. All have the number `recorded`: the highest of a day tells all of it.
+/// Adds the intervals of a day. All have the number `recorded`: the highest of a day exports all of it.
 pub(super) fn push(rows: &mut Rows, recorded: i64, account: &Account) -> Result<()> {
     for interval in &account.intervals {
         rows.push([

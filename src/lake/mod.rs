@@ -9,11 +9,11 @@
 //! The store's outbox `lake` gets an item together with every `event.json` that is queued for the destinations: when an
 //! event is filed, and whenever it changes later. Items are leased, their rows written to a file, the file is synced and
 //! queued for every destination, and only then are the items acknowledged. A stop before the file is queued leaves a file
-//! that nobody waits for, which is deleted; a stop after that gives the same rows again in another file. So the table of
+//! that is not needed, which is deleted; a stop after that gives the same rows again in another file. So the table of
 //! events is a log of versions. Each row has a number (`recorded`) that only grows, and the newest version counts.
 //!
 //! Rows of coverage are made from the accounts of days that lie on the disk, those of health from a journal of samples;
-//! both are noted as told after their file was queued.
+//! both are noted as exported after their file was queued.
 //!
 //! Nothing waits longer than `lake.every`, counted from when it was recorded, so that a box that restarts often writes no
 //! more files than others. What waits for a link is merged (`compact`).
@@ -22,10 +22,10 @@ mod compact;
 mod coverage;
 mod events;
 mod file;
+mod folder;
 mod health;
 mod numbers;
 mod rows;
-mod shelf;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -47,15 +47,15 @@ use crate::clock::{Clock, Moment, Mono};
 use crate::event::Event;
 use crate::health::Health;
 use crate::store::{Lease, Outbox, Store};
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 use coverage::Accounts;
+use folder::{LakeFolder, Piece};
 use health::{Gauges, Journal};
 use numbers::Numbers;
 use rows::Rows;
-use shelf::{Piece, Shelf};
 use table::Table;
 
-pub use shelf::FOLDER;
+pub use folder::FOLDER;
 
 /// Events whose rows are made at a time; their records lie in memory meanwhile.
 const BATCH: usize = 1000;
@@ -149,13 +149,13 @@ pub struct Deps {
 pub struct Lake {
     config: Config,
     deps: Deps,
-    shelf: Shelf,
+    files: LakeFolder,
     numbers: Numbers,
     accounts: Accounts,
     journal: Journal,
     started: Mono,
     sampled: Option<Mono>,
-    heart: Heart,
+    heartbeat: Heartbeat,
     /// Tests let it fail here, between any two steps.
     between_steps: Box<dyn FnMut() -> Result<()> + Send>,
 }
@@ -165,9 +165,9 @@ type Load = BTreeMap<(Table, Date), (i64, Rows)>;
 
 impl Lake {
     /// Reads what earlier runs left.
-    pub fn new(config: Config, deps: Deps, heart: Heart) -> Self {
-        let shelf = Shelf::new(&deps.storage);
-        let folder = shelf.folder();
+    pub fn new(config: Config, deps: Deps, heartbeat: Heartbeat) -> Self {
+        let files = LakeFolder::new(&deps.storage);
+        let folder = files.folder();
         Self {
             numbers: Numbers::open(&folder.join("numbers.json"), &*deps.clock),
             accounts: Accounts::open(&deps.storage, &folder),
@@ -177,8 +177,8 @@ impl Lake {
             between_steps: Box::new(|| Ok(())),
             config,
             deps,
-            shelf,
-            heart,
+            files,
+            heartbeat,
         }
     }
 
@@ -199,7 +199,7 @@ impl Lake {
                 };
                 next = self.deps.clock.mono() + rest;
             }
-            self.heart.beat();
+            self.heartbeat.beat();
             std::thread::sleep(TICK);
         }
     }
@@ -213,11 +213,11 @@ impl Lake {
         if !(self.deps.may_write)()? {
             return Ok(());
         }
-        self.shelf.create()?;
+        self.files.create()?;
         self.sample()?;
-        self.tell_events()?;
-        self.tell_coverage()?;
-        self.tell_health()?;
+        self.export_events()?;
+        self.export_coverage()?;
+        self.export_health()?;
         self.tidy()
     }
 
@@ -227,7 +227,7 @@ impl Lake {
         recorded.boot_id != now.boot_id || now.mono().since(recorded.mono()) >= self.config.every
     }
 
-    fn tell_events(&mut self) -> Result<()> {
+    fn export_events(&mut self) -> Result<()> {
         let oldest = || -> Result<_> {
             let stats = self.deps.store.stats()?;
             Ok(stats.outboxes.into_iter().find(|queue| queue.name == self.deps.outbox.name()).and_then(|q| q.oldest))
@@ -240,17 +240,17 @@ impl Lake {
             if leases.is_empty() {
                 return Ok(());
             }
-            self.tell_of(&leases)?;
+            self.export_of(&leases)?;
             (self.between_steps)()?;
             let acks = leases.iter().map(|lease| self.deps.outbox.ack(lease));
             let acks = futures::stream::iter(acks).buffer_unordered(ACKNOWLEDGED_AT_ONCE).try_collect::<Vec<()>>();
             self.deps.runtime.block_on(acks).context("acknowledge events")?;
-            debug!(events = leases.len(), "told the lake of events");
-            self.heart.beat();
+            debug!(events = leases.len(), "wrote events to the lake");
+            self.heartbeat.beat();
         }
     }
 
-    fn tell_of(&mut self, leases: &[Lease]) -> Result<()> {
+    fn export_of(&mut self, leases: &[Lease]) -> Result<()> {
         let mut load = Load::new();
         for event in leases.iter().filter_map(|lease| lease.event.as_ref()) {
             let recorded = self.numbers.next()?;
@@ -265,9 +265,9 @@ impl Lake {
         self.ship(load)
     }
 
-    fn tell_coverage(&mut self) -> Result<()> {
+    fn export_coverage(&mut self) -> Result<()> {
         loop {
-            let mut due = self.accounts.untold(ACCOUNTS);
+            let mut due = self.accounts.unexported(ACCOUNTS);
             due.retain(|one| self.is_due(&one.account.written));
             if due.is_empty() {
                 return Ok(());
@@ -280,7 +280,7 @@ impl Lake {
             self.ship(load)?;
             (self.between_steps)()?;
             self.accounts.note(&due)?;
-            self.heart.beat();
+            self.heartbeat.beat();
         }
     }
 
@@ -303,7 +303,7 @@ impl Lake {
         Ok(())
     }
 
-    fn tell_health(&mut self) -> Result<()> {
+    fn export_health(&mut self) -> Result<()> {
         if !self.journal.oldest().is_some_and(|oldest| self.is_due(oldest)) {
             return Ok(());
         }
@@ -321,7 +321,7 @@ impl Lake {
         for ((table, date), (first, rows)) in load {
             (self.between_steps)()?;
             let piece = Piece { table, date, first, last: self.numbers.next()? };
-            let document = self.shelf.put(&piece, &rows)?;
+            let document = self.files.put(&piece, &rows)?;
             (self.between_steps)()?;
             self.deps.store.deliver(document).context("queue a file of the lake")?;
         }

@@ -25,7 +25,7 @@ impl Value {
     }
 
     /// A text; an empty one counts as missing.
-    pub fn told(text: &str) -> Self {
+    pub fn non_empty(text: &str) -> Self {
         Self::Text(Some(text.to_owned()).filter(|text| !text.is_empty()))
     }
 

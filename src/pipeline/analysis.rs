@@ -18,9 +18,9 @@ use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::rules::{RuleEngine, Signal};
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::relay::{Leg, Relay, Seat};
+use crate::supervise::replaceable::{OwnedState, ReplaceableThread, ThreadBody};
 use crate::track::Tracker;
 use crate::zone;
 
@@ -28,7 +28,7 @@ use crate::zone;
 const SILENCE: Duration = Duration::from_secs(3);
 /// A camera that is connected and silent for this long counts as gone, however long the connection is kept.
 const SILENT_CAMERA: Duration = Duration::from_secs(10);
-/// An analysis that is silent for this long hangs: it waits for nobody but the recorder.
+/// An analysis that is silent for this long hangs: it waits only for the recorder.
 pub(super) const HANGS_AFTER: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(500);
 
@@ -60,7 +60,7 @@ impl Analysis {
         })
     }
 
-    /// Tells the size of the camera's pictures, which ratio filters are reckoned with.
+    /// Sets the size of the camera's pictures, which ratio filters are reckoned with.
     pub fn set_picture_size(&mut self, width: u32, height: u32) {
         self.rules.set_picture_size(width, height);
     }
@@ -109,7 +109,7 @@ impl Analysis {
 }
 
 /// What outlives an analysis thread: the events in progress, and where they are recorded.
-pub(super) struct Desk {
+pub(super) struct OpenEvents {
     camera: Arc<str>,
     shared: Shared,
     recorder: Arc<Recorder>,
@@ -134,7 +134,7 @@ impl Looks {
         queue.as_ref().is_some_and(|queue| queue.try_send(detected).is_ok())
     }
 
-    /// Who reads from now on, instead of whoever did before.
+    /// Replaces the reader.
     fn reader(&self) -> Receiver<Detected> {
         let (sender, inbox) = sync_channel(ANALYSIS_QUEUE);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
@@ -142,7 +142,7 @@ impl Looks {
     }
 }
 
-impl Desk {
+impl OpenEvents {
     /// For one camera, whose pictures `model` looks at.
     pub(super) fn new(camera: &Arc<str>, shared: &Shared, recorder: Arc<Recorder>, model: Arc<str>) -> Self {
         let (camera, shared) = (camera.clone(), shared.clone());
@@ -150,20 +150,20 @@ impl Desk {
     }
 }
 
-/// Starts the analysis of what comes through `looks`. One that shows no life for `patience` is made anew,
+/// Starts the analysis of what comes through `looks`. One that shows no life for `patience` is restarted,
 /// with tracker and rules that begin from nothing; the events that the old one had open end with its last look.
 ///
 /// # Errors
 /// When zones, lines and rules do not fit together, or the thread cannot be started.
 pub(super) fn start(
     config: &config::Camera,
-    desk: Desk,
+    events: OpenEvents,
     looks: &Arc<Looks>,
     patience: Duration,
     before_look: BeforeLook,
-) -> Result<Relay<Desk>> {
-    let (camera, shared) = (desk.camera.clone(), desk.shared.clone());
-    let (name, hearts, config) = (camera.clone(), shared.hearts.clone(), config.clone());
+) -> Result<ReplaceableThread<OpenEvents>> {
+    let (camera, shared) = (events.camera.clone(), events.shared.clone());
+    let (name, heartbeats, config) = (camera.clone(), shared.heartbeats.clone(), config.clone());
     Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
     // The slots own the queue: without them no look will come any more.
     let looks = Arc::downgrade(looks);
@@ -176,10 +176,10 @@ pub(super) fn start(
             before_look: before_look.clone(),
             span: info_span!("analysis", camera = %name),
         };
-        let leg: Leg<Desk> = Box::new(move |seat, heart| stage.run(seat, heart));
-        Some(leg)
+        let body: ThreadBody<OpenEvents> = Box::new(move |owned, heartbeat| stage.run(owned, heartbeat));
+        Some(body)
     };
-    Relay::start(format!("analysis {camera}"), format!("ana-{camera}"), patience, &hearts, desk, next)
+    ReplaceableThread::start(format!("analysis {camera}"), format!("ana-{camera}"), patience, &heartbeats, events, next)
 }
 
 struct Stage {
@@ -193,18 +193,18 @@ struct Stage {
 
 impl Stage {
     /// Works until the detector's slot is gone or another thread took over.
-    fn run(mut self, seat: &Seat<Desk>, heart: &Heart) {
+    fn run(mut self, owned: &OwnedState<OpenEvents>, heartbeat: &Heartbeat) {
         let span = self.span.clone();
         let _entered = span.enter();
         let mut rate = Rate::default();
-        seat.with(Desk::end_what_nobody_follows);
+        owned.with(OpenEvents::end_unfollowed);
         loop {
-            heart.beat();
+            heartbeat.beat();
             let going_on = match self.inbox.recv_timeout(TICK) {
-                Ok(detected) => self.look(seat, &detected, &mut rate),
-                Err(RecvTimeoutError::Timeout) => self.silence(seat),
+                Ok(detected) => self.look(owned, &detected, &mut rate),
+                Err(RecvTimeoutError::Timeout) => self.silence(owned),
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.finish(seat);
+                    self.finish(owned);
                     return;
                 }
             };
@@ -216,18 +216,18 @@ impl Stage {
 
     /// No look will come any more. A file that was played to its end ends what was still in view; when the
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
-    fn finish(&mut self, seat: &Seat<Desk>) -> Option<()> {
-        let (_, at) = seat.with(|desk| desk.last)??;
+    fn finish(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+        let (_, at) = owned.with(|events| events.last)??;
         if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
-            self.end_all(seat, at)?;
+            self.end_all(owned, at)?;
         }
         Some(())
     }
 
-    /// Nothing was looked at for a while. When the camera is gone, or detection is shed or switched off, so is what was in view, as far as anybody
+    /// Nothing was looked at for a while. When the camera is gone, or detection is shed or switched off, so is what was in view, as far as is
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
-    fn silence(&mut self, seat: &Seat<Desk>) -> Option<()> {
-        let (last, has_open) = seat.with(|desk| (desk.last, !desk.open.is_empty()))?;
+    fn silence(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+        let (last, has_open) = owned.with(|events| (events.last, !events.open.is_empty()))?;
         let Some((seen, at)) = last else { return Some(()) };
         let unseen = self.shared.clock.mono().since(seen);
         if unseen < SILENCE {
@@ -240,22 +240,22 @@ impl Stage {
         });
         let switched_off = !self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         let shed = self.shared.pressure.level() >= LoadLevel::MotionOnly;
-        let nobody_looks = is_gone || shed || switched_off;
-        if nobody_looks && (self.analysis.objects() > 0 || has_open) {
-            self.end_all(seat, at)?;
+        let is_blind = is_gone || shed || switched_off;
+        if is_blind && (self.analysis.objects() > 0 || has_open) {
+            self.end_all(owned, at)?;
         }
         Some(())
     }
 
-    fn end_all(&mut self, seat: &Seat<Desk>, at: Mono) -> Option<()> {
+    fn end_all(&mut self, owned: &OwnedState<OpenEvents>, at: Mono) -> Option<()> {
         let signals = self.analysis.end_all(at);
         let counts = self.analysis.counts().clone();
-        seat.with(|desk| desk.take(signals, 0, counts, None))
+        owned.with(|events| events.take(signals, 0, counts, None))
     }
 
-    fn look(&mut self, seat: &Seat<Desk>, detected: &Detected, rate: &mut Rate) -> Option<()> {
+    fn look(&mut self, owned: &OwnedState<OpenEvents>, detected: &Detected, rate: &mut Rate) -> Option<()> {
         let (now, frame) = (self.shared.clock.mono(), &detected.frame);
-        seat.with(|desk| desk.last = Some((now, frame.at)))?;
+        owned.with(|events| events.last = Some((now, frame.at)))?;
         self.shared.health.stages(&self.camera, |stages| stages.detection.gives());
         (self.before_look)();
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
@@ -265,16 +265,16 @@ impl Stage {
         self.analysis.ignore_schedules(forced == Some(true));
         let signals = self.analysis.look(frame.at, local, &detected.detections);
         let (objects, counts, fps) = (self.analysis.objects(), self.analysis.counts().clone(), rate.count(now));
-        seat.with(|desk| {
-            desk.take(signals, objects, counts, Some(frame));
-            desk.shared.health.camera(&desk.camera, |c| c.detect_fps = fps);
+        owned.with(|events| {
+            events.take(signals, objects, counts, Some(frame));
+            events.shared.health.camera(&events.camera, |c| c.detect_fps = fps);
         })
     }
 }
 
-impl Desk {
+impl OpenEvents {
     /// Tracker and rules are new: whatever goes on is new to them, and gets events of its own.
-    fn end_what_nobody_follows(&mut self) {
+    fn end_unfollowed(&mut self) {
         let Some((_, at)) = self.last else { return };
         for (_, id) in self.open.drain() {
             self.recorder.end(id, at);

@@ -1,4 +1,4 @@
-//! From the source to whoever wants packets. Never waits for anybody.
+//! From the source to the readers of packets. Never waits for any of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -47,7 +47,7 @@ impl PacketQueue {
         Self { camera, reason, capacity, queue: Mutex::default(), dropping: AtomicBool::new(false), metrics, clock }
     }
 
-    /// Who reads from now on, each packet with the time at which it was queued. A reader that was there before
+    /// Sets the reader; each packet comes with the time at which it was queued. A reader that was there before
     /// gets no more packets, and the new one begins with a key frame then.
     pub fn reader(&self) -> Receiver<(Mono, Packet)> {
         let (sender, inbox) = sync_channel(self.capacity);
@@ -367,8 +367,8 @@ mod tests {
         assert_eq!(dropped, 2);
 
         let next = queue.reader();
-        assert!(inbox.recv().is_err(), "who read before gets no more");
-        offer(5, false); // what it refers to went to somebody else
+        assert!(inbox.recv().is_err(), "the reader before gets no more");
+        offer(5, false); // what it refers to went to another reader
         offer(6, true);
         assert_eq!(next.recv().expect("for the new reader").1.at, Mono(6));
     }

@@ -11,7 +11,7 @@
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
 //! make the feed wait.
 //!
-//! A vision or analysis thread that hangs or panics is made anew, with its end of its queue (`watch`).
+//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`watch`).
 
 mod analysis;
 mod feed;
@@ -38,7 +38,7 @@ use crate::source::Role;
 use crate::supervise::governor::Pressure;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};
 
-use analysis::{Desk, Looks};
+use analysis::{Looks, OpenEvents};
 use vision::{Outlets, Slots};
 use watch::{Judge, Threads, Watched};
 
@@ -51,10 +51,10 @@ const VISION_QUEUE: usize = 64;
 /// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
 
-/// What the log says of a vision that was made anew.
-const VISION_ANEW: &str = "detection goes on with the next key frame, recording never stopped";
+/// What the log says of a vision that was restarted.
+const VISION_RESTARTED: &str = "detection goes on with the next key frame, recording never stopped";
 /// And of an analysis.
-const ANALYSIS_ANEW: &str = "events in progress end here, what is still in view begins new ones";
+const ANALYSIS_RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
 
 /// What all cameras share.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ pub struct Shared {
     /// The board.
     pub health: Health,
     /// Signs of life.
-    pub hearts: Heartbeats,
+    pub heartbeats: Heartbeats,
     /// Event ids.
     pub ids: Arc<IdSource>,
     /// How much the box has to do, and what it does therefore.
@@ -90,12 +90,12 @@ pub struct Models {
     pub light: Option<Arc<Model>>,
 }
 
-/// Who looks at one camera's pictures, and where the newest is shown.
+/// The consumers of one camera's pictures.
 #[derive(Debug)]
 pub struct Sight<'a> {
     /// The models.
     pub models: Models,
-    /// Who runs them.
+    /// The threads that run them.
     pub workers: &'a Workers,
     /// The newest picture.
     pub latest: Arc<LatestFrame>,
@@ -126,8 +126,8 @@ impl Pipeline {
 
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
-        let desk = Desk::new(&camera, shared, recorder.clone(), model);
-        let analysis = analysis::start(config, desk, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
+        let events = OpenEvents::new(&camera, shared, recorder.clone(), model);
+        let analysis = analysis::start(config, events, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
 
         let slot = |model: Arc<Model>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
@@ -151,8 +151,8 @@ impl Pipeline {
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
         let threads = Threads {
-            vision: Watched::new(&camera, "vision", VISION_ANEW, vision),
-            analysis: Watched::new(&camera, "analysis", ANALYSIS_ANEW, analysis),
+            vision: Watched::new(&camera, "vision", VISION_RESTARTED, vision),
+            analysis: Watched::new(&camera, "analysis", ANALYSIS_RESTARTED, analysis),
         };
         let threads = Arc::new(Mutex::new(Some(threads)));
         let (watched, metrics) = (threads.clone(), shared.metrics.clone());

@@ -1,4 +1,4 @@
-//! Threads that hang and are made anew while the camera goes on.
+//! Threads that hang and are restarted while the camera goes on.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::feed::{Feed, Window};
 use super::*;
-use crate::archive::{Host, Layout, RecordMode, mux};
+use crate::archive::{ArchiveDeps, Layout, RecordMode, mux};
 use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
 use crate::detection::{BBox, Detection};
@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::source;
 use crate::store::{self, Store};
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::relay::Finding;
+use crate::supervise::replaceable::Finding;
 
 /// So long a test waits for what must come; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,7 +50,7 @@ impl Door {
         if self.shut.swap(false, Ordering::SeqCst) {
             let (open, wait) = channel::<()>();
             *self.waiting.lock().expect("lock") = Some(open);
-            // Until somebody drops the other end.
+            // Until the other end is dropped.
             let _ = wait.recv();
         }
         self.passed.fetch_add(1, Ordering::SeqCst);
@@ -74,8 +74,8 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
     let config = store::Config { path: path.to_owned(), deadline: PATIENCE, ..store::Config::default() };
     let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");
-    let (metrics, host) = (Metrics::new(), Host::new("box", clock.clone()));
-    let (ids, hearts, pressure) = (host.ids.clone(), host.hearts.clone(), host.pressure.clone());
+    let (metrics, host) = (Metrics::new(), ArchiveDeps::new("box", clock.clone()));
+    let (ids, heartbeats, pressure) = (host.ids.clone(), host.heartbeats.clone(), host.pressure.clone());
     let health = host.health.clone();
     let kept = crate::archive::Config::default();
     let archive = Archive::new(Layout::new(path), store, clock.clone(), metrics.clone(), kept, host);
@@ -83,7 +83,7 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
         clock: clock.clone(),
         metrics,
         health,
-        hearts,
+        heartbeats,
         ids,
         pressure,
         control: Control::default(),
@@ -111,12 +111,12 @@ fn packets(name: &str, clock: &Arc<SimulatedClock>) -> Vec<Packet> {
 }
 
 #[test]
-fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() {
+fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (shared, archive, clock) = a_box(dir.path());
-    // Time goes by for the hearts alone: a recorder that lags behind the test would take it for a silent camera.
+    // Time goes by for the heartbeats alone: a recorder that lags behind the test would take it for a silent camera.
     let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
-    let shared = Shared { hearts: Heartbeats::new(time.clone()), ..shared };
+    let shared = Shared { heartbeats: Heartbeats::new(time.clone()), ..shared };
     let camera: Arc<str> = "yard".into();
     let mut config = config::Camera::default();
     config.record.mode = RecordMode::Continuous;
@@ -128,7 +128,7 @@ fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() 
     let waits = door.clone();
     let before_decode = Arc::new(move || waits.pass());
     let vision = vision::start(&camera, &config, &shared, outlets, &queue, SILENT, before_decode).expect("vision");
-    let mut vision = Watched::new(&camera, "vision", VISION_ANEW, vision);
+    let mut vision = Watched::new(&camera, "vision", VISION_RESTARTED, vision);
     let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
     drop(queue);
 
@@ -154,7 +154,7 @@ fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() 
         }
         time.advance(Duration::from_millis(100));
     }
-    let replaced_at = replaced_at.expect("it was made anew");
+    let replaced_at = replaced_at.expect("it was restarted");
     assert!((55..60).contains(&replaced_at), "after {replaced_at} packets");
     assert_eq!(newest(), packets.last().map(|packet| packet.at), "the new one sees the last picture");
     let restarts = shared.metrics.part_restarts.get_or_create(&metrics::part("vision yard")).get();
@@ -172,7 +172,7 @@ fn a_vision_that_hangs_is_made_anew_and_not_a_packet_is_lost_to_the_recording() 
 
     drop(feed);
     until("it ends with its feed", || vision.look(&shared.metrics) == Finding::Over);
-    let recorder = Arc::into_inner(recorder).expect("the last hand on it");
+    let recorder = Arc::into_inner(recorder).expect("the last reference");
     recorder.stop();
     let files = std::fs::read_dir(dir.path().join("recordings/yard")).expect("recordings");
     let clips =
@@ -234,7 +234,7 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     assert_eq!((health().trouble, degraded("decoding"), degraded("recording")), (None, 0, 0));
     drop(feed);
     assert!(vision.join(PATIENCE));
-    Arc::into_inner(recorder).expect("the last hand on it").stop();
+    Arc::into_inner(recorder).expect("the last reference").stop();
 }
 
 #[test]
@@ -284,17 +284,17 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
 }
 
 /// The next announcement of a phase.
-fn announced(news: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<Event> {
+fn announced(updates: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<Event> {
     let mut found = None;
     until(&format!("{phase:?}"), || {
-        found = news.try_recv().ok().filter(|(told, _)| *told == phase).map(|(_, event)| event);
+        found = updates.try_recv().ok().filter(|(reported, _)| *reported == phase).map(|(_, event)| event);
         found.is_some()
     });
     found.expect("just seen")
 }
 
 #[test]
-fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
+fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (shared, archive, clock) = a_box(dir.path());
     let camera: Arc<str> = "yard".into();
@@ -302,24 +302,24 @@ fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
     config.record.post_roll = Duration::ZERO;
     let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
     let (looks, door) = (Arc::<Looks>::default(), Arc::<Door>::default());
-    let desk = Desk::new(&camera, &shared, recorder.clone(), "m".into());
+    let events = OpenEvents::new(&camera, &shared, recorder.clone(), "m".into());
     let waits = door.clone();
-    let analysis = analysis::start(&config, desk, &looks, SILENT, Arc::new(move || waits.pass())).expect("analysis");
-    let mut analysis = Watched::new(&camera, "analysis", ANALYSIS_ANEW, analysis);
-    let mut news = archive.announcements();
-    let somebody = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
+    let analysis = analysis::start(&config, events, &looks, SILENT, Arc::new(move || waits.pass())).expect("analysis");
+    let mut analysis = Watched::new(&camera, "analysis", ANALYSIS_RESTARTED, analysis);
+    let mut updates = archive.announcements();
+    let person = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
     let look = || {
         clock.advance(Duration::from_millis(100));
         let picture = Arc::new(Rgb { width: 64, height: 36, data: vec![90; 64 * 36 * 3] });
         let frame = Frame { at: clock.mono(), picture };
-        let detected = Detected { frame, detections: vec![somebody.clone()], took: Duration::ZERO };
+        let detected = Detected { frame, detections: vec![person.clone()], took: Duration::ZERO };
         until("room for a look", || looks.offer(detected.clone()));
         clock.mono()
     };
     for _ in 0..10 {
         look();
     }
-    let first = announced(&mut news, Phase::Start);
+    let first = announced(&mut updates, Phase::Start);
     until("all looks are through", || door.passed.load(Ordering::SeqCst) == 10);
     door.shut();
     let last = look();
@@ -329,15 +329,15 @@ fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
     assert!(matches!(analysis.look(&shared.metrics), Finding::Replaced { panicked: false, .. }));
     // The camera fell silent, so the recorder goes by the clock.
     clock.advance(Duration::from_secs(5));
-    let ended = announced(&mut news, Phase::End);
+    let ended = announced(&mut updates, Phase::End);
     assert_eq!(ended.id, first.id);
     assert_eq!(ended.end.as_ref().map(|end| end.mono()), Some(last), "it ends with the last look");
 
     for _ in 0..10 {
         look();
     }
-    let second = announced(&mut news, Phase::Start);
-    assert_ne!(second.id, first.id, "who is still there gets an event that somebody follows");
+    let second = announced(&mut updates, Phase::Start);
+    assert_ne!(second.id, first.id, "an object that is still there gets an event of its own");
     door.open();
     until("the old one ends", || {
         analysis.look(&shared.metrics);
@@ -350,8 +350,8 @@ fn an_analysis_that_hangs_is_made_anew_and_its_events_do_not_stay_open() {
 #[test]
 fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
-    let (config, hearts) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
-    let workers = Workers::start(&config, Metrics::new(), clock, hearts).expect("workers");
+    let (config, heartbeats) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
+    let workers = Workers::start(&config, Metrics::new(), clock, heartbeats).expect("workers");
     let slot = |name: &str| Some(workers.slot(name.into(), Model::named(name), 0.4, |_| ()));
     let slots = Slots { usual: slot("usual"), light: slot("light") };
     let chosen = slots.at(LoadLevel::LightModel).map(|slot| format!("{slot:?}"));

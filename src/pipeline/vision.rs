@@ -15,9 +15,9 @@ use crate::frame::{Frame, LatestFrame, Packet};
 use crate::gate::Gate;
 use crate::infer::Slot;
 use crate::metrics;
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::relay::{Leg, Relay, Seat};
+use crate::supervise::replaceable::{OwnedState, ReplaceableThread, ThreadBody};
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
@@ -117,7 +117,7 @@ impl Slots {
 /// What outlives a vision thread: where its frames go.
 pub(super) struct Outlets {
     pub slots: Slots,
-    /// For people who look.
+    /// For viewers.
     pub latest: Arc<LatestFrame>,
 }
 
@@ -125,7 +125,7 @@ pub(super) struct Outlets {
 pub(super) type BeforeDecode = Arc<dyn Fn() + Send + Sync>;
 
 /// Starts the vision of a camera, which decodes what comes through `packets`. One that shows no life for
-/// `patience` is made anew: decoder, gate, and its end of the queue.
+/// `patience` is restarted: decoder, gate, and its end of the queue.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -137,18 +137,18 @@ pub(super) fn start(
     packets: &Arc<PacketQueue>,
     patience: Duration,
     before_decode: BeforeDecode,
-) -> Result<Relay<Outlets>> {
+) -> Result<ReplaceableThread<Outlets>> {
     let (name, config, shared) = (camera.clone(), config.clone(), shared.clone());
-    let hearts = shared.hearts.clone();
+    let heartbeats = shared.heartbeats.clone();
     // The feeds own the queue: without them there is nothing left to be looked at.
     let packets = Arc::downgrade(packets);
     let next = move || {
         let inbox = packets.upgrade()?.reader();
         let stage = Stage::new(&name, &config, &shared, inbox, before_decode.clone());
-        let leg: Leg<Outlets> = Box::new(move |seat, heart| stage.run(seat, heart));
-        Some(leg)
+        let body: ThreadBody<Outlets> = Box::new(move |owned, heartbeat| stage.run(owned, heartbeat));
+        Some(body)
     };
-    Relay::start(format!("vision {camera}"), format!("vis-{camera}"), patience, &hearts, outlets, next)
+    ReplaceableThread::start(format!("vision {camera}"), format!("vis-{camera}"), patience, &heartbeats, outlets, next)
 }
 
 struct Stage {
@@ -187,41 +187,41 @@ impl Stage {
     }
 
     /// Works until the feed is gone or another thread took over.
-    fn run(mut self, seat: &Seat<Outlets>, heart: &Heart) {
+    fn run(mut self, owned: &OwnedState<Outlets>, heartbeat: &Heartbeat) {
         let span = self.span.clone();
         let _entered = span.enter();
         loop {
-            heart.beat();
+            heartbeat.beat();
             match self.inbox.recv_timeout(TICK) {
                 Ok((queued, packet)) => {
-                    if !seat.is_held() {
+                    if !owned.is_current() {
                         return;
                     }
                     self.shared.pressure.decoder.note(self.shared.clock.mono().since(queued));
-                    if self.packet(seat, &packet).is_none() {
+                    if self.packet(owned, &packet).is_none() {
                         info!("a vision thread that was given up woke up and ends");
                         return;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.finish(seat),
+                Err(RecvTimeoutError::Disconnected) => return self.finish(owned),
             }
         }
     }
 
     /// No packet will come any more: what the decoder held back is shown too.
-    fn finish(&mut self, seat: &Seat<Outlets>) {
+    fn finish(&mut self, owned: &OwnedState<Outlets>) {
         let label = metrics::camera(&self.camera);
         for frame in self.decoder.flush() {
             self.shared.metrics.frames_decoded.get_or_create(&label).inc();
-            if self.frame(seat, frame).is_none() {
+            if self.frame(owned, frame).is_none() {
                 return;
             }
         }
     }
 
     /// `None` when another thread took over meanwhile.
-    fn packet(&mut self, seat: &Seat<Outlets>, packet: &Packet) -> Option<()> {
+    fn packet(&mut self, owned: &OwnedState<Outlets>, packet: &Packet) -> Option<()> {
         if self.shared.pressure.level() >= LoadLevel::RecordOnly {
             self.blind = true;
             self.shared.health.stages(&self.camera, |stages| stages.decoding.rests());
@@ -241,7 +241,7 @@ impl Stage {
                 }
                 self.shared.metrics.frames_decoded.get_or_create(&label).inc_by(frames.len() as u64);
                 for frame in frames {
-                    self.frame(seat, frame)?;
+                    self.frame(owned, frame)?;
                 }
             }
             Err(failure) => {
@@ -255,15 +255,15 @@ impl Stage {
         Some(())
     }
 
-    fn frame(&mut self, seat: &Seat<Outlets>, frame: Frame) -> Option<()> {
-        seat.with(|outlets| outlets.latest.set(frame.clone()))?;
+    fn frame(&mut self, owned: &OwnedState<Outlets>, frame: Frame) -> Option<()> {
+        owned.with(|outlets| outlets.latest.set(frame.clone()))?;
         let following = self.shared.health.objects(&self.camera) > 0;
         let level = self.shared.pressure.level();
         let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         self.sampler.slow_down(level.slowness());
         let Some(sample) = self.sampler.sample(&frame, following) else { return Some(()) };
         let now = self.shared.clock.mono();
-        seat.with(|outlets| {
+        owned.with(|outlets| {
             let slot = outlets.slots.at(level).filter(|_| is_wanted);
             self.shared.health.camera(&self.camera, |c| {
                 c.motion = sample.motion;

@@ -1,4 +1,4 @@
-//! Looks after the threads of one camera that can be made anew, and at what its stages make of its packets.
+//! Looks after the threads of one camera that can be restarted, and at what its stages make of its packets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Shared;
-use super::analysis::Desk;
+use super::analysis::OpenEvents;
 use super::vision::Outlets;
 use crate::health::{Stage, Verdict};
 use crate::metrics::{self, Metrics};
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::relay::{Finding, Relay};
+use crate::supervise::replaceable::{Finding, ReplaceableThread};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -27,24 +27,29 @@ const ANALYSIS_ENDS_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Watched<T> {
     camera: Arc<str>,
     part: &'static str,
-    /// What follows from its being made anew.
+    /// What follows from its being restarted.
     consequence: &'static str,
-    relay: Relay<T>,
+    thread: ReplaceableThread<T>,
     stuck: bool,
 }
 
 impl<T: Send + 'static> Watched<T> {
-    pub(super) fn new(camera: &Arc<str>, part: &'static str, consequence: &'static str, relay: Relay<T>) -> Self {
-        Self { camera: camera.clone(), part, consequence, relay, stuck: false }
+    pub(super) fn new(
+        camera: &Arc<str>,
+        part: &'static str,
+        consequence: &'static str,
+        thread: ReplaceableThread<T>,
+    ) -> Self {
+        Self { camera: camera.clone(), part, consequence, thread, stuck: false }
     }
 
     /// Looks once, and says what changed.
     pub(super) fn look(&mut self, metrics: &Metrics) -> Finding {
         let (camera, part, consequence) = (&self.camera, self.part, self.consequence);
-        let found = match self.relay.look() {
+        let found = match self.thread.look() {
             Ok(found) => found,
             Err(failure) => {
-                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be made anew, trying again");
+                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be restarted, trying again");
                 return Finding::Well;
             }
         };
@@ -54,13 +59,13 @@ impl<T: Send + 'static> Watched<T> {
                 metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
                 let silent_s = silent_for.as_secs();
                 if panicked {
-                    error!(%camera, part, "it panicked and was made anew: {consequence}");
+                    error!(%camera, part, "it panicked and was restarted: {consequence}");
                 } else {
-                    error!(%camera, part, silent_s, "it hangs and was made anew: {consequence}");
+                    error!(%camera, part, silent_s, "it hangs and was restarted: {consequence}");
                 }
             }
             Finding::Stuck { abandoned } if !was_stuck => {
-                error!(%camera, part, abandoned, "it hangs and cannot be made anew: the service manager has to restart the process");
+                error!(%camera, part, abandoned, "it hangs and cannot be restarted: the service manager has to restart the process");
             }
             Finding::Well if was_stuck => info!(%camera, part, "it works again"),
             _ => {}
@@ -69,21 +74,21 @@ impl<T: Send + 'static> Watched<T> {
     }
 
     fn join(self, limit: Duration) {
-        if !self.relay.join(limit) {
+        if !self.thread.join(limit) {
             error!(camera = %self.camera, part = self.part, "it did not come to an orderly end, leaving it behind");
         }
     }
 
     #[cfg(test)]
     pub(super) fn abandoned(&self) -> usize {
-        self.relay.abandoned()
+        self.thread.abandoned()
     }
 }
 
 /// The threads between a camera's feed and its recorder.
 pub(super) struct Threads {
     pub vision: Watched<Outlets>,
-    pub analysis: Watched<Desk>,
+    pub analysis: Watched<OpenEvents>,
 }
 
 impl Threads {

@@ -48,7 +48,7 @@ pub struct Rule {
     /// Lines of this camera, any of which will do; one name or a list (`line` is read, too). Needed by `"cross"`.
     #[serde(alias = "line", deserialize_with = "one_or_many")]
     pub lines: Vec<String>,
-    /// Which way over the lines counts: `"both"`, `"forward"` (from the left to the right of somebody who looks from
+    /// Which way over the lines counts: `"both"`, `"forward"` (from the left to the right when looking from
     /// the line's `from` to its `to`) or `"backward"`. Default: `"both"`.
     pub direction: Direction,
     /// Labels that it is about; one name or a list. Default: all that the model knows.
@@ -81,7 +81,7 @@ pub struct Rule {
     pub cooldown: Duration,
     /// When events may start, local time: a list such as `["mon-fri 18:00-07:00", "sat,sun"]`. Default: always.
     pub schedule: Schedule,
-    /// Alerts of this rule that are older when they could be sent are told in a digest, not one by one; `0s`: never.
+    /// Alerts of this rule that are older when they could be sent are reported in a digest, not one by one; `0s`: never.
     /// Default: `max_age` of the broker or webhook.
     #[serde(
         with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional",

@@ -47,9 +47,9 @@ pub enum Direction {
     /// Either way.
     #[default]
     Both,
-    /// From the left to the right of somebody who looks from the line's `from` to its `to`.
+    /// From the left to the right when looking from the line's `from` to its `to`.
     Forward,
-    /// From the right to the left of somebody who looks from the line's `from` to its `to`.
+    /// From the right to the left when looking from the line's `from` to its `to`.
     Backward,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Crossing {
 }
 
 impl Crossing {
-    /// Takes in where the object stands. Closer than `margin` to the line it is on neither side, so that one who
+    /// Takes in where the object stands. Closer than `margin` to the line it is on neither side, so that an object that
     /// stands on it does not cross it with every tremble of the box.
     pub(super) fn see(&mut self, line: &Line, ground: [f32; 2], margin: f32) -> Option<Direction> {
         let distance = side_of_line(line.from, line.to, ground) / line.length().max(SHORTEST);

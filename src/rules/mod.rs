@@ -1,7 +1,7 @@
 //! Stage 6: does it matter?
 //!
 //! Rules turn tracks into events. Each rule watches each track (or, for `count`, all together) and says when an
-//! event starts, when something worth telling changes, and when it ends. [`Rule`] documents what rules mean.
+//! event starts, when something worth an update changes, and when it ends. [`Rule`] documents what rules mean.
 //!
 //! Of each key there is exactly one [`Phase::Start`], then any number of [`Phase::Update`]s, then at most one
 //! [`Phase::End`]; after [`RuleEngine::end_all`] exactly one.
@@ -108,7 +108,7 @@ impl RuleEngine {
         })
     }
 
-    /// Tells the size of the camera's picture, which ratio filters are reckoned with; 16:9 until told.
+    /// Sets the size of the camera's picture, which ratio filters are reckoned with; 16:9 until set.
     pub fn set_picture_size(&mut self, width: u32, height: u32) {
         if width > 0 && height > 0 {
             self.aspect = width as f32 / height as f32;

@@ -1,4 +1,4 @@
-//! One event while it goes on: what has been told of it, and what is worth telling next.
+//! One event while it goes on: what was reported about it, and what is worth an update next.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::event::{EventKind, Phase};
 
 use super::Signal;
 
-/// By how much a look must be better to be told, in units of score.
+/// By how much a look must be better to be reported, in units of score.
 const BETTER_BY: f32 = 0.05;
 /// A box this many times as large, at equal score, is better by [`BETTER_BY`].
 const NOTABLY_LARGER: f32 = 1.3;
@@ -61,7 +61,7 @@ pub(super) struct Occurrence {
 }
 
 impl Occurrence {
-    /// Starts an event and tells it.
+    /// Starts an event and reports it.
     pub(super) fn start(
         (key, rule, kind): (u64, Arc<str>, EventKind),
         now: Mono,
@@ -74,7 +74,7 @@ impl Occurrence {
         started
     }
 
-    /// Takes in the next look, and tells what has changed if it is worth it. `zones` are those visited so far, in
+    /// Takes in the next look, and reports what has changed if it is worth it. `zones` are those visited so far, in
     /// order; `is_named` says whether the event may take on a label.
     pub(super) fn update(
         &mut self,
@@ -108,7 +108,7 @@ impl Occurrence {
         }
     }
 
-    /// Ends the event and tells it.
+    /// Ends the event and reports it.
     pub(super) fn end(mut self, now: Mono, out: &mut Vec<Signal>) {
         self.look.is_seen = false;
         out.push(self.signal(Phase::End, now));

@@ -137,7 +137,7 @@ impl RuleRun {
         watched + usize::from(self.crowd.event.is_some())
     }
 
-    /// Forgets tracks that are gone; a rule about leaving tells of those that went over the picture's edge.
+    /// Forgets tracks that are gone; a rule about leaving reports those that went over the picture's edge.
     fn drop_gone(&mut self, moment: &mut Moment, sights: &[Sight]) {
         let is_gone = |id: &u64| !sights.iter().any(|sight| sight.track.id == *id);
         let gone: Vec<u64> = self.watches.keys().copied().filter(is_gone).collect();
@@ -147,7 +147,7 @@ impl RuleRun {
                 event.end(moment.now, moment.out);
             }
             if let Some(look) = watch.went_over_the_edge().filter(|_| self.kind == EventKind::Leave) {
-                self.tell_momentary(moment, look, &watch);
+                self.report_momentary(moment, look, &watch);
             }
         }
     }
@@ -166,13 +166,13 @@ impl RuleRun {
                     watch.qualified = Some(sight.look());
                 } else if !is_inside && let Some(before) = watch.qualified.take() {
                     // It is the object that it was inside, whatever the detector takes it for now.
-                    self.tell_momentary(moment, Look { label: before.label, ..sight.look() }, watch);
+                    self.report_momentary(moment, Look { label: before.label, ..sight.look() }, watch);
                 }
             }
             EventKind::Cross => {
                 watch.see_lines(moment.now, sight, &self.lines, self.direction);
                 if passes && watch.take_crossing(moment.now) {
-                    self.tell_momentary(moment, sight.look(), watch);
+                    self.report_momentary(moment, sight.look(), watch);
                 }
             }
             EventKind::Count => {
@@ -185,7 +185,7 @@ impl RuleRun {
     /// Events that go on for as long as a track, or its stay in a zone.
     fn judge_stay(&mut self, moment: &mut Moment, sight: &Sight, watch: &mut Watch, may_start: bool) {
         if watch.is_over(self.kind, &self.zones) {
-            watch.is_told = false;
+            watch.is_reported = false;
             if let Some(event) = watch.event.take() {
                 event.end(moment.now, moment.out);
             }
@@ -195,8 +195,8 @@ impl RuleRun {
             let zones = watch.zones(moment.zone_names);
             event.update(moment.now, sight.look(), zones, |label| self.filter.allows(label), moment.out);
             watch.event = Some(event);
-        } else if may_start && !watch.is_told && self.starts.try_start(&sight.track.label, moment) {
-            watch.is_told = true;
+        } else if may_start && !watch.is_reported && self.starts.try_start(&sight.track.label, moment) {
+            watch.is_reported = true;
             let zones = watch.zones(moment.zone_names).collect();
             watch.event = Some(self.start(moment, sight.look(), zones));
         }
@@ -208,8 +208,8 @@ impl RuleRun {
         Occurrence::start(identity, moment.now, look, zones, moment.out)
     }
 
-    /// Tells an event that is over as soon as it starts.
-    fn tell_momentary(&mut self, moment: &mut Moment, look: Look, watch: &Watch) {
+    /// Reports an event that is over as soon as it starts.
+    fn report_momentary(&mut self, moment: &mut Moment, look: Look, watch: &Watch) {
         if self.starts.try_start(&look.label, moment) {
             let zones = watch.zones(moment.zone_names).collect();
             self.start(moment, look, zones).end(moment.now, moment.out);

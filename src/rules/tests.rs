@@ -65,8 +65,8 @@ impl Scene {
         self.engine.evaluate(now, self.local, &tracks)
     }
 
-    /// Many frames with one track each; what was told in each, as letters: S, U, E.
-    fn told(&mut self, frames: impl IntoIterator<Item = Track>) -> Vec<String> {
+    /// Many frames with one track each; what was seen in each, as letters: S, U, E.
+    fn seen(&mut self, frames: impl IntoIterator<Item = Track>) -> Vec<String> {
         frames.into_iter().map(|track| letters(&self.show(&[track]))).collect()
     }
 }
@@ -109,9 +109,9 @@ fn without_rules_every_object_is_an_event() {
     let (zones, lines) = places();
     let mut engine = RuleEngine::new(&zones, &lines, &[]).expect("valid");
     let signals = engine.evaluate(Mono(1), noon(), &[person(7, 0.4, 0.4), person(9, 0.8, 0.4)]);
-    let told: Vec<_> = signals.iter().map(|s| (s.key, s.phase, &*s.rule, s.kind, s.track, s.seen)).collect();
+    let seen: Vec<_> = signals.iter().map(|s| (s.key, s.phase, &*s.rule, s.kind, s.track, s.seen)).collect();
     assert_eq!(
-        told,
+        seen,
         [
             (1, Phase::Start, "object", EventKind::Object, 7, true),
             (2, Phase::Start, "object", EventKind::Object, 9, true),
@@ -121,14 +121,14 @@ fn without_rules_every_object_is_an_event() {
 }
 
 #[test]
-fn an_object_is_told_once_from_its_confirmation_to_its_end() {
+fn an_object_is_reported_once_from_its_confirmation_to_its_end() {
     let mut scene = Scene::new("");
     let p = person(1, 0.4, 0.4);
     let script = [TrackState::Tentative, TrackState::Confirmed, TrackState::Confirmed, TrackState::Occluded]
         .into_iter()
         .chain([TrackState::Confirmed, TrackState::Occluded, TrackState::Ended]);
-    let told = scene.told(script.map(|state| with_state(p.clone(), state)));
-    assert_eq!(told, ["", "S", "", "", "", "", "E"]);
+    let seen = scene.seen(script.map(|state| with_state(p.clone(), state)));
+    assert_eq!(seen, ["", "S", "", "", "", "", "E"]);
     assert_eq!(scene.show(&[]), []);
 }
 
@@ -162,8 +162,8 @@ fn filters_decide_which_objects_matter() {
         ("schedule = [\"tue\"]", false),
     ];
     for (text, starts) in cases {
-        let told = Scene::new(text).told(repeat(person(1, 0.1, 0.7), 5));
-        assert_eq!(told.concat().matches('S').count(), usize::from(starts), "{text}");
+        let seen = Scene::new(text).seen(repeat(person(1, 0.1, 0.7), 5));
+        assert_eq!(seen.concat().matches('S').count(), usize::from(starts), "{text}");
     }
     let mut square_picture = Scene::new("min_ratio = 0.32\nmax_ratio = 0.34");
     square_picture.engine.set_picture_size(500, 500);
@@ -173,17 +173,17 @@ fn filters_decide_which_objects_matter() {
 #[test]
 fn an_object_with_zones_goes_on_when_it_leaves_them() {
     let mut scene = Scene::new("zone = \"gate\"");
-    let told = scene.told(
+    let seen = scene.seen(
         repeat(person(1, 0.4, 0.4), 2).chain(repeat(person(1, 0.8, 0.4), 3)).chain(repeat(person(1, 0.4, 0.4), 6)),
     );
-    assert_eq!(told, ["", "", "", "", "S", "", "", "", "", "", ""]);
+    assert_eq!(seen, ["", "", "", "", "S", "", "", "", "", "", ""]);
 }
 
 #[test]
 fn entering_takes_inertia_and_coming_back_is_another_event() {
     let mut scene = Scene::new("when = \"enter\"\nzone = \"gate\"");
     let (out, inside) = (person(1, 0.4, 0.4), person(1, 0.8, 0.4));
-    let told = scene.told(
+    let seen = scene.seen(
         repeat(out.clone(), 2)
             .chain(repeat(inside.clone(), 4))
             .chain(repeat(out.clone(), 1))
@@ -191,19 +191,19 @@ fn entering_takes_inertia_and_coming_back_is_another_event() {
             .chain(repeat(out.clone(), 4))
             .chain(repeat(inside.clone(), 3)),
     );
-    assert_eq!(told, ["", "", "", "", "S", "", "", "", "", "", "", "E", "", "", "", "S"]);
+    assert_eq!(seen, ["", "", "", "", "S", "", "", "", "", "", "", "E", "", "", "", "S"]);
     let ended = scene.show(&[with_state(inside, TrackState::Ended)]);
     assert_eq!((letters(&ended).as_str(), ended[0].key), ("E", 2));
 }
 
 #[test]
-fn who_passes_late_is_told_late() {
+fn who_passes_late_is_reported_late() {
     let mut scene = Scene::new("when = \"enter\"\nzone = \"gate\"\nmin_score = 0.7");
     let inside = person(1, 0.8, 0.4);
     let unsure = Track { median_score: 0.5, ..inside.clone() };
     let hidden = with_state(inside.clone(), TrackState::Occluded);
     let script = repeat(person(1, 0.4, 0.4), 1).chain(repeat(unsure, 4)).chain(repeat(hidden, 2));
-    assert_eq!(scene.told(script).concat(), "");
+    assert_eq!(scene.seen(script).concat(), "");
     assert_eq!(letters(&scene.show(&[inside])), "S");
 }
 
@@ -212,9 +212,9 @@ fn predictions_neither_enter_nor_leave() {
     let mut scene = Scene::new("when = \"enter\"\nzone = \"gate\"");
     let (out, inside) = (person(1, 0.4, 0.4), person(1, 0.8, 0.4));
     let hidden = |track: &Track| repeat(with_state(track.clone(), TrackState::Occluded), 5);
-    let told = scene.told(repeat(out.clone(), 1).chain(hidden(&inside)).chain(repeat(inside.clone(), 3)));
-    assert_eq!(told, ["", "", "", "", "", "", "", "", "S"]);
-    assert_eq!(scene.told(hidden(&out).chain(repeat(inside, 2))).concat(), "");
+    let seen = scene.seen(repeat(out.clone(), 1).chain(hidden(&inside)).chain(repeat(inside.clone(), 3)));
+    assert_eq!(seen, ["", "", "", "", "", "", "", "", "S"]);
+    assert_eq!(scene.seen(hidden(&out).chain(repeat(inside, 2))).concat(), "");
 }
 
 #[test]
@@ -222,53 +222,53 @@ fn dwelling_counts_from_the_first_frame_inside_and_through_short_occlusion() {
     let mut scene = Scene::new("when = \"dwell\"\nzone = \"gate\"\ndwell = \"2s\"");
     let inside = person(1, 0.8, 0.4);
     let hidden = with_state(inside.clone(), TrackState::Occluded);
-    let told = scene.told(
+    let seen = scene.seen(
         repeat(inside.clone(), 4)
             .chain(repeat(hidden, 3))
             .chain(repeat(inside, 5))
             .chain(repeat(person(1, 0.4, 0.4), 3)),
     );
-    assert_eq!(told, ["", "", "", "", "", "", "", "", "", "", "S", "", "", "", "E"]);
+    assert_eq!(seen, ["", "", "", "", "", "", "", "", "", "", "S", "", "", "", "E"]);
     // Passing through is not dwelling.
     let mut passing = Scene::new("when = \"dwell\"\nzone = \"gate\"\ndwell = \"2s\"");
-    let told = passing.told(repeat(person(1, 0.8, 0.4), 9).chain(repeat(person(1, 0.4, 0.4), 9)));
-    assert_eq!(told.concat(), "");
+    let seen = passing.seen(repeat(person(1, 0.8, 0.4), 9).chain(repeat(person(1, 0.4, 0.4), 9)));
+    assert_eq!(seen.concat(), "");
     // Without zones: in view.
-    let told = Scene::new("when = \"dwell\"\ndwell = \"1s\"").told(repeat(person(1, 0.4, 0.4), 7));
-    assert_eq!(told, ["", "", "", "", "", "S", ""]);
+    let seen = Scene::new("when = \"dwell\"\ndwell = \"1s\"").seen(repeat(person(1, 0.4, 0.4), 7));
+    assert_eq!(seen, ["", "", "", "", "", "S", ""]);
 }
 
 #[test]
-fn leaving_is_told_when_it_happens_and_over_the_pictures_edge() {
+fn leaving_is_reported_when_it_happens_and_over_the_pictures_edge() {
     let text = "when = \"leave\"\nzone = \"gate\"";
     let inside = person(1, 0.8, 0.6);
     let mut scene = Scene::new(text);
-    let told = scene.told(repeat(inside.clone(), 4).chain(repeat(person(1, 0.4, 0.6), 4)));
-    assert_eq!(told, ["", "", "", "", "", "", "SE", ""]);
+    let seen = scene.seen(repeat(inside.clone(), 4).chain(repeat(person(1, 0.4, 0.6), 4)));
+    assert_eq!(seen, ["", "", "", "", "", "", "SE", ""]);
     // Vanishing in the middle of the zone is not leaving it.
-    let told = Scene::new(text).told(repeat(inside.clone(), 4).chain([with_state(inside, TrackState::Ended)]));
-    assert_eq!(told.concat(), "");
+    let seen = Scene::new(text).seen(repeat(inside.clone(), 4).chain([with_state(inside, TrackState::Ended)]));
+    assert_eq!(seen.concat(), "");
     let at_edge = person(1, 0.95, 0.6);
     let mut scene = Scene::new(text);
-    scene.told(repeat(at_edge.clone(), 4));
+    scene.seen(repeat(at_edge.clone(), 4));
     let signals = scene.show(&[with_state(at_edge, TrackState::Ended)]);
     assert_eq!((letters(&signals).as_str(), signals[0].seen), ("SE", false));
-    // Who was never inside cannot leave.
-    let told = Scene::new(text)
-        .told(repeat(person(1, 0.4, 0.6), 4).chain([with_state(person(1, 0.04, 0.6), TrackState::Ended)]));
-    assert_eq!(told.concat(), "");
+    // An object that was never inside cannot leave.
+    let seen = Scene::new(text)
+        .seen(repeat(person(1, 0.4, 0.6), 4).chain([with_state(person(1, 0.04, 0.6), TrackState::Ended)]));
+    assert_eq!(seen.concat(), "");
 }
 
 #[test]
-fn crossing_is_told_in_the_wanted_direction() {
+fn crossing_is_reported_in_the_wanted_direction() {
     let there = || [0.40, 0.45, 0.499, 0.55, 0.60].map(|x| person(1, x, 0.5)).into_iter();
     let back = || there().rev();
     let cases = [("both", "SESE"), ("forward", "SE"), ("backward", "SE")];
     for (direction, expected) in cases {
         let mut scene = Scene::new(&format!("when = \"cross\"\nline = \"fence\"\ndirection = \"{direction}\""));
-        let first = scene.told(there()).concat();
+        let first = scene.seen(there()).concat();
         assert_eq!(first, if direction == "backward" { "" } else { "SE" }, "{direction}");
-        assert_eq!(first + &scene.told(back()).concat(), expected, "{direction}");
+        assert_eq!(first + &scene.seen(back()).concat(), expected, "{direction}");
     }
 }
 
@@ -277,13 +277,13 @@ fn a_crossing_waits_for_its_track_to_be_believed_but_not_for_ever() {
     for (frames, expected) in [(5, "SE"), (20, "")] {
         let mut scene = Scene::new("when = \"cross\"\nline = \"fence\"");
         let unsure = |x| with_state(person(1, x, 0.5), TrackState::Tentative);
-        scene.told([unsure(0.4), unsure(0.6)].into_iter().chain(repeat(unsure(0.7), frames)));
+        scene.seen([unsure(0.4), unsure(0.6)].into_iter().chain(repeat(unsure(0.7), frames)));
         assert_eq!(letters(&scene.show(&[person(1, 0.7, 0.5)])), expected);
     }
 }
 
 #[test]
-fn a_crowd_is_told_when_it_gathers_grows_and_is_gone_for_a_while() {
+fn a_crowd_is_reported_when_it_gathers_grows_and_is_gone_for_a_while() {
     let mut scene = Scene::new("when = \"count\"\ncount = 2\nzone = \"gate\"\ninertia = 1");
     let (a, b, c, far) = (person(1, 0.8, 0.5), person(2, 0.9, 0.5), person(3, 0.7, 0.5), person(4, 0.3, 0.5));
     assert_eq!(scene.show(&[a.clone(), far.clone()]), []);
@@ -309,7 +309,7 @@ fn a_crowd_is_told_when_it_gathers_grows_and_is_gone_for_a_while() {
 }
 
 #[test]
-fn a_rule_keeps_quiet_for_its_cooldown_and_then_tells_who_is_still_there() {
+fn a_rule_keeps_quiet_for_its_cooldown_and_then_reports_what_is_still_there() {
     let mut scene = Scene::new("cooldown = \"2s\"");
     let (a, b) = (person(1, 0.3, 0.4), person(2, 0.6, 0.4));
     let dog = Track { label: "dog".into(), ..person(3, 0.5, 0.4) };
@@ -318,10 +318,10 @@ fn a_rule_keeps_quiet_for_its_cooldown_and_then_tells_who_is_still_there() {
     let later: Vec<_> = (0..10).map(|_| letters(&scene.show(&[a.clone(), b.clone(), dog.clone()]))).collect();
     assert_eq!(later.concat(), "S");
     assert_eq!(later[8], "S");
-    // What is over in an instant is not told afterwards.
+    // What is over in an instant is not seen afterwards.
     let mut fence = Scene::new("when = \"cross\"\nline = \"fence\"\ncooldown = \"2s\"");
     let path = (0..20).map(|i| person(1, if i % 2 == 0 { 0.4 } else { 0.6 }, 0.5));
-    assert_eq!(fence.told(path).iter().filter(|t| *t == "SE").count(), 2);
+    assert_eq!(fence.seen(path).iter().filter(|t| *t == "SE").count(), 2);
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn the_schedule_rules_starts_only() {
     scene.local = date(2026, 6, 1).at(11, 59, 59, 0);
     assert_eq!(letters(&scene.show(std::slice::from_ref(&p))), "");
     scene.local = date(2026, 6, 1).at(12, 0, 0, 0);
-    assert_eq!(letters(&scene.show(std::slice::from_ref(&p))), "S", "who is still there starts with the schedule");
+    assert_eq!(letters(&scene.show(std::slice::from_ref(&p))), "S", "it starts with the schedule");
     scene.local = date(2026, 6, 1).at(13, 0, 0, 0);
     let better = Track { score: 0.95, median_score: 0.95, ..p };
     assert_eq!(letters(&scene.show(&[better])), "U", "what has started goes on");
@@ -339,7 +339,7 @@ fn the_schedule_rules_starts_only() {
 }
 
 #[test]
-fn only_what_is_worth_telling_is_told() {
+fn only_what_is_worth_reporting_is_reported() {
     let base = Track { score: 0.6, median_score: 0.6, ..person(1, 0.4, 0.4) };
     let sized = |factor: f32, score: f32| {
         let (w, h) = (0.1 * factor, 0.3 * factor);
@@ -363,8 +363,8 @@ fn only_what_is_worth_telling_is_told() {
     ];
     for (name, after, expected) in cases {
         let mut scene = Scene::new("labels = [\"person\", \"dog\"]");
-        let told = scene.told([base.clone()].into_iter().chain(after)).concat();
-        assert_eq!(told, format!("S{expected}"), "{name}");
+        let seen = scene.seen([base.clone()].into_iter().chain(after)).concat();
+        assert_eq!(seen, format!("S{expected}"), "{name}");
     }
     let mut person_only = Scene::new("label = \"person\"");
     person_only.show(std::slice::from_ref(&base));
@@ -469,7 +469,7 @@ proptest! {
             Rule { name: format!("rule {i}"), cooldown: Duration::from_secs(cooldown), ..rule(text) }
         }).collect();
         let mut engine = try_engine(&rules).expect("valid");
-        let (mut now, mut told) = (Mono(0), Vec::new());
+        let (mut now, mut seen) = (Mono(0), Vec::new());
         for (step, mut tracks) in frames {
             now = now + Duration::from_nanos(step);
             tracks.sort_by_key(|t| t.id);
@@ -477,15 +477,15 @@ proptest! {
             for track in tracks.iter_mut().filter(|t| t.state != TrackState::Occluded) {
                 track.last_seen = now;
             }
-            told.extend(engine.evaluate(now, noon(), &tracks));
-            let open = told.iter().filter(|s| s.phase == Phase::Start).count()
-                - told.iter().filter(|s| s.phase == Phase::End).count();
+            seen.extend(engine.evaluate(now, noon(), &tracks));
+            let open = seen.iter().filter(|s| s.phase == Phase::Start).count()
+                - seen.iter().filter(|s| s.phase == Phase::End).count();
             prop_assert_eq!(engine.active(), open);
         }
-        told.extend(engine.end_all(now));
-        prop_assert!(told.windows(2).all(|w| w[0].at <= w[1].at));
+        seen.extend(engine.end_all(now));
+        prop_assert!(seen.windows(2).all(|w| w[0].at <= w[1].at));
         let mut lives: BTreeMap<u64, String> = BTreeMap::new();
-        for signal in &told {
+        for signal in &seen {
             lives.entry(signal.key).or_default().push_str(&letters(std::slice::from_ref(signal)));
             prop_assert!(signal.phase != Phase::End || !signal.seen);
             prop_assert!(signal.phase != Phase::Start || signal.seen || signal.kind == EventKind::Leave);

@@ -61,7 +61,7 @@ pub(super) struct Watch {
     /// The last look, in the present stay, that passed the filters.
     pub qualified: Option<Look>,
     /// This stay (or track) has had its event.
-    pub is_told: bool,
+    pub is_reported: bool,
     pub event: Option<Occurrence>,
 }
 
@@ -75,7 +75,7 @@ impl Watch {
             crossed_at: None,
             last_box: BBox::default(),
             qualified: None,
-            is_told: false,
+            is_reported: false,
             event: None,
         }
     }
@@ -111,7 +111,7 @@ impl Watch {
         }
     }
 
-    /// Whether there is a crossing that has not been told and is not too old; to be asked once it may be told.
+    /// Whether there is a crossing that has not been reported and is not too old; to be asked once it may be reported.
     pub(super) fn take_crossing(&mut self, now: Mono) -> bool {
         self.crossed_at.take().is_some_and(|at| now.since(at) <= CROSSING_WAITS)
     }

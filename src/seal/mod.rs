@@ -16,7 +16,7 @@ const SECRET: &str = "AGE-SECRET-KEY-";
 /// A text that is no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    /// No public key. The text is shown: it is no secret, unless somebody mixed them up.
+    /// No public key. The text is shown: it is no secret, unless they were mixed up.
     #[error("{0:?} is no public key of age: those begin with \"age1\" and have 62 characters")]
     Recipient(String),
     /// A private key where a public one belongs. It is not shown.
@@ -44,7 +44,7 @@ pub enum UnsealError {
     Io(#[from] io::Error),
 }
 
-/// A public key: whoever has the private one can open what is sealed to it.
+/// A public key: the owner of the private one can open what is sealed to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient(x25519::Recipient);
 

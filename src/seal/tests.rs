@@ -28,7 +28,7 @@ fn opened(identities: &[Identity], sealed: &[u8]) -> Result<Vec<u8>, UnsealError
 const PIECE: usize = 64 * 1024;
 
 #[test]
-fn each_recipient_can_open_a_file_of_any_length_and_nobody_else() {
+fn each_recipient_can_open_a_file_of_any_length_and_no_other_can() {
     let (one, two, other) = (identity(), identity(), identity());
     for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 7] {
         let plain: Vec<u8> = (0..length).map(|i| (i * 7 % 251) as u8).collect();
@@ -61,7 +61,7 @@ proptest! {
     #[test]
     fn a_file_with_any_bit_changed_is_refused(at in any::<prop::sample::Index>(), bit in 0..8u32) {
         let one = identity();
-        let mut sealed = sealed(&[&one], b"somebody at the gate");
+        let mut sealed = sealed(&[&one], b"a person at the gate");
         let at = at.index(sealed.len());
         sealed[at] ^= 1 << bit;
         prop_assert!(opened(&[one], &sealed).is_err(), "byte {}", at);
@@ -69,7 +69,7 @@ proptest! {
 }
 
 #[test]
-fn keys_are_told_apart_and_private_ones_are_not_shown() {
+fn keys_are_distinguished_and_private_ones_are_not_shown() {
     let one = identity();
     let (secret, public) = (one.0.to_string(), recipient(&one).to_string());
     let secret = secret.expose_secret();

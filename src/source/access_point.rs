@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradual_refresh_is_told_from_a_whole_picture() {
+    fn a_gradual_refresh_is_distinguished_from_a_whole_picture() {
         // Recovery after 1 picture, 0b010 in Exp-Golomb code, and after none.
         let (later, at_once): (&[u8], &[u8]) = (&[6, 6, 1, 0b0101_0000, 0x80], &[6, 6, 1, 0b1100_0000, 0x80]);
         assert_eq!(access(&Codec::H264, &[later, P]), Access { key_frame: true, gradual: true });

@@ -47,7 +47,7 @@ pub struct Config {
     /// File that holds the password of a network camera and nothing else. Default: none.
     pub password_file: Option<PathBuf>,
     /// Whether the certificate behind `ffmpeg:https://` and `ffmpeg:rtmps://` must be one that this system trusts.
-    /// Cameras that made their own need `false`; whoever stands between can then read the password. Default: `true`.
+    /// Cameras that made their own need `false`; an attacker in between can then read the password. Default: `true`.
     pub verify_tls: bool,
     /// How RTSP cameras send: `auto`, `tcp` or `udp`. `auto` is TCP, and UDP for cameras that refuse TCP; it is remembered
     /// which one a camera takes. Default: `auto`.

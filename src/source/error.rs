@@ -28,7 +28,7 @@ pub enum SourceError {
         /// What happened and what to do.
         reason: String,
     },
-    /// Somebody else uses it.
+    /// Another process uses it.
     #[error("{what} is busy: {reason}")]
     Busy {
         /// Address without secrets.

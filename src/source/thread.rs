@@ -21,7 +21,7 @@ const CAPACITY: usize = 8;
 /// Opening a device or a file takes no longer, or something hangs.
 pub(super) const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// A thread that does not end within this after it was told to is stuck in the kernel.
+/// A thread that does not end within this after its stop was requested is stuck in the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The thread's end.
@@ -32,7 +32,7 @@ pub(super) struct Outlet {
     arrivals: Arc<Mutex<Arrivals>>,
 }
 
-/// Set when nobody wants packets any more. The thread is also unparked then.
+/// Set when the receiver is dropped. The thread is also unparked then.
 #[derive(Clone, Default)]
 pub(super) struct StopFlag(Arc<AtomicBool>);
 
@@ -46,7 +46,7 @@ impl Outlet {
     /// The source is open, packets will follow.
     pub(super) fn opened(&mut self) {
         if let Some(ready) = self.ready.take() {
-            // Nobody waiting means that the connect was given up; the stop flag says so too.
+            // No receiver means that the connect was given up; the stop flag says so too.
             let _ = ready.send(());
         }
     }
@@ -59,7 +59,7 @@ impl Outlet {
         self.stop.is_set() || self.packets.is_closed()
     }
 
-    /// Waits for room. False when nobody wants packets any more.
+    /// Waits for room. False when the receiver is dropped.
     pub(super) fn send(&self, packet: Packet) -> bool {
         self.packets.blocking_send(Ok(packet)).is_ok()
     }
@@ -105,7 +105,7 @@ impl ThreadSource {
         let mut outlet = Outlet { packets: sender, ready: Some(ready), stop: stop.clone(), arrivals: arrivals.clone() };
         let panicked = lost("its thread panicked".to_owned());
         let thread = supervise::spawn_thread(name, move || {
-            // Dropped at the end of this thread, which tells the owner.
+            // Dropped at the end of this thread, which notifies the owner.
             let _alive: std::sync::mpsc::Sender<()> = alive;
             let end = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut outlet)));
             let end = end.unwrap_or_else(|panic| {

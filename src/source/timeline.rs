@@ -20,7 +20,7 @@ const TOLERANCE_NS: i64 = 500_000_000;
 /// delivers everything at once makes packets late, not wrong.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Later than this is no stalled network but a stream that counts anew.
+/// Later than this is no stalled network but a stream that restarts its count.
 const HOPELESS_NS: i64 = 10_000_000_000;
 
 /// Clocks drift apart slowly; so slowly, at most, is followed. 1/200 of the interval between packets
@@ -82,7 +82,7 @@ impl LiveTimeline {
 const MOST_REORDERED: usize = 16;
 
 /// A picture that is shown longer than this before the one that was decoded ahead of it is not reordered: the
-/// stream counts anew.
+/// stream restarts its count.
 const LONGEST_REORDERING_NS: i64 = 2_000_000_000;
 
 /// Later than this after its decoding no picture is shown.
@@ -225,7 +225,7 @@ impl Join {
 /// A forward gap in a file longer than this is a broken timestamp, not a pause.
 const LONGEST_GAP_NS: i64 = 60_000_000_000;
 
-/// A step back by more than this is a file that counts anew; less is reordering.
+/// A step back by more than this is a file that restarts its count; less is reordering.
 const LONGEST_STEP_BACK_NS: i64 = 1_000_000_000;
 
 /// The times of a file: the file's own, counted from one start, going on over each turn.
@@ -236,14 +236,14 @@ pub(super) struct FileTimeline {
     last: Option<i64>,
     /// Distance between the last two packets, to guess where the next belongs.
     step: i64,
-    counts_anew: bool,
+    restarts_count: bool,
 }
 
 impl FileTimeline {
     /// The first packet will be at `start`. `step` is the expected time between packets.
     pub(super) fn new(start: Mono, step: Duration) -> Self {
         let step = i64::try_from(step.as_nanos()).unwrap_or(LONGEST_GAP_NS).clamp(MIN_STEP_NS, LONGEST_GAP_NS);
-        Self { start: signed(start), shift: 0, last: None, step, counts_anew: true }
+        Self { start: signed(start), shift: 0, last: None, step, restarts_count: true }
     }
 
     /// The time of the packet that the file puts at `file_ns`, if it says.
@@ -255,8 +255,8 @@ impl FileTimeline {
             Some(ns) => {
                 let follows = ns.saturating_add(self.shift);
                 let back = follows < last.saturating_sub(LONGEST_STEP_BACK_NS);
-                if self.counts_anew || back || follows > last.saturating_add(LONGEST_GAP_NS) {
-                    self.counts_anew = false;
+                if self.restarts_count || back || follows > last.saturating_add(LONGEST_GAP_NS) {
+                    self.restarts_count = false;
                     self.shift = expected.saturating_sub(ns);
                     expected
                 } else {
@@ -274,7 +274,7 @@ impl FileTimeline {
 
     /// The file begins again: the next packet follows the last one as any other.
     pub(super) fn turn(&mut self) {
-        self.counts_anew = true;
+        self.restarts_count = true;
     }
 }
 
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_counts_anew_is_not_taken_for_reordering() {
+    fn a_stream_that_restarts_count_is_not_taken_for_reordering() {
         let (decoded, shown) = reordered(&[90_000, 90_040, 90_080, 0, 40, 80]);
         assert_eq!(decoded, shown);
         assert_eq!(decoded, [10_000, 10_040, 10_080, 10_120, 10_160, 10_200]);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_that_counts_anew_is_anchored_again_at_once() {
+    fn a_camera_that_restarts_count_is_anchored_again_at_once() {
         assert_eq!(live(&[(0, 0), (100, 100), (900_000, 200), (900_100, 300)]), [0, 100, 200, 300]);
         assert_eq!(live(&[(900_000, 0), (900_100, 100), (0, 200), (100, 300)]), [0, 100, 200, 300]);
     }

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 10_000;
 
 impl Store {
     /// Compares the numbers that are kept with what there is, and says where they differ. Takes its time beside
-    /// other calls; those that change the index wait only where a difference has to be told from a change.
+    /// other calls; those that change the index wait only where a difference has to be distinguished from a change.
     ///
     /// # Errors
     /// When the store is out of service.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dropped::Dropped;
+use super::import::{GivenUp, MigratedAlert};
 use super::outbox::Queue;
 use super::packed::View;
 use super::place::Place;
-use super::refill::{GivenUp, Retold};
 use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
 use super::{AlertCounts, Change, Delivery, LAKE, StoreError, takes_alerts};
@@ -63,7 +63,7 @@ pub(super) enum Op {
         class: String,
         error: String,
     },
-    /// Somebody does not want it delivered any more.
+    /// It is not to be delivered any more.
     Drop(ItemRef),
     Progress {
         item: ItemRef,
@@ -81,7 +81,7 @@ pub(super) enum Op {
         now: Moment,
     },
     /// An alert of another index, for one outbox alone.
-    Retell {
+    MigrateAlert {
         outbox: String,
         event: Box<Event>,
         phase: Phase,
@@ -124,13 +124,13 @@ impl Op {
         Ok(Self::Record { event: Box::new(event), json, deliveries: change.deliveries, now: clock.now() })
     }
 
-    pub(super) fn retell(alert: Retold) -> Result<Self, StoreError> {
-        let Retold { outbox, phase, event, created, given_up } = alert;
+    pub(super) fn migrate_alert(alert: MigratedAlert) -> Result<Self, StoreError> {
+        let MigratedAlert { outbox, phase, event, created, given_up } = alert;
         let (event, _) = event_log::index_form(event)?;
-        Ok(Self::Retell { outbox, event: Box::new(event), phase, created, given_up })
+        Ok(Self::MigrateAlert { outbox, event: Box::new(event), phase, created, given_up })
     }
 
-    /// The room that must be there for it. News can wait; what is over, delivered or given up makes room.
+    /// The room that must be there for it. New records are refused when space is low; completions, acknowledgements and deletions are always accepted.
     pub(super) fn room(&self) -> Room {
         match self {
             Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
@@ -174,7 +174,7 @@ impl<'a> Group<'a> {
         match op {
             Op::Record { event, json, deliveries, now } => {
                 let known = event_log::in_transaction(&self.views, event.id)?;
-                // Whoever records an event may not have heard that somebody wants it kept.
+                // The caller may not know that the event was pinned.
                 match known.as_ref().filter(|known| known.pinned != event.pinned) {
                     Some(known) => {
                         let event = Event { pinned: known.pinned, ..(**event).clone() };
@@ -226,7 +226,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
-            Op::Retell { outbox, event, phase, created, given_up } => match self.queues.get(outbox) {
+            Op::MigrateAlert { outbox, event, phase, created, given_up } => match self.queues.get(outbox) {
                 Some(queue) => {
                     self.begin_alerts(event.id, false)?;
                     let row = Row::new(Some(event), &Delivery::Alert(*phase), created);

@@ -1,4 +1,4 @@
-//! What is to be delivered: news of an event, its files, and files of the box that belong to no event.
+//! What is to be delivered: alerts of an event, its files, and files of the box that belong to no event.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ const MAX_PATH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// A message that tells of the event as it is now; goes to the outbox `mqtt`, where there is one,
+    /// A message that reports the event as it is now; goes to the outbox `mqtt`, where there is one,
     /// and to every one whose name begins with `webhook/`.
     Alert(Phase),
     /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that

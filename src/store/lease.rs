@@ -177,7 +177,7 @@ pub(super) fn waiting(db: &Database, queue: &Queue, now: Mono, max: usize) -> Re
         let (Some(place), Ok(row)) = (key.get(head..).and_then(Place::from_bytes), decode::<Row>(&value)) else {
             continue;
         };
-        let (leased, rest) = queue.standing(place.seq, now);
+        let (leased, rest) = queue.lease_state(place.seq, now);
         items.push(Waiting {
             seq: place.seq,
             lane: place.lane.unwrap_or_else(|| Lane::of(&row.item)),

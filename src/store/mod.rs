@@ -88,7 +88,7 @@ mod selection;
 mod stats;
 
 mod audit;
-mod refill;
+mod import;
 mod supersede;
 mod timeline;
 
@@ -115,13 +115,13 @@ pub use catalog::{AlertCounts, Amendment, Class, Cursor, HeldFile, RUN_TIME_BELO
 pub use delivery::{Delivery, Document, LAKE, takes_alerts};
 pub use error::StoreError;
 pub use event_log::Query;
+pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
 pub use lease::{Order, Wanted};
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
 pub use place::Lane;
 pub use process_lock::can_commit;
-pub use refill::{GivenUp, Retold, Standing, TakenOver};
-pub use selection::{ItemKind, ItemStand, Selected, Selection};
+pub use selection::{ItemKind, ItemState, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
 

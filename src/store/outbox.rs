@@ -30,7 +30,7 @@ pub struct Outbox {
     queue: Arc<Queue>,
 }
 
-/// An item that one outlet is working on. Nobody else gets it until it is settled or dropped; a lease that
+/// An item that one outlet is working on. It is not leased again until it is settled or dropped; a lease that
 /// is dropped unsettled makes its item due again.
 #[derive(Debug)]
 pub struct Lease {
@@ -56,11 +56,11 @@ pub struct Lease {
 /// An item that waits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Waiting {
-    /// Its handle for [`Outbox::hurry`] and [`super::Selection`].
+    /// Its handle for [`Outbox::retry_now`] and [`super::Selection`].
     pub seq: u64,
     /// How urgent it is.
     pub lane: Lane,
-    /// The event that it tells of or belongs to, unless it is a document.
+    /// The event that it reports or belongs to, unless it is a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// What is to be delivered.
@@ -113,7 +113,7 @@ impl Outbox {
         self.queue.name()
     }
 
-    /// Up to `max` items that are due and that nobody works on: documents, which are small, before all others,
+    /// Up to `max` items that are due and that are not leased: documents, which are small, before all others,
     /// and among each the oldest first.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Outbox {
         self.pick(Wanted::oldest(max)).await
     }
 
-    /// Items that are due and that nobody works on, as `wanted`.
+    /// Items that are due and that are not leased, as `wanted`.
     ///
     /// # Errors
     /// When the store is out of service.
@@ -294,7 +294,7 @@ impl Outbox {
     }
 
     /// Item `seq` does not rest any longer. One that does not exist is no error.
-    pub fn hurry(&self, seq: u64) {
+    pub fn retry_now(&self, seq: u64) {
         self.queue.announce(seq);
     }
 
@@ -386,7 +386,7 @@ impl Queue {
         self.memory().take(seq)
     }
 
-    /// Nobody is given `seq` in this run.
+    /// `seq` is not leased in this run.
     pub(super) fn leave(&self, seq: u64) {
         self.memory().leased.insert(seq, 0);
     }
@@ -397,7 +397,7 @@ impl Queue {
     }
 
     /// Whether `seq` is leased, and how long it rests.
-    pub(super) fn standing(&self, seq: u64, now: Mono) -> (bool, Option<Duration>) {
+    pub(super) fn lease_state(&self, seq: u64, now: Mono) -> (bool, Option<Duration>) {
         let memory = self.memory();
         let rest = memory.delayed.get(&seq).map(|due| due.since(now)).filter(|rest| !rest.is_zero());
         (memory.leased.contains_key(&seq), rest)

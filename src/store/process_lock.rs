@@ -19,7 +19,7 @@ const CACHE: u64 = 1 << 20;
 /// Whether an index in `folder` could commit in this process, found by trying that for at most `within`.
 ///
 /// Where the volume of another index hangs while sled writes to it, sled holds a lock that every commit of the process
-/// needs; then only another process can record. A trial that fails is not one that hangs: whoever opens an index there
+/// needs; then only another process can record. A trial that fails is not one that hangs: opening an index there
 /// gets to know why.
 pub fn can_commit(folder: &Path, within: Duration) -> bool {
     let (path, (done, outcome)) = (folder.join(TRIAL), sync_channel(1));

@@ -35,7 +35,7 @@ pub(super) enum Room {
     Enough,
 }
 
-/// What tells a folder from another at the same path: the file system that it lies on. Its number there may change.
+/// What distinguishes a folder from another at the same path: the file system that it lies on. Its number there may change.
 pub(super) fn device(folder: &Path) -> Option<u64> {
     fs::metadata(folder).ok().map(|about| about.dev())
 }
@@ -70,13 +70,13 @@ impl Reserve {
         self.size / 4
     }
 
-    /// What may be committed now. Makes the reserve anew, or gives it up, as the free space demands.
+    /// What may be committed now. Recreates the reserve, or gives it up, as the free space demands.
     pub(super) fn room(&self) -> Room {
         if self.file.parent().and_then(device) != self.device {
-            // The space there is somebody else's; sled's files are open and lie where they lay.
+            // The space there is not the index's; sled's files are open and stay where they are.
             return Room::Enough;
         }
-        // A file system that does not tell is taken to have room; sled will say if not.
+        // A file system that does not say is taken to have room; sled will say if not.
         let free = || self.free().unwrap_or(u64::MAX);
         if self.file.exists() {
             if free() >= self.floor() {

@@ -231,7 +231,7 @@ impl Database {
         self.meta.get("counters")?.map_or_else(|| Ok(Counters::default()), |bytes| decode(&bytes))
     }
 
-    /// Wakes who waits for a write that failed, until `stop` is disconnected.
+    /// Wakes the waiters for a write that failed, until `stop` is disconnected.
     pub(super) fn watch_for_failures(&self, stop: &Receiver<()>) {
         wake::watch(&self.settings, &self.db, stop);
     }
@@ -315,12 +315,12 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A new item. `event` is what it tells of or belongs to.
+    /// A new item. `event` is what it reports or belongs to.
     pub(super) fn new(event: Option<&Event>, item: &Delivery, now: &Moment) -> Self {
-        let told = event.filter(|_| matches!(item, Delivery::Alert(_)));
+        let reported = event.filter(|_| matches!(item, Delivery::Alert(_)));
         Self {
             id: event.map(|event| event.id).filter(|_| !item.is_document()),
-            event: told.cloned(),
+            event: reported.cloned(),
             item: item.clone(),
             revision: 0,
             attempts: 0,

@@ -53,7 +53,7 @@ impl ItemKind {
 /// Where an item stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ItemStand {
+pub enum ItemState {
     /// It waits.
     Waiting,
     /// It was given up.
@@ -69,7 +69,7 @@ pub struct Selection {
     pub numbers: Vec<(u64, u64)>,
     /// Where they stand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<ItemStand>,
+    pub state: Option<ItemState>,
     /// Of one camera.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<String>,
@@ -113,7 +113,7 @@ impl Selection {
 
     /// Everything that was given up.
     pub fn dead() -> Self {
-        Self { state: Some(ItemStand::Dead), ..Self::default() }
+        Self { state: Some(ItemState::Dead), ..Self::default() }
     }
 
     /// The numbers, where they are few enough to be looked up one by one.
@@ -125,7 +125,7 @@ impl Selection {
     }
 
     fn takes(&self, db: &Database, seq: u64, row: &Row, is_dead: bool) -> Result<bool, StoreError> {
-        let stand = if is_dead { ItemStand::Dead } else { ItemStand::Waiting };
+        let stand = if is_dead { ItemState::Dead } else { ItemState::Waiting };
         let is_among =
             self.numbers.is_empty() || self.numbers.iter().any(|(first, last)| (*first..=*last).contains(&seq));
         let fits = is_among
@@ -161,7 +161,7 @@ fn is_of_camera(db: &Database, row: &Row, camera: &str) -> Result<bool, StoreErr
 
 /// What is done with what was selected.
 #[derive(Clone, Copy)]
-enum Deed {
+enum Action {
     Count,
     Drop,
     Retry,
@@ -173,7 +173,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn count_selected(&self, selection: &Selection, within: Duration) -> Result<Selected, StoreError> {
-        self.go_through(selection, within, Deed::Count).await
+        self.go_through(selection, within, Action::Count).await
     }
 
     /// Forgets what `selection` is about, whether it waits or was given up; files stay on the box, and stay dropped when
@@ -182,7 +182,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service; what was dropped until then stays dropped.
     pub async fn drop_selected(&self, selection: &Selection, within: Duration) -> Result<Selected, StoreError> {
-        self.go_through(selection, within, Deed::Drop).await
+        self.go_through(selection, within, Action::Drop).await
     }
 
     /// Puts back what was given up, and ends the rest of what waits.
@@ -190,7 +190,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service; what was put back until then stays there.
     pub async fn retry_selected(&self, selection: &Selection) -> Result<Selected, StoreError> {
-        self.go_through(selection, Duration::MAX, Deed::Retry).await
+        self.go_through(selection, Duration::MAX, Action::Retry).await
     }
 
     /// [`Outbox::drop_selected`] of one number. Gives whether there was such an item.
@@ -201,7 +201,7 @@ impl Outbox {
         Ok(self.drop_selected(&Selection::number(seq), Duration::MAX).await?.items > 0)
     }
 
-    async fn go_through(&self, selection: &Selection, within: Duration, deed: Deed) -> Result<Selected, StoreError> {
+    async fn go_through(&self, selection: &Selection, within: Duration, deed: Action) -> Result<Selected, StoreError> {
         let (begun, mut selected, mut next) = (Instant::now(), Selected::default(), Some((0, None)));
         while let Some(from) = next {
             if selected.items > 0 && begun.elapsed() >= within {
@@ -214,14 +214,14 @@ impl Outbox {
             for found in &found {
                 selected.items += 1;
                 selected.bytes += found.delivery.bytes();
-                let is_sending = !found.is_dead && found.item.queue.standing(found.item.place.seq, now).0;
+                let is_sending = !found.is_dead && found.item.queue.lease_state(found.item.place.seq, now).0;
                 selected.sending += u64::from(is_sending);
             }
             match deed {
                 _ if found.is_empty() => {}
-                Deed::Count => {}
-                Deed::Drop => self.drop_found(found).await?,
-                Deed::Retry => self.retry_found(found).await?,
+                Action::Count => {}
+                Action::Drop => self.drop_found(found).await?,
+                Action::Retry => self.retry_found(found).await?,
             }
         }
         Ok(selected)
@@ -240,7 +240,7 @@ impl Outbox {
 
     async fn retry_found(&self, found: Vec<Found>) -> Result<(), StoreError> {
         let (dead, waiting): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.is_dead);
-        waiting.iter().for_each(|found| self.hurry(found.item.place.seq));
+        waiting.iter().for_each(|found| self.retry_now(found.item.place.seq));
         if dead.is_empty() {
             return Ok(());
         }

@@ -51,7 +51,7 @@ impl Group<'_> {
                 let place = self.views.uploads.get(document_key(queue.name(), path))?;
                 let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { break };
                 let Some(row) = self.row(true, &place.key(queue.name()))? else { break };
-                if queue.standing(place.seq, now.mono()).0 {
+                if queue.lease_state(place.seq, now.mono()).0 {
                     break;
                 }
                 items.push(ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: true });

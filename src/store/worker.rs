@@ -30,7 +30,7 @@ use crate::supervise::{panic_text, spawn_thread};
 const QUEUE: usize = 4096;
 /// Changes that are committed together.
 const GROUP: usize = 256;
-/// Changes that are committed together where little space is left: one may write several blocks anew.
+/// Changes that are committed together where little space is left: one may write several blocks again.
 const SMALL_GROUP: usize = 8;
 /// Quiet after which the writer packs some rows of an older schema.
 const IDLE: Duration = Duration::from_millis(100);
@@ -395,7 +395,7 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
 }
 
 /// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage. One whose disk
-/// failed is dropped all the same: its files must not keep a dead volume from being mounted anew.
+/// failed is dropped all the same: its files must not keep a dead volume from being mounted again.
 fn leave(db: Database, shared: &Shared) {
     let whole = match &*shared.failure.borrow() {
         None | Some(StoreError::Disk(_)) => true,

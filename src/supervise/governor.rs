@@ -159,7 +159,7 @@ impl Config {
     }
 }
 
-/// What was measured; `None` where this box cannot tell.
+/// What was measured; `None` where this box cannot measure it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     /// Share of all cores, 0 to 1.
@@ -269,7 +269,7 @@ impl Governor {
     }
 }
 
-/// The longest wait since somebody last asked.
+/// The longest wait since it was last asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Wait(Arc<AtomicU64>);
 
@@ -284,7 +284,7 @@ impl Wait {
     }
 }
 
-/// What the stages tell the governor and hear from it. Clones are one.
+/// What stages and governor exchange. Clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Pressure {
     /// How long packets wait for the recorder.
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wait_is_told_once() {
+    fn the_longest_wait_is_reported_once() {
         let pressure = Pressure::default();
         pressure.disk.note(Duration::from_secs(2));
         pressure.disk.note(Duration::from_secs(1));

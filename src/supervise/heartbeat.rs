@@ -1,4 +1,4 @@
-//! Signs of life: every long-lived part beats, and who stopped beating is known by name.
+//! Signs of life: every long-lived part beats, and a part that stops is known by name.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use crate::clock::{Clock, Mono};
 const BEAT_EVERY: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(5) };
 
 #[derive(Debug)]
-struct Pulse {
+struct Registration {
     name: String,
     deadline: Duration,
     critical: AtomicBool,
@@ -20,42 +20,42 @@ struct Pulse {
     last: AtomicU64,
 }
 
-/// The hand that a part beats with. Dropping it takes the part off the list.
+/// Heartbeat handle; dropping it unregisters the component.
 #[derive(Clone, Debug)]
-pub struct Heart {
-    pulse: Arc<Pulse>,
+pub struct Heartbeat {
+    registration: Arc<Registration>,
     clock: Arc<dyn Clock>,
 }
 
-impl Heart {
-    /// One that nobody listens to: for a part that is only checked, or run by itself.
-    pub fn unheard(clock: Arc<dyn Clock>) -> Self {
+impl Heartbeat {
+    /// A detached handle, for a part that is only checked, or run by itself.
+    pub fn detached(clock: Arc<dyn Clock>) -> Self {
         Heartbeats::new(clock).register("", Duration::MAX, false)
     }
 
-    /// "I am alive, and got further."
+    /// Notes that the component made progress.
     pub fn beat(&self) {
-        self.pulse.last.store(self.clock.mono().0, Ordering::Relaxed);
+        self.registration.last.store(self.clock.mono().0, Ordering::Relaxed);
     }
 
     /// Time since the last beat.
     pub fn silent_for(&self) -> Duration {
-        self.clock.mono().since(Mono(self.pulse.last.load(Ordering::Relaxed)))
+        self.clock.mono().since(Mono(self.registration.last.load(Ordering::Relaxed)))
     }
 
     /// Whether it missed its deadline.
     pub fn is_late(&self) -> bool {
-        self.silent_for() > self.pulse.deadline && !self.pulse.retired.load(Ordering::Relaxed)
+        self.silent_for() > self.registration.deadline && !self.registration.retired.load(Ordering::Relaxed)
     }
 
     /// From now on the whole daemon is useless without this part.
     pub fn make_critical(&self) {
-        self.pulse.critical.store(true, Ordering::Relaxed);
+        self.registration.critical.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the part off the list, whoever else still has a hand on this heart.
+    /// Takes the part off the list, even while other handles exist.
     pub fn retire(&self) {
-        self.pulse.retired.store(true, Ordering::Relaxed);
+        self.registration.retired.store(true, Ordering::Relaxed);
     }
 
     /// Beats for as long as `wait` goes on. For waits with a limit of their own, and for those that may last:
@@ -86,39 +86,43 @@ pub struct Stalled {
     pub critical: bool,
 }
 
-/// All hearts.
+/// All heartbeats.
 #[derive(Clone, Debug)]
 pub struct Heartbeats {
     clock: Arc<dyn Clock>,
-    pulses: Arc<Mutex<Vec<Weak<Pulse>>>>,
+    registrations: Arc<Mutex<Vec<Weak<Registration>>>>,
 }
 
 impl Heartbeats {
     /// An empty list.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, pulses: Arc::default() }
+        Self { clock, registrations: Arc::default() }
     }
 
-    /// A heart that must beat at least every `deadline`. It counts as having beaten now.
-    pub fn register(&self, name: impl Into<String>, deadline: Duration, critical: bool) -> Heart {
+    /// A heartbeat that is due at least every `deadline`. It counts as having beaten now.
+    pub fn register(&self, name: impl Into<String>, deadline: Duration, critical: bool) -> Heartbeat {
         let (last, critical) = (AtomicU64::new(self.clock.mono().0), AtomicBool::new(critical));
-        let pulse = Arc::new(Pulse { name: name.into(), deadline, critical, retired: AtomicBool::new(false), last });
-        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        pulses.retain(|p| p.strong_count() > 0);
-        pulses.push(Arc::downgrade(&pulse));
-        Heart { pulse, clock: self.clock.clone() }
+        let registration =
+            Arc::new(Registration { name: name.into(), deadline, critical, retired: AtomicBool::new(false), last });
+        let mut registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        registrations.retain(|p| p.strong_count() > 0);
+        registrations.push(Arc::downgrade(&registration));
+        Heartbeat { registration, clock: self.clock.clone() }
     }
 
-    /// Everybody who is late, at this moment.
+    /// All parts that are late, at this moment.
     pub fn stalled(&self) -> Vec<Stalled> {
-        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        let hearts = pulses.iter().filter_map(Weak::upgrade).map(|pulse| Heart { pulse, clock: self.clock.clone() });
-        let stalled = |heart: Heart| Stalled {
-            name: heart.pulse.name.clone(),
-            silent_for: heart.silent_for(),
-            critical: heart.pulse.critical.load(Ordering::Relaxed),
+        let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let heartbeats = registrations
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|registration| Heartbeat { registration, clock: self.clock.clone() });
+        let stalled = |heartbeat: Heartbeat| Stalled {
+            name: heartbeat.registration.name.clone(),
+            silent_for: heartbeat.silent_for(),
+            critical: heartbeat.registration.critical.load(Ordering::Relaxed),
         };
-        hearts.filter(Heart::is_late).map(stalled).collect()
+        heartbeats.filter(Heartbeat::is_late).map(stalled).collect()
     }
 }
 
@@ -130,28 +134,28 @@ mod tests {
     #[test]
     fn a_silent_part_is_named_until_it_beats_or_leaves() {
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
-        let hearts = Heartbeats::new(clock.clone());
-        let store = hearts.register("store", Duration::from_secs(10), true);
-        let camera = hearts.register("camera yard", Duration::from_secs(10), false);
+        let heartbeats = Heartbeats::new(clock.clone());
+        let store = heartbeats.register("store", Duration::from_secs(10), true);
+        let camera = heartbeats.register("camera yard", Duration::from_secs(10), false);
         clock.advance(Duration::from_secs(11));
         camera.beat();
-        let stalled = hearts.stalled();
+        let stalled = heartbeats.stalled();
         assert_eq!(stalled.len(), 1);
         assert_eq!((stalled[0].name.as_str(), stalled[0].critical), ("store", true));
-        let replaced = hearts.register("store", Duration::from_secs(10), true);
+        let replaced = heartbeats.register("store", Duration::from_secs(10), true);
         store.retire();
-        assert_eq!(hearts.stalled(), vec![]);
+        assert_eq!(heartbeats.stalled(), vec![]);
         clock.advance(Duration::from_secs(5));
         camera.beat();
         drop(replaced);
-        assert_eq!(hearts.stalled(), vec![]);
+        assert_eq!(heartbeats.stalled(), vec![]);
     }
 
     #[tokio::test]
     async fn a_wait_beats_for_as_long_as_it_goes_on() {
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
-        let hearts = Heartbeats::new(clock.clone());
-        let outlet = hearts.register("outlet", Duration::from_secs(10), false);
+        let heartbeats = Heartbeats::new(clock.clone());
+        let outlet = heartbeats.register("outlet", Duration::from_secs(10), false);
         let wait = outlet.beating(async {
             for _ in 0..3 {
                 clock.advance(Duration::from_secs(11));
@@ -163,8 +167,8 @@ mod tests {
         });
         tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it beats");
         clock.advance(Duration::from_secs(11));
-        assert_eq!(hearts.stalled().len(), 1, "and no longer");
+        assert_eq!(heartbeats.stalled().len(), 1, "and no longer");
         outlet.retire();
-        assert_eq!(hearts.stalled(), vec![]);
+        assert_eq!(heartbeats.stalled(), vec![]);
     }
 }

@@ -6,7 +6,7 @@ mod backoff;
 pub mod governor;
 mod heartbeat;
 pub mod load;
-pub mod relay;
+pub mod replaceable;
 mod shutdown;
 pub mod systemd;
 mod thread;
@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 pub use backoff::Backoff;
-pub use heartbeat::{Heart, Heartbeats, Stalled};
+pub use heartbeat::{Heartbeat, Heartbeats, Stalled};
 pub use shutdown::{end_within, ignore_hangup, on_signals};
 pub use watch::Watch;
 
 /// A failure after so long a run is worth a line even if it is the same as the last.
 const WORTH_A_LINE: Duration = Duration::from_secs(60);
 
-/// What to do when a task ends before it was told to.
+/// What to do when a task ends without a stop request.
 #[derive(Clone, Debug)]
 pub enum Restart {
     /// Start it again after a pause, for ever.
@@ -77,7 +77,7 @@ impl Supervisor {
         let run = async move {
             let mut restart = restart;
             // A failure is worth a line when it is new; the same one again and again is not.
-            let mut told = String::new();
+            let mut reported = String::new();
             loop {
                 let started = Instant::now();
                 let outcome = AssertUnwindSafe(async { make(stop.child_token()).await }).catch_unwind().await;
@@ -97,14 +97,14 @@ impl Supervisor {
                 let said = format!("{failure:#}");
                 let again_in_s = pause.as_secs_f32();
                 if started.elapsed() >= WORTH_A_LINE {
-                    told.clear();
+                    reported.clear();
                 }
-                if known.is_some_and(|known| known.is_logged) || said == told {
+                if known.is_some_and(|known| known.is_logged) || said == reported {
                     debug!(error = said, again_in_s, "task failed again");
                 } else {
                     warn!(error = said, again_in_s, "task failed, trying again from now on");
                 }
-                told = said;
+                reported = said;
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return (name, Ok(())),
@@ -160,7 +160,7 @@ impl Supervisor {
     }
 }
 
-/// Starts a named OS thread, for work that blocks. Whoever starts one keeps its handle and joins it; what works for as
+/// Starts a named OS thread, for work that blocks. The caller keeps its handle and joins it; what works for as
 /// long as the daemon belongs on [`Supervisor::spawn_on_thread`].
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Signals, and the token that tells every part to stop.
+//! Signals, and the token that stops every part.
 
 use std::thread;
 use std::time::Duration;
@@ -65,6 +65,6 @@ pub fn end_within(limit: Duration) {
         std::process::exit(1);
     };
     if let Err(error) = spawn_thread("last-resort", end) {
-        warn!(%error, "nobody ends the process should it hang while it stops");
+        warn!(%error, "the process is not ended should it hang while it stops");
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use systemd::daemon;
 use tracing::debug;
 
-/// Tells systemd that the daemon is up. Without systemd nothing happens.
+/// Notifies systemd that the daemon is up. Without systemd nothing happens.
 pub fn ready(status: &str) {
     notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, status)]);
 }
 
-/// Tells systemd that an orderly stop has begun.
+/// Notifies systemd that an orderly stop has begun.
 pub fn stopping() {
     notify(&[(daemon::STATE_STOPPING, "1")]);
 }

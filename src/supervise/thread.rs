@@ -35,7 +35,7 @@ impl Supervisor {
     }
 }
 
-/// A thread and what tells of its end.
+/// A thread and the signal of its end.
 type Started = (JoinHandle<Result<()>>, oneshot::Receiver<()>);
 
 fn start(name: &str, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Started> {

@@ -1,4 +1,4 @@
-//! Who is who: the assignment of detections to tracks with the greatest total likeness.
+//! The assignment of detections to tracks with the greatest total likeness.
 
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
@@ -54,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_is_paired_twice(rows in 0usize..8, columns in 0usize..8, seed: u64) {
+        fn no_index_is_paired_twice(rows in 0usize..8, columns in 0usize..8, seed: u64) {
             let mut random = fastrand::Rng::with_seed(seed);
             let table: Vec<f32> = (0..64).map(|_| random.f32() * 1.5 - 0.5).collect();
             let pairs = assign(rows, columns, |r, c| Some(table[r * 8 + c]));

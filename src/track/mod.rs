@@ -24,7 +24,7 @@ use crate::detection::{Detection, Track};
 use assign::assign;
 use object::{Object, Reach};
 
-/// No picture holds more that anybody could tell apart; bounds the cost of assignment.
+/// No picture holds more that can be distinguished; bounds the cost of assignment.
 const MOST_DETECTIONS: usize = 200;
 const MOST_TRACKS: usize = 200;
 /// Two boxes of one label that overlap more than this are one object.
@@ -133,7 +133,7 @@ impl Tracker {
         self.objects.len()
     }
 
-    /// Lets the free objects that `may` take part claim detections; returns what nobody claimed.
+    /// Lets the free objects that `may` take part claim detections; returns what was not claimed.
     fn claim<'d>(
         &mut self,
         now: Mono,

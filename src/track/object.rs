@@ -13,7 +13,7 @@ use super::kalman::{Kalman, size};
 const SURPRISING: f32 = 9.2;
 /// Overlap from which a detection of a foreign label is still this object.
 const FOREIGN_LABEL_IOU: f32 = 0.5;
-/// Overlap that is asked for after a time in which nobody looked.
+/// Overlap that is asked for after a time without detection.
 const LONG_GAP_IOU: f32 = 0.4;
 /// How much likeness a foreign label costs.
 const FOREIGN_LABEL_COST: f32 = 0.3;

@@ -105,7 +105,7 @@ fn one_id_survives_what_happens_to_people() {
                 .collect(),
         ),
         (
-            "stands still while nobody looks for a minute",
+            "stands still during a minute without detection",
             every(0.2, 2.0)
                 .chain([62.0, 62.2, 122.0])
                 .map(|t| (t, vec![person(if t > 100.0 { 0.31 } else { 0.3 }, 0.5)]))
@@ -155,7 +155,7 @@ fn another_object_is_another_track() {
     let dog = every(0.2, 1.0).map(|t| (4.0 + t, vec![thing("dog", 0.8, 0.9, 0.5, 0.08, 0.2)]));
     let reports = run(&Config::default(), walk.chain(dog));
     assert_eq!(ids(&reports), BTreeSet::from([1, 2]));
-    // After a gap in which nobody looked, only overlap counts.
+    // After a gap without detection, only overlap counts.
     let later = run(&Config::default(), [(0.0, vec![person(0.3, 0.5)]), (60.0, vec![person(0.5, 0.5)])]);
     assert_eq!(ids(&later), BTreeSet::from([1, 2]));
 }

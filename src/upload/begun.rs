@@ -1,4 +1,4 @@
-//! Uploads in parts that were begun and have not come to an end: parts of those that nobody comes back to cost money.
+//! Uploads in parts that were begun and have not come to an end: parts left behind cost money.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ impl Begun {
         let _ = tokio::task::spawn_blocking(write).await;
     }
 
-    /// Tells the destination to forget those whose files are no longer to be sent. Nothing must be on its way.
+    /// Makes the destination forget those whose files are no longer to be sent. Nothing must be on its way.
     pub(super) async fn tidy(&self, destination: &Destination, outbox: &Outbox) {
         let Some(parts) = &destination.parts else { return };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -75,10 +75,10 @@ impl Begun {
             }
             match parts.0.abort_multipart(&Path::from(key.as_str()), &id).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-                    info!(key, "parts that nobody needs any more were removed");
+                    info!(key, "parts that are not needed any more were removed");
                     self.ended(&id).await;
                 }
-                Err(error) => debug!(key, %error, "parts that nobody needs any more could not be removed yet"),
+                Err(error) => debug!(key, %error, "parts that are not needed any more could not be removed yet"),
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::store::Lane;
 
 /// Written ahead at a time, at most, in bytes.
 const STEP: u64 = 1 << 20;
-/// Of a hundred bytes so many are kept for what is small and telling.
+/// Of a hundred bytes so many are kept for what is small and important.
 const KEPT: u64 = 10;
 
 /// Budgets in bytes; none: unlimited.
@@ -119,7 +119,7 @@ pub(super) struct Exhausted {
 }
 
 impl Budget {
-    /// `file` keeps what was spent. One that cannot be read begins anew.
+    /// `file` keeps what was spent. One that cannot be read starts again.
     pub(super) fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: fn() -> TimeZone) -> Self {
         let read = file.as_ref().and_then(|file| match std::fs::read(file) {
             Ok(json) => serde_json::from_slice::<Ledger>(&json)

@@ -20,7 +20,7 @@ use url::Url;
 
 use super::config::{Checksum, Config};
 use super::http::{self, Connector, Service};
-use super::line::Line;
+use super::limiter::BandwidthLimiter;
 use super::link::{Failure, Kind, describe};
 
 const MIB: u64 = 1024 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Destination {
     /// The folder, where the destination is one.
     pub folder: Option<PathBuf>,
     /// The line that its requests go over.
-    pub line: Line,
+    pub limiter: BandwidthLimiter,
 }
 
 /// How a file goes that is too large for memory, to a destination that takes no parts.
@@ -141,18 +141,18 @@ fn place(config: &Config) -> Result<Place, String> {
 }
 
 impl Destination {
-    /// Reads the secrets and makes the client; talks to nobody yet, except for the folder of a `file://` URL,
+    /// Reads the secrets and makes the client; makes no connection yet, except for the folder of a `file://` URL,
     /// which it makes. Blocks on files.
     ///
     /// # Errors
     /// [`Failure::Refused`] where a person has to act, [`Failure::Link`] where waiting may help.
-    pub(super) fn open(config: &Config, line: &Line) -> Result<Self, Failure> {
+    pub(super) fn open(config: &Config, limiter: &BandwidthLimiter) -> Result<Self, Failure> {
         let build = |error: object_store::Error| Failure::Refused(describe(&error));
         let connector = |authorization, service| -> Result<Connector, Failure> {
-            Ok(Connector { line: line.clone(), certificates: certificates(config)?, authorization, service })
+            Ok(Connector { limiter: limiter.clone(), certificates: certificates(config)?, authorization, service })
         };
         match place(config).map_err(Failure::Refused)? {
-            Place::Folder(folder) => Self::open_folder(folder, line),
+            Place::Folder(folder) => Self::open_folder(folder, limiter),
             Place::Web { url } => {
                 let builder = HttpBuilder::new()
                     .with_url(url)
@@ -167,7 +167,7 @@ impl Destination {
                     whole: Whole::Request,
                     checksums: false,
                     folder: None,
-                    line: line.clone(),
+                    limiter: limiter.clone(),
                 })
             }
             Place::S3 { bucket, prefix } => {
@@ -195,7 +195,7 @@ impl Destination {
                     builder = builder.with_token(secret(file)?);
                 }
                 let checksums = config.checksum != Checksum::Off;
-                let made = Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line);
+                let made = Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, limiter);
                 Ok(Self { checksums, ..made })
             }
             Place::Google { bucket, prefix } => {
@@ -210,7 +210,7 @@ impl Destination {
                 if let Some(file) = &config.service_account_file {
                     builder = builder.with_service_account_key(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, line))
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, 5 * MIB, limiter))
             }
             Place::Azure { container, prefix } => {
                 let mut builder = MicrosoftAzureBuilder::new()
@@ -225,7 +225,7 @@ impl Destination {
                 if let Some(file) = &config.account_key_file {
                     builder = builder.with_access_key(secret(file)?);
                 }
-                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, MIB, line))
+                Ok(Self::prefixed(builder.build().map_err(build)?, prefix, MIB, limiter))
             }
         }
     }
@@ -234,7 +234,7 @@ impl Destination {
         store: T,
         prefix: Path,
         smallest_part: u64,
-        line: &Line,
+        limiter: &BandwidthLimiter,
     ) -> Self {
         let store = PrefixStore::new(store, prefix);
         Self {
@@ -244,11 +244,11 @@ impl Destination {
             whole: Whole::Pieces,
             checksums: false,
             folder: None,
-            line: line.clone(),
+            limiter: limiter.clone(),
         }
     }
 
-    fn open_folder(folder: PathBuf, line: &Line) -> Result<Self, Failure> {
+    fn open_folder(folder: PathBuf, limiter: &BandwidthLimiter) -> Result<Self, Failure> {
         let link = |what: &str, error: &dyn std::fmt::Display| Failure::Link(format!("{what}: {error}"));
         if !folder.is_dir() {
             // Only the last part is made: a missing parent is a disk that is not mounted.
@@ -270,7 +270,7 @@ impl Destination {
             whole: Whole::Pieces,
             checksums: false,
             folder: Some(folder),
-            line: line.clone(),
+            limiter: limiter.clone(),
         })
     }
 
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_web_server_is_told_who_comes() {
+    fn a_web_server_gets_a_user_agent() {
         let dir = tempfile::tempdir().expect("tempdir");
         let file = dir.path().join("password");
         std::fs::write(&file, "s3cret\n").expect("write");

@@ -19,7 +19,7 @@ use super::{Checksum, Uploader};
 use crate::health::LinkState;
 use crate::store::{Lane, Lease, Order, Outbox, StoreError, Wanted};
 
-/// How often is looked for uploads that have begun and that nobody comes back to.
+/// How often is looked for uploads that have begun and were left behind.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// While files arrive one after the other, how often is shown what is on its way.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -43,13 +43,13 @@ impl Uploader {
         loop {
             self.show(&link);
             if let Some(pause) = link.take_pause() {
-                self.heart.beating(tokio::time::sleep(pause)).await;
+                self.heartbeat.beating(tokio::time::sleep(pause)).await;
             }
-            self.heart.beat();
+            self.heartbeat.beat();
             self.show(&link);
             self.rules.ask().await;
             if self.rules.permit().up_to.is_none() {
-                self.heart.beating(self.rules.changed()).await;
+                self.heartbeat.beating(self.rules.changed()).await;
                 continue;
             }
             // Made afresh after every failure: that reads secrets that were replaced, finds a disk that was mounted
@@ -66,11 +66,11 @@ impl Uploader {
     }
 
     async fn connect(&self) -> Result<Destination, Failure> {
-        let (open, mut config, line) = (self.open.clone(), self.config.clone(), self.line.clone());
+        let (open, mut config, limiter) = (self.open.clone(), self.config.clone(), self.limiter.clone());
         if self.without_checksums.load(Ordering::Relaxed) {
             config.checksum = Checksum::Off;
         }
-        let opened = tokio::task::spawn_blocking(move || (open.0)(&config, &line)).await;
+        let opened = tokio::task::spawn_blocking(move || (open.0)(&config, &limiter)).await;
         opened.map_err(|e| Failure::Link(e.to_string()))?
     }
 
@@ -103,14 +103,14 @@ impl Uploader {
                 self.show(link);
                 shown = Some(Instant::now());
             }
-            let news = async {
-                let news = async {
+            let updates = async {
+                let updates = async {
                     tokio::select! {
                         () = self.outbox.wait(), if !found => {}
                         () = self.rules.changed() => {}
                     }
                 };
-                if idle { self.heart.beating(news).await } else { news.await }
+                if idle { self.heartbeat.beating(updates).await } else { updates.await }
             };
             tokio::select! {
                 Some(outcome) = transfers.next() => {
@@ -126,7 +126,7 @@ impl Uploader {
                     let acknowledged: Result<()> = acknowledged;
                     acknowledged?;
                 }
-                () = news => {}
+                () = updates => {}
             }
             if transfers.is_empty() || arrived.are_enough() {
                 acks.extend(arrived.take().map(|lease| self.acknowledge(lease)));

@@ -28,13 +28,13 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_uploader_that_hangs_is_started_anew() {
+async fn an_uploader_that_hangs_is_restarted() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().expect("tempdir");
     let clock = Arc::new(SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH));
     let index = store::Config { path: dir.path().to_owned(), ..store::Config::default() };
     let store = Store::open(&index, &["upload/cloud".to_owned()], clock.clone()).expect("open the store");
-    // Whoever reads a pipe that nobody writes to waits for ever.
+    // Reading a pipe without a writer blocks for ever.
     let secret = dir.path().join("secret");
     assert!(Command::new("mkfifo").arg(&secret).status().expect("mkfifo").success());
     let config = Config {
@@ -48,18 +48,18 @@ async fn an_uploader_that_hangs_is_started_anew() {
     let (health, metrics, stop) = (Health::default(), Metrics::new(), CancellationToken::new());
     let time = Arc::new(SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH));
     let patience = Duration::from_millis(40);
-    let watch = Watch { hearts: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
+    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
     let (outbox, shown, counted) = (store.outbox("upload/cloud").expect("an outbox"), health.clone(), metrics.clone());
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60));
     let archive = dir.path().join("archive");
-    supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heart| {
+    supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heartbeat| {
         let (outbox, clock) = (outbox.clone(), clock.clone());
         let (health, metrics) = (shown.clone(), counted.clone());
         let (device, storage, control) = ("box".into(), archive.clone(), Control::default());
         let deps = Deps { device, storage, state: None, outbox, control, health, metrics, clock };
         let made = Uploader::new("cloud", config.clone(), deps);
-        async move { made?.with_heart(heart).run(stop).await }
+        async move { made?.with_heartbeat(heartbeat).run(stop).await }
     });
     let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
 

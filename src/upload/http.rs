@@ -1,4 +1,4 @@
-//! Carries the requests of object stores: through the [`Line`], and past whoever answers in their place.
+//! Carries the requests of object stores: through the [`BandwidthLimiter`], and detects other servers that answer in their place.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,7 +21,7 @@ use object_store::client::{
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Method, StatusCode, redirect};
 
-use super::line::{Exchange, Line};
+use super::limiter::{BandwidthLimiter, RequestContext};
 use super::link::{Failure, describe};
 use super::proof::Stated;
 
@@ -30,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// A connection over which nothing that was sent is confirmed is dead after so long.
 const UNCONFIRMED: Duration = Duration::from_secs(90);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Connections that nobody uses are kept for so long: a new one costs a slow link seconds.
+/// Unused connections are kept for so long: a new one costs a slow link seconds.
 const IDLE: Duration = Duration::from_secs(60);
 /// What is handed to the network at a time.
 const PIECE: usize = 16 << 10;
@@ -47,7 +47,7 @@ const CONTENT_MD5: &str = "content-md5";
 /// Makes clients whose bodies go through one line.
 #[derive(Debug)]
 pub(super) struct Connector {
-    pub line: Line,
+    pub limiter: BandwidthLimiter,
     /// To be trusted besides the system's.
     pub certificates: Vec<Certificate>,
     /// Sent with every request, where the store has no credentials of its own.
@@ -55,7 +55,7 @@ pub(super) struct Connector {
     pub service: Service,
 }
 
-/// Who is at the other end.
+/// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
     S3,
@@ -78,8 +78,8 @@ impl HttpConnector for Connector {
             .tls_certs_merge(self.certificates.iter().cloned())
             .build()
             .map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
-        let (line, authorization) = (self.line.clone(), self.authorization.clone());
-        Ok(HttpClient::new(Carrier { client, line, authorization, service: self.service }))
+        let (limiter, authorization) = (self.limiter.clone(), self.authorization.clone());
+        Ok(HttpClient::new(Carrier { client, limiter, authorization, service: self.service }))
     }
 }
 
@@ -99,12 +99,12 @@ pub(super) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<Certificate>, 
 #[derive(Debug)]
 struct Carrier {
     client: reqwest::Client,
-    line: Line,
+    limiter: BandwidthLimiter,
     authorization: Option<HeaderValue>,
     service: Service,
 }
 
-/// Who answered was not the destination.
+/// The answer was not the destination's.
 #[derive(Debug, thiserror::Error)]
 #[error("something on the way answers in the destination's place ({0}): a login page for the network?")]
 struct Portal(String);
@@ -120,7 +120,7 @@ impl HttpService for Carrier {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let exchange = Exchange::current();
+        let context = RequestContext::current();
         let sent = (self.service == Service::S3 && parts.method == Method::PUT).then(|| body.clone());
         if let Some(sent) =
             sent.clone().filter(|body| body.content_length() > 0 && !request.headers().contains_key(CHECKSUM))
@@ -129,7 +129,7 @@ impl HttpService for Carrier {
             let md5 = BASE64_STANDARD.encode(md5_of(sent).await?);
             request.headers_mut().insert(CONTENT_MD5, encoded(&md5));
         }
-        let file = exchange.as_ref().filter(|_| parts.method == Method::PUT).and_then(|exchange| exchange.file.clone());
+        let file = context.as_ref().filter(|_| parts.method == Method::PUT).and_then(|context| context.file.clone());
         let (length, body) = match file {
             Some(file) => self.on_disk(&file).await?,
             None => (body.content_length() as u64, self.paced(body).await?),
@@ -142,9 +142,9 @@ impl HttpService for Carrier {
         }
         if matches!(parts.method, Method::HEAD | Method::PUT)
             && answer.status().is_success()
-            && let Some(exchange) = exchange
+            && let Some(context) = context
         {
-            exchange.state(Stated::read(answer.headers(), self.service == Service::S3));
+            context.state(Stated::read(answer.headers(), self.service == Service::S3));
         }
         let is_part = parts.uri.query().is_some_and(|query| query.contains("partNumber="));
         let (mut parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
@@ -185,7 +185,7 @@ struct Unreadable {
 struct NotUrl(url::ParseError);
 
 impl Carrier {
-    /// The body in pieces, each of which waits for its turn. What belongs to no exchange (tokens) is small.
+    /// The body in pieces, each of which waits for its turn. What belongs to no context (tokens) is small.
     async fn paced(&self, mut body: HttpRequestBody) -> Result<reqwest::Body, HttpError> {
         let mut pieces = VecDeque::new();
         while let Some(frame) = body.frame().await {
@@ -196,18 +196,18 @@ impl Carrier {
             }
         }
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let Some(exchange) = Exchange::current().filter(|_| length > 0) else {
+        let Some(context) = RequestContext::current().filter(|_| length > 0) else {
             return Ok(reqwest::Body::from(pieces.into_iter().flatten().collect::<Vec<u8>>()));
         };
-        exchange.begin(length as u64);
-        if length <= AT_ONCE && !self.line.is_limited() {
-            self.line.admit(&exchange, length as u64).await;
+        context.begin(length as u64);
+        if length <= AT_ONCE && !self.limiter.is_limited() {
+            self.limiter.admit(&context, length as u64).await;
             return Ok(match Vec::from(pieces).as_slice() {
                 [only] => reqwest::Body::from(only.clone()),
                 several => reqwest::Body::from(several.concat()),
             });
         }
-        Ok(reqwest::Body::wrap_stream(pace(self.line.clone(), exchange, pieces)))
+        Ok(reqwest::Body::wrap_stream(priority(self.limiter.clone(), context, pieces)))
     }
 
     /// A file as the body, read on the way.
@@ -220,17 +220,17 @@ impl Carrier {
         });
         let opened = opened.await.map_err(std::io::Error::other).and_then(|opened| opened);
         let (length, file) = opened.map_err(unreadable)?;
-        let line = self.line.clone();
-        let exchange = Exchange::current();
-        if let Some(exchange) = &exchange {
-            exchange.begin(length);
+        let limiter = self.limiter.clone();
+        let context = RequestContext::current();
+        if let Some(context) = &context {
+            context.begin(length);
         }
-        let body = futures::stream::try_unfold((line, exchange, file), |(line, exchange, file)| async move {
+        let body = futures::stream::try_unfold((limiter, context, file), |(limiter, context, file)| async move {
             let Some((piece, file)) = read_piece(file).await? else { return Ok::<_, std::io::Error>(None) };
-            if let Some(exchange) = &exchange {
-                line.admit(exchange, piece.len() as u64).await;
+            if let Some(context) = &context {
+                limiter.admit(context, piece.len() as u64).await;
             }
-            Ok(Some((piece, (line, exchange, file))))
+            Ok(Some((piece, (limiter, context, file))))
         });
         Ok((length, reqwest::Body::wrap_stream(body)))
     }
@@ -247,19 +247,19 @@ async fn read_piece(mut file: File) -> std::io::Result<Option<(Bytes, File)>> {
     tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
 }
 
-fn pace(
-    line: Line,
-    exchange: Arc<Exchange>,
+fn priority(
+    limiter: BandwidthLimiter,
+    context: Arc<RequestContext>,
     pieces: VecDeque<Bytes>,
 ) -> impl futures::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    futures::stream::unfold((line, exchange, pieces), |(line, exchange, mut pieces)| async move {
+    futures::stream::unfold((limiter, context, pieces), |(limiter, context, mut pieces)| async move {
         let piece = pieces.pop_front()?;
-        line.admit(&exchange, piece.len() as u64).await;
-        Some((Ok(piece), (line, exchange, pieces)))
+        limiter.admit(&context, piece.len() as u64).await;
+        Some((Ok(piece), (limiter, context, pieces)))
     })
 }
 
-/// Login pages of hotels and ports answer in everybody's place: with a page, or by sending us to one.
+/// Login pages of hotels and ports answer in place of every server: with a page, or by sending us to one.
 fn portal(method: &Method, status: StatusCode, headers: &HeaderMap, service: Service) -> Option<Portal> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_page = kind.starts_with("text/html");

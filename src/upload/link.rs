@@ -17,7 +17,7 @@ pub(super) enum Failure {
     /// This one item is at fault: the kind of fault, in a word, and what is wrong.
     #[error("{1}")]
     Item(&'static str, String),
-    /// The rules let nothing of its lane go now. Nobody is at fault.
+    /// The rules let nothing of its lane go now. Nothing is at fault.
     #[error("{0}")]
     Held(String),
     /// The service refuses the headers that carry a checksum, of whatever file.
@@ -31,7 +31,7 @@ pub(super) enum Failure {
 /// Exchanges of which one that failed makes the link a bad one.
 const REMEMBERED: u32 = 8;
 
-/// The state of one destination, from how real transfers go: nobody is asked just to find out.
+/// The state of one destination, from how real transfers go: no probe requests are sent.
 #[derive(Debug)]
 pub(super) struct Link {
     offline: Backoff,
@@ -39,7 +39,7 @@ pub(super) struct Link {
     pause: Option<Duration>,
     /// What the last failure was, while it is one.
     failure: Option<Failure>,
-    /// Nothing is known yet, or the last exchange failed: one file has to get through before others follow.
+    /// Nothing is known yet, or the last context failed: one file has to get through before others follow.
     proven: bool,
     /// The last exchanges, newest in the lowest bit: set where one failed.
     history: u32,
@@ -206,7 +206,7 @@ fn sort_status(status: Option<u16>, reason: String, kind: Kind) -> Failure {
 /// Puts before what a service says what a person has to do about it.
 fn advise(reason: String) -> String {
     const ADVICE: [(&[&str], &str); 10] = [
-        (&["UnknownIssuer"], "nobody that is trusted signed its certificate, name who did with ca_file"),
+        (&["UnknownIssuer"], "its certificate is not signed by a trusted authority, name the authority with ca_file"),
         (
             &["certificate: BadSignature"],
             "its certificate was signed by another authority of the same name, name the right one with ca_file",
@@ -300,8 +300,8 @@ pub(super) fn is_bad_request(error: &object_store::Error) -> bool {
 }
 
 fn shorten(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.get(..line.floor_char_boundary(240)).unwrap_or_default().trim_end_matches([':', '.']).to_owned()
+    let limiter = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    limiter.get(..limiter.floor_char_boundary(240)).unwrap_or_default().trim_end_matches([':', '.']).to_owned()
 }
 
 #[cfg(test)]
@@ -340,7 +340,7 @@ mod tests {
         let gone = object_store::Error::NotFound { path: "k".into(), source: "404".into() };
         assert!(matches!(sort(&gone, Kind::Web), Failure::Refused(reason) if reason.contains("check the path in url")));
         for (problem, advice) in [
-            ("UnknownIssuer", "nobody that is trusted"),
+            ("UnknownIssuer", "not signed by a trusted authority"),
             ("BadSignature", "another authority"),
             ("NotValidYet", "clock"),
             ("NotValidForName", "name"),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_checksums_are_told_from_those_of_files() {
+    fn refusals_of_checksums_are_distinguished_from_those_of_files() {
         let backblaze = "<Error><Code>InvalidArgument</Code><Message>Unsupported header 'x-amz-checksum-sha256' \
                          received for this API call.</Message></Error>";
         let gateway = "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is \

@@ -16,7 +16,7 @@ mod destination;
 mod drain;
 mod http;
 mod key;
-mod line;
+mod limiter;
 mod link;
 mod local;
 mod plan;
@@ -45,10 +45,10 @@ use crate::control::Control;
 use crate::health::{self, Health, LinkState};
 use crate::metrics::{Metrics, link_state, outlet};
 use crate::store::{Delivery, Lease, Outbox};
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 use begun::Begun;
 use destination::Destination;
-use line::Line;
+use limiter::BandwidthLimiter;
 use link::{Failure, Link};
 use rules::Rules;
 use sealed::Sealer;
@@ -99,19 +99,19 @@ pub struct Uploader {
     sealer: Option<Sealer>,
     rules: Rules,
     begun: Begun,
-    line: Line,
+    limiter: BandwidthLimiter,
     /// Files that are on their way, by their number in the outbox.
     current: Mutex<BTreeMap<u64, health::Transfer>>,
     health: Health,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
-    heart: Heart,
+    heartbeat: Heartbeat,
     open: Opener,
     /// The service refused checksums: they are left out from now on.
     without_checksums: AtomicBool,
     /// What works less well than it could.
     remarks: Mutex<Vec<&'static str>>,
-    /// How a link begins; tests are in a hurry.
+    /// How a link begins; tests use short times.
     link: fn() -> Link,
 }
 
@@ -123,7 +123,7 @@ const WITHOUT_CHECKSUMS: &str =
 #[derive(Clone)]
 struct Opener(Arc<Open>);
 
-type Open = dyn Fn(&Config, &Line) -> Result<Destination, Failure> + Send + Sync;
+type Open = dyn Fn(&Config, &BandwidthLimiter) -> Result<Destination, Failure> + Send + Sync;
 
 impl std::fmt::Debug for Opener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -147,8 +147,8 @@ impl Uploader {
         let name: Arc<str> = format!("upload/{name}").into();
         Ok(Self {
             rules: Rules::new(name.clone(), config.clone(), &control, spent, clock.clone()),
-            line: Line::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
-            heart: Heart::unheard(clock.clone()),
+            limiter: BandwidthLimiter::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
+            heartbeat: Heartbeat::detached(clock.clone()),
             open: Opener(Arc::new(Destination::open)),
             without_checksums: AtomicBool::new(false),
             remarks: Mutex::default(),
@@ -167,10 +167,10 @@ impl Uploader {
         })
     }
 
-    /// Beats with `heart`: while nothing is to be done, and in all waits that have a limit of their own.
+    /// Beats with `heartbeat`: while nothing is to be done, and in all waits that have a limit of their own.
     #[must_use]
-    pub fn with_heart(self, heart: Heart) -> Self {
-        Self { heart, ..self }
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// Sends until `stop`. What is in flight then stays in the outbox, finished parts of large files are kept.
@@ -214,7 +214,7 @@ impl Uploader {
             let label = link_state(&self.name, other.as_str());
             self.metrics.upload_link.get_or_create(&label).set(i64::from(other == state));
         }
-        let speed = self.line.speed().map(|speed| speed as u64);
+        let speed = self.limiter.speed().map(|speed| speed as u64);
         self.metrics
             .upload_bytes_per_second
             .get_or_create(&outlet(&self.name))
@@ -248,7 +248,7 @@ impl Uploader {
                 }
                 return Ok(Some(lease));
             }
-            // Deleted from the box or replaced while it was on its way: nobody waits for it any more.
+            // Deleted from the box or replaced while it was on its way: it is not waited for any more.
             Err(Failure::Item(_, reason)) if !self.outbox.holds(&lease).await.context("look after an item")? => {
                 debug!(event, file, reason, "no longer to be delivered");
             }

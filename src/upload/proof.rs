@@ -24,7 +24,7 @@ pub(super) struct Stated {
 }
 
 impl Stated {
-    /// Reads what `headers` state; of S3 the ETag too, where nobody encrypts: else it is of other bytes.
+    /// Reads what `headers` state; of S3 the ETag too, without encryption: else it is of other bytes.
     pub(super) fn read(headers: &HeaderMap, is_s3: bool) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let decoded = |text: &str| BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok();
@@ -54,7 +54,7 @@ impl Stated {
     }
 
     /// Whether it states anything that can be compared.
-    pub(super) fn is_telling(&self) -> bool {
+    pub(super) fn is_comparable(&self) -> bool {
         self.md5.is_some() || self.of_parts.is_some()
     }
 
@@ -70,7 +70,7 @@ impl Stated {
         let (mut file, mut all) = (File::open(file)?, Md5::new());
         let count = file.metadata()?.len().div_ceil(part_bytes.max(1));
         if parts != count {
-            // It was cut in its own way over there, so that this tells nothing.
+            // It was cut in its own way over there, so that this proves nothing.
             return Ok(true);
         }
         for _ in 0..count {
@@ -131,11 +131,11 @@ mod tests {
         let by_the_bucket = ("x-amz-server-side-encryption", "AES256");
         assert!(!holds(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\""), by_the_bucket]));
         let of_others = Stated::read(&headers(&[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\"")]), false);
-        assert!(!of_others.is_telling());
+        assert!(!of_others.is_comparable());
     }
 
     #[test]
-    fn the_answer_to_a_put_tells_what_arrived() {
+    fn the_answer_to_a_put_reports_what_arrived() {
         let etag = |text| stated(&[("etag", text)]);
         let md5: [u8; 16] = Md5::digest(b"hello world").into();
         assert_eq!(etag("\"5eb63bbbe01eeed093cb22bb8f5acdc3\"").is_md5(&md5), Some(true));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_nothing_is_no_mismatch() {
+    fn what_proves_nothing_is_no_mismatch() {
         for pairs in [
             &[("etag", "\"0x8DABCDEF\"")][..],
             &[("etag", "\"5eb63bbbe01eeed093cb22bb8f5acdc4\""), ("x-amz-server-side-encryption", "aws:kms")],
@@ -155,7 +155,7 @@ mod tests {
             ],
             &[],
         ] {
-            assert!(!stated(pairs).is_telling(), "{pairs:?}");
+            assert!(!stated(pairs).is_comparable(), "{pairs:?}");
         }
     }
 }

@@ -112,7 +112,7 @@ impl Sealer {
             }
         }
         if !unwanted.is_empty() {
-            info!(copies = unwanted.len(), "sealed copies that nobody needs any more are deleted");
+            info!(copies = unwanted.len(), "sealed copies that are not needed any more are deleted");
             self.remove(move |number| unwanted.contains(&number)).await;
         }
     }

@@ -13,7 +13,7 @@ use super::Uploader;
 use super::config::Checksum;
 use super::destination::{Destination, Parts, Whole};
 use super::key;
-use super::line::{Load, Pace};
+use super::limiter::{Priority, TransferRequest};
 use super::link::{Failure, is_bad_request, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
@@ -238,7 +238,7 @@ impl Transfer<'_> {
         }
         match outcome {
             Ok(()) => self.uploader.begun.ended(&progress.upload).await,
-            // It is given up or begun afresh: nobody comes back to these parts.
+            // It is given up or begun afresh: these parts are not used again.
             Err(Failure::Item(..)) => {
                 self.note(None).await;
                 self.abandon(store.as_ref(), key, &progress.upload).await;
@@ -272,7 +272,7 @@ impl Transfer<'_> {
     /// What the line carries in half a minute, within what the service takes and the note of progress holds.
     fn part_bytes(&self, bytes: u64) -> u64 {
         let smallest = bytes.div_ceil(MAX_PARTS).max(self.destination.smallest_part).next_multiple_of(MIB);
-        let fitting = self.destination.line.speed().unwrap_or_default() * PART_SECONDS;
+        let fitting = self.destination.limiter.speed().unwrap_or_default() * PART_SECONDS;
         (fitting as u64 / MIB * MIB).clamp(smallest, smallest.max(LARGEST_PART))
     }
 
@@ -335,7 +335,7 @@ impl Transfer<'_> {
         self.ask(0, None, upload.complete()).await.map(|_| ())
     }
 
-    /// Asks the destination what it has. It was told to keep this very file, so another answer means that
+    /// Asks the destination what it has. It was asked to keep this very file, so another answer means that
     /// it cannot be relied on for it.
     async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<Kept, Failure> {
         let head = self.destination.store.head(key);
@@ -361,7 +361,7 @@ impl Transfer<'_> {
         if kept.size != bytes {
             return Err(Failure::Item(WRONG, format!("the destination holds {} bytes of {bytes}", kept.size)));
         }
-        let Some(stated) = stated.filter(Stated::is_telling) else { return Ok(Kept::Compared) };
+        let Some(stated) = stated.filter(Stated::is_comparable) else { return Ok(Kept::Compared) };
         let source = source.to_owned();
         if blocking(move || stated.matches(&source, part_bytes)).await? {
             return Ok(Kept::Compared);
@@ -389,14 +389,14 @@ impl Transfer<'_> {
         }
     }
 
-    /// One exchange that carries `bytes`, paid from the budgets, for as long as the line moves.
+    /// One context that carries `bytes`, paid from the budgets, for as long as the line moves.
     async fn ask<T>(
         &self,
         bytes: u64,
         file: Option<PathBuf>,
-        exchange: impl Future<Output = Result<T, object_store::Error>>,
+        context: impl Future<Output = Result<T, object_store::Error>>,
     ) -> Result<(T, Option<Stated>), Failure> {
-        let (answer, stated) = self.carry(bytes, file, exchange).await?;
+        let (answer, stated) = self.carry(bytes, file, context).await?;
         Ok((answer.map_err(|error| self.sort(&error))?, stated))
     }
 
@@ -404,13 +404,17 @@ impl Transfer<'_> {
         &self,
         bytes: u64,
         file: Option<PathBuf>,
-        exchange: impl Future<Output = Result<T, object_store::Error>>,
+        context: impl Future<Output = Result<T, object_store::Error>>,
     ) -> Result<(Result<T, object_store::Error>, Option<Stated>), Failure> {
         let (rules, is_remote) = (&self.uploader.rules, self.destination.folder.is_none());
         let cost = if is_remote { bytes + OVERHEAD } else { 0 };
         rules.spend(self.lane, cost).map_err(|exhausted| Failure::TooDear(exhausted.to_string()))?;
-        let pace = if self.lane <= Lane::Stills { Pace::Express } else { Pace::Bulk };
-        let carried = self.destination.line.carry(Load { pace, bytes, file }, &self.uploader.heart, exchange).await;
+        let priority = if self.lane <= Lane::Stills { Priority::High } else { Priority::Low };
+        let carried = self
+            .destination
+            .limiter
+            .carry(TransferRequest { priority, bytes, file }, &self.uploader.heartbeat, context)
+            .await;
         // What was on its way when it fell silent stays paid.
         let carried = carried.map_err(|silent| Failure::Link(silent.to_string()))?;
         if is_remote {

@@ -44,7 +44,7 @@ struct StatusReply {
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let status = shared.complaints.ask("status", shared.backend.status()).await?;
+    let status = shared.errors.ask("status", shared.backend.status()).await?;
     Ok(Json(StatusReply { summary: status.summary(), status }).into_response())
 }
 
@@ -59,9 +59,9 @@ struct EventsReply {
 async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let limit = query.limit;
-    // One more than wanted tells whether there is a next page.
+    // One more than wanted shows whether there is a next page.
     let query = EventQuery { limit: limit + 1, ..query };
-    let mut events = shared.complaints.ask("events", shared.backend.events(query)).await?;
+    let mut events = shared.errors.ask("events", shared.backend.events(query)).await?;
     let there_is_more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| there_is_more).map(|record| record.event.id);
@@ -104,7 +104,7 @@ fn parse_query(text: &str) -> Result<EventQuery, Problem> {
 async fn find(shared: &Shared, id: &str) -> Result<(EventId, EventRecord), Problem> {
     let unknown = || Problem::not_found("there is no event with this id on this box");
     let id: EventId = id.parse().map_err(|_| unknown())?;
-    let record = shared.complaints.ask("event", shared.backend.event(id)).await?;
+    let record = shared.errors.ask("event", shared.backend.event(id)).await?;
     record.map(|record| (id, record)).ok_or_else(unknown)
 }
 
@@ -129,7 +129,7 @@ async fn file(
     if file != "event.json" && !event.media().any(|media| media.file == file) {
         return Err(Problem::not_found("the event has no file with this name"));
     }
-    let path = shared.complaints.ask("file", shared.backend.media(id, &file)).await?;
+    let path = shared.errors.ask("file", shared.backend.media(id, &file)).await?;
     let path = path.ok_or_else(|| Problem::not_found(format!("{file:?} is not on this box any more")))?;
     media::answer(&path, &file, &request).await
 }

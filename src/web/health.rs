@@ -20,7 +20,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
 }
 
-/// The process lives; asks nobody else.
+/// The process lives; asks nothing else.
 async fn alive() -> &'static str {
     "ok\n"
 }
@@ -34,7 +34,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = shared.complaints.ask("metrics", shared.backend.metrics()).await?;
+    let text = shared.errors.ask("metrics", shared.backend.metrics()).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -1,4 +1,4 @@
-//! Who comes in: connections are few, none may idle for ever, and all end when the daemon does.
+//! The listener: connections are few, none may idle for ever, and all end when the daemon does.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::warn;
 
-/// Connections at once; who comes later waits in the kernel's queue.
-const SEATS: usize = 64;
+/// Connections at once; later ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 64;
 
 /// A connection on which nothing moves for so long is closed. A browser that paused a video comes back
 /// with a range request.
@@ -25,31 +25,31 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The pause after a failure to accept, such as no file descriptor being left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) struct Doorman {
+pub(super) struct LimitedListener {
     listener: TcpListener,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     cut: CancellationToken,
 }
 
-impl Doorman {
+impl LimitedListener {
     /// Cancelling `cut` breaks all connections.
     pub(super) fn new(listener: TcpListener, cut: CancellationToken) -> Self {
-        Self { listener, seats: Arc::new(Semaphore::new(SEATS)), cut }
+        Self { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), cut }
     }
 }
 
-impl Listener for Doorman {
-    type Io = Guest;
+impl Listener for LimitedListener {
+    type Io = Connection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        let seat = self.seats.clone().acquire_owned().await.expect("the semaphore is never closed");
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     // Small answers should not wait for more; a failure costs only speed.
                     let _ = stream.set_nodelay(true);
-                    return (Guest::new(stream, seat, self.cut.clone()), address);
+                    return (Connection::new(stream, permit, self.cut.clone()), address);
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(error) => {
@@ -66,17 +66,17 @@ impl Listener for Doorman {
 }
 
 /// One connection.
-pub(super) struct Guest {
+pub(super) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _seat: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Guest {
-    fn new(stream: TcpStream, seat: OwnedSemaphorePermit, cut: CancellationToken) -> Self {
+impl Connection {
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit, cut: CancellationToken) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE));
-        Self { stream, idle, cut: Box::pin(cut.cancelled_owned()), _seat: seat }
+        Self { stream, idle, cut: Box::pin(cut.cancelled_owned()), _permit: permit }
     }
 
     /// Lets `act` move bytes, unless the connection was cut or sat idle for too long.
@@ -98,13 +98,13 @@ impl Guest {
     }
 }
 
-impl AsyncRead for Guest {
+impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.watch(cx, |stream, cx| stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Guest {
+impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.watch(cx, |stream, cx| stream.poll_write(cx, data))
     }

@@ -1,4 +1,4 @@
-//! The newest picture of a camera as JPEG, made only when somebody looks, and once per frame.
+//! The newest picture of a camera as JPEG, made only on request, and once per frame.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,19 +25,19 @@ const QUALITY: u8 = 75;
 /// Pictures encoded at once: lookers must not take the cores from the detector.
 const AT_ONCE: usize = 2;
 
-/// Makes pictures, and keeps the last of each camera for the next who asks.
-pub(super) struct Studio {
+/// Cache of JPEG pictures; keeps the last of each camera for the next request.
+pub(super) struct JpegCache {
     turns: Semaphore,
     last: Mutex<HashMap<String, (Mono, Bytes)>>,
 }
 
-impl Default for Studio {
+impl Default for JpegCache {
     fn default() -> Self {
         Self { turns: Semaphore::new(AT_ONCE), last: Mutex::default() }
     }
 }
 
-impl Studio {
+impl JpegCache {
     fn known(&self, camera: &str, at: Mono) -> Option<Bytes> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.get(camera).filter(|(of, _)| *of == at).map(|(_, jpeg)| jpeg.clone())
@@ -45,7 +45,7 @@ impl Studio {
 
     async fn picture(&self, camera: &str, frame: Frame) -> anyhow::Result<Bytes> {
         let _turn = self.turns.acquire().await?;
-        // Somebody else may have made it meanwhile.
+        // Another request may have made it meanwhile.
         if let Some(jpeg) = self.known(camera, frame.at) {
             return Ok(jpeg);
         }
@@ -100,15 +100,15 @@ async fn serve(
         Live::Unknown => return Err(unknown()),
         Live::Picture(frame) => frame,
         Live::Past(frame) if may_be_old => frame,
-        Live::Past(_) | Live::Dark => {
+        Live::Past(_) | Live::NoSignal => {
             let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
             let message = format!("camera {camera:?} {when}");
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
         }
     };
-    let jpeg = match shared.studio.known(&camera, frame.at) {
+    let jpeg = match shared.jpegs.known(&camera, frame.at) {
         Some(jpeg) => jpeg,
-        None => shared.complaints.ask("picture", shared.studio.picture(&camera, frame)).await?,
+        None => shared.errors.ask("picture", shared.jpegs.picture(&camera, frame)).await?,
     };
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
 }

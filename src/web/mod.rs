@@ -36,8 +36,8 @@ use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::Frame;
 use crate::segment::SegmentId;
 
-use listener::Doorman;
-use problem::Complaints;
+use listener::LimitedListener;
+use problem::ErrorLogLimiter;
 
 pub use queue::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal};
 pub use status::{CameraStatus, DiskStatus, Level, LoadStatus, OutletStatus, Status, Summary};
@@ -105,7 +105,7 @@ pub enum Live {
     /// There is no camera with that name.
     Unknown,
     /// The camera has given no picture yet.
-    Dark,
+    NoSignal,
     /// It gives none at present; this was the last.
     Past(Frame),
     /// Here it is.
@@ -152,8 +152,8 @@ pub trait Backend: Send + Sync + 'static {
 /// What all routes share.
 struct Shared {
     backend: Arc<dyn Backend>,
-    studio: live::Studio,
-    complaints: Complaints,
+    jpegs: live::JpegCache,
+    errors: ErrorLogLimiter,
 }
 
 /// Opens the page's port.
@@ -182,8 +182,8 @@ pub async fn bind(config: &Config) -> Result<TcpListener> {
 pub async fn serve(listener: TcpListener, backend: Arc<dyn Backend>, stop: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("read the page's address")?;
     let cut = CancellationToken::new();
-    let doorman = Doorman::new(listener, cut.clone());
-    let server = axum::serve(doorman, router(backend, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let listener = LimitedListener::new(listener, cut.clone());
+    let server = axum::serve(listener, router(backend, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     let overtime = async {
         stop.cancelled().await;
@@ -201,7 +201,7 @@ pub async fn serve(listener: TcpListener, backend: Arc<dyn Backend>, stop: Cance
 }
 
 fn router(backend: Arc<dyn Backend>, address: SocketAddr) -> Router {
-    let shared = Arc::new(Shared { backend, studio: live::Studio::default(), complaints: Complaints::default() });
+    let shared = Arc::new(Shared { backend, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
     Router::new()
         .merge(pages::routes())
         .merge(health::routes())

@@ -17,9 +17,9 @@ use tracing::warn;
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// The page asks every two seconds; its failures are logged this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// An error as the API tells it.
+/// An error as the API reports it.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     #[serde(skip)]
@@ -68,13 +68,13 @@ impl IntoResponse for Problem {
 
 /// Logs failures of the backend, but not each of them.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<Option<(Instant, u64)>>);
+pub(super) struct ErrorLogLimiter(Mutex<Option<(Instant, u64)>>);
 
-impl Complaints {
+impl ErrorLogLimiter {
     fn note(&self, what: &'static str, failure: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *last {
-            Some((at, more)) if at.elapsed() < COMPLAIN_EVERY => *more += 1,
+            Some((at, more)) if at.elapsed() < LOG_EVERY => *more += 1,
             _ => {
                 let more = last.take().map_or(0, |(_, more)| more);
                 warn!(what, error = failure, not_logged_before = more, "the page could not be answered");

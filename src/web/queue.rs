@@ -1,7 +1,7 @@
 //! What waits for delivery, and what a person can do about it.
 //!
-//! The only routes that change something. A browser sends them only for our own page: a page of somebody else cannot
-//! send JSON here without being asked for permission first, which nobody gives.
+//! The only routes that change something. A browser sends them only for our own page: a foreign page cannot
+//! send JSON here without being asked for permission first, which is never given.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct QueueItem {
     pub seq: u64,
     /// How far it is.
     pub state: ItemState,
-    /// The event that it tells of or belongs to.
+    /// The event that it reports or belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// What is to be delivered: a file's name, a document's path, `alert start`.
@@ -161,7 +161,7 @@ fn unknown(outlet: &str) -> Problem {
 async fn items(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
-    let items = shared.complaints.ask("queue", shared.backend.queue(query)).await?;
+    let items = shared.errors.ask("queue", shared.backend.queue(query)).await?;
     Ok(Json(ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? }).into_response())
 }
 
@@ -197,14 +197,14 @@ async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: bo
         Problem::new(StatusCode::BAD_REQUEST, "bad_command", message)
     })?;
     let outlet = command.outlet.clone();
-    match shared.complaints.ask("queue", shared.backend.command(action, command)).await? {
+    match shared.errors.ask("queue", shared.backend.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),
         Err(Refusal::UnknownOutlet) => Err(unknown(&outlet)),
         Err(Refusal::Senseless(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
     }
 }
 
-/// Turns away what a page of somebody else made a browser send.
+/// Turns away what a foreign page made a browser send.
 fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.split(';').next() == Some("application/json"));

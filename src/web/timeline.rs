@@ -21,7 +21,7 @@ use super::{Shared, media};
 
 /// Longest time in one answer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(25);
-/// The time that is told of when none is asked for.
+/// The time that is covered when none is asked for.
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
 /// An event, as far as a timeline shows it; `/api/v1/events/<id>` has the rest.
@@ -75,7 +75,7 @@ async fn timeline(
 ) -> Result<Response, Problem> {
     let Path(camera) = camera.map_err(|_| unknown_camera())?;
     let (since, until) = parse(query.as_deref().unwrap_or_default(), Timestamp::now())?;
-    let timeline = shared.complaints.ask("timeline", shared.backend.timeline(&camera, since, until)).await?;
+    let timeline = shared.errors.ask("timeline", shared.backend.timeline(&camera, since, until)).await?;
     let timeline = timeline.ok_or_else(unknown_camera)?;
     let mut seconds = std::collections::BTreeMap::new();
     for interval in &timeline.coverage {
@@ -127,7 +127,7 @@ async fn segment(
     let Path((camera, file)) = path.map_err(|_| unknown())?;
     let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
     // The path is made by the backend from what the index knows; what a browser sends never becomes one.
-    let path = shared.complaints.ask("segment", shared.backend.segment(&camera, id)).await?.ok_or_else(unknown)?;
+    let path = shared.errors.ask("segment", shared.backend.segment(&camera, id)).await?.ok_or_else(unknown)?;
     media::answer(&path, "segment.mp4", &request).await
 }
 
@@ -148,15 +148,15 @@ mod tests {
         let both = parse("since=2026-11-20T00:00:00Z&until=2026-11-20T06:00:00%2B01:00").expect("both");
         assert_eq!(both, (at("2026-11-20T00:00:00Z"), at("2026-11-20T05:00:00Z")));
         assert_eq!(parse("since=2026-11-22T10:00:00Z").expect("since"), (at("2026-11-22T10:00:00Z"), now));
-        let complaint = |text, says: &str| {
+        let error = |text, says: &str| {
             let problem = parse(text).expect_err(text);
             assert!(problem.contains(says), "{problem}");
         };
-        complaint("since=yesterday", "a time such as");
-        complaint("since=2026-11-20T00:00:00Z&since=2026-11-20T00:00:00Z", "once");
-        complaint("since=2026-11-20T00:00:00Z&until=2026-11-19T00:00:00Z", "a time after since");
-        complaint("since=2026-11-20T00:00:00Z&until=2026-11-22T00:00:00Z", "by 25 hours at most");
-        complaint("camera=a", "the parameters since and until");
+        error("since=yesterday", "a time such as");
+        error("since=2026-11-20T00:00:00Z&since=2026-11-20T00:00:00Z", "once");
+        error("since=2026-11-20T00:00:00Z&until=2026-11-19T00:00:00Z", "a time after since");
+        error("since=2026-11-20T00:00:00Z&until=2026-11-22T00:00:00Z", "by 25 hours at most");
+        error("camera=a", "the parameters since and until");
     }
 
     proptest! {

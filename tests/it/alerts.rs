@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use outpost::alert::{Alerter, Camera, Config as MqttConfig, Deps, House, Item, NoFacts, Queue};
+use outpost::alert::{Alerter, Camera, Config as MqttConfig, Deps, DeviceContext, Item, NoStatus, Queue};
 use outpost::clock::{Clock, SystemClock};
 use outpost::control::Control;
 use outpost::event::{Event, EventState, IdSource, Phase};
@@ -124,15 +124,15 @@ impl Source {
             metrics: Metrics::new(),
             clock: self.clock.clone(),
         };
-        let house = House {
+        let device_context = DeviceContext {
             site: "".into(),
             cameras: CAMERAS.map(|name| Camera { name: name.into(), ..Camera::default() }).into(),
             uploads: Vec::new(),
             control: Control::default(),
-            facts: Arc::new(NoFacts),
+            status: Arc::new(NoStatus),
             announced: None,
         };
-        Alerter::new(config, deps, house).expect("a valid alerter")
+        Alerter::new(config, deps, device_context).expect("a valid alerter")
     }
 }
 
@@ -151,7 +151,7 @@ fn distinct(arrivals: &BTreeMap<String, Vec<u64>>) -> usize {
     arrivals.values().flatten().collect::<BTreeSet<_>>().len()
 }
 
-/// Somebody listens who is there as soon as the broker is.
+/// A subscriber that connects as soon as the broker is up.
 fn wait_for_witness(broker: &Broker, witness: &Subscriber, round: usize) {
     let topic = format!("witness/{round}");
     let topics = || -> Vec<String> { witness.messages().into_iter().map(|message| message.topic).collect() };
@@ -249,7 +249,7 @@ fn camera(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn switches_of_a_camera_work_are_told_and_survive_a_crash() {
+fn switches_of_a_camera_work_are_published_and_survive_a_crash() {
     let scratch = Scratch::new("switches");
     let broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
@@ -258,19 +258,19 @@ fn switches_of_a_camera_work_are_told_and_survive_a_crash() {
     let topic = |leaf: &str| format!("outpost/{DEVICE}/camera/gate/{leaf}");
     let set = |leaf: &str, payload: &str| broker.publish(&topic(&format!("{leaf}/set")), payload);
     let state = |leaf: &str| subscriber.last(&topic(leaf));
-    let told = |leaf: &str, payload: &str| {
+    let published = |leaf: &str, payload: &str| {
         wait_for(&format!("{leaf} {payload}"), seconds(30), || {
             if state(leaf).as_deref() == Some(payload) { Ok(()) } else { Err(format!("{:?}", state(leaf))) }
         });
     };
     let ended = daemon.wait_for_ended(1, seconds(120));
     assert!(ended.iter().all(|event| !event["clip"].is_null()));
-    told("detect", "ON");
+    published("detect", "ON");
 
     // Recording off: events go on, without video.
     set("record", "OFF");
-    told("record", "OFF");
-    told("record/answer", r#"{"version":1,"ok":true}"#);
+    published("record", "OFF");
+    published("record/answer", r#"{"version":1,"ok":true}"#);
     let known: BTreeSet<String> = daemon.events().iter().map(|event| event["id"].to_string()).collect();
     wait_for("an event that began and ended since", seconds(120), || {
         let events = daemon.events_in("ended");
@@ -280,30 +280,32 @@ fn switches_of_a_camera_work_are_told_and_survive_a_crash() {
         Ok(())
     });
 
-    // Detection off: nobody looks, what goes on ends, and it stays so over a crash.
+    // Detection off: events in progress end, and it stays so over a crash.
     set("detect", "OFF");
-    told("detect", "OFF");
+    published("detect", "OFF");
     let is_blind = |daemon: &Daemon| camera(daemon)["detect_fps"] == 0.0 && camera(daemon)["objects"] == 0;
-    wait_until("nobody looks", seconds(60), || is_blind(&daemon) && daemon.events_in("open").is_empty());
+    wait_until("detection to end", seconds(60), || is_blind(&daemon) && daemon.events_in("open").is_empty());
     daemon.crash_and_restart();
     wait_until("pictures after the crash", seconds(60), || daemon.packets("gate") > 100.0);
-    told("detect", "OFF");
+    published("detect", "OFF");
     assert!(is_blind(&daemon) && daemon.metric("outpost_frames_detected_total{camera=\"gate\"}") == 0.0);
     assert!(daemon.events_in("open").is_empty());
 
     // And on again, for a while.
     set("override", r#"{"detect":"on","for":"1h"}"#);
-    wait_until("somebody looks again", seconds(60), || {
+    wait_until("detection to run again", seconds(60), || {
         camera(&daemon)["detect_fps"].as_f64().is_some_and(|fps| fps > 0.0)
     });
     assert!(state("override").is_some_and(|text| text.contains("\"detect\":\"on\"")));
     set("record", "ON");
     let (count, coverage) = (topic("count/person"), topic("coverage"));
-    wait_until("somebody is counted", seconds(60), || {
+    wait_until("an object to be counted", seconds(60), || {
         subscriber.messages().iter().any(|m| m.topic == count && m.payload != "0")
     });
     let json = |text: Option<String>| -> Value { serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default() };
-    wait_until("the day is told", seconds(30), || json(subscriber.last(&coverage))["recorded_s"].as_i64() > Some(0));
+    wait_until("the day is published", seconds(30), || {
+        json(subscriber.last(&coverage))["recorded_s"].as_i64() > Some(0)
+    });
     let health = json(subscriber.last(&format!("outpost/{DEVICE}/health")));
     assert!(
         health["disk_free_bytes"].as_u64() > Some(0) && health["memory_bytes"].as_u64() > Some(1 << 20),

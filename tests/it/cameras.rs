@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::browser::presented;
-use crate::harness::clips::{self, assert_sound, decode_complaints, people_as};
+use crate::harness::clips::{self, assert_sound, decode_errors, people_as};
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::rtsp::{self, Auth, RtspServer};
@@ -107,7 +107,7 @@ fn cameras_that_send_no_idr_pictures_give_events_with_clips() {
         let event = events.iter().find(|event| event["camera"] == kind).expect("just seen");
         let id = event["id"].as_str().expect("an id");
         let clip = scratch.path("box/archive").join(kind).join(id).join("clip.mp4");
-        assert_eq!(decode_complaints(&clip), "", "{kind}");
+        assert_eq!(decode_errors(&clip), "", "{kind}");
         let times: Vec<f64> = clips::shown(&clip).into_iter().take(40).collect();
         assert_eq!(times.len(), 40, "{kind}");
         let seen = presented(&format!("{}api/v1/events/{id}/clip.mp4", daemon.page()), &times);

@@ -132,7 +132,7 @@ fn mistakes_that_only_show_at_the_start_are_mistakes_of_the_configuration() {
 }
 
 #[test]
-fn check_tells_programs_everything_that_is_wrong_with_its_place() {
+fn check_reports_to_programs_everything_that_is_wrong_with_its_place() {
     let scratch = Scratch::new("json");
     let path = scratch.path("outpost.toml");
     let check = |lines: &str| {
@@ -169,7 +169,7 @@ fn a_password_in_an_address_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_wrong_configuration() {
+fn wrong_usage_is_distinguished_from_wrong_configuration() {
     for arguments in [vec![], vec!["frobnicate"], vec!["run", "--confg", "x"], vec!["replay"]] {
         let output = outpost(&arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", said(&output));
@@ -195,7 +195,7 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
     use std::os::unix::fs::MetadataExt;
     let scratch = Scratch::new("stream");
     let path = scratch.path("stderr");
-    let complaint = |named: &dyn Fn(&std::fs::Metadata) -> String| {
+    let error = |named: &dyn Fn(&std::fs::Metadata) -> String| {
         let file = std::fs::File::create(&path).expect("make a file");
         let stream = named(&file.metadata().expect("look at a file"));
         let mut command = std::process::Command::new(PROGRAM);
@@ -203,15 +203,15 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
         assert_eq!(command.status().expect("run the program").code(), Some(78));
         std::fs::read_to_string(&path).expect("read")
     };
-    let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino()));
+    let said = error(&|own| format!("{}:{}", own.dev(), own.ino()));
     assert!(said.starts_with("<3>outpost: /nowhere.toml"), "{said}");
     // A service's child, or a terminal that a service started: the variable is there, the journal is not.
-    let said = complaint(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
+    let said = error(&|own| format!("{}:{}", own.dev(), own.ino() + 1));
     assert!(said.starts_with("outpost: /nowhere.toml"), "{said}");
 }
 
 #[test]
-fn a_time_zone_that_is_not_known_is_told_by_check_and_at_the_start() {
+fn a_time_zone_that_is_not_known_is_reported_by_check_and_at_the_start() {
     let scratch = Scratch::new("zone");
     let path = scratch.path("outpost.toml");
     std::fs::write(&path, with_models(&scratch, "")).expect("write");

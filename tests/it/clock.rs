@@ -17,7 +17,7 @@ use crate::harness::{Scratch, port, seconds, wait_for, wait_until};
 
 /// When the camera `night` may make events.
 const SCHEDULE: &str = "10:00-11:00";
-/// From setting the clock to what the daemon tells by it: it looks every second.
+/// From setting the clock to what the daemon reports by it: it looks every second.
 const SETTLES: SignedDuration = SignedDuration::from_secs(3);
 
 fn time(text: &str) -> Timestamp {
@@ -99,12 +99,12 @@ fn assert_events(scratch: &Scratch, cloud: &Path, events: &[Value], set_to: &[Ti
             let by_wall = end.duration_since(start).as_secs_f64();
             assert!((by_wall - (until - from)).abs() < 0.01, "{event}: as long by the wall as by the boot clock");
             let clip = assert_sound(&scratch.path("box/archive").join(camera).join(&id).join("clip.mp4"));
-            let told = event["clip"]["duration_s"].as_f64().expect("a length");
-            assert!((told - clip.duration_s).abs() < 0.25 && told >= 2.0, "{event}: {clip:?}");
+            let reported = event["clip"]["duration_s"].as_f64().expect("a length");
+            assert!((reported - clip.duration_s).abs() < 0.25 && reported >= 2.0, "{event}: {clip:?}");
         }
         for event in &mine {
             let (start, _) = moment(event, "/start");
-            // An event that was decided on before the clock was set may be told of in the new time.
+            // An event that was decided on before the clock was set may be reported in the new time.
             let is_torn = |to: &Timestamp| (-1..10).contains(&to.duration_since(start).as_secs());
             let is_due = start.to_string().contains("T10:") || set_to.iter().any(is_torn);
             assert!(camera == "gate" || is_due, "{SCHEDULE} by the wall: {event}");
@@ -142,11 +142,11 @@ fn a_wall_clock_that_is_wrong_and_is_set_all_the_time_costs_nothing() {
         set_to.push(to);
         let since = clock.now() + SETTLES;
         wait_for_another(&daemon);
-        wait_until("seconds that can be told of", seconds(10), || clock.now() > since + SETTLES);
+        wait_until("seconds that can be reported", seconds(10), || clock.now() > since + SETTLES);
         assert_covered(&daemon, since, clock.now() - SignedDuration::from_secs(1));
     }
 
-    // 2036-05-05 is over now, and the destination was told of it.
+    // 2036-05-05 is over now, and the destination got it.
     let account = wait_for("the account of the day", seconds(60), || {
         let text = std::fs::read(cloud.join("box1/coverage/gate/2036-05-05.json")).map_err(|e| e.to_string())?;
         serde_json::from_slice::<Value>(&text).map_err(|e| e.to_string())
@@ -183,10 +183,10 @@ fn a_wall_clock_that_is_wrong_and_is_set_all_the_time_costs_nothing() {
     for segment in std::fs::read_dir(scratch.path("box/recordings/gate")).expect("segments").flatten() {
         let sidecar = segment.path();
         if sidecar.extension().is_some_and(|extension| extension == "json") {
-            let told: Value = serde_json::from_slice(&std::fs::read(&sidecar).expect("a sidecar")).expect("JSON");
-            let length = moment(&told, "/end").0.duration_since(moment(&told, "/start").0).as_secs_f64();
+            let reported: Value = serde_json::from_slice(&std::fs::read(&sidecar).expect("a sidecar")).expect("JSON");
+            let length = moment(&reported, "/end").0.duration_since(moment(&reported, "/start").0).as_secs_f64();
             let is = probe(&sidecar.with_extension("mp4")).duration_s;
-            assert!((length - is).abs() < 0.25, "{told}: the file has {is} s");
+            assert!((length - is).abs() < 0.25, "{reported}: the file has {is} s");
         }
     }
 }

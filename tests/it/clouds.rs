@@ -202,13 +202,13 @@ fn a_destination_that_refuses_says_why_and_holds_up_no_other() {
         let said = outlet(&daemon, name);
         assert_eq!((&said["online"], &said["dead_letters"]), (&false.into(), &0.into()), "{said}");
         assert_eq!(said["queued_items"], expected.len(), "{said}");
-        let told = said["last_error"].as_str().expect("a reason");
-        assert!(told.starts_with(&reason), "{name}: {told}");
+        let reported = said["last_error"].as_str().expect("a reason");
+        assert!(reported.starts_with(&reason), "{name}: {reported}");
         assert_eq!(metric(&daemon, "outpost_delivered_items_total", name), 0, "{name}");
     }
-    assert!(daemon.log().contains("the destination refuses us"), "nobody is told in the log");
+    assert!(daemon.log().contains("the destination refuses us"), "the log does not say it");
 
-    // Somebody mends what was wrong; the daemon finds out by itself.
+    // The fault is mended; the daemon finds out by itself.
     azure.create("not-made-yet");
     scratch.secret("wrong.key", azure::KEY);
     for (name, container) in [("stranger", CONTAINER), ("nowhere", "not-made-yet")] {

@@ -6,7 +6,7 @@
 //! /// Works with: <area> | <what, as a user would name it> | <what Outpost does>
 //! ```
 //!
-//! With `OUTPOST_UPDATE_DOCS=1` the page is written anew, without it the page must be up to date.
+//! With `OUTPOST_UPDATE_DOCS=1` the page is rewritten, without it the page must be up to date.
 
 use std::collections::BTreeMap;
 use std::fs;

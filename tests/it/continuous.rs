@@ -46,10 +46,10 @@ fn assert_whole(timeline: &Value) {
     for pair in coverage.windows(2) {
         assert_eq!(pair[0]["until"], pair[1]["from"], "{pair:?}");
     }
-    let told: f64 = coverage.iter().map(|interval| seconds_between(&interval["from"], &interval["until"])).sum();
+    let reported: f64 = coverage.iter().map(|interval| seconds_between(&interval["from"], &interval["until"])).sum();
     let first = coverage.first().expect("some coverage");
     let last = coverage.last().expect("some coverage");
-    assert!((told - seconds_between(&first["from"], &last["until"])).abs() < 1e-6);
+    assert!((reported - seconds_between(&first["from"], &last["until"])).abs() < 1e-6);
     assert_eq!(time(&first["from"]), time(&timeline["since"]));
 }
 
@@ -98,7 +98,7 @@ fn everything_is_recorded_and_every_second_has_an_answer() {
     assert!(states.contains("recorded") && states.contains("stopped"), "{states:?}");
     let recorded = timeline["seconds"]["recorded"].as_f64().expect("seconds");
     let held: f64 = finished.iter().map(|s| seconds_between(&s["start"]["wall"], &s["end"]["wall"])).sum();
-    assert!(recorded >= held - 0.2, "{recorded} s are told, {held} s are there");
+    assert!(recorded >= held - 0.2, "{recorded} s are reported, {held} s are there");
 
     let (first, last) = (&event["segments"]["first"], &event["segments"]["last"]);
     let find = |id: &Value| finished.iter().find(|segment| segment["id"] == *id).copied();
@@ -125,7 +125,7 @@ fn segments_are_found_again_when_the_index_is_lost() {
         .filter_map(|file| file.expect("a file").file_name().to_str()?.strip_suffix(".mp4").map(str::to_owned))
         .collect();
     std::fs::remove_dir_all(scratch.path("box/index")).expect("lose the index");
-    // One has lost its sidecar as well: the file itself tells enough.
+    // One has lost its sidecar as well: the file itself reports enough.
     let orphan = on_disk.first().expect("a segment");
     std::fs::remove_file(scratch.path("box/recordings/gate").join(format!("{orphan}.json"))).expect("lose a sidecar");
 

@@ -51,13 +51,13 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
 
     let mut cut_short = BTreeSet::new();
     for round in 0..setting("OUTPOST_CRASHES", 2) {
-        // An event that was told of is durable, so it must survive, whatever comes.
+        // An event that was reported is durable, so it must survive, whatever comes.
         let id = wait_for("an event in its middle", seconds(90), || {
             let over = ended_ids(&subscriber);
             let going_on = started(&subscriber).into_iter().find(|id| !over.contains(id) && !cut_short.contains(id));
             going_on.ok_or_else(|| format!("{} events are over", over.len()))
         });
-        // It is told of before its clip has a fragment, which takes longer on a busy box.
+        // It is reported before its clip has a fragment, which takes longer on a busy box.
         let clip = scratch.path("box/archive/gate").join(&id).join("clip.mp4");
         wait_until("its clip to have begun", seconds(30), || {
             std::fs::metadata(&clip).is_ok_and(|clip| clip.len() > MOOV)
@@ -73,7 +73,7 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
     let events = wait_for_agreement(&daemon, &subscriber, &store);
     let known: BTreeSet<&str> = events.iter().filter_map(|event| event["id"].as_str()).collect();
     let lost: Vec<String> = started(&subscriber).into_iter().filter(|id| !known.contains(id.as_str())).collect();
-    assert!(lost.is_empty(), "told of, and then lost: {lost:?}");
+    assert!(lost.is_empty(), "reported, and then lost: {lost:?}");
     let delivered = delivered_ids(&store.objects());
     let mut interrupted = 0;
     for event in &events {
@@ -93,7 +93,7 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
 }
 
 #[test]
-fn killed_at_any_moment_it_keeps_what_it_told_and_delivers_it_once() {
+fn killed_at_any_moment_it_keeps_what_it_reported_and_delivers_it_once() {
     let scratch = Scratch::new("kills");
     let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::None);
     let mut dice = Dice::new();
@@ -110,7 +110,7 @@ fn killed_at_any_moment_it_keeps_what_it_told_and_delivers_it_once() {
     let events = wait_for_agreement(&daemon, &subscriber, &store);
     let known: BTreeSet<&str> = events.iter().filter_map(|event| event["id"].as_str()).collect();
     let lost: Vec<String> = started(&subscriber).into_iter().filter(|id| !known.contains(id.as_str())).collect();
-    assert!(lost.is_empty(), "told of, and then lost: {lost:?}");
+    assert!(lost.is_empty(), "reported, and then lost: {lost:?}");
     // All of them are in the bucket, says the agreement; and each in one place.
     let folders = store.objects().into_keys().filter(|key| key.ends_with("/event.json")).count();
     assert_eq!(folders, events.len());

@@ -1,4 +1,4 @@
-//! What was dropped is not shown as delivered: outlets that nobody reaches, and an operator who empties their queues.
+//! What was dropped is not shown as delivered: outlets that are unreachable, and an operator who empties their queues.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -35,7 +35,7 @@ fn drop_all(config: &str, outlet: &str) -> usize {
     count.parse().expect("a number")
 }
 
-/// What the program says on a terminal where somebody answers.
+/// What the program says on a terminal with an answer.
 fn asked_on_a_terminal(arguments: &[&str], answer: &str) -> String {
     let command = [&[PROGRAM], arguments].concat().join(" ");
     let mut script = Command::new("script");
@@ -64,7 +64,7 @@ fn look_before_dropping(config: &str, events: usize) {
         "{}",
         would(&["--kind", "clip"])
     );
-    assert!(would(&["--camera", "nobody", "--kind", "clip"]).starts_with("upload/cloud: 0 items"));
+    assert!(would(&["--camera", "cellar", "--kind", "clip"]).starts_with("upload/cloud: 0 items"));
     assert!(would(&["--before", "1d", "--camera", "gate"]).starts_with("upload/cloud: 0 items"));
     let asked =
         asked_on_a_terminal(&["queue", "drop", "--queue", "upload/cloud", "--waiting", "--config", config], "n\n");
@@ -205,7 +205,7 @@ fn deliveries(scratch: &Scratch) -> Vec<(Event, Vec<OutletDelivery>)> {
     events.into_iter().zip(deliveries).collect()
 }
 
-/// Works with: system | an update from a version that did not tell dropped from delivered | the states come from the marks that the index has, and from the queues; after `outpost store rebuild` everything waits again
+/// Works with: system | an update from a version that did not distinguish dropped from delivered | the states come from the marks that the index has, and from the queues; after `outpost store rebuild` everything waits again
 #[test]
 fn an_index_of_version_0_1_says_what_waits_what_failed_and_what_was_delivered() {
     use DeliveryState::{Delivered, Failed, Waiting};
@@ -236,17 +236,17 @@ fn an_index_of_version_0_1_says_what_waits_what_failed_and_what_was_delivered() 
         }
         assert_eq!((outlets[0].outlet.as_str(), outlets[0].state), ("mqtt", Waiting), "{}", event.id);
     }
-    let telling = [("upload/cloud", Delivered), ("upload/strict", Delivered), ("upload/strict", Failed)];
-    assert!(telling.iter().all(|(outlet, state)| seen.contains(&((*outlet).to_owned(), *state))), "{seen:?}");
+    let reporting = [("upload/cloud", Delivered), ("upload/strict", Delivered), ("upload/strict", Failed)];
+    assert!(reporting.iter().all(|(outlet, state)| seen.contains(&((*outlet).to_owned(), *state))), "{seen:?}");
 
     let output = outpost(&["store", "rebuild", "--config", config.to_str().expect("text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let after = deliveries(&scratch);
     assert_eq!(after.len(), before.len());
     for (event, outlets) in after {
-        let told: Vec<&str> = outlets.iter().map(|outlet| outlet.outlet.as_str()).collect();
+        let reported: Vec<&str> = outlets.iter().map(|outlet| outlet.outlet.as_str()).collect();
         let of_files = ["upload/away", "upload/cloud", "upload/sealed", "upload/strict"];
-        assert!(told.ends_with(&of_files), "{}: {told:?}", event.id);
+        assert!(reported.ends_with(&of_files), "{}: {reported:?}", event.id);
         let files = outlets.iter().flat_map(|outlet| &outlet.files);
         assert!(files.clone().count() > 0 && files.clone().all(|file| file.state == Waiting), "{}", event.id);
     }

@@ -50,13 +50,13 @@ pub fn wait_for_agreement(daemon: &Daemon, subscriber: &Subscriber, store: &S3Se
     });
     wait_for("box, broker and bucket to agree", seconds(120), || {
         let events = daemon.events();
-        let (here, told) = (ids(&events), ended_ids(subscriber));
-        if here != told {
+        let (here, published) = (ids(&events), ended_ids(subscriber));
+        if here != published {
             return Err(format!(
-                "{} events here, {} told, {} of them the same",
+                "{} events here, {} published, {} of them the same",
                 here.len(),
-                told.len(),
-                (&here & &told).len()
+                published.len(),
+                (&here & &published).len()
             ));
         }
         let delivered: BTreeSet<String> = delivered_ids(&store.objects()).into_keys().collect();
@@ -85,7 +85,7 @@ pub fn is_delivered(record: &Value) -> bool {
 pub fn assert_one_truth(
     daemon: &Daemon,
     event: &Value,
-    told: &Value,
+    published: &Value,
     folder: &str,
     objects: &BTreeMap<String, Object>,
 ) {
@@ -94,8 +94,11 @@ pub fn assert_one_truth(
     assert_eq!(folder, format!("{PREFIX}/{DEVICE}/{date}/{camera}/{id}"));
     let mut media: Vec<&Value> = event["pictures"].as_array().expect("pictures").iter().collect();
     media.push(&event["clip"]);
-    assert_eq!(told["event"]["clip"]["sha256"], event["clip"]["sha256"], "{id}: the broker was told of another clip");
-    assert_eq!(told["objects"]["clip.mp4"], format!("{folder}/clip.mp4"), "{id}");
+    assert_eq!(
+        published["event"]["clip"]["sha256"], event["clip"]["sha256"],
+        "{id}: the broker was published another clip"
+    );
+    assert_eq!(published["objects"]["clip.mp4"], format!("{folder}/clip.mp4"), "{id}");
     for item in media {
         let (file, sha256) = (text(item, "/file"), text(item, "/sha256"));
         let object =
@@ -122,8 +125,8 @@ fn assert_clip_covers(scratch: &Scratch, event: &Value, first_picture: f64, code
     assert!(clip_start <= wanted + 0.001, "{id}: the clip begins {:.2} s too late", clip_start - wanted);
     let clip_end = clip_start + probe.duration_s;
     assert!(clip_end + PICTURE_S >= end, "{id}: the clip ends {:.2} s before the event", end - clip_end);
-    let told = event["clip"]["duration_s"].as_f64().expect("a duration");
-    assert!((told - probe.duration_s).abs() <= PICTURE_S, "{id}: {told} s by the sidecar, {probe:?}");
+    let published = event["clip"]["duration_s"].as_f64().expect("a duration");
+    assert!((published - probe.duration_s).abs() <= PICTURE_S, "{id}: {published} s by the sidecar, {probe:?}");
 }
 
 #[test]
@@ -149,11 +152,11 @@ fn box_broker_and_bucket_agree_on_every_event() {
 
     let objects = store.objects();
     let folders = delivered_ids(&objects);
-    let told: BTreeMap<String, Value> =
+    let published: BTreeMap<String, Value> =
         subscriber.events("end").into_iter().map(|message| (text(&message, "/event/id").to_owned(), message)).collect();
     let started: BTreeSet<String> =
         subscriber.events("start").iter().map(|message| text(message, "/event/id").to_owned()).collect();
-    assert_eq!(started, ids(&events), "a start was told for every event");
+    assert_eq!(started, ids(&events), "a start was published for every event");
     for (camera, codec) in [("gate", "h264"), ("yard", "hevc")] {
         let mine: Vec<&Value> = events.iter().filter(|event| event["camera"] == camera).collect();
         assert!(mine.len() >= 3, "{camera}: {} events", mine.len());
@@ -163,7 +166,7 @@ fn box_broker_and_bucket_agree_on_every_event() {
         for event in mine {
             let id = text(event, "/id");
             assert_eq!((text(event, "/label"), text(event, "/state")), ("person", "ended"), "{id}");
-            assert_one_truth(&daemon, event, &told[id], &folders[id], &objects);
+            assert_one_truth(&daemon, event, &published[id], &folders[id], &objects);
             let sidecar = std::fs::read(on_disk(&scratch, event, "event.json")).expect("a sidecar");
             assert_eq!(store.fetch(&format!("{}/event.json", folders[id])), sidecar, "{id}: the sidecar in the bucket");
             assert_clip_covers(&scratch, event, first_picture, codec);

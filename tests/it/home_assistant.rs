@@ -27,8 +27,8 @@ fn announced(subscriber: &Subscriber) -> BTreeSet<String> {
     standing.map(|(topic, _)| topic).collect()
 }
 
-/// How often a topic was told.
-fn tellings(subscriber: &Subscriber, topic: &str) -> usize {
+/// How often a topic was published.
+fn publications(subscriber: &Subscriber, topic: &str) -> usize {
     subscriber.messages().iter().filter(|message| message.topic == topic).count()
 }
 
@@ -67,7 +67,7 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
     let broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "#");
     let mut daemon = Daemon::start(&scratch, config(&scratch, &broker, &["gate", "front-yard"], &copies));
-    wait_until("the box to be told of", seconds(60), || {
+    wait_until("the box to be published", seconds(60), || {
         let kept = kept(&subscriber.messages());
         let topics = ["health", "queue", "camera/gate/coverage", "camera/gate/count/person", "camera/gate/motion"];
         topics.iter().all(|topic| kept.contains_key(&format!("outpost/{DEVICE}/{topic}")))
@@ -119,9 +119,9 @@ fn home_assistant_understands_every_announcement_and_forgets_a_camera_that_left(
 
     // Home Assistant starts: all is announced again.
     let topic = announced(&subscriber).first().expect("an announcement").clone();
-    let before = tellings(&subscriber, &topic);
+    let before = publications(&subscriber, &topic);
     broker.publish(&format!("{PREFIX}/status"), "online");
-    wait_until("it is announced again", seconds(30), || tellings(&subscriber, &topic) > before);
+    wait_until("it is announced again", seconds(30), || publications(&subscriber, &topic) > before);
 
     // An orderly stop: nothing is available any more.
     let all = announced(&subscriber);

@@ -30,7 +30,7 @@ fn documented(cloud: &S3Server) -> BTreeMap<String, Vec<Value>> {
     blocks.map(part).collect()
 }
 
-/// A box that tells of everything within a second.
+/// A box that exports everything within a second.
 fn site<'a>(scratch: &'a Scratch, cloud: &S3Server, device: &str) -> Config<'a> {
     let mut config = Config::new(scratch).named(device).uploads_to(cloud);
     config.add("[lake]\nevery = \"1s\"\nhealth_every = \"1s\"");
@@ -50,12 +50,16 @@ fn site<'a>(scratch: &'a Scratch, cloud: &S3Server, device: &str) -> Config<'a> 
     config.played_once("gate", &fixture("people.mp4"), LOOKS)
 }
 
-/// Waits until the lake of a box has all that there is to tell of its events, and the cloud has it.
-fn wait_until_told(daemon: &Daemon) {
+/// Waits until the lake of a box has all that there is to export its events, and the cloud has it.
+fn wait_until_exported(daemon: &Daemon) {
     wait_for("the lake to have everything", seconds(90), || {
-        let untold = daemon.metric("outpost_queue_items{outlet=\"lake\"}");
+        let unexported = daemon.metric("outpost_queue_items{outlet=\"lake\"}");
         let waiting = outlet(daemon, "cloud")["queued_items"].clone();
-        if untold == 0.0 && waiting == 0 { Ok(()) } else { Err(format!("{untold} untold, {waiting} waiting")) }
+        if unexported == 0.0 && waiting == 0 {
+            Ok(())
+        } else {
+            Err(format!("{unexported} unexported, {waiting} waiting"))
+        }
     });
 }
 
@@ -75,7 +79,7 @@ fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
     // A box that dies goes on where it was, and sees the clip again.
     boxes[0].crash_and_restart();
     let events: Vec<Vec<Value>> = boxes.iter().map(wait_for_events).collect();
-    boxes.iter().for_each(wait_until_told);
+    boxes.iter().for_each(wait_until_exported);
     let tables = ["events", "health", "coverage", "tombstones"];
     wait_until("all tables to be there", seconds(60), || {
         let keys = cloud.keys();
@@ -89,9 +93,9 @@ fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
 
     let seen = &answers["what was seen"];
     for (device, events) in [(DEVICE, &events[0]), (OTHER, &events[1])] {
-        let told: u64 =
+        let exported: u64 =
             seen.iter().filter(|row| row["device"] == device).filter_map(|row| row["events"].as_u64()).sum();
-        assert_eq!(told, events.len() as u64, "{device}: {seen:?}");
+        assert_eq!(exported, events.len() as u64, "{device}: {seen:?}");
     }
     let keys = cloud.keys();
     let clips = &answers["the clips of people of the last week, newest first"];
@@ -106,8 +110,8 @@ fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
     let hours = &answers["hours of every state, by camera and day"];
     for device in [DEVICE, OTHER] {
         let of_box = hours.iter().filter(|row| row["device"] == device && row["date"] == "2026-11-20");
-        let told: Vec<_> = of_box.map(|row| (row["state"].as_str(), row["hours"].as_f64())).collect();
-        assert_eq!(told, [(Some("offline"), Some(6.0)), (Some("watched"), Some(18.0))], "{hours:?}");
+        let exported: Vec<_> = of_box.map(|row| (row["state"].as_str(), row["hours"].as_f64())).collect();
+        assert_eq!(exported, [(Some("offline"), Some(6.0)), (Some("watched"), Some(18.0))], "{hours:?}");
     }
     let heard = &answers["the boxes, those first that were silent for the longest time"];
     let devices: Vec<_> = heard.iter().filter_map(|row| row["device"].as_str()).collect();

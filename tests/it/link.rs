@@ -78,8 +78,8 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
     let events = wait_for_events(&daemon);
     wait_for("the login page to be recognised", seconds(60), || {
         let said = outlet(&daemon, "cloud");
-        let told = said["last_error"].as_str().is_some_and(|error| error.contains("login page"));
-        if told && said["online"] == false { Ok(()) } else { Err(said.to_string()) }
+        let reported = said["last_error"].as_str().is_some_and(|error| error.contains("login page"));
+        if reported && said["online"] == false { Ok(()) } else { Err(said.to_string()) }
     });
     assert!(site.line.answered() > 0 && site.cloud.objects().is_empty());
     let untyped = |object: Object| Object { kind: String::new(), ..object };
@@ -164,7 +164,7 @@ fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere(
             "azure" => azure.objects(CONTAINER),
             _ => google.objects(),
         };
-        // The clip is played again by the second run, so that there is more; and the S3 client tells no types.
+        // The clip is played again by the second run, so that there is more; and the S3 client reports no types.
         for (key, here) in &expected {
             let there = objects.get(key).map(|there| (there.bytes, &there.sha256));
             assert_eq!(there, Some((here.bytes, &here.sha256)), "{name}: {key}");
@@ -217,8 +217,8 @@ fn metadata_leaves_while_a_large_file_has_the_slow_line() {
     });
     wait_for("its metadata to be in the cloud", seconds(120), || {
         let there = site.cloud.keys();
-        let told = there.iter().any(|key| key.contains(&new) && key.ends_with("/event.json"));
-        if told { Ok(()) } else { Err(format!("{} objects", there.len())) }
+        let reported = there.iter().any(|key| key.contains(&new) && key.ends_with("/event.json"));
+        if reported { Ok(()) } else { Err(format!("{} objects", there.len())) }
     });
     let there = site.cloud.keys();
     assert!(!there.iter().any(|key| key.ends_with(&clip)), "the clip is not through yet");
@@ -262,7 +262,7 @@ fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
     assert_eq!(order(&daemon, "resume", &json!({"outlet": "upload/cloud"})), json!({"changed": 1}));
     // Its rests after four failures would take minutes: a person hurries it.
     let dead = wait_for("the lost one to be given up", seconds(120), || {
-        // Only while it rests: what was given up would be tried anew.
+        // Only while it rests: what was given up would be tried again.
         let rests =
             items(&daemon, "waiting").iter().any(|item| item["seq"] == lost["seq"] && item["state"] == "resting");
         if rests {

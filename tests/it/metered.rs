@@ -1,4 +1,4 @@
-//! A link that costs by the byte, as NetworkManager tells.
+//! A link that costs by the byte, as NetworkManager reports.
 
 use std::fs;
 

@@ -17,7 +17,7 @@ fn odd_camera() -> Camera {
 }
 
 #[test]
-fn cameras_that_libavformat_reads_give_events_and_are_told_on_page_and_log() {
+fn cameras_that_libavformat_reads_give_events_and_are_reported_on_page_and_log() {
     let scratch = Scratch::new("libavformat");
     let (http, odd) = (MjpegCamera::start(&scratch, &fixture("people.mp4")), odd_camera());
     let mut config = Config::new(&scratch);

@@ -1,4 +1,4 @@
-//! What is away comes back: the cloud, the broker, a camera. Nothing is lost, nothing is told twice.
+//! What is away comes back: the cloud, the broker, a camera. Nothing is lost, nothing is published twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +18,15 @@ use crate::harness::valve::Valve;
 use crate::harness::wall_clock::WallClock;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
-/// The `seq` numbers under which each event's end was told. A broker may repeat a message (QoS 1), and
+/// The `seq` numbers under which each event's end was published. A broker may repeat a message (QoS 1), and
 /// then the number is the same.
-fn tellings(subscriber: &Subscriber) -> BTreeMap<String, BTreeSet<u64>> {
-    let mut tellings: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+fn publications(subscriber: &Subscriber) -> BTreeMap<String, BTreeSet<u64>> {
+    let mut publications: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for message in subscriber.events("end") {
         let id = message["event"]["id"].as_str().expect("an id").to_owned();
-        tellings.entry(id).or_default().insert(message["seq"].as_u64().expect("a number"));
+        publications.entry(id).or_default().insert(message["seq"].as_u64().expect("a number"));
     }
-    tellings
+    publications
 }
 
 #[test]
@@ -45,11 +45,11 @@ fn what_happened_during_an_outage_is_delivered_once() {
     broker.stop();
     // Others may have ended meanwhile, and may have been published.
     let before = daemon.events_in("ended").len();
-    // At least three events that nobody could be told of while they happened.
+    // At least three events that could not be published while they happened.
     daemon.wait_for_ended(before + 3, seconds(90));
     std::thread::sleep(seconds(setting("OUTPOST_OUTAGE_SECONDS", 0)));
-    let told_before = tellings(&subscriber).len();
-    assert!(daemon.events_in("ended").len() >= told_before + 3, "the queue grew");
+    let published_before = publications(&subscriber).len();
+    assert!(daemon.events_in("ended").len() >= published_before + 3, "the queue grew");
     assert!(daemon.process().is_running());
     broker.resume();
     store.resume();
@@ -59,11 +59,12 @@ fn what_happened_during_an_outage_is_delivered_once() {
     assert!(events.len() >= before + 3);
     let objects = store.objects();
     let folders = delivered_ids(&objects);
-    let told = subscriber.events("end");
-    for (id, numbers) in tellings(&subscriber) {
-        assert_eq!(numbers.len(), 1, "{id} was told {} times: {numbers:?}", numbers.len());
+    let published = subscriber.events("end");
+    for (id, numbers) in publications(&subscriber) {
+        assert_eq!(numbers.len(), 1, "{id} was published {} times: {numbers:?}", numbers.len());
         let event = events.iter().find(|event| event["id"] == id.as_str()).expect("a known event");
-        let message: &Value = told.iter().find(|message| message["event"]["id"] == id.as_str()).expect("told");
+        let message: &Value =
+            published.iter().find(|message| message["event"]["id"] == id.as_str()).expect("published");
         assert_one_truth(&daemon, event, message, &folders[&id], &objects);
     }
     let sidecars = objects.keys().filter(|key| key.ends_with("/event.json")).count();
@@ -101,9 +102,10 @@ fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() 
     }
     let is_cut = |event: &Value| cut.contains(event["id"].as_str().expect("an id"));
     assert!(events.iter().any(is_cut), "the clip that was cut is one of them: {cut}");
-    let told = || tellings(&subscriber);
-    let is_told = |event: &Value| told().get(event["id"].as_str().expect("an id")).map(BTreeSet::len) == Some(1);
-    wait_until("every event to be told, once", seconds(120), || events.iter().all(is_told));
+    let published = || publications(&subscriber);
+    let is_published =
+        |event: &Value| published().get(event["id"].as_str().expect("an id")).map(BTreeSet::len) == Some(1);
+    wait_until("every event to be published, once", seconds(120), || events.iter().all(is_published));
     let now = daemon.json("/api/v1/status")["time"].as_str().expect("a time").parse::<Timestamp>().expect("a time");
     for event in &events {
         let start: Timestamp = event["start"]["wall"].as_str().expect("a time").parse().expect("a time");
@@ -139,7 +141,7 @@ fn a_camera_that_comes_back_is_taken_up_again_and_disturbs_no_other() {
 
     // A camera that keeps its connection and says nothing is lost too.
     gate.freeze();
-    // By the pictures that do not come: whoever waits for the connection to end waits much longer.
+    // By the pictures that do not come: waiting for the connection to end takes much longer.
     wait_for("the silent camera to be noticed", seconds(60), || {
         let status = daemon.json("/api/v1/status");
         let mut cameras = status["cameras"].as_array().expect("cameras").iter();

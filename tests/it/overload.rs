@@ -76,7 +76,7 @@ fn a_hot_box_does_less_and_less_and_then_everything_again() {
     assert_eq!(states.last(), Some(&"recorded"), "{states:?}");
     let log = daemon.log();
     for name in ["half_rate", "quarter_rate", "light_model", "motion_only", "record_only", "record_less"] {
-        assert!(log.contains(name), "the log does not tell of {name}");
+        assert!(log.contains(name), "the log does not say of {name}");
     }
     assert!(daemon.terminate().success());
 }

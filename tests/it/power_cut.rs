@@ -51,8 +51,8 @@ fn machine(scratch: &Scratch, port: u16, drives: &[&Path]) -> Vm {
     vm
 }
 
-/// What the daemon told of an event: how far it was, and whether it had been delivered.
-type Told = BTreeMap<String, (String, bool)>;
+/// What the daemon reported an event: how far it was, and whether it had been delivered.
+type Reported = BTreeMap<String, (String, bool)>;
 
 fn id(record: &Value) -> String {
     record["event"]["id"].as_str().expect("an id").to_owned()
@@ -62,22 +62,22 @@ fn is_delivered(record: &Value) -> bool {
     record["delivery"][0]["state"] == "delivered"
 }
 
-fn note(told: &mut Told, records: &[Value]) {
+fn note(reported: &mut Reported, records: &[Value]) {
     for record in records {
         let state = record["event"]["state"].as_str().expect("a state").to_owned();
-        told.insert(id(record), (state, is_delivered(record)));
+        reported.insert(id(record), (state, is_delivered(record)));
     }
 }
 
-/// After the power came back: waits until everything that was told of is delivered, ends the daemon, and looks at
+/// After the power came back: waits until everything that was reported is delivered, ends the daemon, and looks at
 /// every file in the destination.
-fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, told: &Told) {
+fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, reported: &Reported) {
     let known = |records: &[Value], id: &String| records.iter().any(|record| self::id(record) == *id);
     let records = wait_for("everything to be delivered", seconds(180), || {
         let records = guest.records()?;
-        let missing: Vec<&String> = told.keys().filter(|id| !known(&records, id)).collect();
-        assert!(missing.is_empty(), "told of, and then lost: {missing:?}; {}", guest.log());
-        let waiting = records.iter().filter(|record| told.contains_key(&id(record)) && !is_delivered(record));
+        let missing: Vec<&String> = reported.keys().filter(|id| !known(&records, id)).collect();
+        assert!(missing.is_empty(), "reported, and then lost: {missing:?}; {}", guest.log());
+        let waiting = records.iter().filter(|record| reported.contains_key(&id(record)) && !is_delivered(record));
         let waiting: Vec<String> = waiting.map(id).collect();
         if waiting.is_empty() { Ok(records) } else { Err(format!("waiting: {waiting:?}")) }
     });
@@ -92,7 +92,7 @@ fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, told: &Told) {
         let id = folder.file_name().and_then(|name| name.to_str()).expect("an id");
         objects.entry(id).or_default().push(folder);
     }
-    for (id, (state, was_delivered)) in told {
+    for (id, (state, was_delivered)) in reported {
         let record = records.iter().find(|record| self::id(record) == *id).expect("looked for above");
         let event = &record["event"];
         let went_on = state == "open" || event["state"] == state.as_str();
@@ -119,7 +119,7 @@ fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, told: &Told) {
 }
 
 #[test]
-fn what_was_told_before_the_power_went_is_there_after_it_came_back() {
+fn what_was_reported_before_the_power_went_is_there_after_it_came_back() {
     let scratch = Scratch::new("power");
     let mut dice = Dice::new();
     let port = port::free();
@@ -133,31 +133,31 @@ fn what_was_told_before_the_power_went_is_there_after_it_came_back() {
         (vm, guest)
     };
 
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     let mut cut_short = 0;
     for _ in 0..setting("OUTPOST_POWER_CUTS", 3) {
         let (vm, guest) = start();
-        let before = told.len();
+        let before = reported.len();
         wait_for("new events, one of them over", seconds(120), || {
             let records = guest.records()?;
-            note(&mut told, &records);
+            note(&mut reported, &records);
             let over = records.iter().any(|record| record["event"]["state"] == "ended");
-            if over && told.len() >= before + 3 { Ok(()) } else { Err(format!("{} events", records.len())) }
+            if over && reported.len() >= before + 3 { Ok(()) } else { Err(format!("{} events", records.len())) }
         });
         let (begun, further) = (Instant::now(), dice.up_to(seconds(5)));
         while begun.elapsed() < further {
-            note(&mut told, &guest.records().expect("an answer while it runs"));
+            note(&mut reported, &guest.records().expect("an answer while it runs"));
         }
         vm.cut();
-        cut_short += told.values().filter(|(state, _)| state == "open").count();
+        cut_short += reported.values().filter(|(state, _)| state == "open").count();
     }
     assert!(cut_short > 0, "no event was going on when the power went");
     let (mut vm, guest) = start();
-    assert_kept(&mut vm, guest, &scratch, &told);
+    assert_kept(&mut vm, guest, &scratch, &reported);
 }
 
 #[test]
-fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_told() {
+fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_reported() {
     let scratch = Scratch::new("drive");
     let mut dice = Dice::new();
     let port = port::free();
@@ -167,27 +167,27 @@ fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_to
     let empty = scratch.path("empty.ext4");
     run(Command::new("cp").args(["--sparse=always"]).args([&image, &empty]));
 
-    // One life, of which every write is noted, and between them what the daemon had told of by then.
+    // One life, of which every write is noted, and between them what the daemon had reported by then.
     let mut vm = machine(&scratch, port, &[&image, &log]);
     vm.sh(&format!(
         "dmsetup create logged --noudevsync --table \"0 $(blockdev --getsz /dev/vda) log-writes /dev/vda /dev/vdb\"\n\
          dmsetup mknodes; mkdir {DRIVE} && mount -t ext4 /dev/mapper/logged {DRIVE} && mkdir {DRIVE}/box {DRIVE}/cloud"
     ));
     let guest = Guest::start(&mut vm, &scratch, &config, port);
-    let mut told = Told::new();
+    let mut reported = Reported::new();
     let cuts = setting("OUTPOST_DRIVE_CUTS", 5);
     wait_for("enough events", seconds(240), || {
-        let mut now = Told::new();
+        let mut now = Reported::new();
         note(&mut now, &guest.records()?);
-        let news = now.iter().filter(|(id, fate)| told.get(*id) != Some(fate));
+        let updates = now.iter().filter(|(id, fate)| reported.get(*id) != Some(fate));
         let marks =
-            news.map(|(id, (state, delivered))| format!("dmsetup message logged 0 mark {id}:{state}:{delivered}\n"));
+            updates.map(|(id, (state, delivered))| format!("dmsetup message logged 0 mark {id}:{state}:{delivered}\n"));
         let marks: String = marks.collect();
         if !marks.is_empty() {
             vm.sh(&marks);
         }
-        told.append(&mut now);
-        let delivered = told.values().filter(|(_, delivered)| *delivered).count();
+        reported.append(&mut now);
+        let delivered = reported.values().filter(|(_, delivered)| *delivered).count();
         if delivered >= 8 { Ok(()) } else { Err(format!("{delivered} events delivered")) }
     });
     vm.sh("dmsetup message logged 0 mark end");
@@ -200,18 +200,18 @@ fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_to
         run(Command::new("cp").args(["--sparse=always"]).args([&empty, &image]));
         let moment = 1 + dice.below(history.len());
         let marks = history.replay(&image, moment, &mut dice);
-        let mut told = Told::new();
+        let mut reported = Reported::new();
         for mark in &marks {
             if let [id, state, delivered] = mark.split(':').collect::<Vec<_>>()[..] {
                 let fate = (state.to_owned(), delivered == "true");
                 // Several marks of one event, of which the latest state is the greatest but for "open".
-                told.entry(id.to_owned()).and_modify(|known| *known = later(known, &fate)).or_insert(fate);
+                reported.entry(id.to_owned()).and_modify(|known| *known = later(known, &fate)).or_insert(fate);
             }
         }
-        eprintln!("after {moment} of {} entries: {} events told of", history.len(), told.len());
+        eprintln!("after {moment} of {} entries: {} events reported", history.len(), reported.len());
         vm.sh(&format!("blockdev --flushbufs /dev/vda; {MOUNT}"));
         let guest = Guest::start(&mut vm, &scratch, &config, port);
-        assert_kept(&mut vm, guest, &scratch, &told);
+        assert_kept(&mut vm, guest, &scratch, &reported);
         vm.sh(&format!("umount {DRIVE}"));
     }
 }

@@ -36,7 +36,7 @@ impl Volume {
 
     /// Takes all the space that is left.
     fn fill(&self) -> PathBuf {
-        let path = self.0.join("somebody-elses");
+        let path = self.0.join("foreign");
         let mut file = fs::File::create(&path).expect("make a file");
         while file.write_all(&[0; 4096]).is_ok() {}
         path
@@ -157,7 +157,7 @@ fn a_full_volume_loses_first_what_was_delivered() {
     tombstones.sort_unstable();
     let gone: Vec<bool> = tombstones.iter().map(|(_, undelivered)| !undelivered).collect();
     assert!(gone.starts_with(&[true, true]) && gone.contains(&false), "{gone:?}");
-    // Batches are told apart by their time; of one that took the last delivered clips, these come first.
+    // Batches are distinguished by their time; of one that took the last delivered clips, these come first.
     assert!(gone.is_sorted_by(|before, after| before >= after), "not the delivered ones first: {gone:?}");
 }
 
@@ -199,8 +199,8 @@ fn a_volume_that_takes_no_more_files_is_a_full_one() {
     let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
     wait_for_turnover(&mut daemon, 6.0);
-    // Somebody else takes all the names that are left: older events make room for new ones all the same.
-    let junk = volume.0.join("somebody-elses");
+    // All the names are taken that are left: older events make room for new ones all the same.
+    let junk = volume.0.join("foreign");
     fs::create_dir(&junk).expect("a folder");
     let taken = (0..1000).take_while(|n| fs::write(junk.join(n.to_string()), "").is_ok()).count();
     assert!(taken < 1000, "the volume takes files without end");

@@ -127,7 +127,7 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     assert_eq!(links, (true, String::new()));
 }
 
-/// The journal has what an operator filters by, and no complaint.
+/// The journal has what an operator filters by, and no error.
 fn assert_journal(machine: &Machine) {
     let journal = machine.journal(UNIT);
     let message = |entry: &Value| entry["MESSAGE"].as_str().unwrap_or_default().to_owned();
@@ -140,8 +140,8 @@ fn assert_journal(machine: &Machine) {
         assert!(message(entry).contains(" camera=gate") && message(entry).contains(" label=person"), "{entry}");
     }
     let warning_or_worse = |entry: &&Value| entry["PRIORITY"].as_str().is_none_or(|priority| priority <= "4");
-    let complaints: Vec<&Value> = journal.iter().filter(warning_or_worse).collect();
-    assert!(complaints.is_empty(), "{complaints:?}");
+    let errors: Vec<&Value> = journal.iter().filter(warning_or_worse).collect();
+    assert!(errors.is_empty(), "{errors:?}");
 }
 
 /// The running service can write its state and nothing else.
@@ -151,7 +151,7 @@ fn assert_sandbox(machine: &Machine) {
     for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "no {line:?} in {status}");
     }
-    // Root in the service's view of the file system: what it cannot write, nobody there can.
+    // Root in the service's view of the file system: what it cannot write, nothing there can.
     let touch = |path: &str| machine.attempt(&["nsenter", "--target", &pid, "--mount", "--", "touch", path]);
     let (written, said) = touch("/var/lib/outpost/probe");
     assert!(written, "{said}");
@@ -193,8 +193,8 @@ fn a_frozen_daemon_is_started_again_and_one_that_is_configured_wrongly_is_not() 
     machine.wait_for_property(UNIT, "ActiveState", |value| value == "active");
     assert_ne!(machine.property(UNIT, "MainPID"), frozen);
     wait_healthy(port);
-    let told = machine.run(&["journalctl", "--no-pager", "--output=cat", "UNIT=outpost.service"]);
-    assert!(told.contains("Failed with result 'watchdog'"), "{told}");
+    let reported = machine.run(&["journalctl", "--no-pager", "--output=cat", "UNIT=outpost.service"]);
+    assert!(reported.contains("Failed with result 'watchdog'"), "{reported}");
 
     // A typing error: said where people look for it, and not tried again and again.
     let line = config(port).lines().count() + 1;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
-use outpost::archive::{Archive, Config as ArchiveConfig, Host, Layout, recover};
+use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout, recover};
 use outpost::clock::SystemClock;
 use outpost::event::{Event, EventId};
 use outpost::metrics::Metrics;
@@ -41,7 +41,7 @@ impl Stopped {
         let stopped = Self { scratch, config };
         let store = stopped.open();
         let clock = Arc::new(SystemClock::new());
-        let (layout, host) = (Layout::new(&stopped.folder()), Host::new("box", clock.clone()));
+        let (layout, host) = (Layout::new(&stopped.folder()), ArchiveDeps::new("box", clock.clone()));
         let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), ArchiveConfig::default(), host);
         recover(&archive, EventId::from_bytes([0xff; 16]), &mut |_| ()).expect("index");
         drop(archive);
@@ -149,7 +149,7 @@ fn check_says_that_the_index_is_damaged_and_leaves_it() {
 }
 
 #[test]
-fn rebuild_makes_the_index_anew_and_queues_everything() {
+fn rebuild_recreates_the_index_and_queues_everything() {
     let stopped = Stopped::new();
     stopped.damage_index();
     put(&stopped.folder(), 4, "unknown");
@@ -166,7 +166,7 @@ fn rebuild_makes_the_index_anew_and_queues_everything() {
 }
 
 #[test]
-fn rebuild_without_a_configuration_queues_for_whom_the_old_index_knew() {
+fn rebuild_without_a_configuration_queues_for_the_destinations_of_the_old_index() {
     let stopped = Stopped::new();
     let folder = stopped.folder();
     let arguments = ["store", "rebuild", "--dir", folder.to_str().expect("text")];

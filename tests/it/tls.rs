@@ -39,9 +39,9 @@ fn only_an_authority_that_is_named_is_trusted_and_a_corrected_file_counts_at_onc
     fs::copy(&certificate.authority, &trusted).expect("name the right one");
     wait_for_empty_queue(&daemon, "cloud");
     assert!(cloud.keys().len() >= events.len() && outlet(&daemon, "cloud")["online"] == true);
-    wait_for("every end to be told", seconds(120), || {
-        let told = office.seen().iter().filter(|request| request["body"]["phase"] == "end").count();
-        if told == events.len() { Ok(()) } else { Err(format!("{told} of {}", events.len())) }
+    wait_for("every end to be published", seconds(120), || {
+        let published = office.seen().iter().filter(|request| request["body"]["phase"] == "end").count();
+        if published == events.len() { Ok(()) } else { Err(format!("{published} of {}", events.len())) }
     });
     assert!(daemon.terminate().success());
 }

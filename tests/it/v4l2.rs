@@ -121,14 +121,14 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
         + &camera("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nformat = \"h264\""));
     vm.sh("mkdir /run/box");
 
-    // Pictures that nobody here reads are refused by name.
+    // Pictures that are not supported are refused by name.
     let clip = lamp_clip(&scratch, "h264");
     feed(&mut vm, ALSO_FED, &clip, "-c:v rawvideo -pix_fmt nv12");
     let (status, refused) = vm.run(&format!("{PROGRAM} probe {ALSO_FED}"));
     let expected = "/dev/video8 cannot be used: it gives NV12, but none of H264, MJPG and YUYV";
     assert!(status == 1 && refused.contains(expected), "{refused}");
 
-    // A device without a feed cannot capture; a webcam without an encoder has no H.264: both are told, neither ends it.
+    // A device without a feed cannot capture; a webcam without an encoder has no H.264: both are reported, neither ends it.
     let guest = Guest::start(&mut vm, &scratch, &config, port);
     let reason = |name: &str| {
         wait_for("a reason", seconds(60), || {

@@ -104,17 +104,17 @@ fn assert_delivered(daemon: &Daemon, site: &Site) -> Vec<Value> {
     events
 }
 
-/// Each event was told to begin and to end. Twice at most: the broker may have had what a dead volume no longer notes.
-fn assert_told(subscriber: &Subscriber, events: &[Value]) {
-    let told =
+/// Each event was published to begin and to end. Twice at most: the broker may have had what a dead volume no longer notes.
+fn assert_published(subscriber: &Subscriber, events: &[Value]) {
+    let published =
         |id: &str, phase: &str| subscriber.events(phase).iter().filter(|message| message["event"]["id"] == *id).count();
-    wait_for("every event to be told", seconds(60), || {
+    wait_for("every event to be published", seconds(60), || {
         let silent: Vec<String> =
-            ids(events).into_iter().filter(|id| told(id, "start") == 0 || told(id, "end") == 0).collect();
+            ids(events).into_iter().filter(|id| published(id, "start") == 0 || published(id, "end") == 0).collect();
         if silent.is_empty() { Ok(()) } else { Err(format!("{silent:?}")) }
     });
     for id in ids(events) {
-        assert!(told(&id, "start") <= 2 && told(&id, "end") <= 2, "{id}");
+        assert!(published(&id, "start") <= 2 && published(&id, "end") <= 2, "{id}");
     }
 }
 
@@ -148,7 +148,7 @@ fn lose_and_regain(site: &Site, reason: &str, fail: impl FnOnce(), mend: impl Fn
     let events = assert_delivered(&daemon, site);
     let known = ids(&daemon.events());
     assert!(before.is_subset(&known) && meanwhile.is_subset(&known), "{before:?} {meanwhile:?} {known:?}");
-    assert_told(&subscriber, &events);
+    assert_published(&subscriber, &events);
     // Only what the loss or the return of the volume cut in two is marked as cut, and its other half is there.
     let cut: BTreeSet<String> =
         ids(&events.iter().filter(|e| e["state"] == "interrupted").cloned().collect::<Vec<_>>());
@@ -226,7 +226,7 @@ fn a_disk_that_does_not_answer_costs_a_restart_at_most() {
     faulty.recover();
     wait_for_return(&daemon, &site);
     let events = assert_delivered(&daemon, &site);
-    assert_told(&subscriber, &events);
+    assert_published(&subscriber, &events);
     let known = ids(&daemon.events());
     assert!(before.is_subset(&known) && meanwhile.is_subset(&known), "{before:?} {meanwhile:?} {known:?}");
     println!("{} events, {restarts} restarts", events.len());
@@ -246,9 +246,9 @@ fn a_box_that_starts_without_its_disk_records_and_knows_the_disk_from_another() 
     assert!(wait_for_spool(&daemon).contains("not mounted"));
     daemon.wait_for_ended(1, seconds(90));
     assert_eq!(fs::read_dir(site.storage()).expect("the mount point").count(), 0);
-    // Somebody plugs in the disk of another box.
+    // The disk of another box is plugged in.
     let other = Disk::mount(&site.scratch, "other.ext4", 64, &site.storage());
-    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "somebody-elses"}"#).expect("an identity");
+    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "foreign"}"#).expect("an identity");
     wait_until("the other disk to be noticed", seconds(30), || disk_trouble(&daemon).contains("another volume"));
     assert!(!site.storage().join("archive").exists());
     drop(other);
@@ -259,7 +259,7 @@ fn a_box_that_starts_without_its_disk_records_and_knows_the_disk_from_another() 
 }
 
 #[test]
-fn another_disk_is_taken_once_somebody_says_so() {
+fn another_disk_is_taken_on_request() {
     let site = Site::new("adopt");
     let broker = Broker::start(&site.scratch);
     let first = Disk::mount(&site.scratch, "disk.ext4", 128, &site.storage());
@@ -268,7 +268,7 @@ fn another_disk_is_taken_once_somebody_says_so() {
     assert!(daemon.terminate().success());
     first.pull();
     let _other = Disk::mount(&site.scratch, "other.ext4", 128, &site.storage());
-    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "somebody-elses"}"#).expect("an identity");
+    fs::write(site.storage().join("volume.json"), r#"{"version": 1, "id": "foreign"}"#).expect("an identity");
     daemon.start_again();
     assert!(wait_for_spool(&daemon).contains("outpost store adopt"), "it says what to do");
     let meanwhile = ids(&daemon.wait_for_ended(1, seconds(90)));

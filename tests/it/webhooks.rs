@@ -64,19 +64,19 @@ fn every_alert_reaches_the_receiver_signed_and_in_order_over_outages_and_restart
     let mut daemon = Daemon::start(&scratch, config.posts_to("office", &url, &receiver.secret));
     let ends = |receiver: &Receiver| receiver.seen().iter().filter(|request| request["body"]["phase"] == "end").count();
 
-    wait_until("a first event is told to its end", seconds(120), || ends(&receiver) >= 1);
+    wait_until("a first event is published to its end", seconds(120), || ends(&receiver) >= 1);
     receiver.kill();
     let before = daemon.events_in("ended").len();
     daemon.wait_for_ended(before + 3, seconds(120));
     daemon.crash_and_restart();
     receiver.resume();
     let known = daemon.events_in("ended");
-    wait_for("all that ended before to be told", seconds(120), || {
+    wait_for("all that ended before to be published", seconds(120), || {
         let seen = receiver.seen();
-        let is_told = |event: &&Value| {
+        let is_published = |event: &&Value| {
             seen.iter().any(|r| r["body"]["phase"] == "end" && r["body"]["event"]["id"] == event["id"])
         };
-        let missing = known.iter().filter(|event| !is_told(event)).count();
+        let missing = known.iter().filter(|event| !is_published(event)).count();
         if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} are missing", known.len())) }
     });
     assert!(daemon.terminate().success());

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A file system that passes everything through to a folder until it is told to fail.
+"""A file system that passes everything through to a folder until a failure is set.
 
 usage: faulty_fs.py FOLDER MOUNT_POINT MOOD
 

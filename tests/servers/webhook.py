@@ -1,4 +1,4 @@
-"""A receiver of webhooks that trusts nobody: it checks each signature by the function that docs/webhooks.md gives.
+"""A receiver of webhooks that checks each signature by the function that docs/webhooks.md gives.
 
     webhook.py PORT DOC SECRET_FILE LOG
 

@@ -1,7 +1,7 @@
 //! Commands: what may be asked for, and what is answered.
 //!
-//! A command that the broker kept (retained) is never obeyed: it would strike again at every connection, long
-//! after whoever sent it changed his mind.
+//! A command that the broker kept (retained) is never executed: it would strike again at every connection, long
+//! after its sender's intention has changed.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tracing::info;
 use crate::clock::{Clock, TimeQuality};
 use crate::control::{Control, Force, Switches};
 
-use super::house::{Camera, House};
+use super::device::{Camera, DeviceContext};
 use super::message::Message;
 use super::topics::Topics;
 
@@ -71,15 +71,15 @@ enum OnOff {
     Off,
 }
 
-/// What commands are judged by.
-pub(super) struct Court<'a> {
+/// What commands are parsed by.
+pub(super) struct CommandParser<'a> {
     pub topics: &'a Topics,
-    pub house: &'a House,
+    pub device_context: &'a DeviceContext,
     pub clock: &'a dyn Clock,
 }
 
-impl Court<'_> {
-    /// Reads a message that came through the filters of commands. `None`: nobody can be answered.
+impl CommandParser<'_> {
+    /// Reads a message that came through the filters of commands. `None`: there is no one to answer.
     pub(super) fn read(&self, publish: &Publish) -> Option<Request> {
         let topic = std::str::from_utf8(&publish.topic).ok().filter(|topic| topic.len() <= MAX_TOPIC)?;
         let base = topic.strip_suffix("/set")?;
@@ -87,7 +87,7 @@ impl Court<'_> {
         let response = asked.and_then(|asked| asked.response_topic.clone()).filter(|topic| self.may_answer(topic));
         let correlation = asked.and_then(|asked| asked.correlation_data.clone());
         let command = if publish.retain {
-            Err("a retained command is not obeyed, since it would strike at every connection: \
+            Err("a retained command is not executed, since it would strike at every connection: \
                  send it without the retain flag, and clear this one"
                 .to_owned())
         } else {
@@ -100,7 +100,7 @@ impl Court<'_> {
         })
     }
 
-    /// Whoever may send us commands must not make us write where only we may.
+    /// A sender of commands must not be able to make the box publish to its own topics.
     fn may_answer(&self, topic: &str) -> bool {
         let is_name = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
         is_name && topic.len() <= MAX_TOPIC && !self.topics.is_ours(topic)
@@ -111,12 +111,12 @@ impl Court<'_> {
             return Err(format!("the payload has {} bytes; allowed are {MAX_PAYLOAD}", payload.len()));
         }
         let text = std::str::from_utf8(payload).map_err(|_| "the payload is not UTF-8".to_owned())?.trim();
-        for upload in &self.house.uploads {
+        for upload in &self.device_context.uploads {
             if base == self.topics.upload(upload, "paused") {
                 return Ok(Command::Pause(upload.clone(), on_or_off(text)?));
             }
         }
-        for camera in &self.house.cameras {
+        for camera in &self.device_context.cameras {
             let leaf = base.strip_prefix(&self.topics.of_camera(&camera.name, ""));
             if let Some(leaf) = leaf {
                 return self.for_camera(camera, leaf, text);
@@ -128,12 +128,12 @@ impl Court<'_> {
     fn for_camera(&self, camera: &Camera, leaf: &str, text: &str) -> Result<Command, String> {
         let name = camera.name.to_string();
         let needs = |is_there: bool, key: &str| {
-            let complaint = || {
+            let error = || {
                 format!(
                     "{key} is off in the configuration of camera {name:?}; it can only be switched where it is on there"
                 )
             };
-            if is_there { Ok(()) } else { Err(complaint()) }
+            if is_there { Ok(()) } else { Err(error()) }
         };
         match leaf {
             "detect" => {
@@ -205,7 +205,7 @@ impl Command {
     ///
     /// # Errors
     /// When the disk refuses; nothing is switched then.
-    pub(super) async fn obey(self, control: Control) -> Result<()> {
+    pub(super) async fn execute(self, control: Control) -> Result<()> {
         info!(command = ?self, "a command came by MQTT");
         let change = move || control.change(|switches| self.change(switches));
         let changed = tokio::task::spawn_blocking(change).await.context("switch")?;
@@ -233,17 +233,17 @@ mod tests {
     use rumqttc::v5::mqttbytes::v5::PublishProperties;
 
     use super::*;
-    use crate::alert::mqtt::house::NoFacts;
+    use crate::alert::mqtt::device::NoStatus;
     use crate::clock::{Mono, SimulatedClock};
 
-    fn house() -> House {
+    fn device_context() -> DeviceContext {
         let camera = |name: &str, on| Camera { name: name.into(), detects: on, records: on, ..Camera::default() };
-        House {
+        DeviceContext {
             site: "".into(),
             cameras: vec![camera("yard", true), camera("a/b", true), camera("blind", false)],
             uploads: vec!["cloud".into()],
             control: Control::default(),
-            facts: Arc::new(NoFacts),
+            status: Arc::new(NoStatus),
             announced: None,
         }
     }
@@ -253,9 +253,9 @@ mod tests {
     }
 
     fn read(publish: &Publish) -> Option<Request> {
-        let (house, clock) = (house(), clock());
-        let topics = Topics::new("outpost", "box", &house.cameras).expect("topics");
-        Court { topics: &topics, house: &house, clock: &clock }.read(publish)
+        let (device_context, clock) = (device_context(), clock());
+        let topics = Topics::new("outpost", "box", &device_context.cameras).expect("topics");
+        CommandParser { topics: &topics, device_context: &device_context, clock: &clock }.read(publish)
     }
 
     fn asked(topic: &str, payload: &str) -> Result<Command, String> {
@@ -313,17 +313,17 @@ mod tests {
             ("camera/yard/override/set", r#"{"detect":"on","for":"9999h"}"#, "is not in the next 31 days"),
         ];
         for (topic, payload, expected) in cases {
-            let complaint = asked(topic, payload).expect_err(topic);
-            assert!(complaint.contains(expected), "{topic}: {complaint}");
+            let error = asked(topic, payload).expect_err(topic);
+            assert!(error.contains(expected), "{topic}: {error}");
         }
     }
 
     #[test]
-    fn a_retained_command_is_answered_and_not_obeyed() {
+    fn a_retained_command_is_answered_and_not_executed() {
         let mut publish = Publish::new("outpost/box/camera/yard/detect/set", QoS::AtLeastOnce, "OFF", None);
         publish.retain = true;
-        let complaint = read(&publish).expect("a request").command.expect_err("not obeyed");
-        assert!(complaint.contains("a retained command is not obeyed"), "{complaint}");
+        let error = read(&publish).expect("a request").command.expect_err("not executed");
+        assert!(error.contains("a retained command is not executed"), "{error}");
     }
 
     #[test]
@@ -342,7 +342,7 @@ mod tests {
             answers.into_iter().map(|answer| answer.topic).collect::<Vec<_>>()
         };
         let usual = "outpost/box/camera/yard/detect/answer";
-        assert_eq!(with_response("desk/7"), [usual, "desk/7"]);
+        assert_eq!(with_response("client/7"), [usual, "client/7"]);
         for bad in ["outpost/box/availability", "$SYS/x", "a/#", "+", "", &"x".repeat(2000)] {
             assert_eq!(with_response(bad), [usual], "{bad}");
         }

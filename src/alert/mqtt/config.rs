@@ -37,7 +37,7 @@ pub struct Config {
     /// 5 s to 18 h. Default: `30s`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub keep_alive: Duration,
-    /// Alerts that are older when there is a line again are told in one digest per camera, not one by one.
+    /// Alerts that are older when there is a line again are published in one digest per camera, not one by one.
     /// `0s`: never. Default: `1h`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub max_age: Duration,
@@ -45,7 +45,7 @@ pub struct Config {
     pub retain_events: bool,
     /// How surely states are delivered: 1, or 0 for brokers that charge by the message. Default: 1.
     pub state_qos: u8,
-    /// How often health, queues and coverage are told, 1 s to 1 h. Default: `1m`.
+    /// How often health, queues and coverage are published, 1 s to 1 h. Default: `1m`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub report_every: Duration,
     /// Whether the newest picture of each camera is published. Default: true.
@@ -59,7 +59,7 @@ pub struct Config {
     pub snapshot_qos: u8,
     /// Whether the broker keeps these pictures. Default: true.
     pub retain_snapshots: bool,
-    /// Whether the box obeys commands. Whoever may write to its topics can then switch detection and recording off.
+    /// Whether the box executes commands. Any client that may publish to its topics can then switch detection and recording off.
     /// Default: false.
     pub commands: bool,
     /// Whether the box makes itself known to Home Assistant. Default: false.

@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         if let Parcel::Alert(item) = &parcel {
-            self.chores.telling(item, is_late(&item.created, &now));
+            self.jobs.publishing(item, is_late(&item.created, &now));
         }
         self.hand_over(client, message, Cargo::Alerts(parcel.seqs()))
     }
@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
         let seqs = match sent.cargo {
             Cargo::Alerts(seqs) => seqs,
             Cargo::Other => {
-                self.chores.confirmed(&sent.topic);
+                self.jobs.confirmed(&sent.topic);
                 return false;
             }
             Cargo::Farewell => return true,
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
         self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
-        if self.told_refusal.take().is_some() {
+        if self.logged_refusal.take().is_some() {
             self.refusal_pause.reset();
             deps.health.outlet(OUTLET, deps.clock.mono(), Ok(()));
             info!("the broker takes alerts again");
@@ -153,16 +153,16 @@ impl<'a> Session<'a> {
     pub(super) fn complain(&mut self, reason: String) {
         let deps = &self.alerter.deps;
         deps.health.outlet(OUTLET, deps.clock.mono(), Err(reason.clone()));
-        if self.told_refusal.as_ref() != Some(&reason) {
+        if self.logged_refusal.as_ref() != Some(&reason) {
             warn!(%reason, "the broker refuses a message");
-            self.told_refusal = Some(reason);
+            self.logged_refusal = Some(reason);
         }
     }
 
     /// The same of a state, which is not tried again before it changes. A user without rights is refused at
-    /// every topic, and one line in the log tells that.
+    /// every topic, and one line in the log publishes that.
     fn complain_of_state(&mut self, reason: String) {
-        if !std::mem::replace(&mut self.told_state_refusal, true) {
+        if !std::mem::replace(&mut self.logged_state_refusal, true) {
             self.complain(reason);
         }
     }
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
     }
 
     /// Whether alerts may be sent at present.
-    pub(super) fn may_tell(&self) -> bool {
+    pub(super) fn may_publish(&self) -> bool {
         self.paused_until.is_none_or(|until| Instant::now() >= until) && self.refused.is_empty()
     }
 }

@@ -1,7 +1,7 @@
 //! Home Assistant's MQTT discovery: the box and its cameras introduce themselves.
 //!
 //! What was announced is kept on the disk before it is announced, so that it can be taken back once a camera has
-//! left the configuration, or discovery was switched off: Home Assistant remembers for ever what nobody takes back.
+//! left the configuration, or discovery was switched off: Home Assistant keeps for ever what is not retracted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::durable;
 
-use super::house::Camera;
+use super::device::Camera;
 use super::message::{Content, Message};
 use super::topics::Topics;
 use super::{Alerter, Config, OUTLET};
@@ -78,7 +78,7 @@ fn read(file: &Path) -> BTreeSet<String> {
         Ok(announced) => announced.topics,
         Err(failure) if failure.kind() == ErrorKind::NotFound => BTreeSet::new(),
         Err(error) => {
-            warn!(file = %file.display(), %error, "what Home Assistant was told of cannot be read: what left the configuration stays there");
+            warn!(file = %file.display(), %error, "what was announced to Home Assistant cannot be read: what left the configuration stays there");
             BTreeSet::new()
         }
     }
@@ -94,7 +94,7 @@ pub(super) fn configs(alerter: &Alerter) -> BTreeMap<String, Vec<u8>> {
     let mut book = Book { alerter, topics: &alerter.topics, entries: BTreeMap::new() };
     if alerter.config.homeassistant_discovery {
         book.of_box();
-        for camera in &alerter.house.cameras {
+        for camera in &alerter.device_context.cameras {
             book.of_camera(camera);
         }
     }
@@ -149,8 +149,8 @@ impl Book<'_> {
             "identifiers": [id], "name": format!("Outpost {name}"), "manufacturer": "Outpost", "model": "edge box",
             "sw_version": env!("CARGO_PKG_VERSION"),
         });
-        if let (Some(device), site @ 1..) = (device.as_object_mut(), self.alerter.house.site.len()) {
-            device.insert("suggested_area".to_owned(), self.alerter.house.site.get(..site).into());
+        if let (Some(device), site @ 1..) = (device.as_object_mut(), self.alerter.device_context.site.len()) {
+            device.insert("suggested_area".to_owned(), self.alerter.device_context.site.get(..site).into());
         }
         let there = [self.topics.availability()];
         let health = self.topics.of_box("health");
@@ -186,7 +186,7 @@ impl Book<'_> {
                 "entity_category": "diagnostic",
             }),
         );
-        let uploads = self.alerter.house.uploads.clone();
+        let uploads = self.alerter.device_context.uploads.clone();
         for outlet in std::iter::once(OUTLET.to_owned()).chain(uploads.iter().map(|name| format!("upload/{name}"))) {
             self.add(
                 "sensor",

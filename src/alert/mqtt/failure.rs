@@ -75,7 +75,7 @@ fn refused(code: ConnectReturnCode, broken: &Broken<'_>) -> String {
             Some(user) => format!(
                 "the broker {address} does not let user {user:?} in: check mqtt.username and the password in mqtt.password_file"
             ),
-            None => format!("the broker {address} wants to know who we are: set mqtt.username and mqtt.password_file"),
+            None => format!("the broker {address} asks for a login: set mqtt.username and mqtt.password_file"),
         },
         C::BadClientId | C::ClientIdentifierNotValid => {
             format!("the broker {address} does not accept the client id {client_id:?}: set mqtt.client_id")
@@ -89,7 +89,7 @@ fn refused(code: ConnectReturnCode, broken: &Broken<'_>) -> String {
         C::ServiceUnavailable | C::ServerUnavailable | C::ServerBusy | C::ConnectionRateExceeded | C::QuotaExceeded => {
             format!("the broker {address} has no room for us at present ({code:?})")
         }
-        C::Banned => format!("the broker {address} has banned us: ask who runs it"),
+        C::Banned => format!("the broker {address} has banned us: ask its administrator"),
         other => format!("the broker {address} refuses the connection ({other:?})"),
     }
 }
@@ -150,7 +150,7 @@ fn tls_failure(error: &RustlsError, address: &Address) -> String {
     match error {
         RustlsError::InvalidCertificate(reason) => match reason {
             C::UnknownIssuer => format!(
-                "the certificate of {address} is signed by nobody we trust: set mqtt.ca_file to the CA that signed it"
+                "the certificate of {address} is signed by an unknown authority: set mqtt.ca_file to the CA that signed it"
             ),
             C::BadSignature => format!(
                 "the certificate of {address} is signed by another CA of the same name: set mqtt.ca_file to that one"

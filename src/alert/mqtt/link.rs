@@ -71,7 +71,7 @@ impl Address {
     }
 }
 
-/// What one connection needs. Files are read anew each time, so that a changed password or certificate counts from the
+/// What one connection needs. Files are read again each time, so that a changed password or certificate counts from the
 /// next try on.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
 //! MQTT 5 and 3.1.1: alerts, states, and commands. Topics and payload: docs/mqtt.md.
 
-mod chores;
+mod background;
 mod commands;
 mod config;
 mod delivery;
+mod device;
 mod discovery;
 mod failure;
 mod hangup;
-mod house;
 mod link;
 mod message;
 mod pictures;
@@ -35,7 +35,7 @@ use tracing::{info, warn};
 use super::age::Limits;
 use super::history::History;
 use super::{Deps, Item, digest, feed, payload};
-use crate::supervise::{Backoff, Heart};
+use crate::supervise::{Backoff, Heartbeat};
 
 use link::Address;
 use session::{End, Session};
@@ -43,7 +43,7 @@ use terms::Terms;
 use topics::Topics;
 
 pub use config::Config;
-pub use house::{BoxReport, Camera, CameraCoverage, Facts, House, NoFacts, QueueReport, Report};
+pub use device::{BoxReport, Camera, CameraCoverage, DeviceContext, NoStatus, QueueReport, Report, StatusProvider};
 pub use wire::Protocol;
 
 /// Name of this outlet in health, metrics and on the page.
@@ -58,11 +58,11 @@ pub struct Alerter {
     address: Address,
     topics: Topics,
     deps: Deps,
-    house: House,
+    device_context: DeviceContext,
     limits: Limits,
     history: Mutex<History>,
     terms: Mutex<Terms>,
-    heart: Heart,
+    heartbeat: Heartbeat,
 }
 
 impl fmt::Debug for Alerter {
@@ -76,26 +76,26 @@ impl Alerter {
     ///
     /// # Errors
     /// As [`Config::validate`], and when the names of device or cameras cannot be topics, or when no broker is configured.
-    pub fn new(config: Config, deps: Deps, house: House) -> Result<Self> {
+    pub fn new(config: Config, deps: Deps, device_context: DeviceContext) -> Result<Self> {
         ensure!(config.is_enabled(), "mqtt.url is empty: no broker to send alerts to");
         config.validate()?;
         let address = Address::parse(&config.url)?;
-        let topics =
-            Topics::new(&config.topic_prefix, &deps.device, &house.cameras).context("build the topics of alerts")?;
-        let heart = Heart::unheard(deps.clock.clone());
+        let topics = Topics::new(&config.topic_prefix, &deps.device, &device_context.cameras)
+            .context("build the topics of alerts")?;
+        let heartbeat = Heartbeat::detached(deps.clock.clone());
         let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
         let terms = Mutex::new(Terms::new(config.protocol));
-        Ok(Self { config, address, topics, deps, house, limits, history: Mutex::default(), terms, heart })
+        Ok(Self { config, address, topics, deps, device_context, limits, history: Mutex::default(), terms, heartbeat })
     }
 
-    /// Beats with `heart`: not while it waits for an answer of the queue, or for a connection to come about.
+    /// Beats with `heartbeat`: not while it waits for an answer of the queue, or for a connection to come about.
     #[must_use]
-    pub fn with_heart(self, heart: Heart) -> Self {
-        Self { heart, ..self }
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// Connects, delivers, and connects again after a pause when the line breaks, until `stop`. An orderly
-    /// stop tells the broker and takes about a second at most.
+    /// stop publishes that and takes about a second at most.
     ///
     /// # Errors
     /// Never at present: whatever goes wrong is shown in health and tried again.
@@ -105,7 +105,7 @@ impl Alerter {
 
     async fn run_with(self, stop: CancellationToken, mut backoff: Backoff) -> Result<()> {
         // A failure is logged when it begins or changes, not at each try.
-        let mut told: Option<String> = None;
+        let mut published: Option<String> = None;
         while !stop.is_cancelled() {
             let started = Instant::now();
             let mut session = Session::new(&self);
@@ -115,7 +115,7 @@ impl Alerter {
             }
             let Err(End { reason: failure, other_at_once }) = outcome else { continue };
             if session.was_connected() {
-                told = None;
+                published = None;
             }
             self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
             if other_at_once {
@@ -126,12 +126,12 @@ impl Alerter {
             if self.terms(|terms| terms.suspects.is_near()) {
                 pause = pause.min(SEARCH_PAUSE);
             }
-            if told.as_ref() != Some(&failure) {
+            if published.as_ref() != Some(&failure) {
                 warn!(broker = %self.address, reason = %failure, "alerts wait, the broker cannot be used");
-                told = Some(failure);
+                published = Some(failure);
             }
             tokio::select! {
-                () = self.heart.beating(tokio::time::sleep(pause)) => {}
+                () = self.heartbeat.beating(tokio::time::sleep(pause)) => {}
                 () = stop.cancelled() => {}
             }
         }

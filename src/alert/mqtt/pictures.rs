@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::frame::{Frame, Picture, Rgb};
 
 use super::Config;
-use super::house::Facts;
+use super::device::StatusProvider;
 
 /// JPEG qualities that are tried before the picture is made smaller.
 const QUALITIES: [u8; 3] = [80, 60, 40];
@@ -37,16 +37,16 @@ pub(super) struct Snapshot {
 ///
 /// # Errors
 /// When there is no such picture, or it does not become small enough.
-pub(super) fn take(facts: &dyn Facts, camera: &str, shot: &Shot, config: &Config) -> Result<Snapshot> {
+pub(super) fn take(status: &dyn StatusProvider, camera: &str, shot: &Shot, config: &Config) -> Result<Snapshot> {
     let (width, most) = (config.snapshot_width, config.snapshot_max_bytes);
     match shot {
         Shot::Live => {
             let Frame { picture, .. } =
-                facts.picture(camera).with_context(|| format!("camera {camera:?} gives no pictures at present"))?;
+                status.picture(camera).with_context(|| format!("camera {camera:?} gives no pictures at present"))?;
             Ok(Snapshot { jpeg: shrink(&*picture, width, most)?, origin: Vec::new() })
         }
         Shot::Of(event) => {
-            let path = facts.still(event).context("the event has no picture")?;
+            let path = status.still(event).context("the event has no picture")?;
             let picture = load(&path)?;
             let at = event.best.as_ref().map_or(&event.start, |best| &best.at);
             let of = |key: &str, value: String| (key.to_owned(), value);

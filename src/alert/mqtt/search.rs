@@ -37,23 +37,23 @@ impl Session<'_> {
         if !is_clear || !self.notes.is_empty() {
             return Ok(());
         }
-        let may_tell = self.may_tell();
+        let may_publish = self.may_publish();
         let (is_struck, has_confirmed) = self.alerter.terms(|terms| {
             let first = self.ready.front().and_then(|parcel| parcel.seqs().first().copied());
             let is_struck = first.is_some_and(|seq| terms.suspects.is_struck_alert(seq));
             (is_struck, terms.suspects.has_confirmed_here())
         });
-        if may_tell
+        if may_publish
             && (!is_struck || has_confirmed)
             && let Some(parcel) = self.ready.pop_front()
         {
             return self.send(client, parcel);
         }
-        if !self.has_looked() && may_tell {
+        if !self.has_looked() && may_publish {
             return Ok(());
         }
         self.all_may_go = true;
-        while let Some(message) = self.chores.next_state().or_else(|| self.chores.next_other()) {
+        while let Some(message) = self.jobs.next_state().or_else(|| self.jobs.next_other()) {
             if self.is_struck(&Subject::Topic(message.topic.clone())) {
                 self.postpone(message);
                 continue;
@@ -69,7 +69,7 @@ impl Session<'_> {
                 return Ok(());
             }
         }
-        if may_tell && let Some(parcel) = self.ready.pop_front() {
+        if may_publish && let Some(parcel) = self.ready.pop_front() {
             return self.send(client, parcel);
         }
         match self.postponed.pop_front() {

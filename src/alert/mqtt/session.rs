@@ -21,10 +21,10 @@ use tracing::{info, warn};
 
 use crate::supervise::Backoff;
 
-use super::chores::Chores;
+use super::background::BackgroundJobs;
 use super::digest::Parcel;
 use super::failure::{Broken, explain, is_of_version};
-use super::feed::{Desk, Feed};
+use super::feed::{Feed, FeedContext};
 use super::link::{self, WINDOW};
 use super::message::{Content, Message};
 use super::refusals::HELD;
@@ -42,7 +42,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(900);
 /// How long the store may take to note the outcome when a connection ends.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often states are compared with what was told.
+/// How often states are compared with what was published.
 const LOOK_AT_STATES: Duration = Duration::from_secs(1);
 
 /// How long all else waits for the first alerts of a connection to be confirmed.
@@ -125,11 +125,11 @@ pub(super) struct Session<'a> {
     /// Nothing is sent before this instant, after a refusal.
     pub(super) paused_until: Option<Instant>,
     pub(super) refusal_pause: Backoff,
-    pub(super) told_refusal: Option<String>,
-    pub(super) told_state_refusal: bool,
+    pub(super) logged_refusal: Option<String>,
+    pub(super) logged_state_refusal: bool,
     /// Notes to the store that are being written.
     pub(super) notes: FuturesUnordered<BoxFuture<'a, Result<()>>>,
-    pub(super) chores: Chores<'a>,
+    pub(super) jobs: BackgroundJobs<'a>,
     /// Alerts and what is no state take turns.
     other_is_next: bool,
     pub(super) last_confirmation: Instant,
@@ -159,10 +159,10 @@ impl<'a> Session<'a> {
             refused: Vec::new(),
             paused_until: None,
             refusal_pause: Backoff::for_connections(),
-            told_refusal: None,
-            told_state_refusal: false,
+            logged_refusal: None,
+            logged_state_refusal: false,
             notes: FuturesUnordered::new(),
-            chores: Chores::new(alerter),
+            jobs: BackgroundJobs::new(alerter),
             other_is_next: false,
             last_confirmation: Instant::now(),
             grants: Grants::default(),
@@ -182,8 +182,8 @@ impl<'a> Session<'a> {
         let setup = setup.map_err(|e| format!("{e:#}"))?;
         // The window bounds what is handed over; places more for the subscription, farewell and disconnect.
         let (client, connection) = setup.open(self.version, usize::from(WINDOW) + 3);
-        let Alerter { deps, limits, heart, .. } = self.alerter;
-        let mut feed = Feed::new(Desk { queue: &*deps.queue, limits, clock: &*deps.clock, heart });
+        let Alerter { deps, limits, heartbeat, .. } = self.alerter;
+        let mut feed = Feed::new(FeedContext { queue: &*deps.queue, limits, clock: &*deps.clock, heartbeat });
         let outcome = self.drive(&client, connection, &mut feed, stop).await;
         self.settle(&mut feed, outcome.is_err()).await;
         outcome
@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
             let hungry = self.is_hungry();
             // Else it waits for the queue or for a connection, and they have to show that they go on.
             if !hungry && self.notes.is_empty() && self.stage != Stage::Connecting {
-                self.alerter.heart.beat();
+                self.alerter.heartbeat.beat();
             }
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {
@@ -232,9 +232,9 @@ impl<'a> Session<'a> {
                 }
                 Some(noted) = self.notes.next(), if !self.notes.is_empty() => {
                     noted.map_err(|e| format!("{e:#}"))?;
-                    self.alerter.heart.beat();
+                    self.alerter.heartbeat.beat();
                 }
-                done = self.chores.done() => self.chores.settle(done),
+                done = self.jobs.done() => self.jobs.settle(done),
                 parcels = feed.next(usize::from(WINDOW)), if hungry => {
                     self.has_looked = true;
                     self.ready.extend(parcels.map_err(|e| format!("take alerts from the queue: {e:#}"))?);
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
                     self.check_confirmations()?;
                     self.give_up_searching();
                     if self.stage == Stage::Open {
-                        self.chores.tick();
+                        self.jobs.tick();
                     }
                 }
                 () = tokio::time::sleep_until(deadline), if stopping => return Ok(()),
@@ -255,7 +255,7 @@ impl<'a> Session<'a> {
     /// Whether the next alerts should be leased. Not while something goes back, which must come first again.
     fn is_hungry(&self) -> bool {
         let has_room = self.ready.is_empty() && self.held.len() < HELD;
-        self.stage == Stage::Open && self.may_tell() && has_room && self.notes.is_empty()
+        self.stage == Stage::Open && self.may_publish() && has_room && self.notes.is_empty()
     }
 
     /// Messages that the broker has not answered yet.
@@ -281,19 +281,19 @@ impl<'a> Session<'a> {
                 self.send(client, parcel)?;
                 continue;
             }
-            if let Some(message) = self.chores.next_state() {
+            if let Some(message) = self.jobs.next_state() {
                 self.send_other(client, message)?;
                 continue;
             }
             self.other_is_next = !self.other_is_next;
-            let other = if self.other_is_next { self.chores.next_other() } else { None };
+            let other = if self.other_is_next { self.jobs.next_other() } else { None };
             if let Some(message) = other {
                 self.send_other(client, message)?;
-            } else if self.may_tell()
+            } else if self.may_publish()
                 && let Some(parcel) = self.ready.pop_front()
             {
                 self.send(client, parcel)?;
-            } else if let Some(message) = self.chores.next_other().or_else(|| self.postponed.pop_front()) {
+            } else if let Some(message) = self.jobs.next_other().or_else(|| self.postponed.pop_front()) {
                 self.send_other(client, message)?;
             } else {
                 break;
@@ -306,7 +306,7 @@ impl<'a> Session<'a> {
     fn let_all_go(&mut self) {
         let alerts_are_out = self.has_looked && self.ready.is_empty() && self.on_the_line() == 0;
         let waited = self.opened_at.elapsed() > ALERTS_FIRST;
-        self.all_may_go = self.all_may_go || alerts_are_out || waited || !self.may_tell();
+        self.all_may_go = self.all_may_go || alerts_are_out || waited || !self.may_publish();
     }
 
     /// Whether the queue was looked into on this connection.
@@ -357,7 +357,7 @@ impl<'a> Session<'a> {
                 }
             }
             Event::Incoming(Incoming::SubAck(answer)) => self.subscribed(&answer),
-            Event::Incoming(Incoming::Publish(publish)) => self.chores.incoming(&publish, self.grants.retain),
+            Event::Incoming(Incoming::Publish(publish)) => self.jobs.incoming(&publish, self.grants.retain),
             Event::Outgoing(Outgoing::Publish(packet_id)) => {
                 let farewell_written = self.is_out(packet_id);
                 if farewell_written {
@@ -398,7 +398,7 @@ impl<'a> Session<'a> {
             info!(broker = %self.alerter.address, version = %self.version, "connected to the broker");
         }
         self.alerter.show_remarks();
-        self.filters = self.chores.open();
+        self.filters = self.jobs.open();
     }
 
     /// The connection stands: what was written a while ago without a number counts as taken.

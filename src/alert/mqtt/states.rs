@@ -1,4 +1,4 @@
-//! What the broker keeps of the box: retained topics, told when they change.
+//! What the broker keeps of the box: retained topics, published when they change.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::control::Switches;
 use crate::health::{CameraHealth, Health, Stage};
 
 use super::Alerter;
-use super::house::{Camera, Report};
+use super::device::{Camera, Report};
 use super::message::{Content, Message};
 use super::suspects::Subject;
 
-/// What was told on this connection, and what is to be told next.
+/// What was published on this connection, and what is to be published next.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    told: BTreeMap<String, Vec<u8>>,
+    published: BTreeMap<String, Vec<u8>>,
     due: VecDeque<Message>,
     report: Option<Report>,
 }
@@ -29,12 +29,12 @@ impl States {
         self.report = Some(report);
     }
 
-    /// Looks at what is to be told now.
+    /// Looks at what is to be published now.
     pub(super) fn refresh(&mut self, alerter: &Alerter) {
         let mut states = Vec::new();
         of_box(alerter, self.report.as_ref(), &mut states);
-        let (board, switches) = (alerter.deps.health.cameras(), alerter.house.control.switches());
-        for camera in &alerter.house.cameras {
+        let (board, switches) = (alerter.deps.health.cameras(), alerter.device_context.control.switches());
+        for camera in &alerter.device_context.cameras {
             let health = board.get(&camera.name).cloned().unwrap_or_default();
             let now = alerter.deps.clock.wall();
             Of { alerter, camera, states: &mut states }.all(&health, &switches, now, self.report.as_ref());
@@ -43,21 +43,21 @@ impl States {
             let subject = Subject::Topic(topic.clone());
             alerter.terms(|terms| terms.suspects.is_left_out(&subject, Instant::now()))
         };
-        let news = states.into_iter().filter(|(topic, payload, _)| self.told.get(topic) != Some(payload));
-        let news = news.filter(|(topic, ..)| !is_left_out(topic));
+        let updates = states.into_iter().filter(|(topic, payload, _)| self.published.get(topic) != Some(payload));
+        let updates = updates.filter(|(topic, ..)| !is_left_out(topic));
         let qos = alerter.config.state_qos;
-        self.due = news.map(|(topic, payload, content)| Message::state(topic, payload, content, qos)).collect();
+        self.due = updates.map(|(topic, payload, content)| Message::state(topic, payload, content, qos)).collect();
     }
 
     /// Everything is to be published again.
-    pub(super) fn tell_all(&mut self) {
-        self.told.clear();
+    pub(super) fn publish_all(&mut self) {
+        self.published.clear();
     }
 
     /// The next that changed.
     pub(super) fn next(&mut self) -> Option<Message> {
         let message = self.due.pop_front()?;
-        self.told.insert(message.topic.clone(), message.payload.clone());
+        self.published.insert(message.topic.clone(), message.payload.clone());
         Some(message)
     }
 }
@@ -69,8 +69,8 @@ fn of_box(alerter: &Alerter, report: Option<&Report>, states: &mut Vec<State>) {
     let mut text = |topic: String, text: &str| states.push((topic, text.as_bytes().to_vec(), Content::Text));
     text(topics.availability(), "online");
     text(topics.store(), store_state(health));
-    let switches = alerter.house.control.switches();
-    for upload in &alerter.house.uploads {
+    let switches = alerter.device_context.control.switches();
+    for upload in &alerter.device_context.uploads {
         let paused = switches.paused.contains(&format!("upload/{upload}"));
         text(topics.upload(upload, "paused"), on_off(paused));
     }
@@ -106,14 +106,14 @@ impl Of<'_> {
         let shown = health.shown();
         self.text("availability", shown.state.as_str());
         let since = self.alerter.deps.clock.moment(shown.since).wall.as_second();
-        let told = CameraReport {
+        let published = CameraReport {
             state: shown.state.as_str(),
             reason: shown.reason,
             stages: health.troubled_stages(),
             since: Timestamp::from_second(since).unwrap_or_default(),
         };
         let topic = self.alerter.topics.of_camera(&self.camera.name, "health");
-        self.states.push((topic, json(&told), Content::Json));
+        self.states.push((topic, json(&published), Content::Json));
         self.text("motion", on_off(health.motion));
         self.counts(health);
         self.switches(switches, now);
@@ -128,7 +128,7 @@ impl Of<'_> {
         self.states.push((topic, text.as_bytes().to_vec(), Content::Text));
     }
 
-    /// Labels that are looked for are told from the beginning, others once they were seen.
+    /// Labels that are looked for are published from the beginning, others once they were seen.
     fn counts(&mut self, health: &CameraHealth) {
         if !self.camera.detects {
             return;
@@ -151,14 +151,14 @@ impl Of<'_> {
         self.text("detect", on_off(camera.detects && !switched.detect_off));
         self.text("record", on_off(camera.records && !switched.record_off));
         let force = switched.force.filter(|force| now < force.until);
-        let told = force.map_or_else(
+        let published = force.map_or_else(
             || "AUTO".to_owned(),
             |force| {
                 let detect = if force.detect { "on" } else { "off" };
                 serde_json::json!({ "detect": detect, "until": force.until }).to_string()
             },
         );
-        self.text("override", &told);
+        self.text("override", &published);
     }
 }
 
@@ -168,6 +168,6 @@ pub(super) fn on_off(is_on: bool) -> &'static str {
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
-    // Plain fields serialise; without them there is nothing to tell.
+    // Plain fields serialise; without them there is nothing to publish.
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -101,7 +101,7 @@ impl Terms {
         }
     }
 
-    /// The broker let us in.
+    /// After CONNACK.
     pub(super) fn welcomed(&mut self, welcome: &ConnAck) {
         self.versions.answered();
         self.suspects.opened();
@@ -154,7 +154,7 @@ impl Terms {
             } else {
                 "the broker keeps no retained messages"
             };
-            remarks.push(format!("{why}: who subscribes later learns a state only when it changes"));
+            remarks.push(format!("{why}: later subscribers learn a state only when it changes"));
         }
         remarks.extend(self.refused_subscription.clone());
         remarks.extend(self.suspects.left_out());

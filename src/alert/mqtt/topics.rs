@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-use super::house::Camera;
+use super::device::Camera;
 
 /// No broker is known that takes topics near the protocol's 65,535 bytes; this leaves room for long names.
 const MAX_LEVEL_BYTES: usize = 256;

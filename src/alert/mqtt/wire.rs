@@ -277,7 +277,7 @@ fn event_of_three(event: v4::Event) -> Event {
             payload: publish.payload,
             properties: None,
         }),
-        // Nothing else that a broker sends tells the session anything.
+        // Nothing else that a broker sends concerns the session.
         _ => Packet::PingResp(PingResp),
     })
 }

@@ -28,7 +28,7 @@ pub struct Config {
     /// How long one request may take, 1 s to 5 min. Default: `15s`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub timeout: Duration,
-    /// Alerts that are older when they could be sent are told in one digest per camera. `0s`: never. Default: `1h`.
+    /// Alerts that are older when they could be sent are published in one digest per camera. `0s`: never. Default: `1h`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub max_age: Duration,
     /// How often an alert that the receiver calls wrong (4xx) is tried before it is put aside, 1 to 100. Default: 10.
@@ -92,11 +92,11 @@ impl Config {
 
     pub(super) fn header_map(&self) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let header = |(name, value): (&String, &String)| {
-            let complaint = |what: &str| anyhow!("headers: {name:?} {what}");
-            let parsed: HeaderName = name.parse().map_err(|_| complaint("is no name of a header"))?;
+            let error = |what: &str| anyhow!("headers: {name:?} {what}");
+            let parsed: HeaderName = name.parse().map_err(|_| error("is no name of a header"))?;
             let is_ours = OURS.contains(&parsed.as_str()) || parsed.as_str().starts_with("outpost-");
-            ensure!(!is_ours, complaint("is set by the box itself"));
-            Ok((parsed, value.parse().map_err(|_| complaint("has a value that no header can have"))?))
+            ensure!(!is_ours, error("is set by the box itself"));
+            Ok((parsed, value.parse().map_err(|_| error("has a value that no header can have"))?))
         };
         self.headers.iter().map(header).collect()
     }

@@ -17,7 +17,7 @@ use crate::supervise::Backoff;
 
 use super::blame::{Blame, Verdict};
 use super::digest::Parcel;
-use super::feed::{Desk, Feed};
+use super::feed::{Feed, FeedContext};
 use super::request::{Outcome, Post};
 use super::{Webhook, payload};
 
@@ -75,14 +75,14 @@ pub(super) struct Lanes<'a> {
     hook: &'a Webhook,
     lanes: BTreeMap<Arc<str>, Lane>,
     requests: FuturesUnordered<BoxFuture<'a, Landed>>,
-    told: Option<String>,
+    published: Option<String>,
     /// Parcels that the receiver took.
     taken: u64,
 }
 
 impl<'a> Lanes<'a> {
     pub(super) fn new(hook: &'a Webhook) -> Self {
-        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), told: None, taken: 0 }
+        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), published: None, taken: 0 }
     }
 
     /// Delivers until `stop`.
@@ -90,8 +90,8 @@ impl<'a> Lanes<'a> {
     /// # Errors
     /// When the queue is out of service.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<()> {
-        let Webhook { deps, limits, heart, .. } = self.hook;
-        let mut feed = Feed::new(Desk { queue: &*deps.queue, limits, clock: &*deps.clock, heart });
+        let Webhook { deps, limits, heartbeat, .. } = self.hook;
+        let mut feed = Feed::new(FeedContext { queue: &*deps.queue, limits, clock: &*deps.clock, heartbeat });
         let outcome = self.work(&mut feed, stop).await;
         let settled = tokio::time::timeout(SETTLE_WITHIN, self.settle(&mut feed));
         match settled.await {
@@ -114,16 +114,16 @@ impl<'a> Lanes<'a> {
                     None => std::future::pending().await,
                 }
             };
-            let heart = &self.hook.heart;
+            let heartbeat = &self.hook.heartbeat;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(landed) = heart.beating(self.requests.next()), if !self.requests.is_empty() => self.land(landed).await?,
+                Some(landed) = heartbeat.beating(self.requests.next()), if !self.requests.is_empty() => self.land(landed).await?,
                 parcels = feed.next(LEASE), if has_room => {
                     for parcel in parcels.context("take alerts from the queue")? {
                         self.queue_up(parcel);
                     }
                 }
-                () = heart.beating(rested), if rest.is_some() => {}
+                () = heartbeat.beating(rested), if rest.is_some() => {}
             }
         }
     }
@@ -169,7 +169,7 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
-    /// Whether anything in the lane became too old to be told by itself while it waited here.
+    /// Whether anything in the lane became too old to be published by itself while it waited here.
     fn has_grown_old(&self, camera: &Arc<str>) -> bool {
         let now = self.hook.deps.clock.now();
         let is_old = |parcel: &Parcel| match parcel {
@@ -179,7 +179,7 @@ impl<'a> Lanes<'a> {
         self.lanes.get(camera).is_some_and(|lane| lane.parcels.iter().any(is_old))
     }
 
-    /// Back into the queue, to be taken out anew.
+    /// Back into the queue, to be taken out again.
     async fn give_back(&mut self, camera: &Arc<str>) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
         for seq in lane.parcels.drain(..).flat_map(|parcel| parcel.seqs()) {
@@ -251,9 +251,9 @@ impl<'a> Lanes<'a> {
             Outcome::Later { reason, rest, may_be_its_own } => (reason, rest, may_be_its_own),
         };
         deps.health.outlet(&hook.outlet, deps.clock.mono(), Err(reason.clone()));
-        if self.told.as_ref() != Some(&reason) {
+        if self.published.as_ref() != Some(&reason) {
             warn!(outlet = hook.outlet, %reason, "alerts wait, the receiver does not take them");
-            self.told = Some(reason.clone());
+            self.published = Some(reason.clone());
         }
         lane.trouble = Some(reason.clone());
         lane.tries += u32::from(is_wrong);
@@ -277,7 +277,7 @@ impl<'a> Lanes<'a> {
         }
         let (hook, deps) = (self.hook, &self.hook.deps);
         deps.health.outlet(&hook.outlet, deps.clock.mono(), Ok(()));
-        if self.told.take().is_some() {
+        if self.published.take().is_some() {
             info!(outlet = hook.outlet, "alerts are taken again");
         }
     }

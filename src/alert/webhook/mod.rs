@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::age::Limits;
 use super::history::History;
 use super::{Deps, digest, feed, payload};
-use crate::supervise::{Backoff, Heart};
+use crate::supervise::{Backoff, Heartbeat};
 
 use lanes::Lanes;
 use request::Sender;
@@ -40,7 +40,7 @@ pub struct Webhook {
     backoff: Arc<dyn Fn() -> Backoff + Send + Sync>,
     /// For how long an alert has to fail, while others are taken, before it is put aside.
     patience: Duration,
-    heart: Heart,
+    heartbeat: Heartbeat,
 }
 
 impl fmt::Debug for Webhook {
@@ -56,7 +56,7 @@ impl Webhook {
     /// As [`Config::validate`], and when `ca_file` cannot be used.
     pub fn new(name: &str, config: &Config, deps: Deps) -> Result<Self> {
         config.validate()?;
-        let heart = Heart::unheard(deps.clock.clone());
+        let heartbeat = Heartbeat::detached(deps.clock.clone());
         let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
         Ok(Self {
             outlet: format!("webhook/{name}"),
@@ -67,14 +67,14 @@ impl Webhook {
             history: Mutex::default(),
             backoff: Arc::new(Backoff::for_connections),
             patience: blame::PATIENCE,
-            heart,
+            heartbeat,
         })
     }
 
-    /// Beats with `heart`: not while it waits for an answer of the queue.
+    /// Beats with `heartbeat`: not while it waits for an answer of the queue.
     #[must_use]
-    pub fn with_heart(self, heart: Heart) -> Self {
-        Self { heart, ..self }
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     #[cfg(test)]

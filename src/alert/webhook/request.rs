@@ -15,7 +15,7 @@ use url::Url;
 use super::Config;
 use super::signature::{read_secret, sign};
 
-/// Bytes of an answer that are read, so that the connection can be used again. Nobody looks at them.
+/// Bytes of an answer that are read, so that the connection can be used again. They are not looked at.
 const ANSWER: usize = 64 << 10;
 /// How long the rest of a good answer is waited for.
 const REST_WITHIN: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ pub(super) struct Sender {
     config: Config,
     url: Url,
     headers: HeaderMap,
-    /// Made anew after a failure, with the certificates that the file has then.
+    /// Rebuilt after a failure, with the certificates that the file has then.
     client: Mutex<Option<Client>>,
 }
 

@@ -69,7 +69,7 @@ mod tests {
         std::fs::write(&file, "0123456789abcdef\r\n").expect("write");
         assert_eq!(read_secret(&file).expect("read"), b"0123456789abcdef");
         std::fs::write(&file, "s3cret\n").expect("write");
-        let complaint = format!("{:#}", read_secret(&file).expect_err("short"));
-        assert!(complaint.contains("holds 6 bytes") && !complaint.contains("s3cret"), "{complaint}");
+        let error = format!("{:#}", read_secret(&file).expect_err("short"));
+        assert!(error.contains("holds 6 bytes") && !error.contains("s3cret"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Webhooks against a receiver that answers as it is told.
+//! Webhooks against a receiver that answers as it is set.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -211,11 +211,11 @@ async fn whatever_may_mend_itself_is_tried_again_until_it_is_taken_in_order() {
     assert!(bench.queue.look(|rows| rows.rejected.is_empty() && rows.waiting.is_empty()));
     assert_eq!(bench.problem(), None);
     let paths = receiver.look(|script| script.seen.iter().all(|(head, ..)| head.starts_with("post /hook http/1.1")));
-    assert!(paths, "nobody was followed elsewhere");
+    assert!(paths, "no redirect was followed");
 }
 
 #[tokio::test]
-async fn a_receiver_that_lets_nobody_in_or_is_not_there_costs_no_alert() {
+async fn a_receiver_that_refuses_the_login_or_is_not_there_costs_no_alert() {
     let refusals = [401, 403, 404, 405, 407];
     let receiver = Receiver::start(refusals.map(Reply::Status)).await;
     let bench = Bench::start(Config { tries: 1, ..to(receiver.port) });
@@ -318,17 +318,17 @@ async fn after_a_long_time_without_a_line_a_digest_comes_first_and_then_the_pres
     });
     bench.acked(47).await;
     let seen = receiver.look(|script| script.seen.clone());
-    let told: Vec<_> = seen
+    let published: Vec<_> = seen
         .iter()
         .map(|(_, body, _)| body)
         .filter(|body| body["camera"] == "yard" || body["event"]["camera"] == "yard")
         .collect();
-    let digests: Vec<_> = told.iter().filter(|body| body["type"] == "digest").collect();
-    let [digest] = digests.as_slice() else { panic!("{told:#?}") };
+    let digests: Vec<_> = published.iter().filter(|body| body["type"] == "digest").collect();
+    let [digest] = digests.as_slice() else { panic!("{published:#?}") };
     assert_eq!((&digest["alerts"], &digest["first_seq"], &digest["seq"]), (&40.into(), &1.into(), &40.into()));
     assert_eq!(receiver.taken("yard"), [46, 47], "the present, by itself");
-    let place = |wanted: &Value| told.iter().position(|body| *body == wanted).expect("told");
-    assert!(place(digest) < told.iter().position(|body| body["seq"] == 46).expect("told"));
+    let place = |wanted: &Value| published.iter().position(|body| *body == wanted).expect("published");
+    assert!(place(digest) < published.iter().position(|body| body["seq"] == 46).expect("published"));
 }
 
 #[tokio::test]

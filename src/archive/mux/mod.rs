@@ -152,7 +152,7 @@ pub enum MuxError {
 }
 
 impl MuxError {
-    /// Whether the volume, or somebody's share of it, is full.
+    /// Whether the volume, or the quota on it, is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))

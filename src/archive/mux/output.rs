@@ -90,7 +90,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not tell enough.
+    /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not say enough.
     pub(super) fn remuxed(stream: &StreamInfo, first: &Coded, in_band: bool) -> Option<Self> {
         let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
         Some(Self { in_band, ..Self::new(id, stream, first)? })
@@ -229,7 +229,7 @@ impl Track {
             let ns = i128::from(at.0) - i128::from(self.header.start.0);
             i64::try_from(ns * i128::from(TIMESCALE) / 1_000_000_000).unwrap_or(i64::MAX)
         };
-        // A picture is taken to last as long as the one before it, until the next one tells.
+        // A picture is taken to last as long as the one before it, until the next one is known.
         let (dts, lasts) = match self.last {
             Some((before, _)) => {
                 let dts = self.flushed_until.take().unwrap_or_else(|| since_start(coded.at).max(before + 1));
@@ -317,7 +317,7 @@ fn describe(stream: &mut ffmpeg::StreamMut<'_>, header: &Header) -> Result<(), f
     Ok(())
 }
 
-/// Pictures are stored as they were coded; the matrix tells players how they are shown.
+/// Pictures are stored as they were coded; the matrix shows players how they are shown.
 #[allow(unsafe_code)]
 fn set_display_matrix(stream: &mut ffmpeg::StreamMut<'_>, header: &Header) -> Result<(), ffmpeg::Error> {
     let side = |side| u32::try_from(side).unwrap_or(0);

@@ -122,7 +122,7 @@ impl Scaler {
 impl Drop for Scaler {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: the context is ours and used by nobody else.
+        // SAFETY: the context is ours and not shared.
         unsafe { ffi::sws_freeContext(self.context) }
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Transcoder {
     stream: StreamInfo,
     /// None for YUYV, which needs no decoding.
     decoder: Option<decoder::Opened>,
-    /// Opened by the first picture, which tells the size.
+    /// Opened by the first picture, which gives the size.
     encoder: Option<Encoding>,
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Move {
     pub settled: Sender<()>,
 }
 
-/// Tells when a recorder has nothing open any more on the volume that it left.
+/// Signals when a recorder has nothing open any more on the volume that it left.
 #[derive(Debug)]
 pub struct Moving(Receiver<()>);
 
@@ -60,7 +60,7 @@ pub(super) struct Lane {
     /// Events that could not be written where they should be; they wait for another volume.
     stranded: Mutex<VecDeque<InProgress>>,
     moving: Mutex<Option<Move>>,
-    /// Threads that were left behind, by their number, each with what tells that it has nothing open any more.
+    /// Threads that were left behind, by their number, each with a signal that it has nothing open any more.
     left_behind: Mutex<Vec<(u32, Sender<()>)>>,
     /// Which thread records: each that takes over counts one up.
     holder: AtomicU32,

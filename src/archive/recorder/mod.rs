@@ -20,7 +20,7 @@ use crate::clock::{Clock, Mono};
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
-use crate::supervise::{Heart, spawn_thread};
+use crate::supervise::{Heartbeat, spawn_thread};
 use lane::{Command, Lane};
 use work::Work;
 
@@ -53,7 +53,7 @@ pub struct Recorder {
 /// The thread that records at present.
 struct Worker {
     thread: JoinHandle<()>,
-    heart: Heart,
+    heartbeat: Heartbeat,
 }
 
 impl Recorder {
@@ -107,7 +107,7 @@ impl Recorder {
         self.send(Command::Begin(Box::new(event), look));
     }
 
-    /// Something worth telling changed.
+    /// Something worth an update changed.
     pub fn update(&self, id: EventId, change: Change) {
         self.send(Command::Update(id, change));
     }
@@ -132,7 +132,7 @@ impl Recorder {
             error!(camera = %self.camera, "the recorder hangs in the old volume, another one goes on");
             let worker = start(&self.lane, archive, &self.camera, &self.config, true)?;
             if let Some(old) = self.worker().replace(worker) {
-                old.heart.retire();
+                old.heartbeat.retire();
             }
         }
         Ok(moving)
@@ -176,10 +176,10 @@ impl Drop for Recorder {
 
 /// Starts the thread that is the lane's from now on.
 fn start(lane: &Arc<Lane>, archive: Archive, camera: &Arc<str>, config: &RecordConfig, resume: bool) -> Result<Worker> {
-    let heart = archive.hearts.register(format!("recorder {camera}"), HANGS_AFTER, true);
-    let work = Work::new(lane.clone(), archive, camera.clone(), config.clone(), heart.clone());
+    let heartbeat = archive.heartbeats.register(format!("recorder {camera}"), HANGS_AFTER, true);
+    let work = Work::new(lane.clone(), archive, camera.clone(), config.clone(), heartbeat.clone());
     let span = info_span!("recorder", camera = %camera);
     let thread = spawn_thread(format!("rec-{camera}"), move || span.in_scope(|| work.run(resume)))
         .context("start the recorder thread")?;
-    Ok(Worker { thread, heart })
+    Ok(Worker { thread, heartbeat })
 }

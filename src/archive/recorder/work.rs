@@ -18,7 +18,7 @@ use crate::frame::Packet;
 use crate::segment::SegmentState;
 use crate::store::StoreError;
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::{Heart, spawn_thread};
+use crate::supervise::{Heartbeat, spawn_thread};
 
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,7 +34,7 @@ pub(super) struct Work {
     config: RecordConfig,
     segmenter: Option<Segmenter>,
     ledger: Ledger,
-    heart: Heart,
+    heartbeat: Heartbeat,
     open: Vec<Recording>,
     newest: Option<Mono>,
     /// The last clip failed because of the camera's stream, and none went well since.
@@ -46,7 +46,13 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(lane: Arc<Lane>, archive: Archive, camera: Arc<str>, config: RecordConfig, heart: Heart) -> Self {
+    pub(super) fn new(
+        lane: Arc<Lane>,
+        archive: Archive,
+        camera: Arc<str>,
+        config: RecordConfig,
+        heartbeat: Heartbeat,
+    ) -> Self {
         let ledger = Ledger::new(camera.clone(), archive.clock.mono());
         let segmenter = segmenter(&camera, &config);
         let number = lane.take_over();
@@ -57,7 +63,7 @@ impl Work {
             config,
             segmenter,
             ledger,
-            heart,
+            heartbeat,
             open: Vec::new(),
             newest: None,
             clips_fail: false,
@@ -73,7 +79,7 @@ impl Work {
             self.go_on_with(in_progress);
         }
         while self.lane.is_held_by(self.number) {
-            self.heart.beat();
+            self.heartbeat.beat();
             if let Some(order) = self.lane.asked_to_move() {
                 self.relocate(order);
             }
@@ -133,7 +139,7 @@ impl Work {
         if !self.archive.control.switches().records(&self.camera) {
             return self.see_only(packet, hole);
         }
-        // Before anything that may hang in the volume: whoever goes on with the ring finds the packet in it.
+        // Before anything that may hang in the volume: the next user of the ring finds the packet in it.
         self.lane.ring().push(packet);
         self.ledger.packet(&self.archive, packet.at, hole, rests);
         for recording in &mut self.open {
@@ -172,7 +178,7 @@ impl Work {
         });
     }
 
-    /// Somebody switched recording off: what comes is not kept, and what is before it is no clip's past.
+    /// Recording was switched off: what comes is not kept, and what is before it is no clip's past.
     fn see_only(&mut self, packet: &Packet, hole: Option<&str>) {
         self.lane.ring().clear();
         self.archive.health.stages(&self.camera, |stages| stages.recording.rests());
@@ -328,7 +334,7 @@ impl Work {
         self.ledger.move_to(&self.archive);
         let in_progress = std::mem::take(&mut *self.lane.progress());
         self.go_on_with(in_progress);
-        // Nobody waits any more where the move took too long.
+        // The caller is gone where the move took too long.
         let _ = moved.try_send(());
         let close = move || {
             for mut recording in recordings {
@@ -344,7 +350,7 @@ impl Work {
         }
     }
 
-    /// Begins anew what was in progress elsewhere, and what no volume took.
+    /// Starts again what was in progress elsewhere, and what no volume took.
     fn go_on_with(&mut self, in_progress: Vec<InProgress>) {
         let stranded = std::mem::take(&mut *self.lane.stranded());
         self.try_again = None;

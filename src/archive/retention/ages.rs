@@ -1,6 +1,6 @@
 //! What ages are measured by: never more than the time that has passed.
 //!
-//! A clock that nobody vouches for may show any year, and an age reckoned from it would delete everything. So
+//! An unsynchronised clock may show any year, and an age reckoned from it would delete everything. So
 //! ages are measured by two clocks that cannot run ahead. A file whose own wall time was synchronised is
 //! compared with the synchronised wall time; while there is none, with the last one plus the time that the box
 //! has run since. All other files are dated by the box's run time, counted over all boots, and are compared
@@ -42,7 +42,7 @@ struct Note {
     known: Option<Known>,
 }
 
-/// A wall time that somebody vouched for, in milliseconds, and the run time then.
+/// A wall time that was synchronised, in milliseconds, and the run time then.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Known {
     wall_ms: u64,
@@ -56,7 +56,7 @@ pub(super) struct Reading {
     pub run_ms: u64,
     /// Wall time in milliseconds: not before this; `None` where it was never known.
     pub wall_ms: Option<u64>,
-    /// Somebody vouches for the wall clock now, so that `wall_ms` is what it shows.
+    /// The wall clock is synchronised now, so that `wall_ms` is what it shows.
     pub synchronised: bool,
 }
 

@@ -102,7 +102,7 @@ impl Evictor<'_> {
         let mut gone = Vec::new();
         for file in unnamed {
             let path = path_of(&self.archive.layout, &file);
-            // A segment's sidecar after the file that it tells of.
+            // A segment's sidecar after the file that it reports.
             let with_sidecar = || match file.class {
                 Class::Continuous => removed(fs::remove_file(path.with_extension("json"))),
                 _ => Ok(()),
@@ -127,10 +127,10 @@ impl Evictor<'_> {
         let mut event = match (read_event(&folder), self.archive.store.event(id)?) {
             (Ok(event), _) => event,
             (Err(failure), Some(event)) if folder.is_dir() => {
-                warn!(event = %id, error = format!("{failure:#}"), "writing the sidecar anew from the index");
+                warn!(event = %id, error = format!("{failure:#}"), "rewriting the sidecar from the index");
                 event
             }
-            // Somebody removed the folder, or the index never knew the event: there is nothing to correct.
+            // The folder was removed, or the index never knew the event: there is nothing to correct.
             _ => return Ok(None),
         };
         let dropped = files.iter().map(|file| file.media.file.clone()).collect();

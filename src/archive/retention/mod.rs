@@ -33,7 +33,7 @@ use crate::event::EvictReason;
 use crate::health::Health;
 use crate::metrics;
 use crate::store::{Class, HeldFile};
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 use ages::{Ages, Reading};
 use evict::Evictor;
 use space::{Marks, wanted_files};
@@ -51,7 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const AGES_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for old accounts of coverage, which are small and of which one a day comes.
 const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
-/// Files of one batch: between two of them everybody else gets at the index.
+/// Files of one batch: between two of them other users of the index get their turn.
 const BATCH: usize = 32;
 /// Files of one batch where it is files that the volume lacks: no more is deleted than has to be.
 const FILES_AT_ONCE: usize = 8;
@@ -65,7 +65,7 @@ pub struct Retention {
     archive: Archive,
     config: Config,
     health: Health,
-    heart: Heart,
+    heartbeat: Heartbeat,
     ages: Arc<Ages>,
     memory: Arc<Mutex<Memory>>,
     /// Fails between two steps of a deletion, in tests.
@@ -89,7 +89,7 @@ struct Memory {
 
 impl Retention {
     /// Makes room for `archive`.
-    pub fn new(archive: Archive, config: Config, health: Health, heart: Heart) -> Self {
+    pub fn new(archive: Archive, config: Config, health: Health, heartbeat: Heartbeat) -> Self {
         let storage = archive.layout.storage().to_owned();
         let ages = Arc::new(Ages::new(archive.clock.clone(), &storage));
         Self {
@@ -97,7 +97,7 @@ impl Retention {
             archive,
             config,
             health,
-            heart,
+            heartbeat,
             memory: Arc::default(),
             between_steps: Arc::new(|| Ok(())),
             space: Arc::new(move || volume::space(&storage)),
@@ -126,7 +126,7 @@ impl Retention {
     /// # Errors
     /// As [`Retention::run`].
     pub fn pass(&self, stop: &CancellationToken) -> Result<()> {
-        self.heart.beat();
+        self.heartbeat.beat();
         // Under a volume that is not mounted any more lie another's space and another's files.
         self.archive.layout.check_volume().inspect_err(|_| self.archive.trouble.notify_one())?;
         self.sweep(stop)?;
@@ -138,7 +138,7 @@ impl Retention {
         }
         let space = self.volume()?;
         let marks = Marks::new(space.size_bytes, self.config.min_free);
-        // Again, because the sidecars grow by what they tell of it.
+        // Again, because the sidecars grow by what they say of it.
         while let over @ 1.. = self.over_quota()?
             && self.make_room(over, EvictReason::Quota, &marks, stop)? > 0
         {}
@@ -181,7 +181,7 @@ impl Retention {
                 self.memory().swept = true;
                 break;
             }
-            self.heart.beat();
+            self.heartbeat.beat();
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl Retention {
         }
         let gone = self.evictor().evict(files, reason)?;
         self.report(&gone);
-        self.heart.beat();
+        self.heartbeat.beat();
         Ok(gone.iter().map(|file| file.media.bytes).sum())
     }
 

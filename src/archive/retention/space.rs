@@ -123,11 +123,11 @@ pub(super) fn wanted_files(space: &Space) -> u64 {
     if space.files == 0 { 0 } else { (space.files / 20).clamp(FILES[0], FILES[1]) }
 }
 
-/// What recorders and retention tell each other. One for all of them.
+/// What recorders and retention exchange. One for all of them.
 #[derive(Debug)]
 pub(in crate::archive) struct Room {
     level: AtomicU8,
-    /// Somebody met a full volume, or wrote much.
+    /// A write met a full volume, or wrote much.
     pub low: Notify,
     pub reserve: Reserve,
 }
@@ -199,7 +199,7 @@ pub fn make_room(storage: &Path) {
     }
 }
 
-/// Whether a failure means that the volume, or somebody's share of it, is full.
+/// Whether a failure means that the volume, or the quota on it, is full.
 pub(in crate::archive) fn is_full(failure: &anyhow::Error) -> bool {
     let full = |io: &io::Error| matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     failure.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(full))

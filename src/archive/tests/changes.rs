@@ -107,7 +107,7 @@ fn a_clip_goes_on_in_another_file_when_the_camera_changes_its_parameters() {
     assert_eq!((starts, ended.state), (vec![0, 3000, 8000], EventState::Ended));
     assert!(ended.clips().all(|clip| !clip.truncated));
 
-    // Everybody who deals with files knows of all of them.
+    // All parts that handle files know of all of them.
     let folder = archive.layout.folder("yard", ended.id);
     assert_eq!(read_event(&folder).expect("a sidecar"), ended);
     assert_eq!(queued(&archive, "upload/cloud"), 7, "event.json, three pictures, three files of the clip");
@@ -314,7 +314,7 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
     let archive = archive(dir.path());
     let mut ended = event(1, "ended");
     (ended.camera, ended.rule, ended.site) =
-        ("entrance of the yard".into(), "somebody at night".into(), "north".into());
+        ("entrance of the yard".into(), "a person at night".into(), "north".into());
     ended.zones = vec!["driveway".into(), "gate".into(), "steps".into()];
     let media = |file: String| MediaFile { file, bytes: 123_456_789, sha256: "0123456789abcdef".repeat(4) };
     ended.pictures = ["snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg"].map(|name| media(name.to_owned())).to_vec();

@@ -10,7 +10,7 @@ use crate::coverage::{Account, Coverage, Span, SpanState};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A box with a camera whose ledger the test writes.
-struct Desk {
+struct Exporter {
     dir: tempfile::TempDir,
     archive: Archive,
     clock: Arc<SimulatedClock>,
@@ -21,7 +21,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-impl Desk {
+impl Exporter {
     fn new(wall: &str, quality: TimeQuality) -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
         let (archive, clock) = archive_and_clock(dir.path());
@@ -34,7 +34,7 @@ impl Desk {
     fn work(&mut self) -> u64 {
         for _ in 0..100 {
             self.keeper.look().expect("look");
-            self.keeper.tell().expect("tell");
+            self.keeper.export().expect("export");
         }
         queued(&self.archive, "upload/cloud")
     }
@@ -95,146 +95,146 @@ fn hours(account: &Account) -> Vec<(Coverage, f64)> {
 use Coverage::{Stopped, Watched};
 
 #[test]
-fn a_day_is_told_of_every_six_hours_and_once_more_when_it_is_over() {
-    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
-    assert_eq!((desk.work(), desk.days()), (0, Vec::new()), "nothing to tell yet");
-    desk.watch(HOUR * 6);
-    assert_eq!((desk.work(), desk.days()), (1, vec!["2026-11-22.json".to_owned()]));
-    let account = desk.account("2026-11-22");
+fn a_day_is_exported_every_six_hours_and_once_more_when_it_is_over() {
+    let mut exporter = Exporter::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    assert_eq!((exporter.work(), exporter.days()), (0, Vec::new()), "nothing to export yet");
+    exporter.watch(HOUR * 6);
+    assert_eq!((exporter.work(), exporter.days()), (1, vec!["2026-11-22.json".to_owned()]));
+    let account = exporter.account("2026-11-22");
     assert_eq!((hours(&account), account.complete), (vec![(Watched, 6.0)], false));
-    desk.watch(HOUR * 5);
-    desk.work();
-    assert_eq!(desk.account("2026-11-22"), account, "it is not time yet");
-    desk.watch(HOUR * 13);
-    desk.work();
-    assert_eq!(desk.days().len(), 1);
-    desk.clock.advance(Duration::from_secs(600));
-    assert_eq!(desk.work(), 1, "the file that waits was replaced");
-    let account = desk.account("2026-11-22");
+    exporter.watch(HOUR * 5);
+    exporter.work();
+    assert_eq!(exporter.account("2026-11-22"), account, "it is not time yet");
+    exporter.watch(HOUR * 13);
+    exporter.work();
+    assert_eq!(exporter.days().len(), 1);
+    exporter.clock.advance(Duration::from_secs(600));
+    assert_eq!(exporter.work(), 1, "the file that waits was replaced");
+    let account = exporter.account("2026-11-22");
     assert_eq!((hours(&account), account.complete), (vec![(Watched, 24.0)], true));
     // That was the last word.
     let written = account.written.clone();
-    desk.watch(HOUR * 5);
-    desk.work();
-    assert_eq!(desk.account("2026-11-22").written, written);
+    exporter.watch(HOUR * 5);
+    exporter.work();
+    assert_eq!(exporter.account("2026-11-22").written, written);
 }
 
 #[test]
-fn days_that_the_box_missed_are_told_of_when_it_is_back() {
-    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
-    desk.watch(HOUR * 3);
-    desk.work();
-    desk.reboot("2026-11-25T06:00:00Z", TimeQuality::Synchronised);
-    assert_eq!(desk.work(), 3);
-    assert_eq!(desk.days(), ["2026-11-22.json", "2026-11-23.json", "2026-11-24.json"]);
-    assert_eq!(hours(&desk.account("2026-11-22")), [(Watched, 3.0), (Stopped, 21.0)]);
+fn days_that_the_box_missed_are_exported_when_it_is_back() {
+    let mut exporter = Exporter::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    exporter.watch(HOUR * 3);
+    exporter.work();
+    exporter.reboot("2026-11-25T06:00:00Z", TimeQuality::Synchronised);
+    assert_eq!(exporter.work(), 3);
+    assert_eq!(exporter.days(), ["2026-11-22.json", "2026-11-23.json", "2026-11-24.json"]);
+    assert_eq!(hours(&exporter.account("2026-11-22")), [(Watched, 3.0), (Stopped, 21.0)]);
     for day in ["2026-11-23", "2026-11-24"] {
-        assert_eq!(hours(&desk.account(day)), [(Stopped, 24.0)]);
+        assert_eq!(hours(&exporter.account(day)), [(Stopped, 24.0)]);
     }
 }
 
 #[test]
-fn years_of_absence_are_told_of_by_a_month_alone() {
-    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
-    desk.work();
-    desk.reboot("2032-11-25T06:00:00Z", TimeQuality::Synchronised);
-    desk.work();
-    let days = desk.days();
+fn years_of_absence_are_exported_as_a_month_alone() {
+    let mut exporter = Exporter::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    exporter.work();
+    exporter.reboot("2032-11-25T06:00:00Z", TimeQuality::Synchronised);
+    exporter.work();
+    let days = exporter.days();
     assert_eq!((days.len(), days[0].as_str(), days[1].as_str()), (32, "2026-11-22.json", "2032-10-25.json"));
 }
 
 #[test]
-fn nothing_is_told_while_the_time_may_still_come_and_a_correction_is_told() {
-    let mut desk = Desk::new("1970-01-01T23:00:00Z", TimeQuality::Implausible);
-    let begin = desk.clock.now();
-    desk.clock.advance(Duration::from_secs(300));
-    desk.put(SpanState::Watched, begin, desk.clock.now());
-    assert_eq!(desk.work(), 0);
-    // The wait is over before the time comes: the wrong day is told of, as the first day of a box without a clock.
-    desk.clock.advance(desk.archive.config.time_hold);
-    desk.work();
-    desk.clock.advance(HOUR * 2);
-    assert_eq!((desk.work(), desk.days()), (1, vec!["1970-01-01.json".to_owned()]));
-    let account = desk.account("1970-01-01");
+fn nothing_is_exported_while_the_time_may_still_come_and_a_correction_is_exported() {
+    let mut exporter = Exporter::new("1970-01-01T23:00:00Z", TimeQuality::Implausible);
+    let begin = exporter.clock.now();
+    exporter.clock.advance(Duration::from_secs(300));
+    exporter.put(SpanState::Watched, begin, exporter.clock.now());
+    assert_eq!(exporter.work(), 0);
+    // The wait is over before the time comes: the wrong day is exported, as the first day of a box without a clock.
+    exporter.clock.advance(exporter.archive.config.time_hold);
+    exporter.work();
+    exporter.clock.advance(HOUR * 2);
+    assert_eq!((exporter.work(), exporter.days()), (1, vec!["1970-01-01.json".to_owned()]));
+    let account = exporter.account("1970-01-01");
     assert_eq!(
         (hours(&account), account.written.time_quality),
         (vec![(Stopped, 23.0), (Watched, 0.08), (Stopped, 0.92)], TimeQuality::Implausible)
     );
 
-    desk.clock.step_wall(time("2026-11-23T01:00:00Z"), TimeQuality::Synchronised);
-    desk.work();
-    assert_eq!(hours(&desk.account("1970-01-01")), [(Stopped, 24.0)], "it was another day");
-    desk.clock.advance(HOUR * 24);
-    desk.work();
-    assert_eq!(desk.days(), ["1970-01-01.json", "2026-11-23.json"]);
+    exporter.clock.step_wall(time("2026-11-23T01:00:00Z"), TimeQuality::Synchronised);
+    exporter.work();
+    assert_eq!(hours(&exporter.account("1970-01-01")), [(Stopped, 24.0)], "it was another day");
+    exporter.clock.advance(HOUR * 24);
+    exporter.work();
+    assert_eq!(exporter.days(), ["1970-01-01.json", "2026-11-23.json"]);
 }
 
 #[test]
-fn a_day_that_a_clock_ahead_told_of_is_taken_back() {
-    let mut desk = Desk::new("2036-05-05T12:00:00Z", TimeQuality::Unsynchronised);
-    desk.clock.advance(desk.archive.config.time_hold);
-    desk.work();
-    desk.watch(HOUR * 7);
-    desk.work();
-    let wrong = desk.account("2036-05-05");
+fn a_day_that_a_clock_ahead_exported_is_taken_back() {
+    let mut exporter = Exporter::new("2036-05-05T12:00:00Z", TimeQuality::Unsynchronised);
+    exporter.clock.advance(exporter.archive.config.time_hold);
+    exporter.work();
+    exporter.watch(HOUR * 7);
+    exporter.work();
+    let wrong = exporter.account("2036-05-05");
     assert!(hours(&wrong).contains(&(Watched, 7.0)), "{wrong:?}");
-    desk.clock.step_wall(time("2026-11-22T09:00:00Z"), TimeQuality::Synchronised);
-    desk.work();
-    assert_eq!(desk.account("2036-05-05").intervals, [], "nothing is known of a day that has not come");
-    desk.clock.advance(HOUR * 24);
-    desk.work();
-    let right = desk.account("2026-11-22");
+    exporter.clock.step_wall(time("2026-11-22T09:00:00Z"), TimeQuality::Synchronised);
+    exporter.work();
+    assert_eq!(exporter.account("2036-05-05").intervals, [], "nothing is known of a day that has not come");
+    exporter.clock.advance(HOUR * 24);
+    exporter.work();
+    let right = exporter.account("2026-11-22");
     assert_eq!(hours(&right), [(Stopped, 2.0), (Watched, 7.0), (Stopped, 15.0)]);
 }
 
 #[test]
 fn a_power_cut_in_the_middle_of_a_day_leaves_the_account_of_it_to_the_next_boot() {
-    let mut desk = Desk::new("2026-11-22T20:00:00Z", TimeQuality::Synchronised);
-    desk.work();
-    desk.watch(HOUR);
+    let mut exporter = Exporter::new("2026-11-22T20:00:00Z", TimeQuality::Synchronised);
+    exporter.work();
+    exporter.watch(HOUR);
     // It is back on the next day, and does not know that at first.
-    desk.reboot("2026-11-22T21:00:00Z", TimeQuality::Unsynchronised);
-    assert_eq!(desk.work(), 0);
-    desk.watch(HOUR / 10);
-    desk.clock.step_wall(time("2026-11-23T05:00:00Z"), TimeQuality::Synchronised);
-    desk.work();
-    let account = desk.account("2026-11-22");
+    exporter.reboot("2026-11-22T21:00:00Z", TimeQuality::Unsynchronised);
+    assert_eq!(exporter.work(), 0);
+    exporter.watch(HOUR / 10);
+    exporter.clock.step_wall(time("2026-11-23T05:00:00Z"), TimeQuality::Synchronised);
+    exporter.work();
+    let account = exporter.account("2026-11-22");
     assert_eq!((hours(&account), account.complete), (vec![(Stopped, 20.0), (Watched, 1.0), (Stopped, 3.0)], true));
-    assert_eq!(desk.days(), ["2026-11-22.json"], "today has time");
+    assert_eq!(exporter.days(), ["2026-11-22.json"], "today has time");
 }
 
 #[test]
 fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
-    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
-    desk.work();
-    desk.reboot("2026-11-25T06:00:00Z", TimeQuality::Synchronised);
-    assert_eq!(desk.work(), 3);
-    let delete = |desk: &Desk, before: &str, waiting_too| {
+    let mut exporter = Exporter::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    exporter.work();
+    exporter.reboot("2026-11-25T06:00:00Z", TimeQuality::Synchronised);
+    assert_eq!(exporter.work(), 3);
+    let delete = |exporter: &Exporter, before: &str, waiting_too| {
         let deleted =
-            crate::archive::export::delete_accounts(&desk.archive, time(before), waiting_too).expect("delete");
-        (deleted, desk.days().len())
+            crate::archive::export::delete_accounts(&exporter.archive, time(before), waiting_too).expect("delete");
+        (deleted, exporter.days().len())
     };
-    assert_eq!(delete(&desk, "2026-11-24T00:00:00Z", false), (0, 3));
+    assert_eq!(delete(&exporter, "2026-11-24T00:00:00Z", false), (0, 3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let outbox = desk.archive.store.outbox("upload/cloud").expect("outbox");
+        let outbox = exporter.archive.store.outbox("upload/cloud").expect("outbox");
         for lease in outbox.lease(2).await.expect("lease") {
             outbox.ack(&lease).await.expect("ack");
         }
     });
-    assert_eq!(delete(&desk, "2026-11-23T23:59:59Z", false), (1, 2), "22 is over, 23 is not");
-    assert_eq!(delete(&desk, "2026-11-25T00:00:00Z", false), (1, 1), "24 waits");
-    assert_eq!(delete(&desk, "2026-11-25T00:00:00Z", true), (1, 0));
-    assert!(desk.dir.path().join("coverage/open.json").is_file());
+    assert_eq!(delete(&exporter, "2026-11-23T23:59:59Z", false), (1, 2), "22 is over, 23 is not");
+    assert_eq!(delete(&exporter, "2026-11-25T00:00:00Z", false), (1, 1), "24 waits");
+    assert_eq!(delete(&exporter, "2026-11-25T00:00:00Z", true), (1, 0));
+    assert!(exporter.dir.path().join("coverage/open.json").is_file());
 }
 
 #[test]
-fn no_day_is_told_of_before_all_of_it_is_taken_in() {
-    let mut desk = Desk::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
-    desk.work();
-    desk.archive.set_incomplete(true);
-    desk.watch(HOUR * 6);
-    assert_eq!((desk.work(), desk.days()), (0, Vec::new()));
-    desk.archive.set_incomplete(false);
-    assert_eq!((desk.work(), desk.days()), (1, vec!["2026-11-22.json".to_owned()]));
+fn no_day_is_exported_before_all_of_it_is_taken_in() {
+    let mut exporter = Exporter::new("2026-11-22T00:00:00Z", TimeQuality::Synchronised);
+    exporter.work();
+    exporter.archive.set_incomplete(true);
+    exporter.watch(HOUR * 6);
+    assert_eq!((exporter.work(), exporter.days()), (0, Vec::new()));
+    exporter.archive.set_incomplete(false);
+    assert_eq!((exporter.work(), exporter.days()), (1, vec!["2026-11-22.json".to_owned()]));
 }

@@ -64,7 +64,7 @@ fn a_camera_that_comes_and_goes() {
 }
 
 #[test]
-fn what_the_disk_was_too_slow_for_is_told_as_such() {
+fn what_the_disk_was_too_slow_for_is_reported_as_such() {
     let mut book = Book::new();
     book.packets(0, 20);
     book.at(Duration::from_secs(25));

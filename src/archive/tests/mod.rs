@@ -1,4 +1,4 @@
-//! Recovery after a stop that nobody asked for.
+//! Recovery after an unclean stop.
 
 mod changes;
 mod coding;
@@ -45,8 +45,8 @@ fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
     let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
-    let host = Host::new("box", clock.clone());
-    let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), host);
+    let deps = ArchiveDeps::new("box", clock.clone());
+    let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), deps);
     (archive, clock)
 }
 
@@ -81,7 +81,7 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
     assert_eq!(
         (queued(&archive, "mqtt"), queued(&archive, "upload/cloud")),
         (1, 2),
-        "end told; sidecar and thumb sent"
+        "end reported; sidecar and thumb sent"
     );
     assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default());
 }
@@ -95,13 +95,13 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_set_aside() {
     put_sidecar(&archive, &event(3, "open"));
     let bad = archive.layout.create_folder("yard", id(4)).expect("a folder");
     fs::write(bad.join(SIDECAR), b"{ torn").expect("a torn sidecar");
-    fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("somebody else's folder");
+    fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("a foreign folder");
 
     let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, damaged: 1, ..Recovered::default() });
     assert_eq!(archive.store.events(&store::Query { limit: 10, ..Default::default() }).expect("events").len(), 3);
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");
-    assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is news");
+    assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is published");
     assert!(bad.join("event.json.bad").exists() && !bad.join(SIDECAR).exists());
     assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default(), "said once");
 }
@@ -129,7 +129,7 @@ fn events_of_this_run_are_not_touched_and_what_the_index_lost_comes_back() {
 }
 
 #[test]
-fn a_damaged_sidecar_is_written_anew_from_the_index_while_it_waits_for_delivery() {
+fn a_damaged_sidecar_is_rewritten_from_the_index_while_it_waits_for_delivery() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     put_sidecar(&archive, &event(1, "ended"));
@@ -145,7 +145,7 @@ fn a_damaged_sidecar_is_written_anew_from_the_index_while_it_waits_for_delivery(
 }
 
 #[test]
-fn a_sidecar_that_tells_of_something_else_is_damaged_and_one_of_a_newer_version_is_left_alone() {
+fn a_sidecar_that_reports_of_something_else_is_damaged_and_one_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     for n in 1..=4 {
@@ -182,9 +182,9 @@ fn media_that_are_not_as_the_sidecar_says_are_set_aside_and_the_rest_is_delivere
     fs::remove_file(folder.join("snapshot-boxes.jpg")).expect("remove");
     let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { reindexed: 1, damaged: 2, ..Recovered::default() });
-    let told = read_event(&folder).expect("a sidecar");
-    assert_eq!(told.pictures, ended.pictures[..1]);
-    assert_eq!(archive.store.event(id(1)).expect("read"), Some(told));
+    let reported = read_event(&folder).expect("a sidecar");
+    assert_eq!(reported.pictures, ended.pictures[..1]);
+    assert_eq!(archive.store.event(id(1)).expect("read"), Some(reported));
     assert!(folder.join("snapshot.jpg.bad").exists());
     assert_eq!(queued(&archive, "upload/cloud"), 2);
 }

@@ -11,7 +11,7 @@ fn time(text: &str) -> jiff::Timestamp {
     text.parse().expect("a time")
 }
 
-/// A box that booted a few seconds ago and shows `wall`, which nobody vouches for.
+/// A box that booted a few seconds ago and shows `wall`, which is not synchronised.
 fn booted_at(path: &Path, wall: &str, quality: TimeQuality) -> (Archive, Arc<SimulatedClock>) {
     let (archive, clock) = archive_and_clock(path);
     clock.step_wall(time(wall), quality);
@@ -80,7 +80,7 @@ fn the_wait_is_bounded_and_the_day_never_changes_afterwards() {
     // What ends now is filed at once.
     assert_eq!(finished(&archive, 2).filed.as_deref(), Some("2026/03/01"));
 
-    // The network comes back after hours and tells that it is November.
+    // The network comes back after hours and reports that it is November.
     clock.advance(HOUR);
     clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
     keeper.look().expect("look");
@@ -196,7 +196,7 @@ fn a_time_that_is_lost_and_found_again_corrects_what_was_recorded_in_between() {
     keeper.look().expect("look");
     clock.step_wall(time("2036-01-01T00:00:00Z"), TimeQuality::Unsynchronised);
     keeper.look().expect("look");
-    assert_eq!(known(&archive, 1), before, "a clock that nobody vouches for corrects nothing");
+    assert_eq!(known(&archive, 1), before, "an unsynchronised clock corrects nothing");
     clock.advance(archive.config.time_hold);
     let during = finished(&archive, 2);
     let filed = during.filed.as_deref();

@@ -116,7 +116,7 @@ fn an_event_that_the_volume_does_not_take_waits_for_one_that_does() {
 fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
     let bench = Bench::new();
     let recorder = bench.recorder();
-    // A pipe that nobody reads hangs whoever opens it, as a dead disk does.
+    // A pipe without a reader blocks its opener, as a dead disk does.
     let folder = bench.main.layout.folder("yard", id(1));
     fs::create_dir_all(&folder).expect("a folder");
     let trap = folder.join(".event.json.tmp");
@@ -127,13 +127,13 @@ fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
     recorder.move_to(bench.spool.clone()).expect("move");
     wait_until(|| events(&bench.spool).len() == 2);
     recorder.end(id(1), bench.clock.mono());
-    assert!(!bench.main.hearts.stalled().iter().any(|part| part.critical));
+    assert!(!bench.main.heartbeats.stalled().iter().any(|part| part.critical));
     recorder.stop();
     let kept = events(&bench.spool);
     let of = |n| kept.iter().find(|event| event.id == id(n) || event.continues == Some(id(n))).expect("kept").state;
     assert_eq!((of(1), of(2)), (EventState::Ended, EventState::Ended));
     bench.clock.advance(Duration::from_secs(600));
-    assert_eq!(bench.main.hearts.stalled(), vec![], "who was left behind is not waited for");
+    assert_eq!(bench.main.heartbeats.stalled(), vec![], "a recorder that was left behind is not waited for");
     assert!(!recorded(&bench.main, 2), "the thread that hangs took nothing more");
     // The disk answers again: the thread ends. One that had not come that far when it was left behind opens nothing.
     let answer = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&trap);
@@ -174,25 +174,25 @@ fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
     wait_until(|| recorded(&bench.main, 1));
     assert_eq!(recover(&bench.main, id(10), &mut |_| ()).expect("recover"), Recovered::default());
     assert_eq!(events(&bench.main)[0].state, EventState::Open);
-    // The same volume is opened anew, and a recorder still has its files in hand.
-    let anew = bench.main.moved_to(bench.main.layout.clone(), bench.main.store.clone(), RecordingLevel::Full);
-    let held = anew.writing.elsewhere().hold(id(2));
+    // The same volume is opened again, and a recorder still has its files in hand.
+    let again = bench.main.moved_to(bench.main.layout.clone(), bench.main.store.clone(), RecordingLevel::Full);
+    let held = again.writing.elsewhere().hold(id(2));
     let (device, camera, state) = ("box".into(), "yard".into(), crate::segment::SegmentState::Open);
     let segment =
         Segment { version: 1, id: id(2), device, camera, state, start: bench.clock.now(), end: None, video: None };
-    anew.store.record_segment(segment).expect("record");
-    let failure = recover(&anew, id(10), &mut |_| ()).expect_err("not everything could be looked at");
+    again.store.record_segment(segment).expect("record");
+    let failure = recover(&again, id(10), &mut |_| ()).expect_err("not everything could be looked at");
     assert_eq!(failure.downcast_ref(), Some(&StillWritten(2)), "{failure:#}");
-    assert_eq!(events(&anew)[0].state, EventState::Open);
-    assert_eq!(anew.store.open_segments().expect("read").len(), 1);
+    assert_eq!(events(&again)[0].state, EventState::Open);
+    assert_eq!(again.store.open_segments().expect("read").len(), 1);
 
     recorder.end(id(1), bench.clock.mono());
     recorder.stop();
     drop(held);
-    let found = recover(&anew, id(10), &mut |_| ()).expect("recover");
+    let found = recover(&again, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { segments_closed: 1, ..Recovered::default() });
-    assert_eq!(events(&anew)[0].state, EventState::Ended);
-    assert_eq!(queued(&anew, "mqtt"), 2, "its start and its end, once");
+    assert_eq!(events(&again)[0].state, EventState::Ended);
+    assert_eq!(queued(&again, "mqtt"), 2, "its start and its end, once");
 }
 
 fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime, outbox: &str) -> Vec<Lease> {

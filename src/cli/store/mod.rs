@@ -83,7 +83,7 @@ pub(super) fn main(command: &Command) -> Result<()> {
             let outcome = check::check(&config, *deep, &mut out)?;
             writeln!(out, "{outcome}")?;
             if outcome.differences > 0 {
-                bail!("index and disk differ; `outpost store rebuild` makes the index anew");
+                bail!("index and disk differ; `outpost store rebuild` rebuilds the index");
             }
             Ok(())
         }
@@ -152,11 +152,11 @@ fn rebuild(place: &Place) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
     let store = Store::open(&config, &outboxes, clock.clone()).map_err(explain)?;
     let layout = Layout::new(&config.path);
-    let host = archive::Host::new(&store.device_id(), clock.clone());
-    let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), archive::Config::default(), host);
+    let deps = archive::ArchiveDeps::new(&store.device_id(), clock.clone());
+    let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), archive::Config::default(), deps);
     let highest = EventId::from_bytes([0xff; 16]);
-    let mut told = None;
-    let found = recover(&archive, highest, &mut |progress| tell(progress, &mut told))?;
+    let mut reported = None;
+    let found = recover(&archive, highest, &mut |progress| report(progress, &mut reported))?;
     let stats = store.stats()?;
     drop(archive);
     store.close()?;
@@ -180,13 +180,13 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 /// Every tenth of the way as a line; on a terminal one line that changes.
-fn tell(Progress { done, total, .. }: Progress, told: &mut Option<u64>) {
+fn report(Progress { done, total, .. }: Progress, reported: &mut Option<u64>) {
     let tenth = 10 * done / total.max(1);
     let mut err = std::io::stderr().lock();
-    // Nobody who watches is no reason to stop.
+    // A closed terminal is no reason to stop.
     let _ = if err.is_terminal() {
         write!(err, "\r{done} of {total} events{}", if done == total { "\n" } else { "" })
-    } else if told.replace(tenth) != Some(tenth) {
+    } else if reported.replace(tenth) != Some(tenth) {
         writeln!(err, "{done} of {total} events")
     } else {
         Ok(())

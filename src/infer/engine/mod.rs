@@ -40,7 +40,7 @@ pub struct Description {
 
 /// A loaded model. May be run from several threads at once.
 pub trait Engine: Send + Sync {
-    /// Runs the model once. `input` is row-major and has the shape that [`Engine::describe`] tells.
+    /// Runs the model once. `input` is row-major and has the shape that [`Engine::describe`] gives.
     ///
     /// # Errors
     /// When the input has another length, or the engine fails.

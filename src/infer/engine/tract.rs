@@ -18,7 +18,7 @@ use crate::supervise::panic_text;
 pub struct TractEngine {
     plan: Arc<TypedRunnableModel>,
     /// Run states that no thread uses at present. A state keeps the plan's bookkeeping, so that it is
-    /// not built anew for each picture; there are never more than threads that ran at once.
+    /// not built again for each picture; there are never more than threads that ran at once.
     idle: Mutex<Vec<TypedSimpleState>>,
     input_type: DatumType,
     /// Runs the large products of one picture: in place, or on threads that belong to this model.

@@ -60,7 +60,7 @@ pub enum BoxUnits {
     Pixels,
 }
 
-/// The head part of a manifest: `[head]`, told apart by `kind`. C is the number of labels, N of boxes.
+/// The head part of a manifest: `[head]`, distinguished by `kind`. C is the number of labels, N of boxes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum HeadSpec {
@@ -209,7 +209,7 @@ pub struct Misfit {
     found: String,
     understood: String,
     labels: usize,
-    /// How many classes the model seems to have, where that can be told and is not the number of labels.
+    /// How many classes the model seems to have, where that is known and is not the number of labels.
     classes: Option<usize>,
     /// The output looks like that of a model that chooses its boxes itself.
     chosen: bool,

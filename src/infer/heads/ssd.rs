@@ -145,7 +145,7 @@ impl Ssd {
     }
 }
 
-/// The error is the number of columns that the scores have instead, where that can be told.
+/// The error is the number of columns that the scores have instead, where that is known.
 fn fit_raw(columns: usize, shapes: &[&[usize]]) -> Result<(Layout, usize), Option<usize>> {
     let &[&[1, n, a], &[1, m, b]] = shapes else { return Err(None) };
     if n != m || n == 0 {
@@ -159,7 +159,7 @@ fn fit_raw(columns: usize, shapes: &[&[usize]]) -> Result<(Layout, usize), Optio
     }
 }
 
-/// Boxes and count are told by their shapes; classes and scores look alike, so names decide, and where
+/// Boxes and count are recognised by their shapes; classes and scores look alike, so names decide, and where
 /// they do not, TensorFlow's order.
 fn fit_chosen(names: &[&str], shapes: &[&[usize]]) -> Option<(Layout, usize)> {
     let at = |wanted: &dyn Fn(&[usize]) -> bool| shapes.iter().position(|shape| wanted(shape));

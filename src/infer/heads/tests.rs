@@ -109,7 +109,7 @@ fn ssd_reads_boxes_and_scores_in_either_order_without_the_background() {
 }
 
 #[test]
-fn tensorflows_four_outputs_are_told_apart_by_shape_and_name() {
+fn tensorflows_four_outputs_are_distinguished_by_shape_and_name() {
     let boxes = || ("detection_boxes", output(&[1, 3, 4], [0.0, 0.25, 1.0, 0.5].repeat(3)));
     let classes = || ("detection_classes", output(&[1, 3], vec![2.0, 7.0, 1.0]));
     let scores = || ("detection_scores", output(&[1, 3], vec![0.9, 0.8, 0.7]));

@@ -47,7 +47,7 @@ impl Yolo {
             _ => format!("one output [1, N, {columns}]"),
         };
         let &[&[1, a, b]] = shapes else { return Err((understood, None)) };
-        // Boxes are always many more than classes, so the shorter axis tells them.
+        // Boxes are always many more than classes, so the shorter axis is theirs.
         let classes = || a.min(b).checked_sub(scores_from).filter(|&classes| classes > 0);
         let (rows, transposed) = match spec {
             HeadSpec::Yolov8 { .. } if a == columns => (b, true),

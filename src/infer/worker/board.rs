@@ -1,4 +1,4 @@
-//! Who works on what: the state behind the inference threads' one lock. Nothing here waits or logs.
+//! The assignment of work: the state behind the inference threads' one lock. Nothing here waits or logs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::frame::Frame;
 use crate::infer::{Detector, Model};
 
 /// Between two log lines about one camera's failing detector.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// One frame to look at.
 pub(super) struct Job {
@@ -44,7 +44,7 @@ pub(super) struct SlotState {
     running: Option<u64>,
     /// When it last had its turn, as a count of turns.
     served: u64,
-    complained: Option<Mono>,
+    logged_at: Option<Mono>,
     failures: u64,
 }
 
@@ -93,7 +93,7 @@ impl Board {
             pending: None,
             running: None,
             served: self.turns,
-            complained: None,
+            logged_at: None,
             failures: 0,
         };
         self.slots.insert(id, slot);
@@ -127,7 +127,7 @@ impl Board {
         Some((id, Job { camera, detector, min_score: slot.min_score, frame }))
     }
 
-    /// Whom to tell about the frame that `thread` has in work. `None` when the thread was given up or the
+    /// The receiver of results of the frame that `thread` has in work. `None` when the thread was given up or the
     /// slot is gone; in the second case the thread is free again.
     pub(super) fn results(&mut self, thread: u64, slot: u64) -> Option<Results> {
         let member = self.threads.get_mut(&thread)?;
@@ -151,13 +151,13 @@ impl Board {
     }
 
     /// Counts a failure; returns how many there were since the last line, when it is time for another.
-    pub(super) fn complaint(&mut self, slot: u64, now: Mono) -> Option<u64> {
+    pub(super) fn failures_to_log(&mut self, slot: u64, now: Mono) -> Option<u64> {
         let slot = self.slots.get_mut(&slot)?;
         slot.failures += 1;
-        if slot.complained.is_some_and(|last| now.since(last) < COMPLAIN_EVERY) {
+        if slot.logged_at.is_some_and(|last| now.since(last) < LOG_EVERY) {
             return None;
         }
-        slot.complained = Some(now);
+        slot.logged_at = Some(now);
         Some(std::mem::take(&mut slot.failures))
     }
 

@@ -6,7 +6,7 @@
 //!
 //! A detector that hangs costs its thread: a watching thread gives it up, starts another in its place,
 //! and the camera goes on with its next frame. A detector that panics costs its frame only. When too
-//! many threads are lost, the heart `infer` stops beating, so that the service manager starts the
+//! many threads are lost, the heartbeat `infer` stops beating, so that the service manager starts the
 //! process afresh.
 
 mod board;
@@ -25,14 +25,14 @@ use crate::clock::Clock;
 use crate::detection::Detection;
 use crate::frame::Frame;
 use crate::metrics::{self, Metrics};
-use crate::supervise::{Heart, Heartbeats, panic_text, spawn_thread};
+use crate::supervise::{Heartbeat, Heartbeats, panic_text, spawn_thread};
 use board::{Board, Job};
 
 /// How often hung threads are looked for.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// The heart `infer` beats every second while all threads are well.
-const HEART_DEADLINE: Duration = Duration::from_secs(30);
+/// The heartbeat `infer` beats every second while all threads are well.
+const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Hung threads that may be around at once; each holds memory, and a core if it spins.
 const MOST_LOST: usize = 8;
@@ -61,13 +61,13 @@ pub enum Offer {
 
 type Results = Arc<dyn Fn(Detected) + Send + Sync>;
 
-/// Why there is nothing to tell about a frame.
+/// Why there is no result of a frame.
 enum Failure {
     Error(InferError),
     Panic(String),
 }
 
-/// The threads. Dropping it tells them to end; [`Workers::stop`] also waits for that.
+/// The threads. Dropping it ends them; [`Workers::stop`] also waits for that.
 pub struct Workers {
     shared: Arc<Shared>,
     watch: Option<JoinHandle<()>>,
@@ -82,7 +82,7 @@ struct Shared {
     hung_after: Duration,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
-    heart: Heart,
+    heartbeat: Heartbeat,
 }
 
 impl fmt::Debug for Workers {
@@ -106,7 +106,7 @@ impl Workers {
             hung_after: config.hung_after,
             metrics,
             clock,
-            heart: heartbeats.register("infer", HEART_DEADLINE, true),
+            heartbeat: heartbeats.register("infer", HEARTBEAT_DEADLINE, true),
         });
         // From here on, dropping `workers` ends whatever has been started.
         let mut workers = Self { shared: shared.clone(), watch: None };
@@ -268,7 +268,7 @@ impl Shared {
     /// Says that a frame was lost, once a minute at most for each camera.
     fn complain(&self, slot: u64, job: &Job, failure: Failure) {
         self.metrics.dropped.get_or_create(&metrics::dropped(&job.camera, "infer_failed")).inc();
-        let frames = self.lock().complaint(slot, self.clock.mono());
+        let frames = self.lock().failures_to_log(slot, self.clock.mono());
         let Some(frames) = frames else { return };
         let (camera, model) = (&job.camera, job.detector.name());
         match failure {
@@ -295,7 +295,7 @@ impl Shared {
         let refilled = self.refill(&mut board);
         let exhausted = board.newly_exhausted();
         if board.is_complete() {
-            self.heart.beat();
+            self.heartbeat.beat();
         }
         drop(board);
         if !hung.is_empty() {

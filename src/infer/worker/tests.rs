@@ -70,27 +70,27 @@ struct Bench {
     workers: Workers,
     clock: Arc<SimulatedClock>,
     metrics: Metrics,
-    hearts: Heartbeats,
+    heartbeats: Heartbeats,
 }
 
 fn bench(threads: usize) -> Bench {
     let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
-    let (metrics, hearts) = (Metrics::new(), Heartbeats::new(clock.clone()));
+    let (metrics, heartbeats) = (Metrics::new(), Heartbeats::new(clock.clone()));
     let config = Config { workers: threads, ..Config::default() };
-    let workers = Workers::start(&config, metrics.clone(), clock.clone(), hearts.clone()).expect("start");
-    Bench { workers, clock, metrics, hearts }
+    let workers = Workers::start(&config, metrics.clone(), clock.clone(), heartbeats.clone()).expect("start");
+    Bench { workers, clock, metrics, heartbeats }
 }
 
 impl Bench {
     /// A slot, and what it gives: camera and time of each frame.
     fn slot(&self, camera: &'static str, detector: &Arc<Detector>) -> (Slot, Receiver<(&'static str, u64)>) {
         let (sender, receiver) = channel();
-        let tell = move |detected: Detected| {
+        let report = move |detected: Detected| {
             assert_eq!(detected.detections.len(), 1);
             // The test may have stopped listening.
             let _ = sender.send((camera, detected.frame.at.0));
         };
-        (self.workers.slot(camera.into(), Model::ready(detector.clone()), 0.4, tell), receiver)
+        (self.workers.slot(camera.into(), Model::ready(detector.clone()), 0.4, report), receiver)
     }
 
     fn dropped(&self, camera: &str, reason: &str) -> u64 {
@@ -139,8 +139,9 @@ fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
 #[test]
 fn cameras_take_turns_and_none_has_two_frames_in_work() {
     let mut board = Board::new(0, 0);
-    let (quick, tell): (_, Results) = (detector(|| Ok(())), Arc::new(|_| {}));
-    let [a, b] = ["a", "b"].map(|camera| board.add_slot(camera.into(), Model::ready(quick.clone()), 0.4, tell.clone()));
+    let (quick, report): (_, Results) = (detector(|| Ok(())), Arc::new(|_| {}));
+    let [a, b] =
+        ["a", "b"].map(|camera| board.add_slot(camera.into(), Model::ready(quick.clone()), 0.4, report.clone()));
     board.offer(a, frame(1));
     assert_eq!(board.take_job(7, Mono(0)).map(|(slot, _)| slot), Some(a));
     board.offer(a, frame(2));
@@ -184,11 +185,11 @@ fn a_hung_detector_costs_its_thread_and_its_frame_only() {
     gate.open();
     bench.wait_for_the_lost();
     bench.workers.stop();
-    assert!(results.try_recv().is_err(), "the late result of frame 1 must not be told");
+    assert!(results.try_recv().is_err(), "the late result of frame 1 must not be reported");
 }
 
 #[test]
-fn when_too_many_threads_hang_the_heart_stops_until_they_come_back() {
+fn when_too_many_threads_hang_the_heartbeat_stops_until_they_come_back() {
     let (bench, gate) = (bench(1), Arc::new(Gate::default()));
     let door = gate.clone();
     let (slot, _results) = bench.slot(
@@ -204,14 +205,14 @@ fn when_too_many_threads_hang_the_heart_stops_until_they_come_back() {
         bench.let_hang();
     }
     assert_eq!(bench.workers.shared.lock().threads(), 0, "no more threads are started");
-    bench.clock.advance(HEART_DEADLINE + Duration::from_secs(1));
+    bench.clock.advance(HEARTBEAT_DEADLINE + Duration::from_secs(1));
     bench.workers.shared.check();
-    let stalled = bench.hearts.stalled();
+    let stalled = bench.heartbeats.stalled();
     assert_eq!(stalled.iter().map(|s| (s.name.as_str(), s.critical)).collect::<Vec<_>>(), [("infer", true)]);
     gate.open();
     bench.wait_for_the_lost();
     bench.workers.shared.check();
-    assert_eq!(bench.hearts.stalled(), []);
+    assert_eq!(bench.heartbeats.stalled(), []);
     assert_eq!(bench.workers.shared.lock().threads(), 1);
     bench.workers.stop();
 }
@@ -315,14 +316,14 @@ fn a_stop_leaves_hung_threads_behind() {
 }
 
 #[test]
-fn a_complaint_is_made_once_a_minute_with_the_number_of_failures() {
+fn a_failure_is_logged_once_a_minute_with_the_number_of_failures() {
     let mut board = Board::new(0, 0);
     let slot = board.add_slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, Arc::new(|_| {}));
     let second = |s: u64| Mono(s * 1_000_000_000);
-    assert_eq!(board.complaint(slot, second(100)), Some(1));
-    assert_eq!(board.complaint(slot, second(101)), None);
-    assert_eq!(board.complaint(slot, second(159)), None);
-    assert_eq!(board.complaint(slot, second(160)), Some(3));
+    assert_eq!(board.failures_to_log(slot, second(100)), Some(1));
+    assert_eq!(board.failures_to_log(slot, second(101)), None);
+    assert_eq!(board.failures_to_log(slot, second(159)), None);
+    assert_eq!(board.failures_to_log(slot, second(160)), Some(3));
 }
 
 #[test]

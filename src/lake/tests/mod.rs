@@ -63,8 +63,8 @@ impl Site {
             clock: self.clock.clone(),
             runtime: self.runtime.handle().clone(),
         };
-        let heart = Heartbeats::new(self.clock.clone()).register("lake", HOUR, false);
-        Lake::new(Config { max_bytes: self.max_bytes, ..Config::default() }, deps, heart)
+        let heartbeat = Heartbeats::new(self.clock.clone()).register("lake", HOUR, false);
+        Lake::new(Config { max_bytes: self.max_bytes, ..Config::default() }, deps, heartbeat)
     }
 
     /// The process dies, and the next one opens the index.
@@ -95,7 +95,7 @@ impl Site {
     }
 
     fn files(&self) -> Vec<String> {
-        Shelf::new(self.dir.path()).pieces().into_iter().map(|(piece, _)| piece.path()).collect()
+        LakeFolder::new(self.dir.path()).pieces().into_iter().map(|(piece, _)| piece.path()).collect()
     }
 }
 
@@ -174,10 +174,13 @@ fn events_wait_for_others_and_become_a_file_of_their_day_for_every_destination()
     let rows = table(&a, Table::Events);
     assert_eq!(all(&rows, "event"), [1, 2, 3].map(|n: u8| format!("{n:026}")));
     let row = &rows[0];
-    let told = ["camera", "kind", "state", "zones", "started_at", "score", "time_quality", "folder"];
-    let told: Vec<&str> = told.iter().map(|column| row[column].as_str()).collect();
+    let exported = ["camera", "kind", "state", "zones", "started_at", "score", "time_quality", "folder"];
+    let exported: Vec<&str> = exported.iter().map(|column| row[column].as_str()).collect();
     let folder = format!("box/{:026}", 1);
-    assert_eq!(told, ["yard", "object", "ended", "gate,drive", "2026-11-21T09:00:00Z", "0.8", "synchronised", &folder]);
+    assert_eq!(
+        exported,
+        ["yard", "object", "ended", "gate,drive", "2026-11-21T09:00:00Z", "0.8", "synchronised", &folder]
+    );
     assert!(!row.contains_key("clip_bytes") && !row.contains_key("best_at"));
 }
 
@@ -198,12 +201,13 @@ fn an_event_that_changes_gives_another_row_and_what_was_deleted_a_tombstone() {
     lake.look().expect("look");
     site.send("upload/a", &mut cloud);
     let rows = table(&cloud, Table::Events);
-    assert_eq!(all(&rows, "count"), ["2", "2"], "what was replaced before it was written is not told of");
+    assert_eq!(all(&rows, "count"), ["2", "2"], "what was replaced before it was written is not exported");
     let paths: Vec<&String> = cloud.keys().filter(|path| path.starts_with("lake/events")).collect();
     assert!(paths.iter().all(|path| path.contains("/date=2026-11-21/")), "one partition: {paths:?}");
     let rows = table(&cloud, Table::Tombstones);
-    let told = ["event", "file", "bytes", "reason", "delivered", "deleted_at"].map(|column| rows[0][column].clone());
-    assert_eq!(told[1..], ["clip.mp4", "77", "quota", "false", "2026-11-22T11:00:00Z"]);
+    let exported =
+        ["event", "file", "bytes", "reason", "delivered", "deleted_at"].map(|column| rows[0][column].clone());
+    assert_eq!(exported[1..], ["clip.mp4", "77", "quota", "false", "2026-11-22T11:00:00Z"]);
     assert_eq!(rows.len(), 1);
 }
 
@@ -234,7 +238,7 @@ fn write_account(site: &Site, account: &Account) {
 }
 
 #[test]
-fn each_version_of_a_days_account_is_told_once_and_health_from_time_to_time() {
+fn each_version_of_a_days_account_is_exported_once_and_health_from_time_to_time() {
     let (mut site, mut cloud) = (Site::new(), Cloud::new());
     write_account(&site, &account(&site, "2026-11-22", "unplugged"));
     let mut lake = site.lake();
@@ -242,7 +246,7 @@ fn each_version_of_a_days_account_is_told_once_and_health_from_time_to_time() {
         lake.look().expect("look");
         site.clock.advance(HOUR / 12);
     }
-    write_account(&site, &account(&site, "2026-11-22", "unplugged by somebody"));
+    write_account(&site, &account(&site, "2026-11-22", "unplugged by hand"));
     // Samples and accounts that are not written yet survive the process.
     drop(lake);
     site = site.restart();
@@ -254,7 +258,7 @@ fn each_version_of_a_days_account_is_told_once_and_health_from_time_to_time() {
     site.send("upload/a", &mut cloud);
     let rows = table(&cloud, Table::Coverage);
     assert_eq!(all(&rows, "state"), ["offline", "uploaded", "offline", "uploaded"]);
-    assert_eq!(all(&rows, "reason"), ["unplugged", "", "unplugged by somebody", ""]);
+    assert_eq!(all(&rows, "reason"), ["unplugged", "", "unplugged by hand", ""]);
     assert_eq!(rows[0]["recorded"], rows[1]["recorded"]);
     assert_ne!(rows[0]["recorded"], rows[2]["recorded"]);
     let rows = table(&cloud, Table::Health);

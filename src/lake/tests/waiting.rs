@@ -147,7 +147,7 @@ fn with_too_much_on_the_box_the_least_precious_goes() {
         site.clock.advance(HOUR);
         lake.look().expect("look");
     }
-    let bytes = |site: &Site| -> u64 { Shelf::new(site.dir.path()).pieces().iter().map(|(_, bytes)| bytes).sum() };
+    let bytes = |site: &Site| -> u64 { LakeFolder::new(site.dir.path()).pieces().iter().map(|(_, bytes)| bytes).sum() };
     let before = site.files();
     site.max_bytes = bytes(&site) - 1;
     site.lake().look().expect("look");

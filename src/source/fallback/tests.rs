@@ -91,7 +91,7 @@ async fn what_retina_refuses_libavformat_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_camera_that_neither_client_plays_is_told_with_both_reasons_and_tried_with_retina_again() {
+async fn a_camera_that_neither_client_plays_is_reported_with_both_reasons_and_tried_with_retina_again() {
     let camera = camera(Manners { sdp: "o=nothing\r\nm=\r\n".to_owned(), ..quick() });
     for _ in 0..2 {
         let error = played(&of(&camera)).await.expect_err("nothing to play");

@@ -2,7 +2,7 @@
 //! that retina does not take.
 //!
 //! libavformat blocks, so each stream has a thread. An interrupt callback ends every wait there: at its time limit,
-//! and at once when nobody wants packets any more. What a camera or a playlist says is foreign input: only network
+//! and at once when the receiver is dropped. What a camera or a playlist says is foreign input: only network
 //! protocols and the containers of live streams may be opened, and what is read has limits of size.
 
 mod faults;
@@ -74,7 +74,7 @@ pub(super) async fn connect(
             Faults { limit, what: &what, scheme: &request.scheme, has_login: request.has_login(), watch: &watch };
         match play(&request, &faults, &*clock, outlet) {
             Err(failure) => failure,
-            // Nobody is left to read this.
+            // The receiver is gone.
             Ok(()) => SourceError::Ended,
         }
     });
@@ -112,7 +112,7 @@ impl Source for LibavSource {
     }
 }
 
-/// Runs until nobody wants packets any more, which is `Ok`.
+/// Runs until the receiver is dropped, which is `Ok`.
 fn play(
     request: &open::Request,
     faults: &Faults<'_>,
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         Ok(Self { input, container, index, time_base, parameters: Parameters::new(info), faults })
     }
 
-    /// The next packet of the video, `None` when nobody wants it any more.
+    /// The next packet of the video, `None` when the receiver is dropped.
     fn read(&mut self, outlet: &Outlet) -> Result<Option<Coded>, SourceError> {
         let (mut damage, mut loss) = (0, 0u16);
         while damage < MAX_DAMAGE {

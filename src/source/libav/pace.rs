@@ -12,7 +12,7 @@ const WITHOUT_TIMES: [&str; 6] = ["mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe", 
 /// Between the pictures of a stream that does not say how many it has a second.
 const USUAL_STEP: Duration = Duration::from_millis(40);
 
-/// A playlist that falls behind by more has stood still, and its time begins anew.
+/// A playlist that falls behind by more has stood still, and its time starts again.
 const LONGEST_LAG: Duration = Duration::from_secs(10);
 
 /// Waiting is done in slices, so that the end of the source is noticed.
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn segments_keep_their_own_distances_and_begin_anew_after_a_standstill() {
+    fn segments_keep_their_own_distances_and_start_again_after_a_standstill() {
         assert_eq!(times("hls", &[(Some(5000), 0), (Some(5100), 300), (Some(5200), 300)]), [0, 100, 200]);
         assert_eq!(times("hls,applehttp", &[(Some(5000), 0), (Some(5100), 11_000)]), [0, 11_000]);
     }
 
     #[test]
-    fn nobody_waits_for_a_segment_once_the_source_was_dropped() {
+    fn a_segment_is_not_waited_for_once_the_source_was_dropped() {
         let clock = SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH);
         let mut pacer = Pacer::new("hls", None, Mono(0), &clock);
         assert!(pacer.place(Some(0), None, &clock, || false).is_some());

@@ -56,7 +56,7 @@ fn orientation_of(video: &ffmpeg::Stream<'_>) -> Orientation {
 /// Size and codec parameters, which the binding has no safe way to.
 #[allow(unsafe_code)]
 fn raw_parameters(parameters: &ffmpeg::codec::Parameters) -> (u32, u32, Bytes) {
-    // SAFETY: `parameters` owns or keeps alive the struct it points to, which nobody writes meanwhile;
+    // SAFETY: `parameters` owns or keeps alive the struct it points to, which is not written meanwhile;
     // libav guarantees `extradata_size` readable bytes at `extradata` where that is not null.
     unsafe {
         let raw = &*parameters.as_ptr();
@@ -88,7 +88,7 @@ pub(super) fn largest_video(input: &ffmpeg::format::context::Input) -> Option<ff
     videos.max_by_key(|stream| (pixels(stream), stream.index() == best.index()))
 }
 
-/// Tells the demuxer that only stream `wanted` is read, so that it need not fetch the others: an HLS playlist may
+/// Makes the demuxer know that only stream `wanted` is read, so that it need not fetch the others: an HLS playlist may
 /// list the same picture in several sizes.
 #[allow(unsafe_code)]
 pub(super) fn keep_only(input: &mut ffmpeg::format::context::Input, wanted: usize) {

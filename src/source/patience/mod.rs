@@ -5,9 +5,9 @@
 //! more than a minute, when the encoder starts or the next key frame brings the parameters. So the pace of each
 //! camera is learned, over its reconnects: the longest pause seen, with room to spare, may come again, and a camera
 //! that was given up is given twice as long the next time. A camera whose packets come, but make no picture yet, is
-//! given the longest time at once: connecting again would only begin the wait anew.
+//! given the longest time at once: connecting again would only restart the wait.
 //!
-//! A camera that is slow and one that hangs look the same while nothing comes. They are told apart by what their session
+//! A camera that is slow and one that hangs look the same while nothing comes. They are distinguished by what their session
 //! gave before: [`MANY`] pictures, spread over [`STEADY`] at least, show the pace of the camera, and the wait is three
 //! times their longest pause or more. A longer silence is not its pace, so that more time would only be lost: such a
 //! session does not lengthen the next wait, and ends the trial of a longer one. Fewer pictures show no pace yet (one
@@ -29,7 +29,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// No camera is waited for longer, unless its configuration says so.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Pauses are forgotten after one to two times as long: cameras are set up anew, and networks fail.
+/// Pauses are forgotten after one to two times as long: cameras are set up again, and networks fail.
 const MEMORY: Duration = Duration::from_secs(3600);
 
 /// A camera that was given up in the middle of its stream is given more time for so long. If its pauses are long, one of
@@ -150,7 +150,7 @@ impl Patience {
         Self { fixed, answer: at_once.clone(), first: at_once, next: Pace::new(3, TRIAL), hung: false }
     }
 
-    /// For those who connect once: the longest time at once.
+    /// For single connections: the longest time at once.
     pub fn without_another_try(config: &Config) -> Self {
         let mut patience = Self::new(config);
         for pace in [&mut patience.answer, &mut patience.first, &mut patience.next] {
@@ -303,7 +303,7 @@ impl<'a> Wait<'a> {
         Ok(Some(self.words(waited, arrivals)))
     }
 
-    /// The first picture may be awaited by somebody; later ones are missed when they are later than ever.
+    /// The first picture may be awaited by a viewer; later ones are missed when they are later than ever.
     fn worth_words(&self) -> Duration {
         if self.has_picture() { silent_after(WORTH_WORDS, self.patience.longest_pause()) } else { WORTH_WORDS }
     }

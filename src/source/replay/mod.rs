@@ -49,7 +49,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// Plays all turns. `Ok` when the last one is over or nobody listens.
+    /// Plays all turns. `Ok` when the last one is over or the receiver is dropped.
     fn run(&self, outlet: &mut Outlet) -> Result<(), SourceError> {
         let mut opened = Recording::open(self.path, outlet.stop_flag())?;
         outlet.opened();

@@ -10,7 +10,7 @@ use crate::source::{Config, SourceError};
 /// Limit of each request to the camera.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
-/// And where the camera may take longer. A host that is away and comes back is found sooner by asking anew.
+/// And where the camera may take longer. A host that is away and comes back is found sooner by asking again.
 const LONGEST_STEP: Duration = Duration::from_secs(40);
 
 /// Turns retina's failures into ours.
@@ -80,7 +80,7 @@ impl Faults<'_> {
             (Some(461), _) => SourceError::Unsupported { what, reason: "the camera refuses the transport".to_owned() },
             // Other clients ask in other ways.
             (Some(_), _) => refused(SourceError::Protocol { what, reason: format!("{step} failed: {said}") }),
-            // Retina does not tell its errors apart but by text; a test watches this one.
+            // Retina does not say its errors apart but by text; a test watches this one.
             (None, _) => match said.strip_prefix("Unable to connect to RTSP server: ") {
                 Some(cause) => SourceError::Unreachable {
                     what,
@@ -122,7 +122,7 @@ pub(super) fn refused(fault: SourceError) -> SourceError {
     SourceError::Refused(Box::new(fault))
 }
 
-/// Retina adds paragraphs of addresses and positions, which help nobody who reads a status line.
+/// Retina adds paragraphs of addresses and positions, which do not help in a status line.
 pub(super) fn first_sentence(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
 }

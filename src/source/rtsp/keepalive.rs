@@ -18,7 +18,7 @@ thread_local! {
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Reads retina's lines. Nothing else in this program writes through `log` for anybody to read.
+/// Reads retina's lines. Nothing else in this program writes through `log` to be read.
 struct Lines;
 
 static LINES: Lines = Lines;

@@ -1,4 +1,4 @@
-//! Cameras and recorders that send whoever asks for a description to another address.
+//! Cameras and recorders that redirect a DESCRIBE to another address.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) fn is_one(error: &retina::Error) -> bool {
     error.status_code().is_some_and(|status| STATUSES.contains(&status))
 }
 
-/// Where the camera at `url` sends those who ask for a description.
+/// Where the camera at `url` sends a client that sends DESCRIBE.
 ///
 /// # Errors
 /// Why that does not become clear; continues "it sends us on, but".

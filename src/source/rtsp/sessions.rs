@@ -55,7 +55,7 @@ pub(super) fn sends_into_others(url: &Url) {
 }
 
 /// Cameras have few sessions to give: the end of those that were dropped here is waited for. Packets of a session that
-/// nobody here knows are waited out only where the camera's software is known for them, for retina takes
+/// are unknown here are waited out only where the camera's software is known for them, for retina takes
 /// every new synchronisation source for such a packet.
 pub(super) async fn wait_out_stale_sessions(group: &SessionGroup, url: &Url, what: &str) {
     // One that is not confirmed is no reason to stay away: the worst is one more failure.

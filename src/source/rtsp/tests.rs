@@ -43,7 +43,7 @@ async fn a_closed_port_is_unreachable() {
 }
 
 #[tokio::test]
-async fn answers_of_a_camera_are_told_apart() {
+async fn answers_of_a_camera_are_distinguished() {
     let cases = [
         ("RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n", "refuses access"),
         ("RTSP/1.0 403 Forbidden\r\nCSeq: 1\r\n\r\n", "refuses access"),

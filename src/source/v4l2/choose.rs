@@ -148,7 +148,7 @@ pub(super) fn trim_jpeg(data: &[u8]) -> Option<&[u8]> {
 }
 
 /// Frames that were skipped between two frame numbers, `elapsed` seconds apart. Drivers number frames and
-/// go on counting when they have no buffer to put one into; but some never count, some begin anew, and
+/// go on counting when they have no buffer to put one into; but some never count, some start again, and
 /// some hand over a leftover with an old number first, so what time had no room for is not believed.
 pub(super) fn skipped(last: u32, sequence: u32, elapsed: f32, fps: Option<f32>) -> u16 {
     let ahead = sequence.checked_sub(last).map_or(0, |ahead| ahead.saturating_sub(1));

@@ -31,15 +31,15 @@ impl Camera {
     pub(super) fn open(path: &Path, config: &Config) -> Result<Self, SourceError> {
         let device = open(path)?;
         check_capabilities(path, &device)?;
-        let told = |e: io::Error| fault(path, "it cannot be set up", &e);
-        let offered: Vec<_> = device.enum_formats().map_err(told)?.iter().map(|f| f.fourcc.repr).collect();
+        let fault_of = |e: io::Error| fault(path, "it cannot be set up", &e);
+        let offered: Vec<_> = device.enum_formats().map_err(fault_of)?.iter().map(|f| f.fourcc.repr).collect();
         let (coding, fourcc) = choose::pick_coding(config.format, &offered).map_err(|e| unsupported(path, e))?;
         let fourcc = FourCC::new(&fourcc);
         let wish = config.width.zip(config.height).unwrap_or(choose::USUAL_SIZE);
         // Not every driver can list its sizes; such a driver adjusts what it is asked for.
         let sizes: Vec<_> = device.enum_framesizes(fourcc).unwrap_or_default().iter().map(size_offer).collect();
         let (width, height) = choose::pick_size(wish, &sizes);
-        let format = device.set_format(&Format::new(width, height, fourcc)).map_err(told)?;
+        let format = device.set_format(&Format::new(width, height, fourcc)).map_err(fault_of)?;
         if format.fourcc != fourcc || format.width == 0 || format.height == 0 {
             let reason = format!("asked for {fourcc} {width}x{height} it gave {}", format.fourcc);
             return Err(SourceError::Protocol { what: path.display().to_string(), reason });

@@ -46,19 +46,19 @@ pub(super) async fn connect(
     let config = config.clone();
     ThreadSource::start(&name, what, OPEN_LIMIT, move |outlet| match capture(&path, &config, &*clock, outlet) {
         Err(failure) => failure,
-        // Nobody is left to read this.
+        // The receiver is gone.
         Ok(()) => SourceError::Ended,
     })
     .await
 }
 
-/// Runs until nobody wants packets any more, which is `Ok`.
+/// Runs until the receiver is dropped, which is `Ok`.
 fn capture(path: &Path, config: &Config, clock: &dyn Clock, outlet: &mut Outlet) -> Result<(), SourceError> {
     let camera = Camera::open(path, config)?;
-    let told = |e: io::Error| device::fault(path, "it cannot be started", &e);
-    let mut stream = mmap::Stream::with_buffers(&camera.device, Type::VideoCapture, BUFFERS).map_err(told)?;
+    let fault_of = |e: io::Error| device::fault(path, "it cannot be started", &e);
+    let mut stream = mmap::Stream::with_buffers(&camera.device, Type::VideoCapture, BUFFERS).map_err(fault_of)?;
     stream.set_timeout(BUFFER_LIMIT);
-    let outcome = start(&mut stream).map_err(told).and_then(|()| {
+    let outcome = start(&mut stream).map_err(fault_of).and_then(|()| {
         outlet.opened();
         let (width, height) = (camera.width, camera.height);
         info!(device = %path.display(), coding = ?camera.coding, width, height, fps = camera.fps, "V4L2 camera runs");
@@ -113,17 +113,17 @@ impl<'a> Shaper<'a> {
 
     fn pump(&mut self, stream: &mut mmap::Stream<'_>, outlet: &Outlet) -> Result<(), SourceError> {
         let handle = stream.handle();
-        let told = |e: io::Error| device::fault(self.path, "capturing failed", &e);
+        let fault_of = |e: io::Error| device::fault(self.path, "capturing failed", &e);
         while !outlet.stopped() {
             match handle.poll(libc::POLLIN, POLL_MS) {
                 Ok(0) => continue,
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(told(e)),
+                Err(e) => return Err(fault_of(e)),
             }
             let (buffer, meta) = match CaptureStream::next(stream) {
                 Ok(frame) => frame,
-                Err(e) => return Err(told(e)),
+                Err(e) => return Err(fault_of(e)),
             };
             match self.packet(buffer, meta, self.clock.mono()) {
                 Some(packet) => {

@@ -161,7 +161,7 @@ impl Store {
         self.change_catalog(vec![Change::Hold { id, file: media.file, row: Box::new(row) }])
     }
 
-    /// Gives files that were recorded while nobody vouched for the wall clock the date `since` (milliseconds of
+    /// Gives files that were recorded while the wall clock was not synchronised the date `since` (milliseconds of
     /// run time). Returns whether there may be more.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ mod tier {
     pub const UNDELIVERED: u8 = 1;
     /// Metadata that every configured destination has.
     pub const METADATA_DELIVERED: u8 = 2;
-    /// Metadata that are nowhere else, and that nobody waits for.
+    /// Metadata that are nowhere else, and that no destination waits for.
     pub const METADATA_FREE: u8 = 3;
     /// Metadata that a destination is still to get: never deleted for space.
     pub const METADATA_WAITING: u8 = 4;
@@ -132,7 +132,7 @@ mod tier {
     pub const CONDEMNED: u8 = 7;
     /// Of an event that has not ended.
     pub const OPEN: u8 = 8;
-    /// Of an event that somebody wants kept.
+    /// Of an event that is to be kept.
     pub const PINNED: u8 = 9;
 }
 
@@ -194,7 +194,7 @@ struct Row {
     /// The event's score in tenths. Not finer: detectors are not, and age would never count.
     score: u8,
     /// When it was recorded: milliseconds of synchronised wall time, or of the box's run time, which is below
-    /// [`RUN_TIME_BELOW`]. `None` until somebody says.
+    /// [`RUN_TIME_BELOW`]. `None` until it is known.
     since: Option<u64>,
     /// Destinations, by the names of their outboxes.
     to: BTreeMap<String, Mark>,
@@ -288,7 +288,7 @@ fn tenths(score: f32) -> u8 {
     (score.clamp(0.0, 1.0) * 10.0) as u8
 }
 
-/// Wall milliseconds, where somebody vouches for them.
+/// Wall milliseconds, where they are synchronised.
 fn known_ms(at: &Moment) -> Option<u64> {
     let ms = u64::try_from(at.wall.as_millisecond()).ok()?;
     (at.time_quality == TimeQuality::Synchronised && ms >= RUN_TIME_BELOW).then_some(ms)

@@ -11,7 +11,7 @@ use super::plan::Reader;
 use super::{AlertCounts, Mark, Marks, Row, SIDECAR};
 use crate::event::{DeliveryState, Event, EventId, EventState, FileDelivery, OutletDelivery};
 
-/// Queued alerts that are looked through for those that nobody counted; a longer queue is judged by its order.
+/// Queued alerts that are looked through for those that were not counted; a longer queue is judged by its order.
 const ALERTS_SEEN: usize = 500;
 
 fn state_of(to: &BTreeMap<String, Mark>, dropped: &BTreeSet<String>, outbox: &str) -> DeliveryState {
@@ -91,7 +91,7 @@ struct States<'a> {
     reader: Reader<'a>,
     alerts: Lookup<'a>,
     outboxes: &'a [String],
-    /// By outbox, once somebody asked: events that queued alerts are about, and whether these are all that are queued.
+    /// By outbox, once asked: events that queued alerts are about, and whether these are all that are queued.
     queued: BTreeMap<&'a str, (BTreeSet<EventId>, bool)>,
 }
 

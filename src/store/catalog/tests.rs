@@ -221,7 +221,7 @@ fn what_was_recorded_without_a_clock_gets_its_age_once_there_is_one() {
     record(&store, &lost);
     bench.record(&store, 2, 0.5);
     let expired = |before| store.expired(Class::Clips, 0..before, false, None, 100).expect("scan").0.len();
-    assert_eq!(expired(1_700_000_000_000), 0, "nobody knows how old it is");
+    assert_eq!(expired(1_700_000_000_000), 0, "its age is unknown");
     assert!(!store.date_undated(5000).expect("date"));
     assert_eq!((expired(5000), expired(5001), expired(1_700_000_000_000)), (0, 1, 1), "by run time");
     assert!(!store.settle_dates(8000, 1_900_000_000_000).expect("settle"));
@@ -232,7 +232,7 @@ fn what_was_recorded_without_a_clock_gets_its_age_once_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_deleted_file_is_delivered_by_nobody_and_its_bytes_count_until_it_is_gone() {
+async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() {
     let bench = Bench::new();
     let store = bench.open(&["upload/a", "upload/gone"]);
     let event = bench.record(&store, 1, 0.5);
@@ -291,7 +291,7 @@ async fn a_deleted_file_is_delivered_by_nobody_and_its_bytes_count_until_it_is_g
 }
 
 #[test]
-fn open_and_pinned_events_stay_and_whoever_records_an_event_cannot_unpin_it() {
+fn open_and_pinned_events_stay_and_recording_an_event_does_not_unpin_it() {
     let bench = Bench::new();
     let store = bench.open(&[]);
     let open = Event { state: EventState::Open, ..bench.ended(1) };

@@ -24,7 +24,7 @@ pub(in crate::store) enum Change {
     Condemn { files: Vec<FileRef>, reason: EvictReason },
     /// An event changed after its end.
     Amend { event: Box<Event>, json: Vec<u8>, sidecar: MediaFile, now: Moment, dropped: Vec<String> },
-    /// An event leaves the index, with everything that waits of these files. `last` is told to the lake.
+    /// An event leaves the index, with everything that waits of these files. `last` is reported to the lake.
     Forget { id: EventId, files: Vec<String>, last: Option<Box<Event>>, now: Moment },
     /// Condemned files are deleted from the disk.
     Gone(Vec<FileRef>),
@@ -70,7 +70,7 @@ impl<'a> Group<'a> {
                 files.iter().try_for_each(|file| self.drop_pending(*id, file))?;
                 event_log::remove(&self.views, &mut self.counters, *id)?;
                 match (self.queues.get(LAKE), last) {
-                    // No file of it is left to be told of, so the item has the event itself.
+                    // No file of it is left to be reported, so the item has the event itself.
                     (Some(lake), Some(last)) => {
                         self.insert(lake, Item::new(Some(last), &Delivery::Alert(Phase::End), now))
                     }

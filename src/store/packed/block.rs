@@ -26,7 +26,7 @@ pub(super) fn weight_of(entries: &[Entry]) -> usize {
     entries.iter().map(weight).sum()
 }
 
-/// Whether `value` is a block, or has to become one to be told from one.
+/// Whether `value` is a block, or has to become one to be distinguished from one.
 pub(super) fn is_block(value: &[u8]) -> bool {
     value.first() == Some(&MARK)
 }

@@ -17,7 +17,7 @@ pub(in crate::store) fn pack_eagerly() {
     EAGER.store(true, Ordering::Relaxed);
 }
 
-/// What is chosen in place of the usual: by a test that packs eagerly, or by who measures.
+/// What is chosen in place of the usual: by a test that packs eagerly, or by a benchmark.
 pub(super) fn chosen() -> Option<Packing> {
     if EAGER.load(Ordering::Relaxed) {
         return Some(Packing { left: 1, many: 3, full: 300, looks: 2 });

@@ -1,4 +1,4 @@
-//! Rows that are gone although the index opens and reads without a complaint.
+//! Rows that are gone although the index opens and reads without an error.
 
 use std::path::Path;
 

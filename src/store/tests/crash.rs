@@ -11,7 +11,7 @@ use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use super::model::{BOXES, Call, Expected, Model, Subject, call, compare};
 use super::*;
 
-/// What the child is told: the folder, the seed of the calls, and with which call each run began, this one last.
+/// What the child is given: the folder, the seed of the calls, and with which call each run began, this one last.
 const CHILD_STORE: &str = "OUTPOST_TEST_CRASHING_STORE";
 const CHILD_SEED: &str = "OUTPOST_TEST_CRASHING_SEED";
 const CHILD_RUNS: &str = "OUTPOST_TEST_CRASHING_RUNS";
@@ -143,16 +143,16 @@ async fn compare_queues(store: &Store, model: &Model) -> Result<(), TestCaseErro
 #[test]
 #[ignore = "a part of what_was_acknowledged_survives_being_killed_at_any_moment, which starts it as a process"]
 fn child_uses_the_store() {
-    let told = |name: &str| std::env::var(name).expect("started by its parent");
-    let runs: Vec<usize> = told(CHILD_RUNS).split(',').map(|run| run.parse().expect("a number")).collect();
-    let calls = calls(told(CHILD_SEED).parse().expect("a number"));
+    let reported = |name: &str| std::env::var(name).expect("started by its parent");
+    let runs: Vec<usize> = reported(CHILD_RUNS).split(',').map(|run| run.parse().expect("a number")).collect();
+    let calls = calls(reported(CHILD_SEED).parse().expect("a number"));
     let mut next = *runs.last().expect("one at least");
     let (mut model, mut events) = replay(&calls[..next], &runs);
     model.restart();
-    let mut subject = Subject::new(Path::new(&told(CHILD_STORE)));
+    let mut subject = Subject::new(Path::new(&reported(CHILD_STORE)));
     let acknowledge = |calls: usize| {
         let mut out = std::io::stdout().lock();
-        out.write_all("\n@\n".repeat(calls).as_bytes()).and_then(|()| out.flush()).expect("tell");
+        out.write_all("\n@\n".repeat(calls).as_bytes()).and_then(|()| out.flush()).expect("report");
     };
     while next < calls.len() {
         let together = &calls[next..next + burst(&calls, next)];

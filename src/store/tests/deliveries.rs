@@ -294,10 +294,10 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     let store = open(&bench, 2);
     let Known { mut event, files, .. } = Known::new(bench.event("yard"));
     let ended = |_| Event { state: EventState::Ended, ..bench.event("yard") };
-    let [told, queued, dropped] = [0; 3].map(ended);
+    let [reported, queued, dropped] = [0; 3].map(ended);
     let all = files.iter().map(|media| upload(&media.file, media.bytes, &media.sha256)).collect();
     store.record(change(&event, all)).expect("record");
-    store.record(change(&told, vec![Delivery::Alert(Phase::End)])).expect("record");
+    store.record(change(&reported, vec![Delivery::Alert(Phase::End)])).expect("record");
     for (outbox, max) in [("mqtt", 1), ("upload/a", 3)] {
         let outbox = store.outbox(outbox).expect("outbox");
         for lease in outbox.lease(max).await.expect("lease") {
@@ -329,10 +329,10 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     drop(db);
 
     let store = open(&bench, 3);
-    // Its alerts were queued by nobody, or by a version that did not count them.
+    // Its alerts were not queued, or by a version that did not count them.
     let a = ("upload/a".to_owned(), Waiting, vec![Waiting, Delivered, Dropped]);
     assert_eq!(said(&store, &event), [a, ("upload/b".to_owned(), NotWanted, vec![NotWanted; 3])]);
-    assert_eq!(said(&store, &told).iter().filter(|(name, ..)| name == "mqtt").count(), 0);
+    assert_eq!(said(&store, &reported).iter().filter(|(name, ..)| name == "mqtt").count(), 0);
     assert_eq!(said(&store, &queued)[0], ("mqtt".to_owned(), Waiting, Vec::new()));
     // What happens from now on is known.
     let mqtt = store.outbox("mqtt").expect("outbox");
@@ -349,7 +349,7 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     for lease in mqtt.lease(1).await.expect("lease") {
         mqtt.ack(&lease).await.expect("ack");
     }
-    assert_eq!((state(&queued), said(&store, &told).len()), (Delivered, 2));
+    assert_eq!((state(&queued), said(&store, &reported).len()), (Delivered, 2));
 }
 
 #[test]

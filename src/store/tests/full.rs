@@ -12,7 +12,7 @@ const CHILD_VOLUME: &str = "OUTPOST_TEST_SMALL_VOLUME";
 const MIB: usize = 1 << 20;
 
 #[test]
-fn a_full_disk_refuses_news_and_nothing_else_and_ends_by_itself() {
+fn a_full_disk_refuses_new_records_and_nothing_else_and_ends_by_itself() {
     let dir = TempDir::new().expect("temp dir");
     // The mount is seen by this process alone and goes away with it, whatever happens.
     let output = Command::new("unshare")
@@ -46,7 +46,7 @@ fn fill(path: &Path, limit: usize) {
 }
 
 #[test]
-#[ignore = "a part of a_full_disk_refuses_news_and_nothing_else_and_ends_by_itself, which starts it as a process"]
+#[ignore = "a part of a_full_disk_refuses_new_records_and_nothing_else_and_ends_by_itself, which starts it as a process"]
 fn child_fills_its_disk() {
     let volume = std::env::var(CHILD_VOLUME).expect("started by its parent");
     let volume = Path::new(&volume);
@@ -56,7 +56,7 @@ fn child_fills_its_disk() {
     let open = || Store::open(&config, &names(&["mqtt"]), clock.clone()).expect("open");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let reserve = volume.join("box/index.reserve");
-    let (begun, other) = (event(ids.next(), "yard", &*clock), volume.join("somebody-elses"));
+    let (begun, other) = (event(ids.next(), "yard", &*clock), volume.join("foreign"));
 
     let store = open();
     store.record(change(&begun, vec![Delivery::Alert(Phase::Start)])).expect("record");
@@ -74,7 +74,7 @@ fn child_fills_its_disk() {
             outbox.ack(lease).await.expect("ack");
         }
     });
-    // Somebody takes that room too: nothing more can be kept, but nothing breaks.
+    // That room is taken too: nothing more can be kept, but nothing breaks.
     fill(&volume.join("more"), usize::MAX);
     let refused = store.record(change(&ended, vec![])).expect_err("no room at all");
     assert!(matches!(refused, StoreError::Full(_)), "{refused}");

@@ -34,7 +34,7 @@ fn by_value(max: usize) -> Wanted {
 }
 
 #[tokio::test]
-async fn by_value_the_small_and_telling_goes_first_and_of_each_kind_the_newest() {
+async fn by_value_the_small_and_important_goes_first_and_of_each_kind_the_newest() {
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);

@@ -194,7 +194,7 @@ async fn an_item_is_leased_once_and_comes_back_when_the_lease_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_alert_tells_the_event_as_it_was_when_recorded() {
+async fn an_alert_reports_the_event_as_it_was_when_recorded() {
     let bench = Bench::new();
     let store = bench.open();
     let mut event = bench.event("yard");
@@ -202,10 +202,10 @@ async fn an_alert_tells_the_event_as_it_was_when_recorded() {
     event.state = EventState::Ended;
     store.record_async(change(&event, vec![Delivery::Alert(Phase::End)])).await.expect("record");
     let leases = store.outbox("mqtt").expect("outbox").lease(10).await.expect("lease");
-    let told: Vec<_> =
+    let reported: Vec<_> =
         leases.iter().map(|lease| (lease.event.as_ref().map(|event| event.state), &lease.item)).collect();
     let (start, end) = (Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End));
-    assert_eq!(told, [(Some(EventState::Open), &start), (Some(EventState::Ended), &end)]);
+    assert_eq!(reported, [(Some(EventState::Open), &start), (Some(EventState::Ended), &end)]);
 }
 
 #[tokio::test]
@@ -391,8 +391,11 @@ fn what_has_no_end_or_cannot_be_read_is_not_settled_whatever_the_lists_say() {
     drop(db);
     let store = bench.open();
     assert_eq!(store.open_events().expect("read"), vec![]);
-    let standings = store.standings(vec![open.id, over.id, torn.id, bench.ids.next()]).expect("read");
-    assert_eq!(standings, [Standing::Waiting, Standing::Settled, Standing::Waiting, Standing::Unknown]);
+    let delivery_statuses = store.delivery_statuses(vec![open.id, over.id, torn.id, bench.ids.next()]).expect("read");
+    assert_eq!(
+        delivery_statuses,
+        [DeliveryStatus::Waiting, DeliveryStatus::Settled, DeliveryStatus::Waiting, DeliveryStatus::Unknown]
+    );
 }
 
 #[test]
@@ -408,7 +411,7 @@ fn the_config_reads_its_defaults_and_refuses_nonsense() {
 }
 
 #[tokio::test]
-async fn numbers_go_on_from_where_they_are_told_to_and_never_back() {
+async fn numbers_go_on_from_where_they_are_set_to_and_never_back() {
     let dir = TempDir::new().expect("temp dir");
     let clock = simulated();
     let ids = IdSource::new(clock.clone(), None);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const NO_HURRY: Duration = Duration::from_secs(3600);
+const NO_LIMIT: Duration = Duration::from_secs(3600);
 
 /// 150 events of two cameras, a minute apart, each with an alert and three files; and two documents.
 fn fill(bench: &Bench, store: &Store) -> Vec<Event> {
@@ -35,7 +35,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     fill(&bench, &store);
     let outbox = store.outbox("upload/a").expect("outbox");
     let count = async |selection: Selection| {
-        let selected = outbox.count_selected(&selection, NO_HURRY).await.expect("count");
+        let selected = outbox.count_selected(&selection, NO_LIMIT).await.expect("count");
         assert!(!selected.more);
         (selected.items, selected.bytes)
     };
@@ -65,7 +65,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     assert_eq!(count(Selection { numbers: vec![(first, last)], ..clips }).await.0, 150, "a long range");
     let mqtt = store.outbox("mqtt").expect("outbox");
     let of_yard = Selection { camera: Some("yard".into()), kind: Some(ItemKind::Alert), ..all };
-    assert_eq!(mqtt.count_selected(&of_yard, NO_HURRY).await.expect("count").items, 50);
+    assert_eq!(mqtt.count_selected(&of_yard, NO_LIMIT).await.expect("count").items, 50);
 }
 
 #[tokio::test]
@@ -85,8 +85,8 @@ async fn what_is_on_its_way_is_counted_and_a_batch_goes_on_where_it_ended() {
     }
     assert!(dropped.items == 150 && rounds > 1, "{dropped:?} in {rounds}");
     assert_eq!(dropped.sending, 2, "of the two oldest events");
-    let waiting = Selection { state: Some(ItemStand::Waiting), ..Selection::default() };
-    let rest = outbox.drop_selected(&waiting, NO_HURRY).await.expect("drop");
+    let waiting = Selection { state: Some(ItemState::Waiting), ..Selection::default() };
+    let rest = outbox.drop_selected(&waiting, NO_LIMIT).await.expect("drop");
     assert_eq!((rest.items, rest.sending), (302, 5));
     assert_eq!(outbox.waiting().await.expect("count"), 0);
     outbox.ack(&leases[0]).await.expect("what arrives all the same is no error");
@@ -104,7 +104,7 @@ async fn dead_letters_are_retried_and_dropped_by_selection() {
     let of_gate = Selection { camera: Some("gate".into()), kind: Some(ItemKind::Picture), ..Selection::dead() };
     assert_eq!(outbox.retry_selected(&of_gate).await.expect("retry").items, 100);
     assert_eq!(outbox.waiting().await.expect("count"), 100);
-    assert_eq!(outbox.drop_selected(&Selection::dead(), NO_HURRY).await.expect("drop").items, 352);
+    assert_eq!(outbox.drop_selected(&Selection::dead(), NO_LIMIT).await.expect("drop").items, 352);
     assert!(outbox.dead_letters(1).await.expect("list").is_empty());
     assert_eq!(outbox.waiting().await.expect("count"), 100, "what waits stays");
 }
@@ -116,8 +116,8 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let store = bench.open();
     let events = fill(&bench, &store);
     let outbox = store.outbox("upload/a").expect("outbox");
-    let all = Selection { state: Some(ItemStand::Waiting), ..Selection::default() };
-    assert_eq!(outbox.drop_selected(&all, NO_HURRY).await.expect("drop").items, 452);
+    let all = Selection { state: Some(ItemState::Waiting), ..Selection::default() };
+    assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 452);
     drop(outbox);
     store.close().expect("close");
 
@@ -153,7 +153,7 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let outbox = store.outbox("upload/a").expect("outbox");
     assert_eq!(outbox.waiting().await.expect("count"), 2);
     // What is noted behind a torn line is read.
-    assert_eq!(outbox.drop_selected(&all, NO_HURRY).await.expect("drop").items, 2);
+    assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 2);
     store.close().expect("close");
     assert!(set_index_aside(bench.dir.path(), "lost").expect("set aside"));
     let store = bench.open();

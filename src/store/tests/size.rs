@@ -62,7 +62,7 @@ fn a_large_index_beside_a_small_one() {
     line("rss at end MiB", &|(.., next)| next.rss_end_mib);
 }
 
-/// Events of a backlog that nobody fetched: each with an alert and two files that wait.
+/// Events of an undelivered backlog: each with an alert and two files that wait.
 fn build(path: &Path, events: u64) {
     let clock = simulated();
     let ids = IdSource::new(clock.clone(), None);

@@ -16,7 +16,7 @@ const CACHE_BYTES: u64 = 1 << 20;
 const ROUNDS: usize = 25;
 
 #[test]
-fn whoever_waits_for_a_write_that_fails_is_woken() {
+fn a_caller_that_waits_for_a_write_that_fails_is_woken() {
     let dir = TempDir::new().expect("temp dir");
     let mount = "mount -t tmpfs -o size=8m none \"$0\" && exec \"$@\"";
     let output = Command::new("unshare")
@@ -32,7 +32,7 @@ fn whoever_waits_for_a_write_that_fails_is_woken() {
 }
 
 #[test]
-#[ignore = "a part of whoever_waits_for_a_write_that_fails_is_woken, which starts it as a process"]
+#[ignore = "a part of a_caller_that_waits_for_a_write_that_fails_is_woken, which starts it as a process"]
 fn child_fails_to_write() {
     let volume = std::env::var(CHILD_VOLUME).expect("started by its parent");
     for round in 0..ROUNDS {
@@ -59,7 +59,7 @@ fn fail_once(volume: &Path, round: usize) {
     })
     .expect("a thread");
     let noticed = failure.recv_timeout(Duration::from_secs(20));
-    assert!(noticed.is_ok(), "round {round}: who writes waits for ever");
+    assert!(noticed.is_ok(), "round {round}: the writer waits for ever");
     drop(stop);
     // The space of a deleted file is free when the last thread has closed it.
     writer.join().expect("the writer");

@@ -73,7 +73,7 @@ async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    head.lines().find_map(|limiter| limiter.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn said(status: &str, headers: &str, body: &str) -> String {
@@ -99,7 +99,7 @@ impl Service {
                 tokio::spawn(async move {
                     while let Some((head, body)) = request(&mut stream).await {
                         let answer = service.answer(&head, body);
-                        // Nothing is said where nobody is to hear it.
+                        // No answer where none is to be received.
                         if answer.is_empty() || stream.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }

@@ -8,7 +8,7 @@ struct Liar {
     inner: InMemory,
     lies: AtomicU32,
     dice: Mutex<fastrand::Rng>,
-    told: Mutex<HashMap<&'static str, u32>>,
+    reported: Mutex<HashMap<&'static str, u32>>,
     /// Objects as they were acknowledged to the uploader last.
     aborted: AtomicU32,
 }
@@ -19,19 +19,19 @@ impl Liar {
             inner: InMemory::new(),
             lies: AtomicU32::new(60),
             dice: Mutex::new(fastrand::Rng::with_seed(seed)),
-            told: Mutex::default(),
+            reported: Mutex::default(),
             aborted: AtomicU32::new(0),
         }
     }
 
-    /// Which lie it tells now, of `kinds`; none: the truth.
+    /// Which lie it answers now, of `kinds`; none: the truth.
     fn lie(&self, kinds: &[&'static str]) -> Option<&'static str> {
         let mut dice = self.dice.lock().expect("lock");
         if dice.u32(0..100) >= self.lies.load(Ordering::SeqCst) {
             return None;
         }
         let kind = kinds[dice.usize(0..kinds.len())];
-        *self.told.lock().expect("lock").entry(kind).or_default() += 1;
+        *self.reported.lock().expect("lock").entry(kind).or_default() += 1;
         Some(kind)
     }
 }
@@ -145,14 +145,14 @@ impl MultipartStore for Liar {
 
 fn start(bench: &Bench, liar: &Arc<Liar>) -> Running {
     let liar = liar.clone();
-    bench.start_with("s3://bucket", move |line| Destination {
+    bench.start_with("s3://bucket", move |limiter| Destination {
         store: liar.clone(),
         parts: Some(Parts(liar.clone() as Arc<dyn MultipartStore>)),
         smallest_part: 5 << 20,
         whole: Whole::Pieces,
         checksums: false,
         folder: None,
-        line: line.clone(),
+        limiter: limiter.clone(),
     })
 }
 
@@ -167,15 +167,15 @@ async fn survive(seed: u64) {
     bench.add("clip.mp4", &big).await;
     let liar = Arc::new(Liar::new(seed));
     let running = start(&bench, &liar);
-    let lied = || liar.told.lock().expect("lock").values().sum::<u32>();
-    bench.until("some lies to be told", async || lied() >= 12).await;
+    let lied = || liar.reported.lock().expect("lock").values().sum::<u32>();
+    bench.until("some lies to be answered", async || lied() >= 12).await;
     running.stop().await;
     bench.open_store();
     let running = start(&bench, &liar);
     bench
-        .until("more lies to be told", async || lied() >= 24 || bench.outbox().waiting().await.expect("count") == 0)
+        .until("more lies to be answered", async || lied() >= 24 || bench.outbox().waiting().await.expect("count") == 0)
         .await;
-    // In the end it tells the truth, so that what was given up can be brought after all.
+    // In the end it answers the truth, so that what was given up can be brought after all.
     liar.lies.store(0, Ordering::SeqCst);
     bench.until_drained().await;
     for letter in bench.outbox().dead_letters(100).await.expect("list") {
@@ -198,7 +198,7 @@ async fn survive(seed: u64) {
 }
 
 #[tokio::test]
-async fn whatever_it_says_every_file_is_there_in_the_end_or_a_person_is_told() {
+async fn whatever_it_says_every_file_is_there_in_the_end_or_the_operator_sees_it() {
     for seed in 0..6 {
         survive(seed).await;
     }

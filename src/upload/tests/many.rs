@@ -19,7 +19,7 @@ async fn many_small_files_go_fast_and_none_is_left() {
     }
     let label = outlet("upload/cloud");
     assert_eq!(bench.metrics.delivered.get_or_create(&label).get(), 401);
-    // A file that comes now finds nobody who waits for what has gone.
+    // A file that comes now finds nothing waiting for what has gone.
     bench.add("late.jpg", b"late").await;
     bench.until_drained().await;
     running.stop().await;

@@ -135,21 +135,25 @@ impl Bench {
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
         let uploader = self.uploader(url);
         let Some(fake) = fake.cloned() else { return Running::start(uploader) };
-        self.start_with(url, move |line| Destination {
+        self.start_with(url, move |limiter| Destination {
             store: fake.clone(),
             parts: Some(Parts(fake.clone() as Arc<dyn MultipartStore>)),
             smallest_part: 5 << 20,
             whole: Whole::Pieces,
             checksums: false,
             folder: None,
-            line: line.clone(),
+            limiter: limiter.clone(),
         })
     }
 
     /// With a destination that the test made.
-    fn start_with(&self, url: &str, open: impl Fn(&Line) -> Destination + Send + Sync + 'static) -> Running {
+    fn start_with(
+        &self,
+        url: &str,
+        open: impl Fn(&BandwidthLimiter) -> Destination + Send + Sync + 'static,
+    ) -> Running {
         let mut uploader = self.uploader(url);
-        uploader.open = Opener(Arc::new(move |_, line| Ok(open(line))));
+        uploader.open = Opener(Arc::new(move |_, limiter| Ok(open(limiter))));
         uploader.link = Link::hasty;
         Running::start(uploader)
     }
@@ -330,7 +334,7 @@ async fn refused_access_waits_for_a_person_and_gives_nothing_up() {
 }
 
 #[tokio::test]
-async fn bad_items_are_given_up_after_five_tries_and_hold_back_nobody() {
+async fn bad_items_are_given_up_after_five_tries_and_hold_back_no_others() {
     let bench = Bench::new();
     let fake = Arc::new(Fake { loses: Some("lost.mp4"), ..Fake::default() });
     bench.queue("gone.mp4", b"never written").await;
@@ -339,7 +343,7 @@ async fn bad_items_are_given_up_after_five_tries_and_hold_back_nobody() {
     bench.add("lost.mp4", b"halved on the way").await;
     bench.add("good.mp4", b"good").await;
     let running = bench.start("s3://bucket", Some(&fake));
-    // The clock stands still, so that whoever failed still rests when the good one arrives.
+    // The clock stands still, so that the failed one still rests when the good one arrives.
     let delivered = async || fake.inner.head(&bench.key("good.mp4")).await.is_ok();
     while !delivered().await {
         tokio::time::sleep(Duration::from_millis(10)).await;

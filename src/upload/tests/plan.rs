@@ -81,7 +81,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
         }
     }
-    // However much is recorded, everything goes in the end, and nobody waits for more than eight turns for each that
+    // However much is recorded, everything goes in the end, and no file waits for more than eight turns for each that
     // was there before.
     while !waiting.is_empty() {
         send(&bench, &mut plan, &mut waiting, &mut held).await?;

@@ -1,4 +1,4 @@
-// One card per camera. Pictures are fetched only while somebody can see them.
+// One card per camera. Pictures are fetched only while they are visible.
 
 import { makeStrip, refreshStrip } from "./coverage.js";
 import { ago, count, duration, element, setText, words } from "./format.js";

@@ -4,9 +4,9 @@ import { duration, element, setText } from "./format.js";
 
 const EVERY_MS = 60000;
 const SVG = "http://www.w3.org/2000/svg";
-// Thinner than this nobody sees: 24 hours are 1440 units wide.
+// Thinner than this is invisible: 24 hours are 1440 units wide.
 const THINNEST = 2;
-const TOLD = [
+const SUMMARY = [
   ["uploaded", "recorded and delivered"],
   ["recorded", "recorded"],
   ["evicted", "deleted"],
@@ -28,7 +28,7 @@ export function makeStrip(camera) {
 }
 
 function sentence(seconds) {
-  const parts = TOLD.filter(([state]) => (seconds[state] ?? 0) >= 1).map(([state, words]) => `${duration(seconds[state])} ${words}`);
+  const parts = SUMMARY.filter(([state]) => (seconds[state] ?? 0) >= 1).map(([state, words]) => `${duration(seconds[state])} ${words}`);
   return `Last 24 h: ${parts.join(", ") || "nothing recorded"}`;
 }
 
@@ -64,7 +64,7 @@ export async function refreshStrip(strip) {
     const response = await fetch(`/api/v1/cameras/${encodeURIComponent(strip.camera)}/timeline`);
     if (response.ok) draw(strip, await response.json());
   } catch {
-    // The banner tells when the box does not answer; what was shown stays.
+    // The banner shows when the box does not answer; what was shown stays.
   } finally {
     strip.busy = false;
     strip.due = Date.now() + EVERY_MS;

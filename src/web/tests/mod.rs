@@ -99,7 +99,7 @@ impl Backend for Fake {
         match camera {
             "yard" => Live::Picture(Frame { at: Mono(1), picture }),
             "lost" => Live::Past(Frame { at: Mono(1), picture }),
-            "dark/ side" => Live::Dark,
+            "dark/ side" => Live::NoSignal,
             _ => Live::Unknown,
         }
     }
@@ -248,7 +248,7 @@ async fn health_readiness_and_metrics() {
 }
 
 #[tokio::test]
-async fn the_status_has_a_sentence_and_units_and_a_failure_tells_no_detail() {
+async fn the_status_has_a_sentence_and_units_and_a_failure_shows_no_detail() {
     let site = Site::open(Fake::default()).await;
     let status = site.get("/api/v1/status").await.json();
     assert_eq!(status["summary"]["text"], "The camera is recording, nothing waits for delivery");
@@ -469,7 +469,7 @@ async fn a_stop_ends_open_connections() {
         guest.write_all(request.as_bytes()).await.expect("write");
         guests.push(guest);
     }
-    // The download has begun, and nobody reads on.
+    // The download has begun, and the client does not read on.
     guests[2].readable().await.expect("an answer");
     assert_eq!(site.get("/healthz").await.status, 200);
     site.stop.cancel();

@@ -32,7 +32,7 @@ impl AzureServer {
 
     /// Starts it again, with what it had, after [`AzureServer::stop`].
     pub fn resume(&mut self) {
-        // With the API of the newest client too, and without a word to anybody else.
+        // With the API of the newest client too, and without requests to other servers.
         let options = "--blobHost 127.0.0.1 --skipApiVersionCheck --disableTelemetry --blobPort";
         let mut arguments: Vec<String> = options.split(' ').map(str::to_owned).collect();
         arguments.extend([self.port.to_string(), "--location".to_owned(), self.data.display().to_string()]);
@@ -73,7 +73,7 @@ impl AzureServer {
     }
 }
 
-/// What clients are told of a server of [`ACCOUNT`] that they find on a port.
+/// What clients are reported a server of [`ACCOUNT`] that they find on a port.
 pub fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}/{ACCOUNT}")
 }

@@ -19,7 +19,7 @@ pub struct Object {
     pub key: String,
     pub bytes: u64,
     pub sha256: String,
-    /// Content type, from the servers whose witness tells it.
+    /// Content type, from the servers whose witness reports it.
     #[serde(default, rename = "type")]
     pub kind: String,
 }

@@ -59,7 +59,7 @@ pub fn leaves_at_8mbit() -> PathBuf {
     recoded("leaves", "h264-8mbit", "mp4", options)
 }
 
-/// A clip of the test data, made anew with `options` unless it was already.
+/// A clip of the test data, restarted with `options` unless it was already.
 fn recoded(name: &str, kind: &str, extension: &str, options: &str) -> PathBuf {
     let source = fixture(&format!("{name}.mp4"));
     let bytes = std::fs::metadata(&source).expect("a clip of the test data").len();
@@ -119,17 +119,17 @@ pub fn shown(clip: &Path) -> Vec<f64> {
 }
 
 /// Everything that FFmpeg complains about when it decodes a file from end to end; empty for a sound one.
-pub fn decode_complaints(file: &Path) -> String {
+pub fn decode_errors(file: &Path) -> String {
     let mut command = Command::new("ffmpeg");
     // Into a format without timestamps: FFmpeg's null output rounds them to the frame rate that it has guessed,
     // and then complains about cameras whose clocks are not as regular.
     command.args(["-v", "error", "-i"]).arg(file).args(["-f", "rawvideo", "-y", "/dev/null"]);
     let output = command.output().expect("run ffmpeg");
-    let mut complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut errors = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        complaints += &format!("{}\n", output.status);
+        errors += &format!("{}\n", output.status);
     }
-    complaints
+    errors
 }
 
 /// Fails the test unless the file is a clip that every player takes: one video stream, a key frame first,
@@ -138,8 +138,8 @@ pub fn assert_sound(clip: &Path) -> Probe {
     let probe = probe(clip);
     assert!(probe.packets > 0, "{}: no pictures: {probe:?}", clip.display());
     assert!(probe.starts_with_key_frame, "{}: does not begin with a key frame: {probe:?}", clip.display());
-    let complaints = decode_complaints(clip);
-    assert!(complaints.is_empty(), "{}: does not decode cleanly:\n{complaints}", clip.display());
+    let errors = decode_errors(clip);
+    assert!(errors.is_empty(), "{}: does not decode cleanly:\n{errors}", clip.display());
     probe
 }
 
@@ -162,5 +162,5 @@ fn a_damaged_clip_is_seen_to_be_damaged() {
     bytes[middle..middle + 2000].fill(0xa5);
     let path = scratch.path("damaged.mp4");
     std::fs::write(&path, bytes).expect("write");
-    assert!(!decode_complaints(&path).is_empty());
+    assert!(!decode_errors(&path).is_empty());
 }

@@ -80,7 +80,7 @@ impl Daemon {
         self.process.terminate(STOP)
     }
 
-    /// The process, for what only a process can tell.
+    /// The process, for what only a process can report.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }

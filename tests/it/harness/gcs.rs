@@ -10,7 +10,7 @@ use super::bucket::{BUCKET, Object};
 use super::process::Process;
 use super::{Scratch, port, repository, seconds};
 
-/// A server with the bucket [`BUCKET`]. It lets everybody in.
+/// A server with the bucket [`BUCKET`]. It needs no login.
 #[derive(Debug)]
 pub struct GcsServer {
     port: u16,
@@ -73,7 +73,7 @@ impl GcsServer {
     }
 }
 
-/// A service account for a server on `port`, which asks nobody for a token.
+/// A service account for a server on `port`, which needs no token.
 pub fn service_account(port: u16) -> String {
     let account = serde_json::json!({
         "gcs_base_url": format!("http://127.0.0.1:{port}"),

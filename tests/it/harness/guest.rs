@@ -13,7 +13,7 @@ use super::{Scratch, fixture, http, repository, seconds, wait_for};
 /// The configuration, but for cameras.
 ///
 /// `storage` and `cloud` are folders inside the machine. The only model is one that sees a lamp whenever the picture
-/// is light. The machine has just booted and nobody sets its clock; how busy an emulated processor is says nothing.
+/// is light. The machine has just booted and its clock is not set; how busy an emulated processor is says nothing.
 pub fn config(port: u16, storage: &str, cloud: &str) -> String {
     format!(
         "[device]\nid = \"box1\"\n[storage]\npath = \"{storage}\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\

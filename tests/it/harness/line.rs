@@ -1,4 +1,4 @@
-//! A line to a server that can be cut, go mute, be slow or be answered by somebody else, as the links of remote sites.
+//! A line to a server that can be cut, go mute, be slow or be answered by another server, as the links of remote sites.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use super::port;
 
 /// What passes through a connection of a storm before it breaks, in bytes.
 const STORM_PASSES: usize = 700 * 1024;
-/// What a portal says to everybody.
+/// What a portal answers to every request.
 const PAGE: &str = "<html><body><h1>Welcome aboard! Please log in.</h1></body></html>";
 
 /// How a line is.
@@ -24,7 +24,7 @@ pub enum Quality {
     Mute,
     /// So many bytes a second go to the server, over all connections.
     Slow(u64),
-    /// Somebody on the way answers every request with a web page.
+    /// A portal on the way answers every request with a web page.
     Portal,
     /// Most requests of HTTP are answered with errors, and connections break in the middle.
     Storm,
@@ -120,13 +120,13 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        self.state.lock().expect("no panic while it is held")
     }
 
     /// Waits while the line is mute. Whether anything may pass then.
     fn is_open(&self) -> bool {
         let mute = |state: &mut State| state.quality == Quality::Mute && !state.ended;
-        let state = self.changed.wait_while(self.state(), mute).expect("nobody panics while holding it");
+        let state = self.changed.wait_while(self.state(), mute).expect("no panic while it is held");
         state.quality != Quality::Cut && !state.ended
     }
 
@@ -151,7 +151,7 @@ impl Shared {
                 (Quality::Storm, 0..2) => "503 Service Unavailable\r\ncontent-length: 0".to_owned(),
                 (Quality::Storm, 2..4) => "500 Internal Server Error\r\ncontent-length: 0".to_owned(),
                 (Quality::Storm, 4) => "429 Too Many Requests\r\ncontent-length: 0".to_owned(),
-                // Somebody's connection is reset.
+                // A connection is reset.
                 (Quality::Storm, 5) => String::new(),
                 _ => return Ok(false),
             };
@@ -200,7 +200,7 @@ impl Shared {
             }
             let Ok(client) = client else { continue };
             let shared = self.clone();
-            // Who finds nobody there sees the connection closed.
+            // A client without a server sees its connection closed.
             spawn(move || shared.connect(client));
         }
     }
@@ -215,7 +215,7 @@ impl Shared {
         let server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         {
             let mut state = self.state();
-            // Of those that came to their end by themselves nobody needs to know any more.
+            // Of those that came to their end by themselves nothing is kept.
             state.connections.retain(|connection| connection.peer_addr().is_ok());
             state.connections.extend([client.try_clone()?, server.try_clone()?]);
         }
@@ -268,7 +268,7 @@ fn a_line_is_good_mute_cut_and_good_again() {
     let mut first = connect();
     say(&mut first).and_then(|()| hear(&mut first)).expect("there and back");
     line.set(Quality::Mute);
-    say(&mut first).expect("nobody says that it went nowhere");
+    say(&mut first).expect("no error although it went nowhere");
     first.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a limit");
     hear(&mut first).expect_err("mute");
     first.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
@@ -278,7 +278,7 @@ fn a_line_is_good_mute_cut_and_good_again() {
     hear(&mut first).expect_err("broken");
     let mut second = connect();
     second.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
-    assert!(say(&mut second).and_then(|()| hear(&mut second)).is_err(), "nobody there");
+    assert!(say(&mut second).and_then(|()| hear(&mut second)).is_err(), "no server");
     line.set(Quality::Good);
     let mut third = connect();
     say(&mut third).and_then(|()| hear(&mut third)).expect("as if nothing had been");

@@ -100,7 +100,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.process.kill();
         let first = PathBuf::from(format!("/proc/{}/exe", self.first));
-        // Whoever takes the orphans may take his time; what counts is that nothing runs any more.
+        // The reaper of orphans may take its time; what counts is that nothing runs any more.
         while first.read_link().is_ok() {
             std::thread::sleep(super::POLL);
         }

@@ -13,7 +13,7 @@ const RANGE: std::ops::Range<u16> = 20_000..32_000;
 /// Lock files of the ports that this process has; the kernel lets go of them when it ends.
 static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// A port that nobody listens on and that no other test process will be given.
+/// A port without a listener and that no other test process will be given.
 pub fn free() -> u16 {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
     std::fs::create_dir_all(&folder).expect("make the folder of port locks");
@@ -24,7 +24,7 @@ pub fn free() -> u16 {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
             && TcpListener::bind(("127.0.0.1", port)).is_ok()
         {
-            TAKEN.lock().expect("nobody panics while holding it").push(file);
+            TAKEN.lock().expect("no panic while it is held").push(file);
             return port;
         }
     }

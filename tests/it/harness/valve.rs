@@ -130,7 +130,7 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        self.state.lock().expect("no panic while it is held")
     }
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -138,7 +138,7 @@ impl Shared {
             if self.ended.load(Ordering::SeqCst) {
                 return;
             }
-            // A client that finds nobody there sees its connection closed.
+            // A client without a server sees its connection closed.
             let Ok(client) = client else { continue };
             let shared = self.clone();
             spawn(move || shared.connect(client));

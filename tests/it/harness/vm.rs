@@ -91,7 +91,7 @@ impl Vm {
         self.scripts += 1;
         let name = format!("script-{}", self.scripts);
         std::fs::write(self.share.join(&name), script).expect("write a script");
-        writeln!(self.agent.get_mut(), "{name}").expect("tell the machine");
+        writeln!(self.agent.get_mut(), "{name}").expect("report the machine");
         let answer = self.line(SCRIPT);
         let output = std::fs::read(self.share.join(format!("{name}.out"))).expect("what a script wrote");
         let status = answer.strip_prefix(&name).and_then(|status| status.trim().parse().ok());

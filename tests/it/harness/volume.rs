@@ -89,7 +89,7 @@ impl Drop for Disk {
     }
 }
 
-/// A folder that is reached through a file system that fails when it is told to.
+/// A folder that is reached through a file system that fails when it is reported to.
 #[derive(Debug)]
 pub struct FaultyDisk {
     at: PathBuf,

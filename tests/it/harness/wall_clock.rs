@@ -24,7 +24,7 @@ impl WallClock {
         clock
     }
 
-    /// Sets it to `time`, at once for everybody who asks from now on.
+    /// Sets it to `time`, at once for all readers.
     pub fn set(&mut self, time: Timestamp) {
         self.ahead = time.duration_since(Timestamp::now());
         let half = self.file.with_extension("half");

@@ -2,6 +2,7 @@
 //! import each other, each heavy crate has one door, files stay small and their names say something.
 
 mod tokens;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -250,7 +251,7 @@ fn files_are_small_and_names_say_something() {
             files
                 .iter()
                 .flat_map(|(file, text)| wrong_shape(file, text))
-                .map(|complaint| format!("{folder}/{complaint}")),
+                .map(|violation| format!("{folder}/{violation}")),
         );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -270,7 +271,7 @@ fn every_module_has_a_layer() {
 mod samples {
     use super::*;
 
-    fn complaints(file: &str, text: &str) -> String {
+    fn errors(file: &str, text: &str) -> String {
         wrong_imports(file, text).join("\n")
     }
 
@@ -288,7 +289,7 @@ mod samples {
             ("attic.rs", "", "attic belongs to no layer"),
         ];
         for (file, text, expected) in cases {
-            let said = complaints(file, text);
+            let said = errors(file, text);
             assert!(said.contains(expected), "{file}: {text}\n{said}");
             assert_eq!(said.lines().count(), 1, "{said}");
         }
@@ -307,7 +308,7 @@ mod samples {
             ("lib.rs", "pub mod web;"),
         ];
         for (file, text) in cases {
-            assert_eq!(complaints(file, text), "", "{file}: {text}");
+            assert_eq!(errors(file, text), "", "{file}: {text}");
         }
     }
 
@@ -323,7 +324,7 @@ mod samples {
             ("supervise/mod.rs", "use {std::fs, clap::Parser};"),
         ];
         for (file, text) in cases {
-            assert!(complaints(file, text).contains("may only be used in"), "{file}: {text}");
+            assert!(errors(file, text).contains("may only be used in"), "{file}: {text}");
         }
         let fine = [
             ("store/event_log.rs", "use sled::Db;"),
@@ -335,7 +336,7 @@ mod samples {
             ("web/api.rs", "/// Like sled::Db.\nfn f() { self.axum(); let sled = 1; crate::frame::sled::x(); }"),
         ];
         for (file, text) in fine {
-            assert_eq!(complaints(file, text), "", "{file}: {text}");
+            assert_eq!(errors(file, text), "", "{file}: {text}");
         }
     }
 

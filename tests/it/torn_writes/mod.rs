@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outpost::archive::{
-    Archive, Config as ArchiveConfig, Host, Layout, Look, RecordConfig, Recorder, Sidecar, look_at_event, measure,
-    recover, volume,
+    Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Look, RecordConfig, Recorder, Sidecar, look_at_event,
+    measure, recover, volume,
 };
 use outpost::clock::SystemClock;
 use outpost::decode::Decoder;
@@ -25,7 +25,7 @@ use outpost::store::{Config as StoreConfig, Delivery, Query, Store};
 use crate::harness::{Scratch, fixture, patient, seconds, setting, wait_for};
 use damage::{damage, files};
 
-/// Tells a child what to work on.
+/// Reports a child what to work on.
 const CHILD_FOLDER: &str = "OUTPOST_TEST_TORN_FOLDER";
 const CAMERAS: [&str; 3] = ["gate", "yard", "hall"];
 /// Pictures from one event's beginning to the next one's; an event lasts for half of it.
@@ -54,10 +54,10 @@ fn open(path: &Path) -> Result<(Archive, Store), String> {
     let outboxes = ["mqtt".to_owned(), "upload/cloud".to_owned()];
     let store = Store::open(&config, &outboxes, clock.clone()).map_err(|e| e.to_string())?;
     let layout = Layout::new(path);
-    let host = Host::new("box", clock.clone());
+    let deps = ArchiveDeps::new("box", clock.clone());
     // This machine may have booted a moment ago.
     let config = ArchiveConfig { time_hold: seconds(0), ..ArchiveConfig::default() };
-    Ok((Archive::new(layout, store.clone(), clock, Metrics::new(), config, host), store))
+    Ok((Archive::new(layout, store.clone(), clock, Metrics::new(), config, deps), store))
 }
 
 /// Leaves at once, as a killed process does: no destructor runs, threads end where they are.
@@ -143,7 +143,7 @@ fn child_starts_and_delivers() {
     leave(i32::from(failed.is_some()));
 }
 
-/// What the daemon does with its store, in short: open, recover, deliver everything, tell what it knows, close.
+/// What the daemon does with its store, in short: open, recover, deliver everything, report what it knows, close.
 fn serve(path: &Path) -> Result<(), String> {
     let (archive, store) = open(path)?;
     let text = |e: anyhow::Error| format!("{e:#}");

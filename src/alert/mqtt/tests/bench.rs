@@ -99,7 +99,7 @@ impl Drop for Mosquitto {
     }
 }
 
-/// Somebody who listens; outlives a broker's restart and misses nothing meanwhile.
+/// A subscriber; outlives a broker's restart and misses nothing meanwhile.
 pub(super) struct Listener {
     pub(super) messages: mpsc::UnboundedReceiver<(String, Vec<u8>, bool)>,
     pub(super) task: JoinHandle<()>,
@@ -177,7 +177,7 @@ pub(super) struct Bench {
 }
 
 /// A box with one camera, `yard`, and one destination, `cloud`.
-pub(super) fn house() -> House {
+pub(super) fn device_context() -> DeviceContext {
     let camera = Camera {
         name: "yard".into(),
         labels: vec!["person".into()],
@@ -185,12 +185,12 @@ pub(super) fn house() -> House {
         detects: true,
         records: true,
     };
-    House {
+    DeviceContext {
         site: "".into(),
         cameras: vec![camera],
         uploads: vec!["cloud".into()],
         control: Control::default(),
-        facts: Arc::new(NoFacts),
+        status: Arc::new(NoStatus),
         announced: None,
     }
 }
@@ -209,21 +209,21 @@ pub(super) fn deps(queue: Arc<dyn Queue>, health: &Health, metrics: &Metrics, cl
 
 impl Bench {
     pub(super) fn start(config: Config) -> Self {
-        Self::start_in(config, house())
+        Self::start_in(config, device_context())
     }
 
-    pub(super) fn start_in(config: Config, house: House) -> Self {
-        Self::start_at(config, house, Arc::new(SystemClock::new()))
+    pub(super) fn start_in(config: Config, device_context: DeviceContext) -> Self {
+        Self::start_at(config, device_context, Arc::new(SystemClock::new()))
     }
 
-    pub(super) fn start_at(config: Config, house: House, clock: Arc<dyn Clock>) -> Self {
-        Self::start_with(config, house, clock, RuleAges::new(), |_| ())
+    pub(super) fn start_at(config: Config, device_context: DeviceContext, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(config, device_context, clock, RuleAges::new(), |_| ())
     }
 
     /// With rules that have ages of their own, and what `prepare` puts into the queue before it begins.
     pub(super) fn start_with(
         config: Config,
-        house: House,
+        device_context: DeviceContext,
         clock: Arc<dyn Clock>,
         ages: RuleAges,
         prepare: impl FnOnce(&FakeQueue),
@@ -234,7 +234,7 @@ impl Bench {
         let deps = Deps { rule_ages: Arc::new(ages), ..deps(queue.clone(), &health, &metrics, clock) };
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
-        let alerter = Alerter::new(config, deps, house).expect("valid config");
+        let alerter = Alerter::new(config, deps, device_context).expect("valid config");
         let task = tokio::spawn(alerter.run_with(stop.clone(), backoff));
         Self { queue, health, metrics, stop, task }
     }

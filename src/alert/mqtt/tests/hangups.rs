@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::bench::{Bench, Listener, Mosquitto, house, plain, until};
+use super::bench::{Bench, Listener, Mosquitto, device_context, plain, until};
 use super::scripted::{Manners, Received, Scripted};
 use crate::alert::fixture;
 use crate::alert::mqtt::*;
@@ -44,9 +44,10 @@ async fn an_alert_that_the_broker_hangs_up_at_is_put_aside_and_all_others_arrive
     for protocol in [Protocol::Five, Protocol::ThreeOneOne] {
         let broker = Scripted::start(hanging_up_at(|received| received.bytes > 128 << 10)).await;
         let config = Config { protocol, ..plain(broker.port) };
-        let bench = Bench::start_with(config, house(), Arc::new(SystemClock::new()), Default::default(), |queue| {
-            queue.put(1..=40);
-        });
+        let bench =
+            Bench::start_with(config, device_context(), Arc::new(SystemClock::new()), Default::default(), |queue| {
+                queue.put(1..=40);
+            });
         put_large(&bench, 3);
         bench.queue.put([41]);
         until("all is settled", || bench.queue.look(|rows| rows.waiting.is_empty())).await;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use bench::{Bench, FakeQueue, Listener, Mosquitto, deps, house, plain, until};
+use bench::{Bench, FakeQueue, Listener, Mosquitto, deps, device_context, plain, until};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -97,9 +97,9 @@ async fn availability_follows_the_box_and_its_cameras_and_the_last_will_speaks_w
     let bench = Bench::start(plain(broker.port));
     assert_eq!(boxes.next().await.1, "online");
     assert_eq!(cameras.next().await.1, "connecting");
-    for (state, told) in [(CameraState::Online, "online"), (CameraState::Offline, "offline")] {
+    for (state, published) in [(CameraState::Online, "online"), (CameraState::Offline, "offline")] {
         bench.health.camera(&"yard".into(), |camera| camera.state = state);
-        assert_eq!(cameras.next().await.1, told);
+        assert_eq!(cameras.next().await.1, published);
     }
     let mut index = Listener::subscribe(broker.port, "outpost/box/store").await;
     assert_eq!(index.next().await.1, "ok");
@@ -107,18 +107,18 @@ async fn availability_follows_the_box_and_its_cameras_and_the_last_will_speaks_w
     assert_eq!(index.next().await.1, "rebuilding");
     bench.task.abort();
     assert_eq!(boxes.next().await.1, "offline");
-    // All are retained: whoever comes later knows, too.
+    // All are retained: later subscribers get them, too.
     let mut late = Listener::subscribe(broker.port, "outpost/box/#").await;
-    let mut told = BTreeMap::new();
+    let mut published = BTreeMap::new();
     let awaited = ["outpost/box/store", "outpost/box/availability", "outpost/box/camera/yard/availability"];
-    while !awaited.iter().all(|topic| told.contains_key(*topic)) {
+    while !awaited.iter().all(|topic| published.contains_key(*topic)) {
         let (topic, payload, retained) = late.next().await;
         assert!(retained, "{topic}");
-        told.insert(topic, payload);
+        published.insert(topic, payload);
     }
-    assert_eq!(told["outpost/box/store"], "rebuilding");
-    assert_eq!(told["outpost/box/availability"], "offline");
-    assert_eq!(told["outpost/box/camera/yard/availability"], "offline");
+    assert_eq!(published["outpost/box/store"], "rebuilding");
+    assert_eq!(published["outpost/box/availability"], "offline");
+    assert_eq!(published["outpost/box/camera/yard/availability"], "offline");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_wrong_password_is_named_and_a_corrected_file_counts_without_a_restart
     assert!(made.expect("mosquitto_passwd runs").success());
     let broker = Mosquitto::start_in(folder, "allow_anonymous false\npassword_file {dir}/passwords");
     let anonymous = Bench::start(plain(broker.port));
-    anonymous.problem_with("wants to know who we are: set mqtt.username and mqtt.password_file").await;
+    anonymous.problem_with("asks for a login: set mqtt.username and mqtt.password_file").await;
 
     let password_file = broker.file("password");
     let config =
@@ -200,7 +200,7 @@ fn openssl(folder: &Path, args: &str) {
 }
 
 #[tokio::test]
-async fn tls_trusts_the_configured_ca_and_nobody_else() {
+async fn tls_trusts_the_configured_ca_alone() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     for ca in ["ca", "other"] {
@@ -225,7 +225,7 @@ async fn tls_trusts_the_configured_ca_and_nobody_else() {
     let good = with("localhost", "ca.crt");
     good.queue.put([1]);
     until("delivered over TLS", || good.queue.look(|rows| rows.acked == [1])).await;
-    with("localhost", "other.crt").problem_with("signed by nobody we trust: set mqtt.ca_file").await;
+    with("localhost", "other.crt").problem_with("signed by an unknown authority: set mqtt.ca_file").await;
     with("127.0.0.1", "ca.crt").problem_with("is for another name than \"127.0.0.1\"").await;
     with("localhost", "server.key").problem_with("holds no certificate in PEM form").await;
     Bench::start(plain(broker.port)).problem_with("should it be mqtts:// instead of mqtt://?").await;
@@ -244,14 +244,14 @@ fn an_alerter_without_a_broker_or_with_a_bad_name_is_not_made() {
     let make = |config: Config, device: &str| {
         let clock = Arc::new(SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH));
         let deps = deps(Arc::new(FakeQueue::default()), &Health::default(), &Metrics::new(), clock);
-        Alerter::new(config, Deps { device: device.into(), ..deps }, house())
+        Alerter::new(config, Deps { device: device.into(), ..deps }, device_context())
     };
     assert!(make(Config::default(), "box").is_err());
     assert!(make(plain(1883), "").is_err());
     assert!(make(plain(1883), "box").is_ok());
 }
 
-/// A queue that never answers the first who asks.
+/// A queue that never answers the first caller.
 struct Mute {
     queue: Arc<FakeQueue>,
     asked: AtomicU32,
@@ -283,7 +283,7 @@ impl Queue for Mute {
 }
 
 #[tokio::test]
-async fn an_alerter_that_hangs_is_started_anew_and_delivers() {
+async fn an_alerter_that_hangs_is_restarted_and_delivers() {
     let broker = Mosquitto::start("");
     let mut listener = Listener::subscribe(broker.port, "outpost/box/camera/+/event").await;
     let queue = Arc::new(Mute { queue: Arc::default(), asked: AtomicU32::new(0) });
@@ -292,10 +292,11 @@ async fn an_alerter_that_hangs_is_started_anew_and_delivers() {
     let deps = deps(queue.clone(), &Health::default(), &metrics, Arc::new(SystemClock::new()));
     let time = Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH));
     let patience = Duration::from_millis(40);
-    let watch = Watch { hearts: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
+    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
-    supervisor.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
-        let alerter = Alerter::new(config.clone(), deps.clone(), house()).map(|alerter| alerter.with_heart(heart));
+    supervisor.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
+        let alerter = Alerter::new(config.clone(), deps.clone(), device_context())
+            .map(|alerter| alerter.with_heartbeat(heartbeat));
         async move { alerter?.run(stop).await }
     });
     let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::bench::{Bench, Listener, Mosquitto, house, plain, until};
+use super::bench::{Bench, Listener, Mosquitto, device_context, plain, until};
 use crate::alert::mqtt::*;
 use crate::control::{Control, Switches};
 
@@ -26,7 +26,7 @@ enum Trick {
     Huge,
     /// Confirms what was never sent.
     WrongConfirmations,
-    /// Sends commands that nobody subscribed to, and whose topics are nonsense.
+    /// Sends commands that were not subscribed to, and whose topics are nonsense.
     Uninvited,
     /// Refuses, with every reason in turn.
     Refuse(u8),
@@ -87,7 +87,7 @@ async fn a_broker_that_misbehaves_in_every_way_costs_nothing_once_it_is_itself_a
     });
     let control = Control::default();
     let config = Config { keep_alive: Duration::from_secs(5), ..plain(port) };
-    let bench = Bench::start_in(config, House { control: control.clone(), ..house() });
+    let bench = Bench::start_in(config, DeviceContext { control: control.clone(), ..device_context() });
     bench.queue.put(1..=100);
     let mut highest = 0;
     while highest < 100 {
@@ -98,7 +98,7 @@ async fn a_broker_that_misbehaves_in_every_way_costs_nothing_once_it_is_itself_a
     until("all are acknowledged", || bench.queue.look(|rows| rows.waiting.is_empty())).await;
     assert!(bench.queue.look(|rows| rows.rejected.is_empty()));
     assert!(seen.load(Ordering::SeqCst) > all, "every trick was played");
-    assert_eq!(*control.switches(), Switches::default(), "an uninvited command was obeyed");
+    assert_eq!(*control.switches(), Switches::default(), "an uninvited command was executed");
 }
 
 fn openssl(folder: &Path, args: &str) {
@@ -130,7 +130,7 @@ async fn a_broker_that_asks_for_a_certificate_lets_in_who_has_one() {
             ca_file: Some(broker.file("ca.crt")),
             client_cert_file: name.map(|name| broker.file(&format!("{name}.crt"))),
             client_key_file: name.map(|name| broker.file(&format!("{name}.key"))),
-            client_id: Some(format!("box-{}", name.unwrap_or("nobody"))),
+            client_id: Some(format!("box-{}", name.unwrap_or("unnamed"))),
             ..Config::default()
         })
     };

@@ -13,7 +13,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use rumqttc::v5::{AsyncClient, MqttOptions};
 
-use super::bench::{Bench, Listener, Mosquitto, house, plain, until};
+use super::bench::{Bench, Listener, Mosquitto, device_context, plain, until};
 use crate::alert::mqtt::*;
 use crate::clock::Mono;
 use crate::control::Control;
@@ -30,7 +30,7 @@ fn obedient(port: u16) -> Config {
 /// A box that knows a little of itself, and whose camera shows grey.
 struct Grey;
 
-impl Facts for Grey {
+impl StatusProvider for Grey {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
         async {
             let coverage = CameraCoverage { recorded_s: 7, ..CameraCoverage::default() };
@@ -54,7 +54,7 @@ impl Facts for Grey {
     }
 }
 
-/// Somebody who gives commands.
+/// A client that sends commands.
 struct Commander(AsyncClient);
 
 impl Commander {
@@ -82,9 +82,9 @@ async fn next_of(listener: &mut Listener, topic: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_the_box_knows_of_itself_is_told_when_it_changes_and_kept_by_the_broker() {
+async fn what_the_box_knows_of_itself_is_published_when_it_changes_and_kept_by_the_broker() {
     let broker = Mosquitto::start("");
-    let bench = Bench::start_in(obedient(broker.port), House { facts: Arc::new(Grey), ..house() });
+    let bench = Bench::start_in(obedient(broker.port), DeviceContext { status: Arc::new(Grey), ..device_context() });
     let mut counts = Listener::subscribe(broker.port, "outpost/box/camera/yard/count/person").await;
     assert_eq!(counts.next().await.1, "0");
     bench.health.camera(&"yard".into(), |camera| {
@@ -100,11 +100,11 @@ async fn what_the_box_knows_of_itself_is_told_when_it_changes_and_kept_by_the_br
     assert_eq!(counts.next().await.1, "0");
 
     let mut late = Listener::subscribe(broker.port, "outpost/box/#").await;
-    let mut told = BTreeMap::new();
+    let mut published = BTreeMap::new();
     let awaited = ["health", "queue", "camera/yard/coverage", "camera/yard/zone/drive/count/person"];
-    while !awaited.iter().all(|topic| told.contains_key(&format!("outpost/box/{topic}"))) {
+    while !awaited.iter().all(|topic| published.contains_key(&format!("outpost/box/{topic}"))) {
         let (topic, payload, _) = late.next().await;
-        told.insert(topic, payload);
+        published.insert(topic, payload);
     }
     let expected = [
         ("availability", "online"),
@@ -120,10 +120,10 @@ async fn what_the_box_knows_of_itself_is_told_when_it_changes_and_kept_by_the_br
         ("camera/yard/override", "AUTO"),
     ];
     for (topic, payload) in expected {
-        assert_eq!(told.get(&format!("outpost/box/{topic}")).map(String::as_str), Some(payload), "{topic}");
+        assert_eq!(published.get(&format!("outpost/box/{topic}")).map(String::as_str), Some(payload), "{topic}");
     }
     let json = |topic: &str| -> serde_json::Value {
-        serde_json::from_str(&told[&format!("outpost/box/{topic}")]).expect("JSON")
+        serde_json::from_str(&published[&format!("outpost/box/{topic}")]).expect("JSON")
     };
     assert_eq!(json("health")["temperature_c"], 41.5);
     assert_eq!((&json("queue")["mqtt"]["items"], &json("queue")["mqtt"]["oldest_s"]), (&3.into(), &12.into()));
@@ -134,7 +134,7 @@ async fn what_the_box_knows_of_itself_is_told_when_it_changes_and_kept_by_the_br
 #[tokio::test]
 async fn a_degraded_camera_is_published_with_its_reason() {
     let broker = Mosquitto::start("");
-    let bench = Bench::start_in(obedient(broker.port), house());
+    let bench = Bench::start_in(obedient(broker.port), device_context());
     let mut cameras = Listener::subscribe(broker.port, "outpost/box/camera/yard/+").await;
     let (yard, topic) = ("yard".into(), "outpost/box/camera/yard");
     let trouble = Trouble { stages: vec![Stage::Decoding], reason: "no key frame".to_owned(), since: Mono(0) };
@@ -157,19 +157,19 @@ async fn a_degraded_camera_is_published_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_command_is_obeyed_kept_answered_and_told_as_a_state() {
+async fn a_command_is_executed_kept_answered_and_published_as_a_state() {
     let broker = Mosquitto::start("");
     let dir = tempfile::tempdir().expect("tempdir");
     let file = dir.path().join("switches.json");
     let control = Control::open(&file);
-    let bench = Bench::start_in(obedient(broker.port), House { control: control.clone(), ..house() });
+    let bench = Bench::start_in(obedient(broker.port), DeviceContext { control: control.clone(), ..device_context() });
     let mut states = Listener::subscribe(broker.port, "outpost/box/camera/yard/#").await;
-    let mut desk = Listener::subscribe(broker.port, "desk/7").await;
+    let mut client = Listener::subscribe(broker.port, "client/7").await;
     let commander = Commander::connect(broker.port).await;
     assert_eq!(next_of(&mut states, DETECT).await, "ON");
 
     let properties = PublishProperties {
-        response_topic: Some("desk/7".to_owned()),
+        response_topic: Some("client/7".to_owned()),
         correlation_data: Some(Bytes::from_static(b"42")),
         ..PublishProperties::default()
     };
@@ -178,7 +178,7 @@ async fn a_command_is_obeyed_kept_answered_and_told_as_a_state() {
     said.expect("publish");
     assert_eq!(next_of(&mut states, DETECT).await, "OFF");
     assert_eq!(next_of(&mut states, &format!("{DETECT}/answer")).await, r#"{"version":1,"ok":true}"#);
-    assert_eq!(desk.next().await.1, r#"{"version":1,"ok":true}"#);
+    assert_eq!(client.next().await.1, r#"{"version":1,"ok":true}"#);
     assert!(!control.switches().detects("yard", jiff::Timestamp::UNIX_EPOCH));
     assert_eq!(Control::open(&file).switches(), control.switches(), "on the disk before the answer");
 
@@ -201,9 +201,9 @@ async fn what_is_no_command_is_answered_and_does_nothing() {
     commander.say(&command, "OFF", true).await;
     let mut answers = Listener::subscribe(broker.port, "outpost/box/+/+/+/answer").await;
     let control = Control::default();
-    let house = House { control: control.clone(), ..house() };
-    let bench = Bench::start_in(obedient(broker.port), house);
-    assert!(answers.next().await.1.contains("a retained command is not obeyed"));
+    let device_context = DeviceContext { control: control.clone(), ..device_context() };
+    let bench = Bench::start_in(obedient(broker.port), device_context);
+    assert!(answers.next().await.1.contains("a retained command is not executed"));
     commander.say(&command, vec![0xff, 0xfe, 0x00], false).await;
     assert!(answers.next().await.1.contains("not UTF-8"));
     commander.say(&command, vec![b'x'; 5000], false).await;
@@ -223,7 +223,7 @@ async fn what_is_no_command_is_answered_and_does_nothing() {
 #[tokio::test]
 async fn a_flood_of_commands_does_not_keep_alerts_back() {
     let broker = Mosquitto::start("max_inflight_messages 0\nmax_queued_messages 0");
-    let bench = Bench::start_in(obedient(broker.port), house());
+    let bench = Bench::start_in(obedient(broker.port), device_context());
     until("connected", || bench.is_online()).await;
     let commander = Commander::connect(broker.port).await;
     let flood = tokio::spawn(async move {
@@ -240,7 +240,7 @@ async fn a_flood_of_commands_does_not_keep_alerts_back() {
 async fn commands_are_not_heard_where_they_are_not_wanted() {
     let broker = Mosquitto::start("");
     let control = Control::default();
-    let bench = Bench::start_in(plain(broker.port), House { control: control.clone(), ..house() });
+    let bench = Bench::start_in(plain(broker.port), DeviceContext { control: control.clone(), ..device_context() });
     until("connected", || bench.is_online()).await;
     let commander = Commander::connect(broker.port).await;
     let mut witness = Listener::subscribe(broker.port, "outpost/box/camera/yard/#").await;
@@ -258,7 +258,7 @@ async fn commands_are_not_heard_where_they_are_not_wanted() {
 #[tokio::test]
 async fn the_newest_picture_is_kept_by_the_broker_and_can_be_asked_for() {
     let broker = Mosquitto::start("");
-    let bench = Bench::start_in(obedient(broker.port), House { facts: Arc::new(Grey), ..house() });
+    let bench = Bench::start_in(obedient(broker.port), DeviceContext { status: Arc::new(Grey), ..device_context() });
     let mut pictures = Listener::subscribe(broker.port, "outpost/box/camera/yard/snapshot").await;
     bench.queue.put([1]);
     let size = |jpeg: &[u8]| image::load_from_memory(jpeg).map(|image| (image.width(), image.height())).expect("JPEG");
@@ -276,7 +276,7 @@ async fn quality_of_service_and_retention_are_as_configured() {
     let broker = Mosquitto::start("");
     let config =
         Config { state_qos: 0, snapshot_qos: 0, retain_snapshots: false, retain_events: true, ..plain(broker.port) };
-    let bench = Bench::start_in(config, House { facts: Arc::new(Grey), ..house() });
+    let bench = Bench::start_in(config, DeviceContext { status: Arc::new(Grey), ..device_context() });
     let mut pictures = Listener::subscribe(broker.port, "outpost/box/camera/yard/snapshot").await;
     bench.queue.put(1..=50);
     until("all are acknowledged", || bench.queue.look(|rows| rows.acked.len() == 50)).await;

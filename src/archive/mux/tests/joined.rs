@@ -9,7 +9,7 @@ fn recovery_points(packets: &[Packet]) -> Vec<usize> {
 }
 
 impl Clip {
-    /// Decodes everything; any complaint fails the test. Gives a checksum of each picture in the order of showing.
+    /// Decodes everything; any error fails the test. Gives a checksum of each picture in the order of showing.
     fn pictures(&self) -> Vec<String> {
         let args = "-nostdin -v error -xerror -i clip.mp4 -vsync passthrough -enc_time_base 1:90000 -f framecrc -";
         let text = cli("ffmpeg", self.dir.path(), args);
@@ -20,7 +20,7 @@ impl Clip {
 
 /// Works with: clips | H.264 of an open GOP that a clip begins in the middle of | what its slice headers say of pictures before the clip is taken out, so that Chromium plays it
 #[test]
-fn a_clip_that_begins_with_a_recovery_point_decodes_without_a_complaint() {
+fn a_clip_that_begins_with_a_recovery_point_decodes_without_an_error() {
     for more in [
         "keyint=16:min-keyint=8:bframes=2",
         "keyint=17:min-keyint=8:bframes=2:cabac=0",

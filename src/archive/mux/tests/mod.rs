@@ -104,7 +104,7 @@ impl Clip {
         writer.finish().expect("finish")
     }
 
-    /// Decodes everything; any complaint fails the test. Gives the number of pictures.
+    /// Decodes everything; any error fails the test. Gives the number of pictures.
     fn play(&self) -> u64 {
         let args = "-nostdin -v error -xerror -i clip.mp4 -vsync passthrough -enc_time_base 1:90000 -f framecrc -";
         let out = cli("ffmpeg", self.dir.path(), args);
@@ -209,7 +209,7 @@ fn times_in_the_file_are_those_of_the_packets() {
 }
 
 #[test]
-fn packets_with_equal_times_are_told_apart() {
+fn packets_with_equal_times_are_distinguished() {
     let mut packets = h264()[..10].to_vec();
     packets.iter_mut().for_each(|p| p.at = Mono(T0));
     let clip = Clip::new();

@@ -192,7 +192,7 @@ proptest! {
         let facts = repair(&clip.path).expect("repair");
         let kept = facts.as_ref().map_or(0, |facts| facts.frames / 10);
         // A tail that reaches the end of the fragment in progress may pass for the last bytes of a picture:
-        // only their meaning is wrong, and nothing in the file tells what they were.
+        // only their meaning is wrong, and nothing in the file says what they were.
         prop_assert!((whole..=filled_up).contains(&kept), "{kept} of {whole} to {filled_up}");
         if let Some(facts) = facts {
             prop_assert_eq!((facts.frames, facts.duration), (10 * kept, Duration::from_secs(kept)));

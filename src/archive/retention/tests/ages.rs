@@ -35,7 +35,7 @@ fn run_for(bench: &Bench, retention: &Retention, days: u32) {
 }
 
 #[test]
-fn a_clock_that_nobody_vouches_for_makes_nothing_older_than_the_box_ran() {
+fn a_clock_that_is_not_synchronised_makes_nothing_older_than_the_box_ran() {
     for shown in SHOWN {
         let bench = Bench::new();
         let archive = bench.archive(&[]);
@@ -68,7 +68,7 @@ fn a_box_that_never_heard_the_time_counts_by_its_run_time_over_boots() {
         let archive = bench.archive(&[]);
         let event = put(&archive, bench.event(1, EventState::Ended), 100);
         run_for(&bench, &retention(&bench, &archive), 10);
-        // Off for as long as the clock says, which nobody believes; each boot runs for ten days.
+        // Off for as long as the clock says, which is not trusted; each boot runs for ten days.
         for year in ["2030", "2040"] {
             assert!(has_clip(&archive, &event), "{shown} {year}");
             bench.clock.reboot(time(&format!("{year}-01-01T00:00:00Z")));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::super::recording::uploads;
 use super::super::sidecar::{read_event, write_durable, write_event};
-use super::super::{Host, Layout, Look, RecordConfig, Recorder};
+use super::super::{ArchiveDeps, Layout, Look, RecordConfig, Recorder};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
 use crate::detection::BBox;
@@ -44,16 +44,16 @@ impl Bench {
         let config = store::Config { path, deadline: Duration::from_secs(30), ..store::Config::default() };
         let outboxes: Vec<String> = outboxes.iter().map(|&name| name.to_owned()).collect();
         let store = Store::open(&config, &outboxes, self.clock.clone()).expect("open");
-        let host = Host::new("box", self.clock.clone());
-        Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default(), host)
+        let deps = ArchiveDeps::new("box", self.clock.clone());
+        Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default(), deps)
     }
 
     fn retention(&self, archive: &Archive, config: Config) -> Retention {
-        let heart = Heartbeats::new(self.clock.clone()).register("retention", Duration::from_secs(60), false);
+        let heartbeat = Heartbeats::new(self.clock.clone()).register("retention", Duration::from_secs(60), false);
         let free = self.free.clone();
         let space =
             move || Ok(Space { size_bytes: 1024 * MIB, free_bytes: free.load(Ordering::Relaxed), ..Space::default() });
-        let retention = Retention::new(archive.clone(), config, Health::default(), heart);
+        let retention = Retention::new(archive.clone(), config, Health::default(), heartbeat);
         Retention { space: Arc::new(space), ..retention }
     }
 
@@ -130,11 +130,11 @@ fn all_files_of_a_clip_that_goes_on_in_others_are_deleted_and_named() {
     archive.store.record(store::Change { event: event.clone(), deliveries }).expect("record");
     pass(&bench.retention(&archive, Config { max_bytes: 9000, ..Config::default() }));
     assert_eq!(on_disk(&archive, &event), ["event.json"]);
-    let told = read_event(&folder).expect("a sidecar");
-    let mut gone: Vec<&str> = told.evicted.iter().map(|gone| gone.media.file.as_str()).collect();
+    let reported = read_event(&folder).expect("a sidecar");
+    let mut gone: Vec<&str> = reported.evicted.iter().map(|gone| gone.media.file.as_str()).collect();
     gone.sort_unstable();
-    assert_eq!((told.clips().count(), gone), (0, vec!["clip-2.mp4", "clip-3.mp4", "clip.mp4"]));
-    assert_eq!(archive.store.event(event.id).expect("read"), Some(told));
+    assert_eq!((reported.clips().count(), gone), (0, vec!["clip-2.mp4", "clip-3.mp4", "clip.mp4"]));
+    assert_eq!(archive.store.event(event.id).expect("read"), Some(reported));
 }
 
 #[test]
@@ -149,11 +149,11 @@ fn a_quota_deletes_the_least_worthy_and_event_json_says_so() {
         (on_disk(&archive, &weak), on_disk(&archive, &good)),
         (WITHOUT_CLIP.map(String::from).to_vec(), ALL.map(String::from).to_vec())
     );
-    let told = read_event(&archive.layout.folder("yard", weak.id)).expect("a sidecar");
-    let [gone] = told.evicted.as_slice() else { panic!("{told:?}") };
+    let reported = read_event(&archive.layout.folder("yard", weak.id)).expect("a sidecar");
+    let [gone] = reported.evicted.as_slice() else { panic!("{reported:?}") };
     assert_eq!(Some(&gone.media), weak.clip.as_ref().map(|clip| &clip.media));
-    assert_eq!((told.clip.is_none(), gone.reason, gone.delivered), (true, EvictReason::Quota, false));
-    assert_eq!(archive.store.event(weak.id).expect("read"), Some(told), "disk and index say the same");
+    assert_eq!((reported.clip.is_none(), gone.reason, gone.delivered), (true, EvictReason::Quota, false));
+    assert_eq!(archive.store.event(weak.id).expect("read"), Some(reported), "disk and index say the same");
     let stats = archive.store.stats().expect("stats");
     assert_eq!(stats.outboxes[0].items, 7, "its clip is no longer sent, its sidecar is sent as it is now");
     let text = archive.metrics.encode().expect("metrics");
@@ -226,7 +226,7 @@ fn ages_delete_what_was_delivered_or_never_had_to_be() {
 }
 
 #[test]
-fn an_event_that_goes_as_a_whole_is_told_to_the_lake_with_all_that_it_had() {
+fn an_event_that_goes_as_a_whole_is_reported_to_the_lake_with_all_that_it_had() {
     let day = Duration::from_secs(24 * 3600);
     let bench = Bench::new();
     let archive = bench.archive(&["lake"]);
@@ -238,8 +238,8 @@ fn an_event_that_goes_as_a_whole_is_told_to_the_lake_with_all_that_it_had() {
     assert_eq!((on_disk(&archive, &old), archive.store.event(old.id).expect("read")), (vec![], None));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let leases = runtime.block_on(archive.store.outbox("lake").expect("a queue").lease(100)).expect("lease");
-    let told: Vec<&Event> = leases.iter().filter_map(|lease| lease.event.as_ref()).collect();
-    let last = told.iter().rfind(|event| event.id == old.id).expect("told");
+    let reported: Vec<&Event> = leases.iter().filter_map(|lease| lease.event.as_ref()).collect();
+    let last = reported.iter().rfind(|event| event.id == old.id).expect("reported");
     let mut gone: Vec<&str> = last.evicted.iter().map(|gone| &*gone.media.file).collect();
     gone.sort_unstable();
     assert_eq!(gone, ALL);

@@ -163,16 +163,16 @@ impl Subject {
                 prop_assert!(!event.pinned && event.state != EventState::Open, "{}: kept, yet gone", event.id);
                 continue;
             };
-            let told = read_event(&folder).expect("a sidecar");
-            prop_assert_eq!(&told, &known);
-            prop_assert_eq!(told.pinned, event.pinned);
+            let reported = read_event(&folder).expect("a sidecar");
+            prop_assert_eq!(&reported, &known);
+            prop_assert_eq!(reported.pinned, event.pinned);
             let there = sizes(&folder);
-            for media in told.media() {
+            for media in reported.media() {
                 prop_assert_eq!(there.get(&media.file), Some(&media.bytes), "{} is named", media.file);
             }
-            let evicted: BTreeSet<String> = told.evicted.iter().map(|gone| gone.media.file.clone()).collect();
+            let evicted: BTreeSet<String> = reported.evicted.iter().map(|gone| gone.media.file.clone()).collect();
             let left: BTreeSet<String> = there.keys().filter(|file| *file != SIDECAR).cloned().collect();
-            prop_assert_eq!(evicted.len(), told.evicted.len(), "a second tombstone");
+            prop_assert_eq!(evicted.len(), reported.evicted.len(), "a second tombstone");
             prop_assert!(left.is_disjoint(&evicted), "{}: {:?} {:?}", event.id, left, evicted);
             prop_assert_eq!(&left | &evicted, made.files.clone(), "{}: without a tombstone", event.id);
             if event.pinned {

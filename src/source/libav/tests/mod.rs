@@ -112,7 +112,7 @@ fn part(width: u32, height: u32, length: usize) -> Vec<u8> {
 
 const MULTIPART: &str = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=picture\r\n\r\n";
 
-/// A camera that sends JPEG pictures without end, to whoever gives `login` where there is one ("user:password").
+/// A camera that sends JPEG pictures without end, to clients with `login` where there is one ("user:password").
 async fn mjpeg_camera(login: Option<&'static str>) -> String {
     let part = part(64, 48, 0);
     http(Box::new(move |request, mut connection| {
@@ -214,7 +214,7 @@ async fn a_login_reaches_an_http_camera_and_never_an_error() {
 
 /// Works with: cameras | `https://` cameras that made their certificate themselves | refused with the advice; read with `verify_tls = false`
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_nobody_vouches_for_is_taken_only_on_request() {
+async fn a_certificate_of_an_unknown_authority_is_taken_only_on_request() {
     let dir = tempfile::tempdir().expect("tempdir");
     clip(dir.path().join("a.ts"), "160x120", &X264);
     let mut make = Command::new("openssl");

@@ -69,7 +69,7 @@ pub struct Manners {
     pub claimed_ssrc: Option<u32>,
     /// Asks for [`USER`] and [`PASSWORD`] by digest; a nonce goes stale after so many requests.
     pub nonce_uses: Option<usize>,
-    /// Sends whoever asks for a description to this address.
+    /// Redirects a DESCRIBE to this address.
     pub moved_to: Option<String>,
     /// Which way of sending it refuses.
     pub refuses: Refuses,

@@ -1,6 +1,6 @@
-//! The line to one destination: how fast it is, how fast it may be, and who goes first on it.
+//! The line to one destination: how fast it is, how fast it may be, and what goes first on it.
 //!
-//! Every request body goes through here in small pieces ([`Line::admit`]). So a limit in kbit/s holds over all
+//! Every request body goes through here in small pieces ([`BandwidthLimiter::admit`]). So a limit in kbit/s holds over all
 //! transfers, a large file stands back while a small one is on its way, and a transfer counts as dead when nothing of
 //! it has moved for a while, not when a clock that knows nothing of its size has run out.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::proof::Stated;
-use crate::supervise::Heart;
+use crate::supervise::Heartbeat;
 
 /// Nothing has moved for so long: the line is dead.
 const SILENT: Duration = Duration::from_secs(60);
@@ -23,33 +23,33 @@ const LOOK: Duration = Duration::from_secs(1);
 const IN_FLIGHT: u64 = 4 << 20;
 /// The slowest line that is waited for, in bytes a second (8 kbit/s).
 const SLOWEST: f64 = 1024.0;
-/// Bodies below this size tell nothing about the line's speed.
-const TELLING: u64 = 32 << 10;
+/// Bodies below this size do not measure the line's speed.
+const MEASURABLE: u64 = 32 << 10;
 /// Weight of the newest measurement.
 const NEWEST: f64 = 0.3;
 /// A large transfer stands back for at most so long before it sends its next piece: it must not be taken for dead.
 const STAND_BACK: Duration = Duration::from_secs(15);
 const STAND_BACK_STEP: Duration = Duration::from_millis(50);
 
-/// Who is in a hurry.
+/// What goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Small and telling: it goes first.
-    Express,
+pub(super) enum Priority {
+    /// Small and important: it goes first.
+    High,
     /// It may take its time.
-    Bulk,
+    Low,
 }
 
 /// The line of one destination. Clones are one.
 #[derive(Clone, Debug)]
-pub(super) struct Line(Arc<Inner>);
+pub(super) struct BandwidthLimiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     /// Bytes a second; none: as fast as it goes.
     limit: Option<f64>,
     state: Mutex<State>,
-    /// Transfers in a hurry that are on their way.
+    /// Transfers of high priority that are in progress.
     express: AtomicUsize,
     /// For how long nothing may move.
     silent: Duration,
@@ -57,7 +57,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// Bytes that may be sent at once; negative while somebody went ahead on credit.
+    /// Bytes that may be sent at once; negative after a transfer on credit.
     allowance: f64,
     refilled: Instant,
     /// Bytes a second, as measured.
@@ -65,13 +65,13 @@ struct State {
 }
 
 tokio::task_local! {
-    static EXCHANGE: Arc<Exchange>;
+    static CONTEXT: Arc<RequestContext>;
 }
 
-/// One request and its answer, as seen by the one who waits for it and by the one who carries it.
+/// One request and its answer, as seen by its caller and by its carrier.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    pace: Pace,
+pub(super) struct RequestContext {
+    priority: Priority,
     /// Grows with each piece.
     moved: AtomicU64,
     /// What is left of the body that is being sent.
@@ -85,10 +85,10 @@ pub(super) struct Exchange {
     pub file: Option<PathBuf>,
 }
 
-impl Exchange {
-    fn new(pace: Pace, file: Option<PathBuf>) -> Self {
+impl RequestContext {
+    fn new(priority: Priority, file: Option<PathBuf>) -> Self {
         Self {
-            pace,
+            priority,
             file,
             moved: AtomicU64::new(0),
             left: AtomicU64::new(0),
@@ -98,9 +98,9 @@ impl Exchange {
         }
     }
 
-    /// The exchange that the running task carries, if it carries one.
+    /// The context that the running task carries, if it carries one.
     pub(super) fn current() -> Option<Arc<Self>> {
-        EXCHANGE.try_with(Arc::clone).ok()
+        CONTEXT.try_with(Arc::clone).ok()
     }
 
     /// A body of `bytes` begins to be sent, perhaps once more.
@@ -127,10 +127,10 @@ pub(super) struct Carried<T> {
     pub stated: Option<Stated>,
 }
 
-/// What an exchange brings with it.
+/// What an context brings with it.
 #[derive(Clone, Debug)]
-pub(super) struct Load {
-    pub pace: Pace,
+pub(super) struct TransferRequest {
+    pub priority: Priority,
     /// Its size.
     pub bytes: u64,
     /// A file that is too large for memory, to be sent as the body of a put.
@@ -142,7 +142,7 @@ pub(super) struct Load {
 #[error("nothing has moved for {} s", .0.as_secs())]
 pub(super) struct Silent(Duration);
 
-impl Line {
+impl BandwidthLimiter {
     /// `limit` in bytes a second.
     pub(super) fn new(limit: Option<u64>) -> Self {
         let limit = limit.map(|limit| limit as f64);
@@ -154,7 +154,7 @@ impl Line {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes a second that got through lately; none before anything telling was sent.
+    /// Bytes a second that got through lately; none before enough was sent to measure.
     pub(super) fn speed(&self) -> Option<f64> {
         self.state().speed
     }
@@ -165,10 +165,12 @@ impl Line {
     }
 
     /// Waits for the turn of a piece of `bytes`.
-    pub(super) async fn admit(&self, exchange: &Exchange, bytes: u64) {
+    pub(super) async fn admit(&self, context: &RequestContext, bytes: u64) {
         let begun = Instant::now();
-        exchange.held.store(true, Ordering::Relaxed);
-        while exchange.pace == Pace::Bulk && self.0.express.load(Ordering::Relaxed) > 0 && begun.elapsed() < STAND_BACK
+        context.held.store(true, Ordering::Relaxed);
+        while context.priority == Priority::Low
+            && self.0.express.load(Ordering::Relaxed) > 0
+            && begun.elapsed() < STAND_BACK
         {
             sleep(STAND_BACK_STEP).await;
         }
@@ -177,10 +179,10 @@ impl Line {
                 sleep(wait).await;
             }
         }
-        exchange.held.store(false, Ordering::Relaxed);
+        context.held.store(false, Ordering::Relaxed);
         let held = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        exchange.held_us.fetch_add(held, Ordering::Relaxed);
-        exchange.took(bytes);
+        context.held_us.fetch_add(held, Ordering::Relaxed);
+        context.took(bytes);
     }
 
     /// Takes `bytes` from the allowance, or says how long to wait for that.
@@ -198,19 +200,19 @@ impl Line {
         Some(Duration::from_secs_f64(-state.allowance / limit).max(Duration::from_millis(1)))
     }
 
-    /// Waits for `exchange` for as long as something moves.
+    /// Waits for `context` for as long as something moves.
     ///
     /// # Errors
     /// [`Silent`] when nothing does.
     pub(super) async fn carry<T, E>(
         &self,
-        Load { pace, bytes, file }: Load,
-        heart: &Heart,
-        exchange: impl Future<Output = Result<T, E>>,
+        TransferRequest { priority, bytes, file }: TransferRequest,
+        heartbeat: &Heartbeat,
+        context: impl Future<Output = Result<T, E>>,
     ) -> Result<Carried<Result<T, E>>, Silent> {
-        let seen = Arc::new(Exchange::new(pace, file));
-        let _first = (pace == Pace::Express).then(|| Hurry::new(&self.0.express));
-        let mut work = std::pin::pin!(EXCHANGE.scope(seen.clone(), exchange));
+        let seen = Arc::new(RequestContext::new(priority, file));
+        let _first = (priority == Priority::High).then(|| PriorityGuard::new(&self.0.express));
+        let mut work = std::pin::pin!(CONTEXT.scope(seen.clone(), context));
         let begun = Instant::now();
         let (mut moved, mut last) = (0, begun);
         loop {
@@ -226,7 +228,7 @@ impl Line {
                 }
                 () = sleep(LOOK) => {}
             }
-            heart.beat();
+            heartbeat.beat();
             let now_moved = seen.moved.load(Ordering::Relaxed);
             if now_moved != moved || seen.held.load(Ordering::Relaxed) {
                 (moved, last) = (now_moved, Instant::now());
@@ -249,7 +251,7 @@ impl Line {
     }
 
     fn measure(&self, bytes: u64, took: Duration) {
-        if bytes < TELLING {
+        if bytes < MEASURABLE {
             return;
         }
         let now = bytes as f64 / took.as_secs_f64().max(0.001);
@@ -258,17 +260,17 @@ impl Line {
     }
 }
 
-/// Counts a transfer in a hurry for as long as it is on its way, however it ends.
-struct Hurry<'a>(&'a AtomicUsize);
+/// Counts a transfer of high priority until it ends.
+struct PriorityGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Hurry<'a> {
+impl<'a> PriorityGuard<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Hurry<'_> {
+impl Drop for PriorityGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -280,34 +282,39 @@ mod tests {
     use crate::clock::{Mono, SimulatedClock};
 
     const PIECE: u64 = 16 << 10;
-    const BULK: Load = Load { pace: Pace::Bulk, bytes: 0, file: None };
-    const EXPRESS: Load = Load { pace: Pace::Express, bytes: 0, file: None };
+    const LOW: TransferRequest = TransferRequest { priority: Priority::Low, bytes: 0, file: None };
+    const HIGH: TransferRequest = TransferRequest { priority: Priority::High, bytes: 0, file: None };
 
-    fn heart() -> Heart {
-        Heart::unheard(Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH)))
+    fn heartbeat() -> Heartbeat {
+        Heartbeat::detached(Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH)))
     }
 
     /// Sends a body of so many pieces, with a pause before each.
-    async fn send(line: &Line, load: Load, pieces: u64, pause: Duration) -> Result<u64, Silent> {
+    async fn send(
+        limiter: &BandwidthLimiter,
+        load: TransferRequest,
+        pieces: u64,
+        pause: Duration,
+    ) -> Result<u64, Silent> {
         let body = async {
-            let exchange = Exchange::current().expect("carried");
-            exchange.begin(pieces * PIECE);
+            let context = RequestContext::current().expect("carried");
+            context.begin(pieces * PIECE);
             for _ in 0..pieces {
                 sleep(pause).await;
-                line.admit(&exchange, PIECE).await;
+                limiter.admit(&context, PIECE).await;
             }
             Ok::<_, ()>(())
         };
-        let load = Load { bytes: pieces * PIECE, ..load };
-        line.carry(load, &heart(), body).await.map(|carried| carried.sent)
+        let load = TransferRequest { bytes: pieces * PIECE, ..load };
+        limiter.carry(load, &heartbeat(), body).await.map(|carried| carried.sent)
     }
 
     #[tokio::test]
     async fn the_limit_holds_over_all_transfers_together() {
-        let line = Line::new(Some(256 << 10));
+        let limiter = BandwidthLimiter::new(Some(256 << 10));
         let begun = Instant::now();
         let (bulk, express) =
-            tokio::join!(send(&line, BULK, 16, Duration::ZERO), send(&line, EXPRESS, 16, Duration::ZERO));
+            tokio::join!(send(&limiter, LOW, 16, Duration::ZERO), send(&limiter, HIGH, 16, Duration::ZERO));
         assert_eq!((bulk.expect("alive"), express.expect("alive")), (16 * PIECE, 16 * PIECE));
         // 512 KiB at 256 KiB/s; what may be saved up and one piece go ahead.
         assert!(begun.elapsed() >= Duration::from_millis(2000 - 250 - 63), "{:?}", begun.elapsed());
@@ -315,18 +322,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_file_stands_back_for_a_small_one() {
-        let line = Line::new(None);
+        let limiter = BandwidthLimiter::new(None);
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
         let small = async {
             let wait = async { finished.await.map_err(drop) };
-            line.carry(EXPRESS, &heart(), wait).await.expect("alive").answer.expect("finished");
+            limiter.carry(HIGH, &heartbeat(), wait).await.expect("alive").answer.expect("finished");
         };
-        let large = Exchange::new(Pace::Bulk, None);
+        let large = RequestContext::new(Priority::Low, None);
         let meanwhile = async {
-            let early = tokio::time::timeout(Duration::from_millis(300), line.admit(&large, PIECE)).await;
+            let early = tokio::time::timeout(Duration::from_millis(300), limiter.admit(&large, PIECE)).await;
             assert!(early.is_err(), "it waits");
-            finish.send(()).expect("somebody waits");
-            line.admit(&large, PIECE).await;
+            finish.send(()).expect("the receiver waits");
+            limiter.admit(&large, PIECE).await;
             assert_eq!(large.moved.load(Ordering::Relaxed), PIECE);
         };
         tokio::join!(small, meanwhile);
@@ -334,11 +341,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_line_is_waited_for_and_a_silent_one_is_not() {
-        let mut line = Line::new(None);
-        Arc::get_mut(&mut line.0).expect("alone").silent = Duration::from_secs(5);
-        send(&line, BULK, 60, Duration::from_millis(100)).await.expect("it moves");
-        assert!(line.speed().expect("measured") <= (PIECE * 10) as f64);
+        let mut limiter = BandwidthLimiter::new(None);
+        Arc::get_mut(&mut limiter.0).expect("alone").silent = Duration::from_secs(5);
+        send(&limiter, LOW, 60, Duration::from_millis(100)).await.expect("it moves");
+        assert!(limiter.speed().expect("measured") <= (PIECE * 10) as f64);
         let dead = std::future::pending::<Result<(), ()>>();
-        assert!(line.carry(BULK, &heart(), dead).await.is_err());
+        assert!(limiter.carry(LOW, &heartbeat(), dead).await.is_err());
     }
 }

@@ -43,11 +43,11 @@ impl Piece {
 
 /// The files.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct LakeFolder {
     storage: PathBuf,
 }
 
-impl Shelf {
+impl LakeFolder {
     pub(super) fn new(storage: &Path) -> Self {
         Self { storage: storage.to_owned() }
     }

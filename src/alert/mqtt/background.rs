@@ -16,9 +16,9 @@ use tracing::{debug, info, warn};
 
 use crate::event::Phase;
 
-use super::commands::{Command, Court, Request};
+use super::commands::{Command, CommandParser, Request};
+use super::device::Report;
 use super::discovery::{self, Plan};
-use super::house::Report;
 use super::message::Message;
 use super::pictures::{self, Shot, Snapshot};
 use super::states::States;
@@ -32,13 +32,13 @@ const ANSWERS: usize = 64;
 /// Something that went on beside the connection has come to its end.
 pub(super) enum Done {
     Report(Result<Report>),
-    Obeyed(Request, Result<(), String>, Option<Snapshot>),
+    Executed(Request, Result<(), String>, Option<Snapshot>),
     Shot(Arc<str>, Result<Snapshot>),
     Planned(Result<Plan>),
     Forgotten(Result<()>),
 }
 
-pub(super) struct Chores<'a> {
+pub(super) struct BackgroundJobs<'a> {
     alerter: &'a Alerter,
     states: States,
     answers: VecDeque<Message>,
@@ -55,7 +55,7 @@ pub(super) struct Chores<'a> {
     jobs: FuturesUnordered<BoxFuture<'a, Done>>,
 }
 
-impl<'a> Chores<'a> {
+impl<'a> BackgroundJobs<'a> {
     pub(super) fn new(alerter: &'a Alerter) -> Self {
         Self {
             alerter,
@@ -73,12 +73,12 @@ impl<'a> Chores<'a> {
         }
     }
 
-    /// The broker let us in. Gives what is to be subscribed to.
+    /// After CONNACK. Gives what is to be subscribed to.
     pub(super) fn open(&mut self) -> Vec<Filter> {
-        let (config, house) = (&self.alerter.config, &self.alerter.house);
+        let (config, device_context) = (&self.alerter.config, &self.alerter.device_context);
         self.states.refresh(self.alerter);
         let plan = discovery::configs(self.alerter);
-        let file = house.announced.clone();
+        let file = device_context.announced.clone();
         self.jobs.push(Box::pin(async move {
             let planned = tokio::task::spawn_blocking(move || discovery::plan(file.as_deref(), plan));
             Done::Planned(planned.await.context("plan the announcements").and_then(|plan| plan))
@@ -102,10 +102,10 @@ impl<'a> Chores<'a> {
         self.states.refresh(self.alerter);
         if self.report_due.is_some_and(|due| Instant::now() >= due) {
             self.report_due = None;
-            let facts = &self.alerter.house.facts;
-            self.jobs.push(Box::pin(async move { Done::Report(facts.report().await) }));
+            let status = &self.alerter.device_context.status;
+            self.jobs.push(Box::pin(async move { Done::Report(status.report().await) }));
         }
-        self.shoot();
+        self.capture_snapshot();
     }
 
     /// The next message; states before all others.
@@ -122,7 +122,7 @@ impl<'a> Chores<'a> {
     /// The broker has a message that is no alert.
     pub(super) fn confirmed(&mut self, topic: &str) {
         if self.plan.stale.remove(topic) && self.plan.stale.is_empty() {
-            let (file, left) = (self.alerter.house.announced.clone(), self.plan.current());
+            let (file, left) = (self.alerter.device_context.announced.clone(), self.plan.current());
             self.jobs.push(Box::pin(async move {
                 let kept = tokio::task::spawn_blocking(move || discovery::keep(file.as_deref(), &left));
                 Done::Forgotten(kept.await.context("keep what is announced").and_then(|kept| kept))
@@ -131,7 +131,7 @@ impl<'a> Chores<'a> {
     }
 
     /// An alert is on its way: the picture of its camera is another.
-    pub(super) fn telling(&mut self, item: &Item, is_late: bool) {
+    pub(super) fn publishing(&mut self, item: &Item, is_late: bool) {
         if !self.alerter.config.snapshots {
             return;
         }
@@ -141,7 +141,7 @@ impl<'a> Chores<'a> {
             _ => return,
         };
         self.shots.insert(item.event.camera.clone(), shot);
-        self.shoot();
+        self.capture_snapshot();
     }
 
     /// A message came; `is_retaining`: the broker keeps messages.
@@ -152,48 +152,49 @@ impl<'a> Chores<'a> {
                 info!("Home Assistant started, announcing again");
                 self.announcements = self.plan.messages();
                 if !is_retaining {
-                    // The broker kept nothing that could tell Home Assistant how things are.
-                    self.states.tell_all();
+                    // The broker kept nothing that could inform Home Assistant of states.
+                    self.states.publish_all();
                     self.states.refresh(self.alerter);
                 }
             }
             return;
         }
-        let court = Court { topics: &self.alerter.topics, house: &self.alerter.house, clock };
-        let Some(request) = court.read(publish).filter(|_| config.commands) else { return };
+        let parser =
+            CommandParser { topics: &self.alerter.topics, device_context: &self.alerter.device_context, clock };
+        let Some(request) = parser.read(publish).filter(|_| config.commands) else { return };
         if self.commands.len() >= COMMANDS {
             debug!("too many commands at once, one is left out");
             return;
         }
         self.commands.push_back(request);
-        self.obey();
+        self.execute_next();
     }
 
     /// Takes up the next command.
-    fn obey(&mut self) {
+    fn execute_next(&mut self) {
         if self.is_commanding {
             return;
         }
         let Some(request) = self.commands.pop_front() else { return };
         self.is_commanding = true;
-        let (alerter, control) = (self.alerter, self.alerter.house.control.clone());
+        let (alerter, control) = (self.alerter, self.alerter.device_context.control.clone());
         self.jobs.push(Box::pin(async move {
             match request.command.clone() {
-                Err(complaint) => Done::Obeyed(request, Err(complaint), None),
+                Err(error) => Done::Executed(request, Err(error), None),
                 Ok(Command::Snapshot(camera)) => match shot(alerter, camera.into(), Shot::Live).await {
-                    Ok(snapshot) => Done::Obeyed(request, Ok(()), Some(snapshot)),
-                    Err(failure) => Done::Obeyed(request, Err(format!("{failure:#}")), None),
+                    Ok(snapshot) => Done::Executed(request, Ok(()), Some(snapshot)),
+                    Err(failure) => Done::Executed(request, Err(format!("{failure:#}")), None),
                 },
                 Ok(command) => {
-                    let outcome = command.obey(control).await.map_err(|failure| format!("{failure:#}"));
-                    Done::Obeyed(request, outcome, None)
+                    let outcome = command.execute(control).await.map_err(|failure| format!("{failure:#}"));
+                    Done::Executed(request, outcome, None)
                 }
             }
         }));
     }
 
     /// Makes the next picture.
-    fn shoot(&mut self) {
+    fn capture_snapshot(&mut self) {
         if self.is_shooting {
             return;
         }
@@ -224,16 +225,16 @@ impl<'a> Chores<'a> {
                 }
                 self.states.refresh(self.alerter);
             }
-            Done::Obeyed(request, outcome, snapshot) => {
+            Done::Executed(request, outcome, snapshot) => {
                 self.is_commanding = false;
                 if let (Some(snapshot), Ok(Command::Snapshot(camera))) = (snapshot, &request.command) {
                     self.show(camera.as_str().into(), snapshot);
                 }
-                // The states before the answer: whoever has the answer may look at them.
+                // The states before the answer: the receiver of the answer may read them.
                 self.states.refresh(self.alerter);
                 let room = ANSWERS.saturating_sub(self.answers.len());
                 self.answers.extend(request.answers(&outcome).into_iter().take(room));
-                self.obey();
+                self.execute_next();
             }
             Done::Shot(camera, taken) => {
                 self.is_shooting = false;
@@ -241,14 +242,14 @@ impl<'a> Chores<'a> {
                     Ok(snapshot) => self.show(camera, snapshot),
                     Err(failure) => debug!(%camera, error = format!("{failure:#}"), "no picture for the broker"),
                 }
-                self.shoot();
+                self.capture_snapshot();
             }
             Done::Planned(Ok(plan)) => {
                 self.plan = plan;
                 self.announcements = self.plan.messages();
             }
             Done::Planned(Err(failure)) | Done::Forgotten(Err(failure)) => {
-                warn!(error = format!("{failure:#}"), "what Home Assistant was told of cannot be kept");
+                warn!(error = format!("{failure:#}"), "what was announced to Home Assistant cannot be kept");
             }
             Done::Forgotten(Ok(())) => {}
         }
@@ -264,7 +265,7 @@ impl<'a> Chores<'a> {
 }
 
 async fn shot(alerter: &Alerter, camera: Arc<str>, which: Shot) -> Result<Snapshot> {
-    let (facts, config) = (alerter.house.facts.clone(), alerter.config.clone());
-    let taken = tokio::task::spawn_blocking(move || pictures::take(&*facts, &camera, &which, &config));
+    let (status, config) = (alerter.device_context.status.clone(), alerter.config.clone());
+    let taken = tokio::task::spawn_blocking(move || pictures::take(&*status, &camera, &which, &config));
     taken.await.context("make a picture")?
 }

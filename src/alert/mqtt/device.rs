@@ -1,4 +1,4 @@
-//! What the broker is told of the box beside its events, and what can be switched there.
+//! What the broker is published the box beside its events, and what can be switched there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::frame::Frame;
 
-/// The box around the alerts.
+/// What is known of the device beside its alerts.
 #[derive(Clone)]
-pub struct House {
+pub struct DeviceContext {
     /// Where it stands, for people; may be empty.
     pub site: Arc<str>,
     /// All cameras that are used.
@@ -24,9 +24,9 @@ pub struct House {
     pub uploads: Vec<String>,
     /// What can be switched.
     pub control: Control,
-    /// What can be told.
-    pub facts: Arc<dyn Facts>,
-    /// Where is kept what Home Assistant was told of, so that it can be taken back. None: in memory only.
+    /// What can be published.
+    pub status: Arc<dyn StatusProvider>,
+    /// Where is kept what was announced to Home Assistant, so that it can be taken back. None: in memory only.
     pub announced: Option<PathBuf>,
 }
 
@@ -46,7 +46,7 @@ pub struct Camera {
 }
 
 /// What the rest of the daemon knows.
-pub trait Facts: Send + Sync + 'static {
+pub trait StatusProvider: Send + Sync + 'static {
     /// The box at present. May take as long as the index takes to answer.
     fn report(&self) -> BoxFuture<'_, Result<Report>>;
     /// The newest picture of a camera, unless it is old.
@@ -55,11 +55,11 @@ pub trait Facts: Send + Sync + 'static {
     fn still(&self, event: &Event) -> Option<PathBuf>;
 }
 
-/// A box that knows nothing of itself.
+/// No status.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoFacts;
+pub struct NoStatus;
 
-impl Facts for NoFacts {
+impl StatusProvider for NoStatus {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
         async { bail!("nothing is known") }.boxed()
     }

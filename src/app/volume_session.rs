@@ -1,5 +1,5 @@
-//! What stands on one volume: the index, the archive and all who work on them. When the archive's volume goes
-//! away or comes back, the cameras stay and the era changes.
+//! What runs on one volume: the index, the archive and the services on them. When the archive's volume goes
+//! away or comes back, the cameras keep running and the session is replaced.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::outbox::AlertOutbox;
-use super::{house, recovery, watch};
+use super::{device_status, recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
-use crate::archive::{Archive, Host, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel, Retention, Timekeeper};
 use crate::clock::{Clock, TimeQuality};
 use crate::config::{Config, ConfigError};
 use crate::event::{Event, EventId};
@@ -39,7 +39,7 @@ const UPLOADS: &str = "uploads";
 /// How long retention may be silent: one batch on a slow card.
 const RETENTION_STALLED: Duration = Duration::from_secs(120);
 
-/// Where an era records.
+/// Where a session records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// On the archive's own volume.
@@ -49,15 +49,15 @@ pub(super) enum Place {
 }
 
 /// An opened place: index and archive.
-pub(super) struct Ground {
+pub(super) struct OpenVolume {
     pub place: Place,
     pub store: Store,
     pub archive: Archive,
-    /// The first id of its era: what is below it, on this ground, belongs to the past.
+    /// The first id of its session: what is below it, on this volume, is of an earlier run.
     pub first_id: EventId,
 }
 
-impl Ground {
+impl OpenVolume {
     /// Makes the archive of this process on what was opened, or moves `from` there.
     pub(super) fn new(
         place: Place,
@@ -78,47 +78,47 @@ impl Ground {
         if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.count_on_from(number)) {
             warn!(%error, "note the number of the next alert");
         }
-        let host = || Host {
+        let deps = || ArchiveDeps {
             device: shared.device.clone(),
             ids: shared.ids.clone(),
             pressure: shared.pressure.clone(),
-            hearts: shared.hearts.clone(),
+            heartbeats: shared.heartbeats.clone(),
             health: shared.health.clone(),
             control: shared.control.clone(),
         };
         let first = || {
             let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
-            Archive::new(layout.clone(), store.clone(), clock, metrics, config.archive.clone(), host())
+            Archive::new(layout.clone(), store.clone(), clock, metrics, config.archive.clone(), deps())
         };
         let at_most = match place {
             Place::Main => RecordingLevel::Full,
             Place::Spool => RecordingLevel::NoContinuous,
         };
         let archive = from.cloned().unwrap_or_else(first).moved_to(layout.clone(), store.clone(), at_most);
-        // Before anybody records here.
+        // Before the first record here.
         let first_id = shared.ids.next();
         Ok(Self { place, store, archive, first_id })
     }
 }
 
 /// What numbers of alerts are above from `clock`'s present on, on whatever volume and in whatever index they are given:
-/// microseconds, as far as the clock can be believed. Exact in JSON for two centuries.
+/// microseconds, as far as the clock can be trusted. Exact in JSON for two centuries.
 fn number_of_now(clock: &dyn Clock) -> Option<u64> {
     let believed = clock.quality() != TimeQuality::Implausible;
     believed.then(|| u64::try_from(clock.wall().as_millisecond()).ok()?.checked_mul(1000)).flatten()
 }
 
-/// What the page reads; changes with the era.
+/// What the page reads; changes with the session.
 #[derive(Clone)]
-pub(super) struct Present(Arc<RwLock<(Archive, Store)>>);
+pub(super) struct CurrentVolume(Arc<RwLock<(Archive, Store)>>);
 
-impl Present {
-    pub(super) fn new(ground: &Ground) -> Self {
-        Self(Arc::new(RwLock::new((ground.archive.clone(), ground.store.clone()))))
+impl CurrentVolume {
+    pub(super) fn new(volume: &OpenVolume) -> Self {
+        Self(Arc::new(RwLock::new((volume.archive.clone(), volume.store.clone()))))
     }
 
-    pub(super) fn set(&self, ground: &Ground) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (ground.archive.clone(), ground.store.clone());
+    pub(super) fn set(&self, volume: &OpenVolume) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (volume.archive.clone(), volume.store.clone());
     }
 
     pub(super) fn archive(&self) -> Archive {
@@ -130,31 +130,31 @@ impl Present {
     }
 }
 
-/// What outlets tell of beside events; outlives eras.
+/// What outlets publish beside events; outlives sessions.
 #[derive(Clone)]
-pub(super) struct Known {
-    pub facts: Arc<dyn alert::Facts>,
-    /// Where is kept what Home Assistant was told of.
+pub(super) struct OutletContext {
+    pub status: Arc<dyn alert::StatusProvider>,
+    /// Where is kept what was announced to Home Assistant.
     pub announced: PathBuf,
 }
 
-/// A ground with everybody at work on it.
-pub(super) struct Era {
-    pub ground: Ground,
+/// An open volume with the services that run on it.
+pub(super) struct VolumeSession {
+    pub volume: OpenVolume,
     stop: CancellationToken,
     outlets: Option<JoinHandle<Result<()>>>,
     recovery: Option<JoinHandle<Result<()>>>,
 }
 
-impl Era {
-    /// Starts outlets, retention and the timekeeper on `ground`.
+impl VolumeSession {
+    /// Starts outlets, retention and the timekeeper on `volume`.
     ///
     /// # Errors
     /// When an outlet cannot be set up.
-    pub(super) fn start(ground: Ground, config: &Config, shared: &Shared, known: &Known) -> Result<Self> {
+    pub(super) fn start(volume: OpenVolume, config: &Config, shared: &Shared, context: &OutletContext) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut outlets = Supervisor::new(stop.clone());
-        let start = Start { ground: &ground, config, shared, known };
+        let start = Start { volume: &volume, config, shared, context };
         start.uploads(&mut outlets)?;
         start.alerts(&mut outlets)?;
         start.webhooks(&mut outlets)?;
@@ -162,17 +162,17 @@ impl Era {
         start.timekeeper(&mut outlets);
         start.lake(&mut outlets)?;
         let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
-        Ok(Self { ground, stop, outlets, recovery: None })
+        Ok(Self { volume, stop, outlets, recovery: None })
     }
 
-    /// Puts what the past left in order, on a thread of its own that belongs to the era.
+    /// Puts what the past left in order, on a thread of its own that belongs to the session.
     pub(super) fn recover(&mut self, work: recovery::Work) {
         let mut supervisor = Supervisor::new(self.stop.clone());
         recovery::start(work, &mut supervisor);
         self.recovery = Some(tokio::spawn(supervisor.run(OUTLET_GRACE)));
     }
 
-    /// Stops outlets and helpers, in bounded time also on a dead volume. The ground is left as it is.
+    /// Stops outlets and helpers, in bounded time also on a dead volume. The volume is left as it is.
     pub(super) async fn stop(&mut self) {
         self.stop.cancel();
         for (what, part) in [("the outlets", self.outlets.take()), ("the recovery", self.recovery.take())] {
@@ -186,7 +186,7 @@ impl Era {
     }
 }
 
-/// Closes the index of a ground that nobody works on any more. On a dead volume that takes until the store's deadline.
+/// Closes the index of a volume that is not in use any more. On a dead volume that takes until the store's deadline.
 ///
 /// # Errors
 /// What the store says.
@@ -196,10 +196,10 @@ pub(super) async fn close(store: Store) -> Result<()> {
 }
 
 struct Start<'a> {
-    ground: &'a Ground,
+    volume: &'a OpenVolume,
     config: &'a Config,
     shared: &'a Shared,
-    known: &'a Known,
+    context: &'a OutletContext,
 }
 
 impl Start<'_> {
@@ -207,8 +207,8 @@ impl Start<'_> {
         for (name, upload) in &self.config.upload {
             let task = format!("upload {name}");
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
-            let outbox = self.ground.store.outbox(&format!("upload/{name}"))?;
-            let storage: PathBuf = self.ground.archive.layout().storage().to_owned();
+            let outbox = self.volume.store.outbox(&format!("upload/{name}"))?;
+            let storage: PathBuf = self.volume.archive.layout().storage().to_owned();
             let deps = upload::Deps {
                 device: shared.device.clone(),
                 storage,
@@ -223,8 +223,8 @@ impl Start<'_> {
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
             make().map_err(|error| refused(place, &error))?;
             let watch = watch(self.shared, OUTLET_SILENT);
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
-                let uploader = make().map(|uploader| uploader.with_heart(heart));
+            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
+                let uploader = make().map(|uploader| uploader.with_heartbeat(heartbeat));
                 async move { uploader?.run(stop).await }
             });
         }
@@ -241,12 +241,12 @@ impl Start<'_> {
         let object_key: alert::ObjectKey = Arc::new(move |event, file| {
             prefix.clone() + &upload::object_key(&key_device, event, &(file.to_owned() + first.key_suffix(file)))
         });
-        let outbox = self.ground.store.outbox(outbox)?;
+        let outbox = self.volume.store.outbox(outbox)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
             queue: Arc::new(AlertOutbox::new(outbox.clone())),
             object_key: (!config.upload.is_empty()).then_some(object_key),
-            rule_ages: Arc::new(house::rule_ages(config)),
+            rule_ages: Arc::new(device_status::rule_ages(config)),
             health: shared.health.clone(),
             metrics: shared.metrics.clone(),
             clock: shared.clock.clone(),
@@ -258,23 +258,24 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let Some(mqtt) = &config.mqtt else { return Ok(()) };
         let (deps, outbox) = self.deps("mqtt")?;
-        let house = alert::House {
+        let device_status = alert::DeviceContext {
             site: shared.site.clone(),
-            cameras: config.cameras().map(|(name, camera)| house::camera(name, camera)).collect(),
+            cameras: config.cameras().map(|(name, camera)| device_status::camera(name, camera)).collect(),
             uploads: config.upload.keys().cloned().collect(),
             control: shared.control.clone(),
-            facts: self.known.facts.clone(),
-            announced: Some(self.known.announced.clone()),
+            status: self.context.status.clone(),
+            announced: Some(self.context.announced.clone()),
         };
-        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), house.clone());
+        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), device_status.clone());
         made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
         let watch = watch(shared, OUTLET_SILENT);
-        outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heart| {
+        outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
             // A fresh adapter: leases that a run which panicked or hung still held are free again.
             let queue = Arc::new(AlertOutbox::new(outbox.clone()));
-            let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, house.clone());
-            async move { alerter?.with_heart(heart).run(stop).await }
+            let alerter =
+                alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, device_status.clone());
+            async move { alerter?.with_heartbeat(heartbeat).run(stop).await }
         });
         Ok(())
     }
@@ -286,10 +287,10 @@ impl Start<'_> {
             let made = alert::Webhook::new(&name, &webhook, deps.clone());
             made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
             let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heart| {
+            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
                 let queue = Arc::new(AlertOutbox::new(outbox.clone()));
                 let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
-                async move { hook?.with_heart(heart).run(stop).await }
+                async move { hook?.with_heartbeat(heartbeat).run(stop).await }
             });
         }
         Ok(())
@@ -297,12 +298,12 @@ impl Start<'_> {
 
     fn retention(&self, outlets: &mut Supervisor) {
         let (config, shared) = (self.config, self.shared);
-        let limits = match self.ground.place {
+        let limits = match self.volume.place {
             Place::Main => config.retention.clone(),
             Place::Spool => config.spool.retention(&config.retention),
         };
-        let heart = shared.hearts.register("retention", RETENTION_STALLED, false);
-        let retention = Retention::new(self.ground.archive.clone(), limits, shared.health.clone(), heart);
+        let heartbeat = shared.heartbeats.register("retention", RETENTION_STALLED, false);
+        let retention = Retention::new(self.volume.archive.clone(), limits, shared.health.clone(), heartbeat);
         let restart = Restart::Always(Backoff::for_connections());
         outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
     }
@@ -310,13 +311,13 @@ impl Start<'_> {
     /// Corrects wall times once the clock is synchronised.
     fn timekeeper(&self, outlets: &mut Supervisor) {
         let cameras: Vec<String> = self.config.camera.keys().cloned().collect();
-        let (archive, first_id) = (self.ground.archive.clone(), self.ground.first_id);
-        let heart = self.shared.hearts.register("timekeeper", TIMEKEEPER_SILENT, false);
+        let (archive, first_id) = (self.volume.archive.clone(), self.volume.first_id);
+        let heartbeat = self.shared.heartbeats.register("timekeeper", TIMEKEEPER_SILENT, false);
         outlets.spawn_on_thread("timekeeper", Backoff::for_connections(), self.shared.metrics.clone(), move |stop| {
-            let (archive, cameras, heart) = (archive.clone(), cameras.clone(), heart.clone());
+            let (archive, cameras, heartbeat) = (archive.clone(), cameras.clone(), heartbeat.clone());
             move || {
-                heart.beat();
-                Timekeeper::new(archive, cameras, first_id).run(&stop, || heart.beat());
+                heartbeat.beat();
+                Timekeeper::new(archive, cameras, first_id).run(&stop, || heartbeat.beat());
                 Err(ended_early())
             }
         });
@@ -326,10 +327,10 @@ impl Start<'_> {
     /// the volume is back.
     fn lake(&self, outlets: &mut Supervisor) -> Result<()> {
         let (config, shared) = (self.config, self.shared);
-        if !config.has_lake() || self.ground.place == Place::Spool {
+        if !config.has_lake() || self.volume.place == Place::Spool {
             return Ok(());
         }
-        let (store, archive, device) = (&self.ground.store, self.ground.archive.clone(), shared.device.clone());
+        let (store, archive, device) = (&self.volume.store, self.volume.archive.clone(), shared.device.clone());
         let uploads: Result<Vec<_>, _> =
             config.upload.keys().map(|name| store.outbox(&format!("upload/{name}"))).collect();
         let folder_of = move |event: &Event| upload::object_key(&device, event, "");
@@ -345,13 +346,13 @@ impl Start<'_> {
             clock: shared.clock.clone(),
             runtime: Handle::current(),
         };
-        let heart = shared.hearts.register("lake", LAKE_SILENT, false);
+        let heartbeat = shared.heartbeats.register("lake", LAKE_SILENT, false);
         let config = config.lake.clone();
         outlets.spawn_on_thread("lake", Backoff::for_connections(), shared.metrics.clone(), move |stop| {
-            let (config, deps, heart) = (config.clone(), deps.clone(), heart.clone());
+            let (config, deps, heartbeat) = (config.clone(), deps.clone(), heartbeat.clone());
             move || {
-                heart.beat();
-                Lake::new(config, deps, heart).run(&stop);
+                heartbeat.beat();
+                Lake::new(config, deps, heartbeat).run(&stop);
                 Err(ended_early())
             }
         });
@@ -364,7 +365,7 @@ fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
     ConfigError::new(key, format!("{error:#}"))
 }
 
-/// What a thread failed of that works until the stop; nobody hears of it where there was one.
+/// What a thread failed of that works until the stop; not reported after it.
 fn ended_early() -> anyhow::Error {
     anyhow!("it ended without being asked to")
 }

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Complaint {
+pub struct Diagnostic {
     /// The file, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -25,7 +25,7 @@ pub struct Complaint {
     pub message: String,
 }
 
-impl Complaint {
+impl Diagnostic {
     /// About `key`, whose place is found out later.
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { key: key.into(), message: message.into(), ..Self::default() }
@@ -40,7 +40,7 @@ impl Complaint {
     }
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.iter().cloned();
         let place = file.chain(self.line.iter().chain(&self.column).map(usize::to_string));
@@ -48,7 +48,7 @@ impl fmt::Display for Complaint {
         if !place.is_empty() {
             write!(f, "{}: ", place.join(":"))?;
         }
-        // Messages that name their key need not be told it twice.
+        // Messages that name their key need not have it twice.
         let last = self.key.rsplit('.').next().unwrap_or_default();
         if !self.key.is_empty() && !self.message.contains(&format!("`{last}`")) {
             write!(f, "{}: ", self.key)?;
@@ -57,15 +57,15 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// The configuration cannot be used. One line a complaint.
+/// The configuration cannot be used. One line a diagnostic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(Vec<Complaint>);
+pub struct ConfigError(Vec<Diagnostic>);
 
 impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Complaint::to_string).collect();
+        let lines: Vec<String> = self.0.iter().map(Diagnostic::to_string).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -73,25 +73,25 @@ impl fmt::Display for ConfigError {
 impl ConfigError {
     /// Something that only shows when the configuration is put to use.
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(vec![Complaint::new(key, message)])
+        Self(vec![Diagnostic::new(key, message)])
     }
 
-    /// `Err` with all complaints, if there are any.
+    /// `Err` with all diagnostics, if there are any.
     ///
     /// # Errors
     /// When there are.
-    pub fn unless_empty(mut complaints: Vec<Complaint>) -> Result<(), Self> {
-        complaints.sort_by_key(|complaint| (complaint.line, complaint.column));
-        if complaints.is_empty() { Ok(()) } else { Err(Self(complaints)) }
+    pub fn unless_empty(mut diagnostics: Vec<Diagnostic>) -> Result<(), Self> {
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        if diagnostics.is_empty() { Ok(()) } else { Err(Self(diagnostics)) }
     }
 
     /// Everything that is wrong.
-    pub fn complaints(&self) -> &[Complaint] {
+    pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }
 
     /// Everything that is wrong.
-    pub fn into_complaints(self) -> Vec<Complaint> {
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
         self.0
     }
 
@@ -99,34 +99,34 @@ impl ConfigError {
     #[must_use]
     pub fn found_in(self, text: &str, file: Option<&Path>) -> Self {
         let (table, _) = DeTable::parse_recoverable(text);
-        let place = |mut complaint: Complaint| {
-            if complaint.line.is_none() {
-                let offset = refine(&mut complaint, table.get_ref());
-                complaint = offset.map_or_else(|| complaint.clone(), |offset| complaint.clone().at(text, offset));
+        let place = |mut diagnostic: Diagnostic| {
+            if diagnostic.line.is_none() {
+                let offset = refine(&mut diagnostic, table.get_ref());
+                diagnostic = offset.map_or_else(|| diagnostic.clone(), |offset| diagnostic.clone().at(text, offset));
             }
-            complaint.file = complaint.file.take().or_else(|| Some(file?.display().to_string()));
-            complaint
+            diagnostic.file = diagnostic.file.take().or_else(|| Some(file?.display().to_string()));
+            diagnostic
         };
         Self(self.0.into_iter().map(place).collect())
     }
 }
 
-/// Finds the key that a complaint about a section begins with, and gives the offset of what it is about.
-fn refine(complaint: &mut Complaint, table: &DeTable<'_>) -> Option<usize> {
-    let message = complaint.message.clone();
+/// Finds the key that a diagnostic about a section begins with, and gives the offset of what it is about.
+fn refine(diagnostic: &mut Diagnostic, table: &DeTable<'_>) -> Option<usize> {
+    let message = diagnostic.message.clone();
     let word = message.split([' ', ':', '=']).next().unwrap_or_default();
     // Some parts name their keys with the section, others without.
-    let key = word.strip_prefix(&complaint.key).and_then(|rest| rest.strip_prefix('.')).unwrap_or(word);
+    let key = word.strip_prefix(&diagnostic.key).and_then(|rest| rest.strip_prefix('.')).unwrap_or(word);
     let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-    let full = if complaint.key.is_empty() { key.to_owned() } else { format!("{}.{key}", complaint.key) };
+    let full = if diagnostic.key.is_empty() { key.to_owned() } else { format!("{}.{key}", diagnostic.key) };
     if is_key && let Some(offset) = offset_of(table, &full) {
         let rest = message.strip_prefix(word).unwrap_or_default();
-        complaint.message = rest.strip_prefix(": ").map_or(message.clone(), str::to_owned);
-        complaint.key = full;
+        diagnostic.message = rest.strip_prefix(": ").map_or(message.clone(), str::to_owned);
+        diagnostic.key = full;
         return Some(offset);
     }
     // The section, or the nearest one around it that is written down.
-    let mut section = complaint.key.as_str();
+    let mut section = diagnostic.key.as_str();
     loop {
         if let Some(offset) = offset_of(table, section) {
             return Some(offset);

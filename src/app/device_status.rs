@@ -1,4 +1,4 @@
-//! What alerts tell of the box beside its events, read from the store and the board.
+//! What alerts report about the box beside its events, read from the store and the board.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use crate::event::Event;
 use crate::frame::Frame;
 use crate::web::{Backend, Live, OutletStatus, Status};
 
-/// Stills of an event, the best for telling first.
+/// Stills of an event, the most useful first.
 const STILLS: [&str; 3] = ["snapshot-boxes.jpg", "snapshot.jpg", "thumb.jpg"];
 
-impl alert::Facts for PageBackend {
+impl alert::StatusProvider for PageBackend {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
         async move {
             let status = self.status().await?;
@@ -40,7 +40,7 @@ impl alert::Facts for PageBackend {
     fn picture(&self, camera: &str) -> Option<Frame> {
         match self.live(camera) {
             Live::Picture(frame) => Some(frame),
-            Live::Past(_) | Live::Dark | Live::Unknown => None,
+            Live::Past(_) | Live::NoSignal | Live::Unknown => None,
         }
     }
 

@@ -14,10 +14,10 @@ use crate::event::{Event, EventId, EventState, Phase};
 
 /// An alert that another index could not get rid of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Retold {
+pub struct MigratedAlert {
     /// The outbox that it is for: `mqtt`, `webhook/<name>`.
     pub outbox: String,
-    /// What it tells.
+    /// What it reports.
     pub phase: Phase,
     /// The event as it was then.
     pub event: Event,
@@ -44,7 +44,7 @@ pub struct TakenOver {
     /// The event with its files, which go to all destinations.
     pub change: Change,
     /// Alerts that are still to be published, each by its outlet.
-    pub alerts: Vec<Retold>,
+    pub alerts: Vec<MigratedAlert>,
     /// What the other index knows of the others.
     pub counted: Option<AlertCounts>,
     /// Files that were dropped there, by outbox: they are not delivered from here either.
@@ -53,7 +53,7 @@ pub struct TakenOver {
 
 /// What the index knows of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum DeliveryStatus {
     /// Nothing.
     Unknown,
     /// Files of it wait for their delivery, or it has no end, or what is known of it cannot be read.
@@ -84,10 +84,10 @@ impl Store {
     ///
     /// # Errors
     /// When the store is out of service.
-    pub fn standings(&self, ids: Vec<EventId>) -> Result<Vec<Standing>, StoreError> {
+    pub fn delivery_statuses(&self, ids: Vec<EventId>) -> Result<Vec<DeliveryStatus>, StoreError> {
         let outboxes: Vec<String> =
             self.0.queues().keys().filter(|name| name.starts_with("upload/")).cloned().collect();
-        self.0.read(move |db| ids.into_iter().map(|id| standing(db, &outboxes, id)).collect())
+        self.0.read(move |db| ids.into_iter().map(|id| status(db, &outboxes, id)).collect())
     }
 
     /// [`Store::record`] of many changes, which share flushes. Each succeeds or fails by itself.
@@ -119,7 +119,7 @@ impl Store {
         let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
         let change = Op::record(change, &self.0.clock);
         let dropped = dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, id, file }));
-        let alerts = alerts.into_iter().map(Op::retell);
+        let alerts = alerts.into_iter().map(Op::migrate_alert);
         self.0.write_all(counted.into_iter().chain(alerts).chain([change]).chain(dropped))
     }
 
@@ -141,22 +141,22 @@ impl Store {
     }
 }
 
-fn standing(db: &Database, outboxes: &[String], id: EventId) -> Result<Standing, StoreError> {
+fn status(db: &Database, outboxes: &[String], id: EventId) -> Result<DeliveryStatus, StoreError> {
     /// All that counts here of an event.
     #[derive(Deserialize)]
     struct Short {
         state: EventState,
     }
 
-    let Some(json) = db.events.get(id.to_bytes())? else { return Ok(Standing::Unknown) };
+    let Some(json) = db.events.get(id.to_bytes())? else { return Ok(DeliveryStatus::Unknown) };
     // The list of open events may be what a damaged index has lost.
     if decode::<Short>(&json).map_or(true, |event| event.state == EventState::Open) {
-        return Ok(Standing::Waiting);
+        return Ok(DeliveryStatus::Waiting);
     }
     for outbox in outboxes {
         if holds_files(db, outbox, id)? {
-            return Ok(Standing::Waiting);
+            return Ok(DeliveryStatus::Waiting);
         }
     }
-    Ok(Standing::Settled)
+    Ok(DeliveryStatus::Settled)
 }
