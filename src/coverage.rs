@@ -103,11 +103,11 @@ pub struct Account {
     pub day: Date,
     /// When this was written.
     pub written: Moment,
-    /// The day was over by then. It is reported again only where its times are corrected.
+    /// The day was over by then. It is exported again only where its times are corrected.
     pub complete: bool,
     /// The day's first moment.
     pub from: Timestamp,
-    /// Until when this reports.
+    /// Until when it is known.
     pub until: Timestamp,
     /// What became of the time from `from` to `until`, without a gap and without an overlap.
     pub intervals: Vec<Interval>,

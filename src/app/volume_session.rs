@@ -365,7 +365,7 @@ fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
     ConfigError::new(key, format!("{error:#}"))
 }
 
-/// What a thread failed of that works until the stop; not reported after it.
+/// Why a thread ended that runs until the stop; after a stop that is no failure.
 fn ended_early() -> anyhow::Error {
     anyhow!("it ended without being asked to")
 }

@@ -77,7 +77,7 @@ pub(super) fn is_torn(clock: &dyn Clock, earlier: &Moment, at: Mono) -> bool {
     deviation >= TORN && !knows_better(now.time_quality, earlier.time_quality)
 }
 
-/// Puts `moment` into the time that `start` is exported in, so that what lies between them is as long as it was.
+/// Puts `moment` into the time that `start` is given in, so that what lies between them is as long as it was.
 /// Returns whether that changed it.
 fn follow(start: &Moment, moment: &mut Moment) -> bool {
     if moment.boot_id != start.boot_id || moment.time_quality < start.time_quality {
@@ -178,7 +178,7 @@ impl Timekeeper {
         Ok(())
     }
 
-    /// Exports the destinations of a camera's day, if there is one to be exported. After a look, so that its times
+    /// Exports a camera's day, if one is due. After a look, so that its times
     /// are right.
     ///
     /// # Errors

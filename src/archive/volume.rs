@@ -2,7 +2,7 @@
 //!
 //! `volume.json` names the volume. A mount point whose volume is not mounted looks like any empty folder, so what
 //! is remembered off the volume ([`Remembered`]) decides whether a folder without an identity is a new volume or a
-//! missing one. While the daemon runs, [`Anchor`] reports whether the path still leads where it led.
+//! missing one. While the daemon runs, [`Anchor`] checks whether the path still leads where it led.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

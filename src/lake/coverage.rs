@@ -105,7 +105,7 @@ fn stamp(account: &Account) -> String {
     format!("{} {}", account.written.boot_id, account.written.mono_ns)
 }
 
-/// Adds the intervals of a day. All have the number `recorded`: the highest of a day exports all of it.
+/// Adds the intervals of a day. All have the number `recorded`: the highest of a day has all of it.
 pub(super) fn push(rows: &mut Rows, recorded: i64, account: &Account) -> Result<()> {
     for interval in &account.intervals {
         rows.push([

@@ -25,7 +25,7 @@ const FILE: &str = "dropped.jsonl";
 const MOST: usize = 20_000;
 /// Lines that are read before the file is rewritten, without what is repeated or forgotten.
 const LINES: usize = 50_000;
-/// Digits of a SHA-256 that report two contents of one file apart.
+/// Digits of a SHA-256 that distinguish two contents of one file.
 const DIGITS: usize = 16;
 
 /// One line.
@@ -147,7 +147,7 @@ fn written(lines: &[Line]) -> Vec<u8> {
     lines.flat_map(|line| [line, "\n".to_owned()]).collect::<String>().into_bytes()
 }
 
-/// Under which name an item is noted, and what reports its content.
+/// Under which name an item is noted, and what identifies its content.
 fn note_of(event: Option<EventId>, item: &Delivery) -> Option<(String, String)> {
     let (name, sha256) = match item {
         Delivery::Alert(_) => return None,

@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
     }
 
     /// The same of a state, which is not tried again before it changes. A user without rights is refused at
-    /// every topic, and one line in the log publishes that.
+    /// every topic, and one line in the log says that.
     fn complain_of_state(&mut self, reason: String) {
         if !std::mem::replace(&mut self.logged_state_refusal, true) {
             self.complain(reason);

@@ -1,4 +1,4 @@
-//! What the broker is published the box beside its events, and what can be switched there.
+//! What is published of the device beside its events, and what can be switched there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Webhooks against a receiver that answers as it is set.
+//! Webhooks against a receiver that answers as each test wants.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

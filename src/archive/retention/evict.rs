@@ -102,7 +102,7 @@ impl Evictor<'_> {
         let mut gone = Vec::new();
         for file in unnamed {
             let path = path_of(&self.archive.layout, &file);
-            // A segment's sidecar after the file that it reports.
+            // A segment's sidecar after the file that it describes.
             let with_sidecar = || match file.class {
                 Class::Continuous => removed(fs::remove_file(path.with_extension("json"))),
                 _ => Ok(()),

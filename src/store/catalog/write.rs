@@ -24,7 +24,7 @@ pub(in crate::store) enum Change {
     Condemn { files: Vec<FileRef>, reason: EvictReason },
     /// An event changed after its end.
     Amend { event: Box<Event>, json: Vec<u8>, sidecar: MediaFile, now: Moment, dropped: Vec<String> },
-    /// An event leaves the index, with everything that waits of these files. `last` is reported to the lake.
+    /// An event leaves the index, with everything that waits of these files. `last` goes to the lake.
     Forget { id: EventId, files: Vec<String>, last: Option<Box<Event>>, now: Moment },
     /// Condemned files are deleted from the disk.
     Gone(Vec<FileRef>),
