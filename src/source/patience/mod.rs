@@ -170,6 +170,8 @@ impl Patience {
         role: Role,
         clock: Arc<dyn Clock>,
     ) -> Result<Box<dyn Source>, SourceError> {
+        // What the connection before showed says nothing of one that does not come about.
+        self.hung = false;
         let limit = self.answer.allowed;
         let max_silence = Some(config.max_silence.unwrap_or(limit));
         let begun = clock.mono();

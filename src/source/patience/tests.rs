@@ -237,3 +237,14 @@ fn a_pause_in_a_file_is_a_pause() {
     let mut patience = Patience::new(&Config { url: "replay:/a.mp4".to_owned(), ..Config::default() });
     assert_eq!(connect(&mut patience, &[(0.0, Picture), (60.0, Picture)]).pictures, 2);
 }
+
+#[tokio::test]
+async fn a_camera_that_hung_and_does_not_answer_any_more_is_not_one_that_hangs() {
+    let mut patience = Patience::new(&Config::default());
+    let given_up = connect(&mut patience, &every(0.5, 30.0, Picture));
+    assert!(patience.hung(), "{}", given_up.reason);
+    let config = Config { url: "rtsp://127.0.0.1:1/x".to_owned(), ..Config::default() };
+    let clock = Arc::new(crate::clock::SystemClock::new());
+    patience.connect(&config, Role::Main, clock).await.map(drop).expect_err("nothing listens there");
+    assert!(!patience.hung());
+}
