@@ -56,6 +56,11 @@ pub(super) async fn mismatch(url: &Url, what: &str) -> Option<SourceError> {
     let port = url.port_or_known_default().unwrap_or(if is_encrypted { encrypted_port } else { plain_port });
     let answer = answer_to_hello(url, port, if is_encrypted { LIMIT } else { SHORT_LIMIT }).await?;
     let reason = match (is_encrypted, answer.is_some_and(|first| RECORDS.contains(&first))) {
+        // Some hang up for other reasons.
+        (true, false) if answer.is_none() => format!(
+            "port {port} closes the connection at a greeting in TLS, which {encrypted}:// needs; if it speaks none, write \
+             {plain}:// for this port, or the port on which the camera speaks TLS"
+        ),
         (true, false) => format!(
             "port {port} does not speak TLS, which {encrypted}:// needs; write {plain}:// for this port, or the port on \
              which the camera speaks TLS"

@@ -168,6 +168,8 @@ struct FallbackSource {
     began: bool,
     /// Whether it is still to be noted that retina played the camera for long.
     is_on_trial: bool,
+    /// Retina has played it for longer than [`REGULAR`] without a refusal.
+    is_regular: bool,
     stage: Stage,
 }
 
@@ -180,7 +182,14 @@ enum Stage {
 
 impl FallbackSource {
     fn new(target: Target, source: Box<dyn Source>) -> Self {
-        Self { target, start: Instant::now(), began: false, is_on_trial: true, stage: Stage::Playing(source) }
+        Self {
+            target,
+            start: Instant::now(),
+            began: false,
+            is_on_trial: true,
+            is_regular: false,
+            stage: Stage::Playing(source),
+        }
     }
 
     /// All state is in `self` and changes only between two awaits, so this may be dropped at any time.
@@ -220,9 +229,14 @@ impl FallbackSource {
     }
 
     fn note_age(&mut self) {
-        if self.is_on_trial && self.start.elapsed() >= YOUNG {
+        let age = self.start.elapsed();
+        if self.is_on_trial && age >= YOUNG {
             self.is_on_trial = false;
             known(&self.target.url, Known::note_long_play);
+        }
+        if !self.is_regular && age >= REGULAR {
+            self.is_regular = true;
+            known(&self.target.url, |known| known.regular_ends = 0);
         }
     }
 

@@ -34,7 +34,17 @@ impl Faults<'_> {
         }
         // What the server says of its answer explains more than what libavformat makes of it.
         let content_type = intake::content_type();
-        let refusal = self.no_media(&content_type).filter(|_| !self.watch.is_over() || content_type.contains("html"));
+        let is_page = content_type.contains("html");
+        // A playlist may be of any type: what its segments failed for says more than that.
+        let is_unknown = !self.watch.is_over()
+            && matches!(
+                error,
+                Error::InvalidData
+                    | Error::DemuxerNotFound
+                    | Error::Eof
+                    | Error::Other { errno: ffmpeg::error::EINVAL }
+            );
+        let refusal = self.no_media(&content_type).filter(|_| is_page || is_unknown);
         if let Some(refusal) = refusal {
             return refusal;
         }

@@ -19,6 +19,10 @@ const OVERHEAD: u64 = 1 << 20;
 /// What each connection may read until the stream is recognised, beside one picture.
 const PROBE: u64 = 6 << 20;
 
+/// Connections that may: a playlist, its variants and their first segments. Otherwise a playlist without end would allow a
+/// picture without end.
+const PROBED: u32 = 8;
+
 type Read = unsafe extern "C" fn(*mut c_void, *mut u8, c_int) -> c_int;
 type Open = unsafe extern "C" fn(
     *mut ffi::AVFormatContext,
@@ -31,6 +35,7 @@ type Open = unsafe extern "C" fn(
 thread_local! {
     static READ: Cell<u64> = const { Cell::new(0) };
     static ALLOWED: Cell<u64> = const { Cell::new(u64::MAX) };
+    static OPENED: Cell<u32> = const { Cell::new(0) };
     static IS_OVER: Cell<bool> = const { Cell::new(false) };
     static CONTENT_TYPE: RefCell<String> = const { RefCell::new(String::new()) };
     static ORIGINAL_READ: Cell<Option<Read>> = const { Cell::new(None) };
@@ -42,6 +47,7 @@ thread_local! {
 pub(super) fn count(context: &mut ffi::AVFormatContext) {
     READ.set(0);
     ALLOWED.set(LARGEST_PACKET as u64 + OVERHEAD);
+    OPENED.set(0);
     IS_OVER.set(false);
     CONTENT_TYPE.take();
     ORIGINAL_OPEN.set(context.io_open);
@@ -64,19 +70,21 @@ pub(super) fn content_type() -> String {
     CONTENT_TYPE.with_borrow(Clone::clone)
 }
 
-/// Whether a picture that the parsers of `context` collect is too large, which ends the stream.
+/// Whether a picture that the parsers of `context` collect is too large, which ends the stream. Without a context, whether
+/// one was.
 ///
 /// # Safety
-/// `context` must be alive, and this must run on the thread that reads it.
+/// This must run on the thread that reads `context`.
 #[allow(unsafe_code)]
-pub(super) unsafe fn parsers_hold_too_much(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller vouches for `context`; libavformat keeps `nb_streams` streams there, and changes them and
-    // their parsers on this thread only, never while it calls back.
+pub(super) unsafe fn parsers_hold_too_much(context: Option<&ffi::AVFormatContext>) -> bool {
+    let Some(context) = context else { return is_over() };
+    let count = usize::try_from(context.nb_streams).unwrap_or_default();
+    let streams = if context.streams.is_null() { 0 } else { count };
+    // SAFETY: libavformat keeps `nb_streams` streams there, and changes them and their parsers on this thread only,
+    // never while it calls back.
     let longest = unsafe {
-        let count = usize::try_from((*context).nb_streams).unwrap_or_default();
-        let streams = if (*context).streams.is_null() { 0 } else { count };
         (0..streams)
-            .filter_map(|index| ffi::av_stream_get_parser(*(*context).streams.add(index)).as_ref())
+            .filter_map(|index| ffi::av_stream_get_parser(*context.streams.add(index)).as_ref())
             .map(|parser| parser.cur_offset.saturating_sub(parser.next_frame_offset))
             .max()
     };
@@ -107,7 +115,10 @@ unsafe extern "C" fn open_counted(
         ORIGINAL_READ.set(original);
         opened.read_packet = Some(read_counted);
     }
-    ALLOWED.set(ALLOWED.get().saturating_add(PROBE));
+    if OPENED.get() < PROBED {
+        OPENED.set(OPENED.get() + 1);
+        ALLOWED.set(ALLOWED.get().saturating_add(PROBE));
+    }
     let said = content_type_of(opened);
     CONTENT_TYPE.replace(said);
     result

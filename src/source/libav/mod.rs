@@ -158,6 +158,8 @@ struct Coded {
 
 /// An open stream and its video.
 struct Reader<'a> {
+    /// Dropped before `input`.
+    _visible: open::Visible,
     input: ffmpeg::format::context::Input,
     /// libavformat's name of the container.
     container: String,
@@ -171,7 +173,9 @@ impl<'a> Reader<'a> {
     fn open(request: &open::Request, faults: &'a Faults<'a>) -> Result<Self, SourceError> {
         stream::prepare();
         faults.watch.allow(request.limit);
-        let mut input = open::open(request, faults.watch.clone()).map_err(|e| faults.opening(e))?;
+        // Dropped in the opposite order where the rest fails.
+        let opened = open::open(request, faults.watch.clone()).map_err(|e| faults.opening(e))?;
+        let (mut input, visible) = (opened.1, opened.0);
         if intake::is_over() {
             return Err(faults.too_large());
         }
@@ -187,7 +191,7 @@ impl<'a> Reader<'a> {
         stream::keep_only(&mut input, index);
         // From here on it is decided elsewhere how long a camera may be silent.
         faults.watch.allow_any_time();
-        Ok(Self { input, container, index, time_base, parameters: Parameters::new(info), faults })
+        Ok(Self { _visible: visible, input, container, index, time_base, parameters: Parameters::new(info), faults })
     }
 
     /// The next packet of the video, `None` when the receiver is dropped.

@@ -119,20 +119,32 @@ impl Request {
     }
 }
 
+/// The context as the interrupt callback sees it. libavformat frees a context before it closes the connection, which calls
+/// back again: so this has to be dropped before the `Input`.
+pub(super) struct Visible(Arc<AtomicPtr<ffi::AVFormatContext>>);
+
+impl Drop for Visible {
+    fn drop(&mut self) {
+        self.0.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+}
+
 /// Connects and waits until the stream has been recognised.
 #[allow(unsafe_code)]
-pub(super) fn open(request: &Request, watch: Watch) -> Result<Input, ffmpeg::Error> {
+pub(super) fn open(request: &Request, watch: Watch) -> Result<(Visible, Input), ffmpeg::Error> {
     let out_of_memory = ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM };
     let invalid = ffmpeg::Error::Other { errno: ffmpeg::error::EINVAL };
     let address = CString::new(request.address.as_str()).map_err(|_| invalid)?;
-    // SAFETY: the context is used by this thread alone until `Input` owns it. The interrupt callback is called from
-    // within functions that get the context, so it is alive; its guard outlives the context, here and in `Input`.
+    // SAFETY: the context is used by this thread alone until `Input` owns it. The interrupt callback is called on this
+    // thread, and sees the context as long as `Visible` lives, which is dropped before `Input` frees the context; its
+    // guard outlives the context, here and in `Input`. A failed opening closes the connection before it frees.
     unsafe {
         let mut context = ffi::avformat_alloc_context();
         intake::count(context.as_mut().ok_or(out_of_memory)?);
-        let in_callback = AtomicPtr::new(context);
+        let visible = Visible(Arc::new(AtomicPtr::new(context)));
+        let in_callback = visible.0.clone();
         let interrupt = interrupt::new(Box::new(move || {
-            watch.interrupts() || intake::parsers_hold_too_much(in_callback.load(Ordering::Relaxed))
+            watch.interrupts() || intake::parsers_hold_too_much(in_callback.load(Ordering::Relaxed).as_ref())
         }));
         (*context).interrupt_callback = interrupt.interrupt;
         let mut options = request.options().disown();
@@ -144,6 +156,10 @@ pub(super) fn open(request: &Request, watch: Watch) -> Result<Input, ffmpeg::Err
         }
         let found = ffi::avformat_find_stream_info(context, ptr::null_mut());
         let input = Input::wrap_with_interrupt(context, interrupt.guard);
-        if found < 0 { Err(found.into()) } else { Ok(input) }
+        if found < 0 {
+            drop((visible, input));
+            return Err(found.into());
+        }
+        Ok((visible, input))
     }
 }
