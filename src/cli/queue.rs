@@ -209,7 +209,7 @@ async fn drop(daemon: &Daemon, queue: &Queue, select: &Select, dry_run: bool, ye
     if dry_run {
         return print(&format!("{} would be dropped\n", describe(&name, &counted)));
     }
-    let needs_no_question = yes || select.only().is_some() || counted.changed == 0;
+    let needs_no_question = yes || select.only().is_some() || (counted.changed == 0 && !counted.more);
     if !needs_no_question && !confirm(&describe(&name, &counted))? {
         return print("nothing was dropped\n");
     }

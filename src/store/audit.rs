@@ -7,6 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use tracing::info;
 
 use super::packed::Packed;
 use super::schema::{BoxCounters, Counters, Database};
@@ -15,6 +18,10 @@ use super::{LAKE, Store, StoreError, takes_alerts};
 
 /// Keys that are counted in one call of the reader, between which it serves others.
 const AT_ONCE: usize = 10_000;
+/// How often a part is counted beside changes before they have to wait for a count.
+const TRIES: usize = 3;
+/// How long changes may wait for it. An event that begins meanwhile is recorded that much later.
+const HOLDS_UP: Duration = Duration::from_secs(3);
 
 impl Store {
     /// Compares the numbers that are kept with what there is, and says where they differ. Takes its time beside
@@ -46,18 +53,29 @@ impl Store {
 
 impl Core {
     fn differences(&self, part: Part) -> Result<Vec<String>, StoreError> {
-        let before = self.read(|db| db.counters())?;
-        let mut count = Count::new(part);
-        while !count.is_done() {
-            count = self.read(move |db| count.step(db, AT_ONCE))?;
-        }
-        let after = self.read(|db| db.counters())?;
-        let (before, after) = (count.differences(&before), count.differences(&after));
-        if before.is_empty() || after.is_empty() {
-            return Ok(Vec::new());
+        for _ in 0..TRIES {
+            let before = self.read(|db| db.counters())?;
+            let mut count = Count::new(part);
+            while !count.is_done() {
+                count = self.read(move |db| count.step(db, AT_ONCE))?;
+            }
+            let after = self.read(|db| db.counters())?;
+            if count.differences(&before).is_empty() || count.differences(&after).is_empty() {
+                return Ok(Vec::new());
+            }
         }
         // Something may have changed while it was counted. On the writer's thread nothing does.
-        self.on_writer(move |db, _| Ok(Count::new(part).step(db, usize::MAX)?.differences(&db.counters()?)))
+        self.on_writer(move |db, _| {
+            let (begun, mut count) = (Instant::now(), Count::new(part));
+            while !count.is_done() {
+                if begun.elapsed() >= HOLDS_UP {
+                    info!(?part, "a part of the index is too large to be compared with its counters while it changes");
+                    return Ok(Vec::new());
+                }
+                count = count.step(db, AT_ONCE)?;
+            }
+            Ok(count.differences(&db.counters()?))
+        })
     }
 }
 

@@ -22,9 +22,9 @@ use crate::event::EventId;
 /// Its name in the storage folder: a JSON object on each line, only ever appended to.
 const FILE: &str = "dropped.jsonl";
 /// Files of one outbox that are noted at most; those of the oldest events are forgotten first.
-const MOST: usize = 20_000;
+const MOST: usize = 100_000;
 /// Lines that are read before the file is rewritten, without what is repeated or forgotten.
-const LINES: usize = 50_000;
+const LINES: usize = 250_000;
 /// Digits of a SHA-256 that distinguish two contents of one file.
 const DIGITS: usize = 16;
 
@@ -104,7 +104,14 @@ impl Dropped {
             warn!(file = %path.display(), %error, "dropped files could not be noted: they wait again should the index be rebuilt");
         }
         let mut notes = self.notes();
-        lines.into_iter().for_each(|line| add(&mut notes, line));
+        let forgotten = lines.into_iter().map(|line| add(&mut notes, line)).filter(|forgotten| *forgotten);
+        let forgotten = forgotten.count();
+        if forgotten > 0 {
+            warn!(
+                outbox,
+                forgotten, "more files were dropped than are noted: the oldest wait again should the index be rebuilt"
+            );
+        }
     }
 
     fn append(&self, text: &[u8]) -> io::Result<()> {
@@ -121,12 +128,11 @@ impl Dropped {
     }
 }
 
-fn add(notes: &mut Notes, line: Line) {
+/// Whether another had to be forgotten for it.
+fn add(notes: &mut Notes, line: Line) -> bool {
     let of_outbox = notes.entry(line.outbox).or_default();
     of_outbox.insert(line.name, line.sha256);
-    if of_outbox.len() > MOST {
-        of_outbox.pop_first();
-    }
+    of_outbox.len() > MOST && of_outbox.pop_first().is_some()
 }
 
 fn lines_of(notes: &Notes) -> Vec<Line> {

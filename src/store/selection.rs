@@ -1,5 +1,6 @@
 //! Many items of an outbox at a time, as a person selects them: to count them, to drop them, or to try them again.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ const BATCH: usize = 128;
 /// Rows that one look at the index goes through.
 const ROWS: usize = 1000;
 /// So many numbers are looked up one by one; more are met on the way through the whole outbox.
-const LOOKED_UP: u64 = 256;
+const LOOKED_UP: u64 = BATCH as u64;
 
 /// What an item delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +122,9 @@ impl Selection {
         let count = |(first, last): &(u64, u64)| last.checked_sub(*first).map_or(0, |more| more.saturating_add(1));
         let total = self.numbers.iter().map(count).fold(0, u64::saturating_add);
         let few = (1..=LOOKED_UP).contains(&total);
-        few.then(|| self.numbers.iter().flat_map(|(first, last)| *first..=*last).collect())
+        // Ranges may overlap.
+        let numbers = || self.numbers.iter().flat_map(|(first, last)| *first..=*last).collect::<BTreeSet<u64>>();
+        few.then(|| numbers().into_iter().collect())
     }
 
     fn takes(&self, db: &Database, seq: u64, row: &Row, is_dead: bool) -> Result<bool, StoreError> {
@@ -204,7 +207,8 @@ impl Outbox {
     async fn go_through(&self, selection: &Selection, within: Duration, deed: Action) -> Result<Selected, StoreError> {
         let (begun, mut selected, mut next) = (Instant::now(), Selected::default(), Some((0, None)));
         while let Some(from) = next {
-            if selected.items > 0 && begun.elapsed() >= within {
+            // A command that has changed nothing yet would begin at the same place again.
+            if (selected.items > 0 || matches!(deed, Action::Count)) && begun.elapsed() >= within {
                 selected.more = true;
                 return Ok(selected);
             }

@@ -259,8 +259,8 @@ fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
     let content = std::fs::read(&file).expect("the picture");
     std::fs::remove_file(&file).expect("lose it");
 
-    assert_eq!(order(&daemon, "resume", &json!({"outlet": "upload/cloud"})), json!({"changed": 1}));
-    // Its rests after four failures would take minutes: a person hurries it.
+    assert_eq!(order(&daemon, "resume", &json!({"outlet": "upload/cloud"}))["changed"], 1);
+    // Its rests after four failures would take minutes: the operator retries it.
     let dead = wait_for("the lost one to be given up", seconds(120), || {
         // Only while it rests: what was given up would be tried again.
         let rests =

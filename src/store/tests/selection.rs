@@ -63,6 +63,12 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
         2
     );
     assert_eq!(count(Selection { numbers: vec![(first, last)], ..clips }).await.0, 150, "a long range");
+    let overlapping = vec![(first, first + 4), (first + 2, first + 4), (first, first)];
+    let twice = count(Selection { numbers: overlapping, ..all.clone() }).await.0;
+    let once = count(Selection { numbers: vec![(first, first + 4)], ..all.clone() }).await.0;
+    assert_eq!(twice, once, "ranges that overlap");
+    let in_no_time = outbox.count_selected(&all, Duration::ZERO).await.expect("count");
+    assert!(in_no_time.more, "a count ends in time, whatever it found");
     let mqtt = store.outbox("mqtt").expect("outbox");
     let of_yard = Selection { camera: Some("yard".into()), kind: Some(ItemKind::Alert), ..all };
     assert_eq!(mqtt.count_selected(&of_yard, NO_LIMIT).await.expect("count").items, 50);
