@@ -17,8 +17,9 @@ const STRIKES: u32 = 3;
 /// Alerts of which refusals are remembered at most.
 const REMEMBERED: usize = 4096;
 
-/// Parcels that are held back at most while their topics rest.
-pub(super) const HELD: usize = 1024;
+/// Parcels that are held back at most while their topics rest. More of them in a row at the head of the queue keep the
+/// alerts of other cameras from being leased until the topic is allowed or they are dropped.
+pub(super) const HELD: usize = 4096;
 
 /// The refusals of one alert or digest, or of one topic since it last took any.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,6 +12,9 @@ pub(super) const TIMESCALE: i32 = 90_000;
 /// A `moof` of ours has 16 bytes for each picture of a second.
 const MAX_MOOF: u64 = 1 << 20;
 
+/// And no second has more pictures.
+const MOST_PICTURES: u32 = 1 << 16;
+
 // Which fields a box has (ISO 14496-12, 8.8.7 and 8.8.8).
 const BASE_DATA_OFFSET: u32 = 0x1;
 const DESCRIPTION_INDEX: u32 = 0x2;
@@ -111,6 +114,10 @@ fn base_time(tfdt: &[u8]) -> Option<i64> {
 
 fn add_run(trun: &[u8], default: i64, decoded: &mut i64, shown: &mut Shown) -> Option<()> {
     let (flags, pictures) = (number(trun, 0)?, number(trun, 4)?);
+    // A damaged number would be counted through.
+    if pictures > MOST_PICTURES {
+        return None;
+    }
     let mut at = 8;
     at += if flags & DATA_OFFSET != 0 { 4 } else { 0 };
     at += if flags & FIRST_FLAGS != 0 { 4 } else { 0 };
@@ -132,4 +139,18 @@ fn add_run(trun: &[u8], default: i64, decoded: &mut i64, shown: &mut Shown) -> O
 
 fn number(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(data.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_number_of_pictures_is_not_counted_through() {
+        let run = |pictures: u32| [[0; 4], pictures.to_be_bytes()].concat();
+        let mut shown = Shown::default();
+        assert_eq!(add_run(&run(3), 90_000, &mut 0, &mut shown), Some(()));
+        assert_eq!((shown.first, shown.until), (Some(0), 270_000));
+        assert_eq!(add_run(&run(u32::MAX), 90_000, &mut 0, &mut shown), None);
+    }
 }
