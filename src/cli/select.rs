@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use crate::store::{ItemKind, ItemState, Selection};
+use crate::store::{ItemKind, QueueState, Selection};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = true)]
@@ -53,8 +53,8 @@ impl Select {
     /// In the form in which the daemon takes it.
     pub(super) fn selection(&self) -> Selection {
         let state = match (self.all_dead, self.waiting) {
-            (true, _) => Some(ItemState::Dead),
-            (_, true) => Some(ItemState::Waiting),
+            (true, _) => Some(QueueState::Dead),
+            (_, true) => Some(QueueState::Waiting),
             _ => None,
         };
         let kind = self.kind.map(|kind| match kind {

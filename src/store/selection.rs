@@ -10,7 +10,7 @@ use super::commit::{ItemRef, Op};
 use super::lease::find_row;
 use super::outbox::Outbox;
 use super::packed::Packed;
-use super::place::Place;
+use super::place::{Lane, Place};
 use super::schema::{Database, Row, decode, item_key, prefix};
 use super::{Delivery, StoreError};
 use crate::event::EventId;
@@ -44,9 +44,12 @@ impl ItemKind {
         match item {
             Delivery::Alert(_) => Some(Self::Alert),
             Delivery::Document(_) => Some(Self::Document),
-            Delivery::Upload { file, .. } if file.ends_with(".mp4") => Some(Self::Clip),
-            Delivery::Upload { file, .. } if file.ends_with(".jpg") => Some(Self::Picture),
-            Delivery::Upload { file, .. } => super::catalog::is_sidecar(file).then_some(Self::Event),
+            Delivery::Upload { .. } => match Lane::of(item) {
+                Lane::Metadata => Some(Self::Event),
+                Lane::Stills => Some(Self::Picture),
+                Lane::Clips => Some(Self::Clip),
+                Lane::Rest => None,
+            },
         }
     }
 }
@@ -54,7 +57,7 @@ impl ItemKind {
 /// Where an item stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ItemState {
+pub enum QueueState {
     /// It waits.
     Waiting,
     /// It was given up.
@@ -70,7 +73,7 @@ pub struct Selection {
     pub numbers: Vec<(u64, u64)>,
     /// Where they stand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<ItemState>,
+    pub state: Option<QueueState>,
     /// Of one camera.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<String>,
@@ -114,7 +117,7 @@ impl Selection {
 
     /// Everything that was given up.
     pub fn dead() -> Self {
-        Self { state: Some(ItemState::Dead), ..Self::default() }
+        Self { state: Some(QueueState::Dead), ..Self::default() }
     }
 
     /// The numbers, where they are few enough to be looked up one by one.
@@ -128,7 +131,7 @@ impl Selection {
     }
 
     fn takes(&self, db: &Database, seq: u64, row: &Row, is_dead: bool) -> Result<bool, StoreError> {
-        let stand = if is_dead { ItemState::Dead } else { ItemState::Waiting };
+        let stand = if is_dead { QueueState::Dead } else { QueueState::Waiting };
         let is_among =
             self.numbers.is_empty() || self.numbers.iter().any(|(first, last)| (*first..=*last).contains(&seq));
         let fits = is_among

@@ -105,7 +105,7 @@ impl Alerter {
 
     async fn run_with(self, stop: CancellationToken, mut backoff: Backoff) -> Result<()> {
         // A failure is logged when it begins or changes, not at each try.
-        let mut published: Option<String> = None;
+        let mut logged: Option<String> = None;
         while !stop.is_cancelled() {
             let started = Instant::now();
             let mut session = Session::new(&self);
@@ -115,7 +115,7 @@ impl Alerter {
             }
             let Err(End { reason: failure, other_at_once }) = outcome else { continue };
             if session.was_connected() {
-                published = None;
+                logged = None;
             }
             self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
             if other_at_once {
@@ -126,9 +126,9 @@ impl Alerter {
             if self.terms(|terms| terms.suspects.is_near()) {
                 pause = pause.min(SEARCH_PAUSE);
             }
-            if published.as_ref() != Some(&failure) {
+            if logged.as_ref() != Some(&failure) {
                 warn!(broker = %self.address, reason = %failure, "alerts wait, the broker cannot be used");
-                published = Some(failure);
+                logged = Some(failure);
             }
             tokio::select! {
                 () = self.heartbeat.beating(tokio::time::sleep(pause)) => {}

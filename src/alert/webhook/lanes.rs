@@ -75,14 +75,15 @@ pub(super) struct Lanes<'a> {
     hook: &'a Webhook,
     lanes: BTreeMap<Arc<str>, Lane>,
     requests: FuturesUnordered<BoxFuture<'a, Landed>>,
-    published: Option<String>,
+    /// The failure that was logged last, until the receiver takes something.
+    logged: Option<String>,
     /// Parcels that the receiver took.
     taken: u64,
 }
 
 impl<'a> Lanes<'a> {
     pub(super) fn new(hook: &'a Webhook) -> Self {
-        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), published: None, taken: 0 }
+        Self { hook, lanes: BTreeMap::new(), requests: FuturesUnordered::new(), logged: None, taken: 0 }
     }
 
     /// Delivers until `stop`.
@@ -251,9 +252,9 @@ impl<'a> Lanes<'a> {
             Outcome::Later { reason, rest, may_be_its_own } => (reason, rest, may_be_its_own),
         };
         deps.health.outlet(&hook.outlet, deps.clock.mono(), Err(reason.clone()));
-        if self.published.as_ref() != Some(&reason) {
+        if self.logged.as_ref() != Some(&reason) {
             warn!(outlet = hook.outlet, %reason, "alerts wait, the receiver does not take them");
-            self.published = Some(reason.clone());
+            self.logged = Some(reason.clone());
         }
         lane.trouble = Some(reason.clone());
         lane.tries += u32::from(is_wrong);
@@ -277,7 +278,7 @@ impl<'a> Lanes<'a> {
         }
         let (hook, deps) = (self.hook, &self.hook.deps);
         deps.health.outlet(&hook.outlet, deps.clock.mono(), Ok(()));
-        if self.published.take().is_some() {
+        if self.logged.take().is_some() {
             info!(outlet = hook.outlet, "alerts are taken again");
         }
     }

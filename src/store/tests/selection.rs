@@ -91,7 +91,7 @@ async fn what_is_on_its_way_is_counted_and_a_batch_goes_on_where_it_ended() {
     }
     assert!(dropped.items == 150 && rounds > 1, "{dropped:?} in {rounds}");
     assert_eq!(dropped.sending, 2, "of the two oldest events");
-    let waiting = Selection { state: Some(ItemState::Waiting), ..Selection::default() };
+    let waiting = Selection { state: Some(QueueState::Waiting), ..Selection::default() };
     let rest = outbox.drop_selected(&waiting, NO_LIMIT).await.expect("drop");
     assert_eq!((rest.items, rest.sending), (302, 5));
     assert_eq!(outbox.waiting().await.expect("count"), 0);
@@ -122,7 +122,7 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let store = bench.open();
     let events = fill(&bench, &store);
     let outbox = store.outbox("upload/a").expect("outbox");
-    let all = Selection { state: Some(ItemState::Waiting), ..Selection::default() };
+    let all = Selection { state: Some(QueueState::Waiting), ..Selection::default() };
     assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 452);
     drop(outbox);
     store.close().expect("close");
