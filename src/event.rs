@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::clock::{Clock, Moment};
+use crate::destination::Destination;
 use crate::detection::BBox;
 use crate::segment::SegmentRange;
 
@@ -407,8 +408,8 @@ pub struct FileDelivery {
 /// How far an outlet got with an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutletDelivery {
-    /// `upload/<name>`, `mqtt`, `webhook/<name>`.
-    pub outlet: String,
+    /// Where it delivers to.
+    pub outlet: Destination,
     /// Of all files or alerts together.
     pub state: DeliveryState,
     /// Of each file, those included that were deleted from the box; empty for an outlet of alerts.

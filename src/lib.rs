@@ -10,7 +10,6 @@
 
 pub mod byte_size;
 pub mod clock;
-pub mod control;
 pub mod durable;
 pub mod health;
 pub mod metrics;
@@ -19,7 +18,9 @@ pub mod supervise;
 pub mod telemetry;
 pub mod zone;
 
+pub mod control;
 pub mod coverage;
+pub mod destination;
 pub mod detection;
 pub mod event;
 pub mod frame;

@@ -15,6 +15,7 @@ use crate::archive::{Archive, volume};
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::control::Control;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::LatestFrame;
 use crate::health::{OutletHealth, StoreHealth, StoreState};
@@ -35,7 +36,7 @@ pub(super) struct PageBackend {
     shared: Shared,
     current: CurrentVolume,
     quota: Option<u64>,
-    outboxes: Vec<String>,
+    outboxes: Vec<Destination>,
     frames: BTreeMap<String, Arc<LatestFrame>>,
     started: Mono,
 }
@@ -99,16 +100,16 @@ impl PageBackend {
     /// Every configured outlet, in the order of the configuration, with its queue.
     fn outlets(&self, stats: &Stats, now: Mono) -> Vec<OutletStatus> {
         let known = self.shared.health.outlets();
-        let outlet = |name: &String| {
+        let outlet = |name: &Destination| {
             let silent = || OutletHealth {
-                name: name.clone(),
+                name: name.to_string(),
                 online: None,
                 since: self.started,
                 last_error: None,
                 remarks: Vec::new(),
                 transfers: None,
             };
-            let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);
+            let health = known.iter().find(|outlet| outlet.name == name.as_str()).cloned().unwrap_or_else(silent);
             let mut status = OutletStatus::new(&health, now);
             if let Some(queue) = stats.outboxes.iter().find(|queue| queue.name == *name) {
                 status.queued_items = queue.items;
@@ -246,7 +247,7 @@ impl web::Backend for PageBackend {
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let values = &self.shared.metrics;
             for queue in &stats.outboxes {
-                values.queue_items.get_or_create(&metrics::outlet(&queue.name)).set(gauge(queue.items));
+                values.queue_items.get_or_create(&metrics::outlet(queue.name.as_str())).set(gauge(queue.items));
             }
             for class in Class::ALL {
                 let bytes = stats.held.get(&class).map_or(0, |held| held.bytes);

@@ -19,8 +19,9 @@ use super::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use super::timekeeper::{deliveries, file_if_possible};
 use super::walk::{Place, Walk};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, FileDelivery, MediaFile, Phase};
-use crate::store::{self, Change, Delivery, DeliveryStatus, GivenUp, Lease, MigratedAlert, Outbox, TakenOver};
+use crate::store::{Change, Delivery, DeliveryStatus, GivenUp, Lease, MigratedAlert, Outbox, TakenOver};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -117,7 +118,7 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
 }
 
 /// Files of an event that were taken out of the spool's queues, with the outbox of each.
-fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(String, String)>> {
+fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(Destination, String)>> {
     let outlets = spool.store.deliveries(std::slice::from_ref(event))?.into_iter().flatten();
     let dropped = |of: &FileDelivery| of.state == DeliveryState::Dropped;
     let files = outlets.flat_map(|of| {
@@ -173,7 +174,7 @@ enum Held {
 impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
         let known = spool.store.stats()?.outboxes;
-        let alerts = known.iter().filter(|known| store::takes_alerts(&known.name));
+        let alerts = known.iter().filter(|known| known.name.takes_alerts());
         // What left the configuration since gets none of it.
         let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
         let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();
@@ -206,7 +207,7 @@ impl<'a> Alerts<'a> {
     fn of_event(&self, id: EventId) -> Vec<MigratedAlert> {
         let waiting = self.waiting.get(&id).into_iter().flatten();
         let migrated = waiting.filter_map(|alert| {
-            let outbox = self.outboxes.get(alert.outbox)?.name().to_owned();
+            let outbox = self.outboxes.get(alert.outbox)?.destination().clone();
             let (event, created) = (alert.event.clone(), alert.created.clone());
             let given_up = match &alert.held {
                 Held::Waiting(_) => None,

@@ -15,6 +15,7 @@ use super::Lake;
 use super::folder::Piece;
 use super::rows::Rows;
 use super::table::Table;
+use crate::destination::Destination;
 use crate::store::Delivery;
 
 /// A file of this size is not merged with others any more; so much is read at a time.
@@ -25,7 +26,7 @@ const MANY: usize = 8;
 const DEAD: usize = 2000;
 
 /// Table, day, and the queues that hold a file.
-type Group = (Table, Date, Vec<String>);
+type Group = (Table, Date, Vec<Destination>);
 
 impl Lake {
     /// Merges what waits, and deletes what does not wait any more.

@@ -230,7 +230,11 @@ impl Lake {
     fn export_events(&mut self) -> Result<()> {
         let oldest = || -> Result<_> {
             let stats = self.deps.store.stats()?;
-            Ok(stats.outboxes.into_iter().find(|queue| queue.name == self.deps.outbox.name()).and_then(|q| q.oldest))
+            Ok(stats
+                .outboxes
+                .into_iter()
+                .find(|queue| queue.name == *self.deps.outbox.destination())
+                .and_then(|q| q.oldest))
         };
         if !oldest()?.is_some_and(|oldest| self.is_due(&oldest)) {
             return Ok(());
@@ -294,7 +298,7 @@ impl Lake {
             storage: &self.deps.storage,
             thermal_dir: &self.deps.thermal_dir,
             health: &self.deps.health,
-            uploads: self.deps.uploads.iter().map(Outbox::name).collect(),
+            uploads: self.deps.uploads.iter().map(Outbox::destination).collect(),
             started: self.started,
             clock: &*self.deps.clock,
         };

@@ -7,15 +7,6 @@ use super::schema::{MAX_FILE, document_key};
 use super::{Store, StoreError};
 use crate::event::Phase;
 
-/// The outbox that holds every event that is over, from when its `event.json` is queued for the destinations, until
-/// its row is in the lake. Only `event.json` goes there.
-pub const LAKE: &str = "lake";
-
-/// Whether alerts go to the outbox of this name.
-pub fn takes_alerts(outbox: &str) -> bool {
-    outbox == "mqtt" || outbox.starts_with("webhook/")
-}
-
 /// Longest path of a document, in bytes.
 const MAX_PATH: usize = 200;
 
@@ -23,10 +14,9 @@ const MAX_PATH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// A message that reports the event as it is now; goes to the outbox `mqtt`, where there is one,
-    /// and to every one whose name begins with `webhook/`.
+    /// A message that reports the event as it is now; goes to every destination of alerts.
     Alert(Phase),
-    /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
+    /// A file of the event's folder; goes to every upload, an `event.json` also to the lake. A file that
     /// still waits there is replaced, so that only its latest state is delivered.
     Upload {
         /// Name in the event's folder: `clip.mp4`, `event.json`, ...
@@ -101,7 +91,7 @@ impl Document {
 }
 
 impl Store {
-    /// Queues `document` in every outbox whose name begins with `upload/`, where documents go before the files
+    /// Queues `document` for every upload, where documents go before the files
     /// of events. One that still waits under the same path is replaced, so that only its latest state is
     /// delivered. Blocks until it is on the disk.
     ///

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::destination::Destination;
+
 /// Why the store did not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -64,9 +66,9 @@ pub enum StoreError {
     /// Another process has the index open.
     #[error("{0} is in use by another process; stop it first")]
     InUse(Arc<str>),
-    /// No outbox of this name is configured, or the name cannot be one.
+    /// This destination is not configured, or its name is too long.
     #[error("{0:?} is not an outbox of this store")]
-    NoSuchOutbox(String),
+    NoSuchOutbox(Destination),
 }
 
 impl StoreError {

@@ -10,13 +10,14 @@ use super::stats::holds_files;
 use super::worker::FILLED;
 use super::{AlertCounts, Change, Delivery, Store, StoreError};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase};
 
 /// An alert that another index could not get rid of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MigratedAlert {
-    /// The outbox that it is for: `mqtt`, `webhook/<name>`.
-    pub outbox: String,
+    /// The destination that it is for.
+    pub outbox: Destination,
     /// What it reports.
     pub phase: Phase,
     /// The event as it was then.
@@ -48,7 +49,7 @@ pub struct TakenOver {
     /// What the other index knows of the others.
     pub counted: Option<AlertCounts>,
     /// Files that were dropped there, by outbox: they are not delivered from here either.
-    pub dropped: Vec<(String, String)>,
+    pub dropped: Vec<(Destination, String)>,
 }
 
 /// What the index knows of an event.
@@ -85,8 +86,7 @@ impl Store {
     /// # Errors
     /// When the store is out of service.
     pub fn delivery_statuses(&self, ids: Vec<EventId>) -> Result<Vec<DeliveryStatus>, StoreError> {
-        let outboxes: Vec<String> =
-            self.0.queues().keys().filter(|name| name.starts_with("upload/")).cloned().collect();
+        let outboxes: Vec<Destination> = self.0.queues().keys().filter(|to| to.takes_files()).cloned().collect();
         self.0.read(move |db| ids.into_iter().map(|id| status(db, &outboxes, id)).collect())
     }
 
@@ -107,7 +107,7 @@ impl Store {
     pub fn take_over(&self, taken: TakenOver) -> Vec<Result<(), StoreError>> {
         let TakenOver { change, alerts, counted, dropped } = taken;
         let id = change.event.id;
-        let mut by_outbox: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut by_outbox: BTreeMap<&Destination, BTreeSet<&str>> = BTreeMap::new();
         for (outbox, file) in &dropped {
             by_outbox.entry(outbox).or_default().insert(file);
         }
@@ -127,8 +127,8 @@ impl Store {
     ///
     /// # Errors
     /// When the store is out of service.
-    pub fn count_items(&self, outbox: &str) -> Result<u64, StoreError> {
-        let key = prefix(outbox);
+    pub fn count_items(&self, outbox: &Destination) -> Result<u64, StoreError> {
+        let key = prefix(outbox.as_str());
         self.0.read(move |db| {
             let items = [&db.documents, &db.outbox].map(|tree| tree.scan_prefix(&key));
             items.into_iter().flatten().try_fold(0, |count, entry| entry.map(|_| count + 1))
@@ -141,7 +141,7 @@ impl Store {
     }
 }
 
-fn status(db: &Database, outboxes: &[String], id: EventId) -> Result<DeliveryStatus, StoreError> {
+fn status(db: &Database, outboxes: &[Destination], id: EventId) -> Result<DeliveryStatus, StoreError> {
     /// All that counts here of an event.
     #[derive(Deserialize)]
     struct Short {

@@ -12,6 +12,7 @@ use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
 use super::schema::{Database, Row, decode, prefix, seq_of};
 use crate::clock::Mono;
+use crate::destination::Destination;
 
 /// In which order items are given out. Documents, which are small, go before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl Wanted {
 type Entry = Result<(sled::IVec, sled::IVec), StoreError>;
 
 /// The items that `wanted` is about, in its order.
-fn candidates(db: &Database, outbox: &str, wanted: Wanted) -> Box<dyn Iterator<Item = Entry>> {
-    let documents = db.documents.scan_prefix(prefix(outbox));
+fn candidates(db: &Database, outbox: &Destination, wanted: Wanted) -> Box<dyn Iterator<Item = Entry>> {
+    let documents = db.documents.scan_prefix(prefix(outbox.as_str()));
     let lanes = Lane::ALL.into_iter().take_while(move |lane| *lane <= wanted.up_to);
     let without_lane = (wanted.up_to == Lane::Rest).then(|| db.outbox.scan_prefix(lane_prefix(outbox, None)));
     let lanes = lanes.map(|lane| db.outbox.scan_prefix(lane_prefix(outbox, Some(lane))));
@@ -90,9 +91,9 @@ impl Queue {
         wanted: Wanted,
     ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
         let (mut leases, mut orphans) = (Vec::new(), Vec::new());
-        let head = prefix(self.name()).len();
+        let head = prefix(self.destination().as_str()).len();
         let (mut events, mut items, mut documents) = (db.events.lookup(), db.outbox.lookup(), db.documents.lookup());
-        for entry in candidates(db, self.name(), wanted) {
+        for entry in candidates(db, self.destination(), wanted) {
             if leases.len() >= wanted.max {
                 return Ok((leases, orphans));
             }
@@ -116,7 +117,7 @@ impl Queue {
                 }
                 Err(error) => {
                     let seq = place.seq;
-                    error!(outbox = self.name(), seq, %error, "a queued item cannot be read, it is left where it is");
+                    error!(outbox = %self.destination(), seq, %error, "a queued item cannot be read, it is left where it is");
                     self.leave(seq);
                 }
             }
@@ -167,9 +168,9 @@ impl Queue {
 /// What waits in `queue`, in the order in which it goes.
 pub(super) fn waiting(db: &Database, queue: &Queue, now: Mono, max: usize) -> Result<Vec<Waiting>, StoreError> {
     let mut items = Vec::new();
-    let head = prefix(queue.name()).len();
+    let head = prefix(queue.destination().as_str()).len();
     let all = Wanted { max, up_to: Lane::Rest, order: Order::Value };
-    for entry in candidates(db, queue.name(), all) {
+    for entry in candidates(db, queue.destination(), all) {
         if items.len() >= max {
             break;
         }
@@ -208,7 +209,7 @@ pub(super) fn find_row(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Op
     let places =
         lanes.map(|lane| (Place { lane, seq }, &db.outbox)).chain([(Place { lane: None, seq }, &db.documents)]);
     for (place, tree) in places {
-        if let Some(row) = tree.get(place.key(queue.name()))? {
+        if let Some(row) = tree.get(place.key(queue.destination()))? {
             let row: Row = decode(&row)?;
             let (revision, is_document) = (row.revision, row.item.is_document());
             return Ok(Some((ItemRef { queue: queue.clone(), place, revision, is_document }, row)));

@@ -106,13 +106,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::coverage::Span;
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 use crate::segment::{Segment, SegmentId};
 use commit::Op;
 use worker::Core;
 
 pub use catalog::{AlertCounts, Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
-pub use delivery::{Delivery, Document, LAKE, takes_alerts};
+pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
@@ -182,8 +183,8 @@ pub struct Change {
 pub struct Store(Arc<Core>);
 
 impl Store {
-    /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now (`mqtt`,
-    /// `upload/<name>`); items of others stay where they are until those are configured again.
+    /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now; items of
+    /// others stay where they are until those are configured again.
     ///
     /// Takes at most a few times `config.deadline`, and the time that a slow disk takes to read the index. An index that is damaged, was marked bad, or did not
     /// survive three opens in a row is set aside and an empty one made: see [`Store::was_reset`].
@@ -191,7 +192,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stalled`] when the index does not open in time: it is marked bad, end the process and
     /// start it again. Else when the folder cannot be used, or belongs to a later version.
-    pub fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open(config: &Config, outboxes: &[Destination], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         Core::open(config, outboxes, clock).map(|core| Self(Arc::new(core)))
     }
 
@@ -389,12 +390,12 @@ impl Store {
         self.0.read(timeline::open_segments)
     }
 
-    /// The queue `name`, one of those that the store was opened with.
+    /// The queue of `destination`, one of those that the store was opened with.
     ///
     /// # Errors
     /// [`StoreError::NoSuchOutbox`].
-    pub fn outbox(&self, name: &str) -> Result<Outbox, StoreError> {
-        Outbox::new(&self.0, name)
+    pub fn outbox(&self, destination: &Destination) -> Result<Outbox, StoreError> {
+        Outbox::new(&self.0, destination)
     }
 
     /// Numbers for the page and the metrics; costs a handful of reads however much is stored.

@@ -17,6 +17,7 @@ use super::schema::{Database, MAX_PROGRESS, Row, decode, item_key, prefix, seq_o
 use super::worker::Core;
 use super::{Delivery, StoreError};
 use crate::clock::{Moment, Mono};
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// The longest that [`Outbox::wait`] sleeps before it looks at the clock again: the boot clock goes on
@@ -103,14 +104,14 @@ pub struct DeadLetter {
 }
 
 impl Outbox {
-    pub(super) fn new(core: &Arc<Core>, name: &str) -> Result<Self, StoreError> {
-        let queue = core.queues().get(name).ok_or_else(|| StoreError::NoSuchOutbox(name.to_owned()))?;
+    pub(super) fn new(core: &Arc<Core>, destination: &Destination) -> Result<Self, StoreError> {
+        let queue = core.queues().get(destination).ok_or_else(|| StoreError::NoSuchOutbox(destination.clone()))?;
         Ok(Self { core: core.clone(), queue: queue.clone() })
     }
 
-    /// Its name: `mqtt`, `upload/<name>`.
-    pub fn name(&self) -> &str {
-        self.queue.name()
+    /// Where its items go.
+    pub fn destination(&self) -> &Destination {
+        self.queue.destination()
     }
 
     /// Up to `max` items that are due and that are not leased: documents, which are small, before all others,
@@ -226,9 +227,9 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn waiting(&self) -> Result<u64, StoreError> {
-        let name = self.name().to_owned();
+        let destination = self.destination().clone();
         let counters = self.core.read_async(|db| db.counters()).await?;
-        Ok(counters.outboxes.get(&name).map_or(0, |numbers| numbers.items))
+        Ok(counters.outboxes.get(&destination).map_or(0, |numbers| numbers.items))
     }
 
     /// Up to `max` items that were given up, oldest first.
@@ -236,8 +237,8 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn dead_letters(&self, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let name = self.name().to_owned();
-        self.core.read_async(move |db| dead_letters(db, &name, max)).await
+        let destination = self.destination().clone();
+        self.core.read_async(move |db| dead_letters(db, &destination, max)).await
     }
 
     /// Whether `seq` was given up.
@@ -245,7 +246,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn is_dead(&self, seq: u64) -> Result<bool, StoreError> {
-        let key = item_key(self.name(), seq);
+        let key = item_key(self.destination(), seq);
         self.core.read_async(move |db| db.dead.contains_key(key)).await
     }
 
@@ -329,7 +330,7 @@ impl Drop for Lease {
 /// What is known of a queue in memory only.
 #[derive(Debug)]
 pub(super) struct Queue {
-    name: String,
+    destination: Destination,
     memory: Mutex<Memory>,
     wake: Notify,
 }
@@ -362,14 +363,14 @@ impl Memory {
 }
 
 impl Queue {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(destination: &Destination) -> Self {
         let wake = Notify::new();
         wake.notify_one();
-        Self { name: name.to_owned(), memory: Mutex::default(), wake }
+        Self { destination: destination.clone(), memory: Mutex::default(), wake }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -421,13 +422,13 @@ impl Queue {
 
 fn holds(db: &Database, item: &ItemRef) -> Result<bool, StoreError> {
     let tree = if item.is_document { &db.documents } else { &db.outbox };
-    let row: Option<Row> = tree.get(item.place.key(item.queue.name()))?.map(|row| decode(&row)).transpose()?;
+    let row: Option<Row> = tree.get(item.place.key(item.queue.destination()))?.map(|row| decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.revision == item.revision))
 }
 
-fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+fn dead_letters(db: &Database, destination: &Destination, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
     let mut letters = Vec::new();
-    for entry in db.dead.scan_prefix(prefix(name)).take(max) {
+    for entry in db.dead.scan_prefix(prefix(destination.as_str())).take(max) {
         let (key, value) = entry?;
         let (Some(seq), Ok(row)) = (seq_of(&key), decode::<Row>(&value)) else { continue };
         letters.push(DeadLetter {

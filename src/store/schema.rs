@@ -14,6 +14,7 @@ use super::catalog::Class;
 use super::packed::{Packed, Packing, View};
 use super::{Delivery, StoreError, migrate, settings, wake};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
@@ -250,7 +251,7 @@ pub(super) struct Counters {
     pub open: u64,
     /// The sequence number that was given out last.
     pub last_seq: u64,
-    pub outboxes: BTreeMap<String, BoxCounters>,
+    pub outboxes: BTreeMap<Destination, BoxCounters>,
     /// Since version 2.
     #[serde(default)]
     pub held: BTreeMap<Class, HeldCounters>,
@@ -272,8 +273,8 @@ pub(super) struct BoxCounters {
 }
 
 impl Counters {
-    pub(super) fn of(&mut self, outbox: &str) -> &mut BoxCounters {
-        self.outboxes.entry(outbox.to_owned()).or_default()
+    pub(super) fn of(&mut self, outbox: &Destination) -> &mut BoxCounters {
+        self.outboxes.entry(outbox.clone()).or_default()
     }
 }
 
@@ -340,7 +341,7 @@ impl Row {
     }
 
     /// Its key in `uploads`; an alert has none, since alerts do not replace each other.
-    pub(super) fn upload_key(&self, outbox: &str) -> Option<Vec<u8>> {
+    pub(super) fn upload_key(&self, outbox: &Destination) -> Option<Vec<u8>> {
         match &self.item {
             Delivery::Alert(_) => None,
             Delivery::Upload { file, .. } => Some(upload_key(outbox, self.id?, file)),
@@ -358,8 +359,8 @@ pub(super) fn prefix(name: &str) -> Vec<u8> {
 }
 
 /// Key of an item.
-pub(super) fn item_key(outbox: &str, seq: u64) -> Vec<u8> {
-    let mut key = prefix(outbox);
+pub(super) fn item_key(outbox: &Destination, seq: u64) -> Vec<u8> {
+    let mut key = prefix(outbox.as_str());
     key.extend_from_slice(&seq.to_be_bytes());
     key
 }
@@ -377,13 +378,13 @@ pub(super) fn camera_key(camera: &str, id: EventId) -> Vec<u8> {
 }
 
 /// Key of a document in `uploads`: no event has the id that is all zeros.
-pub(super) fn document_key(outbox: &str, path: &str) -> Vec<u8> {
+pub(super) fn document_key(outbox: &Destination, path: &str) -> Vec<u8> {
     upload_key(outbox, EventId::from_bytes([0; 16]), path)
 }
 
 /// Key of a file in `uploads`.
-pub(super) fn upload_key(outbox: &str, id: EventId, file: &str) -> Vec<u8> {
-    let mut key = prefix(outbox);
+pub(super) fn upload_key(outbox: &Destination, id: EventId, file: &str) -> Vec<u8> {
+    let mut key = prefix(outbox.as_str());
     key.extend_from_slice(&id.to_bytes());
     key.extend_from_slice(file.as_bytes());
     key

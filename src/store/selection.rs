@@ -237,7 +237,7 @@ impl Outbox {
     async fn drop_found(&self, found: Vec<Found>) -> Result<(), StoreError> {
         let noted: Vec<(Option<EventId>, Delivery)> =
             found.iter().map(|found| (found.event, found.delivery.clone())).collect();
-        let (core, outbox) = (self.core().clone(), self.name().to_owned());
+        let (core, outbox) = (self.core().clone(), self.destination().clone());
         let note = move || core.dropped().note(&outbox, noted.iter().map(|(event, item)| (*event, item)));
         // A panic in there would be a fault of ours that costs no more than the note.
         let _ = tokio::task::spawn_blocking(note).await;
@@ -271,7 +271,7 @@ impl Outbox {
             let waiting = find_row(db, self.queue(), *seq)?.map(|(item, row)| (item, row, false));
             let dead = match waiting {
                 Some(_) => None,
-                None => db.dead.get(item_key(self.name(), *seq))?.map(|row| decode::<Row>(&row)).transpose()?,
+                None => db.dead.get(item_key(self.destination(), *seq))?.map(|row| decode::<Row>(&row)).transpose()?,
             };
             let dead = dead.map(|row| (self.letter(*seq), row, true));
             let Some((item, row, is_dead)) = waiting.or(dead) else { continue };
@@ -286,7 +286,7 @@ impl Outbox {
         let parts: [(&Packed, bool); 3] = [(&db.documents, false), (&db.outbox, false), (&db.dead, true)];
         let (part, after) = from;
         let Some((tree, is_dead)) = parts.get(part) else { return Ok((Vec::new(), None)) };
-        let (is_dead, head) = (*is_dead, prefix(self.name()));
+        let (is_dead, head) = (*is_dead, prefix(self.destination().as_str()));
         let low = after.map_or(std::ops::Bound::Included(head.clone()), std::ops::Bound::Excluded);
         let (mut all, mut rows) = (Vec::new(), 0);
         for entry in tree.range((low, std::ops::Bound::Unbounded)) {

@@ -5,13 +5,14 @@ use super::place::Place;
 use super::schema::{Row, document_key};
 use super::{Delivery, Document, Store, StoreError};
 use crate::clock::Moment;
+use crate::destination::Destination;
 
 impl Store {
-    /// Names of the outboxes that still hold the document at `path`.
+    /// The destinations that are still to get the document at `path`.
     ///
     /// # Errors
     /// When the store is out of service.
-    pub fn waits_in(&self, path: &str) -> Result<Vec<String>, StoreError> {
+    pub fn waits_in(&self, path: &str) -> Result<Vec<Destination>, StoreError> {
         let keys: Vec<_> = self.0.queues().keys().map(|name| (name.clone(), document_key(name, path))).collect();
         self.0.read(move |db| {
             let mut found = Vec::new();
@@ -48,9 +49,9 @@ impl Group<'_> {
         for queue in queues.values() {
             let mut items = Vec::new();
             for path in paths {
-                let place = self.views.uploads.get(document_key(queue.name(), path))?;
+                let place = self.views.uploads.get(document_key(queue.destination(), path))?;
                 let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { break };
-                let Some(row) = self.row(true, &place.key(queue.name()))? else { break };
+                let Some(row) = self.row(true, &place.key(queue.destination()))? else { break };
                 if queue.lease_state(place.seq, now.mono()).0 {
                     break;
                 }

@@ -23,6 +23,7 @@ use super::reserve::{Reserve, Room};
 use super::schema::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::supervise::{panic_text, spawn_thread};
 
 /// Calls that may wait for each thread. Callers wait for their answer, so this is a number of callers; when
@@ -153,8 +154,8 @@ fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
 }
 
 impl Core {
-    pub(super) fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let queues = commit::named_queues(outboxes)?;
+    pub(super) fn open(config: &Config, outboxes: &[Destination], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let queues = commit::queues_of(outboxes)?;
         let device_id = reset::prepare(&config.path)?;
         let shared = Arc::new(Shared {
             path: config.path.clone(),
@@ -486,7 +487,7 @@ fn lease(
     let now = shared.clock.mono();
     let (leases, orphans) = shared.guard(|| queue.lease(db, now, wanted))?;
     if !orphans.is_empty() {
-        warn!(outbox = queue.name(), items = orphans.len(), "queued items whose event is gone were given up");
+        warn!(outbox = %queue.destination(), items = orphans.len(), "queued items whose event is gone were given up");
         commit(db, data, &orphans, shared)?;
     }
     Ok(leases)

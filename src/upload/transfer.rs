@@ -11,12 +11,12 @@ use tracing::{debug, warn};
 
 use super::Uploader;
 use super::config::Checksum;
-use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::limiter::{Priority, TransferRequest};
 use super::link::{Failure, is_bad_request, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
+use super::remote::{Parts, Remote, Whole};
 use super::sealed::{self, Sealer};
 use crate::store::{Delivery, Document, Lane, Lease};
 
@@ -50,7 +50,7 @@ const WRONG: &str = "wrong_answer";
 /// One lease on its way.
 pub(super) struct Transfer<'a> {
     pub uploader: &'a Uploader,
-    pub destination: &'a Destination,
+    pub destination: &'a Remote,
     pub lease: &'a Lease,
     pub lane: Lane,
 }

@@ -196,7 +196,8 @@ fn unpack(scratch: &Scratch) -> PathBuf {
 /// Every event of the box's index, with how far the outlets got.
 fn deliveries(scratch: &Scratch) -> Vec<(Event, Vec<OutletDelivery>)> {
     let config = outpost::store::Config { path: scratch.path("box"), ..Default::default() };
-    let outlets = ["mqtt", "upload/away", "upload/cloud", "upload/sealed", "upload/strict"].map(str::to_owned);
+    let outlets = ["mqtt", "upload/away", "upload/cloud", "upload/sealed", "upload/strict"]
+        .map(|text| text.parse().expect("a destination"));
     let store = Store::open(&config, &outlets, Arc::new(SystemClock::new())).expect("open");
     assert!(!store.was_reset());
     let events = store.events(&Query { limit: 500, ..Query::default() }).expect("events");
@@ -237,7 +238,10 @@ fn an_index_of_version_0_1_says_what_waits_what_failed_and_what_was_delivered() 
         assert_eq!((outlets[0].outlet.as_str(), outlets[0].state), ("mqtt", Waiting), "{}", event.id);
     }
     let reporting = [("upload/cloud", Delivered), ("upload/strict", Delivered), ("upload/strict", Failed)];
-    assert!(reporting.iter().all(|(outlet, state)| seen.contains(&((*outlet).to_owned(), *state))), "{seen:?}");
+    assert!(
+        reporting.iter().all(|(outlet, state)| seen.contains(&(outlet.parse().expect("a destination"), *state))),
+        "{seen:?}"
+    );
 
     let output = outpost(&["store", "rebuild", "--config", config.to_str().expect("text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,6 +6,7 @@ use super::*;
 use crate::archive::timekeeper::Timekeeper;
 use crate::clock::{Clock, Moment, TimeQuality};
 use crate::coverage::{Account, Coverage, Span, SpanState};
+use crate::destination::destination;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -217,7 +218,7 @@ fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
     assert_eq!(delete(&exporter, "2026-11-24T00:00:00Z", false), (0, 3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let outbox = exporter.archive.store.outbox("upload/cloud").expect("outbox");
+        let outbox = exporter.archive.store.outbox(&destination("upload/cloud")).expect("outbox");
         for lease in outbox.lease(2).await.expect("lease") {
             outbox.ack(&lease).await.expect("ack");
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::sidecar::{read_event, write_event};
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
+use crate::destination::destination;
 use crate::event::{EventId, EventState};
 use crate::segment::Segment;
 use crate::store;
@@ -44,7 +45,7 @@ fn archive(path: &Path) -> Archive {
 fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
-    let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
+    let store = Store::open(&config, &OUTBOXES.map(destination), clock.clone()).expect("open the store");
     let deps = ArchiveDeps::new("box", clock.clone());
     let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), deps);
     (archive, clock)
@@ -57,7 +58,7 @@ fn put_sidecar(archive: &Archive, event: &Event) {
 
 fn queued(archive: &Archive, outbox: &str) -> u64 {
     let stats = archive.store.stats().expect("stats");
-    stats.outboxes.iter().find(|queue| queue.name == outbox).map_or(0, |queue| queue.items)
+    stats.outboxes.iter().find(|queue| queue.name.as_str() == outbox).map_or(0, |queue| queue.items)
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
+use crate::destination::destination;
 use crate::event::DeliveryState;
 use crate::frame::Rgb;
 
@@ -36,7 +37,7 @@ impl Bench {
     fn spool_of(main: &Archive, clock: &Arc<SimulatedClock>, dir: &Path) -> Archive {
         let path = dir.join("spool");
         let config = store::Config { path: path.clone(), deadline: Duration::from_secs(20), ..Default::default() };
-        let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the spool");
+        let store = Store::open(&config, &OUTBOXES.map(destination), clock.clone()).expect("open the spool");
         main.moved_to(Layout::new(&path), store, RecordingLevel::NoContinuous)
     }
 
@@ -196,7 +197,7 @@ fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
 }
 
 fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime, outbox: &str) -> Vec<Lease> {
-    let outbox = archive.store.outbox(outbox).expect("outbox");
+    let outbox = archive.store.outbox(&destination(outbox)).expect("outbox");
     runtime.block_on(outbox.lease(100)).expect("lease")
 }
 
@@ -229,7 +230,7 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         _ => of(lease).id == id(2) || lease.item == Delivery::Alert(Phase::Start),
     };
     for name in ["mqtt", "webhook/office"] {
-        let outbox = bench.spool.store.outbox(name).expect("outbox");
+        let outbox = bench.spool.store.outbox(&destination(name)).expect("outbox");
         for lease in leases(&bench.spool, runtime, name).iter().filter(|lease| is_delivered(name, lease)) {
             runtime.block_on(outbox.ack(lease)).expect("ack");
         }
@@ -268,7 +269,7 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
     let states = |n| -> Vec<(String, DeliveryState)> {
         let event = bench.main.store.event(id(n)).expect("read").expect("known");
         let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-        outlets.into_iter().map(|outlet| (outlet.outlet, outlet.state)).collect()
+        outlets.into_iter().map(|outlet| (outlet.outlet.into(), outlet.state)).collect()
     };
     let (delivered, waiting) = (DeliveryState::Delivered, DeliveryState::Waiting);
     for (n, mqtt, webhook) in [(1, delivered, waiting), (2, waiting, delivered)] {
@@ -282,7 +283,7 @@ fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
     let bench = Bench::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     fill_spool(&bench, &runtime);
-    let outbox = bench.spool.store.outbox("upload/cloud").expect("outbox");
+    let outbox = bench.spool.store.outbox(&destination("upload/cloud")).expect("outbox");
     let items = runtime.block_on(outbox.items(10)).expect("items");
     let item = items.iter().find(|item| item.event == Some(id(1))).expect("its sidecar waits");
     assert!(runtime.block_on(outbox.drop_item(item.seq)).expect("drop"));
@@ -290,7 +291,7 @@ fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
     assert_eq!(queued(&bench.main, "upload/cloud"), 3);
     let event = bench.main.store.event(id(1)).expect("read").expect("known");
     let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-    let cloud = outlets.iter().find(|of| of.outlet == "upload/cloud").expect("known");
+    let cloud = outlets.iter().find(|of| of.outlet.as_str() == "upload/cloud").expect("known");
     let states: Vec<_> = cloud.files.iter().map(|of| (of.file.as_str(), of.state)).collect();
     assert_eq!(states, [("event.json", DeliveryState::Dropped), ("thumb.jpg", DeliveryState::Waiting)]);
 }
@@ -301,7 +302,7 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     let bench = Bench::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     fill_spool(&bench, &runtime);
-    let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
+    let outbox = bench.spool.store.outbox(&destination("mqtt")).expect("outbox");
     for lease in leases(&bench.spool, &runtime, "mqtt") {
         if lease.item == Delivery::Alert(Phase::End) {
             runtime.block_on(outbox.give_up(&lease, "rejected", "the broker never takes it")).expect("give up");
@@ -310,7 +311,7 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     for _ in 0..2 {
         merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
     }
-    let taken_over = bench.main.store.outbox("mqtt").expect("outbox");
+    let taken_over = bench.main.store.outbox(&destination("mqtt")).expect("outbox");
     let letters = runtime.block_on(taken_over.dead_letters(10)).expect("letters");
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.event, &letter.item), (Some(id(2)), &Delivery::Alert(Phase::End)));
@@ -320,7 +321,7 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     let state = || {
         let event = bench.main.store.event(id(2)).expect("read").expect("known");
         let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-        outlets.into_iter().find(|of| of.outlet == "mqtt").expect("known").state
+        outlets.into_iter().find(|of| of.outlet.as_str() == "mqtt").expect("known").state
     };
     assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Failed), "its start waits");
     for lease in leases(&bench.main, &runtime, "mqtt") {

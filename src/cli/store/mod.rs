@@ -14,6 +14,7 @@ use crate::archive::spool::NOTE;
 use crate::archive::{self, Archive, Layout, Progress, recover, volume};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::destination::Destination;
 use crate::event::EventId;
 use crate::metrics::Metrics;
 use crate::store::{self, IndexCopy, Stats, Store, StoreError, set_index_aside};
@@ -58,7 +59,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Where the store is and, if the configuration says so, which queues it has.
-    fn find(&self) -> Result<(store::Config, Option<Vec<String>>)> {
+    fn find(&self) -> Result<(store::Config, Option<Vec<Destination>>)> {
         let (config, outboxes) = match &self.dir {
             Some(dir) => (store::Config { path: dir.clone(), ..store::Config::default() }, None),
             None => {
@@ -119,17 +120,17 @@ fn open_copy(config: &store::Config) -> Result<Option<Opened>> {
     }
     let copy = IndexCopy::new(&config.path).map_err(explain)?;
     let place = store::Config { path: copy.folder().to_owned(), ..config.clone() };
-    let open = |outboxes: &[String]| Store::open(&place, outboxes, Arc::new(SystemClock::new()));
+    let open = |outboxes: &[Destination]| Store::open(&place, outboxes, Arc::new(SystemClock::new()));
     let nameless = open(&[])?;
     if nameless.was_reset() {
         return Ok(Some(Opened { store: nameless, _copy: copy }));
     }
-    let names = outbox_names(&nameless.stats()?);
+    let names = outboxes_of(&nameless.stats()?);
     nameless.close()?;
     Ok(Some(Opened { store: open(&names)?, _copy: copy }))
 }
 
-fn outbox_names(stats: &Stats) -> Vec<String> {
+fn outboxes_of(stats: &Stats) -> Vec<Destination> {
     stats.outboxes.iter().map(|outbox| outbox.name.clone()).collect()
 }
 
@@ -143,7 +144,7 @@ fn explain(error: StoreError) -> anyhow::Error {
 fn rebuild(place: &Place) -> Result<()> {
     let (config, outboxes) = place.find()?;
     let known = match open_copy(&config) {
-        Ok(Some(opened)) if !opened.store.was_reset() => outbox_names(&opened.store.stats()?),
+        Ok(Some(opened)) if !opened.store.was_reset() => outboxes_of(&opened.store.stats()?),
         Err(error) if is_refusal(&error) => return Err(error),
         _ => Vec::new(),
     };

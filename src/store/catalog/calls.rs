@@ -6,7 +6,7 @@ use super::super::commit::Op;
 use super::super::{Store, StoreError, event_log};
 use super::plan::Reader;
 use super::write::{Change, FileRef, HoldRow};
-use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, destinations};
+use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, uploads};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
@@ -22,9 +22,9 @@ impl Store {
         &self,
         query: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let destinations = destinations(self.0.queues().keys());
+        let destinations = uploads(self.0.queues().keys());
         self.0.read(move |db| {
-            let destinations = destinations.iter().map(String::as_str).collect();
+            let destinations = destinations.iter().collect();
             query(&Reader { db, destinations })
         })
     }
@@ -201,7 +201,7 @@ impl Store {
         let (files, next) = self.read_catalog(move |reader| reader.all(after.as_ref(), PLACED_AT_ONCE))?;
         let mut changes = vec![Change::Place { files, date: None }];
         if next.is_none() {
-            changes.push(Change::Placed { destinations: destinations(self.0.queues().keys()) });
+            changes.push(Change::Placed { destinations: uploads(self.0.queues().keys()) });
         }
         self.change_catalog(changes)?;
         Ok(next)

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::super::commit::Group;
 use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
-use super::super::{Delivery, StoreError, takes_alerts};
+use super::super::{Delivery, StoreError};
 use super::{Mark, Marks, Row, SIDECAR};
+use crate::destination::Destination;
 use crate::event::{DeliveryState, EventId};
 
 /// The marks of files that are gone take so many bytes in the row of their sidecar at most, and the alerts of an event
@@ -21,9 +22,9 @@ pub struct AlertCounts {
     /// Whether all alerts of the event are counted. Not so where it began before this was kept, or on another volume.
     #[serde(default)]
     complete: bool,
-    /// By the names of outboxes.
+    /// By destination.
     #[serde(default)]
-    to: BTreeMap<String, Tally>,
+    to: BTreeMap<Destination, Tally>,
 }
 
 /// How many alerts of one event are where.
@@ -59,7 +60,7 @@ impl Tally {
 
 impl AlertCounts {
     /// How far `outbox` got; `None` where that is not known.
-    pub(in crate::store) fn state(&self, outbox: &str) -> Option<DeliveryState> {
+    pub(in crate::store) fn state(&self, outbox: &Destination) -> Option<DeliveryState> {
         match self.to.get(outbox) {
             Some(tally) => tally.state(),
             None => self.complete.then_some(DeliveryState::NotWanted),
@@ -81,27 +82,27 @@ fn take(number: &mut u32) {
 }
 
 impl Row {
-    pub(super) fn mark(&mut self, outbox: &str, mark: Mark) {
+    pub(super) fn mark(&mut self, outbox: &Destination, mark: Mark) {
         self.dropped.remove(outbox);
-        self.to.insert(outbox.to_owned(), mark);
+        self.to.insert(outbox.clone(), mark);
     }
 
-    fn drop_at(&mut self, outbox: &str) {
+    fn drop_at(&mut self, outbox: &Destination) {
         self.to.remove(outbox);
-        self.dropped.insert(outbox.to_owned());
+        self.dropped.insert(outbox.clone());
     }
 }
 
 impl Group<'_> {
     /// The outbox has an item now.
-    pub(in crate::store) fn mark_waiting(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_waiting(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
             Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Waiting)),
             None => self.tally(outbox, item, |alerts| add(&mut alerts.waiting)),
         }
     }
 
-    pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_delivered(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
             Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Delivered)),
             None => self.tally(outbox, item, |alerts| {
@@ -111,7 +112,12 @@ impl Group<'_> {
         }
     }
 
-    pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_dead(
+        &mut self,
+        outbox: &Destination,
+        item: &Item,
+        seq: u64,
+    ) -> Result<(), StoreError> {
         match item.file() {
             Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Dead(seq))),
             None => self.tally(outbox, item, |alerts| {
@@ -122,12 +128,17 @@ impl Group<'_> {
     }
 
     /// A dead letter goes back into the outbox, which marks it as waiting.
-    pub(in crate::store) fn mark_revived(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_revived(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         self.tally(outbox, item, |alerts| take(&mut alerts.dead))
     }
 
     /// The dead letter `seq` was discarded.
-    pub(in crate::store) fn mark_discarded(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_discarded(
+        &mut self,
+        outbox: &Destination,
+        item: &Item,
+        seq: u64,
+    ) -> Result<(), StoreError> {
         match item.file() {
             // Not where the file was queued again since, or is there already.
             Some((id, file)) => self.edit_file(id, file, |row| {
@@ -143,7 +154,7 @@ impl Group<'_> {
     }
 
     /// An item that waited was taken out undelivered.
-    pub(in crate::store) fn mark_dropped(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_dropped(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
             Some((id, file)) => self.edit_file(id, file, |row| row.drop_at(outbox)),
             None => self.tally(outbox, item, |alerts| {
@@ -225,15 +236,15 @@ impl Group<'_> {
     }
 
     /// Counts an alert; one of an event that the index does not know is left alone.
-    fn tally(&mut self, outbox: &str, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
-        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.id, takes_alerts(outbox)) else { return Ok(()) };
+    fn tally(&mut self, outbox: &Destination, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
+        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.id, outbox.takes_alerts()) else { return Ok(()) };
         let mut row: AlertCounts = match self.views.alerts.get(id.to_bytes())? {
             Some(known) => decode(&known)?,
             // Queued before alerts were counted.
             None if self.views.events.get(id.to_bytes())?.is_some() => AlertCounts::default(),
             None => return Ok(()),
         };
-        count(row.to.entry(outbox.to_owned()).or_default());
+        count(row.to.entry(outbox.clone()).or_default());
         let mut value = encode(&row)?;
         if value.len() > MOST_BYTES {
             row.to.retain(|name, _| self.queues.contains_key(name));

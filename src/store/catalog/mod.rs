@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Delivery;
 use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
 
 pub use marks::AlertCounts;
@@ -169,9 +170,9 @@ struct Condemned {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Marks {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    to: BTreeMap<String, Mark>,
+    to: BTreeMap<Destination, Mark>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    dropped: BTreeSet<String>,
+    dropped: BTreeSet<Destination>,
 }
 
 /// Where a row stands in the two orders.
@@ -196,12 +197,12 @@ struct Row {
     /// When it was recorded: milliseconds of synchronised wall time, or of the box's run time, which is below
     /// [`RUN_TIME_BELOW`]. `None` until it is known.
     since: Option<u64>,
-    /// Destinations, by the names of their outboxes.
-    to: BTreeMap<String, Mark>,
+    /// How far destinations got.
+    to: BTreeMap<Destination, Mark>,
     /// Destinations that do not get it although it was queued for them. Not a [`Mark`], which a program of before it
     /// could not read.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    dropped: BTreeSet<String>,
+    dropped: BTreeSet<Destination>,
     /// In the row of `event.json` alone: the marks of the event's files that were deleted from the box, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     gone: BTreeMap<String, Marks>,
@@ -231,17 +232,17 @@ impl Row {
         }
     }
 
-    fn is_delivered(&self, destinations: &[&str]) -> bool {
+    fn is_delivered(&self, destinations: &[&Destination]) -> bool {
         !destinations.is_empty() && destinations.iter().all(|name| self.state(name) == DeliveryState::Delivered)
     }
 
-    fn waits(&self, destinations: &[&str]) -> bool {
+    fn waits(&self, destinations: &[&Destination]) -> bool {
         let waits = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Failed);
         destinations.iter().any(|name| waits(self.state(name)))
     }
 
     /// Where it belongs while `destinations` are configured.
-    fn belongs(&self, file: &str, destinations: &[&str]) -> Place {
+    fn belongs(&self, file: &str, destinations: &[&Destination]) -> Place {
         let (delivered, waits) = (self.is_delivered(destinations), self.waits(destinations));
         let tier = match self {
             Self { condemned: Some(_), .. } => tier::CONDEMNED,
@@ -271,7 +272,7 @@ impl Row {
         Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(UNDATED) }
     }
 
-    fn held(self, id: EventId, file: &str, destinations: &[&str]) -> HeldFile {
+    fn held(self, id: EventId, file: &str, destinations: &[&Destination]) -> HeldFile {
         HeldFile {
             id,
             delivered: self.condemned.map_or_else(|| self.is_delivered(destinations), |c| c.delivered),
@@ -294,9 +295,9 @@ fn known_ms(at: &Moment) -> Option<u64> {
     (at.time_quality == TimeQuality::Synchronised && ms >= RUN_TIME_BELOW).then_some(ms)
 }
 
-/// Names of the outboxes that files go to.
-fn destinations(names: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
-    names.map(|name| name.as_ref().to_owned()).filter(|name| name.starts_with("upload/")).collect()
+/// Those that files go to.
+fn uploads<'a>(destinations: impl Iterator<Item = &'a Destination>) -> Vec<Destination> {
+    destinations.filter(|destination| destination.takes_files()).cloned().collect()
 }
 
 fn file_key(id: EventId, file: &str) -> Vec<u8> {

@@ -7,6 +7,7 @@ use super::super::schema::{Database, decode, id_of};
 use super::super::{StoreError, event_log};
 use super::write::{FileRef, PLACED_FOR, UNCATALOGUED};
 use super::{Class, HeldFile, Row, SIDECAR, UNDATED, file_key, file_of, lane, tier};
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// A place in a scan, for the next call to go on from.
@@ -16,7 +17,7 @@ pub struct Cursor(Vec<u8>);
 /// The catalogue as one call sees it.
 pub(super) struct Reader<'a> {
     pub db: &'a Database,
-    pub destinations: Vec<&'a str>,
+    pub destinations: Vec<&'a Destination>,
 }
 
 /// Files to delete, each once.
@@ -216,9 +217,9 @@ impl Reader<'_> {
 
     /// Whether the places of all rows were computed for the destinations that are configured now.
     pub(super) fn is_placed(&self) -> Result<bool, StoreError> {
-        let placed: Option<Vec<String>> = self.db.meta.get(PLACED_FOR)?.map(|names| decode(&names)).transpose()?;
+        let placed: Option<Vec<Destination>> = self.db.meta.get(PLACED_FOR)?.map(|names| decode(&names)).transpose()?;
         let placed = placed.as_deref().unwrap_or_default();
-        Ok(placed == self.destinations)
+        Ok(placed.iter().eq(self.destinations.iter().copied()))
     }
 
     /// The next rows of all.

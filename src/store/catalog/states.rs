@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::packed::Lookup;
 use super::super::schema::{Database, decode, prefix, upload_key};
-use super::super::{LAKE, Store, StoreError, takes_alerts};
+use super::super::{Store, StoreError};
 use super::plan::Reader;
 use super::{AlertCounts, Mark, Marks, Row, SIDECAR};
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EventState, FileDelivery, OutletDelivery};
 
 /// Queued alerts that are looked through for those that were not counted; a longer queue is judged by its order.
 const ALERTS_SEEN: usize = 500;
 
-fn state_of(to: &BTreeMap<String, Mark>, dropped: &BTreeSet<String>, outbox: &str) -> DeliveryState {
+fn state_of(to: &BTreeMap<Destination, Mark>, dropped: &BTreeSet<Destination>, outbox: &Destination) -> DeliveryState {
     match to.get(outbox) {
         Some(Mark::Waiting) => DeliveryState::Waiting,
         Some(Mark::Delivered) => DeliveryState::Delivered,
@@ -26,13 +27,13 @@ fn state_of(to: &BTreeMap<String, Mark>, dropped: &BTreeSet<String>, outbox: &st
 
 impl Row {
     /// How far the outbox of a destination got with the file.
-    pub(super) fn state(&self, outbox: &str) -> DeliveryState {
+    pub(super) fn state(&self, outbox: &Destination) -> DeliveryState {
         state_of(&self.to, &self.dropped, outbox)
     }
 }
 
 impl Marks {
-    fn state(&self, outbox: &str) -> DeliveryState {
+    fn state(&self, outbox: &Destination) -> DeliveryState {
         state_of(&self.to, &self.dropped, outbox)
     }
 }
@@ -80,8 +81,8 @@ impl Store {
         self.0.read_async(move |db| States::new(db, &outboxes).of_all(&asked)).await
     }
 
-    fn ask(&self, events: &[Event]) -> (Vec<Asked>, Vec<String>) {
-        let outboxes = self.0.queues().keys().filter(|name| *name != LAKE).cloned().collect();
+    fn ask(&self, events: &[Event]) -> (Vec<Asked>, Vec<Destination>) {
+        let outboxes = self.0.queues().keys().filter(|to| **to != Destination::Lake).cloned().collect();
         (events.iter().map(Asked::of).collect(), outboxes)
     }
 }
@@ -90,13 +91,13 @@ impl Store {
 struct States<'a> {
     reader: Reader<'a>,
     alerts: Lookup<'a>,
-    outboxes: &'a [String],
+    outboxes: &'a [Destination],
     /// By outbox, once asked: events that queued alerts are about, and whether these are all that are queued.
-    queued: BTreeMap<&'a str, (BTreeSet<EventId>, bool)>,
+    queued: BTreeMap<&'a Destination, (BTreeSet<EventId>, bool)>,
 }
 
 impl<'a> States<'a> {
-    fn new(db: &'a Database, outboxes: &'a [String]) -> Self {
+    fn new(db: &'a Database, outboxes: &'a [Destination]) -> Self {
         let reader = Reader { db, destinations: Vec::new() };
         Self { reader, alerts: db.alerts.lookup(), outboxes, queued: BTreeMap::new() }
     }
@@ -111,7 +112,7 @@ impl<'a> States<'a> {
         let alerts: Option<AlertCounts> = alerts.map(|row| decode(&row)).transpose()?;
         let mut outlets = Vec::with_capacity(self.outboxes.len());
         for name in self.outboxes {
-            let (state, files) = if takes_alerts(name) {
+            let (state, files) = if name.takes_alerts() {
                 let Some(state) = self.of_alerts(event, name, alerts.as_ref())? else { continue };
                 (state, Vec::new())
             } else {
@@ -127,7 +128,7 @@ impl<'a> States<'a> {
     fn of_files(
         &self,
         event: &Asked,
-        outbox: &str,
+        outbox: &Destination,
         rows: &BTreeMap<String, Row>,
     ) -> Result<Vec<FileDelivery>, StoreError> {
         let mut files = Vec::with_capacity(event.files.len() + event.evicted.len());
@@ -165,7 +166,7 @@ impl<'a> States<'a> {
     fn of_alerts(
         &mut self,
         event: &Asked,
-        outbox: &'a str,
+        outbox: &'a Destination,
         counts: Option<&AlertCounts>,
     ) -> Result<Option<DeliveryState>, StoreError> {
         let state = counts.and_then(|counts| counts.state(outbox));
@@ -176,7 +177,7 @@ impl<'a> States<'a> {
     }
 
     /// Whether an alert of the event waits that was queued before alerts were counted.
-    fn queues_alert(&mut self, outbox: &'a str, id: EventId) -> Result<bool, StoreError> {
+    fn queues_alert(&mut self, outbox: &'a Destination, id: EventId) -> Result<bool, StoreError> {
         if !self.queued.contains_key(outbox) {
             let queued = queued_alerts(self.reader.db, outbox)?;
             self.queued.insert(outbox, queued);
@@ -187,9 +188,9 @@ impl<'a> States<'a> {
 }
 
 /// The events that the oldest queued alerts are about, and whether these are all that are queued.
-fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool), StoreError> {
+fn queued_alerts(db: &Database, outbox: &Destination) -> Result<(BTreeSet<EventId>, bool), StoreError> {
     let (mut ids, mut rows) = (BTreeSet::new(), 0);
-    for entry in db.outbox.scan_prefix(prefix(outbox)).take(ALERTS_SEEN) {
+    for entry in db.outbox.scan_prefix(prefix(outbox.as_str())).take(ALERTS_SEEN) {
         rows += 1;
         if let Ok(row) = decode::<super::super::schema::Row>(&entry?.1) {
             ids.extend(row.id);

@@ -10,6 +10,7 @@ use super::super::tests::{config, event, names, raw_index, simulated, upload};
 use super::super::{Change, Store};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
+use crate::destination::destination;
 use crate::event::{EventState, Phase};
 
 struct Bench {
@@ -54,7 +55,7 @@ fn record(store: &Store, event: &Event) {
 
 /// Acknowledges what `outbox` has of `id` and of a file for which `which` holds.
 async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
-    let outbox = store.outbox(outbox).expect("outbox");
+    let outbox = store.outbox(&destination(outbox)).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
         if let Delivery::Upload { file, .. } = &lease.item
             && lease.event.as_ref().is_some_and(|event| event.id == id)
@@ -189,7 +190,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     assert_eq!(expired(Class::Metadata, false).len(), 4);
 
     // What was given up waits for a person, until that person discards it.
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
         outbox.dead_letter(&lease, "refused").await.expect("give up");
     }
@@ -240,7 +241,7 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     store.close().expect("close");
     // One of the destinations is no longer configured; what waits for it goes all the same.
     let store = bench.open(&["upload/a"]);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let leases = outbox.lease(100).await.expect("lease");
     let mine = |file: &str| {
         let is_it = |lease: &&super::super::Lease| {
@@ -274,8 +275,9 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     outbox.nack(mine("snapshot.jpg"), "its file is gone", Duration::from_secs(5)).await.expect("no error");
     drop(leases);
     let stats = store.stats().expect("stats");
-    let numbers =
-        |name: &str| stats.outboxes.iter().find(|b| b.name == name).map(|b| (b.items, b.bytes, b.dead_letters));
+    let numbers = |name: &str| {
+        stats.outboxes.iter().find(|b| b.name.as_str() == name).map(|b| (b.items, b.bytes, b.dead_letters))
+    };
     assert_eq!(numbers("upload/a"), Some((6, 62, 0)));
     assert_eq!(numbers("upload/gone"), Some((6, 60, 0)));
 

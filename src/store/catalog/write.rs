@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::super::commit::Group;
 use super::super::schema::{Row as Item, decode, encode, upload_key};
-use super::super::{Delivery, LAKE, StoreError, event_log};
+use super::super::{Delivery, StoreError, event_log};
 use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, EvictReason, MediaFile, Phase};
 
 /// A file of the catalogue, by its key.
@@ -35,7 +36,7 @@ pub(in crate::store) enum Change {
     /// Rows dated in run time get wall time: `now` less the run time that has passed up to `run` (all milliseconds).
     Settle { files: Vec<FileRef>, run: u64, now: u64 },
     /// All rows are where they belong while these destinations are configured.
-    Placed { destinations: Vec<String> },
+    Placed { destinations: Vec<Destination> },
     /// Takes an event of an older schema in.
     Adopt { id: EventId, files: Vec<MediaFile> },
     /// Events up to this one were adopted; `None`: all.
@@ -55,8 +56,8 @@ pub(in crate::store) struct HoldRow {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn destinations(&self) -> Vec<&'a str> {
-        self.queues.keys().map(String::as_str).filter(|name| name.starts_with("upload/")).collect()
+    pub(super) fn destinations(&self) -> Vec<&'a Destination> {
+        self.queues.keys().filter(|destination| destination.takes_files()).collect()
     }
 
     /// Applies a change of the catalogue alone.
@@ -69,7 +70,7 @@ impl<'a> Group<'a> {
             Change::Forget { id, files, last, now } => {
                 files.iter().try_for_each(|file| self.drop_pending(*id, file))?;
                 event_log::remove(&self.views, &mut self.counters, *id)?;
-                match (self.queues.get(LAKE), last) {
+                match (self.queues.get(&Destination::Lake), last) {
                     // No file of it is left to be reported, so the item has the event itself.
                     (Some(lake), Some(last)) => {
                         self.insert(lake, Item::new(Some(last), &Delivery::Alert(Phase::End), now))

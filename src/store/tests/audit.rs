@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::destination::destination;
 use crate::supervise::spawn_thread;
 
 const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -31,7 +32,7 @@ async fn a_row_that_is_gone_from_any_list_is_missed() {
         let store = open(bench.dir.path(), &bench.clock).expect("open");
         fill(&bench, &store, 50);
         store.record(change(&bench.event("gate"), vec![])).expect("record an event that goes on");
-        let outbox = store.outbox("upload/a").expect("an outbox");
+        let outbox = store.outbox(&destination("upload/a")).expect("an outbox");
         outbox.dead_letter(&outbox.lease(1).await.expect("lease")[0], "refused").await.expect("give up");
         store
             .deliver(Document { path: "coverage/yard.json".into(), bytes: 9, sha256: HASH.into() })

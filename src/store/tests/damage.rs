@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::destination::destination;
 
 #[tokio::test]
 async fn a_store_that_stops_answering_is_out_of_service_and_the_next_start_begins_afresh() {
@@ -246,7 +247,7 @@ fn child_uses_a_damaged_store() {
         store.stats()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let outbox = store.outbox("upload/a")?;
+            let outbox = store.outbox(&destination("upload/a"))?;
             loop {
                 let leases = outbox.lease(50).await?;
                 if leases.is_empty() {

@@ -7,6 +7,7 @@ use proptest::sample::Index;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::destination::destination;
 use crate::event::{EvictReason, Evicted, MediaFile};
 use DeliveryState::{Delivered, Dropped, Failed, NotWanted, Waiting};
 
@@ -107,7 +108,10 @@ impl Known {
 
 fn said(store: &Store, event: &Event) -> Vec<(String, DeliveryState, Vec<DeliveryState>)> {
     let outlets = store.deliveries(std::slice::from_ref(event)).expect("deliveries").remove(0);
-    outlets.into_iter().map(|of| (of.outlet, of.state, of.files.iter().map(|file| file.state).collect())).collect()
+    outlets
+        .into_iter()
+        .map(|of| (of.outlet.into(), of.state, of.files.iter().map(|file| file.state).collect()))
+        .collect()
 }
 
 fn open(bench: &Bench, outlets: usize) -> Store {
@@ -152,7 +156,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
             }
             store.record(change(&known.event, vec![known.item(*what)])).expect("record");
             if *what == ALERT {
-                let queued = store.outbox("mqtt").expect("outbox").items(1000).await.expect("items");
+                let queued = store.outbox(&destination("mqtt")).expect("outbox").items(1000).await.expect("items");
                 known.alerts.extend(queued.iter().map(|item| (item.seq, Waiting)));
             } else {
                 known.is_queued(*what, *new_content);
@@ -160,7 +164,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
         }
         Call::Settle { outlet, what, how } => {
             let Some(outbox) = OUTLETS[..known.outlets].get(*outlet) else { return };
-            let outbox = store.outbox(outbox).expect("outbox");
+            let outbox = store.outbox(&destination(outbox)).expect("outbox");
             let leases = outbox.lease(1000).await.expect("lease");
             let is_it = |lease: &&Lease| match &lease.item {
                 Delivery::Upload { file, .. } => FILES.get(*what) == Some(&file.as_str()),
@@ -184,7 +188,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
         }
         Call::Letter { outlet, letter, revive } => {
             let Some(name) = OUTLETS[..known.outlets].get(*outlet) else { return };
-            let outbox = store.outbox(name).expect("outbox");
+            let outbox = store.outbox(&destination(name)).expect("outbox");
             let letters = outbox.dead_letters(1000).await.expect("list");
             let Some(letter) = letters.get(letter.index(letters.len().max(1))) else { return };
             if *revive { outbox.revive(letter.seq).await } else { outbox.discard(letter.seq).await }.expect("change");
@@ -232,7 +236,7 @@ proptest! {
         let mut store = open(&bench, 2);
         let all = (0..4).map(|what| known.item(what)).collect();
         store.record(change(&known.event, all)).expect("record");
-        let queued = runtime.block_on(async { store.outbox("mqtt").expect("outbox").items(10).await.expect("items") });
+        let queued = runtime.block_on(async { store.outbox(&destination("mqtt")).expect("outbox").items(10).await.expect("items") });
         known.alerts.extend(queued.iter().map(|item| (item.seq, Waiting)));
         for call in &calls {
             if let Call::Reopen { both } = call {
@@ -271,7 +275,7 @@ async fn a_letter_of_a_file_that_is_being_deleted_is_discarded_when_it_is_revive
     let store = open(&bench, 2);
     let mut known = Known::new(bench.event("yard"));
     store.record(change(&known.event, vec![known.item(1)])).expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     outbox.dead_letter(&lease, "refused").await.expect("give up");
     // A power cut came between the tombstone in the sidecar, which recovery has read since, and the index.
@@ -299,7 +303,7 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     store.record(change(&event, all)).expect("record");
     store.record(change(&reported, vec![Delivery::Alert(Phase::End)])).expect("record");
     for (outbox, max) in [("mqtt", 1), ("upload/a", 3)] {
-        let outbox = store.outbox(outbox).expect("outbox");
+        let outbox = store.outbox(&destination(outbox)).expect("outbox");
         for lease in outbox.lease(max).await.expect("lease") {
             outbox.ack(&lease).await.expect("ack");
         }
@@ -335,7 +339,7 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     assert_eq!(said(&store, &reported).iter().filter(|(name, ..)| name == "mqtt").count(), 0);
     assert_eq!(said(&store, &queued)[0], ("mqtt".to_owned(), Waiting, Vec::new()));
     // What happens from now on is known.
-    let mqtt = store.outbox("mqtt").expect("outbox");
+    let mqtt = store.outbox(&destination("mqtt")).expect("outbox");
     let items = mqtt.items(10).await.expect("items");
     let mut seqs = items.iter().filter(|item| item.event == Some(dropped.id)).map(|item| item.seq);
     let state = |event: &Event| said(&store, event)[0].1;

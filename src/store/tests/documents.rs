@@ -1,6 +1,7 @@
 //! Files that belong to no event.
 
 use super::*;
+use crate::destination::destination;
 
 fn document(path: &str, bytes: u64) -> Document {
     Document { path: path.to_owned(), bytes, sha256: "aa".to_owned() }
@@ -27,15 +28,18 @@ async fn documents_go_before_the_files_of_events_to_every_destination_and_surviv
     store.close().expect("close");
     let store = bench.open();
     for name in ["upload/a", "upload/b"] {
-        let outbox = store.outbox(name).expect("outbox");
+        let outbox = store.outbox(&destination(name)).expect("outbox");
         let leases = outbox.lease(2).await.expect("lease");
         assert_eq!(paths(&leases), ["coverage/yard/2026-11-21.json", "coverage/gate/2026-11-21.json"]);
         assert!(leases.iter().all(|lease| lease.event.is_none()));
         let files = outbox.lease(10).await.expect("lease");
         assert_eq!((files.len(), files[0].event.as_ref()), (1, Some(&event)));
-        assert_eq!((outbox.waiting().await.expect("count"), store.count_items(name).expect("count")), (3, 3));
+        assert_eq!(
+            (outbox.waiting().await.expect("count"), store.count_items(&destination(name)).expect("count")),
+            (3, 3)
+        );
     }
-    assert_eq!(store.count_items("mqtt").expect("count"), 1);
+    assert_eq!(store.count_items(&destination("mqtt")).expect("count"), 1);
     let stats = store.stats().expect("stats");
     let numbers: Vec<_> = stats.outboxes.iter().map(|b| (b.name.as_str(), b.items, b.bytes)).collect();
     assert_eq!(numbers, [("mqtt", 1, 0), ("upload/a", 3, 21), ("upload/b", 3, 21)]);
@@ -48,7 +52,7 @@ async fn documents_go_before_the_files_of_events_to_every_destination_and_surviv
 async fn a_document_that_waits_is_replaced_in_its_place() {
     let bench = Bench::new();
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     bench.clock.advance(Duration::from_secs(5));
     store.deliver(document("a", 5)).expect("deliver");
     let first = store.stats().expect("stats").outboxes[0].oldest.clone();
@@ -77,7 +81,7 @@ async fn a_document_that_waits_is_replaced_in_its_place() {
 async fn a_document_keeps_its_progress_rests_and_can_be_given_up_and_revived() {
     let bench = Bench::new();
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     store.deliver(document("export.parquet", 5)).expect("deliver");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     outbox.save_progress(&lease, Some("part 3".into())).await.expect("save");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::destination::destination;
 
 /// Where the child finds its file system.
 const CHILD_VOLUME: &str = "OUTPOST_TEST_SMALL_VOLUME";
@@ -69,7 +70,7 @@ fn child_fills_its_disk() {
     let ended = Event { state: EventState::Ended, ..begun.clone() };
     store.record(change(&ended, vec![Delivery::Alert(Phase::End)])).expect("the reserve was given up for this");
     runtime.block_on(async {
-        let outbox = store.outbox("mqtt").expect("outbox");
+        let outbox = store.outbox(&destination("mqtt")).expect("outbox");
         for lease in &outbox.lease(10).await.expect("lease") {
             outbox.ack(lease).await.expect("ack");
         }

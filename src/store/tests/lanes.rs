@@ -3,6 +3,7 @@
 use super::place::Place;
 use super::schema::Database;
 use super::*;
+use crate::destination::destination;
 
 const FILES: [&str; 4] = ["clip.mp4", "snapshot.jpg", "event.json", "notes.txt"];
 
@@ -38,7 +39,7 @@ async fn by_value_the_small_and_important_goes_first_and_of_each_kind_the_newest
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let all = about(&outbox.pick(by_value(100)).await.expect("lease"), &ids);
     let files = ["event.json", "snapshot.jpg", "clip.mp4", "notes.txt"];
     let lanes = files.iter().flat_map(|file| [2, 1, 0].map(|event| format!("{event} {file}")));
@@ -52,7 +53,7 @@ async fn by_age_every_lane_is_one_queue() {
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let held = outbox.pick(by_value(2)).await.expect("lease");
     assert_eq!(about(&held, &ids), ["coverage/day.json", "2 event.json"]);
     let rest = about(&outbox.lease(100).await.expect("lease"), &ids);
@@ -65,7 +66,7 @@ async fn a_file_keeps_its_place_and_what_waits_is_shown_and_dropped() {
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let event = store.event(ids[0]).expect("read").expect("known");
     store.record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
     let held = outbox.pick(by_value(1)).await.expect("lease");
@@ -79,7 +80,7 @@ async fn a_file_keeps_its_place_and_what_waits_is_shown_and_dropped() {
     assert!(outbox.drop_item(clip.seq).await.expect("drop") && !outbox.drop_item(clip.seq).await.expect("drop"));
     assert_eq!(outbox.waiting().await.expect("count"), 12);
     // Dropped for one destination: no other loses it, and it is queued again once it has changed.
-    assert_eq!(store.outbox("upload/b").expect("outbox").waiting().await.expect("count"), 13);
+    assert_eq!(store.outbox(&destination("upload/b")).expect("outbox").waiting().await.expect("count"), 13);
     store.record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 12);
     store.record(change(&event, vec![upload("clip.mp4", 99, "cc")])).expect("record");
@@ -116,7 +117,7 @@ async fn what_an_index_without_lanes_has_left_is_delivered_too() {
     let store = bench.open();
     let newer = Event { state: EventState::Ended, ..bench.event("yard") };
     store.record(change(&newer, vec![upload("clip.mp4", 10, "aa")])).expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let ids: Vec<EventId> = ids.into_iter().chain([newer.id]).collect();
     let leases = outbox.pick(by_value(100)).await.expect("lease");
     let old = (0..3).flat_map(|event| FILES.map(|file| format!("{event} {file}")));
@@ -126,5 +127,5 @@ async fn what_an_index_without_lanes_has_left_is_delivered_too() {
         outbox.ack(lease).await.expect("ack");
     }
     assert_eq!(outbox.waiting().await.expect("count"), 0);
-    assert_eq!(store.outbox("upload/b").expect("outbox").waiting().await.expect("count"), 14);
+    assert_eq!(store.outbox(&destination("upload/b")).expect("outbox").waiting().await.expect("count"), 14);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::schema::Database;
 use super::*;
+use crate::destination::destination;
 
 /// Writes what is in the index of a closed store as schema 2 kept it.
 fn downgrade(folder: &Path) {
@@ -47,7 +48,7 @@ async fn content(store: &Store) -> (Vec<Event>, Vec<(u64, Option<EventId>, Deliv
         }
         events.extend(page);
     }
-    let leases = store.outbox("upload/a").expect("outbox").lease(usize::MAX).await.expect("lease");
+    let leases = store.outbox(&destination("upload/a")).expect("outbox").lease(usize::MAX).await.expect("lease");
     let items = leases.iter().map(|l| (l.seq, l.event.as_ref().map(|event| event.id), l.item.clone())).collect();
     (events, items, Stats { flushes: 0, ..store.stats().expect("stats") })
 }

@@ -27,6 +27,7 @@ use tempfile::TempDir;
 use super::packed::tests::pack_eagerly;
 use super::*;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
+use crate::destination::destination;
 use crate::event::{DeliveryState, EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
 
 pub(super) fn simulated() -> Arc<SimulatedClock> {
@@ -37,8 +38,8 @@ pub(super) fn config(dir: &TempDir) -> Config {
     Config { path: dir.path().to_owned(), deadline: Duration::from_secs(20), ..Config::default() }
 }
 
-pub(super) fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+pub(super) fn names(names: &[&str]) -> Vec<Destination> {
+    names.iter().map(|name| destination(name)).collect()
 }
 
 pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
@@ -180,7 +181,7 @@ async fn an_item_is_leased_once_and_comes_back_when_the_lease_is_dropped() {
     let store = bench.open();
     let event = bench.event("yard");
     store.record_async(change(&event, vec![Delivery::Alert(Phase::Start)])).await.expect("record");
-    let outbox = store.outbox("mqtt").expect("outbox");
+    let outbox = store.outbox(&destination("mqtt")).expect("outbox");
     let leases = outbox.lease(10).await.expect("lease");
     assert_eq!((leases.len(), &leases[0].event, leases[0].attempts), (1, &Some(event), 0));
     assert_eq!(outbox.clone().lease(10).await.expect("lease").len(), 0);
@@ -201,7 +202,7 @@ async fn an_alert_reports_the_event_as_it_was_when_recorded() {
     store.record_async(change(&event, vec![Delivery::Alert(Phase::Start)])).await.expect("record");
     event.state = EventState::Ended;
     store.record_async(change(&event, vec![Delivery::Alert(Phase::End)])).await.expect("record");
-    let leases = store.outbox("mqtt").expect("outbox").lease(10).await.expect("lease");
+    let leases = store.outbox(&destination("mqtt")).expect("outbox").lease(10).await.expect("lease");
     let reported: Vec<_> =
         leases.iter().map(|lease| (lease.event.as_ref().map(|event| event.state), &lease.item)).collect();
     let (start, end) = (Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End));
@@ -215,7 +216,7 @@ async fn a_failed_item_rests_and_the_next_one_goes_first() {
     for _ in 0..2 {
         store.record_async(change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)])).await.expect("record");
     }
-    let outbox = store.outbox("mqtt").expect("outbox");
+    let outbox = store.outbox(&destination("mqtt")).expect("outbox");
     let first = outbox.lease(1).await.expect("lease");
     outbox.nack(&first[0], "broken", Duration::from_secs(60)).await.expect("nack");
     let second = outbox.lease(10).await.expect("lease");
@@ -231,7 +232,7 @@ async fn a_failed_item_rests_and_the_next_one_goes_first() {
 async fn waiting_ends_with_a_new_item() {
     let bench = Bench::new();
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     outbox.wait().await;
     let idle = tokio::time::timeout(Duration::from_millis(50), outbox.wait()).await;
     assert!(idle.is_err(), "nothing to do, yet it woke up");
@@ -248,7 +249,7 @@ async fn a_file_recorded_again_replaces_the_waiting_item_even_while_it_is_leased
     let bench = Bench::new();
     let store = bench.open();
     let event = bench.event("yard");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     store.record_async(change(&event, vec![upload("event.json", 10, "aa")])).await.expect("record");
     let old = outbox.lease(1).await.expect("lease");
     store.record_async(change(&event, vec![upload("event.json", 12, "bb")])).await.expect("record");
@@ -270,14 +271,14 @@ async fn progress_outlives_a_restart_and_ends_when_the_file_is_replaced() {
     let event = bench.event("yard");
     let store = bench.open();
     store.record_async(change(&event, vec![upload("clip.mp4", 10, "aa")])).await.expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     outbox.save_progress(&lease, Some("part 3".into())).await.expect("save");
     assert!(outbox.save_progress(&lease, Some("x".repeat(4000))).await.is_err());
     drop((lease, outbox));
     store.close().expect("close");
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     assert_eq!(lease.progress.as_deref(), Some("part 3"));
     store.record_async(change(&event, vec![upload("clip.mp4", 12, "bb")])).await.expect("record");
@@ -295,7 +296,7 @@ async fn dead_letters_are_kept_listed_revived_and_discarded() {
     let bench = Bench::new();
     let store = bench.open();
     let event = bench.event("yard");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
     let files = vec![upload("clip.mp4", 10, "aa"), upload("thumb.jpg", 5, "bb")];
     store.record_async(change(&event, files.clone())).await.expect("record");
     for lease in outbox.lease(2).await.expect("lease") {
@@ -305,7 +306,7 @@ async fn dead_letters_are_kept_listed_revived_and_discarded() {
     assert_eq!(dead.iter().map(|letter| letter.item.clone()).collect::<Vec<_>>(), files);
     assert!(dead[0].error.len() <= 300 && dead[0].error.starts_with('é'));
     let numbers = |stats: Stats| {
-        let of = stats.outboxes.into_iter().find(|outbox| outbox.name == "upload/a").expect("outbox");
+        let of = stats.outboxes.into_iter().find(|outbox| outbox.name.as_str() == "upload/a").expect("outbox");
         (of.items, of.bytes, of.dead_letters)
     };
     assert_eq!(numbers(store.stats().expect("stats")), (0, 0, 2));
@@ -323,12 +324,12 @@ async fn items_of_an_outbox_that_is_not_configured_wait_for_its_return() {
     store.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
     store.close().expect("close");
     let without = Store::open(&config(&bench.dir), &names(&["upload/b"]), bench.clock.clone()).expect("open");
-    assert!(matches!(without.outbox("upload/a"), Err(StoreError::NoSuchOutbox(_))));
+    assert!(matches!(without.outbox(&destination("upload/a")), Err(StoreError::NoSuchOutbox(_))));
     without.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
     without.close().expect("close");
     let store = bench.open();
-    assert_eq!(store.outbox("upload/a").expect("outbox").lease(10).await.expect("lease").len(), 1);
-    assert_eq!(store.outbox("upload/b").expect("outbox").lease(10).await.expect("lease").len(), 2);
+    assert_eq!(store.outbox(&destination("upload/a")).expect("outbox").lease(10).await.expect("lease").len(), 1);
+    assert_eq!(store.outbox(&destination("upload/b")).expect("outbox").lease(10).await.expect("lease").len(), 2);
 }
 
 #[tokio::test]
@@ -416,7 +417,7 @@ async fn numbers_go_on_from_where_they_are_set_to_and_never_back() {
     let clock = simulated();
     let ids = IdSource::new(clock.clone(), None);
     let store = Store::open(&config(&dir), &names(&["mqtt"]), clock.clone()).expect("open");
-    let outbox = store.outbox("mqtt").expect("outbox");
+    let outbox = store.outbox(&destination("mqtt")).expect("outbox");
     for floor in [0, 1_000_000, 5] {
         store.count_on_from(floor).expect("count");
         store.record(change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)])).expect("record");

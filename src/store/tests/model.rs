@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::destination::destination;
 
 #[derive(Clone, Debug)]
 pub(super) enum Call {
@@ -267,7 +268,7 @@ impl Subject {
     }
 
     fn outbox(&self, outbox: usize) -> Outbox {
-        self.store.outbox(BOXES[outbox]).expect("outbox")
+        self.store.outbox(&destination(BOXES[outbox])).expect("outbox")
     }
 
     /// A lease in hand, and its queue.
@@ -346,7 +347,7 @@ pub(super) fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError>
     for (n, name) in BOXES.iter().enumerate() {
         let bytes = model.queues[n].values().map(|item| item.item.bytes());
         let expected = (model.queues[n].len() as u64, bytes.sum::<u64>(), model.dead[n].len() as u64);
-        let found = stats.outboxes.iter().find(|outbox| outbox.name == *name);
+        let found = stats.outboxes.iter().find(|outbox| outbox.name.as_str() == *name);
         let found = found.map_or((0, 0, 0), |outbox| (outbox.items, outbox.bytes, outbox.dead_letters));
         prop_assert_eq!(found, expected, "{}", name);
     }

@@ -26,9 +26,10 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::destination::{Parts, Whole};
+use super::remote::{Parts, Whole};
 use super::*;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
+use crate::destination::destination;
 use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
 use crate::store::{self, Change, Document, Store};
 use fake::{Fake, no_link};
@@ -100,7 +101,7 @@ impl Bench {
     fn open_store(&mut self) {
         self.store = None;
         let config = store::Config { path: self.dir.path().join("box"), ..store::Config::default() };
-        let store = Store::open(&config, &["upload/cloud".to_owned()], self.clock.clone()).expect("open");
+        let store = Store::open(&config, &[destination("upload/cloud")], self.clock.clone()).expect("open");
         self.store = Some(store);
     }
 
@@ -109,7 +110,7 @@ impl Bench {
     }
 
     fn outbox(&self) -> Outbox {
-        self.store().outbox("upload/cloud").expect("outbox")
+        self.store().outbox(&destination("upload/cloud")).expect("outbox")
     }
 
     /// Writes the file into the archive.
@@ -135,7 +136,7 @@ impl Bench {
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
         let uploader = self.uploader(url);
         let Some(fake) = fake.cloned() else { return Running::start(uploader) };
-        self.start_with(url, move |limiter| Destination {
+        self.start_with(url, move |limiter| Remote {
             store: fake.clone(),
             parts: Some(Parts(fake.clone() as Arc<dyn MultipartStore>)),
             smallest_part: 5 << 20,
@@ -147,11 +148,7 @@ impl Bench {
     }
 
     /// With a destination that the test made.
-    fn start_with(
-        &self,
-        url: &str,
-        open: impl Fn(&BandwidthLimiter) -> Destination + Send + Sync + 'static,
-    ) -> Running {
+    fn start_with(&self, url: &str, open: impl Fn(&BandwidthLimiter) -> Remote + Send + Sync + 'static) -> Running {
         let mut uploader = self.uploader(url);
         uploader.open = Opener(Arc::new(move |_, limiter| Ok(open(limiter))));
         uploader.link = Link::hasty;

@@ -1,6 +1,7 @@
 //! A box to show.
 
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EventKind, EventState, MediaFile, OutletDelivery, SCHEMA_VERSION};
 use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth};
 use crate::web::{CameraStatus, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
@@ -75,6 +76,6 @@ pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
         pinned: false,
     };
     let state = DeliveryState::Delivered;
-    let delivery = vec![OutletDelivery { outlet: "mqtt".to_owned(), state, files: Vec::new() }];
+    let delivery = vec![OutletDelivery { outlet: Destination::Mqtt, state, files: Vec::new() }];
     EventRecord { event, delivery }
 }

@@ -51,7 +51,7 @@ fn open(path: &Path) -> Result<(Archive, Store), String> {
     volume::open(path, None, Path::new("/")).map_err(|e| format!("{e:#}"))?;
     let clock = Arc::new(SystemClock::new());
     let config = StoreConfig { path: path.to_owned(), deadline: seconds(4), ..StoreConfig::default() };
-    let outboxes = ["mqtt".to_owned(), "upload/cloud".to_owned()];
+    let outboxes = ["mqtt", "upload/cloud"].map(|text| text.parse().expect("a destination"));
     let store = Store::open(&config, &outboxes, clock.clone()).map_err(|e| e.to_string())?;
     let layout = Layout::new(path);
     let deps = ArchiveDeps::new("box", clock.clone());
@@ -111,7 +111,7 @@ fn child_records() {
             if (ended, open) == (wanted, CAMERAS.len()) { Ok(()) } else { Err(format!("{ended} ended, {open} open")) }
         });
         for (name, part) in [("mqtt", 20), ("upload/cloud", 40)] {
-            let outbox = store.outbox(name).expect("an outbox");
+            let outbox = store.outbox(&name.parse().expect("a destination")).expect("an outbox");
             for lease in &outbox.lease(part).await.expect("lease") {
                 outbox.ack(lease).await.expect("ack");
                 if let Delivery::Upload { file, .. } = &lease.item {
@@ -150,7 +150,7 @@ fn serve(path: &Path) -> Result<(), String> {
     recover(&archive, EventId::from_bytes(HIGHEST), &mut |_| ()).map_err(text)?;
     runtime().block_on(async {
         for name in ["mqtt", "upload/cloud"] {
-            let outbox = store.outbox(name).map_err(|e| e.to_string())?;
+            let outbox = store.outbox(&name.parse().expect("a destination")).map_err(|e| e.to_string())?;
             loop {
                 let leases = outbox.lease(50).await.map_err(|e| e.to_string())?;
                 if leases.is_empty() {

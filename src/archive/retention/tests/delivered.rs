@@ -2,6 +2,7 @@
 
 use super::super::super::recover;
 use super::*;
+use crate::destination::destination;
 use crate::event::DeliveryState::{self, Delivered, Dropped, NotWanted};
 use crate::event::OutletDelivery;
 
@@ -11,7 +12,7 @@ fn clip_at(archive: &Archive, event: &Event) -> Vec<(String, DeliveryState)> {
     assert!(event.clip.is_none(), "it is gone");
     let outlets = archive.store.deliveries(&[event]).expect("deliveries").remove(0);
     let clip = |outlet: &OutletDelivery| outlet.files.iter().find(|of| of.file == "clip.mp4").expect("the clip").state;
-    outlets.iter().map(|outlet| (outlet.outlet.clone(), clip(outlet))).collect()
+    outlets.iter().map(|outlet| (outlet.outlet.to_string(), clip(outlet))).collect()
 }
 
 fn states(states: &[(&str, DeliveryState)]) -> Vec<(String, DeliveryState)> {
@@ -26,7 +27,7 @@ fn what_was_delivered_before_it_was_deleted_says_so_and_what_was_not_does_not() 
     let [both, one, newest] = [1, 2, 3].map(|n| put(&archive, filed(n), 10_000));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for (name, ids) in [("upload/a", &[both.id, one.id][..]), ("upload/b", &[both.id])] {
-        let outbox = archive.store.outbox(name).expect("a queue");
+        let outbox = archive.store.outbox(&destination(name)).expect("a queue");
         for lease in runtime.block_on(outbox.lease(100)).expect("lease") {
             if lease.event.as_ref().is_some_and(|event| ids.contains(&event.id)) {
                 runtime.block_on(outbox.ack(&lease)).expect("ack");

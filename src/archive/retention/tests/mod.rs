@@ -16,6 +16,7 @@ use super::super::sidecar::{read_event, write_durable, write_event};
 use super::super::{ArchiveDeps, Layout, Look, RecordConfig, Recorder};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
+use crate::destination::destination;
 use crate::detection::BBox;
 use crate::event::{Clip, Event, EventId, EventState, MediaSkipped};
 use crate::frame::{Frame, Rgb};
@@ -42,7 +43,7 @@ impl Bench {
     fn archive(&self, outboxes: &[&str]) -> Archive {
         let path = self.dir.path().to_owned();
         let config = store::Config { path, deadline: Duration::from_secs(30), ..store::Config::default() };
-        let outboxes: Vec<String> = outboxes.iter().map(|&name| name.to_owned()).collect();
+        let outboxes: Vec<_> = outboxes.iter().map(|name| destination(name)).collect();
         let store = Store::open(&config, &outboxes, self.clock.clone()).expect("open");
         let deps = ArchiveDeps::new("box", self.clock.clone());
         Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default(), deps)
@@ -237,7 +238,8 @@ fn an_event_that_goes_as_a_whole_is_reported_to_the_lake_with_all_that_it_had() 
     pass(&bench.retention(&archive, ages));
     assert_eq!((on_disk(&archive, &old), archive.store.event(old.id).expect("read")), (vec![], None));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let leases = runtime.block_on(archive.store.outbox("lake").expect("a queue").lease(100)).expect("lease");
+    let leases =
+        runtime.block_on(archive.store.outbox(&destination("lake")).expect("a queue").lease(100)).expect("lease");
     let reported: Vec<&Event> = leases.iter().filter_map(|lease| lease.event.as_ref()).collect();
     let last = reported.iter().rfind(|event| event.id == old.id).expect("reported");
     let mut gone: Vec<&str> = last.evicted.iter().map(|gone| &*gone.media.file).collect();

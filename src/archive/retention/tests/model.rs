@@ -8,6 +8,7 @@ use proptest::sample::Index;
 
 use super::super::super::recover;
 use super::*;
+use crate::destination::destination;
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -95,7 +96,7 @@ impl Subject {
     }
 
     fn deliver(&mut self, bits: u64) {
-        let outbox = self.archive.store.outbox("upload/cloud").expect("outbox");
+        let outbox = self.archive.store.outbox(&destination("upload/cloud")).expect("outbox");
         let leases = self.runtime.block_on(outbox.lease(64)).expect("lease");
         for (n, lease) in leases.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1) {
             let Delivery::Upload { file, .. } = &lease.item else { panic!("item {n} is no file") };
