@@ -18,6 +18,7 @@ pub mod supervise;
 pub mod telemetry;
 pub mod zone;
 
+pub mod asset;
 pub mod control;
 pub mod coverage;
 pub mod destination;

@@ -107,7 +107,7 @@ impl Queue for FakeQueue {
 }
 
 fn file(name: &str) -> MediaFile {
-    MediaFile { file: name.to_owned(), bytes: 1000, sha256: "00".repeat(32) }
+    MediaFile::new(name, 1000, "00".repeat(32))
 }
 
 /// An alert about an event at camera `yard`.

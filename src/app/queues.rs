@@ -95,7 +95,7 @@ impl PageBackend {
 fn describe(item: &Delivery) -> (String, u64) {
     match item {
         Delivery::Alert(phase) => (format!("alert {}", phase.as_str()), 0),
-        Delivery::Upload { file, bytes, .. } => (file.clone(), *bytes),
+        Delivery::Upload(media) => (media.file.clone(), media.bytes),
         Delivery::Document(document) => (document.path.clone(), document.bytes),
     }
 }

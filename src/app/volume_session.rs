@@ -16,6 +16,7 @@ use super::{device_status, recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::asset::MediaKind;
 use crate::clock::{Clock, TimeQuality};
 use crate::config::{Config, ConfigError};
 use crate::destination::Destination;
@@ -240,7 +241,12 @@ impl Start<'_> {
         let first = config.upload.values().next().cloned().unwrap_or_default();
         let prefix = first.key_prefix();
         let object_key: alert::ObjectKey = Arc::new(move |event, file| {
-            prefix.clone() + &upload::object_key(&key_device, event, &(file.to_owned() + first.key_suffix(file)))
+            prefix.clone()
+                + &upload::object_key(
+                    &key_device,
+                    event,
+                    &(file.to_owned() + first.key_suffix(MediaKind::of_file(file))),
+                )
         });
         let outbox = self.volume.store.outbox(destination)?;
         let deps = alert::Deps {

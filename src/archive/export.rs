@@ -165,7 +165,7 @@ impl Export {
         self.create(&folder)?;
         let media = write_durable(&folder, &name, &text)?;
         let path = document_path(&account.camera, &name);
-        self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
+        self.archive.store.deliver(Document::new(path, media.bytes, media.sha256))?;
         debug!(camera = %account.camera, day = %account.day, complete = account.complete, "exported a camera's day");
         Ok(())
     }

@@ -52,7 +52,7 @@ fn of_event(event: &Event, now: Timestamp, is_delivered: impl Fn(&Clip) -> bool)
     };
     let mut footage: Vec<Footage> = event.clips().filter_map(of_clip).collect();
     close_seams(&mut footage);
-    let was_there = event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4"));
+    let was_there = event.evicted.iter().any(|gone| gone.media.kind.is_video());
     match &event.end {
         // What the files that are left hold counts for more.
         Some(end) if was_there => footage.push(Footage { from, until: end.wall, state: Coverage::Evicted }),

@@ -457,6 +457,5 @@ fn best_of(archive: &Archive, look: &Look) -> Best {
 
 /// Every file of a finished event, in the order of its value over a slow link.
 pub(super) fn uploads(event: &Event, sidecar: MediaFile) -> Vec<Delivery> {
-    let files = std::iter::once(sidecar).chain(event.media().cloned());
-    files.map(|f| Delivery::Upload { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect()
+    std::iter::once(sidecar).chain(event.media().cloned()).map(Delivery::Upload).collect()
 }

@@ -19,6 +19,7 @@ use super::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_
 use super::timekeeper::{self, file_if_possible};
 use super::walk::{Place, Walk};
 use super::writing::Writer;
+use crate::asset::{SNAPSHOT, SNAPSHOT_BOXES, THUMBNAIL};
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase};
 use crate::store::{self, Delivery, DeliveryStatus, StoreError};
@@ -302,7 +303,7 @@ fn mend(folder: &Path, event: &mut Event) -> u32 {
     let mut lost = 0;
     let is_whole = |media: &MediaFile| fs::metadata(folder.join(&media.file)).is_ok_and(|at| at.len() == media.bytes);
     let mut give_up = |media: &MediaFile| {
-        let MediaFile { file, bytes, sha256 } = media;
+        let MediaFile { file, bytes, sha256, .. } = media;
         error!(folder = %folder.display(), file, bytes, sha256, "a file of an event is damaged or gone");
         lost += 1;
     };
@@ -338,7 +339,7 @@ fn set_aside_or_log(folder: &Path, file: &str) {
 }
 
 fn pictures_in(folder: &Path) -> Vec<MediaFile> {
-    let names = ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"];
+    let names = [THUMBNAIL, SNAPSHOT, SNAPSHOT_BOXES];
     names.iter().filter(|name| folder.join(name).exists()).filter_map(|name| measure(folder, name).ok()).collect()
 }
 

@@ -247,9 +247,7 @@ impl Timekeeper {
         let sidecar = write_event(&folder, &event)?;
         let deliveries = match (&event.filed, first_time) {
             (Some(_), true) => uploads(&event, sidecar),
-            (Some(_), false) => {
-                vec![Delivery::Upload { file: sidecar.file, bytes: sidecar.bytes, sha256: sidecar.sha256 }]
-            }
+            (Some(_), false) => vec![Delivery::Upload(sidecar)],
             (None, _) => Vec::new(),
         };
         archive.store.record(store::Change { event, deliveries }).context("record a corrected event")

@@ -12,6 +12,7 @@ use super::reserve::Room;
 use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
 use super::{AlertCounts, Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
+use crate::asset::{MediaFile, MediaKind};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
@@ -279,7 +280,10 @@ impl<'a> Group<'a> {
         let queues = self.queues;
         let goes_to = |to: &Destination| match delivery {
             Delivery::Alert(_) => to.takes_alerts(),
-            Delivery::Upload { file, .. } => to.takes_files() || *to == Destination::Lake && catalog::is_sidecar(file),
+            Delivery::Upload(MediaFile { kind: MediaKind::EventSidecar, .. }) => {
+                to.takes_files() || *to == Destination::Lake
+            }
+            Delivery::Upload(_) => to.takes_files(),
             Delivery::Document(_) => to.takes_files(),
         };
         let mut queues = queues.iter().filter(|(to, _)| goes_to(to));

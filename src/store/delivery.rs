@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::commit::Op;
 use super::schema::{MAX_FILE, document_key};
 use super::{Store, StoreError};
+use crate::asset::{MediaFile, MediaKind};
 use crate::event::Phase;
 
 /// Longest path of a document, in bytes.
@@ -18,14 +19,7 @@ pub enum Delivery {
     Alert(Phase),
     /// A file of the event's folder; goes to every upload, an `event.json` also to the lake. A file that
     /// still waits there is replaced, so that only its latest state is delivered.
-    Upload {
-        /// Name in the event's folder: `clip.mp4`, `event.json`, ...
-        file: String,
-        /// Size in bytes.
-        bytes: u64,
-        /// SHA-256 of the content, lower-case hex.
-        sha256: String,
-    },
+    Upload(MediaFile),
     /// A file that belongs to no event; see [`Store::deliver`].
     Document(Document),
 }
@@ -35,7 +29,7 @@ impl Delivery {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Alert(_) => 0,
-            Self::Upload { bytes, .. } | Self::Document(Document { bytes, .. }) => *bytes,
+            Self::Upload(MediaFile { bytes, .. }) | Self::Document(Document { bytes, .. }) => *bytes,
         }
     }
 
@@ -48,7 +42,7 @@ impl Delivery {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let longest = match self {
             Self::Alert(_) => 0,
-            Self::Upload { file, sha256, .. } => file.len().max(sha256.len()),
+            Self::Upload(media) => media.file.len().max(media.sha256.len()),
             Self::Document(document) => {
                 document.check()?;
                 document.sha256.len()
@@ -61,18 +55,46 @@ impl Delivery {
     }
 }
 
-/// A file of the box that belongs to no event.
+/// A file of the box that belongs to no event. Its JSON has no kind: that is given by the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Document {
     /// Below the storage folder, and in the cloud below `<prefix>/<device>/`: `coverage/yard/2026-11-22.json`.
     pub path: String,
+    /// What it is.
+    #[serde(skip_serializing)]
+    pub kind: MediaKind,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, lower-case hex.
     pub sha256: String,
 }
 
+/// A document as it is written.
+#[derive(Deserialize)]
+struct Written {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+impl From<Written> for Document {
+    fn from(Written { path, bytes, sha256 }: Written) -> Self {
+        Self { kind: MediaKind::of_document(&path), path, bytes, sha256 }
+    }
+}
+
 impl Document {
+    /// The document at `path`, of `bytes` with the hash `sha256` (lower-case hex).
+    pub fn new(path: impl Into<String>, bytes: u64, sha256: impl Into<String>) -> Self {
+        Written { path: path.into(), bytes, sha256: sha256.into() }.into()
+    }
+
+    /// The camera that it is of, where it is of one.
+    pub(super) fn camera(&self) -> Option<&str> {
+        self.path.split('/').nth(1).filter(|_| self.kind == MediaKind::CoverageAccount)
+    }
+
     /// Whether its path names a file below the storage folder, and nothing else.
     fn check(&self) -> Result<(), StoreError> {
         let bytes = self.path.len();

@@ -158,7 +158,7 @@ fn written(lines: &[Line]) -> Vec<u8> {
 fn note_of(event: Option<EventId>, item: &Delivery) -> Option<(String, String)> {
     let (name, sha256) = match item {
         Delivery::Alert(_) => return None,
-        Delivery::Upload { file, sha256, .. } => (format!("{}/{file}", event?), sha256),
+        Delivery::Upload(media) => (format!("{}/{}", event?, media.file), &media.sha256),
         Delivery::Document(document) => (document.path.clone(), &document.sha256),
     };
     Some((name, sha256.get(..DIGITS).unwrap_or(sha256).to_owned()))

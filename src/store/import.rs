@@ -112,8 +112,7 @@ impl Store {
             by_outbox.entry(outbox).or_default().insert(file);
         }
         for (outbox, files) in by_outbox {
-            let is_dropped =
-                |item: &&Delivery| matches!(item, Delivery::Upload { file, .. } if files.contains(&**file));
+            let is_dropped = |item: &&Delivery| matches!(item, Delivery::Upload(media) if files.contains(&*media.file));
             self.0.dropped().note(outbox, change.deliveries.iter().filter(is_dropped).map(|item| (Some(id), item)));
         }
         let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));

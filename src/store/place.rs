@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
-use super::catalog::is_sidecar;
 use super::schema::prefix;
+use crate::asset::MediaKind;
 use crate::destination::Destination;
 
 /// Lanes of an outbox, the most urgent first. Alerts have no lanes: they go in the order of recording.
@@ -29,10 +29,14 @@ impl Lane {
     pub fn of(item: &Delivery) -> Self {
         match item {
             Delivery::Document(_) | Delivery::Alert(_) => Self::Metadata,
-            Delivery::Upload { file, .. } if is_sidecar(file) => Self::Metadata,
-            Delivery::Upload { file, .. } if file.ends_with(".jpg") => Self::Stills,
-            Delivery::Upload { file, .. } if file.ends_with(".mp4") => Self::Clips,
-            Delivery::Upload { .. } => Self::Rest,
+            Delivery::Upload(media) => match media.kind {
+                MediaKind::EventSidecar => Self::Metadata,
+                MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => Self::Stills,
+                MediaKind::Clip | MediaKind::SegmentVideo => Self::Clips,
+                MediaKind::SegmentSidecar | MediaKind::CoverageAccount | MediaKind::LakeTable | MediaKind::Other => {
+                    Self::Rest
+                }
+            },
         }
     }
 
@@ -57,7 +61,7 @@ pub(super) struct Place {
 impl Place {
     /// Of an item that has none yet.
     pub(super) fn new(item: &Delivery, seq: u64) -> Self {
-        let lane = matches!(item, Delivery::Upload { .. }).then(|| Lane::of(item));
+        let lane = matches!(item, Delivery::Upload(_)).then(|| Lane::of(item));
         Self { lane, seq }
     }
 

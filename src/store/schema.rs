@@ -335,7 +335,7 @@ impl Row {
     /// The event and the name of the file that it sends, if it sends one of an event.
     pub(super) fn file(&self) -> Option<(EventId, &str)> {
         match &self.item {
-            Delivery::Upload { file, .. } => Some((self.id?, file)),
+            Delivery::Upload(media) => Some((self.id?, &media.file)),
             Delivery::Alert(_) | Delivery::Document(_) => None,
         }
     }
@@ -344,7 +344,7 @@ impl Row {
     pub(super) fn upload_key(&self, outbox: &Destination) -> Option<Vec<u8>> {
         match &self.item {
             Delivery::Alert(_) => None,
-            Delivery::Upload { file, .. } => Some(upload_key(outbox, self.id?, file)),
+            Delivery::Upload(media) => Some(upload_key(outbox, self.id?, &media.file)),
             Delivery::Document(document) => Some(document_key(outbox, &document.path)),
         }
     }

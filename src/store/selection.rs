@@ -44,7 +44,7 @@ impl ItemKind {
         match item {
             Delivery::Alert(_) => Some(Self::Alert),
             Delivery::Document(_) => Some(Self::Document),
-            Delivery::Upload { .. } => match Lane::of(item) {
+            Delivery::Upload(_) => match Lane::of(item) {
                 Lane::Metadata => Some(Self::Event),
                 Lane::Stills => Some(Self::Picture),
                 Lane::Clips => Some(Self::Clip),
@@ -154,8 +154,7 @@ fn is_of_camera(db: &Database, row: &Row, camera: &str) -> Result<bool, StoreErr
 
     if let Delivery::Document(document) = &row.item {
         // The account of a day; tables are of all cameras.
-        let mut parts = document.path.split('/');
-        return Ok(parts.next() == Some("coverage") && parts.next() == Some(camera));
+        return Ok(document.camera() == Some(camera));
     }
     if let Some(event) = &row.event {
         return Ok(*event.camera == *camera);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::{Allowed, Metered};
 use super::{remote, sealed};
+use crate::asset::MediaKind;
 use crate::schedule::Schedule;
 use crate::seal::Recipient;
 
@@ -158,8 +159,8 @@ impl Config {
     }
 
     /// What stands behind the object key of an event's file `file`: sealed files have another name.
-    pub fn key_suffix(&self, file: &str) -> &'static str {
-        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(file);
+    pub fn key_suffix(&self, kind: MediaKind) -> &'static str {
+        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(kind);
         if is_sealed { sealed::SUFFIX } else { "" }
     }
 

@@ -230,7 +230,7 @@ impl Uploader {
     async fn settle(&self, lease: Lease, result: Result<(), Failure>, link: &mut Link) -> Result<Option<Lease>> {
         let label = outlet(self.destination.as_str());
         let (file, bytes) = match &lease.item {
-            Delivery::Upload { file, bytes, .. } => (file, bytes),
+            Delivery::Upload(media) => (&media.file, &media.bytes),
             Delivery::Document(document) => (&document.path, &document.bytes),
             Delivery::Alert(_) => {
                 self.outbox.dead_letter(&lease, "not a file").await.context("give an item up")?;

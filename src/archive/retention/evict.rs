@@ -22,8 +22,10 @@ use tracing::{debug, warn};
 
 use super::super::sidecar::{SIDECAR, measure, read_event, sync_folder, write_event};
 use super::super::{Archive, Layout};
+use crate::asset::{MediaKind, Owner};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, Evicted};
+use crate::segment::Segment;
 use crate::store::{Amendment, Class, HeldFile};
 
 /// The extension that an event's folder gets while it is being removed.
@@ -74,8 +76,9 @@ impl Evictor<'_> {
         for file in files {
             events.entry(file.id).or_default().push(file);
         }
-        let (whole, parts): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            events.into_iter().partition(|(_, files)| files.iter().any(|file| file.media.file == SIDECAR));
+        let (whole, parts): (BTreeMap<_, _>, BTreeMap<_, _>) = events
+            .into_iter()
+            .partition(|(_, files)| files.iter().any(|file| file.media.kind == MediaKind::EventSidecar));
         let mut gone = self.remove_events(whole)?;
         gone.extend(self.remove_files(parts)?);
         if !gone.is_empty() {
@@ -103,8 +106,8 @@ impl Evictor<'_> {
         for file in unnamed {
             let path = path_of(&self.archive.layout, &file);
             // A segment's sidecar after the file that it describes.
-            let with_sidecar = || match file.class {
-                Class::Continuous => removed(fs::remove_file(path.with_extension("json"))),
+            let with_sidecar = || match file.owner() {
+                Owner::Segment => removed(fs::remove_file(path.with_file_name(Segment::sidecar_name(file.id)))),
                 _ => Ok(()),
             };
             match removed(fs::remove_file(&path)).and_then(|()| with_sidecar()).and_then(|()| sync_parent(&path)) {
@@ -119,7 +122,7 @@ impl Evictor<'_> {
     /// Writes into `event.json` that `files` are gone. `None` for what belongs to no event.
     fn bury(&self, id: EventId, files: &[HeldFile], at: &Moment) -> Result<Option<Amendment>> {
         let Some(first) = files.first() else { return Ok(None) };
-        if first.class == Class::Continuous {
+        if first.owner() == Owner::Segment {
             self.archive.store.evict_segment(&first.camera, id)?;
             return Ok(None);
         }
@@ -200,7 +203,7 @@ fn add_tombstones(event: &mut Event, files: &[HeldFile], at: &Moment) -> bool {
 pub(in crate::archive) fn remove_evicted(folder: &Path, event: &Event) {
     for gone in &event.evicted {
         let name = &gone.media.file;
-        if !event.media().any(|media| media.file == *name) && name != SIDECAR {
+        if !event.media().any(|media| media.file == *name) && gone.media.kind != MediaKind::EventSidecar {
             let path = folder.join(name);
             if let Err(error) = removed(fs::remove_file(&path)) {
                 warn!(%error, file = %path.display(), "a file could not be deleted");

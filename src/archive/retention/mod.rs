@@ -25,9 +25,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::Archive;
 use super::export::delete_accounts;
 use super::volume::{self, Space};
-use super::{Archive, SIDECAR};
+use crate::asset::MediaKind;
 use crate::clock::Mono;
 use crate::event::EvictReason;
 use crate::health::Health;
@@ -324,7 +325,7 @@ impl Retention {
             self.archive.metrics.evicted_bytes.get_or_create(&label).inc_by(*bytes);
         }
         if !gone.is_empty() {
-            let events = gone.iter().filter(|file| file.media.file == SIDECAR).count();
+            let events = gone.iter().filter(|file| file.media.kind == MediaKind::EventSidecar).count();
             let undelivered = gone.iter().filter(|file| !file.delivered).count();
             let bytes: u64 = gone.iter().map(|file| file.media.bytes).sum();
             let reason = gone.first().and_then(|file| file.condemned).map_or("none", EvictReason::as_str);

@@ -316,7 +316,7 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
     (ended.camera, ended.rule, ended.site) =
         ("entrance of the yard".into(), "a person at night".into(), "north".into());
     ended.zones = vec!["driveway".into(), "gate".into(), "steps".into()];
-    let media = |file: String| MediaFile { file, bytes: 123_456_789, sha256: "0123456789abcdef".repeat(4) };
+    let media = |file: String| MediaFile::new(file, 123_456_789, "0123456789abcdef".repeat(4));
     ended.pictures = ["snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg"].map(|name| media(name.to_owned())).to_vec();
     let start = Moment { boot_id: "01234567-89ab-cdef-0123-456789abcdef".into(), ..ended.start.clone() };
     ended.set_clips((0..MOST_CLIPS).map(|n| Clip {

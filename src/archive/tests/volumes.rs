@@ -216,7 +216,7 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         let event = Event { pictures: vec![picture], filed: Some("2026/11/22".into()), ..event };
         write_event(&folder, &event).expect("a sidecar");
         let sidecar = measure(&folder, "event.json").expect("measure");
-        let sidecar = Delivery::Upload { file: sidecar.file, bytes: sidecar.bytes, sha256: sidecar.sha256 };
+        let sidecar = Delivery::Upload(sidecar);
         for (phase, state, files) in
             [(Phase::Start, EventState::Open, vec![]), (Phase::End, EventState::Ended, vec![sidecar])]
         {

@@ -78,7 +78,7 @@ impl Site {
 
     /// An event that is over, or what changed about it.
     fn record(&self, event: &Event) {
-        let sidecar = Delivery::Upload { file: "event.json".to_owned(), bytes: 5, sha256: "aa".to_owned() };
+        let sidecar = Delivery::Upload(MediaFile::new("event.json", 5, "aa"));
         self.store.record(Change { event: event.clone(), deliveries: vec![sidecar] }).expect("record");
     }
 
@@ -196,7 +196,7 @@ fn an_event_that_changes_gives_another_row_and_what_was_deleted_a_tombstone() {
     site.record(&event);
     site.clock.advance(HOUR);
     lake.look().expect("look");
-    let media = MediaFile { file: "clip.mp4".to_owned(), bytes: 77, sha256: "cc".to_owned() };
+    let media = MediaFile::new("clip.mp4", 77, "cc");
     event.evicted.push(Evicted { media, at: site.clock.now(), reason: EvictReason::Quota, delivered: false });
     site.record(&event);
     site.clock.advance(HOUR);

@@ -8,7 +8,8 @@ use super::super::commit::Group;
 use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
 use super::super::{Delivery, StoreError};
-use super::{Mark, Marks, Row, SIDECAR};
+use super::{Mark, Marks, Row};
+use crate::asset::SIDECAR;
 use crate::destination::Destination;
 use crate::event::{DeliveryState, EventId};
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
+use crate::asset::{MediaKind, Owner};
 use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
 use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
@@ -63,12 +64,15 @@ impl Class {
         }
     }
 
-    /// The class of a file in an event's folder.
-    pub fn of_event_file(file: &str) -> Self {
-        match file {
-            SIDECAR | "thumb.jpg" => Self::Metadata,
-            _ if file.ends_with(".mp4") => Self::Clips,
-            _ => Self::Snapshots,
+    /// The class of a kind of files.
+    pub fn of(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::SegmentVideo | MediaKind::SegmentSidecar => Self::Continuous,
+            MediaKind::Clip => Self::Clips,
+            MediaKind::EventSidecar | MediaKind::Thumbnail | MediaKind::CoverageAccount | MediaKind::LakeTable => {
+                Self::Metadata
+            }
+            MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Other => Self::Snapshots,
         }
     }
 }
@@ -92,6 +96,13 @@ pub struct HeldFile {
     pub condemned: Option<EvictReason>,
 }
 
+impl HeldFile {
+    /// What it belongs to.
+    pub fn owner(&self) -> Owner {
+        if self.class == Class::Continuous { Owner::Segment } else { Owner::Event }
+    }
+}
+
 /// An event whose files changed after its end, as it is to be recorded.
 #[derive(Clone, Debug)]
 pub struct Amendment {
@@ -109,12 +120,9 @@ const UNDATED: u64 = 1 << 56;
 /// A date below this is no wall time in milliseconds but counts how long the box has run.
 pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
 
-/// The name of the sidecar in an event's folder.
-const SIDECAR: &str = "event.json";
-
-/// Whether this is the file that says what an event was.
-pub(super) fn is_sidecar(file: &str) -> bool {
-    file == SIDECAR
+/// Whether a file of the catalogue says what an event was.
+fn is_sidecar(file: &str) -> bool {
+    MediaKind::of_file(file) == MediaKind::EventSidecar
 }
 
 /// The first byte of a key in `held`: groups of files, in the order in which they go.
@@ -217,7 +225,7 @@ impl Row {
     fn new(event: &Event, media: &MediaFile) -> Self {
         Self {
             camera: event.camera.clone(),
-            class: Class::of_event_file(&media.file),
+            class: Class::of(media.kind),
             bytes: media.bytes,
             sha256: media.sha256.clone(),
             score: tenths(event.score),
@@ -266,7 +274,7 @@ impl Row {
             Class::Clips => 20,
             Class::Snapshots => 40,
             // The sidecar after its thumbnail: with it goes the event.
-            Class::Metadata if file != SIDECAR => 60,
+            Class::Metadata if !is_sidecar(file) => 60,
             Class::Metadata => 80,
         };
         Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(UNDATED) }
@@ -277,7 +285,7 @@ impl Row {
             id,
             delivered: self.condemned.map_or_else(|| self.is_delivered(destinations), |c| c.delivered),
             waits: self.waits(destinations),
-            media: MediaFile { file: file.to_owned(), bytes: self.bytes, sha256: self.sha256 },
+            media: MediaFile::new(file, self.bytes, self.sha256),
             camera: self.camera,
             class: self.class,
             condemned: self.condemned.map(|c| c.reason),
@@ -322,8 +330,6 @@ fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
 fn sent(delivery: &Delivery) -> Option<MediaFile> {
     match delivery {
         Delivery::Alert(_) | Delivery::Document(_) => None,
-        Delivery::Upload { file, bytes, sha256 } => {
-            Some(MediaFile { file: file.clone(), bytes: *bytes, sha256: sha256.clone() })
-        }
+        Delivery::Upload(media) => Some(media.clone()),
     }
 }

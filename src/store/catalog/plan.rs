@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use super::super::schema::{Database, decode, id_of};
 use super::super::{StoreError, event_log};
 use super::write::{FileRef, PLACED_FOR, UNCATALOGUED};
-use super::{Class, HeldFile, Row, SIDECAR, UNDATED, file_key, file_of, lane, tier};
+use super::{Class, HeldFile, Row, UNDATED, file_key, file_of, is_sidecar, lane, tier};
 use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
@@ -93,7 +93,7 @@ impl Reader<'_> {
 
     fn pick(&self, pick: &mut Pick, key: &[u8], skip: usize, newest: Option<EventId>) -> Result<(), StoreError> {
         let Some((id, file)) = file_of(key, skip) else { return Ok(()) };
-        if file == SIDECAR {
+        if is_sidecar(file) {
             self.whole_event(id, newest, false)?.into_iter().for_each(|file| pick.add(file));
         } else if let Some(row) = self.row(id, file)? {
             pick.add(row.held(id, file, &self.destinations));
@@ -129,7 +129,7 @@ impl Reader<'_> {
                 let key = key?;
                 last = Some(Cursor(key.to_vec()));
                 let Some((id, file)) = file_of(&key, 10) else { continue };
-                if file == SIDECAR {
+                if is_sidecar(file) {
                     self.whole_event(id, newest, waiting_too)?.into_iter().for_each(|file| pick.add(file));
                 } else if class != Class::Metadata
                     && let Some(row) = self.row(id, file)?

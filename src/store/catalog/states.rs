@@ -8,7 +8,8 @@ use super::super::packed::Lookup;
 use super::super::schema::{Database, decode, prefix, upload_key};
 use super::super::{Store, StoreError};
 use super::plan::Reader;
-use super::{AlertCounts, Mark, Marks, Row, SIDECAR};
+use super::{AlertCounts, Mark, Marks, Row};
+use crate::asset::SIDECAR;
 use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EventState, FileDelivery, OutletDelivery};
 

@@ -44,7 +44,7 @@ impl Bench {
 }
 
 fn media(file: &str) -> MediaFile {
-    MediaFile { file: file.to_owned(), bytes: 10, sha256: "aa".to_owned() }
+    MediaFile::new(file, 10, "aa")
 }
 
 fn record(store: &Store, event: &Event) {
@@ -57,7 +57,7 @@ fn record(store: &Store, event: &Event) {
 async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
     let outbox = store.outbox(&destination(outbox)).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
-        if let Delivery::Upload { file, .. } = &lease.item
+        if let Delivery::Upload(MediaFile { file, .. }) = &lease.item
             && lease.event.as_ref().is_some_and(|event| event.id == id)
             && (which.is_empty() || file == which)
         {
@@ -246,7 +246,7 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     let mine = |file: &str| {
         let is_it = |lease: &&super::super::Lease| {
             lease.event.as_ref().is_some_and(|of| of.id == event.id)
-                && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
+                && matches!(&lease.item, Delivery::Upload(MediaFile { file: name, .. }) if name == file)
         };
         leases.iter().find(is_it).expect("leased")
     };
@@ -265,7 +265,7 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     let mut short = event.clone();
     short.pictures.truncate(1);
     let dropped = vec!["clip.mp4".to_owned(), "snapshot.jpg".to_owned()];
-    let sidecar = MediaFile { file: "event.json".into(), bytes: 12, sha256: "cc".into() };
+    let sidecar = MediaFile::new("event.json", 12, "cc");
     store.amend(vec![Amendment { event: short.clone(), sidecar, dropped }]).expect("amend");
     assert_eq!(store.event(event.id).expect("read"), Some(short));
     assert!(!outbox.holds(mine("clip.mp4")).await.expect("look"));

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::commit::Group;
 use super::super::schema::{Row as Item, decode, encode, upload_key};
 use super::super::{Delivery, StoreError, event_log};
-use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
+use super::{Condemned, Mark, RUN_TIME_BELOW, Row, aged_key, file_key, held_key, known_ms, sent};
+use crate::asset::MediaKind;
 use crate::clock::Moment;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, EvictReason, MediaFile, Phase};
@@ -169,9 +170,7 @@ impl<'a> Group<'a> {
             dropped.iter().try_for_each(|file| self.drop_unqueued(event.id, file))?;
         }
         self.put_file(event, sidecar)?;
-        let delivery =
-            Delivery::Upload { file: sidecar.file.clone(), bytes: sidecar.bytes, sha256: sidecar.sha256.clone() };
-        self.enqueue(Some(event), &delivery, now)
+        self.enqueue(Some(event), &Delivery::Upload(sidecar.clone()), now)
     }
 
     fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Result<(), StoreError> {
@@ -189,7 +188,7 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         for media in files {
-            let is_named = media.file == SIDECAR || event.media().any(|named| named.file == media.file);
+            let is_named = media.kind == MediaKind::EventSidecar || event.media().any(|named| named.file == media.file);
             if !is_named || self.file(id, &media.file)?.is_some() {
                 continue;
             }

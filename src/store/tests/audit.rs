@@ -34,9 +34,7 @@ async fn a_row_that_is_gone_from_any_list_is_missed() {
         store.record(change(&bench.event("gate"), vec![])).expect("record an event that goes on");
         let outbox = store.outbox(&destination("upload/a")).expect("an outbox");
         outbox.dead_letter(&outbox.lease(1).await.expect("lease")[0], "refused").await.expect("give up");
-        store
-            .deliver(Document { path: "coverage/yard.json".into(), bytes: 9, sha256: HASH.into() })
-            .expect("queue a document");
+        store.deliver(Document::new("coverage/yard.json", 9, HASH)).expect("queue a document");
         assert_eq!(store.differences().expect("audit"), Vec::<String>::new());
         store.audit().expect("a sound index");
         store.close().expect("close");

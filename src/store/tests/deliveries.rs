@@ -60,7 +60,7 @@ struct Known {
 
 impl Known {
     fn new(mut event: Event) -> Self {
-        let files = FILES.map(|file| MediaFile { file: file.into(), bytes: 10, sha256: "aa".into() });
+        let files = FILES.map(|file| MediaFile::new(file, 10, "aa"));
         (event.state, event.filed) = (EventState::Ended, Some("2026/11/22".into()));
         event.pictures = files[1..].to_vec();
         let states = (0..3).flat_map(|what| [((1, what), (Waiting, 0)), ((2, what), (NotWanted, 0))]).collect();
@@ -167,7 +167,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
             let outbox = store.outbox(&destination(outbox)).expect("outbox");
             let leases = outbox.lease(1000).await.expect("lease");
             let is_it = |lease: &&Lease| match &lease.item {
-                Delivery::Upload { file, .. } => FILES.get(*what) == Some(&file.as_str()),
+                Delivery::Upload(MediaFile { file, .. }) => FILES.get(*what) == Some(&file.as_str()),
                 _ => *what == ALERT,
             };
             let Some(lease) = leases.iter().find(is_it) else { return };
@@ -192,7 +192,7 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
             let letters = outbox.dead_letters(1000).await.expect("list");
             let Some(letter) = letters.get(letter.index(letters.len().max(1))) else { return };
             if *revive { outbox.revive(letter.seq).await } else { outbox.discard(letter.seq).await }.expect("change");
-            let Delivery::Upload { file, .. } = &letter.item else {
+            let Delivery::Upload(MediaFile { file, .. }) = &letter.item else {
                 known.alerts.insert(letter.seq, Dropped);
                 if *revive {
                     known.alerts.remove(&letter.seq);

@@ -4,7 +4,7 @@ use super::*;
 use crate::destination::destination;
 
 fn document(path: &str, bytes: u64) -> Document {
-    Document { path: path.to_owned(), bytes, sha256: "aa".to_owned() }
+    Document::new(path, bytes, "aa")
 }
 
 fn path(lease: &Lease) -> &str {

@@ -3,6 +3,7 @@
 use super::place::Place;
 use super::schema::Database;
 use super::*;
+use crate::asset::MediaFile;
 use crate::destination::destination;
 
 const FILES: [&str; 4] = ["clip.mp4", "snapshot.jpg", "event.json", "notes.txt"];
@@ -14,14 +15,14 @@ fn fill(bench: &Bench, store: &Store) -> Vec<EventId> {
         let files = FILES.map(|file| upload(file, 10, "aa"));
         store.record(change(event, files.to_vec())).expect("record");
     }
-    store.deliver(Document { path: "coverage/day.json".into(), bytes: 1, sha256: "aa".into() }).expect("deliver");
+    store.deliver(Document::new("coverage/day.json", 1, "aa")).expect("deliver");
     events.iter().map(|event| event.id).collect()
 }
 
 /// What the leases are about: the number of the event, and the file.
 fn about(leases: &[Lease], ids: &[EventId]) -> Vec<String> {
     let name = |lease: &Lease| match (&lease.item, &lease.event) {
-        (Delivery::Upload { file, .. }, Some(event)) => {
+        (Delivery::Upload(MediaFile { file, .. }), Some(event)) => {
             format!("{} {file}", ids.iter().position(|id| *id == event.id).expect("known"))
         }
         (Delivery::Document(document), _) => document.path.clone(),

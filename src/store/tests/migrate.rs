@@ -58,7 +58,7 @@ async fn an_index_of_schema_2_serves_at_once_and_is_packed_beside_without_losing
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    store.deliver(Document { path: "a".into(), bytes: 1, sha256: "aa".into() }).expect("deliver");
+    store.deliver(Document::new("a", 1, "aa")).expect("deliver");
     let before = content(&store).await;
     store.close().expect("close");
     downgrade(bench.dir.path());

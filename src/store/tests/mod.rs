@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use super::packed::tests::pack_eagerly;
 use super::*;
+use crate::asset::MediaFile;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::destination::destination;
 use crate::event::{DeliveryState, EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
@@ -74,7 +75,7 @@ pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
 }
 
 pub(super) fn upload(file: &str, bytes: u64, sha256: &str) -> Delivery {
-    Delivery::Upload { file: file.to_owned(), bytes, sha256: sha256.to_owned() }
+    Delivery::Upload(MediaFile::new(file, bytes, sha256))
 }
 
 /// Opens the index below `folder` without a store. sled's own threads may hold its lock a moment longer than the store.

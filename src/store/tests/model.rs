@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::asset::MediaFile;
 use crate::destination::destination;
 
 #[derive(Clone, Debug)]
@@ -201,7 +202,7 @@ impl Model {
     fn record(&mut self, event: &Event, deliveries: &[Delivery]) {
         self.events.insert(event.id, event.clone());
         for delivery in deliveries {
-            let outbox = usize::from(matches!(delivery, Delivery::Upload { .. }));
+            let outbox = usize::from(matches!(delivery, Delivery::Upload(_)));
             let item = Item { event: Some(event.clone()), item: delivery.clone(), attempts: 0, revision: 0, due: 0 };
             self.push(outbox, item);
         }
@@ -237,14 +238,14 @@ impl Model {
 /// What an item replaces another by.
 fn name_of(item: &Item) -> Option<(Option<EventId>, &str)> {
     match &item.item {
-        Delivery::Upload { file, .. } => Some((item.event.as_ref().map(|event| event.id), file)),
+        Delivery::Upload(MediaFile { file, .. }) => Some((item.event.as_ref().map(|event| event.id), file)),
         Delivery::Document(document) => Some((None, &document.path)),
         Delivery::Alert(_) => None,
     }
 }
 
 fn document(n: usize, bytes: u64) -> Document {
-    Document { path: DOCUMENTS[n].to_owned(), bytes, sha256: "00".to_owned() }
+    Document::new(DOCUMENTS[n], bytes, "00")
 }
 
 /// The store under test, with what a restart takes from it.

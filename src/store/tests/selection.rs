@@ -19,7 +19,7 @@ fn fill(bench: &Bench, store: &Store) -> Vec<Event> {
         store.record(change(event, deliveries(event))).expect("record");
     }
     for path in ["coverage/yard/2026-11-22.json", "lake/events/date=2026-11-22/1_2.parquet"] {
-        store.deliver(Document { path: path.to_owned(), bytes: 5, sha256: path.to_owned() }).expect("deliver");
+        store.deliver(Document::new(path, 5, path)).expect("deliver");
     }
     events
 }
@@ -134,7 +134,7 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     changes[0].deliveries[1] = upload("event.json", 11, "another content");
     store.record_all(changes).into_iter().for_each(|recorded| recorded.expect("record"));
     let path = "coverage/yard/2026-11-22.json";
-    store.deliver(Document { path: path.to_owned(), bytes: 5, sha256: path.to_owned() }).expect("deliver");
+    store.deliver(Document::new(path, 5, path)).expect("deliver");
     let waiting = store.outbox(&destination("upload/a")).expect("outbox").items(10).await.expect("items");
     let [only] = waiting.as_slice() else { panic!("{} wait", waiting.len()) };
     assert_eq!((only.event, &only.item), (Some(events[0].id), &upload("event.json", 11, "another content")));

@@ -4,7 +4,7 @@ use super::*;
 use crate::destination::destination;
 
 fn document(path: &str) -> Document {
-    Document { path: path.to_owned(), bytes: 7, sha256: "aa".to_owned() }
+    Document::new(path, 7, "aa")
 }
 
 fn paths(paths: &[&str]) -> Vec<String> {

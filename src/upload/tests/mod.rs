@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use super::remote::{Parts, Whole};
 use super::*;
+use crate::asset::MediaFile;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
 use crate::destination::destination;
 use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
@@ -122,8 +123,8 @@ impl Bench {
 
     /// Queues the file as if its content were `content`.
     async fn queue(&self, file: &str, content: &[u8]) {
-        let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        let delivery = Delivery::Upload { file: file.to_owned(), bytes: content.len() as u64, sha256 };
+        let sha256: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let delivery = Delivery::Upload(MediaFile::new(file, content.len() as u64, sha256));
         let change = Change { event: self.event.clone(), deliveries: vec![delivery] };
         self.store().record_async(change).await.expect("record");
     }
@@ -194,7 +195,7 @@ impl Bench {
         letters
             .into_iter()
             .map(|letter| match letter.item {
-                Delivery::Upload { file, .. } | Delivery::Document(Document { path: file, .. }) => {
+                Delivery::Upload(MediaFile { file, .. }) | Delivery::Document(Document { path: file, .. }) => {
                     (file, letter.attempts, letter.error)
                 }
                 Delivery::Alert(_) => panic!("no alerts here"),

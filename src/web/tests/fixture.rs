@@ -46,7 +46,7 @@ pub(in crate::web) fn id(n: u64) -> EventId {
 
 pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
     let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
-    let file = |name: &str| MediaFile { file: name.to_owned(), bytes: 10, sha256: "00".repeat(32) };
+    let file = |name: &str| MediaFile::new(name, 10, "00".repeat(32));
     let event = Event {
         version: SCHEMA_VERSION,
         id: id(n),

@@ -13,7 +13,7 @@ use tokens::{Token, tokens};
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 5] = [
     &["byte_size", "clock", "durable", "health", "metrics", "seal", "telemetry", "supervise", "zone"],
-    &["frame", "detection", "control", "destination", "event", "polygon", "schedule", "segment", "coverage"],
+    &["asset", "frame", "detection", "control", "destination", "event", "polygon", "schedule", "segment", "coverage"],
     &["source", "gate", "decode", "infer", "track", "rules", "store"],
     &["archive", "upload", "lake", "alert", "web"],
     &["pipeline", "config", "app", "cli", "main"],

@@ -15,6 +15,7 @@ use outpost::archive::{
     Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Look, RecordConfig, Recorder, Sidecar, look_at_event,
     measure, recover, volume,
 };
+use outpost::asset::MediaFile;
 use outpost::clock::SystemClock;
 use outpost::decode::Decoder;
 use outpost::event::{Event, EventId, EventState, IdSource};
@@ -114,7 +115,7 @@ fn child_records() {
             let outbox = store.outbox(&name.parse().expect("a destination")).expect("an outbox");
             for lease in &outbox.lease(part).await.expect("lease") {
                 outbox.ack(lease).await.expect("ack");
-                if let Delivery::Upload { file, .. } = &lease.item {
+                if let Delivery::Upload(MediaFile { file, .. }) = &lease.item {
                     println!("\ndelivered {} {file}", lease.event.as_ref().expect("of an event").id);
                 }
             }
@@ -157,7 +158,7 @@ fn serve(path: &Path) -> Result<(), String> {
                     break;
                 }
                 for lease in &leases {
-                    if let Delivery::Upload { file, bytes, sha256 } = &lease.item {
+                    if let Delivery::Upload(MediaFile { file, bytes, sha256, .. }) = &lease.item {
                         // As the uploader does: only what was recorded is delivered.
                         let event = lease.event.as_ref().expect("of an event");
                         let folder = archive.layout().folder(&event.camera, event.id);

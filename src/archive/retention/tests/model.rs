@@ -8,6 +8,7 @@ use proptest::sample::Index;
 
 use super::super::super::recover;
 use super::*;
+use crate::asset::{MediaFile, MediaKind, SIDECAR};
 use crate::destination::destination;
 
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl Subject {
         let outbox = self.archive.store.outbox(&destination("upload/cloud")).expect("outbox");
         let leases = self.runtime.block_on(outbox.lease(64)).expect("lease");
         for (n, lease) in leases.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1) {
-            let Delivery::Upload { file, .. } = &lease.item else { panic!("item {n} is no file") };
+            let Delivery::Upload(MediaFile { file, .. }) = &lease.item else { panic!("item {n} is no file") };
             self.runtime.block_on(outbox.ack(lease)).expect("ack");
             if let Some(made) = lease.event.as_ref().and_then(|event| self.made.get_mut(&event.id)) {
                 made.delivered.insert(file.clone());
@@ -135,7 +136,7 @@ impl Subject {
         for made in self.made.values().filter(|made| !made.event.pinned && made.event.state != EventState::Open) {
             let there = on_disk(&self.archive, &made.event);
             for file in made.files.iter().filter(|file| there.contains(file)) {
-                let class = Class::of_event_file(file);
+                let class = Class::of(MediaKind::of_file(file));
                 if class < Class::Metadata {
                     let age = now - made.event.start.wall.as_second() as u64;
                     let is_overdue = class == Class::Clips && age > CLIPS_AGE * DAY;
@@ -187,7 +188,7 @@ impl Subject {
                 prop_assert_eq!(&left, &made.files, "{}: open, yet deleted", event.id);
             }
             for (file, bytes) in there.iter().filter(|(file, _)| *file != SIDECAR || event.state != EventState::Open) {
-                *sums.entry(Class::of_event_file(file)).or_default() += bytes;
+                *sums.entry(Class::of(MediaKind::of_file(file))).or_default() += bytes;
             }
         }
         let stats = store.stats().expect("stats");
