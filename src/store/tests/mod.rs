@@ -29,7 +29,7 @@ use super::*;
 use crate::asset::MediaFile;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::destination::destination;
-use crate::event::{DeliveryState, EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
+use crate::event::{DeliveryState, EventState, IdSource, Phase, fixture};
 
 pub(super) fn simulated() -> Arc<SimulatedClock> {
     Arc::new(SimulatedClock::new(Mono(1_000_000_000), Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
@@ -44,34 +44,7 @@ pub(super) fn names(names: &[&str]) -> Vec<Destination> {
 }
 
 pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
-    Event {
-        version: SCHEMA_VERSION,
-        id,
-        device: "box".into(),
-        site: "".into(),
-        camera: camera.into(),
-        rule: "people".into(),
-        kind: EventKind::Object,
-        state: EventState::Open,
-        label: "person".into(),
-        score: 0.5,
-        count: 1,
-        track: 7,
-        zones: vec!["door".into()],
-        start: clock.now(),
-        end: None,
-        best: None,
-        model: "".into(),
-        clip: None,
-        more_clips: Vec::new(),
-        pictures: Vec::new(),
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
-    }
+    fixture::event(id, camera, clock.now())
 }
 
 pub(super) fn upload(file: &str, bytes: u64, sha256: &str) -> Delivery {

@@ -31,7 +31,7 @@ use super::*;
 use crate::asset::MediaFile;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
 use crate::destination::destination;
-use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
+use crate::event::{Event, EventState, fixture};
 use crate::store::{self, Change, Document, Store};
 use fake::{Fake, no_link};
 
@@ -42,34 +42,7 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         boot_id: "boot".into(),
         time_quality: TimeQuality::Synchronised,
     };
-    Event {
-        version: SCHEMA_VERSION,
-        id: id.parse().expect("id"),
-        device: "box".into(),
-        site: "".into(),
-        camera: camera.into(),
-        rule: "people".into(),
-        kind: EventKind::Object,
-        state: EventState::Ended,
-        label: "person".into(),
-        score: 0.5,
-        count: 1,
-        track: 1,
-        zones: Vec::new(),
-        start,
-        end: None,
-        best: None,
-        model: "".into(),
-        clip: None,
-        more_clips: Vec::new(),
-        pictures: Vec::new(),
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
-    }
+    Event { state: EventState::Ended, ..fixture::event(id.parse().expect("id"), camera, start) }
 }
 
 /// An archive, a store and an uploader on a clock that the test drives.

@@ -4,6 +4,9 @@
 //! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
 //! what it does not know.
 
+#[cfg(test)]
+pub mod fixture;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -213,7 +216,72 @@ pub struct Event {
     pub pinned: bool,
 }
 
+/// What is known of an event when it begins. Fields as in [`Event`].
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Identity.
+    pub id: EventId,
+    /// The box.
+    pub device: Arc<str>,
+    /// Where the box stands; may be empty.
+    pub site: Arc<str>,
+    /// Name of the camera.
+    pub camera: Arc<str>,
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// What happened.
+    pub kind: EventKind,
+    /// Class of the object.
+    pub label: Arc<str>,
+    /// Median score, 0..1.
+    pub score: f32,
+    /// Objects at once.
+    pub count: u32,
+    /// Track within the camera's run.
+    pub track: u64,
+    /// Zones that the object was in.
+    pub zones: Vec<Arc<str>>,
+    /// The model that saw it; may be empty.
+    pub model: Arc<str>,
+    /// When it began.
+    pub start: Moment,
+}
+
 impl Event {
+    /// An event that begins: open, without media.
+    pub fn begin(beginning: Beginning) -> Self {
+        let Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start } =
+            beginning;
+        Self {
+            version: SCHEMA_VERSION,
+            id,
+            device,
+            site,
+            camera,
+            rule,
+            kind,
+            state: EventState::Open,
+            label,
+            score,
+            count,
+            track,
+            zones,
+            start,
+            end: None,
+            best: None,
+            model,
+            clip: None,
+            more_clips: Vec::new(),
+            pictures: Vec::new(),
+            filed: None,
+            segments: None,
+            evicted: Vec::new(),
+            media_skipped: None,
+            continues: None,
+            pinned: false,
+        }
+    }
+
     /// The media files that it names.
     pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
         self.pictures.iter().chain(self.clips().map(|clip| &clip.media))
