@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::packed::Packed;
-use super::schema::{BoxCounters, Counters, Database};
+use super::schema::{BoxCounters, Counters};
+use super::trees::Database;
 use super::worker::Core;
 use super::{Store, StoreError};
 use crate::destination::Destination;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::commit::Op;
-use super::schema::{Database, decode, prefix};
+use super::schema::{decode, prefix};
 use super::stats::holds_files;
+use super::trees::Database;
 use super::worker::FILLED;
 use super::{AlertCounts, Change, Delivery, Store, StoreError};
 use crate::clock::Moment;

@@ -10,7 +10,8 @@ use super::commit::{ItemRef, Op};
 use super::outbox::{Lease, Queue, Waiting};
 use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
-use super::schema::{Database, Row, decode, prefix, seq_of};
+use super::schema::{Row, decode, prefix, seq_of};
+use super::trees::Database;
 use crate::clock::Mono;
 use crate::destination::Destination;
 

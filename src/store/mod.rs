@@ -62,6 +62,8 @@ mod place;
 
 mod schema;
 
+mod trees;
+
 mod migrate;
 
 mod reset;

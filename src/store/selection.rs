@@ -11,7 +11,8 @@ use super::lease::find_row;
 use super::outbox::Outbox;
 use super::packed::Packed;
 use super::place::{Lane, Place};
-use super::schema::{Database, Row, decode, item_key, prefix};
+use super::schema::{Row, decode, item_key, prefix};
+use super::trees::Database;
 use super::{Delivery, StoreError};
 use crate::event::EventId;
 

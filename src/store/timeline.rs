@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::schema::{Database, Views, camera_key, decode, encode, id_of, prefix};
+use super::schema::{camera_key, decode, encode, id_of, prefix};
+use super::trees::{Database, Views};
 use super::{Store, StoreError};
 use crate::coverage::{Span, SpanState};
 use crate::event::EventId;

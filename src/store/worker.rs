@@ -20,7 +20,7 @@ use super::lease::Wanted;
 use super::outbox::{Lease, Queue};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
-use super::schema::Database;
+use super::trees::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
 use crate::destination::Destination;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
-use super::super::schema::{Database, decode, id_of};
+use super::super::schema::{decode, id_of};
+use super::super::trees::Database;
 use super::super::{StoreError, event_log};
 use super::write::{FileRef, PLACED_FOR, UNCATALOGUED};
 use super::{Class, HeldFile, Row, UNDATED, file_key, file_of, is_sidecar, lane, tier};

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::packed::Lookup;
-use super::super::schema::{Database, decode, prefix, upload_key};
+use super::super::schema::{decode, prefix, upload_key};
+use super::super::trees::Database;
 use super::super::{Store, StoreError};
 use super::plan::Reader;
 use super::{AlertCounts, Mark, Marks, Row};

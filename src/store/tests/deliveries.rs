@@ -317,8 +317,8 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     event.evicted[1].delivered = false;
     store.record(change(&event, vec![])).expect("record");
     store.close().expect("close");
-    let db = schema::Database::open(&bench.dir.path().join("index"), 1 << 20).expect("open");
-    let views = schema::Views::new(&db);
+    let db = trees::Database::open(&bench.dir.path().join("index"), 1 << 20).expect("open");
+    let views = trees::Views::new(&db);
     for entry in db.files.iter() {
         let (key, row) = entry.expect("read");
         let mut row: serde_json::Value = serde_json::from_slice(&row).expect("JSON");
@@ -371,7 +371,7 @@ fn what_is_known_of_alerts_goes_with_the_event_and_the_marks_of_many_files_stay_
     store.condemn(&pictures, EvictReason::Age).expect("condemn");
     store.gone(&pictures).expect("gone");
     let rows = |store: &Store| {
-        let sizes = |db: &schema::Database| {
+        let sizes = |db: &trees::Database| {
             let files = db.files.iter().map(|entry| entry.expect("read").1.len()).collect::<Vec<_>>();
             Ok((files, db.alerts.iter().count()))
         };

@@ -1,7 +1,7 @@
 //! What goes first: by value or by age.
 
 use super::place::Place;
-use super::schema::Database;
+use super::trees::Database;
 use super::*;
 use crate::asset::MediaFile;
 use crate::destination::destination;

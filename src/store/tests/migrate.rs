@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::schema::Database;
+use super::trees::Database;
 use super::*;
 use crate::destination::destination;
 
