@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -16,8 +15,8 @@ use crate::clouds::wait_for_events;
 use crate::end_to_end::is_delivered;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, PROGRAM, outpost};
-use crate::harness::process::run;
-use crate::harness::{Scratch, fixture, port, repository, seconds, wait_until};
+use crate::harness::{Scratch, fixture, port, seconds, wait_until};
+use crate::older_version::unpack;
 
 /// What `outpost queue` prints.
 fn queue(config: &str, arguments: &[&str]) -> String {
@@ -179,18 +178,6 @@ fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
             there["state"] == "delivered" && files.iter().all(|file| file["state"] == "delivered")
         })
     });
-}
-
-/// A box as version 0.1.0 left it, with another folder than it had.
-fn unpack(scratch: &Scratch) -> PathBuf {
-    let archive = repository().join("tests/fixtures/archive-0.1.0.tar.xz");
-    run(Command::new("tar").arg("xJf").arg(archive).arg("-C").arg(scratch.path("")));
-    let config = scratch.path("config.toml");
-    let text = std::fs::read_to_string(&config).expect("the configuration");
-    let root = scratch.path("").display().to_string();
-    let text = text.replace("@ROOT@", root.trim_end_matches('/'));
-    std::fs::write(&config, text.replace("@REPO@", &repository().display().to_string())).expect("write");
-    config
 }
 
 /// Every event of the box's index, with how far the outlets got.
