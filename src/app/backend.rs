@@ -140,7 +140,7 @@ impl PageBackend {
 
     /// With how far each configured outlet got, in the order of the configuration.
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
-        let deliveries = self.store().deliveries_async(&events).await?;
+        let deliveries = self.store().events().deliveries(&events).await?;
         let record = |(event, mut delivery): (Event, Vec<OutletDelivery>)| {
             delivery.sort_by_key(|of| self.outboxes.iter().position(|name| *name == of.outlet));
             EventRecord { event, delivery }
@@ -152,7 +152,7 @@ impl PageBackend {
 impl web::Backend for PageBackend {
     fn status(&self) -> BoxFuture<'_, Result<Status>> {
         async move {
-            let stats = self.store().stats_async().await?;
+            let stats = self.store().stats().await?;
             let (clock, health) = (&self.shared.clock, self.shared.health.cameras());
             let (now, load) = (clock.mono(), self.shared.health.load());
             Ok(Status {
@@ -182,7 +182,7 @@ impl web::Backend for PageBackend {
         async move {
             let EventQuery { camera, label, before, limit } = query;
             let query = Query { camera, label, before, limit, ..Query::default() };
-            let events = self.store().events_async(&query).await?;
+            let events = self.store().events().find(&query).await?;
             self.records(events).await
         }
         .boxed()
@@ -190,7 +190,7 @@ impl web::Backend for PageBackend {
 
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
         async move {
-            let event = self.store().event_async(id).await?;
+            let event = self.store().events().get(id).await?;
             Ok(self.records(event.into_iter().collect()).await?.pop())
         }
         .boxed()
@@ -198,7 +198,7 @@ impl web::Backend for PageBackend {
 
     fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let event = self.store().event_async(id).await?;
+            let event = self.store().events().get(id).await?;
             Ok(event.map(|event| self.current.archive().layout().folder(&event.camera, id).join(file)))
         }
         .boxed()
@@ -222,7 +222,7 @@ impl web::Backend for PageBackend {
 
     fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let segment = self.store().segment_async(camera, id).await?;
+            let segment = self.store().ledger().segment(camera, id).await?;
             let folder = self.current.archive().layout().recordings(camera);
             Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
         }
@@ -231,7 +231,7 @@ impl web::Backend for PageBackend {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         async move {
-            self.store().stats_async().await.map_err(|e| e.to_string())?;
+            self.store().stats().await.map_err(|e| e.to_string())?;
             let stalled = self.shared.heartbeats.stalled();
             match stalled.iter().find(|part| part.critical) {
                 Some(part) => Err(format!("{} shows no life for {} s", part.name, part.silent_for.as_secs())),
@@ -243,7 +243,7 @@ impl web::Backend for PageBackend {
 
     fn metrics(&self) -> BoxFuture<'_, Result<String>> {
         async move {
-            let (stats, disk) = (self.store().stats_async().await?, self.disk(None).await);
+            let (stats, disk) = (self.store().stats().await?, self.disk(None).await);
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let values = &self.shared.metrics;
             for queue in &stats.outboxes {

@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 impl PageBackend {
     fn outbox(&self, name: &str) -> Result<Option<Outbox>> {
         let Ok(destination) = name.parse() else { return Ok(None) };
-        match self.store().outbox(&destination) {
+        match self.store().outboxes().get(&destination) {
             Ok(outbox) => Ok(Some(outbox)),
             Err(StoreError::NoSuchOutbox(_)) => Ok(None),
             Err(other) => Err(other.into()),

@@ -77,7 +77,7 @@ impl OpenVolume {
             shared.ids.go_beyond(newest);
         }
         // Without room for this note alerts keep the numbers that they would have had.
-        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.count_on_from(number)) {
+        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.outboxes().count_on_from(number)) {
             warn!(%error, "note the number of the next alert");
         }
         let deps = || ArchiveDeps {
@@ -209,7 +209,7 @@ impl Start<'_> {
         for (name, upload) in &self.config.upload {
             let task = format!("upload {name}");
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
-            let outbox = self.volume.store.outbox(&Destination::upload(&name))?;
+            let outbox = self.volume.store.outboxes().get(&Destination::upload(&name))?;
             let storage: PathBuf = self.volume.archive.layout().storage().to_owned();
             let deps = upload::Deps {
                 device: shared.device.clone(),
@@ -248,7 +248,7 @@ impl Start<'_> {
                     &(file.to_owned() + first.key_suffix(MediaKind::of_file(file))),
                 )
         });
-        let outbox = self.volume.store.outbox(destination)?;
+        let outbox = self.volume.store.outboxes().get(destination)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
             queue: Arc::new(AlertOutbox::new(outbox.clone())),
@@ -339,12 +339,12 @@ impl Start<'_> {
         }
         let (store, archive, device) = (&self.volume.store, self.volume.archive.clone(), shared.device.clone());
         let uploads: Result<Vec<_>, _> =
-            config.upload.keys().map(|name| store.outbox(&Destination::upload(name))).collect();
+            config.upload.keys().map(|name| store.outboxes().get(&Destination::upload(name))).collect();
         let folder_of = move |event: &Event| upload::object_key(&device, event, "");
         let deps = lake::Deps {
             storage: archive.layout().storage().to_owned(),
             store: store.clone(),
-            outbox: store.outbox(&Destination::Lake)?,
+            outbox: store.outboxes().get(&Destination::Lake)?,
             uploads: uploads?,
             may_write: Arc::new(move || archive.layout().check_volume().map(|()| archive.level().has_stills())),
             folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),

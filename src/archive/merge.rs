@@ -55,7 +55,8 @@ pub fn merge(
     let mut merged = Merged::default();
     for places in Walk::new(spool.layout.clone(), everything) {
         for batch in places.chunks(BATCH) {
-            let delivery_statuses = archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+            let delivery_statuses =
+                archive.store.events().delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
             for (place, status) in batch.iter().zip(delivery_statuses) {
                 if is_stopped() {
                     bail!("stopped, the next try goes on");
@@ -71,8 +72,8 @@ pub fn merge(
         }
     }
     for camera in cameras {
-        for span in spool.store.all_spans(camera)? {
-            archive.store.record_span(span)?;
+        for span in spool.store.ledger().all_spans(camera)? {
+            archive.store.ledger().record_span(span)?;
         }
     }
     info!(events = merged.events, left = merged.left, "took the events of the spool into the archive");
@@ -108,10 +109,12 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    let counted = spool.store.alert_counts(*id)?;
+    let counted = spool.store.events().alert_counts(*id)?;
     let dropped = dropped_of(spool, &event)?;
     let change = Change { event, deliveries: files };
-    for outcome in archive.store.take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped }) {
+    for outcome in
+        archive.store.events().take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped })
+    {
         outcome?;
     }
     Ok(true)
@@ -119,7 +122,7 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
 
 /// Files of an event that were taken out of the spool's queues, with the outbox of each.
 fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(Destination, String)>> {
-    let outlets = spool.store.deliveries(std::slice::from_ref(event))?.into_iter().flatten();
+    let outlets = spool.store.events().deliveries(std::slice::from_ref(event)).wait()?.into_iter().flatten();
     let dropped = |of: &FileDelivery| of.state == DeliveryState::Dropped;
     let files = outlets.flat_map(|of| {
         of.files.into_iter().filter(dropped).map(move |file| (of.outlet.clone(), file.file)).collect::<Vec<_>>()
@@ -173,10 +176,10 @@ enum Held {
 
 impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
-        let known = spool.store.stats()?.outboxes;
+        let known = spool.store.stats().wait()?.outboxes;
         let alerts = known.iter().filter(|known| known.name.takes_alerts());
         // What left the configuration since gets none of it.
-        let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
+        let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outboxes().get(&known.name).ok()).collect();
         let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();
         for (place, outbox) in outboxes.iter().enumerate() {
             loop {

@@ -74,11 +74,11 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
     archive.store.audit()?;
     let mut recovery =
         Recovery { archive, found: Recovered::default(), changes: Vec::new(), still_written: BTreeSet::new() };
-    for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {
+    for id in archive.store.events().open()?.into_iter().filter(|id| *id < before) {
         if recovery.is_being_written(id) {
             continue;
         }
-        match archive.store.event(id) {
+        match archive.store.events().get(id).wait() {
             Ok(None) => {}
             // Its recorder has closed it since it was listed.
             Ok(Some(event)) if event.state != EventState::Open => {}
@@ -156,7 +156,8 @@ impl Recovery<'_> {
 
     fn take_in(&mut self, batch: &[Place]) -> Result<()> {
         let batch: Vec<Place> = batch.iter().filter(|(id, _)| !self.is_being_written(*id)).cloned().collect();
-        let delivery_statuses = self.archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+        let delivery_statuses =
+            self.archive.store.events().delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
         for (place, status) in batch.iter().zip(delivery_statuses) {
             match status {
                 DeliveryStatus::Settled => {}
@@ -170,7 +171,7 @@ impl Recovery<'_> {
     fn flush(&mut self) -> Result<()> {
         let changes = std::mem::take(&mut self.changes);
         let places: Vec<Place> = changes.iter().map(|change| (change.event.id, change.event.camera.clone())).collect();
-        for (place, outcome) in places.iter().zip(self.archive.store.record_all(changes)) {
+        for (place, outcome) in places.iter().zip(self.archive.store.events().record_all(changes)) {
             match outcome {
                 Ok(()) => self.found.reindexed += 1,
                 refused => self.attempt(place, |_| Ok(refused?))?,
@@ -199,7 +200,7 @@ impl Recovery<'_> {
 
     /// An event that waits for its delivery or its end: what is delivered has to be what lies on the disk.
     fn compare(&mut self, place: &Place) -> Result<()> {
-        let known = match self.archive.store.event(place.0) {
+        let known = match self.archive.store.events().get(place.0).wait() {
             Err(StoreError::Unreadable(_)) => None,
             known => known?,
         };
@@ -249,7 +250,7 @@ impl Recovery<'_> {
         archive.with_room(|| write_event(&folder, &event))?;
         let mut deliveries = timekeeper::deliveries(archive, &event)?;
         deliveries.push(Delivery::Alert(Phase::End));
-        archive.store.record(store::Change { event: event.clone(), deliveries })?;
+        archive.store.events().record(store::Change { event: event.clone(), deliveries })?;
         archive.announce(Phase::End, &event);
         info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
         self.found.interrupted += 1;
@@ -280,7 +281,7 @@ impl Recovery<'_> {
 /// Takes the events of an index that had no catalogue into it.
 fn catalogue(archive: &Archive) -> Result<()> {
     let (mut taken, mut done) = (0, None);
-    while let Some((events, last)) = archive.store.uncatalogued(CATALOGUED_AT_ONCE)? {
+    while let Some((events, last)) = archive.store.assets().uncatalogued(CATALOGUED_AT_ONCE)? {
         let files = |event: &Event| {
             let folder = archive.layout.folder(&event.camera, event.id);
             let media = event.media().filter(|media| folder.join(&media.file).exists()).cloned();
@@ -288,11 +289,11 @@ fn catalogue(archive: &Archive) -> Result<()> {
             (event.id, media.chain(measure(&folder, SIDECAR)).collect())
         };
         taken += events.len();
-        archive.store.adopt(events.iter().map(files).collect(), Some(last))?;
+        archive.store.assets().adopt(events.iter().map(files).collect(), Some(last))?;
         done = Some(last);
     }
     if done.is_some() {
-        archive.store.adopt(Vec::new(), None)?;
+        archive.store.assets().adopt(Vec::new(), None)?;
         info!(events = taken, "took the events of an older version into the catalogue of files");
     }
     Ok(())

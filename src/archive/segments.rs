@@ -179,7 +179,7 @@ fn begin(archive: &Archive, camera: &Arc<str>, packet: &Packet) -> Result<Open> 
     };
     let held = archive.writing.hold(segment.id);
     let folder = archive.layout.create_recordings(camera)?;
-    archive.store.record_segment(segment.clone())?;
+    archive.store.ledger().record_segment(segment.clone())?;
     let writer = ClipWriter::create(&folder.join(Segment::file_name(segment.id)), &archive.config.encoder)?;
     // The entry must survive too: what the writer syncs is the file alone.
     sync_folder(&folder)?;
@@ -211,12 +211,18 @@ fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>, sta
             }
             _ => {}
         }
-        archive.store.forget_segment(segment.camera, segment.id)?;
+        archive.store.ledger().forget_segment(segment.camera, segment.id)?;
         return Ok(());
     };
     let media = measure(&folder, &name)?;
     // Before the segment counts as closed: what is not in the catalogue is never deleted.
-    archive.store.hold(segment.id, &segment.camera, Class::Continuous, media.clone(), segment.start.clone())?;
+    archive.store.assets().hold(
+        segment.id,
+        &segment.camera,
+        Class::Continuous,
+        media.clone(),
+        segment.start.clone(),
+    )?;
     segment.start = of_same_boot(&segment.start, facts.start);
     segment.end = Some(of_same_boot(&segment.start, facts.start + facts.duration));
     for moment in std::iter::once(&mut segment.start).chain(segment.end.as_mut()) {
@@ -225,7 +231,7 @@ fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>, sta
     segment.state = state;
     segment.video = Some(Video { media, codec: facts.codec, width: facts.width, height: facts.height });
     write_sidecar(&folder, &segment)?;
-    archive.store.record_segment(segment)?;
+    archive.store.ledger().record_segment(segment)?;
     Ok(())
 }
 
@@ -270,13 +276,14 @@ impl Segments {
 /// When the index is out of service; what is wrong with a single segment is reported, and the others go on.
 pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool) -> Result<Segments> {
     let mut found = Segments::default();
-    for segment in archive.store.open_segments()? {
+    for segment in archive.store.ledger().open_segments()? {
         let (camera, id) = (segment.camera.clone(), segment.id);
         if id >= before || found.is_being_written(archive, id) {
             continue;
         }
         // It may have been closed since it was listed.
-        let Some(segment) = archive.store.segment(&camera, id)?.filter(|segment| segment.state == SegmentState::Open)
+        let Some(segment) =
+            archive.store.ledger().segment(&camera, id).wait()?.filter(|segment| segment.state == SegmentState::Open)
         else {
             continue;
         };
@@ -291,7 +298,10 @@ pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool
     }
     if whole {
         for (camera, id, path) in files(archive) {
-            if id >= before || found.is_being_written(archive, id) || archive.store.segment(&camera, id)?.is_some() {
+            if id >= before
+                || found.is_being_written(archive, id)
+                || archive.store.ledger().segment(&camera, id).wait()?.is_some()
+            {
                 continue;
             }
             match take_in(archive, &camera, id) {
@@ -327,7 +337,7 @@ fn repair(archive: &Archive, segment: Segment) -> Result<()> {
         Err(failure) => {
             warn!(camera = %camera, segment = %id, error = %failure, "an interrupted segment is not playable, setting it aside");
             fs::rename(&path, path.with_extension("mp4.bad")).with_context(|| format!("rename {}", path.display()))?;
-            archive.store.forget_segment(camera, id)?;
+            archive.store.ledger().forget_segment(camera, id)?;
         }
     }
     Ok(())
@@ -355,8 +365,8 @@ fn take_in(archive: &Archive, camera: &str, id: SegmentId) -> Result<()> {
         && let Some(video) = &segment.video
     {
         let (media, start) = (video.media.clone(), segment.start.clone());
-        archive.store.hold(id, camera, Class::Continuous, media, start)?;
-        archive.store.record_segment(segment)?;
+        archive.store.assets().hold(id, camera, Class::Continuous, media, start)?;
+        archive.store.ledger().record_segment(segment)?;
         return Ok(());
     }
     let facts = mux::repair(&folder.join(Segment::file_name(id)))?;

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::Op;
-use super::schema::{MAX_FILE, document_key};
-use super::{Store, StoreError};
+use super::StoreError;
+use super::schema::MAX_FILE;
 use crate::asset::{MediaFile, MediaKind};
 use crate::event::Phase;
 
@@ -20,7 +19,7 @@ pub enum Delivery {
     /// A file of the event's folder; goes to every upload, an `event.json` also to the lake. A file that
     /// still waits there is replaced, so that only its latest state is delivered.
     Upload(MediaFile),
-    /// A file that belongs to no event; see [`Store::deliver`].
+    /// A file that belongs to no event; see [`super::Outboxes::deliver`].
     Document(Document),
 }
 
@@ -109,41 +108,5 @@ impl Document {
             () => return Ok(()),
         };
         Err(StoreError::BadPath { path: self.path.clone(), reason })
-    }
-}
-
-impl Store {
-    /// Queues `document` for every upload, where documents go before the files
-    /// of events. One that still waits under the same path is replaced, so that only its latest state is
-    /// delivered. Blocks until it is on the disk.
-    ///
-    /// # Errors
-    /// [`StoreError::BadPath`] or [`StoreError::TooLarge`] for a path that is none; else when the disk is full
-    /// or the store is out of service.
-    pub fn deliver(&self, document: Document) -> Result<(), StoreError> {
-        let delivery = Delivery::Document(document);
-        delivery.check()?;
-        self.0.write(Op::Deliver { delivery, now: self.0.clock.now() })
-    }
-
-    /// Whether a destination is still to get the document at `path`.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn awaits(&self, path: &str) -> Result<bool, StoreError> {
-        let keys: Vec<_> = self.0.queues().keys().map(|outbox| document_key(outbox, path)).collect();
-        self.0.read(move |db| {
-            let mut found = keys.iter().map(|key| db.uploads.contains_key(key));
-            found.try_fold(false, |waits, found| found.map(|found| waits || found))
-        })
-    }
-
-    /// Gives everything that is queued from now on a number above `seq`. A fresh index counts from one again, and
-    /// receivers know alerts by their numbers.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn count_on_from(&self, seq: u64) -> Result<(), StoreError> {
-        self.0.write(Op::CountOn(seq))
     }
 }

@@ -96,6 +96,11 @@ mod timeline;
 
 mod offline;
 
+mod events;
+mod ledger;
+mod outboxes;
+mod read;
+
 #[cfg(test)]
 mod tests;
 
@@ -103,27 +108,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::coverage::Span;
 use crate::destination::Destination;
 use crate::event::{Event, EventId};
-use crate::segment::{Segment, SegmentId};
-use commit::Op;
 use worker::Core;
 
-pub use catalog::{AlertCounts, Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
+pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
 pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
+pub use events::Events;
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
 pub use lease::{Order, Wanted};
+pub use ledger::Ledger;
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
+pub use outboxes::Outboxes;
 pub use place::Lane;
 pub use process_lock::can_commit;
+pub use read::Read;
 pub use selection::{ItemKind, QueueState, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
@@ -180,7 +185,7 @@ pub struct Change {
     pub deliveries: Vec<Delivery>,
 }
 
-/// The durable index and its outboxes. Clones are one store.
+/// The durable index and its outboxes, by handles: [`Events`], [`Assets`], [`Outboxes`], [`Ledger`]. Clones are one store.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Core>);
 
@@ -199,7 +204,7 @@ impl Store {
     }
 
     /// Whether [`Store::open`] had to start with an empty index in place of one that was there: the caller
-    /// should [`Store::record`] again what the sidecars in the archive say.
+    /// should [`Events::record`] again what the sidecars in the archive say.
     pub fn was_reset(&self) -> bool {
         self.0.was_reset
     }
@@ -209,73 +214,30 @@ impl Store {
         self.0.device_id.clone()
     }
 
-    /// Makes `change` durable; blocks until it is on the disk. Changes that wait at the same time share one
-    /// flush. In async code use [`Store::record_async`].
-    ///
-    /// # Errors
-    /// [`StoreError::TooLarge`] for an event that no index wants; else when the store is out of service.
-    pub fn record(&self, change: Change) -> Result<(), StoreError> {
-        let op = Op::record(change, &self.0.clock)?;
-        self.0.write(op)
+    /// The events, and how far outlets got with them.
+    pub fn events(&self) -> Events {
+        Events::new(&self.0)
     }
 
-    /// [`Store::record`] for async code. A change whose future is dropped may or may not be recorded.
-    ///
-    /// # Errors
-    /// As [`Store::record`].
-    pub async fn record_async(&self, change: Change) -> Result<(), StoreError> {
-        let op = Op::record(change, &self.0.clock)?;
-        self.0.write_async(op).await
+    /// The catalogue of the files that the box holds.
+    pub fn assets(&self) -> Assets {
+        Assets::new(&self.0)
     }
 
-    /// One event, as last recorded.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn event(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        self.0.read(move |db| event_log::event(db, id))
+    /// The queues of the destinations.
+    pub fn outboxes(&self) -> Outboxes {
+        Outboxes::new(&self.0)
     }
 
-    /// [`Store::event`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::event`].
-    pub async fn event_async(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        self.0.read_async(move |db| event_log::event(db, id)).await
+    /// The segments of continuous recording, and the coverage ledger.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.0)
     }
 
-    /// Events that match, newest first.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn events(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
-        let query = query.clone();
-        self.0.read(move |db| event_log::events(db, &query))
-    }
-
-    /// [`Store::events`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::events`].
-    pub async fn events_async(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
-        let query = query.clone();
-        self.0.read_async(move |db| event_log::events(db, &query)).await
-    }
-
-    /// Events in state open, oldest first. Right after the start: those that the last stop interrupted.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn open_events(&self) -> Result<Vec<EventId>, StoreError> {
-        self.0.read(event_log::open_events)
-    }
-
-    /// Events that are over and wait for a day to be filed under, oldest first; at most a thousand.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn unfiled(&self) -> Result<Vec<EventId>, StoreError> {
-        self.0.read(event_log::unfiled)
+    /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
+    pub fn stats(&self) -> Read<Stats> {
+        let flushes = self.0.flushes();
+        Read::new(&self.0, move |db| stats::read(db, flushes))
     }
 
     /// The highest id of an event or segment, so that new ids can be greater.
@@ -284,138 +246,6 @@ impl Store {
     /// When the store is out of service.
     pub fn newest_id(&self) -> Result<Option<EventId>, StoreError> {
         self.0.read(|db| Ok(event_log::newest_id(db)?.max(timeline::newest_id(db)?)))
-    }
-
-    /// Makes what is known of a segment durable; replaces what was recorded under its id before.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn record_segment(&self, segment: Segment) -> Result<(), StoreError> {
-        self.0.write(Op::Segment(Box::new(segment)))
-    }
-
-    /// Takes a segment that is being deleted out of the index, and notes in the coverage ledger that there was one.
-    /// Nothing happens where the index does not know it.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn evict_segment(&self, camera: &Arc<str>, id: SegmentId) -> Result<(), StoreError> {
-        let Some(segment) = self.segment(camera, id)? else { return Ok(()) };
-        let span = self.0.read(move |db| timeline::evicted_span(db, &segment))?;
-        self.0.write(Op::EvictSegment { camera: camera.clone(), id, span: Box::new(span) })
-    }
-
-    /// Forgets a segment, e.g. one that holds no picture.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn forget_segment(&self, camera: Arc<str>, id: SegmentId) -> Result<(), StoreError> {
-        self.0.write(Op::ForgetSegment { camera, id })
-    }
-
-    /// Segments of one camera that match, oldest first; of too many the newest.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn segments(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
-        let query = query.clone();
-        self.0.read(move |db| timeline::segments(db, &query))
-    }
-
-    /// [`Store::segments`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::segments`].
-    pub async fn segments_async(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
-        let query = query.clone();
-        self.0.read_async(move |db| timeline::segments(db, &query)).await
-    }
-
-    /// One segment, as last recorded.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn segment(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read(move |db| timeline::segment(db, &camera, id))
-    }
-
-    /// [`Store::segment`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::segment`].
-    pub async fn segment_async(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read_async(move |db| timeline::segment(db, &camera, id)).await
-    }
-
-    /// Writes an entry of the coverage ledger, or its longer form.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn record_span(&self, span: Span) -> Result<(), StoreError> {
-        self.0.write(Op::Span(Box::new(span)))
-    }
-
-    /// Entries of a camera's coverage ledger that touch the time from `since` to `until`, oldest first.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub async fn spans_async(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read_async(move |db| timeline::spans(db, &camera, since, until)).await
-    }
-
-    /// All entries of a camera's coverage ledger, oldest first; of too many the newest.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn all_spans(&self, camera: &str) -> Result<Vec<Span>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read(move |db| timeline::all_spans(db, &camera))
-    }
-
-    /// Entries of a camera's coverage ledger that boot `boot_id` wrote.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn spans_of_boot(&self, camera: &str, boot_id: &str) -> Result<Vec<Span>, StoreError> {
-        let (camera, boot_id) = (camera.to_owned(), boot_id.to_owned());
-        self.0.read(move |db| timeline::spans_of_boot(db, &camera, &boot_id))
-    }
-
-    /// Segments in state open, of all cameras. Right after the start: those that the last stop interrupted.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn open_segments(&self) -> Result<Vec<Segment>, StoreError> {
-        self.0.read(timeline::open_segments)
-    }
-
-    /// The queue of `destination`, one of those that the store was opened with.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchOutbox`].
-    pub fn outbox(&self, destination: &Destination) -> Result<Outbox, StoreError> {
-        Outbox::new(&self.0, destination)
-    }
-
-    /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn stats(&self) -> Result<Stats, StoreError> {
-        let flushes = self.0.flushes();
-        self.0.read(move |db| stats::read(db, flushes))
-    }
-
-    /// [`Store::stats`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::stats`].
-    pub async fn stats_async(&self) -> Result<Stats, StoreError> {
-        let flushes = self.0.flushes();
-        self.0.read_async(move |db| stats::read(db, flushes)).await
     }
 
     /// Waits until the store is out of service, and says why. The process should then end with a failure,

@@ -1,42 +1,10 @@
 //! One document in place of several that wait: what the lake makes of many small files.
 
-use super::commit::{Group, ItemRef, Op};
+use super::commit::{Group, ItemRef};
 use super::place::Place;
 use super::schema::{Row, document_key};
-use super::{Delivery, Document, Store, StoreError};
+use super::{Delivery, StoreError};
 use crate::clock::Moment;
-use crate::destination::Destination;
-
-impl Store {
-    /// The destinations that are still to get the document at `path`.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn waits_in(&self, path: &str) -> Result<Vec<Destination>, StoreError> {
-        let keys: Vec<_> = self.0.queues().keys().map(|name| (name.clone(), document_key(name, path))).collect();
-        self.0.read(move |db| {
-            let mut found = Vec::new();
-            for (name, key) in keys {
-                if db.uploads.contains_key(&key)? {
-                    found.push(name);
-                }
-            }
-            Ok(found)
-        })
-    }
-
-    /// In every outbox that holds all documents at `paths`, none of which is on its way at this moment: takes them out
-    /// and queues `by` instead, or nothing. Other outboxes stay as they are. All in one step; blocks until that is on
-    /// the disk.
-    ///
-    /// # Errors
-    /// As [`Store::deliver`].
-    pub fn supersede(&self, paths: Vec<String>, by: Option<Document>) -> Result<(), StoreError> {
-        let by = by.map(Delivery::Document);
-        by.iter().try_for_each(Delivery::check)?;
-        self.0.write(Op::Supersede { paths, by, now: self.0.clock.now() })
-    }
-}
 
 impl Group<'_> {
     pub(super) fn supersede(

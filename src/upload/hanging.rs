@@ -52,7 +52,7 @@ async fn an_uploader_that_hangs_is_restarted() {
     let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
     let (outbox, shown, counted) =
-        (store.outbox(&destination("upload/cloud")).expect("an outbox"), health.clone(), metrics.clone());
+        (store.outboxes().get(&destination("upload/cloud")).expect("an outbox"), health.clone(), metrics.clone());
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60));
     let archive = dir.path().join("archive");
     supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heartbeat| {

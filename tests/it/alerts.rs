@@ -104,12 +104,12 @@ impl Source {
                 (event.state, event.end) = (EventState::Ended, Some(self.clock.now()));
             }
             let change = Change { event: event.clone(), deliveries: vec![Delivery::Alert(phase)] };
-            self.store.record(change).expect("record");
+            self.store.events().record(change).expect("record");
         }
     }
 
     fn alerter(&self, broker: &Broker, password: std::path::PathBuf) -> Alerter {
-        let outbox = self.store.outbox(&Destination::Mqtt).expect("the outbox");
+        let outbox = self.store.outboxes().get(&Destination::Mqtt).expect("the outbox");
         let config = MqttConfig {
             url: broker.url(),
             username: Some(broker::USER.to_owned()),
@@ -219,7 +219,8 @@ fn alerts_survive_a_broker_that_is_stopped_and_killed_at_random() {
         if arrived >= made { Ok(()) } else { Err(format!("{arrived} of {made}")) }
     });
     wait_until("the queue to be empty", seconds(60), || {
-        runtime.block_on(source.store.outbox(&Destination::Mqtt).expect("the outbox").waiting()).expect("count") == 0
+        runtime.block_on(source.store.outboxes().get(&Destination::Mqtt).expect("the outbox").waiting()).expect("count")
+            == 0
     });
     stop.cancel();
     runtime.block_on(task).expect("no panic").expect("orderly");

@@ -187,8 +187,8 @@ fn deliveries(scratch: &Scratch) -> Vec<(Event, Vec<OutletDelivery>)> {
         .map(|text| text.parse().expect("a destination"));
     let store = Store::open(&config, &outlets, Arc::new(SystemClock::new())).expect("open");
     assert!(!store.was_reset());
-    let events = store.events(&Query { limit: 500, ..Query::default() }).expect("events");
-    let deliveries = store.deliveries(&events).expect("deliveries");
+    let events = store.events().find(&Query { limit: 500, ..Query::default() }).wait().expect("events");
+    let deliveries = store.events().deliveries(&events).wait().expect("deliveries");
     store.close().expect("close");
     events.into_iter().zip(deliveries).collect()
 }

@@ -47,8 +47,8 @@ fn open(path: &Path) -> Store {
 }
 
 fn known(store: &Store) -> Vec<(Event, Vec<OutletDelivery>)> {
-    let events = store.events(&Query { limit: 500, ..Query::default() }).expect("events");
-    let deliveries = store.deliveries(&events).expect("deliveries");
+    let events = store.events().find(&Query { limit: 500, ..Query::default() }).wait().expect("events");
+    let deliveries = store.events().deliveries(&events).wait().expect("deliveries");
     events.into_iter().zip(deliveries).collect()
 }
 
@@ -64,7 +64,7 @@ fn files(events: &[(Event, Vec<OutletDelivery>)]) -> BTreeMap<Item, DeliveryStat
 async fn deliver(archive: &Archive, store: &Store) -> Vec<Item> {
     let mut delivered = Vec::new();
     for destination in uploads() {
-        let outbox = store.outbox(&destination).expect("an outbox");
+        let outbox = store.outboxes().get(&destination).expect("an outbox");
         loop {
             let leases = outbox.lease(50).await.expect("lease");
             if leases.is_empty() {
@@ -87,7 +87,7 @@ async fn deliver(archive: &Archive, store: &Store) -> Vec<Item> {
 
 /// Alerts that wait for the broker, by event, number and phase.
 async fn alerts(store: &Store) -> BTreeSet<(EventId, String)> {
-    let leases = store.outbox(&Destination::Mqtt).expect("an outbox").lease(10_000).await.expect("lease");
+    let leases = store.outboxes().get(&Destination::Mqtt).expect("an outbox").lease(10_000).await.expect("lease");
     let alert = |lease: &outpost::store::Lease| {
         let Delivery::Alert(phase) = &lease.item else { panic!("{:?} is no alert", lease.item) };
         (lease.event.as_ref().expect("an event").id, phase.as_str().to_owned())
@@ -158,7 +158,7 @@ fn an_archive_of_version_0_1_opens_and_every_file_that_waits_is_delivered_once()
     assert!(published.is_subset(&waits), "{:?}", published.difference(&waits));
     for camera in CAMERAS {
         let query = SegmentQuery { camera: camera.to_owned(), since: None, until: None, before: None, limit: 1000 };
-        for segment in store.segments(&query).expect("segments") {
+        for segment in store.ledger().segments(&query).wait().expect("segments") {
             let video = segment.video.expect("it is closed");
             let file = archive.layout().recordings(camera).join(&video.media.file);
             assert_eq!(file.metadata().expect("a file").len(), video.media.bytes, "{}", file.display());

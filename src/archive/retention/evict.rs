@@ -44,12 +44,13 @@ impl Evictor<'_> {
     /// # Errors
     /// When the index fails. What could not be deleted otherwise is tried again by [`Evictor::finish`].
     pub(super) fn evict(&self, files: &[HeldFile], reason: EvictReason) -> Result<Vec<HeldFile>> {
-        self.archive.store.condemn(files, reason)?;
+        self.archive.store.assets().condemn(files, reason)?;
         (self.between_steps)()?;
         let ids: BTreeSet<EventId> = files.iter().map(|file| file.id).collect();
         let mut condemned = Vec::new();
         for id in ids {
-            condemned.extend(self.archive.store.files_of(id)?.into_iter().filter(|file| file.condemned.is_some()));
+            condemned
+                .extend(self.archive.store.assets().files_of(id)?.into_iter().filter(|file| file.condemned.is_some()));
         }
         self.carry_out(condemned)
     }
@@ -61,7 +62,7 @@ impl Evictor<'_> {
     pub(super) fn finish(&self, batch: usize) -> Result<Vec<HeldFile>> {
         let (mut gone, mut after) = (Vec::new(), None);
         loop {
-            let (files, next) = self.archive.store.condemned(after, batch)?;
+            let (files, next) = self.archive.store.assets().condemned(after, batch)?;
             gone.extend(self.carry_out(files)?);
             after = next;
             if after.is_none() {
@@ -82,7 +83,7 @@ impl Evictor<'_> {
         let mut gone = self.remove_events(whole)?;
         gone.extend(self.remove_files(parts)?);
         if !gone.is_empty() {
-            self.archive.store.gone(&gone)?;
+            self.archive.store.assets().gone(&gone)?;
         }
         Ok(gone)
     }
@@ -100,7 +101,7 @@ impl Evictor<'_> {
             }
             (self.between_steps)()?;
         }
-        self.archive.store.amend(amendments)?;
+        self.archive.store.assets().amend(amendments)?;
         (self.between_steps)()?;
         let mut gone = Vec::new();
         for file in unnamed {
@@ -123,11 +124,11 @@ impl Evictor<'_> {
     fn bury(&self, id: EventId, files: &[HeldFile], at: &Moment) -> Result<Option<Amendment>> {
         let Some(first) = files.first() else { return Ok(None) };
         if first.owner() == Owner::Segment {
-            self.archive.store.evict_segment(&first.camera, id)?;
+            self.archive.store.ledger().evict_segment(&first.camera, id)?;
             return Ok(None);
         }
         let folder = self.archive.layout.folder(&first.camera, id);
-        let mut event = match (read_event(&folder), self.archive.store.event(id)?) {
+        let mut event = match (read_event(&folder), self.archive.store.events().get(id).wait()?) {
             (Ok(event), _) => event,
             (Err(failure), Some(event)) if folder.is_dir() => {
                 warn!(event = %id, error = format!("{failure:#}"), "rewriting the sidecar from the index");
@@ -147,8 +148,8 @@ impl Evictor<'_> {
 
     /// An event that goes as a whole, with tombstones for all that was left of it.
     fn last(&self, id: EventId) -> Result<Option<Event>> {
-        let Some(mut event) = self.archive.store.event(id)? else { return Ok(None) };
-        add_tombstones(&mut event, &self.archive.store.files_of(id)?, &self.archive.clock.now());
+        let Some(mut event) = self.archive.store.events().get(id).wait()? else { return Ok(None) };
+        add_tombstones(&mut event, &self.archive.store.assets().files_of(id)?, &self.archive.clock.now());
         Ok(Some(event))
     }
 
@@ -165,12 +166,12 @@ impl Evictor<'_> {
             (self.between_steps)()?;
         }
         let last = renamed.iter().map(|(id, _, last)| (*id, last.clone())).collect();
-        self.archive.store.forget(last)?;
+        self.archive.store.assets().forget(last)?;
         (self.between_steps)()?;
         let mut gone = Vec::new();
         for (id, going, _) in renamed {
             match removed(fs::remove_dir_all(&going)).and_then(|()| sync_parent(&going)) {
-                Ok(()) => gone.extend(self.archive.store.files_of(id)?),
+                Ok(()) => gone.extend(self.archive.store.assets().files_of(id)?),
                 Err(error) => warn!(%error, folder = %going.display(), "a folder could not be deleted"),
             }
             (self.between_steps)()?;

@@ -177,7 +177,7 @@ impl Retention {
         }
         let mut after = None;
         while !stop.is_cancelled() {
-            after = self.archive.store.put_in_place(after)?;
+            after = self.archive.store.assets().put_in_place(after)?;
             if after.is_none() {
                 self.memory().swept = true;
                 break;
@@ -190,16 +190,17 @@ impl Retention {
     /// Deletes what is older than its class may become, as far as that is certain (`ages`).
     fn expire(&self, stop: &CancellationToken) -> Result<()> {
         let now = self.ages.read();
-        while self.archive.store.date_undated(now.run_ms)? && !stop.is_cancelled() {}
+        while self.archive.store.assets().date_undated(now.run_ms)? && !stop.is_cancelled() {}
         if let Reading { run_ms, wall_ms: Some(wall_ms), synchronised: true } = now {
-            while self.archive.store.settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
+            while self.archive.store.assets().settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
         }
         self.expire_accounts(&now)?;
         for (class, dates) in self.overdue() {
             let mut after = None;
             while !stop.is_cancelled() {
                 let waiting_too = self.config.expire_undelivered;
-                let (files, next) = self.archive.store.expired(class, dates.clone(), waiting_too, after, BATCH)?;
+                let (files, next) =
+                    self.archive.store.assets().expired(class, dates.clone(), waiting_too, after, BATCH)?;
                 self.evict(&files, EvictReason::Age)?;
                 after = next;
                 if after.is_none() {
@@ -236,7 +237,7 @@ impl Retention {
     }
 
     fn held(&self) -> Result<u64> {
-        Ok(self.archive.store.stats()?.held.values().map(|held| held.bytes).sum())
+        Ok(self.archive.store.stats().wait()?.held.values().map(|held| held.bytes).sum())
     }
 
     fn over_quota(&self) -> Result<u64> {
@@ -262,7 +263,7 @@ impl Retention {
     fn make_room(&self, bytes: u64, reason: EvictReason, marks: &Marks, stop: &CancellationToken) -> Result<u64> {
         let mut freed = 0u64;
         while freed < bytes && !stop.is_cancelled() {
-            let files = self.archive.store.evictable(bytes - freed, &self.overdue(), BATCH)?;
+            let files = self.archive.store.assets().evictable(bytes - freed, &self.overdue(), BATCH)?;
             let gone = self.evict(&files, reason)?;
             if gone == 0 {
                 if !std::mem::replace(&mut self.memory().exhausted, true) {
@@ -293,7 +294,7 @@ impl Retention {
                 return Ok(());
             }
             let most = usize::try_from(lacking).map_or(FILES_AT_ONCE, |lacking| lacking.min(FILES_AT_ONCE));
-            let files = self.archive.store.evictable_files(&self.overdue(), most)?;
+            let files = self.archive.store.assets().evictable_files(&self.overdue(), most)?;
             if self.evict(&files, EvictReason::MinFree)? == 0 {
                 return Ok(());
             }

@@ -125,7 +125,7 @@ fn open_copy(config: &store::Config) -> Result<Option<Opened>> {
     if nameless.was_reset() {
         return Ok(Some(Opened { store: nameless, _copy: copy }));
     }
-    let names = outboxes_of(&nameless.stats()?);
+    let names = outboxes_of(&nameless.stats().wait()?);
     nameless.close()?;
     Ok(Some(Opened { store: open(&names)?, _copy: copy }))
 }
@@ -144,7 +144,7 @@ fn explain(error: StoreError) -> anyhow::Error {
 fn rebuild(place: &Place) -> Result<()> {
     let (config, outboxes) = place.find()?;
     let known = match open_copy(&config) {
-        Ok(Some(opened)) if !opened.store.was_reset() => outboxes_of(&opened.store.stats()?),
+        Ok(Some(opened)) if !opened.store.was_reset() => outboxes_of(&opened.store.stats().wait()?),
         Err(error) if is_refusal(&error) => return Err(error),
         _ => Vec::new(),
     };
@@ -158,7 +158,7 @@ fn rebuild(place: &Place) -> Result<()> {
     let highest = EventId::from_bytes([0xff; 16]);
     let mut reported = None;
     let found = recover(&archive, highest, &mut |progress| report(progress, &mut reported))?;
-    let stats = store.stats()?;
+    let stats = store.stats().wait()?;
     drop(archive);
     store.close()?;
     give_to_owner(&config.path)?;
@@ -220,7 +220,7 @@ fn stats(place: &Place) -> Result<()> {
     if store.was_reset() {
         bail!("the index is damaged; the next start of the daemon makes a new one");
     }
-    let stats = store.stats()?;
+    let stats = store.stats().wait()?;
     println!("events: {}, of these open: {}", stats.events, stats.open);
     println!(
         "index: {} bytes{}",

@@ -52,7 +52,7 @@ impl Site {
 
     /// The daemon's start.
     fn lake(&self) -> Lake {
-        let outbox = |name: &str| self.store.outbox(&destination(name)).expect("outbox");
+        let outbox = |name: &str| self.store.outboxes().get(&destination(name)).expect("outbox");
         let deps = Deps {
             storage: self.dir.path().to_owned(),
             store: self.store.clone(),
@@ -79,12 +79,12 @@ impl Site {
     /// An event that is over, or what changed about it.
     fn record(&self, event: &Event) {
         let sidecar = Delivery::Upload(MediaFile::new("event.json", 5, "aa"));
-        self.store.record(Change { event: event.clone(), deliveries: vec![sidecar] }).expect("record");
+        self.store.events().record(Change { event: event.clone(), deliveries: vec![sidecar] }).expect("record");
     }
 
     /// Everything that waits for one destination goes there. No name may come twice with other contents.
     fn send(&self, outlet: &str, cloud: &mut Cloud) {
-        let outbox = self.store.outbox(&destination(outlet)).expect("outbox");
+        let outbox = self.store.outboxes().get(&destination(outlet)).expect("outbox");
         for lease in self.runtime.block_on(outbox.lease(10_000)).expect("lease") {
             if let Delivery::Document(document) = &lease.item {
                 let bytes = std::fs::read(self.dir.path().join(&document.path)).expect("a document");
@@ -164,7 +164,7 @@ fn events_wait_for_others_and_become_a_file_of_their_day_for_every_destination()
     let files: Vec<String> = site.files().into_iter().filter(|path| path.starts_with("lake/events")).collect();
     assert_eq!(files.len(), 2, "one for each day: {files:?}");
     assert!(files[0].starts_with("lake/events/date=2026-11-21/") && files[1].contains("/date=2026-11-22/"));
-    assert_eq!(site.store.count_items(&Destination::Lake).expect("count"), 0);
+    assert_eq!(site.store.outboxes().count_items(&Destination::Lake).expect("count"), 0);
     let (mut a, mut b) = (Cloud::new(), Cloud::new());
     site.send("upload/a", &mut a);
     lake.look().expect("look");

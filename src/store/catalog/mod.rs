@@ -32,8 +32,10 @@ use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
 use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
 
+pub use calls::Assets;
 pub use marks::AlertCounts;
 pub use plan::Cursor;
+pub(super) use states::deliveries;
 pub(super) use write::{Change, UNCATALOGUED};
 
 /// What a file is, by its worth: the lowest goes first.

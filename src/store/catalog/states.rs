@@ -3,11 +3,14 @@
 //! That something lies in no queue says nothing: it may have been delivered, dropped, or never queued.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::super::StoreError;
 use super::super::packed::Lookup;
+use super::super::read::Read;
 use super::super::schema::{decode, prefix, upload_key};
 use super::super::trees::Database;
-use super::super::{Store, StoreError};
+use super::super::worker::Core;
 use super::plan::Reader;
 use super::{AlertCounts, Mark, Marks, Row};
 use crate::asset::SIDECAR;
@@ -62,31 +65,13 @@ impl Asked {
     }
 }
 
-impl Store {
-    /// How far each outlet got with each of `events` and their files, the outlets in the order of their names. One of
-    /// alerts is left out where the index does not know: of events that an older version published, or whose index was
-    /// rebuilt from the sidecars.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn deliveries(&self, events: &[Event]) -> Result<Vec<Vec<OutletDelivery>>, StoreError> {
-        let (asked, outboxes) = self.ask(events);
-        self.0.read(move |db| States::new(db, &outboxes).of_all(&asked))
-    }
-
-    /// [`Store::deliveries`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::deliveries`].
-    pub async fn deliveries_async(&self, events: &[Event]) -> Result<Vec<Vec<OutletDelivery>>, StoreError> {
-        let (asked, outboxes) = self.ask(events);
-        self.0.read_async(move |db| States::new(db, &outboxes).of_all(&asked)).await
-    }
-
-    fn ask(&self, events: &[Event]) -> (Vec<Asked>, Vec<Destination>) {
-        let outboxes = self.0.queues().keys().filter(|to| **to != Destination::Lake).cloned().collect();
-        (events.iter().map(Asked::of).collect(), outboxes)
-    }
+/// How far each outlet got with each of `events` and their files, the outlets in the order of their names. One of
+/// alerts is left out where the index does not know: of events that an older version published, or whose index was
+/// rebuilt from the sidecars.
+pub(in crate::store) fn deliveries(core: &Arc<Core>, events: &[Event]) -> Read<Vec<Vec<OutletDelivery>>> {
+    let outboxes: Vec<_> = core.queues().keys().filter(|to| **to != Destination::Lake).cloned().collect();
+    let asked: Vec<_> = events.iter().map(Asked::of).collect();
+    Read::new(core, move |db| States::new(db, &outboxes).of_all(&asked))
 }
 
 /// One look at the index.

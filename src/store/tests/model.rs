@@ -269,7 +269,7 @@ impl Subject {
     }
 
     fn outbox(&self, outbox: usize) -> Outbox {
-        self.store.outbox(&destination(BOXES[outbox])).expect("outbox")
+        self.store.outboxes().get(&destination(BOXES[outbox])).expect("outbox")
     }
 
     /// A lease in hand, and its queue.
@@ -284,10 +284,10 @@ impl Subject {
         match (call, expected) {
             (_, Expected::Nothing) => {}
             (_, Expected::Recorded(event, deliveries)) => {
-                self.store.record(change(&event, deliveries)).expect("record");
+                self.store.events().record(change(&event, deliveries)).expect("record");
             }
             (Call::Deliver { document, bytes }, _) => {
-                self.store.deliver(self::document(*document, *bytes)).expect("deliver");
+                self.store.outboxes().deliver(self::document(*document, *bytes)).expect("deliver");
             }
             (Call::Lease { outbox, max }, Expected::Leases(expected)) => {
                 let leases = self.runtime.block_on(self.outbox(*outbox).lease(*max)).expect("lease");
@@ -339,11 +339,11 @@ impl Subject {
 
 /// Whether the index says what the model says.
 pub(super) fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError> {
-    let stats = store.stats().expect("stats");
+    let stats = store.stats().wait().expect("stats");
     let open: Vec<_> = model.events.values().filter(|e| e.state == EventState::Open).map(|e| e.id).collect();
     prop_assert_eq!((stats.events, stats.open), (model.events.len() as u64, open.len() as u64));
-    prop_assert_eq!(store.open_events().expect("read"), open);
-    let all = store.events(&Query { limit: 500, ..Query::default() }).expect("query");
+    prop_assert_eq!(store.events().open().expect("read"), open);
+    let all = store.events().find(&Query { limit: 500, ..Query::default() }).wait().expect("query");
     prop_assert_eq!(all, model.events.values().rev().cloned().collect::<Vec<_>>());
     for (n, name) in BOXES.iter().enumerate() {
         let bytes = model.queues[n].values().map(|item| item.item.bytes());

@@ -16,10 +16,10 @@ fn fill(bench: &Bench, store: &Store) -> Vec<Event> {
         })
         .collect();
     for event in &events {
-        store.record(change(event, deliveries(event))).expect("record");
+        store.events().record(change(event, deliveries(event))).expect("record");
     }
     for path in ["coverage/yard/2026-11-22.json", "lake/events/date=2026-11-22/1_2.parquet"] {
-        store.deliver(Document::new(path, 5, path)).expect("deliver");
+        store.outboxes().deliver(Document::new(path, 5, path)).expect("deliver");
     }
     events
 }
@@ -34,7 +34,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let count = async |selection: Selection| {
         let selected = outbox.count_selected(&selection, NO_LIMIT).await.expect("count");
         assert!(!selected.more);
@@ -70,7 +70,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     assert_eq!(twice, once, "ranges that overlap");
     let in_no_time = outbox.count_selected(&all, Duration::ZERO).await.expect("count");
     assert!(in_no_time.more, "a count ends in time, whatever it found");
-    let mqtt = store.outbox(&destination("mqtt")).expect("outbox");
+    let mqtt = store.outboxes().get(&destination("mqtt")).expect("outbox");
     let of_yard = Selection { camera: Some("yard".into()), kind: Some(ItemKind::Alert), ..all };
     assert_eq!(mqtt.count_selected(&of_yard, NO_LIMIT).await.expect("count").items, 50);
 }
@@ -80,7 +80,7 @@ async fn what_is_on_its_way_is_counted_and_a_batch_goes_on_where_it_ended() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let leases = outbox.lease(7).await.expect("lease");
     let clips = Selection { kind: Some(ItemKind::Clip), ..Selection::default() };
     let mut dropped = Selected { more: true, ..Selected::default() };
@@ -104,7 +104,7 @@ async fn dead_letters_are_retried_and_dropped_by_selection() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     for lease in outbox.lease(1000).await.expect("lease") {
         outbox.dead_letter(&lease, "refused").await.expect("give up");
     }
@@ -122,7 +122,7 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let bench = Bench::new();
     let store = bench.open();
     let events = fill(&bench, &store);
-    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let all = Selection { state: Some(QueueState::Waiting), ..Selection::default() };
     assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 452);
     drop(outbox);
@@ -132,18 +132,22 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let store = bench.open();
     let mut changes: Vec<Change> = events.iter().map(|event| change(event, deliveries(event))).collect();
     changes[0].deliveries[1] = upload("event.json", 11, "another content");
-    store.record_all(changes).into_iter().for_each(|recorded| recorded.expect("record"));
+    store.events().record_all(changes).into_iter().for_each(|recorded| recorded.expect("record"));
     let path = "coverage/yard/2026-11-22.json";
-    store.deliver(Document::new(path, 5, path)).expect("deliver");
-    let waiting = store.outbox(&destination("upload/a")).expect("outbox").items(10).await.expect("items");
+    store.outboxes().deliver(Document::new(path, 5, path)).expect("deliver");
+    let waiting = store.outboxes().get(&destination("upload/a")).expect("outbox").items(10).await.expect("items");
     let [only] = waiting.as_slice() else { panic!("{} wait", waiting.len()) };
     assert_eq!((only.event, &only.item), (Some(events[0].id), &upload("event.json", 11, "another content")));
     assert_eq!(
-        store.outbox(&destination("upload/b")).expect("outbox").waiting().await.expect("count"),
+        store.outboxes().get(&destination("upload/b")).expect("outbox").waiting().await.expect("count"),
         451,
         "the other one gets all"
     );
-    let states = store.deliveries(&[Event { filed: Some("2026/11/22".into()), ..events[1].clone() }]).expect("read");
+    let states = store
+        .events()
+        .deliveries(&[Event { filed: Some("2026/11/22".into()), ..events[1].clone() }])
+        .wait()
+        .expect("read");
     let of_a = states[0].iter().find(|of| of.outlet.as_str() == "upload/a").expect("known");
     assert_eq!(of_a.state, DeliveryState::Dropped);
 
@@ -156,14 +160,14 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     std::fs::write(&notes, kept.join("\n") + "\n{\"outbox\": \"upl").expect("a power cut");
     assert!(set_index_aside(bench.dir.path(), "lost").expect("set aside"));
     let store = bench.open();
-    store.record(change(&events[1], deliveries(&events[1]))).expect("record");
-    let outbox = store.outbox(&destination("upload/a")).expect("outbox");
+    store.events().record(change(&events[1], deliveries(&events[1]))).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     assert_eq!(outbox.waiting().await.expect("count"), 2);
     // What is noted behind a torn line is read.
     assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 2);
     store.close().expect("close");
     assert!(set_index_aside(bench.dir.path(), "lost").expect("set aside"));
     let store = bench.open();
-    store.record(change(&events[1], deliveries(&events[1]))).expect("record");
-    assert_eq!(store.outbox(&destination("upload/a")).expect("outbox").waiting().await.expect("count"), 0);
+    store.events().record(change(&events[1], deliveries(&events[1]))).expect("record");
+    assert_eq!(store.outboxes().get(&destination("upload/a")).expect("outbox").waiting().await.expect("count"), 0);
 }

@@ -7,7 +7,7 @@ impl Bench {
     fn deliver(&self, path: &str, content: &[u8]) {
         let sha256 = hex::encode(Sha256::digest(content));
         let document = Document::new(path, content.len() as u64, sha256);
-        self.store().deliver(document).expect("deliver");
+        self.store().outboxes().deliver(document).expect("deliver");
     }
 
     fn write_document(&self, path: &str, content: &[u8]) {

@@ -84,7 +84,7 @@ impl Bench {
     }
 
     fn outbox(&self) -> Outbox {
-        self.store().outbox(&destination("upload/cloud")).expect("outbox")
+        self.store().outboxes().get(&destination("upload/cloud")).expect("outbox")
     }
 
     /// Writes the file into the archive.
@@ -99,7 +99,7 @@ impl Bench {
         let sha256: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
         let delivery = Delivery::Upload(MediaFile::new(file, content.len() as u64, sha256));
         let change = Change { event: self.event.clone(), deliveries: vec![delivery] };
-        self.store().record_async(change).await.expect("record");
+        self.store().events().record(change).expect("record");
     }
 
     async fn add(&self, file: &str, content: &[u8]) {

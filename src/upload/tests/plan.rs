@@ -70,7 +70,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     ..bench.event.clone()
                 };
                 let delivery = Delivery::Upload(MediaFile::new(file, 1, "aa"));
-                bench.store().record_async(Change { event, deliveries: vec![delivery] }).await.expect("record");
+                bench.store().events().record(Change { event, deliveries: vec![delivery] }).expect("record");
                 let seq = bench.outbox().items(1000).await.expect("items").iter().map(|item| item.seq).max();
                 let seq = seq.expect("one waits");
                 ages.insert(seq, (waiting.len() as u64, turns));

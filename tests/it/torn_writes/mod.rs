@@ -106,13 +106,14 @@ fn child_records() {
         // Of what is over, a part is delivered already.
         let wanted = CAMERAS.len() * 7;
         wait_for("the events to end", seconds(60), || {
-            let ended = store.events(&Query { state: Some(EventState::Ended), limit: 500, ..Query::default() });
+            let ended =
+                store.events().find(&Query { state: Some(EventState::Ended), limit: 500, ..Query::default() }).wait();
             let ended = ended.map_err(|e| e.to_string())?.len();
-            let open = store.open_events().map_err(|e| e.to_string())?.len();
+            let open = store.events().open().map_err(|e| e.to_string())?.len();
             if (ended, open) == (wanted, CAMERAS.len()) { Ok(()) } else { Err(format!("{ended} ended, {open} open")) }
         });
         for (name, part) in [("mqtt", 20), ("upload/cloud", 40)] {
-            let outbox = store.outbox(&name.parse().expect("a destination")).expect("an outbox");
+            let outbox = store.outboxes().get(&name.parse().expect("a destination")).expect("an outbox");
             for lease in &outbox.lease(part).await.expect("lease") {
                 outbox.ack(lease).await.expect("ack");
                 if let Delivery::Upload(MediaFile { file, .. }) = &lease.item {
@@ -151,7 +152,7 @@ fn serve(path: &Path) -> Result<(), String> {
     recover(&archive, EventId::from_bytes(HIGHEST), &mut |_| ()).map_err(text)?;
     runtime().block_on(async {
         for name in ["mqtt", "upload/cloud"] {
-            let outbox = store.outbox(&name.parse().expect("a destination")).map_err(|e| e.to_string())?;
+            let outbox = store.outboxes().get(&name.parse().expect("a destination")).map_err(|e| e.to_string())?;
             loop {
                 let leases = outbox.lease(50).await.map_err(|e| e.to_string())?;
                 if leases.is_empty() {
@@ -171,7 +172,7 @@ fn serve(path: &Path) -> Result<(), String> {
         }
         Ok::<(), String>(())
     })?;
-    for event in store.events(&Query { limit: 500, ..Query::default() }).map_err(|e| e.to_string())? {
+    for event in store.events().find(&Query { limit: 500, ..Query::default() }).wait().map_err(|e| e.to_string())? {
         println!("\nknown {} {:?}", event.id, event.state);
     }
     let again = recover(&archive, EventId::from_bytes(HIGHEST), &mut |_| ()).map_err(text)?;
