@@ -110,6 +110,44 @@ impl MediaKind {
     }
 }
 
+/// Which file of which asset: what the catalogue, the outboxes and retention know a file by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId {
+    /// What owns it.
+    pub asset: AssetId,
+    /// Its name.
+    pub name: String,
+}
+
+impl FileId {
+    /// The file `name` of `asset`.
+    pub fn new(asset: AssetId, name: impl Into<String>) -> Self {
+        Self { asset, name: name.into() }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> MediaKind {
+        MediaKind::of_file(&self.name)
+    }
+
+    /// The sidecar of the same event.
+    #[must_use]
+    pub fn sidecar(&self) -> Self {
+        Self::new(self.asset, SIDECAR)
+    }
+
+    /// Sorted by asset, then by name.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.asset.to_bytes(), self.name.as_bytes()].concat()
+    }
+
+    /// The inverse of [`FileId::to_bytes`]; `None` for bytes that are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (asset, name) = bytes.split_first_chunk()?;
+        Some(Self::new(AssetId::from_bytes(*asset), std::str::from_utf8(name).ok()?))
+    }
+}
+
 /// One file of an asset. Its JSON has no kind: that is given by the name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
@@ -300,6 +338,15 @@ mod tests {
         for (path, kind) in documents {
             assert_eq!(MediaKind::of_document(path), kind, "{path}");
         }
+    }
+
+    #[test]
+    fn which_file_it_is_survives_bytes() {
+        let file = FileId::new(AssetId::from_bytes([7; 16]), "clip.mp4");
+        assert_eq!(FileId::from_bytes(&file.to_bytes()), Some(file.clone()));
+        assert_eq!((file.kind(), file.sidecar().kind()), (MediaKind::Clip, MediaKind::EventSidecar));
+        assert_eq!(FileId::from_bytes(&[7; 15]), None);
+        assert_eq!(FileId::from_bytes(&[0xff; 17]), None, "no text");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::schema::{Counters, MAX_ERROR, Row, decode, encode, item_key, shorten,
 use super::trees::{Database, Views};
 use super::{AlertCounts, Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
-use crate::asset::{MediaFile, MediaKind};
+use crate::asset::{FileId, MediaFile, MediaKind};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
@@ -102,8 +102,7 @@ pub(super) enum Op {
     /// A file does not wait any more in one outbox.
     Withdraw {
         outbox: Destination,
-        id: EventId,
-        file: String,
+        file: FileId,
     },
     /// One document, or none, in place of several that wait.
     Supersede {
@@ -245,7 +244,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
-            Op::Withdraw { outbox, id, file } => self.withdraw(outbox, *id, file),
+            Op::Withdraw { outbox, file } => self.withdraw(outbox, file),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
@@ -368,9 +367,9 @@ impl<'a> Group<'a> {
         Ok(Some(row))
     }
 
-    fn withdraw(&mut self, outbox: &Destination, id: EventId, file: &str) -> Result<(), StoreError> {
+    fn withdraw(&mut self, outbox: &Destination, file: &FileId) -> Result<(), StoreError> {
         let Some(queue) = self.queues.get(outbox) else { return Ok(()) };
-        let place = self.views.uploads.get(upload_key(outbox, id, file))?;
+        let place = self.views.uploads.get(upload_key(outbox, file))?;
         let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { return Ok(()) };
         let Some(row) = self.row(false, &place.key(outbox))? else { return Ok(()) };
         let item = ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: false };
@@ -392,9 +391,9 @@ impl<'a> Group<'a> {
     /// one that was deleted from the box is not queued again.
     fn revive(&mut self, item: &ItemRef) -> Result<(), StoreError> {
         let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
-        if let Some((id, file)) = row.file() {
-            let event = event_log::in_transaction(&self.views, id)?;
-            if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == *file)) {
+        if let Some(file) = row.file() {
+            let event = event_log::in_transaction(&self.views, file.asset)?;
+            if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == file.name)) {
                 return self.mark_discarded(item.queue.destination(), &row, item.place.seq);
             }
         }

@@ -88,7 +88,7 @@ impl Dropped {
     pub(super) fn holds(&self, outbox: &Destination, row: &Row) -> bool {
         let notes = self.notes();
         let Some(of_outbox) = notes.get(outbox) else { return false };
-        note_of(row.id, &row.item).is_some_and(|(name, sha256)| of_outbox.get(&name) == Some(&sha256))
+        note_of(row.asset, &row.item).is_some_and(|(name, sha256)| of_outbox.get(&name) == Some(&sha256))
     }
 
     /// Notes durably that `items` were dropped from `outbox`; alerts are not noted, since no rebuild queues them. Blocks.

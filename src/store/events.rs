@@ -13,6 +13,7 @@ use super::stats::holds_files;
 use super::trees::Database;
 use super::worker::Core;
 use super::{AlertCounts, Change, Delivery, Query, StoreError, catalog, event_log};
+use crate::asset::FileId;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, OutletDelivery};
 
@@ -105,7 +106,8 @@ impl Events {
         }
         let counted = counted.map(|counted| Ok(Op::CountAlerts { id, counted }));
         let change = Op::record(change, &self.0.clock);
-        let dropped = dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, id, file }));
+        let dropped =
+            dropped.into_iter().map(|(outbox, file)| Ok(Op::Withdraw { outbox, file: FileId::new(id, file) }));
         let alerts = alerts.into_iter().map(Op::migrate_alert);
         self.0.write_all(counted.into_iter().chain(alerts).chain([change]).chain(dropped))
     }

@@ -138,7 +138,7 @@ impl Queue {
         place: Place,
         row: Row,
     ) -> Result<Result<Lease, Op>, StoreError> {
-        let event = match (row.event, row.id) {
+        let event = match (row.event, row.asset) {
             (Some(event), _) => Some(event),
             (None, Some(id)) => events.get(&id.to_bytes())?.and_then(|json| decode(&json).ok()),
             (None, None) => None,
@@ -183,7 +183,7 @@ pub(super) fn waiting(db: &Database, queue: &Queue, now: Mono, max: usize) -> Re
         items.push(Waiting {
             seq: place.seq,
             lane: place.lane.unwrap_or_else(|| Lane::of(&row.item)),
-            event: row.id,
+            event: row.asset,
             item: row.item,
             attempts: row.attempts,
             created: row.created,

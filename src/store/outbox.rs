@@ -434,7 +434,7 @@ fn dead_letters(db: &Database, destination: &Destination, max: usize) -> Result<
         let (Some(seq), Ok(row)) = (seq_of(&key), decode::<Row>(&value)) else { continue };
         letters.push(DeadLetter {
             seq,
-            event: row.id,
+            event: row.asset,
             item: row.item,
             attempts: row.attempts,
             created: row.created,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::Class;
 use super::{Delivery, StoreError};
+use crate::asset::{AssetId, FileId};
 use crate::clock::Moment;
 use crate::destination::Destination;
 use crate::event::{Event, EventId};
@@ -74,8 +75,8 @@ impl BoxCounters {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     /// `None` for a document.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<EventId>,
+    #[serde(rename = "id", default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<AssetId>,
     /// The event as it was when the row was written; alerts only, the upload of a file needs only its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
@@ -100,7 +101,7 @@ impl Row {
     pub(super) fn new(event: Option<&Event>, item: &Delivery, now: &Moment) -> Self {
         let reported = event.filter(|_| matches!(item, Delivery::Alert(_)));
         Self {
-            id: event.map(|event| event.id).filter(|_| !item.is_document()),
+            asset: event.map(|event| event.id).filter(|_| !item.is_document()),
             event: reported.cloned(),
             item: item.clone(),
             revision: 0,
@@ -112,10 +113,10 @@ impl Row {
         }
     }
 
-    /// The event and the name of the file that it sends, if it sends one of an event.
-    pub(super) fn file(&self) -> Option<(EventId, &str)> {
+    /// The file that it sends, if it sends one of an asset.
+    pub(super) fn file(&self) -> Option<FileId> {
         match &self.item {
-            Delivery::Upload(media) => Some((self.id?, &media.file)),
+            Delivery::Upload(media) => Some(FileId::new(self.asset?, &*media.file)),
             Delivery::Alert(_) | Delivery::Document(_) => None,
         }
     }
@@ -124,7 +125,7 @@ impl Row {
     pub(super) fn upload_key(&self, outbox: &Destination) -> Option<Vec<u8>> {
         match &self.item {
             Delivery::Alert(_) => None,
-            Delivery::Upload(media) => Some(upload_key(outbox, self.id?, &media.file)),
+            Delivery::Upload(media) => Some(upload_key(outbox, &FileId::new(self.asset?, &*media.file))),
             Delivery::Document(document) => Some(document_key(outbox, &document.path)),
         }
     }
@@ -157,16 +158,15 @@ pub(super) fn camera_key(camera: &str, id: EventId) -> Vec<u8> {
     key
 }
 
-/// Key of a document in `uploads`: no event has the id that is all zeros.
+/// Key of a document in `uploads`: no asset has the id that is all zeros.
 pub(super) fn document_key(outbox: &Destination, path: &str) -> Vec<u8> {
-    upload_key(outbox, EventId::from_bytes([0; 16]), path)
+    upload_key(outbox, &FileId::new(AssetId::from_bytes([0; 16]), path))
 }
 
 /// Key of a file in `uploads`.
-pub(super) fn upload_key(outbox: &Destination, id: EventId, file: &str) -> Vec<u8> {
+pub(super) fn upload_key(outbox: &Destination, file: &FileId) -> Vec<u8> {
     let mut key = prefix(outbox.as_str());
-    key.extend_from_slice(&id.to_bytes());
-    key.extend_from_slice(file.as_bytes());
+    key.extend_from_slice(&file.to_bytes());
     key
 }
 

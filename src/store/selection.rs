@@ -160,7 +160,7 @@ fn is_of_camera(db: &Database, row: &Row, camera: &str) -> Result<bool, StoreErr
     if let Some(event) = &row.event {
         return Ok(*event.camera == *camera);
     }
-    let Some(id) = row.id else { return Ok(false) };
+    let Some(id) = row.asset else { return Ok(false) };
     let event = db.events.get(id.to_bytes())?;
     Ok(event.and_then(|json| decode::<Short>(&json).ok()).is_some_and(|event| event.camera == camera))
 }
@@ -276,7 +276,7 @@ impl Outbox {
             let dead = dead.map(|row| (self.letter(*seq), row, true));
             let Some((item, row, is_dead)) = waiting.or(dead) else { continue };
             if selection.takes(db, *seq, &row, is_dead)? {
-                all.push(Found { item, is_dead, event: row.id, delivery: row.item });
+                all.push(Found { item, is_dead, event: row.asset, delivery: row.item });
             }
         }
         Ok(all)
@@ -301,7 +301,7 @@ impl Outbox {
                 let (revision, is_document) = (row.revision, row.item.is_document());
                 let waiting = || ItemRef { queue: self.queue().clone(), place, revision, is_document };
                 let item = if is_dead { self.letter(place.seq) } else { waiting() };
-                all.push(Found { item, is_dead, event: row.id, delivery: row.item });
+                all.push(Found { item, is_dead, event: row.asset, delivery: row.item });
             }
             if rows >= ROWS || all.len() >= BATCH {
                 return Ok((all, Some((part, Some(key.to_vec())))));

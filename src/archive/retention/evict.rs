@@ -26,7 +26,7 @@ use crate::asset::{MediaKind, Owner};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, Evicted};
 use crate::segment::Segment;
-use crate::store::{Amendment, Class, HeldFile};
+use crate::store::{Amendment, HeldFile};
 
 /// The extension that an event's folder gets while it is being removed.
 pub(in crate::archive) const GONE: &str = "gone";
@@ -46,7 +46,7 @@ impl Evictor<'_> {
     pub(super) fn evict(&self, files: &[HeldFile], reason: EvictReason) -> Result<Vec<HeldFile>> {
         self.archive.store.assets().condemn(files, reason)?;
         (self.between_steps)()?;
-        let ids: BTreeSet<EventId> = files.iter().map(|file| file.id).collect();
+        let ids: BTreeSet<EventId> = files.iter().map(|file| file.asset).collect();
         let mut condemned = Vec::new();
         for id in ids {
             condemned
@@ -75,7 +75,7 @@ impl Evictor<'_> {
         let _changing = self.archive.changing_sidecars();
         let mut events: BTreeMap<EventId, Vec<HeldFile>> = BTreeMap::new();
         for file in files {
-            events.entry(file.id).or_default().push(file);
+            events.entry(file.asset).or_default().push(file);
         }
         let (whole, parts): (BTreeMap<_, _>, BTreeMap<_, _>) = events
             .into_iter()
@@ -108,7 +108,7 @@ impl Evictor<'_> {
             let path = path_of(&self.archive.layout, &file);
             // A segment's sidecar after the file that it describes.
             let with_sidecar = || match file.owner() {
-                Owner::Segment => removed(fs::remove_file(path.with_file_name(Segment::sidecar_name(file.id)))),
+                Owner::Segment => removed(fs::remove_file(path.with_file_name(Segment::sidecar_name(file.asset)))),
                 _ => Ok(()),
             };
             match removed(fs::remove_file(&path)).and_then(|()| with_sidecar()).and_then(|()| sync_parent(&path)) {
@@ -222,9 +222,9 @@ pub(in crate::archive) fn remove_gone(folder: &Path) {
 }
 
 fn path_of(layout: &Layout, file: &HeldFile) -> PathBuf {
-    match file.class {
-        Class::Continuous => layout.recordings(&file.camera).join(&file.media.file),
-        _ => layout.folder(&file.camera, file.id).join(&file.media.file),
+    match file.owner() {
+        Owner::Segment => layout.recordings(&file.camera).join(&file.media.file),
+        _ => layout.folder(&file.camera, file.asset).join(&file.media.file),
     }
 }
 

@@ -7,16 +7,17 @@ use super::super::commit::Op;
 use super::super::worker::Core;
 use super::super::{StoreError, event_log};
 use super::plan::Reader;
-use super::write::{Change, FileRef, HoldRow};
+use super::write::{Change, HoldRow};
 use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, uploads};
+use crate::asset::{AssetId, FileId};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
 /// Rows that are put in order by one call.
 const PLACED_AT_ONCE: usize = 500;
 
-fn names(files: &[HeldFile]) -> Vec<FileRef> {
-    files.iter().map(|file| (file.id, file.media.file.clone())).collect()
+fn ids(files: &[HeldFile]) -> Vec<FileId> {
+    files.iter().map(HeldFile::id).collect()
 }
 
 /// The catalogue: every file that the box holds, in the order in which it may go. Clones share one index.
@@ -91,7 +92,7 @@ impl Assets {
     /// # Errors
     /// As [`Assets::evictable`].
     pub fn condemn(&self, files: &[HeldFile], reason: EvictReason) -> Result<(), StoreError> {
-        self.change_catalog(vec![Change::Condemn { files: names(files), reason }])
+        self.change_catalog(vec![Change::Condemn { files: ids(files), reason }])
     }
 
     /// Up to `max` files whose deletion has begun, those of one event beside each other.
@@ -122,7 +123,7 @@ impl Assets {
     /// [`StoreError::TooLarge`]; else as [`Assets::evictable`].
     pub fn forget(&self, events: Vec<(EventId, Option<Event>)>) -> Result<(), StoreError> {
         let forget = |(id, last): (EventId, Option<Event>)| {
-            let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+            let files = ids(&self.files_of(id)?);
             let last = last.map(event_log::index_form).transpose()?.map(|(last, _)| Box::new(last));
             Ok(Change::Forget { id, files, last, now: self.0.clock.now() })
         };
@@ -134,14 +135,14 @@ impl Assets {
     /// # Errors
     /// As [`Assets::evictable`].
     pub fn gone(&self, files: &[HeldFile]) -> Result<(), StoreError> {
-        self.change_catalog(vec![Change::Gone(names(files))])
+        self.change_catalog(vec![Change::Gone(ids(files))])
     }
 
     /// All files of one event or segment.
     ///
     /// # Errors
     /// As [`Assets::evictable`].
-    pub fn files_of(&self, id: EventId) -> Result<Vec<HeldFile>, StoreError> {
+    pub fn files_of(&self, id: AssetId) -> Result<Vec<HeldFile>, StoreError> {
         self.read_catalog(move |reader| reader.files_of(id))
     }
 
@@ -151,7 +152,7 @@ impl Assets {
     /// # Errors
     /// As [`Assets::evictable`].
     pub fn set_pinned(&self, id: EventId, pinned: bool) -> Result<(), StoreError> {
-        let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+        let files = ids(&self.files_of(id)?);
         self.change_catalog(vec![Change::Pin { id, pinned, files }])
     }
 
@@ -161,14 +162,14 @@ impl Assets {
     /// As [`Assets::evictable`].
     pub fn hold(
         &self,
-        id: EventId,
+        id: AssetId,
         camera: &str,
         class: Class,
         media: MediaFile,
         recorded: Moment,
     ) -> Result<(), StoreError> {
         let row = HoldRow { camera: camera.into(), class, bytes: media.bytes, sha256: media.sha256, recorded };
-        self.change_catalog(vec![Change::Hold { id, file: media.file, row: Box::new(row) }])
+        self.change_catalog(vec![Change::Hold { file: FileId::new(id, media.file), row: Box::new(row) }])
     }
 
     /// Gives files that were recorded while the wall clock was not synchronised the date `since` (milliseconds of

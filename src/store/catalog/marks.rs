@@ -9,7 +9,7 @@ use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
 use super::super::{Delivery, StoreError};
 use super::{Mark, Marks, Row};
-use crate::asset::SIDECAR;
+use crate::asset::FileId;
 use crate::destination::Destination;
 use crate::event::{DeliveryState, EventId};
 
@@ -98,14 +98,14 @@ impl Group<'_> {
     /// The outbox has an item now.
     pub(in crate::store) fn mark_waiting(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Waiting)),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Waiting)),
             None => self.tally(outbox, item, |alerts| add(&mut alerts.waiting)),
         }
     }
 
     pub(in crate::store) fn mark_delivered(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Delivered)),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Delivered)),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.delivered);
@@ -120,7 +120,7 @@ impl Group<'_> {
         seq: u64,
     ) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Dead(seq))),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Dead(seq))),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.dead);
@@ -142,7 +142,7 @@ impl Group<'_> {
     ) -> Result<(), StoreError> {
         match item.file() {
             // Not where the file was queued again since, or is there already.
-            Some((id, file)) => self.edit_file(id, file, |row| {
+            Some(file) => self.edit_file(&file, |row| {
                 if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
                     row.drop_at(outbox);
                 }
@@ -157,7 +157,7 @@ impl Group<'_> {
     /// An item that waited was taken out undelivered.
     pub(in crate::store) fn mark_dropped(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.drop_at(outbox)),
+            Some(file) => self.edit_file(&file, |row| row.drop_at(outbox)),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.dropped);
@@ -166,14 +166,14 @@ impl Group<'_> {
     }
 
     /// Takes a file out of every outbox and out of the dead letters, configured or not.
-    pub(super) fn drop_pending(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
+    pub(super) fn drop_pending(&mut self, file: &FileId) -> Result<(), StoreError> {
+        let Some(row) = self.file(file)? else { return Ok(()) };
         let pending = || row.to.iter().filter(|(_, mark)| **mark != Mark::Delivered);
         for (name, mark) in pending() {
             match mark {
                 Mark::Delivered => {}
                 Mark::Waiting => {
-                    let Some(place) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
+                    let Some(place) = self.views.uploads.remove(upload_key(name, file))? else { continue };
                     let Some(place) = Place::from_bytes(&place) else { continue };
                     if let Some(item) = self.views.outbox.remove(place.key(name))? {
                         let item: Item = decode(&item)?;
@@ -190,13 +190,13 @@ impl Group<'_> {
                 }
             }
         }
-        self.edit_file(id, file, |edited| pending().for_each(|(name, _)| edited.drop_at(name)))
+        self.edit_file(file, |edited| pending().for_each(|(name, _)| edited.drop_at(name)))
     }
 
     /// A file goes before it could be queued.
-    pub(super) fn drop_unqueued(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
+    pub(super) fn drop_unqueued(&mut self, file: &FileId) -> Result<(), StoreError> {
         let destinations = self.destinations();
-        self.edit_file(id, file, |row| {
+        self.edit_file(file, |row| {
             for name in destinations.into_iter().filter(|name| !row.to.contains_key(*name)).collect::<Vec<_>>() {
                 row.drop_at(name);
             }
@@ -204,16 +204,17 @@ impl Group<'_> {
     }
 
     /// A file was deleted from the box: its sidecar's row, where there is one, keeps what is known of its delivery.
-    pub(super) fn bury_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
-        self.remove_file(id, file)?;
-        let Some(sidecar) = self.file(id, SIDECAR)? else { return Ok(()) };
+    pub(super) fn bury_file(&mut self, file: &FileId) -> Result<(), StoreError> {
+        let Some(row) = self.file(file)? else { return Ok(()) };
+        self.remove_file(file)?;
+        let of_event = file.sidecar();
+        let Some(sidecar) = self.file(&of_event)? else { return Ok(()) };
         let mut gone = sidecar.gone;
-        gone.insert(file.to_owned(), Marks { to: row.to, dropped: row.dropped });
+        gone.insert(file.name.clone(), Marks { to: row.to, dropped: row.dropped });
         while encode(&gone)?.len() > MOST_BYTES {
             gone.pop_first();
         }
-        self.edit_file(id, SIDECAR, |sidecar| sidecar.gone = gone)
+        self.edit_file(&of_event, |sidecar| sidecar.gone = gone)
     }
 
     /// Alerts of an event are counted from now on. `complete`: from its first one.
@@ -238,7 +239,9 @@ impl Group<'_> {
 
     /// Counts an alert; one of an event that the index does not know is left alone.
     fn tally(&mut self, outbox: &Destination, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
-        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.id, outbox.takes_alerts()) else { return Ok(()) };
+        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.asset, outbox.takes_alerts()) else {
+            return Ok(());
+        };
         let mut row: AlertCounts = match self.views.alerts.get(id.to_bytes())? {
             Some(known) => decode(&known)?,
             // Queued before alerts were counted.

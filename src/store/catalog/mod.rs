@@ -27,10 +27,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
-use crate::asset::{MediaKind, Owner};
+use crate::asset::{AssetId, FileId, MediaKind, Owner};
 use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
 use crate::destination::Destination;
-use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
+use crate::event::{DeliveryState, Event, EvictReason, MediaFile};
 
 pub use calls::Assets;
 pub use marks::AlertCounts;
@@ -82,8 +82,8 @@ impl Class {
 /// A file of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldFile {
-    /// The event that it belongs to; for continuous video its own identity.
-    pub id: EventId,
+    /// What it belongs to: an event; for continuous video a segment.
+    pub asset: AssetId,
     /// What it is.
     pub media: MediaFile,
     /// The camera that it is of.
@@ -99,6 +99,11 @@ pub struct HeldFile {
 }
 
 impl HeldFile {
+    /// Which file it is.
+    pub fn id(&self) -> FileId {
+        FileId::new(self.asset, &*self.media.file)
+    }
+
     /// What it belongs to.
     pub fn owner(&self) -> Owner {
         if self.class == Class::Continuous { Owner::Segment } else { Owner::Event }
@@ -121,11 +126,6 @@ pub struct Amendment {
 const UNDATED: u64 = 1 << 56;
 /// A date below this is no wall time in milliseconds but counts how long the box has run.
 pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
-
-/// Whether a file of the catalogue says what an event was.
-fn is_sidecar(file: &str) -> bool {
-    MediaKind::of_file(file) == MediaKind::EventSidecar
-}
 
 /// The first byte of a key in `held`: groups of files, in the order in which they go.
 mod tier {
@@ -252,7 +252,7 @@ impl Row {
     }
 
     /// Where it belongs while `destinations` are configured.
-    fn belongs(&self, file: &str, destinations: &[&Destination]) -> Place {
+    fn belongs(&self, kind: MediaKind, destinations: &[&Destination]) -> Place {
         let (delivered, waits) = (self.is_delivered(destinations), self.waits(destinations));
         let tier = match self {
             Self { condemned: Some(_), .. } => tier::CONDEMNED,
@@ -276,18 +276,18 @@ impl Row {
             Class::Clips => 20,
             Class::Snapshots => 40,
             // The sidecar after its thumbnail: with it goes the event.
-            Class::Metadata if !is_sidecar(file) => 60,
+            Class::Metadata if kind != MediaKind::EventSidecar => 60,
             Class::Metadata => 80,
         };
         Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(UNDATED) }
     }
 
-    fn held(self, id: EventId, file: &str, destinations: &[&Destination]) -> HeldFile {
+    fn held(self, file: &FileId, destinations: &[&Destination]) -> HeldFile {
         HeldFile {
-            id,
+            asset: file.asset,
             delivered: self.condemned.map_or_else(|| self.is_delivered(destinations), |c| c.delivered),
             waits: self.waits(destinations),
-            media: MediaFile::new(file, self.bytes, self.sha256),
+            media: MediaFile::new(&*file.name, self.bytes, self.sha256),
             camera: self.camera,
             class: self.class,
             condemned: self.condemned.map(|c| c.reason),
@@ -310,22 +310,17 @@ fn uploads<'a>(destinations: impl Iterator<Item = &'a Destination>) -> Vec<Desti
     destinations.filter(|destination| destination.takes_files()).cloned().collect()
 }
 
-fn file_key(id: EventId, file: &str) -> Vec<u8> {
-    [&id.to_bytes(), file.as_bytes()].concat()
+fn held_key(place: Place, file: &FileId) -> Vec<u8> {
+    [[place.tier, place.value].as_slice(), &file.to_bytes()].concat()
 }
 
-fn held_key(place: Place, id: EventId, file: &str) -> Vec<u8> {
-    [&[place.tier, place.value], id.to_bytes().as_slice(), file.as_bytes()].concat()
+fn aged_key(place: Place, class: Class, file: &FileId) -> Vec<u8> {
+    [[place.lane, class as u8].as_slice(), &place.since.to_be_bytes(), &file.to_bytes()].concat()
 }
 
-fn aged_key(place: Place, class: Class, id: EventId, file: &str) -> Vec<u8> {
-    [&[place.lane, class as u8], place.since.to_be_bytes().as_slice(), &id.to_bytes(), file.as_bytes()].concat()
-}
-
-/// The event and the file name at the end of a key, after `skip` bytes.
-fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
-    let (id, file) = key.get(skip..)?.split_first_chunk()?;
-    Some((EventId::from_bytes(*id), std::str::from_utf8(file).ok()?))
+/// The file at the end of a key, after `skip` bytes.
+fn file_of(key: &[u8], skip: usize) -> Option<FileId> {
+    key.get(skip..).and_then(FileId::from_bytes)
 }
 
 /// The file that `delivery` sends, if it sends one.

@@ -13,7 +13,7 @@ use super::super::trees::Database;
 use super::super::worker::Core;
 use super::plan::Reader;
 use super::{AlertCounts, Mark, Marks, Row};
-use crate::asset::SIDECAR;
+use crate::asset::{FileId, SIDECAR};
 use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EventState, FileDelivery, OutletDelivery};
 
@@ -123,7 +123,7 @@ impl<'a> States<'a> {
             let state = match rows.get(file) {
                 Some(row) => row.state(outbox),
                 // Not in the catalogue yet: of an event of an older version.
-                None if self.reader.db.uploads.contains_key(upload_key(outbox, event.id, file))? => {
+                None if self.reader.db.uploads.contains_key(upload_key(outbox, &FileId::new(event.id, &**file)))? => {
                     DeliveryState::Waiting
                 }
                 None => DeliveryState::NotWanted,
@@ -180,7 +180,7 @@ fn queued_alerts(db: &Database, outbox: &Destination) -> Result<(BTreeSet<EventI
     for entry in db.outbox.scan_prefix(prefix(outbox.as_str())).take(ALERTS_SEEN) {
         rows += 1;
         if let Ok(row) = decode::<super::super::schema::Row>(&entry?.1) {
-            ids.extend(row.id);
+            ids.extend(row.asset);
         }
     }
     Ok((ids, rows < ALERTS_SEEN))

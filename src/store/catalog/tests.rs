@@ -11,7 +11,7 @@ use super::super::{Change, Store};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
 use crate::destination::destination;
-use crate::event::{EventState, Phase};
+use crate::event::{EventId, EventState, Phase};
 
 struct Bench {
     dir: TempDir,
@@ -74,7 +74,7 @@ fn order(store: &Store, overdue: &[(Class, Range<u64>)]) -> Vec<String> {
     let metadata = store.stats().wait().expect("stats").held[&Class::Metadata].bytes;
     let files = store.assets().evictable(sum(&media) + metadata, overdue, 1000).expect("plan");
     assert_eq!(files.get(..media.len()), Some(media.as_slice()));
-    files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
+    files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.asset.to_bytes()), file.media.file)).collect()
 }
 
 fn held(store: &Store) -> Vec<(Class, u64, u64)> {
@@ -180,7 +180,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     let expired = |class, waiting_too| -> Vec<String> {
         let (files, next) = store.assets().expired(class, 0..far, waiting_too, None, 100).expect("scan");
         assert_eq!(next, None);
-        files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
+        files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.asset.to_bytes()), file.media.file)).collect()
     };
     assert_eq!(expired(Class::Clips, false), Vec::<String>::new());
     assert_eq!(expired(Class::Clips, true), ["1 clip.mp4", "2 clip.mp4", "3 clip.mp4"]);
@@ -325,7 +325,7 @@ fn a_forgotten_event_leaves_nothing_and_the_newest_is_never_offered() {
     let alert = Change { event: newest.clone(), deliveries: vec![Delivery::Alert(Phase::End)] };
     store.events().record(alert).expect("record");
     let whole = store.assets().expired(Class::Metadata, 0..u64::MAX - 1, true, None, 100).expect("scan").0;
-    assert!(whole.len() == 4 && whole.iter().all(|file| file.id == event.id));
+    assert!(whole.len() == 4 && whole.iter().all(|file| file.asset == event.id));
     store.assets().condemn(&whole, EvictReason::Age).expect("condemn");
     store.assets().forget(vec![(event.id, None)]).expect("forget");
     store.assets().gone(&whole).expect("gone");
