@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::dropped::Dropped;
 use super::import::{GivenUp, MigratedAlert};
-use super::outbox::Queue;
 use super::packed::View;
 use super::place::Place;
+use super::queue::{ItemRef, Queue};
 use super::reserve::Room;
 use super::schema::{Counters, MAX_ERROR, Row, decode, encode, item_key, shorten, upload_key};
 use super::trees::{Database, Views};
@@ -110,16 +110,6 @@ pub(super) enum Op {
         by: Option<Delivery>,
         now: Moment,
     },
-}
-
-/// One item of an outbox, at one revision.
-#[derive(Clone, Debug)]
-pub(super) struct ItemRef {
-    pub queue: Arc<Queue>,
-    pub place: Place,
-    pub revision: u64,
-    /// Whether it lies among the documents.
-    pub is_document: bool,
 }
 
 impl Op {

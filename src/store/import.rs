@@ -1,7 +1,6 @@
-//! What recovery and check need: what the index lacks, many changes at once, and a note that it is complete.
+//! What comes from another index.
 
-use super::worker::FILLED;
-use super::{AlertCounts, Change, Store, StoreError};
+use super::{AlertCounts, Change};
 use crate::clock::Moment;
 use crate::destination::Destination;
 use crate::event::{Event, Phase};
@@ -54,28 +53,4 @@ pub enum DeliveryStatus {
     Waiting,
     /// It is over, and no file of it waits.
     Settled,
-}
-
-impl Store {
-    /// Whether the index holds all that the sidecars say. It does not when it was begun afresh and no recovery
-    /// has come to its end since, over however many starts.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn is_filled(&self) -> Result<bool, StoreError> {
-        self.0.read(|db| Ok(db.meta.contains_key(FILLED)?))
-    }
-
-    /// Notes durably that the index holds all that the sidecars say.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn note_filled(&self) -> Result<(), StoreError> {
-        self.0.note_filled()
-    }
-
-    /// Whether the last change was refused because the disk is full.
-    pub fn is_full(&self) -> bool {
-        self.0.is_full()
-    }
 }

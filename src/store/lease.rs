@@ -3,17 +3,19 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tracing::error;
 
-use super::StoreError;
-use super::commit::{ItemRef, Op};
-use super::outbox::{Lease, Queue, Waiting};
+use super::commit::Op;
 use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
+use super::queue::{ItemRef, Lease, Queue};
 use super::schema::{Row, decode, prefix, seq_of};
 use super::trees::Database;
-use crate::clock::Mono;
+use super::{Delivery, StoreError};
+use crate::clock::{Moment, Mono};
 use crate::destination::Destination;
+use crate::event::EventId;
 
 /// In which order items are given out. Documents, which are small, go before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,32 @@ impl Wanted {
     pub fn oldest(max: usize) -> Self {
         Self { max, up_to: Lane::Rest, order: Order::Age }
     }
+}
+
+/// An item that waits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waiting {
+    /// Its handle for [`super::Outbox::retry_now`] and [`super::Selection`].
+    pub seq: u64,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// The event that it reports or belongs to, unless it is a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// What is to be delivered.
+    pub item: Delivery,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether an outlet works on it at this moment.
+    pub leased: bool,
+    /// Seconds until it is tried again; none when it is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rests_s: Option<u64>,
 }
 
 type Entry = Result<(sled::IVec, sled::IVec), StoreError>;

@@ -83,6 +83,8 @@ mod event_log;
 
 mod catalog;
 
+mod queue;
+
 mod lease;
 mod outbox;
 mod selection;
@@ -113,6 +115,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::event::{Event, EventId};
+use schema::FILLED;
 use worker::Core;
 
 pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
@@ -121,13 +124,14 @@ pub use error::StoreError;
 pub use event_log::Query;
 pub use events::Events;
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
-pub use lease::{Order, Wanted};
+pub use lease::{Order, Waiting, Wanted};
 pub use ledger::Ledger;
 pub use offline::{IndexCopy, set_index_aside};
-pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
+pub use outbox::{DeadLetter, Outbox};
 pub use outboxes::Outboxes;
 pub use place::Lane;
 pub use process_lock::can_commit;
+pub use queue::Lease;
 pub use read::Read;
 pub use selection::{ItemKind, QueueState, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
@@ -246,6 +250,28 @@ impl Store {
     /// When the store is out of service.
     pub fn newest_id(&self) -> Result<Option<EventId>, StoreError> {
         self.0.read(|db| Ok(event_log::newest_id(db)?.max(timeline::newest_id(db)?)))
+    }
+
+    /// Whether the index holds all that the sidecars say. It does not when it was begun afresh and no recovery
+    /// has come to its end since, over however many starts.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn is_filled(&self) -> Result<bool, StoreError> {
+        self.0.read(|db| Ok(db.meta.contains_key(FILLED)?))
+    }
+
+    /// Notes durably that the index holds all that the sidecars say.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn note_filled(&self) -> Result<(), StoreError> {
+        self.0.note_filled()
+    }
+
+    /// Whether the last change was refused because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
     }
 
     /// Waits until the store is out of service, and says why. The process should then end with a failure,

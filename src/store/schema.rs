@@ -14,6 +14,8 @@ use crate::event::{Event, EventId};
 
 /// Version of keys and values.
 pub(super) const VERSION: u32 = 4;
+/// Key in `meta`: the index holds all that the sidecars say.
+pub(super) const FILLED: &str = "filled";
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
 /// values below 4 KiB, and blocks of several below 6 KiB; sled then never moves a page into a file of its own,
 /// which it would not fsync.

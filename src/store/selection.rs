@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::commit::{ItemRef, Op};
+use super::commit::Op;
 use super::lease::find_row;
 use super::outbox::Outbox;
 use super::packed::Packed;
 use super::place::{Lane, Place};
+use super::queue::ItemRef;
 use super::schema::{Row, decode, item_key, prefix};
 use super::trees::Database;
 use super::{Delivery, StoreError};

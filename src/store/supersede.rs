@@ -1,7 +1,8 @@
 //! One document in place of several that wait: what the lake makes of many small files.
 
-use super::commit::{Group, ItemRef};
+use super::commit::Group;
 use super::place::Place;
+use super::queue::ItemRef;
 use super::schema::{Row, document_key};
 use super::{Delivery, StoreError};
 use crate::clock::Moment;

@@ -17,9 +17,10 @@ use tracing::{error, warn};
 use super::commit::{self, Op, Queues};
 use super::dropped::Dropped;
 use super::lease::Wanted;
-use super::outbox::{Lease, Queue};
+use super::queue::{Lease, Queue};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
+use super::schema::FILLED;
 use super::trees::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
@@ -37,8 +38,6 @@ const SMALL_GROUP: usize = 8;
 const IDLE: Duration = Duration::from_millis(100);
 /// How long the note that an index is bad is waited for.
 const MARKED_WITHIN: Duration = Duration::from_secs(2);
-/// Key in `meta`: the index holds all that the sidecars say.
-pub(super) const FILLED: &str = "filled";
 
 enum WriteJob {
     Commit(Op, Reply<()>),
