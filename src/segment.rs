@@ -68,6 +68,11 @@ impl Segment {
         format!("{id}.mp4")
     }
 
+    /// The segment whose file has this name.
+    pub fn id_of(file: &str) -> Option<SegmentId> {
+        file.strip_suffix(".mp4")?.parse().ok()
+    }
+
     /// The name of its sidecar.
     pub fn sidecar_name(id: SegmentId) -> String {
         format!("{id}.json")

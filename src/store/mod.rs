@@ -1,6 +1,6 @@
 //! Stage 7: make it durable.
 //!
-//! [`Store`] is the index of events and the durable queues (outboxes) that the outlets drain. A call that
+//! [`Store`] is the index of events, files and segments, and the durable queues (outboxes) that the outlets drain. A call that
 //! returns `Ok` from a write is on the disk: it survives a power cut.
 //!
 //! # On disk
@@ -17,7 +17,8 @@
 //! | `index.reserve` | room that is given up when the disk is full, so that something can be evicted |
 //!
 //! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte). In
-//! all but `meta` several entries may share a row of sled, see the module `packed`:
+//! all but `meta` several entries may share a row of sled, see the module `packed`. An outbox is named by the written form of
+//! its destination, an asset is an event or a segment. The module `trees` declares them:
 //!
 //! | tree | key | value |
 //! |---|---|---|
@@ -33,16 +34,16 @@
 //! | `by_camera` | camera 0 event id | nothing |
 //! | `outbox` | outbox 0 lane, u8; sequence number, u64, big endian | a file of an event, to deliver |
 //! | `outbox` | outbox 0 sequence number | an alert; the same of a file since before version 4 |
-//! | `uploads` | outbox 0 event id, file name | lane and sequence number of the item that carries this file |
+//! | `uploads` | outbox 0 asset id, file name | lane and sequence number of the item that carries this file |
 //! | `uploads` | outbox 0 sixteen zero bytes, path | the same of a document |
 //! | `documents` | outbox 0 sequence number | a file of no event, to deliver |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
 //! | `segments` | camera 0 segment id | a segment of continuous recording |
 //! | `open_segments` | camera 0 segment id | nothing; the segments that are being written |
 //! | `spans` | camera 0 id | an entry of the coverage ledger |
-//! | `files` | event id, file name | a file on the disk: class, size, which destinations have it |
-//! | `held` | tier, value, event id, file name | nothing; the files in the order in which they may go |
-//! | `aged` | lane, class, wall milliseconds, event id, file name | nothing; the files by age |
+//! | `files` | asset id, file name | a file on the disk: class, size, which destinations have it |
+//! | `held` | tier, value, asset id, file name | nothing; the files in the order in which they may go |
+//! | `aged` | lane, class, wall milliseconds, asset id, file name | nothing; the files by age |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
