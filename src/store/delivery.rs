@@ -110,3 +110,41 @@ impl Document {
         Err(StoreError::BadPath { path: self.path.clone(), reason })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_stored_as_before_files_had_kinds() {
+        let stored = [
+            (r#"{"alert":"start"}"#, Delivery::Alert(Phase::Start), None),
+            (
+                r#"{"upload":{"file":"clip-2.mp4","bytes":5,"sha256":"aa"}}"#,
+                Delivery::Upload(MediaFile::new("clip-2.mp4", 5, "aa")),
+                Some(MediaKind::Clip),
+            ),
+            (
+                r#"{"document":{"path":"coverage/yard/2026-11-22.json","bytes":6,"sha256":"bb"}}"#,
+                Delivery::Document(Document::new("coverage/yard/2026-11-22.json", 6, "bb")),
+                Some(MediaKind::CoverageAccount),
+            ),
+        ];
+        for (text, delivery, kind) in stored {
+            assert_eq!(serde_json::to_string(&delivery).expect("write"), text);
+            let read: Delivery = serde_json::from_str(text).expect("read");
+            let of = match &read {
+                Delivery::Alert(_) => None,
+                Delivery::Upload(media) => Some(media.kind),
+                Delivery::Document(document) => Some(document.kind),
+            };
+            assert_eq!((&read, of), (&delivery, kind));
+        }
+    }
+
+    #[test]
+    fn an_account_is_of_the_camera_that_its_path_names() {
+        assert_eq!(Document::new("coverage/yard/2026-11-22.json", 6, "bb").camera(), Some("yard"));
+        assert_eq!(Document::new("lake/events/date=2026-11-22/1_2.parquet", 6, "bb").camera(), None);
+    }
+}
