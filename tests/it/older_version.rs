@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout, measure, merge, recover};
+use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout, measure};
 use outpost::asset::SIDECAR;
 use outpost::clock::SystemClock;
 use outpost::destination::Destination;
 use outpost::event::{DeliveryState, Event, EventId, EventState, OutletDelivery};
 use outpost::metrics::Metrics;
+use outpost::recovery::{merge, recover};
 use outpost::store::{Config as StoreConfig, Delivery, Query, SegmentQuery, Store};
 
 use crate::harness::process::run;

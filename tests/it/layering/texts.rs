@@ -16,7 +16,7 @@ const TEXTS: [(&str, &str, &str); 6] = [
 
 /// The part of a file that is compiled into the product: what comes before its tests, without comments.
 fn product(file: &str, text: &str) -> String {
-    let is_test = |part: &&str| matches!(*part, "tests" | "fixture" | "hanging" | "scripted");
+    let is_test = |part: &&str| matches!(*part, "tests" | "fixture" | "bench" | "hanging");
     if module_path(file).iter().any(is_test) {
         return String::new();
     }
