@@ -13,14 +13,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use crate::destination::Destination;
 use crate::durable;
 
 /// All switches. Whatever is missing is as the configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Switches {
-    /// Outboxes that send nothing until they are resumed: `upload/<name>`.
-    pub paused: BTreeSet<String>,
+    /// Uploads that send nothing until they are resumed.
+    pub paused: BTreeSet<Destination>,
     /// What was switched at single cameras, by their names in the config.
     pub cameras: BTreeMap<String, CameraSwitches>,
 }
@@ -149,7 +150,7 @@ mod tests {
 
     fn pause(control: &Control) -> io::Result<()> {
         control.change(|switches| {
-            switches.paused.insert("upload/cloud".to_owned());
+            switches.paused.insert(Destination::upload("cloud"));
         })
     }
 

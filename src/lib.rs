@@ -10,7 +10,6 @@
 
 pub mod byte_size;
 pub mod clock;
-pub mod control;
 pub mod durable;
 pub mod health;
 pub mod metrics;
@@ -20,7 +19,10 @@ pub mod telemetry;
 pub mod volume_folder;
 pub mod zone;
 
+pub mod asset;
+pub mod control;
 pub mod coverage;
+pub mod destination;
 pub mod detection;
 pub mod event;
 pub mod frame;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::asset::{AssetId, MediaFile};
 use crate::clock::{Moment, Mono};
-use crate::event::{EventId, MediaFile};
 
 /// Version of the written form `<segment-id>.json`.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Identity of a segment; from the same source as the ids of events, so that the order of both is one.
-pub type SegmentId = EventId;
+pub type SegmentId = AssetId;
 
 /// Where the segment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,11 @@ impl Segment {
     /// The name of its file.
     pub fn file_name(id: SegmentId) -> String {
         format!("{id}.mp4")
+    }
+
+    /// The segment whose file has this name.
+    pub fn id_of(file: &str) -> Option<SegmentId> {
+        file.strip_suffix(".mp4")?.parse().ok()
     }
 
     /// The name of its sidecar.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{Item, Queue};
 use crate::clock::{Clock, SystemClock};
-use crate::event::{Clip, Event, EventId, EventKind, EventState, MediaFile, Phase, SCHEMA_VERSION};
+use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase, fixture};
 
 /// Waits for a state of the world; the test fails when it does not come.
 pub(in crate::alert) async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -107,30 +107,21 @@ impl Queue for FakeQueue {
 }
 
 fn file(name: &str) -> MediaFile {
-    MediaFile { file: name.to_owned(), bytes: 1000, sha256: "00".repeat(32) }
+    MediaFile::new(name, 1000, "00".repeat(32))
 }
 
 /// An alert about an event at camera `yard`.
 pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item {
     let now = clock.now();
+    let id = EventId::from_bytes(u128::from(seq).to_be_bytes());
     let event = Event {
-        version: SCHEMA_VERSION,
-        id: EventId::from_bytes(u128::from(seq).to_be_bytes()),
-        device: "box".into(),
         site: "gate".into(),
-        camera: "yard".into(),
         rule: "person-in-yard".into(),
-        kind: EventKind::Object,
         state: EventState::Ended,
-        label: "person".into(),
         score: 0.875,
-        count: 1,
         track: 3,
         zones: vec!["drive".into()],
-        start: now.clone(),
         end: Some(now.clone()),
-        best: None,
-        model: "".into(),
         clip: Some(Clip {
             media: file("clip.mp4"),
             start: now.clone(),
@@ -140,14 +131,9 @@ pub(in crate::alert) fn item(clock: &dyn Clock, seq: u64, phase: Phase) -> Item 
             height: 1080,
             truncated: false,
         }),
-        more_clips: Vec::new(),
         pictures: vec![file("snapshot.jpg"), file("thumb.jpg")],
         filed: Some("2026/11/22".into()),
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
+        ..fixture::event(id, "yard", now.clone())
     };
     Item { seq, phase, event, created: now }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::asset::SIDECAR;
 use crate::clock::Moment;
 use crate::event::{Event, Phase};
 
@@ -99,7 +100,7 @@ fn encode_alert(
 
 /// Files that an event has in the cloud once it is uploaded.
 fn files(event: &Event) -> impl Iterator<Item = &str> {
-    std::iter::once("event.json").chain(event.media().map(|media| media.file.as_str()))
+    std::iter::once(SIDECAR).chain(event.media().map(|media| media.file.as_str()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::archive::{Archive, volume};
 use crate::clock::{Moment, Mono};
 use crate::config::Config;
 use crate::control::Control;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::LatestFrame;
 use crate::health::{OutletHealth, StoreHealth, StoreState};
@@ -35,7 +36,7 @@ pub(super) struct PageBackend {
     shared: Shared,
     current: CurrentVolume,
     quota: Option<u64>,
-    outboxes: Vec<String>,
+    outboxes: Vec<Destination>,
     frames: BTreeMap<String, Arc<LatestFrame>>,
     started: Mono,
 }
@@ -99,16 +100,16 @@ impl PageBackend {
     /// Every configured outlet, in the order of the configuration, with its queue.
     fn outlets(&self, stats: &Stats, now: Mono) -> Vec<OutletStatus> {
         let known = self.shared.health.outlets();
-        let outlet = |name: &String| {
+        let outlet = |name: &Destination| {
             let silent = || OutletHealth {
-                name: name.clone(),
+                name: name.to_string(),
                 online: None,
                 since: self.started,
                 last_error: None,
                 remarks: Vec::new(),
                 transfers: None,
             };
-            let health = known.iter().find(|outlet| outlet.name == *name).cloned().unwrap_or_else(silent);
+            let health = known.iter().find(|outlet| outlet.name == name.as_str()).cloned().unwrap_or_else(silent);
             let mut status = OutletStatus::new(&health, now);
             if let Some(queue) = stats.outboxes.iter().find(|queue| queue.name == *name) {
                 status.queued_items = queue.items;
@@ -139,7 +140,7 @@ impl PageBackend {
 
     /// With how far each configured outlet got, in the order of the configuration.
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
-        let deliveries = self.store().deliveries_async(&events).await?;
+        let deliveries = self.store().events().deliveries(&events).await?;
         let record = |(event, mut delivery): (Event, Vec<OutletDelivery>)| {
             delivery.sort_by_key(|of| self.outboxes.iter().position(|name| *name == of.outlet));
             EventRecord { event, delivery }
@@ -151,7 +152,7 @@ impl PageBackend {
 impl web::Backend for PageBackend {
     fn status(&self) -> BoxFuture<'_, Result<Status>> {
         async move {
-            let stats = self.store().stats_async().await?;
+            let stats = self.store().stats().await?;
             let (clock, health) = (&self.shared.clock, self.shared.health.cameras());
             let (now, load) = (clock.mono(), self.shared.health.load());
             Ok(Status {
@@ -181,7 +182,7 @@ impl web::Backend for PageBackend {
         async move {
             let EventQuery { camera, label, before, limit } = query;
             let query = Query { camera, label, before, limit, ..Query::default() };
-            let events = self.store().events_async(&query).await?;
+            let events = self.store().events().find(&query).await?;
             self.records(events).await
         }
         .boxed()
@@ -189,7 +190,7 @@ impl web::Backend for PageBackend {
 
     fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
         async move {
-            let event = self.store().event_async(id).await?;
+            let event = self.store().events().get(id).await?;
             Ok(self.records(event.into_iter().collect()).await?.pop())
         }
         .boxed()
@@ -197,7 +198,7 @@ impl web::Backend for PageBackend {
 
     fn media<'a>(&'a self, id: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let event = self.store().event_async(id).await?;
+            let event = self.store().events().get(id).await?;
             Ok(event.map(|event| self.current.archive().layout().folder(&event.camera, id).join(file)))
         }
         .boxed()
@@ -221,7 +222,7 @@ impl web::Backend for PageBackend {
 
     fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
         async move {
-            let segment = self.store().segment_async(camera, id).await?;
+            let segment = self.store().ledger().segment(camera, id).await?;
             let folder = self.current.archive().layout().recordings(camera);
             Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
         }
@@ -230,7 +231,7 @@ impl web::Backend for PageBackend {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         async move {
-            self.store().stats_async().await.map_err(|e| e.to_string())?;
+            self.store().stats().await.map_err(|e| e.to_string())?;
             let stalled = self.shared.heartbeats.stalled();
             match stalled.iter().find(|part| part.critical) {
                 Some(part) => Err(format!("{} shows no life for {} s", part.name, part.silent_for.as_secs())),
@@ -242,11 +243,11 @@ impl web::Backend for PageBackend {
 
     fn metrics(&self) -> BoxFuture<'_, Result<String>> {
         async move {
-            let (stats, disk) = (self.store().stats_async().await?, self.disk(None).await);
+            let (stats, disk) = (self.store().stats().await?, self.disk(None).await);
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             let values = &self.shared.metrics;
             for queue in &stats.outboxes {
-                values.queue_items.get_or_create(&metrics::outlet(&queue.name)).set(gauge(queue.items));
+                values.queue_items.get_or_create(&metrics::outlet(queue.name.as_str())).set(gauge(queue.items));
             }
             for class in Class::ALL {
                 let bytes = stats.held.get(&class).map_or(0, |held| held.bytes);

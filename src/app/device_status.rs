@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::backend::PageBackend;
 use crate::alert::{self, BoxReport, CameraCoverage, QueueReport, Report};
+use crate::asset::MediaKind;
 use crate::config;
 use crate::coverage::{Coverage, Interval};
 use crate::event::Event;
@@ -21,7 +22,7 @@ use crate::record::RecordMode;
 use crate::web::{Backend, Live, OutletStatus, Status};
 
 /// Stills of an event, the most useful first.
-const STILLS: [&str; 3] = ["snapshot-boxes.jpg", "snapshot.jpg", "thumb.jpg"];
+const STILLS: [MediaKind; 3] = [MediaKind::SnapshotBoxes, MediaKind::Snapshot, MediaKind::Thumbnail];
 
 impl alert::StatusProvider for PageBackend {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
@@ -45,9 +46,9 @@ impl alert::StatusProvider for PageBackend {
     }
 
     fn still(&self, event: &Event) -> Option<PathBuf> {
-        let has = |name: &&str| event.pictures.iter().any(|picture| picture.file == **name);
-        let still = STILLS.into_iter().find(has)?;
-        Some(self.archive().layout().folder(&event.camera, event.id).join(still))
+        let of_kind = |kind| event.pictures.iter().find(|picture| picture.kind == kind);
+        let still = STILLS.into_iter().find_map(of_kind)?;
+        Some(self.archive().layout().folder(&event.camera, event.id).join(&still.file))
     }
 }
 

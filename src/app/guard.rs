@@ -104,7 +104,7 @@ impl<'a> Guard<'a> {
             return None;
         }
         let since = *self.back_since.get_or_insert_with(Instant::now);
-        let calm: Result<bool, StoreError> = session.volume.store.open_events().map(|open| open.is_empty());
+        let calm: Result<bool, StoreError> = session.volume.store.events().open().map(|open| open.is_empty());
         (calm.unwrap_or(true) || since.elapsed() >= CALM_WITHIN).then_some(Verdict::Return)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::backend::PageBackend;
+use crate::destination::Destination;
 use crate::store::{DeadLetter, Delivery, Outbox, Selected, Selection, StoreError, Waiting};
 use crate::web::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, Refusal};
 
@@ -13,7 +14,8 @@ const WITHIN: Duration = Duration::from_secs(3);
 
 impl PageBackend {
     fn outbox(&self, name: &str) -> Result<Option<Outbox>> {
-        match self.store().outbox(name) {
+        let Ok(destination) = name.parse() else { return Ok(None) };
+        match self.store().outboxes().get(&destination) {
             Ok(outbox) => Ok(Some(outbox)),
             Err(StoreError::NoSuchOutbox(_)) => Ok(None),
             Err(other) => Err(other.into()),
@@ -68,20 +70,20 @@ impl PageBackend {
         if command.seq.is_some() || command.select.is_some() || command.dry_run {
             return Ok(Err(Refusal::Senseless("a queue is paused as a whole: name the outlet alone".to_owned())));
         }
-        if !command.outlet.starts_with("upload/") {
+        let Some(upload) = command.outlet.parse().ok().filter(Destination::takes_files) else {
             let why = format!("only uploads can be paused, and {} is none", command.outlet);
             return Ok(Err(Refusal::Senseless(why)));
-        }
-        let changed = self.switch(&command.outlet, action == QueueAction::Pause).await?;
+        };
+        let changed = self.switch(upload, action == QueueAction::Pause).await?;
         Ok(Ok(QueueAnswer { changed, ..QueueAnswer::default() }))
     }
 
-    async fn switch(&self, outlet: &str, pause: bool) -> Result<u64> {
-        let (control, outlet) = (self.control(), outlet.to_owned());
+    async fn switch(&self, upload: Destination, pause: bool) -> Result<u64> {
+        let control = self.control();
         let changed = tokio::task::spawn_blocking(move || {
             let mut changed = false;
             control.change(|switches| {
-                changed = if pause { switches.paused.insert(outlet) } else { switches.paused.remove(&outlet) };
+                changed = if pause { switches.paused.insert(upload) } else { switches.paused.remove(&upload) };
             })?;
             Ok::<_, std::io::Error>(changed)
         });
@@ -93,7 +95,7 @@ impl PageBackend {
 fn describe(item: &Delivery) -> (String, u64) {
     match item {
         Delivery::Alert(phase) => (format!("alert {}", phase.as_str()), 0),
-        Delivery::Upload { file, bytes, .. } => (file.clone(), *bytes),
+        Delivery::Upload(media) => (media.file.clone(), media.bytes),
         Delivery::Document(document) => (document.path.clone(), document.bytes),
     }
 }

@@ -26,12 +26,12 @@ impl PageBackend {
             before: None,
             limit: SEGMENTS,
         };
-        let segments = self.store().segments_async(&query).await?;
+        let segments = self.store().ledger().segments(&query).await?;
         let events = self.events_between(camera, since, until).await?;
-        let mut spans = self.store().spans_async(camera, footage::ledger_since(since), until).await?;
+        let mut spans = self.store().ledger().spans(camera, footage::ledger_since(since), until).await?;
         footage::answer_for_the_last(&mut spans, &now);
         let mut footage = footage::of_segments(&segments, now.wall);
-        let delivered = self.store().deliveries_async(&events).await?;
+        let delivered = self.store().events().deliveries(&events).await?;
         footage.extend(footage::of_events(&events, &delivered, now.wall));
         let coverage = compose(since, until, &spans, &footage);
         let reaches = |event: &Event| event.end.as_ref().is_none_or(|end| end.wall >= since);
@@ -53,7 +53,7 @@ impl PageBackend {
                 limit: 500,
                 ..Query::default()
             };
-            let page = self.store().events_async(&query).await?;
+            let page = self.store().events().find(&query).await?;
             let Some(last) = page.last() else { break };
             before = Some(last.id);
             events.extend(page);

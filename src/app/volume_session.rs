@@ -16,14 +16,16 @@ use super::{device_status, recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel};
+use crate::asset::MediaKind;
 use crate::clock::{Clock, TimeQuality};
 use crate::config::{Config, ConfigError};
 use crate::coverage_export::Export;
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
 use crate::retention::Retention;
-use crate::store::{LAKE, Outbox, Store};
+use crate::store::{Outbox, Store};
 use crate::supervise::{Backoff, Restart, Supervisor};
 use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
@@ -78,7 +80,7 @@ impl OpenVolume {
             shared.ids.go_beyond(newest);
         }
         // Without room for this note alerts keep the numbers that they would have had.
-        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.count_on_from(number)) {
+        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.outboxes().count_on_from(number)) {
             warn!(%error, "note the number of the next alert");
         }
         let deps = || ArchiveDeps {
@@ -210,7 +212,7 @@ impl Start<'_> {
         for (name, upload) in &self.config.upload {
             let task = format!("upload {name}");
             let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
-            let outbox = self.volume.store.outbox(&format!("upload/{name}"))?;
+            let outbox = self.volume.store.outboxes().get(&Destination::upload(&name))?;
             let storage: PathBuf = self.volume.archive.layout().storage().to_owned();
             let deps = upload::Deps {
                 device: shared.device.clone(),
@@ -235,16 +237,21 @@ impl Start<'_> {
     }
 
     /// What every outlet of alerts works with, beside its queue.
-    fn deps(&self, outbox: &str) -> Result<(alert::Deps, Outbox)> {
+    fn deps(&self, destination: &Destination) -> Result<(alert::Deps, Outbox)> {
         let (config, shared) = (self.config, self.shared);
         let key_device = shared.device.clone();
         // Alerts name the keys of one destination; with several it is the first by name.
         let first = config.upload.values().next().cloned().unwrap_or_default();
         let prefix = first.key_prefix();
         let object_key: alert::ObjectKey = Arc::new(move |event, file| {
-            prefix.clone() + &upload::object_key(&key_device, event, &(file.to_owned() + first.key_suffix(file)))
+            prefix.clone()
+                + &upload::object_key(
+                    &key_device,
+                    event,
+                    &(file.to_owned() + first.key_suffix(MediaKind::of_file(file))),
+                )
         });
-        let outbox = self.volume.store.outbox(outbox)?;
+        let outbox = self.volume.store.outboxes().get(destination)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
             queue: Arc::new(AlertOutbox::new(outbox.clone())),
@@ -260,7 +267,7 @@ impl Start<'_> {
     fn alerts(&self, outlets: &mut Supervisor) -> Result<()> {
         let (config, shared) = (self.config, self.shared);
         let Some(mqtt) = &config.mqtt else { return Ok(()) };
-        let (deps, outbox) = self.deps("mqtt")?;
+        let (deps, outbox) = self.deps(&Destination::Mqtt)?;
         let device_status = alert::DeviceContext {
             site: shared.site.clone(),
             cameras: config.cameras().map(|(name, camera)| device_status::camera(name, camera)).collect(),
@@ -285,7 +292,7 @@ impl Start<'_> {
 
     fn webhooks(&self, outlets: &mut Supervisor) -> Result<()> {
         for (name, webhook) in &self.config.webhook {
-            let (deps, outbox) = self.deps(&format!("webhook/{name}"))?;
+            let (deps, outbox) = self.deps(&Destination::webhook(name))?;
             let (name, webhook) = (name.clone(), webhook.clone());
             let made = alert::Webhook::new(&name, &webhook, deps.clone());
             made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
@@ -337,12 +344,12 @@ impl Start<'_> {
         }
         let (store, archive, device) = (&self.volume.store, self.volume.archive.clone(), shared.device.clone());
         let uploads: Result<Vec<_>, _> =
-            config.upload.keys().map(|name| store.outbox(&format!("upload/{name}"))).collect();
+            config.upload.keys().map(|name| store.outboxes().get(&Destination::upload(name))).collect();
         let folder_of = move |event: &Event| upload::object_key(&device, event, "");
         let deps = lake::Deps {
             storage: archive.layout().storage().to_owned(),
             store: store.clone(),
-            outbox: store.outbox(LAKE)?,
+            outbox: store.outboxes().get(&Destination::Lake)?,
             uploads: uploads?,
             may_write: Arc::new(move || archive.layout().check_volume().map(|()| archive.level().has_stills())),
             folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::sidecar::write_event;
 use super::{Archive, ArchiveDeps, Config, Layout};
 use crate::clock::{Mono, SimulatedClock};
+use crate::destination::destination;
 use crate::event::{Event, EventId};
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
@@ -36,7 +37,7 @@ pub(crate) fn archive(path: &Path) -> Archive {
 pub(crate) fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(Mono(9_000_000_000), "2026-11-22T10:00:04Z".parse().expect("a time")));
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
-    let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the store");
+    let store = Store::open(&config, &OUTBOXES.map(destination), clock.clone()).expect("open the store");
     let deps = ArchiveDeps::new("box", clock.clone());
     let archive = Archive::new(Layout::new(path), store, clock.clone(), Metrics::new(), Config::default(), deps);
     (archive, clock)
@@ -48,6 +49,6 @@ pub(crate) fn put_sidecar(archive: &Archive, event: &Event) {
 }
 
 pub(crate) fn queued(archive: &Archive, outbox: &str) -> u64 {
-    let stats = archive.store.stats().expect("stats");
-    stats.outboxes.iter().find(|queue| queue.name == outbox).map_or(0, |queue| queue.items)
+    let stats = archive.store.stats().wait().expect("stats");
+    stats.outboxes.iter().find(|queue| queue.name.as_str() == outbox).map_or(0, |queue| queue.items)
 }

@@ -186,15 +186,15 @@ impl Archive {
     pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
         let _changing = self.changing_sidecars();
         // First the index, so that no deletion begins in between.
-        self.store.set_pinned(id, pinned)?;
-        let Some(known) = self.store.event(id)? else { return Ok(false) };
+        self.store.assets().set_pinned(id, pinned)?;
+        let Some(known) = self.store.events().get(id).wait()? else { return Ok(false) };
         // The recorder writes the sidecar of an event that goes on, at its end.
         if known.state != EventState::Open {
             let folder = self.layout.folder(&known.camera, id);
             let mut event = read_event(&folder)?;
             event.pinned = pinned;
             let sidecar = self.with_room(|| write_event(&folder, &event))?;
-            self.store.amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;
+            self.store.assets().amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;
         }
         Ok(true)
     }

@@ -41,6 +41,5 @@ pub fn deliveries(archive: &Archive, event: &Event) -> Result<Vec<Delivery>> {
 
 /// Every file of a finished event, in the order of its value over a slow link.
 pub fn uploads(event: &Event, sidecar: MediaFile) -> Vec<Delivery> {
-    let files = std::iter::once(sidecar).chain(event.media().cloned());
-    files.map(|f| Delivery::Upload { file: f.file, bytes: f.bytes, sha256: f.sha256 }).collect()
+    std::iter::once(sidecar).chain(event.media().cloned()).map(Delivery::Upload).collect()
 }

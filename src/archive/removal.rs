@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tracing::{debug, warn};
 
-use super::sidecar::SIDECAR;
+use crate::asset::MediaKind;
 use crate::event::Event;
 
 /// The extension that an event's folder gets while it is being removed.
@@ -17,7 +17,7 @@ pub const GONE: &str = "gone";
 pub fn remove_evicted(folder: &Path, event: &Event) {
     for gone in &event.evicted {
         let name = &gone.media.file;
-        if !event.media().any(|media| media.file == *name) && name != SIDECAR {
+        if !event.media().any(|media| media.file == *name) && gone.media.kind != MediaKind::EventSidecar {
             let path = folder.join(name);
             if let Err(error) = removed(fs::remove_file(&path)) {
                 warn!(%error, file = %path.display(), "a file could not be deleted");

@@ -7,12 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+pub use crate::asset::SIDECAR;
 use crate::durable;
 use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION};
 use crate::segment::Segment;
-
-/// The sidecar's name in an event's folder.
-pub const SIDECAR: &str = "event.json";
 
 /// Replaces `folder/name` with `bytes` so that after a power cut either the old or the new content is there.
 ///
@@ -22,7 +20,7 @@ pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFil
     let (file, draft) = (folder.join(name), folder.join(format!(".{name}.tmp")));
     durable::replace_with(&file, &draft, |out| out.write_all(bytes))
         .with_context(|| format!("write {}", file.display()))?;
-    Ok(MediaFile { file: name.to_owned(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) })
+    Ok(MediaFile::new(name, bytes.len() as u64, hex::encode(Sha256::digest(bytes))))
 }
 
 /// Makes names in `folder` durable, as far as the file system can.
@@ -52,7 +50,7 @@ pub fn measure(folder: &Path, name: &str) -> Result<MediaFile> {
         }
     };
     let (bytes, sha256) = hash().with_context(|| format!("read {}", path.display()))?;
-    Ok(MediaFile { file: name.to_owned(), bytes, sha256 })
+    Ok(MediaFile::new(name, bytes, sha256))
 }
 
 /// Writes `event.json`, the truth about the event. Call it after everything it names is durable.

@@ -9,6 +9,7 @@ use super::daemon::{Daemon, bytes};
 use super::select::{Select, confirm};
 use super::{print, print_json};
 use crate::config::Config;
+use crate::destination::Destination;
 use crate::web::{QueueAnswer, QueueCommand, QueueItem};
 
 #[derive(Debug, Args)]
@@ -110,7 +111,8 @@ async fn name_of(daemon: &Daemon, queue: &Queue) -> Result<String> {
     let status = daemon.get("status", &[]).await?;
     let names = status["outlets"].as_array().into_iter().flatten().filter_map(|outlet| outlet["name"].as_str());
     let names: Vec<&str> = names.collect();
-    let uploads: Vec<&str> = names.iter().copied().filter(|name| name.starts_with("upload/")).collect();
+    let is_upload = |name: &&str| name.parse().is_ok_and(|destination: Destination| destination.takes_files());
+    let uploads: Vec<&str> = names.iter().copied().filter(is_upload).collect();
     match (uploads.as_slice(), names.as_slice()) {
         ([only], _) | ([], [only]) => Ok((*only).to_owned()),
         (_, []) => bail!("nothing is delivered anywhere: there is no [upload.NAME] and no [mqtt]"),

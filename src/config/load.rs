@@ -181,7 +181,7 @@ mod tests {
     fn a_camera_url_is_enough() {
         let config = Config::parse(CAMERA).expect("parse");
         assert!(!config.device.id.is_empty(), "the host's name stands in");
-        assert_eq!(config.outboxes(), Vec::<String>::new());
+        assert!(config.outboxes().is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::destination::Destination;
 use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, lake, record, retention, rules, source, store, track, upload, web};
 
@@ -112,9 +113,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Names of the store's outboxes that this configuration needs.
-    pub fn outboxes(&self) -> Vec<String> {
-        let lake = self.has_lake().then(|| store::LAKE.to_owned());
+    /// The destinations that need an outbox of the store.
+    pub fn outboxes(&self) -> Vec<Destination> {
+        let lake = self.has_lake().then_some(Destination::Lake);
         self.outlets().into_iter().chain(lake).collect()
     }
 
@@ -123,11 +124,11 @@ impl Config {
         self.lake.enabled && !self.upload.is_empty()
     }
 
-    /// Names of the outboxes that leave the box.
-    pub fn outlets(&self) -> Vec<String> {
-        let mqtt = self.mqtt.iter().map(|_| "mqtt".to_owned());
-        let mqtt = mqtt.chain(self.webhook.keys().map(|name| format!("webhook/{name}")));
-        mqtt.chain(self.upload.keys().map(|name| format!("upload/{name}"))).collect()
+    /// The destinations outside the box.
+    pub fn outlets(&self) -> Vec<Destination> {
+        let mqtt = self.mqtt.iter().map(|_| Destination::Mqtt);
+        let alerts = mqtt.chain(self.webhook.keys().map(|name| Destination::webhook(name)));
+        alerts.chain(self.upload.keys().map(|name| Destination::upload(name))).collect()
     }
 
     /// The cameras that are used.

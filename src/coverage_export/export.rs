@@ -166,7 +166,7 @@ impl Export {
         self.create(&folder)?;
         let media = write_durable(&folder, &name, &text)?;
         let path = account_path(&account.camera, &name);
-        self.archive.store.deliver(Document { path, bytes: media.bytes, sha256: media.sha256 })?;
+        self.archive.store.outboxes().deliver(Document::new(path, media.bytes, media.sha256))?;
         debug!(camera = %account.camera, day = %account.day, complete = account.complete, "exported a camera's day");
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Export {
         let from = midnight(day).context("a day that has no time")?;
         // Of a day that has not come, as a clock that was ahead may have opened, there is nothing to export.
         let until = midnight_after(day).unwrap_or(Timestamp::MAX).min(now.moment.wall).max(from);
-        let mut spans = self.archive.store.spans(camera, footage::ledger_since(from), until)?;
+        let mut spans = self.archive.store.ledger().spans(camera, footage::ledger_since(from), until).wait()?;
         footage::answer_for_the_last(&mut spans, &now.moment);
         let mut footage = self.segments_between(camera, from, until, now.moment.wall)?;
         footage.extend(self.clips_between(camera, from, until, now.moment.wall)?);
@@ -207,7 +207,7 @@ impl Export {
         loop {
             let camera = camera.to_owned();
             let query = SegmentQuery { camera, since: Some(from), until: Some(until), before, limit: PAGE };
-            let page = self.archive.store.segments(&query)?;
+            let page = self.archive.store.ledger().segments(&query).wait()?;
             let Some(first) = page.first() else { break };
             before = Some(first.id);
             segments.push(page);
@@ -223,10 +223,10 @@ impl Export {
             let camera = Some(camera.to_owned());
             let query =
                 Query { camera, since: Some(since), until: Some(until), before, limit: PAGE, ..Query::default() };
-            let page = self.archive.store.events(&query)?;
+            let page = self.archive.store.events().find(&query).wait()?;
             let Some(last) = page.last() else { return Ok(clips) };
             before = Some(last.id);
-            clips.extend(footage::of_events(&page, &self.archive.store.deliveries(&page)?, now));
+            clips.extend(footage::of_events(&page, &self.archive.store.events().deliveries(&page).wait()?, now));
         }
     }
 

@@ -52,7 +52,7 @@ fn of_event(event: &Event, now: Timestamp, is_delivered: impl Fn(&Clip) -> bool)
     };
     let mut footage: Vec<Footage> = event.clips().filter_map(of_clip).collect();
     close_seams(&mut footage);
-    let was_there = event.evicted.iter().any(|gone| gone.media.file.ends_with(".mp4"));
+    let was_there = event.evicted.iter().any(|gone| gone.media.kind.is_video());
     match &event.end {
         // What the files that are left hold counts for more.
         Some(end) if was_there => footage.push(Footage { from, until: end.wall, state: Coverage::Evicted }),
@@ -91,6 +91,7 @@ pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
 mod tests {
     use super::*;
     use crate::clock::{Clock, Mono, SimulatedClock};
+    use crate::destination::Destination;
     use crate::event::{DeliveryState, EventId, FileDelivery};
 
     #[test]
@@ -106,12 +107,12 @@ mod tests {
                       "width": 16, "height": 16 },
         }))
         .expect("an event");
-        let alerts = OutletDelivery { outlet: "mqtt".into(), state: Dropped, files: Vec::new() };
+        let alerts = OutletDelivery { outlet: Destination::Mqtt, state: Dropped, files: Vec::new() };
         let coverage = |states: &[DeliveryState]| {
             let upload = |state: &DeliveryState| {
                 let files = [("event.json", Delivered), ("clip.mp4", *state)];
                 let files = files.map(|(file, state)| FileDelivery { file: file.into(), state }).to_vec();
-                OutletDelivery { outlet: "upload/a".into(), state: *state, files }
+                OutletDelivery { outlet: Destination::upload("a"), state: *state, files }
             };
             let outlets = [alerts.clone()].into_iter().chain(states.iter().map(upload)).collect();
             of_events(std::slice::from_ref(&event), &[outlets], at.wall)[0].state

@@ -11,6 +11,7 @@ use crate::archive::Archive;
 use crate::archive::bench::{archive_and_clock, queued};
 use crate::clock::{Clock, Moment, SimulatedClock, TimeQuality};
 use crate::coverage::{Account, Coverage, Span, SpanState};
+use crate::destination::destination;
 use crate::retention::delete_accounts;
 use crate::timekeeper::Timekeeper;
 
@@ -58,6 +59,7 @@ impl Exporter {
         let id = self.archive.ids.next();
         self.archive
             .store
+            .ledger()
             .record_span(Span { id, camera: "yard".into(), state, reason: None, from, until })
             .expect("record");
     }
@@ -226,7 +228,7 @@ fn old_accounts_are_deleted_by_their_day_and_not_before_they_were_delivered() {
     assert_eq!(delete(&exporter, "2026-11-24T00:00:00Z", false), (0, 3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let outbox = exporter.archive.store.outbox("upload/cloud").expect("outbox");
+        let outbox = exporter.archive.store.outboxes().get(&destination("upload/cloud")).expect("outbox");
         for lease in outbox.lease(2).await.expect("lease") {
             outbox.ack(&lease).await.expect("ack");
         }

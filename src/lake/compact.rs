@@ -15,6 +15,7 @@ use super::Lake;
 use super::folder::Piece;
 use super::rows::Rows;
 use super::table::Table;
+use crate::destination::Destination;
 use crate::store::Delivery;
 
 /// A file of this size is not merged with others any more; so much is read at a time.
@@ -25,7 +26,7 @@ const MANY: usize = 8;
 const DEAD: usize = 2000;
 
 /// Table, day, and the queues that hold a file.
-type Group = (Table, Date, Vec<String>);
+type Group = (Table, Date, Vec<Destination>);
 
 impl Lake {
     /// Merges what waits, and deletes what does not wait any more.
@@ -39,7 +40,7 @@ impl Lake {
     fn sweep(&mut self) -> Result<()> {
         let mut unwanted = Vec::new();
         for (piece, _) in self.files.pieces() {
-            if self.deps.store.waits_in(&piece.path())?.is_empty() {
+            if self.deps.store.outboxes().waits_in(&piece.path())?.is_empty() {
                 unwanted.push(piece);
             }
         }
@@ -67,7 +68,7 @@ impl Lake {
         let today = self.deps.clock.wall().to_zoned(TimeZone::UTC).date();
         let mut groups = BTreeMap::<Group, Vec<(Piece, u64)>>::new();
         for (piece, bytes) in self.files.pieces().into_iter().filter(|(_, bytes)| *bytes < FULL) {
-            let waits_in = self.deps.store.waits_in(&piece.path())?;
+            let waits_in = self.deps.store.outboxes().waits_in(&piece.path())?;
             if !waits_in.is_empty() {
                 groups.entry((piece.table, piece.date, waits_in)).or_default().push((piece, bytes));
             }
@@ -98,7 +99,7 @@ impl Lake {
         let (files, into) = (merged.len(), Piece { last: self.numbers.next()?, ..first.clone() });
         let document = self.files.put(&into, &rows)?;
         (self.between_steps)()?;
-        self.deps.store.supersede(merged, Some(document)).context("queue a merged file of the lake")?;
+        self.deps.store.outboxes().supersede(merged, Some(document)).context("queue a merged file of the lake")?;
         (self.between_steps)()?;
         info!(table = %into.table, date = %into.date, files, rows = rows.len(), "merged files of the lake that wait");
         self.sweep()
@@ -115,8 +116,8 @@ impl Lake {
             }
             let path = piece.path();
             // Each queue on its own terms; one that sends it at this moment keeps it.
-            self.deps.store.supersede(vec![path.clone()], None)?;
-            if self.deps.store.waits_in(&path)?.is_empty() {
+            self.deps.store.outboxes().supersede(vec![path.clone()], None)?;
+            if self.deps.store.outboxes().waits_in(&path)?.is_empty() {
                 error!(file = path, bytes, "lake.max_bytes is reached: a file that was not delivered is given up");
                 self.files.remove(&piece)?;
                 total = total.saturating_sub(bytes);

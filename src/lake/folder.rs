@@ -81,7 +81,7 @@ impl LakeFolder {
         let (path, bytes) = (self.locate(piece), file::encode(rows)?);
         self.make(path.parent().context("a file's folder")?)?;
         durable::replace(&path, &bytes).with_context(|| format!("write {}", path.display()))?;
-        Ok(Document { path: piece.path(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(&bytes)) })
+        Ok(Document::new(piece.path(), bytes.len() as u64, hex::encode(Sha256::digest(&bytes))))
     }
 
     /// The rows of a file.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
+use crate::destination::Destination;
 use crate::durable;
 use crate::health::{CameraState, Health};
-use crate::store::{LAKE, Stats};
+use crate::store::Stats;
 use crate::supervise::load;
 
 /// The journal in the lake's folder.
@@ -52,8 +53,8 @@ pub(super) struct Gauges<'a> {
     pub storage: &'a Path,
     pub thermal_dir: &'a Path,
     pub health: &'a Health,
-    /// Names of the destinations' queues, also of those that never held anything.
-    pub uploads: Vec<&'a str>,
+    /// The uploads, also those whose queues never held anything.
+    pub uploads: Vec<&'a Destination>,
     pub started: Mono,
     pub clock: &'a dyn Clock,
 }
@@ -63,13 +64,13 @@ impl Gauges<'_> {
         let (at, known, cameras) = (self.clock.now(), self.health.outlets(), self.health.cameras());
         let free_bytes = durable::free_bytes(self.storage).ok().flatten();
         let online = cameras.values().filter(|camera| camera.gives_pictures()).count();
-        let others = stats.outboxes.iter().map(|queue| queue.name.as_str());
-        let others = others.filter(|name| *name != LAKE && !self.uploads.contains(name));
-        let outlet = |name: &str| {
-            let queue = stats.outboxes.iter().find(|queue| queue.name == name);
+        let others = stats.outboxes.iter().map(|queue| &queue.name);
+        let others = others.filter(|name| **name != Destination::Lake && !self.uploads.contains(name));
+        let outlet = |name: &Destination| {
+            let queue = stats.outboxes.iter().find(|queue| queue.name == *name);
             Outlet {
-                name: name.to_owned(),
-                online: known.iter().find(|outlet| outlet.name == name).and_then(|outlet| outlet.online),
+                name: name.to_string(),
+                online: known.iter().find(|outlet| outlet.name == name.as_str()).and_then(|outlet| outlet.online),
                 items: queue.map_or(0, |queue| queue.items),
                 bytes: queue.map_or(0, |queue| queue.bytes),
                 dead_letters: queue.map_or(0, |queue| queue.dead_letters),

@@ -229,8 +229,12 @@ impl Lake {
 
     fn export_events(&mut self) -> Result<()> {
         let oldest = || -> Result<_> {
-            let stats = self.deps.store.stats()?;
-            Ok(stats.outboxes.into_iter().find(|queue| queue.name == self.deps.outbox.name()).and_then(|q| q.oldest))
+            let stats = self.deps.store.stats().wait()?;
+            Ok(stats
+                .outboxes
+                .into_iter()
+                .find(|queue| queue.name == *self.deps.outbox.destination())
+                .and_then(|q| q.oldest))
         };
         if !oldest()?.is_some_and(|oldest| self.is_due(&oldest)) {
             return Ok(());
@@ -289,12 +293,12 @@ impl Lake {
         if self.sampled.is_some_and(|at| now.since(at) < self.config.health_every) {
             return Ok(());
         }
-        let (recorded, stats) = (self.numbers.next()?, self.deps.store.stats()?);
+        let (recorded, stats) = (self.numbers.next()?, self.deps.store.stats().wait()?);
         let gauges = Gauges {
             storage: &self.deps.storage,
             thermal_dir: &self.deps.thermal_dir,
             health: &self.deps.health,
-            uploads: self.deps.uploads.iter().map(Outbox::name).collect(),
+            uploads: self.deps.uploads.iter().map(Outbox::destination).collect(),
             started: self.started,
             clock: &*self.deps.clock,
         };
@@ -323,7 +327,7 @@ impl Lake {
             let piece = Piece { table, date, first, last: self.numbers.next()? };
             let document = self.files.put(&piece, &rows)?;
             (self.between_steps)()?;
-            self.deps.store.deliver(document).context("queue a file of the lake")?;
+            self.deps.store.outboxes().deliver(document).context("queue a file of the lake")?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{ANALYSIS_QUEUE, Shared};
 use crate::clock::Mono;
 use crate::config;
 use crate::detection::{Detection, TrackState};
-use crate::event::{Event, EventId, EventState, Phase, SCHEMA_VERSION};
+use crate::event::{Beginning, Event, EventId, Phase};
 use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
@@ -315,34 +315,21 @@ impl OpenEvents {
     }
 
     fn event(&self, signal: &Signal) -> Event {
-        Event {
-            version: SCHEMA_VERSION,
+        Event::begin(Beginning {
             id: self.shared.ids.next(),
             device: self.shared.device.clone(),
             site: self.shared.site.clone(),
             camera: self.camera.clone(),
             rule: signal.rule.clone(),
             kind: signal.kind,
-            state: EventState::Open,
             label: signal.label.clone(),
             score: signal.score,
             count: signal.count,
             track: signal.track,
             zones: signal.zones.clone(),
-            start: self.shared.clock.moment(signal.at),
-            end: None,
-            best: None,
             model: self.model.clone(),
-            clip: None,
-            more_clips: Vec::new(),
-            pictures: Vec::new(),
-            filed: None,
-            segments: None,
-            evicted: Vec::new(),
-            media_skipped: None,
-            continues: None,
-            pinned: false,
-        }
+            start: self.shared.clock.moment(signal.at),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use super::*;
 use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
+use crate::destination::destination;
 use crate::detection::{BBox, Detection};
 use crate::event::{Event, Phase};
 use crate::frame::{Codec, Frame, Packet, Rgb, StreamInfo};
@@ -75,7 +76,7 @@ impl Door {
 pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
     let clock = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
     let config = store::Config { path: path.to_owned(), deadline: PATIENCE, ..store::Config::default() };
-    let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");
+    let store = Store::open(&config, &[destination("mqtt")], clock.clone()).expect("open the store");
     let (metrics, host) = (Metrics::new(), ArchiveDeps::new("box", clock.clone()));
     let (ids, heartbeats, pressure) = (host.ids.clone(), host.heartbeats.clone(), host.pressure.clone());
     let health = host.health.clone();

@@ -147,7 +147,7 @@ fn write(archive: &Archive, mut span: Span) {
     correct(&*archive.clock, &mut span.from);
     correct(&*archive.clock, &mut span.until);
     let camera = span.camera.clone();
-    if let Err(failure) = archive.store.record_span(span) {
+    if let Err(failure) = archive.store.ledger().record_span(span) {
         warn!(camera = %camera, error = %failure, "write the coverage ledger");
     }
 }

@@ -143,6 +143,7 @@ impl Recording {
         })?;
         archive
             .store
+            .events()
             .record(store::Change { event: event.clone(), deliveries: vec![Delivery::Alert(Phase::Start)] })?;
         let now = archive.clock.mono();
         archive.metrics.event_commit_seconds.observe(now.since(decided).as_secs_f64());
@@ -186,7 +187,7 @@ impl Recording {
         recording.refresh_stills(archive);
         // The page shows the thumbnail from now on; receivers of the alert need no update for it.
         let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
-        if let Err(failure) = archive.store.record(shown) {
+        if let Err(failure) = archive.store.events().record(shown) {
             warn!(event = %recording.event.id, error = %failure, "show the snapshot");
         }
         recording.event.end = end;
@@ -375,7 +376,7 @@ impl Recording {
 
     /// The event may have been pinned while it went on, which only the index knows.
     fn keep_pin(&self, archive: &Archive) {
-        let known = archive.store.event(self.event.id);
+        let known = archive.store.events().get(self.event.id).wait();
         if let Ok(Some(known)) = known
             && known.pinned != self.event.pinned
             && let Err(failure) = archive.pin(known.id, known.pinned)
@@ -458,7 +459,7 @@ impl Recording {
 
     fn record(&self, archive: &Archive, phase: Phase, mut deliveries: Vec<Delivery>) -> Result<(), Unfinished> {
         deliveries.push(Delivery::Alert(phase));
-        match archive.store.record(store::Change { event: self.event.clone(), deliveries }) {
+        match archive.store.events().record(store::Change { event: self.event.clone(), deliveries }) {
             Ok(()) => archive.announce(phase, &self.event),
             Err(failure) => {
                 let unfinished = if failure.is_transient() { Unfinished::NoRoom } else { Unfinished::Volume };

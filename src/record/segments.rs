@@ -177,7 +177,7 @@ fn begin(archive: &Archive, camera: &Arc<str>, packet: &Packet) -> Result<Open> 
     };
     let held = archive.writing.hold(segment.id);
     let folder = archive.layout.create_recordings(camera)?;
-    archive.store.record_segment(segment.clone())?;
+    archive.store.ledger().record_segment(segment.clone())?;
     let writer = ClipWriter::create(&folder.join(Segment::file_name(segment.id)), &archive.config.encoder)?;
     // The entry must survive too: what the writer syncs is the file alone.
     sync_folder(&folder)?;
@@ -209,12 +209,18 @@ pub fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>,
             }
             _ => {}
         }
-        archive.store.forget_segment(segment.camera, segment.id)?;
+        archive.store.ledger().forget_segment(segment.camera, segment.id)?;
         return Ok(());
     };
     let media = measure(&folder, &name)?;
     // Before the segment counts as closed: what is not in the catalogue is never deleted.
-    archive.store.hold(segment.id, &segment.camera, Class::Continuous, media.clone(), segment.start.clone())?;
+    archive.store.assets().hold(
+        segment.id,
+        &segment.camera,
+        Class::Continuous,
+        media.clone(),
+        segment.start.clone(),
+    )?;
     segment.start = of_same_boot(&segment.start, facts.start);
     segment.end = Some(of_same_boot(&segment.start, facts.start + facts.duration));
     for moment in std::iter::once(&mut segment.start).chain(segment.end.as_mut()) {
@@ -223,6 +229,6 @@ pub fn settle(archive: &Archive, mut segment: Segment, facts: Option<ClipFacts>,
     segment.state = state;
     segment.video = Some(Video { media, codec: facts.codec, width: facts.width, height: facts.height });
     write_segment(&folder, &segment)?;
-    archive.store.record_segment(segment)?;
+    archive.store.ledger().record_segment(segment)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Rgb as Pixel, RgbImage};
 
 use crate::archive::sidecar::write_durable;
+use crate::asset::{SNAPSHOT, SNAPSHOT_BOXES, THUMBNAIL};
 use crate::detection::BBox;
 use crate::event::MediaFile;
 use crate::frame::{Frame, Rgb};
@@ -36,7 +37,7 @@ pub fn write_stills(
     let thumb = thumbnail(&image, bbox).to_jpeg(quality.min(80))?;
     draw_box(&mut image, bbox);
     let boxes = as_rgb(image).to_jpeg(quality)?;
-    for (name, jpeg) in [("thumb.jpg", thumb), ("snapshot.jpg", snapshot), ("snapshot-boxes.jpg", boxes)] {
+    for (name, jpeg) in [(THUMBNAIL, thumb), (SNAPSHOT, snapshot), (SNAPSHOT_BOXES, boxes)] {
         let written = write_durable(folder, name, &jpeg)?;
         match pictures.iter_mut().find(|known| known.file == name) {
             Some(known) => *known = written,

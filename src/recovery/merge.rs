@@ -18,8 +18,9 @@ use crate::archive::filing::{deliveries, file_if_possible};
 use crate::archive::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use crate::archive::{Archive, Place, Walk};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, FileDelivery, MediaFile, Phase};
-use crate::store::{self, Change, Delivery, DeliveryStatus, GivenUp, Lease, MigratedAlert, Outbox, TakenOver};
+use crate::store::{Change, Delivery, DeliveryStatus, GivenUp, Lease, MigratedAlert, Outbox, TakenOver};
 
 /// Events that are looked up in one go.
 const BATCH: usize = 64;
@@ -53,7 +54,8 @@ pub fn merge(
     let mut merged = Merged::default();
     for places in Walk::new(spool.layout.clone(), everything) {
         for batch in places.chunks(BATCH) {
-            let delivery_statuses = archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+            let delivery_statuses =
+                archive.store.events().delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
             for (place, status) in batch.iter().zip(delivery_statuses) {
                 if is_stopped() {
                     bail!("stopped, the next try goes on");
@@ -69,8 +71,8 @@ pub fn merge(
         }
     }
     for camera in cameras {
-        for span in spool.store.all_spans(camera)? {
-            archive.store.record_span(span)?;
+        for span in spool.store.ledger().all_spans(camera)? {
+            archive.store.ledger().record_span(span)?;
         }
     }
     info!(events = merged.events, left = merged.left, "took the events of the spool into the archive");
@@ -106,18 +108,20 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     archive.with_room(|| write_event(&folder, &event))?;
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
-    let counted = spool.store.alert_counts(*id)?;
+    let counted = spool.store.events().alert_counts(*id)?;
     let dropped = dropped_of(spool, &event)?;
     let change = Change { event, deliveries: files };
-    for outcome in archive.store.take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped }) {
+    for outcome in
+        archive.store.events().take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped })
+    {
         outcome?;
     }
     Ok(true)
 }
 
 /// Files of an event that were taken out of the spool's queues, with the outbox of each.
-fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(String, String)>> {
-    let outlets = spool.store.deliveries(std::slice::from_ref(event))?.into_iter().flatten();
+fn dropped_of(spool: &Archive, event: &Event) -> Result<Vec<(Destination, String)>> {
+    let outlets = spool.store.events().deliveries(std::slice::from_ref(event)).wait()?.into_iter().flatten();
     let dropped = |of: &FileDelivery| of.state == DeliveryState::Dropped;
     let files = outlets.flat_map(|of| {
         of.files.into_iter().filter(dropped).map(move |file| (of.outlet.clone(), file.file)).collect::<Vec<_>>()
@@ -171,10 +175,10 @@ enum Held {
 
 impl<'a> Alerts<'a> {
     fn of(spool: &Archive, runtime: &'a Handle) -> Result<Self> {
-        let known = spool.store.stats()?.outboxes;
-        let alerts = known.iter().filter(|known| store::takes_alerts(&known.name));
+        let known = spool.store.stats().wait()?.outboxes;
+        let alerts = known.iter().filter(|known| known.name.takes_alerts());
         // What left the configuration since gets none of it.
-        let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outbox(&known.name).ok()).collect();
+        let outboxes: Vec<Outbox> = alerts.filter_map(|known| spool.store.outboxes().get(&known.name).ok()).collect();
         let mut waiting: BTreeMap<EventId, Vec<Waiting>> = BTreeMap::new();
         for (place, outbox) in outboxes.iter().enumerate() {
             loop {
@@ -205,7 +209,7 @@ impl<'a> Alerts<'a> {
     fn of_event(&self, id: EventId) -> Vec<MigratedAlert> {
         let waiting = self.waiting.get(&id).into_iter().flatten();
         let migrated = waiting.filter_map(|alert| {
-            let outbox = self.outboxes.get(alert.outbox)?.name().to_owned();
+            let outbox = self.outboxes.get(alert.outbox)?.destination().clone();
             let (event, created) = (alert.event.clone(), alert.created.clone());
             let given_up = match &alert.held {
                 Held::Waiting(_) => None,

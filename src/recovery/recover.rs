@@ -17,6 +17,7 @@ use crate::archive::removal::remove_evicted;
 use crate::archive::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_event};
 use crate::archive::times::of_same_boot;
 use crate::archive::{Archive, Place, Walk, Writer};
+use crate::asset::{SNAPSHOT, SNAPSHOT_BOXES, THUMBNAIL};
 use crate::clock::Moment;
 use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase};
 use crate::mux;
@@ -72,11 +73,11 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
     archive.store.audit()?;
     let mut recovery =
         Recovery { archive, found: Recovered::default(), changes: Vec::new(), still_written: BTreeSet::new() };
-    for id in archive.store.open_events()?.into_iter().filter(|id| *id < before) {
+    for id in archive.store.events().open()?.into_iter().filter(|id| *id < before) {
         if recovery.is_being_written(id) {
             continue;
         }
-        match archive.store.event(id) {
+        match archive.store.events().get(id).wait() {
             Ok(None) => {}
             // Its recorder has closed it since it was listed.
             Ok(Some(event)) if event.state != EventState::Open => {}
@@ -154,7 +155,8 @@ impl Recovery<'_> {
 
     fn take_in(&mut self, batch: &[Place]) -> Result<()> {
         let batch: Vec<Place> = batch.iter().filter(|(id, _)| !self.is_being_written(*id)).cloned().collect();
-        let delivery_statuses = self.archive.store.delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
+        let delivery_statuses =
+            self.archive.store.events().delivery_statuses(batch.iter().map(|(id, _)| *id).collect())?;
         for (place, status) in batch.iter().zip(delivery_statuses) {
             match status {
                 DeliveryStatus::Settled => {}
@@ -168,7 +170,7 @@ impl Recovery<'_> {
     fn flush(&mut self) -> Result<()> {
         let changes = std::mem::take(&mut self.changes);
         let places: Vec<Place> = changes.iter().map(|change| (change.event.id, change.event.camera.clone())).collect();
-        for (place, outcome) in places.iter().zip(self.archive.store.record_all(changes)) {
+        for (place, outcome) in places.iter().zip(self.archive.store.events().record_all(changes)) {
             match outcome {
                 Ok(()) => self.found.reindexed += 1,
                 refused => self.attempt(place, |_| Ok(refused?))?,
@@ -197,7 +199,7 @@ impl Recovery<'_> {
 
     /// An event that waits for its delivery or its end: what is delivered has to be what lies on the disk.
     fn compare(&mut self, place: &Place) -> Result<()> {
-        let known = match self.archive.store.event(place.0) {
+        let known = match self.archive.store.events().get(place.0).wait() {
             Err(StoreError::Unreadable(_)) => None,
             known => known?,
         };
@@ -246,7 +248,7 @@ impl Recovery<'_> {
         archive.with_room(|| write_event(&folder, &event))?;
         let mut deliveries = filing::deliveries(archive, &event)?;
         deliveries.push(Delivery::Alert(Phase::End));
-        archive.store.record(store::Change { event: event.clone(), deliveries })?;
+        archive.store.events().record(store::Change { event: event.clone(), deliveries })?;
         archive.announce(Phase::End, &event);
         info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
         self.found.interrupted += 1;
@@ -277,7 +279,7 @@ impl Recovery<'_> {
 /// Takes the events of an index that had no catalogue into it.
 fn catalogue(archive: &Archive) -> Result<()> {
     let (mut taken, mut done) = (0, None);
-    while let Some((events, last)) = archive.store.uncatalogued(CATALOGUED_AT_ONCE)? {
+    while let Some((events, last)) = archive.store.assets().uncatalogued(CATALOGUED_AT_ONCE)? {
         let files = |event: &Event| {
             let folder = archive.layout.folder(&event.camera, event.id);
             let media = event.media().filter(|media| folder.join(&media.file).exists()).cloned();
@@ -285,11 +287,11 @@ fn catalogue(archive: &Archive) -> Result<()> {
             (event.id, media.chain(measure(&folder, SIDECAR)).collect())
         };
         taken += events.len();
-        archive.store.adopt(events.iter().map(files).collect(), Some(last))?;
+        archive.store.assets().adopt(events.iter().map(files).collect(), Some(last))?;
         done = Some(last);
     }
     if done.is_some() {
-        archive.store.adopt(Vec::new(), None)?;
+        archive.store.assets().adopt(Vec::new(), None)?;
         info!(events = taken, "took the events of an older version into the catalogue of files");
     }
     Ok(())
@@ -300,7 +302,7 @@ fn mend(folder: &Path, event: &mut Event) -> u32 {
     let mut lost = 0;
     let is_whole = |media: &MediaFile| fs::metadata(folder.join(&media.file)).is_ok_and(|at| at.len() == media.bytes);
     let mut give_up = |media: &MediaFile| {
-        let MediaFile { file, bytes, sha256 } = media;
+        let MediaFile { file, bytes, sha256, .. } = media;
         error!(folder = %folder.display(), file, bytes, sha256, "a file of an event is damaged or gone");
         lost += 1;
     };
@@ -336,7 +338,7 @@ fn set_aside_or_log(folder: &Path, file: &str) {
 }
 
 fn pictures_in(folder: &Path) -> Vec<MediaFile> {
-    let names = ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"];
+    let names = [THUMBNAIL, SNAPSHOT, SNAPSHOT_BOXES];
     names.iter().filter(|name| folder.join(name).exists()).filter_map(|name| measure(folder, name).ok()).collect()
 }
 

@@ -41,13 +41,14 @@ impl Segments {
 /// When the index is out of service; what is wrong with a single segment is reported, and the others go on.
 pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool) -> Result<Segments> {
     let mut found = Segments::default();
-    for segment in archive.store.open_segments()? {
+    for segment in archive.store.ledger().open_segments()? {
         let (camera, id) = (segment.camera.clone(), segment.id);
         if id >= before || found.is_being_written(archive, id) {
             continue;
         }
         // It may have been closed since it was listed.
-        let Some(segment) = archive.store.segment(&camera, id)?.filter(|segment| segment.state == SegmentState::Open)
+        let Some(segment) =
+            archive.store.ledger().segment(&camera, id).wait()?.filter(|segment| segment.state == SegmentState::Open)
         else {
             continue;
         };
@@ -62,7 +63,10 @@ pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool
     }
     if whole {
         for (camera, id, path) in files(archive) {
-            if id >= before || found.is_being_written(archive, id) || archive.store.segment(&camera, id)?.is_some() {
+            if id >= before
+                || found.is_being_written(archive, id)
+                || archive.store.ledger().segment(&camera, id).wait()?.is_some()
+            {
                 continue;
             }
             match take_in(archive, &camera, id) {
@@ -98,7 +102,7 @@ fn repair(archive: &Archive, segment: Segment) -> Result<()> {
         Err(failure) => {
             warn!(camera = %camera, segment = %id, error = %failure, "an interrupted segment is not playable, setting it aside");
             fs::rename(&path, path.with_extension("mp4.bad")).with_context(|| format!("rename {}", path.display()))?;
-            archive.store.forget_segment(camera, id)?;
+            archive.store.ledger().forget_segment(camera, id)?;
         }
     }
     Ok(())
@@ -126,8 +130,8 @@ fn take_in(archive: &Archive, camera: &str, id: SegmentId) -> Result<()> {
         && let Some(video) = &segment.video
     {
         let (media, start) = (video.media.clone(), segment.start.clone());
-        archive.store.hold(id, camera, Class::Continuous, media, start)?;
-        archive.store.record_segment(segment)?;
+        archive.store.assets().hold(id, camera, Class::Continuous, media, start)?;
+        archive.store.ledger().record_segment(segment)?;
         return Ok(());
     }
     let facts = mux::repair(&folder.join(Segment::file_name(id)))?;

@@ -25,7 +25,7 @@ pub fn delete_accounts(archive: &Archive, before: Timestamp, waiting_too: bool) 
             if day.and_then(midnight_after).is_none_or(|end| end > before) {
                 continue;
             }
-            if !waiting_too && archive.store.awaits(&account_path(camera, name))? {
+            if !waiting_too && archive.store.outboxes().awaits(&account_path(camera, name))? {
                 continue;
             }
             match std::fs::remove_file(file.path()) {

@@ -23,9 +23,11 @@ use tracing::warn;
 use crate::archive::removal::{GONE, removed};
 use crate::archive::sidecar::{SIDECAR, measure, read_event, sync_folder, write_event};
 use crate::archive::{Archive, Layout};
+use crate::asset::{MediaKind, Owner};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, Evicted};
-use crate::store::{Amendment, Class, HeldFile};
+use crate::segment::Segment;
+use crate::store::{Amendment, HeldFile};
 
 /// Deletes files of the archive.
 pub(super) struct Evictor<'a> {
@@ -40,12 +42,13 @@ impl Evictor<'_> {
     /// # Errors
     /// When the index fails. What could not be deleted otherwise is tried again by [`Evictor::finish`].
     pub(super) fn evict(&self, files: &[HeldFile], reason: EvictReason) -> Result<Vec<HeldFile>> {
-        self.archive.store.condemn(files, reason)?;
+        self.archive.store.assets().condemn(files, reason)?;
         (self.between_steps)()?;
-        let ids: BTreeSet<EventId> = files.iter().map(|file| file.id).collect();
+        let ids: BTreeSet<EventId> = files.iter().map(|file| file.asset).collect();
         let mut condemned = Vec::new();
         for id in ids {
-            condemned.extend(self.archive.store.files_of(id)?.into_iter().filter(|file| file.condemned.is_some()));
+            condemned
+                .extend(self.archive.store.assets().files_of(id)?.into_iter().filter(|file| file.condemned.is_some()));
         }
         self.carry_out(condemned)
     }
@@ -57,7 +60,7 @@ impl Evictor<'_> {
     pub(super) fn finish(&self, batch: usize) -> Result<Vec<HeldFile>> {
         let (mut gone, mut after) = (Vec::new(), None);
         loop {
-            let (files, next) = self.archive.store.condemned(after, batch)?;
+            let (files, next) = self.archive.store.assets().condemned(after, batch)?;
             gone.extend(self.carry_out(files)?);
             after = next;
             if after.is_none() {
@@ -70,14 +73,15 @@ impl Evictor<'_> {
         let _changing = self.archive.changing_sidecars();
         let mut events: BTreeMap<EventId, Vec<HeldFile>> = BTreeMap::new();
         for file in files {
-            events.entry(file.id).or_default().push(file);
+            events.entry(file.asset).or_default().push(file);
         }
-        let (whole, parts): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            events.into_iter().partition(|(_, files)| files.iter().any(|file| file.media.file == SIDECAR));
+        let (whole, parts): (BTreeMap<_, _>, BTreeMap<_, _>) = events
+            .into_iter()
+            .partition(|(_, files)| files.iter().any(|file| file.media.kind == MediaKind::EventSidecar));
         let mut gone = self.remove_events(whole)?;
         gone.extend(self.remove_files(parts)?);
         if !gone.is_empty() {
-            self.archive.store.gone(&gone)?;
+            self.archive.store.assets().gone(&gone)?;
         }
         Ok(gone)
     }
@@ -95,14 +99,14 @@ impl Evictor<'_> {
             }
             (self.between_steps)()?;
         }
-        self.archive.store.amend(amendments)?;
+        self.archive.store.assets().amend(amendments)?;
         (self.between_steps)()?;
         let mut gone = Vec::new();
         for file in unnamed {
             let path = path_of(&self.archive.layout, &file);
             // A segment's sidecar after the file that it describes.
-            let with_sidecar = || match file.class {
-                Class::Continuous => removed(fs::remove_file(path.with_extension("json"))),
+            let with_sidecar = || match file.owner() {
+                Owner::Segment => removed(fs::remove_file(path.with_file_name(Segment::sidecar_name(file.asset)))),
                 _ => Ok(()),
             };
             match removed(fs::remove_file(&path)).and_then(|()| with_sidecar()).and_then(|()| sync_parent(&path)) {
@@ -117,12 +121,12 @@ impl Evictor<'_> {
     /// Writes into `event.json` that `files` are gone. `None` for what belongs to no event.
     fn bury(&self, id: EventId, files: &[HeldFile], at: &Moment) -> Result<Option<Amendment>> {
         let Some(first) = files.first() else { return Ok(None) };
-        if first.class == Class::Continuous {
-            self.archive.store.evict_segment(&first.camera, id)?;
+        if first.owner() == Owner::Segment {
+            self.archive.store.ledger().evict_segment(&first.camera, id)?;
             return Ok(None);
         }
         let folder = self.archive.layout.folder(&first.camera, id);
-        let mut event = match (read_event(&folder), self.archive.store.event(id)?) {
+        let mut event = match (read_event(&folder), self.archive.store.events().get(id).wait()?) {
             (Ok(event), _) => event,
             (Err(failure), Some(event)) if folder.is_dir() => {
                 warn!(event = %id, error = format!("{failure:#}"), "rewriting the sidecar from the index");
@@ -142,8 +146,8 @@ impl Evictor<'_> {
 
     /// An event that goes as a whole, with tombstones for all that was left of it.
     fn last(&self, id: EventId) -> Result<Option<Event>> {
-        let Some(mut event) = self.archive.store.event(id)? else { return Ok(None) };
-        add_tombstones(&mut event, &self.archive.store.files_of(id)?, &self.archive.clock.now());
+        let Some(mut event) = self.archive.store.events().get(id).wait()? else { return Ok(None) };
+        add_tombstones(&mut event, &self.archive.store.assets().files_of(id)?, &self.archive.clock.now());
         Ok(Some(event))
     }
 
@@ -160,12 +164,12 @@ impl Evictor<'_> {
             (self.between_steps)()?;
         }
         let last = renamed.iter().map(|(id, _, last)| (*id, last.clone())).collect();
-        self.archive.store.forget(last)?;
+        self.archive.store.assets().forget(last)?;
         (self.between_steps)()?;
         let mut gone = Vec::new();
         for (id, going, _) in renamed {
             match removed(fs::remove_dir_all(&going)).and_then(|()| sync_parent(&going)) {
-                Ok(()) => gone.extend(self.archive.store.files_of(id)?),
+                Ok(()) => gone.extend(self.archive.store.assets().files_of(id)?),
                 Err(error) => warn!(%error, folder = %going.display(), "a folder could not be deleted"),
             }
             (self.between_steps)()?;
@@ -194,9 +198,9 @@ fn add_tombstones(event: &mut Event, files: &[HeldFile], at: &Moment) -> bool {
 }
 
 fn path_of(layout: &Layout, file: &HeldFile) -> PathBuf {
-    match file.class {
-        Class::Continuous => layout.recordings(&file.camera).join(&file.media.file),
-        _ => layout.folder(&file.camera, file.id).join(&file.media.file),
+    match file.owner() {
+        Owner::Segment => layout.recordings(&file.camera).join(&file.media.file),
+        _ => layout.folder(&file.camera, file.asset).join(&file.media.file),
     }
 }
 

@@ -26,7 +26,8 @@ use tracing::{info, warn};
 
 use crate::archive::space::{Marks, wanted_files};
 use crate::archive::volume::{self, Space};
-use crate::archive::{Archive, RecordingLevel, SIDECAR};
+use crate::archive::{Archive, RecordingLevel};
+use crate::asset::MediaKind;
 use crate::clock::Mono;
 use crate::event::EvictReason;
 use crate::health::Health;
@@ -172,7 +173,7 @@ impl Retention {
         }
         let mut after = None;
         while !stop.is_cancelled() {
-            after = self.archive.store.put_in_place(after)?;
+            after = self.archive.store.assets().put_in_place(after)?;
             if after.is_none() {
                 self.memory().swept = true;
                 break;
@@ -185,16 +186,17 @@ impl Retention {
     /// Deletes what is older than its class may become, as far as that is certain (`ages`).
     fn expire(&self, stop: &CancellationToken) -> Result<()> {
         let now = self.ages.read();
-        while self.archive.store.date_undated(now.run_ms)? && !stop.is_cancelled() {}
+        while self.archive.store.assets().date_undated(now.run_ms)? && !stop.is_cancelled() {}
         if let Reading { run_ms, wall_ms: Some(wall_ms), synchronised: true } = now {
-            while self.archive.store.settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
+            while self.archive.store.assets().settle_dates(run_ms, wall_ms)? && !stop.is_cancelled() {}
         }
         self.expire_accounts(&now)?;
         for (class, dates) in self.overdue() {
             let mut after = None;
             while !stop.is_cancelled() {
                 let waiting_too = self.config.expire_undelivered;
-                let (files, next) = self.archive.store.expired(class, dates.clone(), waiting_too, after, BATCH)?;
+                let (files, next) =
+                    self.archive.store.assets().expired(class, dates.clone(), waiting_too, after, BATCH)?;
                 self.evict(&files, EvictReason::Age)?;
                 after = next;
                 if after.is_none() {
@@ -231,7 +233,7 @@ impl Retention {
     }
 
     fn held(&self) -> Result<u64> {
-        Ok(self.archive.store.stats()?.held.values().map(|held| held.bytes).sum())
+        Ok(self.archive.store.stats().wait()?.held.values().map(|held| held.bytes).sum())
     }
 
     fn over_quota(&self) -> Result<u64> {
@@ -257,7 +259,7 @@ impl Retention {
     fn make_room(&self, bytes: u64, reason: EvictReason, marks: &Marks, stop: &CancellationToken) -> Result<u64> {
         let mut freed = 0u64;
         while freed < bytes && !stop.is_cancelled() {
-            let files = self.archive.store.evictable(bytes - freed, &self.overdue(), BATCH)?;
+            let files = self.archive.store.assets().evictable(bytes - freed, &self.overdue(), BATCH)?;
             let gone = self.evict(&files, reason)?;
             if gone == 0 {
                 if !std::mem::replace(&mut self.memory().exhausted, true) {
@@ -288,7 +290,7 @@ impl Retention {
                 return Ok(());
             }
             let most = usize::try_from(lacking).map_or(FILES_AT_ONCE, |lacking| lacking.min(FILES_AT_ONCE));
-            let files = self.archive.store.evictable_files(&self.overdue(), most)?;
+            let files = self.archive.store.assets().evictable_files(&self.overdue(), most)?;
             if self.evict(&files, EvictReason::MinFree)? == 0 {
                 return Ok(());
             }
@@ -320,7 +322,7 @@ impl Retention {
             self.archive.metrics.evicted_bytes.get_or_create(&label).inc_by(*bytes);
         }
         if !gone.is_empty() {
-            let events = gone.iter().filter(|file| file.media.file == SIDECAR).count();
+            let events = gone.iter().filter(|file| file.media.kind == MediaKind::EventSidecar).count();
             let undelivered = gone.iter().filter(|file| !file.delivered).count();
             let bytes: u64 = gone.iter().map(|file| file.media.bytes).sum();
             let reason = gone.first().and_then(|file| file.condemned).map_or("none", EvictReason::as_str);

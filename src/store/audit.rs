@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::packed::Packed;
-use super::schema::{BoxCounters, Counters, Database};
+use super::schema::{BoxCounters, Counters};
+use super::trees::Database;
 use super::worker::Core;
-use super::{LAKE, Store, StoreError, takes_alerts};
+use super::{Store, StoreError};
+use crate::destination::Destination;
 
 /// Keys that are counted in one call of the reader, between which it serves others.
 const AT_ONCE: usize = 10_000;
@@ -186,14 +188,15 @@ fn in_queues(counters: &Counters, [items, documents, uploads, dead]: [&Rows; 4])
     let mut found = Vec::new();
     let none = BoxCounters::default();
     let uncounted = [items, documents, dead].into_iter().flat_map(Rows::keys);
-    let names: BTreeSet<&String> = counters.outboxes.keys().chain(uncounted).collect();
+    let counted = counters.outboxes.keys().map(Destination::as_str);
+    let names: BTreeSet<&str> = counted.chain(uncounted.map(String::as_str)).collect();
     for outbox in names {
         let counted = counters.outboxes.get(outbox).unwrap_or(&none);
         let there = of(items, outbox) + of(documents, outbox);
         found.extend(difference(&format!("items of {outbox}"), counted.items, there));
         found.extend(difference(&format!("dead letters of {outbox}"), counted.dead, of(dead, outbox)));
         // The lake also has items of events that are gone, which have no file.
-        if outbox != LAKE && !takes_alerts(outbox) {
+        if outbox.parse().is_ok_and(|to: Destination| to.takes_files()) {
             found.extend(difference(&format!("files queued for {outbox}"), counted.items, of(uploads, outbox)));
         }
     }

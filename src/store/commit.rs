@@ -5,31 +5,37 @@ use std::sync::Arc;
 
 use super::dropped::Dropped;
 use super::import::{GivenUp, MigratedAlert};
-use super::outbox::Queue;
 use super::packed::View;
 use super::place::Place;
+use super::queue::{ItemRef, Queue};
 use super::reserve::Room;
-use super::schema::{Counters, Database, MAX_ERROR, Row, Views, decode, encode, item_key, shorten, upload_key};
-use super::{AlertCounts, Change, Delivery, LAKE, StoreError, takes_alerts};
+use super::schema::{Counters, MAX_ERROR, Row, decode, encode, item_key, shorten, upload_key};
+use super::trees::{Database, Views};
+use super::{AlertCounts, Change, Delivery, StoreError};
 use super::{catalog, event_log, timeline};
+use crate::asset::{FileId, MediaFile, MediaKind};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
-/// The outboxes that the store was opened with.
-pub(super) type Queues = BTreeMap<String, Arc<Queue>>;
+/// Longest written form of a destination.
+const MOST_BYTES: usize = 64;
 
-/// The outboxes of these names, with nothing known of them yet.
+/// The outboxes that the store was opened with.
+pub(super) type Queues = BTreeMap<Destination, Arc<Queue>>;
+
+/// The outboxes of these destinations, with nothing known of them yet.
 ///
 /// # Errors
-/// For a name that no key can begin with.
-pub(super) fn named_queues(names: &[String]) -> Result<Queues, StoreError> {
-    let good = |name: &&String| !name.is_empty() && name.len() <= 64 && !name.contains('\0');
-    if let Some(bad) = names.iter().find(|name| !good(name)) {
+/// For one whose name no key can begin with.
+pub(super) fn queues_of(destinations: &[Destination]) -> Result<Queues, StoreError> {
+    let good = |name: &str| name.len() <= MOST_BYTES && !name.contains('\0');
+    if let Some(bad) = destinations.iter().find(|destination| !good(destination.as_str())) {
         return Err(StoreError::NoSuchOutbox(bad.clone()));
     }
-    Ok(names.iter().map(|name| (name.clone(), Arc::new(Queue::new(name)))).collect())
+    Ok(destinations.iter().map(|destination| (destination.clone(), Arc::new(Queue::new(destination)))).collect())
 }
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
@@ -82,7 +88,7 @@ pub(super) enum Op {
     },
     /// An alert of another index, for one outbox alone.
     MigrateAlert {
-        outbox: String,
+        outbox: Destination,
         event: Box<Event>,
         phase: Phase,
         created: Moment,
@@ -95,9 +101,8 @@ pub(super) enum Op {
     },
     /// A file does not wait any more in one outbox.
     Withdraw {
-        outbox: String,
-        id: EventId,
-        file: String,
+        outbox: Destination,
+        file: FileId,
     },
     /// One document, or none, in place of several that wait.
     Supersede {
@@ -105,16 +110,6 @@ pub(super) enum Op {
         by: Option<Delivery>,
         now: Moment,
     },
-}
-
-/// One item of an outbox, at one revision.
-#[derive(Clone, Debug)]
-pub(super) struct ItemRef {
-    pub queue: Arc<Queue>,
-    pub place: Place,
-    pub revision: u64,
-    /// Whether it lies among the documents.
-    pub is_document: bool,
 }
 
 impl Op {
@@ -191,7 +186,7 @@ impl<'a> Group<'a> {
             }
             Op::ForgetSegment { camera, id } => timeline::remove(&self.views, camera, *id),
             Op::Ack(item) => match self.take(item)? {
-                Some(row) => self.mark_delivered(item.queue.name(), &row),
+                Some(row) => self.mark_delivered(item.queue.destination(), &row),
                 None => Ok(()),
             },
             Op::Nack { item, error } => {
@@ -210,19 +205,19 @@ impl<'a> Group<'a> {
                 row.attempts = row.attempts.saturating_add(1);
                 row.error = Some(shorten(error, MAX_ERROR).to_owned());
                 row.class = Some(class.clone());
-                let key = item_key(item.queue.name(), item.place.seq);
+                let key = item_key(item.queue.destination(), item.place.seq);
                 self.views.dead.insert(key, encode(&row)?)?;
-                self.counters.of(item.queue.name()).dead += 1;
-                self.mark_dead(item.queue.name(), &row, item.place.seq)
+                self.counters.of(item.queue.destination()).dead += 1;
+                self.mark_dead(item.queue.destination(), &row, item.place.seq)
             }
             Op::Drop(item) => match self.take(item)? {
-                Some(row) => self.mark_dropped(item.queue.name(), &row),
+                Some(row) => self.mark_dropped(item.queue.destination(), &row),
                 None => Ok(()),
             },
             Op::Revive(item) => self.revive(item),
             Op::Several(ops) => ops.iter().try_for_each(|op| self.apply(op)),
             Op::Discard(item) => match self.take_dead(item)? {
-                Some(row) => self.mark_discarded(item.queue.name(), &row, item.place.seq),
+                Some(row) => self.mark_discarded(item.queue.destination(), &row, item.place.seq),
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
@@ -232,14 +227,14 @@ impl<'a> Group<'a> {
                     let row = Row::new(Some(event), &Delivery::Alert(*phase), created);
                     match given_up {
                         None => self.insert(queue, row),
-                        Some(how) => self.insert_dead(queue.name(), row, how),
+                        Some(how) => self.insert_dead(queue.destination(), row, how),
                     }
                 }
                 // It left the configuration meanwhile.
                 None => Ok(()),
             },
             Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
-            Op::Withdraw { outbox, id, file } => self.withdraw(outbox, *id, file),
+            Op::Withdraw { outbox, file } => self.withdraw(outbox, file),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
@@ -273,34 +268,37 @@ impl<'a> Group<'a> {
         now: &Moment,
     ) -> Result<(), StoreError> {
         let queues = self.queues;
-        let goes_to = |name: &str| match delivery {
-            Delivery::Alert(_) => takes_alerts(name),
-            Delivery::Upload { file, .. } => name.starts_with("upload/") || name == LAKE && catalog::is_sidecar(file),
-            Delivery::Document(_) => name.starts_with("upload/"),
+        let goes_to = |to: &Destination| match delivery {
+            Delivery::Alert(_) => to.takes_alerts(),
+            Delivery::Upload(MediaFile { kind: MediaKind::EventSidecar, .. }) => {
+                to.takes_files() || *to == Destination::Lake
+            }
+            Delivery::Upload(_) => to.takes_files(),
+            Delivery::Document(_) => to.takes_files(),
         };
-        let mut queues = queues.iter().filter(|(name, _)| goes_to(name));
+        let mut queues = queues.iter().filter(|(to, _)| goes_to(to));
         queues.try_for_each(|(_, queue)| {
             let row = Row::new(event, delivery, now);
             // The same content comes again when the index is rebuilt, or beside another file that changed.
-            if self.dropped.holds(queue.name(), &row) && !self.is_queued(queue.name(), &row)? {
-                return self.mark_dropped(queue.name(), &row);
+            if self.dropped.holds(queue.destination(), &row) && !self.is_queued(queue.destination(), &row)? {
+                return self.mark_dropped(queue.destination(), &row);
             }
             self.insert(queue, row)
         })
     }
 
     /// Whether an item with the same file waits.
-    fn is_queued(&self, outbox: &str, row: &Row) -> Result<bool, StoreError> {
+    fn is_queued(&self, outbox: &Destination, row: &Row) -> Result<bool, StoreError> {
         let Some(key) = row.upload_key(outbox) else { return Ok(false) };
         Ok(self.views.uploads.get(key)?.is_some())
     }
 
     /// A new item at the end of the queue; a file that waits already keeps its place and is replaced there.
     pub(super) fn insert(&mut self, queue: &Arc<Queue>, mut row: Row) -> Result<(), StoreError> {
-        self.mark_waiting(queue.name(), &row)?;
+        self.mark_waiting(queue.destination(), &row)?;
         let mut known = None;
         let next = Place::new(&row.item, self.counters.last_seq + 1);
-        if let Some(key) = row.upload_key(queue.name()) {
+        if let Some(key) = row.upload_key(queue.destination()) {
             known = self.views.uploads.get(&key)?.and_then(|place| Place::from_bytes(&place));
             if known.is_none() {
                 self.views.uploads.insert(key, next.to_bytes())?;
@@ -308,23 +306,23 @@ impl<'a> Group<'a> {
         }
         let is_document = row.item.is_document();
         if let Some(place) = known {
-            if let Some(old) = self.row(is_document, &place.key(queue.name()))? {
+            if let Some(old) = self.row(is_document, &place.key(queue.destination()))? {
                 row.revision = old.revision + 1;
                 row.created = old.created;
-                self.counters.of(queue.name()).remove(&old.item);
+                self.counters.of(queue.destination()).remove(&old.item);
             }
         } else {
             self.counters.last_seq = next.seq;
         }
         let place = known.unwrap_or(next);
-        self.counters.of(queue.name()).add(&row.item);
-        self.items(is_document).insert(place.key(queue.name()), encode(&row)?)?;
+        self.counters.of(queue.destination()).add(&row.item);
+        self.items(is_document).insert(place.key(queue.destination()), encode(&row)?)?;
         self.due.push((queue.clone(), place.seq));
         Ok(())
     }
 
     /// A dead letter that comes from another index, under a new number.
-    fn insert_dead(&mut self, outbox: &str, mut row: Row, how: &GivenUp) -> Result<(), StoreError> {
+    fn insert_dead(&mut self, outbox: &Destination, mut row: Row, how: &GivenUp) -> Result<(), StoreError> {
         self.mark_waiting(outbox, &row)?;
         self.counters.last_seq += 1;
         let seq = self.counters.last_seq;
@@ -337,7 +335,7 @@ impl<'a> Group<'a> {
 
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
     fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Result<bool, StoreError> {
-        let key = item.place.key(item.queue.name());
+        let key = item.place.key(item.queue.destination());
         let row = self.row(item.is_document, &key)?;
         let Some(mut row) = row.filter(|row| row.revision == item.revision) else { return Ok(false) };
         change(&mut row);
@@ -347,7 +345,7 @@ impl<'a> Group<'a> {
 
     /// Removes an item unless it is gone or was replaced since.
     pub(super) fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
-        let name = item.queue.name();
+        let name = item.queue.destination();
         let key = item.place.key(name);
         let row = self.row(item.is_document, &key)?;
         let Some(row) = row.filter(|row| row.revision == item.revision) else { return Ok(None) };
@@ -359,9 +357,9 @@ impl<'a> Group<'a> {
         Ok(Some(row))
     }
 
-    fn withdraw(&mut self, outbox: &str, id: EventId, file: &str) -> Result<(), StoreError> {
+    fn withdraw(&mut self, outbox: &Destination, file: &FileId) -> Result<(), StoreError> {
         let Some(queue) = self.queues.get(outbox) else { return Ok(()) };
-        let place = self.views.uploads.get(upload_key(outbox, id, file))?;
+        let place = self.views.uploads.get(upload_key(outbox, file))?;
         let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { return Ok(()) };
         let Some(row) = self.row(false, &place.key(outbox))? else { return Ok(()) };
         let item = ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: false };
@@ -372,9 +370,9 @@ impl<'a> Group<'a> {
     }
 
     fn take_dead(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
-        let key = item_key(item.queue.name(), item.place.seq);
+        let key = item_key(item.queue.destination(), item.place.seq);
         let Some(bytes) = self.views.dead.remove(key)? else { return Ok(None) };
-        let dead = &mut self.counters.of(item.queue.name()).dead;
+        let dead = &mut self.counters.of(item.queue.destination()).dead;
         *dead = dead.saturating_sub(1);
         decode(&bytes).map(Some)
     }
@@ -383,19 +381,19 @@ impl<'a> Group<'a> {
     /// one that was deleted from the box is not queued again.
     fn revive(&mut self, item: &ItemRef) -> Result<(), StoreError> {
         let Some(mut row) = self.take_dead(item)? else { return Ok(()) };
-        if let Some((id, file)) = row.file() {
-            let event = event_log::in_transaction(&self.views, id)?;
-            if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == *file)) {
-                return self.mark_discarded(item.queue.name(), &row, item.place.seq);
+        if let Some(file) = row.file() {
+            let event = event_log::in_transaction(&self.views, file.asset)?;
+            if event.is_some_and(|event| event.evicted.iter().any(|gone| gone.media.file == file.name)) {
+                return self.mark_discarded(item.queue.destination(), &row, item.place.seq);
             }
         }
-        if let Some(key) = row.upload_key(item.queue.name())
+        if let Some(key) = row.upload_key(item.queue.destination())
             && self.views.uploads.get(key)?.is_some()
         {
             return Ok(());
         }
         (row.attempts, row.revision, row.progress, row.class) = (0, row.revision + 1, None, None);
-        self.mark_revived(item.queue.name(), &row)?;
+        self.mark_revived(item.queue.destination(), &row)?;
         self.insert(&item.queue, row)
     }
 

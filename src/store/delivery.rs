@@ -2,19 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::Op;
-use super::schema::{MAX_FILE, document_key};
-use super::{Store, StoreError};
+use super::StoreError;
+use super::schema::MAX_FILE;
+use crate::asset::{MediaFile, MediaKind};
 use crate::event::Phase;
-
-/// The outbox that holds every event that is over, from when its `event.json` is queued for the destinations, until
-/// its row is in the lake. Only `event.json` goes there.
-pub const LAKE: &str = "lake";
-
-/// Whether alerts go to the outbox of this name.
-pub fn takes_alerts(outbox: &str) -> bool {
-    outbox == "mqtt" || outbox.starts_with("webhook/")
-}
 
 /// Longest path of a document, in bytes.
 const MAX_PATH: usize = 200;
@@ -23,20 +14,12 @@ const MAX_PATH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// A message that reports the event as it is now; goes to the outbox `mqtt`, where there is one,
-    /// and to every one whose name begins with `webhook/`.
+    /// A message that reports the event as it is now; goes to every destination of alerts.
     Alert(Phase),
-    /// A file of the event's folder; goes to every outbox whose name begins with `upload/`. A file that
+    /// A file of the event's folder; goes to every upload, an `event.json` also to the lake. A file that
     /// still waits there is replaced, so that only its latest state is delivered.
-    Upload {
-        /// Name in the event's folder: `clip.mp4`, `event.json`, ...
-        file: String,
-        /// Size in bytes.
-        bytes: u64,
-        /// SHA-256 of the content, lower-case hex.
-        sha256: String,
-    },
-    /// A file that belongs to no event; see [`Store::deliver`].
+    Upload(MediaFile),
+    /// A file that belongs to no event; see [`super::Outboxes::deliver`].
     Document(Document),
 }
 
@@ -45,7 +28,7 @@ impl Delivery {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Alert(_) => 0,
-            Self::Upload { bytes, .. } | Self::Document(Document { bytes, .. }) => *bytes,
+            Self::Upload(MediaFile { bytes, .. }) | Self::Document(Document { bytes, .. }) => *bytes,
         }
     }
 
@@ -58,7 +41,7 @@ impl Delivery {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let longest = match self {
             Self::Alert(_) => 0,
-            Self::Upload { file, sha256, .. } => file.len().max(sha256.len()),
+            Self::Upload(media) => media.file.len().max(media.sha256.len()),
             Self::Document(document) => {
                 document.check()?;
                 document.sha256.len()
@@ -71,18 +54,46 @@ impl Delivery {
     }
 }
 
-/// A file of the box that belongs to no event.
+/// A file of the box that belongs to no event. Its JSON has no kind: that is given by the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Document {
     /// Below the storage folder, and in the cloud below `<prefix>/<device>/`: `coverage/yard/2026-11-22.json`.
     pub path: String,
+    /// What it is.
+    #[serde(skip_serializing)]
+    pub kind: MediaKind,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, lower-case hex.
     pub sha256: String,
 }
 
+/// A document as it is written.
+#[derive(Deserialize)]
+struct Written {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+impl From<Written> for Document {
+    fn from(Written { path, bytes, sha256 }: Written) -> Self {
+        Self { kind: MediaKind::of_document(&path), path, bytes, sha256 }
+    }
+}
+
 impl Document {
+    /// The document at `path`, of `bytes` with the hash `sha256` (lower-case hex).
+    pub fn new(path: impl Into<String>, bytes: u64, sha256: impl Into<String>) -> Self {
+        Written { path: path.into(), bytes, sha256: sha256.into() }.into()
+    }
+
+    /// The camera that it is of, where it is of one.
+    pub(super) fn camera(&self) -> Option<&str> {
+        self.path.split('/').nth(1).filter(|_| self.kind == MediaKind::CoverageAccount)
+    }
+
     /// Whether its path names a file below the storage folder, and nothing else.
     fn check(&self) -> Result<(), StoreError> {
         let bytes = self.path.len();
@@ -100,38 +111,40 @@ impl Document {
     }
 }
 
-impl Store {
-    /// Queues `document` in every outbox whose name begins with `upload/`, where documents go before the files
-    /// of events. One that still waits under the same path is replaced, so that only its latest state is
-    /// delivered. Blocks until it is on the disk.
-    ///
-    /// # Errors
-    /// [`StoreError::BadPath`] or [`StoreError::TooLarge`] for a path that is none; else when the disk is full
-    /// or the store is out of service.
-    pub fn deliver(&self, document: Document) -> Result<(), StoreError> {
-        let delivery = Delivery::Document(document);
-        delivery.check()?;
-        self.0.write(Op::Deliver { delivery, now: self.0.clock.now() })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_stored_as_before_files_had_kinds() {
+        let stored = [
+            (r#"{"alert":"start"}"#, Delivery::Alert(Phase::Start), None),
+            (
+                r#"{"upload":{"file":"clip-2.mp4","bytes":5,"sha256":"aa"}}"#,
+                Delivery::Upload(MediaFile::new("clip-2.mp4", 5, "aa")),
+                Some(MediaKind::Clip),
+            ),
+            (
+                r#"{"document":{"path":"coverage/yard/2026-11-22.json","bytes":6,"sha256":"bb"}}"#,
+                Delivery::Document(Document::new("coverage/yard/2026-11-22.json", 6, "bb")),
+                Some(MediaKind::CoverageAccount),
+            ),
+        ];
+        for (text, delivery, kind) in stored {
+            assert_eq!(serde_json::to_string(&delivery).expect("write"), text);
+            let read: Delivery = serde_json::from_str(text).expect("read");
+            let of = match &read {
+                Delivery::Alert(_) => None,
+                Delivery::Upload(media) => Some(media.kind),
+                Delivery::Document(document) => Some(document.kind),
+            };
+            assert_eq!((&read, of), (&delivery, kind));
+        }
     }
 
-    /// Whether a destination is still to get the document at `path`.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn awaits(&self, path: &str) -> Result<bool, StoreError> {
-        let keys: Vec<_> = self.0.queues().keys().map(|outbox| document_key(outbox, path)).collect();
-        self.0.read(move |db| {
-            let mut found = keys.iter().map(|key| db.uploads.contains_key(key));
-            found.try_fold(false, |waits, found| found.map(|found| waits || found))
-        })
-    }
-
-    /// Gives everything that is queued from now on a number above `seq`. A fresh index counts from one again, and
-    /// receivers know alerts by their numbers.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn count_on_from(&self, seq: u64) -> Result<(), StoreError> {
-        self.0.write(Op::CountOn(seq))
+    #[test]
+    fn an_account_is_of_the_camera_that_its_path_names() {
+        assert_eq!(Document::new("coverage/yard/2026-11-22.json", 6, "bb").camera(), Some("yard"));
+        assert_eq!(Document::new("lake/events/date=2026-11-22/1_2.parquet", 6, "bb").camera(), None);
     }
 }

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::Delivery;
 use super::schema::Row;
+use crate::destination::Destination;
 use crate::durable;
 use crate::event::EventId;
 use crate::volume_folder::VolumeFolder;
@@ -33,7 +34,7 @@ const DIGITS: usize = 16;
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
-    outbox: String,
+    outbox: Destination,
     /// `<event id>/<file>`, or the path of a document.
     name: String,
     /// The beginning of the content's SHA-256.
@@ -41,7 +42,7 @@ struct Line {
 }
 
 /// By the names of outboxes, configured or not: names of files, and their content.
-type Notes = BTreeMap<String, BTreeMap<String, String>>;
+type Notes = BTreeMap<Destination, BTreeMap<String, String>>;
 
 /// The notes of one storage folder.
 #[derive(Debug)]
@@ -84,17 +85,17 @@ impl Dropped {
     }
 
     /// Whether this very content was dropped from `outbox`.
-    pub(super) fn holds(&self, outbox: &str, row: &Row) -> bool {
+    pub(super) fn holds(&self, outbox: &Destination, row: &Row) -> bool {
         let notes = self.notes();
         let Some(of_outbox) = notes.get(outbox) else { return false };
-        note_of(row.id, &row.item).is_some_and(|(name, sha256)| of_outbox.get(&name) == Some(&sha256))
+        note_of(row.asset, &row.item).is_some_and(|(name, sha256)| of_outbox.get(&name) == Some(&sha256))
     }
 
     /// Notes durably that `items` were dropped from `outbox`; alerts are not noted, since no rebuild queues them. Blocks.
     /// Where that fails they are dropped all the same.
-    pub(super) fn note<'a>(&self, outbox: &str, items: impl Iterator<Item = (Option<EventId>, &'a Delivery)>) {
+    pub(super) fn note<'a>(&self, outbox: &Destination, items: impl Iterator<Item = (Option<EventId>, &'a Delivery)>) {
         let named = items.filter_map(|(event, item)| note_of(event, item));
-        let lines: Vec<Line> = named.map(|(name, sha256)| Line { outbox: outbox.to_owned(), name, sha256 }).collect();
+        let lines: Vec<Line> = named.map(|(name, sha256)| Line { outbox: outbox.clone(), name, sha256 }).collect();
         if lines.is_empty() {
             return;
         }
@@ -108,7 +109,7 @@ impl Dropped {
         let forgotten = forgotten.count();
         if forgotten > 0 {
             warn!(
-                outbox,
+                %outbox,
                 forgotten, "more files were dropped than are noted: the oldest wait again should the index be rebuilt"
             );
         }
@@ -132,12 +133,12 @@ fn add(notes: &mut Notes, line: Line) -> bool {
 }
 
 fn lines_of(notes: &Notes) -> Vec<Line> {
-    let line = |outbox: &String, name: &String, sha256: &String| Line {
+    let line = |outbox: &Destination, name: &String, sha256: &String| Line {
         outbox: outbox.clone(),
         name: name.clone(),
         sha256: sha256.clone(),
     };
-    let of_one = |(outbox, of): (&String, &BTreeMap<String, String>)| -> Vec<Line> {
+    let of_one = |(outbox, of): (&Destination, &BTreeMap<String, String>)| -> Vec<Line> {
         of.iter().map(|(name, sha256)| line(outbox, name, sha256)).collect()
     };
     notes.iter().flat_map(of_one).collect()
@@ -153,7 +154,7 @@ fn written(lines: &[Line]) -> Vec<u8> {
 fn note_of(event: Option<EventId>, item: &Delivery) -> Option<(String, String)> {
     let (name, sha256) = match item {
         Delivery::Alert(_) => return None,
-        Delivery::Upload { file, sha256, .. } => (format!("{}/{file}", event?), sha256),
+        Delivery::Upload(media) => (format!("{}/{}", event?, media.file), &media.sha256),
         Delivery::Document(document) => (document.path.clone(), &document.sha256),
     };
     Some((name, sha256.get(..DIGITS).unwrap_or(sha256).to_owned()))

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::StoreError;
-use super::schema::{Counters, Database, MAX_EVENT, Views, camera_key, decode, encode, id_of, prefix};
+use super::schema::{Counters, MAX_EVENT, camera_key, decode, encode, id_of, prefix};
+use super::trees::{Database, Views};
 use crate::event::{Event, EventId, EventState};
 
 /// How many rows one query looks at before it returns what it has, so that a filter that matches nothing

@@ -3,15 +3,19 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tracing::error;
 
-use super::StoreError;
-use super::commit::{ItemRef, Op};
-use super::outbox::{Lease, Queue, Waiting};
+use super::commit::Op;
 use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
-use super::schema::{Database, Row, decode, prefix, seq_of};
-use crate::clock::Mono;
+use super::queue::{ItemRef, Lease, Queue};
+use super::schema::{Row, decode, prefix, seq_of};
+use super::trees::Database;
+use super::{Delivery, StoreError};
+use crate::clock::{Moment, Mono};
+use crate::destination::Destination;
+use crate::event::EventId;
 
 /// In which order items are given out. Documents, which are small, go before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +44,37 @@ impl Wanted {
     }
 }
 
+/// An item that waits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waiting {
+    /// Its handle for [`super::Outbox::retry_now`] and [`super::Selection`].
+    pub seq: u64,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// The event that it reports or belongs to, unless it is a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// What is to be delivered.
+    pub item: Delivery,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// When it was recorded.
+    pub created: Moment,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether an outlet works on it at this moment.
+    pub leased: bool,
+    /// Seconds until it is tried again; none when it is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rests_s: Option<u64>,
+}
+
 type Entry = Result<(sled::IVec, sled::IVec), StoreError>;
 
 /// The items that `wanted` is about, in its order.
-fn candidates(db: &Database, outbox: &str, wanted: Wanted) -> Box<dyn Iterator<Item = Entry>> {
-    let documents = db.documents.scan_prefix(prefix(outbox));
+fn candidates(db: &Database, outbox: &Destination, wanted: Wanted) -> Box<dyn Iterator<Item = Entry>> {
+    let documents = db.documents.scan_prefix(prefix(outbox.as_str()));
     let lanes = Lane::ALL.into_iter().take_while(move |lane| *lane <= wanted.up_to);
     let without_lane = (wanted.up_to == Lane::Rest).then(|| db.outbox.scan_prefix(lane_prefix(outbox, None)));
     let lanes = lanes.map(|lane| db.outbox.scan_prefix(lane_prefix(outbox, Some(lane))));
@@ -90,9 +120,9 @@ impl Queue {
         wanted: Wanted,
     ) -> Result<(Vec<Lease>, Vec<Op>), StoreError> {
         let (mut leases, mut orphans) = (Vec::new(), Vec::new());
-        let head = prefix(self.name()).len();
+        let head = prefix(self.destination().as_str()).len();
         let (mut events, mut items, mut documents) = (db.events.lookup(), db.outbox.lookup(), db.documents.lookup());
-        for entry in candidates(db, self.name(), wanted) {
+        for entry in candidates(db, self.destination(), wanted) {
             if leases.len() >= wanted.max {
                 return Ok((leases, orphans));
             }
@@ -116,7 +146,7 @@ impl Queue {
                 }
                 Err(error) => {
                     let seq = place.seq;
-                    error!(outbox = self.name(), seq, %error, "a queued item cannot be read, it is left where it is");
+                    error!(outbox = %self.destination(), seq, %error, "a queued item cannot be read, it is left where it is");
                     self.leave(seq);
                 }
             }
@@ -136,7 +166,7 @@ impl Queue {
         place: Place,
         row: Row,
     ) -> Result<Result<Lease, Op>, StoreError> {
-        let event = match (row.event, row.id) {
+        let event = match (row.event, row.asset) {
             (Some(event), _) => Some(event),
             (None, Some(id)) => events.get(&id.to_bytes())?.and_then(|json| decode(&json).ok()),
             (None, None) => None,
@@ -167,9 +197,9 @@ impl Queue {
 /// What waits in `queue`, in the order in which it goes.
 pub(super) fn waiting(db: &Database, queue: &Queue, now: Mono, max: usize) -> Result<Vec<Waiting>, StoreError> {
     let mut items = Vec::new();
-    let head = prefix(queue.name()).len();
+    let head = prefix(queue.destination().as_str()).len();
     let all = Wanted { max, up_to: Lane::Rest, order: Order::Value };
-    for entry in candidates(db, queue.name(), all) {
+    for entry in candidates(db, queue.destination(), all) {
         if items.len() >= max {
             break;
         }
@@ -181,7 +211,7 @@ pub(super) fn waiting(db: &Database, queue: &Queue, now: Mono, max: usize) -> Re
         items.push(Waiting {
             seq: place.seq,
             lane: place.lane.unwrap_or_else(|| Lane::of(&row.item)),
-            event: row.id,
+            event: row.asset,
             item: row.item,
             attempts: row.attempts,
             created: row.created,
@@ -208,7 +238,7 @@ pub(super) fn find_row(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Op
     let places =
         lanes.map(|lane| (Place { lane, seq }, &db.outbox)).chain([(Place { lane: None, seq }, &db.documents)]);
     for (place, tree) in places {
-        if let Some(row) = tree.get(place.key(queue.name()))? {
+        if let Some(row) = tree.get(place.key(queue.destination()))? {
             let row: Row = decode(&row)?;
             let (revision, is_document) = (row.revision, row.item.is_document());
             return Ok(Some((ItemRef { queue: queue.clone(), place, revision, is_document }, row)));

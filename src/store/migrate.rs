@@ -7,7 +7,8 @@
 
 use super::StoreError;
 use super::catalog::UNCATALOGUED;
-use super::schema::{Database, VERSION, Views};
+use super::schema::VERSION;
+use super::trees::{Database, Views};
 use crate::event::EventId;
 
 /// Key in `meta`: the tree that is being packed, 0, and the last key that was looked at; gone when all are packed.

@@ -1,6 +1,6 @@
 //! Stage 7: make it durable.
 //!
-//! [`Store`] is the index of events and the durable queues (outboxes) that the outlets drain. A call that
+//! [`Store`] is the index of events, files and segments, and the durable queues (outboxes) that the outlets drain. A call that
 //! returns `Ok` from a write is on the disk: it survives a power cut.
 //!
 //! # On disk
@@ -17,7 +17,8 @@
 //! | `index.reserve` | room that is given up when the disk is full, so that something can be evicted |
 //!
 //! Trees of the database (all values but numbers and ids are JSON, none is larger than 4 KiB; 0 is a zero byte). In
-//! all but `meta` several entries may share a row of sled, see the module `packed`:
+//! all but `meta` several entries may share a row of sled, see the module `packed`. An outbox is named by the written form of
+//! its destination, an asset is an event or a segment. The module `trees` declares them:
 //!
 //! | tree | key | value |
 //! |---|---|---|
@@ -33,16 +34,16 @@
 //! | `by_camera` | camera 0 event id | nothing |
 //! | `outbox` | outbox 0 lane, u8; sequence number, u64, big endian | a file of an event, to deliver |
 //! | `outbox` | outbox 0 sequence number | an alert; the same of a file since before version 4 |
-//! | `uploads` | outbox 0 event id, file name | lane and sequence number of the item that carries this file |
+//! | `uploads` | outbox 0 asset id, file name | lane and sequence number of the item that carries this file |
 //! | `uploads` | outbox 0 sixteen zero bytes, path | the same of a document |
 //! | `documents` | outbox 0 sequence number | a file of no event, to deliver |
 //! | `dead` | outbox 0 sequence number | an item that was given up |
 //! | `segments` | camera 0 segment id | a segment of continuous recording |
 //! | `open_segments` | camera 0 segment id | nothing; the segments that are being written |
 //! | `spans` | camera 0 id | an entry of the coverage ledger |
-//! | `files` | event id, file name | a file on the disk: class, size, which destinations have it |
-//! | `held` | tier, value, event id, file name | nothing; the files in the order in which they may go |
-//! | `aged` | lane, class, wall milliseconds, event id, file name | nothing; the files by age |
+//! | `files` | asset id, file name | a file on the disk: class, size, which destinations have it |
+//! | `held` | tier, value, asset id, file name | nothing; the files in the order in which they may go |
+//! | `aged` | lane, class, wall milliseconds, asset id, file name | nothing; the files by age |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -61,6 +62,8 @@ mod packed;
 mod place;
 
 mod schema;
+
+mod trees;
 
 mod migrate;
 
@@ -81,6 +84,8 @@ mod event_log;
 
 mod catalog;
 
+mod queue;
+
 mod lease;
 mod outbox;
 mod selection;
@@ -94,6 +99,11 @@ mod timeline;
 
 mod offline;
 
+mod events;
+mod ledger;
+mod outboxes;
+mod read;
+
 #[cfg(test)]
 mod tests;
 
@@ -101,26 +111,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::coverage::Span;
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
-use crate::segment::{Segment, SegmentId};
-use commit::Op;
+use schema::FILLED;
 use worker::Core;
 
-pub use catalog::{AlertCounts, Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW};
-pub use delivery::{Delivery, Document, LAKE, takes_alerts};
+pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
+pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
+pub use events::Events;
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
-pub use lease::{Order, Wanted};
+pub use lease::{Order, Waiting, Wanted};
+pub use ledger::Ledger;
 pub use offline::{IndexCopy, set_index_aside};
-pub use outbox::{DeadLetter, Lease, Outbox, Waiting};
+pub use outbox::{DeadLetter, Outbox};
+pub use outboxes::Outboxes;
 pub use place::Lane;
 pub use process_lock::can_commit;
+pub use queue::Lease;
+pub use read::Read;
 pub use selection::{ItemKind, QueueState, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;
@@ -177,13 +190,13 @@ pub struct Change {
     pub deliveries: Vec<Delivery>,
 }
 
-/// The durable index and its outboxes. Clones are one store.
+/// The durable index and its outboxes, by handles: [`Events`], [`Assets`], [`Outboxes`], [`Ledger`]. Clones are one store.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Core>);
 
 impl Store {
-    /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now (`mqtt`,
-    /// `upload/<name>`); items of others stay where they are until those are configured again.
+    /// Opens the store in `config.path`, or makes it. `outboxes` are the queues that exist now; items of
+    /// others stay where they are until those are configured again.
     ///
     /// Takes at most a few times `config.deadline`, and the time that a slow disk takes to read the index. An index that is damaged, was marked bad, or did not
     /// survive three opens in a row is set aside and an empty one made: see [`Store::was_reset`].
@@ -191,12 +204,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stalled`] when the index does not open in time: it is marked bad, end the process and
     /// start it again. Else when the folder cannot be used, or belongs to a later version.
-    pub fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open(config: &Config, outboxes: &[Destination], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         Core::open(config, outboxes, clock).map(|core| Self(Arc::new(core)))
     }
 
     /// Whether [`Store::open`] had to start with an empty index in place of one that was there: the caller
-    /// should [`Store::record`] again what the sidecars in the archive say.
+    /// should [`Events::record`] again what the sidecars in the archive say.
     pub fn was_reset(&self) -> bool {
         self.0.was_reset
     }
@@ -206,73 +219,30 @@ impl Store {
         self.0.device_id.clone()
     }
 
-    /// Makes `change` durable; blocks until it is on the disk. Changes that wait at the same time share one
-    /// flush. In async code use [`Store::record_async`].
-    ///
-    /// # Errors
-    /// [`StoreError::TooLarge`] for an event that no index wants; else when the store is out of service.
-    pub fn record(&self, change: Change) -> Result<(), StoreError> {
-        let op = Op::record(change, &self.0.clock)?;
-        self.0.write(op)
+    /// The events, and how far outlets got with them.
+    pub fn events(&self) -> Events {
+        Events::new(&self.0)
     }
 
-    /// [`Store::record`] for async code. A change whose future is dropped may or may not be recorded.
-    ///
-    /// # Errors
-    /// As [`Store::record`].
-    pub async fn record_async(&self, change: Change) -> Result<(), StoreError> {
-        let op = Op::record(change, &self.0.clock)?;
-        self.0.write_async(op).await
+    /// The catalogue of the files that the box holds.
+    pub fn assets(&self) -> Assets {
+        Assets::new(&self.0)
     }
 
-    /// One event, as last recorded.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn event(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        self.0.read(move |db| event_log::event(db, id))
+    /// The queues of the destinations.
+    pub fn outboxes(&self) -> Outboxes {
+        Outboxes::new(&self.0)
     }
 
-    /// [`Store::event`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::event`].
-    pub async fn event_async(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        self.0.read_async(move |db| event_log::event(db, id)).await
+    /// The segments of continuous recording, and the coverage ledger.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.0)
     }
 
-    /// Events that match, newest first.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn events(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
-        let query = query.clone();
-        self.0.read(move |db| event_log::events(db, &query))
-    }
-
-    /// [`Store::events`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::events`].
-    pub async fn events_async(&self, query: &Query) -> Result<Vec<Event>, StoreError> {
-        let query = query.clone();
-        self.0.read_async(move |db| event_log::events(db, &query)).await
-    }
-
-    /// Events in state open, oldest first. Right after the start: those that the last stop interrupted.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn open_events(&self) -> Result<Vec<EventId>, StoreError> {
-        self.0.read(event_log::open_events)
-    }
-
-    /// Events that are over and wait for a day to be filed under, oldest first; at most a thousand.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn unfiled(&self) -> Result<Vec<EventId>, StoreError> {
-        self.0.read(event_log::unfiled)
+    /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
+    pub fn stats(&self) -> Read<Stats> {
+        let flushes = self.0.flushes();
+        Read::new(&self.0, move |db| stats::read(db, flushes))
     }
 
     /// The highest id of an event or segment, so that new ids can be greater.
@@ -283,136 +253,26 @@ impl Store {
         self.0.read(|db| Ok(event_log::newest_id(db)?.max(timeline::newest_id(db)?)))
     }
 
-    /// Makes what is known of a segment durable; replaces what was recorded under its id before.
+    /// Whether the index holds all that the sidecars say. It does not when it was begun afresh and no recovery
+    /// has come to its end since, over however many starts.
     ///
     /// # Errors
     /// When the store is out of service.
-    pub fn record_segment(&self, segment: Segment) -> Result<(), StoreError> {
-        self.0.write(Op::Segment(Box::new(segment)))
+    pub fn is_filled(&self) -> Result<bool, StoreError> {
+        self.0.read(|db| Ok(db.meta.contains_key(FILLED)?))
     }
 
-    /// Takes a segment that is being deleted out of the index, and notes in the coverage ledger that there was one.
-    /// Nothing happens where the index does not know it.
+    /// Notes durably that the index holds all that the sidecars say.
     ///
     /// # Errors
     /// When the store is out of service.
-    pub fn evict_segment(&self, camera: &Arc<str>, id: SegmentId) -> Result<(), StoreError> {
-        let Some(segment) = self.segment(camera, id)? else { return Ok(()) };
-        let span = self.0.read(move |db| timeline::evicted_span(db, &segment))?;
-        self.0.write(Op::EvictSegment { camera: camera.clone(), id, span: Box::new(span) })
+    pub fn note_filled(&self) -> Result<(), StoreError> {
+        self.0.note_filled()
     }
 
-    /// Forgets a segment, e.g. one that holds no picture.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn forget_segment(&self, camera: Arc<str>, id: SegmentId) -> Result<(), StoreError> {
-        self.0.write(Op::ForgetSegment { camera, id })
-    }
-
-    /// Segments of one camera that match, oldest first; of too many the newest.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn segments(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
-        let query = query.clone();
-        self.0.read(move |db| timeline::segments(db, &query))
-    }
-
-    /// [`Store::segments`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::segments`].
-    pub async fn segments_async(&self, query: &SegmentQuery) -> Result<Vec<Segment>, StoreError> {
-        let query = query.clone();
-        self.0.read_async(move |db| timeline::segments(db, &query)).await
-    }
-
-    /// One segment, as last recorded.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn segment(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read(move |db| timeline::segment(db, &camera, id))
-    }
-
-    /// [`Store::segment`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::segment`].
-    pub async fn segment_async(&self, camera: &str, id: SegmentId) -> Result<Option<Segment>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read_async(move |db| timeline::segment(db, &camera, id)).await
-    }
-
-    /// Writes an entry of the coverage ledger, or its longer form.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn record_span(&self, span: Span) -> Result<(), StoreError> {
-        self.0.write(Op::Span(Box::new(span)))
-    }
-
-    /// Entries of a camera's coverage ledger that touch the time from `since` to `until`, oldest first.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub async fn spans_async(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read_async(move |db| timeline::spans(db, &camera, since, until)).await
-    }
-
-    /// All entries of a camera's coverage ledger, oldest first; of too many the newest.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn all_spans(&self, camera: &str) -> Result<Vec<Span>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read(move |db| timeline::all_spans(db, &camera))
-    }
-
-    /// Entries of a camera's coverage ledger that boot `boot_id` wrote.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn spans_of_boot(&self, camera: &str, boot_id: &str) -> Result<Vec<Span>, StoreError> {
-        let (camera, boot_id) = (camera.to_owned(), boot_id.to_owned());
-        self.0.read(move |db| timeline::spans_of_boot(db, &camera, &boot_id))
-    }
-
-    /// Segments in state open, of all cameras. Right after the start: those that the last stop interrupted.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn open_segments(&self) -> Result<Vec<Segment>, StoreError> {
-        self.0.read(timeline::open_segments)
-    }
-
-    /// The queue `name`, one of those that the store was opened with.
-    ///
-    /// # Errors
-    /// [`StoreError::NoSuchOutbox`].
-    pub fn outbox(&self, name: &str) -> Result<Outbox, StoreError> {
-        Outbox::new(&self.0, name)
-    }
-
-    /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn stats(&self) -> Result<Stats, StoreError> {
-        let flushes = self.0.flushes();
-        self.0.read(move |db| stats::read(db, flushes))
-    }
-
-    /// [`Store::stats`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::stats`].
-    pub async fn stats_async(&self) -> Result<Stats, StoreError> {
-        let flushes = self.0.flushes();
-        self.0.read_async(move |db| stats::read(db, flushes)).await
+    /// Whether the last change was refused because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
     }
 
     /// Waits until the store is out of service, and says why. The process should then end with a failure,

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
-use super::reset::{self, disk, index_path};
+use super::error::disk;
+use super::reset::{self, index_path};
 
 /// A copy of an index, in the form of a storage folder of its own, for commands that only look: opening an
 /// index writes to it, and one that is damaged would be set aside. Goes away with this value.

@@ -3,20 +3,21 @@
 //! Items, attempts and dead letters are durable. Leases and the time until the next try lie in memory only:
 //! after a restart everything is due at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Notify;
 
-use super::commit::{ItemRef, Op};
-use super::lease::{self, Wanted};
-use super::place::{Lane, Place};
-use super::schema::{Database, MAX_PROGRESS, Row, decode, item_key, prefix, seq_of};
+use super::commit::Op;
+use super::lease::{self, Waiting, Wanted};
+use super::place::Place;
+use super::queue::{ItemRef, Lease, Queue};
+use super::schema::{MAX_PROGRESS, Row, decode, item_key, prefix, seq_of};
+use super::trees::Database;
 use super::worker::Core;
 use super::{Delivery, StoreError};
-use crate::clock::{Moment, Mono};
+use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// The longest that [`Outbox::wait`] sleeps before it looks at the clock again: the boot clock goes on
@@ -28,55 +29,6 @@ const RECHECK: Duration = Duration::from_secs(1);
 pub struct Outbox {
     core: Arc<Core>,
     queue: Arc<Queue>,
-}
-
-/// An item that one outlet is working on. It is not leased again until it is settled or dropped; a lease that
-/// is dropped unsettled makes its item due again.
-#[derive(Debug)]
-pub struct Lease {
-    /// Place in the order of recording.
-    pub seq: u64,
-    /// For an alert: the event as it was when the alert was recorded. For a file of an event: as it is now. For a
-    /// document: none.
-    pub event: Option<Event>,
-    /// What to deliver.
-    pub item: Delivery,
-    /// Tries that failed before.
-    pub attempts: u32,
-    /// When it was recorded.
-    pub created: Moment,
-    /// What [`Outbox::save_progress`] kept with it last.
-    pub progress: Option<String>,
-    pub(super) place: Place,
-    pub(super) revision: u64,
-    pub(super) ticket: u64,
-    pub(super) queue: Arc<Queue>,
-}
-
-/// An item that waits.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Waiting {
-    /// Its handle for [`Outbox::retry_now`] and [`super::Selection`].
-    pub seq: u64,
-    /// How urgent it is.
-    pub lane: Lane,
-    /// The event that it reports or belongs to, unless it is a document.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<EventId>,
-    /// What is to be delivered.
-    pub item: Delivery,
-    /// Tries that failed.
-    pub attempts: u32,
-    /// When it was recorded.
-    pub created: Moment,
-    /// What went wrong last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Whether an outlet works on it at this moment.
-    pub leased: bool,
-    /// Seconds until it is tried again; none when it is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rests_s: Option<u64>,
 }
 
 /// An item that was given up.
@@ -103,14 +55,14 @@ pub struct DeadLetter {
 }
 
 impl Outbox {
-    pub(super) fn new(core: &Arc<Core>, name: &str) -> Result<Self, StoreError> {
-        let queue = core.queues().get(name).ok_or_else(|| StoreError::NoSuchOutbox(name.to_owned()))?;
+    pub(super) fn new(core: &Arc<Core>, destination: &Destination) -> Result<Self, StoreError> {
+        let queue = core.queues().get(destination).ok_or_else(|| StoreError::NoSuchOutbox(destination.clone()))?;
         Ok(Self { core: core.clone(), queue: queue.clone() })
     }
 
-    /// Its name: `mqtt`, `upload/<name>`.
-    pub fn name(&self) -> &str {
-        self.queue.name()
+    /// Where its items go.
+    pub fn destination(&self) -> &Destination {
+        self.queue.destination()
     }
 
     /// Up to `max` items that are due and that are not leased: documents, which are small, before all others,
@@ -145,7 +97,7 @@ impl Outbox {
     pub async fn nack(&self, lease: &Lease, error: &str, retry_in: Duration) -> Result<(), StoreError> {
         let due = self.core.clock.mono() + retry_in;
         // Before the commit, which ends the rest again when the item was replaced since the lease.
-        self.queue.memory().delayed.insert(lease.seq, due);
+        self.queue.put_off(lease.seq, due);
         self.core.write_async(Op::Nack { item: lease.item_ref(), error: error.to_owned() }).await?;
         self.queue.give_back(lease);
         Ok(())
@@ -160,7 +112,7 @@ impl Outbox {
     /// and no attempt is counted.
     pub fn rest(&self, lease: &Lease, rest: Duration) {
         let due = self.core.clock.mono() + rest;
-        self.queue.memory().delayed.insert(lease.seq, due);
+        self.queue.put_off(lease.seq, due);
         self.queue.give_back(lease);
     }
 
@@ -207,16 +159,16 @@ impl Outbox {
     /// The first call returns at once. One task at a time may wait on a queue.
     pub async fn wait(&self) {
         loop {
-            let next_due = self.queue.memory().delayed.values().min().copied();
+            let next_due = self.queue.next_due();
             let rest = next_due.map(|due| due.since(self.core.clock.mono()));
             match rest {
                 Some(Duration::ZERO) => return,
                 Some(rest) => {
-                    if tokio::time::timeout(rest.min(RECHECK), self.queue.wake.notified()).await.is_ok() {
+                    if tokio::time::timeout(rest.min(RECHECK), self.queue.woken()).await.is_ok() {
                         return;
                     }
                 }
-                None => return self.queue.wake.notified().await,
+                None => return self.queue.woken().await,
             }
         }
     }
@@ -226,9 +178,9 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn waiting(&self) -> Result<u64, StoreError> {
-        let name = self.name().to_owned();
+        let destination = self.destination().clone();
         let counters = self.core.read_async(|db| db.counters()).await?;
-        Ok(counters.outboxes.get(&name).map_or(0, |numbers| numbers.items))
+        Ok(counters.outboxes.get(&destination).map_or(0, |numbers| numbers.items))
     }
 
     /// Up to `max` items that were given up, oldest first.
@@ -236,8 +188,8 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn dead_letters(&self, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let name = self.name().to_owned();
-        self.core.read_async(move |db| dead_letters(db, &name, max)).await
+        let destination = self.destination().clone();
+        self.core.read_async(move |db| dead_letters(db, &destination, max)).await
     }
 
     /// Whether `seq` was given up.
@@ -245,7 +197,7 @@ impl Outbox {
     /// # Errors
     /// When the store is out of service.
     pub async fn is_dead(&self, seq: u64) -> Result<bool, StoreError> {
-        let key = item_key(self.name(), seq);
+        let key = item_key(self.destination(), seq);
         self.core.read_async(move |db| db.dead.contains_key(key)).await
     }
 
@@ -312,127 +264,20 @@ impl Outbox {
     }
 }
 
-impl Lease {
-    fn item_ref(&self) -> ItemRef {
-        let (place, revision, is_document) = (self.place, self.revision, self.item.is_document());
-        ItemRef { queue: self.queue.clone(), place, revision, is_document }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let queue = self.queue.clone();
-        queue.give_back(self);
-    }
-}
-
-/// What is known of a queue in memory only.
-#[derive(Debug)]
-pub(super) struct Queue {
-    name: String,
-    memory: Mutex<Memory>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Memory {
-    /// Sequence number -> ticket of the lease that holds the item.
-    leased: HashMap<u64, u64>,
-    /// Sequence number -> when it may be tried again.
-    delayed: HashMap<u64, Mono>,
-    /// The ticket that was given out last.
-    ticket: u64,
-}
-
-impl Memory {
-    /// Whether `seq` may be leased. A rest that is over is forgotten.
-    fn is_free(&mut self, seq: u64, now: Mono) -> bool {
-        if self.delayed.get(&seq).is_some_and(|due| *due > now) {
-            return false;
-        }
-        self.delayed.remove(&seq);
-        !self.leased.contains_key(&seq)
-    }
-
-    fn take(&mut self, seq: u64) -> u64 {
-        self.ticket += 1;
-        self.leased.insert(seq, self.ticket);
-        self.ticket
-    }
-}
-
-impl Queue {
-    pub(super) fn new(name: &str) -> Self {
-        let wake = Notify::new();
-        wake.notify_one();
-        Self { name: name.to_owned(), memory: Mutex::default(), wake }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether `seq` may be leased.
-    pub(super) fn is_free(&self, seq: u64, now: Mono) -> bool {
-        self.memory().is_free(seq, now)
-    }
-
-    /// Notes that `seq` is leased; gives the ticket.
-    pub(super) fn hand_out(&self, seq: u64) -> u64 {
-        self.memory().take(seq)
-    }
-
-    /// `seq` is not leased in this run.
-    pub(super) fn leave(&self, seq: u64) {
-        self.memory().leased.insert(seq, 0);
-    }
-
-    /// Forgets rests that are over.
-    pub(super) fn forget_rests(&self, now: Mono) {
-        self.memory().delayed.retain(|_, due| *due > now);
-    }
-
-    /// Whether `seq` is leased, and how long it rests.
-    pub(super) fn lease_state(&self, seq: u64, now: Mono) -> (bool, Option<Duration>) {
-        let memory = self.memory();
-        let rest = memory.delayed.get(&seq).map(|due| due.since(now)).filter(|rest| !rest.is_zero());
-        (memory.leased.contains_key(&seq), rest)
-    }
-
-    fn give_back(&self, lease: &Lease) {
-        let mut memory = self.memory();
-        if memory.leased.get(&lease.seq) == Some(&lease.ticket) {
-            memory.leased.remove(&lease.seq);
-            drop(memory);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Item `seq` was recorded, or replaced: it does not rest any longer.
-    pub(super) fn announce(&self, seq: u64) {
-        self.memory().delayed.remove(&seq);
-        self.wake.notify_one();
-    }
-}
-
 fn holds(db: &Database, item: &ItemRef) -> Result<bool, StoreError> {
     let tree = if item.is_document { &db.documents } else { &db.outbox };
-    let row: Option<Row> = tree.get(item.place.key(item.queue.name()))?.map(|row| decode(&row)).transpose()?;
+    let row: Option<Row> = tree.get(item.place.key(item.queue.destination()))?.map(|row| decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.revision == item.revision))
 }
 
-fn dead_letters(db: &Database, name: &str, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+fn dead_letters(db: &Database, destination: &Destination, max: usize) -> Result<Vec<DeadLetter>, StoreError> {
     let mut letters = Vec::new();
-    for entry in db.dead.scan_prefix(prefix(name)).take(max) {
+    for entry in db.dead.scan_prefix(prefix(destination.as_str())).take(max) {
         let (key, value) = entry?;
         let (Some(seq), Ok(row)) = (seq_of(&key), decode::<Row>(&value)) else { continue };
         letters.push(DeadLetter {
             seq,
-            event: row.id,
+            event: row.asset,
             item: row.item,
             attempts: row.attempts,
             created: row.created,

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
-use super::catalog::is_sidecar;
 use super::schema::prefix;
+use crate::asset::MediaKind;
+use crate::destination::Destination;
 
 /// Lanes of an outbox, the most urgent first. Alerts have no lanes: they go in the order of recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,10 +29,14 @@ impl Lane {
     pub fn of(item: &Delivery) -> Self {
         match item {
             Delivery::Document(_) | Delivery::Alert(_) => Self::Metadata,
-            Delivery::Upload { file, .. } if is_sidecar(file) => Self::Metadata,
-            Delivery::Upload { file, .. } if file.ends_with(".jpg") => Self::Stills,
-            Delivery::Upload { file, .. } if file.ends_with(".mp4") => Self::Clips,
-            Delivery::Upload { .. } => Self::Rest,
+            Delivery::Upload(media) => match media.kind {
+                MediaKind::EventSidecar => Self::Metadata,
+                MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => Self::Stills,
+                MediaKind::Clip | MediaKind::SegmentVideo => Self::Clips,
+                MediaKind::SegmentSidecar | MediaKind::CoverageAccount | MediaKind::LakeTable | MediaKind::Other => {
+                    Self::Rest
+                }
+            },
         }
     }
 
@@ -56,13 +61,13 @@ pub(super) struct Place {
 impl Place {
     /// Of an item that has none yet.
     pub(super) fn new(item: &Delivery, seq: u64) -> Self {
-        let lane = matches!(item, Delivery::Upload { .. }).then(|| Lane::of(item));
+        let lane = matches!(item, Delivery::Upload(_)).then(|| Lane::of(item));
         Self { lane, seq }
     }
 
     /// `outbox 0 [lane] seq`. A sequence number begins with a zero byte, a lane does not.
-    pub(super) fn key(self, outbox: &str) -> Vec<u8> {
-        let mut key = prefix(outbox);
+    pub(super) fn key(self, outbox: &Destination) -> Vec<u8> {
+        let mut key = prefix(outbox.as_str());
         key.extend_from_slice(&self.to_bytes());
         key
     }
@@ -84,8 +89,8 @@ impl Place {
 }
 
 /// What keys of one lane begin with; those without a lane begin with a zero.
-pub(super) fn lane_prefix(outbox: &str, lane: Option<Lane>) -> Vec<u8> {
-    let mut key = prefix(outbox);
+pub(super) fn lane_prefix(outbox: &Destination, lane: Option<Lane>) -> Vec<u8> {
+    let mut key = prefix(outbox.as_str());
     key.push(lane.map_or(0, |lane| lane as u8));
     key
 }
@@ -97,13 +102,14 @@ mod tests {
     #[test]
     fn a_place_is_read_as_it_was_written_and_lanes_do_not_mix() {
         for lane in [None].into_iter().chain(Lane::ALL.map(Some)) {
+            let outbox = Destination::upload("a");
             // Microseconds of the far future: numbers of alerts.
             for seq in [0, 1, 1 << 55] {
                 let place = Place { lane, seq };
                 assert_eq!(Place::from_bytes(&place.to_bytes()), Some(place));
-                let key = place.key("upload/a");
+                let key = place.key(&outbox);
                 for other in [None].into_iter().chain(Lane::ALL.map(Some)) {
-                    assert_eq!(key.starts_with(&lane_prefix("upload/a", other)), other == lane);
+                    assert_eq!(key.starts_with(&lane_prefix(&outbox, other)), other == lane);
                 }
             }
         }

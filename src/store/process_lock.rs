@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::reset::disk;
+use super::error::disk;
 use super::{StoreError, settings};
 use crate::supervise::spawn_thread;
 

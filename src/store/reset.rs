@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::StoreError;
-use super::schema::Database;
+use super::error::disk;
+use super::trees::Database;
+use super::{StoreError, migrate};
 use crate::durable;
 
 /// Opens in a row that may fail to come to an end (the process was killed or aborted meanwhile) before the
@@ -31,16 +32,6 @@ fn bad_marker(path: &Path) -> PathBuf {
 
 fn opening_marker(path: &Path) -> PathBuf {
     path.join("index.opening")
-}
-
-pub(super) fn disk(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
-    let place = path.display().to_string();
-    let what = what.to_owned();
-    move |error| {
-        let text = format!("{what} {place}: {error}").into();
-        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-        if full { StoreError::Full(text) } else { StoreError::Disk(text) }
-    }
 }
 
 /// Makes the folder and reads the box's identity, or makes one.
@@ -194,6 +185,8 @@ pub(super) fn open_unlocked(
             outcome => break outcome?,
         }
     };
+    migrate::begin(&db)?;
+    db.check()?;
     let file = index.join("db");
     let data = File::options().write(true).open(&file).map_err(disk("open", &file))?;
     db.flush(&data)?;

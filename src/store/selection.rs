@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::commit::{ItemRef, Op};
+use super::commit::Op;
 use super::lease::find_row;
 use super::outbox::Outbox;
 use super::packed::Packed;
 use super::place::{Lane, Place};
-use super::schema::{Database, Row, decode, item_key, prefix};
+use super::queue::ItemRef;
+use super::schema::{Row, decode, item_key, prefix};
+use super::trees::Database;
 use super::{Delivery, StoreError};
 use crate::event::EventId;
 
@@ -44,7 +46,7 @@ impl ItemKind {
         match item {
             Delivery::Alert(_) => Some(Self::Alert),
             Delivery::Document(_) => Some(Self::Document),
-            Delivery::Upload { .. } => match Lane::of(item) {
+            Delivery::Upload(_) => match Lane::of(item) {
                 Lane::Metadata => Some(Self::Event),
                 Lane::Stills => Some(Self::Picture),
                 Lane::Clips => Some(Self::Clip),
@@ -154,13 +156,12 @@ fn is_of_camera(db: &Database, row: &Row, camera: &str) -> Result<bool, StoreErr
 
     if let Delivery::Document(document) = &row.item {
         // The account of a day; tables are of all cameras.
-        let mut parts = document.path.split('/');
-        return Ok(parts.next() == Some("coverage") && parts.next() == Some(camera));
+        return Ok(document.camera() == Some(camera));
     }
     if let Some(event) = &row.event {
         return Ok(*event.camera == *camera);
     }
-    let Some(id) = row.id else { return Ok(false) };
+    let Some(id) = row.asset else { return Ok(false) };
     let event = db.events.get(id.to_bytes())?;
     Ok(event.and_then(|json| decode::<Short>(&json).ok()).is_some_and(|event| event.camera == camera))
 }
@@ -237,7 +238,7 @@ impl Outbox {
     async fn drop_found(&self, found: Vec<Found>) -> Result<(), StoreError> {
         let noted: Vec<(Option<EventId>, Delivery)> =
             found.iter().map(|found| (found.event, found.delivery.clone())).collect();
-        let (core, outbox) = (self.core().clone(), self.name().to_owned());
+        let (core, outbox) = (self.core().clone(), self.destination().clone());
         let note = move || core.dropped().note(&outbox, noted.iter().map(|(event, item)| (*event, item)));
         // A panic in there would be a fault of ours that costs no more than the note.
         let _ = tokio::task::spawn_blocking(note).await;
@@ -271,12 +272,12 @@ impl Outbox {
             let waiting = find_row(db, self.queue(), *seq)?.map(|(item, row)| (item, row, false));
             let dead = match waiting {
                 Some(_) => None,
-                None => db.dead.get(item_key(self.name(), *seq))?.map(|row| decode::<Row>(&row)).transpose()?,
+                None => db.dead.get(item_key(self.destination(), *seq))?.map(|row| decode::<Row>(&row)).transpose()?,
             };
             let dead = dead.map(|row| (self.letter(*seq), row, true));
             let Some((item, row, is_dead)) = waiting.or(dead) else { continue };
             if selection.takes(db, *seq, &row, is_dead)? {
-                all.push(Found { item, is_dead, event: row.id, delivery: row.item });
+                all.push(Found { item, is_dead, event: row.asset, delivery: row.item });
             }
         }
         Ok(all)
@@ -286,7 +287,7 @@ impl Outbox {
         let parts: [(&Packed, bool); 3] = [(&db.documents, false), (&db.outbox, false), (&db.dead, true)];
         let (part, after) = from;
         let Some((tree, is_dead)) = parts.get(part) else { return Ok((Vec::new(), None)) };
-        let (is_dead, head) = (*is_dead, prefix(self.name()));
+        let (is_dead, head) = (*is_dead, prefix(self.destination().as_str()));
         let low = after.map_or(std::ops::Bound::Included(head.clone()), std::ops::Bound::Excluded);
         let (mut all, mut rows) = (Vec::new(), 0);
         for entry in tree.range((low, std::ops::Bound::Unbounded)) {
@@ -301,7 +302,7 @@ impl Outbox {
                 let (revision, is_document) = (row.revision, row.item.is_document());
                 let waiting = || ItemRef { queue: self.queue().clone(), place, revision, is_document };
                 let item = if is_dead { self.letter(place.seq) } else { waiting() };
-                all.push(Found { item, is_dead, event: row.id, delivery: row.item });
+                all.push(Found { item, is_dead, event: row.asset, delivery: row.item });
             }
             if rows >= ROWS || all.len() >= BATCH {
                 return Ok((all, Some((part, Some(key.to_vec())))));

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::StoreError;
 use super::catalog::Class;
 use super::place::{Lane, lane_prefix};
-use super::schema::{Database, Row, decode, prefix, seq_of};
+use super::schema::{Row, decode, prefix, seq_of};
+use super::trees::Database;
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::EventId;
 
 /// What is in the store.
@@ -38,8 +40,8 @@ pub struct HeldStats {
 /// What is in one outbox.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OutboxStats {
-    /// `mqtt`, `upload/<name>`.
-    pub name: String,
+    /// Where its items go.
+    pub name: Destination,
     /// Items waiting.
     pub items: u64,
     /// Sum of the sizes of the files waiting.
@@ -52,18 +54,18 @@ pub struct OutboxStats {
 }
 
 /// Whether a file of the event waits in `outbox`.
-pub(super) fn holds_files(db: &Database, outbox: &str, id: EventId) -> Result<bool, StoreError> {
-    let mut key = prefix(outbox);
+pub(super) fn holds_files(db: &Database, outbox: &Destination, id: EventId) -> Result<bool, StoreError> {
+    let mut key = prefix(outbox.as_str());
     key.extend_from_slice(&id.to_bytes());
     Ok(db.uploads.scan_prefix(key).next().transpose()?.is_some())
 }
 
 /// When the item that waits the longest was recorded.
-fn oldest(db: &Database, outbox: &str) -> Result<Option<Moment>, StoreError> {
+fn oldest(db: &Database, outbox: &Destination) -> Result<Option<Moment>, StoreError> {
     let mut first = None;
     let lanes = [None].into_iter().chain(Lane::ALL.map(Some));
     let lanes = lanes.map(|lane| db.outbox.scan_prefix(lane_prefix(outbox, lane)));
-    for mut items in lanes.chain([db.documents.scan_prefix(prefix(outbox))]) {
+    for mut items in lanes.chain([db.documents.scan_prefix(prefix(outbox.as_str()))]) {
         if let Some((key, row)) = items.next().transpose()? {
             let found = (seq_of(&key), row);
             first = Some(first.map_or_else(|| found.clone(), |known| found.clone().min(known)));

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::schema::{Database, Views, camera_key, decode, encode, id_of, prefix};
-use super::{Store, StoreError};
+use super::StoreError;
+use super::schema::{camera_key, decode, encode, id_of, prefix};
+use super::trees::{Database, Views};
 use crate::coverage::{Span, SpanState};
 use crate::event::EventId;
 use crate::segment::{Segment, SegmentId, SegmentState};
@@ -178,15 +179,4 @@ pub(super) fn evicted_span(db: &Database, segment: &Segment) -> Result<Span, Sto
     }
     let (id, camera) = (segment.id, segment.camera.clone());
     Ok(Span { id, camera, state: SpanState::Evicted, reason: None, from: segment.start.clone(), until })
-}
-
-impl Store {
-    /// Entries of a camera's coverage ledger that touch the time from `since` to `until`, oldest first.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn spans(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
-        let camera = camera.to_owned();
-        self.0.read(move |db| spans(db, &camera, since, until))
-    }
 }

@@ -17,12 +17,14 @@ use tracing::{error, warn};
 use super::commit::{self, Op, Queues};
 use super::dropped::Dropped;
 use super::lease::Wanted;
-use super::outbox::{Lease, Queue};
+use super::queue::{Lease, Queue};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
-use super::schema::Database;
+use super::schema::FILLED;
+use super::trees::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::supervise::{panic_text, spawn_thread};
 
 /// Calls that may wait for each thread. Callers wait for their answer, so this is a number of callers; when
@@ -36,8 +38,6 @@ const SMALL_GROUP: usize = 8;
 const IDLE: Duration = Duration::from_millis(100);
 /// How long the note that an index is bad is waited for.
 const MARKED_WITHIN: Duration = Duration::from_secs(2);
-/// Key in `meta`: the index holds all that the sidecars say.
-pub(super) const FILLED: &str = "filled";
 
 enum WriteJob {
     Commit(Op, Reply<()>),
@@ -153,8 +153,8 @@ fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
 }
 
 impl Core {
-    pub(super) fn open(config: &Config, outboxes: &[String], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let queues = commit::named_queues(outboxes)?;
+    pub(super) fn open(config: &Config, outboxes: &[Destination], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let queues = commit::queues_of(outboxes)?;
         let device_id = reset::prepare(&config.path)?;
         let shared = Arc::new(Shared {
             path: config.path.clone(),
@@ -486,7 +486,7 @@ fn lease(
     let now = shared.clock.mono();
     let (leases, orphans) = shared.guard(|| queue.lease(db, now, wanted))?;
     if !orphans.is_empty() {
-        warn!(outbox = queue.name(), items = orphans.len(), "queued items whose event is gone were given up");
+        warn!(outbox = %queue.destination(), items = orphans.len(), "queued items whose event is gone were given up");
         commit(db, data, &orphans, shared)?;
     }
     Ok(leases)

@@ -100,8 +100,8 @@ impl Timekeeper {
         // A clock that is lost and found again has something to correct again.
         self.corrected = synchronised;
         let everything = may_file(&*self.archive.clock, &self.archive.config);
-        for id in self.archive.store.unfiled()? {
-            let Some(event) = self.archive.store.event(id)? else { continue };
+        for id in self.archive.store.events().unfiled()? {
+            let Some(event) = self.archive.store.events().get(id).wait()? else { continue };
             // An earlier boot's clock will not become better any more.
             let is_over = id < self.first && event.start.boot_id != self.archive.clock.boot_id();
             if everything || is_over {
@@ -124,7 +124,7 @@ impl Timekeeper {
         let mut before = None;
         loop {
             let query = Query { before, limit: PAGE, ..Query::default() };
-            let page = self.archive.store.events(&query)?;
+            let page = self.archive.store.events().find(&query).wait()?;
             let Some(last) = page.last() else { break };
             before = Some(last.id);
             let of_this_boot = |event: &&Event| event.start.boot_id == self.archive.clock.boot_id();
@@ -157,7 +157,7 @@ impl Timekeeper {
     fn rewrite(&self, id: EventId, change: impl FnOnce(&Archive, &mut Event) -> bool) -> Result<()> {
         let archive = &self.archive;
         let _edit = archive.changing_sidecars();
-        let Some(known) = archive.store.event(id)? else { return Ok(()) };
+        let Some(known) = archive.store.events().get(id).wait()? else { return Ok(()) };
         let folder = archive.layout.folder(&known.camera, id);
         let mut event = read_event(&folder).unwrap_or_else(|_| known.clone());
         if !change(archive, &mut event) {
@@ -171,12 +171,10 @@ impl Timekeeper {
         let sidecar = write_event(&folder, &event)?;
         let deliveries = match (&event.filed, first_time) {
             (Some(_), true) => uploads(&event, sidecar),
-            (Some(_), false) => {
-                vec![Delivery::Upload { file: sidecar.file, bytes: sidecar.bytes, sha256: sidecar.sha256 }]
-            }
+            (Some(_), false) => vec![Delivery::Upload(sidecar)],
             (None, _) => Vec::new(),
         };
-        archive.store.record(store::Change { event, deliveries }).context("record a corrected event")
+        archive.store.events().record(store::Change { event, deliveries }).context("record a corrected event")
     }
 
     fn correct_segments(&self, camera: &str) -> Result<u32> {
@@ -185,7 +183,7 @@ impl Timekeeper {
         loop {
             let camera = camera.to_owned();
             let query = SegmentQuery { camera, since: None, until: None, before, limit: PAGE };
-            let page = archive.store.segments(&query)?;
+            let page = archive.store.ledger().segments(&query).wait()?;
             let Some(first) = page.first() else { return Ok(corrected) };
             before = Some(first.id);
             let of_this_boot = first.start.boot_id == archive.clock.boot_id();
@@ -195,7 +193,7 @@ impl Timekeeper {
                 // One that is being written is corrected when it is closed.
                 if changed && segment.state != SegmentState::Open {
                     write_segment(&archive.layout.recordings(&segment.camera), &segment)?;
-                    archive.store.record_segment(segment)?;
+                    archive.store.ledger().record_segment(segment)?;
                     corrected += 1;
                 }
             }
@@ -208,9 +206,9 @@ impl Timekeeper {
     fn correct_ledger(&self, camera: &str) -> Result<u32> {
         let archive = &self.archive;
         let mut corrected = 0;
-        for mut span in archive.store.spans_of_boot(camera, &archive.clock.boot_id())? {
+        for mut span in archive.store.ledger().spans_of_boot(camera, &archive.clock.boot_id())? {
             if correct(&*archive.clock, &mut span.from) | correct(&*archive.clock, &mut span.until) {
-                archive.store.record_span(span)?;
+                archive.store.ledger().record_span(span)?;
                 corrected += 1;
             }
         }

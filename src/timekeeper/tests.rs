@@ -33,13 +33,13 @@ fn finished(archive: &Archive, n: u128) -> Event {
     let mut open = event(n, "open");
     open.start = archive.clock.now();
     put_sidecar(archive, &open);
-    archive.store.record(store::Change { event: open, deliveries: Vec::new() }).expect("record");
+    archive.store.events().record(store::Change { event: open, deliveries: Vec::new() }).expect("record");
     recover(archive, id(1000), &mut |_| ()).expect("finish it");
     known(archive, n)
 }
 
 fn known(archive: &Archive, n: u128) -> Event {
-    let event = archive.store.event(id(n)).expect("read").expect("there");
+    let event = archive.store.events().get(id(n)).wait().expect("read").expect("there");
     let folder = archive.layout.folder("yard", event.id);
     assert_eq!(read_event(&folder).expect("a sidecar"), event, "disk and index say the same");
     event
@@ -108,7 +108,7 @@ fn a_power_cut_between_sidecar_and_index_keeps_no_file_from_its_delivery() {
     put_sidecar(&archive, &written);
     keeper(&archive).look().expect("look");
     assert_eq!((known(&archive, 1), files_queued(&archive)), (written, 1));
-    assert_eq!(archive.store.unfiled().expect("read"), []);
+    assert_eq!(archive.store.events().unfiled().expect("read"), []);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_an_earlier_boot_left_is_filed_by_what_it_knew() {
     let (archive, _clock) = booted_at(dir.path(), "2026-11-22T10:00:00Z", TimeQuality::Unsynchronised);
     let ended = event(1, "ended");
     put_sidecar(&archive, &ended);
-    archive.store.record(store::Change { event: ended.clone(), deliveries: Vec::new() }).expect("record");
+    archive.store.events().record(store::Change { event: ended.clone(), deliveries: Vec::new() }).expect("record");
     keeper(&archive).look().expect("look");
     let filed = known(&archive, 1);
     assert_eq!((filed.filed.as_deref(), files_queued(&archive)), (Some("2026/11/22"), 1));
@@ -157,12 +157,12 @@ fn segments_and_ledger_are_corrected_too() {
         end: Some(clock.now()),
         video: None,
     };
-    archive.store.record_segment(segment).expect("record");
+    archive.store.ledger().record_segment(segment).expect("record");
     clock.advance(HOUR);
     clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
     keeper.look().expect("look");
     let all = SegmentQuery { camera: "yard".to_owned(), since: None, until: None, before: None, limit: 10 };
-    let segments = archive.store.segments(&all).expect("read");
+    let segments = archive.store.ledger().segments(&all).wait().expect("read");
     assert_eq!(segments[0].start.wall, time("2026-11-22T09:00:00Z"));
     let sidecar = fs::read(archive.layout.recordings("yard").join(Segment::sidecar_name(id(1)))).expect("a sidecar");
     assert_eq!(serde_json::from_slice::<Segment>(&sidecar).expect("JSON"), segments[0]);

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-use super::destination::Destination;
+use super::remote::Remote;
 use super::transfer::Progress;
 use crate::durable;
 use crate::store::Outbox;
@@ -70,7 +70,7 @@ impl Begun {
     }
 
     /// Makes the destination forget those whose files are no longer to be sent. Nothing must be on its way.
-    pub(super) async fn tidy(&self, destination: &Destination, outbox: &Outbox) {
+    pub(super) async fn tidy(&self, destination: &Remote, outbox: &Outbox) {
         let Some(parts) = &destination.parts else { return };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (id, Upload { key, seq }) in known {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Allowed, Metered};
-use super::{destination, sealed};
+use super::{remote, sealed};
+use crate::asset::MediaKind;
 use crate::schedule::Schedule;
 use crate::seal::Recipient;
 
@@ -154,17 +155,17 @@ impl Config {
         for key in &self.seal_to {
             key.parse::<Recipient>().map_err(|error| format!("seal_to: {error}"))?;
         }
-        destination::validate(self)
+        remote::validate(self)
     }
 
     /// What stands behind the object key of an event's file `file`: sealed files have another name.
-    pub fn key_suffix(&self, file: &str) -> &'static str {
-        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(file);
+    pub fn key_suffix(&self, kind: MediaKind) -> &'static str {
+        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(kind);
         if is_sealed { sealed::SUFFIX } else { "" }
     }
 
     /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.
     pub fn key_prefix(&self) -> String {
-        destination::key_prefix(self)
+        remote::key_prefix(self)
     }
 }

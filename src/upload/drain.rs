@@ -11,9 +11,9 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
-use super::destination::Destination;
 use super::link::{Failure, Link};
 use super::plan::{Busy, Plan, Turn};
+use super::remote::Remote;
 use super::transfer::Transfer;
 use super::{Checksum, Uploader};
 use crate::health::LinkState;
@@ -65,7 +65,7 @@ impl Uploader {
         }
     }
 
-    async fn connect(&self) -> Result<Destination, Failure> {
+    async fn connect(&self) -> Result<Remote, Failure> {
         let (open, mut config, limiter) = (self.open.clone(), self.config.clone(), self.limiter.clone());
         if self.without_checksums.load(Ordering::Relaxed) {
             config.checksum = Checksum::Off;
@@ -76,7 +76,7 @@ impl Uploader {
 
     /// Works with as many items at a time as the link is good for, until a failure that concerns all of them or a rule
     /// that lets nothing go.
-    async fn send_until_failure(&self, destination: &Destination, link: &mut Link, plan: &mut Plan) -> Result<()> {
+    async fn send_until_failure(&self, destination: &Remote, link: &mut Link, plan: &mut Plan) -> Result<()> {
         let (mut transfers, mut busy, mut ahead) = (FuturesUnordered::new(), Busy::default(), Ahead::new());
         // Apart from the transfers, so that these go on meanwhile.
         let (mut arrived, mut acks) = (Arrived::default(), FuturesUnordered::new());
@@ -155,14 +155,14 @@ impl Uploader {
     }
 
     /// Removes what earlier transfers left. Nothing must be on its way.
-    async fn tidy(&self, destination: &Destination) {
+    async fn tidy(&self, destination: &Remote) {
         self.begun.tidy(destination, &self.outbox).await;
         if let Some(sealer) = &self.sealer {
             sealer.tidy(&self.outbox).await;
         }
     }
 
-    async fn send(&self, destination: &Destination, lease: Lease, lane: Lane) -> Outcome {
+    async fn send(&self, destination: &Remote, lease: Lease, lane: Lane) -> Outcome {
         let transfer = Transfer { uploader: self, destination, lease: &lease, lane };
         let span = match &lease.event {
             Some(event) => info_span!("transfer", event = %event.id, camera = %event.camera),

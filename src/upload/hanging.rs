@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Config, Deps, Uploader};
 use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
+use crate::destination::destination;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
 use crate::store::{self, Store};
@@ -33,7 +34,7 @@ async fn an_uploader_that_hangs_is_restarted() {
     let dir = tempfile::tempdir().expect("tempdir");
     let clock = Arc::new(SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH));
     let index = store::Config { path: dir.path().to_owned(), ..store::Config::default() };
-    let store = Store::open(&index, &["upload/cloud".to_owned()], clock.clone()).expect("open the store");
+    let store = Store::open(&index, &[destination("upload/cloud")], clock.clone()).expect("open the store");
     // Reading a pipe without a writer blocks for ever.
     let secret = dir.path().join("secret");
     assert!(Command::new("mkfifo").arg(&secret).status().expect("mkfifo").success());
@@ -50,7 +51,8 @@ async fn an_uploader_that_hangs_is_restarted() {
     let patience = Duration::from_millis(40);
     let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
     let mut supervisor = Supervisor::new(stop.clone());
-    let (outbox, shown, counted) = (store.outbox("upload/cloud").expect("an outbox"), health.clone(), metrics.clone());
+    let (outbox, shown, counted) =
+        (store.outboxes().get(&destination("upload/cloud")).expect("an outbox"), health.clone(), metrics.clone());
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60));
     let archive = dir.path().join("archive");
     supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heartbeat| {

@@ -2,7 +2,9 @@
 
 use object_store::path::Path;
 
+use crate::asset::MediaKind;
 use crate::event::Event;
+use crate::store::Document;
 
 /// `<device>/<yyyy>/<mm>/<dd>/<camera>/<event-id>/<file>`, by the day under which the event is filed: the UTC date
 /// on which it began, as far as the box knew.
@@ -21,14 +23,14 @@ pub(super) fn path(device: &str, event: &Event, file: &str) -> Path {
 
 /// Where a document goes: `<device>/<path>`, but files of the lake, `lake/<table>/<rest>`, to
 /// `lake/<table>/device=<device>/<rest>`, so that one table of all boxes lies in one folder.
-pub(super) fn document(device: &str, path: &str) -> Path {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts.as_slice() {
-        ["lake", table, rest @ ..] if !rest.is_empty() => {
+pub(super) fn document(device: &str, document: &Document) -> Path {
+    let parts: Vec<&str> = document.path.split('/').collect();
+    match (document.kind, parts.as_slice()) {
+        (MediaKind::LakeTable, [lake, table, rest @ ..]) => {
             let device = format!("device={device}");
-            Path::from_iter(["lake", table, &device].into_iter().chain(rest.iter().copied()))
+            Path::from_iter([lake, table, &*device].into_iter().chain(rest.iter().copied()))
         }
-        parts => Path::from_iter([device].iter().chain(parts).copied()),
+        (_, parts) => Path::from_iter([device].iter().chain(parts).copied()),
     }
 }
 
@@ -36,6 +38,10 @@ pub(super) fn document(device: &str, path: &str) -> Path {
 mod tests {
     use super::*;
     use crate::upload::tests::event;
+
+    fn at(device: &str, path: &str) -> String {
+        document(device, &Document::new(path, 1, "aa")).into()
+    }
 
     #[test]
     fn the_key_names_device_utc_day_camera_event_and_file() {
@@ -49,11 +55,11 @@ mod tests {
     #[test]
     fn the_lake_lies_beside_the_boxes_and_is_parted_by_them() {
         assert_eq!(
-            document("box-7", "lake/events/date=2026-11-22/1_2.parquet").as_ref(),
+            at("box-7", "lake/events/date=2026-11-22/1_2.parquet"),
             "lake/events/device=box-7/date=2026-11-22/1_2.parquet"
         );
-        assert_eq!(document("box-7", "lake/events").as_ref(), "box-7/lake/events");
-        assert_eq!(document("box-7", "coverage/yard/2026-11-22.json").as_ref(), "box-7/coverage/yard/2026-11-22.json");
+        assert_eq!(at("box-7", "lake/events"), "box-7/lake/events");
+        assert_eq!(at("box-7", "coverage/yard/2026-11-22.json"), "box-7/coverage/yard/2026-11-22.json");
     }
 
     #[test]
@@ -61,6 +67,6 @@ mod tests {
         let event = event("01JD0000000000000000000000", "../../other", "2026-03-01T00:00:00Z");
         let key = object_key("..", &event, "a/b#1");
         assert_eq!(key, "%2E%2E/2026/03/01/..%2F..%2Fother/01JD0000000000000000000000/a%2Fb%231");
-        assert_eq!(document("box", "coverage/../a#1").as_ref(), "box/coverage/%2E%2E/a%231");
+        assert_eq!(at("box", "coverage/../a#1"), "box/coverage/%2E%2E/a%231");
     }
 }

@@ -12,7 +12,6 @@
 mod begun;
 mod budget;
 mod config;
-mod destination;
 mod drain;
 mod http;
 mod key;
@@ -21,6 +20,7 @@ mod link;
 mod local;
 mod plan;
 mod proof;
+mod remote;
 mod rules;
 mod sealed;
 mod transfer;
@@ -42,14 +42,15 @@ use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::destination::Destination;
 use crate::health::{self, Health, LinkState};
 use crate::metrics::{Metrics, link_state, outlet};
 use crate::store::{Delivery, Lease, Outbox};
 use crate::supervise::Heartbeat;
 use begun::Begun;
-use destination::Destination;
 use limiter::BandwidthLimiter;
 use link::{Failure, Link};
+use remote::Remote;
 use rules::Rules;
 use sealed::Sealer;
 
@@ -74,7 +75,7 @@ pub struct Deps {
     pub storage: PathBuf,
     /// Folder that keeps what was sent within budgets. None: in memory.
     pub state: Option<PathBuf>,
-    /// The queue named `upload/<name>`.
+    /// The queue of this destination.
     pub outbox: Outbox,
     /// What people switched.
     pub control: Control,
@@ -89,7 +90,7 @@ pub struct Deps {
 /// Drains one outbox into one destination.
 #[derive(Debug)]
 pub struct Uploader {
-    name: Arc<str>,
+    destination: Destination,
     config: Config,
     device: Arc<str>,
     storage: PathBuf,
@@ -121,7 +122,7 @@ const WITHOUT_CHECKSUMS: &str =
 #[derive(Clone)]
 struct Opener(Arc<Open>);
 
-type Open = dyn Fn(&Config, &BandwidthLimiter) -> Result<Destination, Failure> + Send + Sync;
+type Open = dyn Fn(&Config, &BandwidthLimiter) -> Result<Remote, Failure> + Send + Sync;
 
 impl std::fmt::Debug for Opener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -142,17 +143,17 @@ impl Uploader {
         // Budgets hold on any volume; what has begun belongs to the queue that it lies beside.
         let spent = state.map(|folder| folder.join(format!("{name}.spent.json")));
         let begun = Begun::open(&storage, name);
-        let name: Arc<str> = format!("upload/{name}").into();
+        let destination = outbox.destination().clone();
         Ok(Self {
-            rules: Rules::new(name.clone(), config.clone(), &control, spent, clock.clone()),
+            rules: Rules::new(destination.clone(), config.clone(), &control, spent, clock.clone()),
             limiter: BandwidthLimiter::new(config.max_kbit_per_s.map(|kbit| kbit * 125)),
             heartbeat: Heartbeat::detached(clock.clone()),
-            open: Opener(Arc::new(Destination::open)),
+            open: Opener(Arc::new(Remote::open)),
             without_checksums: AtomicBool::new(false),
             remarks: Mutex::default(),
             link: Link::new,
             current: Mutex::default(),
-            name,
+            destination,
             config,
             device,
             storage,
@@ -176,7 +177,7 @@ impl Uploader {
     /// # Errors
     /// When the store is out of service.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
-        let span = info_span!("upload", destination = %self.name);
+        let span = info_span!("upload", destination = %self.destination);
         async {
             tokio::select! {
                 () = stop.cancelled() => Ok(()),
@@ -200,7 +201,7 @@ impl Uploader {
         }
         remarks.push(remark);
         let all = remarks.iter().map(|remark| (*remark).to_owned()).collect();
-        for fresh in self.health.outlet_remarks(&self.name, self.clock.mono(), all) {
+        for fresh in self.health.outlet_remarks(self.destination.as_str(), self.clock.mono(), all) {
             info!(remark = fresh, "the destination can be used, with restrictions");
         }
     }
@@ -209,25 +210,25 @@ impl Uploader {
     fn show(&self, link: &Link) {
         let state = link.state();
         for other in LinkState::ALL {
-            let label = link_state(&self.name, other.as_str());
+            let label = link_state(self.destination.as_str(), other.as_str());
             self.metrics.upload_link.get_or_create(&label).set(i64::from(other == state));
         }
         let speed = self.limiter.speed().map(|speed| speed as u64);
         self.metrics
             .upload_bytes_per_second
-            .get_or_create(&outlet(&self.name))
+            .get_or_create(&outlet(self.destination.as_str()))
             .set(speed.map_or(0, |speed| speed as i64));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let transfers =
             health::TransferHealth { link: state, held: self.rules.permit().reason, bytes_per_s: speed, current };
-        self.health.transfers(&self.name, self.clock.mono(), |known| *known = transfers);
+        self.health.transfers(self.destination.as_str(), self.clock.mono(), |known| *known = transfers);
     }
 
     /// Settles what became of an item; one that arrived is given back, to be acknowledged.
     async fn settle(&self, lease: Lease, result: Result<(), Failure>, link: &mut Link) -> Result<Option<Lease>> {
-        let label = outlet(&self.name);
+        let label = outlet(self.destination.as_str());
         let (file, bytes) = match &lease.item {
-            Delivery::Upload { file, bytes, .. } => (file, bytes),
+            Delivery::Upload(media) => (&media.file, &media.bytes),
             Delivery::Document(document) => (&document.path, &document.bytes),
             Delivery::Alert(_) => {
                 self.outbox.dead_letter(&lease, "not a file").await.context("give an item up")?;
@@ -241,7 +242,7 @@ impl Uploader {
                 self.metrics.delivered_bytes.get_or_create(&label).inc_by(*bytes);
                 debug!(event, file, bytes, "delivered");
                 link.worked();
-                if self.health.outlet(&self.name, self.clock.mono(), Ok(())) {
+                if self.health.outlet(self.destination.as_str(), self.clock.mono(), Ok(())) {
                     info!("the destination is online");
                 }
                 return Ok(Some(lease));
@@ -292,7 +293,7 @@ impl Uploader {
 
     /// Lets the whole destination pause; logs only the change. Returns the length of the pause.
     fn note_failure(&self, link: &mut Link, failure: &Failure) -> Duration {
-        self.metrics.delivery_failures.get_or_create(&outlet(&self.name)).inc();
+        self.metrics.delivery_failures.get_or_create(&outlet(self.destination.as_str())).inc();
         let pause = link.failed(failure);
         let reason = failure.to_string();
         if matches!(failure, Failure::Checksum(_)) && !self.without_checksums.swap(true, Ordering::Relaxed) {
@@ -300,7 +301,7 @@ impl Uploader {
             self.remark(WITHOUT_CHECKSUMS);
             return pause;
         }
-        if self.health.outlet(&self.name, self.clock.mono(), Err(reason.clone())) {
+        if self.health.outlet(self.destination.as_str(), self.clock.mono(), Err(reason.clone())) {
             match failure {
                 Failure::Refused(_) => error!(reason, "the destination refuses us, files wait until this is mended"),
                 _ => warn!(reason, "the destination is offline, files wait"),

@@ -13,6 +13,7 @@ use super::budget::{Budget, Exhausted, Limits};
 use super::config::Config;
 use crate::clock::Clock;
 use crate::control::{Control, Switches};
+use crate::destination::Destination;
 use crate::store::Lane;
 use crate::zone;
 
@@ -74,8 +75,7 @@ pub(super) struct Permit {
 /// The rules of one destination.
 #[derive(Debug)]
 pub(super) struct Rules {
-    /// Name of the outbox.
-    name: Arc<str>,
+    destination: Destination,
     config: Config,
     switches: watch::Receiver<Arc<Switches>>,
     budget: Mutex<Budget>,
@@ -87,7 +87,7 @@ pub(super) struct Rules {
 impl Rules {
     /// `spent` keeps what was sent within the budgets.
     pub(super) fn new(
-        name: Arc<str>,
+        destination: Destination,
         config: Config,
         control: &Control,
         spent: Option<PathBuf>,
@@ -95,7 +95,7 @@ impl Rules {
     ) -> Self {
         let limits = Limits { hour: config.hourly_bytes, day: config.daily_bytes, month: config.monthly_bytes };
         Self {
-            name,
+            destination,
             budget: Mutex::new(Budget::open(limits, spent, clock.clone(), zone::local)),
             config,
             switches: control.subscribe(),
@@ -110,7 +110,7 @@ impl Rules {
 
     /// What may go now. The strictest rule decides.
     pub(super) fn permit(&self) -> Permit {
-        if self.switches.borrow().paused.contains(&*self.name) {
+        if self.switches.borrow().paused.contains(&self.destination) {
             return Permit { up_to: None, reason: Some("paused by hand".to_owned()) };
         }
         let mut permit = Permit { up_to: Some(Lane::Rest), reason: None };
@@ -244,7 +244,7 @@ mod tests {
     fn rules(config: Config, at: &str, control: &Control) -> Rules {
         let wall = at.parse::<jiff::civil::DateTime>().expect("time").to_zoned(zone::local()).expect("zone");
         let clock = Arc::new(SimulatedClock::new(Mono(1), wall.timestamp()));
-        Rules::new("upload/cloud".into(), config, control, None, clock)
+        Rules::new(Destination::upload("cloud"), config, control, None, clock)
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         let outside = Some("outside of its windows of time".to_owned());
         assert_eq!(permit(&free, "2026-06-01T12:00"), Permit { up_to: Some(Lane::Stills), reason: outside });
         assert_eq!(permit(&free, "2026-06-01T23:00"), Permit { up_to: Some(Lane::Rest), reason: None });
-        let pause = |switches: &mut Switches| drop(switches.paused.replace("upload/cloud".to_owned()));
+        let pause = |switches: &mut Switches| drop(switches.paused.replace(Destination::upload("cloud")));
         control.change(pause).expect("change");
         let paused = Some("paused by hand".to_owned());
         assert_eq!(permit(&free, "2026-06-01T23:00"), Permit { up_to: None, reason: paused });

@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use super::config::Config;
 use super::link::Failure;
+use crate::asset::MediaKind;
 use crate::durable;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
@@ -27,9 +28,9 @@ pub(super) const SUFFIX: &str = ".age";
 /// Room that is left to the recorders, in bytes: without more than that no copy is made.
 const LEFT_FREE: u64 = 64 << 20;
 
-/// Whether a file of an event is sealed, for a destination that seals: everything but what it is found by.
-pub(super) fn applies_to(file: &str) -> bool {
-    !file.ends_with(".json")
+/// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by.
+pub(super) fn applies_to(kind: MediaKind) -> bool {
+    !kind.is_account()
 }
 
 /// Makes sealed copies for one destination.
@@ -177,7 +178,9 @@ mod tests {
 
     #[test]
     fn what_it_is_found_by_is_not_sealed_and_without_keys_nothing_is() {
-        assert!(applies_to("clip.mp4") && applies_to("thumb.jpg") && !applies_to("event.json"));
+        assert!(
+            applies_to(MediaKind::Clip) && applies_to(MediaKind::Thumbnail) && !applies_to(MediaKind::EventSidecar)
+        );
         assert!(Sealer::new("cloud", &Config::default(), Path::new("/srv")).is_none());
     }
 }

@@ -11,14 +11,15 @@ use tracing::{debug, warn};
 
 use super::Uploader;
 use super::config::Checksum;
-use super::destination::{Destination, Parts, Whole};
 use super::key;
 use super::limiter::{Priority, TransferRequest};
 use super::link::{Failure, is_bad_request, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
+use super::remote::{Parts, Remote, Whole};
 use super::sealed::{self, Sealer};
-use crate::store::{Delivery, Document, Lane, Lease};
+use crate::asset::MediaFile;
+use crate::store::{Delivery, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
@@ -50,7 +51,7 @@ const WRONG: &str = "wrong_answer";
 /// One lease on its way.
 pub(super) struct Transfer<'a> {
     pub uploader: &'a Uploader,
-    pub destination: &'a Destination,
+    pub destination: &'a Remote,
     pub lease: &'a Lease,
     pub lane: Lane,
 }
@@ -155,21 +156,22 @@ impl Transfer<'_> {
 
     /// Seals what is to be sent, where that is to be.
     fn sealer(&self) -> Option<&Sealer> {
-        let Delivery::Upload { file, .. } = &self.lease.item else { return None };
-        self.uploader.sealer.as_ref().filter(|_| sealed::applies_to(file))
+        let Delivery::Upload(media) = &self.lease.item else { return None };
+        self.uploader.sealer.as_ref().filter(|_| sealed::applies_to(media.kind))
     }
 
     /// What is to be sent, from where to where.
     fn queued(&self) -> Option<Queued<'_>> {
         let (storage, device) = (&self.uploader.storage, &self.uploader.device);
         let (source, key, bytes, sha256) = match (&self.lease.item, &self.lease.event) {
-            (Delivery::Upload { file, bytes, sha256 }, Some(event)) => {
+            (Delivery::Upload(MediaFile { file, kind, bytes, sha256 }), Some(event)) => {
                 let folder = storage.join(ARCHIVE).join(&*event.camera).join(event.id.to_string());
-                let suffix = self.uploader.config.key_suffix(file);
+                let suffix = self.uploader.config.key_suffix(*kind);
                 (folder.join(file), key::path(device, event, &(file.clone() + suffix)), *bytes, sha256)
             }
-            (Delivery::Document(Document { path, bytes, sha256 }), _) => {
-                (storage.join(path), key::document(device, path), *bytes, sha256)
+            (Delivery::Document(document), _) => {
+                let key = key::document(device, document);
+                (storage.join(&document.path), key, document.bytes, &document.sha256)
             }
             _ => return None,
         };

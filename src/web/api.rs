@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use url::form_urlencoded;
 
+use crate::asset::SIDECAR;
 use crate::event::EventId;
 
 use super::problem::Problem;
@@ -126,7 +127,7 @@ async fn file(
     let (id, record) = find(&shared, &id).await?;
     // A name counts only when the event itself lists it; what a browser sends never becomes a path.
     let event = &record.event;
-    if file != "event.json" && !event.media().any(|media| media.file == file) {
+    if file != SIDECAR && !event.media().any(|media| media.file == file) {
         return Err(Problem::not_found("the event has no file with this name"));
     }
     let path = shared.errors.ask("file", shared.backend.media(id, &file)).await?;

@@ -13,6 +13,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::problem::Problem;
+use crate::asset::MediaKind;
 
 /// Bytes read from disk at once.
 const CHUNK: u64 = 64 * 1024;
@@ -32,7 +33,7 @@ pub(super) async fn answer(path: &Path, name: &str, request: &HeaderMap) -> Resu
         .header(header::ETAG, &tag)
         .header(header::ACCEPT_RANGES, "bytes")
         .header(header::CACHE_CONTROL, "private, no-cache")
-        .header(header::CONTENT_TYPE, content_type(name));
+        .header(header::CONTENT_TYPE, content_type(MediaKind::of_file(name)));
     if text(request, header::IF_NONE_MATCH).is_some_and(|tags| tags == "*" || tags.contains(&tag)) {
         return finish(base.status(StatusCode::NOT_MODIFIED), Body::empty());
     }
@@ -85,13 +86,12 @@ fn chunks(file: File, left: u64) -> impl Stream<Item = std::io::Result<Bytes>> {
     })
 }
 
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("mp4") => "video/mp4",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("json") => "application/json",
-        _ => "application/octet-stream",
+fn content_type(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Clip | MediaKind::SegmentVideo => "video/mp4",
+        MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => "image/jpeg",
+        MediaKind::EventSidecar | MediaKind::SegmentSidecar | MediaKind::CoverageAccount => "application/json",
+        MediaKind::LakeTable | MediaKind::Other => "application/octet-stream",
     }
 }
 

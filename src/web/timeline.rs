@@ -125,7 +125,7 @@ async fn segment(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no segment with this name on this box");
     let Path((camera, file)) = path.map_err(|_| unknown())?;
-    let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+    let id = Segment::id_of(&file).ok_or_else(unknown)?;
     // The path is made by the backend from what the index knows; what a browser sends never becomes one.
     let path = shared.errors.ask("segment", shared.backend.segment(&camera, id)).await?.ok_or_else(unknown)?;
     media::answer(&path, "segment.mp4", &request).await

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use outpost::alert::{Alerter, Camera, Config as MqttConfig, Deps, DeviceContext, Item, NoStatus, Queue};
 use outpost::clock::{Clock, SystemClock};
 use outpost::control::Control;
+use outpost::destination::Destination;
 use outpost::event::{Event, EventState, IdSource, Phase};
 use outpost::health::Health;
 use outpost::metrics::Metrics;
@@ -81,7 +82,7 @@ impl Source {
     fn open(scratch: &Scratch) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let config = store::Config { path: scratch.path("index"), ..store::Config::default() };
-        let store = Store::open(&config, &["mqtt".to_owned()], clock.clone()).expect("open the store");
+        let store = Store::open(&config, &[Destination::Mqtt], clock.clone()).expect("open the store");
         let moment = serde_json::to_value(clock.now()).expect("JSON");
         let sample = serde_json::json!({
             "version": 1, "device": DEVICE, "site": "", "rule": "object", "kind": "object", "state": "open",
@@ -103,12 +104,12 @@ impl Source {
                 (event.state, event.end) = (EventState::Ended, Some(self.clock.now()));
             }
             let change = Change { event: event.clone(), deliveries: vec![Delivery::Alert(phase)] };
-            self.store.record(change).expect("record");
+            self.store.events().record(change).expect("record");
         }
     }
 
     fn alerter(&self, broker: &Broker, password: std::path::PathBuf) -> Alerter {
-        let outbox = self.store.outbox("mqtt").expect("the outbox");
+        let outbox = self.store.outboxes().get(&Destination::Mqtt).expect("the outbox");
         let config = MqttConfig {
             url: broker.url(),
             username: Some(broker::USER.to_owned()),
@@ -218,7 +219,8 @@ fn alerts_survive_a_broker_that_is_stopped_and_killed_at_random() {
         if arrived >= made { Ok(()) } else { Err(format!("{arrived} of {made}")) }
     });
     wait_until("the queue to be empty", seconds(60), || {
-        runtime.block_on(source.store.outbox("mqtt").expect("the outbox").waiting()).expect("count") == 0
+        runtime.block_on(source.store.outboxes().get(&Destination::Mqtt).expect("the outbox").waiting()).expect("count")
+            == 0
     });
     stop.cancel();
     runtime.block_on(task).expect("no panic").expect("orderly");

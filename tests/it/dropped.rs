@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -16,8 +15,8 @@ use crate::clouds::wait_for_events;
 use crate::end_to_end::is_delivered;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, PROGRAM, outpost};
-use crate::harness::process::run;
-use crate::harness::{Scratch, fixture, port, repository, seconds, wait_until};
+use crate::harness::{Scratch, fixture, port, seconds, wait_until};
+use crate::older_version::unpack;
 
 /// What `outpost queue` prints.
 fn queue(config: &str, arguments: &[&str]) -> String {
@@ -181,26 +180,15 @@ fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
     });
 }
 
-/// A box as version 0.1.0 left it, with another folder than it had.
-fn unpack(scratch: &Scratch) -> PathBuf {
-    let archive = repository().join("tests/fixtures/archive-0.1.0.tar.xz");
-    run(Command::new("tar").arg("xJf").arg(archive).arg("-C").arg(scratch.path("")));
-    let config = scratch.path("config.toml");
-    let text = std::fs::read_to_string(&config).expect("the configuration");
-    let root = scratch.path("").display().to_string();
-    let text = text.replace("@ROOT@", root.trim_end_matches('/'));
-    std::fs::write(&config, text.replace("@REPO@", &repository().display().to_string())).expect("write");
-    config
-}
-
 /// Every event of the box's index, with how far the outlets got.
 fn deliveries(scratch: &Scratch) -> Vec<(Event, Vec<OutletDelivery>)> {
     let config = outpost::store::Config { path: scratch.path("box"), ..Default::default() };
-    let outlets = ["mqtt", "upload/away", "upload/cloud", "upload/sealed", "upload/strict"].map(str::to_owned);
+    let outlets = ["mqtt", "upload/away", "upload/cloud", "upload/sealed", "upload/strict"]
+        .map(|text| text.parse().expect("a destination"));
     let store = Store::open(&config, &outlets, Arc::new(SystemClock::new())).expect("open");
     assert!(!store.was_reset());
-    let events = store.events(&Query { limit: 500, ..Query::default() }).expect("events");
-    let deliveries = store.deliveries(&events).expect("deliveries");
+    let events = store.events().find(&Query { limit: 500, ..Query::default() }).wait().expect("events");
+    let deliveries = store.events().deliveries(&events).wait().expect("deliveries");
     store.close().expect("close");
     events.into_iter().zip(deliveries).collect()
 }
@@ -237,7 +225,10 @@ fn an_index_of_version_0_1_says_what_waits_what_failed_and_what_was_delivered() 
         assert_eq!((outlets[0].outlet.as_str(), outlets[0].state), ("mqtt", Waiting), "{}", event.id);
     }
     let reporting = [("upload/cloud", Delivered), ("upload/strict", Delivered), ("upload/strict", Failed)];
-    assert!(reporting.iter().all(|(outlet, state)| seen.contains(&((*outlet).to_owned(), *state))), "{seen:?}");
+    assert!(
+        reporting.iter().all(|(outlet, state)| seen.contains(&(outlet.parse().expect("a destination"), *state))),
+        "{seen:?}"
+    );
 
     let output = outpost(&["store", "rebuild", "--config", config.to_str().expect("text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

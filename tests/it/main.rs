@@ -28,6 +28,7 @@ mod link;
 mod manners;
 mod metered;
 mod network_streams;
+mod older_version;
 mod optional;
 mod outages;
 mod overload;

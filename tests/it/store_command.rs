@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout};
 use outpost::clock::SystemClock;
+use outpost::destination::Destination;
 use outpost::event::{Event, EventId};
 use outpost::metrics::Metrics;
 use outpost::recovery::recover;
@@ -56,7 +57,7 @@ impl Stopped {
 
     fn open(&self) -> Store {
         let config = StoreConfig { path: self.folder(), ..StoreConfig::default() };
-        Store::open(&config, &["upload/cloud".to_owned()], Arc::new(SystemClock::new())).expect("open")
+        Store::open(&config, &[Destination::upload("cloud")], Arc::new(SystemClock::new())).expect("open")
     }
 
     fn event(&self, n: u128, file: &str) -> PathBuf {

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::clock::{Clock, TimeQuality};
 use crate::control::{Control, Force, Switches};
+use crate::destination::Destination;
 
 use super::device::{Camera, DeviceContext};
 use super::message::Message;
@@ -217,8 +218,8 @@ impl Command {
             Self::Detect(camera, on) => switches.camera(&camera, |camera| camera.detect_off = !on),
             Self::Record(camera, on) => switches.camera(&camera, |camera| camera.record_off = !on),
             Self::Force(camera, force) => switches.camera(&camera, |camera| camera.force = force),
-            Self::Pause(upload, true) => drop(switches.paused.insert(format!("upload/{upload}"))),
-            Self::Pause(upload, false) => drop(switches.paused.remove(&format!("upload/{upload}"))),
+            Self::Pause(upload, true) => drop(switches.paused.insert(Destination::upload(&upload))),
+            Self::Pause(upload, false) => drop(switches.paused.remove(&Destination::upload(&upload))),
             Self::Snapshot(_) => {}
         }
     }

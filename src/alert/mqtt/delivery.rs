@@ -85,7 +85,7 @@ impl<'a> Session<'a> {
             }
             Cargo::Farewell => return true,
         };
-        let label = metrics::outlet(OUTLET);
+        let label = metrics::outlet(OUTLET.as_str());
         self.alerter.deps.metrics.delivery_failures.get_or_create(&label).inc();
         match verdict {
             Verdict::Taken => {}
@@ -137,13 +137,13 @@ impl<'a> Session<'a> {
             info!(topic = sent.topic, "the broker takes alerts to a topic again");
             self.alerter.show_remarks();
         }
-        let (deps, label) = (&self.alerter.deps, metrics::outlet(OUTLET));
+        let (deps, label) = (&self.alerter.deps, metrics::outlet(OUTLET.as_str()));
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
         self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
         if self.logged_refusal.take().is_some() {
             self.refusal_pause.reset();
-            deps.health.outlet(OUTLET, deps.clock.mono(), Ok(()));
+            deps.health.outlet(OUTLET.as_str(), deps.clock.mono(), Ok(()));
             info!("the broker takes alerts again");
         }
         false
@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
     /// Shows a refusal; logs it once until it changes.
     pub(super) fn complain(&mut self, reason: String) {
         let deps = &self.alerter.deps;
-        deps.health.outlet(OUTLET, deps.clock.mono(), Err(reason.clone()));
+        deps.health.outlet(OUTLET.as_str(), deps.clock.mono(), Err(reason.clone()));
         if self.logged_refusal.as_ref() != Some(&reason) {
             warn!(%reason, "the broker refuses a message");
             self.logged_refusal = Some(reason);
@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
         let unconfirmed: Vec<u64> = alerts.flatten().collect();
         if failed {
             let lost = u64::try_from(unconfirmed.len()).unwrap_or(u64::MAX);
-            let label = metrics::outlet(OUTLET);
+            let label = metrics::outlet(OUTLET.as_str());
             self.alerter.deps.metrics.delivery_failures.get_or_create(&label).inc_by(lost);
         }
         let ready = self.ready.drain(..).chain(self.held.drain(..)).flat_map(|parcel| parcel.seqs());

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use crate::destination::Destination;
 use crate::durable;
 
 use super::device::Camera;
@@ -187,11 +188,11 @@ impl Book<'_> {
             }),
         );
         let uploads = self.alerter.device_context.uploads.clone();
-        for outlet in std::iter::once(OUTLET.to_owned()).chain(uploads.iter().map(|name| format!("upload/{name}"))) {
+        for outlet in std::iter::once(OUTLET).chain(uploads.iter().map(|name| Destination::upload(name))) {
             self.add(
                 "sensor",
                 &device,
-                &format!("{id}_queue_{}", identifier(&outlet)),
+                &format!("{id}_queue_{}", identifier(outlet.as_str())),
                 &there,
                 json!({
                     "name": format!("Queue {outlet}"), "state_topic": self.topics.of_box("queue"),

@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use super::age::Limits;
 use super::history::History;
 use super::{Deps, Item, digest, feed, payload};
+use crate::destination::Destination;
 use crate::supervise::{Backoff, Heartbeat};
 
 use link::Address;
@@ -47,7 +48,7 @@ pub use device::{BoxReport, Camera, CameraCoverage, DeviceContext, NoStatus, Que
 pub use wire::Protocol;
 
 /// Name of this outlet in health, metrics and on the page.
-pub const OUTLET: &str = "mqtt";
+pub const OUTLET: Destination = Destination::Mqtt;
 
 /// The longest pause while the message is looked for that the broker hangs up at.
 const SEARCH_PAUSE: Duration = Duration::from_secs(5);
@@ -117,7 +118,7 @@ impl Alerter {
             if session.was_connected() {
                 logged = None;
             }
-            self.deps.health.outlet(OUTLET, self.deps.clock.mono(), Err(failure.clone()));
+            self.deps.health.outlet(OUTLET.as_str(), self.deps.clock.mono(), Err(failure.clone()));
             if other_at_once {
                 info!(broker = %self.address, reason = %failure, "trying the broker again at once, in MQTT 3.1.1 or asking for less");
                 continue;
@@ -146,7 +147,7 @@ impl Alerter {
     /// Shows what works less well than it could, and logs what is new.
     fn show_remarks(&self) {
         let remarks = self.terms(|terms| terms.remarks());
-        for remark in self.deps.health.outlet_remarks(OUTLET, self.deps.clock.mono(), remarks) {
+        for remark in self.deps.health.outlet_remarks(OUTLET.as_str(), self.deps.clock.mono(), remarks) {
             warn!(broker = %self.address, remark, "the broker can be used, with restrictions");
         }
     }

@@ -394,7 +394,7 @@ impl<'a> Session<'a> {
         self.stage = Stage::Open;
         self.connected_once = true;
         (self.opened_at, self.last_confirmation) = (Instant::now(), Instant::now());
-        if deps.health.outlet(OUTLET, deps.clock.mono(), Ok(())) {
+        if deps.health.outlet(OUTLET.as_str(), deps.clock.mono(), Ok(())) {
             info!(broker = %self.alerter.address, version = %self.version, "connected to the broker");
         }
         self.alerter.show_remarks();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::control::Switches;
+use crate::destination::Destination;
 use crate::health::{CameraHealth, Health, Stage};
 
 use super::Alerter;
@@ -71,7 +72,7 @@ fn of_box(alerter: &Alerter, report: Option<&Report>, states: &mut Vec<State>) {
     text(topics.store(), store_state(health));
     let switches = alerter.device_context.control.switches();
     for upload in &alerter.device_context.uploads {
-        let paused = switches.paused.contains(&format!("upload/{upload}"));
+        let paused = switches.paused.contains(&Destination::upload(upload));
         text(topics.upload(upload, "paused"), on_off(paused));
     }
     if let Some(report) = report {

@@ -212,7 +212,7 @@ impl<'a> Lanes<'a> {
 
     async fn land(&mut self, landed: Landed) -> Result<()> {
         let Landed { camera, is_probe, bytes, outcome } = landed;
-        let label = metrics::outlet(&self.hook.outlet);
+        let label = metrics::outlet(self.hook.destination.as_str());
         let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
         lane.is_busy = false;
         if outcome == Outcome::Taken {
@@ -225,7 +225,7 @@ impl<'a> Lanes<'a> {
 
     /// The receiver has the first of a lane, or the probe behind it.
     async fn take(&mut self, camera: &Arc<str>, is_probe: bool, bytes: u64) -> Result<()> {
-        let (deps, label) = (&self.hook.deps, metrics::outlet(&self.hook.outlet));
+        let (deps, label) = (&self.hook.deps, metrics::outlet(self.hook.destination.as_str()));
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
         self.taken += 1;
         let parcel = lane.parcels.remove(usize::from(is_probe));
@@ -251,9 +251,9 @@ impl<'a> Lanes<'a> {
             Outcome::Wrong(reason) => (reason, None, false),
             Outcome::Later { reason, rest, may_be_its_own } => (reason, rest, may_be_its_own),
         };
-        deps.health.outlet(&hook.outlet, deps.clock.mono(), Err(reason.clone()));
+        deps.health.outlet(hook.destination.as_str(), deps.clock.mono(), Err(reason.clone()));
         if self.logged.as_ref() != Some(&reason) {
-            warn!(outlet = hook.outlet, %reason, "alerts wait, the receiver does not take them");
+            warn!(outlet = %hook.destination, %reason, "alerts wait, the receiver does not take them");
             self.logged = Some(reason.clone());
         }
         lane.trouble = Some(reason.clone());
@@ -277,9 +277,9 @@ impl<'a> Lanes<'a> {
             return;
         }
         let (hook, deps) = (self.hook, &self.hook.deps);
-        deps.health.outlet(&hook.outlet, deps.clock.mono(), Ok(()));
+        deps.health.outlet(hook.destination.as_str(), deps.clock.mono(), Ok(()));
         if self.logged.take().is_some() {
-            info!(outlet = hook.outlet, "alerts are taken again");
+            info!(outlet = %hook.destination, "alerts are taken again");
         }
     }
 
@@ -290,7 +290,7 @@ impl<'a> Lanes<'a> {
         lane.backoff.reset();
         let Some(parcel) = lane.parcels.pop_front() else { return Ok(()) };
         let seqs = parcel.seqs();
-        error!(outlet = self.hook.outlet, seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
+        error!(outlet = %self.hook.destination, seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
         for seq in seqs {
             self.hook.deps.queue.reject(seq, &reason).await.context("put an alert aside")?;
         }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::age::Limits;
 use super::history::History;
 use super::{Deps, digest, feed, payload};
+use crate::destination::Destination;
 use crate::supervise::{Backoff, Heartbeat};
 
 use lanes::Lanes;
@@ -30,8 +31,7 @@ pub use config::Config;
 
 /// Posts alerts to one receiver for as long as the daemon runs.
 pub struct Webhook {
-    /// `webhook/<name>`: its name in health, metrics and on the page.
-    outlet: String,
+    destination: Destination,
     sender: Sender,
     tries: u32,
     deps: Deps,
@@ -45,7 +45,7 @@ pub struct Webhook {
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook").field("outlet", &self.outlet).finish()
+        f.debug_struct("Webhook").field("destination", &self.destination).finish()
     }
 }
 
@@ -59,7 +59,7 @@ impl Webhook {
         let heartbeat = Heartbeat::detached(deps.clock.clone());
         let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
         Ok(Self {
-            outlet: format!("webhook/{name}"),
+            destination: Destination::webhook(name),
             sender: Sender::new(config)?,
             tries: config.tries,
             deps,

@@ -84,7 +84,7 @@ impl Check<'_> {
         };
         self.files(&folder, &name, &event)?;
         let Some(store) = store else { return Ok(()) };
-        match store.event(id) {
+        match store.events().get(id).wait() {
             Ok(None) => self.differs(&name, "not in the index"),
             Ok(Some(known)) => self.compare(&name, &event, &known),
             Err(store::StoreError::Unreadable(reason)) => {
@@ -153,7 +153,7 @@ impl Check<'_> {
     fn index(&mut self, store: &Store) -> Result<()> {
         let (mut before, mut events, mut open) = (None, 0, 0);
         loop {
-            let page = store.events(&Query { before, limit: PAGE, ..Query::default() })?;
+            let page = store.events().find(&Query { before, limit: PAGE, ..Query::default() }).wait()?;
             for event in &page {
                 events += 1;
                 open += u64::from(event.state == EventState::Open);
@@ -164,7 +164,7 @@ impl Check<'_> {
             let Some(last) = page.last() else { break };
             before = Some(last.id);
         }
-        let stats = store.stats()?;
+        let stats = store.stats().wait()?;
         if (stats.events, stats.open) != (events, open) {
             let counted = format!("it counts {} events, {} of them open", stats.events, stats.open);
             self.differs("index", &format!("{counted}, but has {events} and {open}"))?;

@@ -14,6 +14,7 @@ use crate::archive::spool::NOTE;
 use crate::archive::{self, Archive, Layout, volume};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::destination::Destination;
 use crate::event::EventId;
 use crate::metrics::Metrics;
 use crate::recovery::{Progress, recover};
@@ -59,7 +60,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Where the store is and, if the configuration says so, which queues it has.
-    fn find(&self) -> Result<(store::Config, Option<Vec<String>>)> {
+    fn find(&self) -> Result<(store::Config, Option<Vec<Destination>>)> {
         let (config, outboxes) = match &self.dir {
             Some(dir) => (store::Config { path: dir.clone(), ..store::Config::default() }, None),
             None => {
@@ -120,17 +121,17 @@ fn open_copy(config: &store::Config) -> Result<Option<Opened>> {
     }
     let copy = IndexCopy::new(&config.path).map_err(explain)?;
     let place = store::Config { path: copy.folder().to_owned(), ..config.clone() };
-    let open = |outboxes: &[String]| Store::open(&place, outboxes, Arc::new(SystemClock::new()));
+    let open = |outboxes: &[Destination]| Store::open(&place, outboxes, Arc::new(SystemClock::new()));
     let nameless = open(&[])?;
     if nameless.was_reset() {
         return Ok(Some(Opened { store: nameless, _copy: copy }));
     }
-    let names = outbox_names(&nameless.stats()?);
+    let names = outboxes_of(&nameless.stats().wait()?);
     nameless.close()?;
     Ok(Some(Opened { store: open(&names)?, _copy: copy }))
 }
 
-fn outbox_names(stats: &Stats) -> Vec<String> {
+fn outboxes_of(stats: &Stats) -> Vec<Destination> {
     stats.outboxes.iter().map(|outbox| outbox.name.clone()).collect()
 }
 
@@ -144,7 +145,7 @@ fn explain(error: StoreError) -> anyhow::Error {
 fn rebuild(place: &Place) -> Result<()> {
     let (config, outboxes) = place.find()?;
     let known = match open_copy(&config) {
-        Ok(Some(opened)) if !opened.store.was_reset() => outbox_names(&opened.store.stats()?),
+        Ok(Some(opened)) if !opened.store.was_reset() => outboxes_of(&opened.store.stats().wait()?),
         Err(error) if is_refusal(&error) => return Err(error),
         _ => Vec::new(),
     };
@@ -158,7 +159,7 @@ fn rebuild(place: &Place) -> Result<()> {
     let highest = EventId::from_bytes([0xff; 16]);
     let mut reported = None;
     let found = recover(&archive, highest, &mut |progress| report(progress, &mut reported))?;
-    let stats = store.stats()?;
+    let stats = store.stats().wait()?;
     drop(archive);
     store.close()?;
     give_to_owner(&config.path)?;
@@ -220,7 +221,7 @@ fn stats(place: &Place) -> Result<()> {
     if store.was_reset() {
         bail!("the index is damaged; the next start of the daemon makes a new one");
     }
-    let stats = store.stats()?;
+    let stats = store.stats().wait()?;
     println!("events: {}, of these open: {}", stats.events, stats.open);
     println!(
         "index: {} bytes{}",

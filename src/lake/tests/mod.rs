@@ -14,8 +14,10 @@ use super::table::Kind;
 use super::*;
 use crate::clock::{SimulatedClock, TimeQuality};
 use crate::coverage::{Account, Coverage, Interval};
+use crate::destination::Destination;
+use crate::destination::destination;
 use crate::event::{EvictReason, Evicted, MediaFile};
-use crate::store::{self, Change, Delivery, LAKE};
+use crate::store::{self, Change, Delivery};
 use crate::supervise::Heartbeats;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -50,11 +52,11 @@ impl Site {
 
     /// The daemon's start.
     fn lake(&self) -> Lake {
-        let outbox = |name: &str| self.store.outbox(name).expect("outbox");
+        let outbox = |name: &str| self.store.outboxes().get(&destination(name)).expect("outbox");
         let deps = Deps {
             storage: self.dir.path().to_owned(),
             store: self.store.clone(),
-            outbox: outbox(LAKE),
+            outbox: outbox("lake"),
             uploads: CLOUDS.map(outbox).to_vec(),
             may_write: Arc::new(|| Ok(true)),
             folder_of: Arc::new(|event| format!("box/{}", event.id)),
@@ -76,13 +78,13 @@ impl Site {
 
     /// An event that is over, or what changed about it.
     fn record(&self, event: &Event) {
-        let sidecar = Delivery::Upload { file: "event.json".to_owned(), bytes: 5, sha256: "aa".to_owned() };
-        self.store.record(Change { event: event.clone(), deliveries: vec![sidecar] }).expect("record");
+        let sidecar = Delivery::Upload(MediaFile::new("event.json", 5, "aa"));
+        self.store.events().record(Change { event: event.clone(), deliveries: vec![sidecar] }).expect("record");
     }
 
     /// Everything that waits for one destination goes there. No name may come twice with other contents.
     fn send(&self, outlet: &str, cloud: &mut Cloud) {
-        let outbox = self.store.outbox(outlet).expect("outbox");
+        let outbox = self.store.outboxes().get(&destination(outlet)).expect("outbox");
         for lease in self.runtime.block_on(outbox.lease(10_000)).expect("lease") {
             if let Delivery::Document(document) = &lease.item {
                 let bytes = std::fs::read(self.dir.path().join(&document.path)).expect("a document");
@@ -101,7 +103,7 @@ impl Site {
 
 fn open(path: &Path, clock: &Arc<SimulatedClock>) -> Store {
     let config = store::Config { path: path.to_owned(), deadline: Duration::from_secs(20), ..store::Config::default() };
-    let names: Vec<String> = [LAKE].into_iter().chain(CLOUDS).map(str::to_owned).collect();
+    let names: Vec<Destination> = ["lake"].into_iter().chain(CLOUDS).map(destination).collect();
     Store::open(&config, &names, clock.clone()).expect("open the store")
 }
 
@@ -162,7 +164,7 @@ fn events_wait_for_others_and_become_a_file_of_their_day_for_every_destination()
     let files: Vec<String> = site.files().into_iter().filter(|path| path.starts_with("lake/events")).collect();
     assert_eq!(files.len(), 2, "one for each day: {files:?}");
     assert!(files[0].starts_with("lake/events/date=2026-11-21/") && files[1].contains("/date=2026-11-22/"));
-    assert_eq!(site.store.count_items(LAKE).expect("count"), 0);
+    assert_eq!(site.store.outboxes().count_items(&Destination::Lake).expect("count"), 0);
     let (mut a, mut b) = (Cloud::new(), Cloud::new());
     site.send("upload/a", &mut a);
     lake.look().expect("look");
@@ -194,7 +196,7 @@ fn an_event_that_changes_gives_another_row_and_what_was_deleted_a_tombstone() {
     site.record(&event);
     site.clock.advance(HOUR);
     lake.look().expect("look");
-    let media = MediaFile { file: "clip.mp4".to_owned(), bytes: 77, sha256: "cc".to_owned() };
+    let media = MediaFile::new("clip.mp4", 77, "cc");
     event.evicted.push(Evicted { media, at: site.clock.now(), reason: EvictReason::Quota, delivered: false });
     site.record(&event);
     site.clock.advance(HOUR);

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 
 use super::*;
+use crate::destination::Destination;
+use crate::destination::destination;
 
 /// The newest version of every event: its count by its id.
 fn newest(cloud: &Cloud) -> BTreeMap<String, String> {
@@ -118,7 +120,7 @@ fn what_was_given_up_stays_for_another_try() {
     lake.look().expect("look");
     let path = site.files()[0].clone();
     for name in CLOUDS {
-        let outbox = site.store.outbox(name).expect("outbox");
+        let outbox = site.store.outboxes().get(&destination(name)).expect("outbox");
         for lease in site.runtime.block_on(outbox.lease(100)).expect("lease") {
             let refused = matches!(&lease.item, Delivery::Document(document) if document.path == path);
             let settle =
@@ -129,7 +131,7 @@ fn what_was_given_up_stays_for_another_try() {
     lake.look().expect("look");
     assert_eq!(site.files(), std::slice::from_ref(&path));
     for name in CLOUDS {
-        let outbox = site.store.outbox(name).expect("outbox");
+        let outbox = site.store.outboxes().get(&destination(name)).expect("outbox");
         for letter in site.runtime.block_on(outbox.dead_letters(10)).expect("letters") {
             site.runtime.block_on(outbox.discard(letter.seq)).expect("discard");
         }
@@ -169,5 +171,5 @@ fn nothing_is_written_while_there_is_no_room() {
     site.clock.advance(HOUR * 2);
     lake.look().expect("look");
     assert!(!site.dir.path().join(FOLDER).exists());
-    assert_eq!(site.store.count_items(LAKE).expect("count"), 1);
+    assert_eq!(site.store.outboxes().count_items(&Destination::Lake).expect("count"), 1);
 }

@@ -37,7 +37,7 @@ fn look(ms: u64) -> Look {
 fn over(archive: &Archive, events: usize) -> Vec<Event> {
     let begun = Instant::now();
     loop {
-        let mut known = archive.store.events(&store::Query::default()).expect("events");
+        let mut known = archive.store.events().find(&store::Query::default()).wait().expect("events");
         known.retain(|event| event.state != EventState::Open);
         if known.len() >= events {
             known.sort_by_key(|event| event.id);
@@ -108,7 +108,7 @@ fn a_clip_goes_on_in_another_file_when_the_camera_changes_its_parameters() {
     let folder = archive.layout.folder("yard", ended.id);
     assert_eq!(read_event(&folder).expect("a sidecar"), ended);
     assert_eq!(queued(&archive, "upload/cloud"), 7, "event.json, three pictures, three files of the clip");
-    let held = archive.store.files_of(ended.id).expect("the catalogue");
+    let held = archive.store.assets().files_of(ended.id).expect("the catalogue");
     assert_eq!(held.iter().filter(|held| held.class == store::Class::Clips).count(), 3);
     let footage = footage::of_events(std::slice::from_ref(&ended), &[Vec::new()], ended.start.wall);
     let length: f64 = footage.iter().map(|piece| piece.until.duration_since(piece.from).as_secs_f64()).sum();
@@ -127,7 +127,7 @@ fn a_clip_goes_on_in_another_file_when_the_camera_changes_its_parameters() {
     fs::write(copy.join("clip-2.mp4"), b"torn").expect("damage");
     let found = recover(&rebuilt, id(u128::MAX), &mut |_| ()).expect("recover");
     assert_eq!((found.reindexed, found.damaged), (1, 1));
-    let known = rebuilt.store.event(ended.id).expect("read").expect("there");
+    let known = rebuilt.store.events().get(ended.id).wait().expect("read").expect("there");
     assert_eq!(known.clips().collect::<Vec<_>>(), ended.clips().filter(|c| c.width == 160).collect::<Vec<_>>());
     assert_eq!(queued(&rebuilt, "upload/cloud"), 6);
     let sidecar = measure(&copy, SIDECAR).expect("measure");
@@ -141,7 +141,7 @@ fn a_stop_in_the_second_file_of_a_clip_costs_neither() {
     let [day, night] = day_and_night(70);
     let open = event(1, "open");
     put_sidecar(&archive, &open);
-    archive.store.record(store::Change { event: open.clone(), deliveries: Vec::new() }).expect("record");
+    archive.store.events().record(store::Change { event: open.clone(), deliveries: Vec::new() }).expect("record");
     let folder = archive.layout.folder("yard", open.id);
     let mut clip = ClipFiles::none(&folder, &archive.config.encoder);
     clip.begin().expect("a file");
@@ -151,7 +151,7 @@ fn a_stop_in_the_second_file_of_a_clip_costs_neither() {
     // As a kill leaves it.
     std::mem::forget(clip);
     recover(&archive, id(10), &mut |_| ()).expect("recover");
-    let closed = archive.store.event(open.id).expect("read").expect("there");
+    let closed = archive.store.events().get(open.id).wait().expect("read").expect("there");
     let expected = [("clip.mp4", 160, 30), ("clip-2.mp4", 96, 40)];
     assert_eq!(played(&archive, &closed), expected.map(|(file, width, n)| (file.to_owned(), width, n)));
     assert_eq!(
@@ -245,7 +245,7 @@ fn a_camera_that_changes_its_codec_all_the_time_leaves_a_gap_that_is_noted() {
     assert_eq!((begun, second.media_skipped), (Some(35_000), Some(MediaSkipped::CodecChanges)));
     let text = fs::read_to_string(archive.layout.folder("yard", first.id).join(SIDECAR)).expect("a sidecar");
     assert!(text.contains("\"media_skipped\": \"codec_changes\""), "{text}");
-    assert_eq!(archive.store.events(&store::Query::default()).expect("events").len(), 2);
+    assert_eq!(archive.store.events().find(&store::Query::default()).wait().expect("events").len(), 2);
 }
 
 /// Works with: disks | a disk that is full when an event has to go on in another one | the event goes on in the other one, or is completed, as soon as there is room
@@ -280,7 +280,7 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         // What is sent behind the attempt is seen in the index once the attempt is over.
         let (label, zones) = (open.label.clone(), Vec::new());
         recorder.update(open.id, Change { label, score: 0.95, count: 1, zones, look: None });
-        wait_until(|| archive.store.event(open.id).expect("read").is_some_and(|known| known.score > 0.9));
+        wait_until(|| archive.store.events().get(open.id).wait().expect("read").is_some_and(|known| known.score > 0.9));
         if ends_meanwhile {
             recorder.end(open.id, at(50_000));
         }
@@ -301,7 +301,7 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         if let Some(second) = known.get(1) {
             assert_eq!((second.continues, second.clips().count()), (Some(open.id), 1), "{second:?}");
         }
-        assert_eq!(archive.store.open_events().expect("read"), Vec::new());
+        assert_eq!(archive.store.events().open().expect("read"), Vec::new());
     }
 }
 
@@ -313,7 +313,7 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
     (ended.camera, ended.rule, ended.site) =
         ("entrance of the yard".into(), "a person at night".into(), "north".into());
     ended.zones = vec!["driveway".into(), "gate".into(), "steps".into()];
-    let media = |file: String| MediaFile { file, bytes: 123_456_789, sha256: "0123456789abcdef".repeat(4) };
+    let media = |file: String| MediaFile::new(file, 123_456_789, "0123456789abcdef".repeat(4));
     ended.pictures = ["snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg"].map(|name| media(name.to_owned())).to_vec();
     let start = Moment { boot_id: "01234567-89ab-cdef-0123-456789abcdef".into(), ..ended.start.clone() };
     ended.set_clips((0..MOST_CLIPS).map(|n| Clip {
@@ -325,9 +325,10 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
         height: 1440,
         truncated: false,
     }));
-    let record = |event: &Event| archive.store.record(store::Change { event: event.clone(), deliveries: Vec::new() });
+    let record =
+        |event: &Event| archive.store.events().record(store::Change { event: event.clone(), deliveries: Vec::new() });
     record(&ended).expect("fits");
-    assert_eq!(archive.store.event(ended.id).expect("read").as_ref(), Some(&ended), "whole");
+    assert_eq!(archive.store.events().get(ended.id).wait().expect("read").as_ref(), Some(&ended), "whole");
     let (at, reason, delivered) = (start, EvictReason::MinFree, true);
     let gone = |media: &MediaFile| Evicted { media: media.clone(), at: at.clone(), reason, delivered };
     let evicted = ended.media().map(gone).collect();
@@ -335,6 +336,6 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
     let zones = vec![Arc::from("the part of the yard that lies behind the gate ".repeat(2)); 8];
     let deleted = Event { evicted, zones, clip: None, more_clips: Vec::new(), pictures: Vec::new(), ..ended };
     record(&deleted).expect("fits");
-    let known = archive.store.event(deleted.id).expect("read").expect("there");
+    let known = archive.store.events().get(deleted.id).wait().expect("read").expect("there");
     assert!(known.evicted.len() >= 2 && deleted.evicted.starts_with(&known.evicted), "{known:?}");
 }

@@ -38,7 +38,7 @@ impl Book {
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.archive.store.spans("yard", jiff::Timestamp::MIN, jiff::Timestamp::MAX).expect("spans")
+        self.archive.store.ledger().spans("yard", jiff::Timestamp::MIN, jiff::Timestamp::MAX).wait().expect("spans")
     }
 
     fn written(&self) -> Vec<(SpanState, u64, u64)> {

@@ -22,14 +22,14 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
     let archive = archive(dir.path());
     let open = event(1, "open");
     put_sidecar(&archive, &open);
-    archive.store.record(store::Change { event: open.clone(), deliveries: Vec::new() }).expect("record");
+    archive.store.events().record(store::Change { event: open.clone(), deliveries: Vec::new() }).expect("record");
     let folder = archive.layout.folder("yard", open.id);
     fs::write(folder.join("thumb.jpg"), b"jpeg").expect("a picture");
     fs::write(folder.join("clip.mp4"), b"torn before anything was playable").expect("a clip");
 
     let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, ..Recovered::default() });
-    let closed = archive.store.event(open.id).expect("read").expect("there");
+    let closed = archive.store.events().get(open.id).wait().expect("read").expect("there");
     assert_eq!((closed.state, closed.end.is_some(), closed.clip.is_some()), (EventState::Interrupted, true, false));
     assert_eq!(closed.pictures.len(), 1);
     assert_eq!(read_event(&folder).expect("a sidecar"), closed, "disk and index say the same");
@@ -55,7 +55,10 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_set_aside() {
 
     let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, reindexed: 2, damaged: 1, ..Recovered::default() });
-    assert_eq!(archive.store.events(&store::Query { limit: 10, ..Default::default() }).expect("events").len(), 3);
+    assert_eq!(
+        archive.store.events().find(&store::Query { limit: 10, ..Default::default() }).wait().expect("events").len(),
+        3
+    );
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");
     assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is published");
     assert!(bad.join("event.json.bad").exists() && !bad.join(SIDECAR).exists());
@@ -69,7 +72,11 @@ fn events_of_this_run_are_not_touched_and_what_the_index_lost_comes_back() {
     put_sidecar(&archive, &event(3, "ended"));
     put_sidecar(&archive, &event(12, "open"));
     for n in [5, 12] {
-        archive.store.record(store::Change { event: event(n, "open"), deliveries: Vec::new() }).expect("record");
+        archive
+            .store
+            .events()
+            .record(store::Change { event: event(n, "open"), deliveries: Vec::new() })
+            .expect("record");
     }
     put_sidecar(&archive, &event(5, "ended"));
     assert!(!archive.store.is_filled().expect("read"));
@@ -79,7 +86,7 @@ fn events_of_this_run_are_not_touched_and_what_the_index_lost_comes_back() {
     assert_eq!(found, Recovered { reindexed: 2, ..Recovered::default() });
     assert_eq!((reports.first(), reports.last()), (Some(&(0, 2)), Some(&(2, 2))));
     assert!(archive.store.is_filled().expect("read"));
-    let state = |n| archive.store.event(id(n)).expect("read").expect("there").state;
+    let state = |n| archive.store.events().get(id(n)).wait().expect("read").expect("there").state;
     assert_eq!((state(3), state(5), state(12)), (EventState::Ended, EventState::Ended, EventState::Open));
     assert_eq!(queued(&archive, "mqtt"), 1, "the end of the event that was complete on the disk, but not in the index");
 }
@@ -140,7 +147,7 @@ fn media_that_are_not_as_the_sidecar_says_are_set_aside_and_the_rest_is_delivere
     assert_eq!(found, Recovered { reindexed: 1, damaged: 2, ..Recovered::default() });
     let reported = read_event(&folder).expect("a sidecar");
     assert_eq!(reported.pictures, ended.pictures[..1]);
-    assert_eq!(archive.store.event(id(1)).expect("read"), Some(reported));
+    assert_eq!(archive.store.events().get(id(1)).wait().expect("read"), Some(reported));
     assert!(folder.join("snapshot.jpg.bad").exists());
     assert_eq!(queued(&archive, "upload/cloud"), 2);
 }
@@ -155,7 +162,7 @@ fn a_segment_that_cannot_be_finished_yet_delays_nothing_but_itself() {
         let (device, camera, state) = ("box".into(), "yard".into(), crate::segment::SegmentState::Open);
         let (start, end, video) = (start.clone(), None, None);
         let segment = Segment { version: 1, id: id(n), device, camera, state, start, end, video };
-        archive.store.record_segment(segment).expect("record");
+        archive.store.ledger().record_segment(segment).expect("record");
     }
     // What lies in its place is no segment, and where that would be set aside something lies already.
     let folder = archive.layout.create_recordings("yard").expect("a folder");
@@ -165,12 +172,14 @@ fn a_segment_that_cannot_be_finished_yet_delays_nothing_but_itself() {
 
     let failure = recover(&archive, id(10), &mut |_| ()).expect_err("one is left");
     assert!(format!("{failure:#}").starts_with("1 segments are left open, one because: rename"), "{failure:#}");
-    let left: Vec<_> = archive.store.open_segments().expect("read").iter().map(|segment| segment.id).collect();
+    let left: Vec<_> = archive.store.ledger().open_segments().expect("read").iter().map(|segment| segment.id).collect();
     assert_eq!(left, [id(1)], "the one behind it did not wait");
-    assert!(archive.store.is_filled().expect("read") && archive.store.event(id(3)).expect("read").is_some());
+    assert!(
+        archive.store.is_filled().expect("read") && archive.store.events().get(id(3)).wait().expect("read").is_some()
+    );
 
     fs::remove_dir_all(folder.join(&aside)).expect("tidy");
     let found = recover(&archive, id(10), &mut |_| ()).expect("nothing is left");
     assert_eq!(found, Recovered { segments_closed: 1, ..Recovered::default() });
-    assert_eq!(archive.store.open_segments().expect("read"), []);
+    assert_eq!(archive.store.ledger().open_segments().expect("read"), []);
 }

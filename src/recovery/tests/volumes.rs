@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::archive::bench::OUTBOXES;
 use crate::clock::Clock;
+use crate::destination::destination;
 use crate::detection::BBox;
 use crate::event::{DeliveryState, Phase};
 use crate::frame::{Frame, Rgb};
@@ -39,7 +40,7 @@ impl Bench {
     fn spool_of(main: &Archive, clock: &Arc<SimulatedClock>, dir: &Path) -> Archive {
         let path = dir.join("spool");
         let config = store::Config { path: path.clone(), deadline: Duration::from_secs(20), ..Default::default() };
-        let store = Store::open(&config, &OUTBOXES.map(str::to_owned), clock.clone()).expect("open the spool");
+        let store = Store::open(&config, &OUTBOXES.map(destination), clock.clone()).expect("open the spool");
         main.moved_to(Layout::new(&path), store, RecordingLevel::NoContinuous)
     }
 
@@ -59,7 +60,7 @@ impl Bench {
 }
 
 fn events(archive: &Archive) -> Vec<Event> {
-    archive.store.events(&Query { limit: 10, ..Query::default() }).expect("events")
+    archive.store.events().find(&Query { limit: 10, ..Query::default() }).wait().expect("events")
 }
 
 /// Waits for what another thread does.
@@ -70,7 +71,7 @@ fn wait_until(what: impl Fn() -> bool) {
 }
 
 fn recorded(archive: &Archive, n: u128) -> bool {
-    archive.store.event(id(n)).expect("read").is_some()
+    archive.store.events().get(id(n)).wait().expect("read").is_some()
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn an_event_in_progress_goes_on_on_another_volume_with_its_start() {
     assert!(moving.wait(Duration::from_secs(20)), "the old volume is closed");
     let old = read_event(&bench.main.layout.folder("yard", id(1))).expect("a sidecar");
     assert_eq!(old.state, EventState::Interrupted);
-    assert_eq!(bench.main.store.event(id(1)).expect("read"), Some(old));
+    assert_eq!(bench.main.store.events().get(id(1)).wait().expect("read"), Some(old));
 
     // The rules know it by its first id.
     recorder.end(id(1), bench.clock.mono());
@@ -183,11 +184,11 @@ fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
     let (device, camera, state) = ("box".into(), "yard".into(), crate::segment::SegmentState::Open);
     let segment =
         Segment { version: 1, id: id(2), device, camera, state, start: bench.clock.now(), end: None, video: None };
-    again.store.record_segment(segment).expect("record");
+    again.store.ledger().record_segment(segment).expect("record");
     let failure = recover(&again, id(10), &mut |_| ()).expect_err("not everything could be looked at");
     assert_eq!(failure.downcast_ref(), Some(&StillWritten(2)), "{failure:#}");
     assert_eq!(events(&again)[0].state, EventState::Open);
-    assert_eq!(again.store.open_segments().expect("read").len(), 1);
+    assert_eq!(again.store.ledger().open_segments().expect("read").len(), 1);
 
     recorder.end(id(1), bench.clock.mono());
     recorder.stop();
@@ -199,7 +200,7 @@ fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
 }
 
 fn leases(archive: &Archive, runtime: &tokio::runtime::Runtime, outbox: &str) -> Vec<Lease> {
-    let outbox = archive.store.outbox(outbox).expect("outbox");
+    let outbox = archive.store.outboxes().get(&destination(outbox)).expect("outbox");
     runtime.block_on(outbox.lease(100)).expect("lease")
 }
 
@@ -218,13 +219,13 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         let event = Event { pictures: vec![picture], filed: Some("2026/11/22".into()), ..event };
         write_event(&folder, &event).expect("a sidecar");
         let sidecar = measure(&folder, "event.json").expect("measure");
-        let sidecar = Delivery::Upload { file: sidecar.file, bytes: sidecar.bytes, sha256: sidecar.sha256 };
+        let sidecar = Delivery::Upload(sidecar);
         for (phase, state, files) in
             [(Phase::Start, EventState::Open, vec![]), (Phase::End, EventState::Ended, vec![sidecar])]
         {
             let event = Event { state, ..event.clone() };
             let deliveries = [vec![Delivery::Alert(phase)], files].concat();
-            bench.spool.store.record(store::Change { event, deliveries }).expect("record");
+            bench.spool.store.events().record(store::Change { event, deliveries }).expect("record");
         }
     }
     let is_delivered = |outbox: &str, lease: &&Lease| match outbox {
@@ -232,7 +233,7 @@ fn fill_spool(bench: &Bench, runtime: &tokio::runtime::Runtime) {
         _ => of(lease).id == id(2) || lease.item == Delivery::Alert(Phase::Start),
     };
     for name in ["mqtt", "webhook/office"] {
-        let outbox = bench.spool.store.outbox(name).expect("outbox");
+        let outbox = bench.spool.store.outboxes().get(&destination(name)).expect("outbox");
         for lease in leases(&bench.spool, runtime, name).iter().filter(|lease| is_delivered(name, lease)) {
             runtime.block_on(outbox.ack(lease)).expect("ack");
         }
@@ -269,9 +270,9 @@ fn the_spool_is_taken_over_once_with_what_was_not_delivered_in_whatever_state_a_
     assert_eq!((queued(&bench.spool, "mqtt"), queued(&bench.spool, "webhook/office")), (0, 0), "handed over");
     assert_eq!(queued(&bench.main, "upload/cloud"), 4, "every file is confirmed in the cloud");
     let states = |n| -> Vec<(String, DeliveryState)> {
-        let event = bench.main.store.event(id(n)).expect("read").expect("known");
-        let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-        outlets.into_iter().map(|outlet| (outlet.outlet, outlet.state)).collect()
+        let event = bench.main.store.events().get(id(n)).wait().expect("read").expect("known");
+        let outlets = bench.main.store.events().deliveries(&[event]).wait().expect("deliveries").remove(0);
+        outlets.into_iter().map(|outlet| (outlet.outlet.into(), outlet.state)).collect()
     };
     let (delivered, waiting) = (DeliveryState::Delivered, DeliveryState::Waiting);
     for (n, mqtt, webhook) in [(1, delivered, waiting), (2, waiting, delivered)] {
@@ -285,15 +286,15 @@ fn what_was_dropped_from_the_spool_is_not_delivered_from_the_archive() {
     let bench = Bench::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     fill_spool(&bench, &runtime);
-    let outbox = bench.spool.store.outbox("upload/cloud").expect("outbox");
+    let outbox = bench.spool.store.outboxes().get(&destination("upload/cloud")).expect("outbox");
     let items = runtime.block_on(outbox.items(10)).expect("items");
     let item = items.iter().find(|item| item.event == Some(id(1))).expect("its sidecar waits");
     assert!(runtime.block_on(outbox.drop_item(item.seq)).expect("drop"));
     merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
     assert_eq!(queued(&bench.main, "upload/cloud"), 3);
-    let event = bench.main.store.event(id(1)).expect("read").expect("known");
-    let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-    let cloud = outlets.iter().find(|of| of.outlet == "upload/cloud").expect("known");
+    let event = bench.main.store.events().get(id(1)).wait().expect("read").expect("known");
+    let outlets = bench.main.store.events().deliveries(&[event]).wait().expect("deliveries").remove(0);
+    let cloud = outlets.iter().find(|of| of.outlet.as_str() == "upload/cloud").expect("known");
     let states: Vec<_> = cloud.files.iter().map(|of| (of.file.as_str(), of.state)).collect();
     assert_eq!(states, [("event.json", DeliveryState::Dropped), ("thumb.jpg", DeliveryState::Waiting)]);
 }
@@ -304,7 +305,7 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     let bench = Bench::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     fill_spool(&bench, &runtime);
-    let outbox = bench.spool.store.outbox("mqtt").expect("outbox");
+    let outbox = bench.spool.store.outboxes().get(&destination("mqtt")).expect("outbox");
     for lease in leases(&bench.spool, &runtime, "mqtt") {
         if lease.item == Delivery::Alert(Phase::End) {
             runtime.block_on(outbox.give_up(&lease, "rejected", "the broker never takes it")).expect("give up");
@@ -313,7 +314,7 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     for _ in 0..2 {
         merge(&bench.spool, &bench.main, &[], runtime.handle(), &|| false).expect("merge");
     }
-    let taken_over = bench.main.store.outbox("mqtt").expect("outbox");
+    let taken_over = bench.main.store.outboxes().get(&destination("mqtt")).expect("outbox");
     let letters = runtime.block_on(taken_over.dead_letters(10)).expect("letters");
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.event, &letter.item), (Some(id(2)), &Delivery::Alert(Phase::End)));
@@ -321,9 +322,9 @@ fn alerts_that_were_given_up_in_the_spool_are_dead_letters_of_the_archive() {
     assert_eq!(letter.recorded_event.as_ref().map(|event| event.state), Some(EventState::Ended));
     assert!(runtime.block_on(outbox.dead_letters(10)).expect("letters").is_empty(), "handed over");
     let state = || {
-        let event = bench.main.store.event(id(2)).expect("read").expect("known");
-        let outlets = bench.main.store.deliveries(&[event]).expect("deliveries").remove(0);
-        outlets.into_iter().find(|of| of.outlet == "mqtt").expect("known").state
+        let event = bench.main.store.events().get(id(2)).wait().expect("read").expect("known");
+        let outlets = bench.main.store.events().deliveries(&[event]).wait().expect("deliveries").remove(0);
+        outlets.into_iter().find(|of| of.outlet.as_str() == "mqtt").expect("known").state
     };
     assert_eq!((queued(&bench.main, "mqtt"), state()), (1, DeliveryState::Failed), "its start waits");
     for lease in leases(&bench.main, &runtime, "mqtt") {

@@ -16,6 +16,7 @@ use crate::archive::filing::uploads;
 use crate::archive::sidecar::{read_event, write_durable, write_event};
 use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Clock, SimulatedClock};
+use crate::destination::destination;
 use crate::detection::BBox;
 use crate::event::{Clip, Event, EventId, EventState, MediaSkipped};
 use crate::frame::{Frame, Rgb};
@@ -44,7 +45,7 @@ impl Bench {
     fn archive(&self, outboxes: &[&str]) -> Archive {
         let path = self.dir.path().to_owned();
         let config = store::Config { path, deadline: Duration::from_secs(30), ..store::Config::default() };
-        let outboxes: Vec<String> = outboxes.iter().map(|&name| name.to_owned()).collect();
+        let outboxes: Vec<_> = outboxes.iter().map(|name| destination(name)).collect();
         let store = Store::open(&config, &outboxes, self.clock.clone()).expect("open");
         let deps = ArchiveDeps::new("box", self.clock.clone());
         Archive::new(Layout::new(self.dir.path()), store, self.clock.clone(), Metrics::new(), Default::default(), deps)
@@ -96,7 +97,7 @@ fn put(archive: &Archive, mut event: Event, bytes: usize) -> Event {
     }
     let sidecar = write_event(&folder, &event).expect("a sidecar");
     let deliveries = if event.state == EventState::Open { Vec::new() } else { uploads(&event, sidecar) };
-    archive.store.record(store::Change { event: event.clone(), deliveries }).expect("record");
+    archive.store.events().record(store::Change { event: event.clone(), deliveries }).expect("record");
     event
 }
 
@@ -129,14 +130,14 @@ fn all_files_of_a_clip_that_goes_on_in_others_are_deleted_and_named() {
     let sidecar = write_event(&folder, &event).expect("a sidecar");
     let deliveries = uploads(&event, sidecar);
     assert_eq!(deliveries.len(), 4);
-    archive.store.record(store::Change { event: event.clone(), deliveries }).expect("record");
+    archive.store.events().record(store::Change { event: event.clone(), deliveries }).expect("record");
     pass(&bench.retention(&archive, Config { max_bytes: 9000, ..Config::default() }));
     assert_eq!(on_disk(&archive, &event), ["event.json"]);
     let reported = read_event(&folder).expect("a sidecar");
     let mut gone: Vec<&str> = reported.evicted.iter().map(|gone| gone.media.file.as_str()).collect();
     gone.sort_unstable();
     assert_eq!((reported.clips().count(), gone), (0, vec!["clip-2.mp4", "clip-3.mp4", "clip.mp4"]));
-    assert_eq!(archive.store.event(event.id).expect("read"), Some(reported));
+    assert_eq!(archive.store.events().get(event.id).wait().expect("read"), Some(reported));
 }
 
 #[test]
@@ -155,8 +156,12 @@ fn a_quota_deletes_the_least_worthy_and_event_json_says_so() {
     let [gone] = reported.evicted.as_slice() else { panic!("{reported:?}") };
     assert_eq!(Some(&gone.media), weak.clip.as_ref().map(|clip| &clip.media));
     assert_eq!((reported.clip.is_none(), gone.reason, gone.delivered), (true, EvictReason::Quota, false));
-    assert_eq!(archive.store.event(weak.id).expect("read"), Some(reported), "disk and index say the same");
-    let stats = archive.store.stats().expect("stats");
+    assert_eq!(
+        archive.store.events().get(weak.id).wait().expect("read"),
+        Some(reported),
+        "disk and index say the same"
+    );
+    let stats = archive.store.stats().wait().expect("stats");
     assert_eq!(stats.outboxes[0].items, 7, "its clip is no longer sent, its sidecar is sent as it is now");
     let text = archive.metrics.encode().expect("metrics");
     assert!(text.contains("outpost_evicted_bytes_total{class=\"clips\",reason=\"quota\"} 10000"), "{text}");
@@ -223,7 +228,7 @@ fn ages_delete_what_was_delivered_or_never_had_to_be() {
         bench.clock.advance(day);
         pass(&retention);
         assert_eq!(on_disk(&archive, &old).is_empty(), goes, "{outboxes:?} {undelivered_too}: the whole event");
-        assert_eq!(archive.store.event(old.id).expect("read").is_none(), goes);
+        assert_eq!(archive.store.events().get(old.id).wait().expect("read").is_none(), goes);
     }
 }
 
@@ -237,9 +242,11 @@ fn an_event_that_goes_as_a_whole_is_reported_to_the_lake_with_all_that_it_had() 
     put(&archive, bench.event(2, EventState::Ended), 100);
     let ages = Config { clips: Age(day), metadata: Age(day), ..Config::default() };
     pass(&bench.retention(&archive, ages));
-    assert_eq!((on_disk(&archive, &old), archive.store.event(old.id).expect("read")), (vec![], None));
+    assert_eq!((on_disk(&archive, &old), archive.store.events().get(old.id).wait().expect("read")), (vec![], None));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let leases = runtime.block_on(archive.store.outbox("lake").expect("a queue").lease(100)).expect("lease");
+    let leases = runtime
+        .block_on(archive.store.outboxes().get(&destination("lake")).expect("a queue").lease(100))
+        .expect("lease");
     let reported: Vec<&Event> = leases.iter().filter_map(|lease| lease.event.as_ref()).collect();
     let last = reported.iter().rfind(|event| event.id == old.id).expect("reported");
     let mut gone: Vec<&str> = last.evicted.iter().map(|gone| &*gone.media.file).collect();
@@ -257,7 +264,7 @@ fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
     let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("start");
     let going_on = bench.event(3, EventState::Open);
     recorder.begin(going_on.clone(), look(&bench));
-    while archive.store.event(going_on.id).expect("read").is_none() {
+    while archive.store.events().get(going_on.id).wait().expect("read").is_none() {
         std::thread::yield_now();
     }
     assert!(archive.pin(kept.id, true).expect("pin") && archive.pin(going_on.id, true).expect("pin"));
@@ -265,7 +272,7 @@ fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
     recorder.stop();
     for id in [kept.id, going_on.id] {
         assert!(read_event(&archive.layout.folder("yard", id)).expect("a sidecar").pinned, "{id}");
-        assert!(archive.store.event(id).expect("read").expect("there").pinned);
+        assert!(archive.store.events().get(id).wait().expect("read").expect("there").pinned);
     }
     let retention = bench.retention(&archive, Config { max_bytes: 1, ..Config::default() });
     pass(&retention);
@@ -306,7 +313,7 @@ fn less_is_recorded_while_there_is_less_room_and_event_json_says_so() {
         let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("start");
         recorder.begin(event.clone(), look(&bench));
         recorder.stop();
-        let found = archive.store.event(event.id).expect("read");
+        let found = archive.store.events().get(event.id).wait().expect("read");
         assert_eq!(found.is_some(), is_recorded, "{level:?}");
         let Some(found) = found else { continue };
         assert_eq!(

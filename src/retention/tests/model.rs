@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::asset::{MediaFile, MediaKind, SIDECAR};
+use crate::destination::destination;
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -94,10 +96,10 @@ impl Subject {
     }
 
     fn deliver(&mut self, bits: u64) {
-        let outbox = self.archive.store.outbox("upload/cloud").expect("outbox");
+        let outbox = self.archive.store.outboxes().get(&destination("upload/cloud")).expect("outbox");
         let leases = self.runtime.block_on(outbox.lease(64)).expect("lease");
         for (n, lease) in leases.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1) {
-            let Delivery::Upload { file, .. } = &lease.item else { panic!("item {n} is no file") };
+            let Delivery::Upload(MediaFile { file, .. }) = &lease.item else { panic!("item {n} is no file") };
             self.runtime.block_on(outbox.ack(lease)).expect("ack");
             if let Some(made) = lease.event.as_ref().and_then(|event| self.made.get_mut(&event.id)) {
                 made.delivered.insert(file.clone());
@@ -133,7 +135,7 @@ impl Subject {
         for made in self.made.values().filter(|made| !made.event.pinned && made.event.state != EventState::Open) {
             let there = on_disk(&self.archive, &made.event);
             for file in made.files.iter().filter(|file| there.contains(file)) {
-                let class = Class::of_event_file(file);
+                let class = Class::of(MediaKind::of_file(file));
                 if class < Class::Metadata {
                     let age = now - made.event.start.wall.as_second() as u64;
                     let is_overdue = class == Class::Clips && age > CLIPS_AGE * DAY;
@@ -156,7 +158,7 @@ impl Subject {
         let mut sums: BTreeMap<Class, u64> = BTreeMap::new();
         for made in self.made.values() {
             let (event, folder) = (&made.event, self.archive.layout.folder("yard", made.event.id));
-            let known = store.event(event.id).expect("read");
+            let known = store.events().get(event.id).wait().expect("read");
             prop_assert_eq!(known.is_some(), folder.is_dir(), "{}: the index and the disk disagree", event.id);
             let Some(known) = known else {
                 prop_assert!(!event.pinned && event.state != EventState::Open, "{}: kept, yet gone", event.id);
@@ -185,10 +187,10 @@ impl Subject {
                 prop_assert_eq!(&left, &made.files, "{}: open, yet deleted", event.id);
             }
             for (file, bytes) in there.iter().filter(|(file, _)| *file != SIDECAR || event.state != EventState::Open) {
-                *sums.entry(Class::of_event_file(file)).or_default() += bytes;
+                *sums.entry(Class::of(MediaKind::of_file(file))).or_default() += bytes;
             }
         }
-        let stats = store.stats().expect("stats");
+        let stats = store.stats().wait().expect("stats");
         let counted: BTreeMap<Class, u64> = stats
             .held
             .into_iter()
@@ -196,14 +198,14 @@ impl Subject {
             .map(|(class, held)| (class, held.bytes))
             .collect();
         prop_assert_eq!(&counted, &sums, "what is counted is not what is there");
-        prop_assert_eq!(store.condemned(None, 10).expect("list").0, []);
+        prop_assert_eq!(store.assets().condemned(None, 10).expect("list").0, []);
         let names = fs::read_dir(self.archive.layout.root().join("yard")).into_iter().flatten().flatten();
         let strange = names.filter(|name| {
             !name.file_name().to_string_lossy().parse::<EventId>().is_ok_and(|id| self.made.contains_key(&id))
         });
         prop_assert_eq!(strange.count(), 0, "something is left over");
         let all: u64 = sums.values().sum();
-        let more = store.evictable(all.saturating_sub(quota), &[], 10).expect("plan");
+        let more = store.assets().evictable(all.saturating_sub(quota), &[], 10).expect("plan");
         prop_assert!(all <= quota || more.is_empty(), "{all} held, {quota} allowed, and {more:?} could go");
         Ok(())
     }

@@ -1,30 +1,41 @@
 //! The catalogue's side of the store.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::commit::Op;
-use super::super::{Store, StoreError, event_log};
+use super::super::worker::Core;
+use super::super::{StoreError, event_log};
 use super::plan::Reader;
-use super::write::{Change, FileRef, HoldRow};
-use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, destinations};
+use super::write::{Change, HoldRow};
+use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, uploads};
+use crate::asset::{AssetId, FileId};
 use crate::clock::Moment;
 use crate::event::{Event, EventId, EvictReason, MediaFile};
 
 /// Rows that are put in order by one call.
 const PLACED_AT_ONCE: usize = 500;
 
-fn names(files: &[HeldFile]) -> Vec<FileRef> {
-    files.iter().map(|file| (file.id, file.media.file.clone())).collect()
+fn ids(files: &[HeldFile]) -> Vec<FileId> {
+    files.iter().map(HeldFile::id).collect()
 }
 
-impl Store {
+/// The catalogue: every file that the box holds, in the order in which it may go. Clones share one index.
+#[derive(Clone, Debug)]
+pub struct Assets(Arc<Core>);
+
+impl Assets {
+    pub(in crate::store) fn new(core: &Arc<Core>) -> Self {
+        Self(core.clone())
+    }
+
     fn read_catalog<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let destinations = destinations(self.0.queues().keys());
+        let destinations = uploads(self.0.queues().keys());
         self.0.read(move |db| {
-            let destinations = destinations.iter().map(String::as_str).collect();
+            let destinations = destinations.iter().collect();
             query(&Reader { db, destinations })
         })
     }
@@ -50,10 +61,10 @@ impl Store {
         self.read_catalog(move |reader| reader.evictable(Some(bytes), &overdue, max))
     }
 
-    /// As [`Store::evictable`], where it is room for `max` files that is needed, however small they are.
+    /// As [`Assets::evictable`], where it is room for `max` files that is needed, however small they are.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn evictable_files(&self, overdue: &[(Class, Range<u64>)], max: usize) -> Result<Vec<HeldFile>, StoreError> {
         let overdue = overdue.to_vec();
         self.read_catalog(move |reader| reader.evictable(None, &overdue, max))
@@ -63,7 +74,7 @@ impl Store {
     /// [`RUN_TIME_BELOW`]), oldest first; not those that a destination is still to get, unless `waiting_too`. `after` is where the last call stopped; at the end there is none.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn expired(
         &self,
         class: Class,
@@ -75,19 +86,19 @@ impl Store {
         self.read_catalog(move |reader| reader.expired(class, &dates, waiting_too, after.as_ref(), max))
     }
 
-    /// Begins the deletion of `files`, except those that were pinned meanwhile: [`Store::condemned`] lists them
-    /// from now on, also after a restart, until [`Store::gone`].
+    /// Begins the deletion of `files`, except those that were pinned meanwhile: [`Assets::condemned`] lists them
+    /// from now on, also after a restart, until [`Assets::gone`].
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn condemn(&self, files: &[HeldFile], reason: EvictReason) -> Result<(), StoreError> {
-        self.change_catalog(vec![Change::Condemn { files: names(files), reason }])
+        self.change_catalog(vec![Change::Condemn { files: ids(files), reason }])
     }
 
     /// Up to `max` files whose deletion has begun, those of one event beside each other.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn condemned(&self, after: Option<Cursor>, max: usize) -> Result<(Vec<HeldFile>, Option<Cursor>), StoreError> {
         self.read_catalog(move |reader| reader.condemned(after.as_ref(), max))
     }
@@ -96,7 +107,7 @@ impl Store {
     /// every outbox and out of the dead letters.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`]; else as [`Store::evictable`].
+    /// [`StoreError::TooLarge`]; else as [`Assets::evictable`].
     pub fn amend(&self, amendments: Vec<Amendment>) -> Result<(), StoreError> {
         let amend = |Amendment { event, sidecar, dropped }: Amendment| {
             let (event, json) = event_log::index_form(event)?;
@@ -109,10 +120,10 @@ impl Store {
     /// condemned files stay listed. The outbox `lake` gets each event as it was `last`, where that is known.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`]; else as [`Store::evictable`].
+    /// [`StoreError::TooLarge`]; else as [`Assets::evictable`].
     pub fn forget(&self, events: Vec<(EventId, Option<Event>)>) -> Result<(), StoreError> {
         let forget = |(id, last): (EventId, Option<Event>)| {
-            let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+            let files = ids(&self.files_of(id)?);
             let last = last.map(event_log::index_form).transpose()?.map(|(last, _)| Box::new(last));
             Ok(Change::Forget { id, files, last, now: self.0.clock.now() })
         };
@@ -122,16 +133,16 @@ impl Store {
     /// `files` are deleted from the disk.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn gone(&self, files: &[HeldFile]) -> Result<(), StoreError> {
-        self.change_catalog(vec![Change::Gone(names(files))])
+        self.change_catalog(vec![Change::Gone(ids(files))])
     }
 
     /// All files of one event or segment.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
-    pub fn files_of(&self, id: EventId) -> Result<Vec<HeldFile>, StoreError> {
+    /// As [`Assets::evictable`].
+    pub fn files_of(&self, id: AssetId) -> Result<Vec<HeldFile>, StoreError> {
         self.read_catalog(move |reader| reader.files_of(id))
     }
 
@@ -139,33 +150,33 @@ impl Store {
     /// Files whose deletion has begun are deleted all the same.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn set_pinned(&self, id: EventId, pinned: bool) -> Result<(), StoreError> {
-        let files = self.files_of(id)?.into_iter().map(|file| file.media.file).collect();
+        let files = ids(&self.files_of(id)?);
         self.change_catalog(vec![Change::Pin { id, pinned, files }])
     }
 
     /// Takes in a file that belongs to no event, such as a segment of continuous video.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn hold(
         &self,
-        id: EventId,
+        id: AssetId,
         camera: &str,
         class: Class,
         media: MediaFile,
         recorded: Moment,
     ) -> Result<(), StoreError> {
         let row = HoldRow { camera: camera.into(), class, bytes: media.bytes, sha256: media.sha256, recorded };
-        self.change_catalog(vec![Change::Hold { id, file: media.file, row: Box::new(row) }])
+        self.change_catalog(vec![Change::Hold { file: FileId::new(id, media.file), row: Box::new(row) }])
     }
 
     /// Gives files that were recorded while the wall clock was not synchronised the date `since` (milliseconds of
     /// run time). Returns whether there may be more.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn date_undated(&self, since: u64) -> Result<bool, StoreError> {
         let files = self.read_catalog(|reader| reader.dated(&(UNDATED..=UNDATED), PLACED_AT_ONCE))?;
         let more = files.len() == PLACED_AT_ONCE;
@@ -179,7 +190,7 @@ impl Store {
     /// run for `run` (milliseconds). Returns whether there may be more.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn settle_dates(&self, run: u64, now: u64) -> Result<bool, StoreError> {
         let files = self.read_catalog(|reader| reader.dated(&(0..=RUN_TIME_BELOW - 1), PLACED_AT_ONCE))?;
         let more = files.len() == PLACED_AT_ONCE;
@@ -193,7 +204,7 @@ impl Store {
     /// returned until that is `None`; when nothing changed, that is at once.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn put_in_place(&self, after: Option<Cursor>) -> Result<Option<Cursor>, StoreError> {
         if after.is_none() && self.read_catalog(|reader| reader.is_placed())? {
             return Ok(None);
@@ -201,26 +212,26 @@ impl Store {
         let (files, next) = self.read_catalog(move |reader| reader.all(after.as_ref(), PLACED_AT_ONCE))?;
         let mut changes = vec![Change::Place { files, date: None }];
         if next.is_none() {
-            changes.push(Change::Placed { destinations: destinations(self.0.queues().keys()) });
+            changes.push(Change::Placed { destinations: uploads(self.0.queues().keys()) });
         }
         self.change_catalog(changes)?;
         Ok(next)
     }
 
     /// Events of an index without catalogue whose files are not in it yet: measure them and call
-    /// [`Store::adopt`], until there are none.
+    /// [`Assets::adopt`], until there are none.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn uncatalogued(&self, max: usize) -> Result<Option<(Vec<Event>, EventId)>, StoreError> {
         self.read_catalog(move |reader| reader.uncatalogued(max))
     }
 
-    /// Takes files of events into the catalogue; `up_to` is what [`Store::uncatalogued`] gave, or `None` after
+    /// Takes files of events into the catalogue; `up_to` is what [`Assets::uncatalogued`] gave, or `None` after
     /// it gave nothing.
     ///
     /// # Errors
-    /// As [`Store::evictable`].
+    /// As [`Assets::evictable`].
     pub fn adopt(&self, events: Vec<(EventId, Vec<MediaFile>)>, up_to: Option<EventId>) -> Result<(), StoreError> {
         let adopt = |(id, files)| Change::Adopt { id, files };
         self.change_catalog(events.into_iter().map(adopt).chain([Change::Adopted { up_to }]).collect())

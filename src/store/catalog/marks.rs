@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::super::commit::Group;
 use super::super::place::Place;
 use super::super::schema::{Row as Item, decode, encode, item_key, upload_key};
-use super::super::{Delivery, StoreError, takes_alerts};
-use super::{Mark, Marks, Row, SIDECAR};
+use super::super::{Delivery, StoreError};
+use super::{Mark, Marks, Row};
+use crate::asset::FileId;
+use crate::destination::Destination;
 use crate::event::{DeliveryState, EventId};
 
 /// The marks of files that are gone take so many bytes in the row of their sidecar at most, and the alerts of an event
@@ -21,9 +23,9 @@ pub struct AlertCounts {
     /// Whether all alerts of the event are counted. Not so where it began before this was kept, or on another volume.
     #[serde(default)]
     complete: bool,
-    /// By the names of outboxes.
+    /// By destination.
     #[serde(default)]
-    to: BTreeMap<String, Tally>,
+    to: BTreeMap<Destination, Tally>,
 }
 
 /// How many alerts of one event are where.
@@ -59,7 +61,7 @@ impl Tally {
 
 impl AlertCounts {
     /// How far `outbox` got; `None` where that is not known.
-    pub(in crate::store) fn state(&self, outbox: &str) -> Option<DeliveryState> {
+    pub(in crate::store) fn state(&self, outbox: &Destination) -> Option<DeliveryState> {
         match self.to.get(outbox) {
             Some(tally) => tally.state(),
             None => self.complete.then_some(DeliveryState::NotWanted),
@@ -81,29 +83,29 @@ fn take(number: &mut u32) {
 }
 
 impl Row {
-    pub(super) fn mark(&mut self, outbox: &str, mark: Mark) {
+    pub(super) fn mark(&mut self, outbox: &Destination, mark: Mark) {
         self.dropped.remove(outbox);
-        self.to.insert(outbox.to_owned(), mark);
+        self.to.insert(outbox.clone(), mark);
     }
 
-    fn drop_at(&mut self, outbox: &str) {
+    fn drop_at(&mut self, outbox: &Destination) {
         self.to.remove(outbox);
-        self.dropped.insert(outbox.to_owned());
+        self.dropped.insert(outbox.clone());
     }
 }
 
 impl Group<'_> {
     /// The outbox has an item now.
-    pub(in crate::store) fn mark_waiting(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_waiting(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Waiting)),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Waiting)),
             None => self.tally(outbox, item, |alerts| add(&mut alerts.waiting)),
         }
     }
 
-    pub(in crate::store) fn mark_delivered(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_delivered(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Delivered)),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Delivered)),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.delivered);
@@ -111,9 +113,14 @@ impl Group<'_> {
         }
     }
 
-    pub(in crate::store) fn mark_dead(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_dead(
+        &mut self,
+        outbox: &Destination,
+        item: &Item,
+        seq: u64,
+    ) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.mark(outbox, Mark::Dead(seq))),
+            Some(file) => self.edit_file(&file, |row| row.mark(outbox, Mark::Dead(seq))),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.dead);
@@ -122,15 +129,20 @@ impl Group<'_> {
     }
 
     /// A dead letter goes back into the outbox, which marks it as waiting.
-    pub(in crate::store) fn mark_revived(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_revived(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         self.tally(outbox, item, |alerts| take(&mut alerts.dead))
     }
 
     /// The dead letter `seq` was discarded.
-    pub(in crate::store) fn mark_discarded(&mut self, outbox: &str, item: &Item, seq: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_discarded(
+        &mut self,
+        outbox: &Destination,
+        item: &Item,
+        seq: u64,
+    ) -> Result<(), StoreError> {
         match item.file() {
             // Not where the file was queued again since, or is there already.
-            Some((id, file)) => self.edit_file(id, file, |row| {
+            Some(file) => self.edit_file(&file, |row| {
                 if row.to.get(outbox) == Some(&Mark::Dead(seq)) {
                     row.drop_at(outbox);
                 }
@@ -143,9 +155,9 @@ impl Group<'_> {
     }
 
     /// An item that waited was taken out undelivered.
-    pub(in crate::store) fn mark_dropped(&mut self, outbox: &str, item: &Item) -> Result<(), StoreError> {
+    pub(in crate::store) fn mark_dropped(&mut self, outbox: &Destination, item: &Item) -> Result<(), StoreError> {
         match item.file() {
-            Some((id, file)) => self.edit_file(id, file, |row| row.drop_at(outbox)),
+            Some(file) => self.edit_file(&file, |row| row.drop_at(outbox)),
             None => self.tally(outbox, item, |alerts| {
                 take(&mut alerts.waiting);
                 add(&mut alerts.dropped);
@@ -154,14 +166,14 @@ impl Group<'_> {
     }
 
     /// Takes a file out of every outbox and out of the dead letters, configured or not.
-    pub(super) fn drop_pending(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
+    pub(super) fn drop_pending(&mut self, file: &FileId) -> Result<(), StoreError> {
+        let Some(row) = self.file(file)? else { return Ok(()) };
         let pending = || row.to.iter().filter(|(_, mark)| **mark != Mark::Delivered);
         for (name, mark) in pending() {
             match mark {
                 Mark::Delivered => {}
                 Mark::Waiting => {
-                    let Some(place) = self.views.uploads.remove(upload_key(name, id, file))? else { continue };
+                    let Some(place) = self.views.uploads.remove(upload_key(name, file))? else { continue };
                     let Some(place) = Place::from_bytes(&place) else { continue };
                     if let Some(item) = self.views.outbox.remove(place.key(name))? {
                         let item: Item = decode(&item)?;
@@ -178,13 +190,13 @@ impl Group<'_> {
                 }
             }
         }
-        self.edit_file(id, file, |edited| pending().for_each(|(name, _)| edited.drop_at(name)))
+        self.edit_file(file, |edited| pending().for_each(|(name, _)| edited.drop_at(name)))
     }
 
     /// A file goes before it could be queued.
-    pub(super) fn drop_unqueued(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
+    pub(super) fn drop_unqueued(&mut self, file: &FileId) -> Result<(), StoreError> {
         let destinations = self.destinations();
-        self.edit_file(id, file, |row| {
+        self.edit_file(file, |row| {
             for name in destinations.into_iter().filter(|name| !row.to.contains_key(*name)).collect::<Vec<_>>() {
                 row.drop_at(name);
             }
@@ -192,16 +204,17 @@ impl Group<'_> {
     }
 
     /// A file was deleted from the box: its sidecar's row, where there is one, keeps what is known of its delivery.
-    pub(super) fn bury_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
-        self.remove_file(id, file)?;
-        let Some(sidecar) = self.file(id, SIDECAR)? else { return Ok(()) };
+    pub(super) fn bury_file(&mut self, file: &FileId) -> Result<(), StoreError> {
+        let Some(row) = self.file(file)? else { return Ok(()) };
+        self.remove_file(file)?;
+        let of_event = file.sidecar();
+        let Some(sidecar) = self.file(&of_event)? else { return Ok(()) };
         let mut gone = sidecar.gone;
-        gone.insert(file.to_owned(), Marks { to: row.to, dropped: row.dropped });
+        gone.insert(file.name.clone(), Marks { to: row.to, dropped: row.dropped });
         while encode(&gone)?.len() > MOST_BYTES {
             gone.pop_first();
         }
-        self.edit_file(id, SIDECAR, |sidecar| sidecar.gone = gone)
+        self.edit_file(&of_event, |sidecar| sidecar.gone = gone)
     }
 
     /// Alerts of an event are counted from now on. `complete`: from its first one.
@@ -225,15 +238,17 @@ impl Group<'_> {
     }
 
     /// Counts an alert; one of an event that the index does not know is left alone.
-    fn tally(&mut self, outbox: &str, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
-        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.id, takes_alerts(outbox)) else { return Ok(()) };
+    fn tally(&mut self, outbox: &Destination, item: &Item, count: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
+        let (Delivery::Alert(_), Some(id), true) = (&item.item, item.asset, outbox.takes_alerts()) else {
+            return Ok(());
+        };
         let mut row: AlertCounts = match self.views.alerts.get(id.to_bytes())? {
             Some(known) => decode(&known)?,
             // Queued before alerts were counted.
             None if self.views.events.get(id.to_bytes())?.is_some() => AlertCounts::default(),
             None => return Ok(()),
         };
-        count(row.to.entry(outbox.to_owned()).or_default());
+        count(row.to.entry(outbox.clone()).or_default());
         let mut value = encode(&row)?;
         if value.len() > MOST_BYTES {
             row.to.retain(|name, _| self.queues.contains_key(name));

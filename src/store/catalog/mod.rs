@@ -27,11 +27,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Delivery;
+use crate::asset::{AssetId, FileId, MediaKind, Owner};
 use crate::clock::{EARLIEST_PLAUSIBLE_S, Moment, TimeQuality};
-use crate::event::{DeliveryState, Event, EventId, EvictReason, MediaFile};
+use crate::destination::Destination;
+use crate::event::{DeliveryState, Event, EvictReason, MediaFile};
 
+pub use calls::Assets;
 pub use marks::AlertCounts;
 pub use plan::Cursor;
+pub(super) use states::deliveries;
 pub(super) use write::{Change, UNCATALOGUED};
 
 /// What a file is, by its worth: the lowest goes first.
@@ -62,12 +66,15 @@ impl Class {
         }
     }
 
-    /// The class of a file in an event's folder.
-    pub fn of_event_file(file: &str) -> Self {
-        match file {
-            SIDECAR | "thumb.jpg" => Self::Metadata,
-            _ if file.ends_with(".mp4") => Self::Clips,
-            _ => Self::Snapshots,
+    /// The class of a kind of files.
+    pub fn of(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::SegmentVideo | MediaKind::SegmentSidecar => Self::Continuous,
+            MediaKind::Clip => Self::Clips,
+            MediaKind::EventSidecar | MediaKind::Thumbnail | MediaKind::CoverageAccount | MediaKind::LakeTable => {
+                Self::Metadata
+            }
+            MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Other => Self::Snapshots,
         }
     }
 }
@@ -75,8 +82,8 @@ impl Class {
 /// A file of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldFile {
-    /// The event that it belongs to; for continuous video its own identity.
-    pub id: EventId,
+    /// What it belongs to: an event; for continuous video a segment.
+    pub asset: AssetId,
     /// What it is.
     pub media: MediaFile,
     /// The camera that it is of.
@@ -89,6 +96,18 @@ pub struct HeldFile {
     pub waits: bool,
     /// Why it is to be deleted, once it is condemned.
     pub condemned: Option<EvictReason>,
+}
+
+impl HeldFile {
+    /// Which file it is.
+    pub fn id(&self) -> FileId {
+        FileId::new(self.asset, &*self.media.file)
+    }
+
+    /// What it belongs to.
+    pub fn owner(&self) -> Owner {
+        if self.class == Class::Continuous { Owner::Segment } else { Owner::Event }
+    }
 }
 
 /// An event whose files changed after its end, as it is to be recorded.
@@ -107,14 +126,6 @@ pub struct Amendment {
 const UNDATED: u64 = 1 << 56;
 /// A date below this is no wall time in milliseconds but counts how long the box has run.
 pub const RUN_TIME_BELOW: u64 = EARLIEST_PLAUSIBLE_S.unsigned_abs() * 1000;
-
-/// The name of the sidecar in an event's folder.
-const SIDECAR: &str = "event.json";
-
-/// Whether this is the file that says what an event was.
-pub(super) fn is_sidecar(file: &str) -> bool {
-    file == SIDECAR
-}
 
 /// The first byte of a key in `held`: groups of files, in the order in which they go.
 mod tier {
@@ -169,9 +180,9 @@ struct Condemned {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Marks {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    to: BTreeMap<String, Mark>,
+    to: BTreeMap<Destination, Mark>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    dropped: BTreeSet<String>,
+    dropped: BTreeSet<Destination>,
 }
 
 /// Where a row stands in the two orders.
@@ -196,12 +207,12 @@ struct Row {
     /// When it was recorded: milliseconds of synchronised wall time, or of the box's run time, which is below
     /// [`RUN_TIME_BELOW`]. `None` until it is known.
     since: Option<u64>,
-    /// Destinations, by the names of their outboxes.
-    to: BTreeMap<String, Mark>,
+    /// How far destinations got.
+    to: BTreeMap<Destination, Mark>,
     /// Destinations that do not get it although it was queued for them. Not a [`Mark`], which a program of before it
     /// could not read.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    dropped: BTreeSet<String>,
+    dropped: BTreeSet<Destination>,
     /// In the row of `event.json` alone: the marks of the event's files that were deleted from the box, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     gone: BTreeMap<String, Marks>,
@@ -216,7 +227,7 @@ impl Row {
     fn new(event: &Event, media: &MediaFile) -> Self {
         Self {
             camera: event.camera.clone(),
-            class: Class::of_event_file(&media.file),
+            class: Class::of(media.kind),
             bytes: media.bytes,
             sha256: media.sha256.clone(),
             score: tenths(event.score),
@@ -231,17 +242,17 @@ impl Row {
         }
     }
 
-    fn is_delivered(&self, destinations: &[&str]) -> bool {
+    fn is_delivered(&self, destinations: &[&Destination]) -> bool {
         !destinations.is_empty() && destinations.iter().all(|name| self.state(name) == DeliveryState::Delivered)
     }
 
-    fn waits(&self, destinations: &[&str]) -> bool {
+    fn waits(&self, destinations: &[&Destination]) -> bool {
         let waits = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Failed);
         destinations.iter().any(|name| waits(self.state(name)))
     }
 
     /// Where it belongs while `destinations` are configured.
-    fn belongs(&self, file: &str, destinations: &[&str]) -> Place {
+    fn belongs(&self, kind: MediaKind, destinations: &[&Destination]) -> Place {
         let (delivered, waits) = (self.is_delivered(destinations), self.waits(destinations));
         let tier = match self {
             Self { condemned: Some(_), .. } => tier::CONDEMNED,
@@ -265,18 +276,18 @@ impl Row {
             Class::Clips => 20,
             Class::Snapshots => 40,
             // The sidecar after its thumbnail: with it goes the event.
-            Class::Metadata if file != SIDECAR => 60,
+            Class::Metadata if kind != MediaKind::EventSidecar => 60,
             Class::Metadata => 80,
         };
         Place { tier, value: worth + self.score, lane, since: self.since.unwrap_or(UNDATED) }
     }
 
-    fn held(self, id: EventId, file: &str, destinations: &[&str]) -> HeldFile {
+    fn held(self, file: &FileId, destinations: &[&Destination]) -> HeldFile {
         HeldFile {
-            id,
+            asset: file.asset,
             delivered: self.condemned.map_or_else(|| self.is_delivered(destinations), |c| c.delivered),
             waits: self.waits(destinations),
-            media: MediaFile { file: file.to_owned(), bytes: self.bytes, sha256: self.sha256 },
+            media: MediaFile::new(&*file.name, self.bytes, self.sha256),
             camera: self.camera,
             class: self.class,
             condemned: self.condemned.map(|c| c.reason),
@@ -294,35 +305,28 @@ fn known_ms(at: &Moment) -> Option<u64> {
     (at.time_quality == TimeQuality::Synchronised && ms >= RUN_TIME_BELOW).then_some(ms)
 }
 
-/// Names of the outboxes that files go to.
-fn destinations(names: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
-    names.map(|name| name.as_ref().to_owned()).filter(|name| name.starts_with("upload/")).collect()
+/// Those that files go to.
+fn uploads<'a>(destinations: impl Iterator<Item = &'a Destination>) -> Vec<Destination> {
+    destinations.filter(|destination| destination.takes_files()).cloned().collect()
 }
 
-fn file_key(id: EventId, file: &str) -> Vec<u8> {
-    [&id.to_bytes(), file.as_bytes()].concat()
+fn held_key(place: Place, file: &FileId) -> Vec<u8> {
+    [[place.tier, place.value].as_slice(), &file.to_bytes()].concat()
 }
 
-fn held_key(place: Place, id: EventId, file: &str) -> Vec<u8> {
-    [&[place.tier, place.value], id.to_bytes().as_slice(), file.as_bytes()].concat()
+fn aged_key(place: Place, class: Class, file: &FileId) -> Vec<u8> {
+    [[place.lane, class as u8].as_slice(), &place.since.to_be_bytes(), &file.to_bytes()].concat()
 }
 
-fn aged_key(place: Place, class: Class, id: EventId, file: &str) -> Vec<u8> {
-    [&[place.lane, class as u8], place.since.to_be_bytes().as_slice(), &id.to_bytes(), file.as_bytes()].concat()
-}
-
-/// The event and the file name at the end of a key, after `skip` bytes.
-fn file_of(key: &[u8], skip: usize) -> Option<(EventId, &str)> {
-    let (id, file) = key.get(skip..)?.split_first_chunk()?;
-    Some((EventId::from_bytes(*id), std::str::from_utf8(file).ok()?))
+/// The file at the end of a key, after `skip` bytes.
+fn file_of(key: &[u8], skip: usize) -> Option<FileId> {
+    key.get(skip..).and_then(FileId::from_bytes)
 }
 
 /// The file that `delivery` sends, if it sends one.
 fn sent(delivery: &Delivery) -> Option<MediaFile> {
     match delivery {
         Delivery::Alert(_) | Delivery::Document(_) => None,
-        Delivery::Upload { file, bytes, sha256 } => {
-            Some(MediaFile { file: file.clone(), bytes: *bytes, sha256: sha256.clone() })
-        }
+        Delivery::Upload(media) => Some(media.clone()),
     }
 }

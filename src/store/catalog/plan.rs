@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
-use super::super::schema::{Database, decode, id_of};
+use super::super::schema::{decode, id_of};
+use super::super::trees::Database;
 use super::super::{StoreError, event_log};
-use super::write::{FileRef, PLACED_FOR, UNCATALOGUED};
-use super::{Class, HeldFile, Row, SIDECAR, UNDATED, file_key, file_of, lane, tier};
+use super::write::{PLACED_FOR, UNCATALOGUED};
+use super::{Class, HeldFile, Row, UNDATED, file_of, lane, tier};
+use crate::asset::{AssetId, FileId, MediaKind};
+use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// A place in a scan, for the next call to go on from.
@@ -16,13 +19,13 @@ pub struct Cursor(Vec<u8>);
 /// The catalogue as one call sees it.
 pub(super) struct Reader<'a> {
     pub db: &'a Database,
-    pub destinations: Vec<&'a str>,
+    pub destinations: Vec<&'a Destination>,
 }
 
 /// Files to delete, each once.
 struct Pick {
     files: Vec<HeldFile>,
-    known: BTreeSet<FileRef>,
+    known: BTreeSet<FileId>,
     bytes: u64,
     enough: u64,
     max: usize,
@@ -38,7 +41,7 @@ impl Pick {
     }
 
     fn add(&mut self, file: HeldFile) {
-        if self.known.insert((file.id, file.media.file.clone())) {
+        if self.known.insert(file.id()) {
             self.bytes = self.bytes.saturating_add(file.media.bytes);
             self.files.push(file);
         }
@@ -91,11 +94,11 @@ impl Reader<'_> {
     }
 
     fn pick(&self, pick: &mut Pick, key: &[u8], skip: usize, newest: Option<EventId>) -> Result<(), StoreError> {
-        let Some((id, file)) = file_of(key, skip) else { return Ok(()) };
-        if file == SIDECAR {
-            self.whole_event(id, newest, false)?.into_iter().for_each(|file| pick.add(file));
-        } else if let Some(row) = self.row(id, file)? {
-            pick.add(row.held(id, file, &self.destinations));
+        let Some(file) = file_of(key, skip) else { return Ok(()) };
+        if file.kind() == MediaKind::EventSidecar {
+            self.whole_event(file.asset, newest, false)?.into_iter().for_each(|file| pick.add(file));
+        } else if let Some(row) = self.row(&file)? {
+            pick.add(row.held(&file, &self.destinations));
         }
         Ok(())
     }
@@ -127,14 +130,14 @@ impl Reader<'_> {
                 }
                 let key = key?;
                 last = Some(Cursor(key.to_vec()));
-                let Some((id, file)) = file_of(&key, 10) else { continue };
-                if file == SIDECAR {
-                    self.whole_event(id, newest, waiting_too)?.into_iter().for_each(|file| pick.add(file));
+                let Some(file) = file_of(&key, 10) else { continue };
+                if file.kind() == MediaKind::EventSidecar {
+                    self.whole_event(file.asset, newest, waiting_too)?.into_iter().for_each(|file| pick.add(file));
                 } else if class != Class::Metadata
-                    && let Some(row) = self.row(id, file)?
+                    && let Some(row) = self.row(&file)?
                 {
                     // A thumbnail is as old as its sidecar and goes with it.
-                    pick.add(row.held(id, file, &self.destinations));
+                    pick.add(row.held(&file, &self.destinations));
                 }
             }
         }
@@ -154,27 +157,27 @@ impl Reader<'_> {
         if newest == Some(id) || !rows.iter().all(|(_, row)| may_go(row)) {
             return Ok(Vec::new());
         }
-        Ok(rows.into_iter().map(|(file, row)| row.held(id, &file, &self.destinations)).collect())
+        Ok(rows.into_iter().map(|(file, row)| row.held(&FileId::new(id, file), &self.destinations)).collect())
     }
 
     /// All files of one event or segment.
-    pub(super) fn files_of(&self, id: EventId) -> Result<Vec<HeldFile>, StoreError> {
-        Ok(self.rows(id)?.into_iter().map(|(file, row)| row.held(id, &file, &self.destinations)).collect())
+    pub(super) fn files_of(&self, id: AssetId) -> Result<Vec<HeldFile>, StoreError> {
+        Ok(self.rows(id)?.into_iter().map(|(file, row)| row.held(&FileId::new(id, file), &self.destinations)).collect())
     }
 
-    pub(super) fn rows(&self, id: EventId) -> Result<Vec<(String, Row)>, StoreError> {
+    pub(super) fn rows(&self, id: AssetId) -> Result<Vec<(String, Row)>, StoreError> {
         let mut rows = Vec::new();
         for entry in self.db.files.scan_prefix(id.to_bytes()) {
             let (key, row) = entry?;
-            if let Some((_, file)) = file_of(&key, 0) {
-                rows.push((file.to_owned(), decode(&row)?));
+            if let Some(file) = file_of(&key, 0) {
+                rows.push((file.name, decode(&row)?));
             }
         }
         Ok(rows)
     }
 
-    fn row(&self, id: EventId, file: &str) -> Result<Option<Row>, StoreError> {
-        self.db.files.get(file_key(id, file))?.map(|row| decode(&row)).transpose()
+    fn row(&self, file: &FileId) -> Result<Option<Row>, StoreError> {
+        self.db.files.get(file.to_bytes())?.map(|row| decode(&row)).transpose()
     }
 
     /// Files whose deletion has begun, in the order of their events. `after` as in [`Reader::expired`].
@@ -187,9 +190,9 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for key in self.db.held.range(from..vec![tier::CONDEMNED + 1]).keys() {
             let key = key?;
-            let Some((id, file)) = file_of(&key, 2) else { continue };
-            if let Some(row) = self.row(id, file)? {
-                found.push(row.held(id, file, &self.destinations));
+            let Some(file) = file_of(&key, 2) else { continue };
+            if let Some(row) = self.row(&file)? {
+                found.push(row.held(&file, &self.destinations));
             }
             if found.len() >= max {
                 return Ok((found, Some(Cursor(key.to_vec()))));
@@ -200,14 +203,14 @@ impl Reader<'_> {
 
     /// Files recorded at one of `dates`, those that may not be deleted by age left out. [`UNDATED`] is the date
     /// of files without one.
-    pub(super) fn dated(&self, dates: &RangeInclusive<u64>, max: usize) -> Result<Vec<FileRef>, StoreError> {
+    pub(super) fn dated(&self, dates: &RangeInclusive<u64>, max: usize) -> Result<Vec<FileId>, StoreError> {
         let mut found = Vec::new();
         for lane in [lane::FREE, lane::WAITING] {
             for class in Class::ALL {
                 let key = |date: &u64, end: &[u8]| [&[lane, class as u8], date.to_be_bytes().as_slice(), end].concat();
                 let range = key(dates.start(), &[])..key(dates.end(), &[0xff; 32]);
                 for key in self.db.aged.range(range).keys().take(max.saturating_sub(found.len())) {
-                    found.extend(file_of(&key?, 10).map(|(id, file)| (id, file.to_owned())));
+                    found.extend(file_of(&key?, 10));
                 }
             }
         }
@@ -216,18 +219,18 @@ impl Reader<'_> {
 
     /// Whether the places of all rows were computed for the destinations that are configured now.
     pub(super) fn is_placed(&self) -> Result<bool, StoreError> {
-        let placed: Option<Vec<String>> = self.db.meta.get(PLACED_FOR)?.map(|names| decode(&names)).transpose()?;
+        let placed: Option<Vec<Destination>> = self.db.meta.get(PLACED_FOR)?.map(|names| decode(&names)).transpose()?;
         let placed = placed.as_deref().unwrap_or_default();
-        Ok(placed == self.destinations)
+        Ok(placed.iter().eq(self.destinations.iter().copied()))
     }
 
     /// The next rows of all.
-    pub(super) fn all(&self, after: Option<&Cursor>, max: usize) -> Result<(Vec<FileRef>, Option<Cursor>), StoreError> {
+    pub(super) fn all(&self, after: Option<&Cursor>, max: usize) -> Result<(Vec<FileId>, Option<Cursor>), StoreError> {
         let from = after.map_or_else(Vec::new, |Cursor(after)| [after.as_slice(), &[0]].concat());
         let mut found = Vec::new();
         for key in self.db.files.range(from..).keys().take(max) {
             let key = key?;
-            found.extend(file_of(&key, 0).map(|(id, file)| (id, file.to_owned())));
+            found.extend(file_of(&key, 0));
             if found.len() == max {
                 return Ok((found, Some(Cursor(key.to_vec()))));
             }

@@ -3,18 +3,24 @@
 //! That something lies in no queue says nothing: it may have been delivered, dropped, or never queued.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::super::StoreError;
 use super::super::packed::Lookup;
-use super::super::schema::{Database, decode, prefix, upload_key};
-use super::super::{LAKE, Store, StoreError, takes_alerts};
+use super::super::read::Read;
+use super::super::schema::{decode, prefix, upload_key};
+use super::super::trees::Database;
+use super::super::worker::Core;
 use super::plan::Reader;
-use super::{AlertCounts, Mark, Marks, Row, SIDECAR};
+use super::{AlertCounts, Mark, Marks, Row};
+use crate::asset::{FileId, SIDECAR};
+use crate::destination::Destination;
 use crate::event::{DeliveryState, Event, EventId, EventState, FileDelivery, OutletDelivery};
 
 /// Queued alerts that are looked through for those that were not counted; a longer queue is judged by its order.
 const ALERTS_SEEN: usize = 500;
 
-fn state_of(to: &BTreeMap<String, Mark>, dropped: &BTreeSet<String>, outbox: &str) -> DeliveryState {
+fn state_of(to: &BTreeMap<Destination, Mark>, dropped: &BTreeSet<Destination>, outbox: &Destination) -> DeliveryState {
     match to.get(outbox) {
         Some(Mark::Waiting) => DeliveryState::Waiting,
         Some(Mark::Delivered) => DeliveryState::Delivered,
@@ -26,13 +32,13 @@ fn state_of(to: &BTreeMap<String, Mark>, dropped: &BTreeSet<String>, outbox: &st
 
 impl Row {
     /// How far the outbox of a destination got with the file.
-    pub(super) fn state(&self, outbox: &str) -> DeliveryState {
+    pub(super) fn state(&self, outbox: &Destination) -> DeliveryState {
         state_of(&self.to, &self.dropped, outbox)
     }
 }
 
 impl Marks {
-    fn state(&self, outbox: &str) -> DeliveryState {
+    fn state(&self, outbox: &Destination) -> DeliveryState {
         state_of(&self.to, &self.dropped, outbox)
     }
 }
@@ -59,44 +65,26 @@ impl Asked {
     }
 }
 
-impl Store {
-    /// How far each outlet got with each of `events` and their files, the outlets in the order of their names. One of
-    /// alerts is left out where the index does not know: of events that an older version published, or whose index was
-    /// rebuilt from the sidecars.
-    ///
-    /// # Errors
-    /// When the store is out of service.
-    pub fn deliveries(&self, events: &[Event]) -> Result<Vec<Vec<OutletDelivery>>, StoreError> {
-        let (asked, outboxes) = self.ask(events);
-        self.0.read(move |db| States::new(db, &outboxes).of_all(&asked))
-    }
-
-    /// [`Store::deliveries`] for async code.
-    ///
-    /// # Errors
-    /// As [`Store::deliveries`].
-    pub async fn deliveries_async(&self, events: &[Event]) -> Result<Vec<Vec<OutletDelivery>>, StoreError> {
-        let (asked, outboxes) = self.ask(events);
-        self.0.read_async(move |db| States::new(db, &outboxes).of_all(&asked)).await
-    }
-
-    fn ask(&self, events: &[Event]) -> (Vec<Asked>, Vec<String>) {
-        let outboxes = self.0.queues().keys().filter(|name| *name != LAKE).cloned().collect();
-        (events.iter().map(Asked::of).collect(), outboxes)
-    }
+/// How far each outlet got with each of `events` and their files, the outlets in the order of their names. One of
+/// alerts is left out where the index does not know: of events that an older version published, or whose index was
+/// rebuilt from the sidecars.
+pub(in crate::store) fn deliveries(core: &Arc<Core>, events: &[Event]) -> Read<Vec<Vec<OutletDelivery>>> {
+    let outboxes: Vec<_> = core.queues().keys().filter(|to| **to != Destination::Lake).cloned().collect();
+    let asked: Vec<_> = events.iter().map(Asked::of).collect();
+    Read::new(core, move |db| States::new(db, &outboxes).of_all(&asked))
 }
 
 /// One look at the index.
 struct States<'a> {
     reader: Reader<'a>,
     alerts: Lookup<'a>,
-    outboxes: &'a [String],
+    outboxes: &'a [Destination],
     /// By outbox, once asked: events that queued alerts are about, and whether these are all that are queued.
-    queued: BTreeMap<&'a str, (BTreeSet<EventId>, bool)>,
+    queued: BTreeMap<&'a Destination, (BTreeSet<EventId>, bool)>,
 }
 
 impl<'a> States<'a> {
-    fn new(db: &'a Database, outboxes: &'a [String]) -> Self {
+    fn new(db: &'a Database, outboxes: &'a [Destination]) -> Self {
         let reader = Reader { db, destinations: Vec::new() };
         Self { reader, alerts: db.alerts.lookup(), outboxes, queued: BTreeMap::new() }
     }
@@ -111,7 +99,7 @@ impl<'a> States<'a> {
         let alerts: Option<AlertCounts> = alerts.map(|row| decode(&row)).transpose()?;
         let mut outlets = Vec::with_capacity(self.outboxes.len());
         for name in self.outboxes {
-            let (state, files) = if takes_alerts(name) {
+            let (state, files) = if name.takes_alerts() {
                 let Some(state) = self.of_alerts(event, name, alerts.as_ref())? else { continue };
                 (state, Vec::new())
             } else {
@@ -127,7 +115,7 @@ impl<'a> States<'a> {
     fn of_files(
         &self,
         event: &Asked,
-        outbox: &str,
+        outbox: &Destination,
         rows: &BTreeMap<String, Row>,
     ) -> Result<Vec<FileDelivery>, StoreError> {
         let mut files = Vec::with_capacity(event.files.len() + event.evicted.len());
@@ -135,7 +123,7 @@ impl<'a> States<'a> {
             let state = match rows.get(file) {
                 Some(row) => row.state(outbox),
                 // Not in the catalogue yet: of an event of an older version.
-                None if self.reader.db.uploads.contains_key(upload_key(outbox, event.id, file))? => {
+                None if self.reader.db.uploads.contains_key(upload_key(outbox, &FileId::new(event.id, &**file)))? => {
                     DeliveryState::Waiting
                 }
                 None => DeliveryState::NotWanted,
@@ -165,7 +153,7 @@ impl<'a> States<'a> {
     fn of_alerts(
         &mut self,
         event: &Asked,
-        outbox: &'a str,
+        outbox: &'a Destination,
         counts: Option<&AlertCounts>,
     ) -> Result<Option<DeliveryState>, StoreError> {
         let state = counts.and_then(|counts| counts.state(outbox));
@@ -176,7 +164,7 @@ impl<'a> States<'a> {
     }
 
     /// Whether an alert of the event waits that was queued before alerts were counted.
-    fn queues_alert(&mut self, outbox: &'a str, id: EventId) -> Result<bool, StoreError> {
+    fn queues_alert(&mut self, outbox: &'a Destination, id: EventId) -> Result<bool, StoreError> {
         if !self.queued.contains_key(outbox) {
             let queued = queued_alerts(self.reader.db, outbox)?;
             self.queued.insert(outbox, queued);
@@ -187,12 +175,12 @@ impl<'a> States<'a> {
 }
 
 /// The events that the oldest queued alerts are about, and whether these are all that are queued.
-fn queued_alerts(db: &Database, outbox: &str) -> Result<(BTreeSet<EventId>, bool), StoreError> {
+fn queued_alerts(db: &Database, outbox: &Destination) -> Result<(BTreeSet<EventId>, bool), StoreError> {
     let (mut ids, mut rows) = (BTreeSet::new(), 0);
-    for entry in db.outbox.scan_prefix(prefix(outbox)).take(ALERTS_SEEN) {
+    for entry in db.outbox.scan_prefix(prefix(outbox.as_str())).take(ALERTS_SEEN) {
         rows += 1;
         if let Ok(row) = decode::<super::super::schema::Row>(&entry?.1) {
-            ids.extend(row.id);
+            ids.extend(row.asset);
         }
     }
     Ok((ids, rows < ALERTS_SEEN))

@@ -10,7 +10,8 @@ use super::super::tests::{config, event, names, raw_index, simulated, upload};
 use super::super::{Change, Store};
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
-use crate::event::{EventState, Phase};
+use crate::destination::destination;
+use crate::event::{EventId, EventState, Phase};
 
 struct Bench {
     dir: TempDir,
@@ -43,20 +44,20 @@ impl Bench {
 }
 
 fn media(file: &str) -> MediaFile {
-    MediaFile { file: file.to_owned(), bytes: 10, sha256: "aa".to_owned() }
+    MediaFile::new(file, 10, "aa")
 }
 
 fn record(store: &Store, event: &Event) {
     let files = event.media().map(|media| upload(&media.file, media.bytes, &media.sha256));
     let deliveries = files.chain([upload("event.json", 10, "aa")]).collect();
-    store.record(Change { event: event.clone(), deliveries }).expect("record");
+    store.events().record(Change { event: event.clone(), deliveries }).expect("record");
 }
 
 /// Acknowledges what `outbox` has of `id` and of a file for which `which` holds.
 async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
-    let outbox = store.outbox(outbox).expect("outbox");
+    let outbox = store.outboxes().get(&destination(outbox)).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
-        if let Delivery::Upload { file, .. } = &lease.item
+        if let Delivery::Upload(MediaFile { file, .. }) = &lease.item
             && lease.event.as_ref().is_some_and(|event| event.id == id)
             && (which.is_empty() || file == which)
         {
@@ -69,15 +70,15 @@ async fn deliver(store: &Store, outbox: &str, id: EventId, which: &str) {
 fn order(store: &Store, overdue: &[(Class, Range<u64>)]) -> Vec<String> {
     let sum = |files: &[HeldFile]| files.iter().map(|file| file.media.bytes).sum::<u64>();
     // As much as there is, or metadata would not help.
-    let media = store.evictable(u64::MAX, overdue, 1000).expect("plan");
-    let metadata = store.stats().expect("stats").held[&Class::Metadata].bytes;
-    let files = store.evictable(sum(&media) + metadata, overdue, 1000).expect("plan");
+    let media = store.assets().evictable(u64::MAX, overdue, 1000).expect("plan");
+    let metadata = store.stats().wait().expect("stats").held[&Class::Metadata].bytes;
+    let files = store.assets().evictable(sum(&media) + metadata, overdue, 1000).expect("plan");
     assert_eq!(files.get(..media.len()), Some(media.as_slice()));
-    files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
+    files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.asset.to_bytes()), file.media.file)).collect()
 }
 
 fn held(store: &Store) -> Vec<(Class, u64, u64)> {
-    let held = store.stats().expect("stats").held;
+    let held = store.stats().wait().expect("stats").held;
     held.into_iter().map(|(class, held)| (class, held.files, held.bytes)).collect()
 }
 
@@ -130,6 +131,7 @@ async fn a_mark_counts_only_for_the_content_and_the_destinations_that_it_was_mad
     let first = |store: &Store| order(store, &[]).first().cloned().unwrap_or_default();
     let is_delivered = |store: &Store, file: &str| {
         store
+            .assets()
             .files_of(one.id)
             .expect("read")
             .into_iter()
@@ -151,18 +153,19 @@ async fn a_mark_counts_only_for_the_content_and_the_destinations_that_it_was_mad
     // A destination that came later does not have it, and no destination has what there is none for.
     for outboxes in [&["upload/a", "upload/b"][..], &[]] {
         let store = bench.open(outboxes);
-        let mut after = store.put_in_place(None).expect("place");
+        let mut after = store.assets().put_in_place(None).expect("place");
         while after.is_some() {
-            after = store.put_in_place(after).expect("place");
+            after = store.assets().put_in_place(after).expect("place");
         }
         assert_eq!(is_delivered(&store, "clip.mp4"), Some(false), "{outboxes:?}");
-        let delivered = store.evictable(u64::MAX, &[], 100).expect("plan").iter().filter(|file| file.delivered).count();
+        let delivered =
+            store.assets().evictable(u64::MAX, &[], 100).expect("plan").iter().filter(|file| file.delivered).count();
         assert_eq!(delivered, 0, "{outboxes:?}");
         store.close().expect("close");
     }
     // The first one alone again: its marks are still there, and the order shows it.
     let store = bench.open(&["upload/a"]);
-    assert_eq!(store.put_in_place(None).expect("place"), None);
+    assert_eq!(store.assets().put_in_place(None).expect("place"), None);
     assert_eq!((first(&store).as_str(), is_delivered(&store, "clip.mp4")), ("1 clip.mp4", Some(true)));
 }
 
@@ -175,9 +178,9 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     let _newest = bench.record(&store, 3, 0.5);
     let far = u64::MAX - 1;
     let expired = |class, waiting_too| -> Vec<String> {
-        let (files, next) = store.expired(class, 0..far, waiting_too, None, 100).expect("scan");
+        let (files, next) = store.assets().expired(class, 0..far, waiting_too, None, 100).expect("scan");
         assert_eq!(next, None);
-        files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.id.to_bytes()), file.media.file)).collect()
+        files.iter().map(|file| format!("{} {}", u128::from_be_bytes(file.asset.to_bytes()), file.media.file)).collect()
     };
     assert_eq!(expired(Class::Clips, false), Vec::<String>::new());
     assert_eq!(expired(Class::Clips, true), ["1 clip.mp4", "2 clip.mp4", "3 clip.mp4"]);
@@ -189,7 +192,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     assert_eq!(expired(Class::Metadata, false).len(), 4);
 
     // What was given up waits for a person, until that person discards it.
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     for lease in outbox.lease(100).await.expect("lease") {
         outbox.dead_letter(&lease, "refused").await.expect("give up");
     }
@@ -201,7 +204,7 @@ async fn age_alone_deletes_only_what_nothing_waits_for() {
     // In pieces it is the same.
     let (mut found, mut after) = (0, None);
     loop {
-        let (files, next) = store.expired(Class::Clips, 0..far, false, after, 1).expect("scan");
+        let (files, next) = store.assets().expired(Class::Clips, 0..far, false, after, 1).expect("scan");
         found += files.len();
         after = next;
         if after.is_none() {
@@ -220,14 +223,14 @@ fn what_was_recorded_without_a_clock_gets_its_age_once_there_is_one() {
     lost.start.time_quality = TimeQuality::Implausible;
     record(&store, &lost);
     bench.record(&store, 2, 0.5);
-    let expired = |before| store.expired(Class::Clips, 0..before, false, None, 100).expect("scan").0.len();
+    let expired = |before| store.assets().expired(Class::Clips, 0..before, false, None, 100).expect("scan").0.len();
     assert_eq!(expired(1_700_000_000_000), 0, "its age is unknown");
-    assert!(!store.date_undated(5000).expect("date"));
+    assert!(!store.assets().date_undated(5000).expect("date"));
     assert_eq!((expired(5000), expired(5001), expired(1_700_000_000_000)), (0, 1, 1), "by run time");
-    assert!(!store.settle_dates(8000, 1_900_000_000_000).expect("settle"));
+    assert!(!store.assets().settle_dates(8000, 1_900_000_000_000).expect("settle"));
     assert_eq!((expired(1_899_999_997_000), expired(1_899_999_997_001)), (1, 2), "three seconds old");
     // Once and for all.
-    assert!(!store.settle_dates(9000, 1_950_000_000_000).expect("settle"));
+    assert!(!store.assets().settle_dates(9000, 1_950_000_000_000).expect("settle"));
     assert_eq!(expired(1_899_999_997_001), 2);
 }
 
@@ -240,23 +243,23 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     store.close().expect("close");
     // One of the destinations is no longer configured; what waits for it goes all the same.
     let store = bench.open(&["upload/a"]);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let leases = outbox.lease(100).await.expect("lease");
     let mine = |file: &str| {
         let is_it = |lease: &&super::super::Lease| {
             lease.event.as_ref().is_some_and(|of| of.id == event.id)
-                && matches!(&lease.item, Delivery::Upload { file: name, .. } if name == file)
+                && matches!(&lease.item, Delivery::Upload(MediaFile { file: name, .. }) if name == file)
         };
         leases.iter().find(is_it).expect("leased")
     };
     outbox.dead_letter(mine("snapshot.jpg"), "refused").await.expect("give up");
     let letter = outbox.dead_letters(10).await.expect("list").remove(0);
 
-    let files: Vec<HeldFile> = store.files_of(event.id).expect("read");
+    let files: Vec<HeldFile> = store.assets().files_of(event.id).expect("read");
     let media: Vec<HeldFile> = files.into_iter().filter(|file| file.class < Class::Metadata).collect();
     assert_eq!(media.len(), 2);
-    store.condemn(&media, EvictReason::Quota).expect("condemn");
-    let (condemned, next) = store.condemned(None, 10).expect("list");
+    store.assets().condemn(&media, EvictReason::Quota).expect("condemn");
+    let (condemned, next) = store.assets().condemned(None, 10).expect("list");
     assert_eq!((condemned.len(), next), (2, None));
     assert!(condemned.iter().all(|file| file.condemned == Some(EvictReason::Quota) && !file.delivered));
     assert_eq!(held(&store)[0], (Class::Clips, 2, 20), "it is still there");
@@ -264,24 +267,25 @@ async fn a_deleted_file_is_not_delivered_and_its_bytes_count_until_it_is_gone() 
     let mut short = event.clone();
     short.pictures.truncate(1);
     let dropped = vec!["clip.mp4".to_owned(), "snapshot.jpg".to_owned()];
-    let sidecar = MediaFile { file: "event.json".into(), bytes: 12, sha256: "cc".into() };
-    store.amend(vec![Amendment { event: short.clone(), sidecar, dropped }]).expect("amend");
-    assert_eq!(store.event(event.id).expect("read"), Some(short));
+    let sidecar = MediaFile::new("event.json", 12, "cc");
+    store.assets().amend(vec![Amendment { event: short.clone(), sidecar, dropped }]).expect("amend");
+    assert_eq!(store.events().get(event.id).wait().expect("read"), Some(short));
     assert!(!outbox.holds(mine("clip.mp4")).await.expect("look"));
     assert!(outbox.dead_letters(10).await.expect("list").is_empty());
     outbox.revive(letter.seq).await.expect("a letter that is gone is no error");
     outbox.rest(mine("clip.mp4"), Duration::from_secs(5));
     outbox.nack(mine("snapshot.jpg"), "its file is gone", Duration::from_secs(5)).await.expect("no error");
     drop(leases);
-    let stats = store.stats().expect("stats");
-    let numbers =
-        |name: &str| stats.outboxes.iter().find(|b| b.name == name).map(|b| (b.items, b.bytes, b.dead_letters));
+    let stats = store.stats().wait().expect("stats");
+    let numbers = |name: &str| {
+        stats.outboxes.iter().find(|b| b.name.as_str() == name).map(|b| (b.items, b.bytes, b.dead_letters))
+    };
     assert_eq!(numbers("upload/a"), Some((6, 62, 0)));
     assert_eq!(numbers("upload/gone"), Some((6, 60, 0)));
 
-    store.gone(&condemned).expect("gone");
+    store.assets().gone(&condemned).expect("gone");
     assert_eq!(held(&store), [(Class::Clips, 1, 10), (Class::Snapshots, 1, 10), (Class::Metadata, 4, 42)]);
-    assert_eq!(store.condemned(None, 10).expect("list").0, []);
+    assert_eq!(store.assets().condemned(None, 10).expect("list").0, []);
     // The rest of an item that is gone does not wake its outlet again and again.
     bench.clock.advance(Duration::from_secs(60));
     assert_eq!(outbox.lease(100).await.expect("lease").len(), 6);
@@ -298,17 +302,17 @@ fn open_and_pinned_events_stay_and_recording_an_event_does_not_unpin_it() {
     record(&store, &open);
     let ended = bench.record(&store, 2, 0.5);
     let _newest = bench.record(&store, 3, 0.5);
-    store.set_pinned(open.id, true).expect("pin");
-    store.set_pinned(ended.id, true).expect("pin");
+    store.assets().set_pinned(open.id, true).expect("pin");
+    store.assets().set_pinned(ended.id, true).expect("pin");
     assert_eq!(order(&store, &[(Class::Clips, 0..u64::MAX)]), ["3 clip.mp4", "3 snapshot.jpg", "3 thumb.jpg"]);
-    let all = store.files_of(ended.id).expect("read");
-    store.condemn(&all, EvictReason::Age).expect("condemn");
-    assert_eq!(store.condemned(None, 10).expect("list").0, [], "pinned between plan and deed");
+    let all = store.assets().files_of(ended.id).expect("read");
+    store.assets().condemn(&all, EvictReason::Age).expect("condemn");
+    assert_eq!(store.assets().condemned(None, 10).expect("list").0, [], "pinned between plan and deed");
 
     record(&store, &Event { state: EventState::Ended, ..open.clone() });
-    assert!(store.event(open.id).expect("read").expect("there").pinned);
+    assert!(store.events().get(open.id).wait().expect("read").expect("there").pinned);
     assert_eq!(order(&store, &[]).len(), 3);
-    store.set_pinned(open.id, false).expect("unpin");
+    store.assets().set_pinned(open.id, false).expect("unpin");
     assert_eq!(order(&store, &[])[0], "1 clip.mp4");
 }
 
@@ -319,15 +323,18 @@ fn a_forgotten_event_leaves_nothing_and_the_newest_is_never_offered() {
     let event = bench.record(&store, 1, 0.5);
     let newest = bench.record(&store, 2, 0.5);
     let alert = Change { event: newest.clone(), deliveries: vec![Delivery::Alert(Phase::End)] };
-    store.record(alert).expect("record");
-    let whole = store.expired(Class::Metadata, 0..u64::MAX - 1, true, None, 100).expect("scan").0;
-    assert!(whole.len() == 4 && whole.iter().all(|file| file.id == event.id));
-    store.condemn(&whole, EvictReason::Age).expect("condemn");
-    store.forget(vec![(event.id, None)]).expect("forget");
-    store.gone(&whole).expect("gone");
-    let stats = store.stats().expect("stats");
+    store.events().record(alert).expect("record");
+    let whole = store.assets().expired(Class::Metadata, 0..u64::MAX - 1, true, None, 100).expect("scan").0;
+    assert!(whole.len() == 4 && whole.iter().all(|file| file.asset == event.id));
+    store.assets().condemn(&whole, EvictReason::Age).expect("condemn");
+    store.assets().forget(vec![(event.id, None)]).expect("forget");
+    store.assets().gone(&whole).expect("gone");
+    let stats = store.stats().wait().expect("stats");
     assert_eq!((stats.events, stats.outboxes[0].items, stats.outboxes[0].bytes), (1, 4, 40));
-    assert_eq!((store.event(event.id).expect("read"), store.newest_id().expect("read")), (None, Some(newest.id)));
+    assert_eq!(
+        (store.events().get(event.id).wait().expect("read"), store.newest_id().expect("read")),
+        (None, Some(newest.id))
+    );
     assert_eq!(held(&store), [(Class::Clips, 1, 10), (Class::Snapshots, 1, 10), (Class::Metadata, 2, 20)]);
 }
 
@@ -337,7 +344,7 @@ fn a_file_of_no_event_is_the_first_of_what_was_not_delivered() {
     let store = bench.open(&["upload/a"]);
     bench.record(&store, 1, 0.0);
     let id = EventId::from_bytes(9u128.to_be_bytes());
-    store.hold(id, "yard", Class::Continuous, media("10/00.mp4"), bench.clock.now()).expect("hold");
+    store.assets().hold(id, "yard", Class::Continuous, media("10/00.mp4"), bench.clock.now()).expect("hold");
     assert_eq!(order(&store, &[])[0], "9 10/00.mp4");
     assert_eq!(held(&store)[0], (Class::Continuous, 1, 10));
 }
@@ -367,17 +374,17 @@ fn an_index_of_version_1_gets_its_catalogue_while_it_is_used() {
     assert!(!store.was_reset());
     assert_eq!(held(&store), []);
     let mut up_to = None;
-    while let Some((some, last)) = store.uncatalogued(2).expect("list") {
+    while let Some((some, last)) = store.assets().uncatalogued(2).expect("list") {
         let files = |event: &Event| (event.id, event.media().cloned().chain([media("event.json")]).collect());
-        store.adopt(some.iter().map(files).collect(), Some(last)).expect("adopt");
+        store.assets().adopt(some.iter().map(files).collect(), Some(last)).expect("adopt");
         up_to = Some(last);
     }
     assert_eq!(up_to, Some(open.id));
-    store.adopt(Vec::new(), None).expect("adopt");
+    store.assets().adopt(Vec::new(), None).expect("adopt");
     assert_eq!(held(&store), [(Class::Clips, 2, 20), (Class::Snapshots, 2, 20), (Class::Metadata, 4, 40)]);
-    let files = store.files_of(events[0].id).expect("read");
+    let files = store.assets().files_of(events[0].id).expect("read");
     assert!(files.iter().all(|file| file.waits && !file.delivered), "still in the outbox: {files:?}");
-    assert_eq!(store.uncatalogued(2).expect("list"), None);
+    assert_eq!(store.assets().uncatalogued(2).expect("list"), None);
     store.close().expect("close");
     assert_eq!(held(&bench.open(&["upload/a"])).len(), 3);
 }
@@ -393,9 +400,9 @@ fn any_number_of_files_without_a_date_is_found_from_both_sides() {
     // On the way from one that has a date to its place before all those, sled went astray.
     bench.clock.step_wall(bench.clock.wall(), crate::clock::TimeQuality::Synchronised);
     bench.record(&store, 201, 0.5);
-    assert!(store.evictable(u64::MAX, &[(Class::Clips, 0..u64::MAX)], 10).expect("plan").len() == 10);
-    let overdue = store.expired(Class::Clips, 0..u64::MAX, true, None, 10).expect("scan").0;
+    assert!(store.assets().evictable(u64::MAX, &[(Class::Clips, 0..u64::MAX)], 10).expect("plan").len() == 10);
+    let overdue = store.assets().expired(Class::Clips, 0..u64::MAX, true, None, 10).expect("scan").0;
     assert_eq!(overdue.len(), 1, "what has no date is not overdue");
-    while store.date_undated(1).expect("date") {}
-    assert_eq!(store.expired(Class::Clips, 0..2, true, None, 1000).expect("scan").0.len(), 200);
+    while store.assets().date_undated(1).expect("date") {}
+    assert_eq!(store.assets().expired(Class::Clips, 0..2, true, None, 1000).expect("scan").0.len(), 200);
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use super::super::commit::Group;
 use super::super::schema::{Row as Item, decode, encode, upload_key};
-use super::super::{Delivery, LAKE, StoreError, event_log};
-use super::{Condemned, Mark, RUN_TIME_BELOW, Row, SIDECAR, aged_key, file_key, held_key, known_ms, sent};
+use super::super::{Delivery, StoreError, event_log};
+use super::{Condemned, Mark, RUN_TIME_BELOW, Row, aged_key, held_key, known_ms, sent};
+use crate::asset::{FileId, MediaKind};
 use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, EvictReason, MediaFile, Phase};
-
-/// A file of the catalogue, by its key.
-pub(in crate::store) type FileRef = (EventId, String);
 
 /// Key in `meta`: how far the events of an older schema were taken into the catalogue; gone when all were.
 pub(in crate::store) const UNCATALOGUED: &str = "uncatalogued";
@@ -21,27 +20,27 @@ pub(super) const PLACED_FOR: &str = "placed_for";
 #[derive(Debug)]
 pub(in crate::store) enum Change {
     /// The deletion of these files begins, as far as they may be deleted.
-    Condemn { files: Vec<FileRef>, reason: EvictReason },
+    Condemn { files: Vec<FileId>, reason: EvictReason },
     /// An event changed after its end.
     Amend { event: Box<Event>, json: Vec<u8>, sidecar: MediaFile, now: Moment, dropped: Vec<String> },
     /// An event leaves the index, with everything that waits of these files. `last` goes to the lake.
-    Forget { id: EventId, files: Vec<String>, last: Option<Box<Event>>, now: Moment },
+    Forget { id: EventId, files: Vec<FileId>, last: Option<Box<Event>>, now: Moment },
     /// Condemned files are deleted from the disk.
-    Gone(Vec<FileRef>),
+    Gone(Vec<FileId>),
     /// The wish to keep an event changed. `files` are all that the catalogue has of it.
-    Pin { id: EventId, pinned: bool, files: Vec<String> },
+    Pin { id: EventId, pinned: bool, files: Vec<FileId> },
     /// Rows whose place may have changed. `date` is that of those that have none.
-    Place { files: Vec<FileRef>, date: Option<u64> },
+    Place { files: Vec<FileId>, date: Option<u64> },
     /// Rows dated in run time get wall time: `now` less the run time that has passed up to `run` (all milliseconds).
-    Settle { files: Vec<FileRef>, run: u64, now: u64 },
+    Settle { files: Vec<FileId>, run: u64, now: u64 },
     /// All rows are where they belong while these destinations are configured.
-    Placed { destinations: Vec<String> },
+    Placed { destinations: Vec<Destination> },
     /// Takes an event of an older schema in.
     Adopt { id: EventId, files: Vec<MediaFile> },
     /// Events up to this one were adopted; `None`: all.
     Adopted { up_to: Option<EventId> },
     /// A file that belongs to no event.
-    Hold { id: EventId, file: String, row: Box<HoldRow> },
+    Hold { file: FileId, row: Box<HoldRow> },
 }
 
 /// What is known of a file that belongs to no event.
@@ -55,21 +54,19 @@ pub(in crate::store) struct HoldRow {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn destinations(&self) -> Vec<&'a str> {
-        self.queues.keys().map(String::as_str).filter(|name| name.starts_with("upload/")).collect()
+    pub(super) fn destinations(&self) -> Vec<&'a Destination> {
+        self.queues.keys().filter(|destination| destination.takes_files()).collect()
     }
 
     /// Applies a change of the catalogue alone.
     pub(in crate::store) fn change_catalog(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
-            Change::Condemn { files, reason } => {
-                files.iter().try_for_each(|(id, file)| self.condemn(*id, file, *reason))
-            }
+            Change::Condemn { files, reason } => files.iter().try_for_each(|file| self.condemn(file, *reason)),
             Change::Amend { event, json, sidecar, now, dropped } => self.amend(event, json, sidecar, now, dropped),
             Change::Forget { id, files, last, now } => {
-                files.iter().try_for_each(|file| self.drop_pending(*id, file))?;
+                files.iter().try_for_each(|file| self.drop_pending(file))?;
                 event_log::remove(&self.views, &mut self.counters, *id)?;
-                match (self.queues.get(LAKE), last) {
+                match (self.queues.get(&Destination::Lake), last) {
                     // No file of it is left to be reported, so the item has the event itself.
                     (Some(lake), Some(last)) => {
                         self.insert(lake, Item::new(Some(last), &Delivery::Alert(Phase::End), now))
@@ -77,15 +74,15 @@ impl<'a> Group<'a> {
                     _ => Ok(()),
                 }
             }
-            Change::Gone(files) => files.iter().try_for_each(|(id, file)| self.bury_file(*id, file)),
+            Change::Gone(files) => files.iter().try_for_each(|file| self.bury_file(file)),
             Change::Pin { id, pinned, files } => self.pin(*id, *pinned, files),
             Change::Place { files, date } => {
-                files.iter().try_for_each(|(id, file)| self.edit_file(*id, file, |row| row.since = row.since.or(*date)))
+                files.iter().try_for_each(|file| self.edit_file(file, |row| row.since = row.since.or(*date)))
             }
-            Change::Settle { files, run, now } => files.iter().try_for_each(|(id, file)| {
+            Change::Settle { files, run, now } => files.iter().try_for_each(|file| {
                 let wall = |since: u64| now.saturating_sub(run.saturating_sub(since));
                 let settled = |since| if since < RUN_TIME_BELOW { wall(since) } else { since };
-                self.edit_file(*id, file, |row| row.since = row.since.map(settled))
+                self.edit_file(file, |row| row.since = row.since.map(settled))
             }),
             Change::Placed { destinations } => {
                 self.views.meta.insert(PLACED_FOR, encode(destinations)?)?;
@@ -100,7 +97,7 @@ impl<'a> Group<'a> {
                 self.views.meta.remove(UNCATALOGUED)?;
                 Ok(())
             }
-            Change::Hold { id, file, row } => self.hold(*id, file, row),
+            Change::Hold { file, row } => self.hold(file, row),
         }
     }
 
@@ -117,15 +114,17 @@ impl<'a> Group<'a> {
         }
         let is_named = |file: &str| event.media().chain(&sent).any(|media| media.file == file);
         for old in known.iter().flat_map(|known| known.media()).filter(|old| !is_named(&old.file)) {
-            if self.file(event.id, &old.file)?.is_some_and(|row| row.condemned.is_none()) {
-                self.remove_file(event.id, &old.file)?;
+            let file = FileId::new(event.id, &*old.file);
+            if self.file(&file)?.is_some_and(|row| row.condemned.is_none()) {
+                self.remove_file(&file)?;
             }
         }
         Ok(())
     }
 
     fn put_file(&mut self, event: &Event, media: &MediaFile) -> Result<(), StoreError> {
-        let old = self.file(event.id, &media.file)?;
+        let file = FileId::new(event.id, &*media.file);
+        let old = self.file(&file)?;
         let mut row = Row::new(event, media);
         if let Some(old) = &old {
             // A time that was put right since is better than the date that the file got before.
@@ -137,12 +136,12 @@ impl<'a> Group<'a> {
                 row.to.retain(|_, mark| *mark != Mark::Delivered);
             }
         }
-        self.save_file(event.id, &media.file, old.as_ref(), row)
+        self.save_file(&file, old.as_ref(), row)
     }
 
-    fn condemn(&mut self, id: EventId, file: &str, reason: EvictReason) -> Result<(), StoreError> {
-        let delivered = self.file(id, file)?.is_some_and(|row| row.is_delivered(&self.destinations()));
-        self.edit_file(id, file, |row| {
+    fn condemn(&mut self, file: &FileId, reason: EvictReason) -> Result<(), StoreError> {
+        let delivered = self.file(file)?.is_some_and(|row| row.is_delivered(&self.destinations()));
+        self.edit_file(file, |row| {
             if !row.open && !row.pinned {
                 row.condemned.get_or_insert(Condemned { reason, delivered });
             }
@@ -162,24 +161,23 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         event_log::put(&self.views, &mut self.counters, event, json)?;
-        dropped.iter().try_for_each(|file| self.drop_pending(event.id, file))?;
+        let dropped: Vec<FileId> = dropped.iter().map(|name| FileId::new(event.id, &**name)).collect();
+        dropped.iter().try_for_each(|file| self.drop_pending(file))?;
         if event.filed.is_none() {
             // Its files were to be queued once it has its day.
-            dropped.iter().try_for_each(|file| self.drop_unqueued(event.id, file))?;
+            dropped.iter().try_for_each(|file| self.drop_unqueued(file))?;
         }
         self.put_file(event, sidecar)?;
-        let delivery =
-            Delivery::Upload { file: sidecar.file.clone(), bytes: sidecar.bytes, sha256: sidecar.sha256.clone() };
-        self.enqueue(Some(event), &delivery, now)
+        self.enqueue(Some(event), &Delivery::Upload(sidecar.clone()), now)
     }
 
-    fn pin(&mut self, id: EventId, pinned: bool, files: &[String]) -> Result<(), StoreError> {
+    fn pin(&mut self, id: EventId, pinned: bool, files: &[FileId]) -> Result<(), StoreError> {
         if let Some(mut event) = event_log::in_transaction(&self.views, id)? {
             event.pinned = pinned;
             let json = encode(&event)?;
             self.views.events.insert(id.to_bytes(), json)?;
         }
-        files.iter().try_for_each(|file| self.edit_file(id, file, |row| row.pinned = pinned))
+        files.iter().try_for_each(|file| self.edit_file(file, |row| row.pinned = pinned))
     }
 
     fn adopt(&mut self, id: EventId, files: &[MediaFile]) -> Result<(), StoreError> {
@@ -188,23 +186,24 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         for media in files {
-            let is_named = media.file == SIDECAR || event.media().any(|named| named.file == media.file);
-            if !is_named || self.file(id, &media.file)?.is_some() {
+            let is_named = media.kind == MediaKind::EventSidecar || event.media().any(|named| named.file == media.file);
+            let file = FileId::new(id, &*media.file);
+            if !is_named || self.file(&file)?.is_some() {
                 continue;
             }
             let mut row = Row::new(&event, media);
             for name in self.queues.keys() {
-                if self.views.uploads.get(upload_key(name, id, &media.file))?.is_some() {
+                if self.views.uploads.get(upload_key(name, &file))?.is_some() {
                     row.mark(name, Mark::Waiting);
                 }
             }
-            self.save_file(id, &media.file, None, row)?;
+            self.save_file(&file, None, row)?;
         }
         Ok(())
     }
 
-    fn hold(&mut self, id: EventId, file: &str, held: &HoldRow) -> Result<(), StoreError> {
-        let old = self.file(id, file)?;
+    fn hold(&mut self, file: &FileId, held: &HoldRow) -> Result<(), StoreError> {
+        let old = self.file(file)?;
         let row = Row {
             camera: held.camera.clone(),
             class: held.class,
@@ -220,50 +219,50 @@ impl<'a> Group<'a> {
             condemned: None,
             place: super::Place { tier: 0, value: 0, lane: 0, since: 0 },
         };
-        self.save_file(id, file, old.as_ref(), row)
+        self.save_file(file, old.as_ref(), row)
     }
 
-    pub(super) fn file(&self, id: EventId, file: &str) -> Result<Option<Row>, StoreError> {
-        self.views.files.get(file_key(id, file))?.map(|bytes| decode(&bytes)).transpose()
+    pub(super) fn file(&self, file: &FileId) -> Result<Option<Row>, StoreError> {
+        self.views.files.get(file.to_bytes())?.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Changes a row, if there is one, and puts it where it belongs then.
-    pub(super) fn edit_file(&mut self, id: EventId, file: &str, edit: impl FnOnce(&mut Row)) -> Result<(), StoreError> {
-        let Some(old) = self.file(id, file)? else { return Ok(()) };
+    pub(super) fn edit_file(&mut self, file: &FileId, edit: impl FnOnce(&mut Row)) -> Result<(), StoreError> {
+        let Some(old) = self.file(file)? else { return Ok(()) };
         let mut row = old.clone();
         edit(&mut row);
-        self.save_file(id, file, Some(&old), row)
+        self.save_file(file, Some(&old), row)
     }
 
-    fn save_file(&mut self, id: EventId, file: &str, old: Option<&Row>, mut row: Row) -> Result<(), StoreError> {
-        row.place = row.belongs(file, &self.destinations());
+    fn save_file(&mut self, file: &FileId, old: Option<&Row>, mut row: Row) -> Result<(), StoreError> {
+        row.place = row.belongs(file.kind(), &self.destinations());
         if old == Some(&row) {
             return Ok(());
         }
         if let Some(old) = old {
-            self.unfile(id, file, old)?;
+            self.unfile(file, old)?;
         }
         let held = self.counters.held.entry(row.class).or_default();
         (held.files, held.bytes) = (held.files + 1, held.bytes.saturating_add(row.bytes));
-        self.views.held.insert(held_key(row.place, id, file), &[])?;
-        self.views.aged.insert(aged_key(row.place, row.class, id, file), &[])?;
-        self.views.files.insert(file_key(id, file), encode(&row)?)?;
+        self.views.held.insert(held_key(row.place, file), &[])?;
+        self.views.aged.insert(aged_key(row.place, row.class, file), &[])?;
+        self.views.files.insert(file.to_bytes(), encode(&row)?)?;
         Ok(())
     }
 
-    pub(super) fn remove_file(&mut self, id: EventId, file: &str) -> Result<(), StoreError> {
-        let Some(row) = self.file(id, file)? else { return Ok(()) };
-        self.unfile(id, file, &row)?;
-        self.views.files.remove(file_key(id, file))?;
+    pub(super) fn remove_file(&mut self, file: &FileId) -> Result<(), StoreError> {
+        let Some(row) = self.file(file)? else { return Ok(()) };
+        self.unfile(file, &row)?;
+        self.views.files.remove(file.to_bytes())?;
         Ok(())
     }
 
-    fn unfile(&mut self, id: EventId, file: &str, row: &Row) -> Result<(), StoreError> {
+    fn unfile(&mut self, file: &FileId, row: &Row) -> Result<(), StoreError> {
         let held = self.counters.held.entry(row.class).or_default();
         held.files = held.files.saturating_sub(1);
         held.bytes = held.bytes.saturating_sub(row.bytes);
-        self.views.held.remove(held_key(row.place, id, file))?;
-        self.views.aged.remove(aged_key(row.place, row.class, id, file))?;
+        self.views.held.remove(held_key(row.place, file))?;
+        self.views.aged.remove(aged_key(row.place, row.class, file))?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::destination::destination;
 use crate::supervise::spawn_thread;
 
 const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -20,7 +21,7 @@ fn fill(bench: &Bench, store: &Store, events: usize) {
         let files = [("event.json", 900), ("clip.mp4", 90_000), ("snapshot.jpg", 9_000), ("thumb.jpg", 900)];
         let uploads = files.into_iter().map(|(file, bytes)| upload(file, bytes, HASH));
         let deliveries = [Delivery::Alert(Phase::End)].into_iter().chain(uploads).collect();
-        store.record(change(&event, deliveries)).expect("record");
+        store.events().record(change(&event, deliveries)).expect("record");
     }
 }
 
@@ -30,12 +31,10 @@ async fn a_row_that_is_gone_from_any_list_is_missed() {
         let bench = Bench::new();
         let store = open(bench.dir.path(), &bench.clock).expect("open");
         fill(&bench, &store, 50);
-        store.record(change(&bench.event("gate"), vec![])).expect("record an event that goes on");
-        let outbox = store.outbox("upload/a").expect("an outbox");
+        store.events().record(change(&bench.event("gate"), vec![])).expect("record an event that goes on");
+        let outbox = store.outboxes().get(&destination("upload/a")).expect("an outbox");
         outbox.dead_letter(&outbox.lease(1).await.expect("lease")[0], "refused").await.expect("give up");
-        store
-            .deliver(Document { path: "coverage/yard.json".into(), bytes: 9, sha256: HASH.into() })
-            .expect("queue a document");
+        store.outboxes().deliver(Document::new("coverage/yard.json", 9, HASH)).expect("queue a document");
         assert_eq!(store.differences().expect("audit"), Vec::<String>::new());
         store.audit().expect("a sound index");
         store.close().expect("close");
@@ -67,13 +66,13 @@ fn changes_while_it_is_counted_are_not_taken_for_losses() {
         while matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
             let event = event(ids.next(), "yard", &*clock);
             let deliveries = vec![Delivery::Alert(Phase::Start), upload("clip.mp4", 9, HASH)];
-            writer.record(change(&event, deliveries)).expect("record");
+            writer.events().record(change(&event, deliveries)).expect("record");
         }
     });
     let thread = thread.expect("a thread");
-    let before = store.stats().expect("stats").events;
+    let before = store.stats().wait().expect("stats").events;
     let mut audits = 0;
-    while audits < 20 || store.stats().expect("stats").events < before + 50 {
+    while audits < 20 || store.stats().wait().expect("stats").events < before + 50 {
         store.audit().expect("nothing is lost");
         audits += 1;
     }

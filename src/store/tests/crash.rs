@@ -10,6 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::model::{BOXES, Call, Expected, Model, Subject, call, compare};
 use super::*;
+use crate::destination::destination;
 
 /// What the child is given: the folder, the seed of the calls, and with which call each run began, this one last.
 const CHILD_STORE: &str = "OUTPOST_TEST_CRASHING_STORE";
@@ -127,7 +128,7 @@ fn check(path: &Path, calls: &[Call], runs: &[usize], acknowledged: usize) -> Re
 /// Every item, in its order and as it is.
 async fn compare_queues(store: &Store, model: &Model) -> Result<(), TestCaseError> {
     for (n, name) in BOXES.iter().enumerate() {
-        let outbox = store.outbox(name).expect("outbox");
+        let outbox = store.outboxes().get(&destination(name)).expect("outbox");
         let leases = outbox.lease(usize::MAX).await.expect("lease");
         let found: Vec<_> = leases.iter().map(|lease| (lease.seq, &lease.item, lease.attempts)).collect();
         let expected: Vec<_> = model.in_order(n).map(|(seq, item)| (*seq, &item.item, item.attempts)).collect();
@@ -164,7 +165,7 @@ fn child_uses_the_store() {
                 Expected::Recorded(event, deliveries) => change(&event, deliveries),
                 _ => unreachable!("a burst consists of records"),
             });
-            let outcomes = subject.store.record_all(changes.collect());
+            let outcomes = subject.store.events().record_all(changes.collect());
             outcomes.into_iter().for_each(|outcome| outcome.expect("record"));
         }
         acknowledge(together.len());

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::destination::destination;
 
 #[tokio::test]
 async fn a_store_that_stops_answering_is_out_of_service_and_the_next_start_begins_afresh() {
@@ -17,22 +18,22 @@ async fn a_store_that_stops_answering_is_out_of_service_and_the_next_start_begin
         bench.clock.clone(),
     )
     .expect("open");
-    store.record(change(&bench.event("yard"), vec![])).expect("record");
+    store.events().record(change(&bench.event("yard"), vec![])).expect("record");
     let (release, blocked) = channel::<()>();
     let stalled = store.0.read(move |_| Ok(blocked.recv().is_ok())).expect_err("no answer");
     assert!(matches!(stalled, StoreError::Stalled(_)), "{stalled}");
     assert!(matches!(store.poisoned().await, StoreError::Stalled(_)));
-    let refused = store.record(change(&bench.event("yard"), vec![])).expect_err("out of service");
+    let refused = store.events().record(change(&bench.event("yard"), vec![])).expect_err("out of service");
     assert!(matches!(refused, StoreError::Poisoned(_)), "{refused}");
     assert!(bench.dir.path().join("index.bad").exists());
     drop(release);
 
     let store = bench.open();
     assert!(store.was_reset());
-    assert_eq!(store.stats().expect("stats").events, 0);
+    assert_eq!(store.stats().wait().expect("stats").events, 0);
     assert!(!bench.dir.path().join("index.bad").exists());
     assert!(bench.dir.path().join("index.bad-1/db").exists(), "the bad index is kept for a look");
-    store.record(change(&bench.event("yard"), vec![])).expect("record");
+    store.events().record(change(&bench.event("yard"), vec![])).expect("record");
     store.close().expect("close");
     assert!(!bench.open().was_reset());
 }
@@ -43,7 +44,7 @@ fn a_panic_inside_is_damage_and_takes_the_store_out_of_service() {
     let store = bench.open();
     let failed = store.0.read::<()>(|_| panic!("page 17 is not a page")).expect_err("panics");
     assert!(matches!(&failed, StoreError::Corrupt(why) if why.contains("page 17")), "{failed}");
-    assert!(store.record(change(&bench.event("yard"), vec![])).is_err());
+    assert!(store.events().record(change(&bench.event("yard"), vec![])).is_err());
     drop(store);
     assert!(bench.open().was_reset());
 }
@@ -177,7 +178,7 @@ fn fill(bench: &Bench) {
     let store = bench.open();
     for _ in 0..400 {
         let deliveries = vec![Delivery::Alert(Phase::Start), upload("a", 1, "b")];
-        store.record(change(&bench.event("yard"), deliveries)).expect("record");
+        store.events().record(change(&bench.event("yard"), deliveries)).expect("record");
     }
     store.close().expect("close");
 }
@@ -240,13 +241,13 @@ fn child_uses_a_damaged_store() {
         let ids = IdSource::new(clock.clone(), store.newest_id()?);
         for _ in 0..50 {
             let event = event(ids.next(), "yard", &*clock);
-            store.record(change(&event, vec![Delivery::Alert(Phase::Start)]))?;
+            store.events().record(change(&event, vec![Delivery::Alert(Phase::Start)]))?;
         }
-        store.events(&Query { limit: 500, ..Query::default() })?;
-        store.stats()?;
+        store.events().find(&Query { limit: 500, ..Query::default() }).wait()?;
+        store.stats().wait()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let outbox = store.outbox("upload/a")?;
+            let outbox = store.outboxes().get(&destination("upload/a"))?;
             loop {
                 let leases = outbox.lease(50).await?;
                 if leases.is_empty() {

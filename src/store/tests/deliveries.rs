@@ -7,6 +7,7 @@ use proptest::sample::Index;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::destination::destination;
 use crate::event::{EvictReason, Evicted, MediaFile};
 use DeliveryState::{Delivered, Dropped, Failed, NotWanted, Waiting};
 
@@ -59,7 +60,7 @@ struct Known {
 
 impl Known {
     fn new(mut event: Event) -> Self {
-        let files = FILES.map(|file| MediaFile { file: file.into(), bytes: 10, sha256: "aa".into() });
+        let files = FILES.map(|file| MediaFile::new(file, 10, "aa"));
         (event.state, event.filed) = (EventState::Ended, Some("2026/11/22".into()));
         event.pictures = files[1..].to_vec();
         let states = (0..3).flat_map(|what| [((1, what), (Waiting, 0)), ((2, what), (NotWanted, 0))]).collect();
@@ -106,8 +107,11 @@ impl Known {
 }
 
 fn said(store: &Store, event: &Event) -> Vec<(String, DeliveryState, Vec<DeliveryState>)> {
-    let outlets = store.deliveries(std::slice::from_ref(event)).expect("deliveries").remove(0);
-    outlets.into_iter().map(|of| (of.outlet, of.state, of.files.iter().map(|file| file.state).collect())).collect()
+    let outlets = store.events().deliveries(std::slice::from_ref(event)).wait().expect("deliveries").remove(0);
+    outlets
+        .into_iter()
+        .map(|of| (of.outlet.into(), of.state, of.files.iter().map(|file| file.state).collect()))
+        .collect()
 }
 
 fn open(bench: &Bench, outlets: usize) -> Store {
@@ -116,10 +120,10 @@ fn open(bench: &Bench, outlets: usize) -> Store {
 
 /// The event with a tombstone for a file, in its index and catalogue, as retention leaves it.
 fn evict(store: &Store, clock: &dyn Clock, event: &mut Event, file: &str, sidecar: &MediaFile) {
-    let held: Vec<HeldFile> = store.files_of(event.id).expect("read");
+    let held: Vec<HeldFile> = store.assets().files_of(event.id).expect("read");
     let held: Vec<HeldFile> = held.into_iter().filter(|held| held.media.file == file).collect();
-    store.condemn(&held, EvictReason::Quota).expect("condemn");
-    let held: Vec<HeldFile> = store.files_of(event.id).expect("read");
+    store.assets().condemn(&held, EvictReason::Quota).expect("condemn");
+    let held: Vec<HeldFile> = store.assets().files_of(event.id).expect("read");
     let held: Vec<HeldFile> = held.into_iter().filter(|held| held.media.file == file).collect();
     event.pictures.retain(|media| media.file != file);
     event.evicted.push(Evicted {
@@ -129,8 +133,8 @@ fn evict(store: &Store, clock: &dyn Clock, event: &mut Event, file: &str, sideca
         delivered: held[0].delivered,
     });
     let dropped = vec![file.to_owned()];
-    store.amend(vec![Amendment { event: event.clone(), sidecar: sidecar.clone(), dropped }]).expect("amend");
-    store.gone(&held).expect("gone");
+    store.assets().amend(vec![Amendment { event: event.clone(), sidecar: sidecar.clone(), dropped }]).expect("amend");
+    store.assets().gone(&held).expect("gone");
 }
 
 /// Another content.
@@ -150,9 +154,10 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
                 }
                 known.event.pictures.iter_mut().filter(|of| of.file == media.file).for_each(|of| of.clone_from(media));
             }
-            store.record(change(&known.event, vec![known.item(*what)])).expect("record");
+            store.events().record(change(&known.event, vec![known.item(*what)])).expect("record");
             if *what == ALERT {
-                let queued = store.outbox("mqtt").expect("outbox").items(1000).await.expect("items");
+                let queued =
+                    store.outboxes().get(&destination("mqtt")).expect("outbox").items(1000).await.expect("items");
                 known.alerts.extend(queued.iter().map(|item| (item.seq, Waiting)));
             } else {
                 known.is_queued(*what, *new_content);
@@ -160,10 +165,10 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
         }
         Call::Settle { outlet, what, how } => {
             let Some(outbox) = OUTLETS[..known.outlets].get(*outlet) else { return };
-            let outbox = store.outbox(outbox).expect("outbox");
+            let outbox = store.outboxes().get(&destination(outbox)).expect("outbox");
             let leases = outbox.lease(1000).await.expect("lease");
             let is_it = |lease: &&Lease| match &lease.item {
-                Delivery::Upload { file, .. } => FILES.get(*what) == Some(&file.as_str()),
+                Delivery::Upload(MediaFile { file, .. }) => FILES.get(*what) == Some(&file.as_str()),
                 _ => *what == ALERT,
             };
             let Some(lease) = leases.iter().find(is_it) else { return };
@@ -184,11 +189,11 @@ async fn carry_out(bench: &Bench, store: &Store, known: &mut Known, call: &Call)
         }
         Call::Letter { outlet, letter, revive } => {
             let Some(name) = OUTLETS[..known.outlets].get(*outlet) else { return };
-            let outbox = store.outbox(name).expect("outbox");
+            let outbox = store.outboxes().get(&destination(name)).expect("outbox");
             let letters = outbox.dead_letters(1000).await.expect("list");
             let Some(letter) = letters.get(letter.index(letters.len().max(1))) else { return };
             if *revive { outbox.revive(letter.seq).await } else { outbox.discard(letter.seq).await }.expect("change");
-            let Delivery::Upload { file, .. } = &letter.item else {
+            let Delivery::Upload(MediaFile { file, .. }) = &letter.item else {
                 known.alerts.insert(letter.seq, Dropped);
                 if *revive {
                     known.alerts.remove(&letter.seq);
@@ -231,8 +236,8 @@ proptest! {
         let mut known = Known::new(bench.event("yard"));
         let mut store = open(&bench, 2);
         let all = (0..4).map(|what| known.item(what)).collect();
-        store.record(change(&known.event, all)).expect("record");
-        let queued = runtime.block_on(async { store.outbox("mqtt").expect("outbox").items(10).await.expect("items") });
+        store.events().record(change(&known.event, all)).expect("record");
+        let queued = runtime.block_on(async { store.outboxes().get(&destination("mqtt")).expect("outbox").items(10).await.expect("items") });
         known.alerts.extend(queued.iter().map(|item| (item.seq, Waiting)));
         for call in &calls {
             if let Call::Reopen { both } = call {
@@ -252,14 +257,14 @@ fn an_event_that_goes_on_or_has_no_day_yet_waits_and_one_deleted_before_it_was_q
     let store = open(&bench, 2);
     let Known { mut event, files, .. } = Known::new(bench.event("yard"));
     (event.state, event.filed) = (EventState::Open, None);
-    store.record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
+    store.events().record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
     let waits = |files: usize| {
         let uploads = ("upload/a".to_owned(), Waiting, vec![Waiting; files]);
         vec![("mqtt".to_owned(), Waiting, Vec::new()), uploads]
     };
     assert_eq!(said(&store, &event), waits(3));
     event.state = EventState::Ended;
-    store.record(change(&event, vec![])).expect("record");
+    store.events().record(change(&event, vec![])).expect("record");
     assert_eq!(said(&store, &event), waits(3));
     evict(&store, &*bench.clock, &mut event, "clip.mp4", &files[0]);
     assert_eq!(said(&store, &event)[1], ("upload/a".to_owned(), Waiting, vec![Waiting, Waiting, Dropped]));
@@ -270,17 +275,17 @@ async fn a_letter_of_a_file_that_is_being_deleted_is_discarded_when_it_is_revive
     let bench = Bench::new();
     let store = open(&bench, 2);
     let mut known = Known::new(bench.event("yard"));
-    store.record(change(&known.event, vec![known.item(1)])).expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    store.events().record(change(&known.event, vec![known.item(1)])).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     outbox.dead_letter(&lease, "refused").await.expect("give up");
     // A power cut came between the tombstone in the sidecar, which recovery has read since, and the index.
     let media = known.event.pictures.remove(0);
     let gone = Evicted { media, at: bench.clock.now(), reason: EvictReason::Quota, delivered: false };
-    let held = store.files_of(known.event.id).expect("read");
-    store.condemn(&held, EvictReason::Quota).expect("condemn");
+    let held = store.assets().files_of(known.event.id).expect("read");
+    store.assets().condemn(&held, EvictReason::Quota).expect("condemn");
     known.event.evicted.push(gone);
-    store.record(change(&known.event, vec![])).expect("record");
+    store.events().record(change(&known.event, vec![])).expect("record");
     let state = || said(&store, &known.event).last().and_then(|(.., files)| files.last().copied());
     assert_eq!(state(), Some(Failed));
     outbox.revive(lease.seq).await.expect("revive");
@@ -296,25 +301,29 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     let ended = |_| Event { state: EventState::Ended, ..bench.event("yard") };
     let [reported, queued, dropped] = [0; 3].map(ended);
     let all = files.iter().map(|media| upload(&media.file, media.bytes, &media.sha256)).collect();
-    store.record(change(&event, all)).expect("record");
-    store.record(change(&reported, vec![Delivery::Alert(Phase::End)])).expect("record");
+    store.events().record(change(&event, all)).expect("record");
+    store.events().record(change(&reported, vec![Delivery::Alert(Phase::End)])).expect("record");
     for (outbox, max) in [("mqtt", 1), ("upload/a", 3)] {
-        let outbox = store.outbox(outbox).expect("outbox");
+        let outbox = store.outboxes().get(&destination(outbox)).expect("outbox");
         for lease in outbox.lease(max).await.expect("lease") {
             outbox.ack(&lease).await.expect("ack");
         }
     }
     for event in [&queued, &dropped] {
-        store.record(change(event, vec![Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End)])).expect("record");
+        store
+            .events()
+            .record(change(event, vec![Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End)]))
+            .expect("record");
     }
     for file in &FILES[1..] {
         evict(&store, &*bench.clock, &mut event, file, &files[0]);
     }
     event.evicted[1].delivered = false;
-    store.record(change(&event, vec![])).expect("record");
+    store.events().record(change(&event, vec![])).expect("record");
     store.close().expect("close");
-    let db = schema::Database::open(&bench.dir.path().join("index"), 1 << 20).expect("open");
-    let views = schema::Views::new(&db);
+    let index = bench.dir.path().join("index");
+    let (db, _) = reset::open_unlocked(&index, 1 << 20, Duration::from_secs(20)).expect("open");
+    let views = trees::Views::new(&db);
     for entry in db.files.iter() {
         let (key, row) = entry.expect("read");
         let mut row: serde_json::Value = serde_json::from_slice(&row).expect("JSON");
@@ -335,7 +344,7 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     assert_eq!(said(&store, &reported).iter().filter(|(name, ..)| name == "mqtt").count(), 0);
     assert_eq!(said(&store, &queued)[0], ("mqtt".to_owned(), Waiting, Vec::new()));
     // What happens from now on is known.
-    let mqtt = store.outbox("mqtt").expect("outbox");
+    let mqtt = store.outboxes().get(&destination("mqtt")).expect("outbox");
     let items = mqtt.items(10).await.expect("items");
     let mut seqs = items.iter().filter(|item| item.event == Some(dropped.id)).map(|item| item.seq);
     let state = |event: &Event| said(&store, event)[0].1;
@@ -361,13 +370,13 @@ fn what_is_known_of_alerts_goes_with_the_event_and_the_marks_of_many_files_stay_
         (0..60).map(|n| MediaFile { file: format!("{n:0>60}.jpg"), ..known.files[1].clone() }).collect();
     let files = known.event.media().map(|media| upload(&media.file, media.bytes, &media.sha256));
     let all = files.chain([known.item(0), known.item(ALERT)]).collect();
-    store.record(change(&known.event, all)).expect("record");
-    let held = store.files_of(known.event.id).expect("read");
+    store.events().record(change(&known.event, all)).expect("record");
+    let held = store.assets().files_of(known.event.id).expect("read");
     let pictures: Vec<HeldFile> = held.into_iter().filter(|held| held.media.file != "event.json").collect();
-    store.condemn(&pictures, EvictReason::Age).expect("condemn");
-    store.gone(&pictures).expect("gone");
+    store.assets().condemn(&pictures, EvictReason::Age).expect("condemn");
+    store.assets().gone(&pictures).expect("gone");
     let rows = |store: &Store| {
-        let sizes = |db: &schema::Database| {
+        let sizes = |db: &trees::Database| {
             let files = db.files.iter().map(|entry| entry.expect("read").1.len()).collect::<Vec<_>>();
             Ok((files, db.alerts.iter().count()))
         };
@@ -375,6 +384,6 @@ fn what_is_known_of_alerts_goes_with_the_event_and_the_marks_of_many_files_stay_
     };
     let (files, alerts) = rows(&store);
     assert!(files.len() == 1 && files[0] < 3000 && alerts == 1, "{files:?} {alerts}");
-    store.forget(vec![(known.event.id, None)]).expect("forget");
+    store.assets().forget(vec![(known.event.id, None)]).expect("forget");
     assert_eq!(rows(&store).1, 0);
 }

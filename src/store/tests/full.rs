@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::destination::destination;
 
 /// Where the child finds its file system.
 const CHILD_VOLUME: &str = "OUTPOST_TEST_SMALL_VOLUME";
@@ -59,43 +60,46 @@ fn child_fills_its_disk() {
     let (begun, other) = (event(ids.next(), "yard", &*clock), volume.join("foreign"));
 
     let store = open();
-    store.record(change(&begun, vec![Delivery::Alert(Phase::Start)])).expect("record");
+    store.events().record(change(&begun, vec![Delivery::Alert(Phase::Start)])).expect("record");
     assert!(reserve.exists() && !store.is_full());
     fill(&other, usize::MAX);
-    let refused = store.record(change(&event(ids.next(), "yard", &*clock), vec![])).expect_err("no room");
+    let refused = store.events().record(change(&event(ids.next(), "yard", &*clock), vec![])).expect_err("no room");
     assert!(matches!(refused, StoreError::Full(_)) && refused.is_transient(), "{refused}");
     assert!(!reserve.exists() && store.is_full());
     // What is over is kept, and what was delivered leaves its queue.
     let ended = Event { state: EventState::Ended, ..begun.clone() };
-    store.record(change(&ended, vec![Delivery::Alert(Phase::End)])).expect("the reserve was given up for this");
+    store
+        .events()
+        .record(change(&ended, vec![Delivery::Alert(Phase::End)]))
+        .expect("the reserve was given up for this");
     runtime.block_on(async {
-        let outbox = store.outbox("mqtt").expect("outbox");
+        let outbox = store.outboxes().get(&destination("mqtt")).expect("outbox");
         for lease in &outbox.lease(10).await.expect("lease") {
             outbox.ack(lease).await.expect("ack");
         }
     });
     // That room is taken too: nothing more can be kept, but nothing breaks.
     fill(&volume.join("more"), usize::MAX);
-    let refused = store.record(change(&ended, vec![])).expect_err("no room at all");
+    let refused = store.events().record(change(&ended, vec![])).expect_err("no room at all");
     assert!(matches!(refused, StoreError::Full(_)), "{refused}");
-    assert_eq!(store.stats().expect("still reads").events, 1);
+    assert_eq!(store.stats().wait().expect("still reads").events, 1);
     drop(store);
 
     // The next start finds the disk as it is. Once there is room, everything goes on in the same process.
     fs::remove_file(volume.join("more")).expect("remove");
     let store = open();
     assert!(!store.was_reset());
-    assert_eq!(store.event(begun.id).expect("read"), Some(ended));
-    store.record(change(&event(ids.next(), "yard", &*clock), vec![])).expect_err("still short");
+    assert_eq!(store.events().get(begun.id).wait().expect("read"), Some(ended));
+    store.events().record(change(&event(ids.next(), "yard", &*clock), vec![])).expect_err("still short");
     fs::remove_file(&other).expect("remove");
-    store.record(change(&event(ids.next(), "yard", &*clock), vec![])).expect("there is room");
+    store.events().record(change(&event(ids.next(), "yard", &*clock), vec![])).expect("there is room");
     assert!(reserve.exists() && !store.is_full());
 
     // sled itself meets the end of the disk: out of service, but not thrown away, and the next start has room.
     let failed = store.0.read::<()>(|_| Err(StoreError::Full("a write".into()))).expect_err("no room");
     assert!(matches!(failed, StoreError::Full(_)));
     assert!(!reserve.exists());
-    assert!(matches!(store.record(change(&begun, vec![])), Err(StoreError::Poisoned(_))));
+    assert!(matches!(store.events().record(change(&begun, vec![])), Err(StoreError::Poisoned(_))));
     // As in the daemon, the process would end here and free sled's lock.
     assert!(!volume.join("box/index.bad").exists());
 }

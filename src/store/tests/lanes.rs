@@ -1,8 +1,10 @@
 //! What goes first: by value or by age.
 
 use super::place::Place;
-use super::schema::Database;
+use super::trees::Database;
 use super::*;
+use crate::asset::MediaFile;
+use crate::destination::destination;
 
 const FILES: [&str; 4] = ["clip.mp4", "snapshot.jpg", "event.json", "notes.txt"];
 
@@ -11,16 +13,16 @@ fn fill(bench: &Bench, store: &Store) -> Vec<EventId> {
     let events: Vec<Event> = (0..3).map(|_| Event { state: EventState::Ended, ..bench.event("yard") }).collect();
     for event in &events {
         let files = FILES.map(|file| upload(file, 10, "aa"));
-        store.record(change(event, files.to_vec())).expect("record");
+        store.events().record(change(event, files.to_vec())).expect("record");
     }
-    store.deliver(Document { path: "coverage/day.json".into(), bytes: 1, sha256: "aa".into() }).expect("deliver");
+    store.outboxes().deliver(Document::new("coverage/day.json", 1, "aa")).expect("deliver");
     events.iter().map(|event| event.id).collect()
 }
 
 /// What the leases are about: the number of the event, and the file.
 fn about(leases: &[Lease], ids: &[EventId]) -> Vec<String> {
     let name = |lease: &Lease| match (&lease.item, &lease.event) {
-        (Delivery::Upload { file, .. }, Some(event)) => {
+        (Delivery::Upload(MediaFile { file, .. }), Some(event)) => {
             format!("{} {file}", ids.iter().position(|id| *id == event.id).expect("known"))
         }
         (Delivery::Document(document), _) => document.path.clone(),
@@ -38,7 +40,7 @@ async fn by_value_the_small_and_important_goes_first_and_of_each_kind_the_newest
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let all = about(&outbox.pick(by_value(100)).await.expect("lease"), &ids);
     let files = ["event.json", "snapshot.jpg", "clip.mp4", "notes.txt"];
     let lanes = files.iter().flat_map(|file| [2, 1, 0].map(|event| format!("{event} {file}")));
@@ -52,7 +54,7 @@ async fn by_age_every_lane_is_one_queue() {
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let held = outbox.pick(by_value(2)).await.expect("lease");
     assert_eq!(about(&held, &ids), ["coverage/day.json", "2 event.json"]);
     let rest = about(&outbox.lease(100).await.expect("lease"), &ids);
@@ -65,9 +67,9 @@ async fn a_file_keeps_its_place_and_what_waits_is_shown_and_dropped() {
     let bench = Bench::new();
     let store = bench.open();
     let ids = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
-    let event = store.event(ids[0]).expect("read").expect("known");
-    store.record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
+    let event = store.events().get(ids[0]).wait().expect("read").expect("known");
+    store.events().record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
     let held = outbox.pick(by_value(1)).await.expect("lease");
     let shown = outbox.items(100).await.expect("items");
     assert_eq!((shown.len(), shown[0].leased, shown[1].leased), (13, true, false));
@@ -79,10 +81,10 @@ async fn a_file_keeps_its_place_and_what_waits_is_shown_and_dropped() {
     assert!(outbox.drop_item(clip.seq).await.expect("drop") && !outbox.drop_item(clip.seq).await.expect("drop"));
     assert_eq!(outbox.waiting().await.expect("count"), 12);
     // Dropped for one destination: no other loses it, and it is queued again once it has changed.
-    assert_eq!(store.outbox("upload/b").expect("outbox").waiting().await.expect("count"), 13);
-    store.record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
+    assert_eq!(store.outboxes().get(&destination("upload/b")).expect("outbox").waiting().await.expect("count"), 13);
+    store.events().record(change(&event, vec![upload("clip.mp4", 99, "bb")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 12);
-    store.record(change(&event, vec![upload("clip.mp4", 99, "cc")])).expect("record");
+    store.events().record(change(&event, vec![upload("clip.mp4", 99, "cc")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 13);
     drop(held);
 }
@@ -115,8 +117,8 @@ async fn what_an_index_without_lanes_has_left_is_delivered_too() {
     drop(db);
     let store = bench.open();
     let newer = Event { state: EventState::Ended, ..bench.event("yard") };
-    store.record(change(&newer, vec![upload("clip.mp4", 10, "aa")])).expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    store.events().record(change(&newer, vec![upload("clip.mp4", 10, "aa")])).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let ids: Vec<EventId> = ids.into_iter().chain([newer.id]).collect();
     let leases = outbox.pick(by_value(100)).await.expect("lease");
     let old = (0..3).flat_map(|event| FILES.map(|file| format!("{event} {file}")));
@@ -126,5 +128,5 @@ async fn what_an_index_without_lanes_has_left_is_delivered_too() {
         outbox.ack(lease).await.expect("ack");
     }
     assert_eq!(outbox.waiting().await.expect("count"), 0);
-    assert_eq!(store.outbox("upload/b").expect("outbox").waiting().await.expect("count"), 14);
+    assert_eq!(store.outboxes().get(&destination("upload/b")).expect("outbox").waiting().await.expect("count"), 14);
 }

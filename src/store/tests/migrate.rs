@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::schema::Database;
+use super::trees::Database;
 use super::*;
+use crate::destination::destination;
 
 /// Writes what is in the index of a closed store as schema 2 kept it.
 fn downgrade(folder: &Path) {
@@ -27,7 +28,7 @@ fn fill(bench: &Bench, store: &Store) {
         let deliveries = vec![Delivery::Alert(Phase::End), upload("event.json", n, "aa"), upload("clip.mp4", n, "bb")];
         change(&event, deliveries)
     };
-    store.record_all((0..600).map(event).collect()).into_iter().for_each(|outcome| outcome.expect("record"));
+    store.events().record_all((0..600).map(event).collect()).into_iter().for_each(|outcome| outcome.expect("record"));
 }
 
 /// Rows of all trees, and whether some are still to be packed.
@@ -41,15 +42,16 @@ async fn content(store: &Store) -> (Vec<Event>, Vec<(u64, Option<EventId>, Deliv
     let mut events = Vec::new();
     loop {
         let before = events.last().map(|event: &Event| event.id);
-        let page = store.events(&Query { before, limit: 500, ..Query::default() }).expect("query");
+        let page = store.events().find(&Query { before, limit: 500, ..Query::default() }).wait().expect("query");
         if page.is_empty() {
             break;
         }
         events.extend(page);
     }
-    let leases = store.outbox("upload/a").expect("outbox").lease(usize::MAX).await.expect("lease");
+    let leases =
+        store.outboxes().get(&destination("upload/a")).expect("outbox").lease(usize::MAX).await.expect("lease");
     let items = leases.iter().map(|l| (l.seq, l.event.as_ref().map(|event| event.id), l.item.clone())).collect();
-    (events, items, Stats { flushes: 0, ..store.stats().expect("stats") })
+    (events, items, Stats { flushes: 0, ..store.stats().wait().expect("stats") })
 }
 
 #[tokio::test]
@@ -57,7 +59,7 @@ async fn an_index_of_schema_2_serves_at_once_and_is_packed_beside_without_losing
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    store.deliver(Document { path: "a".into(), bytes: 1, sha256: "aa".into() }).expect("deliver");
+    store.outboxes().deliver(Document::new("a", 1, "aa")).expect("deliver");
     let before = content(&store).await;
     store.close().expect("close");
     downgrade(bench.dir.path());

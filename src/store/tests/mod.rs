@@ -26,8 +26,10 @@ use tempfile::TempDir;
 
 use super::packed::tests::pack_eagerly;
 use super::*;
+use crate::asset::MediaFile;
 use crate::clock::{Mono, SimulatedClock, SystemClock};
-use crate::event::{DeliveryState, EventKind, EventState, IdSource, Phase, SCHEMA_VERSION};
+use crate::destination::destination;
+use crate::event::{DeliveryState, EventState, IdSource, Phase, fixture};
 
 pub(super) fn simulated() -> Arc<SimulatedClock> {
     Arc::new(SimulatedClock::new(Mono(1_000_000_000), Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
@@ -37,43 +39,16 @@ pub(super) fn config(dir: &TempDir) -> Config {
     Config { path: dir.path().to_owned(), deadline: Duration::from_secs(20), ..Config::default() }
 }
 
-pub(super) fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+pub(super) fn names(names: &[&str]) -> Vec<Destination> {
+    names.iter().map(|name| destination(name)).collect()
 }
 
 pub(super) fn event(id: EventId, camera: &str, clock: &dyn Clock) -> Event {
-    Event {
-        version: SCHEMA_VERSION,
-        id,
-        device: "box".into(),
-        site: "".into(),
-        camera: camera.into(),
-        rule: "people".into(),
-        kind: EventKind::Object,
-        state: EventState::Open,
-        label: "person".into(),
-        score: 0.5,
-        count: 1,
-        track: 7,
-        zones: vec!["door".into()],
-        start: clock.now(),
-        end: None,
-        best: None,
-        model: "".into(),
-        clip: None,
-        more_clips: Vec::new(),
-        pictures: Vec::new(),
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
-    }
+    fixture::event(id, camera, clock.now())
 }
 
 pub(super) fn upload(file: &str, bytes: u64, sha256: &str) -> Delivery {
-    Delivery::Upload { file: file.to_owned(), bytes, sha256: sha256.to_owned() }
+    Delivery::Upload(MediaFile::new(file, bytes, sha256))
 }
 
 /// Opens the index below `folder` without a store. sled's own threads may hold its lock a moment longer than the store.
@@ -122,19 +97,22 @@ fn what_was_recorded_is_there_after_a_new_start() {
     let two = bench.event("gate");
     let store = bench.open();
     let device = store.device_id();
-    store.record(change(&one, vec![Delivery::Alert(Phase::Start)])).expect("record");
-    store.record(change(&two, vec![])).expect("record");
+    store.events().record(change(&one, vec![Delivery::Alert(Phase::Start)])).expect("record");
+    store.events().record(change(&two, vec![])).expect("record");
     one.state = EventState::Ended;
-    store.record(change(&one, vec![Delivery::Alert(Phase::End), upload("event.json", 10, "aa")])).expect("record");
+    store
+        .events()
+        .record(change(&one, vec![Delivery::Alert(Phase::End), upload("event.json", 10, "aa")]))
+        .expect("record");
     store.close().expect("close");
 
     let store = bench.open();
     assert!(!store.was_reset());
     assert_eq!(store.device_id(), device);
-    assert_eq!(store.event(one.id).expect("read"), Some(one.clone()));
-    assert_eq!(store.open_events().expect("read"), vec![two.id]);
+    assert_eq!(store.events().get(one.id).wait().expect("read"), Some(one.clone()));
+    assert_eq!(store.events().open().expect("read"), vec![two.id]);
     assert_eq!(store.newest_id().expect("read"), Some(two.id));
-    let stats = store.stats().expect("stats");
+    let stats = store.stats().wait().expect("stats");
     assert_eq!((stats.events, stats.open), (2, 1));
     let boxes: Vec<_> = stats.outboxes.iter().map(|b| (b.name.as_str(), b.items, b.bytes, b.dead_letters)).collect();
     assert_eq!(boxes, [("mqtt", 2, 0, 0), ("upload/a", 1, 10, 0), ("upload/b", 1, 10, 0)]);
@@ -150,11 +128,13 @@ fn queries_filter_page_and_go_from_new_to_old() {
             bench.clock.advance(Duration::from_secs(1));
             let mut event = bench.event(if n % 3 == 0 { "yard" } else { "yard2" });
             event.label = if n % 2 == 0 { "person".into() } else { "car".into() };
-            store.record(change(&event, vec![])).expect("record");
+            store.events().record(change(&event, vec![])).expect("record");
             event
         })
         .collect();
-    let query = |query: &Query| -> Vec<EventId> { store.events(query).expect("query").iter().map(|e| e.id).collect() };
+    let query = |query: &Query| -> Vec<EventId> {
+        store.events().find(query).wait().expect("query").iter().map(|e| e.id).collect()
+    };
     let expected = |wanted: &dyn Fn(&Event) -> bool| -> Vec<EventId> {
         events.iter().rev().filter(|e| wanted(e)).map(|e| e.id).collect()
     };
@@ -179,8 +159,8 @@ async fn an_item_is_leased_once_and_comes_back_when_the_lease_is_dropped() {
     let bench = Bench::new();
     let store = bench.open();
     let event = bench.event("yard");
-    store.record_async(change(&event, vec![Delivery::Alert(Phase::Start)])).await.expect("record");
-    let outbox = store.outbox("mqtt").expect("outbox");
+    store.events().record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
+    let outbox = store.outboxes().get(&destination("mqtt")).expect("outbox");
     let leases = outbox.lease(10).await.expect("lease");
     assert_eq!((leases.len(), &leases[0].event, leases[0].attempts), (1, &Some(event), 0));
     assert_eq!(outbox.clone().lease(10).await.expect("lease").len(), 0);
@@ -198,10 +178,10 @@ async fn an_alert_reports_the_event_as_it_was_when_recorded() {
     let bench = Bench::new();
     let store = bench.open();
     let mut event = bench.event("yard");
-    store.record_async(change(&event, vec![Delivery::Alert(Phase::Start)])).await.expect("record");
+    store.events().record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
     event.state = EventState::Ended;
-    store.record_async(change(&event, vec![Delivery::Alert(Phase::End)])).await.expect("record");
-    let leases = store.outbox("mqtt").expect("outbox").lease(10).await.expect("lease");
+    store.events().record(change(&event, vec![Delivery::Alert(Phase::End)])).expect("record");
+    let leases = store.outboxes().get(&destination("mqtt")).expect("outbox").lease(10).await.expect("lease");
     let reported: Vec<_> =
         leases.iter().map(|lease| (lease.event.as_ref().map(|event| event.state), &lease.item)).collect();
     let (start, end) = (Delivery::Alert(Phase::Start), Delivery::Alert(Phase::End));
@@ -213,9 +193,9 @@ async fn a_failed_item_rests_and_the_next_one_goes_first() {
     let bench = Bench::new();
     let store = bench.open();
     for _ in 0..2 {
-        store.record_async(change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)])).await.expect("record");
+        store.events().record(change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)])).expect("record");
     }
-    let outbox = store.outbox("mqtt").expect("outbox");
+    let outbox = store.outboxes().get(&destination("mqtt")).expect("outbox");
     let first = outbox.lease(1).await.expect("lease");
     outbox.nack(&first[0], "broken", Duration::from_secs(60)).await.expect("nack");
     let second = outbox.lease(10).await.expect("lease");
@@ -231,7 +211,7 @@ async fn a_failed_item_rests_and_the_next_one_goes_first() {
 async fn waiting_ends_with_a_new_item() {
     let bench = Bench::new();
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     outbox.wait().await;
     let idle = tokio::time::timeout(Duration::from_millis(50), outbox.wait()).await;
     assert!(idle.is_err(), "nothing to do, yet it woke up");
@@ -239,7 +219,7 @@ async fn waiting_ends_with_a_new_item() {
         let outbox = outbox.clone();
         async move { outbox.wait().await }
     });
-    store.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
+    store.events().record(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).expect("record");
     tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("woken").expect("join");
 }
 
@@ -248,10 +228,10 @@ async fn a_file_recorded_again_replaces_the_waiting_item_even_while_it_is_leased
     let bench = Bench::new();
     let store = bench.open();
     let event = bench.event("yard");
-    let outbox = store.outbox("upload/a").expect("outbox");
-    store.record_async(change(&event, vec![upload("event.json", 10, "aa")])).await.expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
+    store.events().record(change(&event, vec![upload("event.json", 10, "aa")])).expect("record");
     let old = outbox.lease(1).await.expect("lease");
-    store.record_async(change(&event, vec![upload("event.json", 12, "bb")])).await.expect("record");
+    store.events().record(change(&event, vec![upload("event.json", 12, "bb")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 1);
     assert_eq!(outbox.lease(1).await.expect("lease").len(), 0, "the same file must not be sent twice at a time");
     outbox.nack(&old[0], "changed", Duration::from_secs(600)).await.expect("nack");
@@ -260,7 +240,7 @@ async fn a_file_recorded_again_replaces_the_waiting_item_even_while_it_is_leased
     outbox.ack(&old[0]).await.expect("a late ack is no error");
     assert_eq!(outbox.waiting().await.expect("count"), 1, "the ack of the old content removed the new one");
     outbox.ack(&new[0]).await.expect("ack");
-    store.record_async(change(&event, vec![upload("event.json", 12, "bb")])).await.expect("record");
+    store.events().record(change(&event, vec![upload("event.json", 12, "bb")])).expect("record");
     assert_eq!(outbox.waiting().await.expect("count"), 1, "after it was sent it is a new item");
 }
 
@@ -269,18 +249,18 @@ async fn progress_outlives_a_restart_and_ends_when_the_file_is_replaced() {
     let bench = Bench::new();
     let event = bench.event("yard");
     let store = bench.open();
-    store.record_async(change(&event, vec![upload("clip.mp4", 10, "aa")])).await.expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    store.events().record(change(&event, vec![upload("clip.mp4", 10, "aa")])).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     outbox.save_progress(&lease, Some("part 3".into())).await.expect("save");
     assert!(outbox.save_progress(&lease, Some("x".repeat(4000))).await.is_err());
     drop((lease, outbox));
     store.close().expect("close");
     let store = bench.open();
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     assert_eq!(lease.progress.as_deref(), Some("part 3"));
-    store.record_async(change(&event, vec![upload("clip.mp4", 12, "bb")])).await.expect("record");
+    store.events().record(change(&event, vec![upload("clip.mp4", 12, "bb")])).expect("record");
     drop(lease);
     let lease = outbox.lease(1).await.expect("lease").remove(0);
     assert_eq!(lease.progress, None);
@@ -295,9 +275,9 @@ async fn dead_letters_are_kept_listed_revived_and_discarded() {
     let bench = Bench::new();
     let store = bench.open();
     let event = bench.event("yard");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let files = vec![upload("clip.mp4", 10, "aa"), upload("thumb.jpg", 5, "bb")];
-    store.record_async(change(&event, files.clone())).await.expect("record");
+    store.events().record(change(&event, files.clone())).expect("record");
     for lease in outbox.lease(2).await.expect("lease") {
         outbox.dead_letter(&lease, &"é".repeat(400)).await.expect("dead letter");
     }
@@ -305,13 +285,13 @@ async fn dead_letters_are_kept_listed_revived_and_discarded() {
     assert_eq!(dead.iter().map(|letter| letter.item.clone()).collect::<Vec<_>>(), files);
     assert!(dead[0].error.len() <= 300 && dead[0].error.starts_with('é'));
     let numbers = |stats: Stats| {
-        let of = stats.outboxes.into_iter().find(|outbox| outbox.name == "upload/a").expect("outbox");
+        let of = stats.outboxes.into_iter().find(|outbox| outbox.name.as_str() == "upload/a").expect("outbox");
         (of.items, of.bytes, of.dead_letters)
     };
-    assert_eq!(numbers(store.stats().expect("stats")), (0, 0, 2));
+    assert_eq!(numbers(store.stats().wait().expect("stats")), (0, 0, 2));
     outbox.revive(dead[0].seq).await.expect("revive");
     outbox.discard(dead[1].seq).await.expect("discard");
-    assert_eq!(numbers(store.stats().expect("stats")), (1, 10, 0));
+    assert_eq!(numbers(store.stats().wait().expect("stats")), (1, 10, 0));
     let again = outbox.lease(10).await.expect("lease");
     assert_eq!((again.len(), &again[0].item, again[0].attempts), (1, &files[0], 0));
 }
@@ -320,28 +300,33 @@ async fn dead_letters_are_kept_listed_revived_and_discarded() {
 async fn items_of_an_outbox_that_is_not_configured_wait_for_its_return() {
     let bench = Bench::new();
     let store = bench.open();
-    store.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
+    store.events().record(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).expect("record");
     store.close().expect("close");
     let without = Store::open(&config(&bench.dir), &names(&["upload/b"]), bench.clock.clone()).expect("open");
-    assert!(matches!(without.outbox("upload/a"), Err(StoreError::NoSuchOutbox(_))));
-    without.record_async(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).await.expect("record");
+    assert!(matches!(without.outboxes().get(&destination("upload/a")), Err(StoreError::NoSuchOutbox(_))));
+    without.events().record(change(&bench.event("yard"), vec![upload("clip.mp4", 1, "aa")])).expect("record");
     without.close().expect("close");
     let store = bench.open();
-    assert_eq!(store.outbox("upload/a").expect("outbox").lease(10).await.expect("lease").len(), 1);
-    assert_eq!(store.outbox("upload/b").expect("outbox").lease(10).await.expect("lease").len(), 2);
+    assert_eq!(
+        store.outboxes().get(&destination("upload/a")).expect("outbox").lease(10).await.expect("lease").len(),
+        1
+    );
+    assert_eq!(
+        store.outboxes().get(&destination("upload/b")).expect("outbox").lease(10).await.expect("lease").len(),
+        2
+    );
 }
 
 #[tokio::test]
 async fn changes_that_wait_together_share_a_flush() {
     let bench = Bench::new();
     let store = bench.open();
-    let before = store.stats_async().await.expect("stats").flushes;
-    let burst =
-        (0..1000).map(|_| store.record_async(change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)])));
-    for outcome in futures::future::join_all(burst).await {
+    let before = store.stats().await.expect("stats").flushes;
+    let burst = (0..1000).map(|_| change(&bench.event("yard"), vec![Delivery::Alert(Phase::Start)]));
+    for outcome in store.events().record_all(burst.collect()) {
         outcome.expect("record");
     }
-    let stats = store.stats_async().await.expect("stats");
+    let stats = store.stats().await.expect("stats");
     assert_eq!(stats.events, 1000);
     let flushes = stats.flushes - before;
     assert!((4..=100).contains(&flushes), "{flushes} flushes for 1000 changes");
@@ -353,13 +338,13 @@ fn an_event_too_large_for_the_index_loses_its_lists_there_or_is_refused() {
     let store = bench.open();
     let mut event = bench.event("yard");
     event.zones = (0..1000).map(|n| format!("zone-{n}").into()).collect();
-    store.record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
-    let kept = store.event(event.id).expect("read").expect("there");
+    store.events().record(change(&event, vec![Delivery::Alert(Phase::Start)])).expect("record");
+    let kept = store.events().get(event.id).wait().expect("read").expect("there");
     assert_eq!(kept.zones, event.zones[..8]);
     event.label = "x".repeat(5000).into();
-    let refused = store.record(change(&event, vec![])).expect_err("too large");
+    let refused = store.events().record(change(&event, vec![])).expect_err("too large");
     assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
-    store.record(change(&bench.event("yard"), vec![])).expect("the store goes on");
+    store.events().record(change(&bench.event("yard"), vec![])).expect("the store goes on");
 }
 
 #[test]
@@ -382,7 +367,7 @@ fn what_has_no_end_or_cannot_be_read_is_not_settled_whatever_the_lists_say() {
     over.state = EventState::Ended;
     let store = bench.open();
     for event in [&open, &over, &torn] {
-        store.record(change(event, vec![])).expect("record");
+        store.events().record(change(event, vec![])).expect("record");
     }
     store.close().expect("close");
     let db = raw_index(bench.dir.path());
@@ -390,8 +375,9 @@ fn what_has_no_end_or_cannot_be_read_is_not_settled_whatever_the_lists_say() {
     db.open_tree("events").expect("tree").insert(torn.id.to_bytes(), b"{").expect("insert");
     drop(db);
     let store = bench.open();
-    assert_eq!(store.open_events().expect("read"), vec![]);
-    let delivery_statuses = store.delivery_statuses(vec![open.id, over.id, torn.id, bench.ids.next()]).expect("read");
+    assert_eq!(store.events().open().expect("read"), vec![]);
+    let delivery_statuses =
+        store.events().delivery_statuses(vec![open.id, over.id, torn.id, bench.ids.next()]).expect("read");
     assert_eq!(
         delivery_statuses,
         [DeliveryStatus::Waiting, DeliveryStatus::Settled, DeliveryStatus::Waiting, DeliveryStatus::Unknown]
@@ -416,10 +402,13 @@ async fn numbers_go_on_from_where_they_are_set_to_and_never_back() {
     let clock = simulated();
     let ids = IdSource::new(clock.clone(), None);
     let store = Store::open(&config(&dir), &names(&["mqtt"]), clock.clone()).expect("open");
-    let outbox = store.outbox("mqtt").expect("outbox");
+    let outbox = store.outboxes().get(&destination("mqtt")).expect("outbox");
     for floor in [0, 1_000_000, 5] {
-        store.count_on_from(floor).expect("count");
-        store.record(change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)])).expect("record");
+        store.outboxes().count_on_from(floor).expect("count");
+        store
+            .events()
+            .record(change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)]))
+            .expect("record");
     }
     let numbers: Vec<u64> = outbox.lease(10).await.expect("lease").iter().map(|lease| lease.seq).collect();
     assert_eq!(numbers, [1, 1_000_001, 1_000_002]);

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::asset::MediaFile;
+use crate::destination::destination;
 
 #[derive(Clone, Debug)]
 pub(super) enum Call {
@@ -200,7 +202,7 @@ impl Model {
     fn record(&mut self, event: &Event, deliveries: &[Delivery]) {
         self.events.insert(event.id, event.clone());
         for delivery in deliveries {
-            let outbox = usize::from(matches!(delivery, Delivery::Upload { .. }));
+            let outbox = usize::from(matches!(delivery, Delivery::Upload(_)));
             let item = Item { event: Some(event.clone()), item: delivery.clone(), attempts: 0, revision: 0, due: 0 };
             self.push(outbox, item);
         }
@@ -236,14 +238,14 @@ impl Model {
 /// What an item replaces another by.
 fn name_of(item: &Item) -> Option<(Option<EventId>, &str)> {
     match &item.item {
-        Delivery::Upload { file, .. } => Some((item.event.as_ref().map(|event| event.id), file)),
+        Delivery::Upload(MediaFile { file, .. }) => Some((item.event.as_ref().map(|event| event.id), file)),
         Delivery::Document(document) => Some((None, &document.path)),
         Delivery::Alert(_) => None,
     }
 }
 
 fn document(n: usize, bytes: u64) -> Document {
-    Document { path: DOCUMENTS[n].to_owned(), bytes, sha256: "00".to_owned() }
+    Document::new(DOCUMENTS[n], bytes, "00")
 }
 
 /// The store under test, with what a restart takes from it.
@@ -267,7 +269,7 @@ impl Subject {
     }
 
     fn outbox(&self, outbox: usize) -> Outbox {
-        self.store.outbox(BOXES[outbox]).expect("outbox")
+        self.store.outboxes().get(&destination(BOXES[outbox])).expect("outbox")
     }
 
     /// A lease in hand, and its queue.
@@ -282,10 +284,10 @@ impl Subject {
         match (call, expected) {
             (_, Expected::Nothing) => {}
             (_, Expected::Recorded(event, deliveries)) => {
-                self.store.record(change(&event, deliveries)).expect("record");
+                self.store.events().record(change(&event, deliveries)).expect("record");
             }
             (Call::Deliver { document, bytes }, _) => {
-                self.store.deliver(self::document(*document, *bytes)).expect("deliver");
+                self.store.outboxes().deliver(self::document(*document, *bytes)).expect("deliver");
             }
             (Call::Lease { outbox, max }, Expected::Leases(expected)) => {
                 let leases = self.runtime.block_on(self.outbox(*outbox).lease(*max)).expect("lease");
@@ -337,16 +339,16 @@ impl Subject {
 
 /// Whether the index says what the model says.
 pub(super) fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError> {
-    let stats = store.stats().expect("stats");
+    let stats = store.stats().wait().expect("stats");
     let open: Vec<_> = model.events.values().filter(|e| e.state == EventState::Open).map(|e| e.id).collect();
     prop_assert_eq!((stats.events, stats.open), (model.events.len() as u64, open.len() as u64));
-    prop_assert_eq!(store.open_events().expect("read"), open);
-    let all = store.events(&Query { limit: 500, ..Query::default() }).expect("query");
+    prop_assert_eq!(store.events().open().expect("read"), open);
+    let all = store.events().find(&Query { limit: 500, ..Query::default() }).wait().expect("query");
     prop_assert_eq!(all, model.events.values().rev().cloned().collect::<Vec<_>>());
     for (n, name) in BOXES.iter().enumerate() {
         let bytes = model.queues[n].values().map(|item| item.item.bytes());
         let expected = (model.queues[n].len() as u64, bytes.sum::<u64>(), model.dead[n].len() as u64);
-        let found = stats.outboxes.iter().find(|outbox| outbox.name == *name);
+        let found = stats.outboxes.iter().find(|outbox| outbox.name.as_str() == *name);
         let found = found.map_or((0, 0, 0), |outbox| (outbox.items, outbox.bytes, outbox.dead_letters));
         prop_assert_eq!(found, expected, "{}", name);
     }

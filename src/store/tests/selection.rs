@@ -1,6 +1,7 @@
 //! Many items at a time, and what stays dropped when the index is made again.
 
 use super::*;
+use crate::destination::destination;
 
 const NO_LIMIT: Duration = Duration::from_secs(3600);
 
@@ -15,10 +16,10 @@ fn fill(bench: &Bench, store: &Store) -> Vec<Event> {
         })
         .collect();
     for event in &events {
-        store.record(change(event, deliveries(event))).expect("record");
+        store.events().record(change(event, deliveries(event))).expect("record");
     }
     for path in ["coverage/yard/2026-11-22.json", "lake/events/date=2026-11-22/1_2.parquet"] {
-        store.deliver(Document { path: path.to_owned(), bytes: 5, sha256: path.to_owned() }).expect("deliver");
+        store.outboxes().deliver(Document::new(path, 5, path)).expect("deliver");
     }
     events
 }
@@ -33,7 +34,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let count = async |selection: Selection| {
         let selected = outbox.count_selected(&selection, NO_LIMIT).await.expect("count");
         assert!(!selected.more);
@@ -69,7 +70,7 @@ async fn items_are_selected_by_number_camera_kind_age_and_state() {
     assert_eq!(twice, once, "ranges that overlap");
     let in_no_time = outbox.count_selected(&all, Duration::ZERO).await.expect("count");
     assert!(in_no_time.more, "a count ends in time, whatever it found");
-    let mqtt = store.outbox("mqtt").expect("outbox");
+    let mqtt = store.outboxes().get(&destination("mqtt")).expect("outbox");
     let of_yard = Selection { camera: Some("yard".into()), kind: Some(ItemKind::Alert), ..all };
     assert_eq!(mqtt.count_selected(&of_yard, NO_LIMIT).await.expect("count").items, 50);
 }
@@ -79,7 +80,7 @@ async fn what_is_on_its_way_is_counted_and_a_batch_goes_on_where_it_ended() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let leases = outbox.lease(7).await.expect("lease");
     let clips = Selection { kind: Some(ItemKind::Clip), ..Selection::default() };
     let mut dropped = Selected { more: true, ..Selected::default() };
@@ -103,7 +104,7 @@ async fn dead_letters_are_retried_and_dropped_by_selection() {
     let bench = Bench::new();
     let store = bench.open();
     fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     for lease in outbox.lease(1000).await.expect("lease") {
         outbox.dead_letter(&lease, "refused").await.expect("give up");
     }
@@ -121,7 +122,7 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let bench = Bench::new();
     let store = bench.open();
     let events = fill(&bench, &store);
-    let outbox = store.outbox("upload/a").expect("outbox");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     let all = Selection { state: Some(QueueState::Waiting), ..Selection::default() };
     assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 452);
     drop(outbox);
@@ -131,19 +132,23 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     let store = bench.open();
     let mut changes: Vec<Change> = events.iter().map(|event| change(event, deliveries(event))).collect();
     changes[0].deliveries[1] = upload("event.json", 11, "another content");
-    store.record_all(changes).into_iter().for_each(|recorded| recorded.expect("record"));
+    store.events().record_all(changes).into_iter().for_each(|recorded| recorded.expect("record"));
     let path = "coverage/yard/2026-11-22.json";
-    store.deliver(Document { path: path.to_owned(), bytes: 5, sha256: path.to_owned() }).expect("deliver");
-    let waiting = store.outbox("upload/a").expect("outbox").items(10).await.expect("items");
+    store.outboxes().deliver(Document::new(path, 5, path)).expect("deliver");
+    let waiting = store.outboxes().get(&destination("upload/a")).expect("outbox").items(10).await.expect("items");
     let [only] = waiting.as_slice() else { panic!("{} wait", waiting.len()) };
     assert_eq!((only.event, &only.item), (Some(events[0].id), &upload("event.json", 11, "another content")));
     assert_eq!(
-        store.outbox("upload/b").expect("outbox").waiting().await.expect("count"),
+        store.outboxes().get(&destination("upload/b")).expect("outbox").waiting().await.expect("count"),
         451,
         "the other one gets all"
     );
-    let states = store.deliveries(&[Event { filed: Some("2026/11/22".into()), ..events[1].clone() }]).expect("read");
-    let of_a = states[0].iter().find(|of| of.outlet == "upload/a").expect("known");
+    let states = store
+        .events()
+        .deliveries(&[Event { filed: Some("2026/11/22".into()), ..events[1].clone() }])
+        .wait()
+        .expect("read");
+    let of_a = states[0].iter().find(|of| of.outlet.as_str() == "upload/a").expect("known");
     assert_eq!(of_a.state, DeliveryState::Dropped);
 
     // A note that cannot be read costs no more than what it says.
@@ -155,14 +160,14 @@ async fn what_was_dropped_stays_dropped_when_the_index_is_made_again() {
     std::fs::write(&notes, kept.join("\n") + "\n{\"outbox\": \"upl").expect("a power cut");
     assert!(set_index_aside(bench.dir.path(), "lost").expect("set aside"));
     let store = bench.open();
-    store.record(change(&events[1], deliveries(&events[1]))).expect("record");
-    let outbox = store.outbox("upload/a").expect("outbox");
+    store.events().record(change(&events[1], deliveries(&events[1]))).expect("record");
+    let outbox = store.outboxes().get(&destination("upload/a")).expect("outbox");
     assert_eq!(outbox.waiting().await.expect("count"), 2);
     // What is noted behind a torn line is read.
     assert_eq!(outbox.drop_selected(&all, NO_LIMIT).await.expect("drop").items, 2);
     store.close().expect("close");
     assert!(set_index_aside(bench.dir.path(), "lost").expect("set aside"));
     let store = bench.open();
-    store.record(change(&events[1], deliveries(&events[1]))).expect("record");
-    assert_eq!(store.outbox("upload/a").expect("outbox").waiting().await.expect("count"), 0);
+    store.events().record(change(&events[1], deliveries(&events[1]))).expect("record");
+    assert_eq!(store.outboxes().get(&destination("upload/a")).expect("outbox").waiting().await.expect("count"), 0);
 }

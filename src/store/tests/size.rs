@@ -79,7 +79,7 @@ fn build(path: &Path, events: u64) {
                 vec![Delivery::Alert(Phase::End), upload("event.json", 900, &hash), upload("clip.mp4", 900_000, &hash)];
             change(&event, deliveries)
         });
-        store.record_all(changes.collect()).into_iter().for_each(|outcome| outcome.expect("record"));
+        store.events().record_all(changes.collect()).into_iter().for_each(|outcome| outcome.expect("record"));
     }
     store.close().expect("close");
 }
@@ -106,22 +106,22 @@ fn child_measures() {
     let store = Store::open(&config, &names(&["mqtt", "upload/a"]), clock.clone()).expect("open");
     let open_ms = ms(begun);
     let ids = IdSource::new(clock.clone(), store.newest_id().expect("newest"));
-    store.open_events().expect("open events");
-    store.stats().expect("stats");
+    store.events().open().expect("open events");
+    store.stats().wait().expect("stats");
     let (ready_ms, rss_mib) = (ms(begun), rss_mib());
     let before = written_kib();
     let mut records: Vec<f64> = (0..RECORDS)
         .map(|_| {
             let change = change(&event(ids.next(), "yard", &*clock), vec![Delivery::Alert(Phase::Start)]);
             let begun = clock.mono();
-            store.record(change).expect("record");
+            store.events().record(change).expect("record");
             ms(begun)
         })
         .collect();
     let record_kib = (written_kib() - before) / RECORDS as f64;
     records.sort_by(f64::total_cmp);
     let begun = clock.mono();
-    store.events(&Query { camera: Some("gate".into()), ..Query::default() }).expect("page");
+    store.events().find(&Query { camera: Some("gate".into()), ..Query::default() }).wait().expect("page");
     let page_ms = ms(begun);
     let (record_p50_ms, record_p99_ms) = (records[RECORDS / 2], records[RECORDS * 99 / 100]);
     let rss_end_mib = self::rss_mib();

@@ -6,8 +6,8 @@ impl Bench {
     /// Queues a document as if its content were `content`.
     fn deliver(&self, path: &str, content: &[u8]) {
         let sha256 = hex::encode(Sha256::digest(content));
-        let document = Document { path: path.to_owned(), bytes: content.len() as u64, sha256 };
-        self.store().deliver(document).expect("deliver");
+        let document = Document::new(path, content.len() as u64, sha256);
+        self.store().outboxes().deliver(document).expect("deliver");
     }
 
     fn write_document(&self, path: &str, content: &[u8]) {

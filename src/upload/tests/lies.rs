@@ -145,7 +145,7 @@ impl MultipartStore for Liar {
 
 fn start(bench: &Bench, liar: &Arc<Liar>) -> Running {
     let liar = liar.clone();
-    bench.start_with("s3://bucket", move |limiter| Destination {
+    bench.start_with("s3://bucket", move |limiter| Remote {
         store: liar.clone(),
         parts: Some(Parts(liar.clone() as Arc<dyn MultipartStore>)),
         smallest_part: 5 << 20,

@@ -26,10 +26,12 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::destination::{Parts, Whole};
+use super::remote::{Parts, Whole};
 use super::*;
+use crate::asset::MediaFile;
 use crate::clock::{Moment, Mono, SimulatedClock, TimeQuality};
-use crate::event::{Event, EventKind, EventState, SCHEMA_VERSION};
+use crate::destination::destination;
+use crate::event::{Event, EventState, fixture};
 use crate::store::{self, Change, Document, Store};
 use fake::{Fake, no_link};
 
@@ -40,34 +42,7 @@ pub(super) fn event(id: &str, camera: &str, start: &str) -> Event {
         boot_id: "boot".into(),
         time_quality: TimeQuality::Synchronised,
     };
-    Event {
-        version: SCHEMA_VERSION,
-        id: id.parse().expect("id"),
-        device: "box".into(),
-        site: "".into(),
-        camera: camera.into(),
-        rule: "people".into(),
-        kind: EventKind::Object,
-        state: EventState::Ended,
-        label: "person".into(),
-        score: 0.5,
-        count: 1,
-        track: 1,
-        zones: Vec::new(),
-        start,
-        end: None,
-        best: None,
-        model: "".into(),
-        clip: None,
-        more_clips: Vec::new(),
-        pictures: Vec::new(),
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
-    }
+    Event { state: EventState::Ended, ..fixture::event(id.parse().expect("id"), camera, start) }
 }
 
 /// An archive, a store and an uploader on a clock that the test drives.
@@ -100,7 +75,7 @@ impl Bench {
     fn open_store(&mut self) {
         self.store = None;
         let config = store::Config { path: self.dir.path().join("box"), ..store::Config::default() };
-        let store = Store::open(&config, &["upload/cloud".to_owned()], self.clock.clone()).expect("open");
+        let store = Store::open(&config, &[destination("upload/cloud")], self.clock.clone()).expect("open");
         self.store = Some(store);
     }
 
@@ -109,7 +84,7 @@ impl Bench {
     }
 
     fn outbox(&self) -> Outbox {
-        self.store().outbox("upload/cloud").expect("outbox")
+        self.store().outboxes().get(&destination("upload/cloud")).expect("outbox")
     }
 
     /// Writes the file into the archive.
@@ -121,10 +96,10 @@ impl Bench {
 
     /// Queues the file as if its content were `content`.
     async fn queue(&self, file: &str, content: &[u8]) {
-        let sha256 = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        let delivery = Delivery::Upload { file: file.to_owned(), bytes: content.len() as u64, sha256 };
+        let sha256: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let delivery = Delivery::Upload(MediaFile::new(file, content.len() as u64, sha256));
         let change = Change { event: self.event.clone(), deliveries: vec![delivery] };
-        self.store().record_async(change).await.expect("record");
+        self.store().events().record(change).expect("record");
     }
 
     async fn add(&self, file: &str, content: &[u8]) {
@@ -135,7 +110,7 @@ impl Bench {
     fn start(&self, url: &str, fake: Option<&Arc<Fake>>) -> Running {
         let uploader = self.uploader(url);
         let Some(fake) = fake.cloned() else { return Running::start(uploader) };
-        self.start_with(url, move |limiter| Destination {
+        self.start_with(url, move |limiter| Remote {
             store: fake.clone(),
             parts: Some(Parts(fake.clone() as Arc<dyn MultipartStore>)),
             smallest_part: 5 << 20,
@@ -147,11 +122,7 @@ impl Bench {
     }
 
     /// With a destination that the test made.
-    fn start_with(
-        &self,
-        url: &str,
-        open: impl Fn(&BandwidthLimiter) -> Destination + Send + Sync + 'static,
-    ) -> Running {
+    fn start_with(&self, url: &str, open: impl Fn(&BandwidthLimiter) -> Remote + Send + Sync + 'static) -> Running {
         let mut uploader = self.uploader(url);
         uploader.open = Opener(Arc::new(move |_, limiter| Ok(open(limiter))));
         uploader.link = Link::hasty;
@@ -197,7 +168,7 @@ impl Bench {
         letters
             .into_iter()
             .map(|letter| match letter.item {
-                Delivery::Upload { file, .. } | Delivery::Document(Document { path: file, .. }) => {
+                Delivery::Upload(MediaFile { file, .. }) | Delivery::Document(Document { path: file, .. }) => {
                     (file, letter.attempts, letter.error)
                 }
                 Delivery::Alert(_) => panic!("no alerts here"),

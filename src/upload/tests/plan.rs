@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::budget::{Budget, Limits};
 use super::super::plan::{Busy, Plan};
 use super::*;
+use crate::asset::MediaFile;
 use crate::store::{Lane, Order};
 
 /// What happens to a destination.
@@ -68,8 +69,8 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     id: crate::event::EventId::from_bytes((n as u128 + 1).to_be_bytes()),
                     ..bench.event.clone()
                 };
-                let delivery = Delivery::Upload { file: file.to_owned(), bytes: 1, sha256: "aa".to_owned() };
-                bench.store().record_async(Change { event, deliveries: vec![delivery] }).await.expect("record");
+                let delivery = Delivery::Upload(MediaFile::new(file, 1, "aa"));
+                bench.store().events().record(Change { event, deliveries: vec![delivery] }).expect("record");
                 let seq = bench.outbox().items(1000).await.expect("items").iter().map(|item| item.seq).max();
                 let seq = seq.expect("one waits");
                 ages.insert(seq, (waiting.len() as u64, turns));

@@ -1,7 +1,8 @@
 //! A box to show.
 
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
-use crate::event::{DeliveryState, Event, EventId, EventKind, EventState, MediaFile, OutletDelivery, SCHEMA_VERSION};
+use crate::destination::Destination;
+use crate::event::{DeliveryState, Event, EventId, EventKind, EventState, MediaFile, OutletDelivery, fixture};
 use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth};
 use crate::web::{CameraStatus, DiskStatus, EventRecord, LoadStatus, OutletStatus, Status};
 
@@ -45,36 +46,20 @@ pub(in crate::web) fn id(n: u64) -> EventId {
 
 pub(in crate::web) fn record(n: u64, camera: &str, label: &str) -> EventRecord {
     let clock = SimulatedClock::new(Mono(5), jiff::Timestamp::UNIX_EPOCH);
-    let file = |name: &str| MediaFile { file: name.to_owned(), bytes: 10, sha256: "00".repeat(32) };
+    let file = |name: &str| MediaFile::new(name, 10, "00".repeat(32));
     let event = Event {
-        version: SCHEMA_VERSION,
-        id: id(n),
         device: "box-7".into(),
-        site: "".into(),
-        camera: camera.into(),
         rule: "r".into(),
         kind: EventKind::Enter,
         state: EventState::Ended,
         label: label.into(),
-        score: 0.5,
-        count: 1,
         track: n,
         zones: vec![],
-        start: clock.now(),
         end: Some(clock.now()),
-        best: None,
-        model: "".into(),
-        clip: None,
-        more_clips: Vec::new(),
         pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        continues: None,
-        pinned: false,
+        ..fixture::event(id(n), camera, clock.now())
     };
     let state = DeliveryState::Delivered;
-    let delivery = vec![OutletDelivery { outlet: "mqtt".to_owned(), state, files: Vec::new() }];
+    let delivery = vec![OutletDelivery { outlet: Destination::Mqtt, state, files: Vec::new() }];
     EventRecord { event, delivery }
 }

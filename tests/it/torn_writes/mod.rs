@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use outpost::archive::{
     Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Sidecar, look_at_event, measure, volume,
 };
+use outpost::asset::MediaFile;
 use outpost::clock::SystemClock;
 use outpost::decode::Decoder;
 use outpost::event::{Event, EventId, EventState, IdSource};
@@ -52,7 +53,7 @@ fn open(path: &Path) -> Result<(Archive, Store), String> {
     volume::open(path, None, Path::new("/")).map_err(|e| format!("{e:#}"))?;
     let clock = Arc::new(SystemClock::new());
     let config = StoreConfig { path: path.to_owned(), deadline: seconds(4), ..StoreConfig::default() };
-    let outboxes = ["mqtt".to_owned(), "upload/cloud".to_owned()];
+    let outboxes = ["mqtt", "upload/cloud"].map(|text| text.parse().expect("a destination"));
     let store = Store::open(&config, &outboxes, clock.clone()).map_err(|e| e.to_string())?;
     let layout = Layout::new(path);
     let deps = ArchiveDeps::new("box", clock.clone());
@@ -106,16 +107,17 @@ fn child_records() {
         // Of what is over, a part is delivered already.
         let wanted = CAMERAS.len() * 7;
         wait_for("the events to end", seconds(60), || {
-            let ended = store.events(&Query { state: Some(EventState::Ended), limit: 500, ..Query::default() });
+            let ended =
+                store.events().find(&Query { state: Some(EventState::Ended), limit: 500, ..Query::default() }).wait();
             let ended = ended.map_err(|e| e.to_string())?.len();
-            let open = store.open_events().map_err(|e| e.to_string())?.len();
+            let open = store.events().open().map_err(|e| e.to_string())?.len();
             if (ended, open) == (wanted, CAMERAS.len()) { Ok(()) } else { Err(format!("{ended} ended, {open} open")) }
         });
         for (name, part) in [("mqtt", 20), ("upload/cloud", 40)] {
-            let outbox = store.outbox(name).expect("an outbox");
+            let outbox = store.outboxes().get(&name.parse().expect("a destination")).expect("an outbox");
             for lease in &outbox.lease(part).await.expect("lease") {
                 outbox.ack(lease).await.expect("ack");
-                if let Delivery::Upload { file, .. } = &lease.item {
+                if let Delivery::Upload(MediaFile { file, .. }) = &lease.item {
                     println!("\ndelivered {} {file}", lease.event.as_ref().expect("of an event").id);
                 }
             }
@@ -151,14 +153,14 @@ fn serve(path: &Path) -> Result<(), String> {
     recover(&archive, EventId::from_bytes(HIGHEST), &mut |_| ()).map_err(text)?;
     runtime().block_on(async {
         for name in ["mqtt", "upload/cloud"] {
-            let outbox = store.outbox(name).map_err(|e| e.to_string())?;
+            let outbox = store.outboxes().get(&name.parse().expect("a destination")).map_err(|e| e.to_string())?;
             loop {
                 let leases = outbox.lease(50).await.map_err(|e| e.to_string())?;
                 if leases.is_empty() {
                     break;
                 }
                 for lease in &leases {
-                    if let Delivery::Upload { file, bytes, sha256 } = &lease.item {
+                    if let Delivery::Upload(MediaFile { file, bytes, sha256, .. }) = &lease.item {
                         // As the uploader does: only what was recorded is delivered.
                         let event = lease.event.as_ref().expect("of an event");
                         let folder = archive.layout().folder(&event.camera, event.id);
@@ -171,7 +173,7 @@ fn serve(path: &Path) -> Result<(), String> {
         }
         Ok::<(), String>(())
     })?;
-    for event in store.events(&Query { limit: 500, ..Query::default() }).map_err(|e| e.to_string())? {
+    for event in store.events().find(&Query { limit: 500, ..Query::default() }).wait().map_err(|e| e.to_string())? {
         println!("\nknown {} {:?}", event.id, event.state);
     }
     let again = recover(&archive, EventId::from_bytes(HIGHEST), &mut |_| ()).map_err(text)?;

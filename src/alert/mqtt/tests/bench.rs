@@ -240,7 +240,7 @@ impl Bench {
     }
 
     pub(super) fn problem(&self) -> Option<String> {
-        self.health.outlets().into_iter().find(|outlet| outlet.name == OUTLET)?.last_error
+        self.health.outlets().into_iter().find(|outlet| outlet.name == OUTLET.as_str())?.last_error
     }
 
     pub(super) fn is_online(&self) -> bool {

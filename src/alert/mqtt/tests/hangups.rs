@@ -28,7 +28,7 @@ impl Bench {
         let outlets = self.health.outlets();
         outlets
             .into_iter()
-            .find(|outlet| outlet.name == OUTLET)
+            .find(|outlet| outlet.name == OUTLET.as_str())
             .map(|outlet| outlet.remarks.join("; "))
             .unwrap_or_default()
     }

@@ -40,7 +40,7 @@ async fn alerts_arrive_in_order_and_leave_the_queue_when_the_broker_has_confirme
     }
     until("all are acknowledged", || bench.queue.look(|rows| rows.acked.len() == 100)).await;
     assert_eq!(bench.queue.look(|rows| rows.acked.clone()), (1..=100).collect::<Vec<_>>());
-    assert_eq!(bench.metrics.delivered.get_or_create(&crate::metrics::outlet(OUTLET)).get(), 100);
+    assert_eq!(bench.metrics.delivered.get_or_create(&crate::metrics::outlet(OUTLET.as_str())).get(), 100);
     bench.queue.put([101]);
     assert_eq!(listener.next_seq().await, 101);
 }
@@ -58,7 +58,7 @@ async fn a_broker_that_never_confirms_gets_no_more_than_the_window_and_nothing_i
     bench.problem_with("nothing listens").await;
     until("all is back", || bench.queue.look(|rows| rows.leased.is_empty())).await;
     assert_eq!(bench.queue.look(|rows| (rows.acked.len(), rows.waiting.len())), (0, 100));
-    assert!(bench.metrics.delivery_failures.get_or_create(&crate::metrics::outlet(OUTLET)).get() > 0);
+    assert!(bench.metrics.delivery_failures.get_or_create(&crate::metrics::outlet(OUTLET.as_str())).get() > 0);
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn where_no_alert_is_allowed_all_wait() {
     let clock = SystemClock::new();
     bench.queue.put_at(&clock, "gate", 1..=5);
     bench.queue.put_at(&clock, "yard", 6..=10);
-    let refused = || bench.metrics.delivery_failures.get_or_create(&crate::metrics::outlet(OUTLET)).get();
+    let refused = || bench.metrics.delivery_failures.get_or_create(&crate::metrics::outlet(OUTLET.as_str())).get();
     in_time("each was refused more often than one is", || refused() >= 40).await;
     assert!(bench.queue.look(|rows| rows.rejected.is_empty() && rows.acked.is_empty() && rows.waiting.len() == 10));
     bench.problem_with("give this user the right to write to it").await;

@@ -4,113 +4,26 @@
 //! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
 //! what it does not know.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(test)]
+pub mod fixture;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use ulid::Ulid;
 
-use crate::clock::{Clock, Moment};
+use crate::asset::AssetId;
+use crate::clock::Moment;
+use crate::destination::Destination;
 use crate::detection::BBox;
 use crate::segment::SegmentRange;
+
+pub use crate::asset::{IdSource, MediaFile};
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Identity of an event or a segment: a ULID whose time part never runs backwards on one box.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct EventId(Ulid);
-
-impl EventId {
-    /// Sixteen bytes whose order is the order of creation.
-    pub fn to_bytes(self) -> [u8; 16] {
-        self.0.to_bytes()
-    }
-
-    /// The wall time that the box believed when it made the id; later than that where the clock was set back.
-    pub fn made_at(self) -> jiff::Timestamp {
-        let ms = i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX);
-        jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX)
-    }
-
-    /// The inverse of [`EventId::to_bytes`].
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Ulid::from_bytes(bytes))
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A text that is no event id.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not an event id (26 characters of Crockford base 32)")]
-pub struct BadEventId(String);
-
-impl FromStr for EventId {
-    type Err = BadEventId;
-    fn from_str(text: &str) -> Result<Self, BadEventId> {
-        Ulid::from_string(text).map(Self).map_err(|_| BadEventId(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for EventId {
-    type Error = BadEventId;
-    fn try_from(text: String) -> Result<Self, BadEventId> {
-        text.parse()
-    }
-}
-
-impl From<EventId> for String {
-    fn from(id: EventId) -> String {
-        id.to_string()
-    }
-}
-
-/// Makes event ids: wall milliseconds where the clock allows, one more than the last id where it does not.
-#[derive(Debug)]
-pub struct IdSource {
-    clock: Arc<dyn Clock>,
-    last: Mutex<Ulid>,
-}
-
-impl IdSource {
-    /// `newest` is the highest id already on the box, so that a clock that was set back cannot collide with it.
-    pub fn new(clock: Arc<dyn Clock>, newest: Option<EventId>) -> Self {
-        Self { clock, last: Mutex::new(newest.map_or(Ulid::nil(), |id| id.0)) }
-    }
-
-    /// Ids from now on are greater than `known`, an id found on a volume that came late.
-    pub fn go_beyond(&self, known: EventId) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = (*last).max(known.0);
-    }
-
-    /// The next id; greater than every id before it.
-    pub fn next(&self) -> EventId {
-        let now_ms = u64::try_from(self.clock.wall().as_millisecond()).unwrap_or(0);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = if now_ms > last.timestamp_ms() {
-            Ulid::from_parts(now_ms, fastrand::u128(..))
-        } else {
-            // Same or earlier millisecond: count up, carrying into the time part when the random part is full.
-            Ulid::from(u128::from(*last).saturating_add(1 + u128::from(fastrand::u32(..))))
-        };
-        *last = next;
-        EventId(next)
-    }
-}
+/// Identity of an event.
+pub type EventId = AssetId;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -140,17 +53,6 @@ pub enum EventState {
     Ended,
     /// The box stopped in the middle; media reach as far as they reach.
     Interrupted,
-}
-
-/// One file of an event, beside `event.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MediaFile {
-    /// File name in the event's folder.
-    pub file: String,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// SHA-256, lower-case hex.
-    pub sha256: String,
 }
 
 /// The recorded video of an event.
@@ -314,7 +216,72 @@ pub struct Event {
     pub pinned: bool,
 }
 
+/// What is known of an event when it begins. Fields as in [`Event`].
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Identity.
+    pub id: EventId,
+    /// The box.
+    pub device: Arc<str>,
+    /// Where the box stands; may be empty.
+    pub site: Arc<str>,
+    /// Name of the camera.
+    pub camera: Arc<str>,
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// What happened.
+    pub kind: EventKind,
+    /// Class of the object.
+    pub label: Arc<str>,
+    /// Median score, 0..1.
+    pub score: f32,
+    /// Objects at once.
+    pub count: u32,
+    /// Track within the camera's run.
+    pub track: u64,
+    /// Zones that the object was in.
+    pub zones: Vec<Arc<str>>,
+    /// The model that saw it; may be empty.
+    pub model: Arc<str>,
+    /// When it began.
+    pub start: Moment,
+}
+
 impl Event {
+    /// An event that begins: open, without media.
+    pub fn begin(beginning: Beginning) -> Self {
+        let Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start } =
+            beginning;
+        Self {
+            version: SCHEMA_VERSION,
+            id,
+            device,
+            site,
+            camera,
+            rule,
+            kind,
+            state: EventState::Open,
+            label,
+            score,
+            count,
+            track,
+            zones,
+            start,
+            end: None,
+            best: None,
+            model,
+            clip: None,
+            more_clips: Vec::new(),
+            pictures: Vec::new(),
+            filed: None,
+            segments: None,
+            evicted: Vec::new(),
+            media_skipped: None,
+            continues: None,
+            pinned: false,
+        }
+    }
+
     /// The media files that it names.
     pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
         self.pictures.iter().chain(self.clips().map(|clip| &clip.media))
@@ -407,8 +374,8 @@ pub struct FileDelivery {
 /// How far an outlet got with an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutletDelivery {
-    /// `upload/<name>`, `mqtt`, `webhook/<name>`.
-    pub outlet: String,
+    /// Where it delivers to.
+    pub outlet: Destination,
     /// Of all files or alerts together.
     pub state: DeliveryState,
     /// Of each file, those included that were deleted from the box; empty for an outlet of alerts.
@@ -422,34 +389,5 @@ impl OutletDelivery {
         let mut destinations = outlets.iter().filter(|outlet| !outlet.files.is_empty()).peekable();
         let has = |outlet: &Self| outlet.files.iter().any(|of| of.file == file && of.state == DeliveryState::Delivered);
         destinations.peek().is_some() && destinations.all(has)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{Mono, SimulatedClock, TimeQuality};
-    use jiff::Timestamp;
-    use std::time::Duration;
-
-    #[test]
-    fn ids_grow_even_when_the_clock_is_set_back() {
-        let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
-        let ids = IdSource::new(clock.clone(), None);
-        let first = ids.next();
-        clock.step_wall(Timestamp::UNIX_EPOCH, TimeQuality::Implausible);
-        let second = ids.next();
-        let restarted = IdSource::new(clock, Some(second));
-        let third = restarted.next();
-        assert!(first < second && second < third, "{first} {second} {third}");
-    }
-
-    #[test]
-    fn an_id_survives_text_and_bytes() {
-        let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
-        let id = IdSource::new(clock, None).next();
-        assert_eq!(id.to_string().parse::<EventId>().expect("parse"), id);
-        assert_eq!(EventId::from_bytes(id.to_bytes()), id);
-        assert!("not an id".parse::<EventId>().is_err());
     }
 }

@@ -27,7 +27,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// An object store, ready to be talked to.
 #[derive(Clone, Debug)]
-pub(super) struct Destination {
+pub(super) struct Remote {
     pub store: Arc<dyn ObjectStore>,
     /// Uploads in parts whose ids are ours to keep; a folder has none.
     pub parts: Option<Parts>,
@@ -140,7 +140,7 @@ fn place(config: &Config) -> Result<Place, String> {
     }
 }
 
-impl Destination {
+impl Remote {
     /// Reads the secrets and makes the client; makes no connection yet, except for the folder of a `file://` URL,
     /// which it makes. Blocks on files.
     ///
