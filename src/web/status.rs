@@ -329,6 +329,7 @@ fn duration(seconds: u64) -> String {
 mod tests {
     use super::super::tests::fixture;
     use super::*;
+    use crate::health::Transfer;
 
     fn status(cameras: &[CameraState], outlets: Vec<OutletStatus>) -> Status {
         let cameras = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
@@ -337,6 +338,44 @@ mod tests {
 
     fn outlet(online: Option<bool>, queued_items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> OutletStatus {
         OutletStatus { online, queued_items, oldest_wait_s, dead_letters, ..fixture::outlet("mqtt") }
+    }
+
+    /// What the page, the command line and other programs read: names, order and what is left out.
+    #[test]
+    fn the_json_of_a_box_is_what_programs_know() {
+        let transfer = Transfer { key: "a/clip.mp4".to_owned(), bytes: 9, done: 4 };
+        let transfers = TransferHealth { bytes_per_s: Some(4), current: vec![transfer], ..TransferHealth::default() };
+        let cloud = OutletHealth {
+            name: "upload/cloud".to_owned(),
+            online: Some(false),
+            since: Mono(5_000_000_000),
+            last_error: Some("no route".to_owned()),
+            remarks: vec!["old TLS".to_owned()],
+            transfers: Some(transfers),
+        };
+        let mut cloud = OutletStatus::new(&cloud, Mono(7_000_000_000));
+        (cloud.queued_items, cloud.queued_bytes, cloud.oldest_wait_s, cloud.dead_letters) = (3, 9, Some(60), 1);
+        cloud.estimate();
+        let mut status = status(&[CameraState::Online], vec![fixture::outlet("mqtt"), cloud]);
+        status
+            .models
+            .insert("m".to_owned(), ModelHealth { state: ModelState::Broken, reason: Some("gone".to_owned()) });
+        let expected = concat!(
+            r#"{"device":"box-7","site":"Gate","version":"0.1.0","uptime_s":90,"time":"1970-01-01T00:00:00Z","#,
+            r#""time_quality":"synchronised","cameras":[{"name":"c","state":"online","state_for_s":7,"reason":null,"#,
+            r#""stages":[],"last_packet_age_s":null,"not_detected":null,"client":null,"client_reason":null,"#,
+            r#""transport":null,"codec":"","width":0,"height":0,"fps":0.0,"detect_fps":0.0,"motion":false,"#,
+            r#""objects":0,"reconnects":0}],"models":{"m":{"state":"broken","reason":"gone"}},"#,
+            r#""outlets":[{"name":"mqtt","online":true,"state_for_s":7,"last_error":null,"queued_items":0,"#,
+            r#""queued_bytes":0,"oldest_wait_s":null,"dead_letters":0},{"name":"upload/cloud","online":false,"#,
+            r#""state_for_s":2,"last_error":"no route","remarks":["old TLS"],"queued_items":3,"queued_bytes":9,"#,
+            r#""oldest_wait_s":60,"dead_letters":1,"transfers":{"link":"probing","bytes_per_s":4,"#,
+            r#""current":[{"key":"a/clip.mp4","bytes":9,"done":4}],"left_s":3}}],"load":{"level":"normal","#,
+            r#""level_for_s":0,"reason":""},"store":{"state":"ok","rebuilt":0,"rebuild_total":0,"damaged_files":0},"#,
+            r#""disk":{"path":"/data","free_bytes":600,"size_bytes":1000,"archive_bytes":null,"quota_bytes":null,"#,
+            r#""left_out":null,"trouble":null,"spooling":false},"events_total":3}"#,
+        );
+        assert_eq!(serde_json::to_string(&status).expect("JSON"), expected);
     }
 
     #[test]

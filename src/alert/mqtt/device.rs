@@ -149,3 +149,48 @@ pub struct CameraCoverage {
     /// The box did not run.
     pub stopped_s: i64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What brokers keep and Home Assistant reads: names, order and what is left out.
+    #[test]
+    fn the_json_of_a_report_is_what_programs_know() {
+        let health = BoxReport {
+            version: "7",
+            uptime_s: 1,
+            time_quality: "synchronised".to_owned(),
+            load: "normal".to_owned(),
+            load_reason: String::new(),
+            cpu: Some(0.5),
+            memory_bytes: Some(2),
+            temperature_c: None,
+            disk_free_bytes: Some(3),
+            disk_size_bytes: None,
+            disk_trouble: None,
+            events: 4,
+        };
+        let expected = concat!(
+            r#"{"version":"7","uptime_s":1,"time_quality":"synchronised","load":"normal","load_reason":"","cpu":0.5,"#,
+            r#""memory_bytes":2,"temperature_c":null,"disk_free_bytes":3,"disk_size_bytes":null,"disk_trouble":null,"#,
+            r#""events":4}"#,
+        );
+        assert_eq!(serde_json::to_string(&health).expect("JSON"), expected);
+        let queue = QueueReport { items: 3, bytes: 9, oldest_s: Some(60), dead_letters: 1, ..QueueReport::default() };
+        let plain = r#"{"items":3,"bytes":9,"oldest_s":60,"dead_letters":1,"online":null,"error":null}"#;
+        assert_eq!(serde_json::to_string(&queue).expect("JSON"), plain);
+        let queue = QueueReport {
+            online: Some(false),
+            error: Some("gone".to_owned()),
+            remarks: vec!["old".to_owned()],
+            ..queue
+        };
+        let full =
+            r#"{"items":3,"bytes":9,"oldest_s":60,"dead_letters":1,"online":false,"error":"gone","remarks":["old"]}"#;
+        assert_eq!(serde_json::to_string(&queue).expect("JSON"), full);
+        let coverage = CameraCoverage { day: "2026-11-22".to_owned(), recorded_s: 7, ..CameraCoverage::default() };
+        let expected = r#"{"day":"2026-11-22","recorded_s":7,"watched_s":0,"offline_s":0,"shed_s":0,"stopped_s":0}"#;
+        assert_eq!(serde_json::to_string(&coverage).expect("JSON"), expected);
+    }
+}
