@@ -53,6 +53,11 @@ impl Switches {
         self.forced(camera, now).unwrap_or(!switches.is_some_and(|switches| switches.detect_off))
     }
 
+    /// Pauses or resumes an outbox. Returns whether that changes anything.
+    pub fn set_paused(&mut self, outbox: &str, paused: bool) -> bool {
+        if paused { self.paused.insert(outbox.to_owned()) } else { self.paused.remove(outbox) }
+    }
+
     /// What detection at `camera` is forced to be: on, whatever the schedules say, or off.
     pub fn forced(&self, camera: &str, now: Timestamp) -> Option<bool> {
         let force = self.cameras.get(camera)?.force?;

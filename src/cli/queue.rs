@@ -9,7 +9,7 @@ use super::daemon::{Daemon, bytes};
 use super::select::{Select, confirm};
 use super::{print, print_json};
 use crate::config::Config;
-use crate::web::{QueueAnswer, QueueCommand, QueueItem};
+use crate::service::{QueueAnswer, QueueCommand, QueueItem};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
