@@ -25,7 +25,7 @@ pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
 
 /// A box whose camera `yard` is online and gives pictures, `lost` gave some, and `dark/ side` none yet.
 pub(crate) struct Bench {
-    pub(crate) dir: TempDir,
+    _dir: TempDir,
     pub(crate) clock: Arc<SimulatedClock>,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
@@ -76,7 +76,7 @@ impl Bench {
             quota_bytes: None,
             frames,
         });
-        Self { dir, clock, store, archive, health, heartbeats, control, services }
+        Self { _dir: dir, clock, store, archive, health, heartbeats, control, services }
     }
 
     /// An event that is over, whose alerts were delivered.

@@ -14,6 +14,8 @@ mod queues;
 mod reports;
 mod services;
 mod status;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 pub use context::Context;

@@ -45,6 +45,9 @@ const DOORS: [(&str, &[&str]); 14] = [
 
 const LONGEST_FILE: usize = 500;
 
+/// Lines of the composition root, its tests included: it builds, runs and stops, and knows nothing else.
+const LONGEST_APP: usize = 800;
+
 /// Words that say nothing about what a thing is for.
 const EMPTY_WORDS: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"];
 
@@ -257,6 +260,17 @@ fn files_are_small_and_names_say_something() {
         );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_composition_root_only_builds_runs_and_stops() {
+    let files = rust_files(&repository().join("src/app"));
+    assert!(!files.is_empty(), "the sources were found");
+    let lines: usize = files.iter().map(|(_, text)| text.lines().count()).sum();
+    assert!(
+        lines <= LONGEST_APP,
+        "src/app has {lines} lines, more than {LONGEST_APP}; product logic belongs into src/service"
+    );
 }
 
 #[test]
