@@ -8,8 +8,8 @@ use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::context::Context;
-use crate::archive::footage::{self, CameraTime};
 use crate::coverage::Interval;
+use crate::coverage_export::footage::{self, CameraTime};
 use crate::event::{Event, EventId};
 use crate::segment::Segment;
 use crate::status::CameraCoverage;

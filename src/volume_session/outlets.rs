@@ -10,14 +10,17 @@ use tokio::runtime::Handle;
 use super::open::OpenVolume;
 use super::storage::Place;
 use crate::alert::{self, AlertQueue};
-use crate::archive::{RecordMode, Retention, Timekeeper};
 use crate::config::{self, Config, ConfigError};
+use crate::coverage_export::Export;
 use crate::event::Event;
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
+use crate::record::RecordMode;
+use crate::retention::Retention;
 use crate::service::Services;
 use crate::store::{LAKE, Outbox};
 use crate::supervise::{Backoff, Restart, Supervisor};
+use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
 
 /// An outlet hangs when it shows no life for so long. It beats in every wait that has a limit, however slow the
@@ -155,7 +158,7 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let limits = match self.volume.place {
             Place::Main => config.retention.clone(),
-            Place::Spool => config.spool.retention(&config.retention),
+            Place::Spool => config.retention.for_spool(config.spool.max_bytes),
         };
         let heartbeat = shared.heartbeats.register("retention", RETENTION_STALLED, false);
         let retention = Retention::new(self.volume.archive.clone(), limits, shared.health.clone(), heartbeat);
@@ -172,7 +175,9 @@ impl Start<'_> {
             let (archive, cameras, heartbeat) = (archive.clone(), cameras.clone(), heartbeat.clone());
             move || {
                 heartbeat.beat();
-                Timekeeper::new(archive, cameras, first_id).run(&stop, || heartbeat.beat());
+                let mut export = Export::new(archive.clone(), cameras.clone());
+                let keeper = Timekeeper::new(archive, cameras, first_id);
+                keeper.run(&stop, |trusted| export.step(trusted), || heartbeat.beat());
                 Err(ended_early())
             }
         });

@@ -14,9 +14,10 @@ use super::outlets::OutletContext;
 use super::recovery;
 use super::session::{self, VolumeSession};
 use super::storage::{OpenError, Opened, Place, Storage};
-use crate::archive::{Archive, Moving, Recorder};
+use crate::archive::Archive;
 use crate::config::Config;
 use crate::pipeline::Shared;
+use crate::record::{Moving, Recorder};
 use crate::service::{CurrentVolume, Services};
 use crate::store::Store;
 
