@@ -54,6 +54,11 @@ impl Switches {
         self.forced(camera, now).unwrap_or(!switches.is_some_and(|switches| switches.detect_off))
     }
 
+    /// Pauses or resumes an upload. Returns whether that changes anything.
+    pub fn set_paused(&mut self, upload: &Destination, paused: bool) -> bool {
+        if paused { self.paused.insert(upload.clone()) } else { self.paused.remove(upload) }
+    }
+
     /// What detection at `camera` is forced to be: on, whatever the schedules say, or off.
     pub fn forced(&self, camera: &str, now: Timestamp) -> Option<bool> {
         let force = self.cameras.get(camera)?.force?;

@@ -29,6 +29,7 @@ pub mod frame;
 pub mod polygon;
 pub mod schedule;
 pub mod segment;
+pub mod status;
 
 pub mod source;
 
@@ -61,9 +62,12 @@ pub mod lake;
 
 pub mod alert;
 
+pub mod service;
+
 pub mod web;
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod pipeline;
+pub mod volume_session;

@@ -10,9 +10,10 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::Item;
 use super::age::Limits;
 use super::digest::{Parcel, Sorting};
-use super::{Item, Queue};
+use super::queue::Queue;
 use crate::clock::Clock;
 use crate::supervise::Heartbeat;
 

@@ -9,7 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::{Item, Queue};
+use super::Item;
+use super::queue::Queue;
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase, fixture};
 

@@ -1,6 +1,6 @@
 //! Alerts: publishes at once what the store has made durable, over MQTT 5 and to webhooks.
 //!
-//! Every outlet only drains a durable [`Queue`] of its own: an item leaves it when the receiver has confirmed it,
+//! Every outlet only drains an outbox of its own in the store: an item leaves it when the receiver has confirmed it,
 //! never before. No link means that the queue grows. What became too old meanwhile is published in one digest per
 //! camera. What both kinds of outlet share, the payload, its age and the digest, lies in this folder; what is
 //! MQTT's or HTTP's own lies below. Topics and payload: docs/mqtt.md; webhooks: docs/webhooks.md.
@@ -13,6 +13,7 @@ mod fixture;
 mod history;
 mod mqtt;
 mod payload;
+mod queue;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -21,17 +22,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use futures::future::BoxFuture;
 
 use crate::clock::{Clock, Moment};
 use crate::event::{Event, Phase};
 use crate::health::Health;
 use crate::metrics::Metrics;
 
-pub use mqtt::{
-    Alerter, BoxReport, Camera, CameraCoverage, Config, DeviceContext, NoStatus, OUTLET, Protocol, QueueReport, Report,
-    StatusProvider,
-};
+use queue::Queue;
+
+pub use mqtt::{Alerter, Camera, Config, DeviceContext, NoStatus, OUTLET, Protocol, Report, StatusProvider};
+pub use queue::AlertQueue;
 pub use webhook::{Config as WebhookConfig, Webhook};
 
 /// One alert that waits in the queue.
@@ -47,22 +47,6 @@ pub struct Item {
     pub created: Moment,
 }
 
-/// The durable outbox of alerts. The store implements it.
-pub trait Queue: Send + Sync + 'static {
-    /// Takes up to `max` items out on loan, oldest first, without those that are out already. May be empty.
-    /// Loans do not survive a restart.
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>>;
-    /// The receiver has `seq`: forget it durably.
-    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>>;
-    /// `seq` could not be delivered now: back to its place, so that the next lease gives it again.
-    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>>;
-    /// `seq` can never be delivered, for `reason`: put it aside as a dead letter.
-    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>>;
-    /// Returns when there may be something to lease. Returning for nothing is fine; so is returning late,
-    /// as outlets look by themselves every few seconds.
-    fn wait(&self) -> BoxFuture<'_, ()>;
-}
-
 /// Makes the object key in the cloud of a file of an event. Uploads know how; alerts only publish.
 pub type ObjectKey = Arc<dyn Fn(&Event, &str) -> String + Send + Sync>;
 
@@ -75,7 +59,7 @@ pub struct Deps {
     /// Name of the box.
     pub device: Arc<str>,
     /// Where alerts wait.
-    pub queue: Arc<dyn Queue>,
+    pub queue: AlertQueue,
     /// Keys of uploaded files, named in `end` alerts; `None` where nothing is uploaded.
     pub object_key: Option<ObjectKey>,
     /// Rules with an age of their own.

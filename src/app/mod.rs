@@ -3,26 +3,15 @@
 //! The only module that knows all others. Stop order: feeds, stages, recorders (which close what is open),
 //! outlets, page, store.
 
-mod backend;
-mod device_status;
-mod guard;
-mod leftover;
 mod models;
-mod outbox;
-mod queues;
-mod recovery;
-mod storage;
 #[cfg(test)]
 mod tests;
-mod timeline;
-mod volume_session;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -35,21 +24,15 @@ use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Loader, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
-use crate::record::{Moving, Recorder};
+use crate::service::{self, CurrentVolume, Services};
 use crate::source;
-use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{self, Backoff, Heartbeat, Heartbeats, Restart, Supervisor, Watch, systemd};
+use crate::supervise::{self, Backoff, Heartbeat, Heartbeats, Restart, Supervisor, systemd};
+use crate::volume_session::{OpenVolume, Storage, SwitchDeps, VolumeSwitch};
 use crate::web;
 
 pub use models::check;
-
-use backend::PageBackend;
-use guard::{Guard, Verdict};
-use leftover::Leftover;
-use storage::{Opened, Refusal, Storage};
-use volume_session::{CurrentVolume, OpenVolume, OutletContext, Place, VolumeSession};
 
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
@@ -70,14 +53,10 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 pub struct App {
     config: Arc<Config>,
     shared: Shared,
-    storage: Storage,
-    session: VolumeSession,
+    volumes: VolumeSwitch,
     current: CurrentVolume,
-    known: OutletContext,
     /// The newest picture of each camera.
     frames: BTreeMap<String, Arc<LatestFrame>>,
-    /// The index of a spool that was just left, until it is taken into the archive.
-    spool_store: Option<Store>,
     models: Loader,
     workers: Workers,
     pipelines: Vec<Pipeline>,
@@ -89,8 +68,6 @@ pub struct App {
 /// One token a layer, so that each stops after the one before it.
 #[derive(Clone, Debug)]
 struct Stops {
-    /// The daemon is to end.
-    asked: CancellationToken,
     feeds: CancellationToken,
     outlets: CancellationToken,
 }
@@ -124,30 +101,34 @@ impl App {
             device: config.device.id.as_str().into(),
             site: config.device.site.as_str().into(),
         };
-        note_place(&shared, &opened);
-        let volume = OpenVolume::new(opened.place, &opened.folder, opened.store, &config, &shared, None)?;
-        let current = CurrentVolume::new(&volume);
+        opened.note(&shared);
+        let volume = OpenVolume::new(&opened, &config, &shared, None)?;
+        let current = CurrentVolume::new(&volume.archive, &volume.store);
         let frames: BTreeMap<_, _> = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
-        let backend = Arc::new(PageBackend::new(&shared, &current, &config, frames.clone()));
-        let known = OutletContext { status: backend.clone(), announced: storage.announced() };
-        let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
+        let services = Services::new(context(&config, &shared, &current, &frames));
+        let deps = SwitchDeps {
+            config: config.clone(),
+            shared: shared.clone(),
+            storage,
+            current: current.clone(),
+            services: services.clone(),
+            asked: stop.clone(),
+        };
+        let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
             feeds: Supervisor::new(stops.feeds.clone()),
             outlets: Supervisor::new(stops.outlets.clone()),
             pipelines: Vec::new(),
-            session: VolumeSession::start(volume, &config, &shared, &known)?,
+            volumes: VolumeSwitch::start(volume, deps)?,
             config: config.clone(),
             shared: shared.clone(),
-            storage,
             current,
-            known,
             frames,
-            spool_store: None,
             models: models::start(&config, &shared)?,
             workers,
             stop: stops,
         };
-        app.start_page(backend);
+        app.start_page(services);
         app.start_pipelines()?;
         app.start_governor();
         Ok(app)
@@ -155,7 +136,7 @@ impl App {
 
     /// Events from now on, as they become durable.
     pub fn archive(&self) -> &Archive {
-        &self.session.volume.archive
+        self.volumes.archive()
     }
 
     /// Runs until a stop is asked for or a vital part fails; then stops everything in order.
@@ -163,7 +144,7 @@ impl App {
     /// # Errors
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
-        self.begin_recovery(Vec::new());
+        self.volumes.recover();
         self.outlets.spawn("watchdog", Restart::Fatal, {
             let (shared, current) = (self.shared.clone(), self.current.clone());
             move |stop| look_after(shared.clone(), current.clone(), stop)
@@ -175,8 +156,9 @@ impl App {
         let feeds = tokio::spawn(feeds.run(FEED_GRACE));
         let outlets = std::mem::replace(&mut self.outlets, Supervisor::new(self.stop.outlets.clone()));
         let mut outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
+        let recorders: Vec<_> = self.pipelines.iter().map(Pipeline::recorder).collect();
         let early = tokio::select! {
-            failure = self.follow_the_volume() => Ending::Failed(failure),
+            failure = self.volumes.follow(&recorders) => Ending::Failed(failure),
             ended = &mut outlets => Ending::Outlets(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r)),
         };
         systemd::stopping();
@@ -197,7 +179,7 @@ impl App {
             error!(error = %failure, "stop the stages");
         }
         self.stop.outlets.cancel();
-        self.session.stop().await;
+        self.volumes.stop().await;
         outcome = outcome.and(match early {
             Ending::Outlets(ended) => ended,
             Ending::Failed(failure) => outlets
@@ -206,111 +188,13 @@ impl App {
                 .and_then(|r| r)
                 .and(failure.map_or(Ok(()), Err)),
         });
-        outcome = outcome.and(volume_session::close(self.session.volume.store).await);
+        outcome = outcome.and(self.volumes.close().await);
         info!("stopped");
         outcome
     }
 
-    /// Goes from volume to volume, until a stop is asked for (`None`) or nothing else helps.
-    async fn follow_the_volume(&mut self) -> Option<anyhow::Error> {
-        loop {
-            let (storage, shared, asked) = (self.storage.clone(), self.shared.clone(), self.stop.asked.clone());
-            let mut guard = Guard::new(&storage, &shared);
-            let verdict = tokio::select! {
-                () = asked.cancelled() => return None,
-                verdict = guard.watch(&self.session) => verdict,
-            };
-            let outcome = match verdict {
-                Verdict::Fail(failure) => return Some(failure),
-                Verdict::Return => self.go_to_main().await,
-                Verdict::Leave(trouble) => self.leave_main(&trouble).await,
-            };
-            if let Err(failure) = outcome {
-                error!(error = format!("{failure:#}"), "recording cannot go on on another volume yet");
-                tokio::select! {
-                    () = asked.cancelled() => return None,
-                    () = tokio::time::sleep(storage.check_every()) => {}
-                }
-            }
-        }
-    }
-
-    async fn leave_main(&mut self, trouble: &str) -> Result<()> {
-        match self.storage.open_spool(trouble).await? {
-            Some(opened) => self.move_to(opened).await.map(drop),
-            // No spool, but the volume is back already: the index was opened on what is not there any more.
-            None => {
-                close_in_background(self.session.volume.store.clone()).await;
-                self.go_to_main().await
-            }
-        }
-    }
-
-    async fn go_to_main(&mut self) -> Result<()> {
-        let opened = match self.storage.open_main().await {
-            Ok(opened) => opened,
-            Err(Refusal::NotYet(reason) | Refusal::Volume(reason)) => return Err(anyhow!(reason)),
-            Err(Refusal::Fatal(failure)) => return Err(failure),
-        };
-        let leaving = self.move_to(opened).await?;
-        self.begin_recovery(leaving);
-        Ok(())
-    }
-
-    /// Makes `opened` the current: first the recorders go there, then the outlets of the old session end, since a broker
-    /// knows one session of a name, then the new ones begin.
-    async fn move_to(&mut self, opened: Opened) -> Result<Vec<Moving>> {
-        let Opened { place, ref folder, ref store, .. } = opened;
-        let from = &self.session.volume.archive;
-        let volume = OpenVolume::new(place, folder, store.clone(), &self.config, &self.shared, Some(from))?;
-        let archive = volume.archive.clone();
-        let recorders: Vec<Arc<Recorder>> = self.pipelines.iter().map(Pipeline::recorder).collect();
-        let moved = tokio::task::spawn_blocking(move || {
-            recorders.iter().map(|recorder| recorder.move_to(archive.clone())).collect::<Vec<_>>()
-        });
-        let mut leaving = Vec::new();
-        for moving in moved.await.context("move the recorders")? {
-            match moving {
-                Ok(moving) => leaving.push(moving),
-                Err(failure) => error!(error = format!("{failure:#}"), "a recorder could not move"),
-            }
-        }
-        self.current.set(&volume);
-        note_place(&self.shared, &opened);
-        self.session.stop().await;
-        let old = std::mem::replace(
-            &mut self.session,
-            VolumeSession::start(volume, &self.config, &self.shared, &self.known)?,
-        );
-        // What is open there is closed by then, or never.
-        match place {
-            Place::Spool => drop(tokio::spawn(close_in_background(old.volume.store))),
-            Place::Main => self.spool_store = Some(old.volume.store),
-        }
-        Ok(leaving)
-    }
-
-    /// Puts what the past left on this volume in order; on the archive's own volume also what lies in the spool.
-    fn begin_recovery(&mut self, leaving: Vec<Moving>) {
-        let store = self.spool_store.take();
-        let volume = &self.session.volume;
-        let leftover = |folder| Leftover {
-            folder,
-            config: self.config.clone(),
-            clock: self.shared.clock.clone(),
-            runtime: Handle::current(),
-            leaving: Mutex::new(leaving),
-            store: Mutex::new(store),
-        };
-        let spool = self.storage.leftover().filter(|_| volume.place == Place::Main).map(leftover);
-        let (shared, archive, first_id) = (self.shared.clone(), volume.archive.clone(), volume.first_id);
-        let asked = self.stop.asked.clone();
-        archive.set_incomplete(volume.place == Place::Spool || spool.is_some());
-        self.session.recover(recovery::Work { shared, archive, first_id, spool, asked });
-    }
-
     fn start_pipelines(&mut self) -> Result<()> {
-        let (config, archive) = (self.config.clone(), self.session.volume.archive.clone());
+        let (config, archive) = (self.config.clone(), self.volumes.archive().clone());
         let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
         for (name, camera) in live.into_iter().chain(files) {
             // A file begins when it is asked to, so it can wait for what is to look at it.
@@ -328,11 +212,11 @@ impl App {
     }
 
     /// A page that cannot be opened, because its port is taken, costs nothing but the page.
-    fn start_page(&mut self, backend: Arc<dyn web::Backend>) {
+    fn start_page(&mut self, services: Services) {
         let config = self.config.web.clone();
         self.outlets.spawn("page", Restart::Always(Backoff::for_connections()), move |stop| {
-            let (config, backend) = (config.clone(), backend.clone());
-            async move { web::serve(web::bind(&config).await?, backend, stop).await }
+            let (config, services) = (config.clone(), services.clone());
+            async move { web::serve(web::bind(&config).await?, services, stop).await }
         });
     }
 
@@ -342,7 +226,7 @@ impl App {
             return;
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
-        let watch = watch(&self.shared, GOVERNOR_SILENT);
+        let watch = self.shared.watch(GOVERNOR_SILENT);
         self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
             govern(shared.clone(), limits.clone(), stop, heartbeat)
         });
@@ -357,30 +241,26 @@ enum Ending {
     Failed(Option<anyhow::Error>),
 }
 
-/// What it takes to restart a part that is silent for longer than `patience`.
-fn watch(shared: &Shared, patience: Duration) -> Watch {
-    Watch { heartbeats: shared.heartbeats.clone(), metrics: shared.metrics.clone(), patience }
-}
-
-/// Says where is recorded.
-fn note_place(shared: &Shared, opened: &Opened) {
-    let spooling = opened.place == Place::Spool;
-    shared.health.set_volume_trouble(opened.trouble.clone());
-    shared.health.set_spooling(spooling);
-    shared.metrics.spooling.set(i64::from(spooling));
-    if let Some(trouble) = &opened.trouble {
-        error!(reason = trouble, folder = %opened.folder.display(), "recording goes on in the spool");
-        systemd::status(&format!("recording into the spool: {trouble}"));
-    } else {
-        info!(folder = %opened.folder.display(), "recording on the archive's volume");
-        systemd::status("recording on the archive's volume");
-    }
-}
-
-/// Closes an index whose volume may be dead.
-async fn close_in_background(store: Store) {
-    if let Err(failure) = volume_session::close(store).await {
-        warn!(error = format!("{failure:#}"), "the index of the volume that was left");
+/// What the services answer from.
+fn context(
+    config: &Config,
+    shared: &Shared,
+    current: &CurrentVolume,
+    frames: &BTreeMap<String, Arc<LatestFrame>>,
+) -> service::Context {
+    service::Context {
+        device: shared.device.clone(),
+        site: shared.site.clone(),
+        volume: current.clone(),
+        clock: shared.clock.clone(),
+        started: shared.clock.mono(),
+        health: shared.health.clone(),
+        heartbeats: shared.heartbeats.clone(),
+        metrics: shared.metrics.clone(),
+        control: shared.control.clone(),
+        outlets: config.outlets(),
+        quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
+        frames: frames.clone(),
     }
 }
 

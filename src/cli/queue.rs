@@ -10,7 +10,7 @@ use super::select::{Select, confirm};
 use super::{print, print_json};
 use crate::config::Config;
 use crate::destination::Destination;
-use crate::web::{QueueAnswer, QueueCommand, QueueItem};
+use crate::service::{QueueAnswer, QueueCommand, QueueItem};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

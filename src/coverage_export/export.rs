@@ -20,8 +20,8 @@ use crate::archive::Archive;
 use crate::archive::filing::may_file;
 use crate::archive::sidecar::{account_path, write_durable};
 use crate::clock::Moment;
-use crate::coverage::{Account, Footage, compose, midnight, midnight_after, utc_date};
-use crate::store::{Document, Query, SegmentQuery};
+use crate::coverage::{Account, midnight, midnight_after, utc_date};
+use crate::store::Document;
 
 /// The note of the open days in the folder of the accounts.
 const OPEN: &str = "open.json";
@@ -33,8 +33,6 @@ const SETTLES: SignedDuration = SignedDuration::from_mins(10);
 const MISSED: i64 = 31;
 /// Open days that are noted at most. A box whose clock is never synchronised closes none.
 const OPEN_AT_MOST: usize = 2000;
-/// Rows that are read at once.
-const PAGE: usize = 500;
 
 /// How far an open day was exported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,10 +177,7 @@ impl Export {
         let from = midnight(day).context("a day that has no time")?;
         // Of a day that has not come, as a clock that was ahead may have opened, there is nothing to export.
         let until = midnight_after(day).unwrap_or(Timestamp::MAX).min(now.moment.wall).max(from);
-        let mut spans = self.archive.store.ledger().spans(camera, footage::ledger_since(from), until).wait()?;
-        footage::answer_for_the_last(&mut spans, &now.moment);
-        let mut footage = self.segments_between(camera, from, until, now.moment.wall)?;
-        footage.extend(self.clips_between(camera, from, until, now.moment.wall)?);
+        let time = footage::account_for(&self.archive.store, camera, from..until, &now.moment, |_| ())?;
         Ok(Account {
             version: Account::VERSION,
             device: self.archive.device.clone(),
@@ -192,42 +187,8 @@ impl Export {
             complete: now.is_over(day),
             from,
             until,
-            intervals: compose(from, until, &spans, &footage),
+            intervals: time.intervals,
         })
-    }
-
-    fn segments_between(
-        &self,
-        camera: &str,
-        from: Timestamp,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<Footage>> {
-        let (mut segments, mut before) = (Vec::new(), None);
-        loop {
-            let camera = camera.to_owned();
-            let query = SegmentQuery { camera, since: Some(from), until: Some(until), before, limit: PAGE };
-            let page = self.archive.store.ledger().segments(&query).wait()?;
-            let Some(first) = page.first() else { break };
-            before = Some(first.id);
-            segments.push(page);
-        }
-        let segments: Vec<_> = segments.into_iter().rev().flatten().collect();
-        Ok(footage::of_segments(&segments, now))
-    }
-
-    fn clips_between(&self, camera: &str, from: Timestamp, until: Timestamp, now: Timestamp) -> Result<Vec<Footage>> {
-        let since = from.saturating_sub(footage::LOOK_BACK).unwrap_or(Timestamp::MIN);
-        let (mut clips, mut before) = (Vec::new(), None);
-        loop {
-            let camera = Some(camera.to_owned());
-            let query =
-                Query { camera, since: Some(since), until: Some(until), before, limit: PAGE, ..Query::default() };
-            let page = self.archive.store.events().find(&query).wait()?;
-            let Some(last) = page.last() else { return Ok(clips) };
-            before = Some(last.id);
-            clips.extend(footage::of_events(&page, &self.archive.store.events().deliveries(&page).wait()?, now));
-        }
     }
 
     fn folder(&self) -> PathBuf {

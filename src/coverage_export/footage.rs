@@ -1,30 +1,92 @@
-//! What video there is of a camera, as the account of its time sees it.
+//! What became of a camera's time: ledger, segments and clips composed to one account, and what video counts in it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::archive::times::of_same_boot;
 use crate::clock::Moment;
-use crate::coverage::{Coverage, Footage, Span, SpanState};
+use crate::coverage::{Coverage, Footage, Interval, Span, SpanState, compose};
 use crate::event::{Clip, Event, OutletDelivery};
 use crate::segment::Segment;
+use crate::store::{Query, SegmentQuery, Store, StoreError};
 
 /// How far before a time an event may have begun and still reach into it.
-pub const LOOK_BACK: SignedDuration = SignedDuration::from_hours(6);
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(6);
 /// An entry of the ledger is written this often while it lasts; until then the box answers for it.
 const LEDGER_LAG: Duration = Duration::from_secs(45);
 /// Less than this between two segments is no gap.
 const SEAM: SignedDuration = SignedDuration::from_secs(1);
+/// Rows that are read at once.
+const PAGE: usize = 500;
+
+/// What became of a stretch of a camera's time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CameraTime {
+    /// Without gaps, oldest first.
+    pub intervals: Vec<Interval>,
+    /// Continuous recording in that time, oldest first.
+    pub segments: Vec<Segment>,
+}
+
+/// Accounts for the time of `camera`, as far as `store` knows it at `now`. `visit` gets the events that may reach into that
+/// time, a page at a time, newest first. Blocks.
+///
+/// # Errors
+/// When the index is out of service.
+pub fn account_for(
+    store: &Store,
+    camera: &str,
+    time: Range<Timestamp>,
+    now: &Moment,
+    mut visit: impl FnMut(&[Event]),
+) -> Result<CameraTime, StoreError> {
+    let Range { start: from, end: until } = time;
+    let mut spans = store.ledger().spans(camera, ledger_since(from), until).wait()?;
+    answer_for_the_last(&mut spans, now);
+    let segments = segments_between(store, camera, from, until)?;
+    let mut footage = of_segments(&segments, now.wall);
+    let since = from.saturating_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
+    let mut before = None;
+    loop {
+        let (camera, since, until) = (Some(camera.to_owned()), Some(since), Some(until));
+        let page =
+            store.events().find(&Query { camera, since, until, before, limit: PAGE, ..Query::default() }).wait()?;
+        let Some(last) = page.last() else { break };
+        before = Some(last.id);
+        visit(&page);
+        footage.extend(of_events(&page, &store.events().deliveries(&page).wait()?, now.wall));
+    }
+    Ok(CameraTime { intervals: compose(from, until, &spans, &footage), segments })
+}
+
+/// Oldest first.
+fn segments_between(
+    store: &Store,
+    camera: &str,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Segment>, StoreError> {
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let (camera, since, until) = (camera.to_owned(), Some(from), Some(until));
+        let page = store.ledger().segments(&SegmentQuery { camera, since, until, before, limit: PAGE }).wait()?;
+        let Some(first) = page.first() else { break };
+        before = Some(first.id);
+        pages.push(page);
+    }
+    Ok(pages.into_iter().rev().flatten().collect())
+}
 
 /// From when entries of the ledger have to be read so that those that reach into the time after `since` are among
 /// them, also the one in progress, of which only a part is written.
-pub fn ledger_since(since: Timestamp) -> Timestamp {
+fn ledger_since(since: Timestamp) -> Timestamp {
     since.checked_sub(LEDGER_LAG).unwrap_or(Timestamp::MIN)
 }
 
 /// What `segments`, oldest first, hold; the open one reaches to `now`.
-pub fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
+fn of_segments(segments: &[Segment], now: Timestamp) -> Vec<Footage> {
     let of_segment = |segment: &Segment| {
         let until = segment.end.as_ref().map_or(now, |end| end.wall);
         Footage { from: segment.start.wall, until, state: Coverage::Recorded }
@@ -78,7 +140,7 @@ fn close_seams(footage: &mut [Footage]) {
 
 /// The entry in progress holds until now, as long as this boot wrote it a moment ago. What reports deleted
 /// recordings is about the past, whenever it was written.
-pub fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
+fn answer_for_the_last(spans: &mut [Span], now: &Moment) {
     let Some(span) = spans.iter_mut().rfind(|span| span.state != SpanState::Evicted) else { return };
     let age = now.mono().since(span.until.mono());
     if span.until.boot_id == now.boot_id && age < LEDGER_LAG {

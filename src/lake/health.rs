@@ -9,11 +9,13 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::QueueStatusOf;
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
 use crate::destination::Destination;
 use crate::durable;
 use crate::health::{CameraState, Health};
+use crate::status::QueueStatus;
 use crate::store::Stats;
 use crate::supervise::load;
 
@@ -47,12 +49,19 @@ struct Outlet {
     dead_letters: u64,
 }
 
+impl From<QueueStatus> for Outlet {
+    fn from(queue: QueueStatus) -> Self {
+        let QueueStatus { name, online, items, bytes, dead_letters, .. } = queue;
+        Self { name, online, items, bytes, dead_letters }
+    }
+}
+
 /// What a sample is taken of.
-#[derive(Debug)]
 pub(super) struct Gauges<'a> {
     pub storage: &'a Path,
     pub thermal_dir: &'a Path,
     pub health: &'a Health,
+    pub queue_status: &'a QueueStatusOf,
     /// The uploads, also those whose queues never held anything.
     pub uploads: Vec<&'a Destination>,
     pub started: Mono,
@@ -61,21 +70,12 @@ pub(super) struct Gauges<'a> {
 
 impl Gauges<'_> {
     pub(super) fn sample(&self, recorded: i64, stats: &Stats) -> Sample {
-        let (at, known, cameras) = (self.clock.now(), self.health.outlets(), self.health.cameras());
+        let (at, cameras) = (self.clock.now(), self.health.cameras());
         let free_bytes = durable::free_bytes(self.storage).ok().flatten();
         let online = cameras.values().filter(|camera| camera.gives_pictures()).count();
         let others = stats.outboxes.iter().map(|queue| &queue.name);
         let others = others.filter(|name| **name != Destination::Lake && !self.uploads.contains(name));
-        let outlet = |name: &Destination| {
-            let queue = stats.outboxes.iter().find(|queue| queue.name == *name);
-            Outlet {
-                name: name.to_string(),
-                online: known.iter().find(|outlet| outlet.name == name.as_str()).and_then(|outlet| outlet.online),
-                items: queue.map_or(0, |queue| queue.items),
-                bytes: queue.map_or(0, |queue| queue.bytes),
-                dead_letters: queue.map_or(0, |queue| queue.dead_letters),
-            }
-        };
+        let outlet = |name: &Destination| Outlet::from((self.queue_status)(name, stats));
         Sample {
             recorded,
             uptime_s: at.mono().since(self.started).as_secs_f64(),

@@ -44,9 +44,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::clock::{Clock, Moment, Mono};
+use crate::destination::Destination;
 use crate::event::Event;
 use crate::health::Health;
-use crate::store::{Lease, Outbox, Store};
+use crate::status::QueueStatus;
+use crate::store::{Lease, Outbox, Stats, Store};
 use crate::supervise::Heartbeat;
 use coverage::Accounts;
 use folder::{LakeFolder, Piece};
@@ -120,6 +122,9 @@ impl Config {
 /// Answers where the files of an event go, below a destination's prefix.
 pub type FolderOf = Arc<dyn Fn(&Event) -> String + Send + Sync>;
 
+/// Reports on the queue of that name, by the numbers of the store.
+pub type QueueStatusOf = Arc<dyn Fn(&Destination, &Stats) -> QueueStatus + Send + Sync>;
+
 /// What the lake works with.
 #[derive(Clone)]
 pub struct Deps {
@@ -137,8 +142,10 @@ pub struct Deps {
     pub folder_of: FolderOf,
     /// Folder of the kernel's thermal zones.
     pub thermal_dir: PathBuf,
-    /// What is known of cameras and outlets.
+    /// What is known of cameras.
     pub health: Health,
+    /// What is known of queues.
+    pub queue_status: QueueStatusOf,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Serves the queues.
@@ -298,6 +305,7 @@ impl Lake {
             storage: &self.deps.storage,
             thermal_dir: &self.deps.thermal_dir,
             health: &self.deps.health,
+            queue_status: &self.deps.queue_status,
             uploads: self.deps.uploads.iter().map(Outbox::destination).collect(),
             started: self.started,
             clock: &*self.deps.clock,

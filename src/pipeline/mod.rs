@@ -22,6 +22,7 @@ mod watch;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -37,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};
+use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, Watch};
 
 use analysis::{Looks, OpenEvents};
 use vision::{Outlets, Slots};
@@ -80,6 +81,13 @@ pub struct Shared {
     pub device: Arc<str>,
     /// Where it stands.
     pub site: Arc<str>,
+}
+
+impl Shared {
+    /// What it takes to restart a part that is silent for longer than `patience`.
+    pub fn watch(&self, patience: Duration) -> Watch {
+        Watch { heartbeats: self.heartbeats.clone(), metrics: self.metrics.clone(), patience }
+    }
 }
 
 /// What looks at one camera's pictures once it is loaded; none where detection is off.

@@ -11,12 +11,12 @@ use axum::{Json, Router};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use crate::asset::SIDECAR;
 use crate::event::EventId;
+use crate::service::{EventQuery, EventRecord};
+use crate::status::{BoxStatus, Summary};
 
 use super::problem::Problem;
-use super::status::Summary;
-use super::{EventQuery, EventRecord, Shared, Status, live, media};
+use super::{Shared, live, media};
 
 /// Events in one answer when nothing is asked for.
 const DEFAULT_LIMIT: usize = 50;
@@ -41,11 +41,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 struct StatusReply {
     summary: Summary,
     #[serde(flatten)]
-    status: Status,
+    status: BoxStatus,
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let status = shared.errors.ask("status", shared.backend.status()).await?;
+    let status = shared.errors.ask("status", shared.services.status.read()).await?;
     Ok(Json(StatusReply { summary: status.summary(), status }).into_response())
 }
 
@@ -62,7 +62,7 @@ async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     let limit = query.limit;
     // One more than wanted shows whether there is a next page.
     let query = EventQuery { limit: limit + 1, ..query };
-    let mut events = shared.errors.ask("events", shared.backend.events(query)).await?;
+    let mut events = shared.errors.ask("events", shared.services.events.list(query)).await?;
     let there_is_more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| there_is_more).map(|record| record.event.id);
@@ -102,11 +102,11 @@ fn parse_query(text: &str) -> Result<EventQuery, Problem> {
     Ok(query)
 }
 
-async fn find(shared: &Shared, id: &str) -> Result<(EventId, EventRecord), Problem> {
+async fn find(shared: &Shared, id: &str) -> Result<EventRecord, Problem> {
     let unknown = || Problem::not_found("there is no event with this id on this box");
     let id: EventId = id.parse().map_err(|_| unknown())?;
-    let record = shared.errors.ask("event", shared.backend.event(id)).await?;
-    record.map(|record| (id, record)).ok_or_else(unknown)
+    let record = shared.errors.ask("event", shared.services.events.get(id)).await?;
+    record.ok_or_else(unknown)
 }
 
 async fn event(
@@ -114,7 +114,7 @@ async fn event(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    let (_, record) = find(&shared, &id).await?;
+    let record = find(&shared, &id).await?;
     Ok(Json(record).into_response())
 }
 
@@ -124,14 +124,9 @@ async fn file(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((id, file)) = path.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    let (id, record) = find(&shared, &id).await?;
-    // A name counts only when the event itself lists it; what a browser sends never becomes a path.
-    let event = &record.event;
-    if file != SIDECAR && !event.media().any(|media| media.file == file) {
-        return Err(Problem::not_found("the event has no file with this name"));
-    }
-    let path = shared.errors.ask("file", shared.backend.media(id, &file)).await?;
-    let path = path.ok_or_else(|| Problem::not_found(format!("{file:?} is not on this box any more")))?;
+    let record = find(&shared, &id).await?;
+    let path = shared.services.media.of_event(&record.event, &file);
+    let path = path.ok_or_else(|| Problem::not_found("the event has no file with this name"))?;
     media::answer(&path, &file, &request).await
 }
 

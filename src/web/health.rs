@@ -26,7 +26,7 @@ async fn alive() -> &'static str {
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match tokio::time::timeout(READY_WITHIN, shared.backend.ready()).await {
+    match tokio::time::timeout(READY_WITHIN, shared.services.status.ready()).await {
         Ok(Ok(())) => "ready\n".into_response(),
         Ok(Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response(),
@@ -34,7 +34,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = shared.errors.ask("metrics", shared.backend.metrics()).await?;
+    let text = shared.errors.ask("metrics", shared.services.status.metrics()).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Mono;
 use crate::frame::Frame;
+use crate::service::Live;
 
+use super::Shared;
 use super::problem::Problem;
-use super::{Live, Shared};
 
 /// Widest picture served, pixels.
 const MAX_WIDTH: u32 = 640;
@@ -96,7 +97,7 @@ async fn serve(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
-    let frame = match shared.backend.live(&camera) {
+    let frame = match shared.services.media.live(&camera) {
         Live::Unknown => return Err(unknown()),
         Live::Picture(frame) => frame,
         Live::Past(frame) if may_be_old => frame,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long the backend may take.
+/// How long a service may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// The page asks every two seconds; its failures are logged this often.
@@ -66,7 +66,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Logs failures of the backend, but not each of them.
+/// Logs failures of services, but not each of them.
 #[derive(Debug, Default)]
 pub(super) struct ErrorLogLimiter(Mutex<Option<(Instant, u64)>>);
 
@@ -83,7 +83,7 @@ impl ErrorLogLimiter {
         }
     }
 
-    /// Waits for the backend; what went wrong there goes into the log, not to the browser.
+    /// Waits for a service; what went wrong there goes into the log, not to the browser.
     pub(super) async fn ask<T>(
         &self,
         what: &'static str,

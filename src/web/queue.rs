@@ -10,130 +10,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use url::form_urlencoded;
 
 use super::Shared;
 use super::problem::Problem;
-use crate::clock::Moment;
-use crate::event::EventId;
-use crate::store::Selection;
+use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 /// No command is longer, in bytes.
 const MAX_COMMAND: usize = 64 << 10;
-
-/// How far an item is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemState {
-    /// It goes when its turn comes.
-    Waiting,
-    /// It is on its way.
-    Sending,
-    /// It failed and is tried again later.
-    Resting,
-    /// It was given up.
-    Dead,
-}
-
-/// An item of a queue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QueueItem {
-    /// Its number.
-    pub seq: u64,
-    /// How far it is.
-    pub state: ItemState,
-    /// The event that it reports or belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<EventId>,
-    /// What is to be delivered: a file's name, a document's path, `alert start`.
-    pub what: String,
-    /// Its size in bytes; 0 for alerts.
-    pub bytes: u64,
-    /// Tries that failed through its own fault.
-    pub attempts: u32,
-    /// When it was recorded.
-    pub created: Moment,
-    /// While it rests: seconds until it is tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rests_s: Option<u64>,
-    /// What kind of failure made it a dead letter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
-    /// What went wrong last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// Which items are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueQuery {
-    /// `upload/<name>`, `mqtt`.
-    pub outlet: String,
-    /// Those that were given up, oldest first; else those that wait, in the order in which they go.
-    pub dead: bool,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// What a person wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueueAction {
-    /// Try again now: dead letters, or items that rest.
-    Retry,
-    /// Deliver no more: dead letters, or items that wait.
-    Drop,
-    /// Send nothing until it is resumed.
-    Pause,
-    /// Send again.
-    Resume,
-}
-
-/// A command to one queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueueCommand {
-    /// `upload/<name>`, `mqtt`.
-    pub outlet: String,
-    /// The item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq: Option<u64>,
-    /// Or many; with neither: all dead letters, or the whole queue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub select: Option<Selection>,
-    /// Only count what it would be about.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-}
-
-/// What became of a command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueAnswer {
-    /// Items, or queues, for which it changed something, or would.
-    pub changed: u64,
-    /// Size of these items; 0 for alerts.
-    #[serde(default)]
-    pub bytes: u64,
-    /// Of these, items that were on their way: what is dropped then may still arrive.
-    #[serde(default)]
-    pub sending: u64,
-    /// There was no time for all: the same command again goes on.
-    #[serde(default)]
-    pub more: bool,
-}
-
-/// Why a command was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such queue.
-    UnknownOutlet,
-    /// It makes no sense; why.
-    Senseless(String),
-}
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     let command = |action| {
@@ -161,7 +49,7 @@ fn unknown(outlet: &str) -> Problem {
 async fn items(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
-    let items = shared.errors.ask("queue", shared.backend.queue(query)).await?;
+    let items = shared.errors.ask("queue", shared.services.queues.items(query)).await?;
     Ok(Json(ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? }).into_response())
 }
 
@@ -197,7 +85,7 @@ async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: bo
         Problem::new(StatusCode::BAD_REQUEST, "bad_command", message)
     })?;
     let outlet = command.outlet.clone();
-    match shared.errors.ask("queue", shared.backend.command(action, command)).await? {
+    match shared.errors.ask("queue", shared.services.queues.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),
         Err(Refusal::UnknownOutlet) => Err(unknown(&outlet)),
         Err(Refusal::Senseless(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),

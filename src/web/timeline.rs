@@ -12,9 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use crate::coverage::{Coverage, Interval};
-use crate::event::EventId;
-use crate::segment::Segment;
+use crate::coverage::Coverage;
+use crate::service::Timeline;
 
 use super::problem::Problem;
 use super::{Shared, media};
@@ -23,33 +22,6 @@ use super::{Shared, media};
 const LONGEST: SignedDuration = SignedDuration::from_hours(25);
 /// The time that is covered when none is asked for.
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
-
-/// An event, as far as a timeline shows it; `/api/v1/events/<id>` has the rest.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mark {
-    /// Identity.
-    pub id: EventId,
-    /// Class of the object.
-    pub label: Arc<str>,
-    /// Name of the rule that fired.
-    pub rule: Arc<str>,
-    /// When it began.
-    pub start: Timestamp,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub end: Option<Timestamp>,
-}
-
-/// One camera's time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Timeline {
-    /// What became of it: without gaps, oldest first.
-    pub coverage: Vec<Interval>,
-    /// Continuous recording, oldest first.
-    pub segments: Vec<Segment>,
-    /// Events, oldest first.
-    pub events: Vec<Mark>,
-}
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -75,7 +47,7 @@ async fn timeline(
 ) -> Result<Response, Problem> {
     let Path(camera) = camera.map_err(|_| unknown_camera())?;
     let (since, until) = parse(query.as_deref().unwrap_or_default(), Timestamp::now())?;
-    let timeline = shared.errors.ask("timeline", shared.backend.timeline(&camera, since, until)).await?;
+    let timeline = shared.errors.ask("timeline", shared.services.timeline.of(&camera, since, until)).await?;
     let timeline = timeline.ok_or_else(unknown_camera)?;
     let mut seconds = std::collections::BTreeMap::new();
     for interval in &timeline.coverage {
@@ -125,9 +97,9 @@ async fn segment(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no segment with this name on this box");
     let Path((camera, file)) = path.map_err(|_| unknown())?;
-    let id = Segment::id_of(&file).ok_or_else(unknown)?;
-    // The path is made by the backend from what the index knows; what a browser sends never becomes one.
-    let path = shared.errors.ask("segment", shared.backend.segment(&camera, id)).await?.ok_or_else(unknown)?;
+    let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+    // The path is made of what the index knows; what a browser sends never becomes one.
+    let path = shared.errors.ask("segment", shared.services.media.segment(&camera, id)).await?.ok_or_else(unknown)?;
     media::answer(&path, "segment.mp4", &request).await
 }
 

@@ -1,19 +1,16 @@
 //! Alerts through a broker that is killed at random, and commands that come through one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use outpost::alert::{Alerter, Camera, Config as MqttConfig, Deps, DeviceContext, Item, NoStatus, Queue};
+use outpost::alert::{AlertQueue, Alerter, Camera, Config as MqttConfig, Deps, DeviceContext, NoStatus};
 use outpost::clock::{Clock, SystemClock};
 use outpost::control::Control;
 use outpost::destination::Destination;
 use outpost::event::{Event, EventState, IdSource, Phase};
 use outpost::health::Health;
 use outpost::metrics::Metrics;
-use outpost::store::{self, Change, Delivery, Lease, Outbox, Store};
+use outpost::store::{self, Change, Delivery, Store};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -24,51 +21,6 @@ use crate::harness::dice::Dice;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
 const CAMERAS: [&str; 4] = ["gate", "yard", "barn", "road"];
-
-/// The store's outbox as the daemon hands it to the alerter.
-struct FromStore {
-    outbox: Outbox,
-    held: Mutex<HashMap<u64, Lease>>,
-}
-
-impl FromStore {
-    fn take(&self, seq: u64) -> Result<Lease> {
-        self.held.lock().expect("lock").remove(&seq).context("not leased")
-    }
-}
-
-impl Queue for FromStore {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
-        async move {
-            let leases = self.outbox.lease(max).await?;
-            let items = leases.into_iter().map(|lease| {
-                let Delivery::Alert(phase) = lease.item else { panic!("{lease:?}") };
-                let event = lease.event.clone().expect("alerts carry their event");
-                let item = Item { seq: lease.seq, phase, event, created: lease.created.clone() };
-                self.held.lock().expect("lock").insert(lease.seq, lease);
-                item
-            });
-            Ok(items.collect())
-        }
-        .boxed()
-    }
-
-    fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move { Ok(self.outbox.ack(&self.take(seq)?).await?) }.boxed()
-    }
-
-    fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
-        async move { self.take(seq).map(|lease| self.outbox.release(&lease)) }.boxed()
-    }
-
-    fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move { panic!("{seq} was put aside: {reason}") }.boxed()
-    }
-
-    fn wait(&self) -> BoxFuture<'_, ()> {
-        self.outbox.wait().boxed()
-    }
-}
 
 /// A box whose events are made up.
 struct Source {
@@ -118,7 +70,7 @@ impl Source {
         };
         let deps = Deps {
             device: DEVICE.into(),
-            queue: Arc::new(FromStore { outbox, held: Mutex::default() }),
+            queue: AlertQueue::new(outbox),
             object_key: None,
             rule_ages: Arc::default(),
             health: Health::default(),
@@ -224,6 +176,10 @@ fn alerts_survive_a_broker_that_is_stopped_and_killed_at_random() {
     });
     stop.cancel();
     runtime.block_on(task).expect("no panic").expect("orderly");
+    let dead = runtime
+        .block_on(source.store.outboxes().get(&Destination::Mqtt).expect("the outbox").dead_letters(10))
+        .expect("letters");
+    assert!(dead.is_empty(), "put aside: {dead:?}");
 
     let arrivals = arrivals(&events);
     let all: usize = arrivals.values().map(Vec::len).sum();

@@ -31,7 +31,7 @@ const ANSWERS: usize = 64;
 
 /// Something that went on beside the connection has come to its end.
 pub(super) enum Done {
-    Report(Result<Report>),
+    Report(Result<Box<Report>>),
     Executed(Request, Result<(), String>, Option<Snapshot>),
     Shot(Arc<str>, Result<Snapshot>),
     Planned(Result<Plan>),
@@ -103,7 +103,7 @@ impl<'a> BackgroundJobs<'a> {
         if self.report_due.is_some_and(|due| Instant::now() >= due) {
             self.report_due = None;
             let status = &self.alerter.device_context.status;
-            self.jobs.push(Box::pin(async move { Done::Report(status.report().await) }));
+            self.jobs.push(Box::pin(async move { Done::Report(status.report().await.map(Box::new)) }));
         }
         self.capture_snapshot();
     }
@@ -220,7 +220,7 @@ impl<'a> BackgroundJobs<'a> {
             Done::Report(report) => {
                 self.report_due = Some(Instant::now() + self.alerter.config.report_every);
                 match report {
-                    Ok(report) => self.states.set_report(report),
+                    Ok(report) => self.states.set_report(*report),
                     Err(failure) => debug!(error = format!("{failure:#}"), "no report"),
                 }
                 self.states.refresh(self.alerter);

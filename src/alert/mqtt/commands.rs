@@ -218,8 +218,7 @@ impl Command {
             Self::Detect(camera, on) => switches.camera(&camera, |camera| camera.detect_off = !on),
             Self::Record(camera, on) => switches.camera(&camera, |camera| camera.record_off = !on),
             Self::Force(camera, force) => switches.camera(&camera, |camera| camera.force = force),
-            Self::Pause(upload, true) => drop(switches.paused.insert(Destination::upload(&upload))),
-            Self::Pause(upload, false) => drop(switches.paused.remove(&Destination::upload(&upload))),
+            Self::Pause(upload, on) => drop(switches.set_paused(&Destination::upload(&upload), on)),
             Self::Snapshot(_) => {}
         }
     }

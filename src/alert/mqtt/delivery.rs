@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
         let (deps, label) = (&self.alerter.deps, metrics::outlet(OUTLET.as_str()));
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
-        self.notes.push(Box::pin(acknowledge(&*deps.queue, seqs)));
+        self.notes.push(Box::pin(acknowledge(deps.queue.get(), seqs)));
         if self.logged_refusal.take().is_some() {
             self.refusal_pause.reset();
             deps.health.outlet(OUTLET.as_str(), deps.clock.mono(), Ok(()));
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
 
     pub(super) fn reject(&mut self, seqs: Vec<u64>, reason: String) {
         error!(seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
-        let queue = &self.alerter.deps.queue;
+        let queue = self.alerter.deps.queue.get();
         self.notes.push(Box::pin(async move {
             for seq in seqs {
                 queue.reject(seq, &reason).await.context("put an alert aside")?;
@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
         if back.is_empty() {
             return;
         }
-        let queue = &self.alerter.deps.queue;
+        let queue = self.alerter.deps.queue.get();
         self.notes.push(Box::pin(async move {
             for seq in back {
                 queue.release(seq).await.context("give an alert back")?;

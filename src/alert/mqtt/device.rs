@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::Serialize;
 
 use crate::control::Control;
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::status::{BoxStatus, CameraCoverage};
 
 /// What is known of the device beside its alerts.
 #[derive(Clone)]
@@ -74,78 +74,10 @@ impl StatusProvider for NoStatus {
 }
 
 /// The box at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Report {
-    /// Itself.
-    pub health: BoxReport,
-    /// Its outlets, by name.
-    pub queues: BTreeMap<String, QueueReport>,
+    /// Itself, its cameras and its outlets.
+    pub status: BoxStatus,
     /// What became of today so far, by camera.
     pub coverage: BTreeMap<Arc<str>, CameraCoverage>,
-}
-
-/// How the box is doing.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct BoxReport {
-    /// Version of the software.
-    pub version: &'static str,
-    /// Seconds since the daemon started.
-    pub uptime_s: u64,
-    /// Trust in its wall clock.
-    pub time_quality: String,
-    /// How much it does.
-    pub load: String,
-    /// Why it does not do everything; empty where it does.
-    pub load_reason: String,
-    /// Share of all cores that the daemon uses, 0 to 1.
-    pub cpu: Option<f64>,
-    /// Memory that the daemon uses, bytes.
-    pub memory_bytes: Option<u64>,
-    /// Hottest sensor, degrees Celsius.
-    pub temperature_c: Option<f64>,
-    /// Free bytes on the archive's volume.
-    pub disk_free_bytes: Option<u64>,
-    /// Its size.
-    pub disk_size_bytes: Option<u64>,
-    /// What is wrong with that volume, in words.
-    pub disk_trouble: Option<String>,
-    /// Events on the box.
-    pub events: u64,
-}
-
-/// An outlet and its queue.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct QueueReport {
-    /// Items that wait.
-    pub items: u64,
-    /// Their size, where they are files.
-    pub bytes: u64,
-    /// Seconds that the oldest has waited.
-    pub oldest_s: Option<u64>,
-    /// Items that were given up.
-    pub dead_letters: u64,
-    /// Whether the last exchange worked; null before the first.
-    pub online: Option<bool>,
-    /// Why not, in words.
-    pub error: Option<String>,
-    /// What works less well than it could, in words.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remarks: Vec<String>,
-}
-
-/// What became of a camera's day so far, seconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CameraCoverage {
-    /// The day, UTC.
-    pub day: String,
-    /// There is video, or there was.
-    pub recorded_s: i64,
-    /// There were pictures, and nothing was to be recorded.
-    pub watched_s: i64,
-    /// The camera gave no pictures.
-    pub offline_s: i64,
-    /// There were pictures that the box could not keep.
-    pub shed_s: i64,
-    /// The box did not run.
-    pub stopped_s: i64,
 }

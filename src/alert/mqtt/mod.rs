@@ -12,6 +12,7 @@ mod link;
 mod message;
 mod pictures;
 mod refusals;
+mod report;
 mod search;
 mod session;
 mod states;
@@ -44,7 +45,7 @@ use terms::Terms;
 use topics::Topics;
 
 pub use config::Config;
-pub use device::{BoxReport, Camera, CameraCoverage, DeviceContext, NoStatus, QueueReport, Report, StatusProvider};
+pub use device::{Camera, DeviceContext, NoStatus, Report, StatusProvider};
 pub use wire::Protocol;
 
 /// Name of this outlet in health, metrics and on the page.

@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         // The window bounds what is handed over; places more for the subscription, farewell and disconnect.
         let (client, connection) = setup.open(self.version, usize::from(WINDOW) + 3);
         let Alerter { deps, limits, heartbeat, .. } = self.alerter;
-        let mut feed = Feed::new(FeedContext { queue: &*deps.queue, limits, clock: &*deps.clock, heartbeat });
+        let mut feed = Feed::new(FeedContext { queue: deps.queue.get(), limits, clock: &*deps.clock, heartbeat });
         let outcome = self.drive(&client, connection, &mut feed, stop).await;
         self.settle(&mut feed, outcome.is_err()).await;
         outcome

@@ -14,6 +14,7 @@ use crate::health::{CameraHealth, Health, Stage};
 use super::Alerter;
 use super::device::{Camera, Report};
 use super::message::{Content, Message};
+use super::report::{BoxPayload, QueuePayload};
 use super::suspects::Subject;
 
 /// What was published on this connection, and what is to be published next.
@@ -76,8 +77,8 @@ fn of_box(alerter: &Alerter, report: Option<&Report>, states: &mut Vec<State>) {
         text(topics.upload(upload, "paused"), on_off(paused));
     }
     if let Some(report) = report {
-        states.push((topics.of_box("health"), json(&report.health), Content::Json));
-        states.push((topics.of_box("queue"), json(&report.queues), Content::Json));
+        states.push((topics.of_box("health"), json(&BoxPayload::of(&report.status)), Content::Json));
+        states.push((topics.of_box("queue"), json(&QueuePayload::all(&report.status)), Content::Json));
     }
 }
 

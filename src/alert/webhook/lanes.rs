@@ -92,7 +92,7 @@ impl<'a> Lanes<'a> {
     /// When the queue is out of service.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<()> {
         let Webhook { deps, limits, heartbeat, .. } = self.hook;
-        let mut feed = Feed::new(FeedContext { queue: &*deps.queue, limits, clock: &*deps.clock, heartbeat });
+        let mut feed = Feed::new(FeedContext { queue: deps.queue.get(), limits, clock: &*deps.clock, heartbeat });
         let outcome = self.work(&mut feed, stop).await;
         let settled = tokio::time::timeout(SETTLE_WITHIN, self.settle(&mut feed));
         match settled.await {
@@ -184,7 +184,7 @@ impl<'a> Lanes<'a> {
     async fn give_back(&mut self, camera: &Arc<str>) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
         for seq in lane.parcels.drain(..).flat_map(|parcel| parcel.seqs()) {
-            self.hook.deps.queue.release(seq).await.context("give an alert back")?;
+            self.hook.deps.queue.get().release(seq).await.context("give an alert back")?;
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ impl<'a> Lanes<'a> {
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(bytes);
         self.say_well();
-        crate::alert::acknowledge(&*deps.queue, seqs).await
+        crate::alert::acknowledge(deps.queue.get(), seqs).await
     }
 
     /// The first of a lane was not taken: it is tried again, or put aside.
@@ -292,7 +292,7 @@ impl<'a> Lanes<'a> {
         let seqs = parcel.seqs();
         error!(outlet = %self.hook.destination, seq = seqs.last(), %reason, "an alert cannot be delivered and is put aside");
         for seq in seqs {
-            self.hook.deps.queue.reject(seq, &reason).await.context("put an alert aside")?;
+            self.hook.deps.queue.get().reject(seq, &reason).await.context("put an alert aside")?;
         }
         Ok(())
     }

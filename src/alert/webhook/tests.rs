@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::alert::AlertQueue;
 use crate::alert::fixture::{FakeQueue, until};
 use crate::clock::{Clock, Mono, SimulatedClock, SystemClock};
 use crate::health::Health;
@@ -160,7 +161,7 @@ impl Bench {
         let (health, stop) = (Health::default(), CancellationToken::new());
         let deps = Deps {
             device: "box".into(),
-            queue: queue.clone(),
+            queue: AlertQueue::fake(queue.clone()),
             object_key: None,
             rule_ages: Arc::default(),
             health: health.clone(),

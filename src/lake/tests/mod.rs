@@ -62,6 +62,7 @@ impl Site {
             folder_of: Arc::new(|event| format!("box/{}", event.id)),
             thermal_dir: self.dir.path().join("no sensors"),
             health: self.health.clone(),
+            queue_status: Arc::new(|name, _| QueueStatus::new(name.as_str(), None, Mono(0), Mono(0))),
             clock: self.clock.clone(),
             runtime: self.runtime.handle().clone(),
         };

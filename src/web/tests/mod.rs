@@ -1,115 +1,23 @@
-//! All routes over a real socket, with a backend in memory.
+//! All routes over a real socket, with services over a real index and archive in a temporary folder.
 
-pub(super) mod fixture;
 mod queue;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
-use futures::FutureExt;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::clock::Mono;
-use crate::coverage::compose;
-use crate::frame::Rgb;
-
-#[derive(Default)]
-struct Fake {
-    folder: Option<PathBuf>,
-    broken: bool,
-    not_ready: Option<String>,
-    queries: Mutex<Vec<EventQuery>>,
-    asked_files: Mutex<Vec<String>>,
-}
-
-impl Backend for Fake {
-    fn status(&self) -> BoxFuture<'_, Result<Status>> {
-        async { if self.broken { bail!("secret detail of the disk") } else { Ok(fixture::status()) } }.boxed()
-    }
-
-    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<Vec<EventRecord>>> {
-        self.queries.lock().expect("lock").push(query.clone());
-        let all = (1..=9).rev().map(|n| fixture::record(n, if n % 2 == 0 { "yard" } else { "gate" }, "person"));
-        let found = all.filter(|r| query.before.is_none_or(|before| r.event.id < before));
-        let found = found.filter(|r| query.camera.as_deref().is_none_or(|camera| *r.event.camera == *camera));
-        let found: Vec<_> = found.take(query.limit).collect();
-        async { Ok(found) }.boxed()
-    }
-
-    fn event(&self, id: EventId) -> BoxFuture<'_, Result<Option<EventRecord>>> {
-        async move { Ok((id == fixture::id(4)).then(|| fixture::record(4, "yard", "person"))) }.boxed()
-    }
-
-    fn media<'a>(&'a self, _: EventId, file: &'a str) -> BoxFuture<'a, Result<Option<PathBuf>>> {
-        self.asked_files.lock().expect("lock").push(file.to_owned());
-        async move { Ok(self.folder.as_ref().map(|folder| folder.join(file))) }.boxed()
-    }
-
-    fn timeline<'a>(
-        &'a self,
-        camera: &'a str,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> BoxFuture<'a, Result<Option<Timeline>>> {
-        let coverage = compose(since, until, &[], &[]);
-        async move { Ok((camera == "yard").then(|| Timeline { coverage, ..Timeline::default() })) }.boxed()
-    }
-
-    fn segment<'a>(&'a self, camera: &'a str, id: SegmentId) -> BoxFuture<'a, Result<Option<PathBuf>>> {
-        let known = camera == "yard" && id == fixture::id(4);
-        async move { Ok(self.folder.as_ref().filter(|_| known).map(|folder| folder.join("digits.mp4"))) }.boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
-        async { self.not_ready.clone().map_or(Ok(()), Err) }.boxed()
-    }
-
-    fn metrics(&self) -> BoxFuture<'_, Result<String>> {
-        async { Ok("# EOF\n".to_owned()) }.boxed()
-    }
-
-    fn queue(&self, query: QueueQuery) -> BoxFuture<'_, Result<Option<Vec<QueueItem>>>> {
-        async move { Ok((query.outlet == "upload/cloud").then(Vec::new)) }.boxed()
-    }
-
-    fn command(
-        &self,
-        action: QueueAction,
-        command: QueueCommand,
-    ) -> BoxFuture<'_, Result<Result<QueueAnswer, Refusal>>> {
-        async move {
-            Ok(match (command.outlet.as_str(), action) {
-                ("upload/cloud", _) => Ok(QueueAnswer { changed: command.seq.unwrap_or(1), ..QueueAnswer::default() }),
-                ("mqtt", QueueAction::Pause) => Err(Refusal::Senseless("not that one".to_owned())),
-                _ => Err(Refusal::UnknownOutlet),
-            })
-        }
-        .boxed()
-    }
-
-    fn live(&self, camera: &str) -> Live {
-        let picture = Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] });
-        match camera {
-            "yard" => Live::Picture(Frame { at: Mono(1), picture }),
-            "lost" => Live::Past(Frame { at: Mono(1), picture }),
-            "dark/ side" => Live::NoSignal,
-            _ => Live::Unknown,
-        }
-    }
-}
+use crate::service::fixture::{Bench, id};
 
 struct Site {
     address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<Result<()>>,
-    backend: Arc<Fake>,
+    bench: Bench,
 }
 
 struct Answer {
@@ -134,12 +42,11 @@ impl Answer {
 }
 
 impl Site {
-    async fn open(backend: Fake) -> Self {
+    async fn open(bench: Bench) -> Self {
         let listener = bind(&Config { listen: "127.0.0.1:0".parse().expect("address") }).await.expect("bind");
-        let (address, stop, backend) =
-            (listener.local_addr().expect("address"), CancellationToken::new(), Arc::new(backend));
-        let task = tokio::spawn(serve(listener, backend.clone(), stop.clone()));
-        Self { address, stop, task, backend }
+        let (address, stop) = (listener.local_addr().expect("address"), CancellationToken::new());
+        let task = tokio::spawn(serve(listener, bench.services.clone(), stop.clone()));
+        Self { address, stop, task, bench }
     }
 
     async fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
@@ -170,22 +77,31 @@ impl Site {
     }
 }
 
-fn with_files() -> (TempDir, Fake) {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    std::fs::write(folder.path().join("digits.mp4"), "0123456789").expect("write");
-    std::fs::write(folder.path().join("event.json"), "{}").expect("write");
-    std::fs::create_dir(folder.path().join("folder")).expect("folder");
-    let fake = Fake { folder: Some(folder.path().to_owned()), ..Fake::default() };
-    (folder, fake)
+/// A box with event 4 and some of its files.
+async fn with_files() -> Bench {
+    let bench = Bench::new();
+    bench.record(4, "yard", Vec::new()).await;
+    let folder = bench.folder(4, "yard");
+    std::fs::write(folder.join("digits.mp4"), "0123456789").expect("write");
+    std::fs::write(folder.join("event.json"), "{}").expect("write");
+    std::fs::create_dir(folder.join("folder")).expect("folder");
+    bench
+}
+
+/// A box whose index is out of service.
+fn broken() -> Bench {
+    let bench = Bench::new();
+    bench.store.clone().close().expect("close the store");
+    bench
 }
 
 fn media(file: &str) -> String {
-    format!("/api/v1/events/{}/{file}", fixture::id(4))
+    format!("/api/v1/events/{}/{file}", id(4))
 }
 
 #[tokio::test]
 async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     let page = site.get("/").await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     let policy = page.header("content-security-policy");
@@ -214,8 +130,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
 
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
-    let (_folder, fake) = with_files();
-    let site = Site::open(fake).await;
+    let site = Site::open(with_files().await).await;
     for target in ["/", "/nothing", "/api/v1/status", "/api/v1/nothing", "/healthz", "/metrics", &media("digits.mp4")] {
         let answer = site.get(target).await;
         for (name, value) in
@@ -233,37 +148,45 @@ async fn every_answer_carries_the_security_headers() {
 
 #[tokio::test]
 async fn health_readiness_and_metrics() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     assert_eq!(site.get("/healthz").await.text(), "ok\n");
     assert_eq!(site.get("/readyz").await.status, 200);
     let metrics = site.get("/metrics").await;
     assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    assert_eq!(metrics.text(), "# EOF\n");
-    let ill =
-        Site::open(Fake { not_ready: Some("the store is being rebuilt".into()), broken: true, ..Fake::default() })
-            .await;
-    let answer = ill.get("/readyz").await;
-    assert_eq!((answer.status, answer.text()), (503, "the store is being rebuilt\n"));
+    assert!(metrics.text().ends_with("# EOF\n") && metrics.text().contains("disk_free_bytes"), "{}", metrics.text());
+    let recorder = site.bench.heartbeats.register("recorder yard", Duration::from_secs(60), true);
+    site.bench.clock.advance(Duration::from_secs(90));
+    let answer = site.get("/readyz").await;
+    assert_eq!((answer.status, answer.text()), (503, "recorder yard shows no life for 90 s\n"));
+    recorder.beat();
+    assert_eq!(site.get("/readyz").await.status, 200);
+    let ill = Site::open(broken()).await;
+    assert_eq!(ill.get("/readyz").await.status, 503);
     assert_eq!(ill.get("/healthz").await.status, 200);
 }
 
 #[tokio::test]
 async fn the_status_has_a_sentence_and_units_and_a_failure_shows_no_detail() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     let status = site.get("/api/v1/status").await.json();
     assert_eq!(status["summary"]["text"], "The camera is recording, nothing waits for delivery");
     assert_eq!((&status["device"], &status["uptime_s"]), (&"box-7".into(), &90.into()));
     assert_eq!((&status["cameras"][0]["state"], &status["cameras"][0]["state_for_s"]), (&"online".into(), &7.into()));
-    assert_eq!(status["disk"]["free_bytes"], 600);
-    let broken = Site::open(Fake { broken: true, ..Fake::default() }).await;
-    let answer = broken.get("/api/v1/status").await;
+    assert!(status["disk"]["free_bytes"].as_u64() > Some(0), "{status}");
+    let site = Site::open(broken()).await;
+    let answer = site.get("/api/v1/status").await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (500, &"internal".into()));
-    assert!(!answer.text().contains("secret detail"));
+    let detail = site.bench.store.stats().wait().expect_err("closed").to_string();
+    assert!(!detail.is_empty() && !answer.text().contains(&detail), "{}", answer.text());
 }
 
 #[tokio::test]
 async fn events_come_in_pages_until_there_are_no_more() {
-    let site = Site::open(Fake::default()).await;
+    let bench = Bench::new();
+    for n in 1..=9 {
+        bench.record(n, if n % 2 == 0 { "yard" } else { "gate" }, Vec::new()).await;
+    }
+    let site = Site::open(bench).await;
     let mut target = "/api/v1/events?limit=4".to_owned();
     let mut sizes = vec![];
     loop {
@@ -278,13 +201,13 @@ async fn events_come_in_pages_until_there_are_no_more() {
     assert!(exact.get("next").is_none(), "nothing follows a full last page");
     let of_one = site.get("/api/v1/events?camera=yard&label=person").await.json();
     assert_eq!(of_one["events"].as_array().expect("list").len(), 4);
-    let last = site.backend.queries.lock().expect("lock").last().cloned().expect("asked");
-    assert_eq!((last.camera.as_deref(), last.label.as_deref()), (Some("yard"), Some("person")));
+    let of_none = site.get("/api/v1/events?camera=yard&label=car").await.json();
+    assert_eq!(of_none["events"].as_array().expect("list").len(), 0);
 }
 
 #[tokio::test]
 async fn bad_parameters_are_named_with_what_is_allowed() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     let long = format!("camera={}", "x".repeat(2000));
     let cases = [
         ("limit=0", "limit", "0", "1 to 200"),
@@ -315,9 +238,8 @@ async fn bad_parameters_are_named_with_what_is_allowed() {
 
 #[tokio::test]
 async fn one_event_and_its_files_with_ranges() {
-    let (_folder, fake) = with_files();
-    let site = Site::open(fake).await;
-    let event = site.get(&format!("/api/v1/events/{}", fixture::id(4))).await;
+    let site = Site::open(with_files().await).await;
+    let event = site.get(&format!("/api/v1/events/{}", id(4))).await;
     assert_eq!(event.json()["event"]["camera"], "yard");
     let whole = site.get(&media("digits.mp4")).await;
     assert_eq!((whole.status, whole.text(), whole.header("content-type")), (200, "0123456789", "video/mp4"));
@@ -353,20 +275,23 @@ async fn one_event_and_its_files_with_ranges() {
 
 #[tokio::test]
 async fn a_large_file_arrives_whole() {
-    let (folder, fake) = with_files();
+    let bench = with_files().await;
     let bytes: Vec<u8> = (0..1_000_003u32).map(|n| u8::try_from(n % 251).expect("small")).collect();
-    std::fs::write(folder.path().join("digits.mp4"), &bytes).expect("write");
-    let site = Site::open(fake).await;
+    std::fs::write(bench.folder(4, "yard").join("digits.mp4"), &bytes).expect("write");
+    let site = Site::open(bench).await;
     assert_eq!(site.get(&media("digits.mp4")).await.body, bytes);
     let part = site.ask("GET", &media("digits.mp4"), "Range: bytes=65530-500000\r\n").await;
     assert_eq!(part.body, bytes[65_530..=500_000]);
 }
 
 #[tokio::test]
-async fn what_the_event_does_not_list_is_not_asked_for_and_not_served() {
-    let (folder, fake) = with_files();
-    std::fs::write(folder.path().join("secret"), "s3cret").expect("write");
-    let site = Site::open(fake).await;
+async fn what_the_event_does_not_list_is_not_served() {
+    let bench = with_files().await;
+    let folder = bench.folder(4, "yard");
+    for folder in [folder.as_path(), folder.parent().unwrap_or(Path::new("."))] {
+        std::fs::write(folder.join("secret"), "s3cret").expect("write");
+    }
+    let site = Site::open(bench).await;
     let names = [
         "secret",
         "..%2fsecret",
@@ -385,7 +310,6 @@ async fn what_the_event_does_not_list_is_not_asked_for_and_not_served() {
     for target in ["/../../etc/passwd", "/assets/../mod.rs", "/assets/%2e%2e%2fmod.rs", "/assets/index.html"] {
         assert_eq!(site.get(target).await.status, 404, "{target}");
     }
-    assert!(site.backend.asked_files.lock().expect("lock").is_empty());
     // Listed, but not there (any more), or no file at all.
     for name in ["gone.jpg", "folder"] {
         let answer = site.get(&media(name)).await;
@@ -399,7 +323,7 @@ async fn what_the_event_does_not_list_is_not_asked_for_and_not_served() {
 
 #[tokio::test]
 async fn the_newest_frame_is_a_small_jpeg_and_its_lack_is_explained() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     for _ in 0..2 {
         let frame = site.get("/api/v1/cameras/yard/frame.jpg?t=1").await;
         assert_eq!((frame.status, frame.header("content-type")), (200, "image/jpeg"));
@@ -421,7 +345,7 @@ async fn the_newest_frame_is_a_small_jpeg_and_its_lack_is_explained() {
 
 #[tokio::test]
 async fn wrong_paths_and_methods_get_json_or_a_page() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     for target in ["/api", "/api/", "/api/v1", "/api/v2/status", "/api/v1/events/x/y/z"] {
         assert_eq!(
             (site.get(target).await.status, &site.get(target).await.json()["error"]["code"]),
@@ -439,7 +363,7 @@ async fn wrong_paths_and_methods_get_json_or_a_page() {
 
 #[tokio::test]
 async fn a_request_for_another_host_is_turned_away_on_every_route() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     for target in ["/", "/api/v1/status", "/healthz", "/metrics", "/nothing"] {
         let answer = site.ask("GET", target, "Host: evil.example\r\n").await;
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (421, &"wrong_host".into()), "{target}");
@@ -453,11 +377,11 @@ async fn a_request_for_another_host_is_turned_away_on_every_route() {
 
 #[tokio::test]
 async fn a_stop_ends_open_connections() {
-    let (folder, fake) = with_files();
+    let bench = with_files().await;
     // Sparse, and more than any socket buffer holds.
-    let clip = std::fs::File::create(folder.path().join("digits.mp4")).expect("file");
+    let clip = std::fs::File::create(bench.folder(4, "yard").join("digits.mp4")).expect("file");
     clip.set_len(1 << 30).expect("length");
-    let site = Site::open(fake).await;
+    let site = Site::open(bench).await;
     let requests = [
         String::new(),
         "GET /healthz HTTP/1.1\r\nHost: local".to_owned(),

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::destination::destination;
+use crate::service::fixture::upload;
 
 impl Site {
     async fn order(&self, action: &str, headers: &str, body: &str) -> Answer {
@@ -15,15 +17,28 @@ impl Site {
     }
 }
 
+/// A box with a clip that was given up.
+async fn with_a_dead_letter() -> Bench {
+    let bench = Bench::new();
+    bench.record(4, "yard", vec![upload("clip.mp4", 7)]).await;
+    let outbox = bench.store.outboxes().get(&destination("upload/cloud")).expect("outbox");
+    let leases = outbox.lease(1).await.expect("lease");
+    outbox.dead_letter(leases.first().expect("the clip"), "refused").await.expect("give up");
+    bench
+}
+
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[tokio::test]
 async fn commands_reach_their_queue_and_refusals_say_why() {
-    let site = Site::open(Fake::default()).await;
-    let one = site.order("retry", JSON, r#"{"outlet": "upload/cloud", "seq": 7}"#).await;
-    assert_eq!((one.status, one.json()), (200, json!({"changed": 7, "bytes": 0, "sending": 0, "more": false})));
+    let site = Site::open(with_a_dead_letter().await).await;
+    let listed = site.get("/api/v1/queue/items?outlet=upload%2Fcloud&state=dead").await.json();
+    let seq = listed["items"][0]["seq"].as_u64().expect("a dead letter");
+    let one = site.order("retry", JSON, &format!(r#"{{"outlet": "upload/cloud", "seq": {seq}}}"#)).await;
+    assert_eq!((one.status, one.json()), (200, json!({"changed": 1, "bytes": 7, "sending": 0, "more": false})));
     let many = r#"{"outlet": "upload/cloud", "select": {"numbers": [[1, 9]], "state": "waiting", "kind": "clip"}}"#;
-    assert_eq!(site.order("drop", JSON, many).await.status, 200);
+    let many = site.order("drop", JSON, many).await;
+    assert_eq!((many.status, &many.json()["changed"]), (200, &1.into()));
     for (action, body, status, code) in [
         ("pause", r#"{"outlet": "mqtt"}"#, 409, "refused"),
         ("drop", r#"{"outlet": "nowhere"}"#, 404, "not_found"),
@@ -40,7 +55,7 @@ async fn commands_reach_their_queue_and_refusals_say_why() {
 
 #[tokio::test]
 async fn what_pages_of_others_can_make_a_browser_send_changes_nothing() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(Bench::new()).await;
     let body = r#"{"outlet": "upload/cloud"}"#;
     let form = site.order("pause", "Content-Type: application/x-www-form-urlencoded\r\n", body).await;
     assert_eq!((form.status, &form.json()["error"]["code"]), (415, &"not_json".into()));
@@ -54,9 +69,12 @@ async fn what_pages_of_others_can_make_a_browser_send_changes_nothing() {
 
 #[tokio::test]
 async fn items_are_listed_for_a_queue_that_there_is() {
-    let site = Site::open(Fake::default()).await;
+    let site = Site::open(with_a_dead_letter().await).await;
     let listed = site.get("/api/v1/queue/items?outlet=upload%2Fcloud&state=dead").await;
-    assert_eq!((listed.status, listed.json()), (200, json!({"items": []})));
+    let item = &listed.json()["items"][0];
+    assert_eq!((listed.status, &item["what"], &item["error"]), (200, &"clip.mp4".into(), &"refused".into()));
+    let none = site.get("/api/v1/queue/items?outlet=mqtt&state=dead").await;
+    assert_eq!((none.status, none.json()), (200, json!({"items": []})));
     assert_eq!(site.get("/api/v1/queue/items?outlet=nowhere").await.status, 404);
     assert_eq!(site.get("/api/v1/queue/items").await.status, 400);
 }

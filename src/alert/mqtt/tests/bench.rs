@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use crate::alert::fixture::{FakeQueue, until};
 use crate::alert::mqtt::*;
-use crate::alert::{Queue, RuleAges};
+use crate::alert::queue::Queue;
+use crate::alert::{AlertQueue, RuleAges};
 use crate::clock::{Clock, SystemClock};
 use crate::control::Control;
 use crate::health::Health;
@@ -198,7 +199,7 @@ pub(super) fn device_context() -> DeviceContext {
 pub(super) fn deps(queue: Arc<dyn Queue>, health: &Health, metrics: &Metrics, clock: Arc<dyn Clock>) -> Deps {
     Deps {
         device: "box".into(),
-        queue,
+        queue: AlertQueue::fake(queue),
         object_key: None,
         rule_ages: Arc::default(),
         health: health.clone(),

@@ -22,7 +22,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::alert::{Item, Queue, fixture};
+use crate::alert::queue::Queue;
+use crate::alert::{Item, fixture};
 use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::event::Phase;
 use crate::health::{CameraState, Health, StoreState};

@@ -20,6 +20,8 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::frame::{Frame, Rgb};
 use crate::health::{CameraState, Stage, Trouble};
+use crate::status::{BoxStatus, CameraCoverage, QueueStatus, fixture};
+use crate::supervise::governor::Reading;
 
 const DETECT: &str = "outpost/box/camera/yard/detect";
 
@@ -34,10 +36,10 @@ impl StatusProvider for Grey {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
         async {
             let coverage = CameraCoverage { recorded_s: 7, ..CameraCoverage::default() };
-            let queue = QueueReport { items: 3, bytes: 99, oldest_s: Some(12), ..QueueReport::default() };
+            let queue = QueueStatus { items: 3, bytes: 99, oldest_wait_s: Some(12), ..fixture::queue("mqtt") };
+            let reading = Reading { temperature_c: Some(41.5), ..Reading::default() };
             Ok(Report {
-                health: BoxReport { temperature_c: Some(41.5), ..BoxReport::default() },
-                queues: BTreeMap::from([("mqtt".to_owned(), queue)]),
+                status: BoxStatus { reading, outlets: vec![queue], ..fixture::status() },
                 coverage: BTreeMap::from([("yard".into(), coverage)]),
             })
         }

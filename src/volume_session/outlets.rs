@@ -1,37 +1,30 @@
-//! What runs on one volume: the index, the archive and the services on them. When the archive's volume goes
-//! away or comes back, the cameras keep running and the session is replaced.
+//! The outlets, retention, timekeeper and lake of one volume, and what each works with.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
-use super::outbox::AlertOutbox;
-use super::{device_status, recovery, watch};
-use crate::alert;
-use crate::archive::volume::Anchor;
-use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel};
+use super::open::OpenVolume;
+use super::storage::Place;
+use crate::alert::{self, AlertQueue};
 use crate::asset::MediaKind;
-use crate::clock::{Clock, TimeQuality};
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::coverage_export::Export;
 use crate::destination::Destination;
-use crate::event::{Event, EventId};
+use crate::event::Event;
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
+use crate::record::RecordMode;
 use crate::retention::Retention;
-use crate::store::{Outbox, Store};
+use crate::service::Services;
+use crate::store::Outbox;
 use crate::supervise::{Backoff, Restart, Supervisor};
 use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
 
-/// How long outlets may take to finish the item in hand.
-const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// An outlet hangs when it shows no life for so long. It beats in every wait that has a limit, however slow the
 /// link; what is left are calls of the system, the longest of which is reading a large file for its checksum.
 const OUTLET_SILENT: Duration = Duration::from_secs(600);
@@ -44,170 +37,33 @@ const UPLOADS: &str = "uploads";
 /// How long retention may be silent: one batch on a slow card.
 const RETENTION_STALLED: Duration = Duration::from_secs(120);
 
-/// Where a session records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// On the archive's own volume.
-    Main,
-    /// On the system disk, until that volume is back.
-    Spool,
-}
-
-/// An opened place: index and archive.
-pub(super) struct OpenVolume {
-    pub place: Place,
-    pub store: Store,
-    pub archive: Archive,
-    /// The first id of its session: what is below it, on this volume, is of an earlier run.
-    pub first_id: EventId,
-}
-
-impl OpenVolume {
-    /// Makes the archive of this process on what was opened, or moves `from` there.
-    pub(super) fn new(
-        place: Place,
-        folder: &Path,
-        store: Store,
-        config: &Config,
-        shared: &Shared,
-        from: Option<&Archive>,
-    ) -> Result<Self> {
-        let mut layout = Layout::new(folder);
-        if place == Place::Main {
-            layout = layout.with_anchor(Anchor::new(folder).context("read the volume's identity")?);
-        }
-        if let Some(newest) = recovery::newest_id(&store, &layout)? {
-            shared.ids.go_beyond(newest);
-        }
-        // Without room for this note alerts keep the numbers that they would have had.
-        if let Some(Err(error)) = number_of_now(&*shared.clock).map(|number| store.outboxes().count_on_from(number)) {
-            warn!(%error, "note the number of the next alert");
-        }
-        let deps = || ArchiveDeps {
-            device: shared.device.clone(),
-            ids: shared.ids.clone(),
-            pressure: shared.pressure.clone(),
-            heartbeats: shared.heartbeats.clone(),
-            health: shared.health.clone(),
-            control: shared.control.clone(),
-        };
-        let first = || {
-            let (clock, metrics) = (shared.clock.clone(), shared.metrics.clone());
-            Archive::new(layout.clone(), store.clone(), clock, metrics, config.archive.clone(), deps())
-        };
-        let at_most = match place {
-            Place::Main => RecordingLevel::Full,
-            Place::Spool => RecordingLevel::NoContinuous,
-        };
-        let archive = from.cloned().unwrap_or_else(first).moved_to(layout.clone(), store.clone(), at_most);
-        // Before the first record here.
-        let first_id = shared.ids.next();
-        Ok(Self { place, store, archive, first_id })
-    }
-}
-
-/// What numbers of alerts are above from `clock`'s present on, on whatever volume and in whatever index they are given:
-/// microseconds, as far as the clock can be trusted. Exact in JSON for two centuries.
-fn number_of_now(clock: &dyn Clock) -> Option<u64> {
-    let believed = clock.quality() != TimeQuality::Implausible;
-    believed.then(|| u64::try_from(clock.wall().as_millisecond()).ok()?.checked_mul(1000)).flatten()
-}
-
-/// What the page reads; changes with the session.
-#[derive(Clone)]
-pub(super) struct CurrentVolume(Arc<RwLock<(Archive, Store)>>);
-
-impl CurrentVolume {
-    pub(super) fn new(volume: &OpenVolume) -> Self {
-        Self(Arc::new(RwLock::new((volume.archive.clone(), volume.store.clone()))))
-    }
-
-    pub(super) fn set(&self, volume: &OpenVolume) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (volume.archive.clone(), volume.store.clone());
-    }
-
-    pub(super) fn archive(&self) -> Archive {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    pub(super) fn store(&self) -> Store {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).1.clone()
-    }
-}
-
 /// What outlets publish beside events; outlives sessions.
 #[derive(Clone)]
-pub(super) struct OutletContext {
-    pub status: Arc<dyn alert::StatusProvider>,
+pub struct OutletContext {
+    pub services: Services,
     /// Where is kept what was announced to Home Assistant.
     pub announced: PathBuf,
 }
 
-/// An open volume with the services that run on it.
-pub(super) struct VolumeSession {
-    pub volume: OpenVolume,
-    stop: CancellationToken,
-    outlets: Option<JoinHandle<Result<()>>>,
-    recovery: Option<JoinHandle<Result<()>>>,
-}
-
-impl VolumeSession {
-    /// Starts outlets, retention and the timekeeper on `volume`.
-    ///
-    /// # Errors
-    /// When an outlet cannot be set up.
-    pub(super) fn start(volume: OpenVolume, config: &Config, shared: &Shared, context: &OutletContext) -> Result<Self> {
-        let stop = CancellationToken::new();
-        let mut outlets = Supervisor::new(stop.clone());
-        let start = Start { volume: &volume, config, shared, context };
-        start.uploads(&mut outlets)?;
-        start.alerts(&mut outlets)?;
-        start.webhooks(&mut outlets)?;
-        start.retention(&mut outlets);
-        start.timekeeper(&mut outlets);
-        start.lake(&mut outlets)?;
-        let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
-        Ok(Self { volume, stop, outlets, recovery: None })
-    }
-
-    /// Puts what the past left in order, on a thread of its own that belongs to the session.
-    pub(super) fn recover(&mut self, work: recovery::Work) {
-        let mut supervisor = Supervisor::new(self.stop.clone());
-        recovery::start(work, &mut supervisor);
-        self.recovery = Some(tokio::spawn(supervisor.run(OUTLET_GRACE)));
-    }
-
-    /// Stops outlets and helpers, in bounded time also on a dead volume. The volume is left as it is.
-    pub(super) async fn stop(&mut self) {
-        self.stop.cancel();
-        for (what, part) in [("the outlets", self.outlets.take()), ("the recovery", self.recovery.take())] {
-            let Some(part) = part else { continue };
-            match part.await {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => warn!(what, error = format!("{failure:#}"), "a part could not be stopped"),
-                Err(failure) => error!(what, error = %failure, "a part could not be stopped"),
-            }
-        }
-    }
-}
-
-/// Closes the index of a volume that is not in use any more. On a dead volume that takes until the store's deadline.
-///
-/// # Errors
-/// What the store says.
-pub(super) async fn close(store: Store) -> Result<()> {
-    let closed = tokio::task::spawn_blocking(move || store.close()).await;
-    closed.map_err(|e| anyhow!("close the store: {e}")).and_then(|closed| closed.context("close the store"))
-}
-
-struct Start<'a> {
-    volume: &'a OpenVolume,
-    config: &'a Config,
-    shared: &'a Shared,
-    context: &'a OutletContext,
+/// What outlets are started with.
+pub(super) struct Start<'a> {
+    pub volume: &'a OpenVolume,
+    pub config: &'a Config,
+    pub shared: &'a Shared,
+    pub context: &'a OutletContext,
 }
 
 impl Start<'_> {
+    /// Hands everything to `outlets`, which runs it.
+    pub(super) fn all(&self, outlets: &mut Supervisor) -> Result<()> {
+        self.uploads(outlets)?;
+        self.alerts(outlets)?;
+        self.webhooks(outlets)?;
+        self.retention(outlets);
+        self.timekeeper(outlets);
+        self.lake(outlets)
+    }
+
     fn uploads(&self, outlets: &mut Supervisor) -> Result<()> {
         for (name, upload) in &self.config.upload {
             let task = format!("upload {name}");
@@ -227,7 +83,7 @@ impl Start<'_> {
             let place = format!("upload.{name}");
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
             make().map_err(|error| refused(place, &error))?;
-            let watch = watch(self.shared, OUTLET_SILENT);
+            let watch = self.shared.watch(OUTLET_SILENT);
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
                 let uploader = make().map(|uploader| uploader.with_heartbeat(heartbeat));
                 async move { uploader?.run(stop).await }
@@ -254,9 +110,9 @@ impl Start<'_> {
         let outbox = self.volume.store.outboxes().get(destination)?;
         let deps = alert::Deps {
             device: shared.device.clone(),
-            queue: Arc::new(AlertOutbox::new(outbox.clone())),
+            queue: AlertQueue::new(outbox.clone()),
             object_key: (!config.upload.is_empty()).then_some(object_key),
-            rule_ages: Arc::new(device_status::rule_ages(config)),
+            rule_ages: Arc::new(rule_ages(config)),
             health: shared.health.clone(),
             metrics: shared.metrics.clone(),
             clock: shared.clock.clone(),
@@ -268,23 +124,22 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let Some(mqtt) = &config.mqtt else { return Ok(()) };
         let (deps, outbox) = self.deps(&Destination::Mqtt)?;
-        let device_status = alert::DeviceContext {
+        let device = alert::DeviceContext {
             site: shared.site.clone(),
-            cameras: config.cameras().map(|(name, camera)| device_status::camera(name, camera)).collect(),
+            cameras: config.cameras().map(|(name, camera)| alert_camera(name, camera)).collect(),
             uploads: config.upload.keys().cloned().collect(),
             control: shared.control.clone(),
-            status: self.context.status.clone(),
+            status: Arc::new(self.context.services.clone()),
             announced: Some(self.context.announced.clone()),
         };
-        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), device_status.clone());
+        let made = alert::Alerter::new(mqtt.clone(), deps.clone(), device.clone());
         made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
-        let watch = watch(shared, OUTLET_SILENT);
+        let watch = shared.watch(OUTLET_SILENT);
         outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
-            // A fresh adapter: leases that a run which panicked or hung still held are free again.
-            let queue = Arc::new(AlertOutbox::new(outbox.clone()));
-            let alerter =
-                alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, device_status.clone());
+            // A fresh one: leases that a run which panicked or hung still held are free again.
+            let queue = AlertQueue::new(outbox.clone());
+            let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, device.clone());
             async move { alerter?.with_heartbeat(heartbeat).run(stop).await }
         });
         Ok(())
@@ -296,9 +151,9 @@ impl Start<'_> {
             let (name, webhook) = (name.clone(), webhook.clone());
             let made = alert::Webhook::new(&name, &webhook, deps.clone());
             made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
-            let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
+            let (task, watch) = (format!("webhook {name}"), self.shared.watch(OUTLET_SILENT));
             outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
-                let queue = Arc::new(AlertOutbox::new(outbox.clone()));
+                let queue = AlertQueue::new(outbox.clone());
                 let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
                 async move { hook?.with_heartbeat(heartbeat).run(stop).await }
             });
@@ -345,6 +200,7 @@ impl Start<'_> {
         let (store, archive, device) = (&self.volume.store, self.volume.archive.clone(), shared.device.clone());
         let uploads: Result<Vec<_>, _> =
             config.upload.keys().map(|name| store.outboxes().get(&Destination::upload(name))).collect();
+        let queues = self.context.services.queues.clone();
         let folder_of = move |event: &Event| upload::object_key(&device, event, "");
         let deps = lake::Deps {
             storage: archive.layout().storage().to_owned(),
@@ -355,6 +211,7 @@ impl Start<'_> {
             folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),
             thermal_dir: config.load.thermal_dir.clone(),
             health: shared.health.clone(),
+            queue_status: Arc::new(move |name, stats| queues.status(name, stats)),
             clock: shared.clock.clone(),
             runtime: Handle::current(),
         };
@@ -380,4 +237,48 @@ fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
 /// Why a thread ended that runs until the stop; after a stop that is no failure.
 fn ended_early() -> anyhow::Error {
     anyhow!("it ended without being asked to")
+}
+
+/// A camera as alerts know it. Where all labels count, those that zones and rules name are known beforehand.
+fn alert_camera(name: &str, config: &config::Camera) -> alert::Camera {
+    let of_zones = config.zones.values().flat_map(|zone| &zone.labels);
+    let of_rules = config.rules.iter().flat_map(|rule| &rule.labels);
+    let mut labels: Vec<Arc<str>> = config.detect.labels.iter().map(|label| label.as_str().into()).collect();
+    if labels.is_empty() {
+        labels = of_zones.chain(of_rules).map(|label| label.as_str().into()).collect();
+        labels.sort();
+        labels.dedup();
+    }
+    alert::Camera {
+        name: name.into(),
+        labels,
+        zones: config.zones.keys().map(|zone| zone.as_str().into()).collect(),
+        detects: config.detect.enabled && !config.detect.model.is_empty(),
+        records: config.record.mode != RecordMode::Off,
+    }
+}
+
+/// Rules whose alerts have an age of their own.
+fn rule_ages(config: &config::Config) -> alert::RuleAges {
+    let of_camera = |(camera, config): (&String, &config::Camera)| {
+        let camera: Arc<str> = camera.as_str().into();
+        let own = config.rules.iter().filter_map(|rule| Some((rule.name.as_str().into(), rule.alert_max_age?)));
+        own.map(|(rule, age): (Arc<str>, Duration)| ((camera.clone(), rule), age)).collect::<Vec<_>>()
+    };
+    config.camera.iter().flat_map(of_camera).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_with_an_age_of_their_own_are_found() {
+        let text = "[camera.yard.source]\nurl = \"rtsp://h/m\"\n[[camera.yard.rules]]\nname = \"a\"\nalert_max_age = \"5m\"\n\
+                    [[camera.yard.rules]]\nname = \"b\"\nlabels = [\"car\"]\n";
+        let config = config::Config::parse(text).expect("parse");
+        let expected = [(("yard".into(), "a".into()), Duration::from_secs(300))];
+        assert_eq!(rule_ages(&config), expected.into());
+        assert_eq!(alert_camera("yard", &config.camera["yard"]).labels, ["car".into()]);
+    }
 }

@@ -1,14 +1,13 @@
 //! A spool that waits to be taken into the archive.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::runtime::Handle;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::storage::Storage;
 use crate::archive::{Archive, Layout, RecordingLevel};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -57,8 +56,16 @@ impl Leftover {
         let left = outcome?.left;
         archive.set_incomplete(false);
         if left == 0 {
-            Storage::clear_spool(&self.folder);
+            clear_spool(&self.folder);
         }
         Ok(())
+    }
+}
+
+/// Deletes what is left of the spool; all of it is in the archive.
+fn clear_spool(folder: &Path) {
+    match std::fs::remove_dir_all(folder) {
+        Ok(()) => info!(folder = %folder.display(), "the spool is empty"),
+        Err(error) => warn!(folder = %folder.display(), %error, "the spool cannot be deleted"),
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tracing::{error, info, warn};
 
-use super::storage::Storage;
-use super::volume_session::{Place, VolumeSession};
+use super::session::VolumeSession;
+use super::storage::{Place, Storage};
 use crate::pipeline::Shared;
 use crate::store::StoreError;
 

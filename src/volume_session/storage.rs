@@ -8,12 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::volume_session::Place;
 use crate::archive::volume::{self, Anchor, Remembered};
 use crate::archive::{make_room, spool};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
+use crate::pipeline::Shared;
 use crate::store::{self, Store, StoreError};
 use crate::supervise::{Backoff, spawn_thread, systemd};
 
@@ -28,7 +28,7 @@ const TRIAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The archive's volume and its stand-in.
 #[derive(Clone)]
-pub(super) struct Storage {
+pub struct Storage {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     /// The service's own folder on the system disk, under systemd.
@@ -37,17 +37,47 @@ pub(super) struct Storage {
     spool: Option<PathBuf>,
 }
 
+/// Where a session records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the archive's own volume.
+    Main,
+    /// On the system disk, until that volume is back.
+    Spool,
+}
+
 /// A place that was opened.
-pub(super) struct Opened {
+pub struct Opened {
+    /// Which of the two it is.
     pub place: Place,
+    /// Where it lies.
     pub folder: PathBuf,
+    /// Its index.
     pub store: Store,
     /// Why it is not the archive's own volume.
     pub trouble: Option<String>,
 }
 
+impl Opened {
+    /// Notes for all that read it where is recorded.
+    pub fn note(&self, shared: &Shared) {
+        let spooling = self.place == Place::Spool;
+        shared.health.set_volume_trouble(self.trouble.clone());
+        shared.health.set_spooling(spooling);
+        shared.metrics.spooling.set(i64::from(spooling));
+        if let Some(trouble) = &self.trouble {
+            error!(reason = trouble, folder = %self.folder.display(), "recording goes on in the spool");
+            systemd::status(&format!("recording into the spool: {trouble}"));
+        } else {
+            info!(folder = %self.folder.display(), "recording on the archive's volume");
+            systemd::status("recording on the archive's volume");
+        }
+    }
+}
+
 impl Storage {
-    pub(super) fn new(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Self {
+    /// As configured, and as systemd provides.
+    pub fn new(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Self {
         let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
         let spool = config.spool.folder(state.as_deref(), &config.storage.path).unwrap_or_else(|error| {
             warn!(%error, "spool.path cannot be used: without the archive's volume nothing will be recorded");
@@ -62,12 +92,12 @@ impl Storage {
     }
 
     /// The switches. They lie on the system disk, where there is a place for that, so that they hold on any volume.
-    pub(super) fn control(&self) -> Control {
+    pub fn control(&self) -> Control {
         Control::open(&self.state().join(SWITCHES))
     }
 
     /// Where small things lie that hold on any volume.
-    pub(super) fn state(&self) -> &Path {
+    pub fn state(&self) -> &Path {
         self.state.as_deref().or(self.spool.as_deref()).unwrap_or(self.main())
     }
 
@@ -93,14 +123,14 @@ impl Storage {
     ///
     /// # Errors
     /// What waiting does not mend.
-    pub(super) async fn open(&self, stop: &CancellationToken) -> Result<Option<Opened>> {
+    pub async fn open(&self, stop: &CancellationToken) -> Result<Option<Opened>> {
         let mut backoff = Backoff::for_connections();
         loop {
             let trouble = match self.open_main().await {
                 Ok(opened) => return Ok(Some(opened)),
-                Err(Refusal::Fatal(failure)) => return Err(failure),
-                Err(Refusal::NotYet(trouble)) => trouble,
-                Err(Refusal::Volume(trouble)) => match self.open_spool(&trouble).await {
+                Err(OpenError::Fatal(failure)) => return Err(failure),
+                Err(OpenError::NotYet(trouble)) => trouble,
+                Err(OpenError::Volume(trouble)) => match self.open_spool(&trouble).await {
                     Ok(Some(opened)) => return Ok(Some(opened)),
                     Ok(None) => trouble,
                     Err(failure) => format!("{trouble}; nor can the spool: {failure:#}"),
@@ -157,12 +187,12 @@ impl Storage {
     }
 
     /// Opens the archive's own volume, if it is there and works.
-    pub(super) async fn open_main(&self) -> Result<Opened, Refusal> {
+    pub(super) async fn open_main(&self) -> Result<Opened, OpenError> {
         if let Err(failure) = self.find_main().await {
             let denied = |io: &std::io::Error| io.kind() == std::io::ErrorKind::PermissionDenied;
             // Not a matter of the volume but of the installation, where nothing else is prepared.
             let fatal = self.spool.is_none() && failure.chain().any(|cause| cause.downcast_ref().is_some_and(denied));
-            return Err(if fatal { Refusal::Fatal(failure) } else { Refusal::Volume(format!("{failure:#}")) });
+            return Err(if fatal { OpenError::Fatal(failure) } else { OpenError::Volume(format!("{failure:#}")) });
         }
         make_room(self.main());
         let store = self.open_store(self.main()).await?;
@@ -175,20 +205,20 @@ impl Storage {
     /// When its index cannot be opened.
     pub(super) async fn open_spool(&self, trouble: &str) -> Result<Option<Opened>> {
         let Some(folder) = self.spool_box() else { return Ok(None) };
-        let store = self.open_store(&folder).await.map_err(Refusal::into_error)?;
+        let store = self.open_store(&folder).await.map_err(OpenError::into_error)?;
         let trouble = Some(trouble.to_owned());
         Ok(Some(Opened { place: Place::Spool, folder, store, trouble }))
     }
 
-    async fn open_store(&self, folder: &Path) -> Result<Store, Refusal> {
+    async fn open_store(&self, folder: &Path) -> Result<Store, OpenError> {
         let storage = store::Config { path: folder.to_owned(), ..self.config.storage.clone() };
         let (outboxes, clock) = (self.config.outboxes(), self.clock.clone());
         let opened = tokio::task::spawn_blocking(move || Store::open(&storage, &outboxes, clock)).await;
-        match opened.map_err(|error| Refusal::Fatal(anyhow!("open the store: {error}")))? {
+        match opened.map_err(|error| OpenError::Fatal(anyhow!("open the store: {error}")))? {
             Ok(store) => Ok(store),
-            Err(not_yet @ (StoreError::Full(_) | StoreError::NoTime)) => Err(Refusal::NotYet(not_yet.to_string())),
-            Err(disk @ StoreError::Disk(_)) => Err(Refusal::Volume(disk.to_string())),
-            Err(other) => Err(Refusal::Fatal(anyhow::Error::new(other).context("open the store"))),
+            Err(not_yet @ (StoreError::Full(_) | StoreError::NoTime)) => Err(OpenError::NotYet(not_yet.to_string())),
+            Err(disk @ StoreError::Disk(_)) => Err(OpenError::Volume(disk.to_string())),
+            Err(other) => Err(OpenError::Fatal(anyhow::Error::new(other).context("open the store"))),
         }
     }
 
@@ -231,18 +261,10 @@ impl Storage {
             Err(_) => Err(anyhow!("{} has not answered for {} s", self.main().display(), patience.as_secs())),
         }
     }
-
-    /// Deletes what is left of the spool; all of it is in the archive.
-    pub(super) fn clear_spool(folder: &Path) {
-        match std::fs::remove_dir_all(folder) {
-            Ok(()) => info!(folder = %folder.display(), "the spool is empty"),
-            Err(error) => warn!(folder = %folder.display(), %error, "the spool cannot be deleted"),
-        }
-    }
 }
 
 /// Why a place cannot be opened.
-pub(super) enum Refusal {
+pub(super) enum OpenError {
     /// It is full, or the clock is not set: waiting may help, and no other place does.
     NotYet(String),
     /// The volume is away or does not work.
@@ -251,7 +273,7 @@ pub(super) enum Refusal {
     Fatal(anyhow::Error),
 }
 
-impl Refusal {
+impl OpenError {
     fn into_error(self) -> anyhow::Error {
         match self {
             Self::NotYet(reason) | Self::Volume(reason) => anyhow!(reason),

@@ -1,182 +1,13 @@
-//! The box at one moment, for the API and the page alike, and the one sentence that sums it up.
+//! The one sentence that sums up the box, and how much a person should care.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::clock::{Mono, TimeQuality};
-use crate::health::{
-    CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, Stage, StoreHealth, StoreState, TransferHealth,
-};
+use super::facts::{BoxStatus, QueueStatus};
+use crate::health::{CameraState, ModelHealth, ModelState, StoreHealth, StoreState};
 use crate::supervise::governor::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
 const ALMOST_FULL: f64 = 0.02;
-
-/// The box.
-#[derive(Clone, Debug, Serialize)]
-pub struct Status {
-    /// Name of the box.
-    pub device: Arc<str>,
-    /// Where it stands; may be empty.
-    pub site: Arc<str>,
-    /// Version of the software.
-    pub version: String,
-    /// Seconds since the daemon started.
-    pub uptime_s: u64,
-    /// The box's wall clock.
-    pub time: Timestamp,
-    /// Trust in `time`.
-    pub time_quality: TimeQuality,
-    /// All cameras, in the order of the config.
-    pub cameras: Vec<CameraStatus>,
-    /// The models that cameras use, by name.
-    pub models: BTreeMap<String, ModelHealth>,
-    /// All upload destinations and the broker.
-    pub outlets: Vec<OutletStatus>,
-    /// How much the box does, and why not everything.
-    pub load: LoadStatus,
-    /// The index of events.
-    pub store: StoreHealth,
-    /// Where recordings lie.
-    pub disk: DiskStatus,
-    /// Events on this box.
-    pub events_total: u64,
-}
-
-/// How much the box does.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct LoadStatus {
-    /// Level of the overload ladder.
-    pub level: LoadLevel,
-    /// For how long, seconds.
-    pub level_for_s: u64,
-    /// Why it does not do everything; empty where it does.
-    pub reason: String,
-}
-
-/// One camera.
-#[derive(Clone, Debug, Serialize)]
-pub struct CameraStatus {
-    /// Name in the config.
-    pub name: Arc<str>,
-    /// How it is doing.
-    pub state: CameraState,
-    /// For how long, seconds.
-    pub state_for_s: u64,
-    /// Why it is not online, or what is wrong although it is connected.
-    pub reason: Option<String>,
-    /// The stages that give nothing although it is connected.
-    pub stages: Vec<Stage>,
-    /// Seconds since the last packet.
-    pub last_packet_age_s: Option<f64>,
-    /// What else is known of it.
-    #[serde(flatten)]
-    pub health: CameraHealth,
-}
-
-impl CameraStatus {
-    /// What health knows of camera `name` at `now`.
-    pub fn new(name: Arc<str>, health: &CameraHealth, now: Mono) -> Self {
-        let shown = health.shown();
-        Self {
-            name,
-            state: shown.state,
-            state_for_s: now.since(shown.since).as_secs(),
-            reason: shown.reason.map(str::to_owned),
-            stages: health.troubled_stages().to_vec(),
-            last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
-            health: health.clone(),
-        }
-    }
-}
-
-/// One outlet and its queue.
-#[derive(Clone, Debug, Serialize)]
-pub struct OutletStatus {
-    /// `upload/<name>`, `mqtt`.
-    pub name: String,
-    /// Whether the last exchange worked; absent before the first.
-    pub online: Option<bool>,
-    /// For how long, seconds.
-    pub state_for_s: u64,
-    /// Last error.
-    pub last_error: Option<String>,
-    /// What works less well than it could; empty where all is well.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remarks: Vec<String>,
-    /// Items in the queue.
-    pub queued_items: u64,
-    /// Bytes in the queue; 0 where items are small.
-    pub queued_bytes: u64,
-    /// Seconds that the oldest item has waited.
-    pub oldest_wait_s: Option<u64>,
-    /// Items that were given up.
-    pub dead_letters: u64,
-    /// What an upload destination does at this moment; absent for others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transfers: Option<TransferStatus>,
-}
-
-/// What an upload destination does at this moment.
-#[derive(Clone, Debug, Serialize)]
-pub struct TransferStatus {
-    /// As it was noted.
-    #[serde(flatten)]
-    pub health: TransferHealth,
-    /// Seconds until the queue is empty at the present speed, where both are known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left_s: Option<u64>,
-}
-
-impl OutletStatus {
-    /// Estimates when the queue is empty; to be called when its size is known.
-    pub fn estimate(&mut self) {
-        if let Some(transfers) = &mut self.transfers {
-            let speed = transfers.health.bytes_per_s.filter(|speed| *speed > 0);
-            transfers.left_s = speed.map(|speed| self.queued_bytes.div_ceil(speed));
-        }
-    }
-
-    /// What health knows of an outlet at `now`, with an empty queue.
-    pub fn new(health: &OutletHealth, now: Mono) -> Self {
-        Self {
-            name: health.name.clone(),
-            online: health.online,
-            state_for_s: now.since(health.since).as_secs(),
-            last_error: health.last_error.clone(),
-            remarks: health.remarks.clone(),
-            queued_items: 0,
-            queued_bytes: 0,
-            oldest_wait_s: None,
-            dead_letters: 0,
-            transfers: health.transfers.clone().map(|health| TransferStatus { health, left_s: None }),
-        }
-    }
-}
-
-/// The archive's volume.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct DiskStatus {
-    /// Where the archive lies.
-    pub path: String,
-    /// Free bytes.
-    pub free_bytes: u64,
-    /// All bytes.
-    pub size_bytes: u64,
-    /// Bytes of recordings, where known.
-    pub archive_bytes: Option<u64>,
-    /// Bytes that recordings may take, where a quota is set.
-    pub quota_bytes: Option<u64>,
-    /// What is not recorded for lack of space, in words.
-    pub left_out: Option<&'static str>,
-    /// What is wrong with the archive's volume, in words.
-    pub trouble: Option<String>,
-    /// Whether recordings lie in the spool on the system disk for the time being.
-    pub spooling: bool,
-}
 
 /// How much a person should care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -199,7 +30,7 @@ pub struct Summary {
     pub text: String,
 }
 
-impl Status {
+impl BoxStatus {
     /// Sums up cameras, delivery and disk.
     pub fn summary(&self) -> Summary {
         let (cameras_level, cameras) = self.sum_up_cameras();
@@ -294,10 +125,10 @@ impl Status {
         if self.outlets.is_empty() {
             return (Level::Ok, "events stay on this box".to_owned());
         }
-        let queued: u64 = self.outlets.iter().map(|outlet| outlet.queued_items).sum();
+        let queued: u64 = self.outlets.iter().map(|outlet| outlet.items).sum();
         let dead: u64 = self.outlets.iter().map(|outlet| outlet.dead_letters).sum();
         let oldest = self.outlets.iter().filter_map(|outlet| outlet.oldest_wait_s).max().unwrap_or(0);
-        let cut: Vec<&OutletStatus> = self.outlets.iter().filter(|outlet| outlet.online == Some(false)).collect();
+        let cut: Vec<&QueueStatus> = self.outlets.iter().filter(|outlet| outlet.online == Some(false)).collect();
         let items = |n: u64| if n == 1 { "1 item".to_owned() } else { format!("{n} items") };
         let mut level = if cut.is_empty() && dead == 0 { Level::Ok } else { Level::Attention };
         let mut text = match (queued, cut.as_slice()) {
@@ -327,16 +158,57 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fixture;
+    use super::super::facts::LoadStatus;
+    use super::super::fixture;
     use super::*;
+    use crate::clock::Mono;
+    use crate::health::{OutletHealth, Transfer, TransferHealth};
 
-    fn status(cameras: &[CameraState], outlets: Vec<OutletStatus>) -> Status {
+    fn status(cameras: &[CameraState], outlets: Vec<QueueStatus>) -> BoxStatus {
         let cameras = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
-        Status { cameras, outlets, ..fixture::status() }
+        BoxStatus { cameras, outlets, ..fixture::status() }
     }
 
-    fn outlet(online: Option<bool>, queued_items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> OutletStatus {
-        OutletStatus { online, queued_items, oldest_wait_s, dead_letters, ..fixture::outlet("mqtt") }
+    fn outlet(online: Option<bool>, items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> QueueStatus {
+        QueueStatus { online, items, oldest_wait_s, dead_letters, ..fixture::queue("mqtt") }
+    }
+
+    /// What the page, the command line and other programs read: names, order and what is left out.
+    #[test]
+    fn the_json_of_a_box_is_what_programs_know() {
+        let transfer = Transfer { key: "a/clip.mp4".to_owned(), bytes: 9, done: 4 };
+        let transfers = TransferHealth { bytes_per_s: Some(4), current: vec![transfer], ..TransferHealth::default() };
+        let cloud = OutletHealth {
+            name: "upload/cloud".to_owned(),
+            online: Some(false),
+            since: Mono(5_000_000_000),
+            last_error: Some("no route".to_owned()),
+            remarks: vec!["old TLS".to_owned()],
+            transfers: Some(transfers),
+        };
+        let mut cloud = QueueStatus::new("upload/cloud", Some(&cloud), Mono(0), Mono(7_000_000_000));
+        (cloud.items, cloud.bytes, cloud.oldest_wait_s, cloud.dead_letters) = (3, 9, Some(60), 1);
+        cloud.estimate();
+        let mut status = status(&[CameraState::Online], vec![fixture::queue("mqtt"), cloud]);
+        status
+            .models
+            .insert("m".to_owned(), ModelHealth { state: ModelState::Broken, reason: Some("gone".to_owned()) });
+        let expected = concat!(
+            r#"{"device":"box-7","site":"Gate","version":"0.1.0","uptime_s":90,"time":"1970-01-01T00:00:00Z","#,
+            r#""time_quality":"synchronised","cameras":[{"name":"c","state":"online","state_for_s":7,"reason":null,"#,
+            r#""stages":[],"last_packet_age_s":null,"not_detected":null,"client":null,"client_reason":null,"#,
+            r#""transport":null,"codec":"","width":0,"height":0,"fps":0.0,"detect_fps":0.0,"motion":false,"#,
+            r#""objects":0,"reconnects":0}],"models":{"m":{"state":"broken","reason":"gone"}},"#,
+            r#""outlets":[{"name":"mqtt","online":true,"state_for_s":7,"last_error":null,"queued_items":0,"#,
+            r#""queued_bytes":0,"oldest_wait_s":null,"dead_letters":0},{"name":"upload/cloud","online":false,"#,
+            r#""state_for_s":2,"last_error":"no route","remarks":["old TLS"],"queued_items":3,"queued_bytes":9,"#,
+            r#""oldest_wait_s":60,"dead_letters":1,"transfers":{"link":"probing","bytes_per_s":4,"#,
+            r#""current":[{"key":"a/clip.mp4","bytes":9,"done":4}],"left_s":3}}],"load":{"level":"normal","#,
+            r#""level_for_s":0,"reason":""},"store":{"state":"ok","rebuilt":0,"rebuild_total":0,"damaged_files":0},"#,
+            r#""disk":{"path":"/data","free_bytes":600,"size_bytes":1000,"archive_bytes":null,"quota_bytes":null,"#,
+            r#""left_out":null,"trouble":null,"spooling":false},"events_total":3}"#,
+        );
+        assert_eq!(serde_json::to_string(&status).expect("JSON"), expected);
     }
 
     #[test]
@@ -405,7 +277,7 @@ mod tests {
         let mut status = status(&[CameraState::Online; 2], vec![]);
         let broken = ModelHealth { state: ModelState::Broken, reason: Some("m.onnx is missing".to_owned()) };
         status.models.insert("m".to_owned(), broken);
-        let said = |status: &Status| (status.summary().level, status.summary().text);
+        let said = |status: &BoxStatus| (status.summary().level, status.summary().text);
         let (level, text) = said(&status);
         assert_eq!(level, Level::Problem);
         assert!(text.ends_with("; model m cannot be used: m.onnx is missing"), "{text}");

@@ -8,32 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::leftover::Leftover;
-use crate::archive::{Archive, Layout, Walk};
+use crate::archive::Archive;
 use crate::event::EventId;
 use crate::health::StoreState;
 use crate::pipeline::Shared;
 use crate::recovery::{Progress, StillWritten, recover};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::supervise::{Backoff, Supervisor};
 
 /// How often a recovery that lacks room is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// How often it looks whether to stop meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The highest event id on the box. An index that is not complete does not know it, and a clock that is behind
-/// would then give ids below it.
-///
-/// # Errors
-/// When the store is out of service.
-pub(super) fn newest_id(store: &Store, layout: &Layout) -> Result<Option<EventId>, StoreError> {
-    let known = store.newest_id()?;
-    if store.is_filled()? {
-        return Ok(known);
-    }
-    let highest = EventId::from_bytes([0xff; 16]);
-    Ok(known.max(Walk::new(layout.clone(), highest).newest()))
-}
 
 /// What a recovery works on.
 pub(super) struct Work {

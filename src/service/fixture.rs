@@ -1,0 +1,131 @@
+//! A box for tests of services and faces: a real index and archive in a temporary folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::context::Context;
+use super::current_volume::CurrentVolume;
+use super::services::Services;
+use crate::archive::{self, Archive, ArchiveDeps, Layout};
+use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
+use crate::control::Control;
+use crate::destination::destination;
+use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixture};
+use crate::frame::{Frame, LatestFrame, Rgb};
+use crate::health::{CameraState, Health};
+use crate::metrics::Metrics;
+use crate::store::{self, Change, Delivery, Store};
+use crate::supervise::Heartbeats;
+
+/// The outlets of the box, in the order of its configuration.
+pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
+
+/// A box whose camera `yard` is online and gives pictures, `lost` gave some, and `dark/ side` none yet.
+pub(crate) struct Bench {
+    _dir: TempDir,
+    pub(crate) clock: Arc<SimulatedClock>,
+    pub(crate) store: Store,
+    pub(crate) archive: Archive,
+    pub(crate) health: Health,
+    pub(crate) heartbeats: Heartbeats,
+    pub(crate) control: Control,
+    pub(crate) services: Services,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let clock = Arc::new(SimulatedClock::new(Mono(1_000_000_000), jiff::Timestamp::UNIX_EPOCH));
+        clock.step_wall("2026-11-22T10:00:00Z".parse().expect("a time"), TimeQuality::Synchronised);
+        let config = store::Config {
+            path: dir.path().to_owned(),
+            deadline: Duration::from_secs(60),
+            ..store::Config::default()
+        };
+        let store = Store::open(&config, &OUTLETS.map(destination), clock.clone()).expect("open the store");
+        let (metrics, deps) = (Metrics::new(), ArchiveDeps::new("box-7", clock.clone()));
+        let (health, heartbeats, control) = (deps.health.clone(), deps.heartbeats.clone(), deps.control.clone());
+        let kept = archive::Config::default();
+        let archive = Archive::new(Layout::new(dir.path()), store.clone(), clock.clone(), metrics.clone(), kept, deps);
+        let frames: BTreeMap<String, Arc<LatestFrame>> =
+            ["yard", "lost", "dark/ side"].map(|name| (name.to_owned(), Arc::default())).into();
+        let started = clock.mono();
+        frames["lost"].set(frame(started));
+        clock.advance(Duration::from_secs(83));
+        let since = clock.mono();
+        health.camera(&"yard".into(), |camera| (camera.state, camera.since) = (CameraState::Online, since));
+        for outlet in OUTLETS {
+            health.outlet(outlet, since, Ok(()));
+        }
+        clock.advance(Duration::from_secs(7));
+        frames["yard"].set(frame(clock.mono()));
+        let services = Services::new(Context {
+            device: "box-7".into(),
+            site: "Gate".into(),
+            volume: CurrentVolume::new(&archive, &store),
+            clock: clock.clone(),
+            started,
+            health: health.clone(),
+            heartbeats: heartbeats.clone(),
+            metrics,
+            control: control.clone(),
+            outlets: OUTLETS.map(destination).to_vec(),
+            quota_bytes: None,
+            frames,
+        });
+        Self { _dir: dir, clock, store, archive, health, heartbeats, control, services }
+    }
+
+    /// An event that is over, whose alerts were delivered.
+    pub(crate) async fn record(&self, n: u64, camera: &str, files: Vec<Delivery>) -> Event {
+        let event = event(&*self.clock, n, camera);
+        let deliveries = files.into_iter().chain([Delivery::Alert(Phase::End)]).collect();
+        self.store.events().record(Change { event: event.clone(), deliveries }).expect("record");
+        for outlet in ["mqtt", "webhook/ops"] {
+            let outbox = self.store.outboxes().get(&destination(outlet)).expect("outbox");
+            for lease in outbox.lease(100).await.expect("lease") {
+                outbox.ack(&lease).await.expect("acknowledge");
+            }
+        }
+        event
+    }
+
+    /// The folder of event `n`, which is made.
+    pub(crate) fn folder(&self, n: u64, camera: &str) -> PathBuf {
+        let folder = self.archive.layout().folder(camera, id(n));
+        std::fs::create_dir_all(&folder).expect("make a folder");
+        folder
+    }
+}
+
+fn frame(at: Mono) -> Frame {
+    Frame { at, picture: Arc::new(Rgb { width: 1280, height: 720, data: vec![90; 1280 * 720 * 3] }) }
+}
+
+pub(crate) fn id(n: u64) -> EventId {
+    EventId::from_bytes(u128::from(n).to_be_bytes())
+}
+
+pub(crate) fn upload(file: &str, bytes: u64) -> Delivery {
+    Delivery::Upload(MediaFile::new(file, bytes, "00".repeat(32)))
+}
+
+fn event(clock: &dyn Clock, n: u64, camera: &str) -> Event {
+    let file = |name: &str| MediaFile::new(name, 10, "00".repeat(32));
+    Event {
+        device: "box-7".into(),
+        site: "Gate".into(),
+        rule: "r".into(),
+        kind: EventKind::Enter,
+        state: EventState::Ended,
+        track: n,
+        zones: vec![],
+        end: Some(clock.now()),
+        pictures: vec![file("digits.mp4"), file("gone.jpg"), file("folder")],
+        ..fixture::event(id(n), camera, clock.now())
+    }
+}

@@ -1,0 +1,28 @@
+//! What page, API, MQTT and command line ask of the box and command: each fact is computed here, once.
+//!
+//! A service answers from the volume that is in use at the moment of the call ([`CurrentVolume`]). Outlets that report
+//! facts themselves declare what they need (`alert::StatusProvider`, `lake::QueueStatusOf`); [`Services`] provides it.
+//! The plain data of the answers lies in `status` where outlets share it, else beside the service.
+
+mod context;
+mod current_volume;
+mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod media;
+mod queues;
+mod reports;
+mod services;
+mod status;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use context::Context;
+pub use current_volume::CurrentVolume;
+pub use events::{EventQuery, EventRecord, EventService};
+pub use media::{Live, MediaService};
+pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
+pub use services::Services;
+pub use status::StatusService;
+pub use timeline::{Mark, Timeline, TimelineService};

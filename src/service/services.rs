@@ -1,0 +1,40 @@
+//! All services, made together.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::events::EventService;
+use super::media::MediaService;
+use super::queues::QueueService;
+use super::status::StatusService;
+use super::timeline::TimelineService;
+
+/// All services of the box, over one context. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The box at this moment.
+    pub status: StatusService,
+    /// Events.
+    pub events: EventService,
+    /// Pictures and video.
+    pub media: MediaService,
+    /// What became of a camera's time.
+    pub timeline: TimelineService,
+    /// What waits for delivery.
+    pub queues: QueueService,
+}
+
+impl Services {
+    /// Services that answer from `context`.
+    pub fn new(context: Context) -> Self {
+        let context = Arc::new(context);
+        let queues = QueueService::new(context.clone());
+        Self {
+            status: StatusService::new(context.clone(), queues.clone()),
+            events: EventService::new(context.clone()),
+            media: MediaService::new(context.clone()),
+            timeline: TimelineService::new(context),
+            queues,
+        }
+    }
+}

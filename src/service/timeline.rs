@@ -1,0 +1,114 @@
+//! What became of a camera's time, from the same account that is delivered for each day.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+
+use super::context::Context;
+use crate::coverage::Interval;
+use crate::coverage_export::footage::{self, CameraTime};
+use crate::event::{Event, EventId};
+use crate::segment::Segment;
+use crate::status::CameraCoverage;
+
+/// Segments in one answer at most.
+const SEGMENTS: usize = 10_000;
+/// Events in one answer at most.
+const EVENTS: usize = 5_000;
+
+/// An event, as far as a timeline shows it; `/api/v1/events/<id>` has the rest.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mark {
+    /// Identity.
+    pub id: EventId,
+    /// Class of the object.
+    pub label: Arc<str>,
+    /// Name of the rule that fired.
+    pub rule: Arc<str>,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+impl Mark {
+    fn of(event: &Event) -> Self {
+        Self {
+            id: event.id,
+            label: event.label.clone(),
+            rule: event.rule.clone(),
+            start: event.start.wall,
+            end: event.end.as_ref().map(|end| end.wall),
+        }
+    }
+}
+
+/// One camera's time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Timeline {
+    /// What became of it: without gaps, oldest first.
+    pub coverage: Vec<Interval>,
+    /// Continuous recording, oldest first.
+    pub segments: Vec<Segment>,
+    /// Events, oldest first.
+    pub events: Vec<Mark>,
+}
+
+/// Accounts for the time of cameras.
+#[derive(Clone)]
+pub struct TimelineService(Arc<Context>);
+
+impl TimelineService {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+
+    /// One camera's time from `since` to `until`, or to now where that is in the future; `None` for a camera that the
+    /// box does not know. A camera that is not configured any more still has a past.
+    ///
+    /// # Errors
+    /// When the index is out of service.
+    pub async fn of(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Option<Timeline>> {
+        let (time, marks) = self.account_for(camera, since, until).await?;
+        let CameraTime { intervals, mut segments } = time;
+        let known = self.0.frames.contains_key(camera) || !segments.is_empty() || !marks.is_empty();
+        segments.drain(..segments.len().saturating_sub(SEGMENTS));
+        Ok(known.then_some(Timeline { coverage: intervals, segments, events: marks }))
+    }
+
+    /// What became of today so far, in UTC.
+    ///
+    /// # Errors
+    /// When the index is out of service.
+    pub async fn today(&self, camera: &str) -> Result<CameraCoverage> {
+        let now = self.0.clock.wall();
+        let day = now.to_zoned(TimeZone::UTC).date();
+        let since = day.to_zoned(TimeZone::UTC)?.timestamp();
+        let until = since.checked_add(24.hours())?.min(now);
+        let (time, _) = self.account_for(camera, since, until).await?;
+        Ok(CameraCoverage::of(day, &time.intervals))
+    }
+
+    /// The account, and the events in that time, oldest first.
+    async fn account_for(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<(CameraTime, Vec<Mark>)> {
+        let (now, store, camera) = (self.0.clock.now(), self.0.store(), camera.to_owned());
+        let until = until.min(now.wall).max(since);
+        let read = move || {
+            let (mut seen, mut marks) = (0, Vec::new());
+            let reaches = |event: &&Event| event.end.as_ref().is_none_or(|end| end.wall >= since);
+            let time = footage::account_for(&store, &camera, since..until, &now, |events| {
+                let room = EVENTS.saturating_sub(seen);
+                seen += events.len();
+                marks.extend(events.iter().take(room).filter(reaches).map(Mark::of));
+            })?;
+            marks.reverse();
+            Ok((time, marks))
+        };
+        // Several reads of the index, each with a deadline.
+        tokio::task::spawn_blocking(read).await?
+    }
+}

@@ -1,0 +1,12 @@
+//! Plain data: the box at one moment, its cameras, queues and disk.
+//!
+//! There is one type for each fact. Services fill them, and page, API, MQTT, command line and lake read them; formats that
+//! differ are made of them where they are written.
+
+mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod summary;
+
+pub use facts::{BoxStatus, CameraCoverage, CameraStatus, DiskStatus, LoadStatus, QueueStatus, TransferStatus};
+pub use summary::{Level, Summary};
