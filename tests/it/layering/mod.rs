@@ -12,7 +12,19 @@ use tokens::{Token, tokens};
 
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 7] = [
-    &["byte_size", "clock", "control", "durable", "health", "metrics", "seal", "telemetry", "supervise", "zone"],
+    &[
+        "byte_size",
+        "clock",
+        "control",
+        "durable",
+        "health",
+        "metrics",
+        "seal",
+        "telemetry",
+        "supervise",
+        "volume_folder",
+        "zone",
+    ],
     &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage", "status"],
     &["source", "gate", "decode", "infer", "track", "rules", "mux", "store"],
     &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert"],
