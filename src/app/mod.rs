@@ -39,7 +39,7 @@ use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
 use crate::supervise::load::{self, Gauges};
-use crate::supervise::{self, Backoff, Heartbeat, Heartbeats, Restart, Supervisor, Watch, systemd};
+use crate::supervise::{self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Spec, Supervisor, systemd};
 use crate::web;
 
 pub use models::check;
@@ -131,8 +131,8 @@ impl App {
         let known = OutletContext { status: backend.clone(), announced: storage.announced() };
         let stops = Stops { asked: stop, feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
-            feeds: Supervisor::new(stops.feeds.clone()),
-            outlets: Supervisor::new(stops.outlets.clone()),
+            feeds: supervisor(&shared, &stops.feeds),
+            outlets: supervisor(&shared, &stops.outlets),
             pipelines: Vec::new(),
             session: VolumeSession::start(volume, &config, &shared, &known)?,
             config: config.clone(),
@@ -163,27 +163,25 @@ impl App {
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
         self.begin_recovery(Vec::new());
-        self.outlets.spawn("watchdog", Restart::Fatal, {
+        self.outlets.task(Spec::new("watchdog").restart(Restart::Fatal), {
             let (shared, current) = (self.shared.clone(), self.current.clone());
-            move |stop| look_after(shared.clone(), current.clone(), stop)
+            move |part| look_after(shared.clone(), current.clone(), part)
         });
         systemd::ready(&format!("{} cameras", self.pipelines.len()));
         info!(cameras = self.pipelines.len(), "running");
 
-        let feeds = std::mem::replace(&mut self.feeds, Supervisor::new(self.stop.feeds.clone()));
-        let feeds = tokio::spawn(feeds.run(FEED_GRACE));
-        let outlets = std::mem::replace(&mut self.outlets, Supervisor::new(self.stop.outlets.clone()));
-        let mut outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
+        let feeds = std::mem::replace(&mut self.feeds, supervisor(&self.shared, &self.stop.feeds)).start(FEED_GRACE);
+        let outlets = std::mem::replace(&mut self.outlets, supervisor(&self.shared, &self.stop.outlets));
+        let mut outlets = outlets.start(OUTLET_GRACE);
         let early = tokio::select! {
             failure = self.follow_the_volume() => Ending::Failed(failure),
-            ended = &mut outlets => Ending::Outlets(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r)),
+            ended = outlets.ended() => Ending::Outlets(ended),
         };
         systemd::stopping();
         if matches!(early, Ending::Failed(Some(_))) {
             supervise::end_within(END_WITHIN);
         }
-        self.stop.feeds.cancel();
-        let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
+        let mut outcome = feeds.stop().await;
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
         source::settle(FEED_GRACE).await;
         let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
@@ -199,11 +197,7 @@ impl App {
         self.session.stop().await;
         outcome = outcome.and(match early {
             Ending::Outlets(ended) => ended,
-            Ending::Failed(failure) => outlets
-                .await
-                .map_err(|e| anyhow!("stop the outlets: {e}"))
-                .and_then(|r| r)
-                .and(failure.map_or(Ok(()), Err)),
+            Ending::Failed(failure) => outlets.stop().await.and(failure.map_or(Ok(()), Err)),
         });
         outcome = outcome.and(volume_session::close(self.session.volume.store).await);
         info!("stopped");
@@ -329,9 +323,9 @@ impl App {
     /// A page that cannot be opened, because its port is taken, costs nothing but the page.
     fn start_page(&mut self, backend: Arc<dyn web::Backend>) {
         let config = self.config.web.clone();
-        self.outlets.spawn("page", Restart::Always(Backoff::for_connections()), move |stop| {
+        self.outlets.task(Spec::new("page"), move |part| {
             let (config, backend) = (config.clone(), backend.clone());
-            async move { web::serve(web::bind(&config).await?, backend, stop).await }
+            async move { web::serve(web::bind(&config).await?, backend, part.stop().clone()).await }
         });
     }
 
@@ -341,10 +335,8 @@ impl App {
             return;
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
-        let watch = watch(&self.shared, GOVERNOR_SILENT);
-        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
-            govern(shared.clone(), limits.clone(), stop, heartbeat)
-        });
+        let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
+        self.outlets.task(spec, move |part| govern(shared.clone(), limits.clone(), part));
     }
 }
 
@@ -356,9 +348,11 @@ enum Ending {
     Failed(Option<anyhow::Error>),
 }
 
-/// What it takes to restart a part that is silent for longer than `patience`.
-fn watch(shared: &Shared, patience: Duration) -> Watch {
-    Watch { heartbeats: shared.heartbeats.clone(), metrics: shared.metrics.clone(), patience }
+/// Tasks that hang are dropped and restarted.
+const REPLACED: Hang = Hang::Replace { most: MOST_ABANDONED };
+
+fn supervisor(shared: &Shared, stop: &CancellationToken) -> Supervisor {
+    Supervisor::new(stop.clone(), &shared.heartbeats, &shared.metrics)
 }
 
 /// Says where is recorded.
@@ -384,17 +378,17 @@ async fn close_in_background(store: Store) {
 }
 
 /// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heartbeat: Heartbeat) -> Result<()> {
+async fn govern(shared: Shared, limits: governor::Config, part: Part) -> Result<()> {
     let mut gauges = Gauges::new(limits.clone());
     let mut governor = Governor::new(limits, load::memory_of_the_box());
     // A governor that was restarted begins where it can see what follows from its decisions.
     shared.pressure.set_level(LoadLevel::Normal);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = part.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(GOVERN_EVERY) => {}
         }
-        heartbeat.beat();
+        part.beat();
         let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
         // A sensor may block its reader for ever.
         let read = tokio::task::spawn_blocking(move || {
@@ -417,12 +411,12 @@ async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToke
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
-async fn look_after(shared: Shared, current: CurrentVolume, stop: CancellationToken) -> Result<()> {
+async fn look_after(shared: Shared, current: CurrentVolume, part: Part) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
     let mut known_stalled = Vec::new();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = part.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(every) => {}
         }
         let full = current.store().is_full();

@@ -26,13 +26,11 @@ async fn a_governor_that_hangs_in_a_sensor_is_restarted() {
     };
     let (stop, time) = (CancellationToken::new(), Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH)));
     let (metrics, patience) = (shared.metrics.clone(), Duration::from_millis(40));
-    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
-    let mut supervisor = Supervisor::new(stop.clone());
+    let mut supervisor = Supervisor::new(stop.clone(), &Heartbeats::new(time.clone()), &metrics);
     let governed = shared.clone();
-    supervisor.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
-        govern(governed.clone(), limits.clone(), stop, heartbeat)
-    });
-    let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
+    let spec = Spec::new("governor").heartbeat(patience, REPLACED);
+    supervisor.task(spec, move |part| govern(governed.clone(), limits.clone(), part));
+    let supervised = supervisor.start(Duration::from_secs(5));
     // Opens only once the governor stands at the other end.
     let pipe = sensor.clone();
     let opened = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(pipe));
@@ -49,8 +47,7 @@ async fn a_governor_that_hangs_in_a_sensor_is_restarted() {
     }
     let restarts = metrics.part_restarts.get_or_create(&crate::metrics::part("governor")).get();
     assert_eq!(restarts, 1);
-    stop.cancel();
-    supervised.await.expect("join").expect("stopped");
+    supervised.stop().await.expect("stopped");
     drop(writer);
 }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::outbox::AlertOutbox;
-use super::{device_status, recovery, watch};
+use super::{REPLACED, device_status, recovery, supervisor};
 use crate::alert;
 use crate::archive::volume::Anchor;
 use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel, Retention, Timekeeper};
@@ -22,7 +21,7 @@ use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
 use crate::store::{LAKE, Outbox, Store};
-use crate::supervise::{Backoff, Restart, Supervisor};
+use crate::supervise::{Context as Part, Hang, Running, Spec, Supervisor};
 use crate::upload::{self, Uploader};
 
 /// How long outlets may take to finish the item in hand.
@@ -142,8 +141,8 @@ pub(super) struct OutletContext {
 pub(super) struct VolumeSession {
     pub volume: OpenVolume,
     stop: CancellationToken,
-    outlets: Option<JoinHandle<Result<()>>>,
-    recovery: Option<JoinHandle<Result<()>>>,
+    outlets: Option<Running>,
+    recovery: Option<Running>,
 }
 
 impl VolumeSession {
@@ -153,7 +152,7 @@ impl VolumeSession {
     /// When an outlet cannot be set up.
     pub(super) fn start(volume: OpenVolume, config: &Config, shared: &Shared, context: &OutletContext) -> Result<Self> {
         let stop = CancellationToken::new();
-        let mut outlets = Supervisor::new(stop.clone());
+        let mut outlets = supervisor(shared, &stop);
         let start = Start { volume: &volume, config, shared, context };
         start.uploads(&mut outlets)?;
         start.alerts(&mut outlets)?;
@@ -161,15 +160,15 @@ impl VolumeSession {
         start.retention(&mut outlets);
         start.timekeeper(&mut outlets);
         start.lake(&mut outlets)?;
-        let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
+        let outlets = Some(outlets.start(OUTLET_GRACE));
         Ok(Self { volume, stop, outlets, recovery: None })
     }
 
     /// Puts what the past left in order, on a thread of its own that belongs to the session.
     pub(super) fn recover(&mut self, work: recovery::Work) {
-        let mut supervisor = Supervisor::new(self.stop.clone());
+        let mut supervisor = supervisor(&work.shared, &self.stop);
         recovery::start(work, &mut supervisor);
-        self.recovery = Some(tokio::spawn(supervisor.run(OUTLET_GRACE)));
+        self.recovery = Some(supervisor.start(OUTLET_GRACE));
     }
 
     /// Stops outlets and helpers, in bounded time also on a dead volume. The volume is left as it is.
@@ -177,10 +176,8 @@ impl VolumeSession {
         self.stop.cancel();
         for (what, part) in [("the outlets", self.outlets.take()), ("the recovery", self.recovery.take())] {
             let Some(part) = part else { continue };
-            match part.await {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => warn!(what, error = format!("{failure:#}"), "a part could not be stopped"),
-                Err(failure) => error!(what, error = %failure, "a part could not be stopped"),
+            if let Err(failure) = part.stop().await {
+                warn!(what, error = format!("{failure:#}"), "a part could not be stopped");
             }
         }
     }
@@ -222,10 +219,9 @@ impl Start<'_> {
             let place = format!("upload.{name}");
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
             make().map_err(|error| refused(place, &error))?;
-            let watch = watch(self.shared, OUTLET_SILENT);
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
-                let uploader = make().map(|uploader| uploader.with_heartbeat(heartbeat));
-                async move { uploader?.run(stop).await }
+            outlets.task(Spec::new(task).heartbeat(OUTLET_SILENT, REPLACED), move |part| {
+                let uploader = make().map(|uploader| uploader.with_heartbeat(part.heartbeat().clone()));
+                async move { uploader?.run(part.stop().clone()).await }
             });
         }
         Ok(())
@@ -269,13 +265,12 @@ impl Start<'_> {
         let made = alert::Alerter::new(mqtt.clone(), deps.clone(), device_status.clone());
         made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
-        let watch = watch(shared, OUTLET_SILENT);
-        outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
+        outlets.task(Spec::new("alerts").heartbeat(OUTLET_SILENT, REPLACED), move |part| {
             // A fresh adapter: leases that a run which panicked or hung still held are free again.
             let queue = Arc::new(AlertOutbox::new(outbox.clone()));
             let alerter =
                 alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, device_status.clone());
-            async move { alerter?.with_heartbeat(heartbeat).run(stop).await }
+            async move { alerter?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
         });
         Ok(())
     }
@@ -286,11 +281,11 @@ impl Start<'_> {
             let (name, webhook) = (name.clone(), webhook.clone());
             let made = alert::Webhook::new(&name, &webhook, deps.clone());
             made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
-            let (task, watch) = (format!("webhook {name}"), watch(self.shared, OUTLET_SILENT));
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
+            let spec = Spec::new(format!("webhook {name}")).heartbeat(OUTLET_SILENT, REPLACED);
+            outlets.task(spec, move |part| {
                 let queue = Arc::new(AlertOutbox::new(outbox.clone()));
                 let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
-                async move { hook?.with_heartbeat(heartbeat).run(stop).await }
+                async move { hook?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
             });
         }
         Ok(())
@@ -302,24 +297,23 @@ impl Start<'_> {
             Place::Main => config.retention.clone(),
             Place::Spool => config.spool.retention(&config.retention),
         };
-        let heartbeat = shared.heartbeats.register("retention", RETENTION_STALLED, false);
-        let retention = Retention::new(self.volume.archive.clone(), limits, shared.health.clone(), heartbeat);
-        let restart = Restart::Always(Backoff::for_connections());
-        outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
+        let (archive, heartbeat) = (self.volume.archive.clone(), shared.heartbeats.detached());
+        let retention = Retention::new(archive, limits, shared.health.clone(), heartbeat);
+        outlets.task(Spec::new("retention").heartbeat(RETENTION_STALLED, Hang::Report), move |part| {
+            retention.clone().with_heartbeat(part.heartbeat().clone()).run(part.stop().clone())
+        });
     }
 
     /// Corrects wall times once the clock is synchronised.
     fn timekeeper(&self, outlets: &mut Supervisor) {
         let cameras: Vec<String> = self.config.camera.keys().cloned().collect();
         let (archive, first_id) = (self.volume.archive.clone(), self.volume.first_id);
-        let heartbeat = self.shared.heartbeats.register("timekeeper", TIMEKEEPER_SILENT, false);
-        outlets.spawn_on_thread("timekeeper", Backoff::for_connections(), self.shared.metrics.clone(), move |stop| {
-            let (archive, cameras, heartbeat) = (archive.clone(), cameras.clone(), heartbeat.clone());
-            move || {
-                heartbeat.beat();
-                Timekeeper::new(archive, cameras, first_id).run(&stop, || heartbeat.beat());
+        outlets.thread(Spec::new("timekeeper").heartbeat(TIMEKEEPER_SILENT, Hang::Report), (), move || {
+            let (archive, cameras) = (archive.clone(), cameras.clone());
+            Some(Box::new(move |part: Part| {
+                Timekeeper::new(archive, cameras, first_id).run(part.stop(), || part.beat());
                 Err(ended_early())
-            }
+            }))
         });
     }
 
@@ -346,15 +340,13 @@ impl Start<'_> {
             clock: shared.clock.clone(),
             runtime: Handle::current(),
         };
-        let heartbeat = shared.heartbeats.register("lake", LAKE_SILENT, false);
         let config = config.lake.clone();
-        outlets.spawn_on_thread("lake", Backoff::for_connections(), shared.metrics.clone(), move |stop| {
-            let (config, deps, heartbeat) = (config.clone(), deps.clone(), heartbeat.clone());
-            move || {
-                heartbeat.beat();
-                Lake::new(config, deps, heartbeat).run(&stop);
+        outlets.thread(Spec::new("lake").heartbeat(LAKE_SILENT, Hang::Report), (), move || {
+            let (config, deps) = (config.clone(), deps.clone());
+            Some(Box::new(move |part: Part| {
+                Lake::new(config, deps, part.heartbeat().clone()).run(part.stop());
                 Err(ended_early())
-            }
+            }))
         });
         Ok(())
     }

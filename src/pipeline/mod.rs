@@ -36,7 +36,7 @@ use crate::infer::{Model, Workers};
 use crate::metrics::Metrics;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};
+use crate::supervise::{Heartbeats, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
 use vision::{Outlets, Slots};
@@ -157,8 +157,8 @@ impl Pipeline {
         let threads = Arc::new(Mutex::new(Some(threads)));
         let (watched, metrics) = (threads.clone(), shared.metrics.clone());
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
-        supervisor.spawn(format!("watch {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
-            watch::watch(watched.clone(), judge.clone(), metrics.clone(), stop)
+        supervisor.task(Spec::new(format!("watch {name}")), move |part| {
+            watch::watch(watched.clone(), judge.clone(), metrics.clone(), part.stop().clone())
         });
         Ok(Self { threads, recorder })
     }
@@ -182,12 +182,12 @@ impl Pipeline {
 
 fn spawn_feed(supervisor: &mut Supervisor, name: String, feed: feed::Feed) {
     let feed = Arc::new(feed);
-    supervisor.spawn(name, Restart::Always(Backoff::for_connections()), move |stop| {
+    supervisor.task(Spec::new(name), move |part| {
         let feed = feed.clone();
         async move {
             tokio::select! {
                 outcome = feed.run_once() => outcome,
-                () = stop.cancelled() => Ok(()),
+                () = part.stop().cancelled() => Ok(()),
             }
         }
     });
