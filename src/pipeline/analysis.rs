@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tracing::{Span, info_span};
 
-use super::{ANALYSIS_QUEUE, Shared};
+use super::{ANALYSIS_QUEUE, Shared, vision};
 use crate::archive::{Change, Look, Recorder};
 use crate::clock::Mono;
 use crate::config;
@@ -18,9 +18,8 @@ use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::rules::{RuleEngine, Signal};
-use crate::supervise::Heartbeat;
 use crate::supervise::governor::LoadLevel;
-use crate::supervise::replaceable::{OwnedState, ReplaceableThread, ThreadBody};
+use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 use crate::track::Tracker;
 use crate::zone;
 
@@ -29,7 +28,11 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// A camera that is connected and silent for this long counts as gone, however long the connection is kept.
 const SILENT_CAMERA: Duration = Duration::from_secs(10);
 /// An analysis that is silent for this long hangs: it waits only for the recorder.
-pub(super) const HANGS_AFTER: Duration = Duration::from_secs(180);
+const HANGS_AFTER: Duration = Duration::from_secs(180);
+/// It ends after vision, and may have to wait for a recorder with a slow disk.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// What the log says of one that was restarted.
+const RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
 const TICK: Duration = Duration::from_millis(500);
 
 /// Tracker and rules of one camera: pure, shared by live cameras and replay.
@@ -150,36 +153,45 @@ impl OpenEvents {
     }
 }
 
-/// Starts the analysis of what comes through `looks`. One that shows no life for `patience` is restarted,
-/// with tracker and rules that begin from nothing; the events that the old one had open end with its last look.
+/// An analysis that hangs is replaced. It ends with the detector's slots, which vision owns.
+pub(super) fn spec(camera: &Arc<str>) -> Spec {
+    Spec::of_camera("analysis", camera)
+        .thread_name(format!("ana-{camera}"))
+        .heartbeat(HANGS_AFTER, Hang::Replace { most: MOST_ABANDONED })
+        .consequence(RESTARTED)
+        .ends_within(vision::ENDS_WITHIN + ENDS_WITHIN)
+}
+
+/// The runs of the analysis of what comes through `looks`. Each has a tracker and rules that begin from nothing; events that
+/// the one before had open end with its last look.
 ///
 /// # Errors
-/// When zones, lines and rules do not fit together, or the thread cannot be started.
-pub(super) fn start(
+/// When zones, lines and rules do not fit together.
+pub(super) fn runs(
     config: &config::Camera,
-    events: OpenEvents,
+    events: &OpenEvents,
     looks: &Arc<Looks>,
-    patience: Duration,
     before_look: BeforeLook,
-) -> Result<ReplaceableThread<OpenEvents>> {
-    let (camera, shared) = (events.camera.clone(), events.shared.clone());
-    let (name, heartbeats, config) = (camera.clone(), shared.heartbeats.clone(), config.clone());
+) -> Result<impl FnMut() -> Option<ThreadBody<OpenEvents>> + Send + 'static> {
+    let (camera, shared, config) = (events.camera.clone(), events.shared.clone(), config.clone());
     Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
     // The slots own the queue: without them no look will come any more.
     let looks = Arc::downgrade(looks);
-    let next = move || {
+    Ok(move || {
         let stage = Stage {
-            camera: name.clone(),
+            camera: camera.clone(),
             shared: shared.clone(),
             analysis: Analysis::new(&config).ok()?,
             inbox: looks.upgrade()?.reader(),
             before_look: before_look.clone(),
-            span: info_span!("analysis", camera = %name),
+            span: info_span!("analysis", camera = %camera),
         };
-        let body: ThreadBody<OpenEvents> = Box::new(move |owned, heartbeat| stage.run(owned, heartbeat));
+        let body: ThreadBody<OpenEvents> = Box::new(move |owned| {
+            stage.run(&owned);
+            Ok(())
+        });
         Some(body)
-    };
-    ReplaceableThread::start(format!("analysis {camera}"), format!("ana-{camera}"), patience, &heartbeats, events, next)
+    })
 }
 
 struct Stage {
@@ -193,13 +205,13 @@ struct Stage {
 
 impl Stage {
     /// Works until the detector's slot is gone or another thread took over.
-    fn run(mut self, owned: &OwnedState<OpenEvents>, heartbeat: &Heartbeat) {
+    fn run(mut self, owned: &Context<OpenEvents>) {
         let span = self.span.clone();
         let _entered = span.enter();
         let mut rate = Rate::default();
         owned.with(OpenEvents::end_unfollowed);
         loop {
-            heartbeat.beat();
+            owned.beat();
             let going_on = match self.inbox.recv_timeout(TICK) {
                 Ok(detected) => self.look(owned, &detected, &mut rate),
                 Err(RecvTimeoutError::Timeout) => self.silence(owned),
@@ -216,7 +228,7 @@ impl Stage {
 
     /// No look will come any more. A file that was played to its end ends what was still in view; when the
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
-    fn finish(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+    fn finish(&mut self, owned: &Context<OpenEvents>) -> Option<()> {
         let (_, at) = owned.with(|events| events.last)??;
         if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
             self.end_all(owned, at)?;
@@ -226,7 +238,7 @@ impl Stage {
 
     /// Nothing was looked at for a while. When the camera is gone, or detection is shed or switched off, so is what was in view, as far as is
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
-    fn silence(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+    fn silence(&mut self, owned: &Context<OpenEvents>) -> Option<()> {
         let (last, has_open) = owned.with(|events| (events.last, !events.open.is_empty()))?;
         let Some((seen, at)) = last else { return Some(()) };
         let unseen = self.shared.clock.mono().since(seen);
@@ -247,13 +259,13 @@ impl Stage {
         Some(())
     }
 
-    fn end_all(&mut self, owned: &OwnedState<OpenEvents>, at: Mono) -> Option<()> {
+    fn end_all(&mut self, owned: &Context<OpenEvents>, at: Mono) -> Option<()> {
         let signals = self.analysis.end_all(at);
         let counts = self.analysis.counts().clone();
         owned.with(|events| events.take(signals, 0, counts, None))
     }
 
-    fn look(&mut self, owned: &OwnedState<OpenEvents>, detected: &Detected, rate: &mut Rate) -> Option<()> {
+    fn look(&mut self, owned: &Context<OpenEvents>, detected: &Detected, rate: &mut Rate) -> Option<()> {
         let (now, frame) = (self.shared.clock.mono(), &detected.frame);
         owned.with(|events| events.last = Some((now, frame.at)))?;
         self.shared.health.stages(&self.camera, |stages| stages.detection.gives());

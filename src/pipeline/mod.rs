@@ -11,7 +11,7 @@
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
 //! make the feed wait.
 //!
-//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`watch`).
+//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
 
 mod analysis;
 mod feed;
@@ -21,9 +21,13 @@ mod vision;
 mod watch;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::archive::{Archive, Recorder};
 use crate::clock::Clock;
@@ -36,11 +40,11 @@ use crate::infer::{Model, Workers};
 use crate::metrics::Metrics;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
-use crate::supervise::{Heartbeats, Spec, Supervisor};
+use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
 use vision::{Outlets, Slots};
-use watch::{Judge, Threads, Watched};
+use watch::Judge;
 
 pub use analysis::Analysis;
 pub use feed::PacketQueue;
@@ -51,10 +55,8 @@ const VISION_QUEUE: usize = 64;
 /// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
 
-/// What the log says of a vision that was restarted.
-const VISION_RESTARTED: &str = "detection goes on with the next key frame, recording never stopped";
-/// And of an analysis.
-const ANALYSIS_RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
+/// How long the threads of a camera may take to end; the specs of each have shorter limits.
+const STAGES_END_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all cameras share.
 #[derive(Clone)]
@@ -103,7 +105,7 @@ pub struct Sight<'a> {
 
 /// The running stages of one camera.
 pub struct Pipeline {
-    threads: Arc<Mutex<Option<Threads>>>,
+    stages: Running,
     recorder: Arc<Recorder>,
 }
 
@@ -127,7 +129,9 @@ impl Pipeline {
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
         let events = OpenEvents::new(&camera, shared, recorder.clone(), model);
-        let analysis = analysis::start(config, events, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
+        let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
+        let runs = analysis::runs(config, &events, &looks, Arc::new(|| ()))?;
+        stages.thread(analysis::spec(&camera), events, runs);
 
         let slot = |model: Arc<Model>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
@@ -142,7 +146,8 @@ impl Pipeline {
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
         let outlets = Outlets { slots, latest };
-        let vision = vision::start(&camera, config, shared, outlets, &to_vision, vision::HANGS_AFTER, Arc::new(|| ()))?;
+        let runs = vision::runs(&camera, config, shared, &to_vision, Arc::new(|| ()));
+        stages.thread(vision::spec(&camera), outlets, runs);
 
         let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
         if config.source.substream.is_some() {
@@ -150,17 +155,9 @@ impl Pipeline {
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
-        let threads = Threads {
-            vision: Watched::new(&camera, "vision", VISION_RESTARTED, vision),
-            analysis: Watched::new(&camera, "analysis", ANALYSIS_RESTARTED, analysis),
-        };
-        let threads = Arc::new(Mutex::new(Some(threads)));
-        let (watched, metrics) = (threads.clone(), shared.metrics.clone());
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
-        supervisor.task(Spec::new(format!("watch {name}")), move |part| {
-            watch::watch(watched.clone(), judge.clone(), metrics.clone(), part.stop().clone())
-        });
-        Ok(Self { threads, recorder })
+        supervisor.task(Spec::new(format!("watch {name}")), move |part| watch::watch(judge.clone(), part));
+        Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder })
     }
 
     /// The recorder, for moves to another volume.
@@ -169,11 +166,10 @@ impl Pipeline {
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which
-    /// closes what is open. Threads that hang are left behind.
+    /// closes what is open. Threads that hang are left behind. Blocks; to be called on a blocking thread of the runtime.
     pub fn join(self) {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(threads) = threads {
-            threads.join();
+        if let Err(failure) = Handle::current().block_on(self.stages.stop()) {
+            error!(error = format!("{failure:#}"), "stop the stages of a camera");
         }
         // Vision and analysis are gone, so this is the last handle: dropping it stops and joins the recorder.
         drop(self.recorder);

@@ -15,7 +15,6 @@ mod drive;
 pub mod governor;
 mod heartbeat;
 pub mod load;
-pub mod replaceable;
 mod shutdown;
 mod spec;
 pub mod systemd;
