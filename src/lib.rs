@@ -13,6 +13,7 @@ pub mod clock;
 pub mod control;
 pub mod durable;
 pub mod health;
+pub mod load;
 pub mod metrics;
 pub mod seal;
 pub mod supervise;

@@ -18,11 +18,11 @@ use crate::control::Control;
 use crate::event::{Event, EventId, OutletDelivery};
 use crate::frame::LatestFrame;
 use crate::health::{OutletHealth, StoreHealth, StoreState};
+use crate::load::Reading;
 use crate::metrics;
 use crate::pipeline::Shared;
 use crate::segment::{Segment, SegmentId};
 use crate::store::{Class, OutboxStats, Query, Stats, Store};
-use crate::supervise::governor::Reading;
 use crate::web::{
     self, CameraStatus, DiskStatus, EventQuery, EventRecord, Live, LoadStatus, OutletStatus, QueueAction, QueueAnswer,
     QueueCommand, QueueItem, QueueQuery, Refusal, Status, Timeline,

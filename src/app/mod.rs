@@ -33,12 +33,11 @@ use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Loader, Workers};
+use crate::load::{self, Decision, Finding, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::source;
 use crate::store::Store;
-use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
-use crate::supervise::load::{self, Gauges};
 use crate::supervise::{self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Spec, Supervisor, systemd};
 use crate::web;
 
@@ -56,8 +55,6 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How long the process may take to end when it has to because something hangs.
 const END_WITHIN: Duration = Duration::from_secs(15);
-/// How often the governor looks at what the box has to do.
-const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The governor looks every second; sensors of some boards take their time.
 const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
 /// How long cameras that are files wait for the models.
@@ -336,7 +333,7 @@ impl App {
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
         let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
-        self.outlets.task(spec, move |part| govern(shared.clone(), limits.clone(), part));
+        self.outlets.task(spec, move |part| govern(&shared, limits.clone(), part));
     }
 }
 
@@ -377,37 +374,17 @@ async fn close_in_background(store: Store) {
     }
 }
 
-/// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, part: Part) -> Result<()> {
-    let mut gauges = Gauges::new(limits.clone());
-    let mut governor = Governor::new(limits, load::memory_of_the_box());
-    // A governor that was restarted begins where it can see what follows from its decisions.
-    shared.pressure.set_level(LoadLevel::Normal);
-    loop {
-        tokio::select! {
-            () = part.stop().cancelled() => return Ok(()),
-            () = tokio::time::sleep(GOVERN_EVERY) => {}
+/// Sheds load, and notes what the gauges say and what follows from it.
+fn govern(shared: &Shared, limits: load::Config, part: Part) -> impl Future<Output = Result<()>> + use<> {
+    let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+    let note = move |Finding { at, reading, decision }| {
+        health.set_reading(reading);
+        if let Some(Decision { level, reason }) = decision {
+            metrics.load_level.set(i64::from(level.number()));
+            health.set_load(LoadHealth { level, since: at, reason });
         }
-        part.beat();
-        let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
-        // A sensor may block its reader for ever.
-        let read = tokio::task::spawn_blocking(move || {
-            let reading = gauges.read(now, &pressure);
-            (gauges, reading)
-        });
-        let reading;
-        (gauges, reading) = read.await.context("read the gauges")?;
-        shared.health.set_reading(reading);
-        let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
-        if level > shared.pressure.level() {
-            warn!(level = %level, reason, "too much to do: doing less");
-        } else {
-            info!(level = %level, "doing more again");
-        }
-        shared.pressure.set_level(level);
-        shared.metrics.load_level.set(i64::from(level.number()));
-        shared.health.set_load(LoadHealth { level, since: now, reason });
-    }
+    };
+    load::govern(limits, shared.pressure.clone(), shared.clock.clone(), note, part)
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, lake, rules, source, store, track, upload, web};
 
 pub use diagnostic::{ConfigError, Diagnostic};
@@ -96,7 +95,7 @@ pub struct Config {
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.
-    pub load: governor::Config,
+    pub load: crate::load::Config,
     /// The page.
     pub web: web::Config,
     /// The broker that alerts go to; none: no alerts.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::supervise::governor::{LoadLevel, Reading};
+use crate::load::{LoadLevel, Reading};
 
 pub use camera::{CameraHealth, CameraState, Shown, silent_after};
 pub use stages::{Flow, Stage, Stages, Trouble};

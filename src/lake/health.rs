@@ -13,8 +13,8 @@ use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
 use crate::durable;
 use crate::health::{CameraState, Health};
+use crate::load;
 use crate::store::{LAKE, Stats};
-use crate::supervise::load;
 
 /// The journal in the lake's folder.
 const JOURNAL: &str = "health.jsonl";

@@ -37,9 +37,9 @@ use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
 use crate::infer::{Model, Workers};
+use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::source::Role;
-use crate::supervise::governor::Pressure;
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};

@@ -18,10 +18,10 @@ use crate::event::{Event, Phase};
 use crate::frame::{Codec, Frame, Packet, Rgb, StreamInfo};
 use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
+use crate::load::LoadLevel;
 use crate::metrics;
 use crate::source;
 use crate::store::{self, Store};
-use crate::supervise::governor::LoadLevel;
 use crate::supervise::{Hang, MOST_ABANDONED};
 
 /// So long a test waits for what must come; only a failing test waits that long.

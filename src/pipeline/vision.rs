@@ -13,8 +13,8 @@ use crate::decode::Decoder;
 use crate::frame::{Frame, LatestFrame, Packet};
 use crate::gate::Gate;
 use crate::infer::Slot;
+use crate::load::LoadLevel;
 use crate::metrics;
-use crate::supervise::governor::LoadLevel;
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.

@@ -8,9 +8,9 @@ use tracing::{info, warn};
 
 use super::Shared;
 use crate::health::{Stage, Verdict};
+use crate::load::LoadLevel;
 use crate::metrics;
 use crate::supervise::Context;
-use crate::supervise::governor::LoadLevel;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

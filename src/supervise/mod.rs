@@ -12,9 +12,7 @@
 mod backoff;
 mod context;
 mod drive;
-pub mod governor;
 mod heartbeat;
-pub mod load;
 mod shutdown;
 mod spec;
 pub mod systemd;

@@ -10,7 +10,7 @@ use crate::clock::{Mono, TimeQuality};
 use crate::health::{
     CameraHealth, CameraState, ModelHealth, ModelState, OutletHealth, Stage, StoreHealth, StoreState, TransferHealth,
 };
-use crate::supervise::governor::LoadLevel;
+use crate::load::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
 const ALMOST_FULL: f64 = 0.02;

@@ -15,9 +15,9 @@ use super::lane::{Command, DECISION, InProgress, Lane, Move};
 use crate::clock::Mono;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::Packet;
+use crate::load::LoadLevel;
 use crate::segment::SegmentState;
 use crate::store::StoreError;
-use crate::supervise::governor::LoadLevel;
 use crate::supervise::{Heartbeat, spawn_thread};
 
 /// How often a silent camera's recordings are looked after.
