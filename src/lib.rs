@@ -25,6 +25,7 @@ pub mod detection;
 pub mod event;
 pub mod frame;
 pub mod polygon;
+pub mod reception;
 pub mod schedule;
 pub mod segment;
 

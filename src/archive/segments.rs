@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Archive;
@@ -21,6 +22,7 @@ use super::timekeeper::correct;
 use super::writing::{Held, Writer};
 use crate::clock::{Moment, Mono};
 use crate::frame::Packet;
+use crate::reception::Reception;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
 use crate::store::{Class, StoreError};
 
@@ -33,6 +35,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Writes the segments of one camera.
 pub(super) struct Segmenter {
     camera: Arc<str>,
+    reception: watch::Receiver<Reception>,
     length: Duration,
     open: Option<Open>,
     /// The latest segments and their times, as far back as an event in progress may reach.
@@ -54,13 +57,19 @@ struct Open {
 
 impl Segmenter {
     /// Segments of `length`; remembers those of the last `keep` for the events that refer to them.
-    pub(super) fn new(camera: Arc<str>, length: Duration, keep: Duration) -> Self {
-        Self { camera, length, open: None, recent: VecDeque::new(), keep, not_before: Mono::default(), failure: None }
+    pub(super) fn new(
+        camera: Arc<str>,
+        length: Duration,
+        keep: Duration,
+        reception: watch::Receiver<Reception>,
+    ) -> Self {
+        let (recent, not_before) = (VecDeque::new(), Mono::default());
+        Self { camera, reception, length, open: None, recent, keep, not_before, failure: None }
     }
 
     /// Adds a packet; a new segment begins with a key frame.
     pub(super) fn write(&mut self, archive: &Archive, packet: &Packet) {
-        let gap = archive.health.silence_of(&self.camera, GAP);
+        let gap = self.reception.borrow().silent_after(GAP);
         let full = |open: &Open| {
             packet.key_frame && packet.at.since(open.segment.start.mono()) >= self.length
                 || packet.at.since(open.last_packet) > gap
@@ -99,7 +108,7 @@ impl Segmenter {
 
     /// Syncs the open segment when it is time, and closes it when the camera fell silent.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
-        let gap = archive.health.silence_of(&self.camera, GAP);
+        let gap = self.reception.borrow().silent_after(GAP);
         let Some(open) = &mut self.open else { return };
         if now.since(open.last_packet) > gap {
             self.close(archive, SegmentState::Closed);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::watch;
 use tracing::{Span, info_span};
 
 use super::{ANALYSIS_QUEUE, Shared, vision};
@@ -18,6 +19,7 @@ use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::load::LoadLevel;
+use crate::reception::Reception;
 use crate::rules::{RuleEngine, Signal};
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 use crate::track::Tracker;
@@ -117,6 +119,9 @@ pub(super) struct OpenEvents {
     shared: Shared,
     recorder: Arc<Recorder>,
     model: Arc<str>,
+    reception: watch::Receiver<Reception>,
+    /// How many objects are in view, for the vision.
+    in_view: watch::Sender<u32>,
     /// Events in progress, by the rule engine's key.
     open: HashMap<u64, EventId>,
     /// The last look: when it came, and when its picture was taken.
@@ -146,10 +151,17 @@ impl Looks {
 }
 
 impl OpenEvents {
-    /// For one camera, whose pictures `model` looks at.
-    pub(super) fn new(camera: &Arc<str>, shared: &Shared, recorder: Arc<Recorder>, model: Arc<str>) -> Self {
+    /// For one camera, whose pictures `model` looks at. `in_view` is given the number of objects.
+    pub(super) fn new(
+        camera: &Arc<str>,
+        shared: &Shared,
+        recorder: Arc<Recorder>,
+        model: Arc<str>,
+        reception: watch::Receiver<Reception>,
+        in_view: watch::Sender<u32>,
+    ) -> Self {
         let (camera, shared) = (camera.clone(), shared.clone());
-        Self { camera, shared, recorder, model, open: HashMap::new(), last: None }
+        Self { camera, shared, recorder, model, reception, in_view, open: HashMap::new(), last: None }
     }
 }
 
@@ -174,6 +186,7 @@ pub(super) fn runs(
     before_look: BeforeLook,
 ) -> Result<impl FnMut() -> Option<ThreadBody<OpenEvents>> + Send + 'static> {
     let (camera, shared, config) = (events.camera.clone(), events.shared.clone(), config.clone());
+    let reception = events.reception.clone();
     Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
     // The slots own the queue: without them no look will come any more.
     let looks = Arc::downgrade(looks);
@@ -183,6 +196,7 @@ pub(super) fn runs(
             shared: shared.clone(),
             analysis: Analysis::new(&config).ok()?,
             inbox: looks.upgrade()?.reader(),
+            reception: reception.clone(),
             before_look: before_look.clone(),
             span: info_span!("analysis", camera = %camera),
         };
@@ -199,6 +213,7 @@ struct Stage {
     shared: Shared,
     analysis: Analysis,
     inbox: Receiver<Detected>,
+    reception: watch::Receiver<Reception>,
     before_look: BeforeLook,
     span: Span,
 }
@@ -230,7 +245,7 @@ impl Stage {
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
     fn finish(&mut self, owned: &Context<OpenEvents>) -> Option<()> {
         let (_, at) = owned.with(|events| events.last)??;
-        if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
+        if self.reception.borrow().has_finished() {
             self.end_all(owned, at)?;
         }
         Some(())
@@ -245,11 +260,11 @@ impl Stage {
         if unseen < SILENCE {
             return Some(());
         }
-        let mut is_gone = false;
-        self.shared.health.camera(&self.camera, |c| {
-            c.detect_fps = 0.0;
-            is_gone = c.state != CameraState::Online || (!c.gives_pictures() && unseen >= SILENT_CAMERA);
-        });
+        self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0);
+        let is_gone = {
+            let reception = self.reception.borrow();
+            reception.state != CameraState::Online || (reception.is_silent && unseen >= SILENT_CAMERA)
+        };
         let switched_off = !self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         let shed = self.shared.pressure.level() >= LoadLevel::MotionOnly;
         let is_blind = is_gone || shed || switched_off;
@@ -291,6 +306,7 @@ impl OpenEvents {
         for (_, id) in self.open.drain() {
             self.recorder.end(id, at);
         }
+        self.in_view.send_replace(0);
         self.shared.health.camera(&self.camera, |c| {
             c.objects = 0;
             c.counts.values_mut().for_each(|count| *count = 0);
@@ -298,6 +314,7 @@ impl OpenEvents {
     }
 
     fn take(&mut self, signals: Vec<Signal>, objects: u32, counts: Counts, frame: Option<&Frame>) {
+        self.in_view.send_replace(objects);
         self.shared.health.camera(&self.camera, |c| (c.objects, c.counts) = (objects, counts));
         for signal in signals {
             self.signal(signal, frame);

@@ -11,14 +11,23 @@
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
 //! make the feed wait.
 //!
+//! Beside what flows, two values are passed on, each with one writer; readers see the newest:
+//!
+//! ```text
+//! feed --reception--> analysis, recorder     connected? silent? the camera's pace
+//! analysis --objects in view--> vision       what is followed is looked at more often
+//! ```
+//!
+//! The board of `health` shows the same to outlets; nothing here goes by it.
+//!
 //! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
 
 mod analysis;
 mod feed;
+mod judge;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vision;
-mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +35,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -39,12 +49,13 @@ use crate::health::Health;
 use crate::infer::{Model, Workers};
 use crate::load::Pressure;
 use crate::metrics::Metrics;
+use crate::reception::Reception;
 use crate::source::Role;
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
+use judge::Judge;
 use vision::{Outlets, Slots};
-use watch::Judge;
 
 pub use analysis::Analysis;
 pub use feed::PacketQueue;
@@ -124,11 +135,14 @@ impl Pipeline {
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
         shared.health.camera(&camera, |_| {});
-        let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone())?);
+        let (received, reception) = watch::channel(Reception::default());
+        let recorder =
+            Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone(), reception.clone())?);
 
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
-        let events = OpenEvents::new(&camera, shared, recorder.clone(), model);
+        let (in_view, objects) = watch::channel(0);
+        let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view);
         let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
         let runs = analysis::runs(config, &events, &looks, Arc::new(|| ()))?;
         stages.thread(analysis::spec(&camera), events, runs);
@@ -146,17 +160,18 @@ impl Pipeline {
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
         let outlets = Outlets { slots, latest };
-        let runs = vision::runs(&camera, config, shared, &to_vision, Arc::new(|| ()));
+        let runs = vision::runs(&camera, config, shared, &to_vision, &objects, Arc::new(|| ()));
         stages.thread(vision::spec(&camera), outlets, runs);
 
-        let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
+        let recorded = Some(recorder.clone());
+        let main = feed::Feed::new(&camera, config, Role::Main, shared, recorded, to_vision.clone(), received);
         if config.source.substream.is_some() {
-            let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);
+            let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision, watch::Sender::default());
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
-        supervisor.task(Spec::new(format!("watch {name}")), move |part| watch::watch(judge.clone(), part));
+        supervisor.task(Spec::new(format!("watch {name}")), move |part| judge::watch(judge.clone(), part));
         Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder })
     }
 

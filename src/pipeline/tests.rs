@@ -20,6 +20,7 @@ use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
 use crate::load::LoadLevel;
 use crate::metrics;
+use crate::reception::Reception;
 use crate::source;
 use crate::store::{self, Store};
 use crate::supervise::{Hang, MOST_ABANDONED};
@@ -153,17 +154,28 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     let mut config = config::Camera::default();
     config.record.mode = RecordMode::Continuous;
     let (latest, door) = (Arc::<LatestFrame>::default(), Arc::<Door>::default());
-    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive.clone(), camera.clone(), config.record.clone(), Reception::unknown())
+            .expect("recorder"),
+    );
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let waits = door.clone();
     let before_decode: vision::BeforeDecode = Arc::new(move || waits.pass());
-    let runs = vision::runs(&camera, &config, &shared, &queue, before_decode.clone());
+    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
     let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
     // Each run holds one, the supervisor one, and this test one.
     let runs = || Arc::strong_count(&before_decode).saturating_sub(2);
-    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    let feed = Feed::new(
+        &camera,
+        &config,
+        Role::Main,
+        &shared,
+        Some(recorder.clone()),
+        queue.clone(),
+        watch::Sender::default(),
+    );
     drop(queue);
 
     let newest = || latest.get(clock.mono(), Duration::MAX).map(|frame| frame.at);
@@ -220,18 +232,28 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     let camera: Arc<str> = "yard".into();
     let mut config = config::Camera::default();
     config.record.mode = RecordMode::Continuous;
-    let recorder = Arc::new(Recorder::start(archive, camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive, camera.clone(), config.record.clone(), Reception::unknown()).expect("recorder"),
+    );
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let latest = Arc::<LatestFrame>::default();
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let before_decode: vision::BeforeDecode = Arc::new(|| ());
-    let runs = vision::runs(&camera, &config, &shared, &queue, before_decode.clone());
+    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
     // Time goes by for the camera alone.
     let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
     let supervised = Shared { heartbeats: Heartbeats::new(time), ..shared.clone() };
     let stages = Stages::start(&supervised, vision::spec(&camera), outlets, runs);
-    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    let feed = Feed::new(
+        &camera,
+        &config,
+        Role::Main,
+        &shared,
+        Some(recorder.clone()),
+        queue.clone(),
+        watch::Sender::default(),
+    );
     drop(queue);
     let judge = Judge::new(&camera, &shared, true);
     let health = || shared.health.cameras()[&camera].clone();
@@ -279,8 +301,13 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
     let (shared, _archive, clock) = a_box(dir.path());
     let (camera, config): (Arc<str>, _) = ("yard".into(), config::Camera::default());
     let queue = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", 1, shared.metrics.clone(), clock.clone()));
-    let feed = |role| Feed::new(&camera, &config, role, &shared, None, queue.clone());
-    let (main, sub) = (feed(Role::Main), feed(Role::Sub));
+    let feed = |role, received| Feed::new(&camera, &config, role, &shared, None, queue.clone(), received);
+    let (received, reception) = watch::channel(Reception::default());
+    let (main, sub) = (feed(Role::Main, received), feed(Role::Sub, watch::Sender::default()));
+    let known = || {
+        let reception = reception.borrow();
+        (reception.state, reception.is_silent)
+    };
     let health = || shared.health.cameras()[&camera].clone();
     let online = || shared.metrics.camera_online.get_or_create(&metrics::camera("yard")).get();
     let packets = packets("people.mp4", &clock);
@@ -306,10 +333,12 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
         (Some("no pictures for more than 5 s"), &[Stage::Reception][..])
     );
     assert_eq!((silent.fps, silent.motion, silent.gives_pictures(), online()), (0.0, false, false, 0));
+    assert_eq!(known(), (CameraState::Online, true), "the stages go by the same");
 
     play(&mut window);
     let back = health();
     assert_eq!((back.shown().state, back.shown().reason, online()), (CameraState::Online, None, 1));
+    assert_eq!(known(), (CameraState::Online, false));
     assert!(back.fps > 9.0, "the silence does not count: {}", back.fps);
 
     // Without pictures of the substream there is no detection, and recording goes on.
@@ -339,9 +368,19 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let camera: Arc<str> = "yard".into();
     let mut config = config::Camera::default();
     config.record.post_roll = Duration::ZERO;
-    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive.clone(), camera.clone(), config.record.clone(), Reception::unknown())
+            .expect("recorder"),
+    );
     let (looks, door) = (Arc::<Looks>::default(), Arc::<Door>::default());
-    let events = OpenEvents::new(&camera, &shared, recorder.clone(), "m".into());
+    let events = OpenEvents::new(
+        &camera,
+        &shared,
+        recorder.clone(),
+        "m".into(),
+        watch::channel(Reception::default()).1,
+        watch::Sender::default(),
+    );
     let waits = door.clone();
     let before_look: analysis::BeforeLook = Arc::new(move || waits.pass());
     let runs = analysis::runs(&config, &events, &looks, before_look.clone()).expect("analysis");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::{PacketQueue, Shared};
@@ -142,14 +143,15 @@ pub(super) fn runs(
     config: &config::Camera,
     shared: &Shared,
     packets: &Arc<PacketQueue>,
+    in_view: &watch::Receiver<u32>,
     before_decode: BeforeDecode,
 ) -> impl FnMut() -> Option<ThreadBody<Outlets>> + Send + 'static {
-    let (camera, config, shared) = (camera.clone(), config.clone(), shared.clone());
+    let (camera, config, shared, in_view) = (camera.clone(), config.clone(), shared.clone(), in_view.clone());
     // The feeds own the queue: without them there is nothing left to be looked at.
     let packets = Arc::downgrade(packets);
     move || {
         let inbox = packets.upgrade()?.reader();
-        let stage = Stage::new(&camera, &config, &shared, inbox, before_decode.clone());
+        let stage = Stage::new(&camera, &config, &shared, inbox, in_view.clone(), before_decode.clone());
         Some(Box::new(move |owned| {
             stage.run(&owned);
             Ok(())
@@ -163,6 +165,8 @@ struct Stage {
     decoder: Decoder,
     sampler: Sampler,
     inbox: Receiver<(Mono, Packet)>,
+    /// How many objects the analysis follows.
+    in_view: watch::Receiver<u32>,
     before_decode: BeforeDecode,
     /// Nothing is decoded until the next key frame, because nothing was for a while.
     blind: bool,
@@ -177,6 +181,7 @@ impl Stage {
         config: &config::Camera,
         shared: &Shared,
         inbox: Receiver<(Mono, Packet)>,
+        in_view: watch::Receiver<u32>,
         before_decode: BeforeDecode,
     ) -> Self {
         Self {
@@ -185,6 +190,7 @@ impl Stage {
             decoder: Decoder::new(config.decode.clone()),
             sampler: Sampler::new(config),
             inbox,
+            in_view,
             before_decode,
             blind: false,
             span: info_span!("vision", camera = %camera),
@@ -263,7 +269,7 @@ impl Stage {
 
     fn frame(&mut self, owned: &Context<Outlets>, frame: Frame) -> Option<()> {
         owned.with(|outlets| outlets.latest.set(frame.clone()))?;
-        let following = self.shared.health.objects(&self.camera) > 0;
+        let following = *self.in_view.borrow() > 0;
         let level = self.shared.pressure.level();
         let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         self.sampler.slow_down(level.slowness());

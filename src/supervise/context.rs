@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::Heartbeat;
+
+/// How often it is tried to take the state of a thread that works on it.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Handed to each run of a part. Clones are one.
 pub struct Context<T = ()> {
@@ -51,6 +55,19 @@ impl<T> Context<T> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         // What it owns may have a lot to do at its end.
         drop(state);
+    }
+
+    /// Asks the run to stop, and takes the state as soon as the run does not work on it; `None` when `limit` is over before.
+    pub fn take_over_within(&self, limit: Duration) -> Option<T> {
+        self.stop.cancel();
+        let give_up_at = Instant::now() + limit;
+        loop {
+            let state = self.take_over();
+            if state.is_some() || Instant::now() >= give_up_at {
+                return state;
+            }
+            std::thread::sleep(RETRY);
+        }
     }
 
     /// Takes the state away, unless the run works on it at this moment. The run is asked to stop.

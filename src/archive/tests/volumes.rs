@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::event::DeliveryState;
 use crate::frame::Rgb;
 
+use crate::reception::Reception;
 use crate::store::{Delivery, Lease, Query};
 
 /// A box with two volumes, `main` and `spool`, on one clock.
@@ -47,7 +48,7 @@ impl Bench {
     }
 
     fn recorder(&self) -> Recorder {
-        Recorder::start(self.main.clone(), "yard".into(), RecordConfig::default()).expect("start")
+        Recorder::start(self.main.clone(), "yard".into(), RecordConfig::default(), Reception::unknown()).expect("start")
     }
 
     fn open_event(&self, n: u128) -> Event {

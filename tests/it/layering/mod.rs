@@ -1,6 +1,7 @@
 //! The rules of the layout, checked on the source text: a layer imports only downwards, stages do not
 //! import each other, each heavy crate has one door, files stay small and their names say something.
 
+mod ownership;
 mod tokens;
 mod words;
 
@@ -25,7 +26,7 @@ const LAYERS: [&[&str]; 5] = [
         "supervise",
         "zone",
     ],
-    &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage"],
+    &["frame", "detection", "event", "polygon", "reception", "schedule", "segment", "coverage"],
     &["source", "gate", "decode", "infer", "track", "rules", "store"],
     &["archive", "upload", "lake", "alert", "web"],
     &["pipeline", "config", "app", "cli", "main"],

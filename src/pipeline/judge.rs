@@ -34,7 +34,7 @@ impl Judge {
         let switched_on = self.detects && shared.control.switches().detects(camera, shared.clock.wall());
         let wanted = switched_on && shared.pressure.level() < LoadLevel::MotionOnly;
         let now = shared.clock.mono();
-        let verdict = shared.health.assess(camera, now, wanted);
+        let (verdict, troubled) = shared.health.assess(camera, now, wanted);
         match verdict {
             Verdict::Unchanged => {}
             Verdict::Worse(trouble) => {
@@ -46,7 +46,6 @@ impl Judge {
                 info!(%camera, was = before.reason, lasted_s, "camera works in full again");
             }
         }
-        let troubled = shared.health.troubled_stages(camera);
         for stage in Stage::ALL {
             let gauge = shared.metrics.camera_degraded.get_or_create(&metrics::stage(camera, stage.as_str())).clone();
             gauge.set(i64::from(troubled.contains(&stage)));
