@@ -8,7 +8,7 @@ mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -22,7 +22,7 @@ use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
-use crate::supervise::{Context, Hang, OwnedThread, Spec};
+use crate::supervise::{Backoff, Context, Hang, OwnedThread, Spec};
 use lane::{Command, Held, Moves, Settled};
 use work::Work;
 
@@ -51,6 +51,9 @@ pub struct Recorder {
     /// Packets were left out before the next one that is taken.
     hole: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    /// Where it records, or is to record.
+    archive: Mutex<Archive>,
+    backoff: Mutex<Backoff>,
 }
 
 /// The thread that records at present.
@@ -59,6 +62,9 @@ struct Worker {
     /// `None` where the system had no thread left; what it would work on is kept.
     thread: Option<OwnedThread<Held>>,
     settled: Settled,
+    started: Mono,
+    /// When another thread takes over from one that panicked.
+    again_at: Option<Mono>,
 }
 
 impl Recorder {
@@ -86,6 +92,8 @@ impl Recorder {
             broken: AtomicBool::new(false),
             hole: AtomicBool::new(false),
             worker: Mutex::default(),
+            archive: Mutex::new(archive.clone()),
+            backoff: Mutex::new(Backoff::for_connections()),
         };
         recorder.start_thread(&mut recorder.worker(), archive, held, false)?;
         Ok(recorder)
@@ -109,7 +117,8 @@ impl Recorder {
             Ok(thread) => (Some(thread), None),
             Err(failure) => (None, Some(failure)),
         };
-        *worker = Some(Worker { part, thread, settled });
+        let (started, again_at) = (self.clock.mono(), None);
+        *worker = Some(Worker { part, thread, settled, started, again_at });
         failure.map_or(Ok(()), Err).context("start the recorder thread")
     }
 
@@ -158,6 +167,7 @@ impl Recorder {
     /// # Errors
     /// When no thread can be started for the one that hangs, or that one does not let go of its queue.
     pub fn move_to(&self, archive: Archive) -> Result<Moving> {
+        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = archive.clone();
         let (moving, moved) = self.moves.ask(archive.clone());
         if moved.recv_timeout(MOVES_WITHIN).is_ok() {
             return Ok(moving);
@@ -175,6 +185,39 @@ impl Recorder {
             self.start_thread(&mut worker, archive, held, true)?;
         }
         Ok(moving)
+    }
+
+    /// Lets another thread take over from one that panicked, after a pause that grows. It goes on with the queue, the ring
+    /// and the events in progress, as on another volume. Call it every few seconds; never waits.
+    pub fn look_after(&self) {
+        // A move is in progress, which replaces the thread where it has to.
+        let mut worker = match self.worker.try_lock() {
+            Ok(worker) => worker,
+            Err(TryLockError::Poisoned(worker)) => worker.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let now = self.clock.mono();
+        let Some(Worker { part, thread, started, again_at, .. }) = worker.as_mut() else { return };
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) || !part.is_current() {
+            return;
+        }
+        let pause = || self.backoff.lock().unwrap_or_else(PoisonError::into_inner).next_pause(now.since(*started));
+        if now < *again_at.get_or_insert_with(|| now + pause()) {
+            return;
+        }
+        let Some(held) = part.take_over() else { return };
+        part.heartbeat().retire();
+        let (camera, part) = (&self.camera, "recorder");
+        let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.start_thread(&mut worker, archive, held, true) {
+            Ok(()) => {
+                self.metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
+                error!(%camera, part, "it panicked and was restarted: events in progress go on as new ones");
+            }
+            Err(failure) => {
+                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be restarted, trying again");
+            }
+        }
     }
 
     /// Closes what is open (events that still go on become `interrupted`) and waits for it.
