@@ -138,7 +138,7 @@ impl Supervisor {
     }
 }
 
-/// A supervisor at work.
+/// A supervisor at work. Dropping it asks all parts to stop, and does not wait for them.
 #[derive(Debug)]
 pub struct Running {
     stop: CancellationToken,
@@ -162,6 +162,12 @@ impl Running {
     pub async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
         self.ended().await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -140,6 +140,22 @@ async fn a_vital_task_that_fails_stops_everything_and_is_named() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_is_dropped_asks_its_parts_to_stop() {
+    let Bench { mut supervisor, .. } = bench();
+    let (ended, asked) = channel();
+    supervisor.task(Spec::new("patient"), move |part| {
+        let ended = ended.clone();
+        async move {
+            part.stop().cancelled().await;
+            let _ = ended.send(());
+            Ok(())
+        }
+    });
+    drop(supervisor.start(GRACE));
+    until("it ends", || asked.try_recv().is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_part_that_is_not_restarted_is_named_and_the_rest_goes_on() {
     let (log, _guard) = Log::begin();
     let Bench { mut supervisor, stop, .. } = bench();
