@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::archive::{Archive, Moving, Recorder};
+use crate::archive::Archive;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::IdSource;
@@ -36,6 +36,7 @@ use crate::infer::{Loader, Workers};
 use crate::load::{self, Decision, Finding, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
+use crate::record::{Moving, Recorder};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::{self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Spec, Supervisor, systemd};

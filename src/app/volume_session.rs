@@ -14,14 +14,17 @@ use super::outbox::AlertOutbox;
 use super::{REPLACED, device_status, recovery, supervisor};
 use crate::alert;
 use crate::archive::volume::Anchor;
-use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel};
 use crate::clock::{Clock, TimeQuality};
 use crate::config::{Config, ConfigError};
+use crate::coverage_export::Export;
 use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
+use crate::retention::Retention;
 use crate::store::{LAKE, Outbox, Store};
 use crate::supervise::{Context as Part, Hang, Running, Spec, Supervisor};
+use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
 
 /// How long outlets may take to finish the item in hand.
@@ -295,7 +298,7 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let limits = match self.volume.place {
             Place::Main => config.retention.clone(),
-            Place::Spool => config.spool.retention(&config.retention),
+            Place::Spool => config.retention.for_spool(config.spool.max_bytes),
         };
         let (archive, heartbeat) = (self.volume.archive.clone(), shared.heartbeats.detached());
         let retention = Retention::new(archive, limits, shared.health.clone(), heartbeat);
@@ -311,7 +314,9 @@ impl Start<'_> {
         outlets.thread(Spec::new("timekeeper").heartbeat(TIMEKEEPER_SILENT, Hang::Report), (), move || {
             let (archive, cameras) = (archive.clone(), cameras.clone());
             Some(Box::new(move |part: Part| {
-                Timekeeper::new(archive, cameras, first_id).run(part.stop(), || part.beat());
+                let mut export = Export::new(archive.clone(), cameras.clone());
+                let keeper = Timekeeper::new(archive, cameras, first_id);
+                keeper.run(part.stop(), |trusted| export.step(trusted), || part.beat());
                 Err(ended_early())
             }))
         });

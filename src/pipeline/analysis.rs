@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tracing::{Span, info_span};
 
 use super::{ANALYSIS_QUEUE, Shared, vision};
-use crate::archive::{Change, Look, Recorder};
 use crate::clock::Mono;
 use crate::config;
 use crate::detection::{Detection, TrackState};
@@ -20,6 +19,7 @@ use crate::health::CameraState;
 use crate::infer::Detected;
 use crate::load::LoadLevel;
 use crate::reception::Reception;
+use crate::record::{Change, Look, Recorder};
 use crate::rules::{RuleEngine, Signal};
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 use crate::track::Tracker;

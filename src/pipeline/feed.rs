@@ -11,13 +11,13 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::judge::Judge;
-use crate::archive::Recorder;
 use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
 use crate::health::{CameraState, Stages};
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
+use crate::record::Recorder;
 use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
 use crate::supervise::Failure;
 

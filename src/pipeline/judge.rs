@@ -7,10 +7,10 @@ use anyhow::Result;
 use tracing::{info, warn};
 
 use super::Shared;
-use crate::archive::Recorder;
 use crate::health::{Stage, Verdict};
 use crate::load::LoadLevel;
 use crate::metrics;
+use crate::record::Recorder;
 use crate::supervise::Context;
 
 /// How often it looks.

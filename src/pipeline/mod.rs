@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::archive::{Archive, Recorder};
+use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config;
 use crate::control::Control;
@@ -50,6 +50,7 @@ use crate::infer::{Model, Workers};
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
+use crate::record::Recorder;
 use crate::source::Role;
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::feed::{Feed, Window};
 use super::*;
-use crate::archive::{ArchiveDeps, Layout, RecordMode, mux};
+use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
 use crate::detection::{BBox, Detection};
@@ -20,7 +20,9 @@ use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
 use crate::load::LoadLevel;
 use crate::metrics;
+use crate::mux;
 use crate::reception::Reception;
+use crate::record::RecordMode;
 use crate::source;
 use crate::store::{self, Store};
 use crate::supervise::{Hang, MOST_ABANDONED};

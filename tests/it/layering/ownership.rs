@@ -6,7 +6,7 @@ use super::tokens::{Token, tokens};
 use crate::harness::repository;
 
 /// Modules of the data path, from the source to what lies on the disk.
-const DATA_PATH: [&str; 13] = [
+const DATA_PATH: [&str; 16] = [
     "source",
     "gate",
     "decode",
@@ -14,10 +14,13 @@ const DATA_PATH: [&str; 13] = [
     "track",
     "rules",
     "store",
-    "record",
+    "mux",
     "archive",
+    "record",
+    "recovery",
+    "timekeeper",
+    "coverage_export",
     "retention",
-    "coverage",
     "pipeline",
     "frame",
 ];
@@ -27,7 +30,7 @@ const WRITES: [&str; 8] =
     ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "note_store", "clone"];
 
 /// Threads and tasks that are started outside of `supervise`: the beginning of the file's path, how often, and why.
-const SPAWNS: [(&str, usize, &str); 10] = [
+const SPAWNS: [(&str, usize, &str); 9] = [
     ("source/thread.rs", 1, "the reader of one connection, joined by the source that owns it"),
     ("infer/", 3, "a pool whose members are given up one by one, under one heartbeat"),
     (
@@ -38,7 +41,6 @@ const SPAWNS: [(&str, usize, &str); 10] = [
     ("store/process_lock.rs", 1, "a trial of the disk with a deadline, left behind where the disk hangs"),
     ("app/", 2, "a trial of the disk with a deadline, and the end of an index whose volume is dead"),
     ("volume_session/", 2, "a trial of the disk with a deadline, and the end of an index whose volume is dead"),
-    ("archive/recorder/", 1, "closes what is open on a volume that may hang"),
     ("record/", 1, "closes what is open on a volume that may hang"),
     ("cli/demo.rs", 1, "prints events of the demonstration, aborted at its end"),
     ("supervise/", usize::MAX, "the primitive itself, and what waits for signals as long as the process lives"),

@@ -1,0 +1,261 @@
+//! The recorder of one camera: a thread that owns the pre-roll ring and the events in progress.
+//!
+//! The queue, the ring and what is known of the events in progress outlive the thread: one that hangs in a dead
+//! volume is left behind, and another goes on with them on the volume that there is instead.
+
+mod lane;
+mod work;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info_span, warn};
+
+use super::config::RecordConfig;
+use super::recording::{Change, Look};
+use crate::archive::Archive;
+use crate::clock::{Clock, Mono};
+use crate::event::{Event, EventId};
+use crate::frame::Packet;
+use crate::metrics::{self, Metrics};
+use crate::reception::Reception;
+use crate::supervise::{Backoff, Context, Hang, OwnedThread, Spec};
+use lane::{Command, Held, Moves, Settled};
+use work::Work;
+
+pub use lane::Moving;
+
+/// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
+/// Full: packets are dropped up to the next key frame and counted; commands wait.
+const QUEUE: usize = 512;
+/// A recorder that is silent for this long hangs, in the disk or in itself: nothing helps but a fresh start.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
+/// How long a recorder may take to move to another volume before it counts as hanging in the old one.
+const MOVES_WITHIN: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 3000 });
+
+/// Handle to a camera's recorder.
+pub struct Recorder {
+    camera: Arc<str>,
+    config: RecordConfig,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    queue: SyncSender<Command>,
+    moves: Moves,
+    reception: watch::Receiver<Reception>,
+    /// The queue was full: leave out packets up to the next key frame.
+    broken: AtomicBool,
+    /// Packets were left out before the next one that is taken.
+    hole: AtomicBool,
+    worker: Mutex<Option<Worker>>,
+    /// Where it records, or is to record.
+    archive: Mutex<Archive>,
+    backoff: Mutex<Backoff>,
+}
+
+/// The thread that records at present.
+struct Worker {
+    part: Context<Held>,
+    /// `None` where the system had no thread left; what it would work on is kept.
+    thread: Option<OwnedThread<Held>>,
+    settled: Settled,
+    started: Mono,
+    /// When another thread takes over from one that panicked.
+    again_at: Option<Mono>,
+}
+
+impl Recorder {
+    /// Starts the recorder of `camera`, whose feed reports its `reception`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        archive: Archive,
+        camera: Arc<str>,
+        config: RecordConfig,
+        reception: watch::Receiver<Reception>,
+    ) -> Result<Self> {
+        let (queue, commands) = sync_channel(QUEUE);
+        let (metrics, clock) = (archive.metrics.clone(), archive.clock.clone());
+        let held = Held::new(commands, &config);
+        let recorder = Self {
+            camera,
+            config,
+            metrics,
+            clock,
+            queue,
+            moves: Moves::default(),
+            reception,
+            broken: AtomicBool::new(false),
+            hole: AtomicBool::new(false),
+            worker: Mutex::default(),
+            archive: Mutex::new(archive.clone()),
+            backoff: Mutex::new(Backoff::for_connections()),
+        };
+        recorder.start_thread(&mut recorder.worker(), archive, held, false)?;
+        Ok(recorder)
+    }
+
+    /// Starts the thread that records from now on.
+    fn start_thread(&self, worker: &mut Option<Worker>, archive: Archive, held: Held, resume: bool) -> Result<()> {
+        let camera = self.camera.clone();
+        let spec = Spec::of_camera("recorder", &camera).heartbeat(HANGS_AFTER, Hang::Critical);
+        let part = Context::new(CancellationToken::new(), spec.register(&archive.heartbeats), held);
+        let (moves, settled) = (self.moves.clone(), Settled::default());
+        let mut work =
+            Work::new(part.clone(), moves, archive, camera.clone(), self.config.clone(), self.reception.clone());
+        let (span, unsettled) = (info_span!("recorder", camera = %camera), settled.clone());
+        let body = move |_| {
+            let _unsettled = unsettled;
+            span.in_scope(|| work.run(resume));
+            Ok(())
+        };
+        let (thread, failure) = match OwnedThread::start(&format!("rec-{camera}"), &part, body) {
+            Ok(thread) => (Some(thread), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (started, again_at) = (self.clock.mono(), None);
+        *worker = Some(Worker { part, thread, settled, started, again_at });
+        failure.map_or(Ok(()), Err).context("start the recorder thread")
+    }
+
+    /// Takes a packet from the source. Never waits.
+    pub fn packet(&self, packet: &Packet) {
+        if self.broken.load(Ordering::Relaxed) {
+            if !packet.key_frame {
+                self.count_drop();
+                return;
+            }
+            self.broken.store(false, Ordering::Relaxed);
+        }
+        let packet = Command::Packet(packet.clone(), self.clock.mono(), self.hole.load(Ordering::Relaxed));
+        match self.queue.try_send(packet) {
+            Ok(()) => self.hole.store(false, Ordering::Relaxed),
+            Err(TrySendError::Full(_)) => {
+                if !self.broken.swap(true, Ordering::Relaxed) {
+                    warn!(camera = %self.camera, "the disk is too slow for this camera, leaving out packets up to the next key frame");
+                }
+                self.hole.store(true, Ordering::Relaxed);
+                self.count_drop();
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Begins an event. Waits while the recorder is busy: events are never dropped.
+    pub fn begin(&self, event: Event, look: Look) {
+        self.send(Command::Begin(Box::new(event), look));
+    }
+
+    /// Something worth an update changed.
+    pub fn update(&self, id: EventId, change: Change) {
+        self.send(Command::Update(id, change));
+    }
+
+    /// The event ended at `at`; its clip goes on for the post-roll.
+    pub fn end(&self, id: EventId, at: Mono) {
+        self.send(Command::End(id, at));
+    }
+
+    /// Goes on in `archive` from the next packet on. Events in progress go on there as new ones, each with the same
+    /// start and as much of its past as the ring holds; what they left on the old volume is closed there, as far as
+    /// that still works. A recorder that hangs in the old volume is replaced. Blocks for some seconds at most.
+    ///
+    /// # Errors
+    /// When no thread can be started for the one that hangs, or that one does not let go of its queue.
+    pub fn move_to(&self, archive: Archive) -> Result<Moving> {
+        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = archive.clone();
+        let (moving, moved) = self.moves.ask(archive.clone());
+        if moved.recv_timeout(MOVES_WITHIN).is_ok() {
+            return Ok(moving);
+        }
+        // Otherwise it has begun to move just now.
+        if let Some(order) = self.moves.take() {
+            error!(camera = %self.camera, "the recorder hangs in the old volume, another one goes on");
+            let mut worker = self.worker();
+            let old = worker.as_ref().context("the recorder was stopped")?;
+            let Some(held) = old.part.take_over_within(MOVES_WITHIN) else {
+                bail!("the recorder of {} does not let go of its queue", self.camera);
+            };
+            old.settled.set(order.settled);
+            old.part.heartbeat().retire();
+            self.start_thread(&mut worker, archive, held, true)?;
+        }
+        Ok(moving)
+    }
+
+    /// Lets another thread take over from one that panicked, after a pause that grows. It goes on with the queue, the ring
+    /// and the events in progress, as on another volume. Call it every few seconds; never waits.
+    pub fn look_after(&self) {
+        // A move is in progress, which replaces the thread where it has to.
+        let mut worker = match self.worker.try_lock() {
+            Ok(worker) => worker,
+            Err(TryLockError::Poisoned(worker)) => worker.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let now = self.clock.mono();
+        let Some(Worker { part, thread, started, again_at, .. }) = worker.as_mut() else { return };
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) || !part.is_current() {
+            return;
+        }
+        let pause = || self.backoff.lock().unwrap_or_else(PoisonError::into_inner).next_pause(now.since(*started));
+        if now < *again_at.get_or_insert_with(|| now + pause()) {
+            return;
+        }
+        let Some(held) = part.take_over() else { return };
+        part.heartbeat().retire();
+        let (camera, part) = (&self.camera, "recorder");
+        let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.start_thread(&mut worker, archive, held, true) {
+            Ok(()) => {
+                self.metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
+                error!(%camera, part, "it panicked and was restarted: events in progress go on as new ones");
+            }
+            Err(failure) => {
+                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be restarted, trying again");
+            }
+        }
+    }
+
+    /// Closes what is open (events that still go on become `interrupted`) and waits for it.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, command: Command) {
+        if self.queue.send(command).is_err() {
+            error!(camera = %self.camera, "the recorder is gone, an event could not be recorded");
+        }
+    }
+
+    fn count_drop(&self) {
+        self.metrics.dropped.get_or_create(&metrics::dropped(&self.camera, "recorder_queue")).inc();
+    }
+
+    fn join(&mut self) {
+        let worker = self.worker().take();
+        if let Some(Worker { thread: Some(thread), .. }) = worker {
+            // One that panicked takes nothing out of the queue any more.
+            if !thread.is_finished() {
+                let _ = self.queue.send(Command::Stop);
+            }
+            if thread.join().is_err() {
+                error!(camera = %self.camera, "the recorder panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
