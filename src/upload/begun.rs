@@ -12,9 +12,10 @@ use super::destination::Destination;
 use super::transfer::Progress;
 use crate::durable;
 use crate::store::Outbox;
+use crate::volume_folder::VolumeFolder;
 
-/// What every storage folder has, and the mount point of a volume that is away has not.
-const LANDMARK: &str = "device-id";
+/// The folder below the storage folder.
+const FOLDER: &str = "uploads";
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,16 +28,18 @@ struct Upload {
 /// Those of one destination, by the id that the service gave them; kept in a file.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
+    storage: VolumeFolder,
     file: PathBuf,
     known: Arc<Mutex<BTreeMap<String, Upload>>>,
 }
 
 impl Begun {
-    /// Reads what `file` has kept. Blocks on the disk.
-    pub(super) fn open(file: PathBuf) -> Self {
+    /// Reads what was kept of destination `name` below `storage`. Blocks on the disk.
+    pub(super) fn open(storage: &std::path::Path, name: &str) -> Self {
+        let file = storage.join(FOLDER).join(format!("{name}.begun.json"));
         let read = std::fs::read(&file).ok();
         let known = read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        Self { file, known: Arc::new(Mutex::new(known)) }
+        Self { storage: VolumeFolder::new(storage), file, known: Arc::new(Mutex::new(known)) }
     }
 
     pub(super) async fn began(&self, upload: &str, key: &str, seq: u64) {
@@ -54,9 +57,11 @@ impl Begun {
             change(&mut known);
             serde_json::to_vec(&*known)
         };
-        let (file, Ok(json)) = (self.file.clone(), json) else { return };
+        let (file, storage, Ok(json)) = (self.file.clone(), self.storage.clone(), json) else { return };
         let write = move || {
-            if let Err(error) = make_folder(&file).and_then(|()| durable::replace(&file, &json)) {
+            if let Err(error) =
+                storage.folder(std::path::Path::new(FOLDER)).and_then(|_| durable::replace(&file, &json))
+            {
                 warn!(file = %file.display(), %error, "an upload that has begun cannot be noted");
             }
         };
@@ -82,13 +87,4 @@ impl Begun {
             }
         }
     }
-}
-
-/// Makes the folder of `file`, below a storage folder that is there.
-fn make_folder(file: &std::path::Path) -> std::io::Result<()> {
-    let Some(folder) = file.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
-    if !folder.with_file_name(LANDMARK).exists() {
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the storage folder is away"));
-    }
-    std::fs::create_dir(folder)
 }

@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 5] = [
         "seal",
         "telemetry",
         "supervise",
+        "volume_folder",
         "zone",
     ],
     &["frame", "detection", "event", "polygon", "reception", "schedule", "segment", "coverage"],
