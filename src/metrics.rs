@@ -79,7 +79,7 @@ pub struct ClassLabel {
 /// Label of a part of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PartLabel {
-    /// `vision <camera>`, `analysis <camera>`, `upload <name>`, `alerts`, `governor`.
+    /// `vision <camera>`, `analysis <camera>`, `recorder <camera>`, `upload <name>`, `alerts`, `governor`, ...
     pub part: String,
 }
 

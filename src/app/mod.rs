@@ -4,8 +4,6 @@
 //! outlets, page, store.
 
 mod models;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::archive::Archive;
 use crate::clock::{Clock, SystemClock};
@@ -22,13 +20,12 @@ use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Loader, Workers};
+use crate::load::{self, Decision, Finding, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::service::{self, CurrentVolume, Services};
 use crate::source;
-use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};
-use crate::supervise::load::{self, Gauges};
-use crate::supervise::{self, Backoff, Heartbeat, Heartbeats, Restart, Supervisor, systemd};
+use crate::supervise::{self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Spec, Supervisor, systemd};
 use crate::volume_session::{OpenVolume, Storage, SwitchDeps, VolumeSwitch};
 use crate::web;
 
@@ -40,8 +37,6 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How long the process may take to end when it has to because something hangs.
 const END_WITHIN: Duration = Duration::from_secs(15);
-/// How often the governor looks at what the box has to do.
-const GOVERN_EVERY: Duration = Duration::from_secs(1);
 /// The governor looks every second; sensors of some boards take their time.
 const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
 /// How long cameras that are files wait for the models.
@@ -116,8 +111,8 @@ impl App {
         };
         let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let mut app = Self {
-            feeds: Supervisor::new(stops.feeds.clone()),
-            outlets: Supervisor::new(stops.outlets.clone()),
+            feeds: supervisor(&shared, &stops.feeds),
+            outlets: supervisor(&shared, &stops.outlets),
             pipelines: Vec::new(),
             volumes: VolumeSwitch::start(volume, deps)?,
             config: config.clone(),
@@ -145,28 +140,26 @@ impl App {
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
         self.volumes.recover();
-        self.outlets.spawn("watchdog", Restart::Fatal, {
+        self.outlets.task(Spec::new("watchdog").restart(Restart::Fatal), {
             let (shared, current) = (self.shared.clone(), self.current.clone());
-            move |stop| look_after(shared.clone(), current.clone(), stop)
+            move |part| look_after(shared.clone(), current.clone(), part)
         });
         systemd::ready(&format!("{} cameras", self.pipelines.len()));
         info!(cameras = self.pipelines.len(), "running");
 
-        let feeds = std::mem::replace(&mut self.feeds, Supervisor::new(self.stop.feeds.clone()));
-        let feeds = tokio::spawn(feeds.run(FEED_GRACE));
-        let outlets = std::mem::replace(&mut self.outlets, Supervisor::new(self.stop.outlets.clone()));
-        let mut outlets = tokio::spawn(outlets.run(OUTLET_GRACE));
+        let feeds = std::mem::replace(&mut self.feeds, supervisor(&self.shared, &self.stop.feeds)).start(FEED_GRACE);
+        let outlets = std::mem::replace(&mut self.outlets, supervisor(&self.shared, &self.stop.outlets));
+        let mut outlets = outlets.start(OUTLET_GRACE);
         let recorders: Vec<_> = self.pipelines.iter().map(Pipeline::recorder).collect();
         let early = tokio::select! {
             failure = self.volumes.follow(&recorders) => Ending::Failed(failure),
-            ended = &mut outlets => Ending::Outlets(ended.map_err(|e| anyhow!("stop the outlets: {e}")).and_then(|r| r)),
+            ended = outlets.ended() => Ending::Outlets(ended),
         };
         systemd::stopping();
         if matches!(early, Ending::Failed(Some(_))) {
             supervise::end_within(END_WITHIN);
         }
-        self.stop.feeds.cancel();
-        let mut outcome = feeds.await.map_err(|e| anyhow!("stop the feeds: {e}")).and_then(|r| r);
+        let mut outcome = feeds.stop().await;
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
         source::settle(FEED_GRACE).await;
         let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
@@ -182,11 +175,7 @@ impl App {
         self.volumes.stop().await;
         outcome = outcome.and(match early {
             Ending::Outlets(ended) => ended,
-            Ending::Failed(failure) => outlets
-                .await
-                .map_err(|e| anyhow!("stop the outlets: {e}"))
-                .and_then(|r| r)
-                .and(failure.map_or(Ok(()), Err)),
+            Ending::Failed(failure) => outlets.stop().await.and(failure.map_or(Ok(()), Err)),
         });
         outcome = outcome.and(self.volumes.close().await);
         info!("stopped");
@@ -214,9 +203,9 @@ impl App {
     /// A page that cannot be opened, because its port is taken, costs nothing but the page.
     fn start_page(&mut self, services: Services) {
         let config = self.config.web.clone();
-        self.outlets.spawn("page", Restart::Always(Backoff::for_connections()), move |stop| {
+        self.outlets.task(Spec::new("page"), move |part| {
             let (config, services) = (config.clone(), services.clone());
-            async move { web::serve(web::bind(&config).await?, services, stop).await }
+            async move { web::serve(web::bind(&config).await?, services, part.stop().clone()).await }
         });
     }
 
@@ -226,10 +215,8 @@ impl App {
             return;
         }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
-        let watch = self.shared.watch(GOVERNOR_SILENT);
-        self.outlets.spawn_watched("governor", Backoff::for_connections(), watch, move |stop, heartbeat| {
-            govern(shared.clone(), limits.clone(), stop, heartbeat)
-        });
+        let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
+        self.outlets.task(spec, move |part| govern(&shared, limits.clone(), part));
     }
 }
 
@@ -239,6 +226,13 @@ enum Ending {
     Outlets(Result<()>),
     /// A stop was asked for, or no volume can be recorded on.
     Failed(Option<anyhow::Error>),
+}
+
+/// Tasks that hang are dropped and restarted.
+const REPLACED: Hang = Hang::Replace { most: MOST_ABANDONED };
+
+fn supervisor(shared: &Shared, stop: &CancellationToken) -> Supervisor {
+    Supervisor::new(stop.clone(), &shared.heartbeats, &shared.metrics)
 }
 
 /// What the services answer from.
@@ -264,46 +258,26 @@ fn context(
     }
 }
 
-/// Reads the gauges and moves through the levels of the overload ladder.
-async fn govern(shared: Shared, limits: governor::Config, stop: CancellationToken, heartbeat: Heartbeat) -> Result<()> {
-    let mut gauges = Gauges::new(limits.clone());
-    let mut governor = Governor::new(limits, load::memory_of_the_box());
-    // A governor that was restarted begins where it can see what follows from its decisions.
-    shared.pressure.set_level(LoadLevel::Normal);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(GOVERN_EVERY) => {}
+/// Sheds load, and notes what the gauges say and what follows from it.
+fn govern(shared: &Shared, limits: load::Config, part: Part) -> impl Future<Output = Result<()>> + use<> {
+    let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+    let note = move |Finding { at, reading, decision }| {
+        health.set_reading(reading);
+        if let Some(Decision { level, reason }) = decision {
+            metrics.load_level.set(i64::from(level.number()));
+            health.set_load(LoadHealth { level, since: at, reason });
         }
-        heartbeat.beat();
-        let (now, pressure) = (shared.clock.mono(), shared.pressure.clone());
-        // A sensor may block its reader for ever.
-        let read = tokio::task::spawn_blocking(move || {
-            let reading = gauges.read(now, &pressure);
-            (gauges, reading)
-        });
-        let reading;
-        (gauges, reading) = read.await.context("read the gauges")?;
-        shared.health.set_reading(reading);
-        let Some(Decision { level, reason }) = governor.judge(now, &reading) else { continue };
-        if level > shared.pressure.level() {
-            warn!(level = %level, reason, "too much to do: doing less");
-        } else {
-            info!(level = %level, "doing more again");
-        }
-        shared.pressure.set_level(level);
-        shared.metrics.load_level.set(i64::from(level.number()));
-        shared.health.set_load(LoadHealth { level, since: now, reason });
-    }
+    };
+    load::govern(limits, shared.pressure.clone(), shared.clock.clone(), note, part)
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.
-async fn look_after(shared: Shared, current: CurrentVolume, stop: CancellationToken) -> Result<()> {
+async fn look_after(shared: Shared, current: CurrentVolume, part: Part) -> Result<()> {
     let every = systemd::watchdog_interval().unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
     let mut known_stalled = Vec::new();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = part.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(every) => {}
         }
         let full = current.store().is_full();

@@ -16,11 +16,11 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::event::{Event, EventId, EventState, IdSource, Phase};
 use crate::health::Health;
+use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::mux;
 use crate::store::{Amendment, Store};
 use crate::supervise::Heartbeats;
-use crate::supervise::governor::Pressure;
 
 /// Announcements that a slow listener may be behind before it misses some.
 const ANNOUNCEMENTS: usize = 64;

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
-use crate::supervise::governor;
 use crate::{alert, archive, decode, gate, infer, lake, record, retention, rules, source, store, track, upload, web};
 
 pub use diagnostic::{ConfigError, Diagnostic};
@@ -97,7 +96,7 @@ pub struct Config {
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.
-    pub load: governor::Config,
+    pub load: crate::load::Config,
     /// The page.
     pub web: web::Config,
     /// The broker that alerts go to; none: no alerts.

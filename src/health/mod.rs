@@ -1,6 +1,6 @@
 //! What the box knows about its own parts, for the page, the API and the metrics alike.
 //!
-//! Parts write, outlets read. Nothing here is durable.
+//! Parts write, outlets read: no part goes by what it finds here. Nothing here is durable.
 
 mod camera;
 mod stages;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::supervise::governor::{LoadLevel, Reading};
+use crate::load::{LoadLevel, Reading};
 
 pub use camera::{CameraHealth, CameraState, Shown, silent_after};
 pub use stages::{Flow, Stage, Stages, Trouble};
@@ -215,14 +215,9 @@ impl Health {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes what is known of a camera (made on first use). Returns the state before and after.
-    pub fn camera(&self, name: &Arc<str>, change: impl FnOnce(&mut CameraHealth)) -> (CameraState, CameraState) {
-        self.with(|board| {
-            let camera = board.cameras.entry(name.clone()).or_default();
-            let before = camera.state;
-            change(camera);
-            (before, camera.state)
-        })
+    /// Changes what is known of a camera (made on first use).
+    pub fn camera(&self, name: &Arc<str>, change: impl FnOnce(&mut CameraHealth)) {
+        self.with(|board| change(board.cameras.entry(name.clone()).or_default()));
     }
 
     /// Changes what the stages of a camera take and give.
@@ -240,42 +235,24 @@ impl Health {
     }
 
     /// Looks at a camera's stages, and notes what is wrong with them. `detection_wanted`: not switched off, not
-    /// outside of its schedule, not left out under load.
-    pub fn assess(&self, name: &Arc<str>, now: Mono, detection_wanted: bool) -> Verdict {
+    /// outside of its schedule, not left out under load. Returns what changed, for the log, and the stages in trouble.
+    pub fn assess(&self, name: &Arc<str>, now: Mono, detection_wanted: bool) -> (Verdict, Vec<Stage>) {
         self.with(|board| {
             let volume_works = board.volume_trouble.is_none() && board.left_out.is_none();
             let camera = board.cameras.entry(name.clone()).or_default();
             let is_online = camera.state == CameraState::Online;
             let trouble = camera.stages.judge(now, detection_wanted, volume_works).filter(|_| is_online);
             let before = std::mem::replace(&mut camera.trouble, trouble.clone());
-            match (before, trouble) {
+            let stages = camera.troubled_stages().to_vec();
+            let verdict = match (before, trouble) {
                 (Some(before), Some(trouble)) if before.stages == trouble.stages => Verdict::Unchanged,
                 (_, Some(trouble)) => Verdict::Worse(trouble),
                 // One that is lost or over has its own line.
                 (Some(before), None) if is_online => Verdict::Well(before),
                 (_, None) => Verdict::Unchanged,
-            }
+            };
+            (verdict, stages)
         })
-    }
-
-    /// The stages of a camera that are in trouble, by the last look at them.
-    pub fn troubled_stages(&self, name: &str) -> Vec<Stage> {
-        self.with(|board| board.cameras.get(name).map(|camera| camera.troubled_stages().to_vec())).unwrap_or_default()
-    }
-
-    /// Confirmed objects in view of a camera.
-    pub fn objects(&self, name: &str) -> u32 {
-        self.with(|board| board.cameras.get(name).map_or(0, |camera| camera.objects))
-    }
-
-    /// Why a camera is not online, in words for the operator; `None` where it is, or where it is not known yet.
-    pub fn why_not_online(&self, name: &str) -> Option<String> {
-        self.with(|board| board.cameras.get(name).and_then(|camera| camera.reason.clone()))
-    }
-
-    /// Whether a camera is a file that was played to its end.
-    pub fn has_finished(&self, name: &str) -> bool {
-        self.with(|board| board.cameras.get(name).is_some_and(|camera| camera.state == CameraState::Finished))
     }
 
     /// After how long without a picture camera `name` is silent: `least`, or more where longer pauses are its usual pace.

@@ -15,9 +15,9 @@ use crate::clock::{Clock, Moment, Mono};
 use crate::destination::Destination;
 use crate::durable;
 use crate::health::{CameraState, Health};
+use crate::load;
 use crate::status::QueueStatus;
 use crate::store::Stats;
-use crate::supervise::load;
 
 /// The journal in the lake's folder.
 const JOURNAL: &str = "health.jsonl";

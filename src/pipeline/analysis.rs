@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::watch;
 use tracing::{Span, info_span};
 
-use super::{ANALYSIS_QUEUE, Shared};
+use super::{ANALYSIS_QUEUE, Shared, vision};
 use crate::clock::Mono;
 use crate::config;
 use crate::detection::{Detection, TrackState};
@@ -16,11 +17,11 @@ use crate::event::{Beginning, Event, EventId, Phase};
 use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
+use crate::load::LoadLevel;
+use crate::reception::Reception;
 use crate::record::{Change, Look, Recorder};
 use crate::rules::{RuleEngine, Signal};
-use crate::supervise::Heartbeat;
-use crate::supervise::governor::LoadLevel;
-use crate::supervise::replaceable::{OwnedState, ReplaceableThread, ThreadBody};
+use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 use crate::track::Tracker;
 use crate::zone;
 
@@ -29,7 +30,11 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// A camera that is connected and silent for this long counts as gone, however long the connection is kept.
 const SILENT_CAMERA: Duration = Duration::from_secs(10);
 /// An analysis that is silent for this long hangs: it waits only for the recorder.
-pub(super) const HANGS_AFTER: Duration = Duration::from_secs(180);
+const HANGS_AFTER: Duration = Duration::from_secs(180);
+/// It ends after vision, and may have to wait for a recorder with a slow disk.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// What the log says of one that was restarted.
+const RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
 const TICK: Duration = Duration::from_millis(500);
 
 /// Tracker and rules of one camera: pure, shared by live cameras and replay.
@@ -114,6 +119,9 @@ pub(super) struct OpenEvents {
     shared: Shared,
     recorder: Arc<Recorder>,
     model: Arc<str>,
+    reception: watch::Receiver<Reception>,
+    /// How many objects are in view, for the vision.
+    in_view: watch::Sender<u32>,
     /// Events in progress, by the rule engine's key.
     open: HashMap<u64, EventId>,
     /// The last look: when it came, and when its picture was taken.
@@ -143,43 +151,61 @@ impl Looks {
 }
 
 impl OpenEvents {
-    /// For one camera, whose pictures `model` looks at.
-    pub(super) fn new(camera: &Arc<str>, shared: &Shared, recorder: Arc<Recorder>, model: Arc<str>) -> Self {
+    /// For one camera, whose pictures `model` looks at. `in_view` is given the number of objects.
+    pub(super) fn new(
+        camera: &Arc<str>,
+        shared: &Shared,
+        recorder: Arc<Recorder>,
+        model: Arc<str>,
+        reception: watch::Receiver<Reception>,
+        in_view: watch::Sender<u32>,
+    ) -> Self {
         let (camera, shared) = (camera.clone(), shared.clone());
-        Self { camera, shared, recorder, model, open: HashMap::new(), last: None }
+        Self { camera, shared, recorder, model, reception, in_view, open: HashMap::new(), last: None }
     }
 }
 
-/// Starts the analysis of what comes through `looks`. One that shows no life for `patience` is restarted,
-/// with tracker and rules that begin from nothing; the events that the old one had open end with its last look.
+/// An analysis that hangs is replaced. It ends with the detector's slots, which vision owns.
+pub(super) fn spec(camera: &Arc<str>) -> Spec {
+    Spec::of_camera("analysis", camera)
+        .thread_name(format!("ana-{camera}"))
+        .heartbeat(HANGS_AFTER, Hang::Replace { most: MOST_ABANDONED })
+        .consequence(RESTARTED)
+        .ends_within(vision::ENDS_WITHIN + ENDS_WITHIN)
+}
+
+/// The runs of the analysis of what comes through `looks`. Each has a tracker and rules that begin from nothing; events that
+/// the one before had open end with its last look.
 ///
 /// # Errors
-/// When zones, lines and rules do not fit together, or the thread cannot be started.
-pub(super) fn start(
+/// When zones, lines and rules do not fit together.
+pub(super) fn runs(
     config: &config::Camera,
-    events: OpenEvents,
+    events: &OpenEvents,
     looks: &Arc<Looks>,
-    patience: Duration,
     before_look: BeforeLook,
-) -> Result<ReplaceableThread<OpenEvents>> {
-    let (camera, shared) = (events.camera.clone(), events.shared.clone());
-    let (name, heartbeats, config) = (camera.clone(), shared.heartbeats.clone(), config.clone());
+) -> Result<impl FnMut() -> Option<ThreadBody<OpenEvents>> + Send + 'static> {
+    let (camera, shared, config) = (events.camera.clone(), events.shared.clone(), config.clone());
+    let reception = events.reception.clone();
     Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
     // The slots own the queue: without them no look will come any more.
     let looks = Arc::downgrade(looks);
-    let next = move || {
+    Ok(move || {
         let stage = Stage {
-            camera: name.clone(),
+            camera: camera.clone(),
             shared: shared.clone(),
             analysis: Analysis::new(&config).ok()?,
             inbox: looks.upgrade()?.reader(),
+            reception: reception.clone(),
             before_look: before_look.clone(),
-            span: info_span!("analysis", camera = %name),
+            span: info_span!("analysis", camera = %camera),
         };
-        let body: ThreadBody<OpenEvents> = Box::new(move |owned, heartbeat| stage.run(owned, heartbeat));
+        let body: ThreadBody<OpenEvents> = Box::new(move |owned| {
+            stage.run(&owned);
+            Ok(())
+        });
         Some(body)
-    };
-    ReplaceableThread::start(format!("analysis {camera}"), format!("ana-{camera}"), patience, &heartbeats, events, next)
+    })
 }
 
 struct Stage {
@@ -187,19 +213,20 @@ struct Stage {
     shared: Shared,
     analysis: Analysis,
     inbox: Receiver<Detected>,
+    reception: watch::Receiver<Reception>,
     before_look: BeforeLook,
     span: Span,
 }
 
 impl Stage {
     /// Works until the detector's slot is gone or another thread took over.
-    fn run(mut self, owned: &OwnedState<OpenEvents>, heartbeat: &Heartbeat) {
+    fn run(mut self, owned: &Context<OpenEvents>) {
         let span = self.span.clone();
         let _entered = span.enter();
         let mut rate = Rate::default();
         owned.with(OpenEvents::end_unfollowed);
         loop {
-            heartbeat.beat();
+            owned.beat();
             let going_on = match self.inbox.recv_timeout(TICK) {
                 Ok(detected) => self.look(owned, &detected, &mut rate),
                 Err(RecvTimeoutError::Timeout) => self.silence(owned),
@@ -216,9 +243,9 @@ impl Stage {
 
     /// No look will come any more. A file that was played to its end ends what was still in view; when the
     /// daemon stops, events stay open for the recorder to mark them as interrupted.
-    fn finish(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+    fn finish(&mut self, owned: &Context<OpenEvents>) -> Option<()> {
         let (_, at) = owned.with(|events| events.last)??;
-        if self.shared.health.camera(&self.camera, |_| {}).1 == CameraState::Finished {
+        if self.reception.borrow().has_finished() {
             self.end_all(owned, at)?;
         }
         Some(())
@@ -226,18 +253,18 @@ impl Stage {
 
     /// Nothing was looked at for a while. When the camera is gone, or detection is shed or switched off, so is what was in view, as far as is
     /// knows: it ends with the last look. While the camera is there, the detector is late, and events go on.
-    fn silence(&mut self, owned: &OwnedState<OpenEvents>) -> Option<()> {
+    fn silence(&mut self, owned: &Context<OpenEvents>) -> Option<()> {
         let (last, has_open) = owned.with(|events| (events.last, !events.open.is_empty()))?;
         let Some((seen, at)) = last else { return Some(()) };
         let unseen = self.shared.clock.mono().since(seen);
         if unseen < SILENCE {
             return Some(());
         }
-        let mut is_gone = false;
-        self.shared.health.camera(&self.camera, |c| {
-            c.detect_fps = 0.0;
-            is_gone = c.state != CameraState::Online || (!c.gives_pictures() && unseen >= SILENT_CAMERA);
-        });
+        self.shared.health.camera(&self.camera, |c| c.detect_fps = 0.0);
+        let is_gone = {
+            let reception = self.reception.borrow();
+            reception.state != CameraState::Online || (reception.is_silent && unseen >= SILENT_CAMERA)
+        };
         let switched_off = !self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         let shed = self.shared.pressure.level() >= LoadLevel::MotionOnly;
         let is_blind = is_gone || shed || switched_off;
@@ -247,13 +274,13 @@ impl Stage {
         Some(())
     }
 
-    fn end_all(&mut self, owned: &OwnedState<OpenEvents>, at: Mono) -> Option<()> {
+    fn end_all(&mut self, owned: &Context<OpenEvents>, at: Mono) -> Option<()> {
         let signals = self.analysis.end_all(at);
         let counts = self.analysis.counts().clone();
         owned.with(|events| events.take(signals, 0, counts, None))
     }
 
-    fn look(&mut self, owned: &OwnedState<OpenEvents>, detected: &Detected, rate: &mut Rate) -> Option<()> {
+    fn look(&mut self, owned: &Context<OpenEvents>, detected: &Detected, rate: &mut Rate) -> Option<()> {
         let (now, frame) = (self.shared.clock.mono(), &detected.frame);
         owned.with(|events| events.last = Some((now, frame.at)))?;
         self.shared.health.stages(&self.camera, |stages| stages.detection.gives());
@@ -279,6 +306,7 @@ impl OpenEvents {
         for (_, id) in self.open.drain() {
             self.recorder.end(id, at);
         }
+        self.in_view.send_replace(0);
         self.shared.health.camera(&self.camera, |c| {
             c.objects = 0;
             c.counts.values_mut().for_each(|count| *count = 0);
@@ -286,6 +314,7 @@ impl OpenEvents {
     }
 
     fn take(&mut self, signals: Vec<Signal>, objects: u32, counts: Counts, frame: Option<&Frame>) {
+        self.in_view.send_replace(objects);
         self.shared.health.camera(&self.camera, |c| (c.objects, c.counts) = (objects, counts));
         for signal in signals {
             self.signal(signal, frame);

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Shared;
-use super::watch::Judge;
+use super::judge::Judge;
 use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
 use crate::health::{CameraState, Stages};
 use crate::metrics::{self, Metrics};
+use crate::reception::Reception;
 use crate::record::Recorder;
 use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
 use crate::supervise::Failure;
@@ -88,6 +90,11 @@ pub(super) struct Feed {
     recorder: Option<Arc<Recorder>>,
     /// Decodes this stream, unless there is a substream for that.
     vision: Option<Arc<PacketQueue>>,
+    /// Where the stages are notified of the connection. A substream has none: without it there is no detection, but
+    /// recording goes on.
+    reception: watch::Sender<Reception>,
+    /// Since when the substream gives no pictures.
+    substream_lost: Mutex<Option<Mono>>,
     runs: AtomicU32,
     judge: Judge,
     /// What was learned of the camera's pace; held by the run in progress.
@@ -102,6 +109,7 @@ impl Feed {
         shared: &Shared,
         recorder: Option<Arc<Recorder>>,
         vision: Arc<PacketQueue>,
+        reception: watch::Sender<Reception>,
     ) -> Self {
         let decodes = role == Role::Sub || config.source.substream.is_none();
         Self {
@@ -111,6 +119,8 @@ impl Feed {
             shared: shared.clone(),
             recorder,
             vision: decodes.then_some(vision),
+            reception,
+            substream_lost: Mutex::default(),
             runs: AtomicU32::new(0),
             judge: Judge::new(camera, shared, config.detect.enabled),
             patience: tokio::sync::Mutex::new(Patience::new(&config.source)),
@@ -179,6 +189,7 @@ impl Feed {
         }
         if let Some(vision) = &self.vision {
             let now = self.shared.clock.mono();
+            self.substream_lost.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.shared.health.stages(&self.camera, |stages| {
                 stages.substream = None;
                 stages.decoding.takes(now, packet.key_frame);
@@ -206,6 +217,7 @@ impl Feed {
         }
         *window = Window { is_silent: true, longest_pause: window.longest_pause, ..Window::default() };
         let now = self.shared.clock.mono();
+        self.reception.send_modify(|reception| reception.is_silent = true);
         self.shared.health.camera(&self.camera, |c| {
             (c.fps, c.motion) = (0.0, false);
             c.stages.silence = Some((c.last_packet.unwrap_or(now), words));
@@ -215,6 +227,7 @@ impl Feed {
     }
 
     fn note_end_of_silence(&self) {
+        self.reception.send_modify(|reception| reception.is_silent = false);
         self.shared.health.stages(&self.camera, Stages::rest);
         self.count_as_online(Some(true));
         self.judge.look();
@@ -222,11 +235,12 @@ impl Feed {
 
     /// The stream that detection needs gives no pictures, since now or since before. Gives whether that is new.
     fn note_substream(&self, reason: String) -> bool {
-        let (now, mut is_new) = (self.shared.clock.mono(), false);
+        let now = self.shared.clock.mono();
+        let mut lost = self.substream_lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = lost.is_none();
+        let since = *lost.get_or_insert(now);
         self.shared.health.stages(&self.camera, |stages| {
             stages.decoding.rests();
-            is_new = stages.substream.is_none();
-            let since = stages.substream.as_ref().map_or(now, |(since, _)| *since);
             stages.substream = Some((since, reason));
         });
         is_new
@@ -249,6 +263,8 @@ impl Feed {
         let now = self.shared.clock.mono();
         let fps = window.count(now);
         self.set_state(CameraState::Online, None);
+        let pause = window.longest_pause;
+        self.reception.send_if_modified(|reception| std::mem::replace(&mut reception.usual_pause, pause) != pause);
         self.shared.health.camera(&self.camera, |c| {
             (c.last_packet, c.usual_pause) = (Some(now), window.longest_pause);
             c.fps = fps.unwrap_or(c.fps);
@@ -283,7 +299,14 @@ impl Feed {
             return is_new;
         }
         let now = self.shared.clock.mono();
-        let (before, after) = self.shared.health.camera(&self.camera, |c| {
+        let mut is_new = false;
+        self.reception.send_if_modified(|reception| {
+            let is_silent = reception.is_silent && state == CameraState::Online;
+            let next = Reception { state, reason: reason.clone(), is_silent, ..reception.clone() };
+            is_new = reception.state != state;
+            std::mem::replace(reception, next.clone()) != next
+        });
+        self.shared.health.camera(&self.camera, |c| {
             if c.state != state {
                 (c.state, c.since) = (state, now);
             }
@@ -293,13 +316,13 @@ impl Feed {
                 c.stages.rest();
             }
         });
-        if before == after {
+        if !is_new {
             return false;
         }
-        self.count_as_online((after != CameraState::Finished).then_some(after == CameraState::Online));
+        self.count_as_online((state != CameraState::Finished).then_some(state == CameraState::Online));
         match reason {
-            Some(reason) if after == CameraState::Offline => warn!(camera = %self.camera, reason, "camera offline"),
-            _ => info!(camera = %self.camera, state = after.as_str(), "camera"),
+            Some(reason) if state == CameraState::Offline => warn!(camera = %self.camera, reason, "camera offline"),
+            _ => info!(camera = %self.camera, state = state.as_str(), "camera"),
         }
         true
     }

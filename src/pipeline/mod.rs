@@ -11,20 +11,33 @@
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
 //! make the feed wait.
 //!
-//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`watch`).
+//! Beside what flows, two values are passed on, each with one writer; readers see the newest:
+//!
+//! ```text
+//! feed --reception--> analysis, recorder     connected? silent? the camera's pace
+//! analysis --objects in view--> vision       what is followed is looked at more often
+//! ```
+//!
+//! The board of `health` shows the same to outlets; nothing here goes by it.
+//!
+//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
 
 mod analysis;
 mod feed;
+mod judge;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vision;
-mod watch;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -34,15 +47,16 @@ use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
 use crate::infer::{Model, Workers};
+use crate::load::Pressure;
 use crate::metrics::Metrics;
+use crate::reception::Reception;
 use crate::record::Recorder;
 use crate::source::Role;
-use crate::supervise::governor::Pressure;
-use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor, Watch};
+use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
+use judge::Judge;
 use vision::{Outlets, Slots};
-use watch::{Judge, Threads, Watched};
 
 pub use analysis::Analysis;
 pub use feed::PacketQueue;
@@ -53,10 +67,8 @@ const VISION_QUEUE: usize = 64;
 /// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
 
-/// What the log says of a vision that was restarted.
-const VISION_RESTARTED: &str = "detection goes on with the next key frame, recording never stopped";
-/// And of an analysis.
-const ANALYSIS_RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
+/// How long the threads of a camera may take to end; the specs of each have shorter limits.
+const STAGES_END_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all cameras share.
 #[derive(Clone)]
@@ -83,13 +95,6 @@ pub struct Shared {
     pub site: Arc<str>,
 }
 
-impl Shared {
-    /// What it takes to restart a part that is silent for longer than `patience`.
-    pub fn watch(&self, patience: Duration) -> Watch {
-        Watch { heartbeats: self.heartbeats.clone(), metrics: self.metrics.clone(), patience }
-    }
-}
-
 /// What looks at one camera's pictures once it is loaded; none where detection is off.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
@@ -112,7 +117,7 @@ pub struct Sight<'a> {
 
 /// The running stages of one camera.
 pub struct Pipeline {
-    threads: Arc<Mutex<Option<Threads>>>,
+    stages: Running,
     recorder: Arc<Recorder>,
 }
 
@@ -131,12 +136,17 @@ impl Pipeline {
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
         shared.health.camera(&camera, |_| {});
-        let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone())?);
+        let (received, reception) = watch::channel(Reception::default());
+        let recorder =
+            Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone(), reception.clone())?);
 
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
-        let events = OpenEvents::new(&camera, shared, recorder.clone(), model);
-        let analysis = analysis::start(config, events, &looks, analysis::HANGS_AFTER, Arc::new(|| ()))?;
+        let (in_view, objects) = watch::channel(0);
+        let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view);
+        let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
+        let runs = analysis::runs(config, &events, &looks, Arc::new(|| ()))?;
+        stages.thread(analysis::spec(&camera), events, runs);
 
         let slot = |model: Arc<Model>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
@@ -151,25 +161,21 @@ impl Pipeline {
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
         let outlets = Outlets { slots, latest };
-        let vision = vision::start(&camera, config, shared, outlets, &to_vision, vision::HANGS_AFTER, Arc::new(|| ()))?;
+        let runs = vision::runs(&camera, config, shared, &to_vision, &objects, Arc::new(|| ()));
+        stages.thread(vision::spec(&camera), outlets, runs);
 
-        let main = feed::Feed::new(&camera, config, Role::Main, shared, Some(recorder.clone()), to_vision.clone());
+        let recorded = Some(recorder.clone());
+        let main = feed::Feed::new(&camera, config, Role::Main, shared, recorded, to_vision.clone(), received);
         if config.source.substream.is_some() {
-            let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision);
+            let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision, watch::Sender::default());
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
-        let threads = Threads {
-            vision: Watched::new(&camera, "vision", VISION_RESTARTED, vision),
-            analysis: Watched::new(&camera, "analysis", ANALYSIS_RESTARTED, analysis),
-        };
-        let threads = Arc::new(Mutex::new(Some(threads)));
-        let (watched, metrics) = (threads.clone(), shared.metrics.clone());
+        let watched = Arc::downgrade(&recorder);
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
-        supervisor.spawn(format!("watch {name}"), Restart::Always(Backoff::for_connections()), move |stop| {
-            watch::watch(watched.clone(), judge.clone(), metrics.clone(), stop)
-        });
-        Ok(Self { threads, recorder })
+        supervisor
+            .task(Spec::new(format!("watch {name}")), move |part| judge::watch(judge.clone(), watched.clone(), part));
+        Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder })
     }
 
     /// The recorder, for moves to another volume.
@@ -178,11 +184,10 @@ impl Pipeline {
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which
-    /// closes what is open. Threads that hang are left behind.
+    /// closes what is open. Threads that hang are left behind. Blocks; to be called on a blocking thread of the runtime.
     pub fn join(self) {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(threads) = threads {
-            threads.join();
+        if let Err(failure) = Handle::current().block_on(self.stages.stop()) {
+            error!(error = format!("{failure:#}"), "stop the stages of a camera");
         }
         // Vision and analysis are gone, so this is the last handle: dropping it stops and joins the recorder.
         drop(self.recorder);
@@ -191,12 +196,12 @@ impl Pipeline {
 
 fn spawn_feed(supervisor: &mut Supervisor, name: String, feed: feed::Feed) {
     let feed = Arc::new(feed);
-    supervisor.spawn(name, Restart::Always(Backoff::for_connections()), move |stop| {
+    supervisor.task(Spec::new(name), move |part| {
         let feed = feed.clone();
         async move {
             tokio::select! {
                 outcome = feed.run_once() => outcome,
-                () = stop.cancelled() => Ok(()),
+                () = part.stop().cancelled() => Ok(()),
             }
         }
     });

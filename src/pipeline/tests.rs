@@ -1,6 +1,7 @@
 //! Threads that hang and are restarted while the camera goes on.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -18,13 +19,14 @@ use crate::event::{Event, Phase};
 use crate::frame::{Codec, Frame, Packet, Rgb, StreamInfo};
 use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
+use crate::load::LoadLevel;
 use crate::metrics;
 use crate::mux;
+use crate::reception::Reception;
 use crate::record::RecordMode;
 use crate::source;
 use crate::store::{self, Store};
-use crate::supervise::governor::LoadLevel;
-use crate::supervise::replaceable::Finding;
+use crate::supervise::{Hang, MOST_ABANDONED};
 
 /// So long a test waits for what must come; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -113,6 +115,37 @@ fn packets(name: &str, clock: &Arc<SimulatedClock>) -> Vec<Packet> {
     })
 }
 
+/// The threads of a camera, supervised on a runtime of their own.
+struct Stages {
+    runtime: tokio::runtime::Runtime,
+    running: Running,
+}
+
+impl Stages {
+    fn start<T: Send + 'static>(
+        shared: &Shared,
+        spec: Spec,
+        state: T,
+        runs: impl FnMut() -> Option<crate::supervise::ThreadBody<T>> + Send + 'static,
+    ) -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_time().build().expect("a runtime");
+        let _entered = runtime.enter();
+        let mut supervisor = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
+        supervisor.thread(spec.heartbeat(SILENT, Hang::Replace { most: MOST_ABANDONED }), state, runs);
+        let running = supervisor.start(PATIENCE);
+        Self { running, runtime }
+    }
+
+    fn stop(self) {
+        self.runtime.block_on(self.running.stop()).expect("stopped");
+    }
+}
+
+fn restarts(shared: &Shared, part: &str) -> u64 {
+    shared.metrics.part_restarts.get_or_create(&metrics::part(part)).get()
+}
+
 #[test]
 fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -124,15 +157,28 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     let mut config = config::Camera::default();
     config.record.mode = RecordMode::Continuous;
     let (latest, door) = (Arc::<LatestFrame>::default(), Arc::<Door>::default());
-    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive.clone(), camera.clone(), config.record.clone(), Reception::unknown())
+            .expect("recorder"),
+    );
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let waits = door.clone();
-    let before_decode = Arc::new(move || waits.pass());
-    let vision = vision::start(&camera, &config, &shared, outlets, &queue, SILENT, before_decode).expect("vision");
-    let mut vision = Watched::new(&camera, "vision", VISION_RESTARTED, vision);
-    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    let before_decode: vision::BeforeDecode = Arc::new(move || waits.pass());
+    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
+    let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
+    // Each run holds one, the supervisor one, and this test one.
+    let runs = || Arc::strong_count(&before_decode).saturating_sub(2);
+    let feed = Feed::new(
+        &camera,
+        &config,
+        Role::Main,
+        &shared,
+        Some(recorder.clone()),
+        queue.clone(),
+        watch::Sender::default(),
+    );
     drop(queue);
 
     let newest = || latest.get(clock.mono(), Duration::MAX).map(|frame| frame.at);
@@ -146,35 +192,32 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
         let hangs = i >= 45 && replaced_at.is_none();
         if hangs {
             until("it hangs", || door.has_guest());
-            if vision.look(&shared.metrics) != Finding::Well {
+            time.advance(Duration::from_millis(100));
+            if i == 56 {
+                until("it is restarted", || restarts(&shared, "vision yard") == 1);
                 replaced_at = Some(i);
             }
+            assert_eq!(restarts(&shared, "vision yard"), u64::from(i == 56), "it is given its time");
         }
         // The new one begins with a key frame.
         let sees = !hangs && replaced_at.is_none_or(|at| packets[at + 1..=i].iter().any(|packet| packet.key_frame));
         if sees {
             until("the picture", || newest() == Some(packet.at));
         }
-        time.advance(Duration::from_millis(100));
     }
-    let replaced_at = replaced_at.expect("it was restarted");
-    assert!((55..60).contains(&replaced_at), "after {replaced_at} packets");
     assert_eq!(newest(), packets.last().map(|packet| packet.at), "the new one sees the last picture");
-    let restarts = shared.metrics.part_restarts.get_or_create(&metrics::part("vision yard")).get();
-    assert_eq!((restarts, vision.abandoned()), (1, 1));
+    assert_eq!((restarts(&shared, "vision yard"), runs()), (1, 2));
 
     let decoded = || shared.metrics.frames_decoded.get_or_create(&metrics::camera("yard")).get();
     let before = decoded();
     door.open();
-    until("the old one ends", || {
-        vision.look(&shared.metrics);
-        vision.abandoned() == 0
-    });
+    until("the old one ends", || runs() == 1);
     assert!(decoded() <= before + 1, "what else was in its queue is left alone");
     assert_eq!(newest(), packets.last().map(|packet| packet.at), "an old picture is not shown over a new one");
 
     drop(feed);
-    until("it ends with its feed", || vision.look(&shared.metrics) == Finding::Over);
+    until("it ends with its feed", || Arc::strong_count(&before_decode) == 1);
+    stages.stop();
     let recorder = Arc::into_inner(recorder).expect("the last reference");
     recorder.stop();
     let files = std::fs::read_dir(dir.path().join("recordings/yard")).expect("recordings");
@@ -192,14 +235,28 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     let camera: Arc<str> = "yard".into();
     let mut config = config::Camera::default();
     config.record.mode = RecordMode::Continuous;
-    let recorder = Arc::new(Recorder::start(archive, camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive, camera.clone(), config.record.clone(), Reception::unknown()).expect("recorder"),
+    );
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let latest = Arc::<LatestFrame>::default();
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
-    let vision = vision::start(&camera, &config, &shared, outlets, &queue, vision::HANGS_AFTER, Arc::new(|| ()))
-        .expect("vision");
-    let feed = Feed::new(&camera, &config, Role::Main, &shared, Some(recorder.clone()), queue.clone());
+    let before_decode: vision::BeforeDecode = Arc::new(|| ());
+    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
+    // Time goes by for the camera alone.
+    let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
+    let supervised = Shared { heartbeats: Heartbeats::new(time), ..shared.clone() };
+    let stages = Stages::start(&supervised, vision::spec(&camera), outlets, runs);
+    let feed = Feed::new(
+        &camera,
+        &config,
+        Role::Main,
+        &shared,
+        Some(recorder.clone()),
+        queue.clone(),
+        watch::Sender::default(),
+    );
     drop(queue);
     let judge = Judge::new(&camera, &shared, true);
     let health = || shared.health.cameras()[&camera].clone();
@@ -236,7 +293,8 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     });
     assert_eq!((health().trouble, degraded("decoding"), degraded("recording")), (None, 0, 0));
     drop(feed);
-    assert!(vision.join(PATIENCE));
+    until("it ends with its feed", || Arc::strong_count(&before_decode) == 1);
+    stages.stop();
     Arc::into_inner(recorder).expect("the last reference").stop();
 }
 
@@ -246,8 +304,13 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
     let (shared, _archive, clock) = a_box(dir.path());
     let (camera, config): (Arc<str>, _) = ("yard".into(), config::Camera::default());
     let queue = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", 1, shared.metrics.clone(), clock.clone()));
-    let feed = |role| Feed::new(&camera, &config, role, &shared, None, queue.clone());
-    let (main, sub) = (feed(Role::Main), feed(Role::Sub));
+    let feed = |role, received| Feed::new(&camera, &config, role, &shared, None, queue.clone(), received);
+    let (received, reception) = watch::channel(Reception::default());
+    let (main, sub) = (feed(Role::Main, received), feed(Role::Sub, watch::Sender::default()));
+    let known = || {
+        let reception = reception.borrow();
+        (reception.state, reception.is_silent)
+    };
     let health = || shared.health.cameras()[&camera].clone();
     let online = || shared.metrics.camera_online.get_or_create(&metrics::camera("yard")).get();
     let packets = packets("people.mp4", &clock);
@@ -273,10 +336,12 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
         (Some("no pictures for more than 5 s"), &[Stage::Reception][..])
     );
     assert_eq!((silent.fps, silent.motion, silent.gives_pictures(), online()), (0.0, false, false, 0));
+    assert_eq!(known(), (CameraState::Online, true), "the stages go by the same");
 
     play(&mut window);
     let back = health();
     assert_eq!((back.shown().state, back.shown().reason, online()), (CameraState::Online, None, 1));
+    assert_eq!(known(), (CameraState::Online, false));
     assert!(back.fps > 9.0, "the silence does not count: {}", back.fps);
 
     // Without pictures of the substream there is no detection, and recording goes on.
@@ -300,15 +365,29 @@ fn announced(updates: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<E
 fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let dir = tempfile::tempdir().expect("tempdir");
     let (shared, archive, clock) = a_box(dir.path());
+    // Time goes by for the heartbeats alone, so that only what hangs is late.
+    let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
+    let shared = Shared { heartbeats: Heartbeats::new(time.clone()), ..shared };
     let camera: Arc<str> = "yard".into();
     let mut config = config::Camera::default();
     config.record.post_roll = Duration::ZERO;
-    let recorder = Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone()).expect("recorder"));
+    let recorder = Arc::new(
+        Recorder::start(archive.clone(), camera.clone(), config.record.clone(), Reception::unknown())
+            .expect("recorder"),
+    );
     let (looks, door) = (Arc::<Looks>::default(), Arc::<Door>::default());
-    let events = OpenEvents::new(&camera, &shared, recorder.clone(), "m".into());
+    let events = OpenEvents::new(
+        &camera,
+        &shared,
+        recorder.clone(),
+        "m".into(),
+        watch::channel(Reception::default()).1,
+        watch::Sender::default(),
+    );
     let waits = door.clone();
-    let analysis = analysis::start(&config, events, &looks, SILENT, Arc::new(move || waits.pass())).expect("analysis");
-    let mut analysis = Watched::new(&camera, "analysis", ANALYSIS_RESTARTED, analysis);
+    let before_look: analysis::BeforeLook = Arc::new(move || waits.pass());
+    let runs = analysis::runs(&config, &events, &looks, before_look.clone()).expect("analysis");
+    let stages = Stages::start(&shared, analysis::spec(&camera), events, runs);
     let mut updates = archive.announcements();
     let person = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
     let look = || {
@@ -327,9 +406,9 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     door.shut();
     let last = look();
     until("it hangs", || door.has_guest());
+    time.advance(SILENT * 2);
+    until("it is restarted", || restarts(&shared, "analysis yard") == 1);
     clock.advance(SILENT * 2);
-    assert_eq!(analysis.look(&shared.metrics), Finding::Well, "one look is not enough");
-    assert!(matches!(analysis.look(&shared.metrics), Finding::Replaced { panicked: false, .. }));
     // The camera fell silent, so the recorder goes by the clock.
     clock.advance(Duration::from_secs(5));
     let ended = announced(&mut updates, Phase::End);
@@ -342,12 +421,11 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let second = announced(&mut updates, Phase::Start);
     assert_ne!(second.id, first.id, "an object that is still there gets an event of its own");
     door.open();
-    until("the old one ends", || {
-        analysis.look(&shared.metrics);
-        analysis.abandoned() == 0
-    });
+    // One for this test, one for the supervisor, one for the run.
+    until("the old one ends", || Arc::strong_count(&before_look) == 3);
     drop(looks);
-    until("it ends with its detector", || analysis.look(&shared.metrics) == Finding::Over);
+    until("it ends with its detector", || Arc::strong_count(&before_look) == 1);
+    stages.stop();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::Result;
+use tokio::sync::watch;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::{PacketQueue, Shared};
@@ -14,10 +14,9 @@ use crate::decode::Decoder;
 use crate::frame::{Frame, LatestFrame, Packet};
 use crate::gate::Gate;
 use crate::infer::Slot;
+use crate::load::LoadLevel;
 use crate::metrics;
-use crate::supervise::Heartbeat;
-use crate::supervise::governor::LoadLevel;
-use crate::supervise::replaceable::{OwnedState, ReplaceableThread, ThreadBody};
+use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 
 /// An idle camera is looked at this often all the same: something may stand there without moving.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
@@ -27,7 +26,11 @@ const STILL_LOOK: Duration = Duration::from_secs(1);
 /// How often a thread without work shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// A vision thread that is silent for this long hangs.
-pub(super) const HANGS_AFTER: Duration = Duration::from_secs(60);
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+/// How long vision may take for what is in its queue when the feed is gone.
+pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// What the log says of one that was restarted.
+const RESTARTED: &str = "detection goes on with the next key frame, recording never stopped";
 
 /// Decides which frames the detector is offered. Shared by live cameras and replay, so both see the same.
 #[derive(Debug)]
@@ -124,31 +127,36 @@ pub(super) struct Outlets {
 /// Called before each packet is decoded. Hangs, in tests.
 pub(super) type BeforeDecode = Arc<dyn Fn() + Send + Sync>;
 
-/// Starts the vision of a camera, which decodes what comes through `packets`. One that shows no life for
-/// `patience` is restarted: decoder, gate, and its end of the queue.
-///
-/// # Errors
-/// When the thread cannot be started.
-pub(super) fn start(
+/// A vision that hangs is replaced. It ends with its feeds.
+pub(super) fn spec(camera: &Arc<str>) -> Spec {
+    Spec::of_camera("vision", camera)
+        .thread_name(format!("vis-{camera}"))
+        .heartbeat(HANGS_AFTER, Hang::Replace { most: MOST_ABANDONED })
+        .consequence(RESTARTED)
+        .ends_within(ENDS_WITHIN)
+}
+
+/// The runs of a camera's vision, which decodes what comes through `packets`. Each has a decoder, a gate, and an end of the
+/// queue of its own.
+pub(super) fn runs(
     camera: &Arc<str>,
     config: &config::Camera,
     shared: &Shared,
-    outlets: Outlets,
     packets: &Arc<PacketQueue>,
-    patience: Duration,
+    in_view: &watch::Receiver<u32>,
     before_decode: BeforeDecode,
-) -> Result<ReplaceableThread<Outlets>> {
-    let (name, config, shared) = (camera.clone(), config.clone(), shared.clone());
-    let heartbeats = shared.heartbeats.clone();
+) -> impl FnMut() -> Option<ThreadBody<Outlets>> + Send + 'static {
+    let (camera, config, shared, in_view) = (camera.clone(), config.clone(), shared.clone(), in_view.clone());
     // The feeds own the queue: without them there is nothing left to be looked at.
     let packets = Arc::downgrade(packets);
-    let next = move || {
+    move || {
         let inbox = packets.upgrade()?.reader();
-        let stage = Stage::new(&name, &config, &shared, inbox, before_decode.clone());
-        let body: ThreadBody<Outlets> = Box::new(move |owned, heartbeat| stage.run(owned, heartbeat));
-        Some(body)
-    };
-    ReplaceableThread::start(format!("vision {camera}"), format!("vis-{camera}"), patience, &heartbeats, outlets, next)
+        let stage = Stage::new(&camera, &config, &shared, inbox, in_view.clone(), before_decode.clone());
+        Some(Box::new(move |owned| {
+            stage.run(&owned);
+            Ok(())
+        }))
+    }
 }
 
 struct Stage {
@@ -157,6 +165,8 @@ struct Stage {
     decoder: Decoder,
     sampler: Sampler,
     inbox: Receiver<(Mono, Packet)>,
+    /// How many objects the analysis follows.
+    in_view: watch::Receiver<u32>,
     before_decode: BeforeDecode,
     /// Nothing is decoded until the next key frame, because nothing was for a while.
     blind: bool,
@@ -171,6 +181,7 @@ impl Stage {
         config: &config::Camera,
         shared: &Shared,
         inbox: Receiver<(Mono, Packet)>,
+        in_view: watch::Receiver<u32>,
         before_decode: BeforeDecode,
     ) -> Self {
         Self {
@@ -179,6 +190,7 @@ impl Stage {
             decoder: Decoder::new(config.decode.clone()),
             sampler: Sampler::new(config),
             inbox,
+            in_view,
             before_decode,
             blind: false,
             span: info_span!("vision", camera = %camera),
@@ -187,11 +199,11 @@ impl Stage {
     }
 
     /// Works until the feed is gone or another thread took over.
-    fn run(mut self, owned: &OwnedState<Outlets>, heartbeat: &Heartbeat) {
+    fn run(mut self, owned: &Context<Outlets>) {
         let span = self.span.clone();
         let _entered = span.enter();
         loop {
-            heartbeat.beat();
+            owned.beat();
             match self.inbox.recv_timeout(TICK) {
                 Ok((queued, packet)) => {
                     if !owned.is_current() {
@@ -210,7 +222,7 @@ impl Stage {
     }
 
     /// No packet will come any more: what the decoder held back is shown too.
-    fn finish(&mut self, owned: &OwnedState<Outlets>) {
+    fn finish(&mut self, owned: &Context<Outlets>) {
         let label = metrics::camera(&self.camera);
         for frame in self.decoder.flush() {
             self.shared.metrics.frames_decoded.get_or_create(&label).inc();
@@ -221,7 +233,7 @@ impl Stage {
     }
 
     /// `None` when another thread took over meanwhile.
-    fn packet(&mut self, owned: &OwnedState<Outlets>, packet: &Packet) -> Option<()> {
+    fn packet(&mut self, owned: &Context<Outlets>, packet: &Packet) -> Option<()> {
         if self.shared.pressure.level() >= LoadLevel::RecordOnly {
             self.blind = true;
             self.shared.health.stages(&self.camera, |stages| stages.decoding.rests());
@@ -255,9 +267,9 @@ impl Stage {
         Some(())
     }
 
-    fn frame(&mut self, owned: &OwnedState<Outlets>, frame: Frame) -> Option<()> {
+    fn frame(&mut self, owned: &Context<Outlets>, frame: Frame) -> Option<()> {
         owned.with(|outlets| outlets.latest.set(frame.clone()))?;
-        let following = self.shared.health.objects(&self.camera) > 0;
+        let following = *self.in_view.borrow() > 0;
         let level = self.shared.pressure.level();
         let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
         self.sampler.slow_down(level.slowness());

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::archive::Archive;
 use crate::archive::times::{correct, is_torn, of_same_boot};
 use crate::clock::{Moment, Mono};
 use crate::coverage::{Span, SpanState};
+use crate::reception::Reception;
 
 /// A camera that gives no packet for longer is offline in the ledger, unless such pauses are usual for it.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -18,6 +20,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Keeps the ledger of one camera.
 pub(super) struct Ledger {
     camera: Arc<str>,
+    reception: watch::Receiver<Reception>,
     open: Option<Span>,
     written: Mono,
     last_packet: Option<Mono>,
@@ -27,14 +30,14 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// A ledger that begins `now`.
-    pub(super) fn new(camera: Arc<str>, now: Mono) -> Self {
-        Self { camera, open: None, written: now, last_packet: None, since: now }
+    pub(super) fn new(camera: Arc<str>, now: Mono, reception: watch::Receiver<Reception>) -> Self {
+        Self { camera, reception, open: None, written: now, last_packet: None, since: now }
     }
 
     /// A packet that was taken at `at`; packets between it and the one before were dropped because of `hole`.
     /// What comes is not kept, although it should be, because of `rests`.
     pub(super) fn packet(&mut self, archive: &Archive, at: Mono, hole: Option<&str>, rests: Option<&str>) {
-        let silence = self.silence(archive);
+        let silence = self.silence();
         let before = self.last_packet.replace(at).unwrap_or(self.since);
         if let Some(reason) = hole {
             self.change(archive, SpanState::Shed, Some(reason), before);
@@ -49,10 +52,11 @@ impl Ledger {
     /// Time passes, with or without packets.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
         let last = self.last_packet.unwrap_or(self.since);
-        if archive.health.has_finished(&self.camera) {
+        let has_finished = self.reception.borrow().has_finished();
+        if has_finished {
             // A file that was played to its end gives no more pictures, and none are missing.
             self.end(archive, last);
-        } else if now.since(last) > self.silence(archive) {
+        } else if now.since(last) > self.silence() {
             self.change(archive, SpanState::Offline, None, last);
             self.extend(archive, now);
             self.explain(archive, now);
@@ -72,15 +76,16 @@ impl Ledger {
         self.end(archive, now);
     }
 
-    fn silence(&self, archive: &Archive) -> Duration {
-        archive.health.silence_of(&self.camera, SILENCE)
+    fn silence(&self) -> Duration {
+        self.reception.borrow().silent_after(SILENCE)
     }
 
     /// Adds why the camera is offline, once the feed has found out: the first thing that it says, since what
     /// comes later (a camera that boots refuses connections) follows from it.
     fn explain(&mut self, archive: &Archive, now: Mono) {
         let Some(span) = self.open.as_mut().filter(|span| span.reason.is_none()) else { return };
-        if let Some(reason) = archive.health.why_not_online(&self.camera) {
+        let reason = self.reception.borrow().reason.clone();
+        if let Some(reason) = reason {
             span.reason = Some(reason);
             self.written = now;
             write(archive, span.clone());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::recording::SYNC_EVERY;
@@ -19,6 +20,7 @@ use crate::archive::{Archive, Held};
 use crate::clock::Mono;
 use crate::frame::Packet;
 use crate::mux::{self, ClipFacts, ClipWriter, MuxError};
+use crate::reception::Reception;
 use crate::segment::{SCHEMA_VERSION, Segment, SegmentId, SegmentRange, SegmentState, Video};
 use crate::store::Class;
 
@@ -31,6 +33,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Writes the segments of one camera.
 pub(super) struct Segmenter {
     camera: Arc<str>,
+    reception: watch::Receiver<Reception>,
     length: Duration,
     open: Option<Open>,
     /// The latest segments and their times, as far back as an event in progress may reach.
@@ -52,13 +55,19 @@ struct Open {
 
 impl Segmenter {
     /// Segments of `length`; remembers those of the last `keep` for the events that refer to them.
-    pub(super) fn new(camera: Arc<str>, length: Duration, keep: Duration) -> Self {
-        Self { camera, length, open: None, recent: VecDeque::new(), keep, not_before: Mono::default(), failure: None }
+    pub(super) fn new(
+        camera: Arc<str>,
+        length: Duration,
+        keep: Duration,
+        reception: watch::Receiver<Reception>,
+    ) -> Self {
+        let (recent, not_before) = (VecDeque::new(), Mono::default());
+        Self { camera, reception, length, open: None, recent, keep, not_before, failure: None }
     }
 
     /// Adds a packet; a new segment begins with a key frame.
     pub(super) fn write(&mut self, archive: &Archive, packet: &Packet) {
-        let gap = archive.health.silence_of(&self.camera, GAP);
+        let gap = self.reception.borrow().silent_after(GAP);
         let full = |open: &Open| {
             packet.key_frame && packet.at.since(open.segment.start.mono()) >= self.length
                 || packet.at.since(open.last_packet) > gap
@@ -97,7 +106,7 @@ impl Segmenter {
 
     /// Syncs the open segment when it is time, and closes it when the camera fell silent.
     pub(super) fn look_after(&mut self, archive: &Archive, now: Mono) {
-        let gap = archive.health.silence_of(&self.camera, GAP);
+        let gap = self.reception.borrow().silent_after(GAP);
         let Some(open) = &mut self.open else { return };
         if now.since(open.last_packet) > gap {
             self.close(archive, SegmentState::Closed);

@@ -101,6 +101,12 @@ impl Retention {
         }
     }
 
+    /// Beats with `heartbeat`.
+    #[must_use]
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
+    }
+
     /// Works until `stop`.
     ///
     /// # Errors

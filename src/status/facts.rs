@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::clock::{Mono, TimeQuality};
 use crate::coverage::{Coverage, Interval};
 use crate::health::{CameraHealth, CameraState, ModelHealth, OutletHealth, Stage, StoreHealth, TransferHealth};
-use crate::supervise::governor::{LoadLevel, Reading};
+use crate::load::{LoadLevel, Reading};
 
 /// The box.
 #[derive(Clone, Debug, Serialize)]

@@ -3,7 +3,7 @@
 use super::facts::{BoxStatus, CameraStatus, DiskStatus, LoadStatus, QueueStatus};
 use crate::clock::{Mono, TimeQuality};
 use crate::health::{CameraHealth, CameraState, OutletHealth, StoreHealth};
-use crate::supervise::governor::Reading;
+use crate::load::Reading;
 
 const NOW: Mono = Mono(7_000_000_000);
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::facts::{BoxStatus, QueueStatus};
 use crate::health::{CameraState, ModelHealth, ModelState, StoreHealth, StoreState};
-use crate::supervise::governor::LoadLevel;
+use crate::load::LoadLevel;
 
 /// Below this share of free space a volume counts as almost full.
 const ALMOST_FULL: f64 = 0.02;

@@ -110,6 +110,11 @@ impl Heartbeats {
         Heartbeat { registration, clock: self.clock.clone() }
     }
 
+    /// A heartbeat that is never due and not on the list, for a part that has limits of its own.
+    pub fn detached(&self) -> Heartbeat {
+        Heartbeat::detached(self.clock.clone())
+    }
+
     /// All parts that are late, at this moment.
     pub fn stalled(&self) -> Vec<Stalled> {
         let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);

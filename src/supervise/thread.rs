@@ -1,107 +1,144 @@
-//! Threads that work for as long as the daemon does: owned like tasks, and started again when they end.
+//! Threads: a run cannot be ended from outside. It can lose its state to the next one.
 
+use std::future::pending;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, Restart, Supervisor, panic_text, spawn_thread};
-use crate::metrics::{self, Metrics};
+use super::drive::{Panicked, Part, Run};
+use super::{Context, Heartbeat, panic_text, spawn_thread};
 
-impl Supervisor {
-    /// Like [`Supervisor::spawn`], for work that blocks: each run has a thread of its own, which is joined when it
-    /// ends. A panic counts as an error, and every restart is counted in `metrics`. The work looks at the token between
-    /// its steps; one that hangs in a dead disk when the daemon stops is left behind after the grace.
-    pub fn spawn_on_thread<F, W>(&mut self, name: impl Into<String>, backoff: Backoff, metrics: Metrics, mut make: F)
-    where
-        F: FnMut(CancellationToken) -> W + Send + 'static,
-        W: FnOnce() -> Result<()> + Send + 'static,
-    {
-        let name = name.into();
-        let mut is_restart = false;
-        self.spawn(name.clone(), Restart::Always(backoff), move |stop| {
-            if std::mem::replace(&mut is_restart, true) {
-                metrics.part_restarts.get_or_create(&metrics::part(&name)).inc();
-            }
-            let started = start(&name, make(stop));
-            async move {
-                let (thread, ended) = started?;
-                // Answered, or dropped by a panic.
-                let _ = ended.await;
-                thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic))))
-            }
+/// A thread that works on a state, which can be taken away from it. [`super::Supervisor::thread`] looks after one by its
+/// policies; used alone by parts that decide themselves when another thread takes over.
+#[derive(Debug)]
+pub struct OwnedThread<T> {
+    context: Context<T>,
+    /// `None` once it was joined.
+    thread: Option<JoinHandle<Result<()>>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl<T: Send + 'static> OwnedThread<T> {
+    /// Starts a thread on `body`. Its state is dropped there when `body` has succeeded, and stays for the next thread when it
+    /// failed or panicked.
+    ///
+    /// # Errors
+    /// When the system has no thread left. The state is still that of `context`.
+    pub fn start(
+        name: &str,
+        context: &Context<T>,
+        body: impl FnOnce(Context<T>) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let (end, ended) = oneshot::channel();
+        let own = context.clone();
+        let thread = spawn_thread(name, move || {
+            // Dropped at the end, whichever that is.
+            let _end: oneshot::Sender<()> = end;
+            body(own.clone())?;
+            own.leave();
+            Ok(())
         });
+        let thread = Some(thread.with_context(|| format!("start the thread {name}"))?);
+        Ok(Self { context: context.clone(), thread, ended })
+    }
+
+    /// Takes the state away, unless the thread works on it at this moment. The thread is asked to stop.
+    pub fn take_over(&self) -> Option<T> {
+        self.context.take_over()
+    }
+
+    /// What the thread was given.
+    pub fn context(&self) -> &Context<T> {
+        &self.context
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end, without a limit.
+    ///
+    /// # Errors
+    /// What it failed of; a panic is a failure.
+    pub fn join(mut self) -> Result<()> {
+        self.thread.take().map_or(Ok(()), join)
     }
 }
 
-/// A thread and the signal of its end.
-type Started = (JoinHandle<Result<()>>, oneshot::Receiver<()>);
-
-fn start(name: &str, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Started> {
-    let (end, ended) = oneshot::channel();
-    let run = move || {
-        // Dropped at the end, whichever that is.
-        let _end = end;
-        work()
-    };
-    Ok((spawn_thread(name, run).with_context(|| format!("start the thread {name}"))?, ended))
+fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
+    thread.join().unwrap_or_else(|panic| Err(Panicked(panic_text(&*panic)).into()))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_thread_that_panics_or_fails_is_started_again_and_joined_at_the_stop() {
-        let (stop, metrics) = (CancellationToken::new(), Metrics::new());
-        let mut supervisor = Supervisor::new(stop.clone());
-        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60));
-        let (runs, alive) = (Arc::<AtomicU32>::default(), Arc::new(()));
-        let (counted, lent, end) = (runs.clone(), Arc::downgrade(&alive), stop.clone());
-        supervisor.spawn_on_thread("part", backoff, metrics.clone(), move |stop| {
-            let (run, alive, end) = (counted.fetch_add(1, Ordering::SeqCst), alive.clone(), end.clone());
-            move || {
-                let _alive = alive;
-                match run {
-                    0 => panic!("injected"),
-                    1 => Err(anyhow!("failed")),
-                    _ => {
-                        end.cancel();
-                        while !stop.is_cancelled() {
-                            std::thread::yield_now();
-                        }
-                        Ok(())
-                    }
-                }
-            }
-        });
-        supervisor.run(Duration::from_secs(20)).await.expect("stopped");
-        assert_eq!(runs.load(Ordering::SeqCst), 3);
-        assert_eq!(metrics.part_restarts.get_or_create(&metrics::part("part")).get(), 2);
-        assert_eq!(lent.strong_count(), 0, "the thread has ended");
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_has_done_its_work_is_not_started_again() {
-        let (stop, metrics) = (CancellationToken::new(), Metrics::new());
-        let mut supervisor = Supervisor::new(stop.clone());
-        let runs = Arc::<AtomicU32>::default();
-        let counted = runs.clone();
-        supervisor.spawn_on_thread("job", Backoff::for_connections(), metrics, move |_| {
-            let counted = counted.clone();
-            move || {
-                counted.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            }
-        });
-        while let Some(ended) = supervisor.tasks.join_next().await {
-            ended.expect("join").1.expect("it went well");
+impl<T: Send + 'static> Run for OwnedThread<T> {
+    async fn ended(&mut self) -> Result<()> {
+        if self.thread.is_some() {
+            // Dropped, never answered.
+            let _ = (&mut self.ended).await;
         }
-        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        match self.thread.take() {
+            Some(thread) => join(thread),
+            None => pending().await,
+        }
+    }
+
+    fn is_around(&self) -> bool {
+        !self.is_finished()
+    }
+}
+
+/// What a thread does.
+pub type ThreadBody<T> = Box<dyn FnOnce(Context<T>) -> Result<()> + Send>;
+
+pub(super) struct Thread<T, F> {
+    name: String,
+    make: F,
+    /// Made before the first run begins, so that what it connects is connected from then on.
+    first: Option<ThreadBody<T>>,
+    state: State<T>,
+}
+
+enum State<T> {
+    /// Held by the last run that was started.
+    Lent(Context<T>),
+    /// Before the first run, and after one that was given up.
+    Free(T),
+    Gone,
+}
+
+impl<T, F: FnMut() -> Option<ThreadBody<T>>> Thread<T, F> {
+    pub(super) fn new(name: &str, state: T, mut make: F) -> Self {
+        Self { name: name.to_owned(), first: make(), make, state: State::Free(state) }
+    }
+}
+
+impl<T, F> Part for Thread<T, F>
+where
+    T: Send + 'static,
+    F: FnMut() -> Option<ThreadBody<T>> + Send,
+{
+    const IS_THREAD: bool = true;
+    type Run = OwnedThread<T>;
+
+    fn start(&mut self, stop: CancellationToken, heartbeat: Heartbeat) -> Result<Option<OwnedThread<T>>> {
+        let state = match std::mem::replace(&mut self.state, State::Gone) {
+            State::Free(state) => Some(state),
+            State::Lent(context) => context.take_over(),
+            State::Gone => None,
+        };
+        let Some(state) = state else { return Ok(None) };
+        let Some(body) = self.first.take().or_else(&mut self.make) else { return Ok(None) };
+        let context = Context::new(stop, heartbeat, state);
+        let started = OwnedThread::start(&self.name, &context, body);
+        self.state = State::Lent(context);
+        started.map(Some)
+    }
+
+    fn give_up(&mut self, run: &mut OwnedThread<T>) -> bool {
+        let Some(state) = run.take_over() else { return false };
+        self.state = State::Free(state);
+        true
     }
 }

@@ -15,7 +15,7 @@ use crate::destination::destination;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
 use crate::store::{self, Store};
-use crate::supervise::{Backoff, Heartbeats, Supervisor, Watch};
+use crate::supervise::{Backoff, Hang, Heartbeats, Restart, Spec, Supervisor};
 
 /// Waits for a state of the world; the test fails when it does not come.
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -49,21 +49,22 @@ async fn an_uploader_that_hangs_is_restarted() {
     let (health, metrics, stop) = (Health::default(), Metrics::new(), CancellationToken::new());
     let time = Arc::new(SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH));
     let patience = Duration::from_millis(40);
-    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
-    let mut supervisor = Supervisor::new(stop.clone());
+    let mut supervisor = Supervisor::new(stop.clone(), &Heartbeats::new(time.clone()), &metrics);
     let (outbox, shown, counted) =
         (store.outboxes().get(&destination("upload/cloud")).expect("an outbox"), health.clone(), metrics.clone());
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), Duration::from_secs(60));
     let archive = dir.path().join("archive");
-    supervisor.spawn_watched("upload cloud", backoff, watch, move |stop, heartbeat| {
+    let spec =
+        Spec::new("upload cloud").restart(Restart::Always(backoff)).heartbeat(patience, Hang::Replace { most: 1 });
+    supervisor.task(spec, move |part| {
         let (outbox, clock) = (outbox.clone(), clock.clone());
         let (health, metrics) = (shown.clone(), counted.clone());
         let (device, storage, control) = ("box".into(), archive.clone(), Control::default());
         let deps = Deps { device, storage, state: None, outbox, control, health, metrics, clock };
         let made = Uploader::new("cloud", config.clone(), deps);
-        async move { made?.with_heartbeat(heartbeat).run(stop).await }
+        async move { made?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
     });
-    let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
+    let supervised = supervisor.start(Duration::from_secs(5));
 
     let restarts = || metrics.part_restarts.get_or_create(&metrics::part("upload cloud")).get();
     // Opens only once the uploader stands at the other end.
@@ -80,7 +81,6 @@ async fn an_uploader_that_hangs_is_restarted() {
     until("a restart", || restarts() == 1).await;
     until("the new one at work", || health.outlets().iter().any(|outlet| outlet.last_error.is_some())).await;
     assert_eq!(restarts(), 1);
-    stop.cancel();
-    supervised.await.expect("join").expect("stopped");
+    supervised.stop().await.expect("stopped");
     drop(writer);
 }

@@ -21,7 +21,7 @@ use crate::record::RecordMode;
 use crate::retention::Retention;
 use crate::service::Services;
 use crate::store::Outbox;
-use crate::supervise::{Backoff, Restart, Supervisor};
+use crate::supervise::{Context as Part, Hang, MOST_ABANDONED, Spec, Supervisor};
 use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
 
@@ -36,6 +36,9 @@ const LAKE_SILENT: Duration = Duration::from_secs(120);
 const UPLOADS: &str = "uploads";
 /// How long retention may be silent: one batch on a slow card.
 const RETENTION_STALLED: Duration = Duration::from_secs(120);
+
+/// Outlets that hang are dropped and restarted.
+const REPLACED: Hang = Hang::Replace { most: MOST_ABANDONED };
 
 /// What outlets publish beside events; outlives sessions.
 #[derive(Clone)]
@@ -83,10 +86,9 @@ impl Start<'_> {
             let place = format!("upload.{name}");
             let make = move || Uploader::new(&name, upload.clone(), deps.clone());
             make().map_err(|error| refused(place, &error))?;
-            let watch = self.shared.watch(OUTLET_SILENT);
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
-                let uploader = make().map(|uploader| uploader.with_heartbeat(heartbeat));
-                async move { uploader?.run(stop).await }
+            outlets.task(Spec::new(task).heartbeat(OUTLET_SILENT, REPLACED), move |part| {
+                let uploader = make().map(|uploader| uploader.with_heartbeat(part.heartbeat().clone()));
+                async move { uploader?.run(part.stop().clone()).await }
             });
         }
         Ok(())
@@ -135,12 +137,11 @@ impl Start<'_> {
         let made = alert::Alerter::new(mqtt.clone(), deps.clone(), device.clone());
         made.map_err(|error| refused("mqtt", &error))?;
         let mqtt = mqtt.clone();
-        let watch = shared.watch(OUTLET_SILENT);
-        outlets.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
+        outlets.task(Spec::new("alerts").heartbeat(OUTLET_SILENT, REPLACED), move |part| {
             // A fresh one: leases that a run which panicked or hung still held are free again.
             let queue = AlertQueue::new(outbox.clone());
             let alerter = alert::Alerter::new(mqtt.clone(), alert::Deps { queue, ..deps.clone() }, device.clone());
-            async move { alerter?.with_heartbeat(heartbeat).run(stop).await }
+            async move { alerter?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
         });
         Ok(())
     }
@@ -151,11 +152,11 @@ impl Start<'_> {
             let (name, webhook) = (name.clone(), webhook.clone());
             let made = alert::Webhook::new(&name, &webhook, deps.clone());
             made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
-            let (task, watch) = (format!("webhook {name}"), self.shared.watch(OUTLET_SILENT));
-            outlets.spawn_watched(task, Backoff::for_connections(), watch, move |stop, heartbeat| {
+            let spec = Spec::new(format!("webhook {name}")).heartbeat(OUTLET_SILENT, REPLACED);
+            outlets.task(spec, move |part| {
                 let queue = AlertQueue::new(outbox.clone());
                 let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
-                async move { hook?.with_heartbeat(heartbeat).run(stop).await }
+                async move { hook?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
             });
         }
         Ok(())
@@ -167,26 +168,25 @@ impl Start<'_> {
             Place::Main => config.retention.clone(),
             Place::Spool => config.retention.for_spool(config.spool.max_bytes),
         };
-        let heartbeat = shared.heartbeats.register("retention", RETENTION_STALLED, false);
-        let retention = Retention::new(self.volume.archive.clone(), limits, shared.health.clone(), heartbeat);
-        let restart = Restart::Always(Backoff::for_connections());
-        outlets.spawn("retention", restart, move |stop| retention.clone().run(stop));
+        let (archive, heartbeat) = (self.volume.archive.clone(), shared.heartbeats.detached());
+        let retention = Retention::new(archive, limits, shared.health.clone(), heartbeat);
+        outlets.task(Spec::new("retention").heartbeat(RETENTION_STALLED, Hang::Report), move |part| {
+            retention.clone().with_heartbeat(part.heartbeat().clone()).run(part.stop().clone())
+        });
     }
 
     /// Corrects wall times once the clock is synchronised.
     fn timekeeper(&self, outlets: &mut Supervisor) {
         let cameras: Vec<String> = self.config.camera.keys().cloned().collect();
         let (archive, first_id) = (self.volume.archive.clone(), self.volume.first_id);
-        let heartbeat = self.shared.heartbeats.register("timekeeper", TIMEKEEPER_SILENT, false);
-        outlets.spawn_on_thread("timekeeper", Backoff::for_connections(), self.shared.metrics.clone(), move |stop| {
-            let (archive, cameras, heartbeat) = (archive.clone(), cameras.clone(), heartbeat.clone());
-            move || {
-                heartbeat.beat();
+        outlets.thread(Spec::new("timekeeper").heartbeat(TIMEKEEPER_SILENT, Hang::Report), (), move || {
+            let (archive, cameras) = (archive.clone(), cameras.clone());
+            Some(Box::new(move |part: Part| {
                 let mut export = Export::new(archive.clone(), cameras.clone());
                 let keeper = Timekeeper::new(archive, cameras, first_id);
-                keeper.run(&stop, |trusted| export.step(trusted), || heartbeat.beat());
+                keeper.run(part.stop(), |trusted| export.step(trusted), || part.beat());
                 Err(ended_early())
-            }
+            }))
         });
     }
 
@@ -215,15 +215,13 @@ impl Start<'_> {
             clock: shared.clock.clone(),
             runtime: Handle::current(),
         };
-        let heartbeat = shared.heartbeats.register("lake", LAKE_SILENT, false);
         let config = config.lake.clone();
-        outlets.spawn_on_thread("lake", Backoff::for_connections(), shared.metrics.clone(), move |stop| {
-            let (config, deps, heartbeat) = (config.clone(), deps.clone(), heartbeat.clone());
-            move || {
-                heartbeat.beat();
-                Lake::new(config, deps, heartbeat).run(&stop);
+        outlets.thread(Spec::new("lake").heartbeat(LAKE_SILENT, Hang::Report), (), move || {
+            let (config, deps) = (config.clone(), deps.clone());
+            Some(Box::new(move |part: Part| {
+                Lake::new(config, deps, part.heartbeat().clone()).run(part.stop());
                 Err(ended_early())
-            }
+            }))
         });
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::health::StoreState;
 use crate::pipeline::Shared;
 use crate::recovery::{Progress, StillWritten, recover};
 use crate::store::StoreError;
-use crate::supervise::{Backoff, Supervisor};
+use crate::supervise::{Context as Part, Spec, Supervisor};
 
 /// How often a recovery that lacks room is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
@@ -37,18 +37,17 @@ pub(super) struct Work {
 /// after a panic: what is done is not done twice.
 pub(super) fn start(work: Work, supervisor: &mut Supervisor) {
     let work = Arc::new(work);
-    let metrics = work.shared.metrics.clone();
-    supervisor.spawn_on_thread("recovery", Backoff::for_connections(), metrics, move |over| {
+    supervisor.thread(Spec::new("recovery"), (), move || {
         let work = work.clone();
-        move || {
+        Some(Box::new(move |part: Part| {
             let Work { shared, archive, first_id, spool, asked } = &*work;
-            let is_stopped = || asked.is_cancelled() || over.is_cancelled();
+            let is_stopped = || asked.is_cancelled() || part.stop().is_cancelled();
             persist(&is_stopped, || run(shared, archive, *first_id));
             if let Some(spool) = spool {
                 persist(&is_stopped, || spool.merge(archive, &is_stopped));
             }
             Ok(())
-        }
+        }))
     });
 }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::open::OpenVolume;
 use super::outlets::{OutletContext, Start};
@@ -13,7 +12,7 @@ use super::recovery;
 use crate::config::Config;
 use crate::pipeline::Shared;
 use crate::store::Store;
-use crate::supervise::Supervisor;
+use crate::supervise::{Running, Supervisor};
 
 /// How long outlets may take to finish the item in hand.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
@@ -22,8 +21,8 @@ const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 pub(super) struct VolumeSession {
     pub volume: OpenVolume,
     stop: CancellationToken,
-    outlets: Option<JoinHandle<Result<()>>>,
-    recovery: Option<JoinHandle<Result<()>>>,
+    outlets: Option<Running>,
+    recovery: Option<Running>,
 }
 
 impl VolumeSession {
@@ -33,17 +32,17 @@ impl VolumeSession {
     /// When an outlet cannot be set up.
     pub(super) fn start(volume: OpenVolume, config: &Config, shared: &Shared, context: &OutletContext) -> Result<Self> {
         let stop = CancellationToken::new();
-        let mut outlets = Supervisor::new(stop.clone());
+        let mut outlets = Supervisor::new(stop.clone(), &shared.heartbeats, &shared.metrics);
         Start { volume: &volume, config, shared, context }.all(&mut outlets)?;
-        let outlets = Some(tokio::spawn(outlets.run(OUTLET_GRACE)));
+        let outlets = Some(outlets.start(OUTLET_GRACE));
         Ok(Self { volume, stop, outlets, recovery: None })
     }
 
     /// Puts what the past left in order, on a thread of its own that belongs to the session.
     pub(super) fn recover(&mut self, work: recovery::Work) {
-        let mut supervisor = Supervisor::new(self.stop.clone());
+        let mut supervisor = Supervisor::new(self.stop.clone(), &work.shared.heartbeats, &work.shared.metrics);
         recovery::start(work, &mut supervisor);
-        self.recovery = Some(tokio::spawn(supervisor.run(OUTLET_GRACE)));
+        self.recovery = Some(supervisor.start(OUTLET_GRACE));
     }
 
     /// Stops outlets and helpers, in bounded time also on a dead volume. The volume is left as it is.
@@ -51,10 +50,8 @@ impl VolumeSession {
         self.stop.cancel();
         for (what, part) in [("the outlets", self.outlets.take()), ("the recovery", self.recovery.take())] {
             let Some(part) = part else { continue };
-            match part.await {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => warn!(what, error = format!("{failure:#}"), "a part could not be stopped"),
-                Err(failure) => error!(what, error = %failure, "a part could not be stopped"),
+            if let Err(failure) = part.stop().await {
+                warn!(what, error = format!("{failure:#}"), "a part could not be stopped");
             }
         }
     }

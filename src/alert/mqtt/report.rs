@@ -93,8 +93,8 @@ impl<'a> QueuePayload<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Reading;
     use crate::status::{CameraCoverage, DiskStatus, fixture};
-    use crate::supervise::governor::Reading;
 
     /// What brokers keep and Home Assistant reads: names, order and what is left out.
     #[test]

@@ -1,9 +1,8 @@
 //! What outlives a recorder's thread: the queue to it, the ring, and what is known of the events in progress.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::config::RecordConfig;
@@ -46,88 +45,60 @@ impl Moving {
     }
 }
 
-pub(super) struct Lane {
-    commands: Mutex<Receiver<Command>>,
-    ring: Mutex<Preroll>,
-    progress: Mutex<Vec<InProgress>>,
+/// What outlives a recorder's thread.
+pub(super) struct Held {
+    pub commands: Receiver<Command>,
+    pub ring: Preroll,
+    pub progress: Vec<InProgress>,
     /// Events that could not be written where they should be; they wait for another volume.
-    stranded: Mutex<VecDeque<InProgress>>,
-    moving: Mutex<Option<Move>>,
-    /// Threads that were left behind, by their number, each with a signal that it has nothing open any more.
-    left_behind: Mutex<Vec<(u32, Sender<()>)>>,
-    /// Which thread records: each that takes over counts one up.
-    holder: AtomicU32,
+    pub stranded: VecDeque<InProgress>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Lane {
+impl Held {
     pub(super) fn new(commands: Receiver<Command>, config: &RecordConfig) -> Self {
-        Self {
-            commands: Mutex::new(commands),
-            ring: Mutex::new(Preroll::new(config.pre_roll + DECISION)),
-            progress: Mutex::default(),
-            stranded: Mutex::default(),
-            moving: Mutex::default(),
-            left_behind: Mutex::default(),
-            holder: AtomicU32::new(0),
-        }
+        let ring = Preroll::new(config.pre_roll + DECISION);
+        Self { commands, ring, progress: Vec::new(), stranded: VecDeque::new() }
     }
 
-    /// Makes the calling thread the one that records.
-    pub(super) fn take_over(&self) -> u32 {
-        self.holder.fetch_add(1, Ordering::SeqCst) + 1
+    /// Takes an event out of those in progress.
+    pub(super) fn forget(&mut self, known_as: EventId) -> Option<InProgress> {
+        let place = self.progress.iter().position(|known| known.known_as == known_as)?;
+        Some(self.progress.swap_remove(place))
     }
+}
 
-    pub(super) fn is_held_by(&self, holder: u32) -> bool {
-        self.holder.load(Ordering::SeqCst) == holder
-    }
+/// The move that was asked for, if any. Clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Moves(Arc<Mutex<Option<Move>>>);
 
-    /// The next command for `holder`; `Timeout` also where another thread records now.
-    pub(super) fn next(&self, holder: u32, patience: Duration) -> Result<Command, RecvTimeoutError> {
-        let commands = locked(&self.commands);
-        // Looked at under the lock, so that a thread left behind takes nothing from the one that goes on.
-        if !self.is_held_by(holder) || locked(&self.moving).is_some() {
-            return Err(RecvTimeoutError::Timeout);
-        }
-        commands.recv_timeout(patience)
-    }
-
-    pub(super) fn ring(&self) -> MutexGuard<'_, Preroll> {
-        locked(&self.ring)
-    }
-
-    pub(super) fn progress(&self) -> MutexGuard<'_, Vec<InProgress>> {
-        locked(&self.progress)
-    }
-
-    pub(super) fn stranded(&self) -> MutexGuard<'_, VecDeque<InProgress>> {
-        locked(&self.stranded)
-    }
-
+impl Moves {
     /// Asks the thread to move. The receiver hears when it has.
-    pub(super) fn ask_to_move(&self, archive: Archive) -> (Moving, Receiver<()>) {
+    pub(super) fn ask(&self, archive: Archive) -> (Moving, Receiver<()>) {
         let ((moved, heard), (settled, moving)) = (sync_channel(1), channel());
-        *locked(&self.moving) = Some(Move { archive, moved, settled });
+        *self.lock() = Some(Move { archive, moved, settled });
         (Moving(moving), heard)
     }
 
-    /// The move that was asked for.
-    pub(super) fn asked_to_move(&self) -> Option<Move> {
-        locked(&self.moving).take()
+    pub(super) fn is_asked(&self) -> bool {
+        self.lock().is_some()
     }
 
-    /// Takes the request back, and leaves the thread behind that did not come to it. Returns whether it had not begun.
-    pub(super) fn leave_behind(&self) -> bool {
-        let Some(Move { settled, .. }) = self.asked_to_move() else { return false };
-        locked(&self.left_behind).push((self.holder.load(Ordering::SeqCst), settled));
-        true
+    /// The move that was asked for; for the thread, or for its owner where the thread does not come to it.
+    pub(super) fn take(&self) -> Option<Move> {
+        self.lock().take()
     }
 
-    /// The thread with this number has nothing open any more.
-    pub(super) fn settle(&self, number: u32) {
-        locked(&self.left_behind).retain(|(left, _)| *left != number);
+    fn lock(&self) -> MutexGuard<'_, Option<Move>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropped by a thread that was left behind when it has nothing open any more. Clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Settled(Arc<Mutex<Option<Sender<()>>>>);
+
+impl Settled {
+    pub(super) fn set(&self, settled: Sender<()>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(settled);
     }
 }

@@ -8,11 +8,12 @@ mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info_span, warn};
 
 use super::config::RecordConfig;
@@ -22,8 +23,9 @@ use crate::clock::{Clock, Mono};
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
-use crate::supervise::{Heartbeat, spawn_thread};
-use lane::{Command, Lane};
+use crate::reception::Reception;
+use crate::supervise::{Backoff, Context, Hang, OwnedThread, Spec};
+use lane::{Command, Held, Moves, Settled};
 use work::Work;
 
 pub use lane::Moving;
@@ -43,41 +45,82 @@ pub struct Recorder {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     queue: SyncSender<Command>,
-    lane: Arc<Lane>,
+    moves: Moves,
+    reception: watch::Receiver<Reception>,
     /// The queue was full: leave out packets up to the next key frame.
     broken: AtomicBool,
     /// Packets were left out before the next one that is taken.
     hole: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    /// Where it records, or is to record.
+    archive: Mutex<Archive>,
+    backoff: Mutex<Backoff>,
 }
 
 /// The thread that records at present.
 struct Worker {
-    thread: JoinHandle<()>,
-    heartbeat: Heartbeat,
+    part: Context<Held>,
+    /// `None` where the system had no thread left; what it would work on is kept.
+    thread: Option<OwnedThread<Held>>,
+    settled: Settled,
+    started: Mono,
+    /// When another thread takes over from one that panicked.
+    again_at: Option<Mono>,
 }
 
 impl Recorder {
-    /// Starts the recorder of `camera`.
+    /// Starts the recorder of `camera`, whose feed reports its `reception`.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(archive: Archive, camera: Arc<str>, config: RecordConfig) -> Result<Self> {
+    pub fn start(
+        archive: Archive,
+        camera: Arc<str>,
+        config: RecordConfig,
+        reception: watch::Receiver<Reception>,
+    ) -> Result<Self> {
         let (queue, commands) = sync_channel(QUEUE);
         let (metrics, clock) = (archive.metrics.clone(), archive.clock.clone());
-        let lane = Arc::new(Lane::new(commands, &config));
-        let worker = start(&lane, archive, &camera, &config, false)?;
-        Ok(Self {
+        let held = Held::new(commands, &config);
+        let recorder = Self {
             camera,
             config,
             metrics,
             clock,
             queue,
-            lane,
+            moves: Moves::default(),
+            reception,
             broken: AtomicBool::new(false),
             hole: AtomicBool::new(false),
-            worker: Mutex::new(Some(worker)),
-        })
+            worker: Mutex::default(),
+            archive: Mutex::new(archive.clone()),
+            backoff: Mutex::new(Backoff::for_connections()),
+        };
+        recorder.start_thread(&mut recorder.worker(), archive, held, false)?;
+        Ok(recorder)
+    }
+
+    /// Starts the thread that records from now on.
+    fn start_thread(&self, worker: &mut Option<Worker>, archive: Archive, held: Held, resume: bool) -> Result<()> {
+        let camera = self.camera.clone();
+        let spec = Spec::of_camera("recorder", &camera).heartbeat(HANGS_AFTER, Hang::Critical);
+        let part = Context::new(CancellationToken::new(), spec.register(&archive.heartbeats), held);
+        let (moves, settled) = (self.moves.clone(), Settled::default());
+        let mut work =
+            Work::new(part.clone(), moves, archive, camera.clone(), self.config.clone(), self.reception.clone());
+        let (span, unsettled) = (info_span!("recorder", camera = %camera), settled.clone());
+        let body = move |_| {
+            let _unsettled = unsettled;
+            span.in_scope(|| work.run(resume));
+            Ok(())
+        };
+        let (thread, failure) = match OwnedThread::start(&format!("rec-{camera}"), &part, body) {
+            Ok(thread) => (Some(thread), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (started, again_at) = (self.clock.mono(), None);
+        *worker = Some(Worker { part, thread, settled, started, again_at });
+        failure.map_or(Ok(()), Err).context("start the recorder thread")
     }
 
     /// Takes a packet from the source. Never waits.
@@ -123,20 +166,59 @@ impl Recorder {
     /// that still works. A recorder that hangs in the old volume is replaced. Blocks for some seconds at most.
     ///
     /// # Errors
-    /// When no thread can be started for the one that hangs.
+    /// When no thread can be started for the one that hangs, or that one does not let go of its queue.
     pub fn move_to(&self, archive: Archive) -> Result<Moving> {
-        let (moving, moved) = self.lane.ask_to_move(archive.clone());
+        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = archive.clone();
+        let (moving, moved) = self.moves.ask(archive.clone());
         if moved.recv_timeout(MOVES_WITHIN).is_ok() {
             return Ok(moving);
         }
-        if self.lane.leave_behind() {
+        // Otherwise it has begun to move just now.
+        if let Some(order) = self.moves.take() {
             error!(camera = %self.camera, "the recorder hangs in the old volume, another one goes on");
-            let worker = start(&self.lane, archive, &self.camera, &self.config, true)?;
-            if let Some(old) = self.worker().replace(worker) {
-                old.heartbeat.retire();
-            }
+            let mut worker = self.worker();
+            let old = worker.as_ref().context("the recorder was stopped")?;
+            let Some(held) = old.part.take_over_within(MOVES_WITHIN) else {
+                bail!("the recorder of {} does not let go of its queue", self.camera);
+            };
+            old.settled.set(order.settled);
+            old.part.heartbeat().retire();
+            self.start_thread(&mut worker, archive, held, true)?;
         }
         Ok(moving)
+    }
+
+    /// Lets another thread take over from one that panicked, after a pause that grows. It goes on with the queue, the ring
+    /// and the events in progress, as on another volume. Call it every few seconds; never waits.
+    pub fn look_after(&self) {
+        // A move is in progress, which replaces the thread where it has to.
+        let mut worker = match self.worker.try_lock() {
+            Ok(worker) => worker,
+            Err(TryLockError::Poisoned(worker)) => worker.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let now = self.clock.mono();
+        let Some(Worker { part, thread, started, again_at, .. }) = worker.as_mut() else { return };
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) || !part.is_current() {
+            return;
+        }
+        let pause = || self.backoff.lock().unwrap_or_else(PoisonError::into_inner).next_pause(now.since(*started));
+        if now < *again_at.get_or_insert_with(|| now + pause()) {
+            return;
+        }
+        let Some(held) = part.take_over() else { return };
+        part.heartbeat().retire();
+        let (camera, part) = (&self.camera, "recorder");
+        let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.start_thread(&mut worker, archive, held, true) {
+            Ok(()) => {
+                self.metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
+                error!(%camera, part, "it panicked and was restarted: events in progress go on as new ones");
+            }
+            Err(failure) => {
+                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be restarted, trying again");
+            }
+        }
     }
 
     /// Closes what is open (events that still go on become `interrupted`) and waits for it.
@@ -160,8 +242,11 @@ impl Recorder {
 
     fn join(&mut self) {
         let worker = self.worker().take();
-        if let Some(Worker { thread, .. }) = worker {
-            let _ = self.queue.send(Command::Stop);
+        if let Some(Worker { thread: Some(thread), .. }) = worker {
+            // One that panicked takes nothing out of the queue any more.
+            if !thread.is_finished() {
+                let _ = self.queue.send(Command::Stop);
+            }
             if thread.join().is_err() {
                 error!(camera = %self.camera, "the recorder panicked");
             }
@@ -173,14 +258,4 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.join();
     }
-}
-
-/// Starts the thread that is the lane's from now on.
-fn start(lane: &Arc<Lane>, archive: Archive, camera: &Arc<str>, config: &RecordConfig, resume: bool) -> Result<Worker> {
-    let heartbeat = archive.heartbeats.register(format!("recorder {camera}"), HANGS_AFTER, true);
-    let work = Work::new(lane.clone(), archive, camera.clone(), config.clone(), heartbeat.clone());
-    let span = info_span!("recorder", camera = %camera);
-    let thread = spawn_thread(format!("rec-{camera}"), move || span.in_scope(|| work.run(resume)))
-        .context("start the recorder thread")?;
-    Ok(Worker { thread, heartbeat })
 }

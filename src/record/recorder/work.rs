@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use super::super::config::{RecordConfig, RecordMode};
 use super::super::ledger::Ledger;
 use super::super::recording::{InProgress, NoRoom, Recording, Unfinished};
 use super::super::segments::Segmenter;
-use super::lane::{Command, DECISION, Lane, Move};
+use super::lane::{Command, DECISION, Held, Move, Moves};
 use crate::archive::space::is_full;
 use crate::archive::{Archive, RecordingLevel};
 use crate::clock::Mono;
 use crate::event::{Event, EventId, EventState};
 use crate::frame::Packet;
+use crate::load::LoadLevel;
+use crate::reception::Reception;
 use crate::segment::SegmentState;
 use crate::store::StoreError;
-use crate::supervise::governor::LoadLevel;
-use crate::supervise::{Heartbeat, spawn_thread};
+use crate::supervise::{Context, spawn_thread};
 
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
@@ -29,62 +31,61 @@ const TRY_AGAIN: Duration = Duration::from_secs(15);
 const STRANDED: usize = 64;
 
 pub(super) struct Work {
-    lane: Arc<Lane>,
+    part: Context<Held>,
+    moves: Moves,
     archive: Archive,
     camera: Arc<str>,
     config: RecordConfig,
+    reception: watch::Receiver<Reception>,
     segmenter: Option<Segmenter>,
     ledger: Ledger,
-    heartbeat: Heartbeat,
     open: Vec<Recording>,
     newest: Option<Mono>,
     /// The last clip failed because of the camera's stream, and none went well since.
     clips_fail: bool,
     /// When events that the volume did not take are tried again.
     try_again: Option<Mono>,
-    /// What this thread is in the lane's count.
-    number: u32,
 }
 
 impl Work {
     pub(super) fn new(
-        lane: Arc<Lane>,
+        part: Context<Held>,
+        moves: Moves,
         archive: Archive,
         camera: Arc<str>,
         config: RecordConfig,
-        heartbeat: Heartbeat,
+        reception: watch::Receiver<Reception>,
     ) -> Self {
-        let ledger = Ledger::new(camera.clone(), archive.clock.mono());
-        let segmenter = segmenter(&camera, &config);
-        let number = lane.take_over();
+        let ledger = Ledger::new(camera.clone(), archive.clock.mono(), reception.clone());
+        let segmenter = segmenter(&camera, &config, &reception);
         Self {
-            lane,
+            part,
+            moves,
             archive,
             camera,
             config,
+            reception,
             segmenter,
             ledger,
-            heartbeat,
             open: Vec::new(),
             newest: None,
             clips_fail: false,
             try_again: None,
-            number,
         }
     }
 
     /// Records until the stop. With `resume` goes on with what another thread had in hand.
-    pub(super) fn run(mut self, resume: bool) {
+    pub(super) fn run(&mut self, resume: bool) {
         if resume {
-            let in_progress = std::mem::take(&mut *self.lane.progress());
+            let in_progress = self.take_progress();
             self.go_on_with(in_progress);
         }
-        while self.lane.is_held_by(self.number) {
-            self.heartbeat.beat();
-            if let Some(order) = self.lane.asked_to_move() {
+        while self.is_current() {
+            self.part.beat();
+            if let Some(order) = self.moves.take() {
                 self.relocate(order);
             }
-            match self.lane.next(self.number, TICK) {
+            match self.next() {
                 Ok(Command::Packet(packet, queued, hole)) => {
                     self.archive.pressure.disk.note(self.archive.clock.mono().since(queued));
                     self.packet(&packet, hole);
@@ -107,6 +108,35 @@ impl Work {
         self.close_old();
     }
 
+    /// Whether no other thread records in the place of this one, or is about to.
+    fn is_current(&self) -> bool {
+        !self.part.stop().is_cancelled()
+    }
+
+    /// The next command; `Timeout` also where another thread records now.
+    fn next(&self) -> Result<Command, RecvTimeoutError> {
+        let next = |held: &mut Held| {
+            if self.moves.is_asked() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            let command = held.commands.recv_timeout(TICK)?;
+            if let Command::Packet(packet, ..) = &command {
+                // Before anything that may hang in the volume: the next thread finds the packet in the ring.
+                match self.archive.control.switches().records(&self.camera) {
+                    true => held.ring.push(packet),
+                    // What is before it is no clip's past.
+                    false => held.ring.clear(),
+                }
+            }
+            Ok(command)
+        };
+        if self.is_current() { self.part.with(next) } else { None }.unwrap_or(Err(RecvTimeoutError::Timeout))
+    }
+
+    fn take_progress(&self) -> Vec<InProgress> {
+        self.part.with(|held| std::mem::take(&mut held.progress)).unwrap_or_default()
+    }
+
     /// The volume was only slow: what this thread has open on it goes on elsewhere by now, and is closed here.
     fn close_old(&mut self) {
         let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
@@ -116,10 +146,9 @@ impl Work {
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.close(&self.archive, SegmentState::Interrupted);
         }
-        self.lane.settle(self.number);
     }
 
-    fn stop(mut self) {
+    fn stop(&mut self) {
         let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
         for mut recording in std::mem::take(&mut self.open) {
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
@@ -140,8 +169,6 @@ impl Work {
         if !self.archive.control.switches().records(&self.camera) {
             return self.see_only(packet, hole);
         }
-        // Before anything that may hang in the volume: the next user of the ring finds the packet in it.
-        self.lane.ring().push(packet);
         self.ledger.packet(&self.archive, packet.at, hole, rests);
         for recording in &mut self.open {
             recording.write(packet);
@@ -164,7 +191,8 @@ impl Work {
         }
         let segments = self.segmenter.as_ref().filter(|_| !rests).map_or(Ok(()), Segmenter::progress);
         failure = segments.err().flatten().map(str::to_owned).or(failure);
-        let works = segments.is_ok() && !self.clips_fail && !self.lane.ring().is_empty();
+        let has_ring = self.part.with(|held| !held.ring.is_empty()).unwrap_or_default();
+        let works = segments.is_ok() && !self.clips_fail && has_ring;
         let records = self.config.mode != RecordMode::Off;
         self.archive.health.stages(&self.camera, |stages| match records {
             true => {
@@ -179,9 +207,8 @@ impl Work {
         });
     }
 
-    /// Recording was switched off: what comes is not kept, and what is before it is no clip's past.
+    /// Recording was switched off: what comes is not kept.
     fn see_only(&mut self, packet: &Packet, hole: Option<&str>) {
-        self.lane.ring().clear();
         self.archive.health.stages(&self.camera, |stages| stages.recording.rests());
         self.ledger.packet(&self.archive, packet.at, hole, None);
         for recording in &mut self.open {
@@ -213,15 +240,14 @@ impl Work {
             let InProgress { known_as, event, look } = recording.in_progress();
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
             match recording.hand_over(&self.archive, packet.at) {
-                Ok(()) => drop(self.forget(known_as)),
+                Ok(()) => self.forget(known_as),
                 // It is tried again while the event lasts; one that ends is completed as every other.
                 Err(Unfinished::NoRoom) => {
                     self.open.push(recording);
                     continue;
                 }
                 Err(Unfinished::Volume) => {
-                    let unfinished = self.forget(known_as);
-                    self.strand(unfinished);
+                    self.strand(known_as);
                     continue;
                 }
             }
@@ -240,8 +266,11 @@ impl Work {
     fn begin_at(&mut self, starting: InProgress, from: Mono) {
         let InProgress { known_as, event, look } = starting.clone();
         debug!(event = %event.id, rule = %event.rule, "begin");
-        self.lane.progress().push(starting);
-        let ring: Vec<Packet> = self.lane.ring().since(from).cloned().collect();
+        let ring: Option<Vec<Packet>> = self.part.with(|held| {
+            held.progress.push(starting);
+            held.ring.since(from).cloned().collect()
+        });
+        let ring = ring.unwrap_or_default();
         let mut config = self.config.clone();
         if !self.archive.control.switches().records(&self.camera) {
             config.mode = RecordMode::Off;
@@ -250,9 +279,10 @@ impl Work {
             Ok(recording) => self.open.push(recording.known_as(known_as, self.config.post_roll)),
             Err(failure) => {
                 error!(error = format!("{failure:#}"), "an event could not be recorded");
-                let failed = self.forget(known_as);
-                if !is_for_want_of_room(&failure) {
-                    self.strand(failed);
+                if is_for_want_of_room(&failure) {
+                    self.forget(known_as);
+                } else {
+                    self.strand(known_as);
                 }
             }
         }
@@ -260,9 +290,11 @@ impl Work {
 
     fn end(&mut self, id: EventId, at: Mono) {
         let (end, post_roll) = (self.archive.clock.moment(at), self.config.post_roll);
-        for waiting in self.lane.stranded().iter_mut().filter(|waiting| waiting.known_as == id) {
-            waiting.event.end = Some(end.clone());
-        }
+        self.part.with(|held| {
+            for waiting in held.stranded.iter_mut().filter(|waiting| waiting.known_as == id) {
+                waiting.event.end = Some(end.clone());
+            }
+        });
         self.on(id, |recording, archive| recording.end(archive, at, post_roll));
     }
 
@@ -271,9 +303,11 @@ impl Work {
         let Some(recording) = self.open.iter_mut().find(|recording| recording.is_known_as(id)) else { return };
         act(recording, &self.archive);
         let now = recording.in_progress();
-        if let Some(known) = self.lane.progress().iter_mut().find(|known| known.known_as == id) {
-            *known = now;
-        }
+        self.part.with(|held| {
+            if let Some(known) = held.progress.iter_mut().find(|known| known.known_as == id) {
+                *known = now;
+            }
+        });
     }
 
     /// Closes the recordings whose post-roll is over by the packets, or by the clock when the camera fell silent.
@@ -288,12 +322,11 @@ impl Work {
                 continue;
             }
             match recording.finish(&self.archive) {
-                Ok(()) => drop(self.forget(recording.in_progress().known_as)),
+                Ok(()) => self.forget(recording.in_progress().known_as),
                 // Retention makes room, and the event is completed then.
                 Err(Unfinished::NoRoom) => self.open.push(recording),
                 Err(Unfinished::Volume) => {
-                    let unfinished = self.forget(recording.in_progress().known_as);
-                    self.strand(unfinished);
+                    self.strand(recording.in_progress().known_as);
                 }
             }
         }
@@ -303,27 +336,27 @@ impl Work {
         }
     }
 
-    fn forget(&self, known_as: EventId) -> Option<InProgress> {
-        if !self.lane.is_held_by(self.number) {
-            // It is in the hands of the thread that records now.
-            return None;
-        }
-        let mut progress = self.lane.progress();
-        let place = progress.iter().position(|known| known.known_as == known_as)?;
-        Some(progress.swap_remove(place))
+    /// An event is over, unless it is in the hands of the thread that records now.
+    fn forget(&self, known_as: EventId) {
+        self.part.with(|held| held.forget(known_as));
     }
 
     /// Keeps an event that the volume did not take, until there is one that does.
-    fn strand(&mut self, event: Option<InProgress>) {
+    fn strand(&mut self, known_as: EventId) {
         self.archive.trouble.notify_one();
-        let Some(event) = event else { return };
+        let lost = self.part.with(|held| {
+            let event = held.forget(known_as)?;
+            if held.stranded.len() >= STRANDED {
+                return Some(Some(event.event.id));
+            }
+            held.stranded.push_back(event);
+            Some(None)
+        });
+        let Some(lost) = lost.flatten() else { return };
         self.try_again.get_or_insert(self.archive.clock.mono() + TRY_AGAIN);
-        let mut stranded = self.lane.stranded();
-        if stranded.len() >= STRANDED {
-            error!(event = %event.event.id, "no volume takes events for too long, this one is lost");
-            return;
+        if let Some(event) = lost {
+            error!(%event, "no volume takes events for too long, this one is lost");
         }
-        stranded.push_back(event);
     }
 
     /// Goes on in another archive, and leaves closing the old one to a thread that may hang.
@@ -331,9 +364,9 @@ impl Work {
         let Move { archive, moved, settled } = order;
         let old = std::mem::replace(&mut self.archive, archive);
         let (recordings, last) = (std::mem::take(&mut self.open), self.newest.unwrap_or_else(|| old.clock.mono()));
-        let segmenter = std::mem::replace(&mut self.segmenter, segmenter(&self.camera, &self.config));
+        let segmenter = std::mem::replace(&mut self.segmenter, segmenter(&self.camera, &self.config, &self.reception));
         self.ledger.move_to(&self.archive);
-        let in_progress = std::mem::take(&mut *self.lane.progress());
+        let in_progress = self.take_progress();
         self.go_on_with(in_progress);
         // The caller is gone where the move took too long.
         let _ = moved.try_send(());
@@ -353,7 +386,7 @@ impl Work {
 
     /// Starts again what was in progress elsewhere, and what no volume took.
     fn go_on_with(&mut self, in_progress: Vec<InProgress>) {
-        let stranded = std::mem::take(&mut *self.lane.stranded());
+        let stranded = self.part.with(|held| std::mem::take(&mut held.stranded)).unwrap_or_default();
         self.try_again = None;
         for InProgress { known_as, event, look } in stranded.into_iter().chain(in_progress) {
             let event = successor(event, self.archive.ids.next());
@@ -389,9 +422,10 @@ fn is_for_want_of_room(failure: &anyhow::Error) -> bool {
         || failure.downcast_ref::<NoRoom>().is_some()
 }
 
-fn segmenter(camera: &Arc<str>, config: &RecordConfig) -> Option<Segmenter> {
+fn segmenter(camera: &Arc<str>, config: &RecordConfig, reception: &watch::Receiver<Reception>) -> Option<Segmenter> {
     let keep = config.max_clip + config.pre_roll + config.post_roll + DECISION;
-    (config.mode == RecordMode::Continuous).then(|| Segmenter::new(camera.clone(), config.segment, keep))
+    let new = || Segmenter::new(camera.clone(), config.segment, keep, reception.clone());
+    (config.mode == RecordMode::Continuous).then(new)
 }
 
 /// Notes where the event's time lies in the continuous recording.

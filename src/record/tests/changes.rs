@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::detection::BBox;
 use crate::event::{Clip, EvictReason, Evicted, MOST_CLIPS, MediaFile, MediaSkipped};
 use crate::frame::{Frame, Packet, Rgb};
+use crate::reception::Reception;
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 20 -bf 0 -pix_fmt yuv420p";
 const MS: u64 = 1_000_000;
@@ -83,7 +84,7 @@ fn a_clip_goes_on_in_another_file_when_the_camera_changes_its_parameters() {
     let [day, night] = day_and_night(70);
     let (pre_roll, post_roll) = (Duration::from_secs(4), Duration::from_secs(2));
     let config = RecordConfig { pre_roll, post_roll, ..RecordConfig::default() };
-    let recorder = Recorder::start(archive.clone(), "yard".into(), config).expect("recorder");
+    let recorder = Recorder::start(archive.clone(), "yard".into(), config, Reception::unknown()).expect("recorder");
     // The event begins after 5 s, while it is night, and its pre-roll while it is day.
     let open = event(1, "open");
     let pieces = [timed(&day[..30], 0, 100), timed(&night[..50], 3000, 100), timed(&day[..60], 8000, 100)];
@@ -167,7 +168,8 @@ fn an_event_that_has_all_the_files_it_may_have_goes_on_in_another_one() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     let streams = day_and_night(20);
-    let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("recorder");
+    let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown())
+        .expect("recorder");
     let open = event(1, "open");
     // Ten seconds of each.
     for piece in 0..=MOST_CLIPS as u64 {
@@ -194,7 +196,8 @@ fn two_sizes(coding: &str, file: &str) -> [Vec<Packet>; 2] {
 
 /// Plays the streams in turn, a second of each, from 5 s on, while an event goes on that ends after `seconds`.
 fn record_in_turn(archive: &Archive, streams: &[Vec<Packet>; 2], pieces: u64, ends_after: u64) -> Event {
-    let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("recorder");
+    let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown())
+        .expect("recorder");
     let open = event(1, "open");
     for piece in 0..pieces {
         for packet in timed(&streams[usize::from(piece % 2 == 1)], 5000 + piece * 1000, 100) {
@@ -255,7 +258,8 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         let dir = tempfile::tempdir().expect("tempdir");
         let (archive, clock) = archive_and_clock(dir.path());
         let streams = day_and_night(20);
-        let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("recorder");
+        let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown())
+            .expect("recorder");
         let open = event(1, "open");
         // Ten seconds of each.
         let play = |piece: u64| {

@@ -8,6 +8,7 @@ use super::*;
 use crate::detection::BBox;
 use crate::frame::{Codec, Frame, Orientation, Packet, Rgb, StreamInfo};
 use crate::health::Stage;
+use crate::reception::Reception;
 
 /// Works with: clips | a coding that cannot be decoded, so that no clip can be made of it | keeps the event with its stills, and says on the camera why there is no clip, until one can be written
 #[test]
@@ -15,7 +16,8 @@ fn a_camera_of_which_no_clip_can_be_made_says_so_beyond_the_event() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     let (health, camera) = (archive.health.clone(), Arc::<str>::from("yard"));
-    let recorder = Recorder::start(archive, camera.clone(), RecordConfig::default()).expect("recorder");
+    let recorder =
+        Recorder::start(archive, camera.clone(), RecordConfig::default(), Reception::unknown()).expect("recorder");
     let stream = Arc::new(StreamInfo {
         codec: Codec::Other("smoke-signals".into()),
         width: 64,

@@ -1,10 +1,13 @@
 //! The coverage ledger, as it is written.
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::clock::{Clock, TimeQuality};
 use crate::coverage::Span;
 use crate::coverage::SpanState::{self, Offline, Shed, Watched};
 use crate::health::CameraState;
+use crate::reception::Reception;
 use crate::record::ledger::Ledger;
 
 /// A camera's ledger on a clock that the test moves, and what it wrote: state, seconds from, seconds until.
@@ -13,6 +16,7 @@ struct Book {
     archive: Archive,
     clock: Arc<SimulatedClock>,
     start: Mono,
+    received: watch::Sender<Reception>,
     ledger: Ledger,
 }
 
@@ -21,7 +25,8 @@ impl Book {
         let dir = tempfile::tempdir().expect("tempdir");
         let (archive, clock) = archive_and_clock(dir.path());
         let start = clock.mono();
-        Self { ledger: Ledger::new("yard".into(), start), _dir: dir, archive, clock, start }
+        let (received, reception) = watch::channel(Reception::default());
+        Self { ledger: Ledger::new("yard".into(), start, reception), received, _dir: dir, archive, clock, start }
     }
 
     /// A packet every 100 ms from second `from` to second `until`.
@@ -85,8 +90,7 @@ fn a_power_cut_takes_at_most_half_a_minute_from_the_ledger() {
 #[test]
 fn a_camera_that_is_slow_by_nature_is_not_offline_between_its_pictures() {
     let mut book = Book::new();
-    let camera: Arc<str> = "yard".into();
-    book.archive.health.camera(&camera, |health| health.usual_pause = Duration::from_secs(16));
+    book.received.send_modify(|reception| reception.usual_pause = Duration::from_secs(16));
     for picture in 0..10 {
         book.at(Duration::from_secs(picture * 16));
         book.ledger.packet(&book.archive, book.clock.mono(), None, None);
@@ -102,7 +106,7 @@ fn a_camera_that_is_slow_by_nature_is_not_offline_between_its_pictures() {
 fn a_file_that_was_played_to_its_end_is_not_offline() {
     let mut book = Book::new();
     book.packets(0, 10);
-    book.archive.health.camera(&"yard".into(), |health| health.state = CameraState::Finished);
+    book.received.send_modify(|reception| reception.state = CameraState::Finished);
     for second in [11, 60, 600] {
         book.at(Duration::from_secs(second));
         book.ledger.look_after(&book.archive, book.clock.mono());
@@ -114,9 +118,8 @@ fn a_file_that_was_played_to_its_end_is_not_offline() {
 #[test]
 fn the_first_reason_that_the_feed_gives_is_that_of_the_whole_absence() {
     let mut book = Book::new();
-    let camera: Arc<str> = "yard".into();
     let says = |book: &Book, reason: Option<&str>| {
-        book.archive.health.camera(&camera, |health| health.reason = reason.map(str::to_owned));
+        book.received.send_modify(|reception| reception.reason = reason.map(str::to_owned));
     };
     book.packets(0, 10);
     for (second, reason) in [(15, None), (20, Some("no picture for 10 s")), (25, Some("connection refused"))] {

@@ -2,19 +2,21 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::archive::bench::OUTBOXES;
-use crate::clock::Clock;
+use crate::archive::{ArchiveDeps, Config};
+use crate::clock::{Clock, Mono};
 use crate::destination::destination;
 use crate::detection::BBox;
 use crate::event::{DeliveryState, Phase};
 use crate::frame::{Frame, Rgb};
+use crate::metrics::Metrics;
+use crate::reception::Reception;
 use crate::record::{Look, RecordConfig, Recorder};
-
 use crate::store::{Delivery, Lease, Query, Store};
 
 /// A box with two volumes, `main` and `spool`, on one clock.
@@ -51,7 +53,7 @@ impl Bench {
     }
 
     fn recorder(&self) -> Recorder {
-        Recorder::start(self.main.clone(), "yard".into(), RecordConfig::default()).expect("start")
+        Recorder::start(self.main.clone(), "yard".into(), RecordConfig::default(), Reception::unknown()).expect("start")
     }
 
     fn open_event(&self, n: u128) -> Event {
@@ -347,4 +349,70 @@ fn a_damaged_file_in_the_spool_is_left_out_and_the_event_arrives() {
     let kept = read_event(&bench.main.layout.folder("yard", id(2))).expect("a sidecar");
     assert_eq!(kept.pictures, vec![]);
     assert!(!bench.main.layout.folder("yard", id(2)).join("thumb.jpg").exists());
+}
+
+/// A clock that panics on the thread of a recorder, once, when it is armed.
+#[derive(Debug)]
+struct Panicking {
+    clock: Arc<SimulatedClock>,
+    is_armed: AtomicBool,
+}
+
+impl Clock for Panicking {
+    fn mono(&self) -> Mono {
+        if std::thread::current().name() == Some("rec-panicky") {
+            assert!(!self.is_armed.swap(false, Ordering::SeqCst), "injected");
+        }
+        self.clock.mono()
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        self.clock.wall()
+    }
+
+    fn quality(&self) -> crate::clock::TimeQuality {
+        self.clock.quality()
+    }
+
+    fn boot_id(&self) -> Arc<str> {
+        self.clock.boot_id()
+    }
+}
+
+fn has_thread(name: &str) -> bool {
+    let threads = fs::read_dir("/proc/self/task").expect("threads").flatten();
+    threads
+        .into_iter()
+        .any(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name))
+}
+
+#[test]
+fn a_recorder_that_panics_is_restarted_and_goes_on_with_its_events() {
+    let bench = Bench::new();
+    let clock = Arc::new(Panicking { clock: bench.clock.clone(), is_armed: AtomicBool::new(false) });
+    let (deps, metrics) = (ArchiveDeps::new("box", clock.clone()), Metrics::new());
+    let (layout, store) = (bench.main.layout.clone(), bench.main.store.clone());
+    let archive = Archive::new(layout, store, clock.clone(), metrics.clone(), Config::default(), deps);
+    let recorder = Recorder::start(archive.clone(), "panicky".into(), RecordConfig::default(), Reception::unknown());
+    let recorder = recorder.expect("start");
+    recorder.begin(bench.open_event(1), bench.look());
+    wait_until(|| recorded(&archive, 1));
+    clock.is_armed.store(true, Ordering::SeqCst);
+    wait_until(|| !clock.is_armed.load(Ordering::SeqCst) && !has_thread("rec-panicky"));
+    let restarts = || metrics.part_restarts.get_or_create(&crate::metrics::part("recorder panicky")).get();
+    recorder.look_after();
+    assert_eq!(restarts(), 0, "not at once");
+    wait_until(|| {
+        bench.clock.advance(Duration::from_secs(1));
+        recorder.look_after();
+        restarts() > 0
+    });
+    let successor = || events(&archive).into_iter().find(|event| event.continues == Some(id(1)));
+    wait_until(|| successor().is_some());
+    recorder.begin(bench.open_event(3), bench.look());
+    wait_until(|| recorded(&archive, 3));
+    recorder.look_after();
+    assert_eq!(restarts(), 1, "it works");
+    recorder.stop();
+    assert_eq!(successor().map(|event| event.state), Some(EventState::Interrupted));
 }

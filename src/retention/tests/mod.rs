@@ -21,6 +21,7 @@ use crate::detection::BBox;
 use crate::event::{Clip, Event, EventId, EventState, MediaSkipped};
 use crate::frame::{Frame, Rgb};
 use crate::metrics::Metrics;
+use crate::reception::Reception;
 use crate::record::{Look, RecordConfig, Recorder};
 use crate::recovery::recover;
 use crate::store::{self, Delivery, Store};
@@ -261,7 +262,8 @@ fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
     let archive = bench.archive(&["upload/cloud"]);
     let kept = put(&archive, bench.event(1, EventState::Ended), 1000);
     let other = put(&archive, bench.event(2, EventState::Ended), 1000);
-    let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("start");
+    let recorder =
+        Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown()).expect("start");
     let going_on = bench.event(3, EventState::Open);
     recorder.begin(going_on.clone(), look(&bench));
     while archive.store.events().get(going_on.id).wait().expect("read").is_none() {
@@ -310,7 +312,8 @@ fn less_is_recorded_while_there_is_less_room_and_event_json_says_so() {
         pass(&retention);
         assert_eq!(archive.level(), level, "{free}");
         let event = bench.event(100 + n as u128, EventState::Open);
-        let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default()).expect("start");
+        let recorder = Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown())
+            .expect("start");
         recorder.begin(event.clone(), look(&bench));
         recorder.stop();
         let found = archive.store.events().get(event.id).wait().expect("read");

@@ -2,6 +2,7 @@
 //! import each other, each heavy crate has one door, files stay small and their names say something.
 
 mod circles;
+mod ownership;
 mod texts;
 mod tokens;
 mod words;
@@ -14,7 +15,19 @@ use tokens::{Token, tokens};
 
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 7] = [
-    &["byte_size", "clock", "durable", "health", "metrics", "seal", "telemetry", "supervise", "volume_folder", "zone"],
+    &[
+        "byte_size",
+        "clock",
+        "durable",
+        "health",
+        "load",
+        "metrics",
+        "seal",
+        "telemetry",
+        "supervise",
+        "volume_folder",
+        "zone",
+    ],
     &[
         "asset",
         "frame",
@@ -23,6 +36,7 @@ const LAYERS: [&[&str]; 7] = [
         "destination",
         "event",
         "polygon",
+        "reception",
         "schedule",
         "segment",
         "coverage",

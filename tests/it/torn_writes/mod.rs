@@ -26,6 +26,7 @@ use outpost::store::{Config as StoreConfig, Delivery, Query, Store};
 
 use crate::harness::{Scratch, fixture, patient, seconds, setting, wait_for};
 use damage::{damage, files};
+use outpost::reception::Reception;
 
 /// Reports a child what to work on.
 const CHILD_FOLDER: &str = "OUTPOST_TEST_TORN_FOLDER";
@@ -83,7 +84,8 @@ fn child_records() {
     runtime().block_on(async {
         let mut left_open = Vec::new();
         for camera in CAMERAS {
-            let recorder = Recorder::start(archive.clone(), camera.into(), record.clone()).expect("a recorder");
+            let recorder = Recorder::start(archive.clone(), camera.into(), record.clone(), Reception::unknown())
+                .expect("a recorder");
             let mut source = source::connect(&source, Role::Main, clock.clone()).await.expect("a source");
             let (mut decoder, mut pictures, mut going_on) = (Decoder::new(Default::default()), 0, None);
             while let Ok(packet) = source.next().await {

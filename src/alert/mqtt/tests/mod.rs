@@ -28,7 +28,7 @@ use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::event::Phase;
 use crate::health::{CameraState, Health, StoreState};
 use crate::metrics::Metrics;
-use crate::supervise::{Heartbeats, Supervisor, Watch};
+use crate::supervise::{Hang, Heartbeats, Spec, Supervisor};
 
 #[tokio::test]
 async fn alerts_arrive_in_order_and_leave_the_queue_when_the_broker_has_confirmed_them() {
@@ -293,20 +293,18 @@ async fn an_alerter_that_hangs_is_restarted_and_delivers() {
     let deps = deps(queue.clone(), &Health::default(), &metrics, Arc::new(SystemClock::new()));
     let time = Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH));
     let patience = Duration::from_millis(40);
-    let watch = Watch { heartbeats: Heartbeats::new(time.clone()), metrics: metrics.clone(), patience };
-    let mut supervisor = Supervisor::new(stop.clone());
-    supervisor.spawn_watched("alerts", Backoff::for_connections(), watch, move |stop, heartbeat| {
+    let mut supervisor = Supervisor::new(stop.clone(), &Heartbeats::new(time.clone()), &metrics);
+    supervisor.task(Spec::new("alerts").heartbeat(patience, Hang::Replace { most: 1 }), move |part| {
         let alerter = Alerter::new(config.clone(), deps.clone(), device_context())
-            .map(|alerter| alerter.with_heartbeat(heartbeat));
-        async move { alerter?.run(stop).await }
+            .map(|alerter| alerter.with_heartbeat(part.heartbeat().clone()));
+        async move { alerter?.run(part.stop().clone()).await }
     });
-    let supervised = tokio::spawn(supervisor.run(Duration::from_secs(5)));
+    let supervised = supervisor.start(Duration::from_secs(5));
     until("it hangs", || queue.asked.load(Ordering::SeqCst) == 1).await;
     time.advance(Duration::from_secs(1));
     for seq in 1..=3 {
         assert_eq!(listener.next_seq().await, seq);
     }
     assert_eq!(metrics.part_restarts.get_or_create(&crate::metrics::part("alerts")).get(), 1);
-    stop.cancel();
-    supervised.await.expect("join").expect("stopped");
+    supervised.stop().await.expect("stopped");
 }

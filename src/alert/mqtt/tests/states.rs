@@ -20,8 +20,8 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::frame::{Frame, Rgb};
 use crate::health::{CameraState, Stage, Trouble};
+use crate::load::Reading;
 use crate::status::{BoxStatus, CameraCoverage, QueueStatus, fixture};
-use crate::supervise::governor::Reading;
 
 const DETECT: &str = "outpost/box/camera/yard/detect";
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::{Config, Pressure, Reading};
 use crate::clock::Mono;
-
-use super::governor::{Config, Pressure, Reading};
 
 /// Takes readings; each is about the time since the one before.
 #[derive(Debug)]
