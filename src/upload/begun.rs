@@ -29,6 +29,8 @@ struct Upload {
 pub(super) struct Begun {
     file: PathBuf,
     known: Arc<Mutex<BTreeMap<String, Upload>>>,
+    /// Held while the file is written: two writers at once would take each other's temporary file away.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Begun {
@@ -36,7 +38,7 @@ impl Begun {
     pub(super) fn open(file: PathBuf) -> Self {
         let read = std::fs::read(&file).ok();
         let known = read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        Self { file, known: Arc::new(Mutex::new(known)) }
+        Self { file, known: Arc::new(Mutex::new(known)), writing: Arc::default() }
     }
 
     pub(super) async fn began(&self, upload: &str, key: &str, seq: u64) {
@@ -49,19 +51,20 @@ impl Begun {
     }
 
     async fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Upload>)) {
-        let json = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut known);
-            serde_json::to_vec(&*known)
-        };
-        let (file, Ok(json)) = (self.file.clone(), json) else { return };
-        let write = move || {
-            if let Err(error) = make_folder(&file).and_then(|()| durable::replace(&file, &json)) {
-                warn!(file = %file.display(), %error, "an upload that has begun cannot be noted");
-            }
-        };
+        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = self.clone();
         // Only a panic of the closure fails.
-        let _ = tokio::task::spawn_blocking(write).await;
+        let _ = tokio::task::spawn_blocking(move || begun.write()).await;
+    }
+
+    /// Writes what is known by now. Blocks on the disk.
+    fn write(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let json = serde_json::to_vec(&*self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ok(json) = json else { return };
+        if let Err(error) = make_folder(&self.file).and_then(|()| durable::replace(&self.file, &json)) {
+            warn!(file = %self.file.display(), %error, "an upload that has begun cannot be noted");
+        }
     }
 
     /// Makes the destination forget those whose files are no longer to be sent. Nothing must be on its way.
@@ -91,4 +94,34 @@ fn make_folder(file: &std::path::Path) -> std::io::Result<()> {
         return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the storage folder is away"));
     }
     std::fs::create_dir(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn uploads_that_begin_and_end_at_once_are_all_noted() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(dir.path().join(LANDMARK), "").expect("write");
+        let file = dir.path().join("uploads/cloud.begun.json");
+        let begun = Begun::open(file.clone());
+        let upload = |n: u64| {
+            let begun = begun.clone();
+            async move {
+                begun.began(&format!("id-{n}"), "key", n).await;
+                // What has returned is on the disk, whatever the others do.
+                let noted = Begun::open(begun.file.clone());
+                assert!(noted.known.lock().expect("lock").contains_key(&format!("id-{n}")), "{n}");
+                if n % 2 == 1 {
+                    begun.ended(&format!("id-{n}")).await;
+                }
+            }
+        };
+        let tasks: Vec<_> = (0..64).map(|n| tokio::spawn(upload(n))).collect();
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        assert_eq!(Begun::open(file).known.lock().expect("lock").len(), 32);
+    }
 }
