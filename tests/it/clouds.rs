@@ -125,6 +125,7 @@ pub fn parts_sent(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<Strin
 #[test]
 fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_of_a_clip() {
     let scratch = Scratch::new("clouds");
+    scratch.expect_log(&["the destination is offline"]);
     let (mut azure, mut google) = (AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let (block, part) = ("comp=block&", "partNumber=");
@@ -172,6 +173,7 @@ fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_
 #[test]
 fn a_destination_that_refuses_says_why_and_holds_up_no_other() {
     let scratch = Scratch::new("refused");
+    scratch.expect_log(&["the destination refuses us"]);
     let (azure, google) = (AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let right = scratch.secret("azure.key", azure::KEY);

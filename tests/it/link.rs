@@ -29,6 +29,8 @@ struct Site {
 impl Site {
     fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
+        scratch.expect_log(&["the destination is offline", "a file was not delivered, it will be tried again"]);
+        scratch.expect_log(&["a file cannot be delivered, it was moved to the dead letters"]);
         let cloud = S3Server::start(&scratch);
         let line = Line::start(cloud.port());
         Self { scratch, cloud, line }
@@ -131,6 +133,7 @@ fn what_the_destination_says_to_have_otherwise_is_sent_again() {
 #[test]
 fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere() {
     let scratch = Scratch::new("midfile");
+    scratch.expect_log(&["the destination is offline"]);
     let (cloud, azure, google) = (S3Server::start(&scratch), AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let (block, part) = ("comp=block&", "partNumber=");

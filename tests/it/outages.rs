@@ -32,6 +32,12 @@ fn publications(subscriber: &Subscriber) -> BTreeMap<String, BTreeSet<u64>> {
 #[test]
 fn what_happened_during_an_outage_is_delivered_once() {
     let scratch = Scratch::new("outage");
+    scratch.expect_log(&[
+        "alerts wait, the broker cannot be used",
+        "the destination is offline",
+        "camera offline",
+        "task failed, trying again",
+    ]);
     let people = fixture("people.mp4");
     let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &people)]);
     let mut broker = Broker::start(&scratch);
@@ -76,6 +82,7 @@ fn what_happened_during_an_outage_is_delivered_once() {
 #[test]
 fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() {
     let scratch = Scratch::new("week");
+    scratch.expect_log(&["alerts wait, the broker cannot be used", "the destination is offline"]);
     let cloud = GcsServer::start(&scratch);
     let valve = Valve::start(cloud.port(), "partNumber=", 2);
     let mut broker = Broker::start(&scratch);
@@ -116,6 +123,7 @@ fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() 
 #[test]
 fn a_camera_that_comes_back_is_taken_up_again_and_disturbs_no_other() {
     let scratch = Scratch::new("camera");
+    scratch.expect_log(&["camera offline", "camera degraded", "task failed, trying again"]);
     let (people, leaves) = (fixture("people.mp4"), fixture("leaves.mp4"));
     let mut gate = RtspServer::start(&scratch, Auth::Basic, &[("/gate", "h264", &people)]);
     let tree = RtspServer::start(&scratch, Auth::None, &[("/tree", "h264", &leaves)]);

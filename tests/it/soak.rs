@@ -217,6 +217,7 @@ fn nothing_piles_up_and_nothing_is_lost_in_the_long_run() {
     let minutes = setting("OUTPOST_SOAK_MINUTES", 0);
     let length = if minutes == 0 { SHORT } else { seconds(60 * minutes) };
     let scratch = Scratch::new("soak");
+    scratch.expect_any_log("faults come at random and at once for as long as it runs");
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let (people, leaves, large) = (fixture("people.mp4"), fixture("leaves.mp4"), leaves_at_8mbit());
     let mounts: [(&str, &str, &Path); 4] =
