@@ -30,7 +30,9 @@ test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_ALERTS := 10000
 test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: export OUTPOST_SOAK_MINUTES ?= 60
-test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a soak of OUTPOST_SOAK_MINUTES
+test-slow: export OUTPOST_FUZZ_SECONDS ?= 60
+test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a minute of random input for each parser, a soak of OUTPOST_SOAK_MINUTES
+	cargo test --locked --lib fuzz::
 	$(call run_tests,slow,--test it)
 
 bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"

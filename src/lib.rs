@@ -55,3 +55,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod pipeline;
+
+#[cfg(test)]
+mod fuzz;

@@ -14,6 +14,8 @@
 mod clip_files;
 mod export;
 pub mod footage;
+#[cfg(test)]
+mod fuzz;
 mod ledger;
 mod merge;
 pub mod mux;

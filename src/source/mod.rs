@@ -13,6 +13,8 @@ mod config;
 mod encryption;
 mod error;
 mod fallback;
+#[cfg(test)]
+mod fuzz;
 mod libav;
 mod patience;
 mod replay;

@@ -95,6 +95,8 @@ mod timeline;
 mod offline;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;

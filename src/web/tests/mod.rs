@@ -1,6 +1,7 @@
 //! All routes over a real socket, with a backend in memory.
 
 pub(super) mod fixture;
+mod fuzz;
 mod queue;
 
 use std::collections::HashMap;

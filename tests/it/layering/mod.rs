@@ -12,7 +12,19 @@ use tokens::{Token, tokens};
 
 /// Modules by layer, lowest first. `main` stands for main.rs; lib.rs only lists modules.
 const LAYERS: [&[&str]; 5] = [
-    &["byte_size", "clock", "control", "durable", "health", "metrics", "seal", "telemetry", "supervise", "zone"],
+    &[
+        "byte_size",
+        "clock",
+        "control",
+        "durable",
+        "fuzz",
+        "health",
+        "metrics",
+        "seal",
+        "telemetry",
+        "supervise",
+        "zone",
+    ],
     &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage"],
     &["source", "gate", "decode", "infer", "track", "rules", "store"],
     &["archive", "upload", "lake", "alert", "web"],
