@@ -100,7 +100,7 @@ fn whatever_a_camera_says_the_session_ends_with_packets_or_a_reason() {
         std::thread::scope(|scope| {
             let camera = scope.spawn(|| listener.accept().map(|(connection, _)| answer(connection, input)));
             let outcome = runtime.block_on(async { tokio::time::timeout(LIMIT, play(url)).await });
-            // Lets the camera go where nobody came.
+            // Lets the camera go where no client came.
             let _ = TcpStream::connect(("127.0.0.1", port));
             let _ = camera.join();
             outcome.unwrap_or_else(|_| panic!("waits for a camera that hung up"))

@@ -1,5 +1,4 @@
 //! All routes over a real socket, with a backend in memory.
-
 pub(super) mod fixture;
 mod fuzz;
 mod queue;

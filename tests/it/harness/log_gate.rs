@@ -62,7 +62,9 @@ fn unannounced(log: &str, expected: &[String]) -> Vec<String> {
 fn is_grave(line: &str) -> bool {
     // The time has 27 characters; the level stands right behind it.
     let head = line.get(..36).unwrap_or(line);
-    LEVELS.iter().any(|level| head.contains(level)) || (line.starts_with("thread '") && line.contains("panicked at"))
+    let is_logged = head.starts_with(|first: char| first.is_ascii_digit());
+    (is_logged && LEVELS.iter().any(|level| head.contains(level)))
+        || (line.starts_with("thread '") && line.contains("panicked at"))
 }
 
 fn collect(file: &Path, lines: &[String]) {
