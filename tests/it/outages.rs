@@ -13,8 +13,8 @@ use crate::harness::clips::people_as;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::gcs::GcsServer;
+use crate::harness::proxy::Proxy;
 use crate::harness::rtsp::{Auth, RtspServer};
-use crate::harness::valve::Valve;
 use crate::harness::wall_clock::WallClock;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
@@ -84,7 +84,7 @@ fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() 
     let scratch = Scratch::new("week");
     scratch.expect_log(&["alerts wait, the broker cannot be used", "the destination is offline"]);
     let cloud = GcsServer::start(&scratch);
-    let valve = Valve::start(cloud.port(), "partNumber=", 2);
+    let valve = Proxy::shuts_before(cloud.port(), "partNumber=", 2);
     let mut broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
     let config = Config::new(&scratch).alerts_to(&broker).uploads_to_google("cloud", valve.port(), BUCKET);

@@ -11,17 +11,16 @@ pub mod gcs;
 #[cfg(target_arch = "x86_64")]
 pub mod guest;
 pub mod http;
-pub mod line;
 mod log_gate;
 pub mod machine;
 pub mod mjpeg;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod rtsp;
 #[allow(dead_code, reason = "the unit tests of the RTSP source use other settings than the scenarios")]
 pub mod scripted_rtsp;
 pub mod tls;
-pub mod valve;
 pub mod wall_clock;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
