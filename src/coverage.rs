@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
@@ -180,6 +181,21 @@ fn push(intervals: &mut Vec<Interval>, from: Timestamp, until: Timestamp, active
         Some(last) if last.state == state && last.reason.as_ref() == reason => last.until = until,
         _ => intervals.push(Interval { from, until, state, reason: reason.cloned() }),
     }
+}
+
+/// The day, in UTC.
+pub fn utc_date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// The beginning of a day, in UTC.
+pub fn midnight(day: Date) -> Option<Timestamp> {
+    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// The end of a day, in UTC.
+pub fn midnight_after(day: Date) -> Option<Timestamp> {
+    midnight(day.tomorrow().ok()?)
 }
 
 #[cfg(test)]

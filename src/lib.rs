@@ -39,9 +39,18 @@ pub mod track;
 
 pub mod rules;
 
+pub mod mux;
+
 pub mod store;
 
 pub mod archive;
+
+pub mod record;
+
+pub mod coverage_export;
+pub mod recovery;
+pub mod retention;
+pub mod timekeeper;
 
 pub mod upload;
 

@@ -13,11 +13,11 @@ use jiff::tz::TimeZone;
 
 use super::backend::PageBackend;
 use crate::alert::{self, BoxReport, CameraCoverage, QueueReport, Report};
-use crate::archive::RecordMode;
 use crate::config;
 use crate::coverage::{Coverage, Interval};
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::record::RecordMode;
 use crate::web::{Backend, Live, OutletStatus, Status};
 
 /// Stills of an event, the most useful first.

@@ -9,9 +9,11 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::storage::Storage;
-use crate::archive::{Archive, Layout, Moving, RecordingLevel, merge};
+use crate::archive::{Archive, Layout, RecordingLevel};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::record::Moving;
+use crate::recovery::merge;
 use crate::store::{self, Store};
 
 /// How long recorders may take to close what they have open in the spool; what is not closed by then waits for a

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::archive::{Archive, Moving, Recorder};
+use crate::archive::Archive;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::event::IdSource;
@@ -35,6 +35,7 @@ use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::{Loader, Workers};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
+use crate::record::{Moving, Recorder};
 use crate::source;
 use crate::store::Store;
 use crate::supervise::governor::{self, Decision, Governor, LoadLevel, Pressure};

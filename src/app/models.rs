@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::archive::RecordMode;
 use crate::clock::Mono;
 use crate::config::{self, Config, ConfigError, Diagnostic};
 use crate::health::Health;
 use crate::infer::{Detector, Loader, ModelError, Tried};
 use crate::pipeline::{Models, Shared};
+use crate::record::RecordMode;
 
 /// Starts to load every model that an enabled camera wants, once. Cameras do not wait for it.
 ///

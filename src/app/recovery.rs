@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::leftover::Leftover;
-use crate::archive::{Archive, Layout, Progress, StillWritten, Walk, recover};
+use crate::archive::{Archive, Layout, Walk};
 use crate::event::EventId;
 use crate::health::StoreState;
 use crate::pipeline::Shared;
+use crate::recovery::{Progress, StillWritten, recover};
 use crate::store::{Store, StoreError};
 use crate::supervise::{Backoff, Supervisor};
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::backend::PageBackend;
-use crate::archive::footage;
 use crate::coverage::compose;
+use crate::coverage_export::footage;
 use crate::event::{Event, EventId};
 use crate::store::{Query, SegmentQuery};
 use crate::web::{Mark, Timeline};

@@ -15,14 +15,17 @@ use super::outbox::AlertOutbox;
 use super::{device_status, recovery, watch};
 use crate::alert;
 use crate::archive::volume::Anchor;
-use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel, Retention, Timekeeper};
+use crate::archive::{Archive, ArchiveDeps, Layout, RecordingLevel};
 use crate::clock::{Clock, TimeQuality};
 use crate::config::{Config, ConfigError};
+use crate::coverage_export::Export;
 use crate::event::{Event, EventId};
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
+use crate::retention::Retention;
 use crate::store::{LAKE, Outbox, Store};
 use crate::supervise::{Backoff, Restart, Supervisor};
+use crate::timekeeper::Timekeeper;
 use crate::upload::{self, Uploader};
 
 /// How long outlets may take to finish the item in hand.
@@ -300,7 +303,7 @@ impl Start<'_> {
         let (config, shared) = (self.config, self.shared);
         let limits = match self.volume.place {
             Place::Main => config.retention.clone(),
-            Place::Spool => config.spool.retention(&config.retention),
+            Place::Spool => config.retention.for_spool(config.spool.max_bytes),
         };
         let heartbeat = shared.heartbeats.register("retention", RETENTION_STALLED, false);
         let retention = Retention::new(self.volume.archive.clone(), limits, shared.health.clone(), heartbeat);
@@ -317,7 +320,9 @@ impl Start<'_> {
             let (archive, cameras, heartbeat) = (archive.clone(), cameras.clone(), heartbeat.clone());
             move || {
                 heartbeat.beat();
-                Timekeeper::new(archive, cameras, first_id).run(&stop, || heartbeat.beat());
+                let mut export = Export::new(archive.clone(), cameras.clone());
+                let keeper = Timekeeper::new(archive, cameras, first_id);
+                keeper.run(&stop, |trusted| export.step(trusted), || heartbeat.beat());
                 Err(ended_early())
             }
         });

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::retention;
 use super::volume;
 
 /// The note about the archive's volume, in the spool's folder.
@@ -79,11 +78,6 @@ impl Config {
     pub fn folder_of_service(&self) -> PathBuf {
         let in_state = || Path::new(SERVICE_STATE).join("spool");
         Some(&self.path).filter(|path| !path.as_os_str().is_empty()).cloned().unwrap_or_else(in_state)
-    }
-
-    /// How much may be held there; everything else is as for the archive.
-    pub fn retention(&self, usual: &retention::Config) -> retention::Config {
-        retention::Config { max_bytes: self.max_bytes, min_free: None, ..usual.clone() }
     }
 }
 

@@ -88,7 +88,7 @@ pub struct Space {
 
 impl Space {
     /// The same, as something that only a quota can fill where the file system does not know its size.
-    pub(super) fn or_boundless(self) -> Self {
+    pub(crate) fn or_boundless(self) -> Self {
         if self.size_bytes > 0 { self } else { Self { free_bytes: u64::MAX, ..Self::default() } }
     }
 }

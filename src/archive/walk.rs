@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-use super::Layout;
-use super::retention::{GONE, remove_gone};
+use super::layout::Layout;
+use super::removal::{GONE, remove_gone};
 use crate::event::EventId;
 
 /// Folders that one pass over the archive remembers. A pass reads names only.
@@ -44,7 +44,7 @@ impl Walk {
     }
 
     /// Removes what a power cut left of events that were being deleted.
-    pub(super) fn remove_gone(&self) {
+    pub(crate) fn remove_gone(&self) {
         for camera in fs::read_dir(self.layout.root()).into_iter().flatten().flatten() {
             for folder in fs::read_dir(camera.path()).into_iter().flatten().flatten() {
                 if folder.path().extension().is_some_and(|extension| extension == GONE) {

@@ -12,14 +12,14 @@ use crate::event::EventId;
 
 /// The list, as seen from one archive. Clones belong to the same archive.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Writing {
+pub(crate) struct Writing {
     writers: Arc<Mutex<BTreeMap<EventId, Arc<()>>>>,
     here: Arc<()>,
 }
 
 /// The writer of an event or segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writer {
+pub(crate) enum Writer {
     /// A recorder that records it in this archive.
     Here,
     /// One that records it in an archive of before; the files may be the same.
@@ -28,26 +28,26 @@ pub(super) enum Writer {
 
 /// Something is listed for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     writing: Writing,
     id: EventId,
 }
 
 impl Writing {
     /// The same list for another archive.
-    pub(super) fn elsewhere(&self) -> Self {
+    pub(crate) fn elsewhere(&self) -> Self {
         Self { writers: self.writers.clone(), here: Arc::default() }
     }
 
     /// Lists `id`. Call it before anything of it is on the disk or in the index.
-    pub(super) fn hold(&self, id: EventId) -> Held {
+    pub(crate) fn hold(&self, id: EventId) -> Held {
         self.writers().insert(id, self.here.clone());
         Held { writing: self.clone(), id }
     }
 
     /// The writer of `id`, if it is being written. Ask before looking at disk and index: what is not listed then has
     /// been written to the end.
-    pub(super) fn writer_of(&self, id: EventId) -> Option<Writer> {
+    pub(crate) fn writer_of(&self, id: EventId) -> Option<Writer> {
         let writers = self.writers();
         let writer = writers.get(&id)?;
         Some(if Arc::ptr_eq(writer, &self.here) { Writer::Here } else { Writer::Elsewhere })

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::supervise::governor;
-use crate::{alert, archive, decode, gate, infer, lake, rules, source, store, track, upload, web};
+use crate::{alert, archive, decode, gate, infer, lake, record, retention, rules, source, store, track, upload, web};
 
 pub use diagnostic::{ConfigError, Diagnostic};
 
@@ -54,7 +54,7 @@ pub struct Camera {
     /// What makes an event. None: every object of the looked-for labels does.
     pub rules: Vec<rules::Rule>,
     /// What is recorded.
-    pub record: archive::RecordConfig,
+    pub record: record::RecordConfig,
 }
 
 impl Camera {
@@ -76,7 +76,7 @@ impl Default for Camera {
             zones: BTreeMap::new(),
             lines: BTreeMap::new(),
             rules: Vec::new(),
-            record: archive::RecordConfig::default(),
+            record: record::RecordConfig::default(),
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Config {
     /// How clips and stills are made.
     pub archive: archive::Config,
     /// How much is kept, and for how long.
-    pub retention: archive::RetentionConfig,
+    pub retention: retention::Config,
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.

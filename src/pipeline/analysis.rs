@@ -9,7 +9,6 @@ use anyhow::{Result, anyhow};
 use tracing::{Span, info_span};
 
 use super::{ANALYSIS_QUEUE, Shared};
-use crate::archive::{Change, Look, Recorder};
 use crate::clock::Mono;
 use crate::config;
 use crate::detection::{Detection, TrackState};
@@ -17,6 +16,7 @@ use crate::event::{Event, EventId, EventState, Phase, SCHEMA_VERSION};
 use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
+use crate::record::{Change, Look, Recorder};
 use crate::rules::{RuleEngine, Signal};
 use crate::supervise::Heartbeat;
 use crate::supervise::governor::LoadLevel;

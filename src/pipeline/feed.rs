@@ -10,12 +10,12 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::watch::Judge;
-use crate::archive::Recorder;
 use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
 use crate::health::{CameraState, Stages};
 use crate::metrics::{self, Metrics};
+use crate::record::Recorder;
 use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
 use crate::supervise::Failure;
 

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 
-use crate::archive::{Archive, Recorder};
+use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config;
 use crate::control::Control;
@@ -34,6 +34,7 @@ use crate::frame::LatestFrame;
 use crate::health::Health;
 use crate::infer::{Model, Workers};
 use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::source::Role;
 use crate::supervise::governor::Pressure;
 use crate::supervise::{Backoff, Heartbeats, Restart, Supervisor};

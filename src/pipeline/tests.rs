@@ -9,7 +9,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::feed::{Feed, Window};
 use super::*;
-use crate::archive::{ArchiveDeps, Layout, RecordMode, mux};
+use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Mono, SimulatedClock};
 use crate::control::Control;
 use crate::detection::{BBox, Detection};
@@ -18,6 +18,8 @@ use crate::frame::{Codec, Frame, Packet, Rgb, StreamInfo};
 use crate::health::{CameraState, Stage};
 use crate::infer::Detected;
 use crate::metrics;
+use crate::mux;
+use crate::record::RecordMode;
 use crate::source;
 use crate::store::{self, Store};
 use crate::supervise::governor::LoadLevel;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
-use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout, recover};
+use outpost::archive::{Archive, ArchiveDeps, Config as ArchiveConfig, Layout};
 use outpost::clock::SystemClock;
 use outpost::event::{Event, EventId};
 use outpost::metrics::Metrics;
+use outpost::recovery::recover;
 use outpost::store::{Config as StoreConfig, Store};
 use serde_json::json;
 

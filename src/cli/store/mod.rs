@@ -11,11 +11,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::archive::spool::NOTE;
-use crate::archive::{self, Archive, Layout, Progress, recover, volume};
+use crate::archive::{self, Archive, Layout, volume};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::event::EventId;
 use crate::metrics::Metrics;
+use crate::recovery::{Progress, recover};
 use crate::store::{self, IndexCopy, Stats, Store, StoreError, set_index_aside};
 
 #[derive(Debug, clap::Subcommand)]

@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outpost::archive::{
-    Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Look, RecordConfig, Recorder, Sidecar, look_at_event,
-    measure, recover, volume,
+    Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Sidecar, look_at_event, measure, volume,
 };
 use outpost::clock::SystemClock;
 use outpost::decode::Decoder;
 use outpost::event::{Event, EventId, EventState, IdSource};
 use outpost::metrics::Metrics;
+use outpost::record::{Look, RecordConfig, Recorder};
+use outpost::recovery::recover;
 use outpost::source::{self, Pace, Role};
 use outpost::store::{Config as StoreConfig, Delivery, Query, Store};
 
