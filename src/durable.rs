@@ -52,12 +52,18 @@ pub fn replace_with<E: From<io::Error>>(
 /// # Errors
 /// When the folder cannot be opened, or its disk fails.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    let handle = File::open(folder)?;
-    match handle.sync_all() {
+    sync_handle(&File::open(folder)?)
+}
+
+/// The same for a folder that is open.
+///
+/// # Errors
+/// When its disk fails.
+pub fn sync_handle(folder: &File) -> io::Result<()> {
+    match folder.sync_all() {
         Err(error) if is_unsupported(&error) => {
-            if handle.metadata().is_ok_and(|about| is_first_of(about.dev())) {
+            if folder.metadata().is_ok_and(|about| is_first_of(about.dev())) {
                 warn!(
-                    folder = %folder.display(),
                     %error,
                     "this file system cannot sync folders: after a power cut the files that were made last may be missing, \
                      although they were reported as recorded; a volume with ext4, XFS or Btrfs has no such gap"

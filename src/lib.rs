@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod seal;
 pub mod supervise;
 pub mod telemetry;
+pub mod volume_folder;
 pub mod zone;
 
 pub mod coverage;

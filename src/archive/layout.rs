@@ -1,13 +1,12 @@
 //! Where the files of one volume lie, and the making of folders there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::sidecar::sync_folder;
 use super::volume::Anchor;
 use crate::event::EventId;
+use crate::volume_folder::VolumeFolder;
 
 /// Where the recordings of one box lie: `<storage.path>/archive/<camera>/<event-id>/` and
 /// `<storage.path>/recordings/<camera>/<segment-id>.mp4`.
@@ -16,6 +15,7 @@ pub struct Layout {
     storage: PathBuf,
     root: PathBuf,
     recordings: PathBuf,
+    volume: VolumeFolder,
     anchor: Option<Anchor>,
 }
 
@@ -24,12 +24,14 @@ impl Layout {
     pub fn new(storage_path: &Path) -> Self {
         let below = |name| storage_path.join(name);
         let (root, recordings) = (below("archive"), below("recordings"));
-        Self { storage: storage_path.to_owned(), root, recordings, anchor: None }
+        let volume = VolumeFolder::on(storage_path, None);
+        Self { storage: storage_path.to_owned(), root, recordings, volume, anchor: None }
     }
 
     /// Makes folders only while the volume is the one that `anchor` holds on to.
     pub fn with_anchor(self, anchor: Anchor) -> Self {
-        Self { anchor: Some(anchor), ..self }
+        let volume = VolumeFolder::on(&self.storage, Some(anchor.device()));
+        Self { volume, anchor: Some(anchor), ..self }
     }
 
     /// Where the volume was when it was opened; `None` where it is not checked.
@@ -80,16 +82,27 @@ impl Layout {
     /// # Errors
     /// When the file system refuses.
     pub fn create_recordings(&self, camera: &str) -> Result<PathBuf> {
-        self.check_volume()?;
         let folder = self.recordings(camera);
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
-            sync_folder(&self.recordings)?;
-            if let Some(storage) = self.recordings.parent() {
-                sync_folder(storage)?;
-            }
+        if folder.is_dir() {
+            self.check_volume()?;
+            return Ok(folder);
         }
-        Ok(folder)
+        self.create(&folder)
+    }
+
+    /// The folder at the top of the volume, for what is made there.
+    pub fn volume(&self) -> &VolumeFolder {
+        &self.volume
+    }
+
+    /// Makes a folder below the storage folder, durably, and only on the volume that lay there at first.
+    ///
+    /// # Errors
+    /// When the volume is away or the file system refuses.
+    pub fn create(&self, folder: &Path) -> Result<PathBuf> {
+        self.check_volume()?;
+        let below = folder.strip_prefix(&self.storage).with_context(|| format!("make {}", folder.display()))?;
+        self.volume.folder(below).with_context(|| format!("create folder {}", folder.display()))
     }
 
     /// Makes an event's folder, durably.
@@ -97,11 +110,6 @@ impl Layout {
     /// # Errors
     /// When the file system refuses.
     pub fn create_folder(&self, camera: &str, id: EventId) -> Result<PathBuf> {
-        self.check_volume()?;
-        let folder = self.folder(camera, id);
-        fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
-        sync_folder(&self.root.join(camera))?;
-        sync_folder(&self.root)?;
-        Ok(folder)
+        self.create(&self.folder(camera, id))
     }
 }

@@ -1,21 +1,24 @@
 //! Room on the volume: what is recorded while there is little, and a reserve for the worst.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::sidecar::sync_folder;
 use super::volume::{self, Space};
+use crate::volume_folder::VolumeFolder;
 
 /// What the box itself needs to run and to delete: index, sidecars, logs of it all.
 const FLOOR: [u64; 2] = [1 << 20, 8 << 20];
 /// Files that can still be made: some events at once, on whatever volume.
 const FILES: [u64; 2] = [32, 4096];
+/// Name of the file that keeps room back.
+const RESERVE: &str = "reserve";
 /// What stays free when nothing is configured, unless the volume is small.
 const KEEP_FREE: u64 = 1 << 30;
 
@@ -150,16 +153,16 @@ impl Room {
 /// itself, for the new `event.json` and for the index.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    storage: PathBuf,
+    folder: VolumeFolder,
 }
 
 impl Reserve {
     fn new(storage: &Path) -> Self {
-        Self { storage: storage.to_owned() }
+        Self { folder: VolumeFolder::new(storage) }
     }
 
     fn path(&self) -> PathBuf {
-        self.storage.join("reserve")
+        self.folder.path().join(RESERVE)
     }
 
     pub(crate) fn is_there(&self) -> bool {
@@ -167,15 +170,14 @@ impl Reserve {
     }
 
     pub(crate) fn make(&self, bytes: u64) -> io::Result<()> {
-        let path = self.path();
         let take = || {
-            let file = File::create(&path)?;
+            let file = self.folder.file(RESERVE, OFlags::WRONLY | OFlags::TRUNC)?;
             rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
             file.sync_all()
         };
         take().inspect_err(|_| {
             // Half a reserve would count as one.
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(self.path());
         })
     }
 
@@ -184,7 +186,7 @@ impl Reserve {
         let released = fs::remove_file(self.path()).is_ok();
         if released {
             // Some file systems count the space as free only then.
-            let _ = sync_folder(&self.storage);
+            let _ = sync_folder(self.folder.path());
             warn!("the volume is full, using the reserve");
         }
         released

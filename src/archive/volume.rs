@@ -4,7 +4,7 @@
 //! is remembered off the volume ([`Remembered`]) decides whether a folder without an identity is a new volume or a
 //! missing one. While the daemon runs, [`Anchor`] checks whether the path still leads where it led.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::sidecar::{set_aside, write_durable};
 use crate::durable;
+use crate::volume_folder::VolumeFolder;
 
 const IDENTITY: &str = "volume.json";
 /// Written to find out whether the volume takes writes.
@@ -199,6 +201,11 @@ impl Anchor {
         Ok(Self { storage, device, is_mount_point, id: id.into(), inode })
     }
 
+    /// Number of the file system that it lies on.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
     /// Whether the path still leads there. Costs one look at a name, and a read of a small file where that has another
     /// number than before.
     ///
@@ -255,7 +262,7 @@ impl Anchor {
         self.check()?;
         let path = self.storage.join(PROBE);
         let write = || -> std::io::Result<()> {
-            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            let file = VolumeFolder::on(&self.storage, Some(self.device)).file(PROBE, OFlags::WRONLY)?;
             // In place, so that it needs no room after the first time.
             file.write_all_at(&fastrand::u64(..).to_le_bytes(), 0)?;
             file.sync_data()

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::footage;
 use crate::archive::Archive;
 use crate::archive::filing::may_file;
-use crate::archive::sidecar::{account_path, sync_folder, write_durable};
+use crate::archive::sidecar::{account_path, write_durable};
 use crate::clock::Moment;
 use crate::coverage::{Account, Footage, compose, midnight, midnight_after, utc_date};
 use crate::store::{Document, Query, SegmentQuery};
@@ -236,9 +236,7 @@ impl Export {
 
     fn create(&self, folder: &std::path::Path) -> Result<()> {
         if !folder.is_dir() {
-            std::fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
-            sync_folder(&self.folder())?;
-            sync_folder(self.archive.layout.storage())?;
+            self.archive.layout.create(folder)?;
         }
         Ok(())
     }

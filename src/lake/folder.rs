@@ -13,6 +13,7 @@ use super::rows::Rows;
 use super::table::Table;
 use crate::durable;
 use crate::store::Document;
+use crate::volume_folder::VolumeFolder;
 
 /// The folder below the storage folder, and the first part of the documents' paths.
 pub const FOLDER: &str = "lake";
@@ -44,33 +45,41 @@ impl Piece {
 /// The files.
 #[derive(Clone, Debug)]
 pub(super) struct LakeFolder {
-    storage: PathBuf,
+    storage: VolumeFolder,
 }
 
 impl LakeFolder {
     pub(super) fn new(storage: &Path) -> Self {
-        Self { storage: storage.to_owned() }
+        Self { storage: VolumeFolder::new(storage) }
     }
 
     /// `<storage>/lake`.
     pub(super) fn folder(&self) -> PathBuf {
-        self.storage.join(FOLDER)
+        self.storage.path().join(FOLDER)
     }
 
     /// Where the file lies.
     pub(super) fn locate(&self, piece: &Piece) -> PathBuf {
-        self.storage.join(piece.path())
+        self.storage.path().join(piece.path())
     }
 
     /// Makes the lake's own folder, durably.
     pub(super) fn create(&self) -> Result<()> {
-        create(&self.folder(), &self.storage)
+        self.make(&self.folder())
+    }
+
+    fn make(&self, folder: &Path) -> Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let below = folder.strip_prefix(self.storage.path()).with_context(|| format!("make {}", folder.display()))?;
+        self.storage.folder(below).map(drop).with_context(|| format!("create folder {}", folder.display()))
     }
 
     /// Writes a file, durably.
     pub(super) fn put(&self, piece: &Piece, rows: &Rows) -> Result<Document> {
         let (path, bytes) = (self.locate(piece), file::encode(rows)?);
-        create(path.parent().context("a file's folder")?, &self.storage)?;
+        self.make(path.parent().context("a file's folder")?)?;
         durable::replace(&path, &bytes).with_context(|| format!("write {}", path.display()))?;
         Ok(Document { path: piece.path(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(&bytes)) })
     }
@@ -123,19 +132,4 @@ impl LakeFolder {
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// Makes `folder` below `root`, and every name on the way durable.
-fn create(folder: &Path, root: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder).with_context(|| format!("create folder {}", folder.display()))?;
-    for parent in folder.ancestors().skip(1) {
-        durable::sync_folder(parent).with_context(|| format!("sync folder {}", parent.display()))?;
-        if parent == root {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -235,8 +235,7 @@ impl Recovery<'_> {
 
     fn close_interrupted(&mut self, mut event: Event) -> Result<()> {
         let archive = self.archive;
-        let folder = archive.layout.folder(&event.camera, event.id);
-        fs::create_dir_all(&folder).with_context(|| format!("create folder {}", folder.display()))?;
+        let folder = archive.layout.create_folder(&event.camera, event.id)?;
         event.pictures = pictures_in(&folder);
         event.set_clips(clips_in(&folder, &event));
         let last_known = event.clips().last().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));

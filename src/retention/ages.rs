@@ -11,16 +11,16 @@
 //! and a power cut. Both let a file stay for longer, never for shorter.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::archive::sidecar::write_durable;
 use crate::clock::{Clock, Mono, TimeQuality};
 use crate::store::RUN_TIME_BELOW;
+use crate::volume_folder::VolumeFolder;
 
 /// The note's name in the storage folder.
 const FILE: &str = "run-time.json";
@@ -74,7 +74,7 @@ impl Reading {
 #[derive(Debug)]
 pub(super) struct Ages {
     clock: Arc<dyn Clock>,
-    storage: PathBuf,
+    storage: VolumeFolder,
     state: Mutex<Option<State>>,
 }
 
@@ -87,14 +87,14 @@ struct State {
 impl Ages {
     /// Goes on counting where the note in the folder `storage` ends.
     pub(super) fn new(clock: Arc<dyn Clock>, storage: &Path) -> Self {
-        Self { clock, storage: storage.to_owned(), state: Mutex::default() }
+        Self { clock, storage: VolumeFolder::new(storage), state: Mutex::default() }
     }
 
     /// What can be said now.
     pub(super) fn read(&self) -> Reading {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { note, written } =
-            state.get_or_insert_with(|| State { note: read_note(&self.storage), written: None });
+            state.get_or_insert_with(|| State { note: read_note(self.storage.path()), written: None });
         let (now, boot_id) = (self.clock.mono(), self.clock.boot_id());
         // Of a boot that the note does not know all has passed since: it was noted before that boot began.
         let passed = if note.boot_id == boot_id { now.since(Mono(note.mono_ns)) } else { now.since(Mono::default()) };
@@ -118,10 +118,9 @@ impl Ages {
     }
 
     fn write(&self, note: &Note) {
-        let written =
-            serde_json::to_vec(note).map_err(Into::into).and_then(|text| write_durable(&self.storage, FILE, &text));
-        if let Err(failure) = written {
-            warn!(error = format!("{failure:#}"), "the run time could not be noted: ages count from the note before");
+        let written = serde_json::to_vec(note).map_err(Into::into).and_then(|text| self.storage.replace(FILE, &text));
+        if let Err(error) = written {
+            warn!(%error, file = FILE, "the run time could not be noted: ages count from the note before");
         }
     }
 }

@@ -6,18 +6,20 @@
 //! again; it matters only to an index that is rebuilt.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::Delivery;
 use super::schema::Row;
-use super::{Delivery, reserve};
 use crate::durable;
 use crate::event::EventId;
+use crate::volume_folder::VolumeFolder;
 
 /// Its name in the storage folder: a JSON object on each line, only ever appended to.
 const FILE: &str = "dropped.jsonl";
@@ -44,9 +46,8 @@ type Notes = BTreeMap<String, BTreeMap<String, String>>;
 /// The notes of one storage folder.
 #[derive(Debug)]
 pub(super) struct Dropped {
-    folder: PathBuf,
-    /// Where the folder lay at first: nothing is written where another volume lies by now.
-    device: Option<u64>,
+    /// Nothing is written where another volume lies by now.
+    folder: VolumeFolder,
     notes: Mutex<Notes>,
     /// Held while the file is written, so that `notes` is free for the store's writer.
     file: Mutex<()>,
@@ -75,8 +76,7 @@ impl Dropped {
         {
             warn!(file = %path.display(), %error, "the note of dropped files cannot be made shorter");
         }
-        let device = reserve::device(folder);
-        Self { folder: folder.to_owned(), device, notes: Mutex::new(notes), file: Mutex::default() }
+        Self { folder: VolumeFolder::new(folder), notes: Mutex::new(notes), file: Mutex::default() }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -100,7 +100,7 @@ impl Dropped {
         }
         let _writing = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.append(&written(&lines)) {
-            let path = self.folder.join(FILE);
+            let path = self.folder.path().join(FILE);
             warn!(file = %path.display(), %error, "dropped files could not be noted: they wait again should the index be rebuilt");
         }
         let mut notes = self.notes();
@@ -115,16 +115,12 @@ impl Dropped {
     }
 
     fn append(&self, text: &[u8]) -> io::Result<()> {
-        if reserve::device(&self.folder) != self.device {
-            return Err(io::Error::other("another volume lies there now"));
-        }
-        let path = self.folder.join(FILE);
-        let is_new = !path.exists();
-        let mut file = File::options().append(true).create(true).open(&path)?;
+        let is_new = !self.folder.path().join(FILE).exists();
+        let mut file = self.folder.file(FILE, OFlags::WRONLY | OFlags::APPEND)?;
         // What a power cut left of the last line must not spoil this one.
         file.write_all(&[b"\n", text].concat())?;
         file.sync_all()?;
-        if is_new { durable::sync_folder(&self.folder) } else { Ok(()) }
+        if is_new { durable::sync_folder(self.folder.path()) } else { Ok(()) }
     }
 }
 

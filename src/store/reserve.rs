@@ -5,17 +5,19 @@
 //! there, everything is committed. When the room gets short, the reserve is given up, and from then on only
 //! what helps is committed (ends of events, acknowledgements, evictions) until there is room for a new one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
 use tracing::{debug, info, warn};
 
 use crate::durable;
+use crate::volume_folder::VolumeFolder;
 
+const NAME: &str = "index.reserve";
 /// Size of the reserve, unless the volume is small.
 const SIZE: u64 = 8 << 20;
 /// The part of a small volume that it takes at most: one in so many bytes.
@@ -45,8 +47,7 @@ pub(super) fn device(folder: &Path) -> Option<u64> {
 pub(super) struct Reserve {
     file: PathBuf,
     size: u64,
-    /// Where the folder lay at first: while its volume is not mounted, another one lies at the same path.
-    device: Option<u64>,
+    folder: VolumeFolder,
     /// This volume takes no reserve for reasons other than room; the free space alone decides then.
     impossible: AtomicBool,
 }
@@ -56,13 +57,13 @@ impl Reserve {
         // A size of zero is one that the file system does not know.
         let size = statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         let volume = if size == 0 { u64::MAX } else { size };
-        let file = folder.join("index.reserve");
-        Self { file, size: SIZE.min(volume / SHARE), device: device(folder), impossible: AtomicBool::new(false) }
+        let (file, folder) = (folder.join(NAME), VolumeFolder::new(folder));
+        Self { file, size: SIZE.min(volume / SHARE), folder, impossible: AtomicBool::new(false) }
     }
 
     /// The file system that the folder lay on at first.
     pub(super) fn device(&self) -> Option<u64> {
-        self.device
+        self.folder.device()
     }
 
     /// The least free space with which sled is let near the disk: a full group of changes and a segment.
@@ -72,7 +73,7 @@ impl Reserve {
 
     /// What may be committed now. Recreates the reserve, or gives it up, as the free space demands.
     pub(super) fn room(&self) -> Room {
-        if self.file.parent().and_then(device) != self.device {
+        if device(self.folder.path()) != self.device() {
             // The space there is not the index's; sled's files are open and stay where they are.
             return Room::Enough;
         }
@@ -125,7 +126,7 @@ impl Reserve {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let mut file = File::create(&self.file)?;
+        let mut file = self.folder.file(NAME, OFlags::WRONLY | OFlags::TRUNC)?;
         if fallocate(&file, FallocateFlags::empty(), 0, self.size).is_err() {
             // A file system without preallocation. Copy-on-write ones that compress would keep nothing of zeros.
             let block: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(64 << 10).collect();

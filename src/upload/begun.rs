@@ -12,9 +12,10 @@ use super::destination::Destination;
 use super::transfer::Progress;
 use crate::durable;
 use crate::store::Outbox;
+use crate::volume_folder::VolumeFolder;
 
-/// What every storage folder has, and the mount point of a volume that is away has not.
-const LANDMARK: &str = "device-id";
+/// The folder below the storage folder.
+const FOLDER: &str = "uploads";
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ struct Upload {
 /// Those of one destination, by the id that the service gave them; kept in a file.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
+    storage: VolumeFolder,
     file: PathBuf,
     known: Arc<Mutex<BTreeMap<String, Upload>>>,
     /// Held while the file is written: two writers at once would take each other's temporary file away.
@@ -34,11 +36,12 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Reads what `file` has kept. Blocks on the disk.
-    pub(super) fn open(file: PathBuf) -> Self {
+    /// Reads what was kept of destination `name` below `storage`. Blocks on the disk.
+    pub(super) fn open(storage: &std::path::Path, name: &str) -> Self {
+        let file = storage.join(FOLDER).join(format!("{name}.begun.json"));
         let read = std::fs::read(&file).ok();
         let known = read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        Self { file, known: Arc::new(Mutex::new(known)), writing: Arc::default() }
+        Self { storage: VolumeFolder::new(storage), file, known: Arc::new(Mutex::new(known)), writing: Arc::default() }
     }
 
     pub(super) async fn began(&self, upload: &str, key: &str, seq: u64) {
@@ -62,7 +65,8 @@ impl Begun {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let json = serde_json::to_vec(&*self.known.lock().unwrap_or_else(PoisonError::into_inner));
         let Ok(json) = json else { return };
-        if let Err(error) = make_folder(&self.file).and_then(|()| durable::replace(&self.file, &json)) {
+        let folder = self.storage.folder(std::path::Path::new(FOLDER));
+        if let Err(error) = folder.and_then(|_| durable::replace(&self.file, &json)) {
             warn!(file = %self.file.display(), %error, "an upload that has begun cannot be noted");
         }
     }
@@ -87,15 +91,6 @@ impl Begun {
     }
 }
 
-/// Makes the folder of `file`, below a storage folder that is there.
-fn make_folder(file: &std::path::Path) -> std::io::Result<()> {
-    let Some(folder) = file.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
-    if !folder.with_file_name(LANDMARK).exists() {
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the storage folder is away"));
-    }
-    std::fs::create_dir(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,15 +98,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn uploads_that_begin_and_end_at_once_are_all_noted() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(dir.path().join(LANDMARK), "").expect("write");
-        let file = dir.path().join("uploads/cloud.begun.json");
-        let begun = Begun::open(file.clone());
+        std::fs::write(dir.path().join("device-id"), "").expect("write");
+        let begun = Begun::open(dir.path(), "cloud");
         let upload = |n: u64| {
-            let begun = begun.clone();
+            let (begun, storage) = (begun.clone(), dir.path().to_owned());
             async move {
                 begun.began(&format!("id-{n}"), "key", n).await;
                 // What has returned is on the disk, whatever the others do.
-                let noted = Begun::open(begun.file.clone());
+                let noted = Begun::open(&storage, "cloud");
                 assert!(noted.known.lock().expect("lock").contains_key(&format!("id-{n}")), "{n}");
                 if n % 2 == 1 {
                     begun.ended(&format!("id-{n}")).await;
@@ -122,6 +116,6 @@ mod tests {
         for task in tasks {
             task.await.expect("no panic");
         }
-        assert_eq!(Begun::open(file).known.lock().expect("lock").len(), 32);
+        assert_eq!(Begun::open(dir.path(), "cloud").known.lock().expect("lock").len(), 32);
     }
 }

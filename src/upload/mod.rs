@@ -61,8 +61,6 @@ pub use rules::{Allowed, Metered};
 const MAX_ATTEMPTS: u32 = 5;
 /// Rest of an item after the first such try; doubles each time.
 const ITEM_REST: Duration = Duration::from_secs(10);
-/// Folder of the uploads that have begun, below the storage folder.
-const BEGUN: &str = "uploads";
 /// Dead letters that are kept; of more, the oldest are forgotten.
 const MAX_DEAD: usize = 1000;
 
@@ -143,7 +141,7 @@ impl Uploader {
         let sealer = Sealer::new(name, &config, &storage);
         // Budgets hold on any volume; what has begun belongs to the queue that it lies beside.
         let spent = state.map(|folder| folder.join(format!("{name}.spent.json")));
-        let begun = Begun::open(storage.join(BEGUN).join(format!("{name}.begun.json")));
+        let begun = Begun::open(&storage, name);
         let name: Arc<str> = format!("upload/{name}").into();
         Ok(Self {
             rules: Rules::new(name.clone(), config.clone(), &control, spent, clock.clone()),

@@ -18,6 +18,7 @@ use super::link::Failure;
 use crate::durable;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
+use crate::volume_folder::VolumeFolder;
 
 /// Where the copies of all destinations lie, below the storage folder.
 const FOLDER: &str = "sealed";
@@ -35,6 +36,8 @@ pub(super) fn applies_to(file: &str) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Sealer {
     recipients: Arc<[Recipient]>,
+    storage: VolumeFolder,
+    /// Below the storage folder.
     folder: PathBuf,
 }
 
@@ -51,8 +54,11 @@ impl Sealer {
     /// `None` for a destination that does not seal.
     pub(super) fn new(name: &str, config: &Config, storage: &Path) -> Option<Self> {
         let recipients: Vec<Recipient> = config.seal_to.iter().filter_map(|key| key.parse().ok()).collect();
-        (!recipients.is_empty())
-            .then(|| Self { recipients: recipients.into(), folder: storage.join(FOLDER).join(name) })
+        (!recipients.is_empty()).then(|| Self {
+            recipients: recipients.into(),
+            storage: VolumeFolder::new(storage),
+            folder: Path::new(FOLDER).join(name),
+        })
     }
 
     /// The sealed copy of `source` (whose hash is `sha256`) for item `seq`.
@@ -74,21 +80,25 @@ impl Sealer {
         }
     }
 
+    fn folder(&self) -> PathBuf {
+        self.storage.path().join(&self.folder)
+    }
+
     fn path(&self, seq: u64, sha256: &str) -> PathBuf {
         let mut hash = Sha256::new_with_prefix(sha256);
         self.recipients.iter().for_each(|recipient| hash.update(recipient.to_string()));
         let hash = hex::encode(hash.finalize());
-        self.folder.join(format!("{seq}-{}{SUFFIX}", hash.get(..16).unwrap_or_default()))
+        self.folder().join(format!("{seq}-{}{SUFFIX}", hash.get(..16).unwrap_or_default()))
     }
 
     fn make(&self, source: &Path, path: PathBuf) -> std::io::Result<Copy> {
         if let Ok(metadata) = fs::metadata(&path) {
             return Ok(Copy { path, bytes: metadata.len(), is_fresh: false });
         }
-        fs::create_dir_all(&self.folder)?;
+        let folder = self.storage.folder(&self.folder)?;
         let (plain, draft) = (File::open(source)?, path.with_extension("tmp"));
         let needed = plain.metadata()?.len().saturating_add(LEFT_FREE);
-        if durable::free_bytes(&self.folder)?.is_some_and(|free| free < needed) {
+        if durable::free_bytes(&folder)?.is_some_and(|free| free < needed) {
             return Err(ErrorKind::StorageFull.into());
         }
         durable::replace_with(&path, &draft, |out| seal::seal(&self.recipients, &mut BufReader::new(plain), out))?;
@@ -106,7 +116,7 @@ impl Sealer {
     /// Deletes copies of items that an earlier run left and that no upload goes on with. Nothing must be on its way.
     pub(super) async fn tidy(&self, outbox: &Outbox) {
         let mut unwanted = Vec::new();
-        for number in numbers(&self.folder).into_iter().map(|(number, _)| number) {
+        for number in numbers(&self.folder()).into_iter().map(|(number, _)| number) {
             if matches!(outbox.progress(number).await, Ok(None)) {
                 unwanted.push(number);
             }
@@ -118,7 +128,7 @@ impl Sealer {
     }
 
     async fn remove(&self, is_unwanted: impl Fn(u64) -> bool + Send + 'static) {
-        let folder = self.folder.clone();
+        let folder = self.folder();
         let work = move || {
             for (_, path) in numbers(&folder).into_iter().filter(|(number, _)| is_unwanted(*number)) {
                 if let Err(error) = fs::remove_file(&path) {

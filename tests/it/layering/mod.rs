@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 5] = [
         "seal",
         "telemetry",
         "supervise",
+        "volume_folder",
         "zone",
     ],
     &["frame", "detection", "event", "polygon", "schedule", "segment", "coverage"],
