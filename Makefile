@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain lint deb docs setup setup-build setup-lint setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-drain lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -30,7 +30,9 @@ test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_ALERTS := 10000
 test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: export OUTPOST_SOAK_MINUTES ?= 60
-test-slow: setup ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a soak of OUTPOST_SOAK_MINUTES
+test-slow: export OUTPOST_FUZZ_SECONDS ?= 60
+test-slow: setup features ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a minute of random input for each parser, a soak of OUTPOST_SOAK_MINUTES
+	$(call run_tests,slow,--lib fuzz::)
 	$(call run_tests,slow,--test it)
 
 bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
@@ -51,6 +53,11 @@ lint: setup-build setup-lint ## rustfmt, clippy and rustdoc, all without warning
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --lib --document-private-items --locked
 	cargo fetch --locked --quiet
 	"$(OUTPOST_CACHE)/lint/bin/cargo-deny" --offline --locked --log-level error check licenses bans sources
+
+features: setup-build ## Compile without each of the features that a small box can leave out
+	for feature in "" age parquet v4l; do \
+	  cargo clippy --locked --lib --bins --no-default-features --features "$$feature" -- -D warnings; \
+	done
 
 docs: setup-build ## Write docs/compatibility.md again from what the tests say that they show
 	OUTPOST_UPDATE_DOCS=1 cargo test --locked --test it -- --exact compatibility::the_page_of_what_works_with_what_is_what_the_tests_show

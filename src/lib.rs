@@ -73,3 +73,6 @@ pub mod cli;
 pub mod config;
 pub mod pipeline;
 pub mod volume_session;
+
+#[cfg(test)]
+mod fuzz;

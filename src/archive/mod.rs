@@ -8,6 +8,8 @@
 pub(crate) mod bench;
 mod context;
 pub(crate) mod filing;
+#[cfg(test)]
+mod fuzz;
 mod layout;
 pub(crate) mod removal;
 pub(crate) mod sidecar;

@@ -4,6 +4,8 @@
 //! itself: keys that end in `_file` name where they are.
 
 mod diagnostic;
+#[cfg(test)]
+mod fuzz;
 mod load;
 #[cfg(test)]
 mod reference;

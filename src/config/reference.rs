@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{Camera, Config};
 use crate::{alert, upload};
 
-const FILE: &str = include_str!("../../config/outpost.toml");
+pub(super) const FILE: &str = include_str!("../../config/outpost.toml");
 
 /// The file with its defaults switched on, with each first `#` before a key removed.
-fn switched_on() -> String {
+pub(super) fn switched_on() -> String {
     let setting = |line: &str| {
         line.strip_prefix('#')
             .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()))

@@ -8,6 +8,8 @@
 //! Models come as `<name>.toml` beside an ONNX file; see [`Manifest`] and models/NOTICE.md.
 
 mod engine;
+#[cfg(test)]
+mod fuzz;
 mod heads;
 mod loader;
 mod model;

@@ -21,11 +21,14 @@
 mod compact;
 mod coverage;
 mod events;
+#[cfg_attr(not(feature = "parquet"), path = "file_absent.rs")]
 mod file;
 mod folder;
 mod health;
 mod numbers;
+#[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "parts that only files need"))]
 mod rows;
+#[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "parts that only files need"))]
 mod table;
 #[cfg(test)]
 mod tests;
@@ -59,6 +62,9 @@ use table::Table;
 
 pub use folder::FOLDER;
 
+/// What a program without the feature says of the lake.
+const ABSENT: &str =
+    "this program was built without the lake: build it with the Cargo feature \"parquet\", or set enabled = false";
 /// Events whose rows are made at a time; their records lie in memory meanwhile.
 const BATCH: usize = 1000;
 /// Accounts of days at a time.
@@ -93,7 +99,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: cfg!(feature = "parquet"),
             every: Duration::from_secs(3600),
             health_every: Duration::from_secs(300),
             max_bytes: 256 << 20,
@@ -107,6 +113,9 @@ impl Config {
     /// # Errors
     /// A sentence that names the key.
     pub fn validate(&self) -> Result<(), String> {
+        if self.enabled && !cfg!(feature = "parquet") {
+            return Err(format!("enabled is true, but {ABSENT}"));
+        }
         for (key, value) in [("every", self.every), ("health_every", self.health_every)] {
             if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&value) {
                 return Err(format!("{key} is {value:?}, it goes from 1s to 24h"));

@@ -8,6 +8,9 @@ use url::Url;
 
 use super::Role;
 
+/// What a program without the feature says of a V4L2 camera.
+pub(super) const NO_V4L2: &str = "this program was built without V4L2 cameras: build it with the Cargo feature \"v4l\"";
+
 /// The forms that an address may have, for messages.
 const FORMS: &str = "use rtsp://host/path, ffmpeg:http://host/path, v4l2:/dev/video0 or replay:/path/to/clip.mp4";
 
@@ -144,6 +147,9 @@ impl Config {
         }
         let address = Address::parse(&self.url).map_err(|e| format!("url {e}"))?;
         self.validate_network_keys(&address)?;
+        if matches!(address, Address::V4l2(_)) && !cfg!(feature = "v4l") {
+            return Err(format!("url {:?}: {NO_V4L2}", self.url));
+        }
         self.validate_v4l2_keys(matches!(address, Address::V4l2(_)))?;
         if !matches!(address, Address::Replay(_)) && (self.repeat || self.pace != Pace::Real) {
             return Err("repeat and pace are for replay: sources only, remove them".to_owned());

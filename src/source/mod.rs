@@ -13,6 +13,8 @@ mod config;
 mod encryption;
 mod error;
 mod fallback;
+#[cfg(test)]
+mod fuzz;
 mod libav;
 mod patience;
 mod replay;
@@ -23,6 +25,7 @@ mod rtsp;
 mod scripted_rtsp;
 mod thread;
 mod timeline;
+#[cfg_attr(not(feature = "v4l"), path = "v4l2_absent.rs")]
 mod v4l2;
 
 use std::sync::Arc;

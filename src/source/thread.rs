@@ -72,6 +72,7 @@ impl Outlet {
     }
 
     /// Gives the packet away if there is room now; says whether it did.
+    #[cfg(feature = "v4l")]
     pub(super) fn offer(&self, packet: Packet) -> bool {
         self.packets.try_send(Ok(packet)).is_ok()
     }

@@ -105,6 +105,8 @@ mod outboxes;
 mod read;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;

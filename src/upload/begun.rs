@@ -31,6 +31,8 @@ pub(super) struct Begun {
     storage: VolumeFolder,
     file: PathBuf,
     known: Arc<Mutex<BTreeMap<String, Upload>>>,
+    /// Held while the file is written: two writers at once would take each other's temporary file away.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Begun {
@@ -39,7 +41,7 @@ impl Begun {
         let file = storage.join(FOLDER).join(format!("{name}.begun.json"));
         let read = std::fs::read(&file).ok();
         let known = read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        Self { storage: VolumeFolder::new(storage), file, known: Arc::new(Mutex::new(known)) }
+        Self { storage: VolumeFolder::new(storage), file, known: Arc::new(Mutex::new(known)), writing: Arc::default() }
     }
 
     pub(super) async fn began(&self, upload: &str, key: &str, seq: u64) {
@@ -52,21 +54,21 @@ impl Begun {
     }
 
     async fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Upload>)) {
-        let json = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut known);
-            serde_json::to_vec(&*known)
-        };
-        let (file, storage, Ok(json)) = (self.file.clone(), self.storage.clone(), json) else { return };
-        let write = move || {
-            if let Err(error) =
-                storage.folder(std::path::Path::new(FOLDER)).and_then(|_| durable::replace(&file, &json))
-            {
-                warn!(file = %file.display(), %error, "an upload that has begun cannot be noted");
-            }
-        };
+        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = self.clone();
         // Only a panic of the closure fails.
-        let _ = tokio::task::spawn_blocking(write).await;
+        let _ = tokio::task::spawn_blocking(move || begun.write()).await;
+    }
+
+    /// Writes what is known by now. Blocks on the disk.
+    fn write(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let json = serde_json::to_vec(&*self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ok(json) = json else { return };
+        let folder = self.storage.folder(std::path::Path::new(FOLDER));
+        if let Err(error) = folder.and_then(|_| durable::replace(&self.file, &json)) {
+            warn!(file = %self.file.display(), %error, "an upload that has begun cannot be noted");
+        }
     }
 
     /// Makes the destination forget those whose files are no longer to be sent. Nothing must be on its way.
@@ -86,5 +88,34 @@ impl Begun {
                 Err(error) => debug!(key, %error, "parts that are not needed any more could not be removed yet"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn uploads_that_begin_and_end_at_once_are_all_noted() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(dir.path().join("device-id"), "").expect("write");
+        let begun = Begun::open(dir.path(), "cloud");
+        let upload = |n: u64| {
+            let (begun, storage) = (begun.clone(), dir.path().to_owned());
+            async move {
+                begun.began(&format!("id-{n}"), "key", n).await;
+                // What has returned is on the disk, whatever the others do.
+                let noted = Begun::open(&storage, "cloud");
+                assert!(noted.known.lock().expect("lock").contains_key(&format!("id-{n}")), "{n}");
+                if n % 2 == 1 {
+                    begun.ended(&format!("id-{n}")).await;
+                }
+            }
+        };
+        let tasks: Vec<_> = (0..64).map(|n| tokio::spawn(upload(n))).collect();
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        assert_eq!(Begun::open(dir.path(), "cloud").known.lock().expect("lock").len(), 32);
     }
 }

@@ -61,6 +61,7 @@ fn has_coverage(daemon: &Daemon, camera: &str, state: &str) -> bool {
 #[test]
 fn the_page_says_what_is_true_of_cameras_that_give_no_pictures_any_more() {
     let scratch = Scratch::new("no-pictures");
+    scratch.expect_log(&["camera offline", "camera degraded", "task failed, trying again"]);
     let lost = Camera::start(Manners::default());
     let silent = Camera::start(Manners { hangs_after: Some(20), ..Manners::default() });
     let mut config = Config::new(&scratch).played_once("film", &fixture("people.mp4"), 4.0);

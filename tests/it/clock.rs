@@ -195,6 +195,7 @@ fn a_wall_clock_that_is_wrong_and_is_set_all_the_time_costs_nothing() {
 #[test]
 fn a_clock_before_1970_spoils_nothing() {
     let scratch = Scratch::new("before-1970");
+    scratch.expect_log(&["the store cannot be opened"]);
     let (port, cloud) = (port::free(), scratch.path("cloud"));
     let config = config(&scratch, port, &cloud);
     let mut clock = WallClock::new(&scratch, time("2036-05-05T10:15:00Z"));

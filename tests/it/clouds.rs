@@ -13,7 +13,7 @@ use crate::harness::clips::people_as;
 use crate::harness::config::{Config, DEVICE, PREFIX};
 use crate::harness::daemon::Daemon;
 use crate::harness::gcs::GcsServer;
-use crate::harness::valve::Valve;
+use crate::harness::proxy::Proxy;
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
 /// Looks of the detector a second: enough for the clip's people.
@@ -104,14 +104,14 @@ pub fn assert_all_delivered(daemon: &Daemon, destination: &str, objects: &BTreeM
 }
 
 /// Of a large file whose upload was cut: all of it went out, and nothing of it twice.
-fn assert_sent_once(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<String, Object>) {
+fn assert_sent_once(valve: &Proxy, cut: &str, part: &str, objects: &BTreeMap<String, Object>) {
     let (bytes, parts) = parts_sent(valve, cut, part, objects);
     assert!(parts.len() >= 2, "{cut}: {parts:?}");
     assert_eq!(parts.iter().sum::<u64>(), bytes, "{cut}: {parts:?}");
 }
 
 /// The size of the clip whose upload was cut, and of the parts in which it went out.
-pub fn parts_sent(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<String, Object>) -> (u64, Vec<u64>) {
+pub fn parts_sent(valve: &Proxy, cut: &str, part: &str, objects: &BTreeMap<String, Object>) -> (u64, Vec<u64>) {
     // Google's client encodes the slashes of a key, Azure's does not; the event's id is the same.
     let mut clips = objects.values().filter(|object| object.key.ends_with("/clip.mp4"));
     let id = |object: &Object| object.key.rsplit('/').nth(1).unwrap_or_default().to_owned();
@@ -125,10 +125,12 @@ pub fn parts_sent(valve: &Valve, cut: &str, part: &str, objects: &BTreeMap<Strin
 #[test]
 fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_of_a_clip() {
     let scratch = Scratch::new("clouds");
+    scratch.expect_log(&["the destination is offline"]);
     let (mut azure, mut google) = (AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let (block, part) = ("comp=block&", "partNumber=");
-    let (to_azure, to_google) = (Valve::start(azure.port(), block, 2), Valve::start(google.port(), part, 2));
+    let (to_azure, to_google) =
+        (Proxy::shuts_before(azure.port(), block, 2), Proxy::shuts_before(google.port(), part, 2));
     let key = scratch.secret("azure.key", azure::KEY);
     let config = Config::new(&scratch)
         .uploads_to_azure("azure", to_azure.port(), CONTAINER, &key)
@@ -136,7 +138,7 @@ fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_
         .played_once("gate", &people_as("h264-10mbit"), LOOKS);
     let mut daemon = Daemon::start(&scratch, config);
 
-    let cut = |name: &str, valve: &Valve| wait_for(name, seconds(120), || valve.shut_on().ok_or("not yet".to_owned()));
+    let cut = |name: &str, valve: &Proxy| wait_for(name, seconds(120), || valve.shut_on().ok_or("not yet".to_owned()));
     let cut_azure = cut("the first block of a clip to be in Azure", &to_azure);
     let cut_google = cut("the first part of a clip to be in Google", &to_google);
     azure.stop();
@@ -172,6 +174,7 @@ fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_
 #[test]
 fn a_destination_that_refuses_says_why_and_holds_up_no_other() {
     let scratch = Scratch::new("refused");
+    scratch.expect_log(&["the destination refuses us"]);
     let (azure, google) = (AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let right = scratch.secret("azure.key", azure::KEY);

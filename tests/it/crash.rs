@@ -47,6 +47,7 @@ impl Site {
 #[test]
 fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
     let scratch = Scratch::new("crash");
+    scratch.expect_log(&["camera offline", "task failed, trying again"]);
     let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::Digest);
 
     let mut cut_short = BTreeSet::new();
@@ -95,6 +96,7 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
 #[test]
 fn killed_at_any_moment_it_keeps_what_it_reported_and_delivers_it_once() {
     let scratch = Scratch::new("kills");
+    scratch.expect_log(&["camera offline", "task failed, trying again"]);
     let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::None);
     let mut dice = Dice::new();
     for _ in 0..setting("OUTPOST_KILLS", 20) {

@@ -112,6 +112,7 @@ fn seconds_of(daemon: &Daemon, state: &str) -> f64 {
 #[test]
 fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
     let scratch = Scratch::new("dropped");
+    scratch.expect_log(&["alerts wait, the broker cannot be used", "the destination is offline"]);
     let away = format!("http://127.0.0.1:{}", port::free());
     let mut config = Config::new(&scratch).uploads_through(&away);
     config.add(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", port::free()));

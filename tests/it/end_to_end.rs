@@ -132,6 +132,7 @@ fn assert_clip_covers(scratch: &Scratch, event: &Value, first_picture: f64, code
 #[test]
 fn box_broker_and_bucket_agree_on_every_event() {
     let scratch = Scratch::new("end-to-end");
+    scratch.expect_log(&["camera offline", "task failed, trying again"]);
     let (people, leaves, people_h265) = (fixture("people.mp4"), fixture("leaves.mp4"), people_as("h265"));
     let mounts = [("/gate", "h264", people.as_path()), ("/yard", "h265", &people_h265), ("/tree", "h264", &leaves)];
     let mut cameras = RtspServer::start(&scratch, Auth::Digest, &mounts);

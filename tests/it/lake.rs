@@ -66,6 +66,9 @@ fn wait_until_exported(daemon: &Daemon) {
 #[test]
 fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
     let (scratch, other) = (Scratch::new("lake"), Scratch::new("lake-other"));
+    for scratch in [&scratch, &other] {
+        scratch.expect_log(&["there is nothing left that may be deleted"]);
+    }
     let cloud = S3Server::start(&scratch);
     let mut boxes = [
         Daemon::start(&scratch, site(&scratch, &cloud, DEVICE)),

@@ -13,8 +13,7 @@ use crate::harness::clips::people_as;
 use crate::harness::config::{Config, PREFIX};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::gcs::GcsServer;
-use crate::harness::line::{Line, Quality};
-use crate::harness::valve::Valve;
+use crate::harness::proxy::{Proxy, Quality};
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
 const LOOKS: f64 = 4.0;
@@ -23,14 +22,16 @@ const LOOKS: f64 = 4.0;
 struct Site {
     scratch: Scratch,
     cloud: S3Server,
-    line: Line,
+    line: Proxy,
 }
 
 impl Site {
     fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
+        scratch.expect_log(&["the destination is offline", "a file was not delivered, it will be tried again"]);
+        scratch.expect_log(&["a file cannot be delivered, it was moved to the dead letters"]);
         let cloud = S3Server::start(&scratch);
-        let line = Line::start(cloud.port());
+        let line = Proxy::start(cloud.port());
         Self { scratch, cloud, line }
     }
 
@@ -131,13 +132,14 @@ fn what_the_destination_says_to_have_otherwise_is_sent_again() {
 #[test]
 fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere() {
     let scratch = Scratch::new("midfile");
+    scratch.expect_log(&["the destination is offline"]);
     let (cloud, azure, google) = (S3Server::start(&scratch), AzureServer::start(&scratch), GcsServer::start(&scratch));
     azure.create(CONTAINER);
     let (block, part) = ("comp=block&", "partNumber=");
     let valves = [
-        ("cloud", part, Valve::start(cloud.port(), part, 3)),
-        ("azure", block, Valve::start(azure.port(), block, 3)),
-        ("google", part, Valve::start(google.port(), part, 3)),
+        ("cloud", part, Proxy::shuts_before(cloud.port(), part, 3)),
+        ("azure", block, Proxy::shuts_before(azure.port(), block, 3)),
+        ("google", part, Proxy::shuts_before(google.port(), part, 3)),
     ];
     let key = scratch.secret("azure.key", azure::KEY);
     let port = |index: usize| valves[index].2.port();

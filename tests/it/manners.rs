@@ -40,6 +40,7 @@ fn recorded<'a>(scratch: &'a Scratch, camera: &Camera, more: &str) -> Config<'a>
 #[test]
 fn a_camera_that_takes_its_time_is_reached_and_what_is_waited_for_is_said() {
     let scratch = Scratch::new("slow");
+    scratch.expect_log(&["camera offline"]);
     // The parameters are sent with key frames only, and none comes for the time being.
     let camera = Camera::start(Manners { holds_key_frames: true, parameters_in_sdp: false, ..Manners::default() });
     let mut daemon = Daemon::start(&scratch, recorded(&scratch, &camera, ""));
@@ -73,6 +74,7 @@ fn a_recorder_that_holds_its_description_back_is_reached() {
 #[test]
 fn patience_from_the_configuration_ends_a_silent_session() {
     let scratch = Scratch::new("impatient");
+    scratch.expect_log(&["camera offline"]);
     let camera = Camera::start(Manners { first_picture: seconds(3600), ..Manners::default() });
     let mut daemon = Daemon::start(&scratch, recorded(&scratch, &camera, "max_silence = \"1s\""));
     wait_until("the reason", seconds(20), || {
@@ -88,6 +90,7 @@ fn patience_from_the_configuration_ends_a_silent_session() {
 #[test]
 fn a_camera_that_hangs_is_said_to_be_silent_and_read_again_after_the_same_wait_each_time() {
     let scratch = Scratch::new("hangs");
+    scratch.expect_log(&["camera offline", "camera degraded"]);
     let manners = || Manners { hangs_after: Some(20), ..Manners::default() };
     let (hangs, pauses) = (Camera::start(manners()), Camera::start(manners()));
     let broker = Broker::start(&scratch);
@@ -159,6 +162,7 @@ fn a_probe_waits_for_a_slow_camera_and_says_how_slow_it_is() {
 #[test]
 fn cameras_that_keep_to_the_protocol_in_ways_of_their_own_stay_online() {
     let scratch = Scratch::new("manners");
+    scratch.expect_log(&["camera offline"]);
     let quick = || Manners { interval: Duration::from_millis(50), ..Manners::default() };
     let one_way = Camera::start(Manners { refuses: Refuses::Tcp, ..quick() });
     let uniview = Camera::start(Manners { ssrc: Ssrc::PerGop, ..quick() });

@@ -30,6 +30,7 @@ fn trouble(daemon: &Daemon) -> String {
 #[test]
 fn a_taken_port_costs_the_page_alone() {
     let scratch = Scratch::new("taken-port");
+    scratch.expect_log(&["task failed, trying again"]);
     let cameras = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", fixture("people.mp4").as_path())]);
     let (config, port) = Config::new(&scratch).camera("gate", &cameras, "/gate", Auth::None).all_the_time(5).write();
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("take the port");
@@ -58,6 +59,7 @@ fn times(log: &str, line: &str) -> usize {
 #[test]
 fn a_box_without_its_model_records_says_why_and_detects_once_the_file_is_there() {
     let scratch = Scratch::new("models");
+    scratch.expect_log(&["a model cannot be used", "camera degraded"]);
     let (models, shipped) = (scratch.path("models"), repository().join("models"));
     fs::create_dir_all(&models).expect("make a folder for models");
     for file in ["nanodet-g-320.toml", "coco.labels"] {
@@ -93,6 +95,7 @@ fn a_box_without_its_model_records_says_why_and_detects_once_the_file_is_there()
 #[test]
 fn a_model_that_is_too_slow_for_the_box_leaves_the_camera_recorded() {
     let scratch = Scratch::new("slow-model");
+    scratch.expect_log(&["a model cannot be used", "camera degraded"]);
     let cameras = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", fixture("people.mp4").as_path())]);
     let mut config = Config::new(&scratch);
     // No processor is so fast.

@@ -13,8 +13,8 @@ use crate::harness::clips::people_as;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::gcs::GcsServer;
+use crate::harness::proxy::Proxy;
 use crate::harness::rtsp::{Auth, RtspServer};
-use crate::harness::valve::Valve;
 use crate::harness::wall_clock::WallClock;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 
@@ -32,6 +32,12 @@ fn publications(subscriber: &Subscriber) -> BTreeMap<String, BTreeSet<u64>> {
 #[test]
 fn what_happened_during_an_outage_is_delivered_once() {
     let scratch = Scratch::new("outage");
+    scratch.expect_log(&[
+        "alerts wait, the broker cannot be used",
+        "the destination is offline",
+        "camera offline",
+        "task failed, trying again",
+    ]);
     let people = fixture("people.mp4");
     let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &people)]);
     let mut broker = Broker::start(&scratch);
@@ -76,8 +82,9 @@ fn what_happened_during_an_outage_is_delivered_once() {
 #[test]
 fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() {
     let scratch = Scratch::new("week");
+    scratch.expect_log(&["alerts wait, the broker cannot be used", "the destination is offline"]);
     let cloud = GcsServer::start(&scratch);
-    let valve = Valve::start(cloud.port(), "partNumber=", 2);
+    let valve = Proxy::shuts_before(cloud.port(), "partNumber=", 2);
     let mut broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
     let config = Config::new(&scratch).alerts_to(&broker).uploads_to_google("cloud", valve.port(), BUCKET);
@@ -116,6 +123,7 @@ fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() 
 #[test]
 fn a_camera_that_comes_back_is_taken_up_again_and_disturbs_no_other() {
     let scratch = Scratch::new("camera");
+    scratch.expect_log(&["camera offline", "camera degraded", "task failed, trying again"]);
     let (people, leaves) = (fixture("people.mp4"), fixture("leaves.mp4"));
     let mut gate = RtspServer::start(&scratch, Auth::Basic, &[("/gate", "h264", &people)]);
     let tree = RtspServer::start(&scratch, Auth::None, &[("/tree", "h264", &leaves)]);

@@ -83,6 +83,7 @@ fn a_replayed_av1_file_gives_events_with_clips() {
 #[test]
 fn a_stream_that_cannot_be_decoded_is_degraded_everywhere_and_logged_once() {
     let scratch = Scratch::new("noise");
+    scratch.expect_log(&["pictures do not decode", "camera degraded"]);
     // Sound as a file, but the parameters that its pictures need are noise.
     let noise = scratch.path("noise.mp4");
     let mut file = std::fs::read(fixture("people.mp4")).expect("read");

@@ -121,6 +121,7 @@ fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, reported: &Reported
 #[test]
 fn what_was_reported_before_the_power_went_is_there_after_it_came_back() {
     let scratch = Scratch::new("power");
+    scratch.expect_any_log("what a power cut tears is chance");
     let mut dice = Dice::new();
     let port = port::free();
     let config = box_on_drive(&scratch, port);
@@ -159,6 +160,7 @@ fn what_was_reported_before_the_power_went_is_there_after_it_came_back() {
 #[test]
 fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_reported() {
     let scratch = Scratch::new("drive");
+    scratch.expect_any_log("what a power cut tears is chance");
     let mut dice = Dice::new();
     let port = port::free();
     let config = box_on_drive(&scratch, port);

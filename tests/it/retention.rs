@@ -164,6 +164,15 @@ fn a_full_volume_loses_first_what_was_delivered() {
 #[test]
 fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_again() {
     let scratch = Scratch::new("retention-alone");
+    scratch.expect_log(&[
+        "the volume is full, using the reserve",
+        "for lack of space",
+        "could not be recorded",
+        "could not be completed",
+        "no snapshot",
+        "show the snapshot",
+        "a clip cannot be used",
+    ]);
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
     wait_for_turnover(&mut daemon, 6.0);
@@ -195,6 +204,15 @@ fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_aga
 #[test]
 fn a_volume_that_takes_no_more_files_is_a_full_one() {
     let scratch = Scratch::new("retention-files");
+    scratch.expect_log(&[
+        "the volume is full, using the reserve",
+        "for lack of space",
+        "could not be recorded",
+        "could not be completed",
+        "no snapshot",
+        "show the snapshot",
+        "a clip cannot be used",
+    ]);
     // Bytes for hundreds of clips, names for two dozen events.
     let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
@@ -217,6 +235,16 @@ fn a_volume_that_takes_no_more_files_is_a_full_one() {
 #[test]
 fn an_event_that_ends_on_a_full_volume_is_completed_when_there_is_room() {
     let scratch = Scratch::new("retention-end");
+    scratch.expect_log(&[
+        "the volume is full, using the reserve",
+        "for lack of space",
+        "could not be recorded",
+        "could not be completed",
+        "no snapshot",
+        "show the snapshot",
+        "a clip cannot be used",
+        "nothing is recorded",
+    ]);
     let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
     let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
     wait_until("an event", seconds(60), || !daemon.events_in("open").is_empty());

@@ -17,7 +17,7 @@ use crate::harness::clips::leaves_at_8mbit;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::dice::Dice;
-use crate::harness::line::{Line, Quality};
+use crate::harness::proxy::{Proxy, Quality};
 use crate::harness::rtsp::{Auth, RtspServer};
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for, wait_until};
 use crate::retention::Volume;
@@ -132,7 +132,7 @@ fn assert_nothing_piles_up(samples: &[Sample]) {
 
 /// The lines to bucket and broker, and when they change next.
 struct Link {
-    lines: [Line; 2],
+    lines: [Proxy; 2],
     dice: Dice,
     good: bool,
     next: Instant,
@@ -141,7 +141,7 @@ struct Link {
 
 impl Link {
     fn to(bucket: u16, broker: u16) -> Self {
-        let lines = [bucket, broker].map(Line::start);
+        let lines = [bucket, broker].map(Proxy::start);
         Self { lines, dice: Dice::new(), good: true, next: Instant::now() + seconds(5), outages: 0 }
     }
 
@@ -217,6 +217,7 @@ fn nothing_piles_up_and_nothing_is_lost_in_the_long_run() {
     let minutes = setting("OUTPOST_SOAK_MINUTES", 0);
     let length = if minutes == 0 { SHORT } else { seconds(60 * minutes) };
     let scratch = Scratch::new("soak");
+    scratch.expect_any_log("faults come at random and at once for as long as it runs");
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let (people, leaves, large) = (fixture("people.mp4"), fixture("leaves.mp4"), leaves_at_8mbit());
     let mounts: [(&str, &str, &Path); 4] =

@@ -13,6 +13,7 @@ use crate::webhooks::Receiver;
 #[test]
 fn only_an_authority_that_is_named_is_trusted_and_a_corrected_file_counts_at_once() {
     let (scratch, strangers) = (Scratch::new("tls"), Scratch::new("tls-strangers"));
+    scratch.expect_log(&["alerts wait, the receiver does not take them", "the destination refuses us"]);
     let (certificate, stranger) = (Certificate::make(&scratch), Certificate::make(&strangers));
     let (cloud, office) = (S3Server::start(&scratch), Receiver::start(&scratch));
     let [cloud_front, office_front] =

@@ -22,6 +22,7 @@ struct Site {
 impl Site {
     fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
+        scratch.expect_any_log("what fails first when a disk goes away is chance");
         let cloud = scratch.path("cloud");
         fs::create_dir_all(&cloud).expect("make a destination");
         Self { scratch, cloud }

@@ -8,9 +8,11 @@ pub(super) mod password;
 mod redirect;
 mod sessions;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use retina::client::{Demuxed, SessionGroup, Tool};
 use retina::codec::{CodecItem, ParametersRef, VideoFrame, VideoParameters};
@@ -27,6 +29,7 @@ use super::timeline::{Join, ReorderedTimeline};
 use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
 use crate::frame::{Codec, Packet, StreamInfo};
+use crate::supervise::panic_text;
 
 pub(super) use sessions::settle;
 
@@ -36,8 +39,22 @@ const UDP_ADVICE: &str = "a firewall may stop UDP, try transport = \"tcp\"";
 /// How retina says that a packet's synchronisation source is not the expected one; a test watches it.
 const OTHER_SSRC: &str = "wrong ssrc after";
 
-/// Describes, sets up and plays the first video stream that we can use.
+/// Describes, sets up and plays the first video stream that we can use. A panic on the way is an error of the camera's
+/// answers: retina's reader of descriptions panics where a line of a media section is no line of SDP.
 pub(super) async fn connect(
+    config: &Config,
+    url: Url,
+    what: String,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn Source>, SourceError> {
+    let opened = AssertUnwindSafe(open_session(config, url, what.clone(), clock)).catch_unwind().await;
+    opened.unwrap_or_else(|panic| {
+        let reason = format!("its description cannot be read (panic: {})", first_sentence(&panic_text(&*panic)));
+        Err(refused(SourceError::Protocol { what, reason }))
+    })
+}
+
+async fn open_session(
     config: &Config,
     url: Url,
     what: String,
@@ -280,5 +297,7 @@ fn describe(codec: &Codec, parameters: &VideoParameters, announced: Option<f32>)
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

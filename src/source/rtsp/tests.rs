@@ -60,6 +60,19 @@ async fn answers_of_a_camera_are_distinguished() {
 }
 
 #[tokio::test]
+async fn a_description_that_cannot_be_read_is_an_error_and_no_panic() {
+    let answer = "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: 98\r\n\r\n\
+                  v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\nno line\r\na=rtpmap:96 H264/90000\r\n";
+    let (description, url) = (answer.split("\r\n\r\n").nth(1).expect("one"), at(camera_that_says(answer).await).url);
+    assert_eq!(description.len(), 98);
+    let url = Url::parse(&url).expect("valid");
+    let clock = Arc::new(SystemClock::new());
+    let error =
+        connect(&Config::default(), url, "yard".to_owned(), clock).await.err().expect("cannot be read").to_string();
+    assert!(error.contains("yard misbehaves: its description cannot be read"), "{error}");
+}
+
+#[tokio::test]
 async fn a_password_file_that_is_missing_or_wrong_is_named() {
     let dir = tempfile::tempdir().expect("tempdir");
     let with = |text: Option<&str>| {

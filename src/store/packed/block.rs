@@ -7,7 +7,7 @@ use sled::IVec;
 use super::super::StoreError;
 
 /// The first byte of a block; no value of an entry begins with it, or it would be put into a block of its own.
-pub(super) const MARK: u8 = 0xB1;
+pub(in crate::store) const MARK: u8 = 0xB1;
 /// What a damaged block may make us allocate, in bytes; several times what a whole one takes.
 const MOST: usize = 128 * 1024;
 /// The fastest level: rows of one kind resemble each other, so more effort saves little.
@@ -32,7 +32,7 @@ pub(super) fn is_block(value: &[u8]) -> bool {
 }
 
 /// The entries, which are in the order of their keys, as one value.
-pub(super) fn encode(entries: &[Entry]) -> IVec {
+pub(in crate::store) fn encode(entries: &[Entry]) -> IVec {
     let mut plain = Vec::with_capacity(weight_of(entries));
     let mut last: &[u8] = &[];
     for (key, value) in entries {
@@ -52,7 +52,7 @@ pub(super) fn encode(entries: &[Entry]) -> IVec {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: a checksum protects the block, so it is damaged and not merely strange.
-pub(super) fn decode(block: &[u8]) -> Result<Vec<Entry>, StoreError> {
+pub(in crate::store) fn decode(block: &[u8]) -> Result<Vec<Entry>, StoreError> {
     let packed = block.strip_prefix(&[MARK]).unwrap_or_default();
     let plain = decompress_to_vec_zlib_with_limit(packed, MOST).map_err(|_| damaged())?;
     let (mut rest, mut entries, mut key) = (plain.as_slice(), Vec::new(), Vec::new());

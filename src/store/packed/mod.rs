@@ -15,7 +15,7 @@
 //! A tree without blocks is a valid one, which is what older schemas left: [`View::repack`] goes through it in
 //! short steps.
 
-mod block;
+pub(super) mod block;
 
 mod scan;
 

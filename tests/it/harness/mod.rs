@@ -11,16 +11,16 @@ pub mod gcs;
 #[cfg(target_arch = "x86_64")]
 pub mod guest;
 pub mod http;
-pub mod line;
+mod log_gate;
 pub mod machine;
 pub mod mjpeg;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod rtsp;
 #[allow(dead_code, reason = "the unit tests of the RTSP source use other settings than the scenarios")]
 pub mod scripted_rtsp;
 pub mod tls;
-pub mod valve;
 pub mod wall_clock;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +30,7 @@ pub mod volume;
 pub mod write_log;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a condition is looked at.
@@ -79,20 +80,31 @@ pub fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// A folder that goes away with the test, unless the test fails: then it is kept, and its path printed.
+///
+/// In the end the logs of the daemon in it are read: [`log_gate`].
 #[derive(Debug)]
-pub struct Scratch(Option<tempfile::TempDir>);
+pub struct Scratch {
+    folder: Option<tempfile::TempDir>,
+    /// Parts of log lines that the test announced.
+    expected: Mutex<Vec<String>>,
+}
 
 impl Scratch {
     /// A new folder whose name begins with `name`.
     pub fn new(name: &str) -> Self {
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(parent);
-        Self(Some(folder.expect("make a scratch folder")))
+        Self { folder: Some(folder.expect("make a scratch folder")), expected: Mutex::default() }
+    }
+
+    /// Announces errors and warnings that the daemon may log in this test: all that contain one of `texts`.
+    pub fn expect_log(&self, texts: &[&str]) {
+        self.expected.lock().expect("no panic while it is held").extend(texts.iter().map(|&text| text.to_owned()));
     }
 
     /// A path inside.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.as_ref().expect("present until drop").path().join(name)
+        self.folder.as_ref().expect("present until drop").path().join(name)
     }
 
     /// Writes a file inside that only the owner may read, as secrets are.
@@ -105,12 +117,27 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Allows every error and warning in this test, but no panic; `_reason` says why they cannot be announced.
+    pub fn expect_any_log(&self, _reason: &str) {
+        self.expect_log(&log_gate::LEVELS);
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(folder) = self.0.take()
-        {
+        let Some(folder) = self.folder.take() else { return };
+        let expected = std::mem::take(self.expected.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let outcome = if std::thread::panicking() {
+            Ok(())
+        } else {
+            std::panic::catch_unwind(|| log_gate::check(folder.path(), &expected))
+        };
+        if std::thread::panicking() || outcome.is_err() {
             eprintln!("kept for a look: {}", folder.keep().display());
+        }
+        if let Err(unannounced) = outcome {
+            std::panic::resume_unwind(unannounced);
         }
     }
 }

@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 7] = [
         "byte_size",
         "clock",
         "durable",
+        "fuzz",
         "health",
         "load",
         "metrics",

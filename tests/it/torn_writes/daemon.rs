@@ -39,7 +39,7 @@ impl Service {
         );
         fs::write(&config, text).expect("write the configuration");
         let arguments = ["run".into(), "--config".into(), config];
-        let log = scratch.path(&format!("{name}.log"));
+        let log = scratch.path(&format!("outpost-{name}.log"));
         let process = Process::start("outpost", PROGRAM, &arguments, log.clone());
         Self { port, process, starts: 1, arguments, log }
     }
@@ -72,6 +72,13 @@ fn delivered(cloud: &Path) -> BTreeSet<(String, String)> {
 #[test]
 fn the_daemon_starts_on_what_was_torn_and_delivers_what_is_whole() {
     let scratch = Scratch::new("torn-daemon");
+    scratch.expect_log(&[
+        "camera offline",
+        "a file was not delivered, it will be tried again",
+        "a sidecar is damaged and was set aside",
+        "rewritten from the index",
+        "identity is damaged",
+    ]);
     let template = Template::record(&scratch);
     for seed in 1..=4 {
         let name = format!("box-{seed}");
@@ -100,6 +107,7 @@ fn the_daemon_starts_on_what_was_torn_and_delivers_what_is_whole() {
 fn recording_goes_on_while_a_fresh_index_is_filled_however_often_it_is_interrupted() {
     const EVENTS: u32 = 600;
     let scratch = Scratch::new("rebuild");
+    scratch.expect_log(&["no reserve could be set apart"]);
     let template = Template::record(&scratch);
     let (_, event) = template.sidecars.iter().find(|(_, event)| event.state == EventState::Ended).expect("one ended");
     let disk = FaultyDisk::mount(&scratch, &scratch.path("box"));

@@ -2,6 +2,7 @@
 
 mod bench;
 mod digests;
+mod fuzz;
 mod hangups;
 mod refusals;
 mod rogues;

@@ -1,6 +1,8 @@
-//! A line to a server that can be cut, go mute, be slow or be answered by another server, as the links of remote sites.
+//! A TCP proxy in front of a server. It can break, go mute, be slow or answer in the server's place, as the links of
+//! remote sites; and it can cut an upload in the middle, at a given request, and list the requests that went through.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -13,7 +15,7 @@ const STORM_PASSES: usize = 700 * 1024;
 /// What a portal answers to every request.
 const PAGE: &str = "<html><body><h1>Welcome aboard! Please log in.</h1></body></html>";
 
-/// How a line is.
+/// How a proxy passes bytes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
     /// Everything goes through.
@@ -32,9 +34,25 @@ pub enum Quality {
     Garbled,
 }
 
+/// A request that was passed on.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub body_bytes: u64,
+}
+
+impl Request {
+    /// The path alone.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
 /// Passes bytes on to a server on the loopback interface.
 #[derive(Debug)]
-pub struct Line {
+pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -43,6 +61,8 @@ pub struct Line {
 #[derive(Debug)]
 struct Shared {
     upstream: u16,
+    /// Whether what goes to the server is read as HTTP/1.1, so that there can be a trap.
+    reads_requests: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -57,16 +77,42 @@ struct State {
     /// Requests that were answered on the way, or whose answers were changed.
     answered: usize,
     dice: fastrand::Rng,
+    /// What the query of a part's request contains, and the how manyth part of one object is not let through.
+    trap: Option<(String, usize)>,
+    /// Path of the object whose part sprang the trap; nothing is let through from then on.
+    shut_on: Option<String>,
+    seen: HashMap<String, usize>,
+    passed: Vec<Request>,
 }
 
-impl Line {
+impl Proxy {
     /// A good one to the server on port `upstream`.
     pub fn start(upstream: u16) -> Self {
+        Self::with(upstream, None)
+    }
+
+    /// A good one that shuts by itself before the `nth` request for one object whose query contains `part`.
+    pub fn shuts_before(upstream: u16, part: &str, nth: usize) -> Self {
+        Self::with(upstream, Some((part.to_owned(), nth)))
+    }
+
+    fn with(upstream: u16, trap: Option<(String, usize)>) -> Self {
         let port = port::free();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
-        let (quality, dice) = (Quality::Good, fastrand::Rng::with_seed(11));
-        let state = State { quality, ended: false, connections: Vec::new(), taken_until: None, answered: 0, dice };
-        let shared = Arc::new(Shared { upstream, state: Mutex::new(state), changed: Condvar::new() });
+        let reads_requests = trap.is_some();
+        let state = State {
+            quality: Quality::Good,
+            ended: false,
+            connections: Vec::new(),
+            taken_until: None,
+            answered: 0,
+            dice: fastrand::Rng::with_seed(11),
+            trap,
+            shut_on: None,
+            seen: HashMap::new(),
+            passed: Vec::new(),
+        };
+        let shared = Arc::new(Shared { upstream, reads_requests, state: Mutex::new(state), changed: Condvar::new() });
         let acceptor = spawn({
             let shared = shared.clone();
             move || shared.accept(&listener)
@@ -93,9 +139,25 @@ impl Line {
     pub fn answered(&self) -> usize {
         self.shared.state().answered
     }
+
+    /// Path of the object on whose part it shut, once it has.
+    pub fn shut_on(&self) -> Option<String> {
+        self.shared.state().shut_on.clone()
+    }
+
+    /// Lets everything through from now on.
+    pub fn open(&self) {
+        let mut state = self.shared.state();
+        (state.trap, state.shut_on) = (None, None);
+    }
+
+    /// All requests that went through, in order, where it has or had a trap.
+    pub fn passed(&self) -> Vec<Request> {
+        self.shared.state().passed.clone()
+    }
 }
 
-impl Drop for Line {
+impl Drop for Proxy {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.ended = true;
@@ -116,6 +178,26 @@ impl State {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
+
+    /// Whether a request may pass. The one that springs the trap, and all after it, may not.
+    fn admit(&mut self, request: &Request) -> bool {
+        if let Some((part, nth)) = &self.trap
+            && self.shut_on.is_none()
+            && request.target.contains(part.as_str())
+        {
+            let seen = self.seen.entry(request.path().to_owned()).or_default();
+            *seen += 1;
+            if *seen == *nth {
+                self.shut_on = Some(request.path().to_owned());
+                self.hang_up();
+            }
+        }
+        if self.shut_on.is_some() {
+            return false;
+        }
+        self.passed.push(request.clone());
+        true
+    }
 }
 
 impl Shared {
@@ -127,7 +209,7 @@ impl Shared {
     fn is_open(&self) -> bool {
         let mute = |state: &mut State| state.quality == Quality::Mute && !state.ended;
         let state = self.changed.wait_while(self.state(), mute).expect("no panic while it is held");
-        state.quality != Quality::Cut && !state.ended
+        state.quality != Quality::Cut && state.shut_on.is_none() && !state.ended
     }
 
     /// Waits for the turn of `bytes` on a slow line.
@@ -215,13 +297,33 @@ impl Shared {
         let server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         {
             let mut state = self.state();
+            if state.shut_on.is_some() || state.ended {
+                return Ok(());
+            }
             // Of those that came to their end by themselves nothing is kept.
             state.connections.retain(|connection| connection.peer_addr().is_ok());
             state.connections.extend([client.try_clone()?, server.try_clone()?]);
         }
         let (answers, to_client, back) = (server.try_clone()?, client.try_clone()?, self.clone());
         spawn(move || back.pass(answers, to_client, false));
+        if self.reads_requests {
+            let _ = self.forward(&client, &server);
+            return server.shutdown(Shutdown::Both);
+        }
         self.pass(client, server, true);
+        Ok(())
+    }
+
+    /// Passes whole requests on, as long as they may.
+    fn forward(&self, client: &TcpStream, mut server: &TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(client);
+        while let Some((head, request)) = read_head(&mut reader)? {
+            if !self.state().admit(&request) {
+                break;
+            }
+            server.write_all(&head)?;
+            std::io::copy(&mut reader.by_ref().take(request.body_bytes), &mut server)?;
+        }
         Ok(())
     }
 
@@ -246,13 +348,37 @@ impl Shared {
     }
 }
 
-/// A thread that ends with its connection, or with the line.
+/// A thread that ends with its connection, or with the proxy.
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    std::thread::Builder::new().name("line".to_owned()).spawn(work).expect("spawn a thread")
+    std::thread::Builder::new().name("proxy".to_owned()).spawn(work).expect("spawn a thread")
+}
+
+/// The next request up to its body; `None` at the end of the connection.
+fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<(Vec<u8>, Request)>> {
+    let mut head = Vec::new();
+    loop {
+        let begun = head.len();
+        if reader.read_until(b'\n', &mut head)? == 0 {
+            return Ok(None);
+        }
+        if matches!(&head[begun..], b"\r\n") {
+            break;
+        }
+    }
+    let text = std::str::from_utf8(&head).map_err(|e| Error::new(ErrorKind::InvalidData, e))?;
+    let mut words = text.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    let request =
+        Request { method: method.to_owned(), target: target.to_owned(), body_bytes: length.unwrap_or_default() };
+    Ok(Some((head, request)))
 }
 
 #[test]
-fn a_line_is_good_mute_cut_and_good_again() {
+fn a_proxy_is_good_mute_cut_and_good_again() {
     // Sends everything back, and ends with the test's process.
     let upstream = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
     let port = upstream.local_addr().expect("an address").port();
@@ -261,25 +387,59 @@ fn a_line_is_good_mute_cut_and_good_again() {
             spawn(move || std::io::copy(&mut &client, &mut &client));
         }
     });
-    let line = Line::start(port);
-    let connect = || TcpStream::connect(("127.0.0.1", line.port())).expect("connect");
+    let proxy = Proxy::start(port);
+    let connect = || TcpStream::connect(("127.0.0.1", proxy.port())).expect("connect");
     let say = |stream: &mut TcpStream| stream.write_all(b"x");
     let hear = |stream: &mut TcpStream| stream.read_exact(&mut [0]);
     let mut first = connect();
     say(&mut first).and_then(|()| hear(&mut first)).expect("there and back");
-    line.set(Quality::Mute);
+    proxy.set(Quality::Mute);
     say(&mut first).expect("no error although it went nowhere");
     first.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a limit");
     hear(&mut first).expect_err("mute");
     first.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
-    line.set(Quality::Good);
+    proxy.set(Quality::Good);
     hear(&mut first).expect("late, but there");
-    line.set(Quality::Cut);
+    proxy.set(Quality::Cut);
     hear(&mut first).expect_err("broken");
     let mut second = connect();
     second.set_read_timeout(Some(super::patient(super::seconds(20)))).expect("a limit");
     assert!(say(&mut second).and_then(|()| hear(&mut second)).is_err(), "no server");
-    line.set(Quality::Good);
+    proxy.set(Quality::Good);
     let mut third = connect();
     say(&mut third).and_then(|()| hear(&mut third)).expect("as if nothing had been");
+}
+
+#[test]
+fn a_proxy_shuts_before_the_second_part_and_opens_again() {
+    // Answers every request, and ends with the test's process.
+    let upstream = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
+    let port = upstream.local_addr().expect("an address").port();
+    spawn(move || {
+        for client in upstream.incoming().flatten() {
+            spawn(move || {
+                let mut reader = BufReader::new(&client);
+                while let Ok(Some((_, request))) = read_head(&mut reader) {
+                    let _ = std::io::copy(&mut reader.by_ref().take(request.body_bytes), &mut std::io::sink());
+                    let _ = (&client).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    let proxy = Proxy::shuts_before(port, "part=", 2);
+    let put = |target: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).expect("connect");
+        // The proxy may hang up while it is being written to.
+        let _ = write!(stream, "PUT {target} HTTP/1.1\r\nContent-Length: 4\r\n\r\ndata");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).is_ok() && &answer == b"HTTP/1.1 200"
+    };
+    assert!(put("/a?part=1") && put("/b?part=1") && put("/a"));
+    assert!(!put("/a?part=2") && !put("/b"));
+    assert_eq!(proxy.shut_on().as_deref(), Some("/a"));
+    proxy.open();
+    assert!(put("/a?part=2"));
+    let passed: Vec<String> = proxy.passed().into_iter().map(|request| request.target).collect();
+    assert_eq!(passed, ["/a?part=1", "/b?part=1", "/a", "/a?part=2"]);
+    assert!(proxy.passed().iter().all(|request| request.method == "PUT" && request.body_bytes == 4));
 }

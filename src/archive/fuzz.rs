@@ -1,0 +1,48 @@
+//! Fuzz targets: the JSON files beside what they describe.
+
+use std::fs;
+
+use super::{SIDECAR, Sidecar, look_at_event};
+use crate::event::Event;
+use crate::segment::Segment;
+
+const EVENT: &[u8] = include_bytes!("../../tests/fixtures/json/event.json");
+const SEGMENT: &[u8] = include_bytes!("../../tests/fixtures/json/segment.json");
+
+#[test]
+fn any_sidecar_is_one_or_is_called_damaged() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let event: Event = serde_json::from_slice(EVENT).expect("an event");
+    let words =
+        ["null", "1e999", "\"\\ud800\"", "../clip.mp4", "9999-12-31T23:59:59.999999999Z", "{", "[[[[[[[[", "tombstone"];
+    crate::fuzz::run("sidecar", &[EVENT], &words, |input| {
+        fs::write(dir.path().join(SIDECAR), input).expect("write");
+        match look_at_event(dir.path(), &event.camera, event.id) {
+            Ok(Sidecar::Good(read)) => {
+                // What was taken is written again, and must be the same then.
+                let again = serde_json::to_vec(&read).expect("serialise");
+                let again: Event = serde_json::from_slice(&again).expect("what was written is read");
+                assert_eq!(again, *read);
+                assert!(read.media().all(|media| !media.file.contains('/')), "leaves its folder");
+                format!("good, {:?}, {} files", read.state, read.media().count())
+            }
+            Ok(Sidecar::Damaged(reason)) => crate::fuzz::kind(&reason),
+            Ok(Sidecar::Missing) => "missing".to_owned(),
+            Err(error) => crate::fuzz::kind(&format!("{error:#}")),
+        }
+    });
+}
+
+#[test]
+fn any_segment_sidecar_is_one_or_is_not_understood() {
+    let words = ["null", "1e999", "\"\\ud800\"", "../x.mp4", "-009999-01-01T00:00:00Z", "[[[["];
+    crate::fuzz::run("segment", &[SEGMENT], &words, |input| match serde_json::from_slice::<Segment>(input) {
+        Ok(segment) => {
+            let again: Segment =
+                serde_json::from_slice(&serde_json::to_vec(&segment).expect("serialise")).expect("read");
+            assert_eq!(again, segment);
+            format!("{:?} {}", segment.state, segment.video.is_some())
+        }
+        Err(error) => crate::fuzz::kind(&error.to_string()),
+    });
+}
