@@ -1,7 +1,7 @@
 //! Few files instead of many, and none that is not needed.
 //!
 //! Files that wait for the same destinations, of one table and day, become one: the new file is written, then takes
-//! the place of the old ones in every queue in one step of the index ([`crate::store::Store::supersede`]), and only
+//! the place of the old ones in every queue in one step of the index ([`crate::store::Outboxes::supersede`]), and only
 //! then are those deleted. A queue that has sent one of them, or sends one at this moment, keeps the old files.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! The order in which a segment becomes durable: the index learns that it is open, then the file is made and
 //! filled, synced every few seconds; at its end the file is synced, then `<segment-id>.json` is written, then
-//! the index learns that it is closed. What a stop leaves open is finished by [`recover_segments`].
+//! the index learns that it is closed. What a stop leaves open is finished by `recovery`.
 
 use std::collections::VecDeque;
 use std::fs;
