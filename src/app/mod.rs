@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Loader, Workers};
+use crate::infer::{Loader, Scheduler};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::source;
@@ -78,7 +78,7 @@ pub struct App {
     /// The index of a spool that was just left, until it is taken into the archive.
     spool_store: Option<Store>,
     models: Loader,
-    workers: Workers,
+    workers: Scheduler,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
     outlets: Supervisor,
@@ -110,7 +110,7 @@ impl App {
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
+        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,
