@@ -3,7 +3,7 @@
 //! ```text
 //! feed (task) --packets--> recorder (thread)                     512, full: up to the next key frame is dropped
 //!      \------packets--> vision (thread): decode, gate           64, full: up to the next key frame is dropped
-//!                             \--newest frame--> infer workers    1 a camera, the newer frame replaces the older
+//!                             \--newest frame--> infer scheduler  1 a camera, the newer frame replaces the older
 //!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
 //!                                                                           \--events--> recorder         never dropped
 //! ```
@@ -46,7 +46,7 @@ use crate::control::Control;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
-use crate::infer::{Model, Workers};
+use crate::infer::{Model, Scheduler};
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
@@ -64,7 +64,7 @@ pub use vision::Sampler;
 
 /// Packets waiting to be decoded: some seconds, so that a burst after a network pause is not lost.
 const VISION_QUEUE: usize = 64;
-/// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
+/// Looks waiting for tracker and rules. The scheduler has at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
 
 /// How long the threads of a camera may take to end; the specs of each have shorter limits.
@@ -110,7 +110,7 @@ pub struct Sight<'a> {
     /// The models.
     pub models: Models,
     /// The threads that run them.
-    pub workers: &'a Workers,
+    pub workers: &'a Scheduler,
     /// The newest picture.
     pub latest: Arc<LatestFrame>,
 }

@@ -286,7 +286,8 @@ impl Stage {
                 }
             });
             if let (true, Some(slot)) = (sample.look, slot) {
-                slot.offer(frame);
+                // Without a loaded model there is no detection, and the model's state says so.
+                drop(slot.offer(frame));
             }
         })
     }
