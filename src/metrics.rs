@@ -69,6 +69,13 @@ pub struct EvictedLabel {
     pub reason: String,
 }
 
+/// Label of a kind of inference work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PriorityLabel {
+    /// `camera`, `person`, `program`.
+    pub priority: String,
+}
+
 /// Label of a class of files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClassLabel {
@@ -105,6 +112,8 @@ pub struct Metrics {
     pub frames_detected: Family<CameraLabel, Counter>,
     /// Time that the detector took, seconds a frame.
     pub detect_seconds: Histogram,
+    /// Jobs that wait for an inference thread, as they were within the last second.
+    pub infer_waiting: Family<PriorityLabel, Gauge>,
     /// Events begun.
     pub events: Family<CameraLabel, Counter>,
     /// Time from the decision that an event began to its durable record, seconds.
@@ -170,6 +179,7 @@ impl Metrics {
             decode_errors: Family::default(),
             frames_detected: Family::default(),
             detect_seconds: Histogram::new(buckets()),
+            infer_waiting: Family::default(),
             events: Family::default(),
             event_commit_seconds: Histogram::new(buckets()),
             delivered: Family::default(),
@@ -211,6 +221,7 @@ impl Metrics {
         r.register("decode_errors", "Packets that did not decode", self.decode_errors.clone());
         r.register("frames_detected", "Frames that the detector looked at", self.frames_detected.clone());
         r.register_with_unit("detect", "Detector time per frame", Unit::Seconds, self.detect_seconds.clone());
+        r.register("infer_waiting", "Jobs that wait for an inference thread", self.infer_waiting.clone());
         r.register("events", "Events begun", self.events.clone());
         r.register_with_unit(
             "event_commit",
@@ -302,6 +313,11 @@ pub fn stage(camera: &str, stage: &str) -> StageLabel {
 /// The label set of a shed item.
 pub fn dropped(camera: &str, reason: &str) -> DropLabel {
     DropLabel { camera: camera.to_owned(), reason: reason.to_owned() }
+}
+
+/// The label set of a kind of inference work.
+pub fn priority(name: &str) -> PriorityLabel {
+    PriorityLabel { priority: name.to_owned() }
 }
 
 /// The label set of a part of the daemon.

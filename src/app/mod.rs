@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Loader, Workers};
+use crate::infer::{Loader, Scheduler};
 use crate::load::{self, Decision, Finding, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
@@ -53,7 +53,7 @@ pub struct App {
     /// The newest picture of each camera.
     frames: BTreeMap<String, Arc<LatestFrame>>,
     models: Loader,
-    workers: Workers,
+    workers: Scheduler,
     pipelines: Vec<Pipeline>,
     feeds: Supervisor,
     outlets: Supervisor,
@@ -83,7 +83,7 @@ impl App {
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let workers = Workers::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
+        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,

@@ -9,12 +9,11 @@ use serde::Serialize;
 
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{self, Config};
-use crate::decode::Decoder;
 use crate::detection::BBox;
 use crate::event::{EventId, EventKind, IdSource, Phase};
 use crate::frame::Frame;
 use crate::infer::Detector;
-use crate::pipeline::{Analysis, Sampler};
+use crate::pipeline::{Analysis, Inference, PipelineStage, Sampler, StagePlan};
 use crate::rules::Signal;
 use crate::source::{self, Pace, Role, SourceError};
 use crate::zone;
@@ -85,6 +84,8 @@ fn settings(args: &Args) -> Result<(Arc<str>, config::Camera, PathBuf)> {
         pace: Pace::Fast,
         ..source::Config::default()
     };
+    // What is asked for here is detection, whatever the camera does at present.
+    camera.detect.enabled = true;
     if let Some(model) = &args.model {
         camera.detect.model.clone_from(model);
     }
@@ -98,15 +99,17 @@ fn settings(args: &Args) -> Result<(Arc<str>, config::Camera, PathBuf)> {
 async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut source = source::connect(&camera.source, Role::Main, clock.clone()).await?;
-    let mut decoder = Decoder::new(camera.decode.clone());
-    let analysis = Analysis::new(&camera).map_err(anyhow::Error::msg)?;
+    let plan = StagePlan::from_config(&camera);
+    let mut decoder = plan.decode();
+    let analysis = plan.follow().map_err(anyhow::Error::msg)?;
+    let stages = plan.sample().zip(plan.infer(Arc::new(detector))).zip(analysis);
+    let ((sampler, inference), analysis) = stages.context("the camera has no detection")?;
     let mut run = Run {
         ids: IdSource::new(clock.clone(), None),
         clock,
-        sampler: Sampler::new(&camera),
+        sampler,
+        inference,
         analysis,
-        detector,
-        min_score: camera.detector_score(),
         first: None,
         last: Mono::default(),
         open: HashMap::new(),
@@ -120,7 +123,7 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
                 run.first = Some(run.first.map_or(shown, |first| first.min(shown)));
                 packets += 1;
                 // A picture that does not decode is one picture less; the next key frame heals it.
-                let frames = decoder.decode(&packet).unwrap_or_else(|failure| {
+                let frames = decoder.step(&packet).unwrap_or_else(|failure| {
                     why.get_or_insert(failure.to_string());
                     Vec::new()
                 });
@@ -150,9 +153,8 @@ struct Run {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     sampler: Sampler,
+    inference: Inference,
     analysis: Analysis,
-    detector: Detector,
-    min_score: f32,
     first: Option<Mono>,
     last: Mono,
     open: HashMap<u64, Open>,
@@ -171,7 +173,7 @@ impl Run {
         if !self.sampler.sample(frame, following).is_some_and(|sample| sample.look) {
             return Ok(());
         }
-        let detections = self.detector.detect(&*frame.picture, self.min_score)?;
+        let detections = self.inference.step(&*frame.picture)?;
         let local = self.local(frame.at);
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let signals = self.analysis.look(frame.at, local, &detections);

@@ -2,8 +2,8 @@
 //!
 //! A [`Detector`] is a model with everything around it: how a picture becomes its input
 //! (`preprocess`), what runs it (`engine`), and what its output means (`heads`). It never changes once
-//! it is loaded, so that cameras and threads share it. [`Workers`] run detectors for all cameras: the
-//! newest frame of each camera, in turn, on threads of their own.
+//! it is loaded, so that cameras and threads share it. A [`Scheduler`] runs detectors on threads of its own: the
+//! newest frame of each camera, and [`Job`]s of people and programs beside them.
 //!
 //! Models come as `<name>.toml` beside an ONNX file; see [`Manifest`] and models/NOTICE.md.
 
@@ -17,7 +17,7 @@ mod nms;
 #[cfg(test)]
 mod onnx_writer;
 mod preprocess;
-mod worker;
+mod scheduler;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,10 @@ pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
 pub use loader::{Loader, Model, Tried};
 pub use model::{Colour, InputSpec, Layout, Manifest, ModelError, Resize, installed};
 pub use preprocess::{Fit, Input};
-pub use worker::{Detected, Offer, Slot, Workers};
+pub use scheduler::{
+    Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,
+    Scheduler, Slot,
+};
 
 use heads::Head;
 use preprocess::Preprocessor;

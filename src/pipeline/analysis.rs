@@ -1,6 +1,6 @@
 //! Track, rules, and what they make of it: events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,9 @@ use anyhow::{Result, anyhow};
 use tokio::sync::watch;
 use tracing::{Span, info_span};
 
+use super::stages::{Analysis, Counts, StagePlan};
 use super::{ANALYSIS_QUEUE, Shared, vision};
 use crate::clock::Mono;
-use crate::config;
-use crate::detection::{Detection, TrackState};
 use crate::event::{Beginning, Event, EventId, Phase};
 use crate::frame::Frame;
 use crate::health::CameraState;
@@ -20,9 +19,8 @@ use crate::infer::Detected;
 use crate::load::LoadLevel;
 use crate::reception::Reception;
 use crate::record::{Change, Look, Recorder};
-use crate::rules::{RuleEngine, Signal};
+use crate::rules::Signal;
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
-use crate::track::Tracker;
 use crate::zone;
 
 /// Without a look for this long the camera is gone or the detector is late.
@@ -36,82 +34,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(30);
 /// What the log says of one that was restarted.
 const RESTARTED: &str = "events in progress end here, what is still in view begins new ones";
 const TICK: Duration = Duration::from_millis(500);
-
-/// Tracker and rules of one camera: pure, shared by live cameras and replay.
-#[derive(Debug)]
-pub struct Analysis {
-    tracker: Tracker,
-    rules: RuleEngine,
-    labels: Vec<Arc<str>>,
-    objects: u32,
-    counts: Counts,
-}
-
-/// Confirmed objects by zone (none: anywhere) and label, of every pair that was ever seen.
-type Counts = BTreeMap<(Option<Arc<str>>, Arc<str>), u32>;
-
-impl Analysis {
-    /// For one camera.
-    ///
-    /// # Errors
-    /// When zones, lines and rules do not fit together.
-    pub fn new(config: &config::Camera) -> Result<Self, String> {
-        Ok(Self {
-            tracker: Tracker::new(&config.track, config.detect.min_score),
-            rules: RuleEngine::new(&config.zones, &config.lines, &config.rules)?,
-            labels: config.detect.labels.iter().map(|l| l.as_str().into()).collect(),
-            objects: 0,
-            counts: Counts::new(),
-        })
-    }
-
-    /// Sets the size of the camera's pictures, which ratio filters are reckoned with.
-    pub fn set_picture_size(&mut self, width: u32, height: u32) {
-        self.rules.set_picture_size(width, height);
-    }
-
-    /// What the detections of a frame taken at `at` lead to. `local` is the local time, for schedules.
-    pub fn look(&mut self, at: Mono, local: jiff::civil::DateTime, detections: &[Detection]) -> Vec<Signal> {
-        let wanted = |d: &&Detection| self.labels.is_empty() || self.labels.contains(&d.label);
-        let wanted: Vec<Detection> = detections.iter().filter(wanted).cloned().collect();
-        let tracks = self.tracker.update(at, &wanted);
-        let alive = |state| matches!(state, TrackState::Confirmed | TrackState::Occluded);
-        let present = || tracks.iter().filter(|track| alive(track.state));
-        self.objects = present().count() as u32;
-        self.counts.values_mut().for_each(|count| *count = 0);
-        for track in present() {
-            let ground = track.bbox.bottom_centre();
-            let zones = self.rules.zones().filter(|(_, zone)| zone.holds(&track.label, ground));
-            for place in zones.map(|(name, _)| Some(name.clone())).chain([None]) {
-                *self.counts.entry((place, track.label.clone())).or_default() += 1;
-            }
-        }
-        self.rules.evaluate(at, local, &tracks)
-    }
-
-    /// Confirmed objects in view.
-    pub fn objects(&self) -> u32 {
-        self.objects
-    }
-
-    /// The same by zone and label.
-    pub fn counts(&self) -> &BTreeMap<(Option<Arc<str>>, Arc<str>), u32> {
-        &self.counts
-    }
-
-    /// Whether events may start at any time from now on, whatever the schedules of the rules say.
-    pub fn ignore_schedules(&mut self, anytime: bool) {
-        self.rules.ignore_schedules(anytime);
-    }
-
-    /// Ends everything that goes on, objects and events.
-    pub fn end_all(&mut self, at: Mono) -> Vec<Signal> {
-        self.tracker.end_all();
-        self.objects = 0;
-        self.counts.values_mut().for_each(|count| *count = 0);
-        self.rules.end_all(at)
-    }
-}
 
 /// What outlives an analysis thread: the events in progress, and where they are recorded.
 pub(super) struct OpenEvents {
@@ -180,35 +102,36 @@ pub(super) fn spec(camera: &Arc<str>) -> Spec {
 /// # Errors
 /// When zones, lines and rules do not fit together.
 pub(super) fn runs(
-    config: &config::Camera,
+    plan: &StagePlan,
     events: &OpenEvents,
     looks: &Arc<Looks>,
     before_look: BeforeLook,
 ) -> Result<impl FnMut() -> Option<ThreadBody<OpenEvents>> + Send + 'static> {
-    let (camera, shared, config) = (events.camera.clone(), events.shared.clone(), config.clone());
+    let (camera, shared, plan) = (events.camera.clone(), events.shared.clone(), plan.clone());
     let reception = events.reception.clone();
-    Analysis::new(&config).map_err(|e| anyhow!("camera {camera}: {e}"))?;
+    plan.follow().map_err(|e| anyhow!("camera {camera}: {e}"))?;
     // The slots own the queue: without them no look will come any more.
     let looks = Arc::downgrade(looks);
     Ok(move || {
-        let stage = Stage {
+        let thread = AnalysisThread {
             camera: camera.clone(),
             shared: shared.clone(),
-            analysis: Analysis::new(&config).ok()?,
+            analysis: plan.follow().ok()??,
             inbox: looks.upgrade()?.reader(),
             reception: reception.clone(),
             before_look: before_look.clone(),
             span: info_span!("analysis", camera = %camera),
         };
         let body: ThreadBody<OpenEvents> = Box::new(move |owned| {
-            stage.run(&owned);
+            thread.run(&owned);
             Ok(())
         });
         Some(body)
     })
 }
 
-struct Stage {
+/// What runs the last stages on the detections that come.
+struct AnalysisThread {
     camera: Arc<str>,
     shared: Shared,
     analysis: Analysis,
@@ -218,7 +141,7 @@ struct Stage {
     span: Span,
 }
 
-impl Stage {
+impl AnalysisThread {
     /// Works until the detector's slot is gone or another thread took over.
     fn run(mut self, owned: &Context<OpenEvents>) {
         let span = self.span.clone();

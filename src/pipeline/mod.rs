@@ -3,7 +3,7 @@
 //! ```text
 //! feed (task) --packets--> recorder (thread)                     512, full: up to the next key frame is dropped
 //!      \------packets--> vision (thread): decode, gate           64, full: up to the next key frame is dropped
-//!                             \--newest frame--> infer workers    1 a camera, the newer frame replaces the older
+//!                             \--newest frame--> infer scheduler  1 a camera, the newer frame replaces the older
 //!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
 //!                                                                           \--events--> recorder         never dropped
 //! ```
@@ -20,11 +20,13 @@
 //!
 //! The board of `health` shows the same to outlets; nothing here goes by it.
 //!
-//! A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
+//! What is done to packets and pictures on the way is a list of stages, made of the camera's configuration (`stages`); a
+//! camera without detection or motion has fewer. A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
 
 mod analysis;
 mod feed;
 mod judge;
+mod stages;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vision;
@@ -37,7 +39,7 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -46,7 +48,7 @@ use crate::control::Control;
 use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
-use crate::infer::{Model, Workers};
+use crate::infer::{Model, Scheduler};
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
@@ -58,13 +60,12 @@ use analysis::{Looks, OpenEvents};
 use judge::Judge;
 use vision::{Outlets, Slots};
 
-pub use analysis::Analysis;
 pub use feed::PacketQueue;
-pub use vision::Sampler;
+pub use stages::{Analysis, Inference, PipelineStage, Planned, Sampler, StageKind, StagePlan};
 
 /// Packets waiting to be decoded: some seconds, so that a burst after a network pause is not lost.
 const VISION_QUEUE: usize = 64;
-/// Looks waiting for tracker and rules. The workers have at most one per camera in flight.
+/// Looks waiting for tracker and rules. The scheduler has at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
 
 /// How long the threads of a camera may take to end; the specs of each have shorter limits.
@@ -110,7 +111,7 @@ pub struct Sight<'a> {
     /// The models.
     pub models: Models,
     /// The threads that run them.
-    pub workers: &'a Workers,
+    pub workers: &'a Scheduler,
     /// The newest picture.
     pub latest: Arc<LatestFrame>,
 }
@@ -140,13 +141,19 @@ impl Pipeline {
         let recorder =
             Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone(), reception.clone())?);
 
+        let plan = StagePlan::from_config(config);
+        debug!(%camera, %plan, "stages of a camera");
+        let infers = plan.has(StageKind::Infer);
+
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
         let (in_view, objects) = watch::channel(0);
         let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view);
         let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
-        let runs = analysis::runs(config, &events, &looks, Arc::new(|| ()))?;
-        stages.thread(analysis::spec(&camera), events, runs);
+        if infers {
+            let runs = analysis::runs(&plan, &events, &looks, Arc::new(|| ()))?;
+            stages.thread(analysis::spec(&camera), events, runs);
+        }
 
         let slot = |model: Arc<Model>| {
             let (camera, metrics, looks) = (camera.clone(), shared.metrics.clone(), looks.clone());
@@ -156,12 +163,13 @@ impl Pipeline {
                 }
             })
         };
-        let slots = Slots { usual: models.usual.map(slot), light: models.light.map(slot) };
+        let [usual, light] = [models.usual, models.light].map(|model| model.filter(|_| infers).map(&slot));
+        let slots = Slots { usual, light };
         drop(looks);
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
         let outlets = Outlets { slots, latest };
-        let runs = vision::runs(&camera, config, shared, &to_vision, &objects, Arc::new(|| ()));
+        let runs = vision::runs(&camera, &plan, shared, &to_vision, &objects, Arc::new(|| ()));
         stages.thread(vision::spec(&camera), outlets, runs);
 
         let recorded = Some(recorder.clone());

@@ -166,7 +166,14 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let waits = door.clone();
     let before_decode: vision::BeforeDecode = Arc::new(move || waits.pass());
-    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
+    let runs = vision::runs(
+        &camera,
+        &StagePlan::from_config(&config),
+        &shared,
+        &queue,
+        &watch::channel(0).1,
+        before_decode.clone(),
+    );
     let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
     // Each run holds one, the supervisor one, and this test one.
     let runs = || Arc::strong_count(&before_decode).saturating_sub(2);
@@ -243,7 +250,14 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     let latest = Arc::<LatestFrame>::default();
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let before_decode: vision::BeforeDecode = Arc::new(|| ());
-    let runs = vision::runs(&camera, &config, &shared, &queue, &watch::channel(0).1, before_decode.clone());
+    let runs = vision::runs(
+        &camera,
+        &StagePlan::from_config(&config),
+        &shared,
+        &queue,
+        &watch::channel(0).1,
+        before_decode.clone(),
+    );
     // Time goes by for the camera alone.
     let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
     let supervised = Shared { heartbeats: Heartbeats::new(time), ..shared.clone() };
@@ -386,7 +400,8 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     );
     let waits = door.clone();
     let before_look: analysis::BeforeLook = Arc::new(move || waits.pass());
-    let runs = analysis::runs(&config, &events, &looks, before_look.clone()).expect("analysis");
+    let runs =
+        analysis::runs(&StagePlan::from_config(&config), &events, &looks, before_look.clone()).expect("analysis");
     let stages = Stages::start(&shared, analysis::spec(&camera), events, runs);
     let mut updates = archive.announcements();
     let person = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
@@ -432,11 +447,44 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
 fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
     let (config, heartbeats) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
-    let workers = Workers::start(&config, Metrics::new(), clock, heartbeats).expect("workers");
+    let workers = Scheduler::start(&config, Metrics::new(), clock, heartbeats).expect("workers");
     let slot = |name: &str| Some(workers.slot(name.into(), Model::named(name), 0.4, |_| ()));
     let slots = Slots { usual: slot("usual"), light: slot("light") };
     let chosen = slots.at(LoadLevel::LightModel).map(|slot| format!("{slot:?}"));
     assert_eq!(chosen.as_deref(), Some("Slot(usual)"));
     drop(slots);
     workers.stop();
+}
+
+/// Plays a clip to the vision of a camera without slots; whether motion was noticed on the way.
+fn notices_motion(motion: bool) -> bool {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (shared, _archive, clock) = a_box(dir.path());
+    let camera: Arc<str> = "yard".into();
+    let mut config = config::Camera::default();
+    (config.detect.enabled, config.motion.enabled) = (false, motion);
+    let queue =
+        Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
+    let latest = Arc::<LatestFrame>::default();
+    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let plan = StagePlan::from_config(&config);
+    let runs = vision::runs(&camera, &plan, &shared, &queue, &watch::channel(0).1, Arc::new(|| ()));
+    let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
+    let mut noticed = false;
+    for packet in packets("people.mp4", &clock) {
+        queue.offer(&packet);
+        until("the live picture", || {
+            latest.get(clock.mono(), Duration::MAX).is_some_and(|frame| frame.at == packet.at)
+        });
+        noticed |= shared.health.cameras()[&camera].motion;
+    }
+    drop(queue);
+    stages.stop();
+    noticed
+}
+
+#[test]
+fn without_detection_a_camera_shows_its_pictures_and_motion_where_that_is_wanted() {
+    assert!(notices_motion(true));
+    assert!(!notices_motion(false));
 }

@@ -5,24 +5,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{Span, info, info_span, warn};
 
+use super::stages::{PipelineStage, Sampler, StagePlan};
 use super::{PacketQueue, Shared};
 use crate::clock::Mono;
-use crate::config;
 use crate::decode::Decoder;
 use crate::frame::{Frame, LatestFrame, Packet};
-use crate::gate::Gate;
 use crate::infer::Slot;
 use crate::load::LoadLevel;
 use crate::metrics;
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 
-/// An idle camera is looked at this often all the same: something may stand there without moving.
-const IDLE_LOOK: Duration = Duration::from_secs(10);
-/// And this often while objects are in view that do not move: they may have gone unnoticed. Less than the
-/// time for which the tracker believes in what it does not see.
-const STILL_LOOK: Duration = Duration::from_secs(1);
 /// How often a thread without work shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// A vision thread that is silent for this long hangs.
@@ -31,74 +25,6 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// What the log says of one that was restarted.
 const RESTARTED: &str = "detection goes on with the next key frame, recording never stopped";
-
-/// Decides which frames the detector is offered. Shared by live cameras and replay, so both see the same.
-#[derive(Debug)]
-pub struct Sampler {
-    gate: Gate,
-    gated: bool,
-    usual_period: Duration,
-    period: Duration,
-    due: Option<Mono>,
-    last_look: Option<Mono>,
-}
-
-impl Sampler {
-    /// A sampler for one camera.
-    pub fn new(config: &config::Camera) -> Self {
-        let period = Duration::from_secs_f32(1.0 / config.detect.fps.max(0.01));
-        Self {
-            gate: Gate::new(&config.motion),
-            gated: config.motion.enabled,
-            usual_period: period,
-            period,
-            due: None,
-            last_look: None,
-        }
-    }
-
-    /// Samples so many times more slowly from now on.
-    pub fn slow_down(&mut self, times: u32) {
-        self.period = self.usual_period * times;
-    }
-
-    /// Whether the frame is worth a look, and whether pixels move. `following`: objects are being tracked.
-    /// `None`: it is not yet time for the next frame.
-    pub fn sample(&mut self, frame: &Frame, following: bool) -> Option<Sample> {
-        let due = *self.due.get_or_insert(frame.at);
-        if frame.at < due {
-            return None;
-        }
-        // Keep the beat; after a gap start a new one instead of catching up.
-        self.due = Some(if frame.at.since(due) > self.period { frame.at + self.period } else { due + self.period });
-        let (mut admitted, mut motion) = (true, false);
-        if self.gated {
-            let (width, height) = Gate::plane_size(frame.picture.width(), frame.picture.height());
-            match frame.picture.luma(width, height) {
-                Ok(plane) => {
-                    let verdict = self.gate.admit(frame.at, &plane);
-                    (admitted, motion) = (verdict.is_admitted(), !verdict.regions.is_empty());
-                }
-                Err(failure) => debug!(error = %failure, "no grey plane, letting the frame through"),
-            }
-        }
-        let longest = if following { STILL_LOOK } else { IDLE_LOOK };
-        let look = admitted || self.last_look.is_none_or(|last| frame.at.since(last) >= longest);
-        if look {
-            self.last_look = Some(frame.at);
-        }
-        Some(Sample { look, motion })
-    }
-}
-
-/// What the sampler says of a frame whose time has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// Offer it to the detector.
-    pub look: bool,
-    /// Pixels move.
-    pub motion: bool,
-}
 
 /// Where frames are offered; none where detection is off.
 pub(super) struct Slots {
@@ -140,30 +66,32 @@ pub(super) fn spec(camera: &Arc<str>) -> Spec {
 /// queue of its own.
 pub(super) fn runs(
     camera: &Arc<str>,
-    config: &config::Camera,
+    plan: &StagePlan,
     shared: &Shared,
     packets: &Arc<PacketQueue>,
     in_view: &watch::Receiver<u32>,
     before_decode: BeforeDecode,
 ) -> impl FnMut() -> Option<ThreadBody<Outlets>> + Send + 'static {
-    let (camera, config, shared, in_view) = (camera.clone(), config.clone(), shared.clone(), in_view.clone());
+    let (camera, plan, shared, in_view) = (camera.clone(), plan.clone(), shared.clone(), in_view.clone());
     // The feeds own the queue: without them there is nothing left to be looked at.
     let packets = Arc::downgrade(packets);
     move || {
         let inbox = packets.upgrade()?.reader();
-        let stage = Stage::new(&camera, &config, &shared, inbox, in_view.clone(), before_decode.clone());
+        let thread = VisionThread::new(&camera, &plan, &shared, inbox, in_view.clone(), before_decode.clone());
         Some(Box::new(move |owned| {
-            stage.run(&owned);
+            thread.run(&owned);
             Ok(())
         }))
     }
 }
 
-struct Stage {
+/// What runs the first stages on the packets that come.
+struct VisionThread {
     camera: Arc<str>,
     shared: Shared,
     decoder: Decoder,
-    sampler: Sampler,
+    /// `None` where pictures are for viewers alone.
+    sampler: Option<Sampler>,
     inbox: Receiver<(Mono, Packet)>,
     /// How many objects the analysis follows.
     in_view: watch::Receiver<u32>,
@@ -175,10 +103,10 @@ struct Stage {
     failing: bool,
 }
 
-impl Stage {
+impl VisionThread {
     fn new(
         camera: &Arc<str>,
-        config: &config::Camera,
+        plan: &StagePlan,
         shared: &Shared,
         inbox: Receiver<(Mono, Packet)>,
         in_view: watch::Receiver<u32>,
@@ -187,8 +115,8 @@ impl Stage {
         Self {
             camera: camera.clone(),
             shared: shared.clone(),
-            decoder: Decoder::new(config.decode.clone()),
-            sampler: Sampler::new(config),
+            decoder: plan.decode(),
+            sampler: plan.sample(),
             inbox,
             in_view,
             before_decode,
@@ -245,7 +173,7 @@ impl Stage {
         self.blind = false;
         let label = metrics::camera(&self.camera);
         (self.before_decode)();
-        match self.decoder.decode(packet) {
+        match self.decoder.step(packet) {
             Ok(frames) => {
                 if !frames.is_empty() {
                     self.failing = false;
@@ -269,11 +197,12 @@ impl Stage {
 
     fn frame(&mut self, owned: &Context<Outlets>, frame: Frame) -> Option<()> {
         owned.with(|outlets| outlets.latest.set(frame.clone()))?;
+        let Some(sampler) = &mut self.sampler else { return Some(()) };
         let following = *self.in_view.borrow() > 0;
         let level = self.shared.pressure.level();
         let is_wanted = self.shared.control.switches().detects(&self.camera, self.shared.clock.wall());
-        self.sampler.slow_down(level.slowness());
-        let Some(sample) = self.sampler.sample(&frame, following) else { return Some(()) };
+        sampler.slow_down(level.slowness());
+        let Some(sample) = sampler.sample(&frame, following) else { return Some(()) };
         let now = self.shared.clock.mono();
         owned.with(|outlets| {
             let slot = outlets.slots.at(level).filter(|_| is_wanted);
@@ -286,7 +215,8 @@ impl Stage {
                 }
             });
             if let (true, Some(slot)) = (sample.look, slot) {
-                slot.offer(frame);
+                // Without a loaded model there is no detection, and the model's state says so.
+                drop(slot.offer(frame));
             }
         })
     }

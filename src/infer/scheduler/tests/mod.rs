@@ -1,8 +1,13 @@
+//! The threads: what cameras get, and what becomes of detectors that hang, fail or panic.
+
+mod jobs;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use jiff::Timestamp;
 
+use super::threads::{HEARTBEAT_DEADLINE, MOST_LOST};
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
 use crate::frame::Rgb;
@@ -67,7 +72,7 @@ fn frame(at: u64) -> Frame {
 }
 
 struct Bench {
-    workers: Workers,
+    scheduler: Scheduler,
     clock: Arc<SimulatedClock>,
     metrics: Metrics,
     heartbeats: Heartbeats,
@@ -77,8 +82,8 @@ fn bench(threads: usize) -> Bench {
     let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
     let (metrics, heartbeats) = (Metrics::new(), Heartbeats::new(clock.clone()));
     let config = Config { workers: threads, ..Config::default() };
-    let workers = Workers::start(&config, metrics.clone(), clock.clone(), heartbeats.clone()).expect("start");
-    Bench { workers, clock, metrics, heartbeats }
+    let scheduler = Scheduler::start(&config, metrics.clone(), clock.clone(), heartbeats.clone()).expect("start");
+    Bench { scheduler, clock, metrics, heartbeats }
 }
 
 impl Bench {
@@ -90,7 +95,7 @@ impl Bench {
             // The test may have stopped listening.
             let _ = sender.send((camera, detected.frame.at.0));
         };
-        (self.workers.slot(camera.into(), Model::ready(detector.clone()), 0.4, report), receiver)
+        (self.scheduler.slot(camera.into(), Model::ready(detector.clone()), 0.4, report), receiver)
     }
 
     fn dropped(&self, camera: &str, reason: &str) -> u64 {
@@ -100,15 +105,15 @@ impl Bench {
     /// Lets so much time go by that every frame in work counts as hung, and looks.
     fn let_hang(&self) {
         self.clock.advance(Duration::from_secs(11));
-        self.workers.shared.check();
+        self.scheduler.shared.check();
     }
 
     /// Until the threads that were given up have come to their end.
     fn wait_for_the_lost(&self) {
-        let shared = &self.workers.shared;
-        let (board, _) =
-            shared.changed.wait_timeout_while(shared.lock(), PATIENCE, |board| board.lost() > 0).expect("wait");
-        assert_eq!(board.lost(), 0);
+        let shared = &self.scheduler.shared;
+        let (state, _) =
+            shared.changed.wait_timeout_while(shared.lock(), PATIENCE, |state| state.threads.lost() > 0).expect("wait");
+        assert_eq!(state.threads.lost(), 0);
     }
 }
 
@@ -123,45 +128,17 @@ fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
             Ok(())
         }),
     );
-    assert_eq!(slot.offer(frame(1)), Offer::Taken);
+    assert_eq!(slot.offer(frame(1)), Ok(Accepted::Waits));
     gate.wait_for(1);
-    assert_eq!(slot.offer(frame(2)), Offer::Taken);
-    assert_eq!(slot.offer(frame(3)), Offer::ReplacedOlder);
+    assert_eq!(slot.offer(frame(2)), Ok(Accepted::Waits));
+    assert_eq!(slot.offer(frame(3)), Ok(Accepted::ReplacedOlder));
     gate.open();
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 1)));
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
     assert_eq!(bench.dropped("yard", "infer_slot"), 1);
-    bench.workers.stop();
+    bench.scheduler.stop();
     assert_eq!(bench.metrics.frames_detected.get_or_create(&metrics::camera("yard")).get(), 2);
     assert!(results.try_recv().is_err());
-}
-
-#[test]
-fn cameras_take_turns_and_none_has_two_frames_in_work() {
-    let mut board = Board::new(0, 0);
-    let (quick, report): (_, Results) = (detector(|| Ok(())), Arc::new(|_| {}));
-    let [a, b] =
-        ["a", "b"].map(|camera| board.add_slot(camera.into(), Model::ready(quick.clone()), 0.4, report.clone()));
-    board.offer(a, frame(1));
-    assert_eq!(board.take_job(7, Mono(0)).map(|(slot, _)| slot), Some(a));
-    board.offer(a, frame(2));
-    assert!(board.take_job(8, Mono(0)).is_none(), "a has a frame in work already");
-    board.offer(b, frame(1));
-    assert_eq!(board.take_job(8, Mono(0)).map(|(slot, _)| slot), Some(b));
-    for thread in [7, 8] {
-        board.add_thread(thread, spawn_thread("idle", || {}).expect("spawn"));
-    }
-    assert!(board.finish(7, a) && board.finish(8, b));
-    let mut served = Vec::new();
-    for _ in 0..6 {
-        // Both always have a frame: a greedy pool would serve `a` only.
-        board.offer(a, frame(3));
-        board.offer(b, frame(3));
-        let (slot, _) = board.take_job(7, Mono(0)).expect("a job");
-        served.push(slot);
-        board.finish(7, slot);
-    }
-    assert_eq!(served, [a, b, a, b, a, b]);
 }
 
 #[test]
@@ -175,16 +152,16 @@ fn a_hung_detector_costs_its_thread_and_its_frame_only() {
         Ok(())
     });
     let (slot, results) = bench.slot("yard", &hangs_once);
-    slot.offer(frame(1));
+    slot.offer(frame(1)).expect("taken in");
     gate.wait_for(1);
     bench.let_hang();
-    assert_eq!(bench.workers.shared.lock().threads(), 1, "another thread took the place");
-    slot.offer(frame(2));
+    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1, "another thread took the place");
+    slot.offer(frame(2)).expect("taken in");
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
     assert_eq!(bench.dropped("yard", "infer_hung"), 1);
     gate.open();
     bench.wait_for_the_lost();
-    bench.workers.stop();
+    bench.scheduler.stop();
     assert!(results.try_recv().is_err(), "the late result of frame 1 must not be reported");
 }
 
@@ -200,21 +177,21 @@ fn when_too_many_threads_hang_the_heartbeat_stops_until_they_come_back() {
         }),
     );
     for n in 1..=MOST_LOST {
-        slot.offer(frame(n as u64));
+        slot.offer(frame(n as u64)).expect("taken in");
         gate.wait_for(n);
         bench.let_hang();
     }
-    assert_eq!(bench.workers.shared.lock().threads(), 0, "no more threads are started");
+    assert_eq!(bench.scheduler.shared.lock().threads.count(), 0, "no more threads are started");
     bench.clock.advance(HEARTBEAT_DEADLINE + Duration::from_secs(1));
-    bench.workers.shared.check();
+    bench.scheduler.shared.check();
     let stalled = bench.heartbeats.stalled();
     assert_eq!(stalled.iter().map(|s| (s.name.as_str(), s.critical)).collect::<Vec<_>>(), [("infer", true)]);
     gate.open();
     bench.wait_for_the_lost();
-    bench.workers.shared.check();
+    bench.scheduler.shared.check();
     assert_eq!(bench.heartbeats.stalled(), []);
-    assert_eq!(bench.workers.shared.lock().threads(), 1);
-    bench.workers.stop();
+    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1);
+    bench.scheduler.stop();
 }
 
 #[test]
@@ -229,36 +206,36 @@ fn a_panicking_or_failing_detector_costs_its_frame_only() {
         }),
     );
     for at in 1..=3 {
-        slot.offer(frame(at));
+        slot.offer(frame(at)).expect("taken in");
         if at < 3 {
             // The next frame must not replace this one.
-            let shared = &bench.workers.shared;
+            let shared = &bench.scheduler.shared;
             let patient_until = std::time::Instant::now() + PATIENCE;
-            while bench.dropped("yard", "infer_failed") < at || shared.lock().is_busy() {
+            while bench.dropped("yard", "infer_failed") < at || shared.lock().schedule.is_busy() {
                 assert!(std::time::Instant::now() < patient_until, "frame {at} never failed");
                 std::thread::yield_now();
             }
         }
     }
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
-    assert_eq!(bench.workers.shared.lock().threads(), 1);
-    bench.workers.stop();
+    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1);
+    bench.scheduler.stop();
 }
 
 #[test]
 fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
     let bench = bench(1);
     let (sender, receiver) = channel();
-    let slot = bench.workers.slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, move |detected| {
+    let slot = bench.scheduler.slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, move |detected| {
         let _ = sender.send((detected.frame.at.0, std::thread::current().id()));
         assert!(detected.frame.at.0 != 1, "a bug in the pipeline");
     });
-    slot.offer(frame(1));
+    slot.offer(frame(1)).expect("taken in");
     let (first, thread) = receiver.recv_timeout(PATIENCE).expect("the first result");
-    slot.offer(frame(2));
+    slot.offer(frame(2)).expect("taken in");
     // Not another one that took its place.
     assert_eq!((first, receiver.recv_timeout(PATIENCE)), (1, Ok((2, thread))));
-    bench.workers.stop();
+    bench.scheduler.stop();
 }
 
 #[test]
@@ -273,28 +250,15 @@ fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
         }),
     );
     let (slot, results) = bench.slot("yard", &detector(|| Ok(())));
-    gone.offer(frame(1));
+    gone.offer(frame(1)).expect("taken in");
     gate.wait_for(1);
     drop(gone);
-    slot.offer(frame(2));
+    slot.offer(frame(2)).expect("taken in");
     gate.open();
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
     // The sender went with the callback, so this ends without a wait.
     assert!(gone_results.recv().is_err());
-    bench.workers.stop();
-}
-
-#[test]
-fn a_thread_whose_slot_is_gone_does_not_count_as_hung() {
-    let mut board = Board::new(1, MOST_LOST);
-    let slot = board.add_slot("gone".into(), Model::ready(detector(|| Ok(()))), 0.4, Arc::new(|_| {}));
-    board.add_thread(7, spawn_thread("idle", || {}).expect("spawn"));
-    board.offer(slot, frame(1));
-    assert!(board.take_job(7, Mono(0)).is_some());
-    board.remove_slot(slot);
-    assert!(board.results(7, slot).is_none());
-    assert_eq!(board.give_up_hung(Mono(u64::MAX), Duration::from_secs(10)), []);
-    assert!(board.is_member(7));
+    bench.scheduler.stop();
 }
 
 #[test]
@@ -308,30 +272,19 @@ fn a_stop_leaves_hung_threads_behind() {
             Ok(())
         }),
     );
-    slot.offer(frame(1));
+    slot.offer(frame(1)).expect("taken in");
     gate.wait_for(1);
     bench.clock.advance(Duration::from_secs(11));
-    bench.workers.stop();
+    bench.scheduler.stop();
     gate.open();
-}
-
-#[test]
-fn a_failure_is_logged_once_a_minute_with_the_number_of_failures() {
-    let mut board = Board::new(0, 0);
-    let slot = board.add_slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, Arc::new(|_| {}));
-    let second = |s: u64| Mono(s * 1_000_000_000);
-    assert_eq!(board.failures_to_log(slot, second(100)), Some(1));
-    assert_eq!(board.failures_to_log(slot, second(101)), None);
-    assert_eq!(board.failures_to_log(slot, second(159)), None);
-    assert_eq!(board.failures_to_log(slot, second(160)), Some(3));
 }
 
 #[test]
 fn until_its_model_is_loaded_a_camera_keeps_no_frame() {
     let bench = bench(1);
     let model = Model::named("m");
-    let slot = bench.workers.slot("yard".into(), model, 0.4, |_| ());
+    let slot = bench.scheduler.slot("yard".into(), model, 0.4, |_| ());
     assert!(!slot.is_ready());
-    assert_eq!(slot.offer(frame(1)), Offer::NoModel);
+    assert_eq!(slot.offer(frame(1)), Err(Refused::NoModel("m".into())));
     assert_eq!(bench.dropped("yard", "infer_slot"), 0);
 }

@@ -1,0 +1,413 @@
+//! Inference threads that all share: cameras, people and programs.
+//!
+//! Work comes as a [`Job`]. A camera has a [`Slot`] that holds one, the newest: while the detector is behind, older
+//! frames are replaced, because a late frame is worthless; a camera never has two frames in work at once. Jobs of people
+//! and programs wait in bounded queues, and each is answered exactly once: with a result, or with why there is none.
+//! `schedule` has the rules by which threads take jobs.
+//!
+//! A detector that hangs costs its thread: a watching thread gives it up, starts another in its place,
+//! and the camera goes on with its next frame. A detector that panics costs its frame only. When too
+//! many threads are lost, the heartbeat `infer` stops beating, so that the service manager starts the
+//! process afresh (`threads`).
+
+mod failures;
+mod job;
+mod schedule;
+mod threads;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tracing::{error, trace, warn};
+
+use super::{Config, Detector, InferError, Model};
+use crate::clock::{Clock, Mono};
+use crate::detection::Detection;
+use crate::frame::{Frame, Picture};
+use crate::metrics::{self, Metrics};
+use crate::supervise::{Heartbeat, Heartbeats, panic_text, spawn_thread};
+use failures::FailureLog;
+use job::{Entry, Results, Subject};
+use schedule::{NotTaken, Schedule, Skipped, SourceId};
+use threads::{HEARTBEAT_DEADLINE, Threads};
+
+pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
+
+/// What a camera gets back.
+#[derive(Clone, Debug)]
+pub struct Detected {
+    /// The frame that was looked at.
+    pub frame: Frame,
+    /// What is in it; best first.
+    pub detections: Vec<Detection>,
+    /// How long it took, from the picture to the detections.
+    pub took: Duration,
+}
+
+/// What became of a job that was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It waits for a thread.
+    Waits,
+    /// It waits for a thread in place of an older one, which was dropped, counted and answered.
+    ReplacedOlder,
+}
+
+/// Owner of the threads. Dropping it ends them; [`Scheduler::stop`] also waits for that.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    watch: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// A job waits, or the end has come.
+    work: Condvar,
+    /// A thread has left, or the end has come.
+    changed: Condvar,
+    hung_after: Duration,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    heartbeat: Heartbeat,
+}
+
+struct State {
+    schedule: Schedule<Entry>,
+    threads: Threads,
+    failures: FailureLog,
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler").field("threads", &self.shared.lock().threads.count()).finish_non_exhaustive()
+    }
+}
+
+impl Scheduler {
+    /// Starts the threads `infer-0`, `infer-1`, ... and the one that watches them.
+    ///
+    /// # Errors
+    /// When the system has no threads left.
+    pub fn start(config: &Config, metrics: Metrics, clock: Arc<dyn Clock>, heartbeats: Heartbeats) -> Result<Self> {
+        let spare_one = || available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
+        let wanted = if config.workers == 0 { spare_one() } else { config.workers };
+        let (schedule, threads, failures) = (Schedule::new(wanted), Threads::new(wanted), FailureLog::default());
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { schedule, threads, failures }),
+            work: Condvar::new(),
+            changed: Condvar::new(),
+            hung_after: config.hung_after,
+            metrics,
+            clock,
+            heartbeat: heartbeats.register("infer", HEARTBEAT_DEADLINE, true),
+        });
+        // From here on, dropping `scheduler` ends whatever has been started.
+        let mut scheduler = Self { shared: shared.clone(), watch: None };
+        shared.refill(&mut shared.lock().threads).context("start an inference thread")?;
+        let watched = shared.clone();
+        scheduler.watch = Some(spawn_thread("infer-watch", move || watched.watch()).context("start infer-watch")?);
+        Ok(scheduler)
+    }
+
+    /// Where jobs are submitted, by any thread or task.
+    pub fn jobs(&self) -> Jobs {
+        Jobs { shared: self.shared.clone() }
+    }
+
+    /// A place for the frames of one camera. `results` is called on an inference thread for each frame
+    /// that was looked at, never twice at once for one slot; it must hand the result on without blocking,
+    /// because a thread that waits in it looks at nothing else and counts as hung in the end.
+    /// There is no call for a frame that was replaced, or on which the detector failed or hung. Until `model` is
+    /// loaded no frame is taken in.
+    pub fn slot(
+        &self,
+        camera: Arc<str>,
+        model: Arc<Model>,
+        min_score: f32,
+        results: impl Fn(Detected) + Send + Sync + 'static,
+    ) -> Slot {
+        let id = self.shared.lock().schedule.add_slot();
+        Slot { id, camera, model, min_score, results: Arc::new(results), shared: self.shared.clone() }
+    }
+
+    /// Ends all threads once they are through with the job in work, and waits for them: no longer than
+    /// `hung_after`, because then they count as hung and are left behind. Jobs that wait are answered with
+    /// [`JobError::ShutDown`].
+    pub fn stop(mut self) {
+        self.shared.end();
+        let shared = self.shared.clone();
+        let state = shared.lock();
+        let threads_left = |state: &mut State| state.threads.count() > 0;
+        let mut state = shared.changed.wait_while(state, threads_left).unwrap_or_else(PoisonError::into_inner);
+        let ended = state.threads.take_ended();
+        drop(state);
+        for thread in ended.into_iter().chain(self.watch.take()) {
+            if thread.join().is_err() {
+                error!("an inference thread panicked at its end");
+            }
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Where jobs are submitted. Clones share the queues.
+#[derive(Clone)]
+pub struct Jobs {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jobs").finish_non_exhaustive()
+    }
+}
+
+impl Jobs {
+    /// Takes a job in. Never waits, so that async code may call it. Its reply is answered whatever happens: a job that is
+    /// refused gets [`JobError::Refused`].
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
+        self.shared.submit(job)
+    }
+}
+
+/// Where one camera's frames wait. Dropping it takes the camera out; a result that is being computed is
+/// then not delivered any more.
+pub struct Slot {
+    id: u64,
+    camera: Arc<str>,
+    model: Arc<Model>,
+    min_score: f32,
+    results: Results,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.camera)
+    }
+}
+
+impl Slot {
+    /// Whether the model is loaded.
+    pub fn is_ready(&self) -> bool {
+        self.model.detector().is_some()
+    }
+
+    /// Puts a frame in, in place of an older one that no thread has taken yet. Never waits for a detector.
+    ///
+    /// # Errors
+    /// When the model is not loaded, or the threads are being ended: the frame is dropped.
+    pub fn offer(&self, frame: Frame) -> Result<Accepted, Refused> {
+        self.shared.submit(Job {
+            picture: frame.picture.clone(),
+            model: self.model.clone(),
+            min_score: self.min_score,
+            policy: Policy::ReplaceOlder(self),
+            start_within: Duration::MAX,
+            reply: Reply::camera(self.camera.clone(), frame, self.results.clone()),
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // What the callback owns is dropped, and answered, after the lock is gone.
+        let mut state = self.shared.lock();
+        state.failures.forget(SourceId::Slot(self.id));
+        let removed = state.schedule.remove_slot(self.id);
+        drop(state);
+        drop(removed);
+    }
+}
+
+/// What a thread does next.
+struct Task {
+    detector: Arc<Detector>,
+    picture: Arc<dyn Picture>,
+    min_score: f32,
+    /// How long the job waited.
+    waited: Duration,
+    started: Mono,
+}
+
+/// What became of a run.
+type Run = std::thread::Result<Result<Vec<Detection>, InferError>>;
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        let mut state = self.lock();
+        state.threads.stopping = true;
+        let waiting = state.schedule.clear();
+        drop(state);
+        self.work.notify_all();
+        self.changed.notify_all();
+        waiting.into_iter().for_each(|entry| entry.answer(Err(JobError::ShutDown)));
+    }
+
+    fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
+        let Job { picture, model, min_score, policy, start_within, reply } = job;
+        let Some(detector) = model.detector().cloned() else {
+            return Err(refuse(reply, Refused::NoModel(model.name().clone())));
+        };
+        let priority = policy.priority();
+        let (source, camera) = match policy {
+            Policy::ReplaceOlder(slot) => (SourceId::Slot(slot.id), Some(slot.camera.clone())),
+            Policy::Queue { priority, .. } => (SourceId::Queue(priority), None),
+        };
+        let subject = Subject { camera, priority, model: model.name().clone() };
+        let entry = Entry { source, detector, picture, min_score, subject, reply };
+        let (now, mut skipped) = (self.clock.mono(), Vec::new());
+        let mut state = self.lock();
+        let outcome = match policy {
+            _ if state.threads.stopping => Err((entry, NotTaken::NoSource)),
+            Policy::ReplaceOlder(slot) if !std::ptr::eq(&*slot.shared, self) => Err((entry, NotTaken::NoSource)),
+            Policy::ReplaceOlder(slot) => state.schedule.replace(slot.id, entry, now),
+            Policy::Queue { priority, most } => {
+                // What is cancelled or too late takes up no place.
+                skipped = state.schedule.sweep(now);
+                state.schedule.queue(priority, most, entry, now, now + start_within).map(|()| None)
+            }
+        };
+        drop(state);
+        self.work.notify_one();
+        skip(skipped);
+        match outcome {
+            Ok(None) => Ok(Accepted::Waits),
+            Ok(Some(older)) => {
+                if let Some(camera) = &older.subject.camera {
+                    self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_slot")).inc();
+                }
+                older.answer(Err(JobError::Replaced));
+                Ok(Accepted::ReplacedOlder)
+            }
+            Err((entry, NotTaken::Full(waiting))) => Err(refuse(entry.reply, Refused::QueueFull { priority, waiting })),
+            Err((entry, NotTaken::NoSource)) => Err(refuse(entry.reply, Refused::ShutDown)),
+        }
+    }
+
+    /// Waits for a job and runs it. False when the thread must end.
+    fn run_next(&self, thread: u64) -> bool {
+        let Some(task) = self.next_task(thread) else { return false };
+        let Task { detector, picture, min_score, waited, started } = task;
+        let run = catch_unwind(AssertUnwindSafe(|| detector.detect(&*picture, min_score)));
+        let took = self.clock.mono().since(started);
+        let completed = self.lock().schedule.complete(thread);
+        // There is none when the thread was given up in the meantime, or the slot is gone.
+        if let Some(entry) = completed {
+            self.settle(entry, run, waited, took);
+        }
+        let now = self.clock.mono();
+        let mut state = self.lock();
+        let unanswered = state.schedule.finish(thread, now);
+        let goes_on = state.threads.is_member(thread);
+        drop(state);
+        drop(unanswered);
+        goes_on
+    }
+
+    fn next_task(&self, thread: u64) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.threads.stopping || !state.threads.is_member(thread) {
+                return None;
+            }
+            let now = self.clock.mono();
+            let skipped = state.schedule.sweep(now);
+            if !skipped.is_empty() {
+                drop(state);
+                skip(skipped);
+                state = self.lock();
+                continue;
+            }
+            let State { schedule, threads, .. } = &mut *state;
+            if let Some((entry, waited)) = schedule.take(thread, now) {
+                threads.runs(thread, entry.subject.clone());
+                let (detector, picture) = (entry.detector.clone(), entry.picture.clone());
+                return Some(Task { detector, picture, min_score: entry.min_score, waited, started: now });
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Counts and answers what a job came to.
+    fn settle(&self, entry: Entry, run: Run, waited: Duration, took: Duration) {
+        match run {
+            Ok(Ok(detections)) => {
+                self.metrics.detect_seconds.observe(took.as_secs_f64());
+                let (found, took_ms) = (detections.len(), took.as_secs_f64() * 1e3);
+                if let Some(camera) = &entry.subject.camera {
+                    trace!(%camera, found, took_ms, "looked at a frame");
+                    self.metrics.frames_detected.get_or_create(&metrics::camera(camera)).inc();
+                } else {
+                    trace!(priority = %entry.subject.priority, found, took_ms, "looked at a picture");
+                }
+                entry.answer(Ok(Answer { detections, waited, took }));
+            }
+            Ok(Err(error)) => {
+                if let Some(frames) = self.count_failure(&entry) {
+                    let Subject { camera, priority, model } = &entry.subject;
+                    match camera {
+                        Some(camera) => warn!(%camera, %model, %error, frames, "the detector failed"),
+                        None => warn!(%priority, %model, %error, jobs = frames, "the detector failed"),
+                    }
+                }
+                entry.answer(Err(JobError::Infer(error)));
+            }
+            Err(panic) => {
+                let panic = panic_text(&*panic);
+                let Subject { camera, priority, model } = entry.subject.clone();
+                if let Some(frames) = self.count_failure(&entry) {
+                    match camera {
+                        Some(camera) => error!(%camera, %model, panic, frames, "the detector panicked"),
+                        None => error!(%priority, %model, panic, jobs = frames, "the detector panicked"),
+                    }
+                }
+                entry.answer(Err(JobError::Panicked { model, panic }));
+            }
+        }
+    }
+
+    /// Counts a job without a result; `Some` with the number of those that the log does not have yet, once a minute at
+    /// most for each source.
+    fn count_failure(&self, entry: &Entry) -> Option<u64> {
+        if let Some(camera) = &entry.subject.camera {
+            self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_failed")).inc();
+        }
+        self.lock().failures.to_log(entry.source, self.clock.mono())
+    }
+}
+
+/// Answers jobs that leave without a run.
+fn skip(skipped: Vec<(Entry, Skipped)>) {
+    for (entry, why) in skipped {
+        entry.answer(Err(match why {
+            Skipped::Cancelled => JobError::Cancelled,
+            Skipped::Expired(waited) => JobError::Expired(waited),
+        }));
+    }
+}
+
+/// Answers a job that is not taken in.
+fn refuse(reply: Reply, refused: Refused) -> Refused {
+    reply.answer(Err(JobError::Refused(refused.clone())));
+    refused
+}
+
+#[cfg(test)]
+mod tests;

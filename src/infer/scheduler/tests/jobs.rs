@@ -1,0 +1,253 @@
+//! Jobs of people and programs, as a made-up client submits them, alone and beside cameras.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::frame::Picture;
+use crate::infer::onnx_writer::{constant, install};
+
+/// Jobs of one priority that may wait.
+const MOST: usize = 2;
+
+fn job(detector: &Arc<Detector>, priority: Priority, reply: Reply) -> Job<'static> {
+    Job {
+        picture: frame(1).picture,
+        model: Model::ready(detector.clone()),
+        min_score: 0.4,
+        policy: Policy::Queue { priority, most: MOST },
+        start_within: Duration::from_secs(60),
+        reply,
+    }
+}
+
+impl Bench {
+    fn submit(&self, detector: &Arc<Detector>) -> PendingAnswer {
+        let (reply, answer) = Reply::pending();
+        let accepted = self.scheduler.jobs().submit(job(detector, Priority::Person, reply));
+        assert_eq!(accepted, Ok(Accepted::Waits));
+        answer
+    }
+}
+
+/// A detector that waits at the gate, and counts.
+fn gated(gate: &Arc<Gate>) -> (Arc<Detector>, Arc<AtomicUsize>) {
+    let (door, runs) = (gate.clone(), Arc::<AtomicUsize>::default());
+    let counted = runs.clone();
+    let detector = detector(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        door.wait();
+        Ok(())
+    });
+    (detector, runs)
+}
+
+async fn within_patience(answer: PendingAnswer) -> Outcome {
+    tokio::time::timeout(PATIENCE, answer).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_client_and_a_camera_get_what_the_detector_itself_gives() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let onnx = constant(&[1, 2, 5], &[8.0, 8.0, 4.0, 4.0, 0.7, 20.0, 8.0, 6.0, 4.0, 0.5]);
+    install(dir.path(), &onnx, "labels = ['lamp']", "kind = 'yolov8'");
+    let detector = Arc::new(Detector::load(dir.path(), "m").expect("load"));
+    let picture: Arc<dyn Picture> = Arc::new(Rgb { width: 40, height: 20, data: vec![90; 2400] });
+    let expected = detector.detect(&*picture, 0.4).expect("detect");
+    assert_eq!(expected.len(), 2);
+
+    let bench = bench(2);
+    for priority in [Priority::Camera, Priority::Person, Priority::Program] {
+        let (reply, answer) = Reply::pending();
+        let job = Job { picture: picture.clone(), ..job(&detector, priority, reply) };
+        bench.scheduler.jobs().submit(job).expect("taken in");
+        assert_eq!(within_patience(answer).await.expect("a result").detections, expected);
+    }
+    let (sender, receiver) = channel();
+    let slot = bench.scheduler.slot("yard".into(), Model::ready(detector), 0.4, move |detected| {
+        let _ = sender.send(detected.detections);
+    });
+    slot.offer(Frame { at: Mono(1), picture }).expect("taken in");
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(expected));
+    bench.scheduler.stop();
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_says_how_many_wait() {
+    let (bench, gate) = (bench(1), Arc::<Gate>::default());
+    let (detector, _) = gated(&gate);
+    let mut accepted = vec![bench.submit(&detector)];
+    gate.wait_for(1);
+    accepted.extend((0..MOST).map(|_| bench.submit(&detector)));
+    let (reply, refused) = Reply::pending();
+    let refusal = bench.scheduler.jobs().submit(job(&detector, Priority::Person, reply));
+    let refusal = refusal.expect_err("the queue is full");
+    assert_eq!(refusal, Refused::QueueFull { priority: Priority::Person, waiting: MOST });
+    assert_eq!(
+        refusal.to_string(),
+        "2 jobs of priority person wait already, which is as many as may; try again when some are done"
+    );
+    assert!(matches!(within_patience(refused).await, Err(JobError::Refused(Refused::QueueFull { waiting: MOST, .. }))));
+
+    bench.scheduler.shared.check();
+    let waiting = |kind| bench.metrics.infer_waiting.get_or_create(&metrics::priority(kind)).get();
+    assert_eq!(["camera", "person", "program"].map(waiting), [0, MOST as i64, 0]);
+    // One that is not wanted any more takes up no place.
+    drop(accepted.pop());
+    accepted.push(bench.submit(&detector));
+    gate.open();
+    for answer in accepted {
+        within_patience(answer).await.expect("a result");
+    }
+    bench.scheduler.stop();
+}
+
+#[tokio::test]
+async fn a_job_that_nothing_waits_for_or_that_comes_too_late_does_not_run() {
+    let (bench, gate) = (bench(1), Arc::<Gate>::default());
+    let (detector, runs) = gated(&gate);
+    let first = bench.submit(&detector);
+    gate.wait_for(1);
+    let (cancelled, late) = (bench.submit(&detector), bench.submit(&detector));
+    drop(cancelled);
+    bench.clock.advance(Duration::from_secs(5));
+    let in_time = bench.submit(&detector);
+    // Of the two that are left, one has waited for a minute; the one in work must not count as hung.
+    let running = bench.scheduler.shared.lock().schedule.finish(0, bench.clock.mono());
+    bench.clock.advance(Duration::from_secs(56));
+    bench.scheduler.shared.check();
+    match within_patience(late).await {
+        Err(JobError::Expired(waited)) => assert_eq!(waited, Duration::from_secs(61)),
+        other => panic!("{other:?}"),
+    }
+    drop(running);
+    assert!(matches!(within_patience(first).await, Err(JobError::Cancelled)));
+    gate.open();
+    within_patience(in_time).await.expect("a result");
+    bench.scheduler.stop();
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_hangs_is_answered_and_the_next_one_runs_on_another_thread() {
+    let (bench, gate) = (bench(1), Arc::<Gate>::default());
+    let (hangs, _) = gated(&gate);
+    let hung = bench.submit(&hangs);
+    gate.wait_for(1);
+    let next = bench.submit(&detector(|| Ok(())));
+    bench.let_hang();
+    match within_patience(hung).await {
+        Err(error @ JobError::Hung { .. }) => {
+            assert_eq!(error.to_string(), "model scripted did not answer within 11s and was given up");
+        }
+        other => panic!("{other:?}"),
+    }
+    within_patience(next).await.expect("a result");
+    gate.open();
+    bench.wait_for_the_lost();
+    bench.scheduler.stop();
+}
+
+#[tokio::test]
+async fn errors_and_panics_are_answered_and_cost_their_job_only() {
+    let (bench, calls) = (bench(1), AtomicUsize::new(0));
+    let fails = detector(move || match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => panic!("a bug in the engine"),
+        1 => Err(InferError::Engine("no memory".into())),
+        _ => Ok(()),
+    });
+    let said = |outcome: Outcome| outcome.expect_err("no result").to_string();
+    assert_eq!(said(within_patience(bench.submit(&fails)).await), "model scripted panicked: a bug in the engine");
+    assert_eq!(said(within_patience(bench.submit(&fails)).await), "run the model: no memory");
+
+    // A receiver that panics is no better than one that is gone.
+    let (sender, called) = channel();
+    let reply = Reply::callback(move |outcome: Outcome| {
+        let _ = sender.send(outcome.is_ok());
+        panic!("a bug in the client");
+    });
+    bench.scheduler.jobs().submit(job(&fails, Priority::Program, reply)).expect("taken in");
+    assert_eq!(called.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(within_patience(bench.submit(&fails)).await.expect("a result").detections.len(), 1);
+    bench.scheduler.stop();
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_waits_and_finishes_what_runs() {
+    let (first, gate) = (bench(1), Arc::<Gate>::default());
+    let (detector, _) = gated(&gate);
+    let (running, jobs) = (first.submit(&detector), first.scheduler.jobs());
+    gate.wait_for(1);
+    let waiting = first.submit(&detector);
+    let stop = tokio::task::spawn_blocking(move || first.scheduler.stop());
+    assert!(matches!(within_patience(waiting).await, Err(JobError::ShutDown)));
+    gate.open();
+    within_patience(running).await.expect("a result");
+    stop.await.expect("stopped");
+
+    let (reply, answer) = Reply::pending();
+    assert_eq!(jobs.submit(job(&detector, Priority::Person, reply)), Err(Refused::ShutDown));
+    assert!(matches!(within_patience(answer).await, Err(JobError::Refused(Refused::ShutDown))));
+}
+
+#[tokio::test]
+async fn without_a_model_and_without_its_slot_a_job_is_refused() {
+    let (bench, other) = (bench(1), bench(1));
+    let (reply, answer) = Reply::pending();
+    let ready = detector(|| Ok(()));
+    let unloaded = Job { model: Model::named("m"), ..job(&ready, Priority::Person, reply) };
+    assert_eq!(bench.scheduler.jobs().submit(unloaded), Err(Refused::NoModel("m".into())));
+    let refused = within_patience(answer).await.expect_err("no result");
+    assert_eq!(refused.to_string(), "model m is not loaded; its state says why");
+
+    let (slot, results) = other.slot("yard", &ready);
+    let (reply, _answer) = Reply::pending();
+    let stray = Job { policy: Policy::ReplaceOlder(&slot), ..job(&ready, Priority::Camera, reply) };
+    assert_eq!(bench.scheduler.jobs().submit(stray), Err(Refused::ShutDown));
+    assert!(results.try_recv().is_err());
+    bench.scheduler.stop();
+    other.scheduler.stop();
+}
+
+/// Cameras that always have a next frame: each result brings one. Every run takes a tenth of a second.
+#[tokio::test]
+async fn beside_cameras_that_want_all_the_time_each_job_is_answered_and_cameras_keep_nine_tenths() {
+    let (bench, stop, log) = (bench(1), Arc::<AtomicBool>::default(), Arc::<Mutex<String>>::default());
+    let logs = |letter: char| {
+        let (clock, log) = (bench.clock.clone(), log.clone());
+        detector(move || {
+            clock.advance(Duration::from_millis(100));
+            log.lock().expect("lock").push(letter);
+            Ok(())
+        })
+    };
+    let (of_camera, of_client) = (logs('c'), logs('j'));
+    let slots: [Arc<OnceLock<Slot>>; 2] = Default::default();
+    for (slot, camera) in slots.iter().zip(["gate", "yard"]) {
+        let (own, stopped) = (Arc::downgrade(slot), stop.clone());
+        let again = move |detected: Detected| {
+            let slot = own.upgrade().filter(|_| !stopped.load(Ordering::SeqCst));
+            if let Some(slot) = slot.as_ref().and_then(|slot| slot.get()) {
+                let _ = slot.offer(detected.frame);
+            }
+        };
+        let made = bench.scheduler.slot(camera.into(), Model::ready(of_camera.clone()), 0.4, again);
+        assert!(slot.set(made).is_ok());
+        slot.get().expect("just set").offer(frame(1)).expect("taken in");
+    }
+    for _ in 0..4 {
+        let answers = [(); MOST].map(|()| bench.submit(&of_client));
+        for answer in answers {
+            let answer = within_patience(answer).await.expect("a result");
+            assert!(answer.waited >= Duration::from_secs(1), "cameras first: {answer:?}");
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    let log = log.lock().expect("lock").clone();
+    let between: Vec<usize> = log.split('j').skip(1).map(str::len).collect();
+    assert_eq!(between.len(), 4 * MOST);
+    assert!(between[..4 * MOST - 1].iter().all(|cameras| *cameras >= 9), "{log}");
+    bench.scheduler.stop();
+    let looked = |camera| bench.metrics.frames_detected.get_or_create(&metrics::camera(camera)).get();
+    assert!(looked("gate").abs_diff(looked("yard")) <= 1, "both had the same");
+}
