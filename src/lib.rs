@@ -1,12 +1,12 @@
 //! Outpost: cameras in, local inference, durable events, delivery when the link allows.
 //!
 //! ```text
-//! camera -> source -> [preroll ring] -> gate -> decode -> infer -> track -> rules -> archive -> store -> upload / alert / lake
-//!                                                                                                  \-> web, metrics (read only)
+//! camera -> source -> [preroll ring] -> gate -> decode -> infer -> track -> rules -> record -> store -> upload / alert / lake
+//!                                                                                                  \-> service -> web, MQTT, command line
 //! ```
 //!
-//! The archive writes clips, pictures and `event.json`, then the store. The store is the only thing between cameras and
-//! outlets: upload, alert and lake drain its durable queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
+//! The recorder writes clips, pictures and `event.json` into the archive, then the index of the store. The store is the
+//! only thing between cameras and outlets: upload, alert and lake drain its durable queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
 
 pub mod byte_size;
 pub mod clock;

@@ -197,8 +197,8 @@ impl Pipeline {
         if let Err(failure) = Handle::current().block_on(self.stages.stop()) {
             error!(error = format!("{failure:#}"), "stop the stages of a camera");
         }
-        // Vision and analysis are gone, so this is the last handle: dropping it stops and joins the recorder.
-        drop(self.recorder);
+        // Vision and analysis are gone. Others may have a handle, and the store is closed after this.
+        self.recorder.stop();
     }
 }
 

@@ -221,9 +221,19 @@ impl Recorder {
         }
     }
 
-    /// Closes what is open (events that still go on become `interrupted`) and waits for it.
-    pub fn stop(mut self) {
-        self.join();
+    /// Closes what is open (events that still go on become `interrupted`) and waits for it, whoever else has a handle.
+    /// What is sent from then on is refused.
+    pub fn stop(&self) {
+        let worker = self.worker().take();
+        if let Some(Worker { thread: Some(thread), .. }) = worker {
+            // One that panicked takes nothing out of the queue any more.
+            if !thread.is_finished() {
+                let _ = self.queue.send(Command::Stop);
+            }
+            if thread.join().is_err() {
+                error!(camera = %self.camera, "the recorder panicked");
+            }
+        }
     }
 
     fn worker(&self) -> MutexGuard<'_, Option<Worker>> {
@@ -239,23 +249,10 @@ impl Recorder {
     fn count_drop(&self) {
         self.metrics.dropped.get_or_create(&metrics::dropped(&self.camera, "recorder_queue")).inc();
     }
-
-    fn join(&mut self) {
-        let worker = self.worker().take();
-        if let Some(Worker { thread: Some(thread), .. }) = worker {
-            // One that panicked takes nothing out of the queue any more.
-            if !thread.is_finished() {
-                let _ = self.queue.send(Command::Stop);
-            }
-            if thread.join().is_err() {
-                error!(camera = %self.camera, "the recorder panicked");
-            }
-        }
-    }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.join();
+        self.stop();
     }
 }

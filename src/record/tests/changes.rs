@@ -343,3 +343,18 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
     let known = archive.store.events().get(deleted.id).wait().expect("read").expect("there");
     assert!(known.evicted.len() >= 2 && deleted.evicted.starts_with(&known.evicted), "{known:?}");
 }
+
+#[test]
+fn a_stop_closes_what_is_open_whoever_else_has_a_handle() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let (config, reception) = (RecordConfig::default(), Reception::unknown());
+    let recorder = Arc::new(Recorder::start(archive.clone(), "yard".into(), config, reception).expect("recorder"));
+    let other = recorder.clone();
+    let open = event(1, "open");
+    recorder.begin(open.clone(), look(5000));
+    recorder.stop();
+    let closed = archive.store.events().get(open.id).wait().expect("read").expect("there");
+    assert_eq!(closed.state, EventState::Interrupted, "before the stop returns");
+    other.stop();
+}
