@@ -221,7 +221,7 @@ impl Recorder {
         }
     }
 
-    /// Closes what is open (events that still go on become `interrupted`) and waits for it, whoever else has a handle.
+    /// Closes what is open (events that still go on become `interrupted`) and waits for it, even while others have handles.
     /// What is sent from then on is refused.
     pub fn stop(&self) {
         let worker = self.worker().take();
