@@ -30,8 +30,7 @@ impl Layout {
 
     /// Makes folders only while the volume is the one that `anchor` holds on to.
     pub fn with_anchor(self, anchor: Anchor) -> Self {
-        let volume = VolumeFolder::on(&self.storage, Some(anchor.device()));
-        Self { volume, anchor: Some(anchor), ..self }
+        Self { volume: anchor.folder().clone(), anchor: Some(anchor), ..self }
     }
 
     /// Where the volume was when it was opened; `None` where it is not checked.

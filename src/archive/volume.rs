@@ -180,6 +180,8 @@ fn is_mount_point(folder: &Path) -> bool {
 #[derive(Clone, Debug)]
 pub struct Anchor {
     storage: PathBuf,
+    /// Its top folder, by the device of the folder itself: on an overlay files have others.
+    folder: VolumeFolder,
     device: u64,
     /// Something was mounted at the path itself, not above it.
     is_mount_point: bool,
@@ -197,13 +199,14 @@ impl Anchor {
         let about = fs::metadata(storage.join(IDENTITY))?;
         let Volume { id, .. } = named(&storage.join(IDENTITY))?;
         let inode = Arc::new(AtomicU64::new(about.ino()));
+        let folder = VolumeFolder::new(storage);
         let (storage, device, is_mount_point) = (storage.to_owned(), about.dev(), is_mount_point(storage));
-        Ok(Self { storage, device, is_mount_point, id: id.into(), inode })
+        Ok(Self { storage, folder, device, is_mount_point, id: id.into(), inode })
     }
 
-    /// Number of the file system that it lies on.
-    pub fn device(&self) -> u64 {
-        self.device
+    /// The folder at the top of the volume, for what is made there.
+    pub fn folder(&self) -> &VolumeFolder {
+        &self.folder
     }
 
     /// Whether the path still leads there. Costs one look at a name, and a read of a small file where that has another
@@ -262,7 +265,7 @@ impl Anchor {
         self.check()?;
         let path = self.storage.join(PROBE);
         let write = || -> std::io::Result<()> {
-            let file = VolumeFolder::on(&self.storage, Some(self.device)).file(PROBE, OFlags::WRONLY)?;
+            let file = self.folder.file(PROBE, OFlags::WRONLY)?;
             // In place, so that it needs no room after the first time.
             file.write_all_at(&fastrand::u64(..).to_le_bytes(), 0)?;
             file.sync_data()
