@@ -389,7 +389,7 @@ impl Shared {
         if let Some(camera) = &entry.subject.camera {
             self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_failed")).inc();
         }
-        self.lock().failures.to_log(entry.source, self.clock.mono())
+        self.lock().failures.count(entry.source, self.clock.mono())
     }
 }
 
