@@ -11,6 +11,7 @@ mod engine;
 #[cfg(test)]
 mod fuzz;
 mod heads;
+mod input;
 mod loader;
 mod model;
 mod nms;
@@ -31,8 +32,9 @@ use crate::frame::{Picture, PictureError, Rgb};
 
 pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
+pub use input::{Colour, InputSpec, Layout, Resize};
 pub use loader::{Loader, Model, Tried};
-pub use model::{Colour, InputSpec, Layout, Manifest, ModelError, Resize, installed};
+pub use model::{Manifest, ModelError, installed};
 pub use preprocess::{Fit, Input};
 pub use scheduler::{
     Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,

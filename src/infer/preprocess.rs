@@ -2,7 +2,7 @@
 //! size that is needed, then one loop spreads the colours over their planes and normalises them.
 
 use super::InferError;
-use super::model::{Colour, InputSpec, Layout, Resize};
+use super::input::{Colour, InputSpec, Layout, Resize};
 use crate::frame::{Picture, Rgb};
 
 /// Where the picture lies in the input, in input pixels.

@@ -402,3 +402,7 @@ fn codec_of(name: &str) -> Codec {
 fn reopen(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
+
+fn encode_error(reason: String) -> MuxError {
+    MuxError::Encode(reason)
+}

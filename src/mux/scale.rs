@@ -10,8 +10,7 @@ use ffmpeg_next::software::scaling;
 
 use crate::frame::Codec;
 
-use super::MuxError;
-use super::transcode::encode_error;
+use super::{MuxError, encode_error};
 
 /// From what to what pictures are converted.
 #[derive(Clone, Copy, PartialEq, Eq)]

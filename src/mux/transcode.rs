@@ -14,7 +14,7 @@ use crate::clock::Mono;
 use crate::frame::{Codec, Orientation, Packet, StreamInfo};
 
 use super::scale::{Scaler, Scaling};
-use super::{Coded, Config, MuxError, params};
+use super::{Coded, Config, MuxError, encode_error, params};
 
 /// Hardware first, then by quality; the last one is in every build, but no browser plays it.
 const PREFERRED: [&str; 5] = ["h264_nvmpi", "h264_v4l2m2m", "libx264", "libopenh264", "mpeg4"];
@@ -396,8 +396,4 @@ fn bit_rate(config: &Config, size: (u32, u32), fps: f32) -> usize {
         0 => (0.1 * size.0 as f32 * size.1 as f32 * fps) as usize,
         kbps => kbps as usize * 1000,
     }
-}
-
-pub(super) fn encode_error(reason: String) -> MuxError {
-    MuxError::Encode(reason)
 }

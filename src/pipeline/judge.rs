@@ -1,6 +1,6 @@
 //! Looks at what the stages of one camera make of its packets.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +10,6 @@ use super::Shared;
 use crate::health::{Stage, Verdict};
 use crate::load::LoadLevel;
 use crate::metrics;
-use crate::record::Recorder;
 use crate::supervise::Context;
 
 /// How often it looks.
@@ -54,16 +53,13 @@ impl Judge {
     }
 }
 
-/// Judges every few seconds, and has the recorder look after its thread.
-pub(super) async fn watch(judge: Arc<Judge>, recorder: Weak<Recorder>, part: Context) -> Result<()> {
+/// Judges every few seconds.
+pub(super) async fn watch(judge: Arc<Judge>, part: Context) -> Result<()> {
     loop {
         tokio::select! {
             () = part.stop().cancelled() => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         judge.look();
-        if let Some(recorder) = recorder.upgrade() {
-            recorder.look_after();
-        }
     }
 }

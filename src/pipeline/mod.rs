@@ -179,10 +179,8 @@ impl Pipeline {
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);
         }
         spawn_feed(supervisor, format!("camera {name}"), main);
-        let watched = Arc::downgrade(&recorder);
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
-        supervisor
-            .task(Spec::new(format!("watch {name}")), move |part| judge::watch(judge.clone(), watched.clone(), part));
+        supervisor.task(Spec::new(format!("watch {name}")), move |part| judge::watch(judge.clone(), part));
         Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder })
     }
 

@@ -1,13 +1,14 @@
 //! The life of one part: run after run, by the policies of its [`Spec`]. Tasks and threads differ in what a run is.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Backoff, Failure, Hang, Heartbeat, Heartbeats, Restart, Spec};
+use super::{Backoff, Failure, Hang, Heartbeat, Heartbeats, Restart, Spec, panic_text};
 use crate::metrics::{self, Metrics};
 
 /// A failure after so long a run is worth a line even if it is the same as the last.
@@ -108,7 +109,9 @@ impl<P: Part> Driver<P> {
                 before.retire();
             }
             let started = Instant::now();
-            let end = match self.part.start(self.stop.child_token(), heartbeat.clone()) {
+            let start = AssertUnwindSafe(|| self.part.start(self.stop.child_token(), heartbeat.clone()));
+            let start = catch_unwind(start).unwrap_or_else(|panic| Err(Panicked(panic_text(&*panic)).into()));
+            let end = match start {
                 Ok(None) => return Ok(()),
                 Ok(Some(run)) => {
                     self.note_restart();

@@ -278,6 +278,22 @@ async fn a_thread_that_panics_waits_before_it_is_started_again() {
 }
 
 #[tokio::test]
+async fn a_thread_whose_preparation_panics_is_tried_again() {
+    let Bench { mut supervisor, .. } = bench();
+    let tries = Arc::<AtomicU32>::default();
+    let counted = tries.clone();
+    // The first one is prepared at once; what it prepares fails.
+    supervisor.thread(Spec::new("picky").restart(quick()), (), move || {
+        let tried = counted.fetch_add(1, Ordering::SeqCst);
+        assert!(tried == 0 || tried > 2, "injected");
+        (tried == 0).then(|| Box::new(|_: Context| Err(anyhow::anyhow!("it fails"))) as ThreadBody<()>)
+    });
+    let ended = supervisor.parts.join_next().await.expect("one part");
+    ended.expect("its supervisor goes on").1.expect("it went well");
+    assert_eq!(tries.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
 async fn a_thread_that_has_done_its_work_or_has_none_is_not_started_again() {
     let Bench { mut supervisor, metrics, .. } = bench();
     let (runs, state) = (Arc::<AtomicU32>::default(), Arc::new(()));

@@ -123,13 +123,14 @@ where
     type Run = OwnedThread<T>;
 
     fn start(&mut self, stop: CancellationToken, heartbeat: Heartbeat) -> Result<Option<OwnedThread<T>>> {
+        // Before the state is taken: what is prepared may panic, and is prepared again then.
+        let Some(body) = self.first.take().or_else(&mut self.make) else { return Ok(None) };
         let state = match std::mem::replace(&mut self.state, State::Gone) {
             State::Free(state) => Some(state),
             State::Lent(context) => context.take_over(),
             State::Gone => None,
         };
         let Some(state) = state else { return Ok(None) };
-        let Some(body) = self.first.take().or_else(&mut self.make) else { return Ok(None) };
         let context = Context::new(stop, heartbeat, state);
         let started = OwnedThread::start(&self.name, &context, body);
         self.state = State::Lent(context);

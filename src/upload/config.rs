@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
-use super::rules::{Allowed, Metered};
-use super::{remote, sealed};
+use super::place::Place;
 use crate::asset::MediaKind;
 use crate::schedule::Schedule;
 use crate::seal::Recipient;
@@ -21,6 +21,42 @@ pub enum Checksum {
     Sha256,
     /// Never.
     Off,
+}
+
+/// What goes under some condition; each includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allowed {
+    /// Nothing at all.
+    Nothing,
+    /// `event.json`, documents.
+    Metadata,
+    /// Pictures too.
+    #[default]
+    Stills,
+    /// Everything.
+    All,
+}
+
+/// Whether sending costs by the byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metered {
+    /// As NetworkManager says, where there is one.
+    #[default]
+    Auto,
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// What is added to the names of sealed files.
+pub(super) const SEALED_SUFFIX: &str = ".age";
+
+/// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by.
+pub(super) fn is_sealed(kind: MediaKind) -> bool {
+    !kind.is_account()
 }
 
 /// One destination: `[upload.<name>]`.
@@ -155,17 +191,58 @@ impl Config {
         for key in &self.seal_to {
             key.parse::<Recipient>().map_err(|error| format!("seal_to: {error}"))?;
         }
-        remote::validate(self)
+        self.validate_place()
+    }
+
+    /// Checks everything but the files that secrets lie in.
+    fn validate_place(&self) -> Result<(), String> {
+        let place = Place::parse(&self.url)?;
+        if let Some(endpoint) = &self.endpoint {
+            let url = Url::parse(endpoint).map_err(|e| format!("endpoint: {endpoint:?} is not a URL: {e}"))?;
+            match url.scheme() {
+                "https" => {}
+                "http" if self.allow_http => {}
+                "http" => {
+                    return Err("endpoint: http:// is not encrypted; set allow_http = true to accept that".to_owned());
+                }
+                other => return Err(format!("endpoint: {other}:// is neither https:// nor http://")),
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("endpoint: credentials do not belong into a URL".to_owned());
+            }
+        }
+        match place {
+            Place::S3 { .. } if self.access_key_id.is_some() != self.secret_access_key_file.is_some() => {
+                Err("access_key_id and secret_access_key_file: one needs the other".to_owned())
+            }
+            Place::Azure { .. } if self.account.is_none() => Err("account: az:// needs it".to_owned()),
+            Place::Azure { .. } if self.account_key_file.is_none() => {
+                Err("account_key_file: az:// needs it".to_owned())
+            }
+            Place::Web { url } if url.scheme() == "http" && !self.allow_http => {
+                Err("url: http:// is not encrypted; set allow_http = true to accept that".to_owned())
+            }
+            Place::Web { .. } if self.username.is_some() && self.password_file.is_none() => {
+                Err("password_file: username needs it".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What stands behind the object key of an event's file `file`: sealed files have another name.
     pub fn key_suffix(&self, kind: MediaKind) -> &'static str {
-        let is_sealed = !self.seal_to.is_empty() && sealed::applies_to(kind);
-        if is_sealed { sealed::SUFFIX } else { "" }
+        let seals = !self.seal_to.is_empty() && is_sealed(kind);
+        if seals { SEALED_SUFFIX } else { "" }
     }
 
     /// What stands before every object key in the bucket: empty, or a path that ends in `/`. Empty for a folder.
     pub fn key_prefix(&self) -> String {
-        remote::key_prefix(self)
+        match Place::parse(&self.url) {
+            Ok(Place::S3 { prefix, .. } | Place::Google { prefix, .. } | Place::Azure { prefix, .. }) => {
+                let prefix = String::from(prefix);
+                if prefix.is_empty() { prefix } else { prefix + "/" }
+            }
+            Ok(Place::Folder(_) | Place::Web { .. }) | Err(_) => String::new(),
+        }
     }
 }

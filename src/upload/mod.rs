@@ -18,6 +18,7 @@ mod key;
 mod limiter;
 mod link;
 mod local;
+mod place;
 mod plan;
 mod proof;
 mod remote;
@@ -54,9 +55,8 @@ use remote::Remote;
 use rules::Rules;
 use sealed::Sealer;
 
-pub use config::{Checksum, Config};
+pub use config::{Allowed, Checksum, Config, Metered};
 pub use key::object_key;
-pub use rules::{Allowed, Metered};
 
 /// Tries of an item that fail through its own fault before it is given up.
 const MAX_ATTEMPTS: u32 = 5;

@@ -16,12 +16,12 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use reqwest::header::HeaderValue;
-use url::Url;
 
 use super::config::{Checksum, Config};
 use super::http::{self, Connector, Service};
 use super::limiter::BandwidthLimiter;
 use super::link::{Failure, Kind, describe};
+use super::place::Place;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -62,84 +62,6 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-enum Place {
-    Folder(PathBuf),
-    S3 { bucket: String, prefix: Path },
-    Google { bucket: String, prefix: Path },
-    Azure { container: String, prefix: Path },
-    Web { url: Url },
-}
-
-/// Checks everything but the files that secrets lie in.
-pub(super) fn validate(config: &Config) -> Result<(), String> {
-    let place = place(config)?;
-    if let Some(endpoint) = &config.endpoint {
-        let url = Url::parse(endpoint).map_err(|e| format!("endpoint: {endpoint:?} is not a URL: {e}"))?;
-        match url.scheme() {
-            "https" => {}
-            "http" if config.allow_http => {}
-            "http" => return Err("endpoint: http:// is not encrypted; set allow_http = true to accept that".to_owned()),
-            other => return Err(format!("endpoint: {other}:// is neither https:// nor http://")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("endpoint: credentials do not belong into a URL".to_owned());
-        }
-    }
-    match place {
-        Place::S3 { .. } if config.access_key_id.is_some() != config.secret_access_key_file.is_some() => {
-            Err("access_key_id and secret_access_key_file: one needs the other".to_owned())
-        }
-        Place::Azure { .. } if config.account.is_none() => Err("account: az:// needs it".to_owned()),
-        Place::Azure { .. } if config.account_key_file.is_none() => Err("account_key_file: az:// needs it".to_owned()),
-        Place::Web { url } if url.scheme() == "http" && !config.allow_http => {
-            Err("url: http:// is not encrypted; set allow_http = true to accept that".to_owned())
-        }
-        Place::Web { .. } if config.username.is_some() && config.password_file.is_none() => {
-            Err("password_file: username needs it".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// See [`Config::key_prefix`].
-pub(super) fn key_prefix(config: &Config) -> String {
-    match place(config) {
-        Ok(Place::S3 { prefix, .. } | Place::Google { prefix, .. } | Place::Azure { prefix, .. }) => {
-            let prefix = String::from(prefix);
-            if prefix.is_empty() { prefix } else { prefix + "/" }
-        }
-        Ok(Place::Folder(_) | Place::Web { .. }) | Err(_) => String::new(),
-    }
-}
-
-fn place(config: &Config) -> Result<Place, String> {
-    const KINDS: &str =
-        "file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or https://host/folder";
-    if config.url.is_empty() {
-        return Err(format!("url: missing; one of {KINDS}"));
-    }
-    let url = Url::parse(&config.url).map_err(|e| format!("url: not a URL ({e}); one of {KINDS}"))?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err("url: credentials and options do not belong into a URL".to_owned());
-    }
-    if url.scheme() == "file" {
-        let folder = url.to_file_path().map_err(|()| "url: file:// needs an absolute path".to_owned())?;
-        return Ok(Place::Folder(folder));
-    }
-    if matches!(url.scheme(), "http" | "https") {
-        return Ok(Place::Web { url });
-    }
-    let bucket = url.host_str().filter(|host| !host.is_empty());
-    let bucket = bucket.ok_or_else(|| format!("url: no bucket or container; one of {KINDS}"))?.to_owned();
-    let prefix = Path::from_url_path(url.path()).map_err(|e| format!("url: the prefix is not valid: {e}"))?;
-    match url.scheme() {
-        "s3" => Ok(Place::S3 { bucket, prefix }),
-        "gs" => Ok(Place::Google { bucket, prefix }),
-        "az" => Ok(Place::Azure { container: bucket, prefix }),
-        other => Err(format!("url: {other}:// is not known; one of {KINDS}")),
-    }
-}
-
 impl Remote {
     /// Reads the secrets and makes the client; makes no connection yet, except for the folder of a `file://` URL,
     /// which it makes. Blocks on files.
@@ -151,7 +73,7 @@ impl Remote {
         let connector = |authorization, service| -> Result<Connector, Failure> {
             Ok(Connector { limiter: limiter.clone(), certificates: certificates(config)?, authorization, service })
         };
-        match place(config).map_err(Failure::Refused)? {
+        match Place::parse(&config.url).map_err(Failure::Refused)? {
             Place::Folder(folder) => Self::open_folder(folder, limiter),
             Place::Web { url } => {
                 let builder = HttpBuilder::new()

@@ -5,12 +5,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::budget::{Budget, Exhausted, Limits};
-use super::config::Config;
+use super::config::{Allowed, Config, Metered};
 use crate::clock::Clock;
 use crate::control::{Control, Switches};
 use crate::destination::Destination;
@@ -24,21 +23,6 @@ const ASK: Duration = Duration::from_secs(60);
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What goes under some condition; each includes those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Allowed {
-    /// Nothing at all.
-    Nothing,
-    /// `event.json`, documents.
-    Metadata,
-    /// Pictures too.
-    #[default]
-    Stills,
-    /// Everything.
-    All,
-}
-
 impl Allowed {
     fn up_to(self) -> Option<Lane> {
         match self {
@@ -48,19 +32,6 @@ impl Allowed {
             Self::All => Some(Lane::Rest),
         }
     }
-}
-
-/// Whether sending costs by the byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metered {
-    /// As NetworkManager says, where there is one.
-    #[default]
-    Auto,
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
 }
 
 /// What may go now.

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
-use super::config::Config;
+use super::config::{Config, SEALED_SUFFIX};
 use super::link::Failure;
-use crate::asset::MediaKind;
 use crate::durable;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
@@ -23,15 +22,8 @@ use crate::volume_folder::VolumeFolder;
 
 /// Where the copies of all destinations lie, below the storage folder.
 const FOLDER: &str = "sealed";
-/// What is added to the names of sealed files.
-pub(super) const SUFFIX: &str = ".age";
 /// Room that is left to the recorders, in bytes: without more than that no copy is made.
 const LEFT_FREE: u64 = 64 << 20;
-
-/// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by.
-pub(super) fn applies_to(kind: MediaKind) -> bool {
-    !kind.is_account()
-}
 
 /// Makes sealed copies for one destination.
 #[derive(Clone, Debug)]
@@ -89,7 +81,7 @@ impl Sealer {
         let mut hash = Sha256::new_with_prefix(sha256);
         self.recipients.iter().for_each(|recipient| hash.update(recipient.to_string()));
         let hash = hex::encode(hash.finalize());
-        self.folder().join(format!("{seq}-{}{SUFFIX}", hash.get(..16).unwrap_or_default()))
+        self.folder().join(format!("{seq}-{}{SEALED_SUFFIX}", hash.get(..16).unwrap_or_default()))
     }
 
     fn make(&self, source: &Path, path: PathBuf) -> std::io::Result<Copy> {
@@ -151,7 +143,9 @@ fn numbers(folder: &Path) -> Vec<(u64, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asset::MediaKind;
     use crate::seal::{Identity, unseal};
+    use crate::upload::config::is_sealed;
 
     const SECRET: &str = "AGE-SECRET-KEY-1UXKHPXPKKJ0XL8Y4LHS5J9ELD30Z89H4H9NKF58VXUGTPLKQH5ASXY2TD5";
     const PUBLIC: &str = "age17tctezfxjgml292qdg5xtxhnqdw5aky0tcw56qg99gkk2g9nrv0q6zl7rl";
@@ -178,9 +172,7 @@ mod tests {
 
     #[test]
     fn what_it_is_found_by_is_not_sealed_and_without_keys_nothing_is() {
-        assert!(
-            applies_to(MediaKind::Clip) && applies_to(MediaKind::Thumbnail) && !applies_to(MediaKind::EventSidecar)
-        );
+        assert!(is_sealed(MediaKind::Clip) && is_sealed(MediaKind::Thumbnail) && !is_sealed(MediaKind::EventSidecar));
         assert!(Sealer::new("cloud", &Config::default(), Path::new("/srv")).is_none());
     }
 }

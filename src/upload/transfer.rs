@@ -11,13 +11,14 @@ use tracing::{debug, warn};
 
 use super::Uploader;
 use super::config::Checksum;
+use super::config::is_sealed;
 use super::key;
 use super::limiter::{Priority, TransferRequest};
 use super::link::{Failure, is_bad_request, lacks_etag, refuses_question, sort};
 use super::local::{Content, blocking, check, read_part};
 use super::proof::Stated;
 use super::remote::{Parts, Remote, Whole};
-use super::sealed::{self, Sealer};
+use super::sealed::Sealer;
 use crate::asset::MediaFile;
 use crate::store::{Delivery, Lane, Lease};
 
@@ -157,7 +158,7 @@ impl Transfer<'_> {
     /// Seals what is to be sent, where that is to be.
     fn sealer(&self) -> Option<&Sealer> {
         let Delivery::Upload(media) = &self.lease.item else { return None };
-        self.uploader.sealer.as_ref().filter(|_| sealed::applies_to(media.kind))
+        self.uploader.sealer.as_ref().filter(|_| is_sealed(media.kind))
     }
 
     /// What is to be sent, from where to where.

@@ -213,6 +213,7 @@ fn only_a_standard_error_that_is_the_journal_is_written_for_the_journal() {
 #[test]
 fn a_time_zone_that_is_not_known_is_reported_by_check_and_at_the_start() {
     let scratch = Scratch::new("zone");
+    scratch.expect_log(&["is not known: write one such as Europe/Berlin"]);
     let path = scratch.path("outpost.toml");
     std::fs::write(&path, with_models(&scratch, "")).expect("write");
     let check = |json: &[&str]| {
@@ -234,6 +235,7 @@ fn a_time_zone_that_is_not_known_is_reported_by_check_and_at_the_start() {
 #[test]
 fn a_hangup_ends_nothing_and_says_how_to_restart() {
     let scratch = Scratch::new("hangup");
+    scratch.expect_log(&["the configuration is read at the start only"]);
     let mut daemon = Daemon::start(&scratch, Config::new(&scratch).replay("gate", &fixture("people.mp4")));
     daemon.process().signal(Signal::HUP);
     wait_until("the answer in the log", seconds(20), || daemon.log().contains("systemctl restart outpost"));

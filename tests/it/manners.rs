@@ -64,6 +64,7 @@ fn a_camera_that_takes_its_time_is_reached_and_what_is_waited_for_is_said() {
 #[test]
 fn a_recorder_that_holds_its_description_back_is_reached() {
     let scratch = Scratch::new("on-demand");
+    scratch.expect_log(&["no answer to DESCRIBE within 10 s"]);
     let camera = Camera::start(Manners { describes_after: seconds(13), ..Manners::default() });
     let mut daemon = Daemon::start(&scratch, recorded(&scratch, &camera, ""));
     wait_until("the camera to be online", seconds(30), || is_online(&daemon));

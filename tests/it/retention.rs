@@ -119,6 +119,7 @@ fn find(folder: &Path, id: &str, file: &str) -> Option<PathBuf> {
 #[test]
 fn a_full_volume_loses_first_what_was_delivered() {
     let scratch = Scratch::new("retention");
+    scratch.expect_log(&["the destination is offline, files wait"]);
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let (cloud, away) = (scratch.path("cloud"), scratch.path("away"));
     fs::create_dir_all(&cloud).expect("make a destination");

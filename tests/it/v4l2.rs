@@ -52,6 +52,7 @@ fn webcam_event(vm: &mut Vm, guest: &Guest, known: &mut Vec<String>) -> serde_js
 #[test]
 fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_again() {
     let scratch = Scratch::new("v4l2");
+    scratch.expect_log(&["it was unplugged", "camera offline"]);
     let port = port::free();
     let mut vm = machine(&scratch, port);
     let share = Vm::share(&scratch);

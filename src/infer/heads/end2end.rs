@@ -3,7 +3,7 @@
 use super::meaning;
 use super::{BoxUnits, Candidate, HeadSpec};
 use crate::infer::engine::Output;
-use crate::infer::model::InputSpec;
+use crate::infer::input::InputSpec;
 
 /// Left, top, right, bottom, score, class.
 pub(super) const COLUMNS: usize = 6;

@@ -14,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Output;
-use super::model::InputSpec;
+use super::input::InputSpec;
 use end2end::End2end;
 use ssd::Ssd;
 use yolo::Yolo;

@@ -4,7 +4,7 @@ use super::meaning::{self, Row};
 use super::table::Table;
 use super::{Activation, BoxOrder, BoxUnits, Candidate, HeadSpec};
 use crate::infer::engine::Output;
-use crate::infer::model::InputSpec;
+use crate::infer::input::InputSpec;
 
 /// A fitted SSD head. The numbers in [`Layout`] are indices of outputs.
 #[derive(Debug)]

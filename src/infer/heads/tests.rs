@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::infer::model::{Colour, Layout, Resize};
+use crate::infer::input::{Colour, Layout, Resize};
 
 /// Names and shapes.
 type Outputs<'a> = &'a [(&'a str, &'a [usize])];

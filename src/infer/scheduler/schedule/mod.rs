@@ -227,8 +227,14 @@ impl<J: Schedulable> Schedule<J> {
     /// `thread` is through with its job: its source may have the next one started. A job that was not completed comes
     /// back.
     pub(super) fn finish(&mut self, thread: u64, now: Mono) -> Option<J> {
-        let running = self.running.remove(&thread)?;
+        let running = self.running.get(&thread)?;
         let took = now.since(running.since);
+        self.settle(thread, took, now)
+    }
+
+    /// Takes the job of `thread` out, and charges its source with `took`.
+    fn settle(&mut self, thread: u64, took: Duration, now: Mono) -> Option<J> {
+        let running = self.running.remove(&thread)?;
         if !is_camera(running.source) {
             self.others_due = self.others_due.max(now + took * CAMERA_SHARE);
         }
@@ -244,7 +250,9 @@ impl<J: Schedulable> Schedule<J> {
         let is_hung = |running: &&Running<J>| now.since(running.since) > hung_after;
         let hung = self.running.iter().filter(|(_, running)| is_hung(running));
         let hung: Vec<(u64, Mono)> = hung.map(|(thread, running)| (*thread, running.since)).collect();
-        hung.into_iter().map(|(thread, since)| Hung { thread, job: self.finish(thread, now), since }).collect()
+        // Another thread takes the place of each, so that cameras lose no time that would have to be made up for.
+        let give_up = |(thread, since)| Hung { thread, job: self.settle(thread, MOST_CHARGED, now), since };
+        hung.into_iter().map(give_up).collect()
     }
 
     /// Takes out everything that waits.
