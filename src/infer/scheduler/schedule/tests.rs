@@ -311,10 +311,12 @@ impl Books {
         }
     }
 
-    fn end(&mut self, thread: u64, now: Mono) {
+    /// A run that was given up is charged as a short one: another thread takes its place.
+    fn end(&mut self, thread: u64, now: Mono, given_up: bool) {
         let Some((id, since)) = self.running.remove(&thread) else { return };
         if self.is_other(id) {
-            self.others_due = self.others_due.max(now + now.since(since) * CAMERA_SHARE);
+            let charged = if given_up { MOST_CHARGED } else { now.since(since) };
+            self.others_due = self.others_due.max(now + charged * CAMERA_SHARE);
         }
     }
 }
@@ -394,7 +396,7 @@ proptest! {
                         books.leave(job.id, "answered");
                     }
                     assert!(schedule.finish(thread, now).is_none());
-                    books.end(thread, now);
+                    books.end(thread, now, false);
                 }
                 Op::GiveUp => {
                     for hung in schedule.give_up_hung(now, Duration::from_secs(2)) {
@@ -402,7 +404,7 @@ proptest! {
                         if let Some(job) = hung.job {
                             books.leave(job.id, "hung");
                         }
-                        books.end(hung.thread, now);
+                        books.end(hung.thread, now, true);
                     }
                 }
                 Op::Unplug(at) => {

@@ -133,26 +133,6 @@ async fn a_job_that_nothing_waits_for_or_that_comes_too_late_does_not_run() {
 }
 
 #[tokio::test]
-async fn a_job_that_a_newer_one_of_its_camera_replaces_is_answered() {
-    let (bench, gate) = (bench(1), Arc::<Gate>::default());
-    let (detector, _) = gated(&gate);
-    let slot = bench.scheduler.slot("yard".into(), Model::ready(detector.clone()), 0.4, |_| ());
-    slot.offer(frame(1)).expect("taken in");
-    gate.wait_for(1);
-    let submit = || {
-        let (reply, answer) = Reply::pending();
-        let job = Job { policy: Policy::ReplaceOlder(&slot), ..job(&detector, Priority::Camera, reply) };
-        (bench.scheduler.jobs().submit(job), answer)
-    };
-    let ((older, replaced), (newer, answered)) = (submit(), submit());
-    assert_eq!((older, newer), (Ok(Accepted::Waits), Ok(Accepted::ReplacedOlder)));
-    assert!(matches!(within_patience(replaced).await, Err(JobError::Replaced)));
-    gate.open();
-    within_patience(answered).await.expect("a result");
-    bench.scheduler.stop();
-}
-
-#[tokio::test]
 async fn a_job_that_hangs_is_answered_and_the_next_one_runs_on_another_thread() {
     let (bench, gate) = (bench(1), Arc::<Gate>::default());
     let (hangs, _) = gated(&gate);
