@@ -171,20 +171,22 @@ pub(super) fn reading_time(path: &Path) -> Duration {
     Duration::from_secs(bytes / SLOWEST_READ)
 }
 
-/// Opens the database; where its lock is held, waits up to half the deadline for a process that is just
-/// ending. Also returns a handle of sled's data file for fsync.
-pub(super) fn open_unlocked(
-    index: &Path,
-    cache_bytes: u64,
-    deadline: Duration,
-) -> Result<(Database, File), StoreError> {
-    let until = Instant::now() + deadline / 2;
-    let db = loop {
+/// Opens the database as it is; where its lock is held, waits up to `patience` for a process that is just ending, or for
+/// threads of sled that outlive their database by a moment.
+pub(super) fn open_unlocked(index: &Path, cache_bytes: u64, patience: Duration) -> Result<Database, StoreError> {
+    let until = Instant::now() + patience;
+    loop {
         match Database::open(index, cache_bytes) {
             Err(StoreError::InUse(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-            outcome => break outcome?,
+            outcome => return outcome,
         }
-    };
+    }
+}
+
+/// Opens the database, brings it to the present schema and makes its files durable. Also returns a handle of sled's data
+/// file for fsync.
+pub(super) fn open_current(index: &Path, cache_bytes: u64, deadline: Duration) -> Result<(Database, File), StoreError> {
+    let db = open_unlocked(index, cache_bytes, deadline / 2)?;
     migrate::begin(&db)?;
     db.check()?;
     let file = index.join("db");

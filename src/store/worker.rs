@@ -363,7 +363,7 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
     spawn_thread("store-writer", move || {
         let (_alive, writes) = (alive, writes);
         let index = reset::index_path(&writer.path);
-        match catch(|| reset::open_unlocked(&index, cache_bytes, writer.deadline)) {
+        match catch(|| reset::open_current(&index, cache_bytes, writer.deadline)) {
             Err(error) => drop(opened_tx.try_send(Err(error))),
             Ok((db, data)) => {
                 if opened_tx.try_send(Ok(db.clone())).is_ok() {

@@ -321,8 +321,7 @@ async fn an_older_index_says_what_it_knows_and_no_more() {
     event.evicted[1].delivered = false;
     store.events().record(change(&event, vec![])).expect("record");
     store.close().expect("close");
-    let index = bench.dir.path().join("index");
-    let (db, _) = reset::open_unlocked(&index, 1 << 20, Duration::from_secs(20)).expect("open");
+    let db = raw_database(bench.dir.path());
     let views = trees::Views::new(&db);
     for entry in db.files.iter() {
         let (key, row) = entry.expect("read");

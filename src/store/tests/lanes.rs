@@ -1,7 +1,6 @@
 //! What goes first: by value or by age.
 
 use super::place::Place;
-use super::trees::Database;
 use super::*;
 use crate::asset::MediaFile;
 use crate::destination::destination;
@@ -95,8 +94,7 @@ async fn what_an_index_without_lanes_has_left_is_delivered_too() {
     let store = bench.open();
     let ids = fill(&bench, &store);
     store.close().expect("close");
-    let index = bench.dir.path().join("index");
-    let db = Database::open(&index, 1 << 20).expect("open");
+    let db = raw_database(bench.dir.path());
     // As schema 3 had it: no lane in either tree.
     for (tree, is_key) in [(&db.outbox, true), (&db.uploads, false)] {
         let entries: Vec<_> = tree.iter().map(|entry| entry.expect("read")).collect();

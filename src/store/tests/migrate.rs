@@ -8,7 +8,7 @@ use crate::destination::destination;
 
 /// Writes what is in the index of a closed store as schema 2 kept it.
 fn downgrade(folder: &Path) {
-    let db = Database::open(&folder.join("index"), 1 << 20).expect("open");
+    let db = raw_database(folder);
     for (name, tree) in db.packed() {
         let entries: Vec<_> = tree.iter().map(|entry| entry.expect("read")).collect();
         let tree = tree.tree();

@@ -52,18 +52,15 @@ pub(super) fn upload(file: &str, bytes: u64, sha256: &str) -> Delivery {
     Delivery::Upload(MediaFile::new(file, bytes, sha256))
 }
 
-/// Opens the index below `folder` without a store. sled's own threads may hold its lock a moment longer than the store.
+/// The database of the index below `folder`, without a store. Threads of sled may hold its lock a moment longer than the
+/// store that was closed.
+pub(super) fn raw_database(folder: &std::path::Path) -> trees::Database {
+    reset::open_unlocked(&folder.join("index"), 1 << 20, Duration::from_secs(20)).expect("open")
+}
+
+/// The same as sled sees it.
 pub(super) fn raw_index(folder: &std::path::Path) -> sled::Db {
-    for _ in 0..1000 {
-        match sled::open(folder.join("index")) {
-            Ok(db) => return db,
-            Err(error) if error.to_string().contains("could not acquire lock") => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the index stays locked");
+    raw_database(folder).db
 }
 
 struct Bench {
