@@ -121,7 +121,7 @@ fn what_changed_is_put_to_use_and_other_cameras_miss_no_packet() {
     }
     assert!((daemon.reconnects("yard")).abs() < 0.5, "it was not touched");
     let series = series_of(&daemon, "yard");
-    let lost = series.lines().find(|line| line.contains("record_queue") && !line.ends_with(" 0"));
+    let lost = series.lines().find(|line| line.contains("recorder_queue") && !line.ends_with(" 0"));
     assert_eq!(lost, None, "{series}");
     assert!(daemon.terminate().success(), "{}", daemon.log());
 }
