@@ -10,11 +10,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
 use super::{Config, Detector, Manifest};
@@ -117,8 +118,7 @@ impl Loader {
     /// Waits until every model was tried once, `at_most` so long.
     pub fn wait_until_tried(&self, at_most: Duration) {
         let (untried, changed) = &*self.untried;
-        let untried = untried.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(changed.wait_timeout_while(untried, at_most, |untried| *untried > 0));
+        changed.wait_while_for(&mut untried.lock(), |untried| *untried > 0, at_most);
     }
 
     /// Ends the thread. One that is loading is left behind: nothing depends on how that ends.
@@ -219,7 +219,7 @@ impl Work {
         }
         if is_first {
             let (untried, changed) = &*self.untried;
-            *untried.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            *untried.lock() -= 1;
             changed.notify_all();
         }
     }

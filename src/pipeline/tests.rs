@@ -1,11 +1,11 @@
 //! Threads that hang and are restarted while the camera goes on.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 
 use super::feed::{Feed, Window};
@@ -54,7 +54,7 @@ impl Door {
     fn pass(&self) {
         if self.shut.swap(false, Ordering::SeqCst) {
             let (open, wait) = channel::<()>();
-            *self.waiting.lock().expect("lock") = Some(open);
+            *self.waiting.lock() = Some(open);
             // Until the other end is dropped.
             let _ = wait.recv();
         }
@@ -66,11 +66,11 @@ impl Door {
     }
 
     fn has_guest(&self) -> bool {
-        self.waiting.lock().expect("lock").is_some()
+        self.waiting.lock().is_some()
     }
 
     fn open(&self) {
-        self.waiting.lock().expect("lock").take();
+        self.waiting.lock().take();
     }
 }
 

@@ -1,9 +1,11 @@
 //! One test for each policy.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
@@ -46,13 +48,13 @@ impl Log {
     }
 
     fn has(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock().expect("lock")).contains(words)
+        String::from_utf8_lossy(&self.0.lock()).contains(words)
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lock").extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -17,11 +17,12 @@ mod threads;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{error, trace, warn};
 
 use super::{Config, Detector, InferError, Model};
@@ -140,9 +141,9 @@ impl Scheduler {
     pub fn stop(mut self) {
         self.shared.end();
         let shared = self.shared.clone();
-        let state = shared.lock();
+        let mut state = shared.lock();
         let threads_left = |state: &mut State| state.threads.count() > 0;
-        let mut state = shared.changed.wait_while(state, threads_left).unwrap_or_else(PoisonError::into_inner);
+        shared.changed.wait_while(&mut state, threads_left);
         let ended = state.threads.take_ended();
         drop(state);
         for thread in ended.into_iter().chain(self.watch.take()) {
@@ -247,7 +248,7 @@ type Run = std::thread::Result<Result<Vec<Detection>, InferError>>;
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn end(&self) {
@@ -341,7 +342,7 @@ impl Shared {
                 let (detector, picture) = (entry.detector.clone(), entry.picture.clone());
                 return Some(Task { detector, picture, min_score: entry.min_score, waited, started: now });
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.work.wait(&mut state);
         }
     }
 

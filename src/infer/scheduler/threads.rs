@@ -5,7 +5,7 @@
 //! heartbeat `infer` stops.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Shared {
     pub(super) fn watch(self: &Arc<Self>) {
         let mut state = self.lock();
         while !(state.threads.stopping && state.threads.count() == 0) {
-            (state, _) = self.changed.wait_timeout(state, WATCH_EVERY).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_for(&mut state, WATCH_EVERY);
             drop(state);
             self.check();
             state = self.lock();

@@ -249,7 +249,7 @@ async fn beside_cameras_that_want_all_the_time_each_job_is_answered_and_cameras_
         detector(move || {
             door.wait();
             clock.advance(Duration::from_millis(100));
-            log.lock().expect("lock").push(letter);
+            log.lock().push(letter);
             Ok(())
         })
     };
@@ -283,7 +283,7 @@ async fn beside_cameras_that_want_all_the_time_each_job_is_answered_and_cameras_
         }
     }
     stop.store(true, Ordering::SeqCst);
-    let log = log.lock().expect("lock").clone();
+    let log = log.lock().clone();
     let between: Vec<usize> = log.split('j').skip(1).map(str::len).collect();
     assert_eq!(between.len(), 4 * MOST);
     assert!(between[..4 * MOST - 1].iter().all(|cameras| *cameras >= 9), "{log}");

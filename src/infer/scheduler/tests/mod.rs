@@ -25,23 +25,22 @@ struct Gate {
 
 impl Gate {
     fn wait(&self) {
-        let mut state = self.state.lock().expect("lock");
+        let mut state = self.state.lock();
         state.1 += 1;
         self.changed.notify_all();
         while !state.0 {
-            state = self.changed.wait(state).expect("wait");
+            self.changed.wait(&mut state);
         }
     }
 
     /// Until so many have come to the door since the beginning.
     fn wait_for(&self, arrived: usize) {
-        let state = self.state.lock().expect("lock");
-        let (_state, timeout) = self.changed.wait_timeout_while(state, PATIENCE, |s| s.1 < arrived).expect("wait");
+        let timeout = self.changed.wait_while_for(&mut self.state.lock(), |s| s.1 < arrived, PATIENCE);
         assert!(!timeout.timed_out(), "{arrived} engines should have been started");
     }
 
     fn open(&self) {
-        self.state.lock().expect("lock").0 = true;
+        self.state.lock().0 = true;
         self.changed.notify_all();
     }
 }
@@ -111,8 +110,8 @@ impl Bench {
     /// Until the threads that were given up have come to their end.
     fn wait_for_the_lost(&self) {
         let shared = &self.scheduler.shared;
-        let (state, _) =
-            shared.changed.wait_timeout_while(shared.lock(), PATIENCE, |state| state.threads.lost() > 0).expect("wait");
+        let mut state = shared.lock();
+        shared.changed.wait_while_for(&mut state, |state| state.threads.lost() > 0, PATIENCE);
         assert_eq!(state.threads.lost(), 0);
     }
 }
