@@ -83,7 +83,7 @@ impl App {
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
+        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), &heartbeats);
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,
@@ -119,12 +119,12 @@ impl App {
             shared: shared.clone(),
             current,
             frames,
-            models: models::start(&config, &shared)?,
+            models: models::start(&config, &shared),
             workers,
             stop: stops,
         };
         app.start_page(services);
-        app.start_pipelines()?;
+        app.start_pipelines().await?;
         app.start_governor();
         Ok(app)
     }
@@ -162,12 +162,10 @@ impl App {
         let mut outcome = feeds.stop().await;
         // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
         source::settle(FEED_GRACE).await;
-        let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
-        let stages = tokio::task::spawn_blocking(move || {
-            models.stop();
-            workers.stop();
-            pipelines.into_iter().for_each(Pipeline::join);
-        });
+        self.models.stop().await;
+        self.workers.stop().await;
+        let pipelines = self.pipelines;
+        let stages = tokio::task::spawn_blocking(move || pipelines.into_iter().for_each(Pipeline::join));
         if let Err(failure) = stages.await {
             error!(error = %failure, "stop the stages");
         }
@@ -182,13 +180,13 @@ impl App {
         outcome
     }
 
-    fn start_pipelines(&mut self) -> Result<()> {
+    async fn start_pipelines(&mut self) -> Result<()> {
         let (config, archive) = (self.config.clone(), self.volumes.archive().clone());
         let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
         for (name, camera) in live.into_iter().chain(files) {
             // A file begins when it is asked to, so it can wait for what is to look at it.
             if camera.source.is_file() {
-                self.models.wait_until_tried(MODELS_FOR_FILES);
+                self.models.wait_until_tried(MODELS_FOR_FILES).await;
             }
             let latest = self.frames.entry(name.clone()).or_default().clone();
             let models = models::of_camera(camera, &self.models);

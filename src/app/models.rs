@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Mono;
 use crate::config::{self, Config, ConfigError, Diagnostic};
@@ -13,14 +14,12 @@ use crate::pipeline::{Models, Shared};
 use crate::record::RecordMode;
 
 /// Starts to load every model that an enabled camera wants, once. Cameras do not wait for it.
-///
-/// # Errors
-/// When the thread that loads cannot be started.
-pub(super) fn start(config: &Arc<Config>, shared: &Shared) -> Result<Loader> {
+pub(super) fn start(config: &Arc<Config>, shared: &Shared) -> Loader {
     let (cameras, health, clock) = (config.clone(), shared.health.clone(), shared.clock.clone());
     let tried: Tried = Box::new(move |model, outcome| note(&cameras, &health, clock.mono(), model, outcome));
     let (health, clock) = (shared.health.clone(), shared.clock.clone());
-    Loader::start(&config.infer, &wanted(config), health, clock, &shared.heartbeats, tried)
+    let supervisor = super::supervisor(shared, &CancellationToken::new());
+    Loader::start(&config.infer, &wanted(config), health, clock, supervisor, tried)
 }
 
 /// The models of one camera.

@@ -443,17 +443,17 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     stages.stop();
 }
 
-#[test]
-fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
+#[tokio::test]
+async fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
     let (config, heartbeats) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
-    let workers = Scheduler::start(&config, Metrics::new(), clock, heartbeats).expect("workers");
+    let workers = Scheduler::start(&config, Metrics::new(), clock, &heartbeats);
     let slot = |name: &str| Some(workers.slot(name.into(), Model::named(name), 0.4, |_| ()));
     let slots = Slots { usual: slot("usual"), light: slot("light") };
     let chosen = slots.at(LoadLevel::LightModel).map(|slot| format!("{slot:?}"));
     assert_eq!(chosen.as_deref(), Some("Slot(usual)"));
     drop(slots);
-    workers.stop();
+    workers.stop().await;
 }
 
 /// Plays a clip to the vision of a camera without slots; whether motion was noticed on the way.
