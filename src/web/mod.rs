@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -122,14 +121,13 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
 
 fn router(services: Services, address: SocketAddr) -> Router {
     let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
-    Router::new()
+    let routes = Router::new()
         .merge(pages::routes())
         .merge(health::routes())
         .merge(api::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn_with_state(address, guard::guard))
-        .with_state(shared)
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    guard::guarded(routes, address).with_state(shared)
 }
