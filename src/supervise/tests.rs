@@ -476,8 +476,7 @@ async fn when_too_many_hang_it_is_left_to_the_watchdog_until_one_comes_back() {
 async fn a_thread_that_hangs_over_its_state_is_not_replaced_and_not_waited_for_for_ever() {
     let (log, _guard) = Log::begin();
     let Bench { mut supervisor, clock, heartbeats, metrics, .. } = bench();
-    let (door, open) = channel::<()>();
-    let (arrive, arrived) = channel();
+    let ((door, open), (arrive, arrived)) = (channel::<()>(), channel());
     let mut bodies = Some((open, arrive));
     let spec = replaced().ends_within(Duration::from_millis(10));
     supervisor.thread(spec, (), move || {
