@@ -76,3 +76,5 @@ pub mod volume_session;
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod waiting;
