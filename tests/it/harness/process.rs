@@ -78,6 +78,14 @@ impl Process {
         self.child.try_wait().expect("look after a child").is_none()
     }
 
+    /// Whether it has come to its end, though threads of it may still be held by the kernel.
+    pub fn has_ended(&mut self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // "pid (name) state ...", where the name may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, tail)| tail.chars().next());
+        !self.is_running() || matches!(state, None | Some('Z' | 'X'))
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
