@@ -78,3 +78,5 @@ pub mod volume_session;
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod waiting;

@@ -1,7 +1,6 @@
 //! Alerts to send, and a queue in memory that holds them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt;
@@ -13,17 +12,6 @@ use super::Item;
 use super::queue::Queue;
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase, fixture};
-
-/// Waits for a state of the world; the test fails when it does not come.
-pub(in crate::alert) async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..4000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never came true: {what}");
-}
 
 #[derive(Default)]
 pub(in crate::alert) struct FakeQueue {

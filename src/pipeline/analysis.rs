@@ -51,9 +51,6 @@ pub(super) struct OpenEvents {
     last: Option<(Mono, Mono)>,
 }
 
-/// Called before each look is analysed. Hangs, in tests.
-pub(super) type BeforeLook = Arc<dyn Fn() + Send + Sync>;
-
 /// Where looks go on their way to the analysis of one camera. Never makes the detector wait.
 #[derive(Debug, Default)]
 pub(super) struct Looks(Mutex<Option<SyncSender<Detected>>>);
@@ -106,7 +103,6 @@ pub(super) fn runs(
     plan: &StagePlan,
     events: &OpenEvents,
     looks: &Arc<Looks>,
-    before_look: BeforeLook,
 ) -> Result<impl FnMut() -> Option<ThreadBody<OpenEvents>> + Send + 'static> {
     let (camera, shared, plan) = (events.camera.clone(), events.shared.clone(), plan.clone());
     let reception = events.reception.clone();
@@ -120,7 +116,6 @@ pub(super) fn runs(
             analysis: plan.follow().ok()??,
             inbox: looks.upgrade()?.reader(),
             reception: reception.clone(),
-            before_look: before_look.clone(),
             span: info_span!("analysis", camera = %camera),
         };
         let body: ThreadBody<OpenEvents> = Box::new(move |owned| {
@@ -138,7 +133,6 @@ struct AnalysisThread {
     analysis: Analysis,
     inbox: Receiver<Detected>,
     reception: watch::Receiver<Reception>,
-    before_look: BeforeLook,
     span: Span,
 }
 
@@ -208,7 +202,6 @@ impl AnalysisThread {
         let (now, frame) = (self.shared.clock.mono(), &detected.frame);
         owned.with(|events| events.last = Some((now, frame.at)))?;
         self.shared.health.stages(&self.camera, |stages| stages.detection.gives());
-        (self.before_look)();
         self.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let wall = self.shared.clock.moment(frame.at).wall;
         let local = wall.to_zoned(zone::local()).datetime();

@@ -24,6 +24,8 @@
 //! camera without detection or motion has fewer. A vision or analysis thread that hangs or panics is restarted, with its end of its queue (`supervise`).
 
 mod analysis;
+#[cfg(test)]
+mod door;
 mod feed;
 mod judge;
 mod stages;
@@ -153,7 +155,7 @@ impl Pipeline {
         let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view);
         let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
         if infers {
-            let runs = analysis::runs(&plan, &events, &looks, Arc::new(|| ()))?;
+            let runs = analysis::runs(&plan, &events, &looks)?;
             stages.thread(analysis::spec(&camera), events, runs);
         }
 
@@ -171,7 +173,7 @@ impl Pipeline {
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
         let outlets = Outlets { slots, latest };
-        let runs = vision::runs(&camera, &plan, shared, &to_vision, &objects, Arc::new(|| ()));
+        let runs = vision::runs(&camera, &plan, shared, &to_vision, &objects);
         stages.thread(vision::spec(&camera), outlets, runs);
 
         let recorded = Some(recorder.clone());

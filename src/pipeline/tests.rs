@@ -1,13 +1,12 @@
 //! Threads that hang and are restarted while the camera goes on.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 
+use super::door::{Asked, Door, DoorClock};
 use super::feed::{Feed, Window};
 use super::*;
 use crate::archive::{ArchiveDeps, Layout};
@@ -27,52 +26,11 @@ use crate::record::RecordMode;
 use crate::source;
 use crate::store::{self, Store};
 use crate::supervise::{Hang, MOST_ABANDONED};
+use crate::waiting::{PATIENCE, block_until};
 
-/// So long a test waits for what must come; only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// A thread hangs when it is silent for this long on the test's clock. Less than the recorder takes for a gap.
 const SILENT: Duration = Duration::from_secs(1);
 const START: Mono = Mono(70_000_000_000);
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "never came true: {what}");
-        std::thread::yield_now();
-    }
-}
-
-/// A door that a thread can be made to wait at.
-#[derive(Default)]
-struct Door {
-    shut: AtomicBool,
-    passed: AtomicUsize,
-    waiting: Mutex<Option<Sender<()>>>,
-}
-
-impl Door {
-    fn pass(&self) {
-        if self.shut.swap(false, Ordering::SeqCst) {
-            let (open, wait) = channel::<()>();
-            *self.waiting.lock() = Some(open);
-            // Until the other end is dropped.
-            let _ = wait.recv();
-        }
-        self.passed.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
-    }
-
-    fn has_guest(&self) -> bool {
-        self.waiting.lock().is_some()
-    }
-
-    fn open(&self) {
-        self.waiting.lock().take();
-    }
-}
 
 /// What the cameras of a box share, whose storage is `path`.
 pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
@@ -164,19 +122,17 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
-    let waits = door.clone();
-    let before_decode: vision::BeforeDecode = Arc::new(move || waits.pass());
+    let watched = Arc::new(DoorClock { clock: clock.clone(), door: door.clone(), at: ("vis-yard", Asked::Mono) });
     let runs = vision::runs(
         &camera,
         &StagePlan::from_config(&config),
-        &shared,
+        &Shared { clock: watched.clone(), ..shared.clone() },
         &queue,
         &watch::channel(0).1,
-        before_decode.clone(),
     );
     let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
     // Each run holds one, the supervisor one, and this test one.
-    let runs = || Arc::strong_count(&before_decode).saturating_sub(2);
+    let runs = || Arc::strong_count(&watched).saturating_sub(2);
     let feed = Feed::new(
         &camera,
         &config,
@@ -198,10 +154,10 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
         feed.distribute(packet, &mut window);
         let hangs = i >= 45 && replaced_at.is_none();
         if hangs {
-            until("it hangs", || door.has_guest());
+            block_until("it hangs", || door.has_guest());
             time.advance(Duration::from_millis(100));
             if i == 56 {
-                until("it is restarted", || restarts(&shared, "vision yard") == 1);
+                block_until("it is restarted", || restarts(&shared, "vision yard") == 1);
                 replaced_at = Some(i);
             }
             assert_eq!(restarts(&shared, "vision yard"), u64::from(i == 56), "it is given its time");
@@ -209,7 +165,7 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
         // The new one begins with a key frame.
         let sees = !hangs && replaced_at.is_none_or(|at| packets[at + 1..=i].iter().any(|packet| packet.key_frame));
         if sees {
-            until("the picture", || newest() == Some(packet.at));
+            block_until("the picture", || newest() == Some(packet.at));
         }
     }
     assert_eq!(newest(), packets.last().map(|packet| packet.at), "the new one sees the last picture");
@@ -218,12 +174,12 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     let decoded = || shared.metrics.frames_decoded.get_or_create(&metrics::camera("yard")).get();
     let before = decoded();
     door.open();
-    until("the old one ends", || runs() == 1);
+    block_until("the old one ends", || runs() == 1);
     assert!(decoded() <= before + 1, "what else was in its queue is left alone");
     assert_eq!(newest(), packets.last().map(|packet| packet.at), "an old picture is not shown over a new one");
 
     drop(feed);
-    until("it ends with its feed", || Arc::strong_count(&before_decode) == 1);
+    block_until("it ends with its feed", || Arc::strong_count(&watched) == 1);
     stages.stop();
     let recorder = Arc::into_inner(recorder).expect("the last reference");
     recorder.stop();
@@ -249,14 +205,13 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let latest = Arc::<LatestFrame>::default();
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
-    let before_decode: vision::BeforeDecode = Arc::new(|| ());
+    let watched = Arc::new(DoorClock { clock: clock.clone(), door: Arc::default(), at: ("", Asked::Mono) });
     let runs = vision::runs(
         &camera,
         &StagePlan::from_config(&config),
-        &shared,
+        &Shared { clock: watched.clone(), ..shared.clone() },
         &queue,
         &watch::channel(0).1,
-        before_decode.clone(),
     );
     // Time goes by for the camera alone.
     let time = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
@@ -288,7 +243,7 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
         assert_eq!(health().shown().state, expected, "after {so_far:?}");
         clock.advance(Duration::from_secs(1));
     }
-    until("both stages say why", || {
+    block_until("both stages say why", || {
         judge.look();
         let reason = health().trouble.map(|trouble| trouble.reason).unwrap_or_default();
         reason.matches("no decoder for smoke-signals").count() == 2
@@ -301,13 +256,13 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
         feed.distribute(&Packet { at: clock.mono(), ..packet.clone() }, &mut window);
         clock.advance(Duration::from_millis(100));
     }
-    until("it works again", || {
+    block_until("it works again", || {
         judge.look();
         health().shown().state == CameraState::Online
     });
     assert_eq!((health().trouble, degraded("decoding"), degraded("recording")), (None, 0, 0));
     drop(feed);
-    until("it ends with its feed", || Arc::strong_count(&before_decode) == 1);
+    block_until("it ends with its feed", || Arc::strong_count(&watched) == 1);
     stages.stop();
     Arc::into_inner(recorder).expect("the last reference").stop();
 }
@@ -368,7 +323,7 @@ fn a_silent_camera_is_degraded_with_the_words_until_its_next_picture() {
 /// The next announcement of a phase.
 fn announced(updates: &mut Receiver<(Phase, Arc<Event>)>, phase: Phase) -> Arc<Event> {
     let mut found = None;
-    until(&format!("{phase:?}"), || {
+    block_until(&format!("{phase:?}"), || {
         found = updates.try_recv().ok().filter(|(reported, _)| *reported == phase).map(|(_, event)| event);
         found.is_some()
     });
@@ -390,18 +345,17 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
             .expect("recorder"),
     );
     let (looks, door) = (Arc::<Looks>::default(), Arc::<Door>::default());
+    // The camera's own code looks at the wall clock once for each look.
+    let watched = Arc::new(DoorClock { clock: clock.clone(), door: door.clone(), at: ("ana-yard", Asked::Wall) });
     let events = OpenEvents::new(
         &camera,
-        &shared,
+        &Shared { clock: watched.clone(), ..shared.clone() },
         recorder.clone(),
         "m".into(),
         watch::channel(Reception::default()).1,
         watch::Sender::default(),
     );
-    let waits = door.clone();
-    let before_look: analysis::BeforeLook = Arc::new(move || waits.pass());
-    let runs =
-        analysis::runs(&StagePlan::from_config(&config), &events, &looks, before_look.clone()).expect("analysis");
+    let runs = analysis::runs(&StagePlan::from_config(&config), &events, &looks).expect("analysis");
     let stages = Stages::start(&shared, analysis::spec(&camera), events, runs);
     let mut updates = archive.announcements();
     let person = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
@@ -410,19 +364,19 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
         let picture = Arc::new(Rgb { width: 64, height: 36, data: vec![90; 64 * 36 * 3] });
         let frame = Frame { at: clock.mono(), picture };
         let detected = Detected { frame, detections: vec![person.clone()], took: Duration::ZERO };
-        until("room for a look", || looks.offer(detected.clone()));
+        block_until("room for a look", || looks.offer(detected.clone()));
         clock.mono()
     };
     for _ in 0..10 {
         look();
     }
     let first = announced(&mut updates, Phase::Start);
-    until("all looks are through", || door.passed.load(Ordering::SeqCst) == 10);
+    block_until("all looks are through", || door.passed.load(Ordering::SeqCst) == 10);
     door.shut();
     let last = look();
-    until("it hangs", || door.has_guest());
+    block_until("it hangs", || door.has_guest());
     time.advance(SILENT * 2);
-    until("it is restarted", || restarts(&shared, "analysis yard") == 1);
+    block_until("it is restarted", || restarts(&shared, "analysis yard") == 1);
     clock.advance(SILENT * 2);
     // The camera fell silent, so the recorder goes by the clock.
     clock.advance(Duration::from_secs(5));
@@ -436,10 +390,10 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let second = announced(&mut updates, Phase::Start);
     assert_ne!(second.id, first.id, "an object that is still there gets an event of its own");
     door.open();
-    // One for this test, one for the supervisor, one for the run.
-    until("the old one ends", || Arc::strong_count(&before_look) == 3);
+    // One for this test, one for what is open, one for the supervisor, one for the run.
+    block_until("the old one ends", || Arc::strong_count(&watched) == 4);
     drop(looks);
-    until("it ends with its detector", || Arc::strong_count(&before_look) == 1);
+    block_until("it ends with its detector", || Arc::strong_count(&watched) == 1);
     stages.stop();
 }
 
@@ -468,12 +422,12 @@ fn notices_motion(motion: bool) -> bool {
     let latest = Arc::<LatestFrame>::default();
     let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
     let plan = StagePlan::from_config(&config);
-    let runs = vision::runs(&camera, &plan, &shared, &queue, &watch::channel(0).1, Arc::new(|| ()));
+    let runs = vision::runs(&camera, &plan, &shared, &queue, &watch::channel(0).1);
     let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);
     let mut noticed = false;
     for packet in packets("people.mp4", &clock) {
         queue.offer(&packet);
-        until("the live picture", || {
+        block_until("the live picture", || {
             latest.get(clock.mono(), Duration::MAX).is_some_and(|frame| frame.at == packet.at)
         });
         noticed |= shared.health.cameras()[&camera].motion;

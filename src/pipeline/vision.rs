@@ -50,9 +50,6 @@ pub(super) struct Outlets {
     pub latest: Arc<LatestFrame>,
 }
 
-/// Called before each packet is decoded. Hangs, in tests.
-pub(super) type BeforeDecode = Arc<dyn Fn() + Send + Sync>;
-
 /// A vision that hangs is replaced. It ends with its feeds.
 pub(super) fn spec(camera: &Arc<str>) -> Spec {
     Spec::of_camera("vision", camera)
@@ -70,14 +67,13 @@ pub(super) fn runs(
     shared: &Shared,
     packets: &Arc<PacketQueue>,
     in_view: &watch::Receiver<u32>,
-    before_decode: BeforeDecode,
 ) -> impl FnMut() -> Option<ThreadBody<Outlets>> + Send + 'static {
     let (camera, plan, shared, in_view) = (camera.clone(), plan.clone(), shared.clone(), in_view.clone());
     // The feeds own the queue: without them there is nothing left to be looked at.
     let packets = Arc::downgrade(packets);
     move || {
         let inbox = packets.upgrade()?.reader();
-        let thread = VisionThread::new(&camera, &plan, &shared, inbox, in_view.clone(), before_decode.clone());
+        let thread = VisionThread::new(&camera, &plan, &shared, inbox, in_view.clone());
         Some(Box::new(move |owned| {
             thread.run(&owned);
             Ok(())
@@ -95,7 +91,6 @@ struct VisionThread {
     inbox: Receiver<(Mono, Packet)>,
     /// How many objects the analysis follows.
     in_view: watch::Receiver<u32>,
-    before_decode: BeforeDecode,
     /// Nothing is decoded until the next key frame, because nothing was for a while.
     blind: bool,
     span: Span,
@@ -110,7 +105,6 @@ impl VisionThread {
         shared: &Shared,
         inbox: Receiver<(Mono, Packet)>,
         in_view: watch::Receiver<u32>,
-        before_decode: BeforeDecode,
     ) -> Self {
         Self {
             camera: camera.clone(),
@@ -119,7 +113,6 @@ impl VisionThread {
             sampler: plan.sample(),
             inbox,
             in_view,
-            before_decode,
             blind: false,
             span: info_span!("vision", camera = %camera),
             failing: false,
@@ -172,7 +165,6 @@ impl VisionThread {
         }
         self.blind = false;
         let label = metrics::camera(&self.camera);
-        (self.before_decode)();
         match self.decoder.step(packet) {
             Ok(frames) => {
                 if !frames.is_empty() {

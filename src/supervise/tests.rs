@@ -10,9 +10,8 @@ use parking_lot::Mutex;
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
 use crate::metrics;
+use crate::waiting::{PATIENCE, until};
 
-/// So long a test waits for what must come; only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// A part hangs when it is silent for this long on the test's clock.
 const DEADLINE: Duration = Duration::from_millis(40);
 const SILENT: Duration = Duration::from_secs(1);
@@ -25,14 +24,6 @@ fn quick() -> Restart {
 /// Pauses that no test outlasts.
 fn slow() -> Restart {
     Restart::Always(Backoff::new(Duration::from_secs(7200), Duration::from_secs(7200), Duration::from_secs(60)))
-}
-
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "never came true: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// What is logged on this thread.

@@ -16,17 +16,7 @@ use crate::health::Health;
 use crate::metrics::{self, Metrics};
 use crate::store::{self, Store};
 use crate::supervise::{Backoff, Hang, Heartbeats, Restart, Spec, Supervisor};
-
-/// Waits for a state of the world; the test fails when it does not come.
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..6000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never came true: {what}");
-}
+use crate::waiting::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uploader_that_hangs_is_restarted() {

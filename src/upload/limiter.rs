@@ -310,7 +310,7 @@ mod tests {
         limiter.carry(load, &heartbeat(), body).await.map(|carried| carried.sent)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_limit_holds_over_all_transfers_together() {
         let limiter = BandwidthLimiter::new(Some(256 << 10));
         let begun = Instant::now();
@@ -321,7 +321,7 @@ mod tests {
         assert!(begun.elapsed() >= Duration::from_millis(2000 - 250 - 63), "{:?}", begun.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_large_file_stands_back_for_a_small_one() {
         let limiter = BandwidthLimiter::new(None);
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
@@ -340,7 +340,7 @@ mod tests {
         tokio::join!(small, meanwhile);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slow_line_is_waited_for_and_a_silent_one_is_not() {
         let mut limiter = BandwidthLimiter::new(None);
         Arc::get_mut(&mut limiter.0).expect("alone").silent = Duration::from_secs(5);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use super::open::OpenVolume;
 use super::outlets::OutletContext;
@@ -14,6 +13,7 @@ use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::config::Config;
 use crate::pipeline::tests::a_box;
 use crate::service::fixture::Bench;
+use crate::waiting::until;
 
 /// A clock that panics on one thread, the first two times that it is asked there.
 #[derive(Debug)]
@@ -58,12 +58,7 @@ async fn a_timekeeper_that_panics_is_started_again_and_ends_with_its_volume() {
     let services = Bench::new().services;
     let known = OutletContext { services, announced: dir.path().join("announced.json") };
     let mut session = VolumeSession::start(volume, &config, &shared, &known).expect("start");
-    let mut looks = 0;
-    while clock.asked.load(Ordering::SeqCst) < 4 {
-        looks += 1;
-        assert!(looks < 12_000, "it is not started again");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is started again", || clock.asked.load(Ordering::SeqCst) >= 4).await;
     let restarts = shared.metrics.part_restarts.get_or_create(&crate::metrics::part("timekeeper")).get();
     assert_eq!(restarts, 2);
     session.stop().await;

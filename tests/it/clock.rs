@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::harness::clips::{assert_sound, probe};
+use crate::harness::config::lamp_sections;
 use crate::harness::daemon::Daemon;
 use crate::harness::guest::{self, Guest, lamp_clip};
 use crate::harness::process::run;
@@ -39,9 +40,9 @@ fn config(scratch: &Scratch, port: u16, cloud: &Path) -> std::path::PathBuf {
     let source = format!("url = \"replay:{}\"\nrepeat = true", clip.display());
     let text = guest::config(port, &scratch.path("box").display().to_string(), &cloud.display().to_string())
         + "[retention]\ncontinuous = \"2d\"\nclips = \"2d\"\nsnapshots = \"2d\"\nmetadata = \"2d\"\nexpire_undelivered = true\n"
-        + &guest::camera("gate", &source)
+        + &lamp_sections("gate", &source)
         + "mode = \"continuous\"\nsegment = \"5s\"\n"
-        + &guest::camera("night", &source)
+        + &lamp_sections("night", &source)
         + &format!("[[camera.night.rules]]\nname = \"lamp\"\nwhen = \"object\"\nschedule = [\"{SCHEDULE}\"]\n");
     let file = scratch.path("outpost.toml");
     std::fs::write(&file, text).expect("write the configuration");
@@ -250,7 +251,7 @@ fn a_box_without_a_clock_delivers_under_the_right_day_once_it_hears_the_time_and
     std::fs::create_dir_all(&cloud).expect("make the destination");
     let clip = lamp_clip(&scratch, "h264");
     let text = guest::config(port, "/run/box", &cloud.display().to_string()).replace("\"0s\"", "\"2h\"")
-        + &guest::camera("yard", &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
+        + &lamp_sections("yard", &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
     assert!(text.contains("time_hold = \"2h\""), "{text}");
     vm.sh("mkdir /run/box");
     let guest = Guest::start(&mut vm, &scratch, &text, port);

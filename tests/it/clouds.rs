@@ -9,15 +9,13 @@ use sha2::{Digest, Sha256};
 use crate::end_to_end::on_disk;
 use crate::harness::azure::{self, AzureServer};
 use crate::harness::bucket::{BUCKET, Object};
-use crate::harness::clips::people_as;
+use crate::harness::clips::Lamp;
 use crate::harness::config::{Config, DEVICE, PREFIX};
 use crate::harness::daemon::Daemon;
 use crate::harness::gcs::GcsServer;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+use crate::harness::{Scratch, seconds, wait_for, wait_until};
 
-/// Looks of the detector a second: enough for the clip's people.
-const LOOKS: f64 = 4.0;
 /// Container on the servers that stand for Azure.
 pub const CONTAINER: &str = "cams";
 
@@ -135,7 +133,7 @@ fn azure_and_google_hold_what_the_box_holds_though_they_were_away_in_the_middle_
     let config = Config::new(&scratch)
         .uploads_to_azure("azure", to_azure.port(), CONTAINER, &key)
         .uploads_to_google("google", to_google.port(), BUCKET)
-        .played_once("gate", &people_as("h264-10mbit"), LOOKS);
+        .lamp("gate", Lamp::OnceLarge);
     let mut daemon = Daemon::start(&scratch, config);
 
     let cut = |name: &str, valve: &Proxy| wait_for(name, seconds(120), || valve.shut_on().ok_or("not yet".to_owned()));
@@ -185,7 +183,7 @@ fn a_destination_that_refuses_says_why_and_holds_up_no_other() {
         .uploads_to_azure("nowhere", azure.port(), "not-made-yet", &right)
         .uploads_to_google("lost", google.port(), "no-such-bucket")
         .uploads_to_google("google", google.port(), BUCKET)
-        .played_once("gate", &fixture("people.mp4"), LOOKS);
+        .lamp("gate", Lamp::Twice);
     let mut daemon = Daemon::start(&scratch, config);
     let events = wait_for_events(&daemon);
     wait_for_empty_queue(&daemon, "google");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::harness::clips::{assert_sound, probe};
+use crate::harness::clips::{Lamp, assert_sound, probe};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
@@ -57,7 +57,7 @@ fn assert_whole(timeline: &Value) {
 fn everything_is_recorded_and_every_second_has_an_answer() {
     let scratch = Scratch::new("continuous");
     let begun = Timestamp::now();
-    let config = Config::new(&scratch).recorded_all_the_time("gate", &fixture("people.mp4"), 5);
+    let config = Config::new(&scratch).lamp("gate", Lamp::Blinking).all_the_time(5);
     let mut daemon = Daemon::start(&scratch, config);
     let before = wait_for_closed(&daemon, begun, 2);
     // In the middle of a segment: what is not a second old yet may be gone.

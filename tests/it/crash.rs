@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::end_to_end::{delivered_ids, ended_ids, on_disk, wait_for_agreement};
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::bucket::S3Server;
-use crate::harness::clips::assert_sound;
+use crate::harness::clips::{Lamp, assert_sound, lamp};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::dice::Dice;
@@ -23,7 +23,7 @@ fn started(subscriber: &Subscriber) -> BTreeSet<String> {
     messages.iter().map(|message| message["event"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// A camera before which people walk all the time, a daemon, and all that it delivers to.
+/// A camera, a daemon, and all that it delivers to.
 struct Site {
     camera: RtspServer,
     subscriber: Subscriber,
@@ -33,13 +33,28 @@ struct Site {
 }
 
 impl Site {
-    fn start(scratch: &Scratch, auth: Auth) -> Self {
+    /// People walk before the camera all the time.
+    fn with_people(scratch: &Scratch, auth: Auth) -> Self {
         let camera = RtspServer::start(scratch, auth, &[("/gate", "h264", &fixture("people.mp4"))]);
+        Self::start(scratch, camera, |config, camera| config.camera("gate", camera, "/gate", auth))
+    }
+
+    /// A lamp burns before the camera every four seconds.
+    fn with_a_lamp(scratch: &Scratch) -> Self {
+        let camera = RtspServer::start(scratch, Auth::None, &[("/gate", "h264", &lamp(Lamp::Blinking))]);
+        Self::start(scratch, camera, |config, camera| config.lamp_camera("gate", camera, "/gate"))
+    }
+
+    fn start<'a>(
+        scratch: &'a Scratch,
+        camera: RtspServer,
+        seen: impl FnOnce(Config<'a>, &RtspServer) -> Config<'a>,
+    ) -> Self {
         let broker = Broker::start(scratch);
         let subscriber = Subscriber::start(scratch, &broker, "outpost/#");
         let store = S3Server::start(scratch);
         let config = Config::new(scratch).alerts_to(&broker).uploads_to(&store);
-        let daemon = Daemon::start(scratch, config.camera("gate", &camera, "/gate", auth));
+        let daemon = Daemon::start(scratch, seen(config, &camera));
         Self { camera, subscriber, store, daemon, _broker: broker }
     }
 }
@@ -48,7 +63,7 @@ impl Site {
 fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
     let scratch = Scratch::new("crash");
     scratch.expect_log(&["camera offline", "task failed, trying again"]);
-    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::Digest);
+    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::with_people(&scratch, Auth::Digest);
 
     let mut cut_short = BTreeSet::new();
     for round in 0..setting("OUTPOST_CRASHES", 2) {
@@ -97,7 +112,7 @@ fn an_event_cut_short_by_a_crash_is_kept_and_delivered() {
 fn killed_at_any_moment_it_keeps_what_it_reported_and_delivers_it_once() {
     let scratch = Scratch::new("kills");
     scratch.expect_log(&["camera offline", "task failed, trying again"]);
-    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::start(&scratch, Auth::None);
+    let Site { mut camera, subscriber, store, mut daemon, _broker } = Site::with_a_lamp(&scratch);
     let mut dice = Dice::new();
     for _ in 0..setting("OUTPOST_KILLS", 20) {
         // Some rounds end while it starts, most in the middle of its work.

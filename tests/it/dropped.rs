@@ -13,9 +13,10 @@ use serde_json::Value;
 use crate::browser::look;
 use crate::clouds::wait_for_events;
 use crate::end_to_end::is_delivered;
+use crate::harness::clips::Lamp;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, PROGRAM, outpost};
-use crate::harness::{Scratch, fixture, port, seconds, wait_until};
+use crate::harness::{Scratch, port, seconds, wait_until};
 use crate::older_version::unpack;
 
 /// What `outpost queue` prints.
@@ -116,7 +117,7 @@ fn what_was_dropped_is_not_delivered_and_a_new_destination_did_not_want_it() {
     let away = format!("http://127.0.0.1:{}", port::free());
     let mut config = Config::new(&scratch).uploads_through(&away);
     config.add(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", port::free()));
-    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &fixture("people.mp4"), 4.0));
+    let mut daemon = Daemon::start(&scratch, config.lamp("gate", Lamp::Twice));
     let events = wait_for_events(&daemon);
     for record in daemon.records() {
         assert_files(&record, "upload/cloud", "waiting");

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::clouds::{outlet, wait_for_events};
 use crate::harness::bucket::{ACCESS_KEY, S3Server, SECRET_KEY};
+use crate::harness::clips::people_for_a_while;
 use crate::harness::config::{Config, DEVICE, PREFIX};
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
-use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for, wait_until};
+use crate::harness::{Scratch, installed, repository, seconds, wait_for, wait_until};
 
 const LOOKS: f64 = 4.0;
 const OTHER: &str = "box2";
@@ -47,7 +48,7 @@ fn site<'a>(scratch: &'a Scratch, cloud: &S3Server, device: &str) -> Config<'a> 
         ],
     });
     std::fs::write(folder.join("2026-11-20.json"), account.to_string()).expect("write an account");
-    config.played_once("gate", &fixture("people.mp4"), LOOKS)
+    config.played_once("gate", &people_for_a_while(), LOOKS)
 }
 
 /// Waits until the lake of a box has all that there is to export its events, and the cloud has it.

@@ -9,14 +9,12 @@ use crate::clouds::{
 };
 use crate::harness::azure::{self, AzureServer};
 use crate::harness::bucket::{BUCKET, Object, S3Server};
-use crate::harness::clips::people_as;
+use crate::harness::clips::Lamp;
 use crate::harness::config::{Config, PREFIX};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::gcs::GcsServer;
 use crate::harness::proxy::{Proxy, Quality};
-use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
-
-const LOOKS: f64 = 4.0;
+use crate::harness::{Scratch, seconds, wait_for, wait_until};
 
 /// A bucket behind a line of its own.
 struct Site {
@@ -75,7 +73,7 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
     let site = Site::new("storm");
     site.line.set(Quality::Portal);
     let mut daemon =
-        Daemon::start(&site.scratch, site.config("").played_once("gate", &people_as("h264-10mbit"), LOOKS));
+        Daemon::start(&site.scratch, site.config("").lamp("gate", Lamp::OnceLarge).lamp("yard", Lamp::Twice));
     let events = wait_for_events(&daemon);
     wait_for("the login page to be recognised", seconds(60), || {
         let said = outlet(&daemon, "cloud");
@@ -109,7 +107,7 @@ fn a_login_page_is_not_the_cloud_and_no_storm_costs_a_file() {
 fn what_the_destination_says_to_have_otherwise_is_sent_again() {
     let site = Site::new("garbled");
     site.line.set(Quality::Garbled);
-    let mut daemon = Daemon::start(&site.scratch, site.config("").played_once("gate", &fixture("people.mp4"), LOOKS));
+    let mut daemon = Daemon::start(&site.scratch, site.config("").lamp("gate", Lamp::Twice));
     let events = wait_for_events(&daemon);
     let failures = || daemon.metric("outpost_delivery_failures_total{outlet=\"upload/cloud\"}");
     wait_for("wrong answers to be noticed", seconds(60), || {
@@ -147,7 +145,7 @@ fn killed_in_the_middle_of_a_clip_it_sends_no_more_than_one_part_again_anywhere(
         .uploads_through(&format!("http://127.0.0.1:{}", port(0)))
         .uploads_to_azure("azure", port(1), CONTAINER, &key)
         .uploads_to_google("google", port(2), BUCKET)
-        .played_once("gate", &people_as("h264-10mbit"), LOOKS);
+        .lamp("gate", Lamp::OnceLarge);
     let mut daemon = Daemon::start(&scratch, config);
     let cut = valves.each_ref().map(|(name, _, valve)| {
         wait_for(&format!("the third part to {name}"), seconds(150), || valve.shut_on().ok_or("not yet".to_owned()))
@@ -185,7 +183,7 @@ fn a_webdav_server_holds_what_the_box_holds() {
     let (cloud, url) = S3Server::start_with_webdav(&scratch);
     let mut config = Config::new(&scratch);
     config.add(&format!("[upload.cloud]\nurl = \"{url}/{PREFIX}\"\nallow_http = true"));
-    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &people_as("h264-10mbit"), LOOKS));
+    let mut daemon = Daemon::start(&scratch, config.lamp("gate", Lamp::OnceLarge));
     let events = wait_for_events(&daemon);
     wait_for_empty_queue(&daemon, "cloud");
     let expected = expected(&scratch, &events);
@@ -202,8 +200,7 @@ fn metadata_leaves_while_a_large_file_has_the_slow_line() {
     let site = Site::new("slow");
     // A first event, whose clip takes minutes at this speed, and then another.
     site.line.set(Quality::Cut);
-    let mut daemon =
-        Daemon::start(&site.scratch, site.config("parallel = 1").replay("gate", &people_as("h264-10mbit")));
+    let mut daemon = Daemon::start(&site.scratch, site.config("parallel = 1").lamp("gate", Lamp::BlinkingLarge));
     daemon.wait_for_ended(1, seconds(90));
     site.line.set(Quality::Slow(48 * 1024));
     let clip = wait_for("a clip to be on its way", seconds(120), || {
@@ -231,7 +228,7 @@ fn metadata_leaves_while_a_large_file_has_the_slow_line() {
 #[test]
 fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
     let site = Site::new("queue");
-    let config = site.config("").replay("gate", &fixture("people.mp4"));
+    let config = site.config("").lamp("gate", Lamp::Blinking);
     let mut daemon = Daemon::start(&site.scratch, config);
     daemon.wait_for_ended(1, seconds(90));
     assert_eq!(site.outpost(&["queue", "pause"]), "upload/cloud is paused\n");
@@ -288,7 +285,7 @@ fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
 #[test]
 fn a_budget_is_kept_and_leaves_room_for_what_matters() {
     let site = Site::new("budget");
-    let config = site.config("daily_bytes = 400000").replay("gate", &fixture("people.mp4"));
+    let config = site.config("daily_bytes = 200000").lamp("gate", Lamp::Blinking);
     let mut daemon = Daemon::start(&site.scratch, config);
     wait_for("the budget to be spent but for its tenth", seconds(120), || {
         let held = transfers(&daemon)["held"].clone();
@@ -301,7 +298,7 @@ fn a_budget_is_kept_and_leaves_room_for_what_matters() {
     });
     let objects = site.cloud.objects();
     let sent: u64 = objects.values().map(|object| object.bytes).sum();
-    assert!(sent <= 400_000, "{sent}");
+    assert!(sent <= 200_000, "{sent}");
     assert!(waiting_clips(&daemon) > 0, "clips wait for tomorrow");
     assert!(small(&objects) > 0, "what matters is there");
     assert!(daemon.terminate().success());

@@ -4,10 +4,11 @@ use std::fs;
 
 use crate::clouds::{outlet, wait_for_empty_queue, wait_for_events};
 use crate::harness::bucket::S3Server;
+use crate::harness::clips::Lamp;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::Process;
-use crate::harness::{Scratch, fixture, repository, seconds, wait_for};
+use crate::harness::{Scratch, repository, seconds, wait_for};
 
 /// A system bus of its own, with tests/servers/network_manager.py on it.
 struct Bus {
@@ -42,7 +43,7 @@ impl Bus {
 fn clips_wait_while_networkmanager_says_that_the_link_is_metered() {
     let scratch = Scratch::new("metered");
     let (cloud, bus) = (S3Server::start(&scratch), Bus::start(&scratch));
-    let config = Config::new(&scratch).uploads_to(&cloud).played_once("gate", &fixture("people.mp4"), 4.0);
+    let config = Config::new(&scratch).uploads_to(&cloud).lamp("gate", Lamp::Twice);
     fs::write(&bus.metered, "1").expect("NM_METERED_YES");
     let mut daemon = Daemon::start_in(&scratch, config, &bus.environment);
     let events = wait_for_events(&daemon);

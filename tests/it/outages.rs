@@ -9,7 +9,7 @@ use crate::clouds::{expected, wait_for_empty_queue, wait_for_events};
 use crate::end_to_end::{assert_one_truth, delivered_ids, wait_for_agreement};
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::bucket::{BUCKET, S3Server};
-use crate::harness::clips::people_as;
+use crate::harness::clips::{Lamp, lamp};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::gcs::GcsServer;
@@ -38,13 +38,12 @@ fn what_happened_during_an_outage_is_delivered_once() {
         "camera offline",
         "task failed, trying again",
     ]);
-    let people = fixture("people.mp4");
-    let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &people)]);
+    let mut camera = RtspServer::start(&scratch, Auth::None, &[("/gate", "h264", &lamp(Lamp::Blinking))]);
     let mut broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
     let mut store = S3Server::start(&scratch);
     let config = Config::new(&scratch).alerts_to(&broker).uploads_to(&store);
-    let mut daemon = Daemon::start(&scratch, config.camera("gate", &camera, "/gate", Auth::None));
+    let mut daemon = Daemon::start(&scratch, config.lamp_camera("gate", &camera, "/gate"));
 
     daemon.wait_for_ended(1, seconds(90));
     store.stop();
@@ -88,7 +87,7 @@ fn a_week_without_a_link_loses_nothing_and_files_everything_under_its_own_day() 
     let mut broker = Broker::start(&scratch);
     let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
     let config = Config::new(&scratch).alerts_to(&broker).uploads_to_google("cloud", valve.port(), BUCKET);
-    let (config, port) = config.played_once("gate", &people_as("h264-10mbit"), 4.0).write();
+    let (config, port) = config.lamp("gate", Lamp::OnceLarge).write();
     let clock = WallClock::new(&scratch, Timestamp::now() - SignedDuration::from_hours(7 * 24));
     let mut daemon = Daemon::start_with_clock(&scratch, config, port, &clock);
     let cut = wait_for("a clip to be cut", seconds(150), || valve.shut_on().ok_or("not yet".to_owned()));

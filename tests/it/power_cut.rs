@@ -9,8 +9,9 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::harness::clips::assert_sound;
+use crate::harness::config::lamp_sections;
 use crate::harness::dice::Dice;
-use crate::harness::guest::{Guest, camera, config, lamp_clip};
+use crate::harness::guest::{Guest, config, lamp_clip};
 use crate::harness::process::run;
 use crate::harness::vm::Vm;
 use crate::harness::write_log::WriteLog;
@@ -40,7 +41,7 @@ fn box_on_drive(scratch: &Scratch, port: u16) -> String {
     let clip = lamp_clip(scratch, "h264");
     let mut config = config(port, &format!("{DRIVE}/box"), &format!("{DRIVE}/cloud"));
     for name in ["yard", "gate"] {
-        config += &camera(name, &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
+        config += &lamp_sections(name, &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
     }
     config
 }

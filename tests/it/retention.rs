@@ -9,11 +9,11 @@ use std::process::Command;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::harness::clips::assert_sound;
+use crate::harness::clips::{Lamp, assert_sound};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
-use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+use crate::harness::{Scratch, seconds, wait_for, wait_until};
 
 /// Holds a dozen clips beside the index.
 const VOLUME_MB: u32 = 24;
@@ -62,8 +62,9 @@ impl Drop for Volume {
     }
 }
 
-fn camera(config: Config<'_>) -> Config<'_> {
-    config.replay("gate", &fixture("people.mp4"))
+/// Several cameras, so that the volume is soon full.
+fn cameras<'a>(config: Config<'a>, names: &[&str]) -> Config<'a> {
+    names.iter().fold(config, |config, name| config.lamp(name, Lamp::Blinking))
 }
 
 fn deleted_clips(daemon: &Daemon) -> f64 {
@@ -123,7 +124,7 @@ fn a_full_volume_loses_first_what_was_delivered() {
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let (cloud, away) = (scratch.path("cloud"), scratch.path("away"));
     fs::create_dir_all(&cloud).expect("make a destination");
-    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch).copies_to(&cloud)));
+    let mut daemon = Daemon::start(&scratch, cameras(Config::new(&scratch).copies_to(&cloud), &["gate", "yard"]));
     let delivered = |daemon: &Daemon| {
         daemon
             .events_in("ended")
@@ -175,7 +176,7 @@ fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_aga
         "a clip cannot be used",
     ]);
     let volume = Volume::mount(&scratch, VOLUME_MB);
-    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    let mut daemon = Daemon::start(&scratch, cameras(Config::new(&scratch), &["gate", "yard", "barn"]));
     wait_for_turnover(&mut daemon, 6.0);
     daemon.crash_and_restart();
     wait_for_turnover(&mut daemon, 2.0);
@@ -193,7 +194,7 @@ fn a_full_volume_without_any_destination_keeps_what_is_worth_most_and_starts_aga
 
     // Not a byte left: it opens its index on the reserve, makes room, and is back at its best.
     let junk = volume.fill();
-    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    let mut daemon = Daemon::start(&scratch, cameras(Config::new(&scratch), &["gate", "yard", "barn"]));
     wait_until("room for everything again", seconds(60), || {
         volume.0.join("reserve").is_file() && daemon.metric("outpost_recording_level") == 0.0
     });
@@ -216,7 +217,7 @@ fn a_volume_that_takes_no_more_files_is_a_full_one() {
     ]);
     // Bytes for hundreds of clips, names for two dozen events.
     let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
-    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    let mut daemon = Daemon::start(&scratch, cameras(Config::new(&scratch), &["gate", "yard", "barn"]));
     wait_for_turnover(&mut daemon, 6.0);
     // All the names are taken that are left: older events make room for new ones all the same.
     let junk = volume.0.join("foreign");
@@ -247,7 +248,7 @@ fn an_event_that_ends_on_a_full_volume_is_completed_when_there_is_room() {
         "nothing is recorded",
     ]);
     let volume = Volume::mount_with(&scratch, "size=512m,nr_inodes=170");
-    let mut daemon = Daemon::start(&scratch, camera(Config::new(&scratch)));
+    let mut daemon = Daemon::start(&scratch, cameras(Config::new(&scratch), &["gate", "yard", "barn"]));
     wait_until("an event", seconds(60), || !daemon.events_in("open").is_empty());
     // What the recorder deletes for room is taken too, until an event finds none at its end.
     let junk = volume.0.join("of-another-program");

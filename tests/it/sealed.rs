@@ -6,13 +6,11 @@ use std::process::{Command, Stdio};
 
 use crate::clouds::{expected, outlet, wait_for_empty_queue};
 use crate::harness::bucket::S3Server;
-use crate::harness::clips::people_as;
+use crate::harness::clips::Lamp;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::process::run;
 use crate::harness::{Scratch, seconds, wait_for};
-
-const LOOKS: f64 = 4.0;
 
 /// A key pair of age's own making: the file with the private key, and the public one.
 fn key_pair(scratch: &Scratch, name: &str) -> (String, String) {
@@ -48,7 +46,7 @@ fn clips_and_pictures_are_sealed_over_a_crash_in_mid_file_and_open_with_either_k
     // Slow at first, so that it dies in the middle of a clip.
     const SLOW: &str = "max_kbit_per_s = 3000\nparallel = 1\n";
     config.add(&format!("seal_to = [\"{to_one}\", \"{to_two}\"]\n{SLOW}"));
-    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &people_as("h264-10mbit"), LOOKS));
+    let mut daemon = Daemon::start(&scratch, config.lamp("gate", Lamp::OnceLarge));
     let copies = || std::fs::read_dir(scratch.path("box").join("sealed/cloud")).map_or(0, Iterator::count);
     wait_for("a clip to be on its way", seconds(120), || {
         let current = outlet(&daemon, "cloud")["transfers"]["current"].clone();

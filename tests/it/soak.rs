@@ -218,6 +218,13 @@ fn nothing_piles_up_and_nothing_is_lost_in_the_long_run() {
     let length = if minutes == 0 { SHORT } else { seconds(60 * minutes) };
     let scratch = Scratch::new("soak");
     scratch.expect_any_log("faults come at random and at once for as long as it runs");
+    scratch.forbid_log(&[
+        "an alert cannot be delivered and is put aside",
+        "a sidecar is damaged and was set aside",
+        "the index is bad and was set aside",
+        "the store is out of service",
+        "it panicked and was restarted",
+    ]);
     let volume = Volume::mount(&scratch, VOLUME_MB);
     let (people, leaves, large) = (fixture("people.mp4"), fixture("leaves.mp4"), leaves_at_8mbit());
     let mounts: [(&str, &str, &Path); 4] =

@@ -4,10 +4,11 @@ use std::fs;
 
 use crate::clouds::{outlet, wait_for_empty_queue, wait_for_events};
 use crate::harness::bucket::S3Server;
+use crate::harness::clips::Lamp;
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::tls::{Certificate, Front};
-use crate::harness::{Scratch, fixture, seconds, wait_for};
+use crate::harness::{Scratch, seconds, wait_for};
 use crate::webhooks::Receiver;
 
 #[test]
@@ -25,7 +26,7 @@ fn only_an_authority_that_is_named_is_trusted_and_a_corrected_file_counts_at_onc
     config.add(&ca_file);
     let mut config = config.posts_to("office", &format!("{}/hook", office_front.url()), &office.secret);
     config.add(&ca_file);
-    let mut daemon = Daemon::start(&scratch, config.played_once("gate", &fixture("people.mp4"), 4.0));
+    let mut daemon = Daemon::start(&scratch, config.lamp("gate", Lamp::Twice));
     let events = wait_for_events(&daemon);
     for (name, wanted) in [("upload/cloud", "ca_file"), ("webhook/office", "certificate")] {
         wait_for(&format!("{name} to be refused"), seconds(60), || {

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use crate::harness::clips::assert_sound;
+use crate::harness::config::lamp_sections;
 use crate::harness::daemon::PROGRAM;
-use crate::harness::guest::{Guest, camera, config, delivered, lamp_clip};
+use crate::harness::guest::{Guest, config, delivered, lamp_clip};
 use crate::harness::vm::Vm;
 use crate::harness::{Scratch, port, seconds, setting, wait_for};
 
@@ -71,8 +72,8 @@ fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_a
     feed(&mut vm, FED, &clip, "-c copy");
     let cloud = share.join("cloud");
     let config = config(port, "/run/box", &cloud.display().to_string())
-        + &camera("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nwidth = 320\nheight = 180\nfps = 10"))
-        + &camera("street", &format!("url = \"v4l2:{FED}\""));
+        + &lamp_sections("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nwidth = 320\nheight = 180\nfps = 10"))
+        + &lamp_sections("street", &format!("url = \"v4l2:{FED}\""));
     vm.sh("mkdir /run/box");
     std::fs::create_dir_all(&cloud).expect("make the destination");
     let guest = Guest::start(&mut vm, &scratch, &config, port);
@@ -118,8 +119,8 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
     let cloud = share.join("cloud");
     std::fs::create_dir_all(&cloud).expect("make the destination");
     let config = config(port, "/run/box", &cloud.display().to_string())
-        + &camera("street", &format!("url = \"v4l2:{FED}\""))
-        + &camera("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nformat = \"h264\""));
+        + &lamp_sections("street", &format!("url = \"v4l2:{FED}\""))
+        + &lamp_sections("webcam", &format!("url = \"v4l2:{WEBCAM}\"\nformat = \"h264\""));
     vm.sh("mkdir /run/box");
 
     // Pictures that are not supported are refused by name.

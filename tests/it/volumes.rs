@@ -7,11 +7,23 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::broker::{Broker, Subscriber};
-use crate::harness::clips::assert_sound;
+use crate::harness::clips::{Lamp, assert_sound};
 use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::volume::{Disk, FaultyDisk};
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+
+/// What no loss of a disk may come to.
+const NEVER: [&str; 8] = [
+    "an alert cannot be delivered and is put aside",
+    "a file cannot be delivered, it was moved to the dead letters",
+    "a sidecar is damaged and was set aside",
+    "is damaged and stays there",
+    "the index is bad and was set aside",
+    "no volume takes events for too long, this one is lost",
+    "the recorder panicked",
+    "it panicked and was restarted",
+];
 
 /// A box whose archive lies on a volume of its own, with a spool beside it, a broker and a folder as the cloud.
 struct Site {
@@ -23,6 +35,7 @@ impl Site {
     fn new(name: &str) -> Self {
         let scratch = Scratch::new(name);
         scratch.expect_any_log("what fails first when a disk goes away is chance");
+        scratch.forbid_log(&NEVER);
         let cloud = scratch.path("cloud");
         fs::create_dir_all(&cloud).expect("make a destination");
         Self { scratch, cloud }
@@ -32,15 +45,25 @@ impl Site {
         self.scratch.path("box")
     }
 
+    /// A lamp burns before the camera every four seconds.
     fn config<'a>(&'a self, broker: &Broker) -> Config<'a> {
+        self.without_camera(broker).lamp("gate", Lamp::Blinking)
+    }
+
+    /// People walk before the camera all the time: there is no moment without an event in progress.
+    fn with_people<'a>(&'a self, broker: &Broker) -> Config<'a> {
+        self.without_camera(broker).replay("gate", &fixture("people.mp4"))
+    }
+
+    fn without_camera<'a>(&'a self, broker: &Broker) -> Config<'a> {
         let config = Config::new(&self.scratch).alerts_to(broker).copies_to(&self.cloud);
-        config.spools_to(&self.scratch.path("spool")).replay("gate", &fixture("people.mp4"))
+        config.spools_to(&self.scratch.path("spool"))
     }
 }
 
 /// What the status says of the disk; nothing while a dead volume keeps it from answering.
 fn disk(daemon: &Daemon) -> Value {
-    let answer = daemon.get("/api/v1/status").ok().filter(|answer| answer.status == 200);
+    let answer = daemon.get_soon("/api/v1/status").ok().filter(|answer| answer.status == 200);
     let status = answer.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
     status.map(|mut status| status["disk"].take()).unwrap_or_default()
 }
@@ -126,14 +149,33 @@ fn continued(events: &[Value]) -> usize {
     going_on.filter(|id| all.contains(*id)).count()
 }
 
-/// `fail` takes the volume away, `mend` brings it back; between the two, and after, events are recorded.
-fn lose_and_regain(site: &Site, reason: &str, fail: impl FnOnce(), mend: impl FnOnce()) {
+/// Waits until an event is in progress.
+fn wait_for_open(daemon: &Daemon) {
+    wait_until("an event in progress", seconds(60), || !daemon.events_in("open").is_empty());
+}
+
+/// The same, of an event whose start was published: all that the index promised of it is on the disk.
+fn wait_for_published(daemon: &Daemon, subscriber: &Subscriber) {
+    wait_until("an event in progress that was published", seconds(60), || {
+        let open = ids(&daemon.events_in("open"));
+        let started = subscriber.events("start");
+        started.iter().filter_map(|message| message["event"]["id"].as_str()).any(|id| open.contains(id))
+    });
+}
+
+/// What the camera of a site sees.
+type Scene = for<'a> fn(&'a Site, &Broker) -> Config<'a>;
+
+/// `fail` takes the volume away in the middle of an event, `mend` brings it back; between the two, and after, events are
+/// recorded.
+fn lose_and_regain(site: &Site, scene: Scene, reason: &str, fail: impl FnOnce(), mend: impl FnOnce()) {
     let broker = Broker::start(&site.scratch);
     let subscriber = Subscriber::start(&site.scratch, &broker, "outpost/#");
-    let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
+    let mut daemon = Daemon::start(&site.scratch, scene(site, &broker));
     let pid = daemon.process().id();
     let before = ids(&daemon.wait_for_ended(1, seconds(90)));
     let packets = daemon.packets("gate");
+    wait_for_published(&daemon, &subscriber);
     fail();
     let trouble = wait_for_spool(&daemon);
     assert!(trouble.contains(reason), "{trouble}");
@@ -172,7 +214,7 @@ fn a_disk_that_is_pulled_and_plugged_in_again_costs_no_event() {
         assert_eq!(fs::read_dir(&storage).expect("the mount point").count(), 0, "nothing was written under the mount");
         disk.plug_in();
     };
-    lose_and_regain(&site, "not mounted", || disk.pull(), mend);
+    lose_and_regain(&site, Site::with_people, "not mounted", || disk.pull(), mend);
 }
 
 #[test]
@@ -184,20 +226,24 @@ fn a_volume_that_became_read_only_is_left_and_taken_again_when_it_was_mended() {
         disk.mend();
         disk.plug_in();
     };
-    lose_and_regain(&site, "Read-only file system", || disk.break_down(), mend);
+    lose_and_regain(&site, Site::config, "Read-only file system", || disk.break_down(), mend);
 }
 
 #[test]
 fn a_disk_with_input_output_errors_is_left_until_it_has_none() {
     let site = Site::new("eio");
     let disk = FaultyDisk::mount(&site.scratch, &site.storage());
-    lose_and_regain(&site, "Input/output error", || disk.fail(), || disk.recover());
+    lose_and_regain(&site, Site::config, "Input/output error", || disk.fail(), || disk.recover());
 }
 
-/// What systemd does for a daemon that ended by itself. Gives how often it has, so far.
-fn keep_running(daemon: &mut Daemon, restarts: &mut usize) {
-    if !daemon.process().is_running() {
+/// What systemd does for a daemon that ended by itself on a disk that hangs. `restarts` is how often it has, so far.
+fn keep_running(daemon: &mut Daemon, faulty: &FaultyDisk, restarts: &mut usize) {
+    if daemon.process().has_ended() {
         *restarts += 1;
+        // What a thread asked of the disk holds the process until the kernel gives it up, as it does after a while.
+        faulty.fail();
+        wait_until("the kernel to let go of the daemon", seconds(30), || !daemon.process().is_running());
+        faulty.hang();
         daemon.start_again();
     }
 }
@@ -211,16 +257,17 @@ fn a_disk_that_does_not_answer_costs_a_restart_at_most() {
     let subscriber = Subscriber::start(&site.scratch, &broker, "outpost/#");
     let mut daemon = Daemon::start(&site.scratch, site.config(&broker));
     let before = ids(&daemon.wait_for_ended(1, seconds(90)));
+    wait_for_published(&daemon, &subscriber);
     faulty.hang();
     let mut restarts = 0;
     let trouble = wait_for("the spool to stand in", seconds(120), || {
-        keep_running(&mut daemon, &mut restarts);
+        keep_running(&mut daemon, &faulty, &mut restarts);
         let disk = disk(&daemon);
         if disk["spooling"] == true { Ok(disk["trouble"].to_string()) } else { Err(disk.to_string()) }
     });
     assert!(trouble.contains("has not answered"), "{trouble}");
     let meanwhile = wait_for("an event in the spool", seconds(120), || {
-        keep_running(&mut daemon, &mut restarts);
+        keep_running(&mut daemon, &faulty, &mut restarts);
         let new: BTreeSet<String> = ids(&daemon.events_in("ended")).difference(&before).cloned().collect();
         if new.is_empty() { Err("none yet".to_owned()) } else { Ok(new) }
     });
@@ -341,9 +388,9 @@ fn a_disk_that_comes_back_as_another_device_is_opened_again_where_there_is_no_sp
     let broker = Broker::start(&site.scratch);
     let mut config = Config::new(&site.scratch).alerts_to(&broker).copies_to(&site.cloud);
     config.add("[spool]\ncheck_every = \"1s\"\npatience = \"3s\"");
-    let mut daemon = Daemon::start(&site.scratch, config.replay("gate", &fixture("people.mp4")));
+    let mut daemon = Daemon::start(&site.scratch, config.lamp("gate", Lamp::Blinking));
     let before = ids(&daemon.wait_for_ended(1, seconds(90)));
-    wait_until("an event in progress", seconds(60), || !daemon.events_in("open").is_empty());
+    wait_for_open(&daemon);
     faulty.replug(&site.scratch);
     wait_until("the loss to be noticed", seconds(60), || daemon.log().contains("the archive's volume cannot be used"));
     let known = |daemon: &Daemon| daemon.get("/api/v1/events").is_ok_and(|answer| answer.status == 200);

@@ -141,6 +141,7 @@ impl<'a> Session<'a> {
         deps.metrics.delivered.get_or_create(&label).inc_by(seqs.len() as u64);
         deps.metrics.delivered_bytes.get_or_create(&label).inc_by(u64::try_from(sent.bytes).unwrap_or(u64::MAX));
         self.notes.push(Box::pin(acknowledge(deps.queue.get(), seqs)));
+        self.delivered = true;
         if self.logged_refusal.take().is_some() {
             self.refusal_pause.reset();
             deps.health.outlet(OUTLET.as_str(), deps.clock.mono(), Ok(()));

@@ -124,6 +124,10 @@ impl Alerter {
                 info!(broker = %self.address, reason = %failure, "trying the broker again at once, in MQTT 3.1.1 or asking for less");
                 continue;
             }
+            // A broker that took alerts is well: it is not waited for as long as one that never answers.
+            if session.has_delivered() {
+                backoff.reset();
+            }
             let mut pause = backoff.next_pause(started.elapsed());
             if self.terms(|terms| terms.suspects.is_near()) {
                 pause = pause.min(SEARCH_PAUSE);

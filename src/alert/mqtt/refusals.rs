@@ -50,12 +50,6 @@ struct Topic {
     reason: Option<String>,
 }
 
-impl Topic {
-    fn new(now: Instant) -> Self {
-        Self { record: Record::default(), pauses: Backoff::for_connections(), rests_until: now, reason: None }
-    }
-}
-
 /// What became of a refused alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -68,8 +62,10 @@ pub(super) enum Fate {
 }
 
 /// What was refused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Refusals {
+    /// How long a topic rests.
+    pauses: Backoff,
     /// By the first number that a message stands for.
     records: BTreeMap<u64, Record>,
     topics: BTreeMap<String, Topic>,
@@ -78,12 +74,28 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// None so far; a topic at which alerts are refused rests for these pauses.
+    pub(super) fn new(pauses: Backoff) -> Self {
+        Self { pauses, records: BTreeMap::new(), topics: BTreeMap::new(), taken: 0 }
+    }
+
+    /// The pauses after a refusal, from the first on.
+    pub(super) fn pauses(&self) -> Backoff {
+        self.pauses.clone()
+    }
+
     /// The broker refuses the alert or digest that begins with `seq`, for `reason`.
     pub(super) fn refused(&mut self, seq: u64, topic: &str, reason: &str, now: Instant) -> Fate {
         if self.records.len() >= REMEMBERED {
             self.records.pop_first();
         }
-        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(now));
+        let pauses = &self.pauses;
+        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic {
+            record: Record::default(),
+            pauses: pauses.clone(),
+            rests_until: now,
+            reason: None,
+        });
         let record = self.records.entry(seq).or_default();
         let others_passed = record.refused_again(self.taken);
         known.record.refused_again(self.taken);
@@ -147,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_alert_is_put_aside_only_where_others_are_taken_between_its_tries() {
-        let mut refusals = Refusals::default();
+        let mut refusals = Refusals::new(Backoff::for_connections());
         assert!(fates(&mut refusals, 100, false).iter().all(|fate| *fate == Fate::Waits));
         assert!(refusals.remarks().is_empty());
         let [Fate::WaitsAlone, Fate::WaitsAlone, Fate::PutAside(reason)] = &*fates(&mut refusals, 3, true) else {

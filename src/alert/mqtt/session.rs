@@ -99,6 +99,8 @@ pub(super) struct Session<'a> {
     version: Version,
     pub(super) stage: Stage,
     connected_once: bool,
+    /// Alerts were taken.
+    pub(super) delivered: bool,
     /// Handed to the client, which numbers them in this order.
     pub(super) handed: VecDeque<Sent>,
     /// On the line, by packet id.
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
             version: alerter.terms(|terms| terms.versions.next()),
             stage: Stage::Connecting,
             connected_once: false,
+            delivered: false,
             handed: VecDeque::new(),
             in_flight: HashMap::new(),
             written: VecDeque::new(),
@@ -158,7 +161,7 @@ impl<'a> Session<'a> {
             held: VecDeque::new(),
             refused: Vec::new(),
             paused_until: None,
-            refusal_pause: Backoff::for_connections(),
+            refusal_pause: alerter.terms(|terms| terms.refusals.pauses()),
             logged_refusal: None,
             logged_state_refusal: false,
             notes: FuturesUnordered::new(),
@@ -167,6 +170,11 @@ impl<'a> Session<'a> {
             last_confirmation: Instant::now(),
             grants: Grants::default(),
         }
+    }
+
+    /// Whether the broker took alerts.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.delivered
     }
 
     /// Whether the broker let us in.

@@ -7,6 +7,7 @@ use rumqttc::v5::mqttbytes::v5::{ConnAck, ConnectReturnCode};
 use super::refusals::Refusals;
 use super::suspects::Suspects;
 use super::wire::{Protocol, Version};
+use crate::supervise::Backoff;
 
 /// Failures in a row after which a broker that took a version before may have been replaced.
 const FORGET_AFTER: u32 = 3;
@@ -96,7 +97,7 @@ impl Terms {
             refuses_retain: false,
             refuses_qos: false,
             suspects: Suspects::default(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(Backoff::for_connections()),
             refused_subscription: None,
         }
     }

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::alert::AlertQueue;
-use crate::alert::fixture::{FakeQueue, until};
+use crate::alert::fixture::FakeQueue;
 use crate::clock::{Clock, Mono, SimulatedClock, SystemClock};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::waiting::until;
 
 /// What the receiver does with a request.
 #[derive(Clone, Copy, Debug)]

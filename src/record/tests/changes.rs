@@ -1,7 +1,6 @@
 //! Cameras that change their parameters while an event is recorded.
 
 use std::process::Command;
-use std::time::Instant;
 
 use super::super::clip_files::ClipFiles;
 use super::*;
@@ -10,6 +9,7 @@ use crate::detection::BBox;
 use crate::event::{Clip, EvictReason, Evicted, MOST_CLIPS, MediaFile, MediaSkipped};
 use crate::frame::{Frame, Packet, Rgb};
 use crate::reception::Reception;
+use crate::waiting::block_until;
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 20 -bf 0 -pix_fmt yuv420p";
 const MS: u64 = 1_000_000;
@@ -36,25 +36,14 @@ fn look(ms: u64) -> Look {
 
 /// Waits until the index has as many events that are over.
 fn over(archive: &Archive, events: usize) -> Vec<Event> {
-    let begun = Instant::now();
-    loop {
+    let known = || {
         let mut known = archive.store.events().find(&store::Query::default()).wait().expect("events");
         known.retain(|event| event.state != EventState::Open);
-        if known.len() >= events {
-            known.sort_by_key(|event| event.id);
-            return known;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{known:?}");
-        std::thread::yield_now();
-    }
-}
-
-fn wait_until(holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come");
-        std::thread::yield_now();
-    }
+        known.sort_by_key(|event| event.id);
+        known
+    };
+    block_until("so many events are over", || known().len() >= events);
+    known()
 }
 
 /// Decodes the files of an event's clip; gives their names, sizes and pictures.
@@ -273,18 +262,20 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         (0..MOST_CLIPS as u64).for_each(play);
         let folder = archive.layout.folder("yard", open.id);
         let last_file = folder.join(Clip::file_name(MOST_CLIPS - 1));
-        wait_until(|| last_file.exists());
+        block_until("the last file is begun", || last_file.exists());
         // Updates are due.
         clock.advance(Duration::from_secs(2));
         // The next attempt to write the sidecar finds the disk full.
         let draft = folder.join(".event.json.tmp");
         std::os::unix::fs::symlink("/dev/full", &draft).expect("a link");
         play(MOST_CLIPS as u64);
-        wait_until(|| fs::symlink_metadata(&draft).is_err());
+        block_until("the draft is gone", || fs::symlink_metadata(&draft).is_err());
         // What is sent behind the attempt is seen in the index once the attempt is over.
         let (label, zones) = (open.label.clone(), Vec::new());
         recorder.update(open.id, Change { label, score: 0.95, count: 1, zones, look: None });
-        wait_until(|| archive.store.events().get(open.id).wait().expect("read").is_some_and(|known| known.score > 0.9));
+        block_until("the event is updated", || {
+            archive.store.events().get(open.id).wait().expect("read").is_some_and(|known| known.score > 0.9)
+        });
         if ends_meanwhile {
             recorder.end(open.id, at(50_000));
         }

@@ -1,7 +1,5 @@
 //! Cameras whose coding nothing here can make a clip of.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::*;
@@ -9,6 +7,7 @@ use crate::detection::BBox;
 use crate::frame::{Codec, Frame, Orientation, Packet, Rgb, StreamInfo};
 use crate::health::Stage;
 use crate::reception::Reception;
+use crate::waiting::block_until;
 
 /// Works with: clips | a coding that cannot be decoded, so that no clip can be made of it | keeps the event with its stills, and says on the camera why there is no clip, until one can be written
 #[test]
@@ -44,11 +43,7 @@ fn a_camera_of_which_no_clip_can_be_made_says_so_beyond_the_event() {
     recorder.end(event.id, at(9));
     // The event is over, and so is its post-roll.
     (10..60).for_each(&packet);
-    let begun = Instant::now();
-    while trouble(60).is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never degraded");
-        std::thread::yield_now();
-    }
+    block_until("it is degraded", || trouble(60).is_some());
     let trouble = trouble(60).expect("just seen");
     assert_eq!(trouble.stages, [Stage::Recording]);
     assert!(trouble.reason.ends_with("no decoder for smoke-signals"), "{}", trouble.reason);

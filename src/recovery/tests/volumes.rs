@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::reception::Reception;
 use crate::record::{Look, RecordConfig, Recorder};
 use crate::store::{Delivery, Lease, Query, Store};
+use crate::waiting::block_until;
 
 /// A box with two volumes, `main` and `spool`, on one clock.
 struct Bench {
@@ -66,12 +67,6 @@ fn events(archive: &Archive) -> Vec<Event> {
 }
 
 /// Waits for what another thread does.
-fn wait_until(what: impl Fn() -> bool) {
-    while !what() {
-        std::thread::yield_now();
-    }
-}
-
 fn recorded(archive: &Archive, n: u128) -> bool {
     archive.store.events().get(id(n)).wait().expect("read").is_some()
 }
@@ -81,7 +76,7 @@ fn an_event_in_progress_goes_on_on_another_volume_with_its_start() {
     let bench = Bench::new();
     let (recorder, begun) = (bench.recorder(), bench.open_event(1));
     recorder.begin(begun.clone(), bench.look());
-    wait_until(|| recorded(&bench.main, 1));
+    block_until("the first event is recorded", || recorded(&bench.main, 1));
     bench.clock.advance(Duration::from_secs(2));
     let moving = recorder.move_to(bench.spool.clone()).expect("move");
     assert!(moving.wait(Duration::from_secs(20)), "the old volume is closed");
@@ -131,7 +126,7 @@ fn a_recorder_that_hangs_in_a_dead_volume_is_left_behind_with_nothing_lost() {
     recorder.begin(bench.open_event(2), bench.look());
     recorder.end(id(2), bench.clock.mono());
     recorder.move_to(bench.spool.clone()).expect("move");
-    wait_until(|| events(&bench.spool).len() == 2);
+    block_until("two events are in the spool", || events(&bench.spool).len() == 2);
     recorder.end(id(1), bench.clock.mono());
     assert!(!bench.main.heartbeats.stalled().iter().any(|part| part.critical));
     recorder.stop();
@@ -151,16 +146,16 @@ fn a_recorder_that_was_only_slow_closes_what_it_had_open() {
     let bench = Bench::new();
     let recorder = bench.recorder();
     recorder.begin(bench.open_event(1), bench.look());
-    wait_until(|| recorded(&bench.main, 1));
+    block_until("the first event is recorded", || recorded(&bench.main, 1));
     // It hangs with the next event, and goes on when the disk answers.
     let folder = bench.main.layout.folder("yard", id(2));
     fs::create_dir_all(&folder).expect("a folder");
     let trap = folder.join(".event.json.tmp");
     assert!(Command::new("mkfifo").arg(&trap).status().expect("mkfifo").success());
     recorder.begin(bench.open_event(2), bench.look());
-    wait_until(|| bench.main.writing.writer_of(id(2)).is_some());
+    block_until("the second event is written", || bench.main.writing.writer_of(id(2)).is_some());
     let moving = recorder.move_to(bench.spool.clone()).expect("move");
-    wait_until(|| events(&bench.spool).len() == 2);
+    block_until("two events are in the spool", || events(&bench.spool).len() == 2);
     assert!(!moving.wait(Duration::from_millis(100)), "the old volume is not closed yet");
     let answer = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&trap);
     drop(answer.expect("read"));
@@ -177,7 +172,7 @@ fn a_recovery_leaves_what_is_being_written_to_its_recorder() {
     let bench = Bench::new();
     let recorder = bench.recorder();
     recorder.begin(bench.open_event(1), bench.look());
-    wait_until(|| recorded(&bench.main, 1));
+    block_until("the first event is recorded", || recorded(&bench.main, 1));
     assert_eq!(recover(&bench.main, id(10), &mut |_| ()).expect("recover"), Recovered::default());
     assert_eq!(events(&bench.main)[0].state, EventState::Open);
     // The same volume is opened again, and a recorder still has its files in hand.
@@ -396,9 +391,11 @@ fn a_recorder_that_panics_is_left_to_the_watchdog_and_a_stop_does_not_wait_for_i
     let recorder = Recorder::start(archive.clone(), "panicky".into(), RecordConfig::default(), Reception::unknown());
     let recorder = recorder.expect("start");
     recorder.begin(bench.open_event(1), bench.look());
-    wait_until(|| recorded(&archive, 1));
+    block_until("the first event is recorded", || recorded(&archive, 1));
     clock.is_armed.store(true, Ordering::SeqCst);
-    wait_until(|| !clock.is_armed.load(Ordering::SeqCst) && !has_thread("rec-panicky"));
+    block_until("the recorder has panicked and is gone", || {
+        !clock.is_armed.load(Ordering::SeqCst) && !has_thread("rec-panicky")
+    });
     bench.clock.advance(Duration::from_secs(121));
     let stalled: Vec<_> = heartbeats.stalled().into_iter().map(|part| (part.name.to_string(), part.critical)).collect();
     assert_eq!(stalled, [("recorder panicky".to_owned(), true)]);

@@ -26,6 +26,7 @@ use crate::record::{Look, RecordConfig, Recorder};
 use crate::recovery::recover;
 use crate::store::{self, Delivery, Store};
 use crate::supervise::Heartbeats;
+use crate::waiting::block_until;
 
 const MIB: u64 = 1 << 20;
 
@@ -266,9 +267,7 @@ fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
         Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown()).expect("start");
     let going_on = bench.event(3, EventState::Open);
     recorder.begin(going_on.clone(), look(&bench));
-    while archive.store.events().get(going_on.id).wait().expect("read").is_none() {
-        std::thread::yield_now();
-    }
+    block_until("the event is recorded", || archive.store.events().get(going_on.id).wait().expect("read").is_some());
     assert!(archive.pin(kept.id, true).expect("pin") && archive.pin(going_on.id, true).expect("pin"));
     assert!(!archive.pin(EventId::from_bytes([7; 16]), true).expect("no such event"));
     recorder.stop();

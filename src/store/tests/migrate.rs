@@ -5,6 +5,7 @@ use std::path::Path;
 use super::trees::Database;
 use super::*;
 use crate::destination::destination;
+use crate::waiting::until;
 
 /// Writes what is in the index of a closed store as schema 2 kept it.
 fn downgrade(folder: &Path) {
@@ -78,9 +79,7 @@ async fn an_index_of_schema_2_serves_at_once_and_is_packed_beside_without_losing
             let (now, more) = rows(&store);
             now >= begin && more
         };
-        while waits() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("some rows are packed", || !waits()).await;
         let done = !rows(&store).1;
         store.close().expect("close");
         if done {

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::waiting::until;
 
 /// How the service differs from Amazon's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,9 +366,7 @@ async fn a_token_that_expires_before_a_file_is_verified_is_named_and_costs_no_fi
     uploader.link = Link::hasty;
     let running = Running::start(uploader);
     let problem = || bench.health.outlets().first().and_then(|outlet| outlet.last_error.clone()).unwrap_or_default();
-    while !problem().contains("ExpiredToken") {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("the reason is shown", || problem().contains("ExpiredToken")).await;
     assert!(problem().contains("session token is no longer valid, renew it"), "{}", problem());
     // The token is renewed.
     service.refused.store(1, Ordering::SeqCst);

@@ -1,9 +1,11 @@
 //! Mosquitto, and mosquitto_sub as the witness of what went out.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::process::{Process, run};
@@ -153,6 +155,8 @@ impl Message {
 #[derive(Debug)]
 pub struct Subscriber {
     log: PathBuf,
+    /// What was read of the log so far, and how much of it that is.
+    read: Mutex<(Vec<Message>, u64)>,
     _process: Process,
 }
 
@@ -179,24 +183,35 @@ impl Subscriber {
         let process = Process::start("mosquitto_sub", "mosquitto_sub", &arguments, log.clone());
         // It comes back to a broker that went away, but gives up one that it never met.
         wait_until("the subscriber to be there", seconds(30), || broker.visits(&id) >= 2);
-        Self { log, _process: process }
+        Self { log, read: Mutex::default(), _process: process }
     }
 
     /// Everything received so far.
     pub fn messages(&self) -> Vec<Message> {
+        self.messages_behind(0)
+    }
+
+    /// The same without the first `n` messages.
+    pub fn messages_behind(&self, n: usize) -> Vec<Message> {
+        let mut read = self.read.lock();
+        let (messages, offset) = &mut *read;
+        let mut bytes = Vec::new();
+        let mut file = std::fs::File::open(&self.log).expect("open the log of a subscriber");
+        file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_to_end(&mut bytes)).expect("read what is new in it");
+        // A line that is being written is read when it is whole.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        *offset += whole as u64;
         // Pictures are no text.
-        let bytes = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        // A line that is being written, and words about a lost connection, are no messages.
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        // Words about a lost connection are no messages.
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines
-            .map(|line| Message {
-                topic: line["topic"].as_str().expect("a topic").to_owned(),
-                retain: line["retain"] == 1,
-                // An empty one is left out.
-                payload: line["payload"].as_str().unwrap_or_default().to_owned(),
-            })
-            .collect()
+        messages.extend(lines.map(|line| Message {
+            topic: line["topic"].as_str().expect("a topic").to_owned(),
+            retain: line["retain"] == 1,
+            // An empty one is left out.
+            payload: line["payload"].as_str().unwrap_or_default().to_owned(),
+        }));
+        messages.get(n..).unwrap_or_default().to_vec()
     }
 
     /// The topics that something came from, of messages of any kind.

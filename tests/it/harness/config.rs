@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::broker::{self, Broker};
 use super::bucket::{self, S3Server};
+use super::clips::{Lamp, lamp};
 use super::rtsp::{self, Auth, RtspServer};
 use super::{Scratch, azure, gcs, port, repository};
 
@@ -16,6 +17,16 @@ pub const PREFIX: &str = "site1";
 pub const PRE_ROLL_S: f64 = 5.0;
 /// Seconds of video after an event, as configured below.
 pub const POST_ROLL_S: f64 = 2.0;
+
+/// The sections of a camera that looks for a lamp; `source` are the lines of its source.
+pub fn lamp_sections(name: &str, source: &str) -> String {
+    // The gate is not what is tested here, and sudden light is what it would rather not call motion.
+    format!(
+        "[camera.{name}.source]\n{source}\n[camera.{name}.motion]\nenabled = false\n\
+         [camera.{name}.detect]\nmodel = \"light\"\n\
+         [camera.{name}.track]\nmax_occlusion = \"500ms\"\n[camera.{name}.record]\npre_roll = \"1s\"\npost_roll = \"1s\"\n"
+    )
+}
 
 /// A configuration file in the making.
 #[derive(Debug)]
@@ -187,6 +198,23 @@ impl<'a> Config<'a> {
         self.add(&format!("[camera.{name}.source]\nurl = \"replay:{}\"", clip.display()));
         self.add(&format!("[camera.{name}.detect]\nlabels = [\"person\"]\nfps = {fps:.1}"));
         self
+    }
+
+    /// A camera that looks for a lamp, for tests of what becomes of events: see [`lamp`].
+    pub fn lamp(self, name: &str, what: Lamp) -> Self {
+        let repeat = matches!(what, Lamp::Blinking | Lamp::BlinkingLarge);
+        self.looks_for_a_lamp(name, &format!("url = \"replay:{}\"\nrepeat = {repeat}", lamp(what).display()))
+    }
+
+    /// A camera on a server that looks for a lamp.
+    pub fn lamp_camera(self, name: &str, server: &RtspServer, mount: &str) -> Self {
+        self.looks_for_a_lamp(name, &format!("url = \"{}\"\ntransport = \"tcp\"", server.url(mount)))
+    }
+
+    fn looks_for_a_lamp(self, name: &str, source: &str) -> Self {
+        let mut config = self.models_in(&repository().join("tests/vm/models"));
+        config.add(&lamp_sections(name, source));
+        config
     }
 
     fn looks_for_people(mut self, name: &str) -> Self {

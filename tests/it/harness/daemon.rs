@@ -105,6 +105,11 @@ impl Daemon {
         http::get(self.port, path)
     }
 
+    /// [`Daemon::get`] of a daemon that may hang or end: it is given ten seconds.
+    pub fn get_soon(&self, path: &str) -> Result<Answer, String> {
+        http::get_within(seconds(10), self.port, path)
+    }
+
     /// An answer of the API as JSON; fails the test unless there is one.
     pub fn json(&self, path: &str) -> Value {
         let answer = self.get(path).unwrap_or_else(|e| panic!("{e}"));

@@ -23,16 +23,6 @@ pub fn config(port: u16, storage: &str, cloud: &str) -> String {
     )
 }
 
-/// A camera that looks for lamps.
-pub fn camera(name: &str, source: &str) -> String {
-    // The gate is not what is tested here, and sudden light is what it would rather not call motion.
-    format!(
-        "[camera.{name}.source]\n{source}\n[camera.{name}.motion]\nenabled = false\n\
-         [camera.{name}.detect]\nmodel = \"light\"\n\
-         [camera.{name}.track]\nmax_occlusion = \"500ms\"\n[camera.{name}.record]\npre_roll = \"1s\"\npost_roll = \"1s\"\n"
-    )
-}
-
 /// The people clip, small and slow, by turns two seconds in the dark and two in the light; in the shared folder.
 pub fn lamp_clip(scratch: &Scratch, codec: &str) -> PathBuf {
     let (extension, options) = match codec {

@@ -13,19 +13,24 @@ pub struct Answer {
 
 /// One GET on the loopback interface. The error says why there was no answer.
 pub fn get(port: u16, path: &str) -> Result<Answer, String> {
-    ask(port, &format!("GET {path}"), "")
+    get_within(super::patient(Duration::from_secs(20)), port, path)
+}
+
+/// [`get`] that waits for an answer no longer than `limit`, for programs that may end before they give one.
+pub fn get_within(limit: Duration, port: u16, path: &str) -> Result<Answer, String> {
+    ask(limit, port, &format!("GET {path}"), "")
 }
 
 /// One POST of JSON.
 pub fn post(port: u16, path: &str, json: &serde_json::Value) -> Result<Answer, String> {
-    ask(port, &format!("POST {path}"), &json.to_string())
+    ask(super::patient(Duration::from_secs(20)), port, &format!("POST {path}"), &json.to_string())
 }
 
 /// HTTP/1.0, so that the server closes the connection after an answer that is not chunked.
-fn ask(port: u16, what: &str, body: &str) -> Result<Answer, String> {
+fn ask(limit: Duration, port: u16, what: &str, body: &str) -> Result<Answer, String> {
     let failed = |e: std::io::Error| format!("{what}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
-    stream.set_read_timeout(Some(super::patient(Duration::from_secs(20)))).map_err(failed)?;
+    stream.set_read_timeout(Some(limit)).map_err(failed)?;
     let length = body.len();
     write!(
         stream,

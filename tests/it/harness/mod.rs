@@ -37,6 +37,9 @@ use parking_lot::Mutex;
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// A test says what it waited for when it took this long: where its time goes, seen with `--no-capture`.
+const WORTH_SAYING: Duration = seconds(1);
+
 /// Every limit of a test is stated for an idle machine and multiplied by this. Limits only end what hangs: a test that
 /// passes never waits for them, and a machine with busy processors must not fail one.
 const SLACK: u32 = 5;
@@ -88,6 +91,8 @@ pub struct Scratch {
     folder: Option<tempfile::TempDir>,
     /// Parts of log lines that the test announced.
     expected: Mutex<Vec<String>>,
+    /// Parts of log lines that fail the test whatever it announced.
+    forbidden: Mutex<Vec<String>>,
 }
 
 impl Scratch {
@@ -95,7 +100,11 @@ impl Scratch {
     pub fn new(name: &str) -> Self {
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(parent);
-        Self { folder: Some(folder.expect("make a scratch folder")), expected: Mutex::default() }
+        Self {
+            folder: Some(folder.expect("make a scratch folder")),
+            expected: Mutex::default(),
+            forbidden: Mutex::default(),
+        }
     }
 
     /// Announces errors and warnings that the daemon may log in this test: all that contain one of `texts`.
@@ -123,16 +132,22 @@ impl Scratch {
     pub fn expect_any_log(&self, _reason: &str) {
         self.expect_log(&log_gate::LEVELS);
     }
+
+    /// Fails the test when an error or warning contains one of `texts`, also where [`Scratch::expect_any_log`] allows all.
+    pub fn forbid_log(&self, texts: &[&str]) {
+        self.forbidden.lock().extend(texts.iter().map(|&text| text.to_owned()));
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         let Some(folder) = self.folder.take() else { return };
         let expected = std::mem::take(self.expected.get_mut());
+        let forbidden = std::mem::take(self.forbidden.get_mut());
         let outcome = if std::thread::panicking() {
             Ok(())
         } else {
-            std::panic::catch_unwind(|| log_gate::check(folder.path(), &expected))
+            std::panic::catch_unwind(|| log_gate::check(folder.path(), &expected, &forbidden))
         };
         if std::thread::panicking() || outcome.is_err() {
             eprintln!("kept for a look: {}", folder.keep().display());
@@ -151,7 +166,12 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -
     let (begun, patience) = (Instant::now(), patient(patience));
     loop {
         match condition() {
-            Ok(value) => return value,
+            Ok(value) => {
+                if begun.elapsed() >= WORTH_SAYING {
+                    eprintln!("waited {:.1} s for {what}", begun.elapsed().as_secs_f64());
+                }
+                return value;
+            }
             Err(seen) if begun.elapsed() >= patience => panic!("waited {patience:?} for {what}; last seen: {seen}"),
             Err(_) => std::thread::sleep(POLL),
         }

@@ -76,15 +76,17 @@ impl Process {
         kill_process(self.pid(), signal).unwrap_or_else(|e| panic!("signal {}: {e}", self.name));
     }
 
-    /// Whether it runs. One whose threads are held by a dead disk after it was told to end does not, as for a service
-    /// manager, though the system cannot remove it.
+    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("look after a child").is_none() && !self.is_held()
+        self.child.try_wait().expect("look after a child").is_none()
     }
 
-    fn is_held(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
+    /// Whether it has come to its end, though threads of it may still be held by the kernel.
+    pub fn has_ended(&mut self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // "pid (name) state ...", where the name may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, tail)| tail.chars().next());
+        !self.is_running() || matches!(state, None | Some('Z' | 'X'))
     }
 
     /// Ends it as a power cut would, and waits until it is gone.

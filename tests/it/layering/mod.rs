@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 7] = [
         "telemetry",
         "supervise",
         "volume_folder",
+        "waiting",
         "zone",
     ],
     &[

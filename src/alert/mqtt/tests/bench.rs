@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use crate::alert::fixture::{FakeQueue, until};
+pub(super) use crate::alert::fixture::FakeQueue;
 use crate::alert::mqtt::*;
 use crate::alert::queue::Queue;
 use crate::alert::{AlertQueue, RuleAges};
@@ -21,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::control::Control;
 use crate::health::Health;
 use crate::metrics::Metrics;
+pub(super) use crate::waiting::until;
 
 /// A broker process; ends with the test.
 pub(super) struct Mosquitto {
@@ -236,6 +237,8 @@ impl Bench {
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));
         let alerter = Alerter::new(config, deps, device_context).expect("valid config");
+        let rests = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), Duration::MAX);
+        alerter.terms(|terms| terms.refusals = refusals::Refusals::new(rests));
         let task = tokio::spawn(alerter.run_with(stop.clone(), backoff));
         Self { queue, health, metrics, stop, task }
     }

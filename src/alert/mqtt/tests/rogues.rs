@@ -13,8 +13,8 @@ use super::bench::{Bench, Listener, Mosquitto, device_context, plain, until};
 use crate::alert::mqtt::*;
 use crate::control::{Control, Switches};
 
-/// CONNACK of MQTT 5: success, no properties.
-const WELCOME: [u8; 5] = [0x20, 0x03, 0x00, 0x00, 0x00];
+/// CONNACK of MQTT 5: success, and a keep-alive of one second, after which silence is noticed.
+const WELCOME: [u8; 8] = [0x20, 0x06, 0x00, 0x00, 0x03, 0x13, 0x00, 0x01];
 
 /// What a broker does with a connection.
 #[derive(Clone, Copy, Debug)]

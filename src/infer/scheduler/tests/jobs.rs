@@ -91,7 +91,7 @@ async fn a_full_queue_refuses_at_once_and_says_how_many_wait() {
 
     let waiting = |kind| bench.metrics.infer_waiting.get_or_create(&metrics::priority(kind)).get();
     // The watching task may still write what it read before the jobs came.
-    until("the metrics say how many wait", || {
+    block_until("the metrics say how many wait", || {
         bench.scheduler.shared.check();
         ["camera", "person", "program"].map(waiting) == [0, MOST as i64, 0]
     });

@@ -12,9 +12,7 @@ use crate::clock::{Mono, SimulatedClock};
 use crate::frame::Rgb;
 use crate::infer::{Description, Detector, Engine, InferError, Output, OutputInfo};
 use crate::supervise::MOST_ABANDONED;
-
-/// So long a test waits for what must come; only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::waiting::{PATIENCE, block_until};
 
 /// A door that engines wait at.
 #[derive(Default)]
@@ -225,7 +223,7 @@ async fn a_panicking_or_failing_detector_costs_its_frame_only() {
         if at < 3 {
             // The next frame must not replace this one.
             let shared = &bench.scheduler.shared;
-            until("the frame fails", || {
+            block_until("the frame failed", || {
                 bench.dropped("yard", "infer_failed") >= at && !shared.lock().schedule.is_busy()
             });
         }
