@@ -209,11 +209,8 @@ impl App {
         });
     }
 
-    /// Sheds work while there is too much of it.
+    /// Reads the gauges, and sheds work while there is too much of it.
     fn start_governor(&mut self) {
-        if !self.config.load.enabled {
-            return;
-        }
         let (shared, limits) = (self.shared.clone(), self.config.load.clone());
         let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
         self.outlets.task(spec, move |part| govern(&shared, limits.clone(), part));
