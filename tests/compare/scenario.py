@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -104,7 +105,9 @@ class Box:
         self.config = home / "outpost.toml"
         self.config.write_text(text)
         ports = {f":{names[name]}": f":<{name.strip('@').lower()}>" for name in ("@WEB@", "@BROKER@", "@HOOK@", "@STORE@")}
-        self.facts = Facts({str(home): "<home>", str(REPO): "<repo>", str(clip): "<clip>", self.program: "outpost", f"Usage: {program.name}": "Usage: outpost", **ports})
+        known = {str(home): "<home>", str(REPO): "<repo>", str(clip): "<clip>", self.program: "outpost",
+                 f"Usage: {program.name}": "Usage: outpost"}
+        self.facts = Facts({**known, **ports})
         self.log, self.process = home / "daemon.log", None
 
     def start(self):
@@ -174,7 +177,8 @@ class Box:
 
     def command(self, *arguments, name=None):
         """A command of the program, with the configuration unless it is offline."""
-        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, stdin=subprocess.DEVNULL, timeout=300)
+        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True, stdin=subprocess.DEVNULL, timeout=300,
+                              cwd=self.home)
         name = f"outpost {name or ' '.join(map(str, arguments))}".replace(f" --config {self.config}", "")
         self.facts.add("command line", f"{name}: exit code {done.returncode}")
         for stream, text in (("out", done.stdout), ("err", done.stderr)):
@@ -184,7 +188,8 @@ class Box:
                 for line in lines:
                     self.facts.body("command line", f"{name} {stream}", "json", line.encode())
             else:
-                self.facts.body("command line", f"{name} {stream}", "json" if text[:2] in ("{\n", "[\n") else "text/", text.encode())
+                kind = "json" if text[:2] in ("{\n", "[\n") else "text/"
+                self.facts.body("command line", f"{name} {stream}", kind, text.encode())
         return done.stdout.decode(errors="replace")
 
     def ours(self, *arguments):
@@ -219,7 +224,8 @@ def read_api(box):
         "/api/v1/cameras/none/timeline", "/api/v1/cameras/gate/timeline?day=x", f"/api/v1/cameras/gate/segments/{NO_ID}.mp4",
         "/api/v1/queue/items", "/api/v1/queue/items?outlet=none", "/api/v1/queue/items?outlet=upload%2Faway",
         "/api/v1/queue/items?outlet=upload%2Fstrict&state=dead", "/api/v1/queue/items?outlet=mqtt&state=x")]
-    reads += [("/api/v1/events/ID", of_event), ("/api/v1/cameras/gate/segments/ID.mp4", f"/api/v1/cameras/gate/segments/{segment}.mp4")]
+    of_gate = "/api/v1/cameras/gate/segments"
+    reads += [("/api/v1/events/ID", of_event), (f"{of_gate}/ID.mp4", f"{of_gate}/{segment}.mp4")]
     files = ("clip.mp4", "event.json", "snapshot.jpg", "snapshot-boxes.jpg", "thumb.jpg", "clip-2.mp4", "..%2Fevent.json")
     reads += [(f"/api/v1/events/ID/{name}", f"{of_event}/{name}") for name in files]
     for name, path in reads:
@@ -300,7 +306,7 @@ def observe_files(box):
             # The names of files of tables are times and numbers.
             shown = re.sub(r"[^/]*\.parquet", "N.parquet", name)
             about = path.lstat()
-            box.facts.add("files", f"{shown}: {'folder' if path.is_dir() else 'file'}, mode {about.st_mode & 0o7777:o}")
+            box.facts.add("files", f"{shown}: {stat.filemode(about.st_mode)}")
             if path.suffix in (".json", ".jsonl"):
                 for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
                     box.facts.body("files", shown, "json", line.encode())
