@@ -69,9 +69,11 @@ pub mod service;
 pub mod web;
 
 pub mod app;
+pub mod cameras;
 pub mod cli;
 pub mod config;
 pub mod pipeline;
+pub mod reload;
 pub mod volume_session;
 
 #[cfg(test)]

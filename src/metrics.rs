@@ -283,6 +283,14 @@ impl Metrics {
         r.register("part_restarts", "Parts that hung or panicked and were restarted", self.part_restarts.clone());
     }
 
+    /// Takes the gauges of camera `name` out: it is not in use any more. Its counters stay, as counters do.
+    pub fn forget_camera(&self, name: &str) {
+        self.camera_online.remove(&camera(name));
+        for of in crate::health::Stage::ALL {
+            self.camera_degraded.remove(&stage(name, of.as_str()));
+        }
+    }
+
     /// The OpenMetrics text of all values.
     ///
     /// # Errors

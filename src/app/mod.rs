@@ -1,62 +1,66 @@
-//! The composition root: makes all parts, downstream first, runs them, and stops them in order.
+//! The composition root: makes all parts, downstream first, runs them, replaces those that another configuration is about,
+//! and stops them in order.
 //!
 //! The only module that knows all others. Stop order: feeds, stages, recorders (which close what is open),
 //! outlets, page, store.
 
-mod models;
+mod reload;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::archive::Archive;
-use crate::clock::{Clock, SystemClock};
+use crate::cameras::{self, Cameras, Models};
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::Config;
 use crate::event::IdSource;
-use crate::frame::LatestFrame;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::{Loader, Scheduler};
-use crate::load::{self, Decision, Finding, Pressure};
+use crate::infer::Scheduler;
+use crate::load::{self, Decision, Finding, LoadLevel, Pressure};
 use crate::metrics::Metrics;
-use crate::pipeline::{Pipeline, Shared, Sight};
-use crate::service::{self, CurrentVolume, Services};
-use crate::source;
-use crate::supervise::{self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Spec, Supervisor, systemd};
-use crate::volume_session::{OpenVolume, Storage, SwitchDeps, VolumeSwitch};
+use crate::pipeline::Shared;
+use crate::reload::Source;
+use crate::service::{self, ConfigService, Configured, CurrentVolume, Services};
+use crate::supervise::{
+    self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Running, Spec, Supervisor, systemd,
+};
+use crate::volume_session::{Followed, OpenVolume, Storage, SwitchDeps, VolumeSwitch};
 use crate::web;
 
-pub use models::check;
+use reload::Reloads;
 
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
-/// How long feeds may take to close their sessions.
-const FEED_GRACE: Duration = Duration::from_secs(1);
 /// How long the process may take to end when it has to because something hangs.
 const END_WITHIN: Duration = Duration::from_secs(15);
+/// How long cameras that are files wait for the models at the start.
+const MODELS_FOR_FILES: Duration = Duration::from_secs(60);
 /// The governor looks every second; sensors of some boards take their time.
 const GOVERNOR_SILENT: Duration = Duration::from_secs(60);
-/// How long cameras that are files wait for the models.
-const MODELS_FOR_FILES: Duration = Duration::from_secs(60);
 /// How often the box looks after itself when systemd has no watchdog for it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// The whole daemon, ready to run.
 pub struct App {
-    config: Arc<Config>,
+    /// The configuration in use.
+    config: watch::Sender<Arc<Config>>,
     shared: Shared,
     volumes: VolumeSwitch,
     current: CurrentVolume,
-    /// The newest picture of each camera.
-    frames: BTreeMap<String, Arc<LatestFrame>>,
-    models: Loader,
+    services: Services,
+    configured: watch::Sender<Arc<Configured>>,
+    cameras: Cameras,
+    models: Models,
     workers: Scheduler,
-    pipelines: Vec<Pipeline>,
-    feeds: Supervisor,
-    outlets: Supervisor,
+    reloads: Reloads,
+    /// Taken out when it has to end before the rest.
+    page: Option<Running>,
+    governor: Running,
     stop: Stops,
 }
 
@@ -68,11 +72,12 @@ struct Stops {
 }
 
 impl App {
-    /// Opens the store and makes every part. Nothing is recorded yet when this fails.
+    /// Opens the store and makes every part. Nothing is recorded yet when this fails. `source` is where the configuration
+    /// comes from, and where it is read again.
     ///
     /// # Errors
     /// The storage cannot be used, or an outlet's settings are wrong.
-    pub async fn build(config: Config, stop: CancellationToken) -> Result<Self> {
+    pub async fn build(config: Config, source: Source, stop: CancellationToken) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Arc::new(config);
@@ -99,8 +104,11 @@ impl App {
         opened.note(&shared);
         let volume = OpenVolume::new(&opened, &config, &shared, None)?;
         let current = CurrentVolume::new(&volume.archive, &volume.store);
-        let frames: BTreeMap<_, _> = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
-        let services = Services::new(context(&config, &shared, &current, &frames));
+        let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
+        let cameras = Cameras::new(stops.feeds.clone(), &config);
+        let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
+        let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
+        let services = Services::new(context(&shared, &current, configured.subscribe(), service));
         let deps = SwitchDeps {
             config: config.clone(),
             shared: shared.clone(),
@@ -109,23 +117,24 @@ impl App {
             services: services.clone(),
             asked: stop.clone(),
         };
-        let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
+        let volumes = VolumeSwitch::start(volume, deps)?;
+        let in_use = watch::Sender::new(config.clone());
         let mut app = Self {
-            feeds: supervisor(&shared, &stops.feeds),
-            outlets: supervisor(&shared, &stops.outlets),
-            pipelines: Vec::new(),
-            volumes: VolumeSwitch::start(volume, deps)?,
-            config: config.clone(),
-            shared: shared.clone(),
+            page: Some(start_page(&config, &services, &shared, &stops.outlets)),
+            models: Models::start(in_use.subscribe(), &shared)?,
+            governor: start_governor(&config, &shared, &stops.outlets),
+            config: in_use,
+            shared,
+            volumes,
             current,
-            frames,
-            models: models::start(&config, &shared)?,
+            services,
+            configured,
+            cameras,
             workers,
+            reloads,
             stop: stops,
         };
-        app.start_page(services);
-        app.start_pipelines()?;
-        app.start_governor();
+        app.start_cameras(&config, MODELS_FOR_FILES)?;
         Ok(app)
     }
 
@@ -134,93 +143,112 @@ impl App {
         self.volumes.archive()
     }
 
+    /// Which configuration is in use, and how it is read again.
+    pub fn config(&self) -> ConfigService {
+        self.services.config.clone()
+    }
+
     /// Runs until a stop is asked for or a vital part fails; then stops everything in order.
     ///
     /// # Errors
     /// What the vital part failed of.
     pub async fn run(mut self) -> Result<()> {
         self.volumes.recover();
-        self.outlets.task(Spec::new("watchdog").restart(Restart::Fatal), {
+        let mut watchdog = supervisor(&self.shared, &self.stop.outlets);
+        watchdog.task(Spec::new("watchdog").restart(Restart::Fatal), {
             let (shared, current) = (self.shared.clone(), self.current.clone());
             move |part| look_after(shared.clone(), current.clone(), part)
         });
-        systemd::ready(&format!("{} cameras", self.pipelines.len()));
-        info!(cameras = self.pipelines.len(), "running");
+        let mut watchdog = watchdog.start(OUTLET_GRACE);
+        systemd::ready(&self.status_line());
+        info!(cameras = self.cameras.count(), "running");
+        self.reloads.note_started().await;
 
-        let feeds = std::mem::replace(&mut self.feeds, supervisor(&self.shared, &self.stop.feeds)).start(FEED_GRACE);
-        let outlets = std::mem::replace(&mut self.outlets, supervisor(&self.shared, &self.stop.outlets));
-        let mut outlets = outlets.start(OUTLET_GRACE);
-        let recorders: Vec<_> = self.pipelines.iter().map(Pipeline::recorder).collect();
-        let early = tokio::select! {
-            failure = self.volumes.follow(&recorders) => Ending::Failed(failure),
-            ended = outlets.ended() => Ending::Outlets(ended),
-        };
+        let early = self.follow(&mut watchdog).await;
         systemd::stopping();
         if matches!(early, Ending::Failed(Some(_))) {
             supervise::end_within(END_WITHIN);
+            // The system cannot remove a process that a dead disk holds: its successor needs the port.
+            drop(self.page.take());
         }
-        let mut outcome = feeds.stop().await;
-        // The sources are dropped now; cameras with few sessions to give get theirs back before the next start.
-        source::settle(FEED_GRACE).await;
-        let (pipelines, workers, models) = (self.pipelines, self.workers, self.models);
-        let stages = tokio::task::spawn_blocking(move || {
+        let joining = self.cameras.stop_feeds().await;
+        let (workers, models) = (self.workers, self.models);
+        let threads = tokio::task::spawn_blocking(move || {
             models.stop();
             workers.stop();
-            pipelines.into_iter().for_each(Pipeline::join);
         });
-        if let Err(failure) = stages.await {
-            error!(error = %failure, "stop the stages");
+        if let Err(failure) = threads.await {
+            error!(error = %failure, "stop the models");
         }
+        joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
+        let mut outcome = self.governor.stop().await;
+        if let Some(page) = self.page {
+            outcome = outcome.and(page.stop().await);
+        }
         outcome = outcome.and(match early {
-            Ending::Outlets(ended) => ended,
-            Ending::Failed(failure) => outlets.stop().await.and(failure.map_or(Ok(()), Err)),
+            Ending::Watchdog(ended) => ended,
+            Ending::Failed(failure) => watchdog.stop().await.and(failure.map_or(Ok(()), Err)),
         });
         outcome = outcome.and(self.volumes.close().await);
         info!("stopped");
         outcome
     }
 
-    fn start_pipelines(&mut self) -> Result<()> {
-        let (config, archive) = (self.config.clone(), self.volumes.archive().clone());
-        let (files, live): (Vec<_>, Vec<_>) = config.cameras().partition(|(_, camera)| camera.source.is_file());
-        for (name, camera) in live.into_iter().chain(files) {
-            // A file begins when it is asked to, so it can wait for what is to look at it.
-            if camera.source.is_file() {
-                self.models.wait_until_tried(MODELS_FOR_FILES);
+    /// Goes from volume to volume and from configuration to configuration until the end.
+    async fn follow(&mut self, watchdog: &mut Running) -> Ending {
+        loop {
+            let recorders = self.cameras.recorders();
+            let followed = tokio::select! {
+                followed = self.volumes.follow(&recorders, self.reloads.due()) => followed,
+                ended = watchdog.ended() => return Ending::Watchdog(ended),
+            };
+            match followed {
+                Followed::Stopped => return Ending::Failed(None),
+                Followed::Failed(failure) => return Ending::Failed(Some(failure)),
+                Followed::Interrupted(due) => self.carry_out(due).await,
             }
-            let latest = self.frames.entry(name.clone()).or_default().clone();
-            let models = models::of_camera(camera, &self.models);
-            let sight = Sight { models, workers: &self.workers, latest };
-            let pipeline = Pipeline::start(name, camera, &self.shared, &archive, sight, &mut self.feeds)
-                .with_context(|| format!("start camera {name}"))?;
-            self.pipelines.push(pipeline);
         }
-        Ok(())
     }
 
-    /// A page that cannot be opened, because its port is taken, costs nothing but the page.
-    fn start_page(&mut self, services: Services) {
-        let config = self.config.web.clone();
-        self.outlets.task(Spec::new("page"), move |part| {
-            let (config, services) = (config.clone(), services.clone());
-            async move { web::serve(web::bind(&config).await?, services, part.stop().clone()).await }
-        });
+    fn start_cameras(&mut self, config: &Config, files_wait: Duration) -> Result<()> {
+        let archive = self.volumes.archive().clone();
+        let Self { shared, models, workers, .. } = self;
+        self.cameras.start(config, &cameras::Start { shared, archive: &archive, models, workers, files_wait })
     }
 
-    /// Reads the gauges, and sheds work while there is too much of it.
-    fn start_governor(&mut self) {
-        let (shared, limits) = (self.shared.clone(), self.config.load.clone());
-        let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
-        self.outlets.task(spec, move |part| govern(&shared, limits.clone(), part));
+    fn status_line(&self) -> String {
+        format!("{} cameras", self.cameras.count())
     }
+}
+
+/// A page that cannot be opened, because its port is taken, costs nothing but the page.
+fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
+    let mut page = supervisor(shared, &stop.child_token());
+    let (config, services) = (config.web.clone(), services.clone());
+    page.task(Spec::new("page"), move |part| {
+        let (config, services) = (config.clone(), services.clone());
+        async move { web::serve(web::bind(&config).await?, services, part.stop().clone()).await }
+    });
+    page.start(OUTLET_GRACE)
+}
+
+/// Reads the gauges, and sheds work while there is too much of it.
+fn start_governor(config: &Config, shared: &Shared, stop: &CancellationToken) -> Running {
+    let mut governor = supervisor(shared, &stop.child_token());
+    let (noted, limits) = (shared.clone(), config.load.clone());
+    let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
+    governor.task(spec, move |part| govern(&noted, limits.clone(), part));
+    // A new one begins where nothing is left out.
+    note_level(shared, shared.clock.mono(), LoadLevel::Normal, String::new());
+    governor.start(OUTLET_GRACE)
 }
 
 /// Why the daemon stops.
 enum Ending {
     /// A vital part ended by itself.
-    Outlets(Result<()>),
+    Watchdog(Result<()>),
     /// A stop was asked for, or no volume can be recorded on.
     Failed(Option<anyhow::Error>),
 }
@@ -234,10 +262,10 @@ fn supervisor(shared: &Shared, stop: &CancellationToken) -> Supervisor {
 
 /// What the services answer from.
 fn context(
-    config: &Config,
     shared: &Shared,
     current: &CurrentVolume,
-    frames: &BTreeMap<String, Arc<LatestFrame>>,
+    configured: watch::Receiver<Arc<Configured>>,
+    config: ConfigService,
 ) -> service::Context {
     service::Context {
         device: shared.device.clone(),
@@ -249,23 +277,36 @@ fn context(
         heartbeats: shared.heartbeats.clone(),
         metrics: shared.metrics.clone(),
         control: shared.control.clone(),
+        config,
+        configured,
+    }
+}
+
+/// What the services need of the configuration in use.
+fn configured(config: &Config, cameras: &Cameras) -> Configured {
+    Configured {
         outlets: config.outlets(),
         quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
-        frames: frames.clone(),
+        frames: cameras.frames(),
     }
 }
 
 /// Sheds load, and notes what the gauges say and what follows from it.
 fn govern(shared: &Shared, limits: load::Config, part: Part) -> impl Future<Output = Result<()>> + use<> {
-    let (health, metrics) = (shared.health.clone(), shared.metrics.clone());
+    let noted = shared.clone();
     let note = move |Finding { at, reading, decision }| {
-        health.set_reading(reading);
+        noted.health.set_reading(reading);
         if let Some(Decision { level, reason }) = decision {
-            metrics.load_level.set(i64::from(level.number()));
-            health.set_load(LoadHealth { level, since: at, reason });
+            note_level(&noted, at, level, reason);
         }
     };
     load::govern(limits, shared.pressure.clone(), shared.clock.clone(), note, part)
+}
+
+fn note_level(shared: &Shared, since: Mono, level: LoadLevel, reason: String) {
+    shared.pressure.set_level(level);
+    shared.metrics.load_level.set(i64::from(level.number()));
+    shared.health.set_load(LoadHealth { level, since, reason });
 }
 
 /// Feeds the watchdog while every critical part shows life, and refreshes what is read, not counted.

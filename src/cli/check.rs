@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{EXIT_CONFIG, EXIT_FAILURE, Reported, placed, print_json};
-use crate::app;
+use crate::cameras;
 use crate::config::{Config, ConfigError, Diagnostic};
 use crate::zone;
 
@@ -47,7 +47,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
 /// Checks everything that can be checked. Gives the cameras.
 fn check(path: &Path) -> Result<Vec<String>> {
     let config = Config::load(path)?;
-    app::check(&config).map_err(|error| placed(error, path))?;
+    cameras::check(&config).map_err(|error| placed(error, path))?;
     Ok(config.cameras().map(|(name, _)| name.clone()).collect())
 }
 

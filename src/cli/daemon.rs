@@ -9,13 +9,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::reload::Kept;
 
 /// How long it may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The running daemon.
 pub(super) struct Daemon {
-    listen: SocketAddr,
+    /// Where it may answer: the address in the file, and that of the last good configuration, which is in use where the
+    /// file was changed.
+    listen: Vec<SocketAddr>,
     client: reqwest::Client,
 }
 
@@ -27,13 +30,11 @@ impl Daemon {
     pub(super) fn new(config: &Path) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listen = Config::load(config)?.web.listen;
+        let mut listen = vec![Config::load(config)?.web.listen];
+        let in_use = Kept::of_service().load().map(|kept| kept.config.web.listen);
+        listen.extend(in_use.filter(|in_use| !listen.contains(in_use)));
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
         Ok(Self { listen, client })
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}/api/v1/{path}", self.listen)
     }
 
     /// Asks for `path` below `/api/v1/`.
@@ -41,9 +42,11 @@ impl Daemon {
     /// # Errors
     /// What the daemon says, or that there is none.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        let mut url: url::Url = self.url(path).parse()?;
-        url.query_pairs_mut().extend_pairs(query);
-        self.answer(self.client.get(url)).await
+        let ask = |mut url: url::Url| {
+            url.query_pairs_mut().extend_pairs(query);
+            self.client.get(url)
+        };
+        self.answer(path, ask).await?.into_good()
     }
 
     /// Gives a command.
@@ -51,26 +54,56 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::get`].
     pub(super) async fn post(&self, path: &str, command: &impl Serialize) -> Result<Value> {
-        let body = serde_json::to_vec(command)?;
-        self.answer(self.client.post(self.url(path)).header("content-type", "application/json").body(body)).await
+        self.send(path, command).await?.into_good()
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let answer = request.send().await.map_err(|error| {
-            let listen = self.listen;
-            if error.is_connect() {
-                anyhow!("no daemon answers at {listen}: \"systemctl status outpost\" says whether it runs")
-            } else {
-                anyhow!(error.without_url()).context(format!("ask the daemon at {listen}"))
+    /// Gives a command whose answer says itself whether it was carried out.
+    ///
+    /// # Errors
+    /// As [`Daemon::get`].
+    pub(super) async fn post_any(&self, path: &str, command: &impl Serialize) -> Result<Value> {
+        let answer = self.send(path, command).await?;
+        if answer.json.get("error").is_some() { answer.into_good() } else { Ok(answer.json) }
+    }
+
+    async fn send(&self, path: &str, command: &impl Serialize) -> Result<Answer> {
+        let body = serde_json::to_vec(command)?;
+        let ask = |url| self.client.post(url).header("content-type", "application/json").body(body.clone());
+        self.answer(path, ask).await
+    }
+
+    async fn answer(&self, path: &str, ask: impl Fn(url::Url) -> reqwest::RequestBuilder) -> Result<Answer> {
+        let mut silent = Vec::new();
+        for listen in &self.listen {
+            let url: url::Url = format!("http://{listen}/api/v1/{path}").parse()?;
+            match ask(url).send().await {
+                Ok(answer) => return Answer::read(answer, listen).await,
+                Err(error) if error.is_connect() => silent.push(listen.to_string()),
+                Err(error) => return Err(anyhow!(error.without_url()).context(format!("ask the daemon at {listen}"))),
             }
-        })?;
+        }
+        Err(anyhow!("no daemon answers at {}: \"systemctl status outpost\" says whether it runs", silent.join(" or ")))
+    }
+}
+
+struct Answer {
+    json: Value,
+    is_success: bool,
+}
+
+impl Answer {
+    async fn read(answer: reqwest::Response, listen: &SocketAddr) -> Result<Self> {
         let (status, body) = (answer.status(), answer.bytes().await.context("read the daemon's answer")?);
         let json: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("what answers at {} is not outpost ({status})", self.listen))?;
-        if !status.is_success() {
-            bail!("{}", json["error"]["message"].as_str().unwrap_or("the daemon refused without saying why"));
+            .with_context(|| format!("what answers at {listen} is not outpost ({status})"))?;
+        Ok(Self { json, is_success: status.is_success() })
+    }
+
+    fn into_good(self) -> Result<Value> {
+        if !self.is_success {
+            bail!("{}", self.json["error"]["message"].as_str().unwrap_or("the daemon refused without saying why"));
         }
-        Ok(json)
+        Ok(self.json)
     }
 }
 

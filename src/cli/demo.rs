@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::event::{Event, EventKind, Phase};
+use crate::reload::Source;
 use crate::{supervise, zone};
 
 /// People on a campus road; origin and licence in tests/fixtures/NOTICE.md.
@@ -43,7 +44,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
     super::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         supervise::on_signals(stop.clone())?;
-        let app = App::build(config, stop).await?;
+        let app = App::build(config, Source::default(), stop).await?;
         let events = app.archive().announcements();
         let printer = tokio::spawn(print_events(events, cloud));
         let outcome = app.run().await;

@@ -6,6 +6,7 @@ mod demo;
 mod detect;
 mod probe;
 mod queue;
+mod reload;
 mod replay;
 mod run;
 mod select;
@@ -61,6 +62,8 @@ enum Command {
     Detect(detect::Args),
     /// What the daemon that runs on this box does.
     Status(status::Arguments),
+    /// Read the configuration again while it records, and wait until what changed has come up.
+    Reload(reload::Arguments),
     /// What waits for delivery, and what can be done about it.
     Queue(queue::Arguments),
     /// Open files that a destination got sealed (`seal_to`).
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         | Command::Detect(_)
         | Command::Status(_)
         | Command::Queue(_)
+        | Command::Reload(_)
         | Command::Unseal(_)
         | Command::Store(_)
             if args.log_level == "info" =>
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arg) => replay::main(&arg),
         Command::Detect(arg) => detect::main(&arg),
         Command::Status(arguments) => status::main(&arguments),
+        Command::Reload(arguments) => reload::main(&arguments),
         Command::Queue(arguments) => queue::main(&arguments),
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),

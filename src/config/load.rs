@@ -21,9 +21,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::new("", format!("{}: {e}; name the file with --config", path.display())))?;
+        let text = Self::read_text(path)?;
         Self::parse(&text).map_err(|error| error.found_in(&text, Some(path)))
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::new("", format!("{}: {e}; name the file with --config", path.display())))
     }
 
     /// Parses and checks a text.
@@ -68,6 +76,7 @@ impl Config {
         check("retention".into(), self.retention.validate());
         check("infer".into(), self.infer.check());
         check("load".into(), self.load.validate());
+        check("reload".into(), self.reload.validate());
         check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));
         if let Some(mqtt) = &self.mqtt {
             let named =

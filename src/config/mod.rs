@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
-use crate::{alert, archive, decode, gate, infer, lake, record, retention, rules, source, store, track, upload, web};
+use crate::{
+    alert, archive, decode, gate, infer, lake, record, reload, retention, rules, source, store, track, upload, web,
+};
 
 pub use diagnostic::{ConfigError, Diagnostic};
 
@@ -99,6 +101,8 @@ pub struct Config {
     pub infer: infer::Config,
     /// When the box has too much to do.
     pub load: crate::load::Config,
+    /// How another configuration is tried while it runs.
+    pub reload: reload::Config,
     /// The page.
     pub web: web::Config,
     /// The broker that alerts go to; none: no alerts.

@@ -290,6 +290,21 @@ impl Health {
         })
     }
 
+    /// Outlet `name` is not configured any more.
+    pub fn forget_outlet(&self, name: &str) {
+        self.with(|board| board.outlets.remove(name));
+    }
+
+    /// Camera `name` is not configured any more, or begins afresh.
+    pub fn forget_camera(&self, name: &str) {
+        self.with(|board| board.cameras.remove(name));
+    }
+
+    /// Model `name` is not used any more.
+    pub fn forget_model(&self, name: &str) {
+        self.with(|board| board.models.remove(name));
+    }
+
     /// Notes what works less well than it could at outlet `name`. Returns those that are new.
     pub fn outlet_remarks(&self, name: &str, now: Mono, remarks: Vec<String>) -> Vec<String> {
         self.with(|board| {

@@ -114,6 +114,11 @@ impl Loader {
         self.models.get(name).cloned()
     }
 
+    /// The names of its models.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().map(String::as_str)
+    }
+
     /// Waits until every model was tried once, `at_most` so long.
     pub fn wait_until_tried(&self, at_most: Duration) {
         let (untried, changed) = &*self.untried;

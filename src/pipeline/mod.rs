@@ -120,6 +120,7 @@ pub struct Sight<'a> {
 pub struct Pipeline {
     stages: Running,
     recorder: Arc<Recorder>,
+    reception: watch::Receiver<Reception>,
 }
 
 impl Pipeline {
@@ -140,6 +141,7 @@ impl Pipeline {
         let (received, reception) = watch::channel(Reception::default());
         let recorder =
             Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone(), reception.clone())?);
+        let shown = reception.clone();
 
         let plan = StagePlan::from_config(config);
         debug!(%camera, %plan, "stages of a camera");
@@ -181,12 +183,17 @@ impl Pipeline {
         spawn_feed(supervisor, format!("camera {name}"), main);
         let judge = Arc::new(Judge::new(&camera, shared, config.detect.enabled));
         supervisor.task(Spec::new(format!("watch {name}")), move |part| judge::watch(judge.clone(), part));
-        Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder })
+        Ok(Self { stages: stages.start(STAGES_END_WITHIN), recorder, reception: shown })
     }
 
     /// The recorder, for moves to another volume.
     pub fn recorder(&self) -> Arc<Recorder> {
         self.recorder.clone()
+    }
+
+    /// How the connection to the camera is.
+    pub fn reception(&self) -> Reception {
+        self.reception.borrow().clone()
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which

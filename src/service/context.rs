@@ -1,17 +1,18 @@
 //! What all services work with.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Mono};
 use crate::control::Control;
-use crate::destination::Destination;
-use crate::frame::LatestFrame;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::supervise::Heartbeats;
 
+use super::config::ConfigService;
+use super::configured::Configured;
 use super::current_volume::CurrentVolume;
 
 /// What the services work with.
@@ -35,15 +36,18 @@ pub struct Context {
     pub metrics: Metrics,
     /// What people switched.
     pub control: Control,
-    /// The configured outlets, in the order of the configuration.
-    pub outlets: Vec<Destination>,
-    /// Bytes that recordings may take, where a quota is set.
-    pub quota_bytes: Option<u64>,
-    /// The newest picture of each configured camera.
-    pub frames: BTreeMap<String, Arc<LatestFrame>>,
+    /// Which configuration is in use.
+    pub config: ConfigService,
+    /// What the configuration in use says.
+    pub configured: watch::Receiver<Arc<Configured>>,
 }
 
 impl Context {
+    /// What the configuration in use says, at this moment.
+    pub(super) fn configured(&self) -> Arc<Configured> {
+        self.configured.borrow().clone()
+    }
+
     /// The index in use.
     pub(super) fn store(&self) -> Store {
         self.volume.store()

@@ -63,8 +63,9 @@ impl EventService {
     /// With how far each configured outlet got, in the order of the configuration.
     async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
         let deliveries = self.0.store().events().deliveries(&events).await?;
+        let configured = self.0.configured();
         let record = |(event, mut delivery): (Event, Vec<OutletDelivery>)| {
-            delivery.sort_by_key(|of| self.0.outlets.iter().position(|name| *name == of.outlet));
+            delivery.sort_by_key(|of| configured.outlets.iter().position(|name| *name == of.outlet));
             EventRecord { event, delivery }
         };
         Ok(events.into_iter().zip(deliveries).map(record).collect())

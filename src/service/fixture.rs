@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::config::ConfigService;
+use super::configured::Configured;
 use super::context::Context;
 use super::current_volume::CurrentVolume;
 use super::services::Services;
@@ -18,6 +20,7 @@ use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixt
 use crate::frame::{Frame, LatestFrame, Rgb};
 use crate::health::{CameraState, Health};
 use crate::metrics::Metrics;
+use crate::status::ConfigStatus;
 use crate::store::{self, Change, Delivery, Store};
 use crate::supervise::Heartbeats;
 
@@ -73,9 +76,8 @@ impl Bench {
             heartbeats: heartbeats.clone(),
             metrics,
             control: control.clone(),
-            outlets: OUTLETS.map(destination).to_vec(),
-            quota_bytes: None,
-            frames,
+            config: ConfigService::new(ConfigStatus::default()).0,
+            configured: Configured { outlets: OUTLETS.map(destination).to_vec(), quota_bytes: None, frames }.fixed(),
         });
         Self { _dir: dir, clock, store, archive, health, heartbeats, control, services }
     }

@@ -66,7 +66,7 @@ impl MediaService {
 
     /// The newest picture of `camera`.
     pub fn live(&self, camera: &str) -> Live {
-        let Some(latest) = self.0.frames.get(camera) else { return Live::Unknown };
+        let Some(latest) = self.0.configured().frames.get(camera).cloned() else { return Live::Unknown };
         let now = self.0.clock.mono();
         let Some(frame) = latest.get(now, Duration::MAX) else { return Live::NoSignal };
         let is_live = now.since(frame.at) <= self.0.health.silence_of(camera, FRESH);

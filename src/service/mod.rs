@@ -4,6 +4,8 @@
 //! facts themselves declare what they need (`alert::StatusProvider`, `lake::BoxStatusOf`); [`Services`] provides it.
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
+mod config;
+mod configured;
 mod context;
 mod current_volume;
 mod events;
@@ -18,6 +20,8 @@ mod status;
 mod tests;
 mod timeline;
 
+pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
+pub use configured::Configured;
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use events::{EventQuery, EventRecord, EventService};

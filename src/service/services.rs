@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::config::ConfigService;
 use super::context::Context;
 use super::events::EventService;
 use super::media::MediaService;
@@ -20,6 +21,8 @@ pub struct Services {
     pub media: MediaService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
+    /// Which configuration is in use.
+    pub config: ConfigService,
     /// What waits for delivery.
     pub queues: QueueService,
 }
@@ -28,12 +31,14 @@ impl Services {
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
+        let config = context.config.clone();
         let queues = QueueService::new(context.clone());
         Self {
             status: StatusService::new(context.clone(), queues.clone()),
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
             timeline: TimelineService::new(context),
+            config,
             queues,
         }
     }

@@ -31,7 +31,7 @@ impl StatusService {
     pub async fn read(&self) -> Result<BoxStatus> {
         let context = &*self.context;
         let stats = context.store().stats().await?;
-        let clock = &context.clock;
+        let (clock, configured) = (&context.clock, context.configured());
         let (now, load) = (clock.mono(), context.health.load());
         Ok(BoxStatus {
             device: context.device.clone(),
@@ -42,11 +42,12 @@ impl StatusService {
             time_quality: clock.quality(),
             cameras: self.cameras(),
             models: context.health.models(),
-            outlets: context.outlets.iter().map(|name| self.queues.status(name, &stats)).collect(),
+            outlets: configured.outlets.iter().map(|name| self.queues.status(name, &stats)).collect(),
             load: LoadStatus { level: load.level, level_for_s: now.since(load.since).as_secs(), reason: load.reason },
             store: self.store_health(),
             disk: self.disk(Some(&stats)).await,
             events_total: stats.events,
+            config: context.config.status(),
             reading: context.health.reading(),
         })
     }
@@ -104,7 +105,7 @@ impl StatusService {
             free_bytes: space.map_or(0, |space| space.free_bytes),
             size_bytes: space.map_or(0, |space| space.size_bytes),
             archive_bytes: stats.map(|stats| stats.held.values().map(|held| held.bytes).sum()),
-            quota_bytes: self.context.quota_bytes,
+            quota_bytes: self.context.configured().quota_bytes,
             left_out: health.left_out(),
             trouble: health.volume_trouble(),
             spooling: health.is_spooling(),

@@ -75,7 +75,7 @@ impl TimelineService {
     pub async fn of(&self, camera: &str, since: Timestamp, until: Timestamp) -> Result<Option<Timeline>> {
         let (time, marks) = self.account_for(camera, since, until).await?;
         let CameraTime { intervals, mut segments } = time;
-        let known = self.0.frames.contains_key(camera) || !segments.is_empty() || !marks.is_empty();
+        let known = self.0.configured().frames.contains_key(camera) || !segments.is_empty() || !marks.is_empty();
         segments.drain(..segments.len().saturating_sub(SEGMENTS));
         Ok(known.then_some(Timeline { coverage: intervals, segments, events: marks }))
     }

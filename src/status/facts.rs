@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::config::ConfigStatus;
 use crate::clock::{Mono, TimeQuality};
 use crate::coverage::{Coverage, Interval};
 use crate::health::{CameraHealth, CameraState, ModelHealth, OutletHealth, Stage, StoreHealth, TransferHealth};
@@ -42,6 +43,8 @@ pub struct BoxStatus {
     pub disk: DiskStatus,
     /// Events on this box.
     pub events_total: u64,
+    /// Which configuration is in use.
+    pub config: ConfigStatus,
     /// What the gauges of the box say; absent before they were read first.
     #[serde(skip)]
     pub reading: Option<Reading>,

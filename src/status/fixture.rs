@@ -38,6 +38,7 @@ pub(crate) fn status() -> BoxStatus {
         disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
         store: StoreHealth::default(),
         events_total: 3,
+        config: super::config::ConfigStatus::default(),
         reading: Some(Reading::default()),
     }
 }

@@ -48,6 +48,9 @@ impl BoxStatus {
         if let Some((store_level, store)) = self.sum_up_store() {
             (level, text) = (level.max(store_level), format!("{text}; {store}"));
         }
+        if let Some((config_level, config)) = self.config.trouble() {
+            (level, text) = (level.max(config_level), format!("{text}; {config}"));
+        }
         if let Some(trouble) = &self.disk.trouble {
             level = level.max(if self.disk.spooling { Level::Problem } else { Level::Attention });
             let until_then = if self.disk.spooling { ", recording into the spool" } else { "" };

@@ -1,6 +1,5 @@
 //! What a commit changes: the writer thread applies everything that waits in one transaction.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dropped::Dropped;
@@ -8,6 +7,7 @@ use super::import::{GivenUp, MigratedAlert};
 use super::packed::View;
 use super::place::Place;
 use super::queue::{ItemRef, Queue};
+use super::queues::Queues;
 use super::reserve::Room;
 use super::schema::{Counters, MAX_ERROR, Row, decode, encode, item_key, shorten, upload_key};
 use super::trees::{Database, Views};
@@ -19,24 +19,6 @@ use crate::coverage::Span;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase};
 use crate::segment::{Segment, SegmentId, SegmentState};
-
-/// Longest written form of a destination.
-const MOST_BYTES: usize = 64;
-
-/// The outboxes that the store was opened with.
-pub(super) type Queues = BTreeMap<Destination, Arc<Queue>>;
-
-/// The outboxes of these destinations, with nothing known of them yet.
-///
-/// # Errors
-/// For one whose name no key can begin with.
-pub(super) fn queues_of(destinations: &[Destination]) -> Result<Queues, StoreError> {
-    let good = |name: &str| name.len() <= MOST_BYTES && !name.contains('\0');
-    if let Some(bad) = destinations.iter().find(|destination| !good(destination.as_str())) {
-        return Err(StoreError::NoSuchOutbox(bad.clone()));
-    }
-    Ok(destinations.iter().map(|destination| (destination.clone(), Arc::new(Queue::new(destination)))).collect())
-}
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
 /// cannot fail the others of its group.

@@ -85,6 +85,7 @@ mod event_log;
 mod catalog;
 
 mod queue;
+mod queues;
 
 mod lease;
 mod outbox;

@@ -56,8 +56,9 @@ pub struct DeadLetter {
 
 impl Outbox {
     pub(super) fn new(core: &Arc<Core>, destination: &Destination) -> Result<Self, StoreError> {
-        let queue = core.queues().get(destination).ok_or_else(|| StoreError::NoSuchOutbox(destination.clone()))?;
-        Ok(Self { core: core.clone(), queue: queue.clone() })
+        let queue = core.queues().get(destination).cloned();
+        let queue = queue.ok_or_else(|| StoreError::NoSuchOutbox(destination.clone()))?;
+        Ok(Self { core: core.clone(), queue })
     }
 
     /// Where its items go.

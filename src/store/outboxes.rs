@@ -18,7 +18,18 @@ impl Outboxes {
         Self(core.clone())
     }
 
-    /// The queue of `destination`, one of those that the store was opened with.
+    /// Makes these the configured outboxes, in place of those that the store was opened with. What is recorded from now on
+    /// is queued for them; items of those that are gone stay where they are until those are configured again.
+    ///
+    /// Outlets of the ones that are gone must have ended. Blocks until no commit for the old ones is under way.
+    ///
+    /// # Errors
+    /// For a name that no key can begin with; else when the store is out of service.
+    pub fn configure(&self, destinations: &[Destination]) -> Result<(), StoreError> {
+        self.0.set_queues(destinations.to_vec())
+    }
+
+    /// The queue of `destination`, one of those that are configured.
     ///
     /// # Errors
     /// [`StoreError::NoSuchOutbox`].

@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
-use super::commit::{self, Op, Queues};
+use super::commit::{self, Op};
 use super::dropped::Dropped;
 use super::lease::Wanted;
 use super::queue::{Lease, Queue};
+use super::queues::{self, ConfiguredQueues, Queues};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
 use super::schema::FILLED;
@@ -66,16 +67,10 @@ pub(super) struct Core {
     ended: Mutex<Receiver<()>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Lanes {
     write: SyncSender<WriteJob>,
     read: SyncSender<ReadJob>,
-}
-
-impl std::fmt::Debug for Lanes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Lanes")
-    }
 }
 
 /// What callers and threads share.
@@ -83,7 +78,7 @@ impl std::fmt::Debug for Lanes {
 struct Shared {
     path: PathBuf,
     deadline: Duration,
-    queues: Queues,
+    queues: ConfiguredQueues,
     dropped: Dropped,
     failure: watch::Sender<Option<StoreError>>,
     flushes: AtomicU64,
@@ -154,7 +149,7 @@ fn catch<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
 
 impl Core {
     pub(super) fn open(config: &Config, outboxes: &[Destination], clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let queues = commit::queues_of(outboxes)?;
+        let queues = ConfiguredQueues::new(outboxes)?;
         let device_id = reset::prepare(&config.path)?;
         let shared = Arc::new(Shared {
             path: config.path.clone(),
@@ -192,8 +187,20 @@ impl Core {
         Ok(Self { clock, device_id, was_reset, shared, lanes: Mutex::new(Some(lanes)), ended: Mutex::new(ended) })
     }
 
-    pub(super) fn queues(&self) -> &Queues {
-        &self.shared.queues
+    pub(super) fn queues(&self) -> Arc<Queues> {
+        self.shared.queues.now()
+    }
+
+    /// Makes these the outboxes, between two commits.
+    pub(super) fn set_queues(&self, destinations: Vec<Destination>) -> Result<(), StoreError> {
+        queues::check(&destinations)?;
+        let (reply, answer) = blocking_reply();
+        let task: WriteTask = Box::new(move |_, _, shared| {
+            shared.queues.replace(&destinations);
+            reply(Ok(()));
+        });
+        self.send(|lanes| lanes.write.try_send(WriteJob::Run(task)).map_err(full_or_gone))?;
+        self.wait(&answer)
     }
 
     pub(super) fn dropped(&self) -> &Dropped {
@@ -465,7 +472,7 @@ fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Sh
 
 fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
     let due = shared.guard(|| {
-        let due = commit::apply(db, &shared.queues, &shared.dropped, ops)?;
+        let due = commit::apply(db, &shared.queues.now(), &shared.dropped, ops)?;
         db.flush(data)?;
         Ok(due)
     })?;

@@ -35,7 +35,7 @@ use drive::{Driver, Part, Reports};
 pub use backoff::Backoff;
 pub use context::Context;
 pub use heartbeat::{Heartbeat, Heartbeats, Stalled};
-pub use shutdown::{end_within, ignore_hangup, on_signals};
+pub use shutdown::{end_within, on_hangup, on_signals};
 pub use spec::{Failure, Hang, MOST_ABANDONED, Restart, Spec};
 pub use thread::{OwnedThread, ThreadBody};
 

@@ -37,20 +37,16 @@ pub fn on_signals(stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-/// Ignores SIGHUP, which asks daemons to read their configuration again: that is not possible while recording goes on
-/// yet, and ending would be the wrong answer.
+/// Calls `reload` at each SIGHUP, which asks daemons to read their configuration again.
 ///
 /// # Errors
 /// When the signal handler cannot be installed.
-pub fn ignore_hangup() -> Result<()> {
+pub fn on_hangup(reload: impl Fn() + Send + 'static) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("install the SIGHUP handler")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            warn!(
-                signal = "SIGHUP",
-                "the configuration is read at the start only; check it and restart: \
-                 outpost check && systemctl restart outpost"
-            );
+            info!(signal = "SIGHUP", "reading the configuration again");
+            reload();
         }
     });
     Ok(())

@@ -10,6 +10,16 @@ pub fn ready(status: &str) {
     notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, status)]);
 }
 
+/// Notifies systemd that the configuration is read again.
+pub fn reloading() {
+    notify(&[("RELOADING", "1")]);
+}
+
+/// Notifies systemd that this has come to its end.
+pub fn reloaded() {
+    notify(&[(daemon::STATE_READY, "1")]);
+}
+
 /// Notifies systemd that an orderly stop has begun.
 pub fn stopping() {
     notify(&[(daemon::STATE_STOPPING, "1")]);

@@ -5,10 +5,12 @@
 //! `storage` opens what there is to record on, `guard` tries it and says when to go elsewhere, `recovery` puts in order
 //! what an earlier run left there.
 
+mod alert_settings;
 mod guard;
 mod leftover;
 mod open;
 mod outlets;
+mod parts;
 mod recovery;
 mod session;
 mod storage;
@@ -18,4 +20,4 @@ mod tests;
 
 pub use open::OpenVolume;
 pub use storage::{Opened, Storage};
-pub use switch::{SwitchDeps, VolumeSwitch};
+pub use switch::{Followed, SwitchDeps, VolumeSwitch};

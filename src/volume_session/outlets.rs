@@ -8,17 +8,18 @@ use anyhow::{Result, anyhow};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 
+use super::alert_settings::{alert_cameras, rule_ages};
 use super::open::OpenVolume;
+use super::parts::OutletPart;
 use super::storage::Place;
 use crate::alert::{self, AlertQueue};
 use crate::asset::MediaKind;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::coverage_export::Export;
 use crate::destination::Destination;
 use crate::event::Event;
 use crate::lake::{self, Lake};
 use crate::pipeline::Shared;
-use crate::record::RecordMode;
 use crate::retention::Retention;
 use crate::service::Services;
 use crate::store::Outbox;
@@ -58,40 +59,47 @@ pub(super) struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Hands everything to `outlets`, which runs it.
-    pub(super) fn all(&self, outlets: &mut Supervisor) -> Result<()> {
-        self.uploads(outlets)?;
-        self.alerts(outlets)?;
-        self.webhooks(outlets)?;
-        self.retention(outlets);
-        self.timekeeper(outlets);
-        self.lake(outlets)
+    /// Hands `part` to `outlets`, which runs it.
+    pub(super) fn part(&self, part: &OutletPart, outlets: &mut Supervisor) -> Result<()> {
+        match part {
+            OutletPart::Upload(name) => self.upload(name, outlets),
+            OutletPart::Alerts => self.alerts(outlets),
+            OutletPart::Webhook(name) => self.webhook(name, outlets),
+            OutletPart::Retention => {
+                self.retention(outlets);
+                Ok(())
+            }
+            OutletPart::Timekeeper => {
+                self.timekeeper(outlets);
+                Ok(())
+            }
+            OutletPart::Lake => self.lake(outlets),
+        }
     }
 
-    fn uploads(&self, outlets: &mut Supervisor) -> Result<()> {
-        for (name, upload) in &self.config.upload {
-            let task = format!("upload {name}");
-            let (name, upload, shared) = (name.clone(), upload.clone(), self.shared.clone());
-            let outbox = self.volume.store.outboxes().get(&Destination::upload(&name))?;
-            let storage: PathBuf = self.volume.archive.layout().storage().to_owned();
-            let deps = upload::Deps {
-                device: shared.device.clone(),
-                storage,
-                state: Some(self.shared.state.join(UPLOADS)),
-                outbox,
-                control: shared.control.clone(),
-                health: shared.health.clone(),
-                metrics: shared.metrics.clone(),
-                clock: shared.clock.clone(),
-            };
-            let place = format!("upload.{name}");
-            let make = move || Uploader::new(&name, upload.clone(), deps.clone());
-            make().map_err(|error| refused(place, &error))?;
-            outlets.task(Spec::new(task).heartbeat(OUTLET_SILENT, REPLACED), move |part| {
-                let uploader = make().map(|uploader| uploader.with_heartbeat(part.heartbeat().clone()));
-                async move { uploader?.run(part.stop().clone()).await }
-            });
-        }
+    fn upload(&self, name: &str, outlets: &mut Supervisor) -> Result<()> {
+        let Some(upload) = self.config.upload.get(name) else { return Ok(()) };
+        let task = format!("upload {name}");
+        let (name, upload, shared) = (name.to_owned(), upload.clone(), self.shared.clone());
+        let outbox = self.volume.store.outboxes().get(&Destination::upload(&name))?;
+        let storage: PathBuf = self.volume.archive.layout().storage().to_owned();
+        let deps = upload::Deps {
+            device: shared.device.clone(),
+            storage,
+            state: Some(self.shared.state.join(UPLOADS)),
+            outbox,
+            control: shared.control.clone(),
+            health: shared.health.clone(),
+            metrics: shared.metrics.clone(),
+            clock: shared.clock.clone(),
+        };
+        let place = format!("upload.{name}");
+        let make = move || Uploader::new(&name, upload.clone(), deps.clone());
+        make().map_err(|error| refused(place, &error))?;
+        outlets.task(Spec::new(task).heartbeat(OUTLET_SILENT, REPLACED), move |part| {
+            let uploader = make().map(|uploader| uploader.with_heartbeat(part.heartbeat().clone()));
+            async move { uploader?.run(part.stop().clone()).await }
+        });
         Ok(())
     }
 
@@ -129,7 +137,7 @@ impl Start<'_> {
         let (deps, outbox) = self.deps(&Destination::Mqtt)?;
         let device = alert::DeviceContext {
             site: shared.site.clone(),
-            cameras: config.cameras().map(|(name, camera)| alert_camera(name, camera)).collect(),
+            cameras: alert_cameras(config),
             uploads: config.upload.keys().cloned().collect(),
             control: shared.control.clone(),
             status: Arc::new(self.context.services.clone()),
@@ -147,19 +155,18 @@ impl Start<'_> {
         Ok(())
     }
 
-    fn webhooks(&self, outlets: &mut Supervisor) -> Result<()> {
-        for (name, webhook) in &self.config.webhook {
-            let (deps, outbox) = self.deps(&Destination::webhook(name))?;
-            let (name, webhook) = (name.clone(), webhook.clone());
-            let made = alert::Webhook::new(&name, &webhook, deps.clone());
-            made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
-            let spec = Spec::new(format!("webhook {name}")).heartbeat(OUTLET_SILENT, REPLACED);
-            outlets.task(spec, move |part| {
-                let queue = AlertQueue::new(outbox.clone());
-                let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
-                async move { hook?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
-            });
-        }
+    fn webhook(&self, name: &str, outlets: &mut Supervisor) -> Result<()> {
+        let Some(webhook) = self.config.webhook.get(name) else { return Ok(()) };
+        let (deps, outbox) = self.deps(&Destination::webhook(name))?;
+        let (name, webhook) = (name.to_owned(), webhook.clone());
+        let made = alert::Webhook::new(&name, &webhook, deps.clone());
+        made.map_err(|error| refused(format!("webhook.{name}"), &error))?;
+        let spec = Spec::new(format!("webhook {name}")).heartbeat(OUTLET_SILENT, REPLACED);
+        outlets.task(spec, move |part| {
+            let queue = AlertQueue::new(outbox.clone());
+            let hook = alert::Webhook::new(&name, &webhook, alert::Deps { queue, ..deps.clone() });
+            async move { hook?.with_heartbeat(part.heartbeat().clone()).run(part.stop().clone()).await }
+        });
         Ok(())
     }
 
@@ -238,48 +245,4 @@ fn refused(key: impl Into<String>, error: &anyhow::Error) -> ConfigError {
 /// Why a thread ended that runs until the stop; after a stop that is no failure.
 fn ended_early() -> anyhow::Error {
     anyhow!("it ended without being asked to")
-}
-
-/// A camera as alerts know it. Where all labels count, those that zones and rules name are known beforehand.
-fn alert_camera(name: &str, config: &config::Camera) -> alert::Camera {
-    let of_zones = config.zones.values().flat_map(|zone| &zone.labels);
-    let of_rules = config.rules.iter().flat_map(|rule| &rule.labels);
-    let mut labels: Vec<Arc<str>> = config.detect.labels.iter().map(|label| label.as_str().into()).collect();
-    if labels.is_empty() {
-        labels = of_zones.chain(of_rules).map(|label| label.as_str().into()).collect();
-        labels.sort();
-        labels.dedup();
-    }
-    alert::Camera {
-        name: name.into(),
-        labels,
-        zones: config.zones.keys().map(|zone| zone.as_str().into()).collect(),
-        detects: config.detect.enabled && !config.detect.model.is_empty(),
-        records: config.record.mode != RecordMode::Off,
-    }
-}
-
-/// Rules whose alerts have an age of their own.
-fn rule_ages(config: &config::Config) -> alert::RuleAges {
-    let of_camera = |(camera, config): (&String, &config::Camera)| {
-        let camera: Arc<str> = camera.as_str().into();
-        let own = config.rules.iter().filter_map(|rule| Some((rule.name.as_str().into(), rule.alert_max_age?)));
-        own.map(|(rule, age): (Arc<str>, Duration)| ((camera.clone(), rule), age)).collect::<Vec<_>>()
-    };
-    config.camera.iter().flat_map(of_camera).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_with_an_age_of_their_own_are_found() {
-        let text = "[camera.yard.source]\nurl = \"rtsp://h/m\"\n[[camera.yard.rules]]\nname = \"a\"\nalert_max_age = \"5m\"\n\
-                    [[camera.yard.rules]]\nname = \"b\"\nlabels = [\"car\"]\n";
-        let config = config::Config::parse(text).expect("parse");
-        let expected = [(("yard".into(), "a".into()), Duration::from_secs(300))];
-        assert_eq!(rule_ages(&config), expected.into());
-        assert_eq!(alert_camera("yard", &config.camera["yard"]).labels, ["car".into()]);
-    }
 }

@@ -86,6 +86,11 @@ impl Storage {
         Self { config: config.clone(), clock: clock.clone(), state, spool }
     }
 
+    /// Opens volumes with the outboxes of `config` from now on. Its storage and spool are those of before.
+    pub(super) fn set_config(&mut self, config: &Arc<Config>) {
+        self.config = config.clone();
+    }
+
     /// Where is kept what was announced to Home Assistant; beside the switches.
     pub(super) fn announced(&self) -> PathBuf {
         self.state().join(ANNOUNCED)

@@ -1,5 +1,6 @@
 //! Goes from volume to volume: into the spool when the archive's volume is away, and back when it works again.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
@@ -38,6 +39,17 @@ pub struct SwitchDeps {
     pub asked: CancellationToken,
 }
 
+/// Why [`VolumeSwitch::follow`] came to its end.
+#[derive(Debug)]
+pub enum Followed<T> {
+    /// A stop was asked for.
+    Stopped,
+    /// No volume can be recorded on.
+    Failed(anyhow::Error),
+    /// What the interrupt gave.
+    Interrupted(T),
+}
+
 /// The session in use, and what it takes to replace it.
 pub struct VolumeSwitch {
     deps: SwitchDeps,
@@ -68,28 +80,43 @@ impl VolumeSwitch {
         self.begin_recovery(Vec::new());
     }
 
-    /// Goes from volume to volume with `recorders`, until a stop is asked for (`None`) or nothing else helps.
-    pub async fn follow(&mut self, recorders: &[Arc<Recorder>]) -> Option<anyhow::Error> {
+    /// Goes from volume to volume with `recorders`, until a stop is asked for, nothing else helps, or `interrupt` is over,
+    /// which is waited for between two moves only.
+    pub async fn follow<T>(&mut self, recorders: &[Arc<Recorder>], interrupt: impl Future<Output = T>) -> Followed<T> {
+        let mut interrupt = pin!(interrupt);
         loop {
             let SwitchDeps { storage, shared, asked, .. } = self.deps.clone();
             let mut guard = Guard::new(&storage, &shared);
             let verdict = tokio::select! {
-                () = asked.cancelled() => return None,
+                () = asked.cancelled() => return Followed::Stopped,
+                outcome = &mut interrupt => return Followed::Interrupted(outcome),
                 verdict = guard.watch(&self.session) => verdict,
             };
             let outcome = match verdict {
-                Verdict::Fail(failure) => return Some(failure),
+                Verdict::Fail(failure) => return Followed::Failed(failure),
                 Verdict::Return => self.go_to_main(recorders).await,
                 Verdict::Leave(trouble) => self.leave_main(&trouble, recorders).await,
             };
             if let Err(failure) = outcome {
                 error!(error = format!("{failure:#}"), "recording cannot go on on another volume yet");
                 tokio::select! {
-                    () = asked.cancelled() => return None,
+                    () = asked.cancelled() => return Followed::Stopped,
                     () = tokio::time::sleep(storage.check_every()) => {}
                 }
             }
         }
+    }
+
+    /// Makes `config` hold for what runs on the volume, in place of the one before. Parts that the difference is not about
+    /// go on. `config` has the storage and the spool of the one before.
+    ///
+    /// # Errors
+    /// When an outlet does not take its settings, or the index is out of service; `config` counts as the one in use then, and
+    /// another call with the one before brings that back.
+    pub async fn reconfigure(&mut self, config: &Arc<Config>) -> Result<()> {
+        let before = std::mem::replace(&mut self.deps.config, config.clone());
+        self.deps.storage.set_config(config);
+        self.session.reconfigure(&before, config, &self.deps.shared, &self.context).await
     }
 
     /// Stops everything on the volume, in bounded time also where it is dead.

@@ -1,10 +1,11 @@
-//! The box's own web page, its API, health routes and metrics. Read only but for the queues.
+//! The box's own web page, its API, health routes and metrics. Read only but for the queues and the reload of the configuration.
 //!
 //! Everything shown comes from the [`Services`]; what belongs to HTTP alone lies here. An answer may take as long as it
 //! likes: after a few seconds the page says that there is none. Until there is a login the page is served on loopback
 //! only. Routes: docs/api.md.
 
 mod api;
+mod config;
 mod guard;
 mod health;
 mod listener;
@@ -13,6 +14,7 @@ mod media;
 mod pages;
 mod problem;
 mod queue;
+mod sender;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -128,6 +130,7 @@ fn router(services: Services, address: SocketAddr) -> Router {
         .merge(api::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
+        .merge(config::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(address, guard::guard))

@@ -1,12 +1,9 @@
 //! What waits for delivery, and what a person can do about it.
-//!
-//! The only routes that change something. A browser sends them only for our own page: a foreign page cannot
-//! send JSON here without being asked for permission first, which is never given.
 
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body};
@@ -15,6 +12,7 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::problem::Problem;
+use super::sender::check_sender;
 use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
@@ -92,45 +90,9 @@ async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: bo
     }
 }
 
-/// Turns away what a foreign page made a browser send.
-fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.split(';').next() == Some("application/json"));
-    if !is_json {
-        let message = "commands are JSON: send the header content-type: application/json".to_owned();
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
-    }
-    let host = text(header::HOST).unwrap_or_default();
-    let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
-    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        let message = "commands are taken from the box's own page only".to_owned();
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_page", message));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sent(pairs: &[(&'static str, &'static str)]) -> bool {
-        let pair = |(name, value): &(&'static str, &'static str)| {
-            (name.parse::<header::HeaderName>().expect("name"), value.parse().expect("value"))
-        };
-        check_sender(&pairs.iter().map(pair).collect()).is_ok()
-    }
-
-    #[test]
-    fn only_our_own_page_and_programs_give_commands() {
-        let (json, host) = (("content-type", "application/json"), ("host", "127.0.0.1:8080"));
-        assert!(sent(&[json, host]), "curl");
-        assert!(sent(&[json, host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
-        assert!(!sent(&[("content-type", "text/plain"), host]), "what a form can send");
-        assert!(!sent(&[json, host, ("origin", "http://evil.example")]));
-        assert!(!sent(&[json, host, ("origin", "null")]));
-        assert!(!sent(&[json, host, ("sec-fetch-site", "cross-site")]));
-    }
 
     #[test]
     fn a_query_names_its_queue() {

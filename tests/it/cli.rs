@@ -2,12 +2,11 @@
 
 use std::process::{Command, Output};
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, PROGRAM, outpost};
-use crate::harness::{Scratch, fixture, repository, seconds, wait_until};
+use crate::harness::{Scratch, fixture, repository};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -229,17 +228,4 @@ fn a_time_zone_that_is_not_known_is_reported_by_check_and_at_the_start() {
     let mut daemon = Daemon::start_in(&scratch, config, "TZ=Mars/Olympus");
     assert!(daemon.log().contains("go by UTC until it is mended"), "{}", daemon.log());
     assert!(daemon.terminate().success());
-}
-
-/// Works with: system | SIGHUP, which asks many daemons to read their configuration again | keeps recording and logs how to restart
-#[test]
-fn a_hangup_ends_nothing_and_says_how_to_restart() {
-    let scratch = Scratch::new("hangup");
-    scratch.expect_log(&["the configuration is read at the start only"]);
-    let mut daemon = Daemon::start(&scratch, Config::new(&scratch).replay("gate", &fixture("people.mp4")));
-    daemon.process().signal(Signal::HUP);
-    wait_until("the answer in the log", seconds(20), || daemon.log().contains("systemctl restart outpost"));
-    let packets = daemon.packets("gate");
-    wait_until("more packets", seconds(30), || daemon.packets("gate") > packets);
-    assert!(daemon.terminate().success(), "{}", daemon.log());
 }

@@ -35,6 +35,7 @@ mod overload;
 mod pictures;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;
+mod reload;
 mod retention;
 mod sealed;
 mod service;

@@ -49,6 +49,11 @@ fn wait_healthy(port: u16) {
     });
 }
 
+fn json(port: u16, path: &str) -> Value {
+    let answer = http::get(port, &format!("/api/v1/{path}")).expect("an answer");
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
 /// Folders of the events that are in the cloud, whose last file is the sidecar.
 fn delivered(machine: &Machine) -> Vec<String> {
     let (_, found) = machine.attempt(&["find", "/var/lib/outpost/cloud", "-name", "event.json"]);
@@ -196,10 +201,23 @@ fn a_frozen_daemon_is_started_again_and_one_that_is_configured_wrongly_is_not() 
     let reported = machine.run(&["journalctl", "--no-pager", "--output=cat", "UNIT=outpost.service"]);
     assert!(reported.contains("Failed with result 'watchdog'"), "{reported}");
 
-    // A typing error: said where people look for it, and not tried again and again.
+    // A change while it records; then a typing error, which costs neither the recording nor a start.
+    let pid = machine.property(UNIT, "MainPID");
+    std::fs::write(machine.path(CONFIG), config(port) + "[retention]\nmax_bytes = \"1 GiB\"\n").expect("edit it");
+    machine.run(&["systemctl", "reload", UNIT]);
+    assert_eq!(json(port, "status")["disk"]["quota_bytes"], 1 << 30);
     let line = config(port).lines().count() + 1;
     let wrong = config(port) + "[camera.gate.detekt]\n";
     std::fs::write(machine.path(CONFIG), wrong).expect("write the configuration");
+    assert!(!machine.attempt(&["systemctl", "reload", UNIT]).0, "a wrong file was not refused");
+    assert_eq!(["MainPID", "ActiveState"].map(|name| machine.property(UNIT, name)), [pid, "active".to_owned()]);
+    machine.run(&["systemctl", "restart", UNIT]);
+    assert_eq!(machine.property(UNIT, "ActiveState"), "active");
+    wait_healthy(port);
+    assert_eq!(json(port, "config")["state"], "last_good");
+
+    // Where none was good before: said where people look for it, and not tried again and again.
+    machine.run(&["rm", "/var/lib/outpost/last-good.toml"]);
     machine.attempt(&["systemctl", "restart", UNIT]);
     machine.wait_for_property(UNIT, "ActiveState", |value| value == "failed");
     let outcome = ["Result", "ExecMainStatus", "NRestarts"].map(|name| machine.property(UNIT, name));

@@ -31,7 +31,7 @@ pub struct DeviceContext {
 }
 
 /// A camera as the broker knows it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Camera {
     /// Name in the config.
     pub name: Arc<str>,

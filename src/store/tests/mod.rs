@@ -2,9 +2,10 @@
 //! breaks its files, `deliveries` asks how far outlets got, `documents` delivers what belongs to no event, `full`
 //! leaves it no room, `lanes` asks what goes first, `migrate` gives it an index of an older schema, `selection` drops and
 //! retries many at a time, `size` measures it, `supersede` replaces documents, `audit` takes rows away, `wake` lets a write
-//! fail that is waited for.
+//! fail that is waited for, `configure` has other destinations.
 
 mod audit;
+mod configure;
 mod crash;
 mod damage;
 mod deliveries;

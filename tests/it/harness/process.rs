@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,6 +14,9 @@ use super::wait_for;
 const TAIL: usize = 25;
 /// Characters of such a line.
 const WIDTH: usize = 300;
+
+/// How long one that was killed is waited for.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running server or daemon. Its output goes to a file; it is killed when this is dropped, or by the
 /// kernel when the test process ends in any other way.
@@ -73,9 +76,15 @@ impl Process {
         kill_process(self.pid(), signal).unwrap_or_else(|e| panic!("signal {}: {e}", self.name));
     }
 
-    /// Whether it runs.
+    /// Whether it runs. One whose threads are held by a dead disk after it was told to end does not, as for a service
+    /// manager, though the system cannot remove it.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("look after a child").is_none()
+        self.child.try_wait().expect("look after a child").is_none() && !self.is_held()
+    }
+
+    fn is_held(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
     }
 
     /// Ends it as a power cut would, and waits until it is gone.
@@ -113,7 +122,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // One that a dead disk holds is gone once the disk is.
+        let until = Instant::now() + GONE_WITHIN;
+        while !matches!(self.child.try_wait(), Ok(Some(_))) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if std::thread::panicking() {
             eprintln!("--- end of the log of {} ---\n{}", self.name, last_lines(&self.log(), TAIL));
         }

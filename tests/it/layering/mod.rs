@@ -47,7 +47,7 @@ const LAYERS: [&[&str]; 7] = [
     &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert"],
     &["service"],
     &["web"],
-    &["pipeline", "config", "volume_session", "app", "cli", "main"],
+    &["pipeline", "cameras", "config", "reload", "volume_session", "app", "cli", "main"],
 ];
 
 /// Layers of stages, whose modules know nothing of each other. The others are vocabularies and wiring,

@@ -1,0 +1,299 @@
+//! Puts another configuration to use, tries it, and undoes it where it does not work.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tracing::{error, info, warn};
+
+use super::{App, configured, start_governor, start_page};
+use crate::cameras;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::reload::{self, Change, Finding, Kept, Source, Subject, Trial, Verdict};
+use crate::service::{ConfigService, ReloadQueue, ReloadRequest};
+use crate::status::{ConfigState, ConfigStatus};
+use crate::supervise::systemd;
+use crate::web;
+
+/// How often a trial is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Reloads that are asked for, and the one that is on trial.
+pub(super) struct Reloads {
+    queue: ReloadQueue,
+    file: Option<PathBuf>,
+    kept: Kept,
+    /// The last one that was good, with its text where it is in a file.
+    good: (Arc<Config>, Option<String>),
+    /// The text of the one in use.
+    text: Option<String>,
+    trial: Option<Trial>,
+}
+
+/// What is to be done.
+pub(super) enum Due {
+    /// The file is to be read again.
+    Reload(ReloadRequest),
+    /// The trial is to be looked at.
+    Look,
+}
+
+impl Reloads {
+    /// The queue of reloads, and the service that fills it.
+    pub(super) fn new(source: Source, config: &Arc<Config>, clock: &dyn Clock) -> (Self, ConfigService) {
+        let Source { file, text, error } = source;
+        let now = clock.wall();
+        let status = ConfigStatus {
+            state: if error.is_some() { ConfigState::LastGood } else { ConfigState::InUse },
+            file: file.as_ref().map(|file| file.display().to_string()),
+            read_at: now,
+            tried_at: now,
+            reason: error.as_ref().map(ToString::to_string),
+            problems: error.as_ref().map(reload::problems).unwrap_or_default(),
+            ..ConfigStatus::default()
+        };
+        let (service, queue) = ConfigService::new(status);
+        let good = (config.clone(), text.clone());
+        (Self { queue, file, kept: Kept::of_service(), good, text, trial: None }, service)
+    }
+
+    /// All parts could be made: what the configuration says is good.
+    pub(super) async fn note_started(&self) {
+        self.keep().await;
+    }
+
+    /// What is to be done next; may be dropped and asked again.
+    pub(super) async fn due(&mut self) -> Due {
+        let look = async {
+            match self.trial {
+                Some(_) => tokio::time::sleep(LOOK_EVERY).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            request = self.queue.requests.recv() => match request {
+                Some(request) => Due::Reload(request),
+                None => std::future::pending().await,
+            },
+            () = look => Due::Look,
+        }
+    }
+
+    fn set_status(&self, change: impl FnOnce(&mut ConfigStatus)) {
+        self.queue.status.send_modify(change);
+    }
+
+    fn status(&self) -> ConfigStatus {
+        self.queue.status.borrow().clone()
+    }
+
+    /// Keeps the text of the last good one on the system disk.
+    async fn keep(&self) {
+        let Some(text) = self.good.1.clone() else { return };
+        let kept = self.kept.clone();
+        drop(tokio::task::spawn_blocking(move || kept.save(&text)).await);
+    }
+}
+
+impl App {
+    pub(super) async fn carry_out(&mut self, due: Due) {
+        match due {
+            Due::Reload(request) => {
+                systemd::reloading();
+                systemd::status(&self.status_line());
+                self.reload().await;
+                systemd::reloaded();
+                if let Some(reply) = request.reply {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(self.reloads.status());
+                }
+            }
+            Due::Look => self.look_at_trial().await,
+        }
+    }
+
+    /// Reads the file again, and puts to use what it changes.
+    async fn reload(&mut self) {
+        let tried_at = self.shared.clock.wall();
+        self.reloads.set_status(|status| status.tried_at = tried_at);
+        let Some(file) = self.reloads.file.clone() else {
+            return self.refuse(ConfigError::new("", "the configuration is in no file that could be read again"));
+        };
+        let read = match read(&file).await {
+            Ok(read) => read,
+            Err(error) => return self.refuse(error),
+        };
+        let change = Change::between(&self.config.borrow(), read.config);
+        if let Err(error) = prepare(&change).await {
+            return self.refuse(error.found_in(&read.text, Some(&file)));
+        }
+        let (parts, needs_restart) = (change.parts.clone(), change.needs_restart.clone());
+        let subjects = self.subjects(&Change::between(&self.reloads.good.0, change.config.clone()));
+        if let Err(failure) = self.apply_destinations(&change).await {
+            let error = failure.downcast().unwrap_or_else(|failure| ConfigError::new("", format!("{failure:#}")));
+            return self.refuse(error.found_in(&read.text, Some(&file)));
+        }
+        if let Err(failure) = self.apply_rest(change).await {
+            return self.undo(&format!("{failure:#}")).await;
+        }
+        info!(file = %file.display(), changed = parts.join(", "), "the configuration was read again");
+        if !needs_restart.is_empty() {
+            warn!(
+                keys = needs_restart.join(", "),
+                "these keys are read at the start only: restart outpost for them to hold"
+            );
+        }
+        self.reloads.text = Some(read.text);
+        let (now, within) = (self.shared.clock.mono(), self.config.borrow().reload.confirm_within);
+        self.reloads.trial = Some(Trial::new(now, within, subjects));
+        self.reloads.set_status(|status| {
+            *status = ConfigStatus {
+                state: ConfigState::Confirming,
+                file: status.file.take(),
+                read_at: tried_at,
+                tried_at,
+                changed: parts,
+                needs_restart,
+                ..ConfigStatus::default()
+            };
+        });
+        self.look_at_trial().await;
+    }
+
+    /// The file is not put to use; what is in use goes on.
+    fn refuse(&mut self, error: ConfigError) {
+        error!(error = %error, "the configuration cannot be used, the one before goes on");
+        systemd::status("the configuration cannot be used, the one before goes on: see the log");
+        let is_on_trial = self.reloads.trial.is_some();
+        self.reloads.set_status(|status| {
+            // A trial goes on, and has its own end.
+            if !is_on_trial {
+                status.state = ConfigState::Refused;
+            }
+            status.problems = reload::problems(&error);
+            status.reason = Some(error.to_string());
+        });
+    }
+
+    /// What has to come up, and whether it works now.
+    fn subjects(&self, change: &Change) -> Vec<(Subject, bool)> {
+        let cameras = change.cameras.changed.iter().chain(&change.cameras.added).cloned().map(Subject::Camera);
+        let destinations = change.config.outlets().into_iter().filter(|to| change.is_about(to));
+        let destinations = destinations.map(|to| Subject::Destination(to.as_str().to_owned()));
+        // Where several changes follow one another, what worked before the first counts.
+        let was_up = |subject: &Subject| {
+            let known = self.reloads.trial.as_ref().and_then(|trial| trial.was_up(subject));
+            known.unwrap_or_else(|| self.find(subject) == Finding::Up)
+        };
+        cameras.chain(destinations).map(|subject| (subject.clone(), was_up(&subject))).collect()
+    }
+
+    fn find(&self, subject: &Subject) -> Finding {
+        match subject {
+            Subject::Camera(name) => self.cameras.find(name),
+            Subject::Destination(name) => {
+                match self.shared.health.outlets().into_iter().find(|outlet| outlet.name == *name) {
+                    None => Finding::Unknown,
+                    Some(outlet) => match outlet.online {
+                        None => Finding::Unknown,
+                        Some(true) => Finding::Up,
+                        Some(false) => Finding::Down(outlet.last_error.unwrap_or_else(|| "no link".to_owned())),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Puts the destinations of `change` to use, or leaves them as they are.
+    async fn apply_destinations(&mut self, change: &Change) -> Result<()> {
+        let before = self.config.borrow().clone();
+        let Err(failure) = self.volumes.reconfigure(&Arc::new(change.config.clone())).await else { return Ok(()) };
+        if let Err(again) = self.volumes.reconfigure(&before).await {
+            error!(error = format!("{again:#}"), "an outlet that worked before cannot be started again");
+        }
+        Err(failure)
+    }
+
+    /// Puts all but the destinations of `change` to use. What it is not about goes on.
+    async fn apply_rest(&mut self, change: Change) -> Result<()> {
+        let Change { config, cameras, page, load, .. } = change;
+        let config = Arc::new(config);
+        self.config.send_replace(config.clone());
+        let leaving: Vec<String> = cameras.removed.iter().chain(&cameras.changed).cloned().collect();
+        self.cameras.stop(&leaving, &self.shared).await;
+        self.models.want()?;
+        self.start_cameras(&config, Duration::ZERO)?;
+        self.configured.send_replace(Arc::new(configured(&config, &self.cameras)));
+        // What is replaced is asked to stop by being dropped.
+        if load {
+            self.governor = start_governor(&config, &self.shared, &self.stop.outlets);
+        }
+        if page {
+            // The old one may be what asked for the change: it may finish its answers.
+            self.page = Some(start_page(&config, &self.services, &self.shared, &self.stop.outlets));
+        }
+        Ok(())
+    }
+
+    async fn look_at_trial(&mut self) {
+        let Some(trial) = &self.reloads.trial else { return };
+        match trial.judge(self.shared.clock.mono(), |subject| self.find(subject)) {
+            None => {}
+            Some(Verdict::Undo(reason)) => self.undo(&reason).await,
+            Some(Verdict::Confirmed(remark)) => {
+                self.reloads.trial = None;
+                self.reloads.good = (self.config.borrow().clone(), self.reloads.text.clone());
+                self.reloads.keep().await;
+                info!(remark, "the changed configuration is confirmed");
+                self.reloads.set_status(|status| {
+                    // Unless the file was changed again meanwhile, and refused.
+                    if status.problems.is_empty() {
+                        (status.state, status.reason) = (ConfigState::InUse, remark);
+                    } else {
+                        status.state = ConfigState::Refused;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Puts the last good configuration to use again.
+    async fn undo(&mut self, reason: &str) {
+        error!(reason, "the changed configuration is undone, the one before is used again");
+        systemd::status("a changed configuration was undone: see the log");
+        self.reloads.trial = None;
+        let (good, text) = self.reloads.good.clone();
+        let change = Change::between(&self.config.borrow(), (*good).clone());
+        let applied = match self.apply_destinations(&change).await {
+            Ok(()) => self.apply_rest(change).await,
+            Err(failure) => self.apply_rest(change).await.and(Err(failure)),
+        };
+        if let Err(failure) = applied {
+            // It worked before, so what is in the way is not the configuration.
+            error!(error = format!("{failure:#}"), "not all of the configuration before can be used again");
+        }
+        self.reloads.text = text;
+        let at = self.shared.clock.wall();
+        self.reloads.set_status(|status| {
+            (status.state, status.reason) = (ConfigState::RolledBack, Some(reason.to_owned()));
+            (status.read_at, status.needs_restart) = (at, Vec::new());
+        });
+    }
+}
+
+async fn read(file: &Path) -> Result<reload::Read, ConfigError> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || reload::read(&file)).await;
+    read.unwrap_or_else(|failure| Err(ConfigError::new("", format!("the file could not be read: {failure}"))))
+}
+
+/// Finds out what can be before anything is changed.
+async fn prepare(change: &Change) -> Result<(), ConfigError> {
+    if change.page {
+        let bound = web::bind(&change.config.web).await;
+        bound.map_err(|failure| ConfigError::new("web.listen", format!("{failure:#}")))?;
+    }
+    cameras::check_names(&change.config, &change.cameras)
+}

@@ -1,0 +1,221 @@
+//! The models of the cameras: which there are, and what a camera says while its own cannot be used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use crate::clock::Mono;
+use crate::config::{self, Config, ConfigError, Diagnostic};
+use crate::health::{Health, ModelState};
+use crate::infer::{Detector, Loader, Manifest, Model, ModelError, Tried};
+use crate::pipeline::{self, Shared};
+use crate::record::RecordMode;
+use crate::reload::CameraChanges;
+
+/// The models of all cameras. Those that another configuration wants as well are loaded beside the ones that are there.
+pub struct Models {
+    loaders: Vec<Loader>,
+    shared: Shared,
+    /// The configuration in use, for what is said at each camera.
+    config: watch::Receiver<Arc<Config>>,
+}
+
+impl Models {
+    /// Starts to load every model that an enabled camera wants, once. Cameras do not wait for it.
+    ///
+    /// # Errors
+    /// When the thread that loads cannot be started.
+    pub fn start(config: watch::Receiver<Arc<Config>>, shared: &Shared) -> Result<Self> {
+        let mut models = Self { loaders: Vec::new(), shared: shared.clone(), config };
+        models.want()?;
+        Ok(models)
+    }
+
+    /// Loads what the configuration in use wants and is not there, and gives up what it does not want any more.
+    ///
+    /// # Errors
+    /// When the thread that loads cannot be started.
+    pub fn want(&mut self) -> Result<()> {
+        let config = self.config.borrow().clone();
+        let wanted = wanted(&config);
+        let (stay, leave) = std::mem::take(&mut self.loaders)
+            .into_iter()
+            .partition(|loader: &Loader| loader.names().any(|name| wanted.iter().any(|wanted| wanted == name)));
+        self.loaders = stay;
+        for loader in leave {
+            let names: Vec<String> = loader.names().map(str::to_owned).collect();
+            loader.stop();
+            names.iter().for_each(|name| self.shared.health.forget_model(name));
+        }
+        let missing: Vec<String> = wanted.into_iter().filter(|name| self.model(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (cameras, health, clock) = (self.config.clone(), self.shared.health.clone(), self.shared.clock.clone());
+        let tried: Tried = Box::new(move |model, outcome| {
+            let config = cameras.borrow().clone();
+            note(&config, &health, clock.mono(), model, outcome);
+        });
+        let Shared { health, clock, heartbeats, .. } = &self.shared;
+        let loader = Loader::start(&config.infer, &missing, health.clone(), clock.clone(), heartbeats, tried)?;
+        self.loaders.push(loader);
+        Ok(())
+    }
+
+    fn model(&self, name: &str) -> Option<Arc<Model>> {
+        self.loaders.iter().find_map(|loader| loader.model(name))
+    }
+
+    /// The models of one camera. What is known of them already is said at the camera.
+    pub fn of_camera(&self, name: &str, camera: &config::Camera) -> pipeline::Models {
+        let model = |name: &String| self.model(name).filter(|_| camera.detect.enabled);
+        let models = pipeline::Models { usual: model(&camera.detect.model), light: model(&camera.detect.light_model) };
+        if let Some(usual) = &models.usual {
+            let known = self.shared.health.models().remove(&**usual.name());
+            let broken = known.filter(|known| known.state == ModelState::Broken).and_then(|known| known.reason);
+            let outcome = match (usual.detector(), &broken) {
+                (Some(detector), _) => Some(Ok(&**detector)),
+                (None, Some(reason)) => Some(Err(reason.as_str())),
+                (None, None) => None,
+            };
+            if let Some(outcome) = outcome {
+                note_at(name, camera, &self.shared.health, self.shared.clock.mono(), outcome);
+            }
+        }
+        models
+    }
+
+    /// Waits until every model was tried once, `at_most` so long.
+    pub fn wait_until_tried(&self, at_most: Duration) {
+        self.loaders.iter().for_each(|loader| loader.wait_until_tried(at_most));
+    }
+
+    /// Ends the threads that load.
+    pub fn stop(self) {
+        self.loaders.into_iter().for_each(Loader::stop);
+    }
+}
+
+/// Loads everything that a run would need, without starting it.
+///
+/// # Errors
+/// [`ConfigError`] where a camera names a model or a label that there is not; else what keeps a model from being used.
+pub fn check(config: &Config) -> Result<()> {
+    let (mut detectors, mut diagnostics) = (BTreeMap::new(), Vec::new());
+    for (camera_name, camera) in enabled(config) {
+        let detect = &camera.detect;
+        let place = |key: &str| format!("camera.{camera_name}.detect.{key}");
+        for (key, name) in [("model", &detect.model), ("light_model", &detect.light_model)] {
+            if name.is_empty() {
+                continue;
+            }
+            if !detectors.contains_key(name) {
+                match Detector::load_within(&config.infer.model_dir, name, config.infer.limits()) {
+                    Ok(detector) => drop(detectors.insert(name.clone(), detector)),
+                    Err(unknown @ ModelError::Unknown { .. }) => {
+                        diagnostics.push(Diagnostic::new(place(key), unknown.to_string()));
+                    }
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+            if let Some(Err(diagnostic)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
+                diagnostics.push(Diagnostic::new(place("labels"), diagnostic));
+            }
+        }
+    }
+    ConfigError::unless_empty(diagnostics)?;
+    Ok(())
+}
+
+/// Checks that there are the models that changed cameras name, without loading them.
+///
+/// # Errors
+/// Names those that there are not.
+pub fn check_names(config: &Config, changes: &CameraChanges) -> Result<(), ConfigError> {
+    let is_changed = |name: &String| changes.added.contains(name) || changes.changed.contains(name);
+    let mut diagnostics = Vec::new();
+    for (camera_name, camera) in enabled(config).filter(|(name, _)| is_changed(name)) {
+        for (key, model) in [("model", &camera.detect.model), ("light_model", &camera.detect.light_model)] {
+            if !model.is_empty()
+                && let Err(unknown @ ModelError::Unknown { .. }) = Manifest::load(&config.infer.model_dir, model)
+            {
+                diagnostics.push(Diagnostic::new(format!("camera.{camera_name}.detect.{key}"), unknown.to_string()));
+            }
+        }
+    }
+    ConfigError::unless_empty(diagnostics)
+}
+
+fn enabled(config: &Config) -> impl Iterator<Item = (&String, &config::Camera)> {
+    config.cameras().filter(|(_, camera)| camera.detect.enabled)
+}
+
+/// Names of the models, in the order of the cameras: what they use all the time before what they use in need.
+fn wanted(config: &Config) -> Vec<String> {
+    let usual = enabled(config).map(|(_, camera)| &camera.detect.model);
+    let light = enabled(config).map(|(_, camera)| &camera.detect.light_model);
+    let mut names: Vec<String> = Vec::new();
+    for name in usual.chain(light).filter(|name| !name.is_empty()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Says at each camera that uses `model` what is wrong, or that nothing is.
+fn note(config: &Config, health: &Health, now: Mono, model: &str, outcome: Result<&Detector, &str>) {
+    for (name, camera) in enabled(config).filter(|(_, camera)| camera.detect.model == model) {
+        note_at(name, camera, health, now, outcome);
+    }
+}
+
+fn note_at(name: &str, camera: &config::Camera, health: &Health, now: Mono, outcome: Result<&Detector, &str>) {
+    let id = name.into();
+    let records_all = camera.record.mode == RecordMode::Continuous;
+    let what_follows = if records_all { "" } else { "; until it can be used no event begins" };
+    health.set_no_detector(&id, now, outcome.err().map(|reason| format!("{reason}{what_follows}")));
+    let Err(unknown_label) = outcome.map_or(Ok(()), |detector| camera.detect.check_labels(detector)) else {
+        return;
+    };
+    tracing::error!(camera = %name, reason = unknown_label, "a label is never detected");
+    health.camera(&id, |camera| camera.not_detected = Some(unknown_label));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::CameraState;
+
+    const CAMERAS: &str = "[camera.gate.source]\nurl = \"rtsp://h/1\"\n[camera.gate.record]\nmode = \"continuous\"\n\
+        [camera.gate.detect]\nmodel = \"a\"\nlight_model = \"b\"\n\
+        [camera.yard.source]\nurl = \"rtsp://h/2\"\n[camera.yard.detect]\nmodel = \"c\"\nlight_model = \"a\"\n\
+        [camera.dark.source]\nurl = \"rtsp://h/3\"\n[camera.dark.detect]\nmodel = \"d\"\nenabled = false\n";
+
+    #[test]
+    fn each_model_is_wanted_once_and_the_usual_ones_first() {
+        assert_eq!(wanted(&Config::parse(CAMERAS).expect("parse")), ["a", "c", "b"]);
+    }
+
+    #[test]
+    fn a_camera_says_what_is_left_while_its_model_is_broken() {
+        let (config, health) = (Config::parse(CAMERAS).expect("parse"), Health::default());
+        note(&config, &health, Mono(1), "a", Err("x.onnx is missing"));
+        note(&config, &health, Mono(1), "c", Err("x.onnx is missing"));
+        note(&config, &health, Mono(1), "b", Err("a light model is not what detects"));
+        let said = |name: &str| {
+            health.camera(&name.into(), |camera| camera.state = CameraState::Online);
+            health.assess(&name.into(), Mono(2), true);
+            health.cameras().get(name).and_then(|camera| camera.shown().reason.map(str::to_owned))
+        };
+        assert_eq!(said("gate").as_deref(), Some("recorded without detection: x.onnx is missing"));
+        assert_eq!(
+            said("yard").as_deref(),
+            Some("recorded without detection: x.onnx is missing; until it can be used no event begins")
+        );
+        assert_eq!(said("dark"), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! Another configuration for a daemon that runs: what differs, whether it works, and the last one that did.
+//!
+//! ```text
+//! file --read--> Change --app applies it--> Trial --all came up--> Kept: the last good one
+//!                  |                          \--something that worked does not come up--> the one before, again
+//!                  \--cannot be used: the one before goes on
+//! ```
+//!
+//! Only what a change is about is replaced. Sections that are read at the start alone ([`Change::needs_restart`]) keep
+//! their values until then.
+
+mod change;
+mod kept;
+mod trial;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, ConfigError};
+use crate::status::ConfigProblem;
+
+pub use change::{CameraChanges, Change};
+pub use kept::Kept;
+pub use trial::{Finding, Subject, Trial, Verdict};
+
+/// `[reload]`: how another configuration is tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long changed cameras and destinations that worked before may take to work again, e.g. `90s`; otherwise the
+    /// configuration before is used again. Default `90s`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub confirm_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { confirm_within: Duration::from_secs(90) }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// A sentence that names the key and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+        if allowed.contains(&self.confirm_within) {
+            return Ok(());
+        }
+        Err(format!("reload.confirm_within: {:?} is not from 1s to 1h", self.confirm_within))
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; none: it cannot be read again.
+    pub file: Option<PathBuf>,
+    /// What stands in it, where that is the configuration in use.
+    pub text: Option<String>,
+    /// Why the file is not the configuration in use.
+    pub error: Option<ConfigError>,
+}
+
+/// A configuration and its text.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What it says.
+    pub config: config::Config,
+    /// The text of the file.
+    pub text: String,
+}
+
+/// Reads and checks `file`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(file: &Path) -> Result<Read, ConfigError> {
+    let text = config::Config::read_text(file)?;
+    let config = config::Config::parse(&text).map_err(|error| error.found_in(&text, Some(file)))?;
+    Ok(Read { config, text })
+}
+
+/// The same for the status of the box, where files have no place.
+pub fn problems(error: &ConfigError) -> Vec<ConfigProblem> {
+    let problem = |diagnostic: &config::Diagnostic| ConfigProblem {
+        line: diagnostic.line,
+        column: diagnostic.column,
+        key: diagnostic.key.clone(),
+        message: diagnostic.message.clone(),
+    };
+    error.diagnostics().iter().map(problem).collect()
+}

@@ -1,0 +1,81 @@
+//! Which configuration is in use, and how it is read again.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::status::ConfigStatus;
+
+/// Reloads that may wait for their turn.
+const QUEUE: usize = 8;
+
+/// Somebody wants the file to be read again.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Gets what came of it, once that is in use, or refused. Whether it stays is not known yet then.
+    pub reply: Option<oneshot::Sender<ConfigStatus>>,
+}
+
+/// The end of the service that carries out reloads.
+#[derive(Debug)]
+pub struct ReloadQueue {
+    /// What is asked for.
+    pub requests: mpsc::Receiver<ReloadRequest>,
+    /// Which configuration is in use.
+    pub status: watch::Sender<ConfigStatus>,
+}
+
+/// Why a reload was not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadUnavailable {
+    /// Others wait already.
+    #[error("several reloads wait for their turn already: try again in a moment")]
+    Busy,
+    /// It is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Knows which configuration is in use, and asks for another. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConfigService {
+    requests: mpsc::Sender<ReloadRequest>,
+    status: watch::Receiver<ConfigStatus>,
+}
+
+impl ConfigService {
+    /// The service, and the end that carries out what it is asked for.
+    pub fn new(status: ConfigStatus) -> (Self, ReloadQueue) {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (sender, receiver) = watch::channel(status);
+        (Self { requests, status: receiver }, ReloadQueue { requests: queue, status: sender })
+    }
+
+    /// Which configuration is in use.
+    pub fn status(&self) -> ConfigStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Asks for the file to be read again, and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be tried.
+    pub fn request(&self) -> Result<(), ReloadUnavailable> {
+        self.send(ReloadRequest { reply: None })
+    }
+
+    /// Reads the file again. Gives what came of it, once that is in use, or refused.
+    ///
+    /// # Errors
+    /// When it cannot be tried.
+    pub async fn reload(&self) -> Result<ConfigStatus, ReloadUnavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ReloadRequest { reply: Some(reply) })?;
+        answer.await.map_err(|_| ReloadUnavailable::Stopping)
+    }
+
+    fn send(&self, request: ReloadRequest) -> Result<(), ReloadUnavailable> {
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReloadUnavailable::Busy,
+            mpsc::error::TrySendError::Closed(_) => ReloadUnavailable::Stopping,
+        })
+    }
+}
