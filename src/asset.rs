@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -259,14 +260,14 @@ impl IdSource {
 
     /// Ids from now on are greater than `known`, an id found on a volume that came late.
     pub fn go_beyond(&self, known: AssetId) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         *last = (*last).max(known.0);
     }
 
     /// The next id; greater than every id before it.
     pub fn next(&self) -> AssetId {
         let now_ms = u64::try_from(self.clock.wall().as_millisecond()).unwrap_or(0);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let next = if now_ms > last.timestamp_ms() {
             Ulid::from_parts(now_ms, fastrand::u128(..))
         } else {

@@ -5,11 +5,12 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// An instant on the boot clock (`CLOCK_BOOTTIME`), in nanoseconds since boot.
@@ -196,26 +197,26 @@ impl SimulatedClock {
 
     /// Lets both clocks run for `by`.
     pub fn advance(&self, by: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.0 = state.0 + by;
         state.1 += by;
     }
 
     /// Steps the wall clock only, as NTP or a person does.
     pub fn step_wall(&self, to: Timestamp, quality: TimeQuality) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.1 = to;
         state.2 = quality;
     }
 
     /// Another boot, which begins with the wall clock at `wall`, not synchronised.
     pub fn reboot(&self, wall: Timestamp) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (Mono(0), wall, TimeQuality::Unsynchronised);
+        *self.state.lock() = (Mono(0), wall, TimeQuality::Unsynchronised);
         self.boots.fetch_add(1, Ordering::Relaxed);
     }
 
     fn read(&self) -> (Mono, Timestamp, TimeQuality) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.state.lock()
     }
 }
 

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -135,7 +136,7 @@ impl Control {
     /// # Errors
     /// When the disk refuses; nothing is changed then.
     pub fn change(&self, change: impl FnOnce(&mut Switches)) -> io::Result<()> {
-        let _one_at_a_time = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.0.changing.lock();
         let mut switches = (*self.switches()).clone();
         change(&mut switches);
         if switches == *self.switches() {

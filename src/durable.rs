@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tracing::warn;
 
 /// Replaces `file` with `content`, so that after a power cut either the old or the new content is there.
@@ -87,7 +87,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// Whether nothing was said of this device yet.
 fn is_first_of(device: u64) -> bool {
     static KNOWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(device)
+    KNOWN.lock().insert(device)
 }
 
 /// Bytes that may still be used where `path` lies. `None` where the file system does not know: mounted object stores

@@ -11,9 +11,11 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// One input may take so long, on a machine whose processors are busy.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -195,14 +197,14 @@ impl Guard {
     /// The outcome of an input; one that makes the target panic is saved.
     fn check(&self, input: &[u8], target: &impl Fn(&[u8]) -> String) -> String {
         {
-            let mut current = lock(&self.current);
+            let mut current = self.current.lock();
             current.input.clear();
             current.input.extend_from_slice(input);
             current.since = Some(Instant::now());
         }
         self.inputs.fetch_add(1, Ordering::Relaxed);
         let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
-        lock(&self.current).since = None;
+        self.current.lock().since = None;
         outcome.unwrap_or_else(|panic| {
             println!("{}", saved(&self.name, input, "panics"));
             resume_unwind(panic)
@@ -230,7 +232,7 @@ fn watch(name: &str, current: &Mutex<Current>, inputs: &AtomicU64, is_over: &Ato
             (at, before) = (number, before.min(now));
         }
         let problem = {
-            let current = lock(current);
+            let current = current.lock();
             let hangs = current.since.is_some_and(|since| since.elapsed() > LONGEST);
             let problem = if hangs { "hangs" } else { "takes too much memory" };
             (hangs || now.saturating_sub(before) > MOST_MEMORY).then(|| saved(name, &current.input, problem))
@@ -260,10 +262,6 @@ fn saved(name: &str, input: &[u8], problem: &str) -> String {
 
 fn place_of(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("outpost-fuzz-{name}-{}", std::process::id()))
-}
-
-fn lock(current: &Mutex<Current>) -> MutexGuard<'_, Current> {
-    current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

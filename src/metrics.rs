@@ -3,8 +3,9 @@
 //! One struct, passed to the parts that count. What can be derived (queue lengths, disk space) is not
 //! kept here but read on request.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -210,7 +211,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let mut guard = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.registry.lock();
         let r = &mut *guard;
         r.register("packets", "Packets received", self.packets.clone());
         r.register_with_unit("packet", "Bytes of packets received", Unit::Bytes, self.packet_bytes.clone());
@@ -297,7 +298,7 @@ impl Metrics {
     /// When formatting fails, which a `String` target never does.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        text::encode(&mut out, &self.registry.lock())?;
         Ok(out)
     }
 }

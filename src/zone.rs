@@ -4,10 +4,10 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 /// How often it is looked whether the system has another zone now.
@@ -32,7 +32,7 @@ pub fn local() -> TimeZone {
 /// The zone at present, and what is wrong with it. A change is logged here.
 pub fn known() -> Local {
     static KNOWN: Mutex<Option<(Instant, Local)>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock();
     if let Some((looked, local)) = &*known
         && looked.elapsed() < LOOK_EVERY
     {

@@ -155,9 +155,9 @@ impl FeedContext<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
 
     use futures::FutureExt;
+    use parking_lot::Mutex;
     use tokio::sync::Semaphore;
 
     use super::super::fixture;
@@ -177,7 +177,7 @@ mod tests {
         }
 
         fn put_back(&self, seq: u64) {
-            let mut free = self.free.lock().expect("lock");
+            let mut free = self.free.lock();
             free.push(seq);
             free.sort_unstable();
         }
@@ -187,7 +187,7 @@ mod tests {
         fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
             async move {
                 let taken: Vec<u64> = {
-                    let mut free = self.free.lock().expect("lock");
+                    let mut free = self.free.lock();
                     let most = max.min(free.len());
                     free.drain(..most).collect()
                 };
@@ -260,7 +260,7 @@ mod tests {
         assert!(feed.next(16).now_or_never().is_none());
         queue.turns.add_permits(1);
         assert_eq!(seqs(feed.close().await), [1, 2]);
-        assert!(queue.free.lock().expect("lock").is_empty());
+        assert!(queue.free.lock().is_empty());
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Alerts to send, and a queue in memory that holds them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Item;
@@ -37,6 +37,18 @@ pub(in crate::alert) struct Rows {
     pub(in crate::alert) leased: BTreeSet<u64>,
     pub(in crate::alert) acked: Vec<u64>,
     pub(in crate::alert) rejected: Vec<(u64, String)>,
+    /// Given back without a lease.
+    not_leased: Vec<u64>,
+}
+
+impl Rows {
+    /// Fails the task that gives back what it does not hold, and the test at its next look.
+    fn end_lease(&mut self, seq: u64) {
+        if !self.leased.remove(&seq) {
+            self.not_leased.push(seq);
+            panic!("{seq} was not leased");
+        }
+    }
 }
 
 impl FakeQueue {
@@ -46,7 +58,7 @@ impl FakeQueue {
 
     /// Alerts of `camera` that come at the present of `clock`.
     pub(in crate::alert) fn put_at(&self, clock: &dyn Clock, camera: &str, seqs: impl IntoIterator<Item = u64>) {
-        let mut rows = self.rows.lock().expect("lock");
+        let mut rows = self.rows.lock();
         for seq in seqs {
             let mut item = item(clock, seq, Phase::Start);
             item.event.camera = camera.into();
@@ -56,14 +68,16 @@ impl FakeQueue {
     }
 
     pub(in crate::alert) fn look<T>(&self, f: impl FnOnce(&Rows) -> T) -> T {
-        f(&self.rows.lock().expect("lock"))
+        let rows = self.rows.lock();
+        assert!(rows.not_leased.is_empty(), "were not leased: {:?}", rows.not_leased);
+        f(&rows)
     }
 }
 
 impl Queue for FakeQueue {
     fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
         async move {
-            let mut rows = self.rows.lock().expect("lock");
+            let mut rows = self.rows.lock();
             let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
             let items: Vec<Item> = free.take(max).cloned().collect();
             rows.leased.extend(items.iter().map(|item| item.seq));
@@ -74,8 +88,8 @@ impl Queue for FakeQueue {
 
     fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
         async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            let mut rows = self.rows.lock();
+            rows.end_lease(seq);
             rows.waiting.remove(&seq);
             rows.acked.push(seq);
             Ok(())
@@ -85,7 +99,7 @@ impl Queue for FakeQueue {
 
     fn release(&self, seq: u64) -> BoxFuture<'_, Result<()>> {
         async move {
-            assert!(self.rows.lock().expect("lock").leased.remove(&seq), "{seq} was not leased");
+            self.rows.lock().end_lease(seq);
             Ok(())
         }
         .boxed()
@@ -93,8 +107,8 @@ impl Queue for FakeQueue {
 
     fn reject<'a>(&'a self, seq: u64, reason: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            let mut rows = self.rows.lock().expect("lock");
-            assert!(rows.leased.remove(&seq), "{seq} was not leased");
+            let mut rows = self.rows.lock();
+            rows.end_lease(seq);
             rows.waiting.remove(&seq);
             rows.rejected.push((seq, reason.to_owned()));
             Ok(())

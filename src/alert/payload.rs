@@ -1,9 +1,9 @@
 //! The alert as JSON, version 1. Documented in docs/mqtt.md; fields are only ever added.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::asset::SIDECAR;
@@ -58,7 +58,7 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>> {
     match parcel {
         Parcel::Alert(item) => {
-            let before = history.lock().unwrap_or_else(PoisonError::into_inner).publishing(item);
+            let before = history.lock().publishing(item);
             encode_alert(item, now, object_key, before.as_ref())
         }
         Parcel::Digest(digest) => {

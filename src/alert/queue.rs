@@ -1,11 +1,12 @@
 //! The outbox of alerts: leases are held here by their numbers, which is how the rest of this folder names alerts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::Item;
 use crate::store::{Delivery, Lease, Outbox};
@@ -55,7 +56,7 @@ struct LeasedOutbox {
 
 impl LeasedOutbox {
     fn take(&self, seq: u64) -> Result<Lease> {
-        let lease = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&seq);
+        let lease = self.held.lock().remove(&seq);
         lease.with_context(|| format!("alert {seq} is not leased"))
     }
 }
@@ -64,7 +65,7 @@ impl Queue for LeasedOutbox {
     fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
         async move {
             let leases = self.outbox.lease(max).await?;
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = self.held.lock();
             let items = leases.into_iter().filter_map(|mut lease| {
                 // Taken out of the lease, since a digest holds thousands of these.
                 let (Delivery::Alert(phase), Some(event)) = (&lease.item, lease.event.take()) else { return None };

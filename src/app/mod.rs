@@ -88,7 +88,7 @@ impl App {
         let Some(opened) = storage.open(&stop).await? else {
             return Err(anyhow!("stopped before the store could be opened"));
         };
-        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), heartbeats.clone())?;
+        let workers = Scheduler::start(&config.infer, metrics.clone(), clock.clone(), &heartbeats);
         let shared = Shared {
             ids: Arc::new(IdSource::new(clock.clone(), None)),
             clock,
@@ -121,7 +121,7 @@ impl App {
         let in_use = watch::Sender::new(config.clone());
         let mut app = Self {
             page: Some(start_page(&config, &services, &shared, &stops.outlets)),
-            models: Models::start(in_use.subscribe(), &shared)?,
+            models: Models::start(in_use.subscribe(), &shared).await,
             governor: start_governor(&config, &shared, &stops.outlets),
             config: in_use,
             shared,
@@ -134,7 +134,7 @@ impl App {
             reloads,
             stop: stops,
         };
-        app.start_cameras(&config, MODELS_FOR_FILES)?;
+        app.start_cameras(&config, MODELS_FOR_FILES).await?;
         Ok(app)
     }
 
@@ -172,14 +172,8 @@ impl App {
             drop(self.page.take());
         }
         let joining = self.cameras.stop_feeds().await;
-        let (workers, models) = (self.workers, self.models);
-        let threads = tokio::task::spawn_blocking(move || {
-            models.stop();
-            workers.stop();
-        });
-        if let Err(failure) = threads.await {
-            error!(error = %failure, "stop the models");
-        }
+        self.models.stop().await;
+        self.workers.stop().await;
         joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
@@ -212,10 +206,10 @@ impl App {
         }
     }
 
-    fn start_cameras(&mut self, config: &Config, files_wait: Duration) -> Result<()> {
+    async fn start_cameras(&mut self, config: &Config, files_wait: Duration) -> Result<()> {
         let archive = self.volumes.archive().clone();
         let Self { shared, models, workers, .. } = self;
-        self.cameras.start(config, &cameras::Start { shared, archive: &archive, models, workers, files_wait })
+        self.cameras.start(config, &cameras::Start { shared, archive: &archive, models, workers, files_wait }).await
     }
 
     fn status_line(&self) -> String {

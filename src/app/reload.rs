@@ -223,8 +223,8 @@ impl App {
         self.config.send_replace(config.clone());
         let leaving: Vec<String> = cameras.removed.iter().chain(&cameras.changed).cloned().collect();
         self.cameras.stop(&leaving, &self.shared).await;
-        self.models.want()?;
-        self.start_cameras(&config, Duration::ZERO)?;
+        self.models.want().await;
+        self.start_cameras(&config, Duration::ZERO).await?;
         self.configured.send_replace(Arc::new(configured(&config, &self.cameras)));
         // What is replaced is asked to stop by being dropped.
         if load {

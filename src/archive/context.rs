@@ -1,10 +1,11 @@
 //! What all parts that write to one archive share: where it lies, its index, clock, space and announcements.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
@@ -200,7 +201,7 @@ impl Archive {
     }
 
     pub(crate) fn changing_sidecars(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.lock()
     }
 
     /// Does `work`, and does it again with the reserve given up when the volume was full.

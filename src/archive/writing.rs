@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::event::EventId;
 
@@ -54,7 +56,7 @@ impl Writing {
     }
 
     fn writers(&self) -> MutexGuard<'_, BTreeMap<EventId, Arc<()>>> {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writers.lock()
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Start<'a> {
     pub models: &'a Models,
     /// The threads that run the models.
     pub workers: &'a Scheduler,
-    /// How long cameras that are files wait for the models, on the calling thread.
+    /// How long cameras that are files wait for the models.
     pub files_wait: Duration,
 }
 
@@ -81,13 +81,13 @@ impl Cameras {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(&mut self, config: &Config, with: &Start<'_>) -> Result<()> {
+    pub async fn start(&mut self, config: &Config, with: &Start<'_>) -> Result<()> {
         let missing = config.cameras().filter(|(name, _)| !self.running.contains_key(*name));
         let (files, live): (Vec<_>, Vec<_>) = missing.partition(|(_, camera)| camera.source.is_file());
         for (name, camera) in live.into_iter().chain(files) {
             // A file begins when it is asked to, so it can wait for what is to look at it.
             if camera.source.is_file() {
-                with.models.wait_until_tried(with.files_wait);
+                with.models.wait_until_tried(with.files_wait).await;
             }
             self.start_one(name, camera, with).with_context(|| format!("start camera {name}"))?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Mono;
 use crate::config::{self, Config, ConfigError, Diagnostic};
@@ -14,6 +15,7 @@ use crate::infer::{Detector, Loader, Manifest, Model, ModelError, Tried};
 use crate::pipeline::{self, Shared};
 use crate::record::RecordMode;
 use crate::reload::CameraChanges;
+use crate::supervise::Supervisor;
 
 /// The models of all cameras. Those that another configuration wants as well are loaded beside the ones that are there.
 pub struct Models {
@@ -25,20 +27,14 @@ pub struct Models {
 
 impl Models {
     /// Starts to load every model that an enabled camera wants, once. Cameras do not wait for it.
-    ///
-    /// # Errors
-    /// When the thread that loads cannot be started.
-    pub fn start(config: watch::Receiver<Arc<Config>>, shared: &Shared) -> Result<Self> {
+    pub async fn start(config: watch::Receiver<Arc<Config>>, shared: &Shared) -> Self {
         let mut models = Self { loaders: Vec::new(), shared: shared.clone(), config };
-        models.want()?;
-        Ok(models)
+        models.want().await;
+        models
     }
 
     /// Loads what the configuration in use wants and is not there, and gives up what it does not want any more.
-    ///
-    /// # Errors
-    /// When the thread that loads cannot be started.
-    pub fn want(&mut self) -> Result<()> {
+    pub async fn want(&mut self) {
         let config = self.config.borrow().clone();
         let wanted = wanted(&config);
         let (stay, leave) = std::mem::take(&mut self.loaders)
@@ -47,22 +43,21 @@ impl Models {
         self.loaders = stay;
         for loader in leave {
             let names: Vec<String> = loader.names().map(str::to_owned).collect();
-            loader.stop();
+            loader.stop().await;
             names.iter().for_each(|name| self.shared.health.forget_model(name));
         }
         let missing: Vec<String> = wanted.into_iter().filter(|name| self.model(name).is_none()).collect();
         if missing.is_empty() {
-            return Ok(());
+            return;
         }
         let (cameras, health, clock) = (self.config.clone(), self.shared.health.clone(), self.shared.clock.clone());
         let tried: Tried = Box::new(move |model, outcome| {
             let config = cameras.borrow().clone();
             note(&config, &health, clock.mono(), model, outcome);
         });
-        let Shared { health, clock, heartbeats, .. } = &self.shared;
-        let loader = Loader::start(&config.infer, &missing, health.clone(), clock.clone(), heartbeats, tried)?;
-        self.loaders.push(loader);
-        Ok(())
+        let Shared { health, clock, heartbeats, metrics, .. } = &self.shared;
+        let supervisor = Supervisor::new(CancellationToken::new(), heartbeats, metrics);
+        self.loaders.push(Loader::start(&config.infer, &missing, health.clone(), clock.clone(), supervisor, tried));
     }
 
     fn model(&self, name: &str) -> Option<Arc<Model>> {
@@ -89,13 +84,14 @@ impl Models {
     }
 
     /// Waits until every model was tried once, `at_most` so long.
-    pub fn wait_until_tried(&self, at_most: Duration) {
-        self.loaders.iter().for_each(|loader| loader.wait_until_tried(at_most));
+    pub async fn wait_until_tried(&self, at_most: Duration) {
+        let all = self.loaders.iter().map(|loader| loader.wait_until_tried(at_most));
+        futures::future::join_all(all).await;
     }
 
     /// Ends the threads that load.
-    pub fn stop(self) {
-        self.loaders.into_iter().for_each(Loader::stop);
+    pub async fn stop(self) {
+        futures::future::join_all(self.loaders.into_iter().map(Loader::stop)).await;
     }
 }
 

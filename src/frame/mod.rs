@@ -3,10 +3,11 @@
 mod orientation;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::clock::Mono;
 
@@ -234,12 +235,12 @@ pub struct LatestFrame(Mutex<Option<Frame>>);
 impl LatestFrame {
     /// Replaces the frame.
     pub fn set(&self, frame: Frame) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+        *self.0.lock() = Some(frame);
     }
 
     /// The frame, unless it is older than `max_age` at `now`.
     pub fn get(&self, now: Mono, max_age: Duration) -> Option<Frame> {
-        let frame = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let frame = self.0.lock().clone()?;
         (now.since(frame.at) <= max_age).then_some(frame)
     }
 }

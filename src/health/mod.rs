@@ -6,9 +6,10 @@ mod camera;
 mod stages;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::clock::Mono;
@@ -212,7 +213,7 @@ impl Board {
 
 impl Health {
     fn with<T>(&self, f: impl FnOnce(&mut Board) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.lock())
     }
 
     /// Changes what is known of a camera (made on first use).

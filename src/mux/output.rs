@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::context::{Output, StreamIo};
+use parking_lot::Mutex;
 
 use crate::clock::Mono;
 use crate::frame::{Codec, Orientation, StreamInfo};
@@ -44,7 +45,7 @@ impl Sink {
     }
 
     pub(super) fn take_error(&self) -> Option<io::Error> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.error.lock().take()
     }
 }
 
@@ -61,7 +62,7 @@ impl Write for SinkWriter {
             Err(e) => {
                 // io::Error is not Clone; its code and kind are what a caller branches on.
                 let copy = e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error);
-                *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+                *self.0.error.lock() = Some(copy);
             }
         }
         outcome

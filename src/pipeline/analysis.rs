@@ -1,11 +1,12 @@
 //! Track, rules, and what they make of it: events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{Span, info_span};
 
@@ -60,14 +61,14 @@ pub(super) struct Looks(Mutex<Option<SyncSender<Detected>>>);
 impl Looks {
     /// Whether it was taken.
     pub(super) fn offer(&self, detected: Detected) -> bool {
-        let queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.0.lock();
         queue.as_ref().is_some_and(|queue| queue.try_send(detected).is_ok())
     }
 
     /// Replaces the reader.
     fn reader(&self) -> Receiver<Detected> {
         let (sender, inbox) = sync_channel(ANALYSIS_QUEUE);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self.0.lock() = Some(sender);
         inbox
     }
 }

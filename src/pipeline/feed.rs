@@ -1,11 +1,12 @@
 //! From the source to the readers of packets. Never waits for any of them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -53,7 +54,7 @@ impl PacketQueue {
     /// gets no more packets, and the new one begins with a key frame then.
     pub fn reader(&self) -> Receiver<(Mono, Packet)> {
         let (sender, inbox) = sync_channel(self.capacity);
-        if self.queue.lock().unwrap_or_else(PoisonError::into_inner).replace(sender).is_some() {
+        if self.queue.lock().replace(sender).is_some() {
             self.dropping.store(true, Ordering::Relaxed);
         }
         inbox
@@ -61,7 +62,7 @@ impl PacketQueue {
 
     /// Hands the packet on, or drops it. Never waits.
     pub fn offer(&self, packet: &Packet) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.lock();
         let Some(queue) = &*queue else { return };
         if self.dropping.load(Ordering::Relaxed) && !packet.key_frame {
             self.count();
@@ -189,7 +190,7 @@ impl Feed {
         }
         if let Some(vision) = &self.vision {
             let now = self.shared.clock.mono();
-            self.substream_lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.substream_lost.lock().take();
             self.shared.health.stages(&self.camera, |stages| {
                 stages.substream = None;
                 stages.decoding.takes(now, packet.key_frame);
@@ -236,7 +237,7 @@ impl Feed {
     /// The stream that detection needs gives no pictures, since now or since before. Gives whether that is new.
     fn note_substream(&self, reason: String) -> bool {
         let now = self.shared.clock.mono();
-        let mut lost = self.substream_lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.substream_lost.lock();
         let is_new = lost.is_none();
         let since = *lost.get_or_insert(now);
         self.shared.health.stages(&self.camera, |stages| {

@@ -1,11 +1,11 @@
 //! Threads that hang and are restarted while the camera goes on.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::broadcast::Receiver;
 
 use super::feed::{Feed, Window};
@@ -54,7 +54,7 @@ impl Door {
     fn pass(&self) {
         if self.shut.swap(false, Ordering::SeqCst) {
             let (open, wait) = channel::<()>();
-            *self.waiting.lock().expect("lock") = Some(open);
+            *self.waiting.lock() = Some(open);
             // Until the other end is dropped.
             let _ = wait.recv();
         }
@@ -66,11 +66,11 @@ impl Door {
     }
 
     fn has_guest(&self) -> bool {
-        self.waiting.lock().expect("lock").is_some()
+        self.waiting.lock().is_some()
     }
 
     fn open(&self) {
-        self.waiting.lock().expect("lock").take();
+        self.waiting.lock().take();
     }
 }
 
@@ -443,17 +443,17 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     stages.stop();
 }
 
-#[test]
-fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
+#[tokio::test]
+async fn a_light_model_that_cannot_be_used_leaves_the_usual_one_at_work() {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(START, jiff::Timestamp::UNIX_EPOCH));
     let (config, heartbeats) = (crate::infer::Config::default(), Heartbeats::new(clock.clone()));
-    let workers = Scheduler::start(&config, Metrics::new(), clock, heartbeats).expect("workers");
+    let workers = Scheduler::start(&config, Metrics::new(), clock, &heartbeats);
     let slot = |name: &str| Some(workers.slot(name.into(), Model::named(name), 0.4, |_| ()));
     let slots = Slots { usual: slot("usual"), light: slot("light") };
     let chosen = slots.at(LoadLevel::LightModel).map(|slot| format!("{slot:?}"));
     assert_eq!(chosen.as_deref(), Some("Slot(usual)"));
     drop(slots);
-    workers.stop();
+    workers.stop().await;
 }
 
 /// Plays a clip to the vision of a camera without slots; whether motion was noticed on the way.

@@ -12,9 +12,10 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -92,7 +93,7 @@ impl Ages {
 
     /// What can be said now.
     pub(super) fn read(&self) -> Reading {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let State { note, written } =
             state.get_or_insert_with(|| State { note: read_note(self.storage.path()), written: None });
         let (now, boot_id) = (self.clock.mono(), self.clock.boot_id());

@@ -1,6 +1,8 @@
 //! Index and archive that are in use.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::archive::Archive;
 use crate::store::Store;
@@ -17,16 +19,16 @@ impl CurrentVolume {
 
     /// Makes these the ones in use.
     pub fn set(&self, archive: &Archive, store: &Store) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (archive.clone(), store.clone());
+        *self.0.write() = (archive.clone(), store.clone());
     }
 
     /// The archive in use.
     pub fn archive(&self) -> Archive {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.0.read().0.clone()
     }
 
     /// The index in use.
     pub fn store(&self) -> Store {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.0.read().1.clone()
     }
 }

@@ -1,12 +1,13 @@
 //! Sources that block run on a thread of their own; this is the seam between the thread and the tasks.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -66,7 +67,7 @@ impl Outlet {
 
     /// Something came that no picture could be made of, and why not.
     pub(super) fn unusable(&self, why: impl FnOnce() -> String) {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrivals = self.arrivals.lock();
         arrivals.unusable = arrivals.unusable.saturating_add(1);
         arrivals.why.get_or_insert_with(why);
     }
@@ -145,7 +146,7 @@ impl Source for ThreadSource {
     }
 
     fn arrivals(&self) -> Arrivals {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.arrivals.lock().clone()
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -81,7 +81,7 @@ impl Dropped {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.lock()
     }
 
     /// Whether this very content was dropped from `outbox`.
@@ -99,7 +99,7 @@ impl Dropped {
         if lines.is_empty() {
             return;
         }
-        let _writing = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.file.lock();
         if let Err(error) = self.append(&written(&lines)) {
             let path = self.folder.path().join(FILE);
             warn!(file = %path.display(), %error, "dropped files could not be noted: they wait again should the index be rebuilt");

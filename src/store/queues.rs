@@ -1,7 +1,9 @@
 //! The outboxes that are configured; they change when the configuration does.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::StoreError;
 use super::queue::Queue;
@@ -29,7 +31,7 @@ impl ConfiguredQueues {
 
     /// The outboxes as they are now.
     pub(super) fn now(&self) -> Arc<Queues> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Makes these the outboxes. Those that stay keep what is known of them: leases and rests.
@@ -40,7 +42,7 @@ impl ConfiguredQueues {
             None => empty(destination),
         };
         let now = Arc::new(destinations.iter().map(queue).collect());
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.0.write() = now;
     }
 }
 

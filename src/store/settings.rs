@@ -2,8 +2,9 @@
 //! temporary data from it, which is never used here.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use super::StoreError;
 
@@ -19,7 +20,7 @@ const SPARES: usize = 16;
 /// [`StoreError::NoTime`] while the clock shows a time before 1970 and has done so since the process began.
 #[expect(clippy::disallowed_methods, reason = "it is this clock that sled asks")]
 pub(super) fn of(index: &Path, cache_bytes: u64) -> Result<sled::Config, StoreError> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spare = SPARE.lock();
     let settings = if SystemTime::now() < SystemTime::UNIX_EPOCH {
         spare.pop().ok_or(StoreError::NoTime)?
     } else {

@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
@@ -303,9 +304,9 @@ impl Core {
     }
 
     pub(super) fn close(&self) -> Result<(), StoreError> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lanes.lock().take();
         self.shared.check()?;
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         match ended.recv_timeout(self.shared.deadline) {
             Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
             _ => self.shared.check(),
@@ -314,7 +315,7 @@ impl Core {
 
     fn send(&self, send: impl FnOnce(&Lanes) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.shared.check()?;
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lanes = self.lanes.lock().clone();
         send(&lanes.ok_or(StoreError::Closed)?)
     }
 
@@ -350,7 +351,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         // Ends the threads in order, so that a store opened next finds the files free.
         if self.shared.check().is_ok()
-            && self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner).is_some()
+            && self.lanes.get_mut().is_some()
             && let Err(error) = self.close()
         {
             warn!(%error, "the store did not close in time");

@@ -1,9 +1,10 @@
 //! What the body of a part is given: the stop request, its heartbeat, and the state that outlives it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Heartbeat;
@@ -42,7 +43,7 @@ impl<T> Context<T> {
     /// Runs `act` on the state. `None` when another run took over: this one ends then. A thread that hangs inside of `act`
     /// cannot be replaced.
     pub fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
+        self.state.lock().as_mut().map(act)
     }
 
     /// Whether no other run took over.
@@ -52,7 +53,7 @@ impl<T> Context<T> {
 
     /// The work is done: there is nothing to be taken over.
     pub(super) fn leave(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let state = self.state.lock().take();
         // What it owns may have a lot to do at its end.
         drop(state);
     }
@@ -72,12 +73,8 @@ impl<T> Context<T> {
 
     /// Takes the state away, unless the run works on it at this moment. The run is asked to stop.
     pub fn take_over(&self) -> Option<T> {
-        let state = match self.state.try_lock() {
-            Ok(mut state) => state.take(),
-            // A thread that panicked over it has let go of it all the same.
-            Err(TryLockError::Poisoned(state)) => state.into_inner().take(),
-            Err(TryLockError::WouldBlock) => None,
-        };
+        // A thread that panicked over it has let go of it all the same.
+        let state = self.state.try_lock().and_then(|mut state| state.take());
         if state.is_some() {
             self.stop.cancel();
         }

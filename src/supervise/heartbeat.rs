@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Mono};
 
@@ -104,7 +106,7 @@ impl Heartbeats {
         let (last, critical) = (AtomicU64::new(self.clock.mono().0), AtomicBool::new(critical));
         let registration =
             Arc::new(Registration { name: name.into(), deadline, critical, retired: AtomicBool::new(false), last });
-        let mut registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registrations = self.registrations.lock();
         registrations.retain(|p| p.strong_count() > 0);
         registrations.push(Arc::downgrade(&registration));
         Heartbeat { registration, clock: self.clock.clone() }
@@ -117,7 +119,7 @@ impl Heartbeats {
 
     /// All parts that are late, at this moment.
     pub fn stalled(&self) -> Vec<Stalled> {
-        let registrations = self.registrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let registrations = self.registrations.lock();
         let heartbeats = registrations
             .iter()
             .filter_map(Weak::upgrade)

@@ -1,9 +1,11 @@
 //! One test for each policy.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
@@ -46,13 +48,13 @@ impl Log {
     }
 
     fn has(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock().expect("lock")).contains(words)
+        String::from_utf8_lossy(&self.0.lock()).contains(words)
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lock").extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -474,8 +476,7 @@ async fn when_too_many_hang_it_is_left_to_the_watchdog_until_one_comes_back() {
 async fn a_thread_that_hangs_over_its_state_is_not_replaced_and_not_waited_for_for_ever() {
     let (log, _guard) = Log::begin();
     let Bench { mut supervisor, clock, heartbeats, metrics, .. } = bench();
-    let (door, open) = channel::<()>();
-    let (arrive, arrived) = channel();
+    let ((door, open), (arrive, arrived)) = (channel::<()>(), channel());
     let mut bodies = Some((open, arrive));
     let spec = replaced().ends_within(Duration::from_millis(10));
     supervisor.thread(spec, (), move || {

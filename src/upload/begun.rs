@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use object_store::path::Path;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
@@ -54,7 +55,7 @@ impl Begun {
     }
 
     async fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Upload>)) {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.known.lock());
         let begun = self.clone();
         // Only a panic of the closure fails.
         let _ = tokio::task::spawn_blocking(move || begun.write()).await;
@@ -62,8 +63,8 @@ impl Begun {
 
     /// Writes what is known by now. Blocks on the disk.
     fn write(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let json = serde_json::to_vec(&*self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let _writing = self.writing.lock();
+        let json = serde_json::to_vec(&*self.known.lock());
         let Ok(json) = json else { return };
         let folder = self.storage.folder(std::path::Path::new(FOLDER));
         if let Err(error) = folder.and_then(|_| durable::replace(&self.file, &json)) {
@@ -74,7 +75,7 @@ impl Begun {
     /// Makes the destination forget those whose files are no longer to be sent. Nothing must be on its way.
     pub(super) async fn tidy(&self, destination: &Remote, outbox: &Outbox) {
         let Some(parts) = &destination.parts else { return };
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known.lock().clone();
         for (id, Upload { key, seq }) in known {
             match outbox.progress(seq).await {
                 Ok(note) if Progress::read(note.as_deref()).is_none_or(|progress| progress.upload != id) => {}
@@ -106,7 +107,7 @@ mod tests {
                 begun.began(&format!("id-{n}"), "key", n).await;
                 // What has returned is on the disk, whatever the others do.
                 let noted = Begun::open(&storage, "cloud");
-                assert!(noted.known.lock().expect("lock").contains_key(&format!("id-{n}")), "{n}");
+                assert!(noted.known.lock().contains_key(&format!("id-{n}")), "{n}");
                 if n % 2 == 1 {
                     begun.ended(&format!("id-{n}")).await;
                 }
@@ -116,6 +117,6 @@ mod tests {
         for task in tasks {
             task.await.expect("no panic");
         }
-        assert_eq!(Begun::open(dir.path(), "cloud").known.lock().expect("lock").len(), 32);
+        assert_eq!(Begun::open(dir.path(), "cloud").known.lock().len(), 32);
     }
 }

@@ -1,7 +1,6 @@
 //! The loop of an uploader: connect, send until something is wrong, begin again.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -169,7 +168,7 @@ impl Uploader {
             None => info_span!("transfer"),
         };
         let result = transfer.run().instrument(span).await;
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease.seq);
+        self.current.lock().remove(&lease.seq);
         Outcome { lease, lane, result }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::proof::Stated;
@@ -115,7 +116,7 @@ impl RequestContext {
 
     /// Keeps what the answer says of the object.
     pub(super) fn state(&self, stated: Stated) {
-        *self.stated.lock().unwrap_or_else(PoisonError::into_inner) = Some(stated);
+        *self.stated.lock() = Some(stated);
     }
 }
 
@@ -151,7 +152,7 @@ impl BandwidthLimiter {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     /// Bytes a second that got through lately; none before enough was sent to measure.
@@ -223,7 +224,7 @@ impl BandwidthLimiter {
                     if answer.is_ok() {
                         self.measure(sent, begun.elapsed().saturating_sub(held));
                     }
-                    let stated = seen.stated.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let stated = seen.stated.lock().take();
                     return Ok(Carried { answer, sent, stated });
                 }
                 () = sleep(LOOK) => {}

@@ -33,11 +33,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
@@ -190,12 +191,12 @@ impl Uploader {
 
     fn note_progress(&self, seq: u64, key: &str, bytes: u64, done: u64) {
         let transfer = health::Transfer { key: key.to_owned(), bytes, done };
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, transfer);
+        self.current.lock().insert(seq, transfer);
     }
 
     /// Notes something that works less well than it could; logs what is new.
     fn remark(&self, remark: &'static str) {
-        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remarks = self.remarks.lock();
         if remarks.contains(&remark) {
             return;
         }
@@ -218,7 +219,7 @@ impl Uploader {
             .upload_bytes_per_second
             .get_or_create(&outlet(self.destination.as_str()))
             .set(speed.map_or(0, |speed| speed as i64));
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let current = self.current.lock().values().cloned().collect();
         let transfers =
             health::TransferHealth { link: state, held: self.rules.permit().reason, bytes_per_s: speed, current };
         self.health.transfers(self.destination.as_str(), self.clock.mono(), |known| *known = transfers);

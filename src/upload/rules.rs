@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -76,7 +77,7 @@ impl Rules {
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        self.budget.lock()
     }
 
     /// What may go now. The strictest rule decides.
@@ -155,14 +156,14 @@ impl Rules {
         match self.config.metered {
             Metered::Yes => true,
             Metered::No => false,
-            Metered::Auto => self.metered.lock().unwrap_or_else(PoisonError::into_inner).0,
+            Metered::Auto => self.metered.lock().0,
         }
     }
 
     /// Asks NetworkManager now and then whether the link is metered.
     pub(super) async fn ask(&self) {
         let due = || {
-            let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut metered = self.metered.lock();
             let due = metered.1.is_none_or(|asked| asked.elapsed() >= ASK);
             if due {
                 metered.1 = Some(Instant::now());
@@ -171,7 +172,7 @@ impl Rules {
         };
         if self.config.metered == Metered::Auto && due() {
             let said = network_manager_says().await.unwrap_or_default();
-            self.metered.lock().unwrap_or_else(PoisonError::into_inner).0 = said;
+            self.metered.lock().0 = said;
         }
     }
 }

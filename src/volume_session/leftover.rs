@@ -1,10 +1,11 @@
 //! A spool that waits to be taken into the archive.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -37,11 +38,11 @@ impl Leftover {
     /// # Errors
     /// When something is left; another try goes on.
     pub(super) fn merge(&self, archive: &Archive, is_stopped: &dyn Fn() -> bool) -> Result<()> {
-        let leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        let leaving = std::mem::take(&mut *self.leaving.lock());
         if !leaving.iter().all(|recorder| recorder.wait(SETTLES_WITHIN)) {
             warn!("a recorder has not closed its events in the spool in time");
         }
-        if let Some(store) = self.store.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(store) = self.store.lock().take() {
             store.close().context("close the spool's index")?;
         }
         let storage = store::Config { path: self.folder.clone(), ..self.config.storage.clone() };

@@ -2,16 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{StatusCode, Uri};
-use axum::middleware::Next;
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, StatusCode, Uri, Version};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::problem::Problem;
 
 /// No request of ours is anywhere near it.
 const MAX_URI_BYTES: usize = 4096;
+
+/// What fits into one packet gets no cheaper, bytes.
+const COMPRESSED_ABOVE: u16 = 1024;
+
+/// Kinds of content that are compressed, beside text.
+const COMPRESSED: [&str; 3] = ["application/json", "application/openmetrics-text", "image/svg+xml"];
 
 const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (
@@ -28,17 +38,29 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Turns away requests that were meant for another name, and sets the headers of every answer.
-pub(super) async fn guard(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&request, address.ip()) {
+/// All routes as they are served on `address`.
+pub(super) fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>, address: SocketAddr) -> Router<S> {
+    let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_ABOVE).and(is_compressed));
+    let routes = routes.layer(compression).layer(from_fn_with_state(address, guard));
+    let cached = SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let set = |routes: Router<S>, (name, value)| routes.layer(SetResponseHeaderLayer::overriding(name, value));
+    HEADERS.into_iter().fold(routes.layer(cached), set)
+}
+
+/// Turns away requests that were meant for another name.
+async fn guard(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
+    match refusal(&request, address.ip()) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
-    };
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, value);
     }
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+}
+
+/// Media are compressed already, and whatever is served in ranges has to keep its bytes.
+fn is_compressed(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default();
+    let is_text = kind.starts_with("text/") || COMPRESSED.contains(&kind);
+    is_text && !headers.contains_key(header::ACCEPT_RANGES)
 }
 
 fn refusal(request: &Request, listen: IpAddr) -> Option<Problem> {

@@ -1,13 +1,14 @@
 //! The newest picture of a camera as JPEG, made only on request, and once per frame.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::clock::Mono;
@@ -40,7 +41,7 @@ impl Default for JpegCache {
 
 impl JpegCache {
     fn known(&self, camera: &str, at: Mono) -> Option<Bytes> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         last.get(camera).filter(|(of, _)| *of == at).map(|(_, jpeg)| jpeg.clone())
     }
 
@@ -53,7 +54,7 @@ impl JpegCache {
         let at = frame.at;
         let jpeg = Bytes::from(tokio::task::spawn_blocking(move || encode(&frame)).await??);
         // Cameras come from the config, so this stays small.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         last.insert(camera.to_owned(), (at, jpeg.clone()));
         Ok(jpeg)
     }

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -124,7 +123,7 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
 
 fn router(services: Services, address: SocketAddr) -> Router {
     let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
-    Router::new()
+    let routes = Router::new()
         .merge(pages::routes())
         .merge(health::routes())
         .merge(api::routes())
@@ -132,7 +131,6 @@ fn router(services: Services, address: SocketAddr) -> Router {
         .merge(queue::routes())
         .merge(config::routes())
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn_with_state(address, guard::guard))
-        .with_state(shared)
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    guard::guarded(routes, address).with_state(shared)
 }

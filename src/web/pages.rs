@@ -35,12 +35,12 @@ static ASSETS: [Asset; 9] = [
     Asset { name: "favicon.svg", kind: SVG, body: include_str!("assets/favicon.svg") },
 ];
 
-/// One tag for all files: they change together, with the binary.
+/// One tag for all files: they change together, with the binary. Weak, since it is the same with and without compression.
 static TAG: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     ASSETS.iter().for_each(|asset| hash.update(asset.body));
     let hash = hex::encode(hash.finalize());
-    format!("\"{}\"", hash.get(..16).unwrap_or_default())
+    format!("W/\"{}\"", hash.get(..16).unwrap_or_default())
 });
 
 pub(super) fn routes() -> Router<Arc<Shared>> {

@@ -1,7 +1,6 @@
 //! Answers when something is wrong: JSON under /api, a small page elsewhere.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,6 +8,7 @@ use axum::Json;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
@@ -72,7 +72,7 @@ pub(super) struct ErrorLogLimiter(Mutex<Option<(Instant, u64)>>);
 
 impl ErrorLogLimiter {
     fn note(&self, what: &'static str, failure: &str) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         match &mut *last {
             Some((at, more)) if at.elapsed() < LOG_EVERY => *more += 1,
             _ => {

@@ -25,10 +25,10 @@ mod topics;
 mod wire;
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -142,7 +142,7 @@ impl Alerter {
 
     /// What is known of the broker.
     fn terms<T>(&self, look: impl FnOnce(&mut Terms) -> T) -> T {
-        look(&mut self.terms.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.terms.lock())
     }
 
     /// Shows what works less well than it could, and logs what is new.

@@ -11,10 +11,11 @@ mod signature;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::age::Limits;

@@ -2,12 +2,12 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use parking_lot::Mutex;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
@@ -74,7 +74,7 @@ impl Sender {
         match sent {
             Ok(response) => self.judge(response, now).await,
             Err(failure) => {
-                *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *self.client.lock() = None;
                 later(self.explain(&failure), !failure.is_connect())
             }
         }
@@ -92,7 +92,7 @@ impl Sender {
     }
 
     fn client(&self) -> Result<Client> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = self.client.lock();
         if let Some(client) = &*client {
             return Ok(client.clone());
         }

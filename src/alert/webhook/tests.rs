@@ -1,9 +1,10 @@
 //! Webhooks against a receiver that answers as each test wants.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,7 +67,7 @@ impl Receiver {
     }
 
     fn look<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
-        f(&mut self.script.lock().expect("lock"))
+        f(&mut self.script.lock())
     }
 
     /// Numbers of the alerts that were answered well, by camera.
@@ -107,7 +108,7 @@ async fn serve(mut socket: TcpStream, script: Arc<Mutex<Script>>) {
         let body: Value = serde_json::from_slice(&bytes[end + 4..whole]).expect("JSON");
         bytes.drain(..whole);
         let reply = {
-            let mut script = script.lock().expect("lock");
+            let mut script = script.lock();
             let own = script.of_camera.iter().find(|(camera, _)| body["event"]["camera"] == *camera);
             let alone = script.of_alert.filter(|(seq, _)| body["seq"] == *seq).map(|(_, reply)| reply);
             let reply = alone.or_else(|| own.map(|(_, reply)| *reply));

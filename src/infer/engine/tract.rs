@@ -2,9 +2,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan;
@@ -109,7 +110,7 @@ impl TractEngine {
         } else {
             tensor.cast_to_dt(self.input_type)?.into_owned()
         };
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         let mut state = match idle {
             Some(state) => state,
             None => self.plan.spawn()?,
@@ -128,7 +129,7 @@ impl TractEngine {
         };
         // A state that failed or panicked half way is not used again.
         let outputs = multithread_tract_scope(self.executor.clone(), run)?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        self.idle.lock().push(state);
         outputs.iter().map(|value| copy_output(value)).collect()
     }
 }

@@ -197,8 +197,8 @@ impl Reply {
         (Self(Some(To::Pending(sender))), PendingAnswer(receiver))
     }
 
-    /// Calls `answer` once. The call comes from an inference thread or from the one that submits, and must not block:
-    /// a thread that waits in it runs nothing else and counts as hung in the end.
+    /// Calls `answer` once. The call comes from an inference thread, from the task that looks after their jobs or from what
+    /// submits, and must not block: a thread that waits in it runs nothing else and counts as hung in the end.
     pub fn callback(answer: impl FnOnce(Outcome) + Send + 'static) -> Self {
         Self(Some(To::Callback(Box::new(answer))))
     }

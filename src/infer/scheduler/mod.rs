@@ -5,9 +5,8 @@
 //! and programs wait in bounded queues, and each is answered exactly once: with a result, or with why there is none.
 //! `schedule` has the rules by which threads take jobs.
 //!
-//! A detector that hangs costs its thread: a watching thread gives it up, starts another in its place,
-//! and the camera goes on with its next frame. A detector that panics costs its frame only. When too
-//! many threads are lost, the heartbeat `infer` stops beating, so that the service manager starts the
+//! A detector that hangs costs its thread: it is given up, another takes its place, and the camera goes on with its next
+//! frame. A detector that panics costs its frame only. When too many threads are lost, the service manager starts the
 //! process afresh (`threads`).
 
 mod failures;
@@ -15,13 +14,15 @@ mod job;
 mod schedule;
 mod threads;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{JoinHandle, available_parallelism};
+use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, trace, warn};
 
 use super::{Config, Detector, InferError, Model};
@@ -29,11 +30,10 @@ use crate::clock::{Clock, Mono};
 use crate::detection::Detection;
 use crate::frame::{Frame, Picture};
 use crate::metrics::{self, Metrics};
-use crate::supervise::{Heartbeat, Heartbeats, panic_text, spawn_thread};
+use crate::supervise::{Context, Heartbeats, Running, Supervisor, panic_text};
 use failures::FailureLog;
 use job::{Entry, Results, Subject};
 use schedule::{NotTaken, Schedule, Skipped, SourceId};
-use threads::{HEARTBEAT_DEADLINE, Threads};
 
 pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
 
@@ -57,60 +57,68 @@ pub enum Accepted {
     ReplacedOlder,
 }
 
+/// A thread beats this often within the time after which it counts as hung.
+const BEATS: u32 = 8;
+/// Nor does one that waits sleep for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Owner of the threads. Dropping it ends them; [`Scheduler::stop`] also waits for that.
 pub struct Scheduler {
     shared: Arc<Shared>,
-    watch: Option<JoinHandle<()>>,
+    /// `None` once they were stopped.
+    parts: Option<Running>,
 }
 
 struct Shared {
     state: Mutex<State>,
     /// A job waits, or the end has come.
     work: Condvar,
-    /// A thread has left, or the end has come.
-    changed: Condvar,
     hung_after: Duration,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
-    heartbeat: Heartbeat,
 }
 
 struct State {
     schedule: Schedule<Entry>,
-    threads: Threads,
+    stopping: bool,
+    /// What each thread ran last.
+    subjects: BTreeMap<u64, Subject>,
+    next_thread: u64,
     failures: FailureLog,
+}
+
+impl State {
+    /// The number of a thread that begins.
+    fn enter(&mut self) -> u64 {
+        self.next_thread += 1;
+        self.next_thread - 1
+    }
 }
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduler").field("threads", &self.shared.lock().threads.count()).finish_non_exhaustive()
+        f.debug_struct("Scheduler").finish_non_exhaustive()
     }
 }
 
 impl Scheduler {
-    /// Starts the threads `infer-0`, `infer-1`, ... and the one that watches them.
-    ///
-    /// # Errors
-    /// When the system has no threads left.
-    pub fn start(config: &Config, metrics: Metrics, clock: Arc<dyn Clock>, heartbeats: Heartbeats) -> Result<Self> {
+    /// Starts the threads `infer-0`, `infer-1`, ... and the task that looks after their jobs; to be called within the
+    /// runtime.
+    pub fn start(config: &Config, metrics: Metrics, clock: Arc<dyn Clock>, heartbeats: &Heartbeats) -> Self {
         let spare_one = || available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let wanted = if config.workers == 0 { spare_one() } else { config.workers };
-        let (schedule, threads, failures) = (Schedule::new(wanted), Threads::new(wanted), FailureLog::default());
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State { schedule, threads, failures }),
-            work: Condvar::new(),
-            changed: Condvar::new(),
-            hung_after: config.hung_after,
-            metrics,
-            clock,
-            heartbeat: heartbeats.register("infer", HEARTBEAT_DEADLINE, true),
-        });
-        // From here on, dropping `scheduler` ends whatever has been started.
-        let mut scheduler = Self { shared: shared.clone(), watch: None };
-        shared.refill(&mut shared.lock().threads).context("start an inference thread")?;
+        let mut parts = Supervisor::new(CancellationToken::new(), heartbeats, &metrics);
+        let (subjects, failures) = (BTreeMap::new(), FailureLog::default());
+        let state = State { schedule: Schedule::new(wanted), stopping: false, subjects, next_thread: 0, failures };
+        let (state, work, hung_after) = (Mutex::new(state), Condvar::new(), config.hung_after);
+        let shared = Arc::new(Shared { state, work, hung_after, metrics, clock });
+        for number in 0..wanted {
+            parts.thread(threads::spec(number, hung_after), (), threads::runs(&shared));
+        }
         let watched = shared.clone();
-        scheduler.watch = Some(spawn_thread("infer-watch", move || watched.watch()).context("start infer-watch")?);
-        Ok(scheduler)
+        parts.task(threads::watch_spec(), move |part| threads::watch(watched.clone(), part));
+        // Each thread has a limit of its own.
+        Self { shared, parts: Some(parts.start(hung_after.saturating_mul(2))) }
     }
 
     /// Where jobs are submitted, by any thread or task.
@@ -137,19 +145,13 @@ impl Scheduler {
     /// Ends all threads once they are through with the job in work, and waits for them: no longer than
     /// `hung_after`, because then they count as hung and are left behind. Jobs that wait are answered with
     /// [`JobError::ShutDown`].
-    pub fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.shared.end();
-        let shared = self.shared.clone();
-        let state = shared.lock();
-        let threads_left = |state: &mut State| state.threads.count() > 0;
-        let mut state = shared.changed.wait_while(state, threads_left).unwrap_or_else(PoisonError::into_inner);
-        let ended = state.threads.take_ended();
-        drop(state);
-        for thread in ended.into_iter().chain(self.watch.take()) {
-            if thread.join().is_err() {
-                error!("an inference thread panicked at its end");
-            }
+        let Some(parts) = self.parts.take() else { return };
+        if let Err(failure) = parts.stop().await {
+            error!(error = format!("{failure:#}"), "stop the inference threads");
         }
+        self.shared.give_up_all();
     }
 }
 
@@ -247,16 +249,15 @@ type Run = std::thread::Result<Result<Vec<Detection>, InferError>>;
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn end(&self) {
         let mut state = self.lock();
-        state.threads.stopping = true;
+        state.stopping = true;
         let waiting = state.schedule.clear();
         drop(state);
         self.work.notify_all();
-        self.changed.notify_all();
         waiting.into_iter().for_each(|entry| entry.answer(Err(JobError::ShutDown)));
     }
 
@@ -275,7 +276,7 @@ impl Shared {
         let (now, mut skipped) = (self.clock.mono(), Vec::new());
         let mut state = self.lock();
         let outcome = match policy {
-            _ if state.threads.stopping => Err((entry, NotTaken::NoSource)),
+            _ if state.stopping => Err((entry, NotTaken::NoSource)),
             Policy::ReplaceOlder(slot) if !std::ptr::eq(&*slot.shared, self) => Err((entry, NotTaken::NoSource)),
             Policy::ReplaceOlder(slot) => state.schedule.replace(slot.id, entry, now),
             Policy::Queue { priority, most } => {
@@ -302,29 +303,28 @@ impl Shared {
     }
 
     /// Waits for a job and runs it. False when the thread must end.
-    fn run_next(&self, thread: u64) -> bool {
-        let Some(task) = self.next_task(thread) else { return false };
+    fn run_next(&self, thread: u64, run: &Context) -> bool {
+        let Some(task) = self.next_task(thread, run) else { return false };
         let Task { detector, picture, min_score, waited, started } = task;
-        let run = catch_unwind(AssertUnwindSafe(|| detector.detect(&*picture, min_score)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| detector.detect(&*picture, min_score)));
         let took = self.clock.mono().since(started);
         let completed = self.lock().schedule.complete(thread);
         // There is none when the thread was given up in the meantime, or the slot is gone.
         if let Some(entry) = completed {
-            self.settle(entry, run, waited, took);
+            self.settle(entry, outcome, waited, took);
         }
         let now = self.clock.mono();
-        let mut state = self.lock();
-        let unanswered = state.schedule.finish(thread, now);
-        let goes_on = state.threads.is_member(thread);
-        drop(state);
+        let unanswered = self.lock().schedule.finish(thread, now);
         drop(unanswered);
-        goes_on
+        true
     }
 
-    fn next_task(&self, thread: u64) -> Option<Task> {
+    fn next_task(&self, thread: u64, run: &Context) -> Option<Task> {
+        let longest_wait = LONGEST_WAIT.min(self.hung_after / BEATS);
         let mut state = self.lock();
         loop {
-            if state.threads.stopping || !state.threads.is_member(thread) {
+            run.beat();
+            if state.stopping || run.stop().is_cancelled() {
                 return None;
             }
             let now = self.clock.mono();
@@ -335,13 +335,13 @@ impl Shared {
                 state = self.lock();
                 continue;
             }
-            let State { schedule, threads, .. } = &mut *state;
+            let State { schedule, subjects, .. } = &mut *state;
             if let Some((entry, waited)) = schedule.take(thread, now) {
-                threads.runs(thread, entry.subject.clone());
+                subjects.insert(thread, entry.subject.clone());
                 let (detector, picture) = (entry.detector.clone(), entry.picture.clone());
                 return Some(Task { detector, picture, min_score: entry.min_score, waited, started: now });
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.work.wait_for(&mut state, longest_wait);
         }
     }
 

@@ -1,192 +1,110 @@
-//! The inference threads: how many there are, which hang, and what takes their place.
+//! The inference threads, and what becomes of jobs whose thread hangs.
 //!
-//! A thread that hangs cannot be ended. It is given up: it leaves the list, another one starts, and if it ever comes back
-//! it finds that it is no member any more and exits. When [`MOST_LOST`] are around at once, no more are started, and the
-//! heartbeat `infer` stops.
+//! Each thread is a part of its own. It beats between jobs, and while it waits for one; where a picture takes longer than
+//! `hung_after`, its supervisor gives it up and starts another in its place. A thread that was given up and comes back finds
+//! its job gone, and ends. When too many of one part are around, that part becomes critical, and the service manager
+//! starts the process afresh.
+//!
+//! The job is answered before, by the task `infer`, which looks every second: a client does not wait for a thread.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use anyhow::Result;
+use tracing::error;
 
-use super::job::{JobError, Reply, Subject};
+use super::job::{Entry, JobError, Subject};
+use super::schedule::Hung;
 use super::{Priority, Shared, skip};
 use crate::clock::Mono;
 use crate::metrics;
-use crate::supervise::spawn_thread;
+use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 
-/// How often hung threads are looked for.
+/// How often hung jobs are looked for.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// The heartbeat `infer` beats every second while all threads are well.
+/// The task `infer` beats every second.
 pub(super) const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(30);
-/// Hung threads that may be around at once; each holds memory, and a core if it spins.
-pub(super) const MOST_LOST: usize = 8;
 
-struct Thread {
-    handle: JoinHandle<()>,
-    /// What it ran last.
-    subject: Option<Subject>,
+/// The thread `infer-<number>`.
+pub(super) fn spec(number: usize, hung_after: Duration) -> Spec {
+    Spec::new(format!("infer-{number}"))
+        .heartbeat(hung_after, Hang::Replace { most: MOST_ABANDONED })
+        .ends_within(hung_after)
 }
 
-/// The list of threads.
-pub(super) struct Threads {
-    pub stopping: bool,
-    members: BTreeMap<u64, Thread>,
-    /// Threads that left by themselves, to be joined.
-    ended: Vec<JoinHandle<()>>,
-    wanted: usize,
-    /// Threads that were given up and have not come back.
-    lost: usize,
-    exhausted: bool,
-    next: u64,
+/// What a thread does, run after run.
+pub(super) fn runs(shared: &Arc<Shared>) -> impl FnMut() -> Option<ThreadBody<()>> + Send + 'static {
+    let shared = shared.clone();
+    move || {
+        let shared = shared.clone();
+        Some(Box::new(move |run| {
+            shared.work(&run);
+            Ok(())
+        }))
+    }
 }
 
-impl Threads {
-    pub(super) fn new(wanted: usize) -> Self {
-        let (members, ended) = (BTreeMap::new(), Vec::new());
-        Self { stopping: false, members, ended, wanted, lost: 0, exhausted: false, next: 0 }
-    }
+/// The task `infer`, without which no hung job is noticed.
+pub(super) fn watch_spec() -> Spec {
+    Spec::new("infer").heartbeat(HEARTBEAT_DEADLINE, Hang::Critical)
+}
 
-    /// Threads that are not given up.
-    pub(super) fn count(&self) -> usize {
-        self.members.len()
-    }
-
-    pub(super) fn is_member(&self, thread: u64) -> bool {
-        self.members.contains_key(&thread)
-    }
-
-    pub(super) fn runs(&mut self, thread: u64, subject: Subject) {
-        if let Some(thread) = self.members.get_mut(&thread) {
-            thread.subject = Some(subject);
+/// Looks after the jobs until the stop.
+pub(super) async fn watch(shared: Arc<Shared>, part: Context) -> Result<()> {
+    loop {
+        part.beat();
+        shared.check();
+        tokio::select! {
+            () = part.stop().cancelled() => return Ok(()),
+            () = tokio::time::sleep(WATCH_EVERY) => {}
         }
     }
-
-    pub(super) fn take_ended(&mut self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.ended)
-    }
-
-    /// The number of the next thread; `None` when there are enough or too many are lost.
-    fn next(&mut self) -> Option<u64> {
-        let wanted = !self.stopping && self.members.len() < self.wanted && self.lost < MOST_LOST;
-        wanted.then(|| {
-            self.next += 1;
-            self.next - 1
-        })
-    }
-
-    /// A thread ends: a member, or one that was lost and came back.
-    fn leave(&mut self, thread: u64) {
-        match self.members.remove(&thread) {
-            Some(left) => {
-                self.ended.retain(|handle| !handle.is_finished());
-                self.ended.push(left.handle);
-            }
-            None => self.lost = self.lost.saturating_sub(1),
-        }
-    }
-
-    /// Returns what it ran.
-    fn give_up(&mut self, thread: u64) -> Option<Subject> {
-        let member = self.members.remove(&thread)?;
-        self.lost += 1;
-        member.subject
-    }
-
-    /// Whether all threads are there.
-    fn is_complete(&self) -> bool {
-        self.stopping || self.members.len() >= self.wanted
-    }
-
-    /// True once when so many threads are lost that no more are started.
-    fn newly_exhausted(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.exhausted, self.lost >= MOST_LOST);
-        self.exhausted && !before
-    }
-
-    #[cfg(test)]
-    pub(super) fn lost(&self) -> usize {
-        self.lost
-    }
-}
-
-/// A job whose thread was given up.
-struct GivenUp {
-    subject: Option<Subject>,
-    reply: Option<Reply>,
-    since: Mono,
 }
 
 impl Shared {
-    /// Starts threads until there are as many as wanted or too many are lost.
-    pub(super) fn refill(self: &Arc<Self>, threads: &mut Threads) -> std::io::Result<()> {
-        while let Some(id) = threads.next() {
-            let shared = self.clone();
-            let handle = spawn_thread(format!("infer-{id}"), move || {
-                let leave = Leave { shared: &shared, thread: id };
-                while shared.run_next(id) {}
-                drop(leave);
-            })?;
-            threads.members.insert(id, Thread { handle, subject: None });
-        }
-        Ok(())
+    /// Runs jobs until the stop, or until another thread has taken the place of this one.
+    fn work(&self, run: &Context) {
+        let thread = self.lock().enter();
+        let leave = Leave { shared: self, thread };
+        while self.run_next(thread, run) {}
+        drop(leave);
     }
 
-    /// Looks after the threads until all have ended.
-    pub(super) fn watch(self: &Arc<Self>) {
-        let mut state = self.lock();
-        while !(state.threads.stopping && state.threads.count() == 0) {
-            (state, _) = self.changed.wait_timeout(state, WATCH_EVERY).unwrap_or_else(PoisonError::into_inner);
-            drop(state);
-            self.check();
-            state = self.lock();
-        }
-    }
-
-    /// Gives up hung threads, starts others in their place, answers jobs that wait for nothing any more, and beats when
-    /// all is well.
-    pub(super) fn check(self: &Arc<Self>) {
+    /// Answers jobs whose thread hangs, and those that wait for nothing any more.
+    pub(super) fn check(&self) {
         let now = self.clock.mono();
         let mut state = self.lock();
         let hung = state.schedule.give_up_hung(now, self.hung_after);
-        let threads = &mut state.threads;
-        let given_up = hung.into_iter().map(|hung| GivenUp {
-            subject: threads.give_up(hung.thread),
-            reply: hung.job.map(|entry| entry.reply),
-            since: hung.since,
-        });
-        let given_up: Vec<GivenUp> = given_up.collect();
-        let refilled = self.refill(&mut state.threads);
-        let exhausted = state.threads.newly_exhausted();
-        if state.threads.is_complete() {
-            self.heartbeat.beat();
-        }
+        let hung: Vec<_> = hung.into_iter().map(|job| (state.subjects.get(&job.thread).cloned(), job)).collect();
         let skipped = state.schedule.sweep(now);
         let waiting = Priority::ALL.map(|priority| (priority, state.schedule.waiting(priority)));
         drop(state);
-        if !given_up.is_empty() {
-            // The source is free again, perhaps with a job in it; and `stop` may be waiting.
+        if !hung.is_empty() {
+            // The source is free again, perhaps with a job in it.
             self.work.notify_all();
-            self.changed.notify_all();
         }
         for (priority, jobs) in waiting {
             self.metrics.infer_waiting.get_or_create(&metrics::priority(priority.as_str())).set(jobs as i64);
         }
-        for job in given_up {
-            self.report_hung(job, now);
+        for (subject, job) in hung {
+            self.report_hung(subject, job, now);
         }
         skip(skipped);
-        if let Err(error) = refilled {
-            warn!(%error, "no thread for inference, trying again");
-        }
-        if exhausted {
-            error!(lost = MOST_LOST, "too many inference threads hang, the process must be restarted");
+    }
+
+    /// Answers what is still in work after the stop: its thread is left behind.
+    pub(super) fn give_up_all(&self) {
+        let now = self.clock.mono();
+        let mut state = self.lock();
+        let left = state.schedule.give_up_all(now);
+        let left: Vec<_> = left.into_iter().map(|job| (state.subjects.get(&job.thread).cloned(), job)).collect();
+        drop(state);
+        for (subject, job) in left {
+            self.report_hung(subject, job, now);
         }
     }
 
-    fn report_hung(&self, GivenUp { subject, reply, since }: GivenUp, now: Mono) {
+    fn report_hung(&self, subject: Option<Subject>, Hung { job, since, .. }: Hung<Entry>, now: Mono) {
         let after = now.since(since);
         let Some(Subject { camera, priority, model }) = subject else { return };
         let for_s = after.as_secs_f32();
@@ -197,13 +115,13 @@ impl Shared {
             }
             None => error!(%priority, %model, for_s, "the detector hangs, its thread is given up"),
         }
-        if let Some(reply) = reply {
-            reply.answer(Err(JobError::Hung { model, after }));
+        if let Some(job) = job {
+            job.answer(Err(JobError::Hung { model, after }));
         }
     }
 }
 
-/// Takes a thread off the list however it ends.
+/// Takes a thread off the list however it ends, and its job with it.
 struct Leave<'a> {
     shared: &'a Shared,
     thread: u64,
@@ -213,9 +131,8 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         let unfinished = state.schedule.finish(self.thread, self.shared.clock.mono());
-        state.threads.leave(self.thread);
+        state.subjects.remove(&self.thread);
         drop(state);
-        self.shared.changed.notify_all();
         // Dropping it answers.
         drop(unfinished);
     }

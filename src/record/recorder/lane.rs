@@ -1,9 +1,11 @@
 //! What outlives a recorder's thread: the queue to it, the ring, and what is known of the events in progress.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::super::config::RecordConfig;
 use super::super::preroll::Preroll;
@@ -116,7 +118,7 @@ impl Moves {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Move>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -126,6 +128,6 @@ pub(super) struct Settled(Arc<Mutex<Option<Sender<()>>>>);
 
 impl Settled {
     pub(super) fn set(&self, settled: Sender<()>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(settled);
+        *self.0.lock() = Some(settled);
     }
 }

@@ -15,10 +15,11 @@
 //! made [`RETINA_AGAIN`] later. Nothing that plays is interrupted for that.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tracing::info;
 use url::Url;
 
@@ -98,7 +99,7 @@ impl Known {
 static KNOWN: LazyLock<Mutex<HashMap<Url, Known>>> = LazyLock::new(Mutex::default);
 
 fn known<R>(url: &Url, look: impl FnOnce(&mut Known) -> R) -> R {
-    let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = KNOWN.lock();
     look(all.entry(url.clone()).or_default())
 }
 

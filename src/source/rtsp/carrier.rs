@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
+use parking_lot::Mutex;
 use retina::client::{TcpTransportOptions, UdpTransportOptions};
 use url::Url;
 
@@ -68,5 +69,5 @@ pub(super) fn is_refused(error: &retina::Error) -> bool {
 }
 
 fn with<R>(look: impl FnOnce(&mut HashSet<Url>) -> R) -> R {
-    look(&mut ONLY_UDP.lock().unwrap_or_else(PoisonError::into_inner))
+    look(&mut ONLY_UDP.lock())
 }

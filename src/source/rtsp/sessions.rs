@@ -1,10 +1,11 @@
 //! Sessions that ended here but not yet in the camera.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use futures::future::join_all;
+use parking_lot::Mutex;
 use retina::client::SessionGroup;
 use tokio::time::timeout;
 use tracing::{debug, info};
@@ -30,7 +31,7 @@ pub(super) struct Known {
 pub(super) static GROUPS: LazyLock<Mutex<HashMap<Url, Known>>> = LazyLock::new(Mutex::default);
 
 fn groups<R>(look: impl FnOnce(&mut HashMap<Url, Known>) -> R) -> R {
-    look(&mut GROUPS.lock().unwrap_or_else(PoisonError::into_inner))
+    look(&mut GROUPS.lock())
 }
 
 pub(super) fn group_of(url: &Url) -> Arc<SessionGroup> {

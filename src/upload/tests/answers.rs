@@ -124,7 +124,7 @@ impl Service {
                 return said(status, "Content-Type: text/html\r\n", "<html><title>Not now</title></html>");
             }
         }
-        let mut objects = self.objects.lock().expect("lock");
+        let mut objects = self.objects.lock();
         if self.manner == Manner::Expires && self.refused.load(Ordering::SeqCst) == 0 && !objects.is_empty() {
             let body = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
             return said("400 Bad Request", "", if method == "head" { "" } else { body });
@@ -175,7 +175,7 @@ impl Service {
 
     /// The requests of an upload in parts.
     fn answer_in_parts(&self, method: &str, key: &str, query: &str, body: Vec<u8>) -> String {
-        let mut parts = self.parts.lock().expect("lock");
+        let mut parts = self.parts.lock();
         let number = query.split('&').find_map(|pair| pair.strip_prefix("partnumber=")?.parse().ok());
         match (method, number) {
             ("post", _) if query.starts_with("uploads") => {
@@ -192,7 +192,7 @@ impl Service {
                 let Some(parts) = parts.remove(key) else {
                     return said("404 Not Found", "", "<Error><Code>NoSuchUpload</Code></Error>");
                 };
-                let mut objects = self.objects.lock().expect("lock");
+                let mut objects = self.objects.lock();
                 let (count, kept) = objects.entry(key.to_owned()).or_default();
                 (*count, *kept) = (*count + 1, parts.into_values().flatten().collect());
                 let etag = if self.manner == Manner::NoEtags { "" } else { "<ETag>\"of-its-own-2\"</ETag>" };
@@ -209,7 +209,7 @@ impl Service {
 
     /// How often each object was uploaded, by the end of its key.
     fn uploads(&self) -> Vec<(String, u32)> {
-        let objects = self.objects.lock().expect("lock");
+        let objects = self.objects.lock();
         let last = |key: &String| key.rsplit('/').next().unwrap_or_default().to_owned();
         objects.iter().map(|(key, (count, _))| (last(key), *count)).collect()
     }
@@ -236,7 +236,7 @@ async fn upload_large_to(manner: Manner) -> (Arc<Service>, Vec<String>) {
     let config = s3(&bench, endpoint, Checksum::Auto);
     let remarks = upload_with(&bench, config).await;
     assert_eq!(bench.dead().await, []);
-    let kept: Vec<Vec<u8>> = service.objects.lock().expect("lock").values().map(|(_, kept)| kept.clone()).collect();
+    let kept: Vec<Vec<u8>> = service.objects.lock().values().map(|(_, kept)| kept.clone()).collect();
     assert!(kept == [content], "another clip arrived");
     (service, remarks)
 }

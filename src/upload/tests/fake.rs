@@ -24,11 +24,11 @@ pub(super) struct Fake {
 
 impl Fake {
     fn request(&self, kind: &'static str) -> object_store::Result<()> {
-        if *self.locked.lock().expect("lock") {
+        if *self.locked.lock() {
             let source = "Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>".into();
             return Err(Error::PermissionDenied { path: "k".into(), source });
         }
-        let mut requests = self.requests.lock().expect("lock");
+        let mut requests = self.requests.lock();
         let count = requests.entry(kind).or_default();
         *count += 1;
         if *count > self.flaky { Ok(()) } else { Err(no_link()) }
@@ -50,7 +50,7 @@ impl ObjectStore for Fake {
     async fn put_opts(&self, key: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
         self.request("put")?;
         tokio::time::sleep(self.takes).await;
-        while self.held.lock().expect("lock").is_some_and(|end| key.as_ref().ends_with(end)) {
+        while self.held.lock().is_some_and(|end| key.as_ref().ends_with(end)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.inner.put_opts(key, payload, opts).await
@@ -109,7 +109,7 @@ impl MultipartStore for Fake {
         data: PutPayload,
     ) -> object_store::Result<PartId> {
         self.request("part")?;
-        if self.breaks_part.lock().expect("lock").take_if(|part| *part == index).is_some() {
+        if self.breaks_part.lock().take_if(|part| *part == index).is_some() {
             return Err(no_link());
         }
         self.parts_sent.fetch_add(1, Ordering::SeqCst);

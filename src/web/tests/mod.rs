@@ -1,5 +1,6 @@
 //! All routes over a real socket, with services over a real index and archive in a temporary folder.
 
+mod compression;
 mod fuzz;
 mod queue;
 

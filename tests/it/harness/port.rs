@@ -3,8 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 /// Below the range that the kernel hands out for outgoing connections.
@@ -24,7 +24,7 @@ pub fn free() -> u16 {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
             && TcpListener::bind(("127.0.0.1", port)).is_ok()
         {
-            TAKEN.lock().expect("no panic while it is held").push(file);
+            TAKEN.lock().push(file);
             return port;
         }
     }

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::port;
 
@@ -202,13 +204,14 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic while it is held")
+        self.state.lock()
     }
 
     /// Waits while the line is mute. Whether anything may pass then.
     fn is_open(&self) -> bool {
         let mute = |state: &mut State| state.quality == Quality::Mute && !state.ended;
-        let state = self.changed.wait_while(self.state(), mute).expect("no panic while it is held");
+        let mut state = self.state();
+        self.changed.wait_while(&mut state, mute);
         state.quality != Quality::Cut && state.shut_on.is_none() && !state.ended
     }
 

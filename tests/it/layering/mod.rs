@@ -66,7 +66,7 @@ const PEERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only one place may touch, with the beginnings of the paths of that place.
-const DOORS: [(&str, &[&str]); 14] = [
+const DOORS: [(&str, &[&str]); 15] = [
     ("retina", &["source/rtsp"]),
     ("v4l", &["source/v4l2"]),
     ("ffmpeg_next", &["decode/", "source/replay", "source/libav", "mux/"]),
@@ -79,6 +79,7 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("parquet", &["lake/file.rs"]),
     ("age", &["seal/"]),
     ("axum", &["web/"]),
+    ("tower_http", &["web/"]),
     ("clap", &["cli/", "cli.rs", "main.rs", "telemetry.rs"]),
     ("systemd", &["supervise/"]),
 ];

@@ -30,9 +30,8 @@ const WRITES: [&str; 8] =
     ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "note_store", "clone"];
 
 /// Threads and tasks that are started outside of `supervise`: the beginning of the file's path, how often, and why.
-const SPAWNS: [(&str, usize, &str); 9] = [
+const SPAWNS: [(&str, usize, &str); 8] = [
     ("source/thread.rs", 1, "the reader of one connection, joined by the source that owns it"),
-    ("infer/", 3, "a pool whose members are given up one by one, under one heartbeat"),
     (
         "store/worker.rs",
         4,

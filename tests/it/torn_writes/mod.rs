@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use outpost::archive::{
     Archive, ArchiveDeps, Config as ArchiveConfig, Layout, Sidecar, look_at_event, measure, volume,
@@ -23,6 +23,7 @@ use outpost::record::{Look, RecordConfig, Recorder};
 use outpost::recovery::recover;
 use outpost::source::{self, Pace, Role};
 use outpost::store::{Config as StoreConfig, Delivery, Query, Store};
+use parking_lot::Mutex;
 
 use crate::harness::{Scratch, fixture, patient, seconds, setting, wait_for};
 use damage::{damage, files};
@@ -354,10 +355,10 @@ fn whatever_was_torn_the_box_starts_and_delivers_what_is_whole() {
                     let folder = scratch.path(&format!("seed-{seed}"));
                     match survive(&template, &folder, seed) {
                         Err(wrong) => {
-                            failures.lock().expect("no panic").push(format!("OUTPOST_TORN_SEED={seed}: {wrong}"));
+                            failures.lock().push(format!("OUTPOST_TORN_SEED={seed}: {wrong}"));
                         }
                         Ok(done) => {
-                            let mut harm = harm.lock().expect("no panic");
+                            let mut harm = harm.lock();
                             harm.restarted += done.restarted;
                             harm.indexes += done.indexes;
                             harm.files += done.files;
@@ -368,7 +369,7 @@ fn whatever_was_torn_the_box_starts_and_delivers_what_is_whole() {
             });
         }
     });
-    let (failures, harm) = (failures.into_inner().expect("no panic"), harm.into_inner().expect("no panic"));
+    let (failures, harm) = (failures.into_inner(), harm.into_inner());
     println!("{} archives: {harm:?}", end - first);
     // Or the damage would have hit nothing.
     assert!(end - first < 100 || harm.indexes.min(harm.files) > 0, "{harm:?}");

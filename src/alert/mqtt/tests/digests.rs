@@ -90,7 +90,7 @@ async fn a_rule_of_its_own_age_is_published_in_a_digest_while_others_are_publish
     let bench = Bench::start_with(plain(broker.port), device_context(), clock.clone(), ages, |queue| {
         queue.put_at(&*clock, "yard", 1..=6);
         for seq in [2, 3, 5] {
-            queue.rows.lock().expect("lock").waiting.get_mut(&seq).expect("waits").event.rule = "hasty".into();
+            queue.rows.lock().waiting.get_mut(&seq).expect("waits").event.rule = "hasty".into();
         }
         clock.advance(Duration::from_secs(120));
     });

@@ -20,7 +20,7 @@ fn hanging_up_at(at: impl Fn(&Received) -> bool + Send + Sync + 'static) -> Mann
 fn put_large(bench: &Bench, seq: u64) {
     let mut large = fixture::item(&SystemClock::new(), seq, Phase::End);
     large.event.zones = vec!["z".repeat(200 << 10).into()];
-    bench.queue.rows.lock().expect("lock").waiting.insert(seq, large);
+    bench.queue.rows.lock().waiting.insert(seq, large);
 }
 
 impl Bench {

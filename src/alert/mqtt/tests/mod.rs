@@ -180,7 +180,7 @@ async fn a_topic_that_is_not_allowed_is_tried_again_and_one_that_is_too_large_is
     let clock = SystemClock::new();
     let mut large = fixture::item(&clock, 4, Phase::End);
     large.event.zones = vec!["z".repeat(7000).into()];
-    bench.queue.rows.lock().expect("lock").waiting.insert(4, large);
+    bench.queue.rows.lock().waiting.insert(4, large);
     bench.queue.put([5]);
     std::fs::write(&rights, "topic readwrite #\n").expect("write");
     let pid = i32::try_from(broker.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("pid");

@@ -107,7 +107,7 @@ async fn one_alert_that_the_broker_refuses_is_put_aside_on_its_only_topic() {
     let bench = Bench::start(plain(broker.port));
     let mut large = fixture::item(&SystemClock::new(), 3, Phase::End);
     large.event.zones = vec!["z".repeat(200 << 10).into()];
-    bench.queue.rows.lock().expect("lock").waiting.insert(3, large);
+    bench.queue.rows.lock().waiting.insert(3, large);
     let next = bench.feed_until_put_aside("yard", 101, 1).await;
     in_time("all others arrive", || bench.queue.look(|rows| rows.acked.len() as u64 == next - 101)).await;
     let rejected = bench.queue.look(|rows| rows.rejected.clone());

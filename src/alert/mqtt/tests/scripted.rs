@@ -1,9 +1,10 @@
 //! A broker that speaks MQTT 3.1.1 and 5 by hand, with the manners that real ones have.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -108,7 +109,7 @@ impl Scripted {
 
     /// All that it took, in order.
     pub(super) fn taken(&self) -> Vec<Received> {
-        self.seen.taken.lock().expect("lock").clone()
+        self.seen.taken.lock().clone()
     }
 
     pub(super) fn has(&self, topic: &str) -> bool {
@@ -117,7 +118,7 @@ impl Scripted {
 
     /// Protocol levels of the greetings so far.
     pub(super) fn greetings(&self) -> Vec<u8> {
-        self.seen.greetings.lock().expect("lock").clone()
+        self.seen.greetings.lock().clone()
     }
 
     /// How often it hung up.
@@ -221,7 +222,7 @@ impl Visit {
         let mut fields = Fields(body);
         let (_, version, flags) = (fields.text()?, fields.u8()?, fields.u8()?);
         self.version = version;
-        self.seen.greetings.lock().expect("lock").push(version);
+        self.seen.greetings.lock().push(version);
         if version == 4 {
             let code = u8::from(self.manners.refuses_three);
             self.say(&[0x20, 2, 0, code]).await?;
@@ -286,7 +287,7 @@ impl Visit {
             self.say(&[&[0x40, 3], &*id, &[code]].concat()).await?;
             return Ok(true);
         }
-        self.seen.taken.lock().expect("lock").push(received);
+        self.seen.taken.lock().push(received);
         if qos > 0 {
             self.say(&[&[0x40, 2], &*id].concat()).await?;
         }

@@ -111,7 +111,7 @@ async fn what_was_written_to_a_line_that_broke_is_sent_again_without_confirmatio
     let bench = Bench::start(plain(broker.port));
     let mut large = crate::alert::fixture::item(&crate::clock::SystemClock::new(), 1, crate::event::Phase::End);
     large.event.zones = vec!["z".repeat(200 << 10).into()];
-    bench.queue.rows.lock().expect("lock").waiting.insert(1, large);
+    bench.queue.rows.lock().waiting.insert(1, large);
     bench.queue.put(2..=4);
     until("the large one is put aside", || bench.queue.look(|rows| rows.rejected.len() == 1)).await;
     until("the others are taken", || bench.queue.look(|rows| rows.acked.len() == 3)).await;

@@ -247,8 +247,16 @@ impl<J: Schedulable> Schedule<J> {
 
     /// Gives up on jobs that have run for more than `hung_after`.
     pub(super) fn give_up_hung(&mut self, now: Mono, hung_after: Duration) -> Vec<Hung<J>> {
-        let is_hung = |running: &&Running<J>| now.since(running.since) > hung_after;
-        let hung = self.running.iter().filter(|(_, running)| is_hung(running));
+        self.give_up(now, |ran_for| ran_for > hung_after)
+    }
+
+    /// Gives up on all jobs in work.
+    pub(super) fn give_up_all(&mut self, now: Mono) -> Vec<Hung<J>> {
+        self.give_up(now, |_| true)
+    }
+
+    fn give_up(&mut self, now: Mono, is_hung: impl Fn(Duration) -> bool) -> Vec<Hung<J>> {
+        let hung = self.running.iter().filter(|(_, running)| is_hung(now.since(running.since)));
         let hung: Vec<(u64, Mono)> = hung.map(|(thread, running)| (*thread, running.since)).collect();
         // Another thread takes the place of each, so that cameras lose no time that would have to be made up for.
         let give_up = |(thread, since)| Hung { thread, job: self.settle(thread, MOST_CHARGED, now), since };

@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, channel};
 
 use jiff::Timestamp;
 
-use super::threads::{HEARTBEAT_DEADLINE, MOST_LOST};
 use super::*;
 use crate::clock::{Mono, SimulatedClock};
 use crate::frame::Rgb;
 use crate::infer::{Description, Detector, Engine, InferError, Output, OutputInfo};
+use crate::supervise::MOST_ABANDONED;
 
 /// So long a test waits for what must come; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,23 +25,22 @@ struct Gate {
 
 impl Gate {
     fn wait(&self) {
-        let mut state = self.state.lock().expect("lock");
+        let mut state = self.state.lock();
         state.1 += 1;
         self.changed.notify_all();
         while !state.0 {
-            state = self.changed.wait(state).expect("wait");
+            self.changed.wait(&mut state);
         }
     }
 
     /// Until so many have come to the door since the beginning.
     fn wait_for(&self, arrived: usize) {
-        let state = self.state.lock().expect("lock");
-        let (_state, timeout) = self.changed.wait_timeout_while(state, PATIENCE, |s| s.1 < arrived).expect("wait");
+        let timeout = self.changed.wait_while_for(&mut self.state.lock(), |s| s.1 < arrived, PATIENCE);
         assert!(!timeout.timed_out(), "{arrived} engines should have been started");
     }
 
     fn open(&self) {
-        self.state.lock().expect("lock").0 = true;
+        self.state.lock().0 = true;
         self.changed.notify_all();
     }
 }
@@ -79,10 +78,18 @@ struct Bench {
 }
 
 fn bench(threads: usize) -> Bench {
+    bench_with(Config { workers: threads, ..Config::default() })
+}
+
+/// A bench whose supervisor looks at its threads without a pause.
+fn quick_to_give_up(threads: usize) -> Bench {
+    bench_with(Config { workers: threads, hung_after: Duration::from_millis(40), ..Config::default() })
+}
+
+fn bench_with(config: Config) -> Bench {
     let clock = Arc::new(SimulatedClock::new(Mono(0), Timestamp::UNIX_EPOCH));
     let (metrics, heartbeats) = (Metrics::new(), Heartbeats::new(clock.clone()));
-    let config = Config { workers: threads, ..Config::default() };
-    let scheduler = Scheduler::start(&config, metrics.clone(), clock.clone(), heartbeats.clone()).expect("start");
+    let scheduler = Scheduler::start(&config, metrics.clone(), clock.clone(), &heartbeats);
     Bench { scheduler, clock, metrics, heartbeats }
 }
 
@@ -104,21 +111,31 @@ impl Bench {
 
     /// Lets so much time go by that every frame in work counts as hung, and looks.
     fn let_hang(&self) {
-        self.clock.advance(Duration::from_secs(11));
+        self.clock.advance(Duration::from_secs(1));
         self.scheduler.shared.check();
     }
 
-    /// Until the threads that were given up have come to their end.
-    fn wait_for_the_lost(&self) {
-        let shared = &self.scheduler.shared;
-        let (state, _) =
-            shared.changed.wait_timeout_while(shared.lock(), PATIENCE, |state| state.threads.lost() > 0).expect("wait");
-        assert_eq!(state.threads.lost(), 0);
+    /// How often another thread has taken the place of `infer-0`.
+    fn restarts(&self) -> u64 {
+        self.metrics.part_restarts.get_or_create(&metrics::part("infer-0")).get()
+    }
+
+    /// Until the thread that was started as this one has come to its end.
+    fn wait_for_the_end_of(&self, thread: u64) {
+        until("the end of a lost thread", || !self.scheduler.shared.lock().subjects.contains_key(&thread));
     }
 }
 
-#[test]
-fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let patient_until = std::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(std::time::Instant::now() < patient_until, "never came true: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
     let (bench, gate) = (bench(1), Arc::new(Gate::default()));
     let door = gate.clone();
     let (slot, results) = bench.slot(
@@ -136,14 +153,14 @@ fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 1)));
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
     assert_eq!(bench.dropped("yard", "infer_slot"), 1);
-    bench.scheduler.stop();
+    bench.scheduler.stop().await;
     assert_eq!(bench.metrics.frames_detected.get_or_create(&metrics::camera("yard")).get(), 2);
     assert!(results.try_recv().is_err());
 }
 
-#[test]
-fn a_hung_detector_costs_its_thread_and_its_frame_only() {
-    let (bench, gate, calls) = (bench(1), Arc::new(Gate::default()), AtomicUsize::new(0));
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_hung_detector_costs_its_thread_and_its_frame_only() {
+    let (bench, gate, calls) = (quick_to_give_up(1), Arc::new(Gate::default()), AtomicUsize::new(0));
     let door = gate.clone();
     let hangs_once = detector(move || {
         if calls.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -155,47 +172,45 @@ fn a_hung_detector_costs_its_thread_and_its_frame_only() {
     slot.offer(frame(1)).expect("taken in");
     gate.wait_for(1);
     bench.let_hang();
-    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1, "another thread took the place");
     slot.offer(frame(2)).expect("taken in");
-    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)), "another thread took the place");
+    until("it is counted", || bench.restarts() == 1);
     assert_eq!(bench.dropped("yard", "infer_hung"), 1);
     gate.open();
-    bench.wait_for_the_lost();
-    bench.scheduler.stop();
+    bench.wait_for_the_end_of(0);
+    bench.scheduler.stop().await;
     assert!(results.try_recv().is_err(), "the late result of frame 1 must not be reported");
 }
 
-#[test]
-fn when_too_many_threads_hang_the_heartbeat_stops_until_they_come_back() {
-    let (bench, gate) = (bench(1), Arc::new(Gate::default()));
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn when_too_many_threads_hang_it_is_left_to_the_watchdog_until_they_come_back() {
+    let (bench, gate) = (quick_to_give_up(1), Arc::new(Gate::default()));
     let door = gate.clone();
-    let (slot, _results) = bench.slot(
+    let (slot, results) = bench.slot(
         "yard",
         &detector(move || {
             door.wait();
             Ok(())
         }),
     );
-    for n in 1..=MOST_LOST {
+    for n in 1..=MOST_ABANDONED + 1 {
         slot.offer(frame(n as u64)).expect("taken in");
         gate.wait_for(n);
         bench.let_hang();
     }
-    assert_eq!(bench.scheduler.shared.lock().threads.count(), 0, "no more threads are started");
-    bench.clock.advance(HEARTBEAT_DEADLINE + Duration::from_secs(1));
-    bench.scheduler.shared.check();
-    let stalled = bench.heartbeats.stalled();
-    assert_eq!(stalled.iter().map(|s| (s.name.as_str(), s.critical)).collect::<Vec<_>>(), [("infer", true)]);
+    let critical = || bench.heartbeats.stalled().into_iter().filter(|part| part.critical).map(|part| part.name);
+    until("it is critical", || critical().eq(["infer-0"]));
+    assert_eq!(bench.restarts(), MOST_ABANDONED as u64, "no more threads are started");
+    assert_eq!(bench.dropped("yard", "infer_hung"), MOST_ABANDONED as u64 + 1, "each job is answered all the same");
     gate.open();
-    bench.wait_for_the_lost();
-    bench.scheduler.shared.check();
-    assert_eq!(bench.heartbeats.stalled(), []);
-    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1);
-    bench.scheduler.stop();
+    until("all is well", || bench.heartbeats.stalled().is_empty());
+    slot.offer(frame(100)).expect("taken in");
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 100)));
+    bench.scheduler.stop().await;
 }
 
-#[test]
-fn a_panicking_or_failing_detector_costs_its_frame_only() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panicking_or_failing_detector_costs_its_frame_only() {
     let (bench, calls) = (bench(1), AtomicUsize::new(0));
     let (slot, results) = bench.slot(
         "yard",
@@ -210,20 +225,18 @@ fn a_panicking_or_failing_detector_costs_its_frame_only() {
         if at < 3 {
             // The next frame must not replace this one.
             let shared = &bench.scheduler.shared;
-            let patient_until = std::time::Instant::now() + PATIENCE;
-            while bench.dropped("yard", "infer_failed") < at || shared.lock().schedule.is_busy() {
-                assert!(std::time::Instant::now() < patient_until, "frame {at} never failed");
-                std::thread::yield_now();
-            }
+            until("the frame fails", || {
+                bench.dropped("yard", "infer_failed") >= at && !shared.lock().schedule.is_busy()
+            });
         }
     }
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 3)));
-    assert_eq!(bench.scheduler.shared.lock().threads.count(), 1);
-    bench.scheduler.stop();
+    assert_eq!(bench.restarts(), 0);
+    bench.scheduler.stop().await;
 }
 
-#[test]
-fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
     let bench = bench(1);
     let (sender, receiver) = channel();
     let slot = bench.scheduler.slot("yard".into(), Model::ready(detector(|| Ok(()))), 0.4, move |detected| {
@@ -235,11 +248,11 @@ fn a_panic_in_the_callback_leaves_the_thread_and_the_slot_working() {
     slot.offer(frame(2)).expect("taken in");
     // Not another one that took its place.
     assert_eq!((first, receiver.recv_timeout(PATIENCE)), (1, Ok((2, thread))));
-    bench.scheduler.stop();
+    bench.scheduler.stop().await;
 }
 
-#[test]
-fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
     let (bench, gate) = (bench(1), Arc::new(Gate::default()));
     let door = gate.clone();
     let (gone, gone_results) = bench.slot(
@@ -258,12 +271,24 @@ fn a_dropped_slot_gets_no_more_results_and_its_thread_goes_on() {
     assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 2)));
     // The sender went with the callback, so this ends without a wait.
     assert!(gone_results.recv().is_err());
-    bench.scheduler.stop();
+    bench.scheduler.stop().await;
 }
 
-#[test]
-fn a_stop_leaves_hung_threads_behind() {
-    let (bench, gate) = (bench(2), Arc::new(Gate::default()));
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stop_joins_all_threads() {
+    let bench = bench(3);
+    let (slot, results) = bench.slot("yard", &detector(|| Ok(())));
+    slot.offer(frame(1)).expect("taken in");
+    assert_eq!(results.recv_timeout(PATIENCE), Ok(("yard", 1)));
+    drop(slot);
+    let shared = Arc::downgrade(&bench.scheduler.shared);
+    bench.scheduler.stop().await;
+    assert_eq!(shared.strong_count(), 0, "a thread that lives has one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stop_leaves_hung_threads_behind() {
+    let (bench, gate) = (quick_to_give_up(2), Arc::new(Gate::default()));
     let door = gate.clone();
     let (slot, _results) = bench.slot(
         "yard",
@@ -274,13 +299,17 @@ fn a_stop_leaves_hung_threads_behind() {
     );
     slot.offer(frame(1)).expect("taken in");
     gate.wait_for(1);
-    bench.clock.advance(Duration::from_secs(11));
-    bench.scheduler.stop();
+    let (metrics, shared) = (bench.metrics.clone(), Arc::downgrade(&bench.scheduler.shared));
+    bench.scheduler.stop().await;
+    let hung = metrics.dropped.get_or_create(&metrics::dropped("yard", "infer_hung")).get();
+    assert_eq!(hung, 1, "its job is answered");
     gate.open();
+    drop(slot);
+    until("the thread comes to its end", || shared.strong_count() == 0);
 }
 
-#[test]
-fn until_its_model_is_loaded_a_camera_keeps_no_frame() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn until_its_model_is_loaded_a_camera_keeps_no_frame() {
     let bench = bench(1);
     let model = Model::named("m");
     let slot = bench.scheduler.slot("yard".into(), model, 0.4, |_| ());

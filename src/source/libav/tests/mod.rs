@@ -85,11 +85,11 @@ async fn http_folder(folder: &Path) -> String {
 }
 
 /// The same, and notes what was asked for.
-async fn http_folder_that_notes(folder: &Path, asked: Arc<std::sync::Mutex<Vec<String>>>) -> String {
+async fn http_folder_that_notes(folder: &Path, asked: Arc<parking_lot::Mutex<Vec<String>>>) -> String {
     let folder = folder.to_owned();
     http(Box::new(move |request, mut connection| {
         let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-        asked.lock().expect("lock").push(name.clone());
+        asked.lock().push(name.clone());
         let answer = match std::fs::read(folder.join(name)) {
             Ok(body) => with_head("200 OK", "application/octet-stream", &body),
             Err(_) => with_head("404 Not Found", "text/plain", b"no such file"),
@@ -263,9 +263,9 @@ async fn a_server_that_never_answers_is_left_at_once() {
 async fn a_camera_that_falls_silent_is_left_at_once() {
     let said = Bytes::from([MULTIPART.as_bytes(), &part(64, 48, 0).repeat(5), b"--picture\r\n"].concat());
     let (gone, left) = tokio::sync::oneshot::channel();
-    let gone = std::sync::Mutex::new(Some(gone));
+    let gone = parking_lot::Mutex::new(Some(gone));
     let url = http(Box::new(move |_, mut connection| {
-        let (said, gone) = (said.clone(), gone.lock().expect("lock").take());
+        let (said, gone) = (said.clone(), gone.lock().take());
         Box::pin(async move {
             let _ = connection.write_all(&said).await;
             let _ = connection.read(&mut [0; 16]).await;
@@ -310,12 +310,12 @@ async fn of_the_sizes_in_a_playlist_the_largest_is_taken() {
         playlist.push_str(&format!("#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION={size}\n{name}.m3u8\n"));
     }
     std::fs::write(dir.path().join("all.m3u8"), playlist).expect("write");
-    let asked = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let asked = Arc::<parking_lot::Mutex<Vec<String>>>::default();
     let url = http_folder_that_notes(dir.path(), asked.clone()).await;
     let mut source = open(&at(&format!("{url}/all.m3u8"))).await.expect("opens");
     let (packets, _) = play_out(&mut *source).await;
     assert!(packets.len() > 50 && packets.iter().all(|p| (p.stream.width, p.stream.height) == (320, 240)));
-    let asked = asked.lock().expect("lock");
+    let asked = asked.lock();
     let last = |name: &str| asked.iter().any(|path| *path == format!("{name}5.ts"));
     assert!(last("large") && !last("small") && !last("middle"), "{asked:?}");
 }

@@ -6,10 +6,11 @@
 mod player;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -171,7 +172,7 @@ impl Camera {
 
     /// Changes its manners, for requests and sessions from now on.
     pub fn now(&self, change: impl FnOnce(&mut Manners)) {
-        change(&mut self.shared.manners.lock().expect("not poisoned"));
+        change(&mut self.shared.manners.lock());
     }
 
     /// What it is found by under another name of the same machine.
@@ -181,7 +182,7 @@ impl Camera {
 
     /// Every request so far with the status of its answer, like `SETUP 461`.
     pub fn requests(&self) -> Vec<String> {
-        self.shared.requests.lock().expect("not poisoned").clone()
+        self.shared.requests.lock().clone()
     }
 
     /// How many of them were answered so.
@@ -263,15 +264,15 @@ impl Viewer {
 
     async fn serve(mut self) {
         while let Some(request) = self.read().await {
-            let manners = self.shared.manners.lock().expect("not poisoned").clone();
+            let manners = self.shared.manners.lock().clone();
             let answer = match self.unauthorised(&request, &manners) {
                 Some(refusal) => refusal,
                 None => self.answer(&request, &manners).await,
             };
             if answer.status == 200 {
-                *self.heard.lock().expect("not poisoned") = Instant::now();
+                *self.heard.lock() = Instant::now();
             }
-            self.shared.requests.lock().expect("not poisoned").push(format!("{} {}", request.method, answer.status));
+            self.shared.requests.lock().push(format!("{} {}", request.method, answer.status));
             let cseq = request.header("CSeq").unwrap_or("0");
             let text = format!(
                 "RTSP/1.0 {} Said\r\nCSeq: {cseq}\r\n{}Content-Length: {}\r\n\r\n{}",

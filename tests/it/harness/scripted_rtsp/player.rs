@@ -1,9 +1,10 @@
 //! What the camera sends while a session plays.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -82,7 +83,7 @@ impl Player {
                 break;
             }
             let place = (number + self.manners.begins_with) % gop;
-            if place == 0 && self.shared.manners.lock().expect("not poisoned").holds_key_frames {
+            if place == 0 && self.shared.manners.lock().holds_key_frames {
                 tokio::time::sleep(self.manners.interval).await;
                 continue;
             }
@@ -104,11 +105,11 @@ impl Player {
     }
 
     fn hangs_at(&self, number: usize) -> bool {
-        self.shared.manners.lock().expect("not poisoned").hangs_after.is_some_and(|pictures| number >= pictures)
+        self.shared.manners.lock().hangs_after.is_some_and(|pictures| number >= pictures)
     }
 
     fn expired(&self) -> bool {
-        let quiet = self.heard.lock().expect("not poisoned").elapsed();
+        let quiet = self.heard.lock().elapsed();
         self.manners.session_timeout.is_some_and(|limit| quiet > limit)
     }
 
@@ -142,7 +143,7 @@ impl Player {
                 return;
             }
             if number % 100 == 99 {
-                self.shared.requests.lock().expect("not poisoned").push("100 PACKETS".to_owned());
+                self.shared.requests.lock().push("100 PACKETS".to_owned());
             }
         }
     }

@@ -1,0 +1,305 @@
+//! Loads models beside the cameras, and tries a broken one again.
+//!
+//! A [`Model`] is handed out before it is loaded, so that no camera waits for it. The thread `models` loads one after
+//! the other. One that cannot be used is tried again when one of its files changes, which is looked for every
+//! [`POLL`], and otherwise after growing pauses: what was missing may lie on a disk that is mounted late, and a box
+//! that was too busy for a model may not be later. A load that hangs costs its thread: another takes its place and goes on
+//! with the other models.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::{Config, Detector, Manifest};
+use crate::clock::{Clock, Mono};
+use crate::health::{Health, ModelHealth, ModelState};
+use crate::supervise::{Backoff, Context, Hang, MOST_ABANDONED, Running, Spec, Supervisor, panic_text};
+
+/// How often the files of a model that cannot be used are looked at.
+const POLL: Duration = Duration::from_secs(2);
+/// Parts of that wait, so that a stop is noticed in between.
+const STEP: Duration = Duration::from_millis(50);
+/// Between two tries of a model whose files stay as they are.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// A large graph takes minutes to be optimised on a small box.
+const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// A model that cameras use: there is a detector once it is loaded.
+pub struct Model {
+    name: Arc<str>,
+    detector: OnceLock<Arc<Detector>>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model({}, ready: {})", self.name, self.detector.get().is_some())
+    }
+}
+
+impl Model {
+    /// A model that is not loaded.
+    pub fn named(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), detector: OnceLock::new() })
+    }
+
+    /// A model that is loaded already.
+    pub fn ready(detector: Arc<Detector>) -> Arc<Self> {
+        Arc::new(Self { name: detector.name().clone(), detector: OnceLock::from(detector) })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What looks at pictures; `None` until it is loaded. Stays the same from then on.
+    pub fn detector(&self) -> Option<&Arc<Detector>> {
+        self.detector.get()
+    }
+}
+
+/// Called after each try with the model's name and what came of it; the error is for the operator.
+pub type Tried = Box<dyn Fn(&str, Result<&Detector, &str>) + Send>;
+
+/// Owner of the thread that loads. Dropping it ends the thread after the model in hand.
+pub struct Loader {
+    models: BTreeMap<String, Arc<Model>>,
+    progress: watch::Receiver<Progress>,
+    thread: Running,
+}
+
+/// What the thread does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// How many models were not tried yet.
+    untried: usize,
+    /// It is loading one.
+    is_loading: bool,
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("models", &self.models).finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    /// Starts to load the models of these `names`, in this order, on a thread of `supervisor`.
+    pub fn start(
+        config: &Config,
+        names: &[String],
+        health: Health,
+        clock: Arc<dyn Clock>,
+        mut supervisor: Supervisor,
+        tried: Tried,
+    ) -> Self {
+        let work = Work::new(config, names, health, clock, tried);
+        let models = work.entries.iter().map(|entry| (entry.model.name.to_string(), entry.model.clone())).collect();
+        let progress = work.progress.subscribe();
+        let spec = Spec::new("models").heartbeat(HEARTBEAT_DEADLINE, Hang::Replace { most: MOST_ABANDONED });
+        supervisor.thread(spec, work, || Some(Box::new(run)));
+        Self { models, progress, thread: supervisor.start(HEARTBEAT_DEADLINE) }
+    }
+
+    /// The model of this name, loaded or not; `None` when it was not asked for at the start.
+    pub fn model(&self, name: &str) -> Option<Arc<Model>> {
+        self.models.get(name).cloned()
+    }
+
+    /// The names of its models.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().map(String::as_str)
+    }
+
+    /// Waits until every model was tried once, `at_most` so long.
+    pub async fn wait_until_tried(&self, at_most: Duration) {
+        let mut progress = self.progress.clone();
+        // Late or never: the cameras go on.
+        let _ = tokio::time::timeout(at_most, progress.wait_for(|progress| progress.untried == 0)).await;
+    }
+
+    /// Ends the thread. One that is loading is left behind: nothing depends on how that ends.
+    pub async fn stop(mut self) {
+        tokio::select! {
+            // First, so that the stop is asked for before it is seen whether there is to be waited for it.
+            biased;
+            ended = self.thread.stop() => if let Err(failure) = ended {
+                error!(error = format!("{failure:#}"), "stop the thread that loads models");
+            },
+            Ok(_) = self.progress.wait_for(|progress| progress.is_loading) => {}
+        }
+    }
+}
+
+struct Work {
+    config: Config,
+    entries: Vec<Entry>,
+    health: Health,
+    clock: Arc<dyn Clock>,
+    tried: Tried,
+    progress: watch::Sender<Progress>,
+}
+
+/// A model, and when it is tried again.
+struct Entry {
+    model: Arc<Model>,
+    was_tried: bool,
+    /// When the try in work began.
+    begun: Option<Mono>,
+    /// It is not tried again: each try would cost a thread.
+    has_hung: bool,
+    /// Its files as they were before the last try.
+    files: Option<Files>,
+    due: Mono,
+    backoff: Backoff,
+    /// Why it could not be used the last time.
+    reason: Option<String>,
+}
+
+/// Size and time of each file of a model that there is.
+type Files = Vec<Option<(u64, Option<SystemTime>)>>;
+
+impl Work {
+    fn new(config: &Config, names: &[String], health: Health, clock: Arc<dyn Clock>, tried: Tried) -> Self {
+        let entry = |name: &String| {
+            health.set_model(name, ModelHealth::default());
+            let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, Duration::MAX);
+            let (model, due) = (Model::named(name), clock.mono());
+            Entry { model, was_tried: false, begun: None, has_hung: false, files: None, due, backoff, reason: None }
+        };
+        let entries: Vec<Entry> = names.iter().map(entry).collect();
+        let progress = watch::Sender::new(Progress { untried: entries.len(), is_loading: false });
+        Self { config: config.clone(), entries, health, clock, tried, progress }
+    }
+
+    /// Gives up the model that a thread was at which was given up itself.
+    fn resume(&mut self) {
+        for at in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(at) else { continue };
+            let Some(begun) = entry.begun else { continue };
+            entry.has_hung = true;
+            let for_s = self.clock.mono().since(begun).as_secs();
+            let reason = format!("loading it hung or panicked after {for_s} s; it is tried again at the next start");
+            self.settle(at, Err(reason));
+        }
+    }
+
+    /// Turns to a model that is to be loaded; gives its name.
+    fn begin(&mut self, at: usize) -> Option<Arc<str>> {
+        let entry = self.entries.get_mut(at).filter(|entry| entry.model.detector().is_none() && !entry.has_hung)?;
+        entry.begun = Some(self.clock.mono());
+        self.progress.send_modify(|progress| progress.is_loading = true);
+        Some(entry.model.name.clone())
+    }
+
+    /// Whether a try is due, or these `files` of the model are others than the last time; turns away from it otherwise.
+    fn is_due(&mut self, at: usize, files: Files) -> bool {
+        let Some(entry) = self.entries.get_mut(at) else { return false };
+        let have_changed = entry.files.as_ref().is_some_and(|before| *before != files);
+        entry.files = Some(files);
+        if have_changed {
+            entry.backoff.reset();
+        } else if self.clock.mono() < entry.due {
+            entry.begun = None;
+            self.progress.send_modify(|progress| progress.is_loading = false);
+            return false;
+        }
+        true
+    }
+
+    /// Notes what came of a try.
+    fn settle(&mut self, at: usize, outcome: Result<Detector, String>) {
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        let begun = entry.begun.take().unwrap_or_else(|| self.clock.mono());
+        let is_first = !std::mem::replace(&mut entry.was_tried, true);
+        entry.due = self.clock.mono() + entry.backoff.next_pause(Duration::ZERO);
+        let (model, took_ms) = (&entry.model.name, self.clock.mono().since(begun).as_millis());
+        match outcome {
+            Ok(detector) => {
+                info!(%model, took_ms, "model loaded");
+                self.health.set_model(model, ModelHealth { state: ModelState::Ready, reason: None });
+                let detector = entry.model.detector.get_or_init(|| Arc::new(detector));
+                (self.tried)(model, Ok(detector));
+            }
+            Err(reason) => {
+                if entry.reason.as_ref() != Some(&reason) {
+                    error!(%model, reason, "a model cannot be used, cameras go on without it");
+                }
+                self.health.set_model(model, ModelHealth { state: ModelState::Broken, reason: Some(reason.clone()) });
+                (self.tried)(model, Err(&reason));
+                entry.reason = Some(reason);
+            }
+        }
+        self.progress.send_modify(|progress| {
+            progress.is_loading = false;
+            progress.untried -= usize::from(is_first);
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        self.entries.iter().all(|entry| entry.model.detector().is_some() || entry.has_hung)
+    }
+}
+
+/// Until all models are loaded or the end has come.
+fn run(context: Context<Work>) -> Result<()> {
+    context.with(Work::resume);
+    while round(&context) == Some(false) {
+        let mut left = POLL;
+        while !left.is_zero() && !context.stop().is_cancelled() {
+            std::thread::sleep(STEP);
+            left = left.saturating_sub(STEP);
+        }
+    }
+    Ok(())
+}
+
+/// Tries what is due or has changed. True when nothing is left to be tried, now or later; `None` when this run has to end.
+fn round(context: &Context<Work>) -> Option<bool> {
+    let (config, models) = context.with(|work| (work.config.clone(), work.entries.len()))?;
+    for at in 0..models {
+        context.beat();
+        let Some(name) = context.with(|work| work.begin(at))? else { continue };
+        if context.stop().is_cancelled() {
+            return None;
+        }
+        // Both without the state: a disk or a graph that hangs must let go of the rest.
+        let files = files_of(&config.model_dir, &name);
+        if context.with(|work| work.is_due(at, files))? {
+            let outcome = load(&config, &name);
+            context.with(|work| work.settle(at, outcome))?;
+        }
+    }
+    context.with(|work| work.is_done())
+}
+
+fn load(config: &Config, name: &str) -> Result<Detector, String> {
+    let load = || Detector::load_within(&config.model_dir, name, config.limits());
+    match catch_unwind(AssertUnwindSafe(load)) {
+        Ok(loaded) => loaded.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("loading model {name} panicked: {}", panic_text(&*panic))),
+    }
+}
+
+/// The manifest and what it names, as they lie there at this moment.
+fn files_of(dir: &Path, name: &str) -> Files {
+    let manifest = Manifest::load(dir, name).ok();
+    let named = manifest.iter().flat_map(Manifest::files);
+    let names = std::iter::once(format!("{name}.toml")).chain(named.map(str::to_owned));
+    let look = |name: String| {
+        let metadata = std::fs::metadata(dir.join(name)).ok()?;
+        Some((metadata.len(), metadata.modified().ok()))
+    };
+    names.map(look).collect()
+}
+
+#[cfg(test)]
+mod tests;
