@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,10 @@ test-slow: export OUTPOST_FUZZ_SECONDS ?= 60
 test-slow: setup features ## More, and for longer: 500 kills, 50 power cuts, outages of minutes, a minute of random input for each parser, a soak of OUTPOST_SOAK_MINUTES
 	$(call run_tests,slow,--lib fuzz::)
 	$(call run_tests,slow,--test it)
+
+compare: setup ## Compare the public behaviour of two programs; OLD=PROGRAM, NEW=PROGRAM or what is built here, COMPARE="--runs N"
+	cargo build --locked
+	python3 tests/compare/behaviour.py "$(OLD)" "$(or $(NEW),$(CARGO_TARGET_DIR)/debug/outpost)" $(COMPARE)
 
 bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked

@@ -68,9 +68,10 @@ impl Segment {
         format!("{id}.mp4")
     }
 
-    /// The segment whose file has this name.
+    /// The segment whose file has this name. Other spellings of an id name no segment.
     pub fn id_of(file: &str) -> Option<SegmentId> {
-        file.strip_suffix(".mp4")?.parse().ok()
+        let id = file.strip_suffix(".mp4")?.parse().ok()?;
+        (file == Self::file_name(id)).then_some(id)
     }
 
     /// The name of its sidecar.

@@ -7,6 +7,7 @@
 
 mod age;
 mod digest;
+mod failures;
 mod feed;
 #[cfg(test)]
 mod fixture;

@@ -228,14 +228,12 @@ fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &Canc
     page.start(OUTLET_GRACE)
 }
 
-/// Sheds work while there is too much of it.
+/// Reads the gauges, and sheds work while there is too much of it.
 fn start_governor(config: &Config, shared: &Shared, stop: &CancellationToken) -> Running {
     let mut governor = supervisor(shared, &stop.child_token());
-    if config.load.enabled {
-        let (shared, limits) = (shared.clone(), config.load.clone());
-        let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
-        governor.task(spec, move |part| govern(&shared, limits.clone(), part));
-    }
+    let (noted, limits) = (shared.clone(), config.load.clone());
+    let spec = Spec::new("governor").heartbeat(GOVERNOR_SILENT, REPLACED);
+    governor.task(spec, move |part| govern(&noted, limits.clone(), part));
     // A new one begins where nothing is left out.
     note_level(shared, shared.clock.mono(), LoadLevel::Normal, String::new());
     governor.start(OUTLET_GRACE)

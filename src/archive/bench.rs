@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sidecar::write_event;
+use super::sidecar::{SIDECAR, write_event};
 use super::{Archive, ArchiveDeps, Config, Layout};
 use crate::clock::{Mono, SimulatedClock};
 use crate::destination::destination;
@@ -46,6 +46,11 @@ pub(crate) fn archive_and_clock(path: &Path) -> (Archive, Arc<SimulatedClock>) {
 pub(crate) fn put_sidecar(archive: &Archive, event: &Event) {
     let folder = archive.layout.create_folder(&event.camera, event.id).expect("a folder");
     write_event(&folder, event).expect("a sidecar");
+}
+
+/// What `event.json` says, whatever folder it lies in.
+pub(crate) fn read_event(folder: &Path) -> anyhow::Result<Event> {
+    Ok(serde_json::from_slice(&std::fs::read(folder.join(SIDECAR))?)?)
 }
 
 pub(crate) fn queued(archive: &Archive, outbox: &str) -> u64 {

@@ -192,7 +192,7 @@ impl Archive {
         // The recorder writes the sidecar of an event that goes on, at its end.
         if known.state != EventState::Open {
             let folder = self.layout.folder(&known.camera, id);
-            let mut event = read_event(&folder)?;
+            let mut event = read_event(&folder, &known.camera, id)?;
             event.pinned = pinned;
             let sidecar = self.with_room(|| write_event(&folder, &event))?;
             self.store.assets().amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::sidecar::look_at_segment;
 use super::{SIDECAR, Sidecar, look_at_event};
 use crate::event::Event;
 use crate::segment::Segment;
@@ -34,15 +35,25 @@ fn any_sidecar_is_one_or_is_called_damaged() {
 }
 
 #[test]
-fn any_segment_sidecar_is_one_or_is_not_understood() {
+fn any_segment_sidecar_is_one_or_is_called_damaged() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let segment: Segment = serde_json::from_slice(SEGMENT).expect("a segment");
     let words = ["null", "1e999", "\"\\ud800\"", "../x.mp4", "-009999-01-01T00:00:00Z", "[[[["];
-    crate::fuzz::run("segment", &[SEGMENT], &words, |input| match serde_json::from_slice::<Segment>(input) {
-        Ok(segment) => {
-            let again: Segment =
-                serde_json::from_slice(&serde_json::to_vec(&segment).expect("serialise")).expect("read");
-            assert_eq!(again, segment);
-            format!("{:?} {}", segment.state, segment.video.is_some())
+    crate::fuzz::run("segment", &[SEGMENT], &words, |input| {
+        fs::write(dir.path().join(Segment::sidecar_name(segment.id)), input).expect("write");
+        match look_at_segment(dir.path(), &segment.camera, segment.id) {
+            Ok(Sidecar::Good(read)) => {
+                let again: Segment =
+                    serde_json::from_slice(&serde_json::to_vec(&read).expect("serialise")).expect("read");
+                assert_eq!(again, *read);
+                assert_eq!((read.id, &read.camera), (segment.id, &segment.camera));
+                let own = Segment::file_name(segment.id);
+                assert!(read.video.iter().all(|video| video.media.file == own), "names another file");
+                format!("good, {:?} {}", read.state, read.video.is_some())
+            }
+            Ok(Sidecar::Damaged(reason)) => crate::fuzz::kind(&reason),
+            Ok(Sidecar::Missing) => "missing".to_owned(),
+            Err(error) => crate::fuzz::kind(&format!("{error:#}")),
         }
-        Err(error) => crate::fuzz::kind(&error.to_string()),
     });
 }

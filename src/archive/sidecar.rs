@@ -5,12 +5,14 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::asset::AssetId;
 pub use crate::asset::SIDECAR;
 use crate::durable;
-use crate::event::{Event, EventId, MediaFile, SCHEMA_VERSION};
-use crate::segment::Segment;
+use crate::event::{self, Event, EventId, MediaFile};
+use crate::segment::{self, Segment, SegmentId};
 
 /// Replaces `folder/name` with `bytes` so that after a power cut either the old or the new content is there.
 ///
@@ -74,28 +76,89 @@ pub fn write_segment(folder: &Path, segment: &Segment) -> Result<()> {
     Ok(())
 }
 
-/// Largest `event.json` that is read.
+/// Largest sidecar that is read.
 const MAX_SIDECAR: u64 = 4 << 20;
 
-/// What an event's folder has as `event.json`.
+/// What lies in a sidecar's place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sidecar {
-    /// The event.
-    Good(Box<Event>),
+pub enum Sidecar<T> {
+    /// What it describes.
+    Good(Box<T>),
     /// Nothing.
     Missing,
     /// Something that this software did not write like that.
     Damaged(String),
 }
 
+/// What has a sidecar. What the sidecar says has to agree with its place, since paths are made of it.
+trait Described: DeserializeOwned {
+    /// In words.
+    const NAME: &str;
+    /// Newest version of the sidecar that is understood.
+    const SCHEMA_VERSION: u32;
+
+    fn version(&self) -> u32;
+
+    fn identity(&self) -> (AssetId, &str);
+
+    /// The first file that it names although it cannot own it.
+    fn foreign_file(&self) -> Option<&str>;
+}
+
+impl Described for Event {
+    const NAME: &str = "event";
+    const SCHEMA_VERSION: u32 = event::SCHEMA_VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn identity(&self) -> (AssetId, &str) {
+        (self.id, &self.camera)
+    }
+
+    fn foreign_file(&self) -> Option<&str> {
+        self.media().map(|media| media.file.as_str()).find(|file| !is_plain(file))
+    }
+}
+
+impl Described for Segment {
+    const NAME: &str = "segment";
+    const SCHEMA_VERSION: u32 = segment::SCHEMA_VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn identity(&self) -> (AssetId, &str) {
+        (self.id, &self.camera)
+    }
+
+    fn foreign_file(&self) -> Option<&str> {
+        let file = self.video.as_ref().map(|video| video.media.file.as_str());
+        file.filter(|file| *file != Self::file_name(self.id))
+    }
+}
+
 /// Reads `event.json` in the folder of event `id` of `camera`.
 ///
 /// # Errors
 /// When it cannot be read, or is from a newer version of Outpost; it may be good all the same.
-pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar> {
-    let path = folder.join(SIDECAR);
+pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar<Event>> {
+    look_at(&folder.join(SIDECAR), camera, id)
+}
+
+/// Reads the sidecar of segment `id` in the folder of its `camera`.
+///
+/// # Errors
+/// When it cannot be read, or is from a newer version of Outpost; it may be good all the same.
+pub fn look_at_segment(folder: &Path, camera: &str, id: SegmentId) -> Result<Sidecar<Segment>> {
+    look_at(&folder.join(Segment::sidecar_name(id)), camera, id)
+}
+
+fn look_at<T: Described>(path: &Path, camera: &str, id: AssetId) -> Result<Sidecar<T>> {
     let mut text = Vec::new();
-    let read = match File::open(&path) {
+    let read = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sidecar::Missing),
         opened => opened.and_then(|file| file.take(MAX_SIDECAR).read_to_end(&mut text)),
     };
@@ -104,22 +167,24 @@ pub fn look_at_event(folder: &Path, camera: &str, id: EventId) -> Result<Sidecar
     struct Version {
         version: u32,
     }
-    let event = match serde_json::from_slice::<Event>(&text) {
-        Ok(event) if event.version <= SCHEMA_VERSION => event,
+    let known = T::SCHEMA_VERSION;
+    let described = match serde_json::from_slice::<T>(&text) {
+        Ok(described) if described.version() <= known => described,
         parsed => match serde_json::from_slice::<Version>(&text) {
-            Ok(Version { version }) if version > SCHEMA_VERSION => {
-                bail!("{} has version {version}, this Outpost knows up to {SCHEMA_VERSION}: update it", path.display())
+            Ok(Version { version }) if version > known => {
+                bail!("{} has version {version}, this Outpost knows up to {known}: update it", path.display())
             }
             _ => return Ok(Sidecar::Damaged(parsed.err().map_or_else(String::new, |error| error.to_string()))),
         },
     };
-    if event.id != id || *event.camera != *camera {
-        return Ok(Sidecar::Damaged(format!("it is of event {} of camera {}", event.id, event.camera)));
+    let (of, of_camera) = described.identity();
+    if of != id || of_camera != camera {
+        return Ok(Sidecar::Damaged(format!("it is of {} {of} of camera {of_camera}", T::NAME)));
     }
-    if let Some(media) = event.media().find(|media| !is_plain(&media.file)) {
-        return Ok(Sidecar::Damaged(format!("it names a file {:?}", media.file)));
+    if let Some(file) = described.foreign_file() {
+        return Ok(Sidecar::Damaged(format!("it names a file {file:?}")));
     }
-    Ok(Sidecar::Good(Box::new(event)))
+    Ok(Sidecar::Good(Box::new(described)))
 }
 
 /// Where the account `name` of a camera lies below the storage folder, and in the cloud.
@@ -128,7 +193,7 @@ pub fn account_path(camera: &str, name: &str) -> String {
 }
 
 /// Whether `name` stays in its folder.
-fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != ".."
 }
 
@@ -145,18 +210,16 @@ pub fn set_aside(folder: &Path, name: &str) -> Result<()> {
     }
 }
 
-/// Reads `event.json`.
+/// Reads `event.json` of event `id` of `camera`.
 ///
 /// # Errors
-/// When it is missing, damaged, or from a newer version of Outpost.
-pub fn read_event(folder: &Path) -> Result<Event> {
-    let path = folder.join(SIDECAR);
-    let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let event: Event = serde_json::from_slice(&text).with_context(|| format!("understand {}", path.display()))?;
-    if event.version > SCHEMA_VERSION {
-        bail!("{} has version {}, this Outpost knows up to {SCHEMA_VERSION}: update it", path.display(), event.version);
+/// When it is missing, damaged, of something else, or from a newer version of Outpost.
+pub fn read_event(folder: &Path, camera: &str, id: EventId) -> Result<Event> {
+    match look_at_event(folder, camera, id)? {
+        Sidecar::Good(event) => Ok(*event),
+        Sidecar::Missing => bail!("{} is missing", folder.join(SIDECAR).display()),
+        Sidecar::Damaged(reason) => bail!("{} is damaged: {reason}", folder.join(SIDECAR).display()),
     }
-    Ok(event)
 }
 
 #[cfg(test)]

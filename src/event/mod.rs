@@ -282,6 +282,15 @@ impl Event {
         }
     }
 
+    /// The event `id` that goes on from this one: with the same start and all that is known of it, without its files.
+    #[must_use]
+    pub fn successor(self, id: EventId) -> Self {
+        let Self { device, site, camera, rule, kind, label, score, count, track, zones, model, start, .. } = self;
+        let beginning =
+            Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start };
+        Self { end: self.end, best: self.best, continues: Some(self.id), pinned: self.pinned, ..Self::begin(beginning) }
+    }
+
     /// The media files that it names.
     pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
         self.pictures.iter().chain(self.clips().map(|clip| &clip.media))
@@ -389,5 +398,36 @@ impl OutletDelivery {
         let mut destinations = outlets.iter().filter(|outlet| !outlet.files.is_empty()).peekable();
         let has = |outlet: &Self| outlet.files.iter().any(|of| of.file == file && of.state == DeliveryState::Delivered);
         destinations.peek().is_some() && destinations.all(has)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_has_all_that_is_known_of_an_event_but_its_files() {
+        let event: Event =
+            serde_json::from_str(include_str!("../../tests/fixtures/json/event.json")).expect("an event");
+        let event = Event { pinned: true, filed: Some("2026/11/28".into()), ..event };
+        let id = EventId::from_bytes([7; 16]);
+        let json = |event: &Event| match serde_json::to_value(event) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            other => panic!("{other:?}"),
+        };
+        let (before, after) = (json(&event), json(&event.clone().successor(id)));
+        let differ: Vec<&str> = before
+            .keys()
+            .chain(after.keys().filter(|key| !before.contains_key(*key)))
+            .filter(|key| before.get(*key) != after.get(*key))
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            (&after["id"], &after["continues"], &after["state"]),
+            (&id.to_string().into(), &before["id"], &"open".into())
+        );
+        let of_files = ["clip", "filed", "id", "pictures", "segments", "state", "continues"];
+        assert!(differ.iter().all(|key| of_files.contains(key)), "{differ:?}");
+        assert!(!after.contains_key("clip") && !after.contains_key("pictures") && !after.contains_key("filed"));
     }
 }

@@ -13,10 +13,8 @@ use super::QueueStatusOf;
 use super::rows::{Rows, Value};
 use crate::clock::{Clock, Moment, Mono};
 use crate::destination::Destination;
-use crate::durable;
-use crate::health::{CameraState, Health};
-use crate::load;
-use crate::status::QueueStatus;
+use crate::health::CameraState;
+use crate::status::{BoxStatus, QueueStatus};
 use crate::store::Stats;
 
 /// The journal in the lake's folder.
@@ -58,9 +56,7 @@ impl From<QueueStatus> for Outlet {
 
 /// What a sample is taken of.
 pub(super) struct Gauges<'a> {
-    pub storage: &'a Path,
-    pub thermal_dir: &'a Path,
-    pub health: &'a Health,
+    pub status: &'a BoxStatus,
     pub queue_status: &'a QueueStatusOf,
     /// The uploads, also those whose queues never held anything.
     pub uploads: Vec<&'a Destination>,
@@ -70,9 +66,9 @@ pub(super) struct Gauges<'a> {
 
 impl Gauges<'_> {
     pub(super) fn sample(&self, recorded: i64, stats: &Stats) -> Sample {
-        let (at, cameras) = (self.clock.now(), self.health.cameras());
-        let free_bytes = durable::free_bytes(self.storage).ok().flatten();
-        let online = cameras.values().filter(|camera| camera.gives_pictures()).count();
+        let (at, status) = (self.clock.now(), self.status);
+        let cameras = || status.cameras.iter().map(|camera| &camera.health);
+        let reading = status.reading.unwrap_or_default();
         let others = stats.outboxes.iter().map(|queue| &queue.name);
         let others = others.filter(|name| **name != Destination::Lake && !self.uploads.contains(name));
         let outlet = |name: &Destination| Outlet::from((self.queue_status)(name, stats));
@@ -80,16 +76,16 @@ impl Gauges<'_> {
             recorded,
             uptime_s: at.mono().since(self.started).as_secs_f64(),
             at,
-            free_bytes,
-            resident_bytes: load::resident_bytes(),
-            temperature_c: load::hottest(self.thermal_dir),
-            load_level: match Value::word(&self.health.load().level) {
+            free_bytes: status.disk.known_free_bytes(),
+            resident_bytes: reading.memory_bytes,
+            temperature_c: reading.temperature_c,
+            load_level: match Value::word(&status.load.level) {
                 Value::Text(word) => word,
                 _ => None,
             },
-            cameras: cameras.values().filter(|camera| camera.state != CameraState::Finished).count() as u64,
-            cameras_online: online as u64,
-            left_out: self.health.left_out().map(str::to_owned),
+            cameras: cameras().filter(|camera| camera.state != CameraState::Finished).count() as u64,
+            cameras_online: cameras().filter(|camera| camera.gives_pictures()).count() as u64,
+            left_out: status.disk.left_out.map(str::to_owned),
             outlets: self.uploads.iter().copied().chain(others).map(outlet).collect(),
         }
     }

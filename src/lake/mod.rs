@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -49,8 +50,7 @@ use tracing::{debug, warn};
 use crate::clock::{Clock, Moment, Mono};
 use crate::destination::Destination;
 use crate::event::Event;
-use crate::health::Health;
-use crate::status::QueueStatus;
+use crate::status::{BoxStatus, QueueStatus};
 use crate::store::{Lease, Outbox, Stats, Store};
 use crate::supervise::Heartbeat;
 use coverage::Accounts;
@@ -75,6 +75,8 @@ const ACKNOWLEDGED_AT_ONCE: usize = 64;
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How long it rests after a failure, which is most likely a full disk.
 const REST: Duration = Duration::from_secs(30);
+/// After a start the gauges are read a second later; a box whose sensors hang is sampled without them after this time.
+const GAUGES_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is asked for a stop, and shows life.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -131,6 +133,9 @@ impl Config {
 /// Answers where the files of an event go, below a destination's prefix.
 pub type FolderOf = Arc<dyn Fn(&Event) -> String + Send + Sync>;
 
+/// Reports how the box is.
+pub type BoxStatusOf = Arc<dyn Fn() -> BoxFuture<'static, Result<BoxStatus>> + Send + Sync>;
+
 /// Reports on the queue of that name, by the numbers of the store.
 pub type QueueStatusOf = Arc<dyn Fn(&Destination, &Stats) -> QueueStatus + Send + Sync>;
 
@@ -149,11 +154,9 @@ pub struct Deps {
     pub may_write: Arc<dyn Fn() -> Result<bool> + Send + Sync>,
     /// For the column `folder`.
     pub folder_of: FolderOf,
-    /// Folder of the kernel's thermal zones.
-    pub thermal_dir: PathBuf,
-    /// What is known of cameras.
-    pub health: Health,
-    /// What is known of queues.
+    /// What is known of the box.
+    pub status: BoxStatusOf,
+    /// What is known of queues, also of those that left the configuration.
     pub queue_status: QueueStatusOf,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -309,11 +312,13 @@ impl Lake {
         if self.sampled.is_some_and(|at| now.since(at) < self.config.health_every) {
             return Ok(());
         }
+        let status = self.deps.runtime.block_on((self.deps.status)()).context("ask how the box is")?;
+        if status.reading.is_none() && now.since(self.started) < GAUGES_WITHIN {
+            return Ok(());
+        }
         let (recorded, stats) = (self.numbers.next()?, self.deps.store.stats().wait()?);
         let gauges = Gauges {
-            storage: &self.deps.storage,
-            thermal_dir: &self.deps.thermal_dir,
-            health: &self.deps.health,
+            status: &status,
             queue_status: &self.deps.queue_status,
             uploads: self.deps.uploads.iter().map(Outbox::destination).collect(),
             started: self.started,

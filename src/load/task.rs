@@ -24,7 +24,8 @@ pub struct Finding {
     pub decision: Option<Decision>,
 }
 
-/// Reads the gauges every second until the stop, puts levels in force through `pressure`, and reports each look to `note`.
+/// Reads the gauges every second until the stop, and reports each look to `note`. Puts levels in force through `pressure`
+/// where `limits` are enabled.
 ///
 /// # Errors
 /// When the gauges cannot be read.
@@ -35,7 +36,7 @@ pub async fn govern(
     note: impl Fn(Finding) + Send,
     part: Context,
 ) -> Result<()> {
-    let mut gauges = Gauges::new(limits.clone());
+    let (mut gauges, is_enabled) = (Gauges::new(limits.clone()), limits.enabled);
     let mut governor = Governor::new(limits, memory_of_the_box());
     // A governor that was restarted begins where it can see what follows from its decisions.
     pressure.set_level(LoadLevel::Normal);
@@ -53,7 +54,7 @@ pub async fn govern(
         });
         let reading;
         (gauges, reading) = read.await.context("read the gauges")?;
-        let decision = governor.judge(at, &reading);
+        let decision = if is_enabled { governor.judge(at, &reading) } else { None };
         if let Some(Decision { level, reason }) = &decision {
             if *level > pressure.level() {
                 warn!(level = %level, reason, "too much to do: doing less");
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
     use crate::clock::SimulatedClock;
     use crate::metrics::{self, Metrics};
-    use crate::supervise::{Hang, Heartbeats, Spec, Supervisor};
+    use crate::supervise::{Hang, Heartbeat, Heartbeats, Spec, Supervisor};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_governor_that_hangs_in_a_sensor_is_restarted() {
@@ -118,5 +119,21 @@ mod tests {
         assert_eq!(metrics.part_restarts.get_or_create(&metrics::part("governor")).get(), 1);
         supervised.stop().await.expect("stopped");
         drop(writer);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_nothing_is_to_be_shed_the_gauges_are_read_all_the_same() {
+        let limits = Config { enabled: false, memory_bytes: 1, rise_after: Duration::ZERO, ..Config::default() };
+        let clock = Arc::new(SimulatedClock::new(Mono(1), jiff::Timestamp::UNIX_EPOCH));
+        let (pressure, stop) = (Pressure::default(), CancellationToken::new());
+        let part = Context::new(stop.clone(), Heartbeat::detached(clock.clone()), ());
+        let (found, mut findings) = tokio::sync::mpsc::unbounded_channel();
+        let note = move |finding| drop(found.send(finding));
+        let governor = tokio::spawn(govern(limits, pressure.clone(), clock, note, part));
+        let finding: Finding = findings.recv().await.expect("a look");
+        assert!(finding.reading.memory_bytes.is_some_and(|bytes| bytes > 1), "{finding:?}");
+        assert_eq!((finding.decision, pressure.level()), (None, LoadLevel::Normal), "whatever the limit is");
+        stop.cancel();
+        governor.await.expect("join").expect("stopped");
     }
 }

@@ -105,6 +105,7 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
     let mut found = recovery.found;
     let segments = recover_segments(archive, before, whole)?;
     (found.segments_closed, found.segments_reindexed) = (segments.finished, segments.taken);
+    found.damaged += segments.damaged;
     catalogue(archive)?;
     let still_written = u32::try_from(recovery.still_written.len())?.saturating_add(segments.still_written);
     if still_written == 0 {

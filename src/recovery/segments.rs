@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::archive::sidecar::{Sidecar, is_plain, look_at_segment, set_aside};
 use crate::archive::{Archive, Writer};
 use crate::clock::Moment;
 use crate::mux;
@@ -20,6 +21,8 @@ pub(super) struct Segments {
     pub finished: u32,
     /// Were only on the disk and are in the index now.
     pub taken: u32,
+    /// Sidecars that were set aside.
+    pub damaged: u32,
     /// Could not be finished yet, and why the first of them.
     pub left: Option<(u32, anyhow::Error)>,
     /// Are still being written by recorders that left this archive.
@@ -69,7 +72,7 @@ pub(super) fn recover_segments(archive: &Archive, before: SegmentId, whole: bool
             {
                 continue;
             }
-            match take_in(archive, &camera, id) {
+            match take_in(archive, &camera, id, &mut found.damaged) {
                 Ok(()) => found.taken += 1,
                 Err(failure) => {
                     warn!(file = %path.display(), error = format!("{failure:#}"), "a segment cannot be taken in, leaving it");
@@ -91,8 +94,13 @@ fn is_of_the_index(failure: &anyhow::Error) -> bool {
 
 /// Closes a segment that the last stop left open. One that cannot be played is set aside as `<file>.bad`.
 fn repair(archive: &Archive, segment: Segment) -> Result<()> {
-    let path = archive.layout.recordings(&segment.camera).join(Segment::file_name(segment.id));
     let (id, camera) = (segment.id, segment.camera.clone());
+    if !is_plain(&camera) {
+        warn!(%camera, segment = %id, "the index names a segment outside the folder of recordings, forgetting it");
+        archive.store.ledger().forget_segment(camera, id)?;
+        return Ok(());
+    }
+    let path = archive.layout.recordings(&camera).join(Segment::file_name(id));
     let facts = if path.exists() { mux::repair(&path) } else { Ok(None) };
     match facts {
         Ok(facts) => {
@@ -108,25 +116,43 @@ fn repair(archive: &Archive, segment: Segment) -> Result<()> {
     Ok(())
 }
 
-/// Every `<camera>/<segment-id>.mp4`, one after the other.
+/// Every `<camera>/<segment-id>.mp4`, one after the other. Other names are foreign.
 fn files(archive: &Archive) -> impl Iterator<Item = (String, SegmentId, PathBuf)> {
     let cameras = fs::read_dir(archive.layout.recordings_root()).into_iter().flatten().flatten();
-    cameras.flat_map(|camera| {
-        let name = camera.file_name().to_string_lossy().into_owned();
-        let files = fs::read_dir(camera.path()).into_iter().flatten().flatten();
+    let cameras = cameras.filter_map(|camera| Some((camera.file_name().into_string().ok()?, camera.path())));
+    cameras.flat_map(|(name, folder)| {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
         files.filter_map(move |file| {
-            let id = file.file_name().to_str()?.strip_suffix(".mp4")?.parse().ok()?;
-            Some((name.clone(), id, file.path()))
+            let path = file.path();
+            let id = path.file_name()?.to_str().and_then(Segment::id_of);
+            if id.is_none() && path.extension().is_some_and(|extension| extension == "mp4") {
+                warn!(file = %path.display(), "a file among the recordings has not the name of a segment, leaving it");
+            }
+            Some((name.clone(), id?, path))
         })
     })
 }
 
-/// Records a segment by its sidecar, or by the file itself where there is none.
-fn take_in(archive: &Archive, camera: &str, id: SegmentId) -> Result<()> {
+/// The sidecar of a segment, if it is usable. A damaged one is set aside.
+fn look(archive: &Archive, camera: &str, id: SegmentId, damaged: &mut u32) -> Result<Option<Segment>> {
     let folder = archive.layout.recordings(camera);
-    if let Ok(text) = fs::read(folder.join(Segment::sidecar_name(id)))
-        && let Ok(segment) = serde_json::from_slice::<Segment>(&text)
-        && segment.version <= SCHEMA_VERSION
+    match look_at_segment(&folder, camera, id)? {
+        Sidecar::Good(segment) => Ok(Some(*segment)),
+        Sidecar::Missing => Ok(None),
+        Sidecar::Damaged(reason) => {
+            error!(%camera, segment = %id, reason, "a sidecar is damaged and was set aside");
+            *damaged += 1;
+            archive.metrics.damaged_files.inc();
+            set_aside(&folder, &Segment::sidecar_name(id))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Records a segment by its sidecar, or by the file itself where there is none.
+fn take_in(archive: &Archive, camera: &str, id: SegmentId, damaged: &mut u32) -> Result<()> {
+    let folder = archive.layout.recordings(camera);
+    if let Some(segment) = look(archive, camera, id, damaged)?
         && let Some(video) = &segment.video
     {
         let (media, start) = (video.media.clone(), segment.start.clone());

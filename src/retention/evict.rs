@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use tracing::warn;
 
 use crate::archive::removal::{GONE, removed};
-use crate::archive::sidecar::{SIDECAR, measure, read_event, sync_folder, write_event};
+use crate::archive::sidecar::{SIDECAR, is_plain, measure, read_event, sync_folder, write_event};
 use crate::archive::{Archive, Layout};
 use crate::asset::{MediaKind, Owner};
 use crate::clock::Moment;
@@ -103,6 +103,11 @@ impl Evictor<'_> {
         (self.between_steps)()?;
         let mut gone = Vec::new();
         for file in unnamed {
+            if !is_plain(&file.camera) || !is_plain(&file.media.file) {
+                warn!(camera = %file.camera, file = file.media.file, "the index names a file outside the archive, forgetting it");
+                gone.push(file);
+                continue;
+            }
             let path = path_of(&self.archive.layout, &file);
             // A segment's sidecar after the file that it describes.
             let with_sidecar = || match file.owner() {
@@ -126,7 +131,7 @@ impl Evictor<'_> {
             return Ok(None);
         }
         let folder = self.archive.layout.folder(&first.camera, id);
-        let mut event = match (read_event(&folder), self.archive.store.events().get(id).wait()?) {
+        let mut event = match (read_event(&folder, &first.camera, id), self.archive.store.events().get(id).wait()?) {
             (Ok(event), _) => event,
             (Err(failure), Some(event)) if folder.is_dir() => {
                 warn!(event = %id, error = format!("{failure:#}"), "rewriting the sidecar from the index");

@@ -1,7 +1,7 @@
 //! What page, API, MQTT and command line ask of the box and command: each fact is computed here, once.
 //!
 //! A service answers from the volume that is in use at the moment of the call ([`CurrentVolume`]). Outlets that report
-//! facts themselves declare what they need (`alert::StatusProvider`, `lake::QueueStatusOf`); [`Services`] provides it.
+//! facts themselves declare what they need (`alert::StatusProvider`, `lake::BoxStatusOf`); [`Services`] provides it.
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
 mod config;

@@ -12,6 +12,7 @@ use super::services::Services;
 use crate::alert;
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::status::CameraStatus;
 
 impl alert::StatusProvider for Services {
     fn report(&self) -> BoxFuture<'_, Result<alert::Report>> {
@@ -24,6 +25,10 @@ impl alert::StatusProvider for Services {
             Ok(alert::Report { status, coverage })
         }
         .boxed()
+    }
+
+    fn cameras(&self) -> Vec<CameraStatus> {
+        self.status.cameras()
     }
 
     fn picture(&self, camera: &str) -> Option<Frame> {

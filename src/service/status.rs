@@ -31,8 +31,7 @@ impl StatusService {
     pub async fn read(&self) -> Result<BoxStatus> {
         let context = &*self.context;
         let stats = context.store().stats().await?;
-        let configured = context.configured();
-        let (clock, cameras) = (&context.clock, context.health.cameras());
+        let (clock, configured) = (&context.clock, context.configured());
         let (now, load) = (clock.mono(), context.health.load());
         Ok(BoxStatus {
             device: context.device.clone(),
@@ -41,7 +40,7 @@ impl StatusService {
             uptime_s: now.since(context.started).as_secs(),
             time: clock.wall(),
             time_quality: clock.quality(),
-            cameras: cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect(),
+            cameras: self.cameras(),
             models: context.health.models(),
             outlets: configured.outlets.iter().map(|name| self.queues.status(name, &stats)).collect(),
             load: LoadStatus { level: load.level, level_for_s: now.since(load.since).as_secs(), reason: load.reason },
@@ -49,8 +48,14 @@ impl StatusService {
             disk: self.disk(Some(&stats)).await,
             events_total: stats.events,
             config: context.config.status(),
-            reading: context.health.reading().unwrap_or_default(),
+            reading: context.health.reading(),
         })
+    }
+
+    /// The cameras at this moment, in the order of their names.
+    pub fn cameras(&self) -> Vec<CameraStatus> {
+        let (cameras, now) = (self.context.health.cameras(), self.context.clock.mono());
+        cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect()
     }
 
     /// Whether the box does its work; if not, why.

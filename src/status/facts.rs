@@ -45,9 +45,9 @@ pub struct BoxStatus {
     pub events_total: u64,
     /// Which configuration is in use.
     pub config: ConfigStatus,
-    /// What the gauges of the box say; nothing without sensors.
+    /// What the gauges of the box say; absent before they were read first.
     #[serde(skip)]
-    pub reading: Reading,
+    pub reading: Option<Reading>,
 }
 
 /// How much the box does.
@@ -70,6 +70,9 @@ pub struct CameraStatus {
     pub state: CameraState,
     /// For how long, seconds.
     pub state_for_s: u64,
+    /// Since when, on the boot clock.
+    #[serde(skip)]
+    pub since: Mono,
     /// Why it is not online, or what is wrong although it is connected.
     pub reason: Option<String>,
     /// The stages that give nothing although it is connected.
@@ -89,6 +92,7 @@ impl CameraStatus {
             name,
             state: shown.state,
             state_for_s: now.since(shown.since).as_secs(),
+            since: shown.since,
             reason: shown.reason.map(str::to_owned),
             stages: health.troubled_stages().to_vec(),
             last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
@@ -191,6 +195,13 @@ pub struct DiskStatus {
     pub trouble: Option<String>,
     /// Whether recordings lie in the spool on the system disk for the time being.
     pub spooling: bool,
+}
+
+impl DiskStatus {
+    /// Free bytes; `None` where the file system does not know its size.
+    pub fn known_free_bytes(&self) -> Option<u64> {
+        (self.size_bytes > 0).then_some(self.free_bytes)
+    }
 }
 
 /// What became of a camera's day so far, seconds.

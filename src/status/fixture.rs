@@ -39,6 +39,6 @@ pub(crate) fn status() -> BoxStatus {
         store: StoreHealth::default(),
         events_total: 3,
         config: super::config::ConfigStatus::default(),
-        reading: Reading::default(),
+        reading: Some(Reading::default()),
     }
 }

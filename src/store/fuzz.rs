@@ -33,7 +33,10 @@ fn any_block_is_read_or_damaged() {
     let entries = [entry(1, UPLOAD), entry(2, UPLOAD), entry(3, b"short"), entry(9, b"")];
     let encoded = block::encode(&entries);
     let plain = miniz_oxide::inflate::decompress_to_vec_zlib(&encoded[1..]).expect("a block");
-    crate::fuzz::run("block", &[&encoded, &plain], &["\u{ff}\u{ff}\x7f", "\0\0\0", "\x7f\x01\0"], |input| {
+    // A long key that others repeat.
+    let long = [b"\0\xe0\xd4\x03\0".as_slice(), &[b'k'; 60_000], b"\xe0\xd4\x03\x01\0k"].concat();
+    let words = ["\u{ff}\u{ff}\x7f", "\0\0\0", "\x7f\x01\0"];
+    crate::fuzz::run("block", &[&encoded, &plain, &long], &words, |input| {
         // As it stands, and as what a block holds.
         let packed = [&[block::MARK][..], &compress_to_vec_zlib(input, 1)].concat();
         [input, &packed]
@@ -41,6 +44,9 @@ fn any_block_is_read_or_damaged() {
                 Ok(entries) => {
                     let again = block::decode(&block::encode(&entries)).expect("what was written is read");
                     assert_eq!(again, entries);
+                    let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+                    assert!(bytes <= 128 << 10, "{} bytes of input became {bytes}", input.len());
+                    assert!(entries.is_sorted_by(|a, b| a.0 < b.0), "a scan would not end");
                     format!("{} entries", entries.len().min(8))
                 }
                 Err(error) => crate::fuzz::kind(&error.to_string()),

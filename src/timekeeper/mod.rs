@@ -159,7 +159,7 @@ impl Timekeeper {
         let _edit = archive.changing_sidecars();
         let Some(known) = archive.store.events().get(id).wait()? else { return Ok(()) };
         let folder = archive.layout.folder(&known.camera, id);
-        let mut event = read_event(&folder).unwrap_or_else(|_| known.clone());
+        let mut event = read_event(&folder, &known.camera, id).unwrap_or_else(|_| known.clone());
         if !change(archive, &mut event) {
             return Ok(());
         }

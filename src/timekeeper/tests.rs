@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::archive::bench::{archive_and_clock, event, id, put_sidecar, queued};
+use crate::archive::bench::{archive_and_clock, event, id, put_sidecar, queued, read_event};
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::recovery::recover;
 use crate::segment::{Segment, SegmentState};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use futures::FutureExt;
 use tokio::runtime::Handle;
 
 use super::alert_settings::{alert_cameras, rule_ages};
@@ -207,7 +208,7 @@ impl Start<'_> {
         let (store, archive, device) = (&self.volume.store, self.volume.archive.clone(), shared.device.clone());
         let uploads: Result<Vec<_>, _> =
             config.upload.keys().map(|name| store.outboxes().get(&Destination::upload(name))).collect();
-        let queues = self.context.services.queues.clone();
+        let (status, queues) = (self.context.services.status.clone(), self.context.services.queues.clone());
         let folder_of = move |event: &Event| upload::object_key(&device, event, "");
         let deps = lake::Deps {
             storage: archive.layout().storage().to_owned(),
@@ -216,8 +217,10 @@ impl Start<'_> {
             uploads: uploads?,
             may_write: Arc::new(move || archive.layout().check_volume().map(|()| archive.level().has_stills())),
             folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),
-            thermal_dir: config.load.thermal_dir.clone(),
-            health: shared.health.clone(),
+            status: Arc::new(move || {
+                let status = status.clone();
+                async move { status.read().await }.boxed()
+            }),
             queue_status: Arc::new(move |name, stats| queues.status(name, stats)),
             clock: shared.clock.clone(),
             runtime: Handle::current(),

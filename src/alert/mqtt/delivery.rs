@@ -15,7 +15,7 @@ use super::digest::Parcel;
 use super::failure::{Verdict, judge};
 use super::feed::Feed;
 use super::message::{Content, Message, properties};
-use super::refusals::Fate;
+use super::refusals::Refusal;
 use super::session::{Cargo, Sent, Session, Stage};
 use super::wire::Client;
 use super::{OUTLET, payload};
@@ -105,11 +105,11 @@ impl<'a> Session<'a> {
     /// The broker refuses alerts to a topic, which rests, while others go on.
     fn refuse(&mut self, seqs: Vec<u64>, topic: &str, reason: String) {
         let first = seqs.first().copied().unwrap_or_default();
-        let fate = self.alerter.terms(|terms| terms.refusals.refused(first, topic, &reason, Instant::now()));
-        match fate {
-            Fate::PutAside(reason) => self.reject(seqs, reason),
-            Fate::WaitsAlone => self.refused.extend(seqs),
-            Fate::Waits => {
+        let refusal = self.alerter.terms(|terms| terms.refusals.refused(first, topic, &reason, Instant::now()));
+        match refusal {
+            Refusal::PutAside(reason) => self.reject(seqs, reason),
+            Refusal::WaitAlone => self.refused.extend(seqs),
+            Refusal::Wait => {
                 self.refused.extend(seqs);
                 self.complain(reason);
                 return;

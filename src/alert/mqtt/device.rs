@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use crate::control::Control;
 use crate::event::Event;
 use crate::frame::Frame;
-use crate::status::{BoxStatus, CameraCoverage};
+use crate::status::{BoxStatus, CameraCoverage, CameraStatus};
 
 /// What is known of the device beside its alerts.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub struct Camera {
 pub trait StatusProvider: Send + Sync + 'static {
     /// The box at present. May take as long as the index takes to answer.
     fn report(&self) -> BoxFuture<'_, Result<Report>>;
+    /// The cameras at present. At once.
+    fn cameras(&self) -> Vec<CameraStatus>;
     /// The newest picture of a camera, unless it is old.
     fn picture(&self, camera: &str) -> Option<Frame>;
     /// Where the picture of an event lies.
@@ -62,6 +64,10 @@ pub struct NoStatus;
 impl StatusProvider for NoStatus {
     fn report(&self) -> BoxFuture<'_, Result<Report>> {
         async { bail!("nothing is known") }.boxed()
+    }
+
+    fn cameras(&self) -> Vec<CameraStatus> {
+        Vec::new()
     }
 
     fn picture(&self, _: &str) -> Option<Frame> {

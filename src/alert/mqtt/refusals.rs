@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::alert::failures::{Cause, Failures, Rule};
 use crate::supervise::Backoff;
 
-/// Refusals with another alert taken since the one before, after which an alert is put aside.
-const STRIKES: u32 = 3;
+/// When an alert is put aside: once it was refused so often with another alert taken since the refusal before.
+const RULE: Rule = Rule { failures: 1, among_successes: 3, lasting: Duration::ZERO };
 
 /// Alerts of which refusals are remembered at most.
 const REMEMBERED: usize = 4096;
@@ -21,42 +22,30 @@ const REMEMBERED: usize = 4096;
 /// alerts of other cameras from being leased until the topic is allowed or they are dropped.
 pub(super) const HELD: usize = 4096;
 
-/// The refusals of one alert or digest, or of one topic since it last took any.
-#[derive(Clone, Copy, Debug, Default)]
-struct Record {
-    refusals: u32,
-    strikes: u32,
-    /// What the broker had taken at the last refusal.
-    taken: u64,
-}
-
-impl Record {
-    /// Another refusal, when the broker had `taken` so many. Returns whether it took any since the one before.
-    fn refused_again(&mut self, taken: u64) -> bool {
-        let others_passed = self.refusals > 0 && taken > self.taken;
-        self.strikes += u32::from(others_passed);
-        (self.refusals, self.taken) = (self.refusals.saturating_add(1), taken);
-        others_passed
-    }
-}
-
 /// A topic at which alerts are refused.
 #[derive(Debug)]
 struct Topic {
-    record: Record,
+    /// Of all alerts to it since it last took any.
+    refusals: Option<Failures>,
     pauses: Backoff,
     rests_until: Instant,
     /// Why, where the broker takes other alerts meanwhile.
     reason: Option<String>,
 }
 
-/// What became of a refused alert.
+impl Topic {
+    fn new(pauses: &Backoff, now: Instant) -> Self {
+        Self { refusals: None, pauses: pauses.clone(), rests_until: now, reason: None }
+    }
+}
+
+/// What follows from a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Refusal {
     /// It is tried again; nothing else was taken since the last time, so that the broker may refuse everything.
-    Waits,
+    Wait,
     /// It is tried again; the broker takes others.
-    WaitsAlone,
+    WaitAlone,
     /// It is put aside, for this reason.
     PutAside(String),
 }
@@ -67,7 +56,7 @@ pub(super) struct Refusals {
     /// How long a topic rests.
     pauses: Backoff,
     /// By the first number that a message stands for.
-    records: BTreeMap<u64, Record>,
+    alerts: BTreeMap<u64, Failures>,
     topics: BTreeMap<String, Topic>,
     /// Messages with alerts that the broker took.
     taken: u64,
@@ -76,7 +65,7 @@ pub(super) struct Refusals {
 impl Refusals {
     /// None so far; a topic at which alerts are refused rests for these pauses.
     pub(super) fn new(pauses: Backoff) -> Self {
-        Self { pauses, records: BTreeMap::new(), topics: BTreeMap::new(), taken: 0 }
+        Self { pauses, alerts: BTreeMap::new(), topics: BTreeMap::new(), taken: 0 }
     }
 
     /// The pauses after a refusal, from the first on.
@@ -85,45 +74,40 @@ impl Refusals {
     }
 
     /// The broker refuses the alert or digest that begins with `seq`, for `reason`.
-    pub(super) fn refused(&mut self, seq: u64, topic: &str, reason: &str, now: Instant) -> Fate {
-        if self.records.len() >= REMEMBERED {
-            self.records.pop_first();
+    pub(super) fn refused(&mut self, seq: u64, topic: &str, reason: &str, now: Instant) -> Refusal {
+        if self.alerts.len() >= REMEMBERED {
+            self.alerts.pop_first();
         }
-        let pauses = &self.pauses;
-        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic {
-            record: Record::default(),
-            pauses: pauses.clone(),
-            rests_until: now,
-            reason: None,
-        });
-        let record = self.records.entry(seq).or_default();
-        let others_passed = record.refused_again(self.taken);
-        known.record.refused_again(self.taken);
+        let known = self.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(&self.pauses, now));
+        let none = Failures::none(self.taken, now);
+        let (of_alert, of_topic) = (self.alerts.entry(seq).or_insert(none), known.refusals.get_or_insert(none));
+        let causes = [&mut *of_alert, &mut *of_topic].map(|of| of.add(self.taken, now, RULE));
+        let times = of_alert.count().max(of_topic.count());
         if known.rests_until <= now {
             known.rests_until = now + known.pauses.next_pause(Duration::ZERO);
         }
-        if others_passed {
-            known.reason = Some(reason.to_owned());
-        }
-        let (of_alert, of_topic) = (*record, known.record);
-        if of_alert.strikes < STRIKES && of_topic.strikes < STRIKES {
-            return if others_passed { Fate::WaitsAlone } else { Fate::Waits };
+        match causes {
+            [Cause::Message, _] | [_, Cause::Message] => {}
+            [Cause::Unclear, _] => return Refusal::Wait,
+            [Cause::LikelyMessage, _] => {
+                known.reason = Some(reason.to_owned());
+                return Refusal::WaitAlone;
+            }
         }
         known.reason = Some(reason.to_owned());
         known.pauses.reset();
-        self.records.remove(&seq);
-        let times = of_alert.refusals.max(of_topic.refusals);
-        Fate::PutAside(format!("{reason}; refused {times} times, while other alerts were taken"))
+        self.alerts.remove(&seq);
+        Refusal::PutAside(format!("{reason}; refused {times} times, while other alerts were taken"))
     }
 
     /// The broker took the alert or digest that begins with `seq`. Returns whether others to its topic were refused.
     pub(super) fn taken(&mut self, seq: u64, topic: &str) -> bool {
         self.taken += 1;
-        self.records.remove(&seq);
+        self.alerts.remove(&seq);
         let Some(known) = self.topics.get_mut(topic) else { return false };
         // It rests for as long as it was to: the one that was refused there has to come again.
         known.pauses.reset();
-        known.record = Record::default();
+        known.refusals = None;
         known.reason.take().is_some()
     }
 
@@ -147,7 +131,7 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    fn fates(refusals: &mut Refusals, tries: u32, others: bool) -> Vec<Fate> {
+    fn refuse(refusals: &mut Refusals, tries: u32, others: bool) -> Vec<Refusal> {
         let again = |_| {
             if others {
                 refusals.taken(1, "box/yard");
@@ -160,9 +144,10 @@ mod tests {
     #[test]
     fn an_alert_is_put_aside_only_where_others_are_taken_between_its_tries() {
         let mut refusals = Refusals::new(Backoff::for_connections());
-        assert!(fates(&mut refusals, 100, false).iter().all(|fate| *fate == Fate::Waits));
+        assert!(refuse(&mut refusals, 100, false).iter().all(|refusal| *refusal == Refusal::Wait));
         assert!(refusals.remarks().is_empty());
-        let [Fate::WaitsAlone, Fate::WaitsAlone, Fate::PutAside(reason)] = &*fates(&mut refusals, 3, true) else {
+        let [Refusal::WaitAlone, Refusal::WaitAlone, Refusal::PutAside(reason)] = &*refuse(&mut refusals, 3, true)
+        else {
             panic!("it is put aside at the third time that others were taken");
         };
         assert!(reason.contains("no right; refused 103 times"), "{reason}");

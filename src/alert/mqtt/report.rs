@@ -34,19 +34,18 @@ pub(super) struct BoxPayload<'a> {
 
 impl<'a> BoxPayload<'a> {
     pub(super) fn of(status: &'a BoxStatus) -> Self {
-        // Some file systems know neither; then both are 0.
-        let known = |bytes| (status.disk.size_bytes > 0).then_some(bytes);
+        let (free, reading) = (status.disk.known_free_bytes(), status.reading.unwrap_or_default());
         Self {
             version: &status.version,
             uptime_s: status.uptime_s,
             time_quality: status.time_quality.to_string(),
             load: status.load.level.to_string(),
             load_reason: &status.load.reason,
-            cpu: status.reading.cpu,
-            memory_bytes: status.reading.memory_bytes,
-            temperature_c: status.reading.temperature_c,
-            disk_free_bytes: known(status.disk.free_bytes),
-            disk_size_bytes: known(status.disk.size_bytes),
+            cpu: reading.cpu,
+            memory_bytes: reading.memory_bytes,
+            temperature_c: reading.temperature_c,
+            disk_free_bytes: free,
+            disk_size_bytes: free.map(|_| status.disk.size_bytes),
             disk_trouble: status.disk.trouble.as_deref(),
             events: status.events_total,
         }
@@ -103,7 +102,7 @@ mod tests {
             version: "7".to_owned(),
             uptime_s: 1,
             events_total: 4,
-            reading: Reading { cpu: Some(0.5), memory_bytes: Some(2), ..Reading::default() },
+            reading: Some(Reading { cpu: Some(0.5), memory_bytes: Some(2), ..Reading::default() }),
             disk: DiskStatus { free_bytes: 3, size_bytes: 5, ..DiskStatus::default() },
             ..fixture::status()
         };

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::hangup::Hangup;
 use super::message::Message;
 use super::session::{Cargo, Sent, Session};
-use super::suspects::{Candidate, Guilty, Subject};
+use super::suspects::{Candidate, PutAside, Subject};
 use super::wire::Client;
 
 /// A connection that stands so long without anything to send ends the search: what was suspected is not sent again now.
@@ -38,13 +38,13 @@ impl Session<'_> {
             return Ok(());
         }
         let may_publish = self.may_publish();
-        let (is_struck, has_confirmed) = self.alerter.terms(|terms| {
+        let (was_alone, has_confirmed) = self.alerter.terms(|terms| {
             let first = self.ready.front().and_then(|parcel| parcel.seqs().first().copied());
-            let is_struck = first.is_some_and(|seq| terms.suspects.is_struck_alert(seq));
-            (is_struck, terms.suspects.has_confirmed_here())
+            let was_alone = first.is_some_and(|seq| terms.suspects.was_alert_alone(seq));
+            (was_alone, terms.suspects.has_confirmed_here())
         });
         if may_publish
-            && (!is_struck || has_confirmed)
+            && (!was_alone || has_confirmed)
             && let Some(parcel) = self.ready.pop_front()
         {
             return self.send(client, parcel);
@@ -54,7 +54,7 @@ impl Session<'_> {
         }
         self.all_may_go = true;
         while let Some(message) = self.jobs.next_state().or_else(|| self.jobs.next_other()) {
-            if self.is_struck(&Subject::Topic(message.topic.clone())) {
+            if self.was_alone(&Subject::Topic(message.topic.clone())) {
                 self.postpone(message);
                 continue;
             }
@@ -84,8 +84,8 @@ impl Session<'_> {
         self.postponed.push_back(message);
     }
 
-    fn is_struck(&self, subject: &Subject) -> bool {
-        self.alerter.terms(|terms| terms.suspects.is_struck(subject))
+    fn was_alone(&self, subject: &Subject) -> bool {
+        self.alerter.terms(|terms| terms.suspects.was_alone(subject))
     }
 
     /// Whether `subject` is not to be sent at present.
@@ -109,7 +109,7 @@ impl Session<'_> {
         }
     }
 
-    /// The connection broke: looks for the message that is to blame, and puts it aside once that is sure. Gives the
+    /// The connection broke: looks for the message that is the cause, and puts it aside once that is sure. Gives the
     /// reason for the operator.
     pub(super) fn judge_hangup(&mut self, failure: &ConnectionError, reason: String) -> String {
         let Some(how) = Hangup::of(failure) else { return reason };
@@ -118,27 +118,27 @@ impl Session<'_> {
             self.in_flight.values().chain(written).filter_map(Sent::candidate).collect();
         let subscription = self.subscribing.clone().map(Subject::Subscription);
         candidates.extend(subscription.map(|subject| Candidate { subject, bytes: 0, retain: false }));
-        let (guilty, trace) = self.alerter.terms(|terms| {
-            let guilty = terms.suspects.hung_up(how, &candidates, Instant::now());
-            (guilty, terms.suspects.trace())
+        let (found, trace) = self.alerter.terms(|terms| {
+            let found = terms.suspects.hung_up(how, &candidates, Instant::now());
+            (found, terms.suspects.trace())
         });
-        if let Some(guilty) = guilty {
-            self.put_aside(guilty);
+        if let Some(found) = found {
+            self.put_aside(found);
         }
         self.alerter.show_remarks();
         trace.map_or_else(|| reason.clone(), |trace| format!("{reason} {trace}"))
     }
 
-    fn put_aside(&mut self, guilty: Guilty) {
-        let Guilty { subject, reason } = guilty;
+    fn put_aside(&mut self, found: PutAside) {
+        let PutAside { subject, reason } = found;
         if !matches!(subject, Subject::Alert { .. }) {
             warn!(%reason, "the broker never takes a message, which is left out from now on");
             return;
         }
-        let is_guilty = |sent: &Sent| sent.subject().as_ref() == Some(&subject);
-        let in_flight = self.in_flight.extract_if(|_, sent| is_guilty(sent)).map(|(_, sent)| sent);
+        let is_it = |sent: &Sent| sent.subject().as_ref() == Some(&subject);
+        let in_flight = self.in_flight.extract_if(|_, sent| is_it(sent)).map(|(_, sent)| sent);
         let mut found: Vec<Sent> = in_flight.collect();
-        while let Some(at) = self.written.iter().position(|(sent, _)| is_guilty(sent)) {
+        while let Some(at) = self.written.iter().position(|(sent, _)| is_it(sent)) {
             found.extend(self.written.remove(at).map(|(sent, _)| sent));
         }
         for sent in found {

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::clock::Mono;
 use crate::control::Switches;
 use crate::destination::Destination;
 use crate::health::{CameraHealth, Health, Stage};
+use crate::status::CameraStatus;
 
 use super::Alerter;
 use super::device::{Camera, Report};
@@ -35,11 +37,12 @@ impl States {
     pub(super) fn refresh(&mut self, alerter: &Alerter) {
         let mut states = Vec::new();
         of_box(alerter, self.report.as_ref(), &mut states);
-        let (board, switches) = (alerter.deps.health.cameras(), alerter.device_context.control.switches());
+        let (known, switches) = (alerter.device_context.status.cameras(), alerter.device_context.control.switches());
         for camera in &alerter.device_context.cameras {
-            let health = board.get(&camera.name).cloned().unwrap_or_default();
+            let unknown = || CameraStatus::new(camera.name.clone(), &CameraHealth::default(), Mono::default());
+            let status = known.iter().find(|known| known.name == camera.name).cloned().unwrap_or_else(unknown);
             let now = alerter.deps.clock.wall();
-            Of { alerter, camera, states: &mut states }.all(&health, &switches, now, self.report.as_ref());
+            Of { alerter, camera, states: &mut states }.all(&status, &switches, now, self.report.as_ref());
         }
         let is_left_out = |topic: &String| {
             let subject = Subject::Topic(topic.clone());
@@ -104,20 +107,19 @@ struct Of<'a> {
 }
 
 impl Of<'_> {
-    fn all(&mut self, health: &CameraHealth, switches: &Switches, now: Timestamp, report: Option<&Report>) {
-        let shown = health.shown();
-        self.text("availability", shown.state.as_str());
-        let since = self.alerter.deps.clock.moment(shown.since).wall.as_second();
+    fn all(&mut self, status: &CameraStatus, switches: &Switches, now: Timestamp, report: Option<&Report>) {
+        self.text("availability", status.state.as_str());
+        let since = self.alerter.deps.clock.moment(status.since).wall.as_second();
         let published = CameraReport {
-            state: shown.state.as_str(),
-            reason: shown.reason,
-            stages: health.troubled_stages(),
+            state: status.state.as_str(),
+            reason: status.reason.as_deref(),
+            stages: &status.stages,
             since: Timestamp::from_second(since).unwrap_or_default(),
         };
         let topic = self.alerter.topics.of_camera(&self.camera.name, "health");
         self.states.push((topic, json(&published), Content::Json));
-        self.text("motion", on_off(health.motion));
-        self.counts(health);
+        self.text("motion", on_off(status.health.motion));
+        self.counts(&status.health);
         self.switches(switches, now);
         if let Some(coverage) = report.and_then(|report| report.coverage.get(&self.camera.name)) {
             let topic = self.alerter.topics.of_camera(&self.camera.name, "coverage");

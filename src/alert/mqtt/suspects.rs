@@ -3,7 +3,7 @@
 //! Such a broker names neither the message nor the reason, and the message goes out again on the next connection. So
 //! everything that was unconfirmed when the broker closed a connection is a suspect until it is confirmed. While there
 //! are suspects, one message goes at a time. What was alone on the connection several times when it was closed, while the
-//! broker confirmed other messages in between, is guilty. A lost network makes nothing guilty: it rarely looks like a
+//! broker confirmed other messages in between, is the cause. A lost network makes nothing that: it rarely looks like a
 //! broker that closes, it does not come several times in a row with one message alone, and nothing is confirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,23 +13,24 @@ use rumqttc::v5::mqttbytes::v5::DisconnectReasonCode as Code;
 use tokio::time::Instant;
 
 use super::hangup::Hangup;
+use crate::alert::failures::{Cause, Failures, Rule};
 
 /// Times that a message has to be alone on a connection that the broker closes.
-const STRIKES: u32 = 3;
+const TIMES_ALONE: u32 = 3;
 
 /// The same for a state once a message was found: brokers that hang up have rules that several break.
-const STRIKES_OF_FURTHER: u32 = 2;
+const TIMES_ALONE_OF_FURTHER: u32 = 2;
 
 /// A topic or the subscription that is left out is tried again after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(3600);
 
-/// Alerts are put aside without being sent for so long once several of their topic were guilty and none was taken.
+/// Alerts are put aside without being sent for so long once several of their topic were put aside and none was taken.
 const TOPIC_RESTS: Duration = Duration::from_secs(600);
 
-/// Guilty alerts after which their topic rests.
-const GUILTY_OF_TOPIC: u32 = 2;
+/// Alerts that were put aside after which their topic rests.
+const ASIDE_OF_TOPIC: u32 = 2;
 
-/// Retained topics at which the broker hung up before the retain flag itself is blamed.
+/// Retained topics at which the broker hung up before the retain flag itself counts as the cause.
 const RETAINED: usize = 3;
 
 /// Connections that are tried at short pauses while a suspect is looked for.
@@ -39,7 +40,7 @@ const QUICK_TRIES: u32 = 40;
 const AWS_LEVELS: usize = 8;
 const AWS_BYTES: usize = 128 << 10;
 
-/// What may be guilty.
+/// What may be the cause.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// An alert or digest, by the first number that it stands for.
@@ -61,20 +62,19 @@ pub(super) struct Candidate {
 
 /// A message that is put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Guilty {
+pub(super) struct PutAside {
     pub(super) subject: Subject,
     /// In words for the operator, with topic and size.
     pub(super) reason: String,
 }
 
+/// How often the broker hung up at a message.
 #[derive(Clone, Copy, Debug, Default)]
-struct Record {
+struct Hangups {
     /// Connections in a row that were closed while it was unconfirmed.
-    hangups: u32,
+    count: u32,
     /// Those of them on which nothing else was unconfirmed.
-    alone: u32,
-    /// Confirmations of others before it was alone for the first time.
-    confirmed_before: u64,
+    alone: Option<Failures>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,20 +85,20 @@ struct Aside {
 
 #[derive(Clone, Debug)]
 struct AlertTopic {
-    guilty: u32,
+    put_aside: u32,
     rests_until: Instant,
 }
 
 /// What is suspected, and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    records: BTreeMap<Subject, Record>,
+    hangups: BTreeMap<Subject, Hangups>,
     aside: BTreeMap<Subject, Aside>,
     alert_topics: BTreeMap<String, AlertTopic>,
     /// Retained topics that were alone when the broker hung up.
     retained: BTreeSet<String>,
     retained_confirmed: bool,
-    blames_retain: bool,
+    gave_up_retain: bool,
     confirmations: u64,
     /// As of when the present connection began.
     confirmations_at_opening: u64,
@@ -114,7 +114,7 @@ impl Suspects {
 
     /// Whether one message goes at a time.
     pub(super) fn is_searching(&self) -> bool {
-        self.records.values().any(|record| record.hangups > 1 || record.alone > 0)
+        self.hangups.values().any(|hangups| hangups.count > 1 || hangups.alone.is_some())
     }
 
     /// Whether it is worth while to connect again soon.
@@ -123,19 +123,19 @@ impl Suspects {
     }
 
     /// Whether `subject` was alone on a connection that the broker closed.
-    pub(super) fn is_struck(&self, subject: &Subject) -> bool {
-        self.records.get(subject).is_some_and(|record| record.alone > 0)
+    pub(super) fn was_alone(&self, subject: &Subject) -> bool {
+        self.hangups.get(subject).is_some_and(|hangups| hangups.alone.is_some())
     }
 
     /// The same for the alert or digest that begins with `number`.
-    pub(super) fn is_struck_alert(&self, number: u64) -> bool {
+    pub(super) fn was_alert_alone(&self, number: u64) -> bool {
         let is_it = |subject: &Subject| matches!(subject, Subject::Alert { seq, .. } if *seq == number);
-        self.records.iter().any(|(subject, record)| is_it(subject) && record.alone > 0)
+        self.hangups.iter().any(|(subject, hangups)| is_it(subject) && hangups.alone.is_some())
     }
 
     /// Nothing is suspected any more.
     pub(super) fn forget(&mut self) {
-        self.records.clear();
+        self.hangups.clear();
     }
 
     /// Whether the broker confirmed anything on the present connection.
@@ -144,8 +144,8 @@ impl Suspects {
     }
 
     /// Whether retained messages are to be published without the flag.
-    pub(super) fn blames_retain(&self) -> bool {
-        self.blames_retain
+    pub(super) fn gave_up_retain(&self) -> bool {
+        self.gave_up_retain
     }
 
     /// Whether `subject` is not to be sent at present.
@@ -156,11 +156,11 @@ impl Suspects {
     /// Why alerts to `topic` are put aside without being sent.
     pub(super) fn resting(&self, topic: &str, now: Instant) -> Option<String> {
         let rests = self.alert_topics.get(topic);
-        rests.filter(|rests| rests.guilty >= GUILTY_OF_TOPIC && now < rests.rests_until).map(|rests| {
+        rests.filter(|rests| rests.put_aside >= ASIDE_OF_TOPIC && now < rests.rests_until).map(|rests| {
             format!(
                 "not sent: the broker closed the connection at {} alerts to {topic:?} and took none; alerts to it are \
                  tried again every {} minutes",
-                rests.guilty,
+                rests.put_aside,
                 TOPIC_RESTS.as_secs() / 60
             )
         })
@@ -171,7 +171,7 @@ impl Suspects {
     pub(super) fn answered(&mut self, subject: &Subject, retained: bool) -> bool {
         self.confirmations += 1;
         self.retained_confirmed |= retained;
-        self.records.remove(subject);
+        self.hangups.remove(subject);
         if !self.is_searching() {
             self.tries = 0;
         }
@@ -182,32 +182,30 @@ impl Suspects {
     }
 
     /// The broker closed a connection on which `candidates` were unconfirmed. Returns what is put aside.
-    pub(super) fn hung_up(&mut self, how: Hangup, candidates: &[Candidate], now: Instant) -> Option<Guilty> {
+    pub(super) fn hung_up(&mut self, how: Hangup, candidates: &[Candidate], now: Instant) -> Option<PutAside> {
         if how == Hangup::SentTooMuch {
-            return self.blame_subscription(candidates, now);
+            return self.leave_out_subscription(candidates, now);
         }
         let unconfirmed = |subject: &Subject| candidates.iter().any(|candidate| candidate.subject == *subject);
-        self.records.retain(|subject, record| record.alone > 0 || unconfirmed(subject));
+        self.hangups.retain(|subject, hangups| hangups.alone.is_some() || unconfirmed(subject));
         if candidates.is_empty() {
             return None;
         }
         self.tries = self.tries.saturating_add(1);
         for candidate in candidates {
-            self.records.entry(candidate.subject.clone()).or_default().hangups += 1;
+            self.hangups.entry(candidate.subject.clone()).or_default().count += 1;
         }
         let [alone] = candidates else { return None };
-        let confirmed_before = self.confirmations_at_opening;
-        let record = self.records.entry(alone.subject.clone()).or_default();
-        if record.alone == 0 {
-            record.confirmed_before = confirmed_before;
-        }
-        record.alone += 1;
-        let record = *record;
+        let rule = Rule { failures: self.times_alone(&alone.subject), among_successes: 1, lasting: Duration::ZERO };
+        // What was confirmed on the connection of the first time counts too.
+        let none = Failures::none(self.confirmations_at_opening, now);
+        let failures = self.hangups.entry(alone.subject.clone()).or_default().alone.get_or_insert(none);
+        let cause = failures.add(self.confirmations, now, rule);
         if alone.retain && matches!(how, Hangup::Blamed(Code::RetainNotSupported)) {
             self.give_up_retain();
             return None;
         }
-        if self.is_guilty(&alone.subject, record, how) {
+        if matches!(how, Hangup::Blamed(_)) || cause == Cause::Message {
             return Some(self.put_aside(alone, how, now));
         }
         self.suspect_retain(alone);
@@ -216,19 +214,21 @@ impl Suspects {
 
     /// What the operator has to know of the search while nothing is found.
     pub(super) fn trace(&self) -> Option<String> {
-        let (subject, record) = self.records.iter().max_by_key(|(_, record)| record.alone)?;
+        let times = |hangups: &Hangups| hangups.alone.map_or(0, |alone| alone.count());
+        let (subject, times) =
+            self.hangups.iter().map(|(subject, of)| (subject, times(of))).max_by_key(|(_, times)| *times)?;
         let name = match subject {
             Subject::Alert { topic, .. } | Subject::Topic(topic) => format!("a message to {topic:?}"),
             Subject::Subscription(filters) => format!("the subscription to {filters}"),
         };
         let none =
             if self.confirmations == 0 { ", and it has taken nothing so far: has this user any rights?" } else { "" };
-        (record.alone > 0).then(|| format!("each time that it gets {name}, {} times{none}", record.alone))
+        (times > 0).then(|| format!("each time that it gets {name}, {times} times{none}"))
     }
 
     /// What is left out, in words for the operator.
     pub(super) fn left_out(&self) -> Vec<String> {
-        let of_alerts = self.alert_topics.iter().filter(|(_, topic)| topic.guilty >= GUILTY_OF_TOPIC);
+        let of_alerts = self.alert_topics.iter().filter(|(_, topic)| topic.put_aside >= ASIDE_OF_TOPIC);
         let of_alerts = of_alerts.map(|(topic, _)| {
             format!("alerts to {topic:?} are put aside, since the broker closes the connection at them: see the queue's dead letters")
         });
@@ -239,25 +239,22 @@ impl Suspects {
         of_alerts.chain(others).collect()
     }
 
-    fn is_guilty(&self, subject: &Subject, record: Record, how: Hangup) -> bool {
-        if matches!(how, Hangup::Blamed(_)) {
-            return true;
-        }
+    /// How often it has to be alone on a connection that is closed.
+    fn times_alone(&self, subject: &Subject) -> u32 {
         let is_known = match subject {
             Subject::Alert { topic, .. } => self.alert_topics.contains_key(topic),
             Subject::Topic(_) | Subject::Subscription(_) => self.aside.contains_key(subject),
         };
-        let needed = match subject {
+        match subject {
             _ if is_known => 1,
-            Subject::Topic(_) if self.found > 0 => STRIKES_OF_FURTHER,
-            _ => STRIKES,
-        };
-        record.alone >= needed && self.confirmations > record.confirmed_before
+            Subject::Topic(_) if self.found > 0 => TIMES_ALONE_OF_FURTHER,
+            _ => TIMES_ALONE,
+        }
     }
 
-    fn put_aside(&mut self, candidate: &Candidate, how: Hangup, now: Instant) -> Guilty {
+    fn put_aside(&mut self, candidate: &Candidate, how: Hangup, now: Instant) -> PutAside {
         let Candidate { subject, bytes, retain } = candidate;
-        self.records.remove(subject);
+        self.hangups.remove(subject);
         (self.found, self.tries) = (self.found.saturating_add(1), 0);
         let how = how.words();
         let reason = match subject {
@@ -283,13 +280,13 @@ impl Suspects {
             }
         };
         if let Subject::Alert { topic, .. } = subject {
-            let rest = AlertTopic { guilty: 0, rests_until: now };
+            let rest = AlertTopic { put_aside: 0, rests_until: now };
             let topic = self.alert_topics.entry(topic.clone()).or_insert(rest);
-            (topic.guilty, topic.rests_until) = (topic.guilty.saturating_add(1), now + TOPIC_RESTS);
+            (topic.put_aside, topic.rests_until) = (topic.put_aside.saturating_add(1), now + TOPIC_RESTS);
         } else {
             self.aside.insert(subject.clone(), Aside { reason: reason.clone(), until: now + TRY_AGAIN });
         }
-        Guilty { subject: subject.clone(), reason }
+        PutAside { subject: subject.clone(), reason }
     }
 
     /// Several retained topics alone and never one that was taken: it is the flag, not the topics.
@@ -297,19 +294,19 @@ impl Suspects {
         if let (Subject::Topic(topic), true) = (&candidate.subject, candidate.retain) {
             self.retained.insert(topic.clone());
         }
-        if self.retained.len() >= RETAINED && !self.retained_confirmed && !self.blames_retain {
+        if self.retained.len() >= RETAINED && !self.retained_confirmed && !self.gave_up_retain {
             self.give_up_retain();
         }
     }
 
     fn give_up_retain(&mut self) {
-        self.blames_retain = true;
-        let Self { records, retained, .. } = self;
-        records.retain(|subject, _| !matches!(subject, Subject::Topic(topic) if retained.contains(topic)));
+        self.gave_up_retain = true;
+        let Self { hangups, retained, .. } = self;
+        hangups.retain(|subject, _| !matches!(subject, Subject::Topic(topic) if retained.contains(topic)));
         retained.clear();
     }
 
-    fn blame_subscription(&mut self, candidates: &[Candidate], now: Instant) -> Option<Guilty> {
+    fn leave_out_subscription(&mut self, candidates: &[Candidate], now: Instant) -> Option<PutAside> {
         let is_subscription = |candidate: &&Candidate| matches!(candidate.subject, Subject::Subscription(_));
         let Candidate { subject, .. } = candidates.iter().find(is_subscription)?;
         let reason =
@@ -317,7 +314,7 @@ impl Suspects {
                       where it is retained"
                 .to_owned();
         self.aside.insert(subject.clone(), Aside { reason: reason.clone(), until: now + TRY_AGAIN });
-        Some(Guilty { subject: subject.clone(), reason })
+        Some(PutAside { subject: subject.clone(), reason })
     }
 }
 
@@ -334,7 +331,7 @@ mod tests {
     }
 
     /// A broker that takes `good` and hangs up at `bad`, alone; how many connections it took to find it.
-    fn search(suspects: &mut Suspects, bad: &Candidate, good: Option<&Candidate>) -> Option<(u32, Guilty)> {
+    fn search(suspects: &mut Suspects, bad: &Candidate, good: Option<&Candidate>) -> Option<(u32, PutAside)> {
         for connection in 1..20 {
             suspects.opened();
             if let Some(good) = good {
@@ -361,7 +358,7 @@ mod tests {
             suspects.answered(&alert(seq).subject, false);
         }
         let (connections, found) = search(&mut suspects, &alert(5), Some(&state("o/box/store"))).expect("found");
-        assert_eq!((connections, &found.subject), (STRIKES, &alert(5).subject));
+        assert_eq!((connections, &found.subject), (TIMES_ALONE, &alert(5).subject));
         assert!(found.reason.contains("900 bytes") && found.reason.contains("o/box/event"), "{}", found.reason);
         for seq in 6..=16 {
             suspects.answered(&alert(seq).subject, false);
@@ -371,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_guilty_where_the_broker_takes_nothing_at_all() {
+    fn nothing_is_put_aside_where_the_broker_takes_nothing_at_all() {
         let mut suspects = Suspects::default();
         assert_eq!(search(&mut suspects, &alert(1), None), None);
         assert!(suspects.trace().expect("a trace").contains("has taken nothing so far"));
@@ -395,7 +392,7 @@ mod tests {
     fn a_topic_that_takes_no_alert_rests_and_is_tried_again() {
         let (mut suspects, now) = (Suspects::default(), Instant::now());
         let good = state("o/box/store");
-        assert_eq!(search(&mut suspects, &alert(1), Some(&good)).expect("found").0, STRIKES);
+        assert_eq!(search(&mut suspects, &alert(1), Some(&good)).expect("found").0, TIMES_ALONE);
         assert_eq!(suspects.resting("o/box/event", now), None);
         assert_eq!(search(&mut suspects, &alert(2), Some(&good)).expect("found").0, 1, "the next is known by then");
         assert!(suspects.resting("o/box/event", now).is_some());
@@ -427,14 +424,14 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_is_blamed_when_no_retained_topic_is_taken() {
+    fn the_flag_is_given_up_when_no_retained_topic_is_taken() {
         let mut suspects = Suspects::default();
         for topic in ["a", "b", "c"] {
-            assert!(!suspects.blames_retain());
+            assert!(!suspects.gave_up_retain());
             suspects.opened();
             suspects.answered(&alert(1).subject, false);
             assert_eq!(suspects.hung_up(Hangup::Silent, &[state(topic)], Instant::now()), None);
         }
-        assert!(suspects.blames_retain() && !suspects.is_searching());
+        assert!(suspects.gave_up_retain() && !suspects.is_searching());
     }
 }

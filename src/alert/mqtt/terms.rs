@@ -114,7 +114,7 @@ impl Terms {
         self.grants = Grants {
             max_packet: limit.unwrap_or(usize::MAX),
             qos: if confirms && !self.refuses_qos { QoS::AtLeastOnce } else { QoS::AtMostOnce },
-            retain: keeps && !self.refuses_retain && !self.suspects.blames_retain(),
+            retain: keeps && !self.refuses_retain && !self.suspects.gave_up_retain(),
         };
     }
 
@@ -150,7 +150,7 @@ impl Terms {
             );
         }
         if !self.grants.retain {
-            let why = if self.suspects.blames_retain() {
+            let why = if self.suspects.gave_up_retain() {
                 "the broker closes the connection at every retained message (has this user the right to retain?)"
             } else {
                 "the broker keeps no retained messages"

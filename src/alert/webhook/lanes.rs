@@ -15,11 +15,11 @@ use tracing::{error, info, warn};
 use crate::metrics;
 use crate::supervise::Backoff;
 
-use super::blame::{Blame, Verdict};
 use super::digest::Parcel;
 use super::feed::{Feed, FeedContext};
 use super::request::{Outcome, Post};
 use super::{Webhook, payload};
+use crate::alert::failures::{Cause, Failures, Rule};
 
 /// Requests under way at a time.
 const REQUESTS: usize = 4;
@@ -27,6 +27,14 @@ const REQUESTS: usize = 4;
 const HELD: usize = 1024;
 /// Alerts that are leased at a time.
 const LEASE: usize = 16;
+/// Failures with others taken since the one before, after which an alert is put aside: an answer of 5xx does not say
+/// what is the cause.
+const AMONG_SUCCESSES: u32 = 5;
+/// For how long an alert has to fail before it is put aside.
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+/// Failures in a row after which the next alert of the same camera is tried, where no other camera's was taken for a
+/// fifth of the time.
+const PROBES_AFTER: u32 = 5;
 /// How long an orderly stop waits for requests under way.
 const STOP_WITHIN: Duration = Duration::from_millis(900);
 /// How long the store may take to note the outcome then.
@@ -37,8 +45,8 @@ struct Lane {
     parcels: VecDeque<Parcel>,
     /// One of them is on its way.
     is_busy: bool,
-    /// Failures of the first of them that may be the receiver's or its own.
-    blame: Option<Blame>,
+    /// The number of the first of them, and its failures that it may be the cause of, or the receiver.
+    failures: Option<(u64, Failures)>,
     /// The last one before them was put aside for such failures.
     is_known: bool,
     /// How often the receiver called the first of them wrong.
@@ -50,16 +58,35 @@ struct Lane {
 }
 
 impl Lane {
-    /// What a failure of the first of the lane means, when the receiver has `taken` so many of all lanes. One that
+    /// What follows from a failure of the first of the lane, when the receiver has `taken` so many of all lanes. One that
     /// follows one which was put aside is not given the time again.
-    fn judge(&mut self, taken: u64, patience: Duration) -> Verdict {
+    fn judge(&mut self, taken: u64, patience: Duration) -> Step {
         let Some(seq) = self.parcels.front().and_then(|parcel| parcel.seqs().first().copied()) else {
-            return Verdict::Again;
+            return Step::Retry;
         };
         let (now, patience) = (Instant::now(), if self.is_known { Duration::ZERO } else { patience });
-        let known = self.blame.take().filter(|blame| blame.seq() == seq);
-        self.blame.insert(known.unwrap_or_else(|| Blame::new(seq, taken, now))).failed(taken, now, patience)
+        let known = self.failures.filter(|(known, _)| *known == seq).map(|(_, failures)| failures);
+        let mut failures = known.unwrap_or_else(|| Failures::none(taken, now));
+        let rule = Rule { failures: 1, among_successes: AMONG_SUCCESSES, lasting: patience };
+        let cause = failures.add(taken, now, rule);
+        self.failures = Some((seq, failures));
+        match cause {
+            Cause::Message => Step::PutAside(failures.count()),
+            Cause::Unclear if failures.count() > PROBES_AFTER && failures.lasted(now) >= patience / 5 => Step::Probe,
+            Cause::Unclear | Cause::LikelyMessage => Step::Retry,
+        }
     }
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is tried again.
+    Retry,
+    /// It is tried again, and the next of its lane is sent at once to see whether the receiver takes anything.
+    Probe,
+    /// It is put aside after so many failures.
+    PutAside(u32),
 }
 
 /// A request that came to its end.
@@ -134,7 +161,7 @@ impl<'a> Lanes<'a> {
         let lane = self.lanes.entry(parcel.camera().clone()).or_insert_with(|| Lane {
             parcels: VecDeque::new(),
             is_busy: false,
-            blame: None,
+            failures: None,
             is_known: false,
             tries: 0,
             backoff: backoff(),
@@ -231,7 +258,7 @@ impl<'a> Lanes<'a> {
         let parcel = lane.parcels.remove(usize::from(is_probe));
         if !is_probe {
             (lane.tries, lane.rests_until, lane.trouble) = (0, None, None);
-            (lane.blame, lane.is_known) = (None, false);
+            (lane.failures, lane.is_known) = (None, false);
             lane.backoff.reset();
         }
         let seqs = parcel.map(|parcel| parcel.seqs()).unwrap_or_default();
@@ -261,14 +288,15 @@ impl<'a> Lanes<'a> {
         if lane.tries >= hook.tries {
             return self.reject(&camera, format!("{reason}, {} times", hook.tries)).await;
         }
-        let verdict = if may_be_its_own { lane.judge(self.taken, hook.patience) } else { Verdict::Again };
-        if let (Verdict::Guilty, Some(blame)) = (verdict, lane.blame) {
+        let step = if may_be_its_own { lane.judge(self.taken, hook.patience) } else { Step::Retry };
+        if let Step::PutAside(times) = step {
             lane.is_known = true;
-            return self.reject(&camera, blame.reason(&reason)).await;
+            let reason = format!("{reason}, {times} times, and took other alerts between them");
+            return self.reject(&camera, reason).await;
         }
         let pause = lane.backoff.next_pause(Duration::ZERO);
         lane.rests_until = Some(Instant::now() + rest.map_or(pause, |rest| rest.max(pause)));
-        if verdict == Verdict::Probe { self.send(camera, true).await } else { Ok(()) }
+        if step == Step::Probe { self.send(camera, true).await } else { Ok(()) }
     }
 
     /// Something was taken: all is well, unless another lane is in trouble.
@@ -286,7 +314,7 @@ impl<'a> Lanes<'a> {
     /// Puts the first of a lane aside.
     async fn reject(&mut self, camera: &Arc<str>, reason: String) -> Result<()> {
         let Some(lane) = self.lanes.get_mut(camera) else { return Ok(()) };
-        (lane.tries, lane.rests_until, lane.trouble, lane.blame) = (0, None, None, None);
+        (lane.tries, lane.rests_until, lane.trouble, lane.failures) = (0, None, None, None);
         lane.backoff.reset();
         let Some(parcel) = lane.parcels.pop_front() else { return Ok(()) };
         let seqs = parcel.seqs();

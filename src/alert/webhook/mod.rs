@@ -3,7 +3,6 @@
 //! A 2xx confirms. What the receiver calls wrong (4xx) is put aside after some tries, and so is what it fails at for
 //! minutes while it takes other alerts. Whatever else may mend itself is tried again for ever. Cameras do not wait for each other, and each camera's alerts come in their order.
 
-mod blame;
 mod config;
 mod lanes;
 mod request;
@@ -67,7 +66,7 @@ impl Webhook {
             limits,
             history: Mutex::default(),
             backoff: Arc::new(Backoff::for_connections),
-            patience: blame::PATIENCE,
+            patience: lanes::PATIENCE,
             heartbeat,
         })
     }

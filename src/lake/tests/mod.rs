@@ -5,7 +5,9 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use futures::FutureExt;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -17,6 +19,8 @@ use crate::coverage::{Account, Coverage, Interval};
 use crate::destination::Destination;
 use crate::destination::destination;
 use crate::event::{EvictReason, Evicted, MediaFile};
+use crate::load::Reading;
+use crate::status::{BoxStatus, fixture};
 use crate::store::{self, Change, Delivery};
 use crate::supervise::Heartbeats;
 
@@ -32,7 +36,7 @@ struct Site {
     clock: Arc<SimulatedClock>,
     runtime: Runtime,
     store: Store,
-    health: Health,
+    status: Arc<Mutex<BoxStatus>>,
     max_bytes: u64,
 }
 
@@ -47,7 +51,8 @@ impl Site {
         clock.step_wall(time("2026-11-22T10:00:00Z"), TimeQuality::Synchronised);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let store = open(dir.path(), &clock);
-        Self { dir, clock, runtime, store, health: Health::default(), max_bytes: Config::default().max_bytes }
+        let status = Arc::new(Mutex::new(fixture::status()));
+        Self { dir, clock, runtime, store, status, max_bytes: Config::default().max_bytes }
     }
 
     /// The daemon's start.
@@ -60,8 +65,13 @@ impl Site {
             uploads: CLOUDS.map(outbox).to_vec(),
             may_write: Arc::new(|| Ok(true)),
             folder_of: Arc::new(|event| format!("box/{}", event.id)),
-            thermal_dir: self.dir.path().join("no sensors"),
-            health: self.health.clone(),
+            status: {
+                let status = self.status.clone();
+                Arc::new(move || {
+                    let status = status.lock().clone();
+                    async { Ok(status) }.boxed()
+                })
+            },
             queue_status: Arc::new(|name, _| QueueStatus::new(name.as_str(), None, Mono(0), Mono(0))),
             clock: self.clock.clone(),
             runtime: self.runtime.handle().clone(),
@@ -271,4 +281,29 @@ fn each_version_of_a_days_account_is_exported_once_and_health_from_time_to_time(
     assert!(rows.iter().all(|row| row["free_bytes"] != "0" && row["load_level"] == "normal"), "{rows:?}");
     let numbers: std::collections::BTreeSet<_> = all(&rows, "recorded").into_iter().collect();
     assert_eq!(numbers.len(), samples, "each sample once");
+}
+
+#[test]
+fn a_sample_has_the_facts_of_the_status_once_the_gauges_were_read() {
+    let site = Site::new();
+    let mut lake = site.lake();
+    let sampled = |lake: &mut Lake, reading: Option<Reading>| {
+        site.status.lock().reading = reading;
+        lake.look().expect("look");
+        let samples = lake.journal.samples();
+        samples.into_iter().map(|sample| serde_json::to_value(sample).expect("JSON")).collect::<Vec<_>>()
+    };
+    assert!(sampled(&mut lake, None).is_empty(), "they are read a second after the start");
+    let reading = Reading { memory_bytes: Some(77), temperature_c: Some(41.5), ..Reading::default() };
+    let samples = sampled(&mut lake, Some(reading));
+    let [sample] = samples.as_slice() else { panic!("{samples:?}") };
+    // As in the fixture: a volume of 1000 bytes, and one camera that is online.
+    let facts = ["free_bytes", "resident_bytes", "temperature_c", "load_level", "cameras", "cameras_online"];
+    assert_eq!(facts.map(|fact| sample[fact].to_string()), ["600", "77", "41.5", "\"normal\"", "1", "1"]);
+    site.clock.advance(HOUR / 12);
+    let samples = sampled(&mut lake, None);
+    assert!(
+        samples.len() == 2 && samples[1]["resident_bytes"].is_null(),
+        "a sensor that hangs stops nothing: {samples:?}"
+    );
 }

@@ -47,6 +47,15 @@ impl Moving {
     }
 }
 
+/// Which events are to be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that no volume took.
+    Stranded,
+    /// Those in progress too: they are on a volume that is left.
+    All,
+}
+
 /// What outlives a recorder's thread.
 pub(super) struct Held {
     pub commands: Receiver<Command>,
@@ -60,6 +69,24 @@ impl Held {
     pub(super) fn new(commands: Receiver<Command>, config: &RecordConfig) -> Self {
         let ring = Preroll::new(config.pre_roll + DECISION);
         Self { commands, ring, progress: Vec::new(), stranded: VecDeque::new() }
+    }
+
+    /// An event is in progress from now on, in the place of the one that it goes on from.
+    pub(super) fn start(&mut self, starting: InProgress) {
+        let known_as = starting.known_as;
+        self.stranded.retain(|known| known.known_as != known_as);
+        self.progress.retain(|known| known.known_as != known_as);
+        self.progress.push(starting);
+    }
+
+    /// The events that are to be started again, by the ids that the rules know them by; they stay where they are.
+    pub(super) fn waiting(&self, which: Which) -> Vec<EventId> {
+        let progress = self.progress.iter().filter(|_| which == Which::All);
+        self.stranded.iter().chain(progress).map(|known| known.known_as).collect()
+    }
+
+    pub(super) fn find(&self, known_as: EventId) -> Option<InProgress> {
+        self.stranded.iter().chain(&self.progress).find(|known| known.known_as == known_as).cloned()
     }
 
     /// Takes an event out of those in progress.

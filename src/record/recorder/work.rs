@@ -11,11 +11,11 @@ use super::super::config::{RecordConfig, RecordMode};
 use super::super::ledger::Ledger;
 use super::super::recording::{InProgress, NoRoom, Recording, Unfinished};
 use super::super::segments::Segmenter;
-use super::lane::{Command, DECISION, Held, Move, Moves};
+use super::lane::{Command, DECISION, Held, Move, Moves, Which};
 use crate::archive::space::is_full;
 use crate::archive::{Archive, RecordingLevel};
 use crate::clock::Mono;
-use crate::event::{Event, EventId, EventState};
+use crate::event::EventId;
 use crate::frame::Packet;
 use crate::load::LoadLevel;
 use crate::reception::Reception;
@@ -77,8 +77,7 @@ impl Work {
     /// Records until the stop. With `resume` goes on with what another thread had in hand.
     pub(super) fn run(&mut self, resume: bool) {
         if resume {
-            let in_progress = self.take_progress();
-            self.go_on_with(in_progress);
+            self.resume(Which::All);
         }
         while self.is_current() {
             self.part.beat();
@@ -101,7 +100,7 @@ impl Work {
             }
             self.close_finished();
             if self.try_again.is_some_and(|due| self.archive.clock.mono() >= due) {
-                self.go_on_with(Vec::new());
+                self.resume(Which::Stranded);
             }
         }
         debug!("another thread records in the place of this one");
@@ -131,10 +130,6 @@ impl Work {
             Ok(command)
         };
         if self.is_current() { self.part.with(next) } else { None }.unwrap_or(Err(RecvTimeoutError::Timeout))
-    }
-
-    fn take_progress(&self) -> Vec<InProgress> {
-        self.part.with(|held| std::mem::take(&mut held.progress)).unwrap_or_default()
     }
 
     /// The volume was only slow: what this thread has open on it goes on elsewhere by now, and is closed here.
@@ -240,7 +235,8 @@ impl Work {
             let InProgress { known_as, event, look } = recording.in_progress();
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
             match recording.hand_over(&self.archive, packet.at) {
-                Ok(()) => self.forget(known_as),
+                // It is known until the next one is, which takes its place.
+                Ok(()) => {}
                 // It is tried again while the event lasts; one that ends is completed as every other.
                 Err(Unfinished::NoRoom) => {
                     self.open.push(recording);
@@ -251,7 +247,7 @@ impl Work {
                     continue;
                 }
             }
-            let event = successor(event, self.archive.ids.next());
+            let event = event.successor(self.archive.ids.next());
             info!(event = %event.id, continues = event.continues.map(tracing::field::display), "the camera changed its parameters too often for one event, which goes on in another one");
             self.begin_at(InProgress { known_as, event, look }, packet.at);
         }
@@ -267,7 +263,7 @@ impl Work {
         let InProgress { known_as, event, look } = starting.clone();
         debug!(event = %event.id, rule = %event.rule, "begin");
         let ring: Option<Vec<Packet>> = self.part.with(|held| {
-            held.progress.push(starting);
+            held.start(starting);
             held.ring.since(from).cloned().collect()
         });
         let ring = ring.unwrap_or_default();
@@ -366,8 +362,7 @@ impl Work {
         let (recordings, last) = (std::mem::take(&mut self.open), self.newest.unwrap_or_else(|| old.clock.mono()));
         let segmenter = std::mem::replace(&mut self.segmenter, segmenter(&self.camera, &self.config, &self.reception));
         self.ledger.move_to(&self.archive);
-        let in_progress = self.take_progress();
-        self.go_on_with(in_progress);
+        self.resume(Which::All);
         // The caller is gone where the move took too long.
         let _ = moved.try_send(());
         let close = move || {
@@ -384,32 +379,18 @@ impl Work {
         }
     }
 
-    /// Starts again what was in progress elsewhere, and what no volume took.
-    fn go_on_with(&mut self, in_progress: Vec<InProgress>) {
-        let stranded = self.part.with(|held| std::mem::take(&mut held.stranded)).unwrap_or_default();
+    /// Starts again what was in progress elsewhere, and what no volume took, one after the other: what has not had its turn
+    /// when the thread hangs or panics stays where the next thread finds it.
+    fn resume(&mut self, which: Which) {
         self.try_again = None;
-        for InProgress { known_as, event, look } in stranded.into_iter().chain(in_progress) {
-            let event = successor(event, self.archive.ids.next());
+        for known_as in self.part.with(|held| held.waiting(which)).unwrap_or_default() {
+            let Some(InProgress { event, look, .. }) = self.part.with(|held| held.find(known_as)).flatten() else {
+                continue;
+            };
+            let event = event.successor(self.archive.ids.next());
             info!(event = %event.id, continues = event.continues.map(tracing::field::display), "an event goes on on another volume");
             self.begin(InProgress { known_as, event, look });
         }
-    }
-}
-
-/// The event that goes on from `event`, with nothing of its files.
-fn successor(event: Event, id: EventId) -> Event {
-    Event {
-        id,
-        continues: Some(event.id),
-        state: EventState::Open,
-        clip: None,
-        more_clips: Vec::new(),
-        pictures: Vec::new(),
-        filed: None,
-        segments: None,
-        evicted: Vec::new(),
-        media_skipped: None,
-        ..event
     }
 }
 

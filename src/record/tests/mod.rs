@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::archive::bench::{archive, archive_and_clock, event, id, put_sidecar, queued};
+use crate::archive::bench::{archive, archive_and_clock, event, id, put_sidecar, queued, read_event};
 use crate::archive::filing::uploads;
-use crate::archive::sidecar::{measure, read_event};
+use crate::archive::sidecar::measure;
 use crate::archive::{Archive, SIDECAR};
 use crate::clock::{Mono, SimulatedClock};
 use crate::coverage_export::footage;

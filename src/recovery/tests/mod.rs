@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::archive::bench::{archive, archive_and_clock, event, id, put_sidecar, queued};
-use crate::archive::sidecar::{measure, read_event, write_event};
+use crate::archive::bench::{archive, archive_and_clock, event, id, put_sidecar, queued, read_event};
+use crate::archive::sidecar::{measure, write_event};
 use crate::archive::{Archive, Layout, RecordingLevel, SIDECAR, volume};
 use crate::clock::SimulatedClock;
 use crate::event::{Event, EventId, EventState};
@@ -182,4 +182,49 @@ fn a_segment_that_cannot_be_finished_yet_delays_nothing_but_itself() {
     let found = recover(&archive, id(10), &mut |_| ()).expect("nothing is left");
     assert_eq!(found, Recovered { segments_closed: 1, ..Recovered::default() });
     assert_eq!(archive.store.ledger().open_segments().expect("read"), []);
+}
+
+#[test]
+fn a_segment_is_taken_in_only_under_its_own_name_and_its_sidecar_names_no_other_file() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let outside = dir.path().join("secret.mp4");
+    fs::write(&outside, b"not ours").expect("a file");
+    let source = include_str!("../../../tests/fixtures/json/segment.json");
+    let template: Segment = serde_json::from_str(source).expect("a segment");
+    let folder = archive.layout.create_recordings("yard").expect("a folder");
+    let put = |n: u128, change: &dyn Fn(&mut Segment)| {
+        let mut segment = Segment { id: id(n), camera: "yard".into(), ..template.clone() };
+        fs::write(folder.join(Segment::file_name(id(n))), b"no video").expect("a file");
+        segment.video.as_mut().expect("video").media.file = Segment::file_name(id(n));
+        change(&mut segment);
+        let text = serde_json::to_vec(&segment).expect("serialise");
+        fs::write(folder.join(Segment::sidecar_name(id(n))), text).expect("a sidecar");
+    };
+    put(1, &|_| ());
+    put(2, &|segment| segment.id = id(7));
+    put(3, &|segment| segment.camera = "gate".into());
+    put(4, &|segment| segment.camera = "../yard".into());
+    put(5, &|segment| segment.video.as_mut().expect("video").media.file = "../../secret.mp4".into());
+    put(6, &|segment| segment.version = 9);
+    // Another spelling of an id names another file.
+    fs::write(folder.join(Segment::file_name(id(0xabc)).to_lowercase()), b"no video").expect("a file");
+
+    let found = recover(&archive, id(0xfff), &mut |_| ()).expect("recover");
+    // Where the sidecar is none, the file itself is looked at; in these is no picture.
+    assert_eq!(found, Recovered { damaged: 4, segments_reindexed: 5, ..Recovered::default() });
+    assert_eq!(archive.metrics.damaged_files.get(), 4);
+    let known = |camera: &str, n: u128| archive.store.ledger().segment(camera, id(n)).wait().expect("read").is_some();
+    assert!(known("yard", 1));
+    for (camera, n) in
+        [("yard", 2), ("yard", 7), ("yard", 3), ("gate", 3), ("../yard", 4), ("yard", 5), ("yard", 0xabc)]
+    {
+        assert!(!known(camera, n), "{camera} {n}");
+        assert!(archive.store.assets().files_of(id(n)).expect("read").is_empty(), "{camera} {n} may not be deleted");
+    }
+    for n in [2, 3, 4, 5] {
+        assert!(folder.join(format!("{}.bad", Segment::sidecar_name(id(n)))).exists(), "{n} is set aside");
+    }
+    assert!(folder.join(Segment::sidecar_name(id(6))).exists(), "one of a newer version is left alone");
+    assert_eq!(fs::read(&outside).expect("still there"), b"not ours");
 }

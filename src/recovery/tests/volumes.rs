@@ -346,16 +346,23 @@ fn a_damaged_file_in_the_spool_is_left_out_and_the_event_arrives() {
     assert!(!bench.main.layout.folder("yard", id(2)).join("thumb.jpg").exists());
 }
 
-/// A clock that panics on the thread of a recorder, once, when it is armed.
-#[derive(Debug)]
+/// A clock that panics on the thread of a recorder, once, when it is armed and `also` says so.
 struct Panicking {
     clock: Arc<SimulatedClock>,
     is_armed: AtomicBool,
+    also: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Panicking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Panicking")
+    }
 }
 
 impl Clock for Panicking {
     fn mono(&self) -> Mono {
-        if std::thread::current().name() == Some("rec-panicky") {
+        let is_recorder = std::thread::current().name() == Some("rec-panicky");
+        if is_recorder && self.is_armed.load(Ordering::SeqCst) && (self.also)() {
             assert!(!self.is_armed.swap(false, Ordering::SeqCst), "injected");
         }
         self.clock.mono()
@@ -384,7 +391,8 @@ fn has_thread(name: &str) -> bool {
 #[test]
 fn a_recorder_that_panics_is_left_to_the_watchdog_and_a_stop_does_not_wait_for_it() {
     let bench = Bench::new();
-    let clock = Arc::new(Panicking { clock: bench.clock.clone(), is_armed: AtomicBool::new(false) });
+    let (is_armed, also) = (AtomicBool::new(false), Box::new(|| true));
+    let clock = Arc::new(Panicking { clock: bench.clock.clone(), is_armed, also });
     let deps = ArchiveDeps::new("box", clock.clone());
     let (layout, store, heartbeats) = (bench.main.layout.clone(), bench.main.store.clone(), deps.heartbeats.clone());
     let archive = Archive::new(layout, store, clock.clone(), Metrics::new(), Config::default(), deps);
@@ -400,4 +408,39 @@ fn a_recorder_that_panics_is_left_to_the_watchdog_and_a_stop_does_not_wait_for_i
     let stalled: Vec<_> = heartbeats.stalled().into_iter().map(|part| (part.name.to_string(), part.critical)).collect();
     assert_eq!(stalled, [("recorder panicky".to_owned(), true)]);
     recorder.stop();
+}
+
+#[test]
+fn events_that_a_move_did_not_come_to_go_on_after_the_next_one() {
+    let bench = Bench::new();
+    let spool = bench.spool.store.clone();
+    let of_spool =
+        move || !spool.events().find(&Query { limit: 1, ..Query::default() }).wait().expect("read").is_empty();
+    let clock = Panicking { clock: bench.clock.clone(), is_armed: AtomicBool::new(false), also: Box::new(of_spool) };
+    let clock = Arc::new(clock);
+    let deps = ArchiveDeps::new("box", clock.clone());
+    let (layout, store) = (bench.main.layout.clone(), bench.main.store.clone());
+    let main = Archive::new(layout, store, clock.clone(), Metrics::new(), Config::default(), deps);
+    let spool = main.moved_to(bench.spool.layout.clone(), bench.spool.store.clone(), RecordingLevel::NoContinuous);
+    let recorder = Recorder::start(main.clone(), "panicky".into(), RecordConfig::default(), Reception::unknown());
+    let recorder = recorder.expect("start");
+    for n in 1..=3 {
+        recorder.begin(bench.open_event(n), bench.look());
+    }
+    block_until("the events are recorded", || recorded(&main, 3));
+    // The first one has gone over when the thread ends.
+    clock.is_armed.store(true, Ordering::SeqCst);
+    let _ = recorder.move_to(spool.clone());
+    block_until("the thread has panicked", || !clock.is_armed.load(Ordering::SeqCst) && !has_thread("rec-panicky"));
+    assert_eq!(events(&spool).iter().map(|event| event.continues).collect::<Vec<_>>(), [Some(id(1))]);
+
+    recorder.move_to(main.clone()).expect("another thread");
+    for n in 1..=3 {
+        recorder.end(id(n), bench.clock.mono());
+    }
+    recorder.stop();
+    let (first, ended) = (events(&spool)[0].id, |event: &Event| event.state == EventState::Ended);
+    let mut went_on: Vec<_> = events(&main).into_iter().filter(ended).map(|event| event.continues).collect();
+    went_on.sort();
+    assert_eq!(went_on, [Some(id(2)), Some(id(3)), Some(first)]);
 }

@@ -12,8 +12,9 @@ use anyhow::bail;
 use tempfile::TempDir;
 
 use super::*;
+use crate::archive::bench::read_event;
 use crate::archive::filing::uploads;
-use crate::archive::sidecar::{read_event, write_durable, write_event};
+use crate::archive::sidecar::{write_durable, write_event};
 use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Clock, SimulatedClock};
 use crate::destination::destination;

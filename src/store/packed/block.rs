@@ -8,7 +8,9 @@ use super::super::StoreError;
 
 /// The first byte of a block; no value of an entry begins with it, or it would be put into a block of its own.
 pub(in crate::store) const MARK: u8 = 0xB1;
-/// What a damaged block may make us allocate, in bytes; several times what a whole one takes.
+/// What a damaged block may make us allocate, in bytes; several times what a whole one takes. It holds for what is
+/// inflated, and for the entries made of that: each key can repeat the one before it, so that few bytes could stand
+/// for gigabytes.
 const MOST: usize = 128 * 1024;
 /// The fastest level: rows of one kind resemble each other, so more effort saves little.
 const LEVEL: u8 = 1;
@@ -16,9 +18,12 @@ const LEVEL: u8 = 1;
 /// A key and its value.
 pub(in crate::store) type Entry = (IVec, IVec);
 
+/// What the lengths of an entry take in a block, bytes.
+const OVERHEAD: usize = 4;
+
 /// What an entry takes in a block, before compression.
 pub(super) fn weight((key, value): &Entry) -> usize {
-    key.len() + value.len() + 4
+    key.len() + value.len() + OVERHEAD
 }
 
 /// What the entries take in a block, before compression.
@@ -55,15 +60,24 @@ pub(in crate::store) fn encode(entries: &[Entry]) -> IVec {
 pub(in crate::store) fn decode(block: &[u8]) -> Result<Vec<Entry>, StoreError> {
     let packed = block.strip_prefix(&[MARK]).unwrap_or_default();
     let plain = decompress_to_vec_zlib_with_limit(packed, MOST).map_err(|_| damaged())?;
-    let (mut rest, mut entries, mut key) = (plain.as_slice(), Vec::new(), Vec::new());
+    let (mut rest, mut entries, mut weighs) = (plain.as_slice(), Vec::<Entry>::new(), 0);
     while !rest.is_empty() {
         let mut length = || take_length(&mut rest).ok_or_else(damaged);
         let (shared, key_bytes, value_bytes) = (length()?, length()?, length()?);
         let (key_rest, after) = rest.split_at_checked(key_bytes).ok_or_else(damaged)?;
         let (value, after) = after.split_at_checked(value_bytes).ok_or_else(damaged)?;
-        key.truncate(shared);
-        key.extend_from_slice(key_rest);
-        entries.push((IVec::from(key.as_slice()), IVec::from(value)));
+        let last = entries.last().map_or(&[][..], |(last, _)| last);
+        let beginning = last.get(..shared).ok_or_else(damaged)?;
+        weighs += shared + key_bytes + value_bytes + OVERHEAD;
+        if weighs > MOST {
+            return Err(damaged());
+        }
+        let key = [beginning, key_rest].concat();
+        // A scan goes on from the key that it read, and would not end in a block without order.
+        if !entries.is_empty() && key.as_slice() <= last {
+            return Err(damaged());
+        }
+        entries.push((IVec::from(key), IVec::from(value)));
         rest = after;
     }
     if entries.is_empty() { Err(damaged()) } else { Ok(entries) }

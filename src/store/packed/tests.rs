@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use miniz_oxide::deflate::compress_to_vec_zlib;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -289,4 +290,32 @@ fn a_damaged_block_is_found_out_and_never_panics() {
         }
     }
     assert!(harmed as usize > 2 * block.len() - 8, "{harmed} of {}", block.len());
+}
+
+#[test]
+fn few_bytes_cannot_stand_for_gigabytes_nor_for_entries_without_order() {
+    let block = |entries: &[[&[u8]; 2]]| {
+        let plain: Vec<u8> = entries.concat().concat();
+        [&[MARK][..], &compress_to_vec_zlib(&plain, 1)].concat()
+    };
+    // Lengths, seven bits a byte: of the beginning that is shared, of the rest of the key, and of the value.
+    let ordered: [[&[u8]; 2]; 2] = [[&[0, 2, 1], b"abv"], [&[1, 1, 0], b"c"]];
+    let whole = block(&ordered);
+    let keys = decode(&whole).expect("whole").into_iter().map(|(key, _)| key.to_vec()).collect::<Vec<_>>();
+    assert_eq!(keys, [b"ab", b"ac"]);
+
+    let long = [b'k'; 60_000];
+    let first: [&[u8]; 2] = [&[0, 0xe0, 0xd4, 0x03, 0], &long];
+    // Each repeats the key before it and adds one byte.
+    let further: [&[u8]; 2] = [&[0xff, 0xff, 0x7f, 1, 0], b"k"];
+    let repeats: [&[u8]; 2] = [&[0xe0, 0xd4, 0x03, 1, 0], b"k"];
+    for entries in [vec![first, repeats, repeats], vec![first, further], [vec![first], vec![repeats; 1_000]].concat()] {
+        let read = decode(&block(&entries));
+        let number = read.as_ref().map(Vec::len);
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{} rows: {number:?}", entries.len());
+    }
+    for unordered in [[[&[0, 1, 0][..], b"b"], [&[0, 1, 0][..], b"a"]], [[&[0, 1, 0][..], b"a"], [&[1, 0, 0][..], b""]]]
+    {
+        assert!(matches!(decode(&block(&unordered)), Err(StoreError::Corrupt(_))), "{unordered:?}");
+    }
 }

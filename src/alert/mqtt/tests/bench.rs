@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Result;
+use futures::future::BoxFuture;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event as MqttEvent, Incoming, MqttOptions};
 use tempfile::TempDir;
@@ -17,10 +19,13 @@ pub(super) use crate::alert::fixture::FakeQueue;
 use crate::alert::mqtt::*;
 use crate::alert::queue::Queue;
 use crate::alert::{AlertQueue, RuleAges};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::control::Control;
+use crate::event::Event;
+use crate::frame::Frame;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::status::CameraStatus;
 pub(super) use crate::waiting::until;
 
 /// A broker process; ends with the test.
@@ -197,6 +202,31 @@ pub(super) fn device_context() -> DeviceContext {
     }
 }
 
+/// A status whose cameras are those that `health` knows.
+struct WithCameras {
+    status: Arc<dyn StatusProvider>,
+    health: Health,
+}
+
+impl StatusProvider for WithCameras {
+    fn report(&self) -> BoxFuture<'_, Result<Report>> {
+        self.status.report()
+    }
+
+    fn cameras(&self) -> Vec<CameraStatus> {
+        let cameras = self.health.cameras();
+        cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, Mono::default())).collect()
+    }
+
+    fn picture(&self, camera: &str) -> Option<Frame> {
+        self.status.picture(camera)
+    }
+
+    fn still(&self, event: &Event) -> Option<PathBuf> {
+        self.status.still(event)
+    }
+}
+
 pub(super) fn deps(queue: Arc<dyn Queue>, health: &Health, metrics: &Metrics, clock: Arc<dyn Clock>) -> Deps {
     Deps {
         device: "box".into(),
@@ -233,6 +263,8 @@ impl Bench {
         let queue = Arc::new(FakeQueue::default());
         prepare(&queue);
         let (health, metrics) = (Health::default(), Metrics::new());
+        let status = Arc::new(WithCameras { status: device_context.status, health: health.clone() });
+        let device_context = DeviceContext { status, ..device_context };
         let deps = Deps { rule_ages: Arc::new(ages), ..deps(queue.clone(), &health, &metrics, clock) };
         let stop = CancellationToken::new();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(60));

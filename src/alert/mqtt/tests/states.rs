@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::frame::{Frame, Rgb};
 use crate::health::{CameraState, Stage, Trouble};
 use crate::load::Reading;
-use crate::status::{BoxStatus, CameraCoverage, QueueStatus, fixture};
+use crate::status::{BoxStatus, CameraCoverage, CameraStatus, QueueStatus, fixture};
 
 const DETECT: &str = "outpost/box/camera/yard/detect";
 
@@ -37,13 +37,17 @@ impl StatusProvider for Grey {
         async {
             let coverage = CameraCoverage { recorded_s: 7, ..CameraCoverage::default() };
             let queue = QueueStatus { items: 3, bytes: 99, oldest_wait_s: Some(12), ..fixture::queue("mqtt") };
-            let reading = Reading { temperature_c: Some(41.5), ..Reading::default() };
+            let reading = Some(Reading { temperature_c: Some(41.5), ..Reading::default() });
             Ok(Report {
                 status: BoxStatus { reading, outlets: vec![queue], ..fixture::status() },
                 coverage: BTreeMap::from([("yard".into(), coverage)]),
             })
         }
         .boxed()
+    }
+
+    fn cameras(&self) -> Vec<CameraStatus> {
+        Vec::new()
     }
 
     fn picture(&self, _: &str) -> Option<Frame> {
