@@ -109,8 +109,10 @@ fn quoted<'a>(source: &'a str, before: &'a str) -> impl Iterator<Item = &'a str>
 /// The code in `NOT_FOUND, "not_found", ...`, which follows `StatusCode::`.
 fn code_of(rest: &str) -> Option<&str> {
     let (status, rest) = rest.split_once(", \"")?;
+    let code = rest.split('"').next()?;
     let is_status = status.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    rest.split('"').next().filter(|_| is_status)
+    let is_code = code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    (is_status && is_code).then_some(code)
 }
 
 #[test]
@@ -124,7 +126,8 @@ fn every_link_leads_to_a_file_and_a_heading() {
 #[test]
 fn every_page_is_in_the_index() {
     let index = links(&read(Path::new("docs/README.md")));
-    let is_listed = |page: &PathBuf| page.file_name().is_some_and(|name| index.iter().any(|link| link == name));
+    let is_listed =
+        |page: &PathBuf| page.file_name().is_some_and(|name| index.iter().any(|link| name == link.as_str()));
     let docs = pages().into_iter().map(|(page, _)| page).filter(|page| page.starts_with("docs"));
     let missing: Vec<PathBuf> = docs.filter(|page| !page.ends_with("README.md") && !is_listed(page)).collect();
     assert!(missing.is_empty(), "docs/README.md does not list {missing:?}");
@@ -141,7 +144,8 @@ fn the_api_page_has_every_route_and_every_error() {
         .collect();
     let routes: Vec<&str> = quoted(&web, ".route(\"").collect();
     assert!(routes.len() > 10, "the routes were found: {routes:?}");
-    let has_route = |route: &str| ["GET", "POST"].iter().any(|method| documented.contains(&&*format!("{method} {route}")));
+    let has_route =
+        |route: &str| ["GET", "POST"].iter().any(|method| documented.contains(&&*format!("{method} {route}")));
     let missing: Vec<&&str> = routes.iter().filter(|route| !has_route(route)).collect();
     assert!(missing.is_empty(), "docs/api.md has no row for {missing:?}");
 
@@ -178,7 +182,8 @@ fn named_tests_files_and_symbols_exist() {
         wrong.extend(spans(files).filter(|file| read(file).is_err()).map(|file| format!("{question}: no file {file}")));
         wrong.extend(spans(symbols).filter(|symbol| !has(symbol)).map(|symbol| format!("{question}: no {symbol}")));
     }
-    let tests: Vec<(String, String)> = ["src", "tests/it"].iter().flat_map(|place| rust_files(&repository().join(place))).collect();
+    let tests: Vec<(String, String)> =
+        ["src", "tests/it"].iter().flat_map(|place| rust_files(&repository().join(place))).collect();
     for row in rows(&page, "## Promises and their tests").iter().skip(1) {
         for name in row.get(1).into_iter().flat_map(|cell| spans(cell)) {
             let (module, function) = name.rsplit_once("::").unwrap_or(("", name));
