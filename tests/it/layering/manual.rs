@@ -199,6 +199,17 @@ fn named_tests_files_and_symbols_exist() {
 }
 
 #[test]
+fn a_test_stands_behind_each_promise_of_the_readme() {
+    let (readme, page) = (read(Path::new("README.md")), read(Path::new("docs/develop.md")));
+    let promises = readme.lines().filter_map(|line| line.strip_prefix("- **")?.split_once(".**"));
+    let promises: Vec<&str> = promises.map(|(promise, _)| promise).collect();
+    assert!(promises.len() > 5, "the promises were found: {promises:?}");
+    let shown = rows(&page, "## Promises and their tests");
+    let shown: Vec<&str> = shown.iter().skip(1).filter_map(|row| row.first().copied()).collect();
+    assert_eq!(promises, shown);
+}
+
+#[test]
 fn broken_links_are_seen() {
     let page = Path::new("docs/api.md");
     for wrong in ["[a](none.md)", "[a](mqtt.md#no-such-heading)", "[a](#no-such-heading)", "[a](../none)"] {
