@@ -356,6 +356,8 @@ pub fn outlet(name: &str) -> OutletLabel {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -367,5 +369,75 @@ mod tests {
         assert!(text.contains("outpost_packet_bytes_total{camera=\"yard\"} 17"), "{text}");
         assert!(text.contains("outpost_detect_seconds_bucket{le=\"0.1\"} 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// One value of every metric, since a family without any is not written.
+    fn filled() -> Metrics {
+        let metrics = Metrics::new();
+        let camera = camera("yard");
+        for counter in [
+            &metrics.packets,
+            &metrics.packet_bytes,
+            &metrics.packets_lost,
+            &metrics.reconnects,
+            &metrics.frames_decoded,
+            &metrics.decode_errors,
+            &metrics.frames_detected,
+            &metrics.events,
+            &metrics.media_skipped,
+        ] {
+            counter.get_or_create(&camera).inc();
+        }
+        metrics.camera_online.get_or_create(&camera).set(1);
+        metrics.camera_degraded.get_or_create(&stage("yard", "decoding")).set(1);
+        metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
+        metrics.infer_waiting.get_or_create(&priority("camera")).set(1);
+        let outlet = outlet("mqtt");
+        for counter in [&metrics.delivered, &metrics.delivered_bytes, &metrics.delivery_failures] {
+            counter.get_or_create(&outlet).inc();
+        }
+        for gauge in [&metrics.upload_bytes_per_second, &metrics.queue_items] {
+            gauge.get_or_create(&outlet).set(1);
+        }
+        metrics.upload_link.get_or_create(&link_state("upload/cloud", "online")).set(1);
+        metrics.held_bytes.get_or_create(&class("clips")).set(1);
+        metrics.evicted_files.get_or_create(&evicted("clips", "age")).inc();
+        metrics.evicted_bytes.get_or_create(&evicted("clips", "age")).inc();
+        metrics.part_restarts.get_or_create(&part("governor")).inc();
+        metrics
+    }
+
+    /// Name, type and labels of each metric, as a row of docs/metrics.md has them.
+    fn of_the_program(text: &str) -> BTreeSet<String> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        types
+            .map(|(name, kind)| {
+                let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+                let labels = text.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix('{')?.split_once('}'));
+                let labels = labels.map(|(labels, _)| labels.split(',').filter_map(|label| label.split_once('=')));
+                let labels: Vec<String> = labels.into_iter().flatten().map(|(label, _)| format!("`{label}`")).collect();
+                format!("`{name}` | {kind} | {}", labels.join(", ")).trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    fn of_the_manual(page: &str) -> BTreeSet<String> {
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| row.starts_with("`outpost_"));
+        let facts = rows.map(|row| row.split(" |").take(3).collect::<Vec<_>>()).filter(|facts| facts.len() == 3);
+        // A condition to alert on is not a row of a metric.
+        let of_metrics = facts.filter(|facts| facts.first().is_some_and(|name| !name.contains(' ')));
+        of_metrics.map(|facts| facts.join(" |").trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_metric_is_documented_with_its_type_and_labels() {
+        let metrics = of_the_program(&filled().encode().expect("encode"));
+        let registered = include_str!("metrics.rs").matches("\n        r.register").count();
+        assert_eq!(metrics.len(), registered, "each registered metric has a value in this test");
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let manual = of_the_manual(&std::fs::read_to_string(page).expect("read docs/metrics.md"));
+        let missing: Vec<&String> = metrics.difference(&manual).collect();
+        let gone: Vec<&String> = manual.difference(&metrics).collect();
+        assert!(missing.is_empty() && gone.is_empty(), "docs/metrics.md lacks {missing:#?} and has {gone:#?}");
     }
 }

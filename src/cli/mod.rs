@@ -195,3 +195,47 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .build()
         .context("start the network runtime")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Commands that do something, with the words that call them.
+    fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            let words = format!("{words} {}", below.get_name());
+            if below.has_subcommands() {
+                commands(below, &words, found);
+            } else {
+                found.push((words, below.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_is_documented() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
+        let page = std::fs::read_to_string(page).expect("read docs/cli.md");
+        let mut found = Vec::new();
+        commands(&Args::command(), "outpost", &mut found);
+        assert!(found.len() > 10, "{found:?}");
+        let section = |words: &str| {
+            let (_, rest) = page.split_once(&format!("\n## `{words}`\n"))?;
+            rest.split("\n## ").next()
+        };
+        let mut missing = Vec::new();
+        for (words, command) in &found {
+            let Some(own) = section(words) else {
+                missing.push(words.clone());
+                continue;
+            };
+            // What the commands of a group share stands above them; the configuration, at the top of the page.
+            let shared = words.rsplit_once(' ').and_then(|(group, _)| section(group)).unwrap_or_default();
+            let is_there = |name: &str| [own, shared].iter().any(|text| text.contains(&format!("`--{name}`")));
+            let options = command.get_arguments().filter_map(clap::Arg::get_long).filter(|name| *name != "config");
+            missing.extend(options.filter(|name| !is_there(name)).map(|name| format!("{words} --{name}")));
+        }
+        assert!(missing.is_empty(), "docs/cli.md lacks {missing:#?}");
+    }
+}

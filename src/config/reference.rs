@@ -1,6 +1,7 @@
 //! config/outpost.toml is the manual: it has every key, and its defaults are the program's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Camera, Config};
 use crate::{alert, upload};
@@ -87,6 +88,28 @@ fn every_key_is_documented() {
             assert!(documented || is_a_section, "{section} {key} is not documented");
         }
     }
+}
+
+/// The blocks of TOML in a page.
+fn examples(page: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{page}: {error}"));
+    let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(|block| block.lines().map(|line| line.trim().to_owned() + "\n").collect()).collect()
+}
+
+#[test]
+fn examples_of_the_documentation_are_configurations() {
+    for page in ["README.md", "docs/install.md", "docs/cameras.md", "docs/sealed.md"] {
+        let examples = examples(page);
+        assert!(!examples.is_empty(), "{page} has no example");
+        for example in examples {
+            toml::from_str::<Config>(&example).unwrap_or_else(|error| panic!("{page}: {error}\n{example}"));
+        }
+    }
+    // What the guide adds step by step is one good file in the end.
+    let whole = examples("docs/install.md").concat();
+    Config::parse(&whole).unwrap_or_else(|error| panic!("docs/install.md: {error}\n{whole}"));
 }
 
 fn is_header(line: &str) -> bool {

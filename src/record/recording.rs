@@ -1,4 +1,7 @@
 //! One event in progress: its folder, its clip, its best look.
+//!
+//! The clip ends at `clip_until`: the post-roll after the event's end, or `max_clip` after its start; earlier when the
+//! volume is full or the files take no further change of the stream. `is_finished` says when nothing more is to come.
 
 use std::path::PathBuf;
 use std::sync::Arc;

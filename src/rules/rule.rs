@@ -1,4 +1,4 @@
-//! One rule at work.
+//! One rule at work: when an event of it begins, changes and ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

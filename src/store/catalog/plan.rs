@@ -1,4 +1,4 @@
-//! What may go, in order: reads of the catalogue.
+//! What may be deleted, in order: reads of the catalogue. `retention` decides when.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};

@@ -2,6 +2,7 @@
 //! import each other, each heavy crate has one door, files stay small and their names say something.
 
 mod circles;
+mod manual;
 mod ownership;
 mod texts;
 mod tokens;
