@@ -106,7 +106,7 @@ impl App {
                 self.reload().await;
                 systemd::reloaded();
                 if let Some(reply) = request.reply {
-                    // Whoever asked may be gone.
+                    // The caller may be gone.
                     let _ = reply.send(self.reloads.status());
                 }
             }

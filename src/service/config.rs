@@ -7,7 +7,7 @@ use crate::status::ConfigStatus;
 /// Reloads that may wait for their turn.
 const QUEUE: usize = 8;
 
-/// Somebody wants the file to be read again.
+/// A request to read the file again.
 #[derive(Debug)]
 pub struct ReloadRequest {
     /// Gets what came of it, once that is in use, or refused. Whether it stays is not known yet then.

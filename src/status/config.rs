@@ -3,8 +3,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::summary::Level;
-
 /// Which configuration is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,26 +56,4 @@ pub struct ConfigStatus {
     pub reason: Option<String>,
     /// What is wrong with the file.
     pub problems: Vec<ConfigProblem>,
-}
-
-impl ConfigStatus {
-    /// What a person should know of it, and how much to care; `None`: the file is in use as it is.
-    pub fn trouble(&self) -> Option<(Level, String)> {
-        let reason = || self.reason.as_deref().unwrap_or("see the log").to_owned();
-        match self.state {
-            ConfigState::Refused => {
-                Some((Level::Attention, format!("the changed configuration is not in use: {}", reason())))
-            }
-            ConfigState::RolledBack => {
-                Some((Level::Attention, format!("the changed configuration was undone: {}", reason())))
-            }
-            ConfigState::LastGood => {
-                Some((Level::Problem, format!("running with the last good configuration: {}", reason())))
-            }
-            ConfigState::InUse | ConfigState::Confirming if !self.needs_restart.is_empty() => {
-                Some((Level::Attention, format!("a restart is needed for {}", self.needs_restart.join(", "))))
-            }
-            ConfigState::InUse | ConfigState::Confirming => None,
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::config::{ConfigState, ConfigStatus};
 use super::facts::{BoxStatus, QueueStatus};
 use crate::health::{CameraState, ModelHealth, ModelState, StoreHealth, StoreState};
 use crate::load::LoadLevel;
@@ -159,6 +160,28 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+impl ConfigStatus {
+    /// What a person should know of it, and how much to care; `None`: the file is in use as it is.
+    fn trouble(&self) -> Option<(Level, String)> {
+        let reason = || self.reason.as_deref().unwrap_or("see the log").to_owned();
+        match self.state {
+            ConfigState::Refused => {
+                Some((Level::Attention, format!("the changed configuration is not in use: {}", reason())))
+            }
+            ConfigState::RolledBack => {
+                Some((Level::Attention, format!("the changed configuration was undone: {}", reason())))
+            }
+            ConfigState::LastGood => {
+                Some((Level::Problem, format!("running with the last good configuration: {}", reason())))
+            }
+            ConfigState::InUse | ConfigState::Confirming if !self.needs_restart.is_empty() => {
+                Some((Level::Attention, format!("a restart is needed for {}", self.needs_restart.join(", "))))
+            }
+            ConfigState::InUse | ConfigState::Confirming => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::facts::LoadStatus;
@@ -209,7 +232,9 @@ mod tests {
             r#""current":[{"key":"a/clip.mp4","bytes":9,"done":4}],"left_s":3}}],"load":{"level":"normal","#,
             r#""level_for_s":0,"reason":""},"store":{"state":"ok","rebuilt":0,"rebuild_total":0,"damaged_files":0},"#,
             r#""disk":{"path":"/data","free_bytes":600,"size_bytes":1000,"archive_bytes":null,"quota_bytes":null,"#,
-            r#""left_out":null,"trouble":null,"spooling":false},"events_total":3}"#,
+            r#""left_out":null,"trouble":null,"spooling":false},"events_total":3,"#,
+            r#""config":{"state":"in_use","read_at":"1970-01-01T00:00:00Z","tried_at":"1970-01-01T00:00:00Z","#,
+            r#""changed":[],"needs_restart":[],"problems":[]}}"#,
         );
         assert_eq!(serde_json::to_string(&status).expect("JSON"), expected);
     }

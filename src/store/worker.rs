@@ -196,10 +196,7 @@ impl Core {
     pub(super) fn set_queues(&self, destinations: Vec<Destination>) -> Result<(), StoreError> {
         queues::check(&destinations)?;
         let (reply, answer) = blocking_reply();
-        let task: WriteTask = Box::new(move |_, _, shared| {
-            shared.queues.replace(&destinations);
-            reply(Ok(()));
-        });
+        let task: WriteTask = Box::new(move |_, _, shared| reply(Ok(shared.queues.replace(&destinations))));
         self.send(|lanes| lanes.write.try_send(WriteJob::Run(task)).map_err(full_or_gone))?;
         self.wait(&answer)
     }
