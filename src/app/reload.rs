@@ -1,16 +1,21 @@
 //! Puts another configuration to use, tries it, and undoes it where it does not work.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{App, configured, start_governor, start_page};
 use crate::cameras;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::health::{CameraState, Health};
+use crate::pipeline::Shared;
+use crate::reception::Reception;
 use crate::reload::{self, Change, Finding, Kept, Source, Subject, Trial, Verdict};
 use crate::service::{ConfigService, ReloadQueue, ReloadRequest};
 use crate::status::{ConfigState, ConfigStatus};
@@ -29,15 +34,50 @@ pub(super) struct Reloads {
     good: (Arc<Config>, Option<String>),
     /// The text of the one in use.
     text: Option<String>,
-    trial: Option<Trial>,
+    trial: Option<(Trial, Probes)>,
 }
 
 /// What is to be done.
 pub(super) enum Due {
     /// The file is to be read again.
     Reload(ReloadRequest),
-    /// The trial is to be looked at.
-    Look,
+    /// The trial has come to its end.
+    Judged(Verdict),
+}
+
+/// Finds out whether cameras and destinations work, while the daemon does its work.
+struct Probes {
+    clock: Arc<dyn Clock>,
+    health: Health,
+    cameras: BTreeMap<String, watch::Receiver<Reception>>,
+}
+
+impl Probes {
+    fn find(&self, subject: &Subject) -> Finding {
+        match subject {
+            Subject::Camera(name) => self.find_camera(name),
+            Subject::Destination(name) => self.find_destination(name),
+        }
+    }
+
+    fn find_camera(&self, name: &str) -> Finding {
+        let Some(reception) = self.cameras.get(name) else { return Finding::Down("it does not run".to_owned()) };
+        let reception = reception.borrow();
+        match reception.state {
+            CameraState::Online | CameraState::Finished => Finding::Up,
+            _ => Finding::Down(reception.reason.clone().unwrap_or_else(|| "it gives no pictures".to_owned())),
+        }
+    }
+
+    fn find_destination(&self, name: &str) -> Finding {
+        let known = self.health.outlets().into_iter().find(|outlet| outlet.name == name);
+        let Some(outlet) = known else { return Finding::Unknown };
+        match outlet.online {
+            None => Finding::Unknown,
+            Some(true) => Finding::Up,
+            Some(false) => Finding::Down(outlet.last_error.unwrap_or_else(|| "no link".to_owned())),
+        }
+    }
 }
 
 impl Reloads {
@@ -66,10 +106,14 @@ impl Reloads {
 
     /// What is to be done next; may be dropped and asked again.
     pub(super) async fn due(&mut self) -> Due {
-        let look = async {
-            match self.trial {
-                Some(_) => tokio::time::sleep(LOOK_EVERY).await,
-                None => std::future::pending().await,
+        let trial = &self.trial;
+        let judged = async {
+            loop {
+                match (trial, verdict(trial)) {
+                    (_, Some(verdict)) => return verdict,
+                    (Some(_), None) => tokio::time::sleep(LOOK_EVERY).await,
+                    (None, None) => std::future::pending().await,
+                }
             }
         };
         tokio::select! {
@@ -77,7 +121,7 @@ impl Reloads {
                 Some(request) => Due::Reload(request),
                 None => std::future::pending().await,
             },
-            () = look => Due::Look,
+            verdict = judged => Due::Judged(verdict),
         }
     }
 
@@ -110,7 +154,7 @@ impl App {
                     let _ = reply.send(self.reloads.status());
                 }
             }
-            Due::Look => self.look_at_trial().await,
+            Due::Judged(verdict) => self.end_trial(verdict).await,
         }
     }
 
@@ -147,7 +191,7 @@ impl App {
         }
         self.reloads.text = Some(read.text);
         let (now, within) = (self.shared.clock.mono(), self.config.borrow().reload.confirm_within);
-        self.reloads.trial = Some(Trial::new(now, within, subjects));
+        self.reloads.trial = Some((Trial::new(now, within, subjects), self.probes()));
         self.reloads.set_status(|status| {
             *status = ConfigStatus {
                 state: ConfigState::Confirming,
@@ -159,7 +203,9 @@ impl App {
                 ..ConfigStatus::default()
             };
         });
-        self.look_at_trial().await;
+        if let Some(verdict) = verdict(&self.reloads.trial) {
+            self.end_trial(verdict).await;
+        }
     }
 
     /// The file is not put to use; what is in use goes on.
@@ -183,27 +229,18 @@ impl App {
         let destinations = change.config.outlets().into_iter().filter(|to| change.is_about(to));
         let destinations = destinations.map(|to| Subject::Destination(to.as_str().to_owned()));
         // Where several changes follow one another, what worked before the first counts.
+        let probes = self.probes();
         let was_up = |subject: &Subject| {
-            let known = self.reloads.trial.as_ref().and_then(|trial| trial.was_up(subject));
-            known.unwrap_or_else(|| self.find(subject) == Finding::Up)
+            let known = self.reloads.trial.as_ref().and_then(|(trial, _)| trial.was_up(subject));
+            known.unwrap_or_else(|| probes.find(subject) == Finding::Up)
         };
         cameras.chain(destinations).map(|subject| (subject.clone(), was_up(&subject))).collect()
     }
 
-    fn find(&self, subject: &Subject) -> Finding {
-        match subject {
-            Subject::Camera(name) => self.cameras.find(name),
-            Subject::Destination(name) => {
-                match self.shared.health.outlets().into_iter().find(|outlet| outlet.name == *name) {
-                    None => Finding::Unknown,
-                    Some(outlet) => match outlet.online {
-                        None => Finding::Unknown,
-                        Some(true) => Finding::Up,
-                        Some(false) => Finding::Down(outlet.last_error.unwrap_or_else(|| "no link".to_owned())),
-                    },
-                }
-            }
-        }
+    /// What the cameras that run now, and the destinations, are looked at with.
+    fn probes(&self) -> Probes {
+        let Shared { clock, health, .. } = &self.shared;
+        Probes { clock: clock.clone(), health: health.clone(), cameras: self.cameras.receptions() }
     }
 
     /// Puts the destinations of `change` to use, or leaves them as they are.
@@ -237,26 +274,23 @@ impl App {
         Ok(())
     }
 
-    async fn look_at_trial(&mut self) {
-        let Some(trial) = &self.reloads.trial else { return };
-        match trial.judge(self.shared.clock.mono(), |subject| self.find(subject)) {
-            None => {}
-            Some(Verdict::Undo(reason)) => self.undo(&reason).await,
-            Some(Verdict::Confirmed(remark)) => {
-                self.reloads.trial = None;
-                self.reloads.good = (self.config.borrow().clone(), self.reloads.text.clone());
-                self.reloads.keep().await;
-                info!(remark, "the changed configuration is confirmed");
-                self.reloads.set_status(|status| {
-                    // Unless the file was changed again meanwhile, and refused.
-                    if status.problems.is_empty() {
-                        (status.state, status.reason) = (ConfigState::InUse, remark);
-                    } else {
-                        status.state = ConfigState::Refused;
-                    }
-                });
+    async fn end_trial(&mut self, verdict: Verdict) {
+        let remark = match verdict {
+            Verdict::Undo(reason) => return self.undo(&reason).await,
+            Verdict::Confirmed(remark) => remark,
+        };
+        self.reloads.trial = None;
+        self.reloads.good = (self.config.borrow().clone(), self.reloads.text.clone());
+        self.reloads.keep().await;
+        info!(remark, "the changed configuration is confirmed");
+        self.reloads.set_status(|status| {
+            // Unless the file was changed again meanwhile, and refused.
+            if status.problems.is_empty() {
+                (status.state, status.reason) = (ConfigState::InUse, remark);
+            } else {
+                status.state = ConfigState::Refused;
             }
-        }
+        });
     }
 
     /// Puts the last good configuration to use again.
@@ -281,6 +315,12 @@ impl App {
             (status.read_at, status.needs_restart) = (at, Vec::new());
         });
     }
+}
+
+/// What has become of a trial; `None` while it goes on, or where there is none.
+fn verdict(trial: &Option<(Trial, Probes)>) -> Option<Verdict> {
+    let (trial, probes) = trial.as_ref()?;
+    trial.judge(probes.clock.mono(), |subject| probes.find(subject))
 }
 
 async fn read(file: &Path) -> Result<reload::Read, ConfigError> {

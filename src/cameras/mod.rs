@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::join_all;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::archive::Archive;
 use crate::config::{self, Config};
 use crate::frame::LatestFrame;
-use crate::health::CameraState;
 use crate::infer::Scheduler;
 use crate::pipeline::{Pipeline, Shared, Sight};
+use crate::reception::Reception;
 use crate::record::Recorder;
-use crate::reload::Finding;
 use crate::source;
 use crate::supervise::{Running, Supervisor};
 
@@ -127,19 +127,10 @@ impl Cameras {
         Joining(pipelines)
     }
 
-    /// Whether camera `name` gives packets.
-    pub fn find(&self, name: &str) -> Finding {
-        let Some(camera) = self.running.get(name) else { return Finding::Down("it does not run".to_owned()) };
-        let reception = camera.pipeline.reception();
-        match reception.state {
-            CameraState::Online | CameraState::Finished => Finding::Up,
-            _ => Finding::Down(reason_of(reception.reason)),
-        }
+    /// How the connection to each is, as it changes.
+    pub fn receptions(&self) -> BTreeMap<String, watch::Receiver<Reception>> {
+        self.running.iter().map(|(name, camera)| (name.clone(), camera.pipeline.reception())).collect()
     }
-}
-
-fn reason_of(reason: Option<String>) -> String {
-    reason.unwrap_or_else(|| "it gives no pictures".to_owned())
 }
 
 /// Cameras whose feeds have ended.

@@ -35,10 +35,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 }
 
 async fn run(daemon: &Daemon, arguments: &Arguments) -> Result<()> {
-    let mut status = daemon.post_any("config/reload", &json!({})).await?;
+    let mut status = daemon.get("config", &[]).await?;
     if let Some(file) = status["file"].as_str().filter(|file| !is_same(Path::new(file), &arguments.config)) {
         bail!("the daemon reads {file}, and not {}: name that file with --config", arguments.config.display());
     }
+    status = daemon.post_any("config/reload", &json!({})).await?;
     let mut silent = 0;
     while status["state"] == "confirming" && !arguments.no_wait {
         tokio::time::sleep(ASK_EVERY).await;

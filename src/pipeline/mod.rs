@@ -194,8 +194,8 @@ impl Pipeline {
     }
 
     /// How the connection to the camera is.
-    pub fn reception(&self) -> Reception {
-        self.reception.borrow().clone()
+    pub fn reception(&self) -> watch::Receiver<Reception> {
+        self.reception.clone()
     }
 
     /// Waits for the stages after the feed has stopped: vision, then analysis, then the recorder, which

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::harness::broker::Broker;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::rtsp::{Auth, RtspServer};
@@ -195,6 +196,25 @@ fn a_camera_that_worked_and_does_not_come_up_brings_the_configuration_before_bac
     let (code, said) = file.reload();
     assert!(code == Some(0) && said.contains("not seen to work yet: camera pier"), "{code:?}: {said}");
     assert_eq!(camera_names(&daemon), ["gate", "pier", "yard"]);
+    assert!(daemon.terminate().success(), "{}", daemon.log());
+}
+
+#[test]
+fn a_broker_that_worked_and_does_not_answer_at_its_new_address_is_used_at_the_old_one() {
+    let scratch = Scratch::new("reload-broker");
+    scratch.expect_log(&["the changed configuration is undone", "the broker cannot be used"]);
+    let (broker, file) = (Broker::start(&scratch), File::of(&scratch));
+    let mut config = Config::new(&scratch).replay("gate", &fixture("people.mp4")).alerts_to(&broker);
+    config.add("[reload]\nconfirm_within = \"4s\"");
+    let mut daemon = Daemon::start(&scratch, config);
+    let is_online = |daemon: &Daemon| daemon.json("/api/v1/status")["outlets"][0]["online"] == true;
+    wait_until("the broker", seconds(60), || is_online(&daemon));
+    let good = file.text();
+    file.write(&good.replace(&broker.url(), &format!("mqtt://127.0.0.1:{}", port::free())));
+    let (code, said) = file.reload();
+    assert!(code == Some(1) && said.contains("mqtt worked before and does not now: "), "{code:?}: {said}");
+    wait_until("the broker again", seconds(60), || is_online(&daemon));
+    assert!((daemon.reconnects("gate")).abs() < 0.5, "the camera was not touched");
     assert!(daemon.terminate().success(), "{}", daemon.log());
 }
 
