@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::commit::{self, Op};
 use super::dropped::Dropped;
@@ -27,7 +27,7 @@ use super::trees::Database;
 use super::{Config, StoreError, migrate, reserve, reset};
 use crate::clock::Clock;
 use crate::destination::Destination;
-use crate::supervise::{panic_text, spawn_thread};
+use crate::supervise::{panic_text, spawn_thread, without_panic_message};
 
 /// Calls that may wait for each thread. Callers wait for their answer, so this is a number of callers; when
 /// it is full, the call fails at once with [`StoreError::Busy`].
@@ -400,7 +400,7 @@ fn start_threads(shared: &Arc<Shared>, cache_bytes: u64) -> Result<(Lanes, Recei
 }
 
 /// Dropping sled flushes it. A damaged one is left alone instead: it could hang or write more damage. One whose disk
-/// failed is dropped all the same: its files must not keep a dead volume from being mounted again.
+/// failed is dropped, though sled may panic: its files must not keep a dead volume from being mounted again.
 fn leave(db: Database, shared: &Shared) {
     let whole = match &*shared.failure.borrow() {
         None | Some(StoreError::Disk(_)) => true,
@@ -410,6 +410,8 @@ fn leave(db: Database, shared: &Shared) {
     };
     if !whole {
         std::mem::forget(db);
+    } else if let Err(panic) = without_panic_message(|| drop(db)) {
+        debug!(panic, "the disk failed at the end too");
     }
 }
 

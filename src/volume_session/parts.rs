@@ -79,7 +79,7 @@ mod tests {
 
     const BASE: &str = "[camera.yard.source]\nurl = \"rtsp://h/1\"\n[mqtt]\nurl = \"mqtt://h\"\n\
         [upload.a]\nurl = \"file:///srv/a\"\n[upload.b]\nurl = \"file:///srv/b\"\n\
-        [webhook.ops]\nurl = \"http://h/x\"\n[lake]\nenabled = true\n";
+        [webhook.ops]\nurl = \"https://h/x\"\n[lake]\nenabled = true\n";
 
     fn config(text: &str) -> Config {
         Config::parse(text).expect("a good configuration")
@@ -101,7 +101,7 @@ mod tests {
         let first = changed(BASE, &BASE.replace("srv/a", "srv/c"));
         assert_eq!(first, ["upload  a", "alerts", "webhook  ops"], "alerts name its keys");
         assert_eq!(changed(BASE, &BASE.replace("mqtt://h", "mqtt://i")), ["alerts"]);
-        assert_eq!(changed(BASE, &BASE.replace("http://h", "http://i")), ["webhook  ops"]);
+        assert_eq!(changed(BASE, &BASE.replace("https://h", "https://i")), ["webhook  ops"]);
         assert_eq!(changed(BASE, &with("[camera.gate.source]\nurl = \"rtsp://h/2\"\n")), ["alerts", "timekeeper"]);
         assert_eq!(changed(BASE, &with("[[camera.yard.rules]]\nname = \"r\"\nlabels = [\"car\"]\n")), ["alerts"]);
         assert_eq!(
