@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::segments::recover_segments;
 use crate::archive::filing::{self, file_if_possible};
 use crate::archive::removal::remove_evicted;
-use crate::archive::sidecar::{SIDECAR, Sidecar, look_at_event, measure, set_aside, write_event};
+use crate::archive::sidecar::{SIDECAR, Sidecar, look_at_event, measure, remove_drafts, set_aside, write_event};
 use crate::archive::times::of_same_boot;
 use crate::archive::{Archive, Place, Walk, Writer};
 use crate::asset::{SNAPSHOT, SNAPSHOT_BOXES, THUMBNAIL};
@@ -239,6 +239,7 @@ impl Recovery<'_> {
     fn close_interrupted(&mut self, mut event: Event) -> Result<()> {
         let archive = self.archive;
         let folder = archive.layout.create_folder(&event.camera, event.id)?;
+        remove_drafts(&folder);
         event.pictures = pictures_in(&folder);
         event.set_clips(clips_in(&folder, &event));
         let last_known = event.clips().last().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
@@ -270,6 +271,7 @@ impl Recovery<'_> {
             self.archive.with_room(|| write_event(&folder, &event))?;
         }
         remove_evicted(&folder, &event);
+        remove_drafts(&folder);
         let mut deliveries = filing::deliveries(self.archive, &event)?;
         deliveries.extend(report.map(Delivery::Alert));
         self.changes.push(store::Change { event, deliveries });

@@ -1,4 +1,4 @@
-//! Work whose panics are no news: of libraries that give up by panicking.
+//! Work of libraries that give up by panicking: the caller gets an error, and the log no message of a panic.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

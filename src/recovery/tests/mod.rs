@@ -26,6 +26,8 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
     let folder = archive.layout.folder("yard", open.id);
     fs::write(folder.join("thumb.jpg"), b"jpeg").expect("a picture");
     fs::write(folder.join("clip.mp4"), b"torn before anything was playable").expect("a clip");
+    let draft = folder.join(".snapshot.jpg.tmp");
+    fs::write(&draft, b"half").expect("a picture that was being written");
 
     let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
     assert_eq!(found, Recovered { interrupted: 1, ..Recovered::default() });
@@ -33,6 +35,7 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
     assert_eq!((closed.state, closed.end.is_some(), closed.clip.is_some()), (EventState::Interrupted, true, false));
     assert_eq!(closed.pictures.len(), 1);
     assert_eq!(read_event(&folder).expect("a sidecar"), closed, "disk and index say the same");
+    assert!(!draft.exists(), "what was not finished is gone");
     assert!(!folder.join("clip.mp4").exists(), "what cannot be played is not kept as a clip");
     assert_eq!(
         (queued(&archive, "mqtt"), queued(&archive, "upload/cloud")),
@@ -49,6 +52,8 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_set_aside() {
     put_sidecar(&archive, &event(1, "ended"));
     put_sidecar(&archive, &event(2, "interrupted"));
     put_sidecar(&archive, &event(3, "open"));
+    let draft = archive.layout.folder("yard", id(1)).join(".snapshot.jpg.tmp");
+    fs::write(&draft, b"half").expect("a picture that was being written");
     let bad = archive.layout.create_folder("yard", id(4)).expect("a folder");
     fs::write(bad.join(SIDECAR), b"{ torn").expect("a torn sidecar");
     fs::create_dir_all(archive.layout.root().join("yard/holiday pictures")).expect("a foreign folder");
@@ -61,6 +66,7 @@ fn a_fresh_index_is_filled_from_the_sidecars_and_bad_ones_are_set_aside() {
     );
     assert_eq!(queued(&archive, "upload/cloud"), 3, "every sidecar is sent again, for the cloud may lack it");
     assert_eq!(queued(&archive, "mqtt"), 1, "only what was open is published");
+    assert!(!draft.exists(), "what was not finished is gone");
     assert!(bad.join("event.json.bad").exists() && !bad.join(SIDECAR).exists());
     assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default(), "said once");
 }
