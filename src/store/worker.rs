@@ -106,8 +106,7 @@ impl Shared {
         }
     }
 
-    /// Waits for that only for a moment: where the index stalls because its volume does, the note does too, and the
-    /// caller may be one that others wait for.
+    /// Waits for that only for a moment: the note may stall with the volume, and the caller may hold up others.
     fn mark_bad(&self, reason: String) {
         let (path, (noted, outcome)) = (self.path.clone(), sync_channel(1));
         let device = self.reserve.device();
@@ -195,10 +194,11 @@ impl Core {
     /// Makes these the outboxes, between two commits.
     pub(super) fn set_queues(&self, destinations: Vec<Destination>) -> Result<(), StoreError> {
         queues::check(&destinations)?;
-        let (reply, answer) = blocking_reply();
-        let task: WriteTask = Box::new(move |_, _, shared| reply(Ok(shared.queues.replace(&destinations))));
-        self.send(|lanes| lanes.write.try_send(WriteJob::Run(task)).map_err(full_or_gone))?;
-        self.wait(&answer)
+        let shared = self.shared.clone();
+        self.on_writer(move |_, _| {
+            shared.queues.replace(&destinations);
+            Ok(())
+        })
     }
 
     pub(super) fn dropped(&self) -> &Dropped {
