@@ -27,10 +27,13 @@ pub fn write_durable(folder: &Path, name: &str, bytes: &[u8]) -> Result<MediaFil
 
 /// Removes what writes left in `folder` that a stop or a failing disk cut short. Nothing may write there meanwhile.
 pub fn remove_drafts(folder: &Path) {
-    let is_draft = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+    let is_tmp = |path: &Path| path.extension().is_some_and(|extension| extension == "tmp");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_left = entry.file_name().to_str().is_some_and(is_draft);
-        if is_left && let Err(error) = std::fs::remove_file(entry.path()) {
+        let is_hidden = entry.file_name().to_str().is_some_and(|name| name.starts_with('.'));
+        if is_hidden
+            && is_tmp(&entry.path())
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
             tracing::debug!(file = %entry.path().display(), %error, "an unfinished file stays");
         }
     }

@@ -61,9 +61,9 @@ impl Reserve {
         Self { file, size: SIZE.min(volume / SHARE), folder, impossible: AtomicBool::new(false) }
     }
 
-    /// The file system that the folder lay on at first.
-    pub(super) fn device(&self) -> Option<u64> {
-        self.folder.device()
+    /// The folder of the store, on the file system that it lay on at first.
+    pub(super) fn folder(&self) -> &VolumeFolder {
+        &self.folder
     }
 
     /// The least free space with which sled is let near the disk: a full group of changes and a segment.
@@ -73,7 +73,7 @@ impl Reserve {
 
     /// What may be committed now. Recreates the reserve, or gives it up, as the free space demands.
     pub(super) fn room(&self) -> Room {
-        if device(self.folder.path()) != self.device() {
+        if device(self.folder.path()) != self.folder.device() {
             // The space there is not the index's; sled's files are open and stay where they are.
             return Room::Enough;
         }

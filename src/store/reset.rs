@@ -12,6 +12,7 @@ use super::error::disk;
 use super::trees::Database;
 use super::{StoreError, migrate};
 use crate::durable;
+use crate::volume_folder::VolumeFolder;
 
 /// Opens in a row that may fail to come to an end (the process was killed or aborted meanwhile) before the
 /// index is taken for the reason: within one boot, where nothing but the index comes to mind, and over boots,
@@ -26,12 +27,15 @@ pub(super) fn index_path(path: &Path) -> PathBuf {
     path.join("index")
 }
 
+const BAD: &str = "index.bad";
+const OPENING: &str = "index.opening";
+
 fn bad_marker(path: &Path) -> PathBuf {
-    path.join("index.bad")
+    path.join(BAD)
 }
 
 fn opening_marker(path: &Path) -> PathBuf {
-    path.join("index.opening")
+    path.join(OPENING)
 }
 
 /// Makes the folder and reads the box's identity, or makes one.
@@ -67,9 +71,14 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// Notes that the index must not be opened again. Where there is no room for the note, the index is set aside
-/// at once; it may still be open, but nothing more is written to it.
-pub(super) fn mark_bad(path: &Path, reason: &str) -> Result<(), StoreError> {
-    write_durably(&bad_marker(path), reason.as_bytes()).or_else(|_| set_aside(path, reason).map(|_| ()))
+/// at once; it may still be open, but nothing more is written to it. Where the volume is away lies no index, and nothing
+/// is done.
+pub(super) fn mark_bad(folder: &VolumeFolder, reason: &str) -> Result<(), StoreError> {
+    match folder.replace(BAD, reason.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(_) => set_aside(folder.path(), reason).map(|_| ()),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Sets the index aside when it was marked bad, or when too many opens in a row did not come to an end.
@@ -154,10 +163,11 @@ fn boot_id() -> String {
 }
 
 /// Notes that an open begins: an index can also kill the process (by asking for absurd amounts of memory).
-pub(super) fn begin_opening(path: &Path) -> Result<(), StoreError> {
-    let before = openings(path);
+pub(super) fn begin_opening(folder: &VolumeFolder) -> Result<(), StoreError> {
+    let before = openings(folder.path());
     let (this_boot, all) = (before.this_boot.saturating_add(1), before.all.saturating_add(1));
-    write_durably(&opening_marker(path), format!("{} {this_boot} {all}", boot_id()).as_bytes())
+    let note = format!("{} {this_boot} {all}", boot_id());
+    folder.replace(OPENING, note.as_bytes()).map_err(disk("write", &opening_marker(folder.path())))
 }
 
 /// Notes that the open came to an end.

@@ -24,7 +24,7 @@ use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
 use super::reserve::{Reserve, Room};
 use super::schema::FILLED;
 use super::trees::Database;
-use super::{Config, StoreError, migrate, reserve, reset};
+use super::{Config, StoreError, migrate, reset};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::supervise::{panic_text, spawn_thread, without_panic_message};
@@ -108,12 +108,9 @@ impl Shared {
 
     /// Waits for that only for a moment: the note may stall with the volume, and the caller may hold up others.
     fn mark_bad(&self, reason: String) {
-        let (path, (noted, outcome)) = (self.path.clone(), sync_channel(1));
-        let device = self.reserve.device();
+        let (folder, (noted, outcome)) = (self.reserve.folder().clone(), sync_channel(1));
         let note = move || {
-            // Under a volume that is not mounted any more lies no index.
-            let is_elsewhere = reserve::device(&path).is_some_and(|now| device.is_some_and(|then| then != now));
-            if !is_elsewhere && let Err(error) = reset::mark_bad(&path, &reason) {
+            if let Err(error) = reset::mark_bad(&folder, &reason) {
                 error!(%error, "the index could not be marked bad");
             }
             let _ = noted.send(());
@@ -166,7 +163,7 @@ impl Core {
         shared.reserve.room();
         let mut was_reset = reset::set_aside_if_bad(&config.path)?;
         // A disk that is too full for this note may still have a good index.
-        if let Err(error) = reset::begin_opening(&config.path) {
+        if let Err(error) = reset::begin_opening(shared.reserve.folder()) {
             warn!(%error, "the opening of the index could not be noted");
         }
         let mut outcome = start_threads(&shared, config.cache_bytes);

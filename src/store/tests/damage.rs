@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 
 use super::*;
 use crate::destination::destination;
+use crate::volume_folder::VolumeFolder;
 
 #[tokio::test]
 async fn a_store_that_stops_answering_is_out_of_service_and_the_next_start_begins_afresh() {
@@ -54,7 +55,7 @@ fn only_two_bad_indexes_are_kept() {
     let bench = Bench::new();
     bench.open().close().expect("close");
     for round in 1..=4 {
-        reset::mark_bad(bench.dir.path(), "test").expect("mark");
+        reset::mark_bad(&VolumeFolder::new(bench.dir.path()), "test").expect("mark");
         let store = bench.open();
         assert!(store.was_reset());
         store.close().expect("close");
@@ -68,12 +69,12 @@ fn only_two_bad_indexes_are_kept() {
 fn opens_that_never_ended_are_taken_as_the_fault_of_the_index() {
     let bench = Bench::new();
     bench.open().close().expect("close");
-    reset::begin_opening(bench.dir.path()).expect("begin");
+    reset::begin_opening(&VolumeFolder::new(bench.dir.path())).expect("begin");
     let store = bench.open();
     assert!(!store.was_reset(), "once may be chance");
     store.close().expect("close");
     for _ in 0..2 {
-        reset::begin_opening(bench.dir.path()).expect("begin");
+        reset::begin_opening(&VolumeFolder::new(bench.dir.path())).expect("begin");
     }
     let store = bench.open();
     assert!(store.was_reset());
@@ -121,7 +122,7 @@ fn an_index_that_was_begun_afresh_stays_incomplete_until_it_is_filled() {
     assert!(!store.is_filled().expect("read"));
     store.note_filled().expect("note");
     store.close().expect("close");
-    reset::mark_bad(bench.dir.path(), "test").expect("mark");
+    reset::mark_bad(&VolumeFolder::new(bench.dir.path()), "test").expect("mark");
     for _ in 0..2 {
         let store = bench.open();
         assert!(!store.is_filled().expect("read"), "however many starts there were since");
@@ -262,4 +263,13 @@ fn child_uses_a_damaged_store() {
     // As the daemon does: leave at once, threads that spin included.
     #[expect(clippy::disallowed_methods, reason = "threads that spin cannot be joined")]
     std::process::exit(i32::from(served.is_err()));
+}
+
+#[test]
+fn nothing_is_written_where_the_volume_is_away() {
+    let dir = TempDir::new().expect("temp dir");
+    let away = VolumeFolder::on(dir.path(), Some(u64::MAX));
+    reset::mark_bad(&away, "test").expect("there is no index to mark");
+    reset::begin_opening(&away).expect_err("it is away");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 0);
 }
