@@ -118,7 +118,7 @@ impl Cameras {
         }
     }
 
-    /// Stops the feeds of all cameras; what comes behind them goes on until [`Cameras::join`].
+    /// Stops the feeds of all cameras; what comes behind them goes on until [`Joining::join`].
     pub async fn stop_feeds(&mut self) -> Joining {
         self.stop.cancel();
         let all = std::mem::take(&mut self.running).into_values();
