@@ -136,7 +136,7 @@ fn an_index_that_was_begun_afresh_stays_incomplete_until_it_is_filled() {
 fn where_there_is_no_room_for_the_note_a_bad_index_is_set_aside_at_once() {
     let bench = Bench::new();
     bench.open().close().expect("close");
-    fs::create_dir(bench.dir.path().join("index.bad.tmp")).expect("an obstacle");
+    fs::create_dir(bench.dir.path().join(".index.bad.tmp")).expect("an obstacle");
     let store = bench.open();
     store.0.read::<()>(|_| panic!("page 17 is not a page")).expect_err("panics");
     assert!(bench.dir.path().join("index.bad-1/db").exists());
