@@ -37,7 +37,9 @@ impl ClipFiles {
         let path = self.folder.join(Clip::file_name(self.complete.len()));
         let is_last = self.complete.len() + 1 >= MOST_CLIPS;
         let create = if is_last { ClipWriter::create_for_changes } else { ClipWriter::create };
-        self.writer = Some(create(&path, &self.encoder)?);
+        let made = create(&path, &self.encoder);
+        // A file system can make the file and fail all the same.
+        self.writer = Some(made.inspect_err(|_| drop(fs::remove_file(&path)))?);
         Ok(())
     }
 

@@ -27,6 +27,8 @@ use crate::store::{self, Delivery, DeliveryStatus, StoreError};
 const BATCH: usize = 128;
 /// Events of an older version that are taken into the catalogue in one step.
 const CATALOGUED_AT_ONCE: usize = 100;
+/// The pictures that an event can have.
+const PICTURES: [&str; 3] = [THUMBNAIL, SNAPSHOT, SNAPSHOT_BOXES];
 
 /// What a recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,7 +210,7 @@ impl Recovery<'_> {
             return self.close_open(place, known.clone());
         }
         match (self.look(place)?, known) {
-            (Some(event), Some(known)) if event == known => Ok(()),
+            (Some(event), Some(known)) if event == known && !self.has_unnamed_files(&event) => Ok(()),
             (Some(event), _) if event.state == EventState::Open => self.close_interrupted(event),
             (Some(event), _) => self.reindex(event, None),
             (None, None) => Ok(()),
@@ -260,6 +262,7 @@ impl Recovery<'_> {
     /// Queues all files again: puts are idempotent, so what was delivered before is only confirmed.
     fn reindex(&mut self, mut event: Event, report: Option<Phase>) -> Result<()> {
         let folder = self.archive.layout.folder(&event.camera, event.id);
+        let found = take_unnamed_files(&folder, &mut event);
         let lost = mend(&folder, &mut event);
         let had_its_day = event.filed.is_some();
         if !had_its_day {
@@ -267,7 +270,7 @@ impl Recovery<'_> {
         }
         self.found.damaged += lost;
         self.archive.metrics.damaged_files.inc_by(u64::from(lost));
-        if lost > 0 || event.filed.is_some() != had_its_day {
+        if lost + found > 0 || event.filed.is_some() != had_its_day {
             self.archive.with_room(|| write_event(&folder, &event))?;
         }
         remove_evicted(&folder, &event);
@@ -277,6 +280,44 @@ impl Recovery<'_> {
         self.changes.push(store::Change { event, deliveries });
         Ok(())
     }
+
+    fn has_unnamed_files(&self, event: &Event) -> bool {
+        !unnamed_files(&self.archive.layout.folder(&event.camera, event.id), event).is_empty()
+    }
+}
+
+/// Names of pictures and clips that lie in the folder of an event that ended and that the event does not name: their
+/// disk failed before they could be described.
+fn unnamed_files(folder: &Path, event: &Event) -> Vec<String> {
+    let named = || event.media().chain(event.evicted.iter().map(|gone| &gone.media));
+    let names = PICTURES.map(str::to_owned).into_iter().chain((0..MOST_CLIPS).map(Clip::file_name));
+    names.filter(|name| named().all(|media| media.file != *name) && folder.join(name).exists()).collect()
+}
+
+/// Makes the event name what lies in its folder. Removes what cannot be played. Returns how many files were found.
+fn take_unnamed_files(folder: &Path, event: &mut Event) -> u32 {
+    let names = unnamed_files(folder, event);
+    let (mut pictures, mut clips) = (Vec::new(), event.take_clips());
+    let before = clips.len();
+    for name in names {
+        if PICTURES.contains(&name.as_str()) {
+            pictures.extend(measure(folder, &name).ok());
+            continue;
+        }
+        match clip_in(folder, event, &name) {
+            Ok(found) => clips.extend(found.map(|clip| Clip { truncated: true, ..clip })),
+            Err(failure) => warn!(event = %event.id, error = format!("{failure:#}"), "a clip cannot be used"),
+        }
+    }
+    let found = pictures.len() + clips.len() - before;
+    // Files are numbered in the order of time.
+    clips.sort_by_key(|clip| (0..MOST_CLIPS).position(|n| Clip::file_name(n) == clip.media.file));
+    event.pictures.extend(pictures);
+    event.set_clips(clips);
+    if found > 0 {
+        info!(event = %event.id, camera = %event.camera, files = found, "took in files that the event did not name");
+    }
+    u32::try_from(found).unwrap_or(u32::MAX)
 }
 
 /// Takes the events of an index that had no catalogue into it.
@@ -341,8 +382,7 @@ fn set_aside_or_log(folder: &Path, file: &str) {
 }
 
 fn pictures_in(folder: &Path) -> Vec<MediaFile> {
-    let names = [THUMBNAIL, SNAPSHOT, SNAPSHOT_BOXES];
-    names.iter().filter(|name| folder.join(name).exists()).filter_map(|name| measure(folder, name).ok()).collect()
+    PICTURES.iter().filter(|name| folder.join(name).exists()).filter_map(|name| measure(folder, name).ok()).collect()
 }
 
 /// What is playable of an event's clip; it goes on no further than that.

@@ -13,6 +13,7 @@ use crate::archive::sidecar::{measure, write_event};
 use crate::archive::{Archive, Layout, RecordingLevel, SIDECAR, volume};
 use crate::clock::SimulatedClock;
 use crate::event::{Event, EventId, EventState};
+use crate::mux::{self, tests::packets};
 use crate::segment::Segment;
 use crate::store;
 
@@ -43,6 +44,42 @@ fn an_event_that_was_left_open_is_closed_on_disk_and_in_the_index_and_queued() {
         "end reported; sidecar and thumb sent"
     );
     assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default());
+}
+
+/// Its disk failed when the clip and a picture were written but not yet described in `event.json`.
+#[test]
+fn what_lies_beside_an_event_that_ended_is_named_by_it_or_removed() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let (known, unknown, empty) = (event(1, "ended"), event(2, "interrupted"), event(3, "ended"));
+    let folder = |event: &Event| archive.layout.folder(&event.camera, event.id);
+    let stream = packets("size=160x96 -frames:v 20 -c:v libx264 -preset ultrafast -bf 0 -pix_fmt yuv420p", "a.mp4");
+    for event in [&known, &unknown, &empty] {
+        put_sidecar(&archive, event);
+        let path = folder(event).join("clip.mp4");
+        let mut clip = mux::ClipWriter::create(&path, &archive.config.encoder).expect("a clip");
+        stream.iter().for_each(|packet| clip.write(packet).expect("write"));
+        clip.finish().expect("finish");
+        fs::write(folder(event).join("thumb.jpg"), b"jpeg").expect("a picture");
+    }
+    fs::write(folder(&empty).join("clip.mp4"), b"").expect("a clip that was only created");
+    let filed = |event: &Event| Event { filed: Some("2026/07/01".into()), ..event.clone() };
+    let waiting = filed(&known);
+    put_sidecar(&archive, &waiting);
+    let deliveries = crate::archive::filing::deliveries(&archive, &waiting).expect("deliveries");
+    archive.store.events().record(store::Change { event: waiting, deliveries }).expect("record");
+
+    let found = recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!(found, Recovered { reindexed: 3, ..Recovered::default() });
+    for (event, clips) in [(&known, 1), (&unknown, 1), (&empty, 0)] {
+        let taken = archive.store.events().get(event.id).wait().expect("get").expect("known");
+        assert_eq!((taken.clips().count(), taken.pictures.len()), (clips, 1), "{}", event.id);
+        assert!(taken.clips().all(|clip| clip.truncated), "how much of it is missing is not known");
+        assert_eq!(read_event(&folder(event)).expect("a sidecar"), taken, "disk and index say the same");
+        assert_eq!(folder(event).join("clip.mp4").exists(), clips > 0);
+    }
+    assert_eq!(queued(&archive, "upload/cloud"), 8, "all files of the three");
+    assert_eq!(recover(&archive, id(10), &mut |_| ()).expect("again"), Recovered::default(), "found once");
 }
 
 #[test]
