@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::sender::check_sender;
+use super::{Shared, reply};
 use crate::service::ReloadUnavailable;
 use crate::status::ConfigState;
 
@@ -18,19 +18,23 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/api/v1/config", get(status)).route("/api/v1/config/reload", post(reload))
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    Json(shared.services.config.status()).into_response()
+async fn status(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
+    reply::json(&request, &shared.services.config.status())
 }
 
 /// Answers when the file is in use or was refused. In use it is still on trial: 202.
 async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
     check_sender(&headers)?;
+    shared.answers.once(&headers, "config reload", &[], read_again(&shared)).await
+}
+
+async fn read_again(shared: &Shared) -> Result<Response, Problem> {
     let status = shared.services.config.reload().await.map_err(|unavailable| {
         let code = match unavailable {
-            ReloadUnavailable::Busy => "busy",
-            ReloadUnavailable::Stopping => "stopping",
+            ReloadUnavailable::Busy => Code::Busy,
+            ReloadUnavailable::Stopping => Code::Stopping,
         };
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, unavailable.to_string())
+        Problem::new(code, unavailable.to_string())
     })?;
     let code = match status.state {
         ConfigState::Confirming => StatusCode::ACCEPTED,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::frame::Frame;
 use crate::service::Live;
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// Widest picture served, pixels.
 const MAX_WIDTH: u32 = 640;
@@ -105,7 +105,7 @@ async fn serve(
         Live::Past(_) | Live::NoSignal => {
             let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
             let message = format!("camera {camera:?} {when}");
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
+            return Err(Problem::new(Code::NoPicture, message));
         }
     };
     let jpeg = match shared.jpegs.known(&camera, frame.at) {

@@ -6,15 +6,20 @@
 
 mod api;
 mod config;
+mod event_query;
 mod guard;
 mod health;
+mod idempotency;
 mod listener;
 mod live;
 mod media;
+mod openapi;
 mod pages;
 mod problem;
 mod queue;
+mod reply;
 mod sender;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -74,6 +79,9 @@ struct Shared {
     services: Services,
     jpegs: live::JpegCache,
     errors: ErrorLogLimiter,
+    streams: stream::Streams,
+    answers: idempotency::Answers,
+    stop: CancellationToken,
 }
 
 /// Opens the page's port.
@@ -103,8 +111,8 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
     let address = listener.local_addr().context("read the page's address")?;
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
-    let server =
-        axum::serve(listener, router(services, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = axum::serve(listener, router(services, address, stop.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     let overtime = async {
         stop.cancelled().await;
@@ -121,8 +129,15 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
     }
 }
 
-fn router(services: Services, address: SocketAddr) -> Router {
-    let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
+fn router(services: Services, address: SocketAddr, stop: CancellationToken) -> Router {
+    let shared = Arc::new(Shared {
+        services,
+        jpegs: live::JpegCache::default(),
+        errors: ErrorLogLimiter::default(),
+        streams: stream::Streams::default(),
+        answers: idempotency::Answers::default(),
+        stop,
+    });
     let routes = Router::new()
         .merge(pages::routes())
         .merge(health::routes())
@@ -130,6 +145,9 @@ fn router(services: Services, address: SocketAddr) -> Router {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(problem::routes())
+        .merge(stream::routes())
+        .merge(openapi::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed);
     guard::guarded(routes, address).with_state(shared)

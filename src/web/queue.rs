@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::sender::check_sender;
+use super::{Shared, reply};
 use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
@@ -44,11 +44,15 @@ fn unknown(outlet: &str) -> Problem {
     Problem::not_found(format!("there is no queue {outlet:?}; /api/v1/status lists all outlets"))
 }
 
-async fn items(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn items(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
     let items = shared.errors.ask("queue", shared.services.queues.items(query)).await?;
-    Ok(Json(ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? }).into_response())
+    reply::json(&request, &ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? })
 }
 
 fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
@@ -75,18 +79,23 @@ fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
 
 async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: body::Body) -> Result<Response, Problem> {
     check_sender(headers)?;
-    let body = body::to_bytes(body, MAX_COMMAND).await.map_err(|_| {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a command has at most {MAX_COMMAND} bytes"))
-    })?;
-    let command: QueueCommand = serde_json::from_slice(&body).map_err(|error| {
+    let body = body::to_bytes(body, MAX_COMMAND)
+        .await
+        .map_err(|_| Problem::new(Code::TooLarge, format!("a command has at most {MAX_COMMAND} bytes")))?;
+    let route = format!("queue {action:?}");
+    shared.answers.once(headers, &route, &body, carry_out(shared, action, &body)).await
+}
+
+async fn carry_out(shared: &Shared, action: QueueAction, body: &[u8]) -> Result<Response, Problem> {
+    let command: QueueCommand = serde_json::from_slice(body).map_err(|error| {
         let message = format!("not a command: {error}; for example {{\"outlet\": \"upload/cloud\", \"seq\": 7}}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad_command", message)
+        Problem::new(Code::BadCommand, message)
     })?;
     let outlet = command.outlet.clone();
     match shared.errors.ask("queue", shared.services.queues.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),
         Err(Refusal::UnknownOutlet) => Err(unknown(&outlet)),
-        Err(Refusal::Senseless(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
+        Err(Refusal::Senseless(why)) => Err(Problem::new(Code::Refused, why)),
     }
 }
 

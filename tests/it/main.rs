@@ -10,6 +10,7 @@ mod harness;
 mod layering;
 
 mod alerts;
+mod api;
 mod browser;
 mod cameras;
 mod changes;

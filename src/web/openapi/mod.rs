@@ -1,0 +1,136 @@
+//! What the API offers, as an OpenAPI 3.1 document and as a page to read.
+//!
+//! The table of [`operations`] is compared with the router's routes by a test, and what the routes answer with the
+//! schemas, so that neither can be forgotten.
+
+mod document;
+mod operations;
+#[cfg(test)]
+pub(super) mod schema_check;
+mod viewer;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::Value;
+
+use super::problem::{Code, Problem};
+use super::{Shared, reply};
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(document::document);
+static PAGE: LazyLock<String> = LazyLock::new(viewer::page);
+
+/// What a route can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    place: &'static str,
+    /// JSON.
+    schema: &'static str,
+    description: &'static str,
+    is_required: bool,
+}
+
+impl Parameter {
+    /// One of the query, which may be left out.
+    pub(super) const fn query(name: &'static str, schema: &'static str, description: &'static str) -> Self {
+        Self { name, place: "query", schema, description, is_required: false }
+    }
+
+    /// One of the query that has to be there.
+    pub(super) const fn required(name: &'static str, schema: &'static str, description: &'static str) -> Self {
+        Self { name, place: "query", schema, description, is_required: true }
+    }
+
+    const fn path(name: &'static str, schema: &'static str, description: &'static str) -> Self {
+        Self { name, place: "path", schema, description, is_required: true }
+    }
+
+    const fn header(name: &'static str, schema: &'static str, description: &'static str) -> Self {
+        Self { name, place: "header", schema, description, is_required: false }
+    }
+}
+
+/// What a route may answer.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    status: u16,
+    description: &'static str,
+    /// Media type, and the name of the schema where it is JSON.
+    content: Option<(&'static str, Option<&'static str>)>,
+}
+
+/// A route.
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    parameters: &'static [&'static [Parameter]],
+    /// Name of the schema of what is sent.
+    body: Option<&'static str>,
+    answers: &'static [Answer],
+    /// Beside those that every route may answer.
+    problems: &'static [Code],
+}
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new().route("/api/v1/openapi.json", get(document)).route("/api/v1/docs", get(page))
+}
+
+async fn document(request: HeaderMap) -> Result<Response, Problem> {
+    reply::json(&request, &*DOCUMENT)
+}
+
+async fn page() -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE.as_str()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every `$ref` in `value`.
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_schema_is_there_and_used() {
+        let mut found = BTreeSet::new();
+        references(&DOCUMENT, &mut found);
+        let schemas = DOCUMENT["components"]["schemas"].as_object().expect("schemas");
+        let known: BTreeSet<String> = schemas.keys().map(|name| format!("#/components/schemas/{name}")).collect();
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn names_of_operations_differ() {
+        let names: BTreeSet<&str> = operations::OPERATIONS.iter().map(|operation| operation.name).collect();
+        assert_eq!(names.len(), operations::OPERATIONS.len());
+    }
+
+    #[test]
+    fn the_page_shows_every_route_and_problem() {
+        for operation in operations::OPERATIONS {
+            assert!(PAGE.contains(operation.path), "{}", operation.path);
+        }
+        for code in Code::ALL {
+            assert!(PAGE.contains(code.documented().code));
+        }
+        assert!(!PAGE.contains("http://") && !PAGE.contains("<script") && !PAGE.contains("style="));
+    }
+}
