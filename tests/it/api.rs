@@ -17,7 +17,7 @@ fn run_in(scratch: &Scratch, mut command: Command) -> (Output, String) {
     (output, text)
 }
 
-/// Works with: programs | OpenAPI 3.1 | openapi-spec-validator accepts the document, and schemathesis finds no answer that differs from it
+/// Works with: system | OpenAPI 3.1 | openapi-spec-validator accepts the document, and schemathesis finds no answer that differs from it
 #[test]
 fn the_document_is_valid_and_the_daemon_keeps_to_it() {
     let scratch = Scratch::new("openapi");
