@@ -128,11 +128,11 @@ impl EventService {
         Self(context)
     }
 
-    /// Events, newest first. Looks at a bounded number: see [`EventPage::searched_back_to`].
+    /// Events that `sees` holds for, newest first. Looks at a bounded number: see [`EventPage::searched_back_to`].
     ///
     /// # Errors
     /// When the index is out of service.
-    pub async fn list(&self, query: EventQuery) -> Result<EventPage> {
+    pub async fn list(&self, query: EventQuery, sees: impl Fn(&EventRecord) -> bool) -> Result<EventPage> {
         let of_delivery = !query.deliveries.is_empty();
         let mut left = if of_delivery { LOOKED_AT_DELIVERIES } else { LOOKED_AT };
         let mut search = query.search();
@@ -145,7 +145,7 @@ impl EventService {
             let found = self.0.store().events().search(search.clone()).await?;
             left = left.saturating_sub(found.rows.max(1));
             let records = self.records(found.events).await?;
-            events.extend(records.into_iter().filter(|record| query.is_delivered_so(record)));
+            events.extend(records.into_iter().filter(|record| sees(record) && query.is_delivered_so(record)));
             if events.len() > query.limit {
                 events.truncate(query.limit);
                 let next = events.last().map(|record| record.event.id);

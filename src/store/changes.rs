@@ -1,7 +1,7 @@
 //! The sequence of what happened to events, so that who follows it can go on after a restart of either side.
 //!
 //! A change is written in the commit that makes it. The last few thousand are kept. Numbers belong to one index: each
-//! has an epoch, a random number, and one that is made anew has another.
+//! has an epoch, a random number, and one that is made again has another.
 
 use std::fmt;
 use std::str::FromStr;

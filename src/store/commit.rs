@@ -264,7 +264,7 @@ impl<'a> Group<'a> {
         deliveries.iter().try_for_each(|delivery| self.enqueue(Some(event), delivery, now))
     }
 
-    /// Tells those who follow the events.
+    /// Adds to the sequence that clients follow.
     pub(super) fn note_change(&mut self, id: EventId, kind: ChangeKind) -> Result<(), StoreError> {
         changes::note(&self.views, &mut self.counters, id, kind)
     }

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 
 use super::problem::{Code, Problem};
+use super::routes::{Needs, Routes};
 use super::sender::check_sender;
+use super::session::Known;
 use super::{Shared, reply};
 use crate::service::ReloadUnavailable;
 use crate::status::ConfigState;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/config", get(status)).route("/api/v1/config/reload", post(reload))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/config", Needs::VIEW, status).post(
+        "/api/v1/config/reload",
+        Needs::ADMINISTER,
+        reload,
+    )
 }
 
 async fn status(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
@@ -23,9 +28,13 @@ async fn status(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result
 }
 
 /// Answers when the file is in use or was refused. In use it is still on trial: 202.
-async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn reload(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     check_sender(&headers)?;
-    shared.answers.once(&headers, "config reload", &[], read_again(&shared)).await
+    shared.answers.once(&caller, &headers, "config reload", &[], read_again(&shared)).await
 }
 
 async fn read_again(shared: &Shared) -> Result<Response, Problem> {

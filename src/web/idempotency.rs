@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::problem::{Code, Problem};
+use crate::access::Caller;
 
 /// The header.
 pub(super) const HEADER: &str = "idempotency-key";
@@ -62,6 +63,7 @@ impl Answers {
     /// Carries out a command, unless it was carried out under the same key.
     pub(super) async fn once(
         &self,
+        caller: &Caller,
         request: &HeaderMap,
         route: &str,
         body: &[u8],
@@ -73,7 +75,8 @@ impl Answers {
         hash.update([0]);
         hash.update(body);
         let command: [u8; 32] = hash.finalize().into();
-        let given = self.0.lock().given(key, command);
+        // One caller's keys say nothing to another.
+        let given = self.0.lock().given(&format!("{:?} {} {key}", caller.kind, caller.name), command);
         if given.command != command {
             let detail = "this Idempotency-Key came with another command before; use a new one".to_owned();
             return Err(Problem::new(Code::KeyReused, detail));
@@ -139,9 +142,11 @@ fn key(request: &HeaderMap) -> Result<Option<&str>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::CallerKind;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     async fn ask(answers: &Answers, done: &AtomicU32, key: &str, body: &str) -> (u16, bool) {
+        let caller = Caller::admin("anna", CallerKind::Session);
         let mut request = HeaderMap::new();
         request.insert(HEADER, key.parse().expect("a header"));
         let act = async {
@@ -149,8 +154,10 @@ mod tests {
             tokio::task::yield_now().await;
             Ok("done".into_response())
         };
-        let response =
-            answers.once(&request, "route", body.as_bytes(), act).await.unwrap_or_else(IntoResponse::into_response);
+        let response = answers
+            .once(&caller, &request, "route", body.as_bytes(), act)
+            .await
+            .unwrap_or_else(IntoResponse::into_response);
         (response.status().as_u16(), response.headers().contains_key(REPLAYED))
     }
 
@@ -175,6 +182,6 @@ mod tests {
         }
         let kept = answers.0.lock();
         assert!(kept.by_key.len() <= MOST + 1 && kept.order.len() == kept.by_key.len());
-        assert!(!kept.by_key.contains_key("0"));
+        assert!(!kept.by_key.contains_key("Session anna 0") && kept.by_key.contains_key("Session anna 9"));
     }
 }

@@ -4,23 +4,21 @@
 //! documents it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::Json;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Shared;
+use super::routes::{Needs, Routes};
 
 /// How long a service may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -70,12 +68,26 @@ problems! {
         "Change the parameter that `parameter` names to what its `allowed` says.";
     BadCommand = "bad_command", BAD_REQUEST, "The body is not a command",
         "Send the JSON object that the documentation of the route describes; `detail` says where it differs.";
+    NotLoggedIn = "not_logged_in", UNAUTHORIZED, "No session and no key, or one that is over",
+        "Log in at /login, or send the header `authorization: Bearer KEY`.";
+    WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
+        "Try again; an admin can set another password.";
+    CodeNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
+        "Send the same with `code`.";
+    WrongCode = "wrong_code", UNAUTHORIZED, "The code is wrong or was used before",
+        "Wait for the next code of the app, or use a recovery code.";
+    NotAllowed = "not_allowed", FORBIDDEN, "The caller may not do this",
+        "An admin can give the user or key another role or more cameras.";
+    SetupOver = "setup_over", FORBIDDEN, "The first user cannot be added with this link",
+        "Use the link that the log of this start names; where there is a user already, log in.";
     ForeignPage = "foreign_page", FORBIDDEN, "The command comes from a page of another site",
         "Give commands from the box's own page, or from a program that sends no `Origin`.";
     NotFound = "not_found", NOT_FOUND, "There is nothing here",
         "Check the path: the route, event, file, camera, segment or queue is not on this box.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not have this method",
         "Use GET or HEAD to read; the documentation lists the routes that take commands.";
+    NoAccount = "no_account", CONFLICT, "The caller has no account here",
+        "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
@@ -88,6 +100,8 @@ problems! {
         "Use localhost, a loopback address, or the address that the box listens on.";
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
         "Use a new `Idempotency-Key` for each request that differs.";
+    TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",
+        "Wait as long as `detail` says, or ask an admin to unlock the user.";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Reading failed",
         "The log of the box says why.";
     NoPicture = "no_picture", SERVICE_UNAVAILABLE, "The camera has no picture to show",
@@ -168,8 +182,8 @@ impl IntoResponse for Problem {
     }
 }
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/problems", get(all)).route("/api/v1/problems/{code}", get(one))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/problems", Needs::Login, all).get("/api/v1/problems/{code}", Needs::Login, one)
 }
 
 async fn all() -> Response {

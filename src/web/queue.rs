@@ -2,37 +2,39 @@
 
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router, body};
 use serde::Serialize;
 use url::form_urlencoded;
 
+use super::body;
 use super::problem::{Code, Problem};
-use super::sender::check_sender;
+use super::routes::{Needs, Routes};
+use super::session::{self, Known};
 use super::{Shared, reply};
+use crate::access::Caller;
 use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
-/// No command is longer, in bytes.
-const MAX_COMMAND: usize = 64 << 10;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    let command = |action| {
-        post(move |State(shared): State<Arc<Shared>>, headers: HeaderMap, body: body::Body| async move {
-            run(&shared, action, &headers, body).await
-        })
+pub(super) fn routes() -> Routes {
+    let run = |action| {
+        move |State(shared): State<Arc<Shared>>, Known(caller): Known, headers: HeaderMap, body: Body| async move {
+            session::check_everything(&caller)?;
+            run(&shared, action, &caller, &headers, body).await
+        }
     };
-    Router::new()
-        .route("/api/v1/queue/items", get(items))
-        .route("/api/v1/queue/retry", command(QueueAction::Retry))
-        .route("/api/v1/queue/drop", command(QueueAction::Drop))
-        .route("/api/v1/queue/pause", command(QueueAction::Pause))
-        .route("/api/v1/queue/resume", command(QueueAction::Resume))
+    Routes::default()
+        .get("/api/v1/queue/items", Needs::VIEW, items)
+        .post("/api/v1/queue/retry", Needs::OPERATE, run(QueueAction::Retry))
+        .post("/api/v1/queue/drop", Needs::OPERATE, run(QueueAction::Drop))
+        .post("/api/v1/queue/pause", Needs::OPERATE, run(QueueAction::Pause))
+        .post("/api/v1/queue/resume", Needs::OPERATE, run(QueueAction::Resume))
 }
 
 #[derive(Serialize)]
@@ -46,9 +48,12 @@ fn unknown(outlet: &str) -> Problem {
 
 async fn items(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     RawQuery(query): RawQuery,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    // A queue names files of all cameras.
+    session::check_everything(&caller)?;
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
     let items = shared.errors.ask("queue", shared.services.queues.items(query)).await?;
@@ -77,20 +82,20 @@ fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
     Ok(query)
 }
 
-async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: body::Body) -> Result<Response, Problem> {
-    check_sender(headers)?;
-    let body = body::to_bytes(body, MAX_COMMAND)
-        .await
-        .map_err(|_| Problem::new(Code::TooLarge, format!("a command has at most {MAX_COMMAND} bytes")))?;
+async fn run(
+    shared: &Shared,
+    action: QueueAction,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::received(headers, body).await?;
     let route = format!("queue {action:?}");
-    shared.answers.once(headers, &route, &body, carry_out(shared, action, &body)).await
+    shared.answers.once(caller, headers, &route, &body, carry_out(shared, action, &body)).await
 }
 
 async fn carry_out(shared: &Shared, action: QueueAction, body: &[u8]) -> Result<Response, Problem> {
-    let command: QueueCommand = serde_json::from_slice(body).map_err(|error| {
-        let message = format!("not a command: {error}; for example {{\"outlet\": \"upload/cloud\", \"seq\": 7}}");
-        Problem::new(Code::BadCommand, message)
-    })?;
+    let command: QueueCommand = body::read(body, r#"{"outlet": "mqtt", "seq": 7}"#)?;
     let outlet = command.outlet.clone();
     match shared.errors.ask("queue", shared.services.queues.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),

@@ -10,12 +10,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures::stream;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,13 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::api::StatusReply;
+use super::api::{StatusReply, is_seen};
 use super::problem::{Code, Problem};
+use super::routes::{Needs, Routes};
+use super::session::Known;
+use crate::access::Caller;
 use crate::service::{ChangeKind, ChangedEvent, Position};
+use crate::status::BoxStatus;
 
 /// Streams at once; each is a connection that does not end.
 const MAX_STREAMS: usize = 16;
-/// How often the box is looked at, while somebody follows.
+/// How often the box is looked at, while a client follows.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// All numbers are sent this often, also those that always change.
 const ALL_EVERY: Duration = Duration::from_secs(30);
@@ -46,7 +48,7 @@ const ALWAYS_CHANGING: [&str; 5] = ["time", "fps", "detect_fps", "free_bytes", "
 /// What the streams share.
 pub(super) struct Streams {
     places: Arc<Semaphore>,
-    seen: tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
+    seen: tokio::sync::Mutex<Option<(Instant, Arc<BoxStatus>)>>,
 }
 
 impl Default for Streams {
@@ -93,16 +95,21 @@ fn steady(value: &mut Value) {
     }
 }
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/stream", get(follow))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/stream", Needs::VIEW, follow)
 }
 
-async fn follow(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
+async fn follow(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
     let place = shared.streams.places.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{MAX_STREAMS} streams are open already, which is as many as may be");
         Problem::new(Code::TooManyStreams, detail)
     })?;
-    let follower = Follower::new(shared, place, request.get("last-event-id").map(|id| id.to_str().unwrap_or_default()));
+    let known = request.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    let follower = Follower::new(shared, caller, place, known);
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok::<_, Infallible>(event), follower))
@@ -114,6 +121,7 @@ async fn follow(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result
 /// One client.
 struct Follower {
     shared: Arc<Shared>,
+    caller: Caller,
     _place: OwnedSemaphorePermit,
     /// Behind the last change that was sent; none where the client knows one of a sequence that is not this one.
     position: Option<Position>,
@@ -124,7 +132,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(shared: Arc<Shared>, place: OwnedSemaphorePermit, known: Option<&str>) -> Self {
+    fn new(shared: Arc<Shared>, caller: Caller, place: OwnedSemaphorePermit, known: Option<&str>) -> Self {
         let position = match known {
             Some(known) => known.parse().ok(),
             None => Some(shared.services.events.position()),
@@ -134,17 +142,17 @@ impl Follower {
             // From here on the client can be sent what it missed.
             waiting.push_back(Event::default().event("open").id(position.to_string()).retry(RETRY_AFTER).data("{}"));
         }
-        Self { shared, _place: place, position, waiting, sent: None, looked: None }
+        Self { shared, caller, _place: place, position, waiting, sent: None, looked: None }
     }
 
-    /// The next event; none once the daemon stops.
+    /// The next event; none once the daemon stops, or the session or key is over.
     async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.shared.stop.is_cancelled() || self.caller.until.is_cancelled() {
+                return None;
+            }
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
-            }
-            if self.shared.stop.is_cancelled() {
-                return None;
             }
             // An index that is out of service comes back, or the daemon ends.
             let reached = self.read_changes().await.unwrap_or_default();
@@ -160,7 +168,7 @@ impl Follower {
 
     /// Until there may be something to send.
     async fn wait(&self, reached: Option<Position>) {
-        let stop = self.shared.stop.cancelled();
+        let (stop, over) = (self.shared.stop.cancelled(), self.caller.until.cancelled());
         let change = async {
             match reached {
                 Some(position) => self.shared.services.events.wait_for_change(position, LOOK_EVERY).await,
@@ -169,6 +177,7 @@ impl Follower {
         };
         tokio::select! {
             () = stop => {}
+            () = over => {}
             () = change => {}
         }
     }
@@ -189,14 +198,15 @@ impl Follower {
         };
         for changed in changes {
             self.position = Some(changed.change.position);
-            self.waiting.extend(message(&changed));
+            self.waiting.extend(message(&changed, &self.caller));
         }
         Ok(self.position)
     }
 
     /// Takes up what is new about the box.
     async fn look_at_the_box(&mut self) {
-        let Some(seen) = self.shared.seen().await else { return };
+        let Some(status) = self.shared.seen().await else { return };
+        let Some(seen) = Seen::of(&StatusReply::new((*status).clone(), &self.caller)) else { return };
         let now = Instant::now();
         match self.sent {
             Some((state, progress, at)) if state == seen.state && at.elapsed() < ALL_EVERY => {
@@ -215,22 +225,22 @@ impl Follower {
 
 impl Shared {
     /// The box as one of the streams saw it lately; none where the index does not answer.
-    async fn seen(&self) -> Option<Arc<Seen>> {
+    async fn seen(&self) -> Option<Arc<BoxStatus>> {
         let mut seen = self.streams.seen.lock().await;
         if let Some((at, seen)) = &*seen
             && at.elapsed() < LOOK_EVERY / 2
         {
             return Some(seen.clone());
         }
-        let status = self.errors.ask("status", self.services.status.read()).await.ok()?;
-        let fresh = Arc::new(Seen::of(&StatusReply::new(status))?);
+        let fresh = Arc::new(self.errors.ask("status", self.services.status.read()).await.ok()?);
         *seen = Some((Instant::now(), fresh.clone()));
         Some(fresh)
     }
 }
 
-/// A change as it is sent; none where the event went meanwhile, of which another change tells.
-fn message(changed: &ChangedEvent) -> Option<Event> {
+/// A change as it is sent; none where the caller does not see the event, or where it went meanwhile, of which another
+/// change follows. What the event was of is not known any more when it went: that is sent to callers who see everything.
+fn message(changed: &ChangedEvent, caller: &Caller) -> Option<Event> {
     #[derive(Serialize)]
     struct Deleted {
         id: crate::event::EventId,
@@ -242,7 +252,9 @@ fn message(changed: &ChangedEvent) -> Option<Event> {
         ChangeKind::Delete => "delete",
     };
     let data = match (&changed.record, changed.change.kind) {
+        (_, ChangeKind::Delete) if !caller.sees_everything() => return None,
         (_, ChangeKind::Delete) => serde_json::to_string(&Deleted { id: changed.change.id }).ok()?,
+        (Some(record), _) if !is_seen(caller, record) => return None,
         (Some(record), _) => serde_json::to_string(record).ok()?,
         (None, _) => return None,
     };
@@ -254,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_always_changes_is_no_news() {
+    fn what_always_changes_is_no_reason_to_send() {
         let mut status = json!({
             "time": "now", "uptime_s": 3, "events_total": 2,
             "cameras": [{"name": "yard", "fps": 9.5, "last_packet_age_s": 0.1, "objects": 1}],

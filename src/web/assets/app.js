@@ -4,6 +4,8 @@ import { offerCameras, onFilter, query, showEvents } from "./events.js";
 import { refreshNow, showCameras } from "./cameras.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
 import { duration, localTime, setText } from "./format.js";
+import { send } from "./form.js";
+import { showNav } from "./nav.js";
 
 const EVERY_MS = 2000;
 const HIDDEN_EVERY_MS = 60000;
@@ -24,6 +26,8 @@ let boxTimeAt = 0;
 
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+  // The session is over: nothing here is up to date any more.
+  if (response.status === 401) location.assign("/login");
   const body = await response.json();
   if (!response.ok) throw new Error(body?.detail ?? `status ${response.status}`);
   return body;
@@ -122,7 +126,7 @@ function soon() {
   }, TOGETHER_MS);
 }
 
-/** The box tells what changes. While it does not, it is asked. */
+/** The box reports what changes. While it does not, it is asked. */
 function follow() {
   stream = new EventSource("/api/v1/stream");
   stream.addEventListener("open", () => {
@@ -155,3 +159,7 @@ document.addEventListener("visibilitychange", () => {
 onFilter(() => refreshEvents().catch(poll));
 poll();
 follow();
+
+send("GET", "/api/v1/me")
+  .then((me) => showNav(document.getElementById("nav"), me))
+  .catch(() => null);

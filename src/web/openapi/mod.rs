@@ -9,16 +9,15 @@ mod operations;
 pub(super) mod schema_check;
 mod viewer;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::Value;
 
 use super::problem::{Code, Problem};
-use super::{Shared, reply};
+use super::reply;
+use super::routes::{Needs, Routes};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document::document);
 static PAGE: LazyLock<String> = LazyLock::new(viewer::page);
@@ -78,8 +77,8 @@ struct Operation {
     problems: &'static [Code],
 }
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/openapi.json", get(document)).route("/api/v1/docs", get(page))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/openapi.json", Needs::Login, document).get("/api/v1/docs", Needs::Login, page)
 }
 
 async fn document(request: HeaderMap) -> Result<Response, Problem> {

@@ -81,7 +81,7 @@ async fn a_client_that_knows_another_sequence_starts_afresh() {
 }
 
 #[tokio::test]
-async fn deliveries_are_told_when_they_get_on() {
+async fn deliveries_are_sent_when_they_get_on() {
     let site = Site::open(Bench::new()).await;
     let mut follower = Follower::start(&site, "").await;
     follower.until("event: status\n").await;
