@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::problem::{Code, MEDIA_TYPE};
-use super::operations::OPERATIONS;
-use super::{Answer, Operation, Parameter};
+use super::{Answer, Operation, Parameter, operations};
 
 /// What every route may answer.
-const EVERYWHERE: [Code; 4] = [Code::UriTooLong, Code::WrongHost, Code::Internal, Code::NoAnswer];
+const EVERYWHERE: [Code; 6] =
+    [Code::NotLoggedIn, Code::NotAllowed, Code::UriTooLong, Code::WrongHost, Code::Internal, Code::NoAnswer];
 
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations::all() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(operation.method.to_owned(), described(operation));

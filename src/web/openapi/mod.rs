@@ -3,6 +3,7 @@
 //! The table of [`operations`] is compared with the router's routes by a test, and what the routes answer with the
 //! schemas, so that neither can be forgotten.
 
+mod access;
 mod document;
 mod operations;
 #[cfg(test)]
@@ -117,14 +118,39 @@ mod tests {
     }
 
     #[test]
+    fn every_route_of_the_router_is_described_and_no_other() {
+        let table = crate::web::all_routes().finish().1;
+        let of_router: BTreeSet<(String, &str)> = table
+            .iter()
+            .filter(|route| route.path.starts_with("/api/"))
+            .map(|route| (route.method.as_str().to_lowercase(), route.path))
+            .collect();
+        let described: BTreeSet<(String, &str)> =
+            operations::all().map(|operation| (operation.method.to_owned(), operation.path)).collect();
+        assert_eq!(of_router, described);
+    }
+
+    #[test]
+    fn parameters_of_the_path_are_those_of_the_path() {
+        for operation in operations::all() {
+            let parameters = operation.parameters.iter().copied().flatten();
+            let named: BTreeSet<&str> =
+                parameters.filter(|parameter| parameter.place == "path").map(|parameter| parameter.name).collect();
+            let within: BTreeSet<&str> =
+                operation.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+            assert_eq!(named, within, "{}", operation.path);
+        }
+    }
+
+    #[test]
     fn names_of_operations_differ() {
-        let names: BTreeSet<&str> = operations::OPERATIONS.iter().map(|operation| operation.name).collect();
-        assert_eq!(names.len(), operations::OPERATIONS.len());
+        let names: BTreeSet<&str> = operations::all().map(|operation| operation.name).collect();
+        assert_eq!(names.len(), operations::all().count());
     }
 
     #[test]
     fn the_page_shows_every_route_and_problem() {
-        for operation in operations::OPERATIONS {
+        for operation in operations::all() {
             assert!(PAGE.contains(operation.path), "{}", operation.path);
         }
         for code in Code::ALL {

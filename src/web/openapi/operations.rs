@@ -5,10 +5,10 @@ use super::super::problem::Code::{
     self, BadCommand, BadParameter, Busy, ForeignPage, KeyReused, NoPicture, NotFound, NotJson, Refused, Stopping,
     TooLarge, TooManyStreams,
 };
-use super::{Answer, Operation, Parameter};
+use super::{Answer, Operation, Parameter, access};
 
 const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
-const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
+pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 
 const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
@@ -27,11 +27,11 @@ const ONCE: &[Parameter] = &[Parameter::header(
 
 const NOT_MODIFIED: Answer = Answer { status: 304, description: "It has not changed.", content: None };
 
-const fn json(description: &'static str, schema: &'static str) -> Answer {
+pub(super) const fn json(description: &'static str, schema: &'static str) -> Answer {
     of_status(200, description, schema)
 }
 
-const fn of_status(status: u16, description: &'static str, schema: &'static str) -> Answer {
+pub(super) const fn of_status(status: u16, description: &'static str, schema: &'static str) -> Answer {
     Answer { status, description, content: Some(("application/json", Some(schema))) }
 }
 
@@ -50,7 +50,7 @@ const COMMANDED: &[Answer] = &[json("What became of it.", "QueueAnswer")];
 const COMMAND: &[Code] = &[BadCommand, BadParameter, ForeignPage, NotFound, Refused, TooLarge, NotJson, KeyReused];
 
 /// A route that reads.
-const fn read(
+pub(super) const fn read(
     path: &'static str,
     name: &'static str,
     summary: &'static str,
@@ -75,7 +75,12 @@ const fn queue(path: &'static str, name: &'static str, summary: &'static str, bo
     }
 }
 
-pub(super) const OPERATIONS: &[Operation] = &[
+/// All routes.
+pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(access::OPERATIONS)
+}
+
+const OPERATIONS: &[Operation] = &[
     read(
         "/api/v1/status",
         "status",

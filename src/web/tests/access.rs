@@ -85,7 +85,9 @@ async fn every_route_lets_through_those_that_its_table_says() {
         let target =
             ["{name}", "{id}", "{file}"].iter().fold(route.path.to_owned(), |path, part| path.replace(part, "x"));
         for (role, headers, who) in &callers {
-            let answer = site.ask(route.method.as_str(), &target, headers).await;
+            // The stream's answer does not end.
+            let method = if route.path == "/api/v1/stream" { "HEAD" } else { route.method.as_str() };
+            let answer = site.ask(method, &target, headers).await;
             let expected = refusal(route.needs, *role, !target.starts_with("/api/"));
             let got = Some(answer.status).filter(|status| matches!(status, 303 | 401 | 403));
             assert_eq!(got, expected, "{} {target} by {who}: {} {}", route.method, answer.status, answer.text());

@@ -28,6 +28,7 @@ async fn with_events() -> Bench {
             label: if n % 2 == 0 { "person" } else { "Dog" }.into(),
             rule: if n <= 3 { "front" } else { "back" }.into(),
             zones: if n == 4 { vec!["door".into(), "path".into()] } else { vec!["path".into()] },
+            filed: Some("2026/11/22".into()),
             score: f32::from(u8::try_from(n).expect("small")) / 10.0,
             state: if n == 6 { crate::event::EventState::Open } else { crate::event::EventState::Ended },
             ..fixture::event(id(n), ["gate", "yard", "hall"][usize::try_from(n % 3).expect("small")], bench.clock.now())

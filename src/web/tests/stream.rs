@@ -1,6 +1,7 @@
 //! Following the box.
 
 use super::*;
+use crate::access::{Grant, NewKey, NewUser, Role};
 use crate::clock::Clock;
 
 /// How long something may take to come on a busy machine.
@@ -15,7 +16,8 @@ struct Follower {
 impl Follower {
     async fn start(site: &Site, headers: &str) -> Self {
         let mut stream = TcpStream::connect(site.address).await.expect("connect");
-        let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", site.address);
+        let request =
+            format!("GET /api/v1/stream HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", site.address);
         stream.write_all(request.as_bytes()).await.expect("ask");
         Self { stream, text: String::new() }
     }
@@ -89,6 +91,28 @@ async fn deliveries_are_sent_when_they_get_on() {
     // The summary says so, too.
     follower.until("event: status\n").await;
     follower.until("no broker").await;
+}
+
+#[tokio::test]
+async fn a_caller_follows_the_cameras_that_it_sees_until_its_key_is_over() {
+    let site = Site::open(Bench::new()).await;
+    let admin = NewUser { name: "anna".into(), password: "correct horse".into(), role: Role::Admin, cameras: None };
+    site.bench.access.add_user(admin).expect("a user");
+    let cameras = Some([("gate".to_owned(), Grant::default())].into());
+    let key = NewKey { name: "a program".into(), role: Role::Viewer, cameras, expires: None };
+    let key = site.bench.access.add_key(key, "anna").expect("a key");
+    let refused = site.get("/api/v1/stream").await;
+    assert_eq!((refused.status, &refused.problem()["code"]), (401, &"not_logged_in".into()));
+    let mut follower = Follower::start(&site, &format!("Authorization: Bearer {}\r\n", key.key)).await;
+    let status = follower.until("event: status\n").await + &follower.until("\n").await;
+    assert!(status.contains("event: open") && !status.contains("\"yard\""), "{status}");
+    site.bench.record(1, "yard", Vec::new()).await;
+    site.bench.record(2, "gate", Vec::new()).await;
+    follower.id_of("end").await;
+    assert!(follower.until("\n").await.contains(&id(2).to_string()), "that of another camera was sent");
+    site.bench.access.remove_key(&key.info.id).expect("remove");
+    let end = async { while follower.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(PATIENCE, end).await.expect("the stream ends with the key");
 }
 
 #[tokio::test]
