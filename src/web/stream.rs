@@ -140,7 +140,7 @@ impl Follower {
         let mut waiting = VecDeque::new();
         if let (None, Some(position)) = (known, position) {
             // From here on the client can be sent what it missed.
-            waiting.push_back(Event::default().event("open").id(position.to_string()).retry(RETRY_AFTER).data("{}"));
+            waiting.push_back(Event::default().event("begin").id(position.to_string()).retry(RETRY_AFTER).data("{}"));
         }
         Self { shared, caller, _place: place, position, waiting, sent: None, looked: None }
     }

@@ -55,7 +55,7 @@ impl Follower {
 async fn a_client_that_comes_again_is_sent_what_it_missed() {
     let site = Site::open(Bench::new()).await;
     let mut follower = Follower::start(&site, "").await;
-    follower.id_of("open").await;
+    follower.id_of("begin").await;
     follower.until("event: status\ndata: {\"summary\"").await;
     site.bench.record(1, "yard", Vec::new()).await;
     let known = follower.id_of("end").await;
@@ -105,7 +105,7 @@ async fn a_caller_follows_the_cameras_that_it_sees_until_its_key_is_over() {
     assert_eq!((refused.status, &refused.problem()["code"]), (401, &"not_logged_in".into()));
     let mut follower = Follower::start(&site, &format!("Authorization: Bearer {}\r\n", key.key)).await;
     let status = follower.until("event: status\n").await + &follower.until("\n").await;
-    assert!(status.contains("event: open") && !status.contains("\"yard\""), "{status}");
+    assert!(status.contains("event: begin") && !status.contains("\"yard\""), "{status}");
     site.bench.record(1, "yard", Vec::new()).await;
     site.bench.record(2, "gate", Vec::new()).await;
     follower.id_of("end").await;
@@ -121,7 +121,7 @@ async fn streams_are_few_and_end_with_the_daemon() {
     let mut followers = Vec::new();
     for _ in 0..16 {
         let mut follower = Follower::start(&site, "").await;
-        follower.until("event: open\n").await;
+        follower.until("event: begin\n").await;
         followers.push(follower);
     }
     let refused = site.get("/api/v1/stream").await;
