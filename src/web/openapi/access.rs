@@ -1,8 +1,8 @@
 //! The routes of users, sessions and keys, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, Busy, CodeNeeded, ForeignPage, NoAccount, NotFound, NotJson, Refused, SetupOver, TooLarge,
-    TooManyTries, WrongCode, WrongPassword,
+    self, BadCommand, BadParameter, Busy, CodeNeeded, ForeignPage, NoAccount, NotFound, NotJson, Refused, SetupOver,
+    TooLarge, TooManyTries, WrongCode, WrongPassword,
 };
 use super::operations::{TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -10,6 +10,17 @@ use super::{Answer, Operation, Parameter};
 const USER: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the user.")];
 const SESSION: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the session.")];
 const KEY: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the key.")];
+
+const AUDIT: &[Parameter] = &[
+    Parameter::query("who", r#"{"type": "string"}"#, "Name of the caller."),
+    Parameter::query("text", r#"{"type": "string"}"#, "Part of the caller, action or target."),
+    Parameter::query("before", r#"{"type": "integer", "minimum": 0}"#, "Only entries with a lower number."),
+    Parameter::query(
+        "limit",
+        r#"{"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}"#,
+        "Entries in the answer at most.",
+    ),
+];
 
 const DONE: &[Answer] = &[Answer { status: 204, description: "It is done.", content: None }];
 const CALLER: &[Answer] = &[json("The user that is logged in now; the session comes as a cookie.", "Caller")];
@@ -112,6 +123,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     change("delete", "/api/v1/users/{name}", "user_remove", "Removes a user and its sessions", &[USER], None, DONE),
     change("post", "/api/v1/users/{name}/unlock", "user_unlock", "Forgets failed logins", &[USER], None, DONE),
+    read(
+        "/api/v1/audit",
+        "audit",
+        "Who did and looked at what, newest first",
+        &[AUDIT],
+        &[json("A page of entries.", "AuditPage")],
+        &[BadParameter],
+    ),
     read("/api/v1/sessions", "sessions", "Sessions of all users", &[], &[json("The sessions.", "Sessions")], &[]),
     change("delete", "/api/v1/sessions/{id}", "session_end", "Ends one of them", &[SESSION], None, DONE),
     read("/api/v1/keys", "keys", "All keys of programs", &[], &[json("The keys.", "Keys")], &[]),

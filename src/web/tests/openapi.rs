@@ -22,6 +22,7 @@ async fn answers_have_the_fields_of_their_schemas_and_no_others() {
         ("/api/v1/users", "/api/v1/users"),
         ("/api/v1/sessions", "/api/v1/sessions"),
         ("/api/v1/keys", "/api/v1/keys"),
+        ("/api/v1/audit", "/api/v1/audit"),
         ("/api/v1/problems", "/api/v1/problems"),
         ("/api/v1/problems/{code}", "/api/v1/problems/busy"),
         ("/api/v1/openapi.json", "/api/v1/openapi.json"),
