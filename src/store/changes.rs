@@ -3,12 +3,8 @@
 //! A change is written in the commit that makes it. The last few thousand are kept. Numbers belong to one index: each
 //! has an epoch, a random number, and one that is made again has another.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 use super::StoreError;
+use super::position::{Position, Sequence};
 use super::schema::Counters;
 use super::trees::{Database, Views};
 use crate::event::{Event, EventId, EventState};
@@ -17,31 +13,6 @@ use crate::event::{Event, EventId, EventState};
 const KEPT: u64 = 4096;
 /// Changes that are removed at once, so that blocks of them are not written again and again.
 const BATCH: u64 = 256;
-
-/// A place in the sequence: behind the change with this number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Which index; 0 before the first change.
-    pub epoch: u32,
-    /// The number of the change, from 1.
-    pub seq: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{}", self.epoch, self.seq)
-    }
-}
-
-impl FromStr for Position {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (epoch, seq) = text.split_once('-').ok_or(())?;
-        let epoch = u32::from_str_radix(epoch, 16).map_err(drop)?;
-        Ok(Self { epoch, seq: seq.parse().map_err(drop)? })
-    }
-}
 
 /// What happened to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,15 +58,6 @@ pub struct EventChange {
     pub id: EventId,
     /// What happened.
     pub kind: ChangeKind,
-}
-
-/// What is kept of the sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sequence {
-    /// The last change.
-    pub last: Position,
-    /// The number of the oldest change that is kept.
-    pub first: u64,
 }
 
 /// Begins the sequence of an index that has none: a new one, or one that an older version wrote in meanwhile.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::changes::{self, ChangeKind, Position};
+use super::changes::{self, ChangeKind};
 use super::dropped::Dropped;
 use super::import::{GivenUp, MigratedAlert};
 use super::packed::View;
 use super::place::Place;
+use super::position::Position;
 use super::queue::{ItemRef, Queue};
 use super::queues::Queues;
 use super::reserve::Room;

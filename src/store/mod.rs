@@ -83,6 +83,7 @@ mod commit;
 
 mod changes;
 mod event_log;
+mod position;
 mod search;
 
 mod catalog;
@@ -126,7 +127,7 @@ use schema::FILLED;
 use worker::Core;
 
 pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
-pub use changes::{ChangeKind, EventChange, Position};
+pub use changes::{ChangeKind, EventChange};
 pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
@@ -138,6 +139,7 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Outbox};
 pub use outboxes::Outboxes;
 pub use place::Lane;
+pub use position::Position;
 pub use process_lock::can_commit;
 pub use queue::Lease;
 pub use read::Read;

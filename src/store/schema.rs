@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Class;
-use super::changes::Sequence;
+use super::position::Sequence;
 use super::{Delivery, StoreError};
 use crate::asset::{AssetId, FileId};
 use crate::clock::Moment;

@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod peer;
 mod problem;
+mod problems;
 mod queue;
 mod reply;
 mod routes;
@@ -169,7 +170,7 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
-        .merge(problem::routes())
+        .merge(problems::routes())
         .merge(stream::routes())
         .merge(openapi::routes())
 }

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Json;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -17,8 +15,6 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
-
-use super::routes::{Needs, Routes};
 
 /// How long a service may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -180,25 +176,6 @@ impl IntoResponse for Problem {
         let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
         (self.code.status(), media_type, Json(body)).into_response()
     }
-}
-
-pub(super) fn routes() -> Routes {
-    Routes::default().get("/api/v1/problems", Needs::Login, all).get("/api/v1/problems/{code}", Needs::Login, one)
-}
-
-async fn all() -> Response {
-    #[derive(Serialize)]
-    struct Reply {
-        problems: Vec<Documented>,
-    }
-    Json(Reply { problems: Code::ALL.iter().map(|code| code.documented()).collect() }).into_response()
-}
-
-async fn one(code: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
-    let unknown = || Problem::not_found("there is no problem with this code; /api/v1/problems lists all");
-    let Path(code) = code.map_err(|_| unknown())?;
-    let known = Code::ALL.iter().map(|known| known.documented()).find(|known| known.code == code);
-    Ok(Json(known.ok_or_else(unknown)?).into_response())
 }
 
 /// Logs failures of services, but not each of them.

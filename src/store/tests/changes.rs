@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::store::catalog::Change as CatalogChange;
-use crate::store::changes::Position;
 use crate::store::schema::{Counters, encode};
 use crate::store::trees::Database;
 

@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, warn};
 
-use super::changes::Position;
 use super::commit::Op;
 use super::dropped::Dropped;
 use super::lease::Wanted;
+use super::position::Position;
 use super::queue::{Lease, Queue};
 use super::queues::{self, ConfiguredQueues, Queues};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};

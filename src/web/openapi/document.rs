@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::problem::{Code, MEDIA_TYPE};
-use super::{Answer, Operation, Parameter, operations};
+use super::{Answer, Operation, Parameter, all};
 
 /// What every route may answer.
 const EVERYWHERE: [Code; 6] =
@@ -13,7 +13,7 @@ const EVERYWHERE: [Code; 6] =
 
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in operations::all() {
+    for operation in all() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(operation.method.to_owned(), described(operation));

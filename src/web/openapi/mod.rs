@@ -1,6 +1,6 @@
 //! What the API offers, as an OpenAPI 3.1 document and as a page to read.
 //!
-//! The table of [`operations`] is compared with the router's routes by a test, and what the routes answer with the
+//! The table of routes is compared with the router's routes by a test, and what the routes answer with the
 //! schemas, so that neither can be forgotten.
 
 mod access;
@@ -78,6 +78,11 @@ struct Operation {
     problems: &'static [Code],
 }
 
+/// All routes of the API.
+fn all() -> impl Iterator<Item = &'static Operation> {
+    operations::OPERATIONS.iter().chain(access::OPERATIONS)
+}
+
 pub(super) fn routes() -> Routes {
     Routes::default().get("/api/v1/openapi.json", Needs::Login, document).get("/api/v1/docs", Needs::Login, page)
 }
@@ -126,13 +131,13 @@ mod tests {
             .map(|route| (route.method.as_str().to_lowercase(), route.path))
             .collect();
         let described: BTreeSet<(String, &str)> =
-            operations::all().map(|operation| (operation.method.to_owned(), operation.path)).collect();
+            all().map(|operation| (operation.method.to_owned(), operation.path)).collect();
         assert_eq!(of_router, described);
     }
 
     #[test]
     fn parameters_of_the_path_are_those_of_the_path() {
-        for operation in operations::all() {
+        for operation in all() {
             let parameters = operation.parameters.iter().copied().flatten();
             let named: BTreeSet<&str> =
                 parameters.filter(|parameter| parameter.place == "path").map(|parameter| parameter.name).collect();
@@ -144,13 +149,13 @@ mod tests {
 
     #[test]
     fn names_of_operations_differ() {
-        let names: BTreeSet<&str> = operations::all().map(|operation| operation.name).collect();
-        assert_eq!(names.len(), operations::all().count());
+        let names: BTreeSet<&str> = all().map(|operation| operation.name).collect();
+        assert_eq!(names.len(), all().count());
     }
 
     #[test]
     fn the_page_shows_every_route_and_problem() {
-        for operation in operations::all() {
+        for operation in all() {
             assert!(PAGE.contains(operation.path), "{}", operation.path);
         }
         for code in Code::ALL {

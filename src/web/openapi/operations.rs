@@ -5,7 +5,7 @@ use super::super::problem::Code::{
     self, BadCommand, BadParameter, Busy, ForeignPage, KeyReused, NoPicture, NotFound, NotJson, Refused, Stopping,
     TooLarge, TooManyStreams,
 };
-use super::{Answer, Operation, Parameter, access};
+use super::{Answer, Operation, Parameter};
 
 const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
 pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
@@ -75,12 +75,7 @@ const fn queue(path: &'static str, name: &'static str, summary: &'static str, bo
     }
 }
 
-/// All routes.
-pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(access::OPERATIONS)
-}
-
-const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     read(
         "/api/v1/status",
         "status",

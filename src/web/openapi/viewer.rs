@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::problem::Code;
 use super::document::schemas;
-use super::{Operation, Parameter, operations};
+use super::{Operation, Parameter, all};
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Outpost API</title>\
@@ -15,7 +15,7 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8
 
 pub(super) fn page() -> String {
     let mut page = HEAD.to_owned();
-    for operation in operations::all() {
+    for operation in all() {
         section(&mut page, operation);
     }
     page += "<h2 id=\"problems\">Problems</h2><table><thead><tr><th>status</th><th>code</th><th>meaning</th>\
