@@ -65,7 +65,7 @@ async fn each_filter_leaves_what_it_names() {
         (&format!("before={}&after={}", id(5), id(2)), &[4, 3]),
         (&format!("camera=gate&camera=yard&before={}&after={}", id(6), id(1)), &[4, 3]),
         (&format!("before={}&after={}", id(2), id(5)), &[]),
-        ("delivery=waiting", &[5]),
+        ("delivery=waiting", &[6, 5]),
         ("delivery=failed&outlet=mqtt", &[5]),
         ("delivery=failed&outlet=upload/cloud", &[]),
         ("delivery=delivered", &[]),
