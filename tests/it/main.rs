@@ -9,6 +9,7 @@ mod harness;
 
 mod layering;
 
+mod access;
 mod alerts;
 mod browser;
 mod cameras;

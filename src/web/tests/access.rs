@@ -57,7 +57,7 @@ impl Site {
 fn refusal(needs: Needs, role: Option<Role>, is_page: bool) -> Option<u16> {
     match (needs, role) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
-        (Needs::Role(needed), Some(role)) => (role < needed).then_some(403),
+        (Needs::Role(needed), Some(role)) => (role < needed).then_some(if is_page { 303 } else { 403 }),
         (Needs::Login | Needs::Role(_), None) => Some(if is_page { 303 } else { 401 }),
     }
 }
