@@ -47,11 +47,13 @@ const CUT_WITHIN: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Live views at once, of all cameras: video and MJPEG. Default: 16.
+    pub max_viewers: u16,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), max_viewers: 16 }
     }
 }
 
@@ -65,6 +67,7 @@ impl Config {
              yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
             self.listen
         );
+        ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
         Ok(())
     }
 }
@@ -73,6 +76,7 @@ impl Config {
 struct Shared {
     services: Services,
     jpegs: live::JpegCache,
+    viewers: live::Viewers,
     errors: ErrorLogLimiter,
 }
 
@@ -99,12 +103,13 @@ pub async fn bind(config: &Config) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener's address cannot be read.
-pub async fn serve(listener: TcpListener, services: Services, stop: CancellationToken) -> Result<()> {
+pub async fn serve(listener: TcpListener, config: &Config, services: Services, stop: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("read the page's address")?;
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
-    let server =
-        axum::serve(listener, router(services, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
+    let server = axum::serve(listener, router(services, viewers, address))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     let overtime = async {
         stop.cancelled().await;
@@ -121,8 +126,9 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
     }
 }
 
-fn router(services: Services, address: SocketAddr) -> Router {
-    let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
+fn router(services: Services, viewers: live::Viewers, address: SocketAddr) -> Router {
+    let (jpegs, errors) = (live::JpegCache::default(), ErrorLogLimiter::default());
+    let shared = Arc::new(Shared { services, jpegs, viewers, errors });
     let routes = Router::new()
         .merge(pages::routes())
         .merge(health::routes())
@@ -130,6 +136,7 @@ fn router(services: Services, address: SocketAddr) -> Router {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(live::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed);
     guard::guarded(routes, address).with_state(shared)

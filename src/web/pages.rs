@@ -23,7 +23,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 9] = [
+static ASSETS: [Asset; 14] = [
     Asset { name: "index.html", kind: HTML, body: include_str!("assets/index.html") },
     Asset { name: "app.css", kind: CSS, body: include_str!("assets/app.css") },
     Asset { name: "app.js", kind: JS, body: include_str!("assets/app.js") },
@@ -32,6 +32,11 @@ static ASSETS: [Asset; 9] = [
     Asset { name: "delivery.js", kind: JS, body: include_str!("assets/delivery.js") },
     Asset { name: "events.js", kind: JS, body: include_str!("assets/events.js") },
     Asset { name: "format.js", kind: JS, body: include_str!("assets/format.js") },
+    Asset { name: "live.css", kind: CSS, body: include_str!("assets/live.css") },
+    Asset { name: "live.js", kind: JS, body: include_str!("assets/live.js") },
+    Asset { name: "live-overlay.js", kind: JS, body: include_str!("assets/live-overlay.js") },
+    Asset { name: "live-player.js", kind: JS, body: include_str!("assets/live-player.js") },
+    Asset { name: "live-text.js", kind: JS, body: include_str!("assets/live-text.js") },
     Asset { name: "favicon.svg", kind: SVG, body: include_str!("assets/favicon.svg") },
 ];
 
