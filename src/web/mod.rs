@@ -47,7 +47,7 @@ const CUT_WITHIN: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// Live views at once, of all cameras: video and MJPEG. Default: 16.
+    /// Live views at once, of all cameras: video and Motion JPEG. Default: 16.
     pub max_viewers: u16,
 }
 

@@ -131,7 +131,7 @@ fn viewers_outlive_a_connection_to_the_camera_but_not_its_configuration() {
     let text = std::fs::read_to_string(&path).expect("read");
     std::fs::write(&path, format!("{text}\n[camera.yard.zones.all]\npoints = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]\n"))
         .expect("write");
-    assert_eq!(daemon.post("/api/v1/config/reload", &serde_json::json!({})).expect("an answer").status, 200);
+    assert_eq!(daemon.post("/api/v1/config/reload", &serde_json::json!({})).expect("an answer").status, 202);
     let reason = std::iter::from_fn(|| socket.next()).find_map(|message| match message {
         Message::Close(1001, reason) => Some(reason),
         _ => None,
@@ -143,7 +143,7 @@ fn viewers_outlive_a_connection_to_the_camera_but_not_its_configuration() {
 
 /// Works with: page | a camera that sends no H.264 or H.265 | its pictures are shown one after the other, as Motion JPEG
 #[test]
-fn who_cannot_be_shown_video_is_told_why_and_gets_pictures() {
+fn what_cannot_be_shown_is_refused_with_the_reason_and_there_are_pictures_instead() {
     let scratch = Scratch::new("live-refused");
     let server = RtspServer::start(&scratch, Auth::None, &[("/jpeg", "mjpeg", &people_as("mjpeg"))]);
     let mut config =
@@ -210,6 +210,33 @@ fn parts(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         bytes = &rest[end + 4 + length..];
     }
     parts
+}
+
+/// Works with: page | a camera that sends Motion JPEG, and H.265 in a browser that does not play it | pictures instead of video, and the page says why
+#[test]
+fn the_page_shows_pictures_where_it_cannot_play_video_and_says_why() {
+    let scratch = Scratch::new("live-pictures");
+    let (jpeg, h265) = (people_as("mjpeg"), people_as("h265"));
+    let server = RtspServer::start(&scratch, Auth::None, &[("/jpeg", "mjpeg", &jpeg), ("/h265", "h265", &h265)]);
+    let mut config = Config::new(&scratch);
+    for (camera, mount) in [("jpeg", "/jpeg"), ("large", "/h265")] {
+        config.add(&format!("[camera.{camera}.source]\nurl = \"{}\"", server.url(mount)));
+        config.add(&format!("[camera.{camera}.detect]\nenabled = false"));
+    }
+    let daemon = Daemon::start(&scratch, config);
+    let codec = Seen::until(&mut look(&daemon, "large"), |seen| seen.fragments >= 10).header["codec"].clone();
+    assert!(codec.as_str().is_some_and(|codec| codec.starts_with("hvc1.")), "{codec}");
+    let mut browser = Browser::start(&daemon.page());
+    for (camera, why) in [("jpeg", "The camera sends MJPEG"), ("large", "cannot play")] {
+        wait_view(&mut browser, 1, camera, "a tile that opens", |view| view["canOpen"] == true);
+        browser.ask(1, &format!("open {camera}"));
+        let has_picture = |view: &Value| view["picture"][0].as_u64() > Some(0) && view["state"] == "pictures";
+        let view = wait_view(&mut browser, 1, "dialog", "pictures", has_picture);
+        assert!(view["why"].as_str().is_some_and(|text| text.contains(why)), "{view}");
+        assert_eq!(browser.ask(1, "snapshot")["begins"], "ffd8ff");
+        assert_eq!(browser.ask(1, "close"), camera, "the focus is where it was");
+    }
+    assert_eq!(browser.ask(1, "errors"), serde_json::json!([]), "on the console");
 }
 
 /// A view of the page: `dialog`, or the camera of a tile.

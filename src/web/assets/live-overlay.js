@@ -6,6 +6,9 @@ import { TEXT } from "./live-text.js";
 const FADES_S = 1.5;
 const BETWEEN_S = 3;
 const FONT = "600 13px system-ui, sans-serif";
+/** Pictures that are narrower have no room for words, or for scores, pixels. */
+const ROOM_FOR_WORDS = 340;
+const ROOM_FOR_SCORES = 640;
 
 const mix = (a, b, share) => a.map((value, i) => value + (b[i] - value) * share);
 
@@ -112,12 +115,13 @@ export class Overlay {
     const { context } = this;
     const [left, top] = [place.x + x * place.w, place.y + y * place.h];
     context.strokeStyle = colour("--overlay-box");
-    context.lineWidth = 2.5;
+    context.lineWidth = place.w < ROOM_FOR_WORDS ? 1.5 : 2.5;
     context.strokeRect(left, top, w * place.w, h * place.h);
-    this.#label(TEXT.object(label, score), left, top, place, colour("--overlay-box"));
+    this.#label(place.w < ROOM_FOR_SCORES ? label : TEXT.object(label, score), left, top, place, colour("--overlay-box"));
   }
 
   #label(text, x, y, place, background) {
+    if (place.w < ROOM_FOR_WORDS) return;
     const { context } = this;
     context.font = FONT;
     const width = Math.min(context.measureText(text).width + 10, place.w);

@@ -42,9 +42,12 @@ export class LivePlayer {
   #state = "";
   #connections = 0;
 
-  /** `onState(name, seconds, why)` is called when that changes. */
-  constructor({ camera, video, image, onState }) {
-    Object.assign(this, { camera, video, image, onState, looks: [], outlines: null, origin: 0 });
+  /**
+   * `onState(name, seconds, why)` is called when that changes. Without `pictures` nothing is shown where there is no video:
+   * a browser has few connections for streams of pictures.
+   */
+  constructor({ camera, video, image, onState, pictures }) {
+    Object.assign(this, { camera, video, image, onState, pictures, looks: [], outlines: null, origin: 0 });
     this.path = `/api/v1/cameras/${encodeURIComponent(camera)}/live`;
     this.byPictures = false;
     this.#listen();
@@ -239,8 +242,8 @@ export class LivePlayer {
     this.#drop();
     this.byPictures = why;
     this.video.hidden = true;
-    this.image.hidden = false;
-    this.image.src = `${this.path}.mjpeg?n=${Date.now()}-${this.#connections}`;
+    this.image.hidden = !this.pictures;
+    if (this.pictures) this.image.src = `${this.path}.mjpeg?n=${Date.now()}-${this.#connections}`;
     this.#say("pictures", 0, why);
   }
 

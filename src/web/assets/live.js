@@ -10,12 +10,12 @@ let playsAll = false;
 const tiles = new Map();
 
 /** A picture, and the player and overlay of a camera. */
-function makeStage(name, onState) {
+function makeStage(name, pictures, onState) {
   const video = element("video", { class: "live-picture", "aria-label": TEXT.video(name), hidden: true });
   Object.assign(video, { muted: true, playsInline: true, disablePictureInPicture: true });
   const image = element("img", { class: "live-picture", alt: TEXT.pictures(name), hidden: true });
   const canvas = element("canvas", { class: "live-overlay", "aria-hidden": "true" });
-  const player = new LivePlayer({ camera: name, video, image, onState });
+  const player = new LivePlayer({ camera: name, video, image, onState, pictures });
   return { video, image, canvas, player, overlay: new Overlay(canvas, player) };
 }
 
@@ -39,7 +39,7 @@ const watcher = new IntersectionObserver((entries) => {
 function playTile(tile) {
   const plays = playsAll && tile.visible && tile.live && !dialog.open;
   if (plays && !tile.stage) {
-    tile.stage = makeStage(tile.name, (state, seconds) => {
+    tile.stage = makeStage(tile.name, false, (state, seconds) => {
       showState(tile.chip, state, seconds);
       tile.root.dataset.live = state;
     });
@@ -90,7 +90,7 @@ export function detachLive(name) {
 }
 
 /** Whether the still of a camera is covered by its video. */
-export const isPlaying = (name) => Boolean(tiles.get(name)?.plays);
+export const isPlaying = (name) => tiles.get(name)?.stage?.video.hidden === false;
 
 // The toggle.
 
@@ -116,7 +116,7 @@ const why = element("p", { class: "live-why", role: "status", hidden: true });
 const dialog = element(
   "dialog",
   { id: "live", class: "live", "aria-labelledby": "live-title" },
-  element("div", { class: "live-head" }, title, state, element("div", { class: "live-tools" }, snapshot, boxes, large, close)),
+  element("div", { class: "live-head" }, title, state, element("div", { class: "live-tools" }, snapshot, boxes, large), close),
   frame,
   why,
 );
@@ -125,7 +125,7 @@ large.hidden = !document.fullscreenEnabled;
 
 export function openLive(name) {
   if (dialog.open) return;
-  const stage = makeStage(name, (now, seconds, reason) => {
+  const stage = makeStage(name, true, (now, seconds, reason) => {
     showState(state, now, seconds);
     dialog.dataset.live = now;
     const [kind, codec] = reason ?? [];
