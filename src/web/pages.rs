@@ -52,6 +52,14 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/", get(index)).route("/assets/{file}", get(asset))
 }
 
+/// Where each of them is found.
+#[cfg(test)]
+pub(super) fn names() -> Vec<String> {
+    let path =
+        |asset: &Asset| if asset.name == "index.html" { "/".to_owned() } else { format!("/assets/{}", asset.name) };
+    ASSETS.iter().map(path).collect()
+}
+
 async fn index(request: HeaderMap) -> Response {
     ASSETS.first().map_or_else(|| StatusCode::NOT_FOUND.into_response(), |index| answer(index, &request))
 }

@@ -21,6 +21,9 @@ const MOST_WAITING = 24 << 20;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15000;
 const LOOK_EVERY_MS = 500;
+/** Video that was played for so long works; a browser that stumbles so often before does not play it. */
+const WORKS_S = 3;
+const MOST_ERRORS = 3;
 
 const isPlayable = (type) => Boolean(Source?.isTypeSupported(type));
 const mediaType = (codec) => `video/mp4; codecs="${codec}"`;
@@ -35,6 +38,7 @@ export class LivePlayer {
   #header = null;
   #type = "";
   #tries = 0;
+  #errors = 0;
   #retry = null;
   #look = null;
   #heardAt = 0;
@@ -54,7 +58,7 @@ export class LivePlayer {
   }
 
   #listen() {
-    this.video.addEventListener("error", () => this.#media && this.#lost());
+    this.video.addEventListener("error", () => this.#media && this.#stumble());
     this.image.addEventListener("error", () => this.byPictures && this.image.hasAttribute("src") && this.#lost());
     this.wake = () => {
       if (!this.#wanted) return;
@@ -68,7 +72,7 @@ export class LivePlayer {
   start(codec) {
     if (this.#wanted) return;
     this.#wanted = true;
-    this.#tries = 0;
+    this.#tries = this.#errors = 0;
     this.codec = codec;
     document.addEventListener("visibilitychange", this.wake);
     window.addEventListener("online", this.wake);
@@ -212,7 +216,7 @@ export class LivePlayer {
     if (video.paused) video.play().catch(() => {});
     const until = video.currentTime - KEEP_S;
     if (!this.#buffer.updating && buffered.start(0) < until - KEEP_S) this.#buffer.remove(0, until);
-    this.#tries = 0;
+    if (video.currentTime > WORKS_S) this.#tries = this.#errors = 0;
   }
 
   #see(look) {
@@ -245,6 +249,13 @@ export class LivePlayer {
     this.image.hidden = !this.pictures;
     if (this.pictures) this.image.src = `${this.path}.mjpeg?n=${Date.now()}-${this.#connections}`;
     this.#say("pictures", 0, why);
+  }
+
+  /** The browser could not decode something. */
+  #stumble() {
+    this.#errors += 1;
+    if (this.#errors < MOST_ERRORS) this.#lost();
+    else this.#showPictures("browser", this.#header?.codec ?? this.#type);
   }
 
   /** The connection ended; asks why where it never gave anything. */

@@ -67,7 +67,7 @@ export function attachLive({ name, root, picture }) {
   const button = element("button", { type: "button", class: "live-open", "aria-label": TEXT.open(name) });
   button.addEventListener("click", () => openLive(name));
   picture.append(frame, button);
-  const chip = element("span", { class: "chip live-state", role: "status" });
+  const chip = element("span", { class: "chip live-state" });
   tiles.set(name, { name, root, frame, button, chip, stage: null, plays: false, visible: false, live: false, codec: "" });
   watcher.observe(root);
 }

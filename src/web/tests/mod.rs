@@ -2,6 +2,7 @@
 
 mod compression;
 mod fuzz;
+mod live;
 mod queue;
 
 use std::collections::HashMap;
