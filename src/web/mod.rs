@@ -5,19 +5,25 @@
 //! only. Routes: docs/api.md.
 
 mod api;
+mod body;
 mod config;
 mod guard;
 mod health;
 mod listener;
 mod live;
+mod login;
 mod media;
 mod pages;
+mod peer;
 mod problem;
 mod queue;
+mod routes;
 mod sender;
+mod session;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod users;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -25,6 +31,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +40,9 @@ use tracing::{info, warn};
 use crate::service::Services;
 
 use listener::LimitedListener;
+use peer::Peer;
 use problem::ErrorLogLimiter;
+use routes::Routes;
 
 /// How long open connections may go on after a stop was asked for.
 const GRACE: Duration = Duration::from_millis(700);
@@ -105,12 +114,17 @@ pub async fn bind(config: &Config) -> Result<TcpListener> {
 /// When the listener's address cannot be read.
 pub async fn serve(listener: TcpListener, config: &Config, services: Services, stop: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("read the page's address")?;
+    let setup = services.access.known().setup_secret()?;
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
     let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
-    let server = axum::serve(listener, router(services, viewers, address))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server =
+        axum::serve(listener, router(services, viewers, address).into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
+    if let Some(secret) = setup {
+        info!(link = %format!("http://{address}/login#setup={secret}"), "no users yet: this link adds the first one");
+    }
     let overtime = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -129,15 +143,22 @@ pub async fn serve(listener: TcpListener, config: &Config, services: Services, s
 fn router(services: Services, viewers: live::Viewers, address: SocketAddr) -> Router {
     let (jpegs, errors) = (live::JpegCache::default(), ErrorLogLimiter::default());
     let shared = Arc::new(Shared { services, jpegs, viewers, errors });
-    let routes = Router::new()
-        .merge(pages::routes())
+    let (routes, _) = all_routes().finish();
+    let routes = routes
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(shared.clone(), session::identify));
+    guard::guarded(routes, address).with_state(shared)
+}
+
+fn all_routes() -> Routes {
+    pages::routes()
         .merge(health::routes())
+        .merge(login::routes())
+        .merge(users::routes())
         .merge(api::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
         .merge(live::routes())
-        .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed);
-    guard::guarded(routes, address).with_state(shared)
 }

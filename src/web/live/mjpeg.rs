@@ -16,6 +16,7 @@ use crate::clock::Mono;
 use crate::service::Live;
 use crate::web::Shared;
 use crate::web::problem::Problem;
+use crate::web::session::Known;
 
 /// The time between two pictures.
 pub(super) const EVERY: Duration = Duration::from_millis(200);
@@ -26,12 +27,16 @@ const BOUNDARY: &[u8] = b"\r\n--picture\r\n";
 
 pub(super) async fn stream(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check_page(&headers)?;
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
+    if !caller.sees(&camera, jiff::Timestamp::now()) {
+        return Err(unknown());
+    }
     match shared.services.media.live(&camera) {
         Live::Unknown => return Err(unknown()),
         Live::Picture(_) => {}
@@ -40,7 +45,7 @@ pub(super) async fn stream(
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
         }
     }
-    let admission = shared.viewers.admit(&camera)?;
+    let admission = shared.viewers.admit(caller, &camera)?;
     let reader = Reader { shared, camera, admission, last: None };
     let parts = stream::unfold(reader, |mut reader| async move {
         let part = reader.next().await?;
@@ -61,12 +66,11 @@ struct Reader {
 impl Reader {
     /// The next picture as a part of the answer; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        let until = self.admission.until.clone();
         let is_first = self.last.is_none();
         loop {
             if !is_first {
                 tokio::select! {
-                    () = until.cancelled() => return None,
+                    () = self.admission.ended() => return None,
                     () = tokio::time::sleep(EVERY) => {}
                 }
             }

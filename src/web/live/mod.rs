@@ -5,18 +5,15 @@ mod still;
 mod video;
 mod viewers;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::get;
-
-use super::Shared;
+use super::routes::{Needs, Routes};
 
 pub(super) use still::{JpegCache, frame, last};
 pub(super) use viewers::Viewers;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/api/v1/cameras/{name}/live", get(video::live))
-        .route("/api/v1/cameras/{name}/live.mjpeg", get(mjpeg::stream))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/cameras/{name}/live", Needs::VIEW, video::live).get(
+        "/api/v1/cameras/{name}/live.mjpeg",
+        Needs::VIEW,
+        mjpeg::stream,
+    )
 }

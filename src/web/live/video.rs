@@ -18,6 +18,7 @@ use super::viewers::{Admission, check_page};
 use crate::live::{Broadcast, Chunk, ObjectsAt, Outlines, Showable, Viewer};
 use crate::web::Shared;
 use crate::web::problem::Problem;
+use crate::web::session::Known;
 
 /// How often a viewer is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -27,6 +28,8 @@ const SILENT: Duration = Duration::from_secs(45);
 const TAKES_WITHIN: Duration = Duration::from_secs(8);
 /// How long the last word may take.
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
+/// The last word to a viewer that may look no longer.
+const ENDED: &str = "this view was ended";
 /// Nothing is expected of viewers but answers to pings, bytes.
 const MAX_MESSAGE: usize = 1024;
 
@@ -43,6 +46,7 @@ struct Header<'a> {
 
 pub(super) async fn live(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -50,9 +54,12 @@ pub(super) async fn live(
     check_page(&headers)?;
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
+    if !caller.sees(&camera, jiff::Timestamp::now()) {
+        return Err(unknown());
+    }
     let broadcast = shared.services.media.broadcast(&camera).ok_or_else(unknown)?;
     check_video(&camera, &broadcast)?;
-    let admission = shared.viewers.admit(&camera)?;
+    let admission = shared.viewers.admit(caller, &camera)?;
     let upgrade = upgrade.map_err(|_| {
         let message = "this is a WebSocket: docs/api.md says what it sends".to_owned();
         Problem::new(StatusCode::UPGRADE_REQUIRED, "websocket_required", message)
@@ -60,7 +67,8 @@ pub(super) async fn live(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let viewer = broadcast.join();
-        Session { shared, outlines: Some(broadcast.outlines().clone()), viewer, admission }.run(socket).await;
+        let session = Session { shared, outlines: Some(broadcast.outlines().clone()), viewer };
+        session.run(socket, &admission).await;
     }))
 }
 
@@ -84,17 +92,18 @@ struct Session {
     /// What is still to be sent once.
     outlines: Option<Outlines>,
     viewer: Viewer,
-    admission: Admission,
 }
 
 impl Session {
-    async fn run(mut self, socket: WebSocket) {
+    async fn run(mut self, socket: WebSocket, admission: &Admission) {
         let (mut sink, mut stream) = socket.split();
-        let (until, mut ping, mut heard) = (self.admission.until.clone(), interval(PING_EVERY), Instant::now());
+        let (mut ping, mut heard) = (interval(PING_EVERY), Instant::now());
+        let ended = admission.ended();
+        tokio::pin!(ended);
         let reason = loop {
             let messages = tokio::select! {
                 biased;
-                () = until.cancelled() => break "this view was ended",
+                () = &mut ended => break ENDED,
                 incoming = stream.next() => match incoming {
                     None | Some(Ok(Message::Close(_)) | Err(_)) => return,
                     Some(Ok(_)) => {
@@ -112,11 +121,12 @@ impl Session {
                 },
             };
             for message in messages {
-                let sent = tokio::select! {
-                    () = until.cancelled() => break,
-                    sent = timeout(TAKES_WITHIN, sink.send(message)) => sent,
+                let sent = timeout(TAKES_WITHIN, sink.send(message));
+                let is_sent = tokio::select! {
+                    () = &mut ended => return,
+                    sent = sent => matches!(sent, Ok(Ok(()))),
                 };
-                if !matches!(sent, Ok(Ok(()))) {
+                if !is_sent {
                     return;
                 }
             }

@@ -2,16 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Caller;
 use crate::web::problem::Problem;
 
 /// Viewers of one camera at once. The camera's fragments are made once for all of them, but each has a copy sent.
 const MOST_OF_ONE: usize = 8;
+
+/// How often it is looked whether a viewer may still see its camera.
+const SEES_EVERY: Duration = Duration::from_secs(5);
 
 /// Those who look at cameras.
 pub(in crate::web) struct Viewers {
@@ -23,9 +29,26 @@ pub(in crate::web) struct Viewers {
 
 /// A viewer that was let in; it counts until this is dropped.
 pub(super) struct Admission {
-    /// Cancelled when the viewer has to go.
-    pub(super) until: CancellationToken,
+    caller: Caller,
+    camera: String,
+    stop: CancellationToken,
     _permits: [OwnedSemaphorePermit; 2],
+}
+
+impl Admission {
+    /// Waits until the viewer has to go: its session or key was revoked, what it may see has ended, or the page stops.
+    pub(super) async fn ended(&self) {
+        let no_longer_sees = async {
+            while self.caller.sees(&self.camera, Timestamp::now()) {
+                tokio::time::sleep(SEES_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.caller.until.cancelled() => {}
+            () = no_longer_sees => {}
+        }
+    }
 }
 
 impl Viewers {
@@ -35,8 +58,8 @@ impl Viewers {
         Self { most, all, of_cameras: Mutex::default(), stop }
     }
 
-    /// Lets one more in, to look at `camera`, which exists.
-    pub(super) fn admit(&self, camera: &str) -> Result<Admission, Problem> {
+    /// Lets one more in, to look at `camera`, which exists and which `caller` sees.
+    pub(super) fn admit(&self, caller: Caller, camera: &str) -> Result<Admission, Problem> {
         let of_camera = {
             // Cameras come from the configuration, so this stays small.
             let mut of_cameras = self.of_cameras.lock();
@@ -51,12 +74,8 @@ impl Viewers {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", message)
         })?;
         let any = self.all.clone().try_acquire_owned().map_err(|_| full("the box", self.most))?;
-        Ok(Admission { until: self.until(), _permits: [one, any] })
-    }
-
-    /// When a viewer that comes now has to go.
-    fn until(&self) -> CancellationToken {
-        self.stop.child_token()
+        let (camera, stop) = (camera.to_owned(), self.stop.clone());
+        Ok(Admission { caller, camera, stop, _permits: [one, any] })
     }
 }
 
@@ -80,7 +99,10 @@ pub(super) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+    use crate::access::{CallerKind, Grant};
 
     fn comes(pairs: &[(&'static str, &'static str)]) -> bool {
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -101,18 +123,37 @@ mod tests {
         assert!(!comes(&[host, ("sec-fetch-site", "cross-site")]));
     }
 
+    fn caller() -> Caller {
+        Caller::admin("someone", CallerKind::Session)
+    }
+
     #[test]
     fn viewers_are_bounded_in_all_and_for_each_camera_and_leave_room_when_they_go() {
-        let (viewers, stop) = (Viewers::new(10, CancellationToken::new()), CancellationToken::new());
-        let mut yard: Vec<Admission> = (0..MOST_OF_ONE).map(|_| viewers.admit("yard").ok().expect("let in")).collect();
-        assert!(viewers.admit("yard").is_err(), "one camera");
-        let gate = [viewers.admit("gate"), viewers.admit("gate")];
-        assert!(gate.iter().all(Result::is_ok) && viewers.admit("lane").is_err(), "all");
+        let viewers = Viewers::new(10, CancellationToken::new());
+        let admit = |camera| viewers.admit(caller(), camera);
+        let mut yard: Vec<Admission> = (0..MOST_OF_ONE).map(|_| admit("yard").ok().expect("let in")).collect();
+        assert!(admit("yard").is_err(), "one camera");
+        let gate = [admit("gate"), admit("gate")];
+        assert!(gate.iter().all(Result::is_ok) && admit("lane").is_err(), "all");
         yard.pop();
-        assert!(viewers.admit("lane").is_ok());
+        assert!(admit("lane").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_ends_with_the_page_with_its_session_and_with_what_it_may_see() {
+        let stop = CancellationToken::new();
         let viewers = Viewers::new(10, stop.clone());
-        let until = viewers.admit("yard").ok().expect("let in").until;
+        let (anyone, revoked) = (caller(), caller());
+        let grant = |until| Grant { since: None, until: Some(until) };
+        let for_now = Caller { cameras: Some([("yard".into(), grant(Timestamp::MAX))].into()), ..caller() };
+        let no_more = Caller { cameras: Some([("yard".into(), grant(Timestamp::UNIX_EPOCH))].into()), ..caller() };
+        let admit = |caller: &Caller| viewers.admit(caller.clone(), "yard").ok().expect("let in");
+        let ended = |admission: &Admission| admission.ended().now_or_never().is_some();
+        let all = [&anyone, &revoked, &for_now].map(admit);
+        assert!(!all.iter().any(ended) && ended(&admit(&no_more)));
+        revoked.until.cancel();
+        assert_eq!([&all[0], &all[1], &all[2]].map(ended), [false, true, false]);
         stop.cancel();
-        assert!(until.is_cancelled());
+        assert!(all.iter().all(ended));
     }
 }
