@@ -86,6 +86,9 @@ export class LivePlayer {
     window.removeEventListener("online", this.wake);
     clearInterval(this.#look);
     this.#drop();
+    // Lets go of the decoder.
+    this.video.removeAttribute("src");
+    this.video.load();
     this.#say("");
   }
 

@@ -56,7 +56,6 @@ function playTile(tile) {
   overlay.stop();
   player.stop();
   for (const part of [video, image, canvas, tile.chip]) part.remove();
-  video.removeAttribute("src");
   tile.stage = null;
   tile.root.dataset.live = "";
 }
@@ -148,7 +147,6 @@ export function openLive(name) {
 dialog.addEventListener("close", () => {
   opened?.overlay.stop();
   opened?.player.stop();
-  opened?.video.removeAttribute("src");
   opened = null;
   frame.replaceChildren();
   dialog.dataset.live = "";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::access::{Role, UserChange};
 use crate::frame::Packet;
 use crate::live::Broadcast;
 use crate::mux::tests::packets;
@@ -28,11 +29,11 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 impl Site {
     /// A WebSocket after its upgrade, from which nothing else was read.
-    async fn look(&self, camera: &str) -> TcpStream {
+    async fn look(&self, camera: &str, headers: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("connect");
         let request = format!(
             "GET /api/v1/cameras/{camera}/live HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n",
             self.address
         );
         stream.write_all(request.as_bytes()).await.expect("ask");
@@ -48,12 +49,12 @@ async fn a_viewer_that_takes_nothing_is_closed_and_one_that_leaves_is_gone() {
     let film = packets(X264, "a.ts");
     let (bench, broadcast) = filmed(&film[..12]);
     let site = Site::open(bench).await;
-    let leaves = site.look("yard").await;
+    let leaves = site.look("yard", "").await;
     until("it looks", || broadcast.viewers() == 1).await;
     drop(leaves);
     until("it is gone", || broadcast.viewers() == 0).await;
 
-    let _takes_nothing = site.look("yard").await;
+    let _takes_nothing = site.look("yard", "").await;
     until("it looks", || broadcast.viewers() == 1).await;
     // More than the system keeps for a connection.
     for packet in &film[13..19] {
@@ -67,7 +68,7 @@ async fn a_viewer_that_takes_nothing_is_closed_and_one_that_leaves_is_gone() {
 async fn the_answer_to_a_viewer_begins_with_what_a_player_needs() {
     let (bench, broadcast) = filmed(&packets(X264, "a.ts")[..12]);
     let site = Site::open(bench).await;
-    let mut stream = site.look("yard").await;
+    let mut stream = site.look("yard", "").await;
     let mut seen = Vec::new();
     while !seen.windows(4).any(|kind| kind == b"mdat") {
         let mut more = [0; 4096];
@@ -84,6 +85,22 @@ async fn the_answer_to_a_viewer_begins_with_what_a_player_needs() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.expect("it ends");
     assert!(String::from_utf8_lossy(&rest).contains("configured otherwise"));
+}
+
+#[tokio::test]
+async fn a_view_ends_when_its_user_is_disabled() {
+    let (bench, broadcast) = filmed(&packets(X264, "a.ts")[..12]);
+    let site = Site::open(bench).await;
+    ["admin", "viewer"].map(|name| site.add(name, Role::Admin));
+    let (admin, viewer) = (site.cookie("admin").await, site.cookie("viewer").await);
+    let (_stays, mut goes) = (site.look("yard", &admin).await, site.look("yard", &viewer).await);
+    until("both look", || broadcast.viewers() == 2).await;
+    let change = UserChange { disabled: Some(true), ..UserChange::default() };
+    site.bench.access.change_user("viewer", change).expect("disabled");
+    let mut rest = Vec::new();
+    goes.read_to_end(&mut rest).await.expect("it ends");
+    assert!(String::from_utf8_lossy(&rest).contains("this view was ended"));
+    until("one is left", || broadcast.viewers() == 1).await;
 }
 
 #[tokio::test]
