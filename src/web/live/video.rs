@@ -100,7 +100,7 @@ impl Session {
         let (mut ping, mut heard) = (interval(PING_EVERY), Instant::now());
         let ended = admission.ended();
         tokio::pin!(ended);
-        let reason = loop {
+        let reason = 'view: loop {
             let messages = tokio::select! {
                 biased;
                 () = &mut ended => break ENDED,
@@ -123,7 +123,7 @@ impl Session {
             for message in messages {
                 let sent = timeout(TAKES_WITHIN, sink.send(message));
                 let is_sent = tokio::select! {
-                    () = &mut ended => return,
+                    () = &mut ended => break 'view ENDED,
                     sent = sent => matches!(sent, Ok(Ok(()))),
                 };
                 if !is_sent {
