@@ -50,6 +50,7 @@ pub mod mux;
 pub mod store;
 
 pub mod access;
+pub mod audit;
 
 pub mod archive;
 

@@ -113,6 +113,25 @@ pub struct UserChange {
     pub second_factor: Option<bool>,
 }
 
+impl std::fmt::Display for UserChange {
+    /// What changes, without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { role, cameras, password, disabled, second_factor } = self;
+        let cameras = cameras.as_ref().map(|of| match of {
+            None => "all cameras".to_owned(),
+            Some(of) => format!("cameras {}", of.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        });
+        let parts = [
+            role.map(|role| format!("role {}", role.as_str())),
+            cameras,
+            password.as_ref().map(|_| "another password".to_owned()),
+            disabled.map(|disabled| if disabled { "kept out" } else { "let in again" }.to_owned()),
+            second_factor.map(|_| "second factor removed".to_owned()),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// Makes null differ from what is absent.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Cameras>, D::Error> {
     Cameras::deserialize(value).map(Some)

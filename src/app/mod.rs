@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use crate::access::Access;
 use crate::archive::Archive;
+use crate::audit::Audit;
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::Config;
@@ -37,6 +38,8 @@ use reload::Reloads;
 
 /// Folder of users, keys and sessions, beside what else holds on any volume.
 const ACCESS: &str = "access";
+/// Folder of the audit log.
+const AUDIT: &str = "audit";
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long the process may take to end when it has to because something hangs.
@@ -277,6 +280,7 @@ fn context(
         metrics: shared.metrics.clone(),
         control: shared.control.clone(),
         access,
+        audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
         config,
         configured,
     }

@@ -14,6 +14,7 @@ use super::current_volume::CurrentVolume;
 use super::services::Services;
 use crate::access::Access;
 use crate::archive::{self, Archive, ArchiveDeps, Layout};
+use crate::audit::Audit;
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::control::Control;
 use crate::destination::destination;
@@ -86,6 +87,7 @@ impl Bench {
             metrics,
             control: control.clone(),
             access: access.clone(),
+            audit: Audit::open(&dir.path().join("audit"), clock.clone()),
             config: ConfigService::new(ConfigStatus::default()).0,
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),

@@ -34,9 +34,9 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/status", Needs::VIEW, status)
         .get("/api/v1/events", Needs::VIEW, events)
         .get("/api/v1/events/{id}", Needs::VIEW, event)
-        .get("/api/v1/events/{id}/{file}", Needs::VIEW, file)
-        .get("/api/v1/cameras/{name}/frame.jpg", Needs::VIEW, live::frame)
-        .get("/api/v1/cameras/{name}/last.jpg", Needs::VIEW, live::last)
+        .look("/api/v1/events/{id}/{file}", Needs::VIEW, file)
+        .look("/api/v1/cameras/{name}/frame.jpg", Needs::VIEW, live::frame)
+        .look("/api/v1/cameras/{name}/last.jpg", Needs::VIEW, live::last)
 }
 
 #[derive(Serialize)]

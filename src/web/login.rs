@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
+use super::audit::about;
 use super::body::command;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -94,11 +95,14 @@ async fn log_in(
     body: Body,
 ) -> Result<Response, Problem> {
     let LoginCommand { name, password, code } = command(&headers, body, r#"{"name": "anna", "password": "…"}"#).await?;
-    let login = request(name, password, code, peer, &headers);
-    match shared.services.access.log_in(login).await.map_err(crowded)? {
-        Ok(LoggedIn { token, caller }) => Ok(with_cookie(shown(&shared, &caller).into_response(), &token, peer)),
-        Err(refusal) => Err(refused(&refusal)),
-    }
+    let login = request(name.clone(), password, code, peer, &headers);
+    Ok(about(
+        name,
+        match shared.services.access.log_in(login).await.map_err(crowded)? {
+            Ok(LoggedIn { token, caller }) => with_cookie(shown(&shared, &caller).into_response(), &token, peer),
+            Err(refusal) => refused(&refusal).into_response(),
+        },
+    ))
 }
 
 #[derive(Deserialize)]
@@ -128,7 +132,10 @@ async fn set_up(
     }
     let login = request(name, password, None, peer, &headers);
     match access.log_in(login).await.map_err(crowded)? {
-        Ok(LoggedIn { token, caller }) => Ok(with_cookie(shown(&shared, &caller).into_response(), &token, peer)),
+        Ok(LoggedIn { token, caller }) => {
+            let name = caller.name.to_string();
+            Ok(about(name, with_cookie(shown(&shared, &caller).into_response(), &token, peer)))
+        }
         Err(refusal) => Err(refused(&refusal)),
     }
 }

@@ -5,6 +5,7 @@
 //! only. Routes: docs/api.md.
 
 mod api;
+mod audit;
 mod body;
 mod config;
 mod guard;

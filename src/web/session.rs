@@ -47,6 +47,7 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Req
     let peer = peer(request.extensions());
     let (caller, token) = caller(&shared, peer, request.headers());
     let is_session = caller.as_ref().is_some_and(|caller| caller.kind == CallerKind::Session);
+    request.extensions_mut().insert(shared.services.audit.clone());
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
@@ -101,7 +102,8 @@ pub(super) fn address(peer: Peer) -> IpAddr {
     }
 }
 
-fn peer(extensions: &axum::http::Extensions) -> Peer {
+/// The other end of the connection that a request came by.
+pub(super) fn peer(extensions: &axum::http::Extensions) -> Peer {
     // Every connection has one; without it the request counts as one from elsewhere.
     let elsewhere = Peer::Tcp { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), is_tls: false };
     extensions.get::<ConnectInfo<Peer>>().map_or(elsewhere, |info| info.0)

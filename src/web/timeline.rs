@@ -25,7 +25,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(25);
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn routes() -> Routes {
-    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).get(
+    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).look(
         "/api/v1/cameras/{name}/segments/{file}",
         Needs::VIEW,
         segment,

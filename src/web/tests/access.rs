@@ -238,3 +238,43 @@ async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before()
     let of_late = site.ask("GET", day, &late).await.json();
     assert_eq!((&of_late["events"], &of_late["segments"]), (&serde_json::json!([]), &serde_json::json!([])));
 }
+
+#[tokio::test]
+async fn commands_logins_and_looks_are_in_the_audit_log_without_secrets() {
+    let site = Site::open(with_files().await).await;
+    site.add("admin", Role::Admin);
+    let admin = site.cookie("admin").await;
+    site.log_in("admin", "wrong horse").await;
+    site.log_in("mallory", "wrong horse").await;
+    let body = r#"{"name": "ben", "password": "correct horse battery", "role": "viewer"}"#;
+    assert_eq!(site.post("/api/v1/users", &admin, body).await.status, 201);
+    assert_eq!(site.post("/api/v1/queue/retry", "", "{}").await.status, 401);
+    for _ in 0..3 {
+        site.ask("GET", &media("digits.mp4"), &admin).await;
+    }
+    site.ask("GET", "/api/v1/status", &admin).await;
+    let answer = site.ask("GET", "/api/v1/audit", &admin).await;
+    assert!(!answer.text().contains("horse"), "{}", answer.text());
+    let entries = answer.json()["entries"].take();
+    let text = |entry: &serde_json::Value| {
+        format!(
+            "{} {} {}",
+            entry["who"].as_str().expect("a name"),
+            entry["target"].as_str().expect("a target"),
+            entry["status"]
+        )
+    };
+    let found: Vec<String> = entries.as_array().expect("a list").iter().map(text).collect();
+    let look = format!("admin {} 200", media("digits.mp4"));
+    let expected = [
+        look.as_str(),
+        " /api/v1/queue/retry 401",
+        "admin /api/v1/users ben as viewer 201",
+        " /api/v1/login mallory 401",
+        " /api/v1/login admin 401",
+        " /api/v1/login admin 200",
+    ];
+    assert_eq!(found, expected);
+    let page = site.ask("GET", "/api/v1/audit?limit=2&text=login", &admin).await.json();
+    assert_eq!((page["entries"].as_array().map(Vec::len), page["next"].is_u64()), (Some(2), true));
+}

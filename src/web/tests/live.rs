@@ -95,6 +95,8 @@ async fn a_view_ends_when_its_user_is_disabled() {
     let (admin, viewer) = (site.cookie("admin").await, site.cookie("viewer").await);
     let (_stays, mut goes) = (site.look("yard", &admin).await, site.look("yard", &viewer).await);
     until("both look", || broadcast.viewers() == 2).await;
+    let noted = site.ask("GET", "/api/v1/audit?text=live", &admin).await;
+    assert!(noted.text().contains("/api/v1/cameras/yard/live") && noted.text().contains("viewer"), "{}", noted.text());
     let change = UserChange { disabled: Some(true), ..UserChange::default() };
     site.bench.access.change_user("viewer", change).expect("disabled");
     let mut rest = Vec::new();

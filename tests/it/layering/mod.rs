@@ -45,7 +45,7 @@ const LAYERS: [&[&str]; 7] = [
         "coverage",
         "status",
     ],
-    &["source", "gate", "decode", "infer", "track", "rules", "mux", "store", "access"],
+    &["source", "gate", "decode", "infer", "track", "rules", "mux", "store", "access", "audit"],
     &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert", "live"],
     &["service"],
     &["web"],
