@@ -11,9 +11,6 @@ pub(super) use still::{JpegCache, frame, last};
 pub(super) use viewers::Viewers;
 
 pub(super) fn routes() -> Routes {
-    Routes::default().look("/api/v1/cameras/{name}/live", Needs::VIEW, video::live).get(
-        "/api/v1/cameras/{name}/live.mjpeg",
-        Needs::VIEW,
-        mjpeg::stream,
-    )
+    let routes = Routes::default().look("/api/v1/cameras/{name}/live", Needs::VIEW, video::live);
+    routes.look("/api/v1/cameras/{name}/live.mjpeg", Needs::VIEW, mjpeg::stream)
 }
