@@ -57,11 +57,13 @@ const CUT_WITHIN: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Live views at once, of all cameras: video and Motion JPEG. Default: 16.
+    pub max_viewers: u16,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), max_viewers: 16 }
     }
 }
 
@@ -75,6 +77,7 @@ impl Config {
              yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
             self.listen
         );
+        ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
         Ok(())
     }
 }
@@ -83,6 +86,7 @@ impl Config {
 struct Shared {
     services: Services,
     jpegs: live::JpegCache,
+    viewers: live::Viewers,
     errors: ErrorLogLimiter,
 }
 
@@ -109,13 +113,15 @@ pub async fn bind(config: &Config) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener's address cannot be read.
-pub async fn serve(listener: TcpListener, services: Services, stop: CancellationToken) -> Result<()> {
+pub async fn serve(listener: TcpListener, config: &Config, services: Services, stop: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("read the page's address")?;
     let setup = services.access.known().setup_secret()?;
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
-    let server = axum::serve(listener, router(services, address).into_make_service_with_connect_info::<Peer>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
+    let server =
+        axum::serve(listener, router(services, viewers, address).into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     if let Some(secret) = setup {
         info!(link = %format!("http://{address}/login#setup={secret}"), "no users yet: this link adds the first one");
@@ -135,8 +141,9 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
     }
 }
 
-fn router(services: Services, address: SocketAddr) -> Router {
-    let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
+fn router(services: Services, viewers: live::Viewers, address: SocketAddr) -> Router {
+    let (jpegs, errors) = (live::JpegCache::default(), ErrorLogLimiter::default());
+    let shared = Arc::new(Shared { services, jpegs, viewers, errors });
     let (routes, _) = all_routes().finish();
     let routes = routes
         .fallback(problem::not_found)
@@ -154,4 +161,5 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(live::routes())
 }

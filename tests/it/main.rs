@@ -26,6 +26,7 @@ mod end_to_end;
 mod home_assistant;
 mod lake;
 mod link;
+mod live;
 mod manners;
 mod metered;
 mod network_streams;
