@@ -11,6 +11,7 @@ mod layering;
 
 mod access;
 mod alerts;
+mod api;
 mod browser;
 mod cameras;
 mod changes;
