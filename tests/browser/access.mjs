@@ -31,7 +31,7 @@ function follow(page) {
   page.setDefaultTimeout(PATIENCE_MS);
   page.on("console", (message) => {
     // A refused login is an answer, which Chromium puts on the console too.
-    const isAnswer = /status of (401|409|429)/.test(message.text());
+    const isAnswer = /status of (401|403|409|429)/.test(message.text());
     if ((message.type() === "error" || message.type() === "warning") && !isAnswer) seen.errors.push(message.text());
   });
   page.on("pageerror", (error) => seen.errors.push(String(error)));
