@@ -12,7 +12,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// No request of ours is anywhere near it.
 const MAX_URI_BYTES: usize = 4096;
@@ -59,14 +59,15 @@ async fn guard(State(address): State<SocketAddr>, request: Request, next: Next) 
 fn is_compressed(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default();
-    let is_text = kind.starts_with("text/") || COMPRESSED.contains(&kind);
+    // A stream would wait until there is enough to compress.
+    let is_text = kind.starts_with("text/") && kind != "text/event-stream" || COMPRESSED.contains(&kind);
     is_text && !headers.contains_key(header::ACCEPT_RANGES)
 }
 
 fn refusal(request: &Request, listen: IpAddr) -> Option<Problem> {
     if uri_len(request.uri()) > MAX_URI_BYTES {
         let message = format!("the address is longer than {MAX_URI_BYTES} bytes");
-        return Some(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", message));
+        return Some(Problem::new(Code::UriTooLong, message));
     }
     // A page elsewhere can point its own name at loopback (DNS rebinding) and would then be "same origin"
     // with us in the browser's eyes; but its requests carry its own name.
@@ -75,7 +76,7 @@ fn refusal(request: &Request, listen: IpAddr) -> Option<Problem> {
     let target = request.uri().authority().map_or(host, |authority| authority.as_str());
     if hosts.next().is_some() || !is_us(host, listen) || !is_us(target, listen) {
         let message = "this is not the host that you asked for: use localhost or 127.0.0.1".to_owned();
-        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
+        return Some(Problem::new(Code::WrongHost, message));
     }
     None
 }

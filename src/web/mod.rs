@@ -8,19 +8,25 @@ mod api;
 mod audit;
 mod body;
 mod config;
+mod event_query;
 mod guard;
 mod health;
+mod idempotency;
 mod listener;
 mod live;
 mod login;
 mod media;
+mod openapi;
 mod pages;
 mod peer;
 mod problem;
+mod problems;
 mod queue;
+mod reply;
 mod routes;
 mod sender;
 mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -88,6 +94,9 @@ struct Shared {
     jpegs: live::JpegCache,
     viewers: live::Viewers,
     errors: ErrorLogLimiter,
+    streams: stream::Streams,
+    answers: idempotency::Answers,
+    stop: CancellationToken,
 }
 
 /// Opens the page's port.
@@ -119,9 +128,8 @@ pub async fn serve(listener: TcpListener, config: &Config, services: Services, s
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
     let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
-    let server =
-        axum::serve(listener, router(services, viewers, address).into_make_service_with_connect_info::<Peer>())
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let service = router(services, viewers, address, stop.clone()).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     if let Some(secret) = setup {
         info!(link = %format!("http://{address}/login#setup={secret}"), "no users yet: this link adds the first one");
@@ -141,9 +149,16 @@ pub async fn serve(listener: TcpListener, config: &Config, services: Services, s
     }
 }
 
-fn router(services: Services, viewers: live::Viewers, address: SocketAddr) -> Router {
-    let (jpegs, errors) = (live::JpegCache::default(), ErrorLogLimiter::default());
-    let shared = Arc::new(Shared { services, jpegs, viewers, errors });
+fn router(services: Services, viewers: live::Viewers, address: SocketAddr, stop: CancellationToken) -> Router {
+    let shared = Arc::new(Shared {
+        services,
+        jpegs: live::JpegCache::default(),
+        viewers,
+        errors: ErrorLogLimiter::default(),
+        streams: stream::Streams::default(),
+        answers: idempotency::Answers::default(),
+        stop,
+    });
     let (routes, _) = all_routes().finish();
     let routes = routes
         .fallback(problem::not_found)
@@ -162,4 +177,7 @@ fn all_routes() -> Routes {
         .merge(queue::routes())
         .merge(config::routes())
         .merge(live::routes())
+        .merge(problems::routes())
+        .merge(stream::routes())
+        .merge(openapi::routes())
 }

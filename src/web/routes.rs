@@ -8,13 +8,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::{audit::Noted, session};
 use crate::access::{Caller, Role};
 use crate::audit::Audit;
@@ -162,10 +162,11 @@ fn refusal(needs: Needs, caller: Option<&Caller>, is_page: bool) -> Option<Respo
     match (needs, caller) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
         (Needs::Role(role), Some(caller)) if caller.may(role) => None,
+        (Needs::Role(_), Some(_)) if is_page => Some(Redirect::to("/").into_response()),
         (Needs::Role(role), Some(caller)) => {
             let message =
                 format!("{} has the role {}; this needs {}", caller.name, caller.role.as_str(), role.as_str());
-            Some(Problem::new(StatusCode::FORBIDDEN, "not_allowed", message).into_response())
+            Some(Problem::new(Code::NotAllowed, message).into_response())
         }
         (_, None) if is_page => Some(Redirect::to("/login").into_response()),
         (_, None) => Some(session::not_logged_in().into_response()),

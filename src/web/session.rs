@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Shared;
 use super::peer::Peer;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::access::{Caller, CallerKind};
 
 /// Names of the cookie: browsers send the second to nothing but this host over TLS.
@@ -70,7 +70,7 @@ pub(super) fn check_everything(caller: &Caller) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("{} sees some cameras only; this is about all of them", caller.name);
-    Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", message))
+    Err(Problem::new(Code::NotAllowed, message))
 }
 
 /// The cookie of a session; `None` for a token that cannot stand in a header, which ours can.
@@ -140,5 +140,5 @@ fn session_token(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
 /// What a caller hears who is not known.
 pub(super) fn not_logged_in() -> Problem {
     let message = "log in at /login, or send the header \"authorization: Bearer KEY\"".to_owned();
-    Problem::new(StatusCode::UNAUTHORIZED, "not_logged_in", message)
+    Problem::new(Code::NotLoggedIn, message)
 }

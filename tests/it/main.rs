@@ -9,7 +9,9 @@ mod harness;
 
 mod layering;
 
+mod access;
 mod alerts;
+mod api;
 mod browser;
 mod cameras;
 mod changes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 
@@ -15,7 +15,7 @@ use super::viewers::{Admission, check_page};
 use crate::clock::Mono;
 use crate::service::Live;
 use crate::web::Shared;
-use crate::web::problem::Problem;
+use crate::web::problem::{Code, Problem};
 use crate::web::session::Known;
 
 /// The time between two pictures.
@@ -42,7 +42,7 @@ pub(super) async fn stream(
         Live::Picture(_) => {}
         Live::Past(_) | Live::NoSignal => {
             let message = format!("camera {camera:?} gives no picture at present");
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
+            return Err(Problem::new(Code::NoPicture, message));
         }
     }
     let admission = shared.viewers.admit(caller, &camera)?;

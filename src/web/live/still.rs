@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use crate::clock::Mono;
 use crate::frame::Frame;
 use crate::service::Live;
 use crate::web::Shared;
-use crate::web::problem::Problem;
+use crate::web::problem::{Code, Problem};
 use crate::web::session::Known;
 
 /// Widest picture served, pixels.
@@ -119,7 +119,7 @@ async fn serve(
         Live::Past(_) | Live::NoSignal => {
             let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
             let message = format!("camera {camera:?} {when}");
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
+            return Err(Problem::new(Code::NoPicture, message));
         }
     };
     let (_, jpeg) = shared.errors.ask("picture", shared.jpegs.picture(&camera, frame, Duration::ZERO)).await?;

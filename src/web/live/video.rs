@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval, timeout};
 use super::viewers::{Admission, check_page};
 use crate::live::{Broadcast, Chunk, ObjectsAt, Outlines, Showable, Viewer};
 use crate::web::Shared;
-use crate::web::problem::Problem;
+use crate::web::problem::{Code, Problem};
 use crate::web::session::Known;
 
 /// How often a viewer is asked whether it is still there.
@@ -62,7 +62,7 @@ pub(super) async fn live(
     let admission = shared.viewers.admit(caller, &camera)?;
     let upgrade = upgrade.map_err(|_| {
         let message = "this is a WebSocket: docs/api.md says what it sends".to_owned();
-        Problem::new(StatusCode::UPGRADE_REQUIRED, "websocket_required", message)
+        Problem::new(Code::WebsocketRequired, message)
     })?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
@@ -77,11 +77,11 @@ fn check_video(camera: &str, broadcast: &Broadcast) -> Result<(), Problem> {
         Showable::Video => Ok(()),
         Showable::NothingYet => {
             let message = format!("camera {camera:?} has given no picture yet");
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message))
+            Err(Problem::new(Code::NoPicture, message))
         }
         Showable::Not(codec) => {
             let message = format!("camera {camera:?} sends {codec}, which is not sent as video: ask for live.mjpeg");
-            Err(Problem::new(StatusCode::CONFLICT, "no_video", message))
+            Err(Problem::new(Code::NoVideo, message))
         }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
-use crate::web::problem::Problem;
+use crate::web::problem::{Code, Problem};
 
 /// Viewers of one camera at once. The camera's fragments are made once for all of them, but each has a copy sent.
 const MOST_OF_ONE: usize = 8;
@@ -67,11 +67,11 @@ impl Viewers {
         };
         let full = |whose: &str, most: usize| {
             let message = format!("{whose} has {most} viewers already: close one, or raise web.max_viewers");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", message)
+            Problem::new(Code::TooManyViewers, message)
         };
         let one = of_camera.try_acquire_owned().map_err(|_| {
             let message = format!("camera {camera:?} has {MOST_OF_ONE} viewers already: close one");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", message)
+            Problem::new(Code::TooManyViewers, message)
         })?;
         let any = self.all.clone().try_acquire_owned().map_err(|_| full("the box", self.most))?;
         let (camera, stop) = (camera.to_owned(), self.stop.clone());
@@ -92,7 +92,7 @@ pub(super) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
     let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
     if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         let message = "cameras are shown on the box's own page only".to_owned();
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_page", message));
+        return Err(Problem::new(Code::ForeignPage, message));
     }
     Ok(())
 }
