@@ -19,6 +19,8 @@ pub struct LiveObject {
     /// `[x, y, w, h]`, 0..1 of the upright picture.
     #[serde(rename = "box")]
     pub bbox: BBox,
+    /// Whether it was seen in this picture; otherwise the box is where it is taken to be.
+    pub seen: bool,
 }
 
 /// The objects in one picture.
@@ -38,6 +40,7 @@ impl ObjectsAt {
             label: track.label.clone(),
             score: (track.score * 100.0).round() / 100.0,
             bbox: track.bbox,
+            seen: track.state == TrackState::Confirmed,
         };
         Self { at: at.as_secs_f64(), objects: tracks.iter().filter(is_shown).map(object).collect() }
     }

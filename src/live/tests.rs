@@ -279,7 +279,7 @@ fn objects_come_with_the_time_of_their_picture_to_those_who_look() {
         })
         .collect();
     let at = serde_json::to_string(&stream()[11].at.as_secs_f64()).expect("JSON");
-    let person = r#"{"id":7,"label":"person","score":0.88,"box":[0.1,0.2,0.3,0.4]}"#;
+    let person = r#"{"id":7,"label":"person","score":0.88,"box":[0.1,0.2,0.3,0.4],"seen":true}"#;
     // That there is none is said once.
     assert_eq!(looks, [format!(r#"{{"at":{at},"objects":[{person}]}}"#), format!(r#"{{"at":{at},"objects":[]}}"#)]);
 }

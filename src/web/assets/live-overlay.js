@@ -111,12 +111,19 @@ export class Overlay {
     this.#label(name, x, y, place, colour);
   }
 
-  #box({ label, score, box: [x, y, w, h] }, place, colour) {
+  #box({ label, score, seen, box: [x, y, w, h] }, place, colour) {
     const { context } = this;
     const [left, top] = [place.x + x * place.w, place.y + y * place.h];
     context.strokeStyle = colour("--overlay-box");
     context.lineWidth = place.w < ROOM_FOR_WORDS ? 1.5 : 2.5;
+    if (!seen) {
+      context.globalAlpha = 0.6;
+      context.setLineDash([3, 5]);
+    }
     context.strokeRect(left, top, w * place.w, h * place.h);
+    context.globalAlpha = 1;
+    context.setLineDash([]);
+    if (!seen) return;
     this.#label(place.w < ROOM_FOR_SCORES ? label : TEXT.object(label, score), left, top, place, colour("--overlay-box"));
   }
 

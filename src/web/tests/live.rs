@@ -91,7 +91,9 @@ async fn the_answer_to_a_viewer_begins_with_what_a_player_needs() {
 async fn a_view_ends_when_its_user_is_disabled() {
     let (bench, broadcast) = filmed(&packets(X264, "a.ts")[..12]);
     let site = Site::open(bench).await;
-    ["admin", "viewer"].map(|name| site.add(name, Role::Admin));
+    for name in ["admin", "viewer"] {
+        site.add(name, Role::Admin);
+    }
     let (admin, viewer) = (site.cookie("admin").await, site.cookie("viewer").await);
     let (_stays, mut goes) = (site.look("yard", &admin).await, site.look("yard", &viewer).await);
     until("both look", || broadcast.viewers() == 2).await;
