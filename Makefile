@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-live bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -43,6 +43,10 @@ compare: setup ## Compare the public behaviour of two programs; OLD=PROGRAM, NEW
 bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
+
+bench-live: setup ## What viewers of live video cost; LIVE="--rounds N --seconds S"
+	cargo build --locked
+	python3 tests/bench/live.py "$(CARGO_TARGET_DIR)/debug/outpost" $(LIVE)
 
 bench-drain: setup ## What draining a backlog costs, beside rclone; RELEASE=1: as it ships; DRAIN="--small N --large N --large-mib M"
 	@$(setup)/debian.sh rclone

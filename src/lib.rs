@@ -56,6 +56,8 @@ pub mod archive;
 
 pub mod record;
 
+pub mod live;
+
 pub mod coverage_export;
 pub mod recovery;
 pub mod retention;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::totp::{self, Enrolment, SecondFactor};
 use super::{Access, Cameras, Role, State, passwords};
@@ -191,6 +192,7 @@ impl Access {
             }
             state.users.insert(name, user);
             state.setup = None;
+            state.unprotected.cancel();
             Ok(())
         })?;
         Ok(info)
@@ -347,6 +349,9 @@ impl Access {
             }
             Err(error) => {
                 (state.users, state.keys) = before;
+                if state.users.is_empty() && state.unprotected.is_cancelled() {
+                    state.unprotected = CancellationToken::new();
+                }
                 Err(error)
             }
         }

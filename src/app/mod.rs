@@ -111,7 +111,7 @@ impl App {
         let volume = OpenVolume::new(&opened, &config, &shared, None)?;
         let current = CurrentVolume::new(&volume.archive, &volume.store);
         let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
-        let cameras = Cameras::new(stops.feeds.clone(), &config);
+        let cameras = Cameras::new(stops.feeds.clone(), &config, &shared.metrics);
         let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
         let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
         let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
@@ -230,7 +230,7 @@ fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &Canc
     let (config, services) = (config.web.clone(), services.clone());
     page.task(Spec::new("page"), move |part| {
         let (config, services) = (config.clone(), services.clone());
-        async move { web::serve(web::bind(&config).await?, services, part.stop().clone()).await }
+        async move { web::serve(web::bind(&config).await?, &config, services, part.stop().clone()).await }
     });
     page.start(OUTLET_GRACE)
 }
@@ -292,6 +292,7 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
         outlets: config.outlets(),
         quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
         frames: cameras.frames(),
+        broadcasts: cameras.broadcasts(),
     }
 }
 

@@ -65,7 +65,8 @@ impl Noted {
     /// Notes it with what came of it. An act is on the disk when its answer goes out.
     pub(super) async fn note(self, status: StatusCode, subject: Option<Subject>) {
         let Self { audit, mut act, is_look } = self;
-        if is_look && (!status.is_success() || !audit.is_new_look(&act.who, &act.target)) {
+        let is_shown = status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_look && (!is_shown || !audit.is_new_look(&act.who, &act.target)) {
             return;
         }
         act.status = status.as_u16();

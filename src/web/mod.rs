@@ -63,11 +63,13 @@ const CUT_WITHIN: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// Live views at once, of all cameras: video and Motion JPEG. Default: 16.
+    pub max_viewers: u16,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), max_viewers: 16 }
     }
 }
 
@@ -81,6 +83,7 @@ impl Config {
              yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
             self.listen
         );
+        ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
         Ok(())
     }
 }
@@ -89,6 +92,7 @@ impl Config {
 struct Shared {
     services: Services,
     jpegs: live::JpegCache,
+    viewers: live::Viewers,
     errors: ErrorLogLimiter,
     streams: stream::Streams,
     answers: idempotency::Answers,
@@ -118,12 +122,13 @@ pub async fn bind(config: &Config) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener's address cannot be read.
-pub async fn serve(listener: TcpListener, services: Services, stop: CancellationToken) -> Result<()> {
+pub async fn serve(listener: TcpListener, config: &Config, services: Services, stop: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("read the page's address")?;
     let setup = services.access.known().setup_secret()?;
     let cut = CancellationToken::new();
     let listener = LimitedListener::new(listener, cut.clone());
-    let service = router(services, address, stop.clone()).into_make_service_with_connect_info::<Peer>();
+    let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
+    let service = router(services, viewers, address, stop.clone()).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     info!(address = %format!("http://{address}/"), "the page is open");
     if let Some(secret) = setup {
@@ -144,10 +149,11 @@ pub async fn serve(listener: TcpListener, services: Services, stop: Cancellation
     }
 }
 
-fn router(services: Services, address: SocketAddr, stop: CancellationToken) -> Router {
+fn router(services: Services, viewers: live::Viewers, address: SocketAddr, stop: CancellationToken) -> Router {
     let shared = Arc::new(Shared {
         services,
         jpegs: live::JpegCache::default(),
+        viewers,
         errors: ErrorLogLimiter::default(),
         streams: stream::Streams::default(),
         answers: idempotency::Answers::default(),
@@ -170,6 +176,7 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())
         .merge(openapi::routes())

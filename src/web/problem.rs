@@ -86,6 +86,8 @@ problems! {
         "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
+    NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
+        "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less at once; `detail` says how much is allowed.";
     UriTooLong = "uri_too_long", URI_TOO_LONG, "Path and query are too long",
@@ -94,6 +96,8 @@ problems! {
         "Send JSON with the header `content-type: application/json`.";
     WrongHost = "wrong_host", MISDIRECTED_REQUEST, "The request is meant for another host",
         "Use localhost, a loopback address, or the address that the box listens on.";
+    WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
+        "Open the address as a WebSocket; `live.mjpeg` needs none.";
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
         "Use a new `Idempotency-Key` for each request that differs.";
     TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",
@@ -102,6 +106,8 @@ problems! {
         "The log of the box says why.";
     NoPicture = "no_picture", SERVICE_UNAVAILABLE, "The camera has no picture to show",
         "Ask again; the status of the camera says how it is.";
+    TooManyViewers = "too_many_viewers", SERVICE_UNAVAILABLE, "There are as many live views as may be at once",
+        "Close one, or raise `web.max_viewers`.";
     Busy = "busy", SERVICE_UNAVAILABLE, "Others wait already",
         "Try again in a few seconds.";
     Stopping = "stopping", SERVICE_UNAVAILABLE, "The daemon is stopping",

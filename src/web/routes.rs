@@ -162,6 +162,7 @@ fn refusal(needs: Needs, caller: Option<&Caller>, is_page: bool) -> Option<Respo
     match (needs, caller) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
         (Needs::Role(role), Some(caller)) if caller.may(role) => None,
+        (Needs::Role(_), Some(_)) if is_page => Some(Redirect::to("/").into_response()),
         (Needs::Role(role), Some(caller)) => {
             let message =
                 format!("{} has the role {}; this needs {}", caller.name, caller.role.as_str(), role.as_str());

@@ -124,8 +124,7 @@ fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, 
         return (Some(caller), next);
     }
     let is_here = matches!(peer, Peer::Tcp { address, .. } if address.ip().is_loopback());
-    let unprotected = is_here && !access.has_users();
-    (unprotected.then(|| Caller::admin("this box", CallerKind::Unprotected)), None)
+    (if is_here { access.unprotected() } else { None }, None)
 }
 
 /// The token in the cookie that fits the connection. A cookie of a plain connection is worth nothing over TLS: anyone on

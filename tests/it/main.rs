@@ -9,6 +9,7 @@ mod harness;
 
 mod layering;
 
+mod access;
 mod alerts;
 mod api;
 mod browser;
@@ -26,6 +27,7 @@ mod end_to_end;
 mod home_assistant;
 mod lake;
 mod link;
+mod live;
 mod manners;
 mod metered;
 mod network_streams;

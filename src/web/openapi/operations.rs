@@ -2,8 +2,8 @@
 
 use super::super::event_query;
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, ForeignPage, KeyReused, NoPicture, NotFound, NotJson, Refused, Stopping,
-    TooLarge, TooManyStreams,
+    self, BadCommand, BadParameter, Busy, ForeignPage, KeyReused, NoPicture, NoVideo, NotFound, NotJson, Refused,
+    Stopping, TooLarge, TooManyStreams, TooManyViewers, WebsocketRequired,
 };
 use super::{Answer, Operation, Parameter};
 
@@ -158,6 +158,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[CAMERA],
         &[media(200, "The picture.", "image/jpeg")],
         &[NotFound, NoPicture],
+    ),
+    read(
+        "/api/v1/cameras/{name}/live",
+        "live",
+        "The camera's own video over a WebSocket: fragmented MP4, with messages about what is in view",
+        &[CAMERA],
+        &[Answer { status: 101, description: "The WebSocket.", content: None }],
+        &[NotFound, NoPicture, NoVideo, WebsocketRequired, TooManyViewers, ForeignPage],
+    ),
+    read(
+        "/api/v1/cameras/{name}/live.mjpeg",
+        "live_mjpeg",
+        "Pictures of the camera, one after the other",
+        &[CAMERA],
+        &[media(200, "It does not end.", "multipart/x-mixed-replace")],
+        &[NotFound, NoPicture, TooManyViewers, ForeignPage],
     ),
     read(
         "/api/v1/queue/items",

@@ -17,7 +17,7 @@ impl Site {
         site
     }
 
-    fn add(&self, name: &str, role: Role) {
+    pub(super) fn add(&self, name: &str, role: Role) {
         let new = NewUser { name: name.into(), password: PASSWORD.into(), role, cameras: None };
         self.bench.access.add_user(new).expect("a user");
     }
@@ -37,7 +37,7 @@ impl Site {
     }
 
     /// The header that shows the session of a fresh login.
-    async fn cookie(&self, name: &str) -> String {
+    pub(super) async fn cookie(&self, name: &str) -> String {
         let answer = self.log_in(name, PASSWORD).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let cookie = answer.header("set-cookie");
@@ -57,7 +57,7 @@ impl Site {
 fn refusal(needs: Needs, role: Option<Role>, is_page: bool) -> Option<u16> {
     match (needs, role) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
-        (Needs::Role(needed), Some(role)) => (role < needed).then_some(403),
+        (Needs::Role(needed), Some(role)) => (role < needed).then_some(if is_page { 303 } else { 403 }),
         (Needs::Login | Needs::Role(_), None) => Some(if is_page { 303 } else { 401 }),
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod compression;
 mod events;
 mod fuzz;
+mod live;
 mod openapi;
 mod queue;
 mod stream;
@@ -60,9 +61,11 @@ impl Answer {
 
 impl Site {
     async fn open(bench: Bench) -> Self {
-        let listener = bind(&Config { listen: "127.0.0.1:0".parse().expect("address") }).await.expect("bind");
+        let config = Config { listen: "127.0.0.1:0".parse().expect("address"), ..Config::default() };
+        let listener = bind(&config).await.expect("bind");
         let (address, stop) = (listener.local_addr().expect("address"), CancellationToken::new());
-        let task = tokio::spawn(serve(listener, bench.services.clone(), stop.clone()));
+        let (services, until) = (bench.services.clone(), stop.clone());
+        let task = tokio::spawn(async move { serve(listener, &config, services, until).await });
         Self { address, stop, task, bench }
     }
 
@@ -449,12 +452,13 @@ async fn a_stop_ends_open_connections() {
 
 #[tokio::test]
 async fn a_taken_port_and_a_public_address_are_explained() {
-    let first = bind(&Config { listen: "127.0.0.1:0".parse().expect("address") }).await.expect("bind");
+    let first =
+        bind(&Config { listen: "127.0.0.1:0".parse().expect("address"), ..Config::default() }).await.expect("bind");
     let listen = first.local_addr().expect("address");
-    let message = format!("{:#}", bind(&Config { listen }).await.expect_err("taken"));
+    let message = format!("{:#}", bind(&Config { listen, ..Config::default() }).await.expect_err("taken"));
     let expected = format!("port {} is taken by another program", listen.port());
     assert!(message.contains(&expected) && message.contains("set web.listen"), "{message}");
-    let public = Config { listen: "0.0.0.0:8080".parse().expect("address") };
+    let public = Config { listen: "0.0.0.0:8080".parse().expect("address"), ..Config::default() };
     let message = format!("{:#}", public.validate().expect_err("refused"));
     assert!(
         message.contains("0.0.0.0:8080") && message.contains("no login") && message.contains("ssh -L"),

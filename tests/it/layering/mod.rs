@@ -46,7 +46,7 @@ const LAYERS: [&[&str]; 7] = [
         "status",
     ],
     &["source", "gate", "decode", "infer", "track", "rules", "mux", "store", "access", "audit"],
-    &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert"],
+    &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert", "live"],
     &["service"],
     &["web"],
     &["pipeline", "cameras", "config", "reload", "volume_session", "app", "cli", "main"],
