@@ -155,8 +155,8 @@ fn with_cookie(mut answer: Response, token: &str, peer: Peer) -> Response {
 fn refused(refusal: &LoginRefusal) -> Problem {
     let code = match refusal {
         LoginRefusal::Wrong => Code::WrongPassword,
-        LoginRefusal::CodeNeeded => Code::CodeNeeded,
-        LoginRefusal::WrongCode => Code::WrongCode,
+        LoginRefusal::CodeNeeded => Code::SecondFactorNeeded,
+        LoginRefusal::WrongCode => Code::WrongSecondFactor,
         LoginRefusal::Locked(_) => Code::TooManyTries,
         LoginRefusal::Failed(_) => Code::Internal,
     };

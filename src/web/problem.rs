@@ -68,9 +68,9 @@ problems! {
         "Log in at /login, or send the header `authorization: Bearer KEY`.";
     WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
         "Try again; an admin can set another password.";
-    CodeNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
+    SecondFactorNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
         "Send the same with `code`.";
-    WrongCode = "wrong_code", UNAUTHORIZED, "The code is wrong or was used before",
+    WrongSecondFactor = "wrong_code", UNAUTHORIZED, "The code is wrong or was used before",
         "Wait for the next code of the app, or use a recovery code.";
     NotAllowed = "not_allowed", FORBIDDEN, "The caller may not do this",
         "An admin can give the user or key another role or more cameras.";

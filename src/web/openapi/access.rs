@@ -1,8 +1,8 @@
 //! The routes of users, sessions and keys, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, CodeNeeded, ForeignPage, NoAccount, NotFound, NotJson, Refused, SetupOver,
-    TooLarge, TooManyTries, WrongCode, WrongPassword,
+    self, BadCommand, BadParameter, Busy, ForeignPage, NoAccount, NotFound, NotJson, Refused, SecondFactorNeeded,
+    SetupOver, TooLarge, TooManyTries, WrongPassword, WrongSecondFactor,
 };
 use super::operations::{TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -35,8 +35,8 @@ const LOGIN: &[Code] = &[
     NotJson,
     Refused,
     WrongPassword,
-    CodeNeeded,
-    WrongCode,
+    SecondFactorNeeded,
+    WrongSecondFactor,
     SetupOver,
     TooManyTries,
     Busy,
