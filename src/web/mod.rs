@@ -1,73 +1,47 @@
 //! The box's own web page, its API, health routes and metrics. Read only but for the queues and the reload of the configuration.
 //!
 //! Everything shown comes from the [`Services`]; what belongs to HTTP alone lies here. An answer may take as long as it
-//! likes: after a few seconds the page says that there is none. Until there is a login the page is served on loopback
-//! only. Routes: docs/api.md.
+//! likes: after a few seconds the page says that there is none. Until there is a login only the box itself is served: by
+//! loopback, and by the local socket. Routes: docs/api.md.
 
 mod api;
 mod config;
 mod guard;
 mod health;
-mod listener;
 mod live;
 mod media;
 mod pages;
+mod peer;
 mod problem;
 mod queue;
 mod sender;
+mod server;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tls;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use axum::Router;
-use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
+use crate::clock::Clock;
 use crate::service::Services;
+use crate::supervise::systemd;
 
-use listener::LimitedListener;
+use guard::Names;
 use problem::ErrorLogLimiter;
+use server::{Listener, LocalSocket, Server};
+use tls::Tls;
 
-/// How long open connections may go on after a stop was asked for.
-const GRACE: Duration = Duration::from_millis(700);
-
-/// How long a connection that was cut may take to notice.
-const CUT_WITHIN: Duration = Duration::from_millis(200);
-
-/// `[web]`: the page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
-    pub listen: SocketAddr,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
-    }
-}
-
-impl Config {
-    /// # Errors
-    /// When the address is not on loopback; says how to reach the page from elsewhere.
-    pub fn validate(&self) -> Result<()> {
-        ensure!(
-            self.listen.ip().is_loopback(),
-            "web.listen is {}; allowed are loopback addresses such as 127.0.0.1:8080, because the page has no login \
-             yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
-            self.listen
-        );
-        Ok(())
-    }
-}
+pub use settings::{Config, SERVICE_SOCKET, SOCKET};
+pub use tls::Config as TlsConfig;
 
 /// What all routes share.
 struct Shared {
@@ -76,52 +50,113 @@ struct Shared {
     errors: ErrorLogLimiter,
 }
 
-/// Opens the page's port.
-///
-/// # Errors
-/// When the address is not allowed or the port is taken; says which and what to do.
-pub async fn bind(config: &Config) -> Result<TcpListener> {
-    config.validate()?;
-    let listen = config.listen;
-    TcpListener::bind(listen).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow!(
-            "port {} is taken by another program (\"ss -ltnp\" shows which): end it, or set web.listen to another port",
-            listen.port()
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            anyhow!("port {} needs privileges: set web.listen to a port above 1023", listen.port())
-        }
-        _ => anyhow!(e).context(format!("open web.listen {listen}")),
-    })
+/// The page, which may be served by the network and by the local socket.
+#[derive(Clone)]
+pub struct Page {
+    config: Config,
+    folder: PathBuf,
+    clock: Arc<dyn Clock>,
+    server: Server,
 }
 
-/// Serves until `stop`; ends within about a second, even with connections open.
-///
-/// # Errors
-/// When the listener's address cannot be read.
-pub async fn serve(listener: TcpListener, services: Services, stop: CancellationToken) -> Result<()> {
-    let address = listener.local_addr().context("read the page's address")?;
-    let cut = CancellationToken::new();
-    let listener = LimitedListener::new(listener, cut.clone());
-    let server =
-        axum::serve(listener, router(services, address)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    info!(address = %format!("http://{address}/"), "the page is open");
-    let overtime = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-        cut.cancel();
-        tokio::time::sleep(CUT_WITHIN).await;
-    };
-    tokio::select! {
-        served = server => served.context("serve the page"),
-        () = overtime => {
-            warn!("connections to the page did not end in time");
-            Ok(())
-        }
+/// What a page is reached by.
+pub struct Opened {
+    listeners: Vec<Listener>,
+    addresses: Vec<SocketAddr>,
+    tls: Option<Tls>,
+}
+
+impl Opened {
+    /// Where the page is found.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 }
 
-fn router(services: Services, address: SocketAddr) -> Router {
+impl Page {
+    /// `folder` is where small things lie that outlive a start: the certificate that the box makes for itself.
+    pub fn new(config: Config, services: Services, folder: &Path, clock: Arc<dyn Clock>) -> Self {
+        let names = Names { host: tls::host_names(), configured: config.names.clone() };
+        let server = Server::new(router(services, names));
+        Self { config, folder: folder.to_owned(), clock, server }
+    }
+
+    /// Opens the page's port, or takes over those that the service manager opened.
+    ///
+    /// # Errors
+    /// When the port is taken, or there is no certificate that can be used; says which and what to do.
+    pub async fn open(&self) -> Result<Opened> {
+        let mut sockets = server::inherited().context("take over the sockets of the service manager")?;
+        if sockets.is_empty() {
+            sockets.push(server::bind(self.config.listen).await?);
+        }
+        let mut opened = Opened { listeners: Vec::new(), addresses: Vec::new(), tls: None };
+        for socket in sockets {
+            let address = socket.local_addr().context("read the page's address")?;
+            let needs_tls = self.config.has_tls(address.ip());
+            if needs_tls && opened.tls.is_none() {
+                opened.tls = Some(Tls::new(&self.config.tls, &self.folder.join("web"), &self.clock).await?);
+            }
+            opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
+            opened.addresses.push(address);
+        }
+        Ok(opened)
+    }
+
+    /// Serves the page until `stop`; ends within about a second, even with connections open.
+    pub async fn serve(&self, opened: Opened, stop: CancellationToken) {
+        let Opened { listeners, tls, .. } = opened;
+        for listener in &listeners {
+            listener.log_open();
+        }
+        let keep_current = async {
+            match &tls {
+                Some(tls) => tls.keep_current().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.server.serve(listeners, stop) => {}
+            () = keep_current => {}
+        }
+    }
+
+    /// Serves programs on the box until `stop`. A socket that cannot be opened is logged, and costs nothing else.
+    pub async fn serve_local(&self, stop: CancellationToken) {
+        let sockets = match self.open_local().await {
+            Ok(sockets) => sockets,
+            Err(error) => return warn!(error = format!("{error:#}"), "the local socket cannot be used"),
+        };
+        self.server.serve(sockets.into_iter().map(Listener::Local).collect(), stop).await;
+    }
+
+    async fn open_local(&self) -> Result<Vec<LocalSocket>> {
+        let inherited = systemd::unix_listeners().context("take over the sockets of the service manager")?;
+        if !inherited.is_empty() {
+            return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
+        }
+        let path = self.config.socket_in(&self.folder);
+        Ok(vec![LocalSocket::bind(&path).await?])
+    }
+}
+
+/// Finds out whether the page could move from the address that it has to that of `after`.
+///
+/// # Errors
+/// When the port is taken, or the address is not this box's; says what to do.
+pub async fn check_address(before: &Config, after: &Config) -> Result<()> {
+    server::check(before.listen, after.listen).await
+}
+
+/// Finds out whether the certificate that `config` names can be used.
+///
+/// # Errors
+/// Names the file, and what to do.
+pub async fn check_certificate(config: &Config) -> Result<()> {
+    tls::check(&config.tls).await
+}
+
+fn router(services: Services, names: Names) -> Router {
     let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
     let routes = Router::new()
         .merge(pages::routes())
@@ -132,5 +167,5 @@ fn router(services: Services, address: SocketAddr) -> Router {
         .merge(config::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed);
-    guard::guarded(routes, address).with_state(shared)
+    guard::guarded(routes, names).with_state(shared)
 }
