@@ -21,7 +21,7 @@ const MAX_URI_BYTES: usize = 4096;
 /// All header fields of a request, bytes.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
-/// What programs that watch may ask for without saying whom they ask: HTTP/1.0 knows no Host header.
+/// What programs that watch may ask for without a Host header, which HTTP/1.0 does not know.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The address that a connection's listener has; the server puts it into the extensions of each request that came by the
@@ -82,7 +82,7 @@ async fn guard(State(names): State<Arc<Names>>, mut request: Request, next: Next
     next.run(request).await
 }
 
-/// Whether `peer` may do everything without having said who it is: programs on the box may, and whoever may reach its
+/// Whether `peer` may do everything without having said who it is: programs on the box may, and all that reach its
 /// loopback.
 fn allowed_without_login(peer: &Peer) -> bool {
     match peer {
@@ -112,13 +112,12 @@ fn refusal(request: &Request, names: &Names) -> Option<Problem> {
     if let Some(ListenAddress(listen)) = request.extensions().get()
         && !is_for_us(request, *listen, names)
     {
-        let own = if is_beyond_loopback(*listen) {
-            "its address, its host name, or a name in web.names"
+        let message = if is_beyond_loopback(*listen) {
+            "this is not the host that you asked for: use its address, its host name, or a name of web.names"
         } else {
-            "localhost or 127.0.0.1"
+            "this is not the host that you asked for: use localhost or 127.0.0.1"
         };
-        let message = format!("this is not the host that you asked for: use {own}");
-        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
+        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message.to_owned()));
     }
     if !request.extensions().get().is_some_and(allowed_without_login) {
         let message = "this box has no login yet: open the page on the box itself, or through a tunnel (ssh -L)";

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::Router;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::service::Services;
@@ -125,7 +125,15 @@ impl Page {
     pub async fn serve_local(&self, stop: CancellationToken) {
         let sockets = match self.open_local().await {
             Ok(sockets) => sockets,
-            Err(error) => return warn!(error = format!("{error:#}"), "the local socket cannot be used"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                // Not every file system can hold one, and without the service no one chose the place.
+                return if self.config.is_socket_chosen() {
+                    warn!(error, "the local socket cannot be used");
+                } else {
+                    info!(error, "there is no local socket");
+                };
+            }
         };
         self.server.serve(sockets.into_iter().map(Listener::Local).collect(), stop).await;
     }

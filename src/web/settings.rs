@@ -78,6 +78,11 @@ impl Config {
         self.tls.enabled.unwrap_or_else(by_default)
     }
 
+    /// Whether the operator or the service manager said where the local socket belongs.
+    pub(super) fn is_socket_chosen(&self) -> bool {
+        self.socket.is_some() || std::env::var_os("RUNTIME_DIRECTORY").is_some()
+    }
+
     /// The local socket; `folder` is that of the daemon's state.
     pub fn socket_in(&self, folder: &Path) -> PathBuf {
         let of_service = || Some(PathBuf::from(std::env::var_os("RUNTIME_DIRECTORY")?).join(SOCKET));

@@ -72,7 +72,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// How often refused connections are logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What accepts connections, and whom they come from.
+/// What accepts connections.
 pub(super) enum Listener {
     /// By the network; with TLS where it is there.
     Tcp(tokio::net::TcpListener, Option<Tls>),
@@ -273,6 +273,13 @@ impl Service<Request<Incoming>> for Requests {
             Ok(answer.map(|body| HeldBody::new(body, in_flight)))
         })
     }
+}
+
+/// What `routes` answer to a request, without a connection.
+#[cfg(test)]
+pub(super) async fn answer(routes: Router, request: Request<axum::body::Body>) -> Response<axum::body::Body> {
+    let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
+    answer
 }
 
 /// Logs connections that were refused, but not each of them.

@@ -68,7 +68,11 @@ async fn to_end(mut stream: TcpStream) -> String {
 }
 
 fn hello() -> Router {
-    Router::new().route("/", get(|| async { "hello" }))
+    at("/", get(|| async { "hello" }))
+}
+
+fn at(path: &str, answer: axum::routing::MethodRouter) -> Router {
+    Router::new().route(path, answer)
 }
 
 /// Keeps sending `byte` every few seconds until the server has had enough.
@@ -104,7 +108,7 @@ async fn a_body_that_trickles_in_is_not_waited_for() {
     let take = |body: axum::body::Body| async move {
         axum::body::to_bytes(body, 1 << 20).await.map(|all| all.len().to_string()).unwrap_or_default()
     };
-    let site = Site::open(Router::new().route("/", post(take))).await;
+    let site = Site::open(at("/", post(take))).await;
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n";
     trickle(site.send(head).await, b"a").await;
     // One that comes at a pace is taken, however long it takes.
@@ -144,7 +148,7 @@ async fn requests_in_flight_do_not_give_way_and_others_are_refused() {
         go.cancelled().await;
         "held"
     };
-    let site = Site::open(hello().route("/held", get(held))).await;
+    let site = Site::open(hello().merge(at("/held", get(held)))).await;
     let mut crowd = Vec::new();
     for _ in 0..128 {
         crowd.push(site.send("GET /held HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await);
@@ -168,7 +172,7 @@ async fn echo(mut socket: WebSocket) {
 
 #[tokio::test]
 async fn a_websocket_lives_on_and_ends_with_the_server() {
-    let routes = hello().route("/ws", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(echo) }));
+    let routes = hello().merge(at("/ws", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(echo) })));
     let site = Site::open(routes).await;
     let mut stream = site
         .send(
@@ -267,7 +271,7 @@ async fn http2_answers_and_requests_that_are_reset_at_once_end_the_connection() 
         count.fetch_add(1, Ordering::SeqCst);
         std::future::pending::<()>().await;
     };
-    let site = with_tls(hello().route("/slow", get(slow))).await;
+    let site = with_tls(hello().merge(at("/slow", get(slow)))).await;
 
     let mut stream = by_tls(&site, b"h2").await;
     stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("write");
@@ -312,7 +316,7 @@ async fn a_stop_ends_what_is_open() {
             Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]))
         }))
     };
-    let site = Site::open(hello().route("/endless", get(endless))).await;
+    let site = Site::open(hello().merge(at("/endless", get(endless)))).await;
     let open = [
         site.connect().await,
         site.send("GET / HT").await,

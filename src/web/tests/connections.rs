@@ -1,7 +1,5 @@
 //! Who is served, by which way, and under which names.
 
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncRead;
 use tokio::net::UnixStream;
 
@@ -9,10 +7,10 @@ use super::*;
 use crate::web::peer::Peer;
 use crate::web::server::LocalSocket;
 
-/// The router as the server calls it.
-fn routes(bench: &Bench) -> TowerToHyperService<Router> {
+/// The page's routes, as the server calls them.
+fn routes(bench: &Bench) -> Router {
     let names = Names { host: vec!["box-7".to_owned()], configured: vec!["cams.farm.example".to_owned()] };
-    TowerToHyperService::new(router(bench.services.clone(), names))
+    router(bench.services.clone(), names)
 }
 
 /// The status of the answer to a request that reached the listener on `listen`.
@@ -24,7 +22,7 @@ async fn status(bench: &Bench, listen: Option<&str>, peer: Option<Peer>, request
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    routes(bench).call(request).await.expect("an answer").status().as_u16()
+    server::answer(routes(bench), request).await.status().as_u16()
 }
 
 fn tcp(address: &str) -> Option<Peer> {
@@ -43,7 +41,7 @@ async fn without_a_login_strangers_get_nothing_on_any_route() {
     for path in all.into_iter().chain([media("digits.mp4").as_str()]) {
         let ask = || request(path, "10.0.0.5");
         assert_eq!(status(&bench, Some("0.0.0.0"), tcp("10.0.0.9:5000"), ask()).await, 403, "{path}");
-        assert_eq!(status(&bench, Some("0.0.0.0"), None, ask()).await, 403, "{path}: nobody knows who asks");
+        assert_eq!(status(&bench, Some("0.0.0.0"), None, ask()).await, 403, "{path}: the other end is not known");
         let own = status(&bench, Some("0.0.0.0"), tcp("127.0.0.1:5000"), ask()).await;
         assert!(own != 403 && own != 421, "{path}: {own}");
     }

@@ -84,7 +84,7 @@ fn make(today: Option<Date>) -> Result<String> {
 
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
     let draft = file.with_added_extension("tmp");
-    // Nobody else may read it, not even while it is written.
+    // No other user may read it, not even while it is written.
     std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
     durable::replace_with(file, &draft, |out| out.write_all(text.as_bytes()))
