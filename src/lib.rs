@@ -49,6 +49,8 @@ pub mod mux;
 
 pub mod store;
 
+pub mod access;
+
 pub mod archive;
 
 pub mod record;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::access::Access;
 use crate::archive::Archive;
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
@@ -34,6 +35,8 @@ use crate::web;
 
 use reload::Reloads;
 
+/// Folder of users, keys and sessions, beside what else holds on any volume.
+const ACCESS: &str = "access";
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long the process may take to end when it has to because something hangs.
@@ -108,7 +111,8 @@ impl App {
         let cameras = Cameras::new(stops.feeds.clone(), &config);
         let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
         let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
-        let services = Services::new(context(&shared, &current, configured.subscribe(), service));
+        let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
+        let services = Services::new(context(&shared, &current, configured.subscribe(), access, service));
         let deps = SwitchDeps {
             config: config.clone(),
             shared: shared.clone(),
@@ -226,8 +230,7 @@ fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &Canc
         let page = page.clone();
         async move {
             let opened = page.open().await?;
-            page.serve(opened, part.stop().clone()).await;
-            Ok(())
+            page.serve(opened, part.stop().clone()).await
         }
     });
     tasks.task(Spec::new("local socket"), move |part| {
@@ -271,6 +274,7 @@ fn context(
     shared: &Shared,
     current: &CurrentVolume,
     configured: watch::Receiver<Arc<Configured>>,
+    access: Access,
     config: ConfigService,
 ) -> service::Context {
     service::Context {
@@ -283,6 +287,7 @@ fn context(
         heartbeats: shared.heartbeats.clone(),
         metrics: shared.metrics.clone(),
         control: shared.control.clone(),
+        access,
         config,
         configured,
     }

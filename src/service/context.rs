@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::clock::{Clock, Mono};
 use crate::control::Control;
 use crate::health::Health;
@@ -36,6 +37,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// What people switched.
     pub control: Control,
+    /// Who may come in.
+    pub access: Access,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What the configuration in use says.

@@ -12,6 +12,7 @@ use super::configured::Configured;
 use super::context::Context;
 use super::current_volume::CurrentVolume;
 use super::services::Services;
+use crate::access::Access;
 use crate::archive::{self, Archive, ArchiveDeps, Layout};
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::control::Control;
@@ -30,6 +31,7 @@ pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
 /// A box whose camera `yard` is online and gives pictures, `lost` gave some, and `dark/ side` none yet.
 pub(crate) struct Bench {
     _dir: TempDir,
+    pub(crate) access: Access,
     pub(crate) clock: Arc<SimulatedClock>,
     pub(crate) store: Store,
     pub(crate) archive: Archive,
@@ -66,6 +68,7 @@ impl Bench {
         }
         clock.advance(Duration::from_secs(7));
         frames["yard"].set(frame(clock.mono()));
+        let access = Access::open(&dir.path().join("access"), clock.clone());
         let services = Services::new(Context {
             device: "box-7".into(),
             site: "Gate".into(),
@@ -76,10 +79,11 @@ impl Bench {
             heartbeats: heartbeats.clone(),
             metrics,
             control: control.clone(),
+            access: access.clone(),
             config: ConfigService::new(ConfigStatus::default()).0,
             configured: Configured { outlets: OUTLETS.map(destination).to_vec(), quota_bytes: None, frames }.fixed(),
         });
-        Self { _dir: dir, clock, store, archive, health, heartbeats, control, services }
+        Self { _dir: dir, access, clock, store, archive, health, heartbeats, control, services }
     }
 
     /// An event that is over, whose alerts were delivered.

@@ -54,14 +54,17 @@ impl MediaService {
         self.of_event(event, &STILLS.into_iter().find_map(of_kind)?.file)
     }
 
-    /// Where a segment lies; `None` for one that the index does not know.
+    /// A segment and where it lies; `None` for one that the index does not know.
     ///
     /// # Errors
     /// When the index is out of service.
-    pub async fn segment(&self, camera: &str, id: SegmentId) -> Result<Option<PathBuf>> {
+    pub async fn segment(&self, camera: &str, id: SegmentId) -> Result<Option<(Segment, PathBuf)>> {
         let segment = self.0.store().ledger().segment(camera, id).await?;
         let folder = self.0.volume.archive().layout().recordings(camera);
-        Ok(segment.map(|segment| folder.join(Segment::file_name(segment.id))))
+        Ok(segment.map(|segment| {
+            let path = folder.join(Segment::file_name(segment.id));
+            (segment, path)
+        }))
     }
 
     /// The newest picture of `camera`.

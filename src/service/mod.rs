@@ -4,6 +4,7 @@
 //! facts themselves declare what they need (`alert::StatusProvider`, `lake::BoxStatusOf`); [`Services`] provides it.
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
+mod access;
 mod config;
 mod configured;
 mod context;
@@ -20,6 +21,7 @@ mod status;
 mod tests;
 mod timeline;
 
+pub use access::{AccessService, Crowded, LoginRequest};
 pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::Configured;
 pub use context::Context;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::access::AccessService;
 use super::config::ConfigService;
 use super::context::Context;
 use super::events::EventService;
@@ -13,6 +14,8 @@ use super::timeline::TimelineService;
 /// All services of the box, over one context. Cheap to clone.
 #[derive(Clone)]
 pub struct Services {
+    /// Logins, users and keys.
+    pub access: AccessService,
     /// The box at this moment.
     pub status: StatusService,
     /// Events.
@@ -33,7 +36,9 @@ impl Services {
         let context = Arc::new(context);
         let config = context.config.clone();
         let queues = QueueService::new(context.clone());
+        let access = AccessService::new(context.access.clone(), context.device.clone());
         Self {
+            access,
             status: StatusService::new(context.clone(), queues.clone()),
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use url::form_urlencoded;
 
+use crate::access::Caller;
 use crate::event::EventId;
 use crate::service::{EventQuery, EventRecord};
 use crate::status::{BoxStatus, Summary};
 
 use super::problem::Problem;
+use super::routes::{Needs, Routes};
+use super::session::Known;
 use super::{Shared, live, media};
 
 /// Events in one answer when nothing is asked for.
@@ -27,14 +29,14 @@ const MAX_LIMIT: usize = 200;
 /// Longest camera name or label that is looked for, bytes.
 const MAX_NAME_BYTES: usize = 200;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/events", get(events))
-        .route("/api/v1/events/{id}", get(event))
-        .route("/api/v1/events/{id}/{file}", get(file))
-        .route("/api/v1/cameras/{name}/frame.jpg", get(live::frame))
-        .route("/api/v1/cameras/{name}/last.jpg", get(live::last))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/api/v1/status", Needs::VIEW, status)
+        .get("/api/v1/events", Needs::VIEW, events)
+        .get("/api/v1/events/{id}", Needs::VIEW, event)
+        .get("/api/v1/events/{id}/{file}", Needs::VIEW, file)
+        .get("/api/v1/cameras/{name}/frame.jpg", Needs::VIEW, live::frame)
+        .get("/api/v1/cameras/{name}/last.jpg", Needs::VIEW, live::last)
 }
 
 #[derive(Serialize)]
@@ -44,8 +46,10 @@ struct StatusReply {
     status: BoxStatus,
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let status = shared.errors.ask("status", shared.services.status.read()).await?;
+async fn status(State(shared): State<Arc<Shared>>, Known(caller): Known) -> Result<Response, Problem> {
+    let mut status = shared.errors.ask("status", shared.services.status.read()).await?;
+    // The sentence speaks of no camera either that the caller does not see.
+    status.cameras.retain(|camera| caller.grant(&camera.name).is_some());
     Ok(Json(StatusReply { summary: status.summary(), status }).into_response())
 }
 
@@ -57,7 +61,11 @@ struct EventsReply {
     next: Option<EventId>,
 }
 
-async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn events(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let limit = query.limit;
     // One more than wanted shows whether there is a next page.
@@ -66,6 +74,7 @@ async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     let there_is_more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| there_is_more).map(|record| record.event.id);
+    events.retain(|record| is_seen(&caller, record));
     Ok(Json(EventsReply { events, next }).into_response())
 }
 
@@ -102,29 +111,36 @@ fn parse_query(text: &str) -> Result<EventQuery, Problem> {
     Ok(query)
 }
 
-async fn find(shared: &Shared, id: &str) -> Result<EventRecord, Problem> {
+fn is_seen(caller: &Caller, record: &EventRecord) -> bool {
+    caller.sees(&record.event.camera, record.event.start.wall)
+}
+
+/// An event that `caller` sees; the others are as if they were not there.
+async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<EventRecord, Problem> {
     let unknown = || Problem::not_found("there is no event with this id on this box");
     let id: EventId = id.parse().map_err(|_| unknown())?;
     let record = shared.errors.ask("event", shared.services.events.get(id)).await?;
-    record.ok_or_else(unknown)
+    record.filter(|record| is_seen(caller, record)).ok_or_else(unknown)
 }
 
 async fn event(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    let record = find(&shared, &id).await?;
+    let record = find(&shared, &caller, &id).await?;
     Ok(Json(record).into_response())
 }
 
 async fn file(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((id, file)) = path.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    let record = find(&shared, &id).await?;
+    let record = find(&shared, &caller, &id).await?;
     let path = shared.services.media.of_event(&record.event, &file);
     let path = path.ok_or_else(|| Problem::not_found("the event has no file with this name"))?;
     media::answer(&path, &file, &request).await

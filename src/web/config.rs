@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 
 use super::Shared;
 use super::problem::Problem;
+use super::routes::{Needs, Routes};
 use super::sender::check_sender;
 use crate::service::ReloadUnavailable;
 use crate::status::ConfigState;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/config", get(status)).route("/api/v1/config/reload", post(reload))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/config", Needs::VIEW, status).post(
+        "/api/v1/config/reload",
+        Needs::ADMINISTER,
+        reload,
+    )
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {

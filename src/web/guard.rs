@@ -13,7 +13,6 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::peer::Peer;
 use super::problem::Problem;
 
 /// No request of ours is anywhere near it.
@@ -68,7 +67,7 @@ pub(super) fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>, names
     HEADERS.into_iter().fold(routes.layer(cached), set)
 }
 
-/// Turns away requests that were meant for another name, and those of strangers.
+/// Turns away requests that were meant for another name, and those that are too long.
 async fn guard(State(names): State<Arc<Names>>, mut request: Request, next: Next) -> Response {
     if let Some(problem) = refusal(&request, &names) {
         return problem.into_response();
@@ -80,15 +79,6 @@ async fn guard(State(names): State<Arc<Names>>, mut request: Request, next: Next
         request.headers_mut().insert(header::HOST, host);
     }
     next.run(request).await
-}
-
-/// Whether `peer` may do everything without having said who it is: programs on the box may, and all that reach its
-/// loopback.
-fn allowed_without_login(peer: &Peer) -> bool {
-    match peer {
-        Peer::Tcp { address, .. } => address.ip().to_canonical().is_loopback(),
-        Peer::Local { .. } => true,
-    }
 }
 
 /// Media are compressed already, and whatever is served in ranges has to keep its bytes.
@@ -118,10 +108,6 @@ fn refusal(request: &Request, names: &Names) -> Option<Problem> {
             "this is not the host that you asked for: use localhost or 127.0.0.1"
         };
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message.to_owned()));
-    }
-    if !request.extensions().get().is_some_and(allowed_without_login) {
-        let message = "this box has no login yet: open the page on the box itself, or through a tunnel (ssh -L)";
-        return Some(Problem::new(StatusCode::FORBIDDEN, "no_login", message.to_owned()));
     }
     None
 }
@@ -225,17 +211,5 @@ mod tests {
         }
         let loopback = "127.0.0.1".parse().expect("address");
         assert!(is_us("cams.farm.example", loopback, &names), "a proxy on the box hands the name on");
-    }
-
-    #[test]
-    fn without_a_login_only_the_box_itself_is_served() {
-        let tcp = |address: &str| Peer::Tcp { address: address.parse().expect("an address"), is_tls: true };
-        for peer in [tcp("127.0.0.1:9"), tcp("127.9.9.9:9"), tcp("[::1]:9"), tcp("[::ffff:127.0.0.1]:9")] {
-            assert!(allowed_without_login(&peer), "{peer:?}");
-        }
-        assert!(allowed_without_login(&Peer::Local { uid: 1000, gid: 1000 }));
-        for peer in [tcp("10.0.0.5:9"), tcp("[fe80::1]:9"), tcp("[::ffff:10.0.0.5]:9"), tcp("0.0.0.0:9")] {
-            assert!(!allowed_without_login(&peer), "{peer:?}");
-        }
     }
 }

@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
 use super::Shared;
 use super::problem::Problem;
+use super::routes::{Needs, Routes};
+use super::session::{self, Known};
 
 /// Probes give up early; so do we.
 const READY_WITHIN: Duration = Duration::from_secs(3);
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/healthz", Needs::Nothing, alive).get("/readyz", Needs::Nothing, ready).get(
+        "/metrics",
+        Needs::VIEW,
+        metrics,
+    )
 }
 
 /// The process lives; asks nothing else.
@@ -33,7 +37,9 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+async fn metrics(State(shared): State<Arc<Shared>>, Known(caller): Known) -> Result<Response, Problem> {
+    // They name all cameras.
+    session::check_everything(&caller)?;
     let text = shared.errors.ask("metrics", shared.services.status.metrics()).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

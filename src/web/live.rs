@@ -11,12 +11,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::access::Caller;
 use crate::clock::Mono;
 use crate::frame::Frame;
 use crate::service::Live;
 
 use super::Shared;
 use super::problem::Problem;
+use super::session::Known;
 
 /// Widest picture served, pixels.
 const MAX_WIDTH: u32 = 640;
@@ -78,26 +80,32 @@ fn fit(width: u32, height: u32) -> (u32, u32) {
 /// The newest picture, if the camera gives some.
 pub(super) async fn frame(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    serve(&shared, camera, false).await
+    serve(&shared, &caller, camera, false).await
 }
 
 /// The last picture since the daemon started, however old.
 pub(super) async fn last(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    serve(&shared, camera, true).await
+    serve(&shared, &caller, camera, true).await
 }
 
 async fn serve(
     shared: &Shared,
+    caller: &Caller,
     camera: Result<Path<String>, PathRejection>,
     may_be_old: bool,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
+    if !caller.sees(&camera, jiff::Timestamp::now()) {
+        return Err(unknown());
+    }
     let frame = match shared.services.media.live(&camera) {
         Live::Unknown => return Err(unknown()),
         Live::Picture(frame) => frame,

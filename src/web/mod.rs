@@ -1,26 +1,31 @@
 //! The box's own web page, its API, health routes and metrics. Read only but for the queues and the reload of the configuration.
 //!
 //! Everything shown comes from the [`Services`]; what belongs to HTTP alone lies here. An answer may take as long as it
-//! likes: after a few seconds the page says that there is none. Until there is a login only the box itself is served: by
-//! loopback, and by the local socket. Routes: docs/api.md.
+//! likes: after a few seconds the page says that there is none. While the box has no users, what runs on the box itself may
+//! use all of it: by loopback, and by the local socket. Routes: docs/api.md.
 
 mod api;
+mod body;
 mod config;
 mod guard;
 mod health;
 mod live;
+mod login;
 mod media;
 mod pages;
 mod peer;
 mod problem;
 mod queue;
+mod routes;
 mod sender;
 mod server;
+mod session;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod tls;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +33,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -37,6 +43,7 @@ use crate::supervise::systemd;
 
 use guard::Names;
 use problem::ErrorLogLimiter;
+use routes::Routes;
 use server::{Listener, LocalSocket, Server};
 use tls::Tls;
 
@@ -56,6 +63,7 @@ pub struct Page {
     config: Config,
     folder: PathBuf,
     clock: Arc<dyn Clock>,
+    services: Services,
     server: Server,
 }
 
@@ -77,8 +85,8 @@ impl Page {
     /// `folder` is where small things lie that outlive a start: the certificate that the box makes for itself.
     pub fn new(config: Config, services: Services, folder: &Path, clock: Arc<dyn Clock>) -> Self {
         let names = Names { host: tls::host_names(), configured: config.names.clone() };
-        let server = Server::new(router(services, names));
-        Self { config, folder: folder.to_owned(), clock, server }
+        let server = Server::new(router(services.clone(), names));
+        Self { config, folder: folder.to_owned(), clock, services, server }
     }
 
     /// Opens the page's port, or takes over those that the service manager opened.
@@ -104,10 +112,17 @@ impl Page {
     }
 
     /// Serves the page until `stop`; ends within about a second, even with connections open.
-    pub async fn serve(&self, opened: Opened, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// When the secret of the set-up link cannot be made.
+    pub async fn serve(&self, opened: Opened, stop: CancellationToken) -> Result<()> {
         let Opened { listeners, tls, .. } = opened;
+        let setup = self.services.access.known().setup_secret()?;
         for listener in &listeners {
             listener.log_open();
+        }
+        if let (Some(secret), Some(page)) = (setup, listeners.first().and_then(Listener::url)) {
+            info!(link = %format!("{page}login#setup={secret}"), "no users yet: this link adds the first one");
         }
         let keep_current = async {
             match &tls {
@@ -119,6 +134,7 @@ impl Page {
             () = self.server.serve(listeners, stop) => {}
             () = keep_current => {}
         }
+        Ok(())
     }
 
     /// Serves programs on the box until `stop`. A socket that cannot be opened is logged, and costs nothing else.
@@ -166,14 +182,21 @@ pub async fn check_certificate(config: &Config) -> Result<()> {
 
 fn router(services: Services, names: Names) -> Router {
     let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
-    let routes = Router::new()
-        .merge(pages::routes())
+    let (routes, _) = all_routes().finish();
+    let routes = routes
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(shared.clone(), session::identify));
+    guard::guarded(routes, names).with_state(shared)
+}
+
+fn all_routes() -> Routes {
+    pages::routes()
         .merge(health::routes())
+        .merge(login::routes())
+        .merge(users::routes())
         .merge(api::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
-        .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed);
-    guard::guarded(routes, names).with_state(shared)
 }

@@ -1,12 +1,22 @@
-//! Who is at the other end of a connection.
+//! The other end of a connection.
 
 use std::net::SocketAddr;
 
-/// The other end, as the system says; the server puts it into the extensions of each request.
+/// The other end of a connection, as the system says; the server puts it into the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// By the network.
-    Tcp { address: SocketAddr, is_tls: bool },
-    /// A program on this box, by the local socket. The kernel vouches for its user and group.
-    Local { uid: u32, gid: u32 },
+    /// A TCP connection.
+    Tcp {
+        /// From where. An IPv4 address is one, also where the listener speaks IPv6.
+        address: SocketAddr,
+        /// Whether it is encrypted.
+        is_tls: bool,
+    },
+    /// A connection to the socket on the box itself. The kernel vouches for both.
+    Local {
+        /// The program's user.
+        uid: u32,
+        /// The program's group.
+        gid: u32,
+    },
 }

@@ -2,37 +2,38 @@
 
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router, body};
 use serde::Serialize;
 use url::form_urlencoded;
 
 use super::Shared;
+use super::body::command;
 use super::problem::Problem;
-use super::sender::check_sender;
+use super::routes::{Needs, Routes};
+use super::session::{self, Known};
 use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
-/// No command is longer, in bytes.
-const MAX_COMMAND: usize = 64 << 10;
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    let command = |action| {
-        post(move |State(shared): State<Arc<Shared>>, headers: HeaderMap, body: body::Body| async move {
+pub(super) fn routes() -> Routes {
+    let run = |action| {
+        move |State(shared): State<Arc<Shared>>, Known(caller): Known, headers: HeaderMap, body: Body| async move {
+            session::check_everything(&caller)?;
             run(&shared, action, &headers, body).await
-        })
+        }
     };
-    Router::new()
-        .route("/api/v1/queue/items", get(items))
-        .route("/api/v1/queue/retry", command(QueueAction::Retry))
-        .route("/api/v1/queue/drop", command(QueueAction::Drop))
-        .route("/api/v1/queue/pause", command(QueueAction::Pause))
-        .route("/api/v1/queue/resume", command(QueueAction::Resume))
+    Routes::default()
+        .get("/api/v1/queue/items", Needs::VIEW, items)
+        .post("/api/v1/queue/retry", Needs::OPERATE, run(QueueAction::Retry))
+        .post("/api/v1/queue/drop", Needs::OPERATE, run(QueueAction::Drop))
+        .post("/api/v1/queue/pause", Needs::OPERATE, run(QueueAction::Pause))
+        .post("/api/v1/queue/resume", Needs::OPERATE, run(QueueAction::Resume))
 }
 
 #[derive(Serialize)]
@@ -44,7 +45,13 @@ fn unknown(outlet: &str) -> Problem {
     Problem::not_found(format!("there is no queue {outlet:?}; /api/v1/status lists all outlets"))
 }
 
-async fn items(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn items(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    // A queue names files of all cameras.
+    session::check_everything(&caller)?;
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
     let items = shared.errors.ask("queue", shared.services.queues.items(query)).await?;
@@ -73,15 +80,8 @@ fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
     Ok(query)
 }
 
-async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: body::Body) -> Result<Response, Problem> {
-    check_sender(headers)?;
-    let body = body::to_bytes(body, MAX_COMMAND).await.map_err(|_| {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a command has at most {MAX_COMMAND} bytes"))
-    })?;
-    let command: QueueCommand = serde_json::from_slice(&body).map_err(|error| {
-        let message = format!("not a command: {error}; for example {{\"outlet\": \"upload/cloud\", \"seq\": 7}}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad_command", message)
-    })?;
+async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let command: QueueCommand = command(headers, body, r#"{"outlet": "mqtt", "seq": 7}"#).await?;
     let outlet = command.outlet.clone();
     match shared.errors.ask("queue", shared.services.queues.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),

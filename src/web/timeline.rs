@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use url::form_urlencoded;
@@ -16,6 +15,8 @@ use crate::coverage::Coverage;
 use crate::service::Timeline;
 
 use super::problem::Problem;
+use super::routes::{Needs, Routes};
+use super::session::Known;
 use super::{Shared, media};
 
 /// Longest time in one answer.
@@ -23,10 +24,12 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(25);
 /// The time that is covered when none is asked for.
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/api/v1/cameras/{name}/timeline", get(timeline))
-        .route("/api/v1/cameras/{name}/segments/{file}", get(segment))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).get(
+        "/api/v1/cameras/{name}/segments/{file}",
+        Needs::VIEW,
+        segment,
+    )
 }
 
 #[derive(Serialize)]
@@ -42,13 +45,20 @@ struct Reply {
 
 async fn timeline(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Path(camera) = camera.map_err(|_| unknown_camera())?;
     let (since, until) = parse(query.as_deref().unwrap_or_default(), Timestamp::now())?;
+    let grant = caller.grant(&camera).ok_or_else(unknown_camera)?;
+    // Nothing of a time that the caller does not see.
+    let since = grant.since.map_or(since, |granted| since.max(granted));
+    let until = grant.until.map_or(until, |granted| until.min(granted)).max(since);
     let timeline = shared.errors.ask("timeline", shared.services.timeline.of(&camera, since, until)).await?;
-    let timeline = timeline.ok_or_else(unknown_camera)?;
+    let mut timeline = timeline.ok_or_else(unknown_camera)?;
+    timeline.segments.retain(|segment| grant.covers(segment.start.wall));
+    timeline.events.retain(|event| grant.covers(event.start));
     let mut seconds = std::collections::BTreeMap::new();
     for interval in &timeline.coverage {
         *seconds.entry(interval.state).or_insert(0.0) += interval.until.duration_since(interval.from).as_secs_f64();
@@ -92,6 +102,7 @@ fn parse(text: &str, now: Timestamp) -> Result<(Timestamp, Timestamp), Problem> 
 
 async fn segment(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     path: Result<Path<(String, String)>, PathRejection>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -99,7 +110,9 @@ async fn segment(
     let Path((camera, file)) = path.map_err(|_| unknown())?;
     let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
     // The path is made of what the index knows; what a browser sends never becomes one.
-    let path = shared.errors.ask("segment", shared.services.media.segment(&camera, id)).await?.ok_or_else(unknown)?;
+    let found = shared.errors.ask("segment", shared.services.media.segment(&camera, id)).await?;
+    let found = found.filter(|(segment, _)| caller.sees(&camera, segment.start.wall));
+    let (_, path) = found.ok_or_else(unknown)?;
     media::answer(&path, "segment.mp4", &request).await
 }
 

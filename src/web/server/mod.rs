@@ -15,6 +15,7 @@ mod tests;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,16 +82,23 @@ pub(super) enum Listener {
 }
 
 impl Listener {
+    /// Where the page is found; none for the local socket.
+    pub(super) fn url(&self) -> Option<String> {
+        let Self::Tcp(listener, tls) = self else { return None };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Some(format!("{scheme}://{}/", listener.local_addr().ok()?))
+    }
+
     /// Says where the page is found.
     pub(super) fn log_open(&self) {
-        let Self::Tcp(listener, tls) = self else { return };
-        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        match tls {
-            None => info!(address = %format!("http://{address}/"), "the page is open"),
-            Some(tls) => {
-                let (address, sha256) = (format!("https://{address}/"), tls.fingerprint());
+        let address = self.url().unwrap_or_default();
+        match self {
+            Self::Tcp(_, Some(tls)) => {
+                let sha256 = tls.fingerprint();
                 info!(address, sha256, self_signed = tls.is_self_signed(), "the page is open");
             }
+            Self::Tcp(_, None) => info!(address, "the page is open"),
+            Self::Local(_) => {}
         }
     }
 }
@@ -159,6 +167,7 @@ impl Run {
                 let (stream, address) = listener.accept().await?;
                 // Small answers should not wait for more; a failure costs only speed.
                 let _ = stream.set_nodelay(true);
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 let peer = Peer::Tcp { address, is_tls: tls.is_some() };
                 (Box::new(stream), peer, Some(ListenAddress(listener.local_addr()?.ip())), tls.clone())
             }

@@ -1,5 +1,6 @@
 //! All routes over a real socket, with services over a real index and archive in a temporary folder.
 
+mod access;
 mod compression;
 mod connections;
 mod fuzz;
@@ -19,7 +20,7 @@ use crate::service::fixture::{Bench, id};
 struct Site {
     address: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<()>>,
     bench: Bench,
     page: Page,
     folder: tempfile::TempDir,
@@ -122,6 +123,9 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
+    for other in ["/login", "/account", "/people"] {
+        pending.push(site.get(other).await.text().to_owned());
+    }
     let mut seen = std::collections::BTreeSet::new();
     while let Some(text) = pending.pop() {
         assert!(!text.replace("http://www.w3.org/", "").contains("http"), "names another host: {text}");
@@ -137,7 +141,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
             }
         }
     }
-    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert_eq!(seen.len(), pages::FILES.len(), "each file is used: {seen:?}");
     let again = site.ask("GET", "/assets/app.js", &format!("If-None-Match: {}\r\n", page.header("etag"))).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
@@ -419,7 +423,7 @@ async fn a_stop_ends_open_connections() {
     assert_eq!(site.get("/healthz").await.status, 200);
     site.stop.cancel();
     let soon = Duration::from_secs(120);
-    tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic");
+    tokio::time::timeout(soon, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
     for mut guest in guests {
         let mut rest = Vec::new();
         // Whether orderly or cut: the other side sees the end.

@@ -1,0 +1,87 @@
+// What the forms of the pages share: sending, showing what came of it.
+
+import { setText } from "./format.js";
+
+const ANSWER_WITHIN_MS = 30000;
+
+/** Sends `body` and gives the answer, or throws an error with the box's own words and its code. */
+export async function send(method, path, body) {
+  const options = { method, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
+  if (method !== "GET") {
+    options.headers = { "content-type": "application/json" };
+    options.body = JSON.stringify(body ?? {});
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("The box does not answer. Try again.");
+  }
+  const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  if (response.ok) return answer;
+  if (response.status === 401 && answer?.error?.code === "not_logged_in") location.assign("/login");
+  const error = new Error(sentence(answer?.error?.message ?? `The box answered with status ${response.status}`));
+  error.code = answer?.error?.code;
+  throw error;
+}
+
+function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?:]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** Runs `act` when `form` is sent, once at a time, and shows what it throws in the form's `.outcome`. */
+export function onSubmit(form, act) {
+  const outcome = form.querySelector(".outcome");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button[type=submit]");
+    if (button.disabled) return;
+    button.disabled = true;
+    show(outcome, "", false);
+    try {
+      show(outcome, (await act(new FormData(form))) ?? "", false);
+    } catch (error) {
+      show(outcome, error.message, true);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+export function show(outcome, text, isBad) {
+  setText(outcome, text);
+  outcome.classList.toggle("bad", isBad);
+  outcome.hidden = text === "";
+}
+
+/** An element with text and attributes. */
+export function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+/** A button that asks before it acts, where `question` is given, and shows in `outcome` what went wrong. */
+export function button(text, outcome, act, question) {
+  const made = element("button", text, { type: "button", class: question ? "plain danger" : "plain" });
+  made.addEventListener("click", async () => {
+    if (question && !confirm(question)) return;
+    made.disabled = true;
+    show(outcome, "", false);
+    try {
+      await act();
+    } catch (error) {
+      show(outcome, error.message, true);
+    } finally {
+      made.disabled = false;
+    }
+  });
+  return made;
+}
+
+/** A time as people here write it, or a dash. */
+export function when(time) {
+  return time ? new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
+}

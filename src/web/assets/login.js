@@ -1,0 +1,48 @@
+// The door: logs in, or adds the first user with the link of the log.
+
+import { onSubmit, send } from "./form.js";
+
+const [login, setup, closed] = ["login", "setup", "closed"].map((id) => document.getElementById(id));
+// Behind #, so that it is never sent by itself and stands in no log on the way.
+const secret = new URLSearchParams(location.hash.slice(1)).get("setup");
+
+async function begin() {
+  const access = await send("GET", "/api/v1/access");
+  // A link from elsewhere comes without the cookie, which this page of our own has.
+  const known = await fetch("/api/v1/me");
+  if (known.ok && !secret) {
+    location.replace("/");
+    return;
+  }
+  const shown = access.login ? login : secret ? setup : closed;
+  shown.hidden = false;
+  shown.querySelector("input")?.focus();
+}
+
+onSubmit(login, async (fields) => {
+  const code = fields.get("code")?.trim();
+  try {
+    await send("POST", "/api/v1/login", { name: fields.get("name").trim(), password: fields.get("password"), code: code || null });
+  } catch (error) {
+    if (error.code === "code_needed" || error.code === "wrong_code") {
+      const field = document.getElementById("code-field");
+      const first = field.hidden;
+      field.hidden = false;
+      field.querySelector("input").focus();
+      if (first) return "";
+    }
+    throw error;
+  }
+  location.replace("/");
+});
+
+onSubmit(setup, async (fields) => {
+  await send("POST", "/api/v1/setup", { secret, name: fields.get("name").trim(), password: fields.get("password") });
+  history.replaceState(null, "", "/login");
+  location.replace("/");
+});
+
+begin().catch((error) => {
+  closed.hidden = false;
+  closed.replaceChildren(Object.assign(document.createElement("p"), { className: "bad", textContent: error.message }));
+});

@@ -1,0 +1,142 @@
+//! On whose behalf a request comes, and whether that is enough for its route.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Shared;
+use super::peer::Peer;
+use super::problem::Problem;
+use crate::access::{Caller, CallerKind};
+
+/// Names of the cookie: browsers send the second to nothing but this host over TLS.
+const PLAIN: &str = "outpost_session";
+const SECURE: &str = "__Host-outpost_session";
+/// As long as the longest session, seconds.
+const COOKIE_FOR: u32 = 30 * 24 * 3600;
+
+/// The caller of a route that needs one.
+pub(super) struct Known(pub(super) Caller);
+
+impl<S: Sync> FromRequestParts<S> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Caller>().cloned().map(Self).ok_or_else(not_logged_in)
+    }
+}
+
+/// Where a request comes from.
+pub(super) struct From(pub(super) Peer);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(peer(&parts.extensions)))
+    }
+}
+
+/// Finds out on whose behalf a request comes.
+pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    let peer = peer(request.extensions());
+    let (caller, token) = caller(&shared, peer, request.headers());
+    let is_session = caller.as_ref().is_some_and(|caller| caller.kind == CallerKind::Session);
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    let mut response = next.run(request).await;
+    if let Some(cookie) = token.and_then(|token| cookie(&token, peer)) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    if is_session {
+        shared.services.access.write_if_due().await;
+    }
+    response
+}
+
+/// Turns away a caller that sees some cameras only from what is about all of them.
+///
+/// # Errors
+/// For such a caller.
+pub(super) fn check_everything(caller: &Caller) -> Result<(), Problem> {
+    if caller.sees_everything() {
+        return Ok(());
+    }
+    let message = format!("{} sees some cameras only; this is about all of them", caller.name);
+    Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", message))
+}
+
+/// The cookie of a session; `None` for a token that cannot stand in a header, which ours can.
+pub(super) fn cookie(token: &str, peer: Peer) -> Option<HeaderValue> {
+    let (name, secure) = names(peer);
+    let text = format!("{name}={token}; Path=/; Max-Age={COOKIE_FOR}; HttpOnly; SameSite=Strict{secure}");
+    text.parse().ok()
+}
+
+/// A cookie that takes the place of a session's, and is none.
+pub(super) fn no_cookie(peer: Peer) -> Option<HeaderValue> {
+    let (name, secure) = names(peer);
+    format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{secure}").parse().ok()
+}
+
+fn names(peer: Peer) -> (&'static str, &'static str) {
+    if is_tls(peer) { (SECURE, "; Secure") } else { (PLAIN, "") }
+}
+
+fn is_tls(peer: Peer) -> bool {
+    matches!(peer, Peer::Tcp { is_tls: true, .. })
+}
+
+/// The address to count failed logins by.
+pub(super) fn address(peer: Peer) -> IpAddr {
+    match peer {
+        Peer::Tcp { address, .. } => address.ip(),
+        Peer::Local { .. } => Ipv4Addr::LOCALHOST.into(),
+    }
+}
+
+fn peer(extensions: &axum::http::Extensions) -> Peer {
+    // Every connection has one; without it the request counts as one from elsewhere.
+    let elsewhere = Peer::Tcp { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), is_tls: false };
+    extensions.get().copied().unwrap_or(elsewhere)
+}
+
+fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, Option<String>) {
+    let access = shared.services.access.known();
+    if let Peer::Local { uid, .. } = peer {
+        // The rights of the socket's file say who can connect: root, the service's user and its group.
+        return (Some(Caller::admin(&format!("unix user {uid}"), CallerKind::Local)), None);
+    }
+    if let Some(shown) = headers.get(header::AUTHORIZATION) {
+        let shown = shown.to_str().ok().and_then(|shown| shown.split_once(' '));
+        let key = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
+        return (key.and_then(|key| access.of_key(key)), None);
+    }
+    if let Some((caller, next)) = session_token(headers, is_tls(peer)).and_then(|token| access.of_session(token)) {
+        return (Some(caller), next);
+    }
+    let is_here = matches!(peer, Peer::Tcp { address, .. } if address.ip().is_loopback());
+    let unprotected = is_here && !access.has_users();
+    (unprotected.then(|| Caller::admin("this box", CallerKind::Unprotected)), None)
+}
+
+/// The token in the cookie that fits the connection. A cookie of a plain connection is worth nothing over TLS: anyone on
+/// the way could have set it.
+fn session_token(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
+    let wanted = if is_tls { SECURE } else { PLAIN };
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == wanted).map(|(_, token)| token).filter(|token| !token.is_empty())
+}
+
+/// What a caller hears who is not known.
+pub(super) fn not_logged_in() -> Problem {
+    let message = "log in at /login, or send the header \"authorization: Bearer KEY\"".to_owned();
+    Problem::new(StatusCode::UNAUTHORIZED, "not_logged_in", message)
+}

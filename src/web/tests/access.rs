@@ -1,0 +1,240 @@
+//! Who gets what: each route for each role, logins, sessions that end.
+
+use super::*;
+use crate::access::{NewKey, NewUser, Role, UserChange};
+use crate::web::routes::Needs;
+
+const PASSWORD: &str = "correct horse battery";
+const JSON: &str = "Content-Type: application/json\r\n";
+
+impl Site {
+    /// With the users `admin`, `operator` and `viewer`, each of the role of its name.
+    async fn with_users() -> Self {
+        let site = Self::open(Bench::new()).await;
+        for role in [Role::Admin, Role::Operator, Role::Viewer] {
+            site.add(role.as_str(), role);
+        }
+        site
+    }
+
+    fn add(&self, name: &str, role: Role) {
+        let new = NewUser { name: name.into(), password: PASSWORD.into(), role, cameras: None };
+        self.bench.access.add_user(new).expect("a user");
+    }
+
+    async fn post(&self, target: &str, headers: &str, body: &str) -> Answer {
+        let length = body.len();
+        let host = self.address;
+        self.send(&format!(
+            "POST {target} HTTP/1.1\r\nHost: {host}\r\n{JSON}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Answer {
+        let body = serde_json::json!({ "name": name, "password": password });
+        self.post("/api/v1/login", "", &body.to_string()).await
+    }
+
+    /// The header that shows the session of a fresh login.
+    async fn cookie(&self, name: &str) -> String {
+        let answer = self.log_in(name, PASSWORD).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let cookie = answer.header("set-cookie");
+        for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.contains(part), "{cookie}");
+        }
+        format!("Cookie: {}\r\n", cookie.split(';').next().expect("a pair"))
+    }
+
+    fn key(&self, role: Role) -> String {
+        let new = NewKey { name: "a program".into(), role, cameras: None, expires: None };
+        format!("Authorization: Bearer {}\r\n", self.bench.access.add_key(new, "admin").expect("a key").key)
+    }
+}
+
+/// What `needs` says to a caller with `role`; `None`: let through.
+fn refusal(needs: Needs, role: Option<Role>, is_page: bool) -> Option<u16> {
+    match (needs, role) {
+        (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
+        (Needs::Role(needed), Some(role)) => (role < needed).then_some(403),
+        (Needs::Login | Needs::Role(_), None) => Some(if is_page { 303 } else { 401 }),
+    }
+}
+
+#[tokio::test]
+async fn every_route_lets_through_those_that_its_table_says() {
+    let site = Site::with_users().await;
+    let mut callers = vec![
+        (None, String::new(), "no one"),
+        (None, "Cookie: outpost_session=guessed\r\n".to_owned(), "a guessed session"),
+        (None, "Authorization: Bearer outpost_key_00_guessed\r\n".to_owned(), "a guessed key"),
+        (None, "Authorization: Basic YWRtaW46eA==\r\n".to_owned(), "another scheme"),
+    ];
+    for role in Role::ALL {
+        callers.push((Some(role), site.cookie(role.as_str()).await, role.as_str()));
+        callers.push((Some(role), site.key(role), "a key"));
+    }
+    let table = all_routes().finish().1;
+    assert!(table.len() > 30, "{}", table.len());
+    for route in &table {
+        // What ends the session that asks is tried elsewhere.
+        if route.path == "/api/v1/logout" {
+            continue;
+        }
+        let target =
+            ["{name}", "{id}", "{file}"].iter().fold(route.path.to_owned(), |path, part| path.replace(part, "x"));
+        for (role, headers, who) in &callers {
+            let answer = site.ask(route.method.as_str(), &target, headers).await;
+            let expected = refusal(route.needs, *role, !target.starts_with("/api/"));
+            let got = Some(answer.status).filter(|status| matches!(status, 303 | 401 | 403));
+            assert_eq!(got, expected, "{} {target} by {who}: {} {}", route.method, answer.status, answer.text());
+        }
+    }
+    let open: Vec<&str> = table.iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
+    let expected =
+        ["/login", "/assets/{file}", "/healthz", "/readyz", "/api/v1/login", "/api/v1/setup", "/api/v1/access"];
+    assert_eq!(open, expected, "a route that is open to all is decided on, never forgotten");
+}
+
+#[tokio::test]
+async fn without_users_the_box_itself_may_do_everything_and_the_first_one_ends_that() {
+    let site = Site::open(Bench::new()).await;
+    assert_eq!(site.get("/api/v1/access").await.json()["setup"], true);
+    assert_eq!(site.get("/api/v1/me").await.json()["kind"], "unprotected");
+    assert_eq!(site.get("/").await.status, 200);
+    let wrong = site.post("/api/v1/setup", "", r#"{"secret": "x", "name": "anna", "password": "correct horse"}"#).await;
+    assert_eq!((wrong.status, &wrong.json()["error"]["code"]), (403, &"setup_over".into()));
+    let secret = site.bench.access.setup_secret().expect("randomness").expect("no user yet");
+    let body = serde_json::json!({ "secret": secret, "name": "anna", "password": PASSWORD }).to_string();
+    let done = site.post("/api/v1/setup", "", &body).await;
+    assert_eq!((done.status, &done.json()["role"]), (200, &"admin".into()), "{}", done.text());
+    assert!(done.header("set-cookie").starts_with("outpost_session="), "the first user is logged in");
+    assert_eq!(site.post("/api/v1/setup", "", &body).await.status, 403, "the link works once");
+    assert_eq!(site.get("/api/v1/me").await.status, 401);
+    assert_eq!(site.get("/").await.header("location"), "/login");
+}
+
+#[tokio::test]
+async fn a_login_that_fails_says_neither_which_part_was_wrong_nor_who_exists() {
+    let site = Site::with_users().await;
+    let (wrong, unknown) = (site.log_in("viewer", "wrong horse").await, site.log_in("stranger", "wrong horse").await);
+    assert_eq!((wrong.status, wrong.text()), (401, unknown.text()));
+    assert_eq!(wrong.header("set-cookie"), "");
+    for _ in 0..4 {
+        site.log_in("viewer", "wrong horse").await;
+    }
+    let locked = site.log_in("viewer", PASSWORD).await;
+    assert_eq!((locked.status, &locked.json()["error"]["code"]), (429, &"too_many_tries".into()), "{}", locked.text());
+    assert_eq!(site.log_in("admin", PASSWORD).await.status, 200, "others may");
+}
+
+#[tokio::test]
+async fn a_session_ends_on_logout_by_an_admin_and_with_its_user() {
+    let site = Site::with_users().await;
+    let (admin, viewer) = (site.cookie("admin").await, site.cookie("viewer").await);
+    let other = site.cookie("viewer").await;
+    assert_ne!(viewer, other, "each login has a token of its own, so none can be planted");
+    let mine = async |cookie: String| site.ask("GET", "/api/v1/me", &cookie).await.status;
+    assert_eq!(site.post("/api/v1/logout", &other, "").await.status, 204);
+    assert_eq!((mine(other.clone()).await, mine(viewer.clone()).await), (401, 200));
+    let sessions = site.ask("GET", "/api/v1/me/sessions", &viewer).await.json();
+    let id = sessions["own"].as_str().expect("an id").to_owned();
+    let operator = site.cookie("operator").await;
+    let end = async |path: &str, cookie: &str| {
+        site.ask("DELETE", &format!("{path}/{id}"), &format!("{cookie}{JSON}")).await.status
+    };
+    assert_eq!(end("/api/v1/me/sessions", &operator).await, 404, "another's session");
+    assert_eq!(end("/api/v1/sessions", &operator).await, 403);
+    assert_eq!(end("/api/v1/sessions", &admin).await, 204);
+    assert_eq!(mine(viewer).await, 401);
+    let change = UserChange { disabled: Some(true), ..UserChange::default() };
+    site.bench.access.change_user("operator", change).expect("disabled");
+    assert_eq!(mine(operator).await, 401);
+}
+
+#[tokio::test]
+async fn a_foreign_page_changes_nothing_with_the_cookie_of_a_user() {
+    let site = Site::with_users().await;
+    let admin = site.cookie("admin").await;
+    let body = r#"{"name": "eve", "password": "correct horse battery", "role": "admin"}"#;
+    let foreign = ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"];
+    for header in foreign {
+        let answer = site.post("/api/v1/users", &format!("{admin}{header}"), body).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &"foreign_page".into()));
+    }
+    let form = format!("{admin}Content-Type: application/x-www-form-urlencoded\r\n");
+    assert_eq!(site.ask("POST", "/api/v1/users", &form).await.status, 415, "what a form can send");
+    assert!(site.bench.access.user("eve").is_none());
+    assert_eq!(site.post("/api/v1/users", &admin, body).await.status, 201);
+}
+
+#[tokio::test]
+async fn passwords_and_second_factors_are_changed_by_their_user() {
+    let site = Site::with_users().await;
+    let viewer = site.cookie("viewer").await;
+    let change = |present: &str| serde_json::json!({ "present": present, "new": "purple goat staircase" }).to_string();
+    let wrong = site.post("/api/v1/me/password", &viewer, &change("wrong horse")).await;
+    assert_eq!((wrong.status, &wrong.json()["error"]["code"]), (409, &"refused".into()));
+    assert_eq!(site.post("/api/v1/me/password", &viewer, &change(PASSWORD)).await.status, 204);
+    assert_eq!(site.log_in("viewer", PASSWORD).await.status, 401);
+    assert_eq!(site.log_in("viewer", "purple goat staircase").await.status, 200);
+    let begun = site.post("/api/v1/me/second-factor", &viewer, "").await.json();
+    assert!(begun["qr"].as_str().is_some_and(|qr| qr.contains("<svg")), "{begun}");
+    let confirmed = site.post("/api/v1/me/second-factor/confirm", &viewer, r#"{"code": "000000"}"#).await;
+    assert_eq!(confirmed.status, 409, "{}", confirmed.text());
+    let key = site.key(Role::Viewer);
+    assert_eq!(site.post("/api/v1/me/second-factor", &key, "").await.status, 409, "a key has no account");
+}
+
+#[tokio::test]
+async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before() {
+    let bench = with_files().await;
+    let (yard, gate) = (id(4), id(9));
+    bench.record(9, "gate", Vec::new()).await;
+    let site = Site::open(bench).await;
+    site.add("admin", Role::Admin);
+    let grant = |since: &str| serde_json::json!({ "yard": { "since": since } });
+    let add = |name: &str, since: &str| {
+        let cameras = serde_json::from_value(grant(since)).expect("grants");
+        let new = NewUser { name: name.into(), password: PASSWORD.into(), role: Role::Viewer, cameras };
+        site.bench.access.add_user(new).expect("a user");
+    };
+    add("vera", "2026-01-01T00:00:00Z");
+    add("late", "2026-11-23T00:00:00Z");
+    let (admin, vera, late) = (site.cookie("admin").await, site.cookie("vera").await, site.cookie("late").await);
+    let status = async |target: &str, cookie: &str| site.ask("GET", target, cookie).await.status;
+    let media = ["", "/digits.mp4", "/event.json"];
+    for file in media {
+        let of = |id: &crate::event::EventId| format!("/api/v1/events/{id}{file}");
+        let expected = status(&of(&yard), &admin).await;
+        assert_ne!(status(&of(&yard), &vera).await, 401);
+        assert_eq!(status(&of(&yard), &vera).await, expected, "{file}");
+        assert_eq!(status(&of(&yard), &late).await, 404, "before access was granted: {file}");
+        assert_eq!(status(&of(&gate), &vera).await, 404, "another camera: {file}");
+    }
+    let listed = async |cookie: &str| {
+        let events = site.ask("GET", "/api/v1/events?limit=200", cookie).await.json()["events"].take();
+        let cameras = events.as_array().expect("a list").iter().map(|e| e["event"]["camera"].to_string());
+        cameras.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(listed(&admin).await.len() > 1);
+    assert_eq!(listed(&vera).await.into_iter().collect::<Vec<_>>(), ["\"yard\""]);
+    assert!(listed(&late).await.is_empty());
+    for (target, of_vera) in [
+        ("/api/v1/cameras/yard/frame.jpg", 200),
+        ("/api/v1/cameras/lost/last.jpg", 404),
+        ("/api/v1/cameras/yard/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z", 200),
+        ("/api/v1/cameras/lost/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z", 404),
+        ("/api/v1/queue/items?outlet=mqtt", 403),
+        ("/metrics", 403),
+    ] {
+        assert_eq!(status(target, &vera).await, of_vera, "{target}");
+        assert_eq!(status(target, &admin).await, 200, "{target}");
+    }
+    let of_status = site.ask("GET", "/api/v1/status", &vera).await.json();
+    assert_eq!(of_status["cameras"].as_array().map(Vec::len), Some(1), "{of_status}");
+    let day = "/api/v1/cameras/yard/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z";
+    let of_late = site.ask("GET", day, &late).await.json();
+    assert_eq!((&of_late["events"], &of_late["segments"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
