@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-live bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -28,6 +28,7 @@ test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
 test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_ALERTS := 10000
+test-slow: export OUTPOST_API_EXAMPLES := 200
 test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: export OUTPOST_SOAK_MINUTES ?= 60
 test-slow: export OUTPOST_FUZZ_SECONDS ?= 60
@@ -42,6 +43,10 @@ compare: setup ## Compare the public behaviour of two programs; OLD=PROGRAM, NEW
 bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
+
+bench-live: setup ## What viewers of live video cost; LIVE="--rounds N --seconds S"
+	cargo build --locked
+	python3 tests/bench/live.py "$(CARGO_TARGET_DIR)/debug/outpost" $(LIVE)
 
 bench-drain: setup ## What draining a backlog costs, beside rclone; RELEASE=1: as it ships; DRAIN="--small N --large N --large-mib M"
 	@$(setup)/debian.sh rclone
@@ -86,6 +91,7 @@ setup-test:
 	@: 'pip wants the opposite of what it asks for; without bytecode it is half as large'
 	@PIP_NO_COMPILE=0 $(setup)/python.sh homeassistant tests/homeassistant/requirements.txt
 	@$(setup)/python.sh lake tests/servers/lake-requirements.txt
+	@$(setup)/python.sh api tests/servers/api-requirements.txt
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh
@@ -96,7 +102,7 @@ reference: ## Make again what another runtime sees in the sample pictures: tests
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv homeassistant reference node azurite vm rootfs rootfs.state lint))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv api homeassistant reference node azurite vm rootfs rootfs.state lint))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

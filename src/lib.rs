@@ -50,10 +50,13 @@ pub mod mux;
 pub mod store;
 
 pub mod access;
+pub mod audit;
 
 pub mod archive;
 
 pub mod record;
+
+pub mod live;
 
 pub mod coverage_export;
 pub mod recovery;

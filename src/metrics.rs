@@ -135,6 +135,8 @@ pub struct Metrics {
     pub camera_online: Family<CameraLabel, Gauge>,
     /// 1 while packets come, but nothing comes out of the stage.
     pub camera_degraded: Family<StageLabel, Gauge>,
+    /// Viewers of a camera's video.
+    pub live_viewers: Family<CameraLabel, Gauge>,
     /// Files of events that were found damaged or missing.
     pub damaged_files: Counter,
     /// Events that a rebuild of the index still has to look at; 0 when it is complete.
@@ -191,6 +193,7 @@ impl Metrics {
             queue_items: Family::default(),
             camera_online: Family::default(),
             camera_degraded: Family::default(),
+            live_viewers: Family::default(),
             damaged_files: Counter::default(),
             rebuild_left: Gauge::default(),
             index_full: Gauge::default(),
@@ -245,6 +248,7 @@ impl Metrics {
             "1 while the camera gives packets; missing for a file that was played to its end",
             self.camera_online.clone(),
         );
+        r.register("live_viewers", "Viewers of the camera's video", self.live_viewers.clone());
         r.register(
             "camera_degraded",
             "1 while the camera is connected, but nothing comes out of the stage",
@@ -287,6 +291,7 @@ impl Metrics {
     /// Takes the gauges of camera `name` out: it is not in use any more. Its counters stay, as counters do.
     pub fn forget_camera(&self, name: &str) {
         self.camera_online.remove(&camera(name));
+        self.live_viewers.remove(&camera(name));
         for of in crate::health::Stage::ALL {
             self.camera_degraded.remove(&stage(name, of.as_str()));
         }
@@ -390,6 +395,7 @@ mod tests {
         }
         metrics.camera_online.get_or_create(&camera).set(1);
         metrics.camera_degraded.get_or_create(&stage("yard", "decoding")).set(1);
+        metrics.live_viewers.get_or_create(&camera).set(1);
         metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
         metrics.infer_waiting.get_or_create(&priority("camera")).set(1);
         let outlet = outlet("mqtt");

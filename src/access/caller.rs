@@ -22,6 +22,18 @@ pub enum CallerKind {
     Key,
 }
 
+impl CallerKind {
+    /// Its name in the API and the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Unprotected => "unprotected",
+            Self::Session => "session",
+            Self::Key => "key",
+        }
+    }
+}
+
 /// On whose behalf a request comes, and what it may do.
 #[derive(Clone, Debug)]
 pub struct Caller {

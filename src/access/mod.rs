@@ -23,6 +23,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::clock::Clock;
@@ -105,6 +106,8 @@ struct State {
     sessions: sessions::Sessions,
     limits: limit::Limits,
     setup: Option<String>,
+    /// Of callers that were let in because there is no user.
+    unprotected: CancellationToken,
 }
 
 impl Access {
@@ -123,6 +126,16 @@ impl Access {
         let sessions = if damage.is_none() { files.load_sessions(&users) } else { Default::default() };
         let state = State { damage, users, keys, sessions, ..State::default() };
         Self(Arc::new(Shared { clock, files, state: Mutex::new(state), hashing: passwords::Hashing::default() }))
+    }
+
+    /// The caller of a request from the box itself while there is no user, who may do everything until there is one.
+    pub fn unprotected(&self) -> Option<Caller> {
+        let state = self.0.state.lock();
+        let is_open = state.damage.is_none() && state.users.is_empty();
+        is_open.then(|| Caller {
+            until: state.unprotected.child_token(),
+            ..Caller::admin("this box", CallerKind::Unprotected)
+        })
     }
 
     /// Whether there is a user. Without one the page is for programs and people on this box only.

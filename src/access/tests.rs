@@ -53,6 +53,7 @@ impl Bench {
 fn the_first_user_comes_by_the_link_and_is_an_admin() {
     let bench = Bench::new();
     assert!(!bench.access.has_users());
+    let caller = bench.access.unprotected().expect("no user yet");
     let secret = bench.access.setup_secret().expect("randomness").expect("no user yet");
     assert_eq!(bench.access.setup_secret().expect("randomness").as_deref(), Some(secret.as_str()), "stays the same");
     let set_up = |secret: &str, password: &str| bench.access.set_up(secret, "anna".to_owned(), password.to_owned());
@@ -61,6 +62,7 @@ fn the_first_user_comes_by_the_link_and_is_an_admin() {
     assert_eq!(set_up(&secret, PASSWORD).expect("the first user").role, Role::Admin);
     assert!(matches!(set_up(&secret, PASSWORD), Err(SetupRefusal::Over)), "once");
     assert_eq!(bench.access.setup_secret().expect("randomness"), None);
+    assert!(caller.until.is_cancelled() && bench.access.unprotected().is_none(), "what was open to all ends");
     assert!(bench.restarted().has_users());
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::totp::{self, Enrolment, SecondFactor};
 use super::{Access, Cameras, Role, State, passwords};
@@ -113,6 +114,25 @@ pub struct UserChange {
     pub second_factor: Option<bool>,
 }
 
+impl std::fmt::Display for UserChange {
+    /// What changes, without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { role, cameras, password, disabled, second_factor } = self;
+        let cameras = cameras.as_ref().map(|of| match of {
+            None => "all cameras".to_owned(),
+            Some(of) => format!("cameras {}", of.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        });
+        let parts = [
+            role.map(|role| format!("role {}", role.as_str())),
+            cameras,
+            password.as_ref().map(|_| "another password".to_owned()),
+            disabled.map(|disabled| if disabled { "kept out" } else { "let in again" }.to_owned()),
+            second_factor.map(|_| "second factor removed".to_owned()),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// Makes null differ from what is absent.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Cameras>, D::Error> {
     Cameras::deserialize(value).map(Some)
@@ -172,6 +192,7 @@ impl Access {
             }
             state.users.insert(name, user);
             state.setup = None;
+            state.unprotected.cancel();
             Ok(())
         })?;
         Ok(info)
@@ -328,6 +349,9 @@ impl Access {
             }
             Err(error) => {
                 (state.users, state.keys) = before;
+                if state.users.is_empty() && state.unprotected.is_cancelled() {
+                    state.unprotected = CancellationToken::new();
+                }
                 Err(error)
             }
         }

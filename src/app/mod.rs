@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use crate::access::Access;
 use crate::archive::Archive;
+use crate::audit::Audit;
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::Config;
@@ -37,6 +38,8 @@ use reload::Reloads;
 
 /// Folder of users, keys and sessions, beside what else holds on any volume.
 const ACCESS: &str = "access";
+/// Folder of the audit log.
+const AUDIT: &str = "audit";
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long the process may take to end when it has to because something hangs.
@@ -108,7 +111,7 @@ impl App {
         let volume = OpenVolume::new(&opened, &config, &shared, None)?;
         let current = CurrentVolume::new(&volume.archive, &volume.store);
         let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
-        let cameras = Cameras::new(stops.feeds.clone(), &config);
+        let cameras = Cameras::new(stops.feeds.clone(), &config, &shared.metrics);
         let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
         let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
         let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
@@ -223,8 +226,10 @@ impl App {
 
 /// A page that cannot be opened, because its port is taken, costs nothing but the page: the local socket answers.
 fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
-    let mut tasks = supervisor(shared, &stop.child_token());
-    let page = web::Page::new(config.web.clone(), services.clone(), &shared.state, shared.clock.clone());
+    let stop = stop.child_token();
+    let mut tasks = supervisor(shared, &stop);
+    let place = web::Place { folder: shared.state.to_path_buf(), clock: shared.clock.clone() };
+    let page = web::Page::new(config.web.clone(), services.clone(), place, stop);
     let local = page.clone();
     tasks.task(Spec::new("page"), move |part| {
         let page = page.clone();
@@ -288,6 +293,7 @@ fn context(
         metrics: shared.metrics.clone(),
         control: shared.control.clone(),
         access,
+        audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
         config,
         configured,
     }
@@ -299,6 +305,7 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
         outlets: config.outlets(),
         quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
         frames: cameras.frames(),
+        broadcasts: cameras.broadcasts(),
     }
 }
 

@@ -17,6 +17,8 @@ use crate::archive::Archive;
 use crate::config::{self, Config};
 use crate::frame::LatestFrame;
 use crate::infer::Scheduler;
+use crate::live::{Broadcast, Outlines};
+use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::reception::Reception;
 use crate::record::Recorder;
@@ -34,6 +36,8 @@ pub struct Cameras {
     running: BTreeMap<String, Camera>,
     /// The newest picture of each camera that is configured.
     frames: BTreeMap<String, Arc<LatestFrame>>,
+    /// Live video of each.
+    broadcasts: BTreeMap<String, Arc<Broadcast>>,
 }
 
 struct Camera {
@@ -57,14 +61,20 @@ pub struct Start<'a> {
 
 impl Cameras {
     /// None yet. All feeds end with `stop`.
-    pub fn new(stop: CancellationToken, config: &Config) -> Self {
+    pub fn new(stop: CancellationToken, config: &Config, metrics: &Metrics) -> Self {
         let frames = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
-        Self { stop, running: BTreeMap::new(), frames }
+        let broadcasts = config.cameras().map(|(name, camera)| (name.clone(), broadcast(name, camera, metrics)));
+        Self { stop, running: BTreeMap::new(), frames, broadcasts: broadcasts.collect() }
     }
 
     /// The newest picture of each.
     pub fn frames(&self) -> BTreeMap<String, Arc<LatestFrame>> {
         self.frames.clone()
+    }
+
+    /// Live video of each.
+    pub fn broadcasts(&self) -> BTreeMap<String, Arc<Broadcast>> {
+        self.broadcasts.clone()
     }
 
     /// How many run.
@@ -97,8 +107,10 @@ impl Cameras {
     fn start_one(&mut self, name: &str, camera: &config::Camera, with: &Start<'_>) -> Result<()> {
         let Start { shared, archive, models, workers, .. } = with;
         let latest = self.frames.entry(name.to_owned()).or_default().clone();
+        let broadcasts = self.broadcasts.entry(name.to_owned());
+        let broadcast = broadcasts.or_insert_with(|| broadcast(name, camera, &shared.metrics)).clone();
         let mut feeds = Supervisor::new(self.stop.child_token(), &shared.heartbeats, &shared.metrics);
-        let sight = Sight { models: models.of_camera(name, camera), workers, latest };
+        let sight = Sight { models: models.of_camera(name, camera), workers, latest, broadcast };
         let pipeline = Pipeline::start(name, camera, shared, archive, sight, &mut feeds)?;
         self.running.insert(name.to_owned(), Camera { pipeline, feeds: feeds.start(FEED_GRACE) });
         Ok(())
@@ -113,6 +125,9 @@ impl Cameras {
         join_pipelines(pipelines).await;
         for name in names {
             self.frames.remove(name);
+            if let Some(broadcast) = self.broadcasts.remove(name) {
+                broadcast.close();
+            }
             shared.health.forget_camera(name);
             shared.metrics.forget_camera(name);
         }
@@ -121,6 +136,7 @@ impl Cameras {
     /// Stops the feeds of all cameras; what comes behind them goes on until [`Joining::join`].
     pub async fn stop_feeds(&mut self) -> Joining {
         self.stop.cancel();
+        self.broadcasts.values().for_each(|broadcast| broadcast.close());
         let all = std::mem::take(&mut self.running).into_values();
         let (feeds, pipelines): (Vec<_>, Vec<_>) = all.map(|camera| (camera.feeds, camera.pipeline)).unzip();
         stop_feeds(feeds).await;
@@ -142,6 +158,13 @@ impl Joining {
     pub async fn join(self) {
         join_pipelines(self.0).await;
     }
+}
+
+/// Live video of a camera that is configured so.
+fn broadcast(name: &str, camera: &config::Camera, metrics: &Metrics) -> Arc<Broadcast> {
+    let zones = camera.zones.iter().map(|(name, zone)| (name.clone(), zone.points.points().to_vec()));
+    let lines = camera.lines.iter().map(|(name, line)| (name.clone(), vec![line.from, line.to]));
+    Broadcast::new(name, Outlines::new(zones, lines), metrics)
 }
 
 async fn stop_feeds(feeds: Vec<Running>) {

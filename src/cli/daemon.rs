@@ -142,7 +142,7 @@ impl Daemon {
     /// As [`Daemon::get`].
     pub(super) async fn post_any(&self, path: &str, command: &impl Serialize) -> Result<Value> {
         let answer = self.send(path, command).await?;
-        if answer.json.get("error").is_some() { answer.into_good() } else { Ok(answer.json) }
+        if answer.is_problem { answer.into_good() } else { Ok(answer.json) }
     }
 
     async fn send(&self, path: &str, command: &impl Serialize) -> Result<Answer> {
@@ -216,19 +216,22 @@ fn may_need_rights(answer: &reqwest::Response) -> bool {
 struct Answer {
     json: Value,
     is_success: bool,
+    is_problem: bool,
 }
 
 impl Answer {
     async fn read(answer: reqwest::Response, way: &Way) -> Result<Self> {
+        let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
         let (status, body) = (answer.status(), answer.bytes().await.context("read the daemon's answer")?);
         let json: Value = serde_json::from_slice(&body)
             .with_context(|| format!("what answers at {way} is not outpost ({status})"))?;
-        Ok(Self { json, is_success: status.is_success() })
+        Ok(Self { json, is_success: status.is_success(), is_problem })
     }
 
     fn into_good(self) -> Result<Value> {
         if !self.is_success {
-            bail!("{}", self.json["error"]["message"].as_str().unwrap_or("the daemon refused without saying why"));
+            bail!("{}", self.json["detail"].as_str().unwrap_or("the daemon refused without saying why"));
         }
         Ok(self.json)
     }

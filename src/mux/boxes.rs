@@ -165,6 +165,26 @@ pub(super) fn nal_length_size(moov: &[u8], codec: &Codec) -> Option<usize> {
     moov.get(at + 4 + offset).map(|byte| usize::from(byte & 3) + 1)
 }
 
+/// What the `codecs` parameter of a media type says of a header (RFC 6381; ISO 14496-15, annex E).
+pub(super) fn codec_string(header: &[u8], codec: &Codec) -> Option<String> {
+    let name: &[u8; 4] = if *codec == Codec::H265 { b"hvcC" } else { b"avcC" };
+    let at = header.windows(4).position(|w| w == name)? + 4;
+    if *codec == Codec::H264 {
+        let profile = header.get(at + 1..at + 4)?;
+        return Some(format!("avc1.{}", hex::encode_upper(profile)));
+    }
+    let record: &[u8; 13] = header.get(at..at + 13)?.try_into().ok()?;
+    let space = ["", "A", "B", "C"].get(usize::from(record[1] >> 6))?;
+    let tier = if record[1] & 0x20 == 0 { 'L' } else { 'H' };
+    // In reverse order of bits; zeros at the end of the constraints are left out.
+    let compatible = be32(record, 2)?.reverse_bits();
+    let (profile, level) = (record[1] & 0x1f, record[12]);
+    let constraints = record.get(6..12)?;
+    let used = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let constraints: String = constraints.iter().take(used).map(|byte| format!(".{byte:X}")).collect();
+    Some(format!("hvc1.{space}{profile}.{compatible:X}.{tier}{level}{constraints}"))
+}
+
 /// As many zeros in a row are a block that never reached the disk: coded pictures have no three by themselves,
 /// but some cameras pad.
 const HOLE: usize = 512;

@@ -11,9 +11,12 @@
 //! B-frames play as the camera meant them. The first picture is shown at 0; that it is decoded earlier stands in an
 //! edit list. Pictures that follow a clip's first key frame but are shown before it (an open GOP) refer to pictures
 //! before the clip and are left out; so is what slice headers say of such pictures (`joined`).
+//!
+//! Live video is made of the same packets, in memory ([`Fragmenter`]).
 
 mod bits;
 mod boxes;
+mod fragments;
 mod joined;
 mod output;
 mod params;
@@ -40,6 +43,7 @@ use crate::frame::{Codec, Packet, StreamInfo};
 use output::{Header, Sink, Track};
 use transcode::{Encoded, Transcoder};
 
+pub use fragments::{Fragmenter, InitSegment, LivePicture, fragment, within};
 pub use repair::repair;
 pub use transcode::encoders;
 

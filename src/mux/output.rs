@@ -73,14 +73,28 @@ impl Write for SinkWriter {
     }
 }
 
+/// What is written into memory.
+#[derive(Clone, Default)]
+struct MemoryWriter(Arc<Mutex<Vec<u8>>>);
+
+impl Write for MemoryWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What the file's header states.
 pub(super) struct Header {
     id: Id,
-    codec: Codec,
+    pub(super) codec: Codec,
     width: i32,
     height: i32,
     /// Codec record or Annex B parameter sets.
-    extradata: Bytes,
+    pub(super) extradata: Bytes,
     orientation: Orientation,
     /// Whether key frames bring their parameter sets, because these may change within the file.
     in_band: bool,
@@ -133,6 +147,46 @@ impl Header {
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
         })
     }
+
+    /// Width and height as the pictures are shown, pixels.
+    pub(super) fn upright_size(&self) -> (u32, u32) {
+        let size = |side| u32::try_from(side).unwrap_or(0);
+        self.orientation.applied_to_size((size(self.width), size(self.height)))
+    }
+
+    /// Whether a key frame brings another SPS than the header has: the size or more has changed.
+    pub(super) fn differs_in(&self, data: &[u8]) -> bool {
+        let Self { codec, extradata, .. } = self;
+        if !codec.is_remuxable() || !params::is_annex_b(data) || !params::is_annex_b(extradata) {
+            return false;
+        }
+        let now = params::in_band_parameters(codec, data);
+        let known = params::sequences(codec, extradata);
+        params::sequences(codec, &now).iter().any(|sequence| !known.contains(sequence))
+    }
+
+    /// The header by itself, in memory: `ftyp` and `moov`, for fragments with times of their own.
+    pub(super) fn alone(&self) -> Result<Bytes, ffmpeg::Error> {
+        let memory = MemoryWriter::default();
+        let mut output = self.output(StreamIo::from_write(memory.clone())?)?;
+        let mut options = ffmpeg::Dictionary::new();
+        options.set("movflags", "frag_keyframe+empty_moov+default_base_moof");
+        options.set("flush_packets", "1");
+        output.write_header_with(options)?;
+        drop(output);
+        let written = std::mem::take(&mut *memory.0.lock());
+        Ok(written.into())
+    }
+
+    /// libavformat's side of a file with this track.
+    fn output(&self, io: StreamIo) -> Result<Output, ffmpeg::Error> {
+        let mut output = ffmpeg::format::output_to_stream(io, None, Some("mp4"))?;
+        let mut stream = output.add_stream(None::<ffmpeg::Codec>)?;
+        stream.set_time_base((1, TIMESCALE));
+        describe(&mut stream, self)?;
+        set_display_matrix(&mut stream, self)?;
+        Ok(output)
+    }
 }
 
 /// The one video track of a clip.
@@ -154,12 +208,7 @@ pub(super) struct Track {
 impl Track {
     /// Writes the header.
     pub(super) fn open(sink: &Arc<Sink>, header: Header) -> Result<Self, ffmpeg::Error> {
-        let io = StreamIo::from_write(SinkWriter(sink.clone()))?;
-        let mut output = ffmpeg::format::output_to_stream(io, None, Some("mp4"))?;
-        let mut stream = output.add_stream(None::<ffmpeg::Codec>)?;
-        stream.set_time_base((1, TIMESCALE));
-        describe(&mut stream, &header)?;
-        set_display_matrix(&mut stream, &header)?;
+        let mut output = header.output(StreamIo::from_write(SinkWriter(sink.clone()))?)?;
         let mut metadata = ffmpeg::Dictionary::new();
         metadata.set("comment", &format!("{START_TAG}{}", header.start.0));
         output.set_metadata(metadata);
@@ -182,15 +231,9 @@ impl Track {
         self.header.start
     }
 
-    /// Whether a key frame brings another SPS than the header has: the size or more has changed.
+    /// Whether a key frame brings another SPS than the header has.
     pub(super) fn parameters_changed(&self, data: &[u8]) -> bool {
-        let Header { codec, extradata, .. } = &self.header;
-        if !codec.is_remuxable() || !params::is_annex_b(data) || !params::is_annex_b(extradata) {
-            return false;
-        }
-        let now = params::in_band_parameters(codec, data);
-        let known = params::sequences(codec, extradata);
-        params::sequences(codec, &now).iter().any(|sequence| !known.contains(sequence))
+        self.header.differs_in(data)
     }
 
     /// Goes on with other parameters of the same codec, from the next key frame on. Gives whether this file can hold them.
@@ -283,9 +326,7 @@ impl Track {
     /// Writes the rest and closes libav's side; size and duration are the file's, and not known here.
     pub(super) fn finish(mut self) -> Result<ClipFacts, ffmpeg::Error> {
         self.output.write_trailer()?;
-        let size = |side| u32::try_from(side).unwrap_or(0);
-        let coded = (size(self.header.width), size(self.header.height));
-        let (width, height) = self.header.orientation.applied_to_size(coded);
+        let (width, height) = self.header.upright_size();
         Ok(ClipFacts {
             start: self.header.start,
             duration: Duration::ZERO,

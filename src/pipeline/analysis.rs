@@ -17,6 +17,7 @@ use crate::event::{Beginning, Event, EventId, Phase};
 use crate::frame::Frame;
 use crate::health::CameraState;
 use crate::infer::Detected;
+use crate::live::Broadcast;
 use crate::load::LoadLevel;
 use crate::reception::Reception;
 use crate::record::{Change, Look, Recorder};
@@ -45,6 +46,8 @@ pub(super) struct OpenEvents {
     reception: watch::Receiver<Reception>,
     /// How many objects are in view, for the vision.
     in_view: watch::Sender<u32>,
+    /// Viewers, who are shown what is followed.
+    broadcast: Option<Arc<Broadcast>>,
     /// Events in progress, by the rule engine's key.
     open: HashMap<u64, EventId>,
     /// The last look: when it came, and when its picture was taken.
@@ -81,7 +84,13 @@ impl OpenEvents {
         in_view: watch::Sender<u32>,
     ) -> Self {
         let (camera, shared) = (camera.clone(), shared.clone());
-        Self { camera, shared, recorder, model, reception, in_view, open: HashMap::new(), last: None }
+        let broadcast = None;
+        Self { camera, shared, recorder, model, reception, in_view, broadcast, open: HashMap::new(), last: None }
+    }
+
+    /// The same, with viewers.
+    pub(super) fn shown_on(self, broadcast: Arc<Broadcast>) -> Self {
+        Self { broadcast: Some(broadcast), ..self }
     }
 }
 
@@ -209,7 +218,11 @@ impl AnalysisThread {
         self.analysis.ignore_schedules(forced == Some(true));
         let signals = self.analysis.look(frame.at, local, &detected.detections);
         let (objects, counts, fps) = (self.analysis.objects(), self.analysis.counts().clone(), rate.count(now));
+        let tracks = self.analysis.tracks();
         owned.with(|events| {
+            if let Some(broadcast) = &events.broadcast {
+                broadcast.objects(frame.at, tracks);
+            }
             events.take(signals, objects, counts, Some(frame));
             events.shared.health.camera(&events.camera, |c| c.detect_fps = fps);
         })

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Mono};
 use crate::config;
 use crate::frame::Packet;
 use crate::health::{CameraState, Stages};
+use crate::live::Broadcast;
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
 use crate::record::Recorder;
@@ -89,6 +90,8 @@ pub(super) struct Feed {
     role: Role,
     shared: Shared,
     recorder: Option<Arc<Recorder>>,
+    /// Viewers of this stream.
+    broadcast: Option<Arc<Broadcast>>,
     /// Decodes this stream, unless there is a substream for that.
     vision: Option<Arc<PacketQueue>>,
     /// Where the stages are notified of the connection. A substream has none: without it there is no detection, but
@@ -119,6 +122,7 @@ impl Feed {
             role,
             shared: shared.clone(),
             recorder,
+            broadcast: None,
             vision: decodes.then_some(vision),
             reception,
             substream_lost: Mutex::default(),
@@ -126,6 +130,11 @@ impl Feed {
             judge: Judge::new(camera, shared, config.detect.enabled),
             patience: tokio::sync::Mutex::new(Patience::new(&config.source)),
         }
+    }
+
+    /// The same, with viewers.
+    pub(super) fn shown_on(self, broadcast: Arc<Broadcast>) -> Self {
+        Self { broadcast: Some(broadcast), ..self }
     }
 
     /// Connects and distributes packets until the source fails or ends.
@@ -187,6 +196,9 @@ impl Feed {
         }
         if let Some(recorder) = &self.recorder {
             recorder.packet(packet);
+        }
+        if let Some(broadcast) = &self.broadcast {
+            broadcast.packet(packet);
         }
         if let Some(vision) = &self.vision {
             let now = self.shared.clock.mono();

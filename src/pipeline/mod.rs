@@ -6,6 +6,7 @@
 //!                             \--newest frame--> infer scheduler  1 a camera, the newer frame replaces the older
 //!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
 //!                                                                           \--events--> recorder         never dropped
+//! feed --packets--> live video                                   the last GOPs, read by viewers; see `live`
 //! ```
 //!
 //! Recording never waits for inference: the recorder has its own queue, and nothing behind `vision` can
@@ -51,6 +52,7 @@ use crate::event::IdSource;
 use crate::frame::LatestFrame;
 use crate::health::Health;
 use crate::infer::{Model, Scheduler};
+use crate::live::Broadcast;
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
@@ -116,6 +118,8 @@ pub struct Sight<'a> {
     pub workers: &'a Scheduler,
     /// The newest picture.
     pub latest: Arc<LatestFrame>,
+    /// Viewers of the video.
+    pub broadcast: Arc<Broadcast>,
 }
 
 /// The running stages of one camera.
@@ -135,7 +139,7 @@ impl Pipeline {
         config: &config::Camera,
         shared: &Shared,
         archive: &Archive,
-        Sight { models, workers, latest }: Sight<'_>,
+        Sight { models, workers, latest, broadcast }: Sight<'_>,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
@@ -152,7 +156,8 @@ impl Pipeline {
         let looks: Arc<Looks> = Arc::default();
         let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
         let (in_view, objects) = watch::channel(0);
-        let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view);
+        let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view)
+            .shown_on(broadcast.clone());
         let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
         if infers {
             let runs = analysis::runs(&plan, &events, &looks)?;
@@ -177,7 +182,8 @@ impl Pipeline {
         stages.thread(vision::spec(&camera), outlets, runs);
 
         let recorded = Some(recorder.clone());
-        let main = feed::Feed::new(&camera, config, Role::Main, shared, recorded, to_vision.clone(), received);
+        let main = feed::Feed::new(&camera, config, Role::Main, shared, recorded, to_vision.clone(), received)
+            .shown_on(broadcast);
         if config.source.substream.is_some() {
             let sub = feed::Feed::new(&camera, config, Role::Sub, shared, None, to_vision, watch::Sender::default());
             spawn_feed(supervisor, format!("camera {name} (substream)"), sub);

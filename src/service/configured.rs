@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::destination::Destination;
 use crate::frame::LatestFrame;
+use crate::live::Broadcast;
 
 /// What services need of the configuration in use. Replaced as one when that changes.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Configured {
     pub quota_bytes: Option<u64>,
     /// The newest picture of each configured camera.
     pub frames: BTreeMap<String, Arc<LatestFrame>>,
+    /// Live video of each.
+    pub broadcasts: BTreeMap<String, Arc<Broadcast>>,
 }
 
 impl Configured {

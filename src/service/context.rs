@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::clock::{Clock, Mono};
 use crate::control::Control;
 use crate::health::Health;
@@ -39,6 +40,8 @@ pub struct Context {
     pub control: Control,
     /// Who may come in.
     pub access: Access,
+    /// Who did what.
+    pub audit: Audit,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What the configuration in use says.

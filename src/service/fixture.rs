@@ -14,12 +14,14 @@ use super::current_volume::CurrentVolume;
 use super::services::Services;
 use crate::access::Access;
 use crate::archive::{self, Archive, ArchiveDeps, Layout};
+use crate::audit::Audit;
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::control::Control;
 use crate::destination::destination;
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixture};
 use crate::frame::{Frame, LatestFrame, Rgb};
 use crate::health::{CameraState, Health};
+use crate::live::{Broadcast, Outlines};
 use crate::metrics::Metrics;
 use crate::status::ConfigStatus;
 use crate::store::{self, Change, Delivery, Store};
@@ -58,6 +60,11 @@ impl Bench {
         let archive = Archive::new(Layout::new(dir.path()), store.clone(), clock.clone(), metrics.clone(), kept, deps);
         let frames: BTreeMap<String, Arc<LatestFrame>> =
             ["yard", "lost", "dark/ side"].map(|name| (name.to_owned(), Arc::default())).into();
+        let broadcasts = frames.keys().map(|name| {
+            let ground = (name.clone(), vec![[0.0, 0.5], [1.0, 0.5], [0.5, 1.0]]);
+            (name.clone(), Broadcast::new(name, Outlines::new([ground], []), &metrics))
+        });
+        let broadcasts = broadcasts.collect();
         let started = clock.mono();
         frames["lost"].set(frame(started));
         clock.advance(Duration::from_secs(83));
@@ -80,8 +87,15 @@ impl Bench {
             metrics,
             control: control.clone(),
             access: access.clone(),
+            audit: Audit::open(&dir.path().join("audit"), clock.clone()),
             config: ConfigService::new(ConfigStatus::default()).0,
-            configured: Configured { outlets: OUTLETS.map(destination).to_vec(), quota_bytes: None, frames }.fixed(),
+            configured: Configured {
+                outlets: OUTLETS.map(destination).to_vec(),
+                quota_bytes: None,
+                frames,
+                broadcasts,
+            }
+            .fixed(),
         });
         Self { _dir: dir, access, clock, store, archive, health, heartbeats, control, services }
     }

@@ -9,8 +9,10 @@ use anyhow::Result;
 use super::context::Context;
 use crate::archive::SIDECAR;
 use crate::asset::MediaKind;
+use crate::clock::Mono;
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::live::Broadcast;
 use crate::segment::{Segment, SegmentId};
 
 /// A frame older than this is not shown as live, unless such pauses are usual for its camera.
@@ -65,6 +67,16 @@ impl MediaService {
             let path = folder.join(Segment::file_name(segment.id));
             (segment, path)
         }))
+    }
+
+    /// Live video of `camera`; `None` where there is no camera with that name.
+    pub fn broadcast(&self, camera: &str) -> Option<Arc<Broadcast>> {
+        self.0.configured().broadcasts.get(camera).cloned()
+    }
+
+    /// The time that live video and what was seen in it are stated in.
+    pub fn boot_time(&self) -> Mono {
+        self.0.clock.mono()
     }
 
     /// The newest picture of `camera`.

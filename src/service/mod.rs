@@ -21,12 +21,13 @@ mod status;
 mod tests;
 mod timeline;
 
+pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
 pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::Configured;
 pub use context::Context;
 pub use current_volume::CurrentVolume;
-pub use events::{EventQuery, EventRecord, EventService};
+pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;

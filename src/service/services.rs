@@ -10,10 +10,13 @@ use super::media::MediaService;
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::timeline::TimelineService;
+use crate::audit::Audit;
 
 /// All services of the box, over one context. Cheap to clone.
 #[derive(Clone)]
 pub struct Services {
+    /// Who did what.
+    pub audit: Audit,
     /// Logins, users and keys.
     pub access: AccessService,
     /// The box at this moment.
@@ -37,7 +40,9 @@ impl Services {
         let config = context.config.clone();
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
+        let audit = context.audit.clone();
         Self {
+            audit,
             access,
             status: StatusService::new(context.clone(), queues.clone()),
             events: EventService::new(context.clone()),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::changes::{self, ChangeKind};
 use super::dropped::Dropped;
 use super::import::{GivenUp, MigratedAlert};
 use super::packed::View;
 use super::place::Place;
+use super::position::Position;
 use super::queue::{ItemRef, Queue};
 use super::queues::Queues;
 use super::reserve::Room;
@@ -107,6 +109,21 @@ impl Op {
         Ok(Self::MigrateAlert { outbox, event: Box::new(event), phase, created, given_up })
     }
 
+    /// Whether it may change what is said of an event or of its delivery.
+    pub(super) fn concerns_events(&self) -> bool {
+        let elsewhere = matches!(
+            self,
+            Self::Segment(_)
+                | Self::Span(_)
+                | Self::EvictSegment { .. }
+                | Self::ForgetSegment { .. }
+                | Self::Nack { .. }
+                | Self::Progress { .. }
+                | Self::CountOn(_)
+        );
+        !elsewhere
+    }
+
     /// The room that must be there for it. New records are refused when space is low; completions, acknowledgements and deletions are always accepted.
     pub(super) fn room(&self) -> Room {
         match self {
@@ -118,21 +135,26 @@ impl Op {
     }
 }
 
-/// Applies `ops` in order, all or nothing. Returns the items that are due now because of it.
-pub(super) fn apply(
-    db: &Database,
-    queues: &Queues,
-    dropped: &Dropped,
-    ops: &[Op],
-) -> Result<Vec<(Arc<Queue>, u64)>, StoreError> {
-    let mut group = Group { views: Views::new(db), queues, dropped, counters: db.counters()?, due: Vec::new() };
+/// What a commit brought.
+pub(super) struct Applied {
+    /// Items that are due now because of it.
+    pub due: Vec<(Arc<Queue>, u64)>,
+    /// The last change of an event.
+    pub last: Position,
+}
+
+/// Applies `ops` in order, all or nothing.
+pub(super) fn apply(db: &Database, queues: &Queues, dropped: &Dropped, ops: &[Op]) -> Result<Applied, StoreError> {
+    let (views, mut counters) = (Views::new(db), db.counters()?);
+    changes::begin(db, &views, &mut counters)?;
+    let mut group = Group { views, queues, dropped, counters, due: Vec::new() };
     for op in ops {
         group.apply(op)?;
     }
     let Group { views, counters, due, .. } = group;
     views.meta.insert("counters", encode(&counters)?)?;
     views.commit(db)?;
-    Ok(due)
+    Ok(Applied { due, last: counters.changes.last })
 }
 
 /// The changes of one transaction.
@@ -235,11 +257,17 @@ impl<'a> Group<'a> {
         now: &Moment,
     ) -> Result<(), StoreError> {
         event_log::put(&self.views, &mut self.counters, event, json)?;
+        self.note_change(event.id, ChangeKind::of(known, event))?;
         self.catalogue(known, event, deliveries)?;
         if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Alert(_))) {
             self.begin_alerts(event.id, known.is_none())?;
         }
         deliveries.iter().try_for_each(|delivery| self.enqueue(Some(event), delivery, now))
+    }
+
+    /// Adds to the sequence that clients follow.
+    pub(super) fn note_change(&mut self, id: EventId, kind: ChangeKind) -> Result<(), StoreError> {
+        changes::note(&self.views, &mut self.counters, id, kind)
     }
 
     /// Queues `delivery` wherever it belongs.

@@ -105,9 +105,9 @@ pub(super) fn in_transaction(views: &Views<'_>, id: EventId) -> Result<Option<Ev
     json.map(|json| decode(&json)).transpose()
 }
 
-/// Takes the event out of the index.
-pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) -> Result<(), StoreError> {
-    let Some(event) = in_transaction(views, id)? else { return Ok(()) };
+/// Takes the event out of the index. Returns whether it was there.
+pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) -> Result<bool, StoreError> {
+    let Some(event) = in_transaction(views, id)? else { return Ok(false) };
     views.events.remove(id.to_bytes())?;
     views.alerts.remove(id.to_bytes())?;
     views.by_camera.remove(camera_key(&event.camera, id))?;
@@ -115,7 +115,7 @@ pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) ->
         counters.open = counters.open.saturating_sub(1);
     }
     counters.events = counters.events.saturating_sub(1);
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn event(db: &Database, id: EventId) -> Result<Option<Event>, StoreError> {

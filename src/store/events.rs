@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::commit::Op;
 use super::import::{DeliveryStatus, TakenOver};
@@ -12,7 +13,9 @@ use super::schema::decode;
 use super::stats::holds_files;
 use super::trees::Database;
 use super::worker::Core;
-use super::{AlertCounts, Change, Delivery, Query, StoreError, catalog, event_log};
+use super::{
+    AlertCounts, Change, Delivery, EventChange, Found, Position, Query, Search, StoreError, catalog, changes, event_log,
+};
 use crate::asset::FileId;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, OutletDelivery};
@@ -50,6 +53,28 @@ impl Events {
     pub fn find(&self, query: &Query) -> Read<Vec<Event>> {
         let query = query.clone();
         Read::new(&self.0, move |db| event_log::events(db, &query))
+    }
+
+    /// Events that match, newest first, as far as one look goes.
+    pub fn search(&self, search: Search) -> Read<Found> {
+        Read::new(&self.0, move |db| super::search::search(db, &search))
+    }
+
+    /// A number that is another one after each commit that may change what is said of an event or its delivery, and
+    /// in each process.
+    pub fn revision(&self) -> u64 {
+        self.0.revision()
+    }
+
+    /// The last change of an event that is on the disk.
+    pub fn changed(&self) -> watch::Receiver<Position> {
+        self.0.changed()
+    }
+
+    /// Up to `limit` changes behind `position` that are on the disk; `None` where some are not known any more.
+    pub fn changes(&self, position: Position, limit: usize) -> Read<Option<Vec<EventChange>>> {
+        let last = *self.0.changed().borrow();
+        Read::new(&self.0, move |db| changes::after(db, position, last, limit))
     }
 
     /// Events in state open, oldest first. Right after the start: those that the last stop interrupted.

@@ -44,6 +44,7 @@
 //! | `files` | asset id, file name | a file on the disk: class, size, which destinations have it |
 //! | `held` | tier, value, asset id, file name | nothing; the files in the order in which they may go |
 //! | `aged` | lane, class, wall milliseconds, asset id, file name | nothing; the files by age |
+//! | `changes` | number, u64, big endian | what happened to an event, u8; event id |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -80,7 +81,10 @@ mod worker;
 
 mod commit;
 
+mod changes;
 mod event_log;
+mod position;
+mod search;
 
 mod catalog;
 
@@ -123,6 +127,7 @@ use schema::FILLED;
 use worker::Core;
 
 pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
+pub use changes::{ChangeKind, EventChange};
 pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
@@ -134,9 +139,11 @@ pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Outbox};
 pub use outboxes::Outboxes;
 pub use place::Lane;
+pub use position::Position;
 pub use process_lock::can_commit;
 pub use queue::Lease;
 pub use read::Read;
+pub use search::{Found, Search};
 pub use selection::{ItemKind, QueueState, Selected, Selection};
 pub use stats::{HeldStats, OutboxStats, Stats};
 pub use timeline::SegmentQuery;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Class;
+use super::position::Sequence;
 use super::{Delivery, StoreError};
 use crate::asset::{AssetId, FileId};
 use crate::clock::Moment;
@@ -38,6 +39,9 @@ pub(super) struct Counters {
     /// Since version 2.
     #[serde(default)]
     pub held: BTreeMap<Class, HeldCounters>,
+    /// The sequence of changes of events; an index that has none yet begins one.
+    #[serde(default)]
+    pub changes: Sequence,
 }
 
 /// Numbers of one class of files.

@@ -107,6 +107,8 @@ trees! {
     aged,
     /// How far outlets of alerts got, by event. An index of before it has none of its events here.
     alerts,
+    /// The last changes of events, by number.
+    changes,
 }
 
 impl Database {

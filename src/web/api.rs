@@ -1,117 +1,78 @@
-//! The JSON API, version 1.
+//! The JSON API, version 1: the box and its events.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
-use url::form_urlencoded;
 
 use crate::access::Caller;
 use crate::event::EventId;
-use crate::service::{EventQuery, EventRecord};
+use crate::service::EventRecord;
 use crate::status::{BoxStatus, Summary};
 
 use super::problem::Problem;
+use super::reply::{self, Tag};
 use super::routes::{Needs, Routes};
 use super::session::Known;
-use super::{Shared, live, media};
-
-/// Events in one answer when nothing is asked for.
-const DEFAULT_LIMIT: usize = 50;
-
-/// Events in one answer at most.
-const MAX_LIMIT: usize = 200;
-
-/// Longest camera name or label that is looked for, bytes.
-const MAX_NAME_BYTES: usize = 200;
+use super::{Shared, event_query, live, media};
 
 pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/api/v1/status", Needs::VIEW, status)
         .get("/api/v1/events", Needs::VIEW, events)
         .get("/api/v1/events/{id}", Needs::VIEW, event)
-        .get("/api/v1/events/{id}/{file}", Needs::VIEW, file)
-        .get("/api/v1/cameras/{name}/frame.jpg", Needs::VIEW, live::frame)
-        .get("/api/v1/cameras/{name}/last.jpg", Needs::VIEW, live::last)
+        .look("/api/v1/events/{id}/{file}", Needs::VIEW, file)
+        .look("/api/v1/cameras/{name}/frame.jpg", Needs::VIEW, live::frame)
+        .look("/api/v1/cameras/{name}/last.jpg", Needs::VIEW, live::last)
 }
 
+/// The box, with a sentence that sums it up.
 #[derive(Serialize)]
-struct StatusReply {
+pub(super) struct StatusReply {
     summary: Summary,
     #[serde(flatten)]
     status: BoxStatus,
 }
 
-async fn status(State(shared): State<Arc<Shared>>, Known(caller): Known) -> Result<Response, Problem> {
-    let mut status = shared.errors.ask("status", shared.services.status.read()).await?;
-    // The sentence speaks of no camera either that the caller does not see.
-    status.cameras.retain(|camera| caller.grant(&camera.name).is_some());
-    Ok(Json(StatusReply { summary: status.summary(), status }).into_response())
+impl StatusReply {
+    /// What `caller` sees: the sentence speaks of no camera either that it does not see.
+    pub(super) fn new(mut status: BoxStatus, caller: &Caller) -> Self {
+        status.cameras.retain(|camera| caller.grant(&camera.name).is_some());
+        Self { summary: status.summary(), status }
+    }
 }
 
-#[derive(Serialize)]
-struct EventsReply {
-    events: Vec<EventRecord>,
-    /// `before` of the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<EventId>,
+async fn status(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let status = shared.errors.ask("status", shared.services.status.read()).await?;
+    reply::json(&request, &StatusReply::new(status, &caller))
 }
 
+/// The list of events. One that has not changed costs no look into the index.
 async fn events(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
-    RawQuery(query): RawQuery,
+    RawQuery(text): RawQuery,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = parse_query(query.as_deref().unwrap_or_default())?;
-    let limit = query.limit;
-    // One more than wanted shows whether there is a next page.
-    let query = EventQuery { limit: limit + 1, ..query };
-    let mut events = shared.errors.ask("events", shared.services.events.list(query)).await?;
-    let there_is_more = events.len() > limit;
-    events.truncate(limit);
-    let next = events.last().filter(|_| there_is_more).map(|record| record.event.id);
-    events.retain(|record| is_seen(&caller, record));
-    Ok(Json(EventsReply { events, next }).into_response())
-}
-
-fn parse_query(text: &str) -> Result<EventQuery, Problem> {
-    let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
-    let mut seen = Vec::new();
-    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        if seen.contains(&name) {
-            return Err(Problem::parameter(&name, &value, "once"));
-        }
-        let named = || {
-            let fits = !value.is_empty() && value.len() <= MAX_NAME_BYTES;
-            let allowed = || format!("a name of 1 to {MAX_NAME_BYTES} bytes");
-            if fits { Ok(Some(value.to_string())) } else { Err(Problem::parameter(&name, &value, allowed())) }
-        };
-        match &*name {
-            "camera" => query.camera = named()?,
-            "label" => query.label = named()?,
-            "before" => {
-                let id = value.parse().map_err(|_| Problem::parameter(&name, &value, "the id of an event"))?;
-                query.before = Some(id);
-            }
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                let allowed = || format!("a whole number from 1 to {MAX_LIMIT}");
-                query.limit = limit.ok_or_else(|| Problem::parameter(&name, &value, allowed()))?;
-            }
-            _ => {
-                return Err(Problem::parameter(&name, &value, "the parameters camera, label, before and limit"));
-            }
-        }
-        seen.push(name);
+    let (text, service) = (text.unwrap_or_default(), &shared.services.events);
+    let query = event_query::parse(&text, &service.outlets())?;
+    // Before the look: what changes during it makes the tag one that is not known any more.
+    let tag = Tag::of((service.revision(), &text, format!("{:?}", caller.cameras)));
+    if tag.is_known(&request) {
+        return Ok(tag.not_modified());
     }
-    Ok(query)
+    let sees = |record: &EventRecord| is_seen(&caller, record);
+    tag.answer(&shared.errors.ask("events", service.list(query, sees)).await?)
 }
 
-fn is_seen(caller: &Caller, record: &EventRecord) -> bool {
+pub(super) fn is_seen(caller: &Caller, record: &EventRecord) -> bool {
     caller.sees(&record.event.camera, record.event.start.wall)
 }
 
@@ -127,10 +88,10 @@ async fn event(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     id: Result<Path<String>, PathRejection>,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    let record = find(&shared, &caller, &id).await?;
-    Ok(Json(record).into_response())
+    reply::json(&request, &find(&shared, &caller, &id).await?)
 }
 
 async fn file(
@@ -144,31 +105,4 @@ async fn file(
     let path = shared.services.media.of_event(&record.event, &file);
     let path = path.ok_or_else(|| Problem::not_found("the event has no file with this name"))?;
     media::answer(&path, &file, &request).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_full_query_is_understood() {
-        let id = "01KAMZXQ5D3V7N2WJ8R4T6Y9BC";
-        let query = parse_query(&format!("camera=hof%20s%C3%BCd&label=person&before={id}&limit=7")).expect("valid");
-        assert_eq!(
-            (query.camera.as_deref(), query.label.as_deref(), query.limit),
-            (Some("hof süd"), Some("person"), 7)
-        );
-        assert_eq!(query.before.map(|id| id.to_string()).as_deref(), Some(id));
-        assert_eq!(parse_query("").expect("valid").limit, DEFAULT_LIMIT);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_query_or_a_named_problem(text in ".{0,300}") {
-            if let Ok(query) = parse_query(&text) {
-                prop_assert!((1..=MAX_LIMIT).contains(&query.limit));
-            }
-        }
-    }
 }

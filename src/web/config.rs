@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::sender::check_sender;
+use super::session::Known;
+use super::{Shared, reply};
 use crate::service::ReloadUnavailable;
 use crate::status::ConfigState;
 
@@ -22,19 +23,27 @@ pub(super) fn routes() -> Routes {
     )
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    Json(shared.services.config.status()).into_response()
+async fn status(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
+    reply::json(&request, &shared.services.config.status())
 }
 
 /// Answers when the file is in use or was refused. In use it is still on trial: 202.
-async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn reload(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     check_sender(&headers)?;
+    shared.answers.once(&caller, &headers, "config reload", &[], read_again(&shared)).await
+}
+
+async fn read_again(shared: &Shared) -> Result<Response, Problem> {
     let status = shared.services.config.reload().await.map_err(|unavailable| {
         let code = match unavailable {
-            ReloadUnavailable::Busy => "busy",
-            ReloadUnavailable::Stopping => "stopping",
+            ReloadUnavailable::Busy => Code::Busy,
+            ReloadUnavailable::Stopping => Code::Stopping,
         };
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, unavailable.to_string())
+        Problem::new(code, unavailable.to_string())
     })?;
     let code = match status.state {
         ConfigState::Confirming => StatusCode::ACCEPTED,

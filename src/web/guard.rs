@@ -13,7 +13,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// No request of ours is anywhere near it.
 const MAX_URI_BYTES: usize = 4096;
@@ -47,7 +47,7 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; \
+            "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'",
         ),
     ),
@@ -85,19 +85,20 @@ async fn guard(State(names): State<Arc<Names>>, mut request: Request, next: Next
 fn is_compressed(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default();
-    let is_text = kind.starts_with("text/") || COMPRESSED.contains(&kind);
+    // A stream would wait until there is enough to compress.
+    let is_text = kind.starts_with("text/") && kind != "text/event-stream" || COMPRESSED.contains(&kind);
     is_text && !headers.contains_key(header::ACCEPT_RANGES)
 }
 
 fn refusal(request: &Request, names: &Names) -> Option<Problem> {
     if uri_len(request.uri()) > MAX_URI_BYTES {
         let message = format!("the address is longer than {MAX_URI_BYTES} bytes");
-        return Some(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", message));
+        return Some(Problem::new(Code::UriTooLong, message));
     }
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     if fields.sum::<usize>() > MAX_HEADER_BYTES {
         let message = format!("the header fields are longer than {MAX_HEADER_BYTES} bytes");
-        return Some(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message));
+        return Some(Problem::new(Code::HeadersTooLarge, message));
     }
     if let Some(ListenAddress(listen)) = request.extensions().get()
         && !is_for_us(request, *listen, names)
@@ -107,7 +108,7 @@ fn refusal(request: &Request, names: &Names) -> Option<Problem> {
         } else {
             "this is not the host that you asked for: use localhost or 127.0.0.1"
         };
-        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message.to_owned()));
+        return Some(Problem::new(Code::WrongHost, message.to_owned()));
     }
     None
 }

@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
+use super::audit::about;
 use super::body::command;
 use super::peer::Peer;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::sender::check_sender;
 use super::session::{self, From, Known};
@@ -94,11 +95,14 @@ async fn log_in(
     body: Body,
 ) -> Result<Response, Problem> {
     let LoginCommand { name, password, code } = command(&headers, body, r#"{"name": "anna", "password": "…"}"#).await?;
-    let login = request(name, password, code, peer, &headers);
-    match shared.services.access.log_in(login).await.map_err(crowded)? {
-        Ok(LoggedIn { token, caller }) => Ok(with_cookie(shown(&shared, &caller).into_response(), &token, peer)),
-        Err(refusal) => Err(refused(&refusal)),
-    }
+    let login = request(name.clone(), password, code, peer, &headers);
+    Ok(about(
+        name,
+        match shared.services.access.log_in(login).await.map_err(crowded)? {
+            Ok(LoggedIn { token, caller }) => with_cookie(shown(&shared, &caller).into_response(), &token, peer),
+            Err(refusal) => refused(&refusal).into_response(),
+        },
+    ))
 }
 
 #[derive(Deserialize)]
@@ -122,13 +126,16 @@ async fn set_up(
     match access.set_up(secret, name.clone(), password.clone()).await.map_err(crowded)? {
         Ok(_) => {}
         Err(SetupRefusal::Over) => {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "setup_over", SetupRefusal::Over.to_string()));
+            return Err(Problem::new(Code::SetupOver, SetupRefusal::Over.to_string()));
         }
         Err(SetupRefusal::User(error)) => return Err(denied(error)),
     }
     let login = request(name, password, None, peer, &headers);
     match access.log_in(login).await.map_err(crowded)? {
-        Ok(LoggedIn { token, caller }) => Ok(with_cookie(shown(&shared, &caller).into_response(), &token, peer)),
+        Ok(LoggedIn { token, caller }) => {
+            let name = caller.name.to_string();
+            Ok(about(name, with_cookie(shown(&shared, &caller).into_response(), &token, peer)))
+        }
         Err(refusal) => Err(refused(&refusal)),
     }
 }
@@ -146,14 +153,14 @@ fn with_cookie(mut answer: Response, token: &str, peer: Peer) -> Response {
 }
 
 fn refused(refusal: &LoginRefusal) -> Problem {
-    let (status, code) = match refusal {
-        LoginRefusal::Wrong => (StatusCode::UNAUTHORIZED, "wrong_password"),
-        LoginRefusal::CodeNeeded => (StatusCode::UNAUTHORIZED, "code_needed"),
-        LoginRefusal::WrongCode => (StatusCode::UNAUTHORIZED, "wrong_code"),
-        LoginRefusal::Locked(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries"),
-        LoginRefusal::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    let code = match refusal {
+        LoginRefusal::Wrong => Code::WrongPassword,
+        LoginRefusal::CodeNeeded => Code::CodeNeeded,
+        LoginRefusal::WrongCode => Code::WrongCode,
+        LoginRefusal::Locked(_) => Code::TooManyTries,
+        LoginRefusal::Failed(_) => Code::Internal,
     };
-    Problem::new(status, code, refusal.to_string())
+    Problem::new(code, refusal.to_string())
 }
 
 async fn log_out(
@@ -263,21 +270,21 @@ fn only_users(caller: &Caller) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("{} is no user who is logged in, and has no account here", caller.name);
-    Err(Problem::new(StatusCode::CONFLICT, "no_account", message))
+    Err(Problem::new(Code::NoAccount, message))
 }
 
 pub(super) fn crowded(crowded: Crowded) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", crowded.to_string())
+    Problem::new(Code::Busy, crowded.to_string())
 }
 
 pub(super) fn denied(error: AccessError) -> Problem {
     match error {
-        AccessError::Refused(why) => Problem::new(StatusCode::CONFLICT, "refused", why),
+        AccessError::Refused(why) => Problem::new(Code::Refused, why),
         unknown @ AccessError::Unknown { .. } => Problem::not_found(unknown.to_string()),
         AccessError::Failed(error) => {
             tracing::warn!(error = format!("{error:#}"), "a change of users could not be carried out");
             let message = format!("the change could not be carried out: {error:#}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            Problem::new(Code::Internal, message)
         }
     }
 }

@@ -12,7 +12,7 @@ use futures::{Stream, stream};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::asset::MediaKind;
 
 /// Bytes read from disk at once.
@@ -61,7 +61,7 @@ pub(super) async fn answer(path: &Path, name: &str, request: &HeaderMap) -> Resu
 }
 
 fn finish(response: axum::http::response::Builder, body: Body) -> Result<Response<Body>, Problem> {
-    let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no answer could be made".to_owned());
+    let broken = |_| Problem::new(Code::Internal, "no answer could be made".to_owned());
     response.body(body).map_err(broken)
 }
 

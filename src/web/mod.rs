@@ -5,22 +5,29 @@
 //! use all of it: by loopback, and by the local socket. Routes: docs/api.md.
 
 mod api;
+mod audit;
 mod body;
 mod config;
+mod event_query;
 mod guard;
 mod health;
+mod idempotency;
 mod live;
 mod login;
 mod media;
+mod openapi;
 mod pages;
 mod peer;
 mod problem;
+mod problems;
 mod queue;
+mod reply;
 mod routes;
 mod sender;
 mod server;
 mod session;
 mod settings;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -28,7 +35,7 @@ mod tls;
 mod users;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -54,17 +61,29 @@ pub use tls::Config as TlsConfig;
 struct Shared {
     services: Services,
     jpegs: live::JpegCache,
+    viewers: live::Viewers,
     errors: ErrorLogLimiter,
+    streams: stream::Streams,
+    answers: idempotency::Answers,
+    stop: CancellationToken,
 }
 
 /// The page, which may be served by the network and by the local socket.
 #[derive(Clone)]
 pub struct Page {
     config: Config,
-    folder: PathBuf,
-    clock: Arc<dyn Clock>,
+    place: Place,
     services: Services,
     server: Server,
+}
+
+/// What a page needs of the daemon, beside its services.
+#[derive(Clone)]
+pub struct Place {
+    /// Where small things lie that outlive a start: the certificate that the box makes for itself.
+    pub folder: PathBuf,
+    /// By which that certificate comes to its end.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a page is reached by.
@@ -82,11 +101,11 @@ impl Opened {
 }
 
 impl Page {
-    /// `folder` is where small things lie that outlive a start: the certificate that the box makes for itself.
-    pub fn new(config: Config, services: Services, folder: &Path, clock: Arc<dyn Clock>) -> Self {
+    /// One that is not served for longer than until `stop`: streams that are open then end by themselves.
+    pub fn new(config: Config, services: Services, place: Place, stop: CancellationToken) -> Self {
         let names = Names { host: tls::host_names(), configured: config.names.clone() };
-        let server = Server::new(router(services.clone(), names));
-        Self { config, folder: folder.to_owned(), clock, services, server }
+        let server = Server::new(router(services.clone(), config.max_viewers, names, stop));
+        Self { config, place, services, server }
     }
 
     /// Opens the page's port, or takes over those that the service manager opened.
@@ -103,7 +122,7 @@ impl Page {
             let address = socket.local_addr().context("read the page's address")?;
             let needs_tls = self.config.has_tls(address.ip());
             if needs_tls && opened.tls.is_none() {
-                opened.tls = Some(Tls::new(&self.config.tls, &self.folder.join("web"), &self.clock).await?);
+                opened.tls = Some(Tls::new(&self.config.tls, &self.place.folder.join("web"), &self.place.clock).await?);
             }
             opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
             opened.addresses.push(address);
@@ -159,7 +178,7 @@ impl Page {
         if !inherited.is_empty() {
             return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
         }
-        let path = self.config.socket_in(&self.folder);
+        let path = self.config.socket_in(&self.place.folder);
         Ok(vec![LocalSocket::bind(&path).await?])
     }
 }
@@ -180,8 +199,16 @@ pub async fn check_certificate(config: &Config) -> Result<()> {
     tls::check(&config.tls).await
 }
 
-fn router(services: Services, names: Names) -> Router {
-    let shared = Arc::new(Shared { services, jpegs: live::JpegCache::default(), errors: ErrorLogLimiter::default() });
+fn router(services: Services, max_viewers: u16, names: Names, stop: CancellationToken) -> Router {
+    let shared = Arc::new(Shared {
+        services,
+        jpegs: live::JpegCache::default(),
+        viewers: live::Viewers::new(max_viewers.into(), stop.clone()),
+        errors: ErrorLogLimiter::default(),
+        streams: stream::Streams::default(),
+        answers: idempotency::Answers::default(),
+        stop,
+    });
     let (routes, _) = all_routes().finish();
     let routes = routes
         .fallback(problem::not_found)
@@ -199,4 +226,8 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(live::routes())
+        .merge(problems::routes())
+        .merge(stream::routes())
+        .merge(openapi::routes())
 }

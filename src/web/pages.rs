@@ -12,7 +12,7 @@ use super::problem;
 use super::routes::{Needs, Routes};
 
 pub(super) struct Asset {
-    name: &'static str,
+    pub(super) name: &'static str,
     kind: &'static str,
     body: &'static str,
 }
@@ -30,7 +30,7 @@ static PAGES: [Asset; 4] = [
 ];
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 13] = [
+pub(super) static FILES: [Asset; 18] = [
     Asset { name: "app.css", kind: CSS, body: include_str!("assets/app.css") },
     Asset { name: "app.js", kind: JS, body: include_str!("assets/app.js") },
     Asset { name: "account.js", kind: JS, body: include_str!("assets/account.js") },
@@ -40,6 +40,11 @@ pub(super) static FILES: [Asset; 13] = [
     Asset { name: "events.js", kind: JS, body: include_str!("assets/events.js") },
     Asset { name: "form.js", kind: JS, body: include_str!("assets/form.js") },
     Asset { name: "format.js", kind: JS, body: include_str!("assets/format.js") },
+    Asset { name: "live.css", kind: CSS, body: include_str!("assets/live.css") },
+    Asset { name: "live.js", kind: JS, body: include_str!("assets/live.js") },
+    Asset { name: "live-overlay.js", kind: JS, body: include_str!("assets/live-overlay.js") },
+    Asset { name: "live-player.js", kind: JS, body: include_str!("assets/live-player.js") },
+    Asset { name: "live-text.js", kind: JS, body: include_str!("assets/live-text.js") },
     Asset { name: "login.js", kind: JS, body: include_str!("assets/login.js") },
     Asset { name: "nav.js", kind: JS, body: include_str!("assets/nav.js") },
     Asset { name: "people.js", kind: JS, body: include_str!("assets/people.js") },

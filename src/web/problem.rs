@@ -1,4 +1,7 @@
-//! Answers when something is wrong: JSON under /api, a small page elsewhere.
+//! Answers when something is wrong: `application/problem+json` (RFC 9457) under /api, a small page elsewhere.
+//!
+//! Every kind of problem is declared once, in the table of [`Code`]: the API serves that table, and docs/api.md
+//! documents it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,14 +22,121 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// The page asks every two seconds; its failures are logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
+/// Media type of a problem.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Where the problems are documented; the type of each is this and its code.
+const DOCUMENTED_AT: &str = "/api/v1/problems";
+
+/// Makes [`Code`] of the table of problems.
+macro_rules! problems {
+    ($($code:ident = $name:literal, $status:ident, $title:literal, $help:literal;)+) => {
+        /// Kind of a problem.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code {
+            $(#[doc = $title] $code,)+
+        }
+
+        impl Code {
+            /// All of them.
+            pub(super) const ALL: &[Self] = &[$(Self::$code),+];
+
+            /// What the API says of it.
+            pub(super) fn documented(self) -> Documented {
+                let (code, status, title, help) = match self {
+                    $(Self::$code => ($name, StatusCode::$status, $title, $help),)+
+                };
+                Documented { kind: format!("{DOCUMENTED_AT}/{code}"), code, status: status.as_u16(), title, help }
+            }
+
+            /// The status of an answer with it.
+            pub(super) fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$code => StatusCode::$status,)+
+                }
+            }
+        }
+    };
+}
+
+problems! {
+    BadParameter = "bad_parameter", BAD_REQUEST, "A parameter is not allowed",
+        "Change the parameter that `parameter` names to what its `allowed` says.";
+    BadCommand = "bad_command", BAD_REQUEST, "The body is not a command",
+        "Send the JSON object that the documentation of the route describes; `detail` says where it differs.";
+    NotLoggedIn = "not_logged_in", UNAUTHORIZED, "No session and no key, or one that is over",
+        "Log in at /login, or send the header `authorization: Bearer KEY`.";
+    WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
+        "Try again; an admin can set another password.";
+    CodeNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
+        "Send the same with `code`.";
+    WrongCode = "wrong_code", UNAUTHORIZED, "The code is wrong or was used before",
+        "Wait for the next code of the app, or use a recovery code.";
+    NotAllowed = "not_allowed", FORBIDDEN, "The caller may not do this",
+        "An admin can give the user or key another role or more cameras.";
+    SetupOver = "setup_over", FORBIDDEN, "The first user cannot be added with this link",
+        "Use the link that the log of this start names; where there is a user already, log in.";
+    ForeignPage = "foreign_page", FORBIDDEN, "The command comes from a page of another site",
+        "Give commands from the box's own page, or from a program that sends no `Origin`.";
+    NotFound = "not_found", NOT_FOUND, "There is nothing here",
+        "Check the path: the route, event, file, camera, segment or queue is not on this box.";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not have this method",
+        "Use GET or HEAD to read; the documentation lists the routes that take commands.";
+    NoAccount = "no_account", CONFLICT, "The caller has no account here",
+        "Log in as a user: keys and the box itself have no password and no sessions.";
+    Refused = "refused", CONFLICT, "The command makes no sense",
+        "`detail` says why, such as that an outlet is no upload.";
+    NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
+        "Use `live.mjpeg` of the camera.";
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
+        "Send less at once; `detail` says how much is allowed.";
+    UriTooLong = "uri_too_long", URI_TOO_LONG, "Path and query are too long",
+        "Ask for less in one request.";
+    NotJson = "not_json", UNSUPPORTED_MEDIA_TYPE, "The command is not JSON",
+        "Send JSON with the header `content-type: application/json`.";
+    WrongHost = "wrong_host", MISDIRECTED_REQUEST, "The request is meant for another host",
+        "Use localhost or a loopback address; beyond loopback an address or host name of the box, or a name of `web.names`.";
+    WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
+        "Open the address as a WebSocket; `live.mjpeg` needs none.";
+    KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
+        "Use a new `Idempotency-Key` for each request that differs.";
+    TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",
+        "Wait as long as `detail` says, or ask an admin to unlock the user.";
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The header fields are too long",
+        "Send fewer or shorter header fields.";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Reading failed",
+        "The log of the box says why.";
+    NoPicture = "no_picture", SERVICE_UNAVAILABLE, "The camera has no picture to show",
+        "Ask again; the status of the camera says how it is.";
+    TooManyViewers = "too_many_viewers", SERVICE_UNAVAILABLE, "There are as many live views as may be at once",
+        "Close one, or raise `web.max_viewers`.";
+    Busy = "busy", SERVICE_UNAVAILABLE, "Others wait already",
+        "Try again in a few seconds.";
+    Stopping = "stopping", SERVICE_UNAVAILABLE, "The daemon is stopping",
+        "Try again when it runs.";
+    NoAnswer = "no_answer", SERVICE_UNAVAILABLE, "The index did not answer in time",
+        "Try again; if it persists, the log of the box says more.";
+    TooManyStreams = "too_many_streams", SERVICE_UNAVAILABLE, "Too many streams are open",
+        "Close one, or ask for the lists instead.";
+}
+
+/// A kind of problem, as the API documents it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Documented {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) code: &'static str,
+    pub(super) status: u16,
+    pub(super) title: &'static str,
+    /// What to do.
+    pub(super) help: &'static str,
+}
+
 /// An error as the API reports it.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Problem {
-    #[serde(skip)]
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Code,
+    detail: String,
     parameter: Option<BadParameter>,
 }
 
@@ -38,21 +148,21 @@ struct BadParameter {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self { status, code, message, parameter: None }
+    pub(super) fn new(code: Code, detail: String) -> Self {
+        Self { code, detail, parameter: None }
     }
 
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", message.into())
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, detail.into())
     }
 
     /// A parameter that is not allowed. The value is cut, so that an answer is never much longer than the question.
     pub(super) fn parameter(name: &str, value: &str, allowed: impl Into<String>) -> Self {
         let shorten = |text: &str| text.chars().take(100).collect::<String>();
         let (name, value, allowed) = (shorten(name), shorten(value), allowed.into());
-        let message = format!("parameter {name:?} is {value:?}; allowed: {allowed}");
+        let detail = format!("parameter {name:?} is {value:?}; allowed: {allowed}");
         let parameter = Some(BadParameter { name, value, allowed });
-        Self { parameter, ..Self::new(StatusCode::BAD_REQUEST, "bad_parameter", message) }
+        Self { parameter, ..Self::new(Code::BadParameter, detail) }
     }
 }
 
@@ -60,9 +170,19 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body {
-            error: Problem,
+            #[serde(rename = "type")]
+            kind: String,
+            title: &'static str,
+            status: u16,
+            detail: String,
+            code: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            parameter: Option<BadParameter>,
         }
-        (self.status, Json(Body { error: self })).into_response()
+        let Documented { kind, code, status, title, .. } = self.code.documented();
+        let body = Body { kind, title, status, detail: self.detail, code, parameter: self.parameter };
+        let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
+        (self.code.status(), media_type, Json(body)).into_response()
     }
 }
 
@@ -93,13 +213,12 @@ impl ErrorLogLimiter {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => {
                 self.note(what, &format!("{failure:#}"));
-                let message = format!("the {what} cannot be read; the log says why");
-                Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message))
+                Err(Problem::new(Code::Internal, format!("the {what} cannot be read; the log says why")))
             }
             Err(_) => {
                 self.note(what, "no answer in time");
-                let message = format!("the {what} did not come within {} s", ANSWER_WITHIN.as_secs());
-                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_answer", message))
+                let detail = format!("the {what} did not come within {} s", ANSWER_WITHIN.as_secs());
+                Err(Problem::new(Code::NoAnswer, detail))
             }
         }
     }
@@ -115,12 +234,11 @@ pub(super) async fn not_found(uri: Uri) -> Response {
 }
 
 pub(super) async fn method_not_allowed(uri: Uri) -> Response {
-    let message = "this is to be read with GET or HEAD; docs/api.md lists the routes that take commands";
+    let detail = "this is to be read with GET or HEAD; docs/api.md lists the routes that take commands";
     if is_api(&uri) {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message.to_owned());
-        return problem.into_response();
+        return Problem::new(Code::MethodNotAllowed, detail.to_owned()).into_response();
     }
-    (StatusCode::METHOD_NOT_ALLOWED, message).into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
 }
 
 fn is_api(uri: &Uri) -> bool {

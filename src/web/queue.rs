@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::Shared;
-use super::body::command;
-use super::problem::Problem;
+use super::body;
+use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::session::{self, Known};
+use super::{Shared, reply};
+use crate::access::Caller;
 use crate::service::{QueueAction, QueueCommand, QueueItem, QueueQuery, Refusal};
 
 /// Items in one answer when nothing is asked for, and at most.
@@ -25,7 +26,7 @@ pub(super) fn routes() -> Routes {
     let run = |action| {
         move |State(shared): State<Arc<Shared>>, Known(caller): Known, headers: HeaderMap, body: Body| async move {
             session::check_everything(&caller)?;
-            run(&shared, action, &headers, body).await
+            run(&shared, action, &caller, &headers, body).await
         }
     };
     Routes::default()
@@ -49,13 +50,14 @@ async fn items(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     RawQuery(query): RawQuery,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
     // A queue names files of all cameras.
     session::check_everything(&caller)?;
     let query = parse_query(query.as_deref().unwrap_or_default())?;
     let outlet = query.outlet.clone();
     let items = shared.errors.ask("queue", shared.services.queues.items(query)).await?;
-    Ok(Json(ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? }).into_response())
+    reply::json(&request, &ItemsReply { items: items.ok_or_else(|| unknown(&outlet))? })
 }
 
 fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
@@ -80,13 +82,25 @@ fn parse_query(text: &str) -> Result<QueueQuery, Problem> {
     Ok(query)
 }
 
-async fn run(shared: &Shared, action: QueueAction, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let command: QueueCommand = command(headers, body, r#"{"outlet": "mqtt", "seq": 7}"#).await?;
+async fn run(
+    shared: &Shared,
+    action: QueueAction,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::received(headers, body).await?;
+    let route = format!("queue {action:?}");
+    shared.answers.once(caller, headers, &route, &body, carry_out(shared, action, &body)).await
+}
+
+async fn carry_out(shared: &Shared, action: QueueAction, body: &[u8]) -> Result<Response, Problem> {
+    let command: QueueCommand = body::read(body, r#"{"outlet": "mqtt", "seq": 7}"#)?;
     let outlet = command.outlet.clone();
     match shared.errors.ask("queue", shared.services.queues.command(action, command)).await? {
         Ok(answer) => Ok(Json(answer).into_response()),
         Err(Refusal::UnknownOutlet) => Err(unknown(&outlet)),
-        Err(Refusal::Senseless(why)) => Err(Problem::new(StatusCode::CONFLICT, "refused", why)),
+        Err(Refusal::Senseless(why)) => Err(Problem::new(Code::Refused, why)),
     }
 }
 

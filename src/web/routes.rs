@@ -8,15 +8,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::Shared;
-use super::problem::Problem;
-use super::session::not_logged_in;
+use super::problem::{Code, Problem};
+use super::{audit::Noted, session};
 use crate::access::{Caller, Role};
+use crate::audit::Audit;
 
 /// What a caller needs for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,16 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::GET, MethodFilter::GET, path, needs, handler)
+        self.add(Method::GET, MethodFilter::GET, path, needs, false, handler)
+    }
+
+    /// Adds a route whose answer is a look at what cameras took, which is noted in the audit log.
+    pub(super) fn look<H, T>(self, path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        self.add(Method::GET, MethodFilter::GET, path, needs, true, handler)
     }
 
     /// Adds a route that acts.
@@ -66,7 +76,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::POST, MethodFilter::POST, path, needs, handler)
+        self.add(Method::POST, MethodFilter::POST, path, needs, false, handler)
     }
 
     /// Adds a route that changes what is there.
@@ -75,7 +85,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::PATCH, MethodFilter::PATCH, path, needs, handler)
+        self.add(Method::PATCH, MethodFilter::PATCH, path, needs, false, handler)
     }
 
     /// Adds a route that removes.
@@ -84,7 +94,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::DELETE, MethodFilter::DELETE, path, needs, handler)
+        self.add(Method::DELETE, MethodFilter::DELETE, path, needs, false, handler)
     }
 
     /// Adds the routes of another part.
@@ -105,6 +115,7 @@ impl Routes {
         on_method: MethodFilter,
         path: &'static str,
         needs: Needs,
+        is_look: bool,
         handler: H,
     ) -> Self
     where
@@ -112,29 +123,52 @@ impl Routes {
         T: 'static,
     {
         let checked: MethodRouter<Arc<Shared>> =
-            on(on_method, handler).route_layer(from_fn(move |request, next| check(needs, request, next)));
+            on(on_method, handler).route_layer(from_fn(move |request: Request, next: Next| {
+                let rules = Rules { needs, path, is_look };
+                check(rules, request, next)
+            }));
         self.router = self.router.route(path, checked);
         self.table.push(Route { method, path, needs });
         self
     }
 }
 
-/// Lets a request through to a route that needs `needs`.
-async fn check(needs: Needs, request: Request, next: Next) -> Response {
-    let is_page = !request.uri().path().starts_with("/api/");
-    let refusal = match (needs, request.extensions().get::<Caller>()) {
+/// What holds for the requests of a route.
+#[derive(Clone, Copy)]
+struct Rules {
+    needs: Needs,
+    path: &'static str,
+    is_look: bool,
+}
+
+/// Lets a request through to its route, and notes in the audit log what is noted of it.
+async fn check(Rules { needs, path, is_look }: Rules, request: Request, next: Next) -> Response {
+    let extensions = request.extensions();
+    let (caller, target) = (extensions.get::<Caller>(), request.uri().path());
+    let noted = extensions
+        .get::<Audit>()
+        .and_then(|audit| Noted::of(audit, request.method(), path, target, is_look, caller, session::peer(extensions)));
+    let answer = match refusal(needs, caller, !target.starts_with("/api/")) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    };
+    if let Some(noted) = noted {
+        noted.note(answer.status(), answer.extensions().get().cloned()).await;
+    }
+    answer
+}
+
+fn refusal(needs: Needs, caller: Option<&Caller>, is_page: bool) -> Option<Response> {
+    match (needs, caller) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
         (Needs::Role(role), Some(caller)) if caller.may(role) => None,
+        (Needs::Role(_), Some(_)) if is_page => Some(Redirect::to("/").into_response()),
         (Needs::Role(role), Some(caller)) => {
             let message =
                 format!("{} has the role {}; this needs {}", caller.name, caller.role.as_str(), role.as_str());
-            Some(Problem::new(StatusCode::FORBIDDEN, "not_allowed", message).into_response())
+            Some(Problem::new(Code::NotAllowed, message).into_response())
         }
         (_, None) if is_page => Some(Redirect::to("/login").into_response()),
-        (_, None) => Some(not_logged_in().into_response()),
-    };
-    match refusal {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
+        (_, None) => Some(session::not_logged_in().into_response()),
     }
 }

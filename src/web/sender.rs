@@ -3,9 +3,9 @@
 //! A browser sends them only for our own page: a foreign page cannot send JSON here without being asked for permission
 //! first, which is never given.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// Turns away what a foreign page made a browser send.
 pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
@@ -13,7 +13,7 @@ pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
     let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.split(';').next() == Some("application/json"));
     if !is_json {
         let message = "commands are JSON: send the header content-type: application/json".to_owned();
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+        return Err(Problem::new(Code::NotJson, message));
     }
     let host = text(header::HOST).unwrap_or_default();
     let is_own = |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
@@ -21,7 +21,7 @@ pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         let message = "commands are taken from the box's own page only".to_owned();
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_page", message));
+        return Err(Problem::new(Code::ForeignPage, message));
     }
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Shared;
 use super::peer::Peer;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::access::{Caller, CallerKind};
 
 /// Names of the cookie: browsers send the second to nothing but this host over TLS.
@@ -47,6 +47,7 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Req
     let peer = peer(request.extensions());
     let (caller, token) = caller(&shared, peer, request.headers());
     let is_session = caller.as_ref().is_some_and(|caller| caller.kind == CallerKind::Session);
+    request.extensions_mut().insert(shared.services.audit.clone());
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
@@ -69,7 +70,7 @@ pub(super) fn check_everything(caller: &Caller) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("{} sees some cameras only; this is about all of them", caller.name);
-    Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", message))
+    Err(Problem::new(Code::NotAllowed, message))
 }
 
 /// The cookie of a session; `None` for a token that cannot stand in a header, which ours can.
@@ -101,7 +102,8 @@ pub(super) fn address(peer: Peer) -> IpAddr {
     }
 }
 
-fn peer(extensions: &axum::http::Extensions) -> Peer {
+/// The other end of the connection that a request came by.
+pub(super) fn peer(extensions: &axum::http::Extensions) -> Peer {
     // Every connection has one; without it the request counts as one from elsewhere.
     let elsewhere = Peer::Tcp { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), is_tls: false };
     extensions.get().copied().unwrap_or(elsewhere)
@@ -122,8 +124,7 @@ fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, 
         return (Some(caller), next);
     }
     let is_here = matches!(peer, Peer::Tcp { address, .. } if address.ip().is_loopback());
-    let unprotected = is_here && !access.has_users();
-    (unprotected.then(|| Caller::admin("this box", CallerKind::Unprotected)), None)
+    (if is_here { access.unprotected() } else { None }, None)
 }
 
 /// The token in the cookie that fits the connection. A cookie of a plain connection is worth nothing over TLS: anyone on
@@ -138,5 +139,5 @@ fn session_token(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
 /// What a caller hears who is not known.
 pub(super) fn not_logged_in() -> Problem {
     let message = "log in at /login, or send the header \"authorization: Bearer KEY\"".to_owned();
-    Problem::new(StatusCode::UNAUTHORIZED, "not_logged_in", message)
+    Problem::new(Code::NotLoggedIn, message)
 }

@@ -26,6 +26,8 @@ pub struct Config {
     /// The socket by which programs on the box ask. Default: `api.sock` in the service's runtime folder
     /// (/run/outpost/api.sock), or in `storage.path` where there is none.
     pub socket: Option<PathBuf>,
+    /// Live views at once, of all cameras: video and Motion JPEG. Default: 16.
+    pub max_viewers: u16,
     /// The certificate.
     pub tls: tls::Config,
 }
@@ -37,6 +39,7 @@ impl Default for Config {
             names: Vec::new(),
             plain_http: false,
             socket: None,
+            max_viewers: 16,
             tls: tls::Config::default(),
         }
     }
@@ -64,6 +67,7 @@ impl Config {
              web.plain_http = true if all that goes to and from the page may be read on its way",
             self.listen
         );
+        ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
         for name in &self.names {
             let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
             ensure!(is_name, "web.names: {name:?} is not a host name such as \"cams.farm.example\"");

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use url::form_urlencoded;
@@ -17,7 +16,7 @@ use crate::service::Timeline;
 use super::problem::Problem;
 use super::routes::{Needs, Routes};
 use super::session::Known;
-use super::{Shared, media};
+use super::{Shared, media, reply};
 
 /// Longest time in one answer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(25);
@@ -25,7 +24,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(25);
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn routes() -> Routes {
-    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).get(
+    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).look(
         "/api/v1/cameras/{name}/segments/{file}",
         Needs::VIEW,
         segment,
@@ -48,6 +47,7 @@ async fn timeline(
     Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(camera) = camera.map_err(|_| unknown_camera())?;
     let (since, until) = parse(query.as_deref().unwrap_or_default(), Timestamp::now())?;
@@ -63,7 +63,7 @@ async fn timeline(
     for interval in &timeline.coverage {
         *seconds.entry(interval.state).or_insert(0.0) += interval.until.duration_since(interval.from).as_secs_f64();
     }
-    Ok(Json(Reply { camera, since, until, seconds, timeline }).into_response())
+    reply::json(&request, &Reply { camera, since, until, seconds, timeline })
 }
 
 fn unknown_camera() -> Problem {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::audit::{self, about};
 use super::body::command;
 use super::login::{crowded, denied};
 use super::problem::Problem;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Routes {
         .patch("/api/v1/users/{name}", Needs::ADMINISTER, change_user)
         .delete("/api/v1/users/{name}", Needs::ADMINISTER, remove_user)
         .post("/api/v1/users/{name}/unlock", Needs::ADMINISTER, unlock_user)
+        .get("/api/v1/audit", Needs::ADMINISTER, audit::entries)
         .get("/api/v1/sessions", Needs::ADMINISTER, sessions)
         .delete("/api/v1/sessions/{id}", Needs::ADMINISTER, end_session)
         .get("/api/v1/keys", Needs::ADMINISTER, keys)
@@ -47,8 +49,9 @@ async fn users(State(shared): State<Arc<Shared>>) -> Response {
 async fn add_user(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let example = r#"{"name": "ben", "password": "…", "role": "viewer"}"#;
     let new: NewUser = command(&headers, body, example).await?;
+    let subject = format!("{} as {}", new.name, new.role.as_str());
     let added = shared.services.access.add_user(new).await.map_err(crowded)?.map_err(denied)?;
-    Ok((StatusCode::CREATED, Json(added)).into_response())
+    Ok(about(subject, (StatusCode::CREATED, Json(added))))
 }
 
 async fn change_user(
@@ -58,8 +61,9 @@ async fn change_user(
     body: Body,
 ) -> Result<Response, Problem> {
     let change: UserChange = command(&headers, body, r#"{"role": "operator"}"#).await?;
+    let subject = change.to_string();
     let changed = shared.services.access.change_user(named(name)?, change).await.map_err(crowded)?;
-    changed.map(|user| Json(user).into_response()).map_err(denied)
+    changed.map(|user| about(subject, Json(user))).map_err(denied)
 }
 
 async fn remove_user(State(shared): State<Arc<Shared>>, name: Named, headers: HeaderMap) -> Result<Response, Problem> {
@@ -106,7 +110,8 @@ async fn add_key(
 ) -> Result<Response, Problem> {
     let new: NewKey = command(&headers, body, r#"{"name": "home assistant", "role": "viewer"}"#).await?;
     let added = shared.services.access.add_key(new, &caller).await.map_err(crowded)?.map_err(denied)?;
-    Ok((StatusCode::CREATED, Json(added)).into_response())
+    let subject = format!("{} {} as {}", added.info.id, added.info.name, added.info.role.as_str());
+    Ok(about(subject, (StatusCode::CREATED, Json(added))))
 }
 
 async fn remove_key(State(shared): State<Arc<Shared>>, id: Named, headers: HeaderMap) -> Result<Response, Problem> {

@@ -19,10 +19,11 @@ const BEGIN: &str = "<!-- generated from the tests: begin -->\n";
 const END: &str = "<!-- generated from the tests: end -->\n";
 
 /// The areas in the order of the page, with their headings.
-const AREAS: [(&str, &str); 8] = [
+const AREAS: [(&str, &str); 9] = [
     ("cameras", "Cameras"),
     ("clips", "Recorded video"),
     ("pictures", "Pictures and files"),
+    ("page", "Live video on the page"),
     ("models", "Models"),
     ("brokers", "MQTT brokers and Home Assistant"),
     ("stores", "Cloud stores"),

@@ -9,7 +9,9 @@ mod harness;
 
 mod layering;
 
+mod access;
 mod alerts;
+mod api;
 mod browser;
 mod cameras;
 mod changes;
@@ -26,6 +28,7 @@ mod end_to_end;
 mod home_assistant;
 mod lake;
 mod link;
+mod live;
 mod manners;
 mod metered;
 mod network_streams;

@@ -1,6 +1,7 @@
 //! Clips against what the `ffmpeg` and `ffprobe` command lines say about them.
 
 mod coding;
+mod fragments;
 mod fuzz;
 mod joined;
 mod torn;

@@ -64,6 +64,7 @@ pub struct Analysis {
     rules: ByRules,
     objects: u32,
     counts: Counts,
+    tracks: Vec<Track>,
 }
 
 /// Confirmed objects by zone (none: anywhere) and label, of every pair that was ever seen.
@@ -82,6 +83,7 @@ impl Analysis {
             rules: ByRules(RuleEngine::new(&config.zones, &config.lines, &config.rules)?),
             objects: 0,
             counts: Counts::new(),
+            tracks: Vec::new(),
         })
     }
 
@@ -94,7 +96,14 @@ impl Analysis {
     pub fn look(&mut self, at: Mono, local: DateTime, detections: &[Detection]) -> Vec<Signal> {
         let tracks = self.track.step((at, detections));
         self.count(&tracks);
-        self.rules.step(LookAtTracks { at, local, tracks: &tracks })
+        let signals = self.rules.step(LookAtTracks { at, local, tracks: &tracks });
+        self.tracks = tracks;
+        signals
+    }
+
+    /// What was followed at the last look.
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
     }
 
     fn count(&mut self, tracks: &[Track]) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::changes::ChangeKind;
 use super::super::commit::Group;
 use super::super::schema::{Row as Item, decode, encode, upload_key};
 use super::super::{Delivery, StoreError, event_log};
@@ -65,7 +66,9 @@ impl<'a> Group<'a> {
             Change::Amend { event, json, sidecar, now, dropped } => self.amend(event, json, sidecar, now, dropped),
             Change::Forget { id, files, last, now } => {
                 files.iter().try_for_each(|file| self.drop_pending(file))?;
-                event_log::remove(&self.views, &mut self.counters, *id)?;
+                if event_log::remove(&self.views, &mut self.counters, *id)? {
+                    self.note_change(*id, ChangeKind::Delete)?;
+                }
                 match (self.queues.get(&Destination::Lake), last) {
                     // No file of it is left to be reported, so the item has the event itself.
                     (Some(lake), Some(last)) => {
@@ -161,6 +164,7 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         event_log::put(&self.views, &mut self.counters, event, json)?;
+        self.note_change(event.id, ChangeKind::Update)?;
         let dropped: Vec<FileId> = dropped.iter().map(|name| FileId::new(event.id, &**name)).collect();
         dropped.iter().try_for_each(|file| self.drop_pending(file))?;
         if event.filed.is_none() {
@@ -176,6 +180,7 @@ impl<'a> Group<'a> {
             event.pinned = pinned;
             let json = encode(&event)?;
             self.views.events.insert(id.to_bytes(), json)?;
+            self.note_change(id, ChangeKind::Update)?;
         }
         files.iter().try_for_each(|file| self.edit_file(file, |row| row.pinned = pinned))
     }

@@ -5,6 +5,7 @@
 //! fail that is waited for, `configure` has other destinations.
 
 mod audit;
+mod changes;
 mod configure;
 mod crash;
 mod damage;

@@ -23,6 +23,11 @@ struct Figures {
     /// What sled wrote for each record.
     record_kib: f64,
     page_ms: f64,
+    /// Pages of 50 with their delivery, as the API gives them, from places all over the index: of all cameras, of one.
+    all_p99_ms: f64,
+    camera_p99_ms: f64,
+    /// One look at 2000 events, of which none matches.
+    nothing_p99_ms: f64,
     /// After the records and the page.
     rss_end_mib: f64,
 }
@@ -59,6 +64,9 @@ fn a_large_index_beside_a_small_one() {
     line("record p99 ms", &|(.., next)| next.record_p99_ms);
     line("written KiB each", &|(.., next)| next.record_kib);
     line("page of 100 ms", &|(.., next)| next.page_ms);
+    line("list p99 ms", &|(.., next)| next.all_p99_ms);
+    line("of a camera p99 ms", &|(.., next)| next.camera_p99_ms);
+    line("no match p99 ms", &|(.., next)| next.nothing_p99_ms);
     line("rss at end MiB", &|(.., next)| next.rss_end_mib);
 }
 
@@ -123,11 +131,51 @@ fn child_measures() {
     let begun = clock.mono();
     store.events().find(&Query { camera: Some("gate".into()), ..Query::default() }).wait().expect("page");
     let page_ms = ms(begun);
+    let [all_p99_ms, camera_p99_ms, nothing_p99_ms] = pages(&store, &*clock);
     let (record_p50_ms, record_p99_ms) = (records[RECORDS / 2], records[RECORDS * 99 / 100]);
     let rss_end_mib = self::rss_mib();
-    let figures =
-        Figures { open_ms, ready_ms, rss_mib, record_p50_ms, record_p99_ms, record_kib, page_ms, rss_end_mib };
+    let figures = Figures {
+        open_ms,
+        ready_ms,
+        rss_mib,
+        record_p50_ms,
+        record_p99_ms,
+        record_kib,
+        page_ms,
+        all_p99_ms,
+        camera_p99_ms,
+        nothing_p99_ms,
+        rss_end_mib,
+    };
     println!("\nfigures {}", serde_json::to_string(&figures).expect("JSON"));
+}
+
+/// The slowest but one in a hundred of pages of all cameras, of one camera, and of looks that find nothing.
+fn pages(store: &Store, clock: &dyn Clock) -> [f64; 3] {
+    let ids = store.0.read(|db| Ok((db.events.first()?, db.events.last()?))).expect("both ends");
+    let number = |entry: Option<(sled::IVec, sled::IVec)>| {
+        u128::from_be_bytes(entry.expect("events").0.as_ref().try_into().expect("an id"))
+    };
+    let (first, last) = (number(ids.0), number(ids.1));
+    let gate = || vec!["gate".to_owned()];
+    let searches = [
+        Search { limit: 51, rows: 2000, ..Search::default() },
+        Search { cameras: gate(), limit: 51, rows: 2000, ..Search::default() },
+        Search { labels: vec!["bear".to_owned()], limit: 51, rows: 2000, ..Search::default() },
+    ];
+    searches.map(|search| {
+        let mut times: Vec<f64> = (1..=200u128)
+            .map(|part| {
+                let before = Some(EventId::from_bytes((first + (last - first) / 200 * part).to_be_bytes()));
+                let begun = clock.mono();
+                let found = store.events().search(Search { before, ..search.clone() }).wait().expect("search");
+                store.events().deliveries(&found.events).wait().expect("deliveries");
+                clock.mono().since(begun).as_secs_f64() * 1000.0
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() * 99 / 100]
+    })
 }
 
 /// What this process handed to the system to write.

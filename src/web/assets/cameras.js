@@ -2,6 +2,7 @@
 
 import { makeStrip, refreshStrip } from "./coverage.js";
 import { ago, count, duration, element, setText, words } from "./format.js";
+import { attachLive, detachLive, isPlaying, updateLive } from "./live.js";
 
 const REFRESH_MS = 2000;
 const PAST_TRIES = 5;
@@ -28,6 +29,7 @@ function makeCard(name) {
   const root = element("li", { class: "camera" }, picture, caption);
   root.dataset.camera = name;
   const card = { name, root, picture, blank, chip, objects, facts, reason, strip, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
+  attachLive(card);
   watcher.observe(root);
   return card;
 }
@@ -46,6 +48,7 @@ function updateCard(card, camera) {
   card.live = (camera.state === "online" || camera.state === "degraded") && !camera.stages.includes("reception");
   card.past = !card.live && camera.last_packet_age_s !== null;
   if (card.live) card.tries = 0;
+  updateLive(card.name, { live: card.live, codec: camera.codec });
   card.root.dataset.state = camera.state;
   card.root.dataset.picture = card.past && camera.state !== "finished" ? "past" : "";
   setText(card.chip, STATES[camera.state] ?? words(camera.state));
@@ -72,6 +75,7 @@ export function showCameras(cameras) {
   for (const [name, card] of cards) {
     if (!names.has(name)) {
       watcher.unobserve(card.root);
+      detachLive(name);
       card.root.remove();
       cards.delete(name);
     }
@@ -93,7 +97,7 @@ async function refresh(card) {
   if (card.visible && !document.hidden) refreshStrip(card.strip);
   // The last picture does not change; where there is none to show, asking again and again does not help.
   const lacksPast = card.past && card.image === null && card.tries < PAST_TRIES;
-  if (card.busy || !card.visible || document.hidden || !(card.live || lacksPast)) return;
+  if (card.busy || !card.visible || document.hidden || isPlaying(card.name) || !(card.live || lacksPast)) return;
   card.busy = true;
   if (lacksPast) card.tries += 1;
   const which = card.live ? "newest" : "last";

@@ -20,7 +20,7 @@ async function order(row, action, outlet) {
   let problem = "";
   try {
     const answer = await fetch(`/api/v1/queue/${action}`, { method: "POST", headers, body: JSON.stringify({ outlet }) });
-    if (!answer.ok) problem = (await answer.json()).error.message;
+    if (!answer.ok) problem = (await answer.json()).detail;
     else if (action === "pause" || action === "resume") setPaused(row, action === "pause");
   } catch {
     problem = "The box does not answer.";

@@ -92,7 +92,6 @@ function updateCard(card, record) {
   setText(card.delivery, delivery.text);
   card.delivery.dataset.state = delivery.state;
   card.delivery.title = record.delivery.map(shareOf).join(", ");
-  card.button.setAttribute("aria-label", `${event.label} at ${event.camera}, ${localTime(event.start.wall, boxNow)}, ${stateOf(event)}. Show`);
 }
 
 function place(record) {

@@ -20,8 +20,8 @@ export async function send(method, path, body) {
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok) return answer;
   if (response.status === 401 && answer?.error?.code === "not_logged_in") location.assign("/login");
-  const error = new Error(sentence(answer?.error?.message ?? `The box answered with status ${response.status}`));
-  error.code = answer?.error?.code;
+  const error = new Error(sentence(answer?.detail ?? `The box answered with status ${response.status}`));
+  error.code = answer?.code;
   throw error;
 }
 

@@ -10,7 +10,7 @@ use crate::web::server::LocalSocket;
 /// The page's routes, as the server calls them.
 fn routes(bench: &Bench) -> Router {
     let names = Names { host: vec!["box-7".to_owned()], configured: vec!["cams.farm.example".to_owned()] };
-    router(bench.services.clone(), names)
+    router(bench.services.clone(), 16, names, CancellationToken::new())
 }
 
 /// The status of the answer to a request that reached the listener on `listen`.
@@ -75,10 +75,10 @@ async fn the_host_has_to_be_ours_in_every_version_of_http() {
 async fn a_head_that_is_too_long_is_refused_in_words() {
     let site = Site::open(Bench::new()).await;
     let long = site.ask("GET", "/healthz", &format!("X-Long: {}\r\n", "x".repeat(20_000))).await;
-    assert_eq!((long.status, &long.json()["error"]["code"]), (431, &"headers_too_large".into()));
+    assert_eq!((long.status, &long.problem()["code"]), (431, &"headers_too_large".into()));
     assert_eq!(site.ask("GET", "/healthz", &format!("X-Long: {}\r\n", "x".repeat(200_000))).await.status, 431);
     let uri = site.get(&format!("/{}", "x".repeat(5000))).await;
-    assert_eq!((uri.status, &uri.json()["error"]["code"]), (414, &"uri_too_long".into()));
+    assert_eq!((uri.status, &uri.problem()["code"]), (414, &"uri_too_long".into()));
 }
 
 async fn ask_locally(path: &Path) -> String {

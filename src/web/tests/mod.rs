@@ -3,8 +3,12 @@
 mod access;
 mod compression;
 mod connections;
+mod events;
 mod fuzz;
+mod live;
+mod openapi;
 mod queue;
+mod stream;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -42,6 +46,17 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
+    /// A problem in the one form that all have.
+    fn problem(&self) -> serde_json::Value {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.text());
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).expect("JSON");
+        assert_eq!(problem["status"], self.status, "{problem}");
+        let code = problem["code"].as_str().expect("a code");
+        assert_eq!(problem["type"], format!("/api/v1/problems/{code}"));
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        problem
+    }
+
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(String::as_str).unwrap_or_default()
     }
@@ -56,8 +71,10 @@ impl Site {
     async fn open_with(bench: Bench, config: Config) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let config = Config { listen: (config.listen.ip(), 0).into(), ..config };
-        let page = Page::new(config, bench.services.clone(), folder.path(), bench.clock.clone());
-        let (opened, stop) = (page.open().await.expect("open"), CancellationToken::new());
+        let place = Place { folder: folder.path().to_owned(), clock: bench.clock.clone() };
+        let stop = CancellationToken::new();
+        let page = Page::new(config, bench.services.clone(), place, stop.clone());
+        let opened = page.open().await.expect("open");
         let address = opened.addresses()[0];
         let (served, stopped) = (page.clone(), stop.clone());
         let task = tokio::spawn(async move { served.serve(opened, stopped).await });
@@ -196,7 +213,7 @@ async fn the_status_has_a_sentence_and_units_and_a_failure_shows_no_detail() {
     assert!(status["disk"]["free_bytes"].as_u64() > Some(0), "{status}");
     let site = Site::open(broken()).await;
     let answer = site.get("/api/v1/status").await;
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (500, &"internal".into()));
+    assert_eq!((answer.status, &answer.problem()["code"]), (500, &"internal".into()));
     let detail = site.bench.store.stats().wait().expect_err("closed").to_string();
     assert!(!detail.is_empty() && !answer.text().contains(&detail), "{}", answer.text());
 }
@@ -238,13 +255,13 @@ async fn bad_parameters_are_named_with_what_is_allowed() {
         ("limit=1&limit=2", "limit", "2", "once"),
         ("before=yesterday", "before", "yesterday", "id of an event"),
         ("camera=", "camera", "", "1 to 200 bytes"),
-        ("offset=3", "offset", "3", "camera, label, before and limit"),
+        ("offset=3", "offset", "3", "camera, label, zone, rule, state"),
         (long.as_str(), "camera", &long[7..107], "1 to 200 bytes"),
     ];
     for (query, name, value, allowed) in cases {
         let answer = site.get(&format!("/api/v1/events?{query}")).await;
         assert_eq!(answer.status, 400, "{query}");
-        let error = &answer.json()["error"];
+        let error = answer.problem();
         assert_eq!((&error["parameter"]["name"], &error["parameter"]["value"]), (&name.into(), &value.into()));
         assert!(error["parameter"]["allowed"].as_str().expect("text").contains(allowed), "{error}");
         assert!(answer.body.len() < 1000);
@@ -326,7 +343,7 @@ async fn what_the_event_does_not_list_is_not_served() {
     ];
     for name in names {
         let answer = site.get(&media(name)).await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &"not_found".into()), "{name}");
+        assert_eq!((answer.status, &answer.problem()["code"]), (404, &"not_found".into()), "{name}");
     }
     for target in ["/../../etc/passwd", "/assets/../mod.rs", "/assets/%2e%2e%2fmod.rs", "/assets/index.html"] {
         assert_eq!(site.get(target).await.status, 404, "{target}");
@@ -352,34 +369,50 @@ async fn the_newest_frame_is_a_small_jpeg_and_its_lack_is_explained() {
         assert_eq!((picture.width(), picture.height()), (640, 360));
     }
     let lost = site.get("/api/v1/cameras/lost/frame.jpg").await;
-    assert_eq!((lost.status, &lost.json()["error"]["code"]), (503, &"no_picture".into()), "it is not of now");
+    assert_eq!((lost.status, &lost.problem()["code"]), (503, &"no_picture".into()), "it is not of now");
     for camera in ["lost", "yard"] {
         let last = site.get(&format!("/api/v1/cameras/{camera}/last.jpg")).await;
         assert_eq!((last.status, last.header("content-type")), (200, "image/jpeg"), "{camera}");
     }
     assert_eq!(site.get("/api/v1/cameras/dark%2F%20side/last.jpg").await.status, 503);
     let dark = site.get("/api/v1/cameras/dark%2F%20side/frame.jpg").await;
-    assert_eq!((dark.status, &dark.json()["error"]["code"]), (503, &"no_picture".into()));
+    assert_eq!((dark.status, &dark.problem()["code"]), (503, &"no_picture".into()));
     let unknown = site.get("/api/v1/cameras/attic/frame.jpg").await;
-    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &"not_found".into()));
+    assert_eq!((unknown.status, &unknown.problem()["code"]), (404, &"not_found".into()));
 }
 
 #[tokio::test]
 async fn wrong_paths_and_methods_get_json_or_a_page() {
     let site = Site::open(Bench::new()).await;
-    for target in ["/api", "/api/", "/api/v1", "/api/v2/status", "/api/v1/events/x/y/z"] {
-        assert_eq!(
-            (site.get(target).await.status, &site.get(target).await.json()["error"]["code"]),
-            (404, &"not_found".into())
-        );
+    for target in ["/api", "/api/", "/api/v1", "/api/v2/status", "/api/v1/events/x/y/z", "/api/v1/problems/none"] {
+        let answer = site.get(target).await;
+        assert_eq!((answer.status, &answer.problem()["code"]), (404, &"not_found".into()), "{target}");
     }
     let page = site.get("/nothing").await;
     assert_eq!((page.status, page.header("content-type")), (404, "text/html; charset=utf-8"));
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let answer = site.ask(method, "/api/v1/status", "Content-Length: 0\r\n").await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (405, &"method_not_allowed".into()), "{method}");
+        assert_eq!((answer.status, &answer.problem()["code"]), (405, &"method_not_allowed".into()), "{method}");
         assert_eq!(site.ask(method, "/", "Content-Length: 0\r\n").await.status, 405);
     }
+}
+
+#[tokio::test]
+async fn each_problem_is_documented_where_its_type_says() {
+    let site = Site::open(Bench::new()).await;
+    let all = site.get("/api/v1/problems").await.json();
+    let all = all["problems"].as_array().expect("a list");
+    assert_eq!(all.len(), problem::Code::ALL.len());
+    for documented in all {
+        let one = site.get(documented["type"].as_str().expect("a path")).await;
+        assert_eq!((one.status, &one.json()), (200, documented));
+    }
+    let wrong = site.get("/api/v1/events?limit=0").await.problem();
+    let documented = site.get(wrong["type"].as_str().expect("a path")).await.json();
+    assert_eq!(
+        ["code", "status", "title"].map(|name| &documented[name]),
+        ["code", "status", "title"].map(|name| &wrong[name])
+    );
 }
 
 #[tokio::test]
@@ -387,7 +420,7 @@ async fn a_request_for_another_host_is_turned_away_on_every_route() {
     let site = Site::open(Bench::new()).await;
     for target in ["/", "/api/v1/status", "/healthz", "/metrics", "/nothing"] {
         let answer = site.ask("GET", target, "Host: evil.example\r\n").await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (421, &"wrong_host".into()), "{target}");
+        assert_eq!((answer.status, &answer.problem()["code"]), (421, &"wrong_host".into()), "{target}");
     }
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost:9999\r\n").await.status, 200);
     assert_eq!(site.ask("GET", "http://evil.example/healthz", "Host: localhost\r\n").await.status, 421);
@@ -439,7 +472,8 @@ async fn a_taken_port_and_a_foreign_address_are_explained() {
     let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let listen = first.local_addr().expect("address");
     let said = |config: Config| {
-        let page = Page::new(config, bench.services.clone(), Path::new("/nowhere"), bench.clock.clone());
+        let place = Place { folder: "/nowhere".into(), clock: bench.clock.clone() };
+        let page = Page::new(config, bench.services.clone(), place, CancellationToken::new());
         async move { format!("{:#}", page.open().await.err().expect("refused")) }
     };
     let message = said(Config { listen, ..Config::default() }).await;

@@ -49,8 +49,25 @@ async fn commands_reach_their_queue_and_refusals_say_why() {
         ("explode", r#"{"outlet": "upload/cloud"}"#, 404, "not_found"),
     ] {
         let answer = site.order(action, JSON, body).await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &code.into()), "{action} {body:.40}");
+        assert_eq!((answer.status, &answer.problem()["code"]), (status, &code.into()), "{action} {body:.40}");
     }
+}
+
+#[tokio::test]
+async fn a_command_under_one_key_is_carried_out_once() {
+    let site = Site::open(with_a_dead_letter().await).await;
+    let body = r#"{"outlet": "upload/cloud"}"#;
+    let keyed = format!("{JSON}Idempotency-Key: 7f3a\r\n");
+    let first = site.order("retry", &keyed, body).await;
+    let again = site.order("retry", &keyed, body).await;
+    assert_eq!((first.status, &first.json()["changed"], first.header("idempotency-replayed")), (200, &1.into(), ""));
+    assert_eq!((again.status, again.json(), again.header("idempotency-replayed")), (200, first.json(), "true"));
+    for (action, body) in [("retry", r#"{"outlet": "mqtt"}"#), ("drop", body)] {
+        let other = site.order(action, &keyed, body).await;
+        assert_eq!((other.status, &other.problem()["code"]), (422, &"idempotency_key_reused".into()), "{action}");
+    }
+    let fresh = site.order("retry", &format!("{JSON}Idempotency-Key: 7f3b\r\n"), body).await;
+    assert_eq!((fresh.status, &fresh.json()["changed"]), (200, &0.into()));
 }
 
 #[tokio::test]
@@ -58,10 +75,10 @@ async fn what_pages_of_others_can_make_a_browser_send_changes_nothing() {
     let site = Site::open(Bench::new()).await;
     let body = r#"{"outlet": "upload/cloud"}"#;
     let form = site.order("pause", "Content-Type: application/x-www-form-urlencoded\r\n", body).await;
-    assert_eq!((form.status, &form.json()["error"]["code"]), (415, &"not_json".into()));
+    assert_eq!((form.status, &form.problem()["code"]), (415, &"not_json".into()));
     for headers in ["Origin: http://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
         let answer = site.order("pause", &format!("{JSON}{headers}"), body).await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &"foreign_page".into()), "{headers}");
+        assert_eq!((answer.status, &answer.problem()["code"]), (403, &"foreign_page".into()), "{headers}");
     }
     // A link, or a picture's source.
     assert_eq!(site.get("/api/v1/queue/pause").await.status, 405);

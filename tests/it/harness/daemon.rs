@@ -10,6 +10,7 @@ use super::config::Config;
 use super::http::{self, Answer};
 use super::process::Process;
 use super::wall_clock::WallClock;
+use super::websocket::WebSocket;
 use super::{Scratch, seconds, wait_for};
 
 /// The program.
@@ -93,6 +94,11 @@ impl Daemon {
     /// Address of its page.
     pub fn page(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
+    }
+
+    /// Looks at a camera; the error is the answer that refuses it. `headers` are lines that end with CRLF.
+    pub fn live(&self, camera: &str, headers: &str) -> Result<WebSocket, String> {
+        WebSocket::open(self.port, &format!("/api/v1/cameras/{camera}/live"), headers)
     }
 
     /// Gives a command as JSON; the error says why there was no answer.

@@ -2,6 +2,7 @@
 
 pub mod azure;
 pub mod broker;
+pub mod browser;
 pub mod bucket;
 pub mod clips;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod rtsp;
 pub mod scripted_rtsp;
 pub mod tls;
 pub mod wall_clock;
+pub mod websocket;
 // The machine is an amd64 one, with this machine's programs.
 #[cfg(target_arch = "x86_64")]
 pub mod vm;

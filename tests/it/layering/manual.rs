@@ -106,13 +106,16 @@ fn quoted<'a>(source: &'a str, before: &'a str) -> impl Iterator<Item = &'a str>
     source.split(before).skip(1).filter_map(|rest| rest.split('"').next())
 }
 
-/// The code in `NOT_FOUND, "not_found", ...`, which follows `StatusCode::`.
-fn code_of(rest: &str) -> Option<&str> {
-    let (status, rest) = rest.split_once(", \"")?;
-    let code = rest.split('"').next()?;
-    let is_status = status.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    let is_code = code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    (is_status && is_code).then_some(code)
+/// The problems of the table in `src/web/problem.rs`: status and code. A row is `Name = "code", STATUS, ...`.
+fn problems() -> BTreeSet<(String, String)> {
+    let text = read(Path::new("src/web/problem.rs"));
+    let table = text.split("\nproblems! {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("the table");
+    let row = |line: &str| {
+        let (_, row) = line.trim().split_once(" = \"")?;
+        let (code, rest) = row.split_once("\", ")?;
+        Some((rest.split(',').next()?.to_owned(), code.to_owned()))
+    };
+    table.lines().filter_map(row).collect()
 }
 
 #[test]
@@ -142,9 +145,10 @@ fn the_api_page_has_every_route_and_every_error() {
         .filter(|(file, _)| !file.starts_with("tests/"))
         .map(|(_, text)| text)
         .collect();
-    let methods = ["get", "post", "put", "patch", "delete"];
+    let methods = ["get", "look", "post", "put", "patch", "delete"];
     let of_method = |method: &str| -> Vec<String> {
         let prefix = format!(".{method}(\"/");
+        let method = if method == "look" { "get" } else { method };
         quoted(&web, &prefix).map(|path| format!("{} /{path}", method.to_uppercase())).collect()
     };
     let routes: Vec<String> = methods.into_iter().flat_map(of_method).collect();
@@ -152,12 +156,12 @@ fn the_api_page_has_every_route_and_every_error() {
     let missing: Vec<&String> = routes.iter().filter(|route| !documented.contains(&route.as_str())).collect();
     assert!(missing.is_empty(), "docs/api.md has no row for {missing:?}");
 
-    let codes: BTreeSet<&str> = web.split("StatusCode::").skip(1).filter_map(code_of).collect();
-    assert!(codes.len() > 10, "the codes were found: {codes:?}");
-    let rows = rows(&page, "## Errors");
-    let of_errors: BTreeSet<&str> = rows.iter().filter_map(|row| spans(row.get(1)?).next()).collect();
-    let missing: Vec<&&str> = codes.difference(&of_errors).collect();
-    assert!(missing.is_empty(), "docs/api.md has no error {missing:?}");
+    let problems = problems();
+    assert!(problems.len() > 10, "the problems were found: {problems:?}");
+    let rows = rows(&page, "## Problems");
+    let of_page: BTreeSet<&str> = rows.iter().skip(1).filter_map(|row| spans(row.get(1)?).next()).collect();
+    let of_table: BTreeSet<&str> = problems.iter().map(|(_, code)| code.as_str()).collect();
+    assert_eq!(of_page, of_table, "the table of problems in docs/api.md, and that in src/web/problem.rs");
 }
 
 #[test]

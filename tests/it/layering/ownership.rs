@@ -33,7 +33,7 @@ const WRITES: [&str; 8] =
 const SPAWNS: [(&str, usize, &str); 9] = [
     ("source/thread.rs", 1, "the reader of one connection, joined by the source that owns it"),
     (
-        "store/worker.rs",
+        "store/worker/mod.rs",
         4,
         "threads of one open index, which end with it; a hung disk is noticed by the deadlines of its calls",
     ),

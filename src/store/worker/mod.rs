@@ -3,6 +3,8 @@
 //! The writer commits: it takes everything that waits, applies it in one transaction, flushes once and then
 //! answers all. The reader serves queries, so that a page full of events never delays a commit.
 
+mod writer;
+
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -15,19 +17,21 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, warn};
 
-use super::commit::{self, Op};
+use super::commit::Op;
 use super::dropped::Dropped;
 use super::lease::Wanted;
+use super::position::Position;
 use super::queue::{Lease, Queue};
 use super::queues::{self, ConfiguredQueues, Queues};
 use super::reply::{Reply, async_reply, blocking_reply, full_or_gone};
-use super::reserve::{Reserve, Room};
+use super::reserve::Reserve;
 use super::schema::FILLED;
 use super::trees::Database;
-use super::{Config, StoreError, migrate, reset};
+use super::{Config, StoreError, reset};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::supervise::{panic_text, spawn_thread, without_panic_message};
+use writer::write_loop;
 
 /// Calls that may wait for each thread. Callers wait for their answer, so this is a number of callers; when
 /// it is full, the call fails at once with [`StoreError::Busy`].
@@ -83,6 +87,10 @@ struct Shared {
     dropped: Dropped,
     failure: watch::Sender<Option<StoreError>>,
     flushes: AtomicU64,
+    /// Grows with each commit that may change what is said of events.
+    revision: AtomicU64,
+    /// The last change of an event that is on the disk.
+    changed: watch::Sender<Position>,
     reserve: Reserve,
     /// Something was refused for want of room, and nothing was committed since.
     is_full: AtomicBool,
@@ -155,6 +163,8 @@ impl Core {
             dropped: Dropped::read(&config.path),
             failure: watch::Sender::new(None),
             flushes: AtomicU64::new(0),
+            revision: AtomicU64::new(fastrand::u64(..)),
+            changed: watch::Sender::new(Position::default()),
             reserve: Reserve::new(&config.path),
             is_full: AtomicBool::new(false),
             clock: clock.clone(),
@@ -181,7 +191,16 @@ impl Core {
         // Whatever the outcome is, the process lived to see it.
         reset::end_opening(&config.path)?;
         let (lanes, ended) = outcome?;
-        Ok(Self { clock, device_id, was_reset, shared, lanes: Mutex::new(Some(lanes)), ended: Mutex::new(ended) })
+        let core =
+            Self { clock, device_id, was_reset, shared, lanes: Mutex::new(Some(lanes)), ended: Mutex::new(ended) };
+        let last = core.read(|db| Ok(db.counters()?.changes.last))?;
+        core.shared.changed.send_modify(|known| {
+            // A commit may have been faster.
+            if known.epoch == 0 {
+                *known = last;
+            }
+        });
+        Ok(core)
     }
 
     pub(super) fn queues(&self) -> Arc<Queues> {
@@ -209,6 +228,16 @@ impl Core {
 
     pub(super) fn flushes(&self) -> u64 {
         self.shared.flushes.load(Ordering::Relaxed)
+    }
+
+    /// A number that is another one after each commit that may change what is said of events.
+    pub(super) fn revision(&self) -> u64 {
+        self.shared.revision.load(Ordering::Acquire)
+    }
+
+    /// The last change of an event that is on the disk.
+    pub(super) fn changed(&self) -> watch::Receiver<Position> {
+        self.shared.changed.subscribe()
     }
 
     pub(super) fn write(&self, op: Op) -> Result<(), StoreError> {
@@ -417,81 +446,4 @@ fn read_loop(db: &Database, jobs: &Receiver<ReadJob>, shared: &Shared) {
         let Ok(job) = jobs.recv() else { return };
         job(db, shared);
     }
-}
-
-fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, shared: &Shared) {
-    let mut old_rows = true;
-    while shared.check().is_ok() {
-        let first = match if old_rows { jobs.recv_timeout(IDLE) } else { jobs.recv().map_err(RecvTimeoutError::from) } {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Timeout) => {
-                // A failure is noted where it belongs; trying again would change nothing.
-                old_rows =
-                    shared.reserve.room() < Room::Enough || shared.guard(|| migrate::pack_some(db)).unwrap_or_default();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let most = if shared.reserve.is_tight() { SMALL_GROUP } else { GROUP };
-        let group: Vec<WriteJob> = std::iter::once(first).chain(jobs.try_iter()).take(most).collect();
-        // After the jobs: a refusal must not be of the room there was before its caller asked.
-        let room = shared.reserve.room();
-        let (mut ops, mut replies, mut leases, mut tasks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for job in group {
-            match job {
-                WriteJob::Commit(op, reply) if room >= op.room() => {
-                    ops.push(op);
-                    replies.push(reply);
-                }
-                WriteJob::Commit(_, reply) => {
-                    shared.is_full.store(true, Ordering::Relaxed);
-                    reply(Err(StoreError::Full("the disk is full".into())));
-                }
-                WriteJob::Lease { queue, wanted, reply } => leases.push((queue, wanted, reply)),
-                WriteJob::Run(task) => tasks.push(task),
-            }
-        }
-        if !ops.is_empty() {
-            let outcome = commit(db, data, &ops, shared);
-            if outcome.is_ok() && room == Room::Enough {
-                shared.is_full.store(false, Ordering::Relaxed);
-            }
-            for reply in replies {
-                reply(outcome.clone());
-            }
-        }
-        for (queue, wanted, reply) in leases {
-            reply(lease(db, data, &queue, wanted, shared));
-        }
-        tasks.into_iter().for_each(|task| task(db, data, shared));
-    }
-}
-
-fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
-    let due = shared.guard(|| {
-        let due = commit::apply(db, &shared.queues.now(), &shared.dropped, ops)?;
-        db.flush(data)?;
-        Ok(due)
-    })?;
-    shared.flushes.fetch_add(1, Ordering::Relaxed);
-    for (queue, seq) in due {
-        queue.announce(seq);
-    }
-    Ok(())
-}
-
-fn lease(
-    db: &Database,
-    data: &File,
-    queue: &Arc<Queue>,
-    wanted: Wanted,
-    shared: &Shared,
-) -> Result<Vec<Lease>, StoreError> {
-    let now = shared.clock.mono();
-    let (leases, orphans) = shared.guard(|| queue.lease(db, now, wanted))?;
-    if !orphans.is_empty() {
-        warn!(outbox = %queue.destination(), items = orphans.len(), "queued items whose event is gone were given up");
-        commit(db, data, &orphans, shared)?;
-    }
-    Ok(leases)
 }

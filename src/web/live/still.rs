@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,10 +16,9 @@ use crate::access::Caller;
 use crate::clock::Mono;
 use crate::frame::Frame;
 use crate::service::Live;
-
-use super::Shared;
-use super::problem::Problem;
-use super::session::Known;
+use crate::web::Shared;
+use crate::web::problem::{Code, Problem};
+use crate::web::session::Known;
 
 /// Widest picture served, pixels.
 const MAX_WIDTH: u32 = 640;
@@ -30,7 +30,7 @@ const QUALITY: u8 = 75;
 const AT_ONCE: usize = 2;
 
 /// Cache of JPEG pictures; keeps the last of each camera for the next request.
-pub(super) struct JpegCache {
+pub(in crate::web) struct JpegCache {
     turns: Semaphore,
     last: Mutex<HashMap<String, (Mono, Bytes)>>,
 }
@@ -42,23 +42,29 @@ impl Default for JpegCache {
 }
 
 impl JpegCache {
-    fn known(&self, camera: &str, at: Mono) -> Option<Bytes> {
+    /// What was made of the picture of `at`, or of one that was taken less than `within` before.
+    fn known(&self, camera: &str, at: Mono, within: Duration) -> Option<(Mono, Bytes)> {
         let last = self.last.lock();
-        last.get(camera).filter(|(of, _)| *of == at).map(|(_, jpeg)| jpeg.clone())
+        let will_do = |of: Mono| of == at || of < at && at.since(of) < within;
+        last.get(camera).filter(|(of, _)| will_do(*of)).cloned()
     }
 
-    async fn picture(&self, camera: &str, frame: Frame) -> anyhow::Result<Bytes> {
+    /// The picture as JPEG, or that of one that was taken less than `within` before; and when it was taken.
+    pub(super) async fn picture(&self, camera: &str, frame: Frame, within: Duration) -> anyhow::Result<(Mono, Bytes)> {
+        if let Some(known) = self.known(camera, frame.at, within) {
+            return Ok(known);
+        }
         let _turn = self.turns.acquire().await?;
         // Another request may have made it meanwhile.
-        if let Some(jpeg) = self.known(camera, frame.at) {
-            return Ok(jpeg);
+        if let Some(known) = self.known(camera, frame.at, within) {
+            return Ok(known);
         }
         let at = frame.at;
         let jpeg = Bytes::from(tokio::task::spawn_blocking(move || encode(&frame)).await??);
         // Cameras come from the config, so this stays small.
         let mut last = self.last.lock();
         last.insert(camera.to_owned(), (at, jpeg.clone()));
-        Ok(jpeg)
+        Ok((at, jpeg))
     }
 }
 
@@ -78,7 +84,7 @@ fn fit(width: u32, height: u32) -> (u32, u32) {
 }
 
 /// The newest picture, if the camera gives some.
-pub(super) async fn frame(
+pub(in crate::web) async fn frame(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
@@ -87,7 +93,7 @@ pub(super) async fn frame(
 }
 
 /// The last picture since the daemon started, however old.
-pub(super) async fn last(
+pub(in crate::web) async fn last(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     camera: Result<Path<String>, PathRejection>,
@@ -113,13 +119,10 @@ async fn serve(
         Live::Past(_) | Live::NoSignal => {
             let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
             let message = format!("camera {camera:?} {when}");
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_picture", message));
+            return Err(Problem::new(Code::NoPicture, message));
         }
     };
-    let jpeg = match shared.jpegs.known(&camera, frame.at) {
-        Some(jpeg) => jpeg,
-        None => shared.errors.ask("picture", shared.jpegs.picture(&camera, frame)).await?,
-    };
+    let (_, jpeg) = shared.errors.ask("picture", shared.jpegs.picture(&camera, frame, Duration::ZERO)).await?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
 }
 

@@ -1,0 +1,132 @@
+//! What is noted of requests, and looking it up.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use super::Shared;
+use super::peer::Peer;
+use super::problem::Problem;
+use super::session;
+use crate::access::{Caller, CallerKind};
+use crate::audit::{Act, Audit, Entry, Query};
+
+/// Entries in one answer when nothing is asked for, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+
+/// What an act was about, beyond what the address says; a handler puts it into the extensions of its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Subject(String);
+
+/// `answer` with what it was about.
+pub(super) fn about(subject: impl Into<String>, answer: impl IntoResponse) -> Response {
+    let mut answer = answer.into_response();
+    answer.extensions_mut().insert(Subject(subject.into()));
+    answer
+}
+
+/// A request, as far as it is noted.
+pub(super) struct Noted {
+    audit: Audit,
+    act: Act,
+    is_look: bool,
+}
+
+impl Noted {
+    /// What is to be noted of a request by `caller`: every act, and each look at pictures. Looks of a box without users
+    /// are not.
+    pub(super) fn of(
+        audit: &Audit,
+        method: &Method,
+        route: &str,
+        path: &str,
+        is_look: bool,
+        caller: Option<&Caller>,
+        peer: Peer,
+    ) -> Option<Self> {
+        let is_unprotected = caller.is_some_and(|caller| caller.kind == CallerKind::Unprotected);
+        let is_act = *method != Method::GET && *method != Method::HEAD;
+        if !is_act && (!is_look || is_unprotected) {
+            return None;
+        }
+        let who = caller.map(|caller| caller.name.to_string()).unwrap_or_default();
+        let kind = caller.map(|caller| caller.kind.as_str().to_owned()).unwrap_or_default();
+        let (action, target) = (format!("{method} {route}"), path.to_owned());
+        let act = Act { who, kind, address: Some(session::address(peer)), action, target, status: 0 };
+        Some(Self { audit: audit.clone(), act, is_look })
+    }
+
+    /// Notes it with what came of it. An act is on the disk when its answer goes out.
+    pub(super) async fn note(self, status: StatusCode, subject: Option<Subject>) {
+        let Self { audit, mut act, is_look } = self;
+        let is_shown = status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_look && (!is_shown || !audit.is_new_look(&act.who, &act.target)) {
+            return;
+        }
+        act.status = status.as_u16();
+        if let Some(Subject(subject)) = subject {
+            act.target = format!("{} {subject}", act.target);
+        }
+        // It fails only when the process ends.
+        let _ = tokio::task::spawn_blocking(move || audit.note(act)).await;
+    }
+}
+
+#[derive(Serialize)]
+struct AuditReply {
+    entries: Vec<Entry>,
+    /// `before` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
+}
+
+pub(super) async fn entries(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let query = parse(query.as_deref().unwrap_or_default())?;
+    let (limit, audit) = (query.limit, shared.services.audit.clone());
+    let read = tokio::task::spawn_blocking(move || audit.find(&query));
+    let entries = shared.errors.ask("audit", async { read.await? }).await?;
+    let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.seq);
+    Ok((StatusCode::OK, Json(AuditReply { entries, next })).into_response())
+}
+
+fn parse(text: &str) -> Result<Query, Problem> {
+    let mut query = Query { limit: DEFAULT_LIMIT, ..Query::default() };
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        match &*name {
+            "who" => query.who = Some(value.into_owned()),
+            "text" => query.text = Some(value.into_owned()),
+            "before" => {
+                let allowed = "the number of an entry";
+                query.before = Some(value.parse().map_err(|_| Problem::parameter(&name, &value, allowed))?);
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                let allowed = || format!("a whole number from 1 to {MAX_LIMIT}");
+                query.limit = limit.ok_or_else(|| Problem::parameter(&name, &value, allowed()))?;
+            }
+            _ => return Err(Problem::parameter(&name, &value, "the parameters who, text, before and limit")),
+        }
+    }
+    Ok(query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_what_is_allowed() {
+        let query = parse("who=anna&text=clip&before=7&limit=3").expect("valid");
+        let expected = Query { before: Some(7), who: Some("anna".into()), text: Some("clip".into()), limit: 3 };
+        assert_eq!(query, expected);
+        for wrong in ["limit=0", "limit=1001", "before=x", "since=1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

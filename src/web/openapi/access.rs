@@ -1,0 +1,147 @@
+//! The routes of users, sessions and keys, as the document describes them.
+
+use super::super::problem::Code::{
+    self, BadCommand, BadParameter, Busy, CodeNeeded, ForeignPage, NoAccount, NotFound, NotJson, Refused, SetupOver,
+    TooLarge, TooManyTries, WrongCode, WrongPassword,
+};
+use super::operations::{TEXT, json, of_status, read};
+use super::{Answer, Operation, Parameter};
+
+const USER: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the user.")];
+const SESSION: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the session.")];
+const KEY: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the key.")];
+
+const AUDIT: &[Parameter] = &[
+    Parameter::query("who", r#"{"type": "string"}"#, "Name of the caller."),
+    Parameter::query("text", r#"{"type": "string"}"#, "Part of the caller, action or target."),
+    Parameter::query("before", r#"{"type": "integer", "minimum": 0}"#, "Only entries with a lower number."),
+    Parameter::query(
+        "limit",
+        r#"{"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}"#,
+        "Entries in the answer at most.",
+    ),
+];
+
+const DONE: &[Answer] = &[Answer { status: 204, description: "It is done.", content: None }];
+const CALLER: &[Answer] = &[json("The user that is logged in now; the session comes as a cookie.", "Caller")];
+
+/// What all commands may hear.
+const COMMAND: &[Code] =
+    &[BadCommand, ForeignPage, TooLarge, NotJson, NotFound, Refused, NoAccount, WrongPassword, TooManyTries, Busy];
+const LOGIN: &[Code] = &[
+    BadCommand,
+    ForeignPage,
+    TooLarge,
+    NotJson,
+    Refused,
+    WrongPassword,
+    CodeNeeded,
+    WrongCode,
+    SetupOver,
+    TooManyTries,
+    Busy,
+];
+
+/// A route that changes something.
+const fn change(
+    method: &'static str,
+    path: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    parameters: &'static [&'static [Parameter]],
+    body: Option<&'static str>,
+    answers: &'static [Answer],
+) -> Operation {
+    Operation { method, path, name, summary, parameters, body, answers, problems: COMMAND }
+}
+
+const fn login(path: &'static str, name: &'static str, summary: &'static str, body: &'static str) -> Operation {
+    Operation {
+        method: "post",
+        path,
+        name,
+        summary,
+        parameters: &[],
+        body: Some(body),
+        answers: CALLER,
+        problems: LOGIN,
+    }
+}
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    read("/api/v1/access", "access", "Whether a login is needed", &[], &[json("It.", "Access")], &[]),
+    login("/api/v1/login", "login", "Logs a user in", "Login"),
+    login("/api/v1/setup", "setup", "Adds the first user, and logs it in", "Setup"),
+    change("post", "/api/v1/logout", "logout", "Ends the session", &[], None, DONE),
+    read("/api/v1/me", "me", "The caller", &[], &[json("The caller.", "Caller")], &[]),
+    change("post", "/api/v1/me/password", "me_password", "Sets another password", &[], Some("OwnPassword"), DONE),
+    change(
+        "post",
+        "/api/v1/me/second-factor",
+        "me_second_factor",
+        "Begins to set up an authenticator app",
+        &[],
+        None,
+        &[json("What the app needs.", "Enrolment")],
+    ),
+    change(
+        "post",
+        "/api/v1/me/second-factor/confirm",
+        "me_second_factor_confirm",
+        "Asks for codes from now on",
+        &[],
+        Some("OwnCode"),
+        &[json("Codes for when the app is lost.", "RecoveryCodes")],
+    ),
+    read(
+        "/api/v1/me/sessions",
+        "me_sessions",
+        "The own sessions",
+        &[],
+        &[json("The sessions.", "OwnSessions")],
+        &[NoAccount],
+    ),
+    change("delete", "/api/v1/me/sessions/{id}", "me_session_end", "Ends one of them", &[SESSION], None, DONE),
+    read("/api/v1/users", "users", "All users", &[], &[json("The users.", "Users")], &[]),
+    change(
+        "post",
+        "/api/v1/users",
+        "user_add",
+        "Adds a user",
+        &[],
+        Some("NewUser"),
+        &[of_status(201, "The user.", "User")],
+    ),
+    change(
+        "patch",
+        "/api/v1/users/{name}",
+        "user_change",
+        "Changes a user",
+        &[USER],
+        Some("UserChange"),
+        &[json("The user.", "User")],
+    ),
+    change("delete", "/api/v1/users/{name}", "user_remove", "Removes a user and its sessions", &[USER], None, DONE),
+    change("post", "/api/v1/users/{name}/unlock", "user_unlock", "Forgets failed logins", &[USER], None, DONE),
+    read(
+        "/api/v1/audit",
+        "audit",
+        "Who did and looked at what, newest first",
+        &[AUDIT],
+        &[json("A page of entries.", "AuditPage")],
+        &[BadParameter],
+    ),
+    read("/api/v1/sessions", "sessions", "Sessions of all users", &[], &[json("The sessions.", "Sessions")], &[]),
+    change("delete", "/api/v1/sessions/{id}", "session_end", "Ends one of them", &[SESSION], None, DONE),
+    read("/api/v1/keys", "keys", "All keys of programs", &[], &[json("The keys.", "Keys")], &[]),
+    change(
+        "post",
+        "/api/v1/keys",
+        "key_add",
+        "Makes a key",
+        &[],
+        Some("NewKey"),
+        &[of_status(201, "The key, which is shown here only.", "AddedKey")],
+    ),
+    change("delete", "/api/v1/keys/{id}", "key_remove", "Removes it", &[KEY], None, DONE),
+];

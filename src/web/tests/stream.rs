@@ -1,0 +1,149 @@
+//! Following the box.
+
+use super::*;
+use crate::access::{Grant, NewKey, NewUser, Role};
+use crate::clock::Clock;
+
+/// How long something may take to come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A client that follows.
+struct Follower {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Follower {
+    async fn start(site: &Site, headers: &str) -> Self {
+        let mut stream = TcpStream::connect(site.address).await.expect("connect");
+        let request =
+            format!("GET /api/v1/stream HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", site.address);
+        stream.write_all(request.as_bytes()).await.expect("ask");
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads on until something contains `text`; gives what came up to the end of it, and forgets that.
+    async fn until(&mut self, text: &str) -> String {
+        let read = async {
+            loop {
+                if let Some(at) = self.text.find(text) {
+                    let rest = self.text.split_off(at + text.len());
+                    return std::mem::replace(&mut self.text, rest);
+                }
+                assert!(self.read().await > 0, "the stream ended before {text:?}: {}", self.text);
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no {text:?}"))
+    }
+
+    async fn read(&mut self) -> usize {
+        let mut bytes = [0; 4096];
+        let read = self.stream.read(&mut bytes).await.expect("read");
+        self.text += &String::from_utf8_lossy(&bytes[..read]);
+        read
+    }
+
+    /// The number of the next message with this name.
+    async fn id_of(&mut self, name: &str) -> String {
+        self.until(&format!("event: {name}\n")).await;
+        self.until("id: ").await;
+        self.until("\n").await.trim().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_again_is_sent_what_it_missed() {
+    let site = Site::open(Bench::new()).await;
+    let mut follower = Follower::start(&site, "").await;
+    follower.id_of("begin").await;
+    follower.until("event: status\ndata: {\"summary\"").await;
+    site.bench.record(1, "yard", Vec::new()).await;
+    let known = follower.id_of("end").await;
+    follower.until(&format!("\"id\":\"{}\"", id(1))).await;
+    drop(follower);
+    site.bench.record(2, "yard", Vec::new()).await;
+    site.bench.record(3, "gate", Vec::new()).await;
+    let mut again = Follower::start(&site, &format!("Last-Event-ID: {known}\r\n")).await;
+    let second = again.id_of("end").await;
+    let text = again.until("\n").await;
+    assert!(text.contains(&id(2).to_string()) && second != known, "{text}");
+    again.id_of("end").await;
+    assert!(again.until("\n").await.contains(&id(3).to_string()));
+}
+
+#[tokio::test]
+async fn a_client_that_knows_another_sequence_starts_afresh() {
+    let site = Site::open(Bench::new()).await;
+    site.bench.record(1, "yard", Vec::new()).await;
+    for known in ["0badcafe-1", "nonsense", ""] {
+        let mut follower = Follower::start(&site, &format!("Last-Event-ID: {known}\r\n")).await;
+        follower.id_of("reset").await;
+        follower.until("event: status\n").await;
+    }
+}
+
+#[tokio::test]
+async fn deliveries_are_sent_when_they_get_on() {
+    let site = Site::open(Bench::new()).await;
+    let mut follower = Follower::start(&site, "").await;
+    follower.until("event: status\n").await;
+    site.bench.health.outlet("mqtt", site.bench.clock.mono(), Err("no broker".to_owned()));
+    // The summary says so, too.
+    follower.until("event: status\n").await;
+    follower.until("no broker").await;
+}
+
+#[tokio::test]
+async fn a_caller_follows_the_cameras_that_it_sees_until_its_key_is_over() {
+    let site = Site::open(Bench::new()).await;
+    let admin = NewUser { name: "anna".into(), password: "correct horse".into(), role: Role::Admin, cameras: None };
+    site.bench.access.add_user(admin).expect("a user");
+    let cameras = Some([("gate".to_owned(), Grant::default())].into());
+    let key = NewKey { name: "a program".into(), role: Role::Viewer, cameras, expires: None };
+    let key = site.bench.access.add_key(key, "anna").expect("a key");
+    let refused = site.get("/api/v1/stream").await;
+    assert_eq!((refused.status, &refused.problem()["code"]), (401, &"not_logged_in".into()));
+    let mut follower = Follower::start(&site, &format!("Authorization: Bearer {}\r\n", key.key)).await;
+    let status = follower.until("event: status\n").await + &follower.until("\n").await;
+    assert!(status.contains("event: begin") && !status.contains("\"yard\""), "{status}");
+    site.bench.record(1, "yard", Vec::new()).await;
+    site.bench.record(2, "gate", Vec::new()).await;
+    follower.id_of("end").await;
+    assert!(follower.until("\n").await.contains(&id(2).to_string()), "that of another camera was sent");
+    site.bench.access.remove_key(&key.info.id).expect("remove");
+    let end = async { while follower.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(PATIENCE, end).await.expect("the stream ends with the key");
+}
+
+#[tokio::test]
+async fn streams_are_few_and_end_with_the_daemon() {
+    let site = Site::open(Bench::new()).await;
+    let mut followers = Vec::new();
+    for _ in 0..16 {
+        let mut follower = Follower::start(&site, "").await;
+        follower.until("event: begin\n").await;
+        followers.push(follower);
+    }
+    let refused = site.get("/api/v1/stream").await;
+    assert_eq!((refused.status, &refused.problem()["code"]), (503, &"too_many_streams".into()));
+    followers.pop();
+    // The server notices that one went when it has something to send.
+    let freed = async {
+        loop {
+            site.bench.record(1, "yard", Vec::new()).await;
+            let mut follower = Follower::start(&site, "").await;
+            follower.until("\r\n").await;
+            let text = follower.until("\n").await + &follower.text;
+            if !text.contains("problem+json") {
+                return follower;
+            }
+        }
+    };
+    followers.push(tokio::time::timeout(PATIENCE, freed).await.expect("a place becomes free"));
+    site.stop.cancel();
+    tokio::time::timeout(PATIENCE, site.task).await.expect("the server ends").expect("no panic").expect("orderly");
+    for mut follower in followers {
+        let end = async { while follower.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("the stream ends");
+    }
+}

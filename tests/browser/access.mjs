@@ -1,0 +1,153 @@
+// Sets up a box without users as a person would, logs in and out, and prints as one JSON object what happened.
+//
+//   node access.mjs LINK         LINK: the set-up link of the daemon's log
+//                                OUTPOST_NODE_MODULES: folder with playwright-core and axe-core
+//                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the pages, if anywhere
+
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+
+import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
+
+const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
+const PASSWORD = "correct horse battery";
+const seen = { errors: [], violations: {}, requests: [], steps: {} };
+
+/** The code of an authenticator app (RFC 6238), `ahead` steps from now. */
+function codeOf(secret, ahead = 0) {
+  const bits = [...secret.replaceAll(" ", "")].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + ahead));
+  const hash = createHmac("sha1", key).update(step).digest();
+  const at = hash[19] & 15;
+  return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+/** Follows a page: what it says on the console, and asks for. */
+function follow(page) {
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.on("console", (message) => {
+    // A refused login is an answer, which Chromium puts on the console too.
+    const isAnswer = /status of (401|403|409|429)/.test(message.text());
+    if ((message.type() === "error" || message.type() === "warning") && !isAnswer) seen.errors.push(message.text());
+  });
+  page.on("pageerror", (error) => seen.errors.push(String(error)));
+  page.on("request", (request) => seen.requests.push(request.url()));
+  return page;
+}
+
+/** Asks axe about the page, and takes its picture. */
+async function look(page, name) {
+  await page.waitForLoadState("load");
+  if (process.env.OUTPOST_SCREENSHOTS) {
+    await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`), fullPage: true });
+  }
+  // By the debugger, since the page's own policy allows no script from elsewhere.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
+  seen.violations[name] = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+}
+
+async function logIn(page, name, password, code) {
+  await page.fill("#name", name);
+  await page.fill("#password", password);
+  if (code) await page.fill("#code", code);
+  await page.click("#login button");
+}
+
+const isOverview = (page) => page.waitForURL((url) => url.pathname === "/");
+const isLogin = (page) => page.waitForURL((url) => url.pathname === "/login");
+
+async function main(link) {
+  const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+  try {
+    const box = new URL(link).origin;
+    const desktop = { viewport: { width: 1280, height: 900 } };
+    const page = follow(await (await browser.newContext(desktop)).newPage());
+
+    await page.goto(link);
+    await page.waitForSelector("#setup:not([hidden])");
+    await look(page, "setup");
+    await page.fill("#new-name", "anna");
+    await page.fill("#new-password", PASSWORD);
+    await page.click("#setup button");
+    await isOverview(page);
+    await page.waitForSelector("#nav a[href='/people']");
+    seen.steps.cookie = (await page.context().cookies()).map(({ name, httpOnly, sameSite }) => ({ name, httpOnly, sameSite }));
+
+    await page.goto(`${box}/account`);
+    await page.waitForSelector("#sessions tr");
+    await page.click("#factor-begin");
+    await page.waitForSelector("#qr img");
+    const secret = await page.textContent("#secret");
+    await look(page, "account");
+    await page.fill("#code", codeOf(secret));
+    await page.click("#confirm-form button");
+    await page.waitForSelector("#recovery-codes li");
+    const recovery = await page.locator("#recovery-codes li").allTextContents();
+    seen.steps.recovery = recovery.length;
+    await look(page, "recovery");
+
+    await page.goto(`${box}/people`);
+    await page.waitForSelector("#users tr");
+    await page.fill("#user-name", "vera");
+    await page.fill("#user-password", PASSWORD);
+    await page.uncheck("#user-cameras input[name=all]");
+    await page.check("#user-cameras input[name=camera]");
+    await page.click("#user-form button");
+    await page.waitForSelector("#users tr:nth-child(2)");
+    await page.fill("#key-name", "a program");
+    await page.click("#key-form button");
+    await page.waitForSelector("#new-key:not([hidden])");
+    const key = await page.textContent("#new-key-text");
+    seen.steps.key = (await fetch(`${box}/api/v1/me`, { headers: { authorization: `Bearer ${key}` } })).status;
+    await look(page, "people");
+
+    const phone = { viewport: { width: 390, height: 844 }, colorScheme: "dark" };
+    const other = follow(await (await browser.newContext(phone)).newPage());
+    await other.goto(box);
+    await isLogin(other);
+    await other.waitForSelector("#login:not([hidden])");
+    await logIn(other, "vera", "wrong horse battery");
+    await other.waitForSelector("#login .outcome.bad:not([hidden])");
+    seen.steps.wrong = await other.textContent("#login .outcome");
+    await look(other, "login-phone-dark");
+    await logIn(other, "vera", PASSWORD);
+    await isOverview(other);
+    await other.waitForSelector("#cameras li");
+    await look(other, "overview-phone-dark");
+    await other.goto(`${box}/people`);
+    await isOverview(other);
+
+    // An admin ends the session; the page that is open goes to the login by itself.
+    await page.reload();
+    await page.locator("#all-sessions tr", { hasText: "vera" }).locator("button").click();
+    await isLogin(other);
+    seen.steps.ended = true;
+
+    await page.click("#nav button");
+    await isLogin(page);
+    await page.waitForSelector("#login:not([hidden])");
+    await logIn(page, "anna", PASSWORD);
+    await page.waitForSelector("#code-field:not([hidden])");
+    await logIn(page, "anna", PASSWORD, "000000");
+    await page.waitForSelector("#login .outcome.bad:not([hidden])");
+    await logIn(page, "anna", PASSWORD, recovery[0]);
+    await isOverview(page);
+    await page.waitForSelector("#cameras li");
+    await look(page, "overview");
+    await page.goto(link);
+    await isOverviewOrLogin(page);
+    seen.steps.link = await page.evaluate(() => fetch("/api/v1/setup", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ secret: "x", name: "eve", password: "correct horse battery" }) }).then((answer) => answer.status));
+  } finally {
+    await browser.close();
+  }
+  console.log(JSON.stringify(seen));
+}
+
+const isOverviewOrLogin = (page) => page.waitForSelector("#login:not([hidden])");
+
+await main(process.argv[2]);

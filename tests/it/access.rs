@@ -1,0 +1,67 @@
+//! Users, as people meet them: the first set-up, logins, second factors, users of some cameras, in a real browser.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::clips::Lamp;
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::process::run;
+use crate::harness::{Scratch, installed, repository, seconds, wait_for};
+
+/// The link in the daemon's log that adds the first user.
+fn setup_link(daemon: &Daemon) -> String {
+    wait_for("the set-up link", seconds(30), || {
+        let log = daemon.log();
+        let link = log.split("link=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        link.map(|link| link.trim_matches('"').to_owned()).ok_or(log)
+    })
+}
+
+/// What tests/browser/access.mjs saw. `OUTPOST_SCREENSHOTS` names a folder for pictures of the pages.
+fn set_up_in_a_browser(link: &str) -> Value {
+    let script = repository().join("tests/browser/access.mjs");
+    let modules = installed("node/node_modules");
+    let text = run(Command::new("node").arg(script).arg(link).env("OUTPOST_NODE_MODULES", modules));
+    serde_json::from_str(&text).expect("the browser's report")
+}
+
+#[test]
+fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
+    let scratch = Scratch::new("access");
+    let config = Config::new(&scratch).lamp("gate", Lamp::Blinking);
+    let mut daemon = Daemon::start(&scratch, config);
+    daemon.wait_for_ended(1, seconds(90));
+    let seen = set_up_in_a_browser(&setup_link(&daemon));
+    assert_eq!(seen["errors"], json!([]), "on the console");
+    let violations: BTreeMap<String, Vec<String>> = serde_json::from_value(seen["violations"].clone()).expect("lists");
+    assert!(violations.len() >= 7 && violations.values().all(Vec::is_empty), "axe: {violations:#?}");
+    let page = daemon.page();
+    let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let is_ours = |url: &&str| url.starts_with(&page) || url.starts_with("data:") || url.starts_with("blob:");
+    assert!(requests.iter().all(|url| is_ours(url)), "{requests:?}");
+    let cookie = json!([{ "name": "outpost_session", "httpOnly": true, "sameSite": "Strict" }]);
+    let steps = &seen["steps"];
+    assert_eq!((&steps["cookie"], &steps["recovery"], &steps["key"]), (&cookie, &json!(10), &json!(200)));
+    assert_eq!((&steps["ended"], &steps["link"]), (&json!(true), &json!(403)));
+    assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("name or the password is wrong")), "{steps}");
+
+    // What was set up holds after a kill, and secrets are neither in the log nor readable by others.
+    daemon.crash_and_restart();
+    let answer = daemon.get("/api/v1/events").expect("an answer");
+    assert_eq!(answer.status, 401, "events without a login");
+    assert!(!daemon.log().contains("correct horse") && !daemon.log().contains("outpost_key_"));
+    let folder = access_folder(&scratch);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&folder).expect("folder").permissions());
+    assert_eq!(mode & 0o077, 0, "{}", folder.display());
+    assert!(daemon.terminate().success());
+}
+
+fn access_folder(scratch: &Scratch) -> std::path::PathBuf {
+    let folder = scratch.path("box/access");
+    assert!(Path::new(&folder).join("users.json").exists(), "{}", folder.display());
+    folder
+}
