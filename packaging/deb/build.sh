@@ -50,6 +50,7 @@ install -D -m 755 "$program" "$root/usr/bin/outpost"
 "$tools-strip" --strip-unneeded --remove-section=.comment --remove-section=.note "$root/usr/bin/outpost"
 install -D -m 644 config/outpost.toml "$root/etc/outpost/outpost.toml"
 install -D -m 644 systemd/outpost.service "$root/lib/systemd/system/outpost.service"
+install -D -m 644 systemd/outpost.socket "$root/lib/systemd/system/outpost.socket"
 install -D -m 644 packaging/deb/outpost.sysusers "$root/usr/lib/sysusers.d/outpost.conf"
 install -D -m 644 -t "$root/usr/share/outpost/models" models/*
 install -D -m 644 -t "$doc" README.md NOTICE packaging/deb/copyright

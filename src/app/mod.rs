@@ -224,15 +224,28 @@ impl App {
     }
 }
 
-/// A page that cannot be opened, because its port is taken, costs nothing but the page.
+/// A page that cannot be opened, because its port is taken, costs nothing but the page: the local socket answers.
 fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
-    let mut page = supervisor(shared, &stop.child_token());
-    let (config, services) = (config.web.clone(), services.clone());
-    page.task(Spec::new("page"), move |part| {
-        let (config, services) = (config.clone(), services.clone());
-        async move { web::serve(web::bind(&config).await?, &config, services, part.stop().clone()).await }
+    let stop = stop.child_token();
+    let mut tasks = supervisor(shared, &stop);
+    let place = web::Place { folder: shared.state.to_path_buf(), clock: shared.clock.clone() };
+    let page = web::Page::new(config.web.clone(), services.clone(), place, stop);
+    let local = page.clone();
+    tasks.task(Spec::new("page"), move |part| {
+        let page = page.clone();
+        async move {
+            let opened = page.open().await?;
+            page.serve(opened, part.stop().clone()).await
+        }
     });
-    page.start(OUTLET_GRACE)
+    tasks.task(Spec::new("local socket"), move |part| {
+        let local = local.clone();
+        async move {
+            local.serve_local(part.stop().clone()).await;
+            Ok(())
+        }
+    });
+    tasks.start(OUTLET_GRACE)
 }
 
 /// Reads the gauges, and sheds work while there is too much of it.

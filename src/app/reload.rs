@@ -170,7 +170,8 @@ impl App {
             Err(error) => return self.refuse(error),
         };
         let change = Change::between(&self.config.borrow(), read.config);
-        if let Err(error) = prepare(&change).await {
+        let running = self.config.borrow().clone();
+        if let Err(error) = prepare(&running, &change).await {
             return self.refuse(error.found_in(&read.text, Some(&file)));
         }
         let (parts, needs_restart) = (change.parts.clone(), change.needs_restart.clone());
@@ -330,10 +331,12 @@ async fn read(file: &Path) -> Result<reload::Read, ConfigError> {
 }
 
 /// Finds out what can be before anything is changed.
-async fn prepare(change: &Change) -> Result<(), ConfigError> {
+async fn prepare(running: &Config, change: &Change) -> Result<(), ConfigError> {
     if change.page {
-        let bound = web::bind(&change.config.web).await;
-        bound.map_err(|failure| ConfigError::new("web.listen", format!("{failure:#}")))?;
+        let error = |key: &str, failure: anyhow::Error| ConfigError::new(key, format!("{failure:#}"));
+        let (before, after) = (&running.web, &change.config.web);
+        web::check_address(before, after).await.map_err(|failure| error("web.listen", failure))?;
+        web::check_certificate(after).await.map_err(|failure| error("web.tls.certificate", failure))?;
     }
     cameras::check_names(&change.config, &change.cameras)
 }

@@ -1,7 +1,9 @@
-//! Talks to the daemon that runs on this box, as its page does.
+//! Talks to the daemon that runs on this box: by its local socket where there is one, else as its page does.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,16 +12,88 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::reload::Kept;
+use crate::web::{self, SERVICE_SOCKET};
 
 /// How long it may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The running daemon.
 pub(super) struct Daemon {
-    /// Where it may answer: the address in the file, and that of the last good configuration, which is in use where the
-    /// file was changed.
-    listen: Vec<SocketAddr>,
-    client: reqwest::Client,
+    /// Where it may answer, in the order in which it is asked: as the file says, and as the last good configuration does,
+    /// which is in use where the file was changed.
+    ways: Vec<Way>,
+    /// Of its configuration.
+    file: PathBuf,
+}
+
+/// A way to a daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    /// Its own socket.
+    Socket(PathBuf),
+    /// That of the service, which may be another daemon.
+    Service,
+    /// Its page.
+    Page { address: SocketAddr, is_tls: bool },
+}
+
+impl Way {
+    /// All ways to a daemon with this configuration.
+    fn all(config: &Config) -> Vec<Self> {
+        let (state, storage) = (std::env::var_os("STATE_DIRECTORY").map(PathBuf::from), &config.storage.path);
+        let spool = Some(&config.spool.path).filter(|path| !path.as_os_str().is_empty() && !path.starts_with(storage));
+        let folder = state.as_ref().or(spool).unwrap_or(storage);
+        let socket = Self::Socket(config.web.socket_in(folder));
+        let service = config.web.socket.is_none().then_some(Self::Service);
+        [Some(socket), service, Some(Self::page(&config.web))].into_iter().flatten().collect()
+    }
+
+    fn page(config: &web::Config) -> Self {
+        let listen = config.listen;
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Self::Page { address: (ip, listen.port()).into(), is_tls: config.has_tls(listen.ip()) }
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Socket(path) => Some(path),
+            Self::Service => Some(Path::new(SERVICE_SOCKET)),
+            Self::Page { .. } => None,
+        }
+    }
+
+    fn url(&self, path: &str) -> Result<url::Url> {
+        let (scheme, host) = match self {
+            Self::Page { address, is_tls: true } => ("https", address.to_string()),
+            Self::Page { address, is_tls: false } => ("http", address.to_string()),
+            _ => ("http", "localhost".to_owned()),
+        };
+        Ok(format!("{scheme}://{host}/api/v1/{path}").parse()?)
+    }
+
+    fn client(&self) -> Result<reqwest::Client> {
+        // The page's certificate is often one of the box's own. It is not checked: this is the box itself, and nothing
+        // secret is sent.
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).tls_danger_accept_invalid_certs(true);
+        let client = match self.socket() {
+            Some(socket) => client.unix_socket(socket),
+            None => client,
+        };
+        Ok(client.build()?)
+    }
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self, self.socket()) {
+            (Self::Page { address, .. }, _) => address.fmt(f),
+            (_, socket) => socket.unwrap_or(Path::new("")).display().fmt(f),
+        }
+    }
 }
 
 impl Daemon {
@@ -27,14 +101,17 @@ impl Daemon {
     ///
     /// # Errors
     /// When the configuration cannot be read.
-    pub(super) fn new(config: &Path) -> Result<Self> {
+    pub(super) fn new(file: &Path) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut listen = vec![Config::load(config)?.web.listen];
-        let in_use = Kept::of_service().load().map(|kept| kept.config.web.listen);
-        listen.extend(in_use.filter(|in_use| !listen.contains(in_use)));
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
-        Ok(Self { listen, client })
+        let mut ways = Way::all(&Config::load(file)?);
+        let in_use = Kept::of_service().load().map(|kept| Way::all(&kept.config));
+        for way in in_use.into_iter().flatten() {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        Ok(Self { ways, file: file.to_owned() })
     }
 
     /// Asks for `path` below `/api/v1/`.
@@ -42,9 +119,11 @@ impl Daemon {
     /// # Errors
     /// What the daemon says, or that there is none.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        let ask = |mut url: url::Url| {
-            url.query_pairs_mut().extend_pairs(query);
-            self.client.get(url)
+        let ask = |client: reqwest::Client, mut url: url::Url| {
+            if !query.is_empty() {
+                url.query_pairs_mut().extend_pairs(query);
+            }
+            client.get(url)
         };
         self.answer(path, ask).await?.into_good()
     }
@@ -68,22 +147,70 @@ impl Daemon {
 
     async fn send(&self, path: &str, command: &impl Serialize) -> Result<Answer> {
         let body = serde_json::to_vec(command)?;
-        let ask = |url| self.client.post(url).header("content-type", "application/json").body(body.clone());
+        let ask = |client: reqwest::Client, url| {
+            client.post(url).header("content-type", "application/json").body(body.clone())
+        };
         self.answer(path, ask).await
     }
 
-    async fn answer(&self, path: &str, ask: impl Fn(url::Url) -> reqwest::RequestBuilder) -> Result<Answer> {
-        let mut silent = Vec::new();
-        for listen in &self.listen {
-            let url: url::Url = format!("http://{listen}/api/v1/{path}").parse()?;
-            match ask(url).send().await {
-                Ok(answer) => return Answer::read(answer, listen).await,
-                Err(error) if error.is_connect() => silent.push(listen.to_string()),
-                Err(error) => return Err(anyhow!(error.without_url()).context(format!("ask the daemon at {listen}"))),
+    async fn answer(
+        &self,
+        path: &str,
+        ask: impl Fn(reqwest::Client, url::Url) -> reqwest::RequestBuilder,
+    ) -> Result<Answer> {
+        let (mut silent, mut closed) = (Vec::new(), None);
+        for way in &self.ways {
+            match way.socket().map(UnixStream::connect) {
+                Some(Err(error)) => {
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        closed = closed.or(Some(way));
+                    }
+                    continue;
+                }
+                Some(Ok(_)) if *way == Way::Service && !self.is_of_service(way).await => continue,
+                _ => {}
+            }
+            match ask(way.client()?, way.url(path)?).send().await {
+                Ok(answer) if may_need_rights(&answer) && closed.is_some() => {}
+                Ok(answer) => return Answer::read(answer, way).await,
+                Err(error) if error.is_connect() => silent.push(way.to_string()),
+                Err(error) => return Err(anyhow!(error.without_url()).context(format!("ask the daemon at {way}"))),
             }
         }
-        Err(anyhow!("no daemon answers at {}: \"systemctl status outpost\" says whether it runs", silent.join(" or ")))
+        match closed {
+            Some(socket) => {
+                Err(anyhow!("{socket}: permission denied: run this as root, or as a member of group outpost"))
+            }
+            None => Err(anyhow!(
+                "no daemon answers at {}: \"systemctl status outpost\" says whether it runs",
+                silent.join(" or ")
+            )),
+        }
     }
+
+    /// Whether the service reads this configuration.
+    async fn is_of_service(&self, service: &Way) -> bool {
+        if self.file == Config::default_path() {
+            return true;
+        }
+        let file = async {
+            let answer = service.client()?.get(service.url("config")?).send().await?;
+            let config: Value = serde_json::from_slice(&answer.bytes().await?)?;
+            Ok::<_, anyhow::Error>(config["file"].as_str().map(PathBuf::from))
+        };
+        file.await.ok().flatten().is_some_and(|file| is_same(&file, &self.file))
+    }
+}
+
+/// Whether both are one file, however they are written.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+/// Whether someone with other rights might get another answer.
+fn may_need_rights(answer: &reqwest::Response) -> bool {
+    matches!(answer.status(), reqwest::StatusCode::UNAUTHORIZED | reqwest::StatusCode::FORBIDDEN)
 }
 
 struct Answer {
@@ -93,12 +220,12 @@ struct Answer {
 }
 
 impl Answer {
-    async fn read(answer: reqwest::Response, listen: &SocketAddr) -> Result<Self> {
+    async fn read(answer: reqwest::Response, way: &Way) -> Result<Self> {
         let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
         let (status, body) = (answer.status(), answer.bytes().await.context("read the daemon's answer")?);
         let json: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("what answers at {listen} is not outpost ({status})"))?;
+            .with_context(|| format!("what answers at {way} is not outpost ({status})"))?;
         Ok(Self { json, is_success: status.is_success(), is_problem })
     }
 
@@ -140,5 +267,21 @@ mod tests {
         let sizes = [0, 999, 1000, 12_345_678, u64::MAX].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"]);
         assert_eq!([59, 60, 3661, 90_000].map(duration), ["59 s", "1 min", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn a_daemon_is_asked_by_its_socket_first_and_then_by_its_page() {
+        let config = |web: &str| {
+            let text = format!("[storage]\npath = \"/var/x\"\n[web]\n{web}\n[camera.a.source]\nurl = \"rtsp://h/1\"\n");
+            Config::parse(&text).expect("a configuration")
+        };
+        let page = |address: &str, is_tls| Way::Page { address: address.parse().expect("an address"), is_tls };
+        let ways = Way::all(&config("listen = \"127.0.0.1:81\"\nsocket = \"/run/x.sock\""));
+        assert_eq!(ways, [Way::Socket("/run/x.sock".into()), page("127.0.0.1:81", false)]);
+        let ways = Way::all(&config("listen = \"0.0.0.0:443\""));
+        let [Way::Socket(_), Way::Service, last] = &ways[..] else { panic!("{ways:?}") };
+        assert_eq!(*last, page("127.0.0.1:443", true));
+        assert_eq!(last.url("status").expect("an address").as_str(), "https://127.0.0.1/api/v1/status");
+        assert_eq!(Way::page(&config("listen = \"[::]:81\"\nplain_http = true").web), page("[::1]:81", false));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, is_same};
 use super::{print, print_json};
 use crate::config::Config;
 
@@ -59,12 +59,6 @@ async fn run(daemon: &Daemon, arguments: &Arguments) -> Result<()> {
         Some("in_use" | "confirming") => Ok(()),
         _ => bail!("the configuration before is used: {}", status["reason"].as_str().unwrap_or("see the log")),
     }
-}
-
-/// Whether both are one file, however they are written.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    real(one) == real(other)
 }
 
 fn sentences(status: &Value) -> String {

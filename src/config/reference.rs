@@ -57,6 +57,7 @@ fn every_key_is_documented() {
         "[infer]",
         "[load]",
         "[web]",
+        "[web.tls]",
         "[mqtt]",
         "[webhook.office]",
         "[upload.cloud]",

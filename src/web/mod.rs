@@ -1,8 +1,8 @@
 //! The box's own web page, its API, health routes and metrics. Read only but for the queues and the reload of the configuration.
 //!
 //! Everything shown comes from the [`Services`]; what belongs to HTTP alone lies here. An answer may take as long as it
-//! likes: after a few seconds the page says that there is none. Until there is a login the page is served on loopback
-//! only. Routes: docs/api.md.
+//! likes: after a few seconds the page says that there is none. While the box has no users, what runs on the box itself may
+//! use all of it: by loopback, and by the local socket. Routes: docs/api.md.
 
 mod api;
 mod audit;
@@ -12,7 +12,6 @@ mod event_query;
 mod guard;
 mod health;
 mod idempotency;
-mod listener;
 mod live;
 mod login;
 mod media;
@@ -25,68 +24,38 @@ mod queue;
 mod reply;
 mod routes;
 mod sender;
+mod server;
 mod session;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tls;
 mod users;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::clock::Clock;
 use crate::service::Services;
+use crate::supervise::systemd;
 
-use listener::LimitedListener;
-use peer::Peer;
+use guard::Names;
 use problem::ErrorLogLimiter;
 use routes::Routes;
+use server::{Listener, LocalSocket, Server};
+use tls::Tls;
 
-/// How long open connections may go on after a stop was asked for.
-const GRACE: Duration = Duration::from_millis(700);
-
-/// How long a connection that was cut may take to notice.
-const CUT_WITHIN: Duration = Duration::from_millis(200);
-
-/// `[web]`: the page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Address and port. Loopback only, because there is no login yet. Default: `127.0.0.1:8080`.
-    pub listen: SocketAddr,
-    /// Live views at once, of all cameras: video and Motion JPEG. Default: 16.
-    pub max_viewers: u16,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), max_viewers: 16 }
-    }
-}
-
-impl Config {
-    /// # Errors
-    /// When the address is not on loopback; says how to reach the page from elsewhere.
-    pub fn validate(&self) -> Result<()> {
-        ensure!(
-            self.listen.ip().is_loopback(),
-            "web.listen is {}; allowed are loopback addresses such as 127.0.0.1:8080, because the page has no login \
-             yet: from another computer, use \"ssh -L 8080:127.0.0.1:8080 <this box>\"",
-            self.listen
-        );
-        ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
-        Ok(())
-    }
-}
+pub use settings::{Config, SERVICE_SOCKET, SOCKET};
+pub use tls::Config as TlsConfig;
 
 /// What all routes share.
 struct Shared {
@@ -99,61 +68,142 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// Opens the page's port.
-///
-/// # Errors
-/// When the address is not allowed or the port is taken; says which and what to do.
-pub async fn bind(config: &Config) -> Result<TcpListener> {
-    config.validate()?;
-    let listen = config.listen;
-    TcpListener::bind(listen).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow!(
-            "port {} is taken by another program (\"ss -ltnp\" shows which): end it, or set web.listen to another port",
-            listen.port()
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            anyhow!("port {} needs privileges: set web.listen to a port above 1023", listen.port())
-        }
-        _ => anyhow!(e).context(format!("open web.listen {listen}")),
-    })
+/// The page, which may be served by the network and by the local socket.
+#[derive(Clone)]
+pub struct Page {
+    config: Config,
+    place: Place,
+    services: Services,
+    server: Server,
 }
 
-/// Serves until `stop`; ends within about a second, even with connections open.
-///
-/// # Errors
-/// When the listener's address cannot be read.
-pub async fn serve(listener: TcpListener, config: &Config, services: Services, stop: CancellationToken) -> Result<()> {
-    let address = listener.local_addr().context("read the page's address")?;
-    let setup = services.access.known().setup_secret()?;
-    let cut = CancellationToken::new();
-    let listener = LimitedListener::new(listener, cut.clone());
-    let viewers = live::Viewers::new(config.max_viewers.into(), stop.clone());
-    let service = router(services, viewers, address, stop.clone()).into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    info!(address = %format!("http://{address}/"), "the page is open");
-    if let Some(secret) = setup {
-        info!(link = %format!("http://{address}/login#setup={secret}"), "no users yet: this link adds the first one");
-    }
-    let overtime = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-        cut.cancel();
-        tokio::time::sleep(CUT_WITHIN).await;
-    };
-    tokio::select! {
-        served = server => served.context("serve the page"),
-        () = overtime => {
-            warn!("connections to the page did not end in time");
-            Ok(())
-        }
+/// What a page needs of the daemon, beside its services.
+#[derive(Clone)]
+pub struct Place {
+    /// Where small things lie that outlive a start: the certificate that the box makes for itself.
+    pub folder: PathBuf,
+    /// By which that certificate comes to its end.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a page is reached by.
+pub struct Opened {
+    listeners: Vec<Listener>,
+    addresses: Vec<SocketAddr>,
+    tls: Option<Tls>,
+}
+
+impl Opened {
+    /// Where the page is found.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 }
 
-fn router(services: Services, viewers: live::Viewers, address: SocketAddr, stop: CancellationToken) -> Router {
+impl Page {
+    /// One that is not served for longer than until `stop`: streams that are open then end by themselves.
+    pub fn new(config: Config, services: Services, place: Place, stop: CancellationToken) -> Self {
+        let names = Names { host: tls::host_names(), configured: config.names.clone() };
+        let server = Server::new(router(services.clone(), config.max_viewers, names, stop));
+        Self { config, place, services, server }
+    }
+
+    /// Opens the page's port, or takes over those that the service manager opened.
+    ///
+    /// # Errors
+    /// When the port is taken, or there is no certificate that can be used; says which and what to do.
+    pub async fn open(&self) -> Result<Opened> {
+        let mut sockets = server::inherited().context("take over the sockets of the service manager")?;
+        if sockets.is_empty() {
+            sockets.push(server::bind(self.config.listen).await?);
+        }
+        let mut opened = Opened { listeners: Vec::new(), addresses: Vec::new(), tls: None };
+        for socket in sockets {
+            let address = socket.local_addr().context("read the page's address")?;
+            let needs_tls = self.config.has_tls(address.ip());
+            if needs_tls && opened.tls.is_none() {
+                opened.tls = Some(Tls::new(&self.config.tls, &self.place.folder.join("web"), &self.place.clock).await?);
+            }
+            opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
+            opened.addresses.push(address);
+        }
+        Ok(opened)
+    }
+
+    /// Serves the page until `stop`; ends within about a second, even with connections open.
+    ///
+    /// # Errors
+    /// When the secret of the set-up link cannot be made.
+    pub async fn serve(&self, opened: Opened, stop: CancellationToken) -> Result<()> {
+        let Opened { listeners, tls, .. } = opened;
+        let setup = self.services.access.known().setup_secret()?;
+        for listener in &listeners {
+            listener.log_open();
+        }
+        if let (Some(secret), Some(page)) = (setup, listeners.first().and_then(Listener::url)) {
+            info!(link = %format!("{page}login#setup={secret}"), "no users yet: this link adds the first one");
+        }
+        let keep_current = async {
+            match &tls {
+                Some(tls) => tls.keep_current().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.server.serve(listeners, stop) => {}
+            () = keep_current => {}
+        }
+        Ok(())
+    }
+
+    /// Serves programs on the box until `stop`. A socket that cannot be opened is logged, and costs nothing else.
+    pub async fn serve_local(&self, stop: CancellationToken) {
+        let sockets = match self.open_local().await {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                let error = format!("{error:#}");
+                // Not every file system can hold one, and without the service no one chose the place.
+                return if self.config.is_socket_chosen() {
+                    warn!(error, "the local socket cannot be used");
+                } else {
+                    info!(error, "there is no local socket");
+                };
+            }
+        };
+        self.server.serve(sockets.into_iter().map(Listener::Local).collect(), stop).await;
+    }
+
+    async fn open_local(&self) -> Result<Vec<LocalSocket>> {
+        let inherited = systemd::unix_listeners().context("take over the sockets of the service manager")?;
+        if !inherited.is_empty() {
+            return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
+        }
+        let path = self.config.socket_in(&self.place.folder);
+        Ok(vec![LocalSocket::bind(&path).await?])
+    }
+}
+
+/// Finds out whether the page could move from the address that it has to that of `after`.
+///
+/// # Errors
+/// When the port is taken, or the address is not this box's; says what to do.
+pub async fn check_address(before: &Config, after: &Config) -> Result<()> {
+    server::check(before.listen, after.listen).await
+}
+
+/// Finds out whether the certificate that `config` names can be used.
+///
+/// # Errors
+/// Names the file, and what to do.
+pub async fn check_certificate(config: &Config) -> Result<()> {
+    tls::check(&config.tls).await
+}
+
+fn router(services: Services, max_viewers: u16, names: Names, stop: CancellationToken) -> Router {
     let shared = Arc::new(Shared {
         services,
         jpegs: live::JpegCache::default(),
-        viewers,
+        viewers: live::Viewers::new(max_viewers.into(), stop.clone()),
         errors: ErrorLogLimiter::default(),
         streams: stream::Streams::default(),
         answers: idempotency::Answers::default(),
@@ -164,7 +214,7 @@ fn router(services: Services, viewers: live::Viewers, address: SocketAddr, stop:
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), session::identify));
-    guard::guarded(routes, address).with_state(shared)
+    guard::guarded(routes, names).with_state(shared)
 }
 
 fn all_routes() -> Routes {

@@ -2,32 +2,21 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-
-use super::listener::LimitedListener;
-
-/// The other end of a connection; stands in the extensions of each request.
+/// The other end of a connection, as the system says; the server puts it into the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     /// A TCP connection.
     Tcp {
-        /// From where.
+        /// From where. An IPv4 address is one, also where the listener speaks IPv6.
         address: SocketAddr,
         /// Whether it is encrypted.
         is_tls: bool,
     },
-    /// A connection to the socket on the box itself.
+    /// A connection to the socket on the box itself. The kernel vouches for both.
     Local {
         /// The program's user.
         uid: u32,
         /// The program's group.
         gid: u32,
     },
-}
-
-impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
-        Self::Tcp { address: *stream.remote_addr(), is_tls: false }
-    }
 }

@@ -95,13 +95,15 @@ problems! {
     NotJson = "not_json", UNSUPPORTED_MEDIA_TYPE, "The command is not JSON",
         "Send JSON with the header `content-type: application/json`.";
     WrongHost = "wrong_host", MISDIRECTED_REQUEST, "The request is meant for another host",
-        "Use localhost, a loopback address, or the address that the box listens on.";
+        "Use localhost or a loopback address; beyond loopback an address or host name of the box, or a name of `web.names`.";
     WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
         "Open the address as a WebSocket; `live.mjpeg` needs none.";
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
         "Use a new `Idempotency-Key` for each request that differs.";
     TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",
         "Wait as long as `detail` says, or ask an admin to unlock the user.";
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The header fields are too long",
+        "Send fewer or shorter header fields.";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Reading failed",
         "The log of the box says why.";
     NoPicture = "no_picture", SERVICE_UNAVAILABLE, "The camera has no picture to show",

@@ -16,7 +16,8 @@ pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(Code::NotJson, message));
     }
     let host = text(header::HOST).unwrap_or_default();
-    let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
+    let is_own = |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+    let foreign = text(header::ORIGIN).is_some_and(|origin| !is_own(origin));
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         let message = "commands are taken from the box's own page only".to_owned();
@@ -41,6 +42,7 @@ mod tests {
         let (json, host) = (("content-type", "application/json"), ("host", "127.0.0.1:8080"));
         assert!(sent(&[json, host]), "curl");
         assert!(sent(&[json, host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
+        assert!(sent(&[json, host, ("origin", "https://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
         assert!(!sent(&[("content-type", "text/plain"), host]), "what a form can send");
         assert!(!sent(&[json, host, ("origin", "http://evil.example")]));
         assert!(!sent(&[json, host, ("origin", "null")]));

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
@@ -106,7 +106,7 @@ pub(super) fn address(peer: Peer) -> IpAddr {
 pub(super) fn peer(extensions: &axum::http::Extensions) -> Peer {
     // Every connection has one; without it the request counts as one from elsewhere.
     let elsewhere = Peer::Tcp { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), is_tls: false };
-    extensions.get::<ConnectInfo<Peer>>().map_or(elsewhere, |info| info.0)
+    extensions.get().copied().unwrap_or(elsewhere)
 }
 
 fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, Option<String>) {

@@ -20,6 +20,7 @@ mod cli;
 mod clock;
 mod clouds;
 mod compatibility;
+mod connections;
 mod continuous;
 mod crash;
 mod dropped;

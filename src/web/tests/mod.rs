@@ -2,6 +2,7 @@
 
 mod access;
 mod compression;
+mod connections;
 mod events;
 mod fuzz;
 mod live;
@@ -25,6 +26,8 @@ struct Site {
     stop: CancellationToken,
     task: JoinHandle<Result<()>>,
     bench: Bench,
+    page: Page,
+    folder: tempfile::TempDir,
 }
 
 struct Answer {
@@ -61,12 +64,21 @@ impl Answer {
 
 impl Site {
     async fn open(bench: Bench) -> Self {
-        let config = Config { listen: "127.0.0.1:0".parse().expect("address"), ..Config::default() };
-        let listener = bind(&config).await.expect("bind");
-        let (address, stop) = (listener.local_addr().expect("address"), CancellationToken::new());
-        let (services, until) = (bench.services.clone(), stop.clone());
-        let task = tokio::spawn(async move { serve(listener, &config, services, until).await });
-        Self { address, stop, task, bench }
+        Self::open_with(bench, Config::default()).await
+    }
+
+    /// On a port of its own, whatever `config` says.
+    async fn open_with(bench: Bench, config: Config) -> Self {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let config = Config { listen: (config.listen.ip(), 0).into(), ..config };
+        let place = Place { folder: folder.path().to_owned(), clock: bench.clock.clone() };
+        let stop = CancellationToken::new();
+        let page = Page::new(config, bench.services.clone(), place, stop.clone());
+        let opened = page.open().await.expect("open");
+        let address = opened.addresses()[0];
+        let (served, stopped) = (page.clone(), stop.clone());
+        let task = tokio::spawn(async move { served.serve(opened, stopped).await });
+        Self { address, stop, task, bench, page, folder }
     }
 
     async fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
@@ -414,7 +426,11 @@ async fn a_request_for_another_host_is_turned_away_on_every_route() {
     assert_eq!(site.ask("GET", "http://evil.example/healthz", "Host: localhost\r\n").await.status, 421);
     assert_eq!(site.ask("GET", "http://localhost/healthz", "Host: evil.example\r\n").await.status, 421);
     assert_eq!(site.ask("GET", "/healthz", "Host: localhost\r\nHost: evil.example\r\n").await.status, 421);
-    assert_eq!(site.send("GET /healthz HTTP/1.0\r\n\r\n").await.status, 421);
+    for target in ["/healthz", "/readyz"] {
+        assert_eq!(site.send(&format!("GET {target} HTTP/1.0\r\n\r\n")).await.status, 200, "{target}");
+    }
+    assert_eq!(site.send("GET /api/v1/status HTTP/1.0\r\n\r\n").await.status, 421);
+    assert_eq!(site.send("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 421);
 }
 
 #[tokio::test]
@@ -450,18 +466,20 @@ async fn a_stop_ends_open_connections() {
     assert!(TcpStream::connect(site.address).await.is_err());
 }
 
-#[tokio::test]
-async fn a_taken_port_and_a_public_address_are_explained() {
-    let first =
-        bind(&Config { listen: "127.0.0.1:0".parse().expect("address"), ..Config::default() }).await.expect("bind");
+#[tokio::test(start_paused = true)]
+async fn a_taken_port_and_a_foreign_address_are_explained() {
+    let bench = Bench::new();
+    let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let listen = first.local_addr().expect("address");
-    let message = format!("{:#}", bind(&Config { listen, ..Config::default() }).await.expect_err("taken"));
+    let said = |config: Config| {
+        let place = Place { folder: "/nowhere".into(), clock: bench.clock.clone() };
+        let page = Page::new(config, bench.services.clone(), place, CancellationToken::new());
+        async move { format!("{:#}", page.open().await.err().expect("refused")) }
+    };
+    let message = said(Config { listen, ..Config::default() }).await;
     let expected = format!("port {} is taken by another program", listen.port());
     assert!(message.contains(&expected) && message.contains("set web.listen"), "{message}");
-    let public = Config { listen: "0.0.0.0:8080".parse().expect("address"), ..Config::default() };
-    let message = format!("{:#}", public.validate().expect_err("refused"));
-    assert!(
-        message.contains("0.0.0.0:8080") && message.contains("no login") && message.contains("ssh -L"),
-        "{message}"
-    );
+    let foreign = Config { listen: "192.0.2.1:8080".parse().expect("address"), ..Config::default() };
+    let message = said(foreign).await;
+    assert!(message.contains("192.0.2.1 is no address of this box"), "{message}");
 }

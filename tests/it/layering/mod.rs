@@ -68,7 +68,7 @@ const PEERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only one place may touch, with the beginnings of the paths of that place.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("retina", &["source/rtsp"]),
     ("v4l", &["source/v4l2"]),
     ("ffmpeg_next", &["decode/", "source/replay", "source/libav", "mux/"]),
@@ -85,6 +85,8 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("qrcode", &["access/"]),
     ("axum", &["web/"]),
     ("tower_http", &["web/"]),
+    ("hyper", &["web/server/"]),
+    ("rcgen", &["web/tls/"]),
     ("clap", &["cli/", "cli.rs", "main.rs", "telemetry.rs"]),
     ("systemd", &["supervise/"]),
 ];

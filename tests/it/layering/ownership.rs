@@ -30,7 +30,7 @@ const WRITES: [&str; 8] =
     ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "note_store", "clone"];
 
 /// Threads and tasks that are started outside of `supervise`: the beginning of the file's path, how often, and why.
-const SPAWNS: [(&str, usize, &str); 8] = [
+const SPAWNS: [(&str, usize, &str); 9] = [
     ("source/thread.rs", 1, "the reader of one connection, joined by the source that owns it"),
     (
         "store/worker/mod.rs",
@@ -41,6 +41,7 @@ const SPAWNS: [(&str, usize, &str); 8] = [
     ("app/", 2, "a trial of the disk with a deadline, and the end of an index whose volume is dead"),
     ("volume_session/", 2, "a trial of the disk with a deadline, and the end of an index whose volume is dead"),
     ("record/", 1, "closes what is open on a volume that may hang"),
+    ("web/server/mod.rs", 2, "tasks of connections and of their requests, tracked by the server and ended with it"),
     ("cli/demo.rs", 1, "prints events of the demonstration, aborted at its end"),
     ("supervise/", usize::MAX, "the primitive itself, and what waits for signals as long as the process lives"),
 ];

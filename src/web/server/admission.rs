@@ -1,0 +1,322 @@
+//! How many connections may be open, and which one gives way when there are too many.
+//!
+//! Those of the local socket, of loopback and of elsewhere are counted apart, so that strangers cannot keep a person on
+//! the box out. A new connection takes the place of the one that has waited for its next request longest; it is refused
+//! where all are in use.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::web::peer::Peer;
+
+/// Connections of the local socket at once.
+const MOST_LOCAL: usize = 64;
+/// Connections of loopback at once: browsers behind a tunnel, programs on the box.
+const MOST_LOOPBACK: usize = 128;
+/// Connections of all other addresses at once.
+const MOST_ELSEWHERE: usize = 256;
+/// Connections of one address that is not loopback.
+const MOST_OF_ONE: usize = 32;
+
+/// The connections that are open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Admission(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    origin: Origin,
+    usage: Usage,
+    cut: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Local,
+    Loopback,
+    Elsewhere(IpAddr),
+}
+
+impl Origin {
+    fn of(peer: &Peer) -> Self {
+        let Peer::Tcp { address, .. } = peer else { return Self::Local };
+        match address.ip() {
+            ip if ip.is_loopback() => Self::Loopback,
+            // A household or a site has 2^64 addresses of IPv6.
+            IpAddr::V6(ip) => Self::Elsewhere(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
+            ip => Self::Elsewhere(ip),
+        }
+    }
+
+    /// Whether both share one limit in all.
+    fn shares_pool_with(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::Local => MOST_LOCAL,
+            Self::Loopback => MOST_LOOPBACK,
+            Self::Elsewhere(_) => MOST_ELSEWHERE,
+        }
+    }
+}
+
+impl Admission {
+    /// A place for a connection of `peer`, which ends when `cut` is cancelled; none where all places are in use.
+    pub(super) fn admit(&self, peer: &Peer, cut: &CancellationToken) -> Option<Place> {
+        let origin = Origin::of(peer);
+        let mut table = self.0.lock();
+        if matches!(origin, Origin::Elsewhere(_)) {
+            table.make_room(MOST_OF_ONE, |other| other == origin)?;
+        }
+        table.make_room(origin.most(), |other| other.shares_pool_with(origin))?;
+        let id = table.next;
+        table.next += 1;
+        let (usage, cut) = (Usage::new(), cut.child_token());
+        table.open.insert(id, Entry { origin, usage: usage.clone(), cut: cut.clone() });
+        Some(Place { id, usage, cut, of: self.clone() })
+    }
+}
+
+impl Table {
+    /// Makes room for one more where `most` are allowed of those that `is_counted` names.
+    fn make_room(&mut self, most: usize, is_counted: impl Fn(Origin) -> bool) -> Option<()> {
+        let counted = || self.open.iter().filter(|(_, entry)| is_counted(entry.origin));
+        if counted().count() < most {
+            return Some(());
+        }
+        let idle = counted().filter_map(|(id, entry)| Some((entry.usage.idle_since()?, *id)));
+        let (_, longest) = idle.min()?;
+        self.open.remove(&longest)?.cut.cancel();
+        Some(())
+    }
+}
+
+/// The place of one connection, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    id: u64,
+    usage: Usage,
+    cut: CancellationToken,
+    of: Admission,
+}
+
+impl Place {
+    /// Requests of the connection are counted there.
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Cancelled when the connection has to end at once.
+    pub(super) fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.0.lock().open.remove(&self.id);
+    }
+}
+
+/// What a connection is used for.
+#[derive(Clone, Debug)]
+pub(super) struct Usage(Arc<Mutex<Counts>>);
+
+#[derive(Debug)]
+struct Counts {
+    /// Requests whose answer is not at its end.
+    open: usize,
+    /// Since when there is none.
+    since: Instant,
+    /// It carries another protocol from now on.
+    is_upgraded: bool,
+    answered: u64,
+    given_up: u64,
+    abuse: CancellationToken,
+}
+
+/// So many requests that the client gave up are no accident, if they are the most of all.
+const MOST_GIVEN_UP: u64 = 500;
+
+impl Usage {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Counts {
+            open: 0,
+            since: Instant::now(),
+            is_upgraded: false,
+            answered: 0,
+            given_up: 0,
+            abuse: CancellationToken::new(),
+        })))
+    }
+
+    /// A request has come.
+    pub(super) fn begin(&self) -> InFlight {
+        self.0.lock().open += 1;
+        InFlight { usage: self.clone(), is_answered: false }
+    }
+
+    /// Since when the connection waits for a request; none while one is in flight.
+    fn idle_since(&self) -> Option<Instant> {
+        let counts = self.0.lock();
+        (counts.open == 0 && !counts.is_upgraded).then_some(counts.since)
+    }
+
+    /// Waits until no request has been in flight for `limit`.
+    pub(super) async fn idle_for(&self, limit: Duration) {
+        loop {
+            let now = Instant::now();
+            match self.idle_since().map(|since| since + limit) {
+                Some(end) if end <= now => return,
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => tokio::time::sleep(limit).await,
+            }
+        }
+    }
+
+    /// Waits until the client has made many requests only to give them up: each costs the box work, and the client none.
+    pub(super) async fn abused(&self) {
+        let abuse = self.0.lock().abuse.clone();
+        abuse.cancelled().await;
+    }
+}
+
+/// A request that is being answered, until this is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    usage: Usage,
+    is_answered: bool,
+}
+
+impl InFlight {
+    /// There is an answer, which may have to be sent yet.
+    pub(super) fn answered(&mut self) {
+        self.is_answered = true;
+    }
+
+    /// The connection carries another protocol from now on, and is in use until its end.
+    pub(super) fn upgraded(&mut self) {
+        self.usage.0.lock().is_upgraded = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut counts = self.usage.0.lock();
+        counts.open -= 1;
+        counts.since = Instant::now();
+        if self.is_answered {
+            counts.answered += 1;
+        } else {
+            counts.given_up += 1;
+        }
+        if counts.given_up >= MOST_GIVEN_UP && counts.given_up > counts.answered {
+            counts.abuse.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(ip: &str) -> Peer {
+        Peer::Tcp { address: (ip.parse::<IpAddr>().expect("an address"), 5000).into(), is_tls: false }
+    }
+
+    fn open(admission: &Admission, peer: &Peer, n: usize) -> Vec<Option<Place>> {
+        (0..n).map(|_| admission.admit(peer, &CancellationToken::new())).collect()
+    }
+
+    #[test]
+    fn places_of_loopback_and_the_local_socket_are_their_own() {
+        let admission = Admission::default();
+        let crowd: Vec<Place> = (0..MOST_ELSEWHERE)
+            .flat_map(|n| open(&admission, &from(&format!("10.0.{}.7", n / 8)), 1))
+            .map(|place| place.expect("room"))
+            .collect();
+        let busy: Vec<InFlight> = crowd.iter().map(|place| place.usage().begin()).collect();
+        assert!(admission.admit(&from("10.9.9.9"), &CancellationToken::new()).is_none(), "all are in use");
+        for peer in [from("127.0.0.1"), from("::1"), Peer::Local { uid: 0, gid: 0 }] {
+            assert!(admission.admit(&peer, &CancellationToken::new()).is_some(), "{peer:?}");
+        }
+        drop((busy, crowd));
+        assert!(admission.admit(&from("10.9.9.9"), &CancellationToken::new()).is_some());
+    }
+
+    #[test]
+    fn one_address_has_so_many_and_a_network_of_ipv6_counts_as_one() {
+        for addresses in [["10.0.0.7", "10.0.0.7"], ["2001:db8::1", "2001:db8::ffff:2"]] {
+            let admission = Admission::default();
+            let mine: Vec<Place> = open(&admission, &from(addresses[0]), MOST_OF_ONE)
+                .into_iter()
+                .map(|place| place.expect("room"))
+                .collect();
+            let busy: Vec<InFlight> = mine.iter().map(|place| place.usage().begin()).collect();
+            let more = || admission.admit(&from(addresses[1]), &CancellationToken::new());
+            assert!(more().is_none(), "{addresses:?}");
+            assert!(admission.admit(&from("10.0.0.8"), &CancellationToken::new()).is_some());
+            drop(busy);
+            assert!(more().is_some(), "{addresses:?}: one that waits gives way");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_waits_longest_gives_way_and_one_in_use_does_not() {
+        let admission = Admission::default();
+        let mut places = Vec::new();
+        for _ in 0..MOST_LOCAL {
+            places.extend(open(&admission, &Peer::Local { uid: 0, gid: 0 }, 1).into_iter().flatten());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (used, mut upgraded) = (places[0].usage().begin(), places[1].usage().begin());
+        upgraded.upgraded();
+        drop((upgraded, places[2].usage().begin()));
+        let newest = open(&admission, &Peer::Local { uid: 0, gid: 0 }, 1);
+        assert!(newest[0].is_some());
+        let cut: Vec<usize> = (0..places.len()).filter(|&n| places[n].cut().is_cancelled()).collect();
+        assert_eq!(cut, [3], "0 is in use, 1 upgraded, 2 was used just now");
+        drop(used);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_only_without_a_request() {
+        let place = Admission::default().admit(&from("127.0.0.1"), &CancellationToken::new()).expect("room");
+        let usage = place.usage();
+        let limit = Duration::from_secs(60);
+        let request = usage.begin();
+        assert!(tokio::time::timeout(limit * 10, usage.idle_for(limit)).await.is_err(), "a long download");
+        drop(request);
+        let begun = Instant::now();
+        usage.idle_for(limit).await;
+        assert!(begun.elapsed() >= limit);
+    }
+
+    #[test]
+    fn requests_that_are_given_up_again_and_again_are_abuse() {
+        let place = || Admission::default().admit(&from("127.0.0.1"), &CancellationToken::new()).expect("room");
+        let is_abused = |place: &Place| place.usage().0.lock().abuse.is_cancelled();
+        let (flood, person) = (place(), place());
+        for _ in 0..MOST_GIVEN_UP {
+            assert!(!is_abused(&flood));
+            drop(flood.usage().begin());
+            person.usage().begin().answered();
+            drop(person.usage().begin());
+        }
+        assert!(is_abused(&flood));
+        assert!(!is_abused(&person), "a person who jumps about in a video");
+    }
+}
