@@ -118,7 +118,7 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    /// Works with: authenticator apps | codes of RFC 6238's own examples, phones half a minute off | taken, and each once
+    /// Works with: page | codes of authenticator apps (RFC 6238's own examples), from phones half a minute off | taken, each once
     #[test]
     fn codes_are_those_of_the_standard_and_are_taken_once() {
         let (mut factor, _) = SecondFactor::new(RFC_SECRET.to_owned()).expect("a factor");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,6 +25,15 @@ pub(super) struct Daemon {
     ways: Vec<Way>,
     /// Of its configuration.
     file: PathBuf,
+}
+
+/// What is done to what is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// It is changed.
+    Change,
+    /// It is removed.
+    Remove,
 }
 
 /// A way to a daemon.
@@ -76,8 +86,7 @@ impl Way {
     }
 
     fn client(&self) -> Result<reqwest::Client> {
-        // The page's certificate is often one of the box's own. It is not checked: this is the box itself, and nothing
-        // secret is sent.
+        // The page's certificate is often one of the box's own. It is not checked: this is the box itself.
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).tls_danger_accept_invalid_certs(true);
         let client = match self.socket() {
             Some(socket) => client.unix_socket(socket),
@@ -145,10 +154,26 @@ impl Daemon {
         if answer.is_problem { answer.into_good() } else { Ok(answer.json) }
     }
 
+    /// Changes what is there, or removes it.
+    ///
+    /// # Errors
+    /// As [`Daemon::get`].
+    pub(super) async fn change(&self, act: Act, path: &str, change: &impl Serialize) -> Result<Value> {
+        let method = match act {
+            Act::Change => reqwest::Method::PATCH,
+            Act::Remove => reqwest::Method::DELETE,
+        };
+        self.send_as(method, path, change).await?.into_good()
+    }
+
     async fn send(&self, path: &str, command: &impl Serialize) -> Result<Answer> {
+        self.send_as(reqwest::Method::POST, path, command).await
+    }
+
+    async fn send_as(&self, method: reqwest::Method, path: &str, command: &impl Serialize) -> Result<Answer> {
         let body = serde_json::to_vec(command)?;
         let ask = |client: reqwest::Client, url| {
-            client.post(url).header("content-type", "application/json").body(body.clone())
+            client.request(method.clone(), url).header("content-type", "application/json").body(body.clone())
         };
         self.answer(path, ask).await
     }
@@ -224,6 +249,8 @@ impl Answer {
         let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
         let (status, body) = (answer.status(), answer.bytes().await.context("read the daemon's answer")?);
+        // What was done without an answer to give.
+        let body = if body.is_empty() { Bytes::from_static(b"null") } else { body };
         let json: Value = serde_json::from_slice(&body)
             .with_context(|| format!("what answers at {way} is not outpost ({status})"))?;
         Ok(Self { json, is_success: status.is_success(), is_problem })
@@ -235,6 +262,11 @@ impl Answer {
         }
         Ok(self.json)
     }
+}
+
+/// `name` as one part of a path.
+pub(super) fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// `12.3 MB`.

@@ -4,6 +4,7 @@ mod check;
 mod daemon;
 mod demo;
 mod detect;
+mod password;
 mod probe;
 mod queue;
 mod reload;
@@ -13,6 +14,7 @@ mod select;
 mod status;
 mod store;
 mod unseal;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +68,8 @@ enum Command {
     Reload(reload::Arguments),
     /// What waits for delivery, and what can be done about it.
     Queue(queue::Arguments),
+    /// Who may log in.
+    User(user::Arguments),
     /// Open files that a destination got sealed (`seal_to`).
     Unseal(unseal::Arguments),
     /// Look after the recordings of a daemon that does not run.
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         | Command::Queue(_)
         | Command::Reload(_)
         | Command::Unseal(_)
+        | Command::User(_)
         | Command::Store(_)
             if args.log_level == "info" =>
         {
@@ -123,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::main(&arguments),
         Command::Reload(arguments) => reload::main(&arguments),
         Command::Queue(arguments) => queue::main(&arguments),
+        Command::User(arguments) => user::main(&arguments),
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
     };

@@ -42,7 +42,7 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
     let page = daemon.page();
     let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let is_ours = |url: &&str| url.starts_with(&page) || url.starts_with("data:") || url.starts_with("blob:");
-    assert!(requests.iter().all(|url| is_ours(url)), "{requests:?}");
+    assert!(requests.iter().all(is_ours), "{requests:?}");
     let cookie = json!([{ "name": "outpost_session", "httpOnly": true, "sameSite": "Strict" }]);
     let steps = &seen["steps"];
     assert_eq!((&steps["cookie"], &steps["recovery"], &steps["key"]), (&cookie, &json!(10), &json!(200)));

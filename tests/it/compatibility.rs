@@ -23,7 +23,7 @@ const AREAS: [(&str, &str); 9] = [
     ("cameras", "Cameras"),
     ("clips", "Recorded video"),
     ("pictures", "Pictures and files"),
-    ("page", "Live video on the page"),
+    ("page", "Logins and live video"),
     ("models", "Models"),
     ("brokers", "MQTT brokers and Home Assistant"),
     ("stores", "Cloud stores"),
