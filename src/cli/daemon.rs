@@ -86,7 +86,8 @@ impl Way {
     }
 
     fn client(&self) -> Result<reqwest::Client> {
-        // The page's certificate is often one of the box's own. It is not checked: this is the box itself.
+        // The page's certificate is often one of the box's own. It is not checked: this is the box itself, and nothing
+        // secret is sent this way.
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).tls_danger_accept_invalid_certs(true);
         let client = match self.socket() {
             Some(socket) => client.unix_socket(socket),
@@ -143,6 +144,37 @@ impl Daemon {
     /// As [`Daemon::get`].
     pub(super) async fn post(&self, path: &str, command: &impl Serialize) -> Result<Value> {
         self.send(path, command).await?.into_good()
+    }
+
+    /// Gives a command that holds a password: only through a socket, whose other end nothing else can pretend to be.
+    ///
+    /// # Errors
+    /// As [`Daemon::get`], or when there is no such socket.
+    pub(super) async fn post_secret(&self, path: &str, command: &impl Serialize) -> Result<Value> {
+        self.by_socket()?.post(path, command).await
+    }
+
+    /// The same for a change.
+    ///
+    /// # Errors
+    /// As [`Daemon::post_secret`].
+    pub(super) async fn change_secret(&self, path: &str, change: &impl Serialize) -> Result<Value> {
+        self.by_socket()?.change(Act::Change, path, change).await
+    }
+
+    /// The same daemon, by its sockets only.
+    fn by_socket(&self) -> Result<Self> {
+        let is_there = |way: &&Way| way.socket().is_some_and(Path::exists);
+        let ways: Vec<Way> = self.ways.iter().filter(is_there).cloned().collect();
+        if ways.is_empty() {
+            let named = self.ways.iter().filter_map(Way::socket).map(|path| path.display().to_string());
+            let named = named.collect::<Vec<_>>().join(" or ");
+            bail!(
+                "a password is sent by the daemon's local socket only, and there is none at {named}: \"systemctl status \
+                 outpost\" says whether it runs; the page /people adds users too"
+            );
+        }
+        Ok(Self { ways, file: self.file.clone() })
     }
 
     /// Gives a command whose answer says itself whether it was carried out.

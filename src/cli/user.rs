@@ -106,7 +106,7 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
             if !cameras.is_empty() {
                 user["cameras"] = cameras.into();
             }
-            daemon.post("users", &user).await?;
+            daemon.post_secret("users", &user).await?;
             print(&format!("{name} may log in now\n"))
         }
         Command::Set { name, role, disable, enable, password, remove_second_factor, unlock } => {
@@ -127,7 +127,9 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
             if *unlock {
                 daemon.post(&format!("{path}/unlock"), &json!({})).await?;
             }
-            if !change.is_empty() || !unlock {
+            if *password {
+                daemon.change_secret(&path, &change).await?;
+            } else if !change.is_empty() || !unlock {
                 daemon.change(Act::Change, &path, &change).await?;
             }
             print(&format!("{name} was changed\n"))

@@ -1,14 +1,15 @@
 //! Users, as people meet them: the first set-up, logins, second factors, users of some cameras, in a real browser.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::harness::clips::Lamp;
 use crate::harness::config::Config;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::{Daemon, outpost};
 use crate::harness::process::run;
 use crate::harness::{Scratch, installed, repository, seconds, wait_for};
 
@@ -64,4 +65,54 @@ fn access_folder(scratch: &Scratch) -> std::path::PathBuf {
     let folder = scratch.path("box/access");
     assert!(Path::new(&folder).join("users.json").exists(), "{}", folder.display());
     folder
+}
+
+/// Runs `outpost user` on the box of `scratch`, with `input` on standard input. Gives whether it went well, and what it printed.
+fn user(scratch: &Scratch, arguments: &[&str], input: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
+    command.arg("user").args(arguments).arg("--config").arg(scratch.path("outpost.toml"));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run outpost user");
+    // A command that is refused before it reads leaves a closed pipe.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("its output");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), text)
+}
+
+#[test]
+fn users_are_added_on_the_box_and_the_command_line_needs_no_login() {
+    let scratch = Scratch::new("users");
+    let mut daemon = Daemon::start(&scratch, Config::new(&scratch).lamp("gate", Lamp::Blinking));
+    let password = "correct horse battery\n";
+    assert_eq!(user(&scratch, &["list"], "").1.lines().next().map(|line| line.contains("no user yet")), Some(true));
+    let (done, text) = user(&scratch, &["add", "vera"], password);
+    assert!(!done && text.contains("the first user has to be an admin"), "{text}");
+    let (done, text) = user(&scratch, &["add", "anna", "--role", "admin"], "short\n");
+    assert!(!done && text.contains("at least 10"), "{text}");
+    let (done, text) = user(&scratch, &["add", "anna", "--role", "admin"], password);
+    assert!(done && text.contains("anna may log in now"), "{text}");
+    assert!(user(&scratch, &["add", "vera", "--camera", "gate"], password).0);
+    let (_, text) = user(&scratch, &["list"], "");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines, [vec!["anna", "admin", "all", "cameras"], vec!["vera", "viewer", "gate"]]);
+    assert_eq!(daemon.get("/api/v1/status").expect("an answer").status, 401, "by the page a login is needed");
+    let status = outpost(&["status", "--json", "--config", scratch.path("outpost.toml").to_str().expect("a path")]);
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+
+    let log_in = |name: &str, password: &str| {
+        let body = json!({ "name": name, "password": password });
+        daemon.post("/api/v1/login", &body).expect("an answer").status
+    };
+    assert_eq!(log_in("vera", "correct horse battery"), 200);
+    assert!(user(&scratch, &["set", "vera", "--password"], "purple goat staircase\n").0);
+    assert_eq!((log_in("vera", "correct horse battery"), log_in("vera", "purple goat staircase")), (401, 200));
+    assert!(user(&scratch, &["set", "vera", "--disable"], "").0);
+    assert_eq!(log_in("vera", "purple goat staircase"), 401);
+    let (done, text) = user(&scratch, &["remove", "anna"], "");
+    assert!(!done && text.contains("last admin"), "{text}");
+    assert!(user(&scratch, &["remove", "vera"], "").0);
+    assert!(daemon.terminate().success());
+    let (done, text) = user(&scratch, &["add", "eve"], password);
+    assert!(!done && text.contains("local socket"), "{text}");
 }

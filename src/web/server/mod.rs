@@ -37,7 +37,7 @@ use tracing::{debug, info, warn};
 
 use super::guard::ListenAddress;
 use super::peer::Peer;
-use super::tls::Tls;
+use super::tls::{Tls, outward_address};
 use admission::{Admission, Place, Usage};
 use body::{HeldBody, PacedBody};
 use connection::{Connection, IDLE, Transport};
@@ -86,7 +86,10 @@ impl Listener {
     pub(super) fn url(&self) -> Option<String> {
         let Self::Tcp(listener, tls) = self else { return None };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        Some(format!("{scheme}://{}/", listener.local_addr().ok()?))
+        let bound = listener.local_addr().ok()?;
+        // A browser cannot open the address that stands for all of them.
+        let address = if bound.ip().is_unspecified() { outward_address() } else { bound.ip() };
+        Some(format!("{scheme}://{}/", SocketAddr::new(address, bound.port())))
     }
 
     /// Says where the page is found.

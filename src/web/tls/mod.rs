@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 
-pub(super) use names::host_names;
+pub(super) use names::{host_names, outward_address};
 
 /// How often it is looked whether the files changed. What they are then has to stay for as long before it is read: they
 /// are often written one after the other.

@@ -28,6 +28,14 @@ pub(super) fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
+/// An address by which others reach the box; loopback where it has no network.
+pub(in crate::web) fn outward_address() -> IpAddr {
+    let addresses = addresses();
+    let outward = || addresses.iter().filter(|address| !address.is_loopback());
+    let found = outward().find(|address| address.is_ipv4()).or_else(|| outward().next());
+    found.copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
 /// An address stands in a line of its own; the line below says whether it is one of the box.
 fn ipv4(trie: &str) -> Vec<Ipv4Addr> {
     let mut last: Option<Ipv4Addr> = None;
@@ -65,6 +73,7 @@ mod tests {
         assert_eq!(ipv6(list), ["::1", "2001:db8::7"].map(|ip| ip.parse::<Ipv6Addr>().expect("an address")));
         let own = addresses();
         assert!(own.contains(&"127.0.0.1".parse().expect("an address")), "{own:?}");
+        assert!(own.contains(&outward_address()) && !outward_address().is_unspecified());
         assert!(host_names().contains(&"localhost".to_owned()));
     }
 }
