@@ -118,6 +118,8 @@ async function main(link) {
     await logIn(other, "vera", PASSWORD);
     await isOverview(other);
     await other.waitForSelector("#cameras li");
+    await other.waitForSelector("#events li");
+    seen.steps.viewerMayPause = await other.locator(".outlets .button:visible").count();
     await look(other, "overview-phone-dark");
     await other.goto(`${box}/people`);
     await isOverview(other);
@@ -138,6 +140,8 @@ async function main(link) {
     await logIn(page, "anna", PASSWORD, recovery[0]);
     await isOverview(page);
     await page.waitForSelector("#cameras li");
+    await page.waitForSelector(".outlets tbody tr");
+    seen.steps.adminMayPause = await page.locator(".outlets .button:visible").count();
     await look(page, "overview");
     await page.goto(link);
     await isOverviewOrLogin(page);

@@ -33,7 +33,7 @@ fn set_up_in_a_browser(link: &str) -> Value {
 #[test]
 fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
     let scratch = Scratch::new("access");
-    let config = Config::new(&scratch).lamp("gate", Lamp::Blinking);
+    let config = Config::new(&scratch).copies_to(&scratch.path("cloud")).lamp("gate", Lamp::Blinking);
     let mut daemon = Daemon::start(&scratch, config);
     daemon.wait_for_ended(1, seconds(90));
     let seen = set_up_in_a_browser(&setup_link(&daemon));
@@ -47,6 +47,11 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
     let cookie = json!([{ "name": "outpost_session", "httpOnly": true, "sameSite": "Strict" }]);
     let steps = &seen["steps"];
     assert_eq!((&steps["cookie"], &steps["recovery"], &steps["key"]), (&cookie, &json!(10), &json!(200)));
+    assert_eq!(
+        (&steps["viewerMayPause"], &steps["adminMayPause"]),
+        (&json!(0), &json!(1)),
+        "what a viewer may not do is not offered"
+    );
     assert_eq!((&steps["ended"], &steps["link"]), (&json!(true), &json!(403)));
     assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("name or the password is wrong")), "{steps}");
 

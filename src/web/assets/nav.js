@@ -4,6 +4,8 @@ import { element, send } from "./form.js";
 
 /** Fills `nav` for `me`, the answer of /api/v1/me. */
 export function showNav(nav, me) {
+  // What the caller may not do is not offered.
+  document.body.dataset.acts = me.role !== "viewer" && me.cameras === null;
   const pages = [["/", "Overview"]];
   if (me.role === "admin") pages.push(["/people", "Users and keys"]);
   if (me.kind === "session") pages.push(["/account", me.name]);

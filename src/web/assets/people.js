@@ -87,12 +87,12 @@ async function offerCameras() {
     return label;
   };
   const all = choose("all", "all", "all");
-  all.firstChild.checked = true;
+  all.firstChild.defaultChecked = true;
   const each = cameras.map((camera) => choose(camera.name, camera.name, "camera"));
   const history = choose("now", "only what is recorded from now on", "since");
   const others = [...each, history];
   const follow = () => others.forEach((label) => (label.hidden = all.firstChild.checked));
-  all.firstChild.addEventListener("change", follow);
+  byId("user-cameras").addEventListener("change", follow);
   follow();
   byId("user-cameras").append(all, ...others);
 }
@@ -105,6 +105,7 @@ onSubmit(byId("user-form"), async (fields) => {
   }
   await send("POST", "/api/v1/users", body);
   byId("user-form").reset();
+  byId("user-cameras").dispatchEvent(new Event("change"));
   await showUsers();
   return `${body.name} may log in now.`;
 });
