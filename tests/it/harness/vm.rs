@@ -59,10 +59,10 @@ impl Vm {
         // On a busy host the emulated processors stand still for seconds: the kernel's self-tests of its ciphers then lock
         // up, and its watchdogs take that for a fault.
         let kernel = "console=ttyS0 quiet mitigations=off panic=-1 cryptomgr.notests nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
-        add("-append", format!("{kernel} network share={}", at(&share)));
+        add("-append", format!("{kernel} network={port} share={}", at(&share)));
         add("-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap".to_owned());
         add("-virtfs", format!("local,path={},mount_tag=share,security_model=none", at(&share)));
-        add("-netdev", format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-127.0.0.1:{port}"));
+        add("-netdev", format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{port}"));
         add("-device", "virtio-net-pci,netdev=net".to_owned());
         for drive in drives {
             // What the machine has written is in the file at once, what it has not is lost with it.
