@@ -1,7 +1,7 @@
 //! Who changed what, who logged in, who looked at which pictures: an append-only log on the system disk.
 //!
 //! One JSON object a line, numbered without gaps. Files are named by the number of their first entry, and the oldest go
-//! when all together would take more than [`MOST_FILES`] times [`FILE_BYTES`].
+//! when there are more than eight of 8 MiB each.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
