@@ -92,12 +92,12 @@ impl Files {
     }
 
     /// Replaces sessions.
-    pub(super) fn save_sessions(&self, sessions: &Sessions) -> Result<()> {
-        self.save(SESSIONS, &serde_json::to_vec(sessions)?)
+    pub(super) fn save_sessions(&self, sessions: &str) -> Result<()> {
+        self.save(SESSIONS, sessions.as_bytes())
     }
 
     /// Replaces sessions where the disk allows: what was ended stays so until a restart otherwise.
-    pub(super) fn save_sessions_or_log(&self, sessions: &Sessions) {
+    pub(super) fn save_sessions_or_log(&self, sessions: &str) {
         if let Err(error) = self.save_sessions(sessions) {
             warn!(folder = %self.folder.display(), error = format!("{error:#}"), "sessions cannot be written");
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::users::{AccessError, check_cameras};
+use super::error::{AccessError, check_cameras};
 use super::{Access, Caller, CallerKind, Cameras, Role, random};
 
 /// What keys begin with, so that scanners for leaked secrets find them.

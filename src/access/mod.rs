@@ -4,6 +4,7 @@
 //! login works while the archive's volume is away. Tokens and recovery codes are kept as hashes, passwords as argon2id.
 
 mod caller;
+mod error;
 mod files;
 mod keys;
 mod limit;
@@ -29,12 +30,13 @@ use tracing::error;
 use crate::clock::Clock;
 
 pub use caller::{Caller, CallerKind};
+pub use error::AccessError;
 pub use keys::{KeyAdded, KeyInfo, NewKey};
 pub use limit::Locked;
 pub use sessions::{LoggedIn, Login, LoginRefusal, SessionInfo};
 pub use setup::SetupRefusal;
 pub use totp::Enrolment;
-pub use users::{AccessError, NewUser, UserChange, UserInfo};
+pub use users::{NewUser, UserChange, UserInfo};
 
 /// What a user or a key may do, each more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +95,9 @@ pub struct Access(Arc<Shared>);
 struct Shared {
     clock: Arc<dyn Clock>,
     files: files::Files,
+    /// Held while files are written, and taken before [`Self::state`]: requests are let in while a disk takes its time.
+    writing: Mutex<()>,
+    /// Never held over the disk.
     state: Mutex<State>,
     hashing: passwords::Hashing,
 }
@@ -125,7 +130,13 @@ impl Access {
         };
         let sessions = if damage.is_none() { files.load_sessions(&users) } else { Default::default() };
         let state = State { damage, users, keys, sessions, ..State::default() };
-        Self(Arc::new(Shared { clock, files, state: Mutex::new(state), hashing: passwords::Hashing::default() }))
+        Self(Arc::new(Shared {
+            clock,
+            files,
+            writing: Mutex::default(),
+            state: Mutex::new(state),
+            hashing: passwords::Hashing::default(),
+        }))
     }
 
     /// The caller of a request from the box itself while there is no user, who may do everything until there is one.

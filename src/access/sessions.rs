@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::error::AccessError;
 use super::limit::{self, Locked};
-use super::users::AccessError;
+use super::users::LONGEST_NAME;
 use super::{Access, Caller, CallerKind, Role, State, random};
 
 /// A session without a request for this long is over.
@@ -174,6 +175,10 @@ impl Access {
     pub fn log_in(&self, login: &Login<'_>) -> Result<LoggedIn, LoginRefusal> {
         let address = limit::prefix(login.address);
         let mono = self.0.clock.mono();
+        // No user has a longer name; failures are counted by it.
+        if login.name.len() > LONGEST_NAME {
+            return Err(LoginRefusal::Wrong);
+        }
         let (kept, is_known) = {
             let state = self.0.state.lock();
             let known = state.sessions.known_addresses.get(login.name);
@@ -211,34 +216,40 @@ impl Access {
         let fail = |error: anyhow::Error| LoginRefusal::Failed(AccessError::Failed(error));
         let (token, id) = (random::token().map_err(fail)?, random::id().map_err(fail)?);
         let now = self.0.clock.wall();
-        let mut state = self.0.state.lock();
-        // It may have been changed meanwhile.
-        let user =
-            state.users.get(login.name).filter(|user| !user.disabled && Some(user.password.as_str()) == password);
-        let second_factor = user.ok_or(LoginRefusal::Wrong)?.second_factor.is_some();
-        let session = Session {
-            user: login.name.to_owned(),
-            hash: random::hash(&token),
-            hash_before: None,
-            token_since: now,
-            created: now,
-            last_used: now,
-            address: login.address,
-            agent: login.agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
-            second_factor,
-            until: CancellationToken::new(),
+        let _turn = self.0.writing.lock();
+        let caller = {
+            let mut state = self.0.state.lock();
+            // It may have been changed meanwhile.
+            let user =
+                state.users.get(login.name).filter(|user| !user.disabled && Some(user.password.as_str()) == password);
+            let second_factor = user.ok_or(LoginRefusal::Wrong)?.second_factor.is_some();
+            let session = Session {
+                user: login.name.to_owned(),
+                hash: random::hash(&token),
+                hash_before: None,
+                token_since: now,
+                created: now,
+                last_used: now,
+                address: login.address,
+                agent: login.agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
+                second_factor,
+                until: CancellationToken::new(),
+            };
+            state.sessions.open.insert(id.clone(), session);
+            state.sessions.know(login.name, limit::prefix(login.address));
+            state.limits.succeeded(login.name, limit::prefix(login.address));
+            end_excess(&mut state, login.name);
+            caller(&state, &id).ok_or(LoginRefusal::Wrong)?
         };
-        state.sessions.open.insert(id.clone(), session);
-        state.sessions.know(login.name, limit::prefix(login.address));
-        state.limits.succeeded(login.name, limit::prefix(login.address));
-        end_excess(&mut state, login.name);
-        self.0.files.save_sessions(&state.sessions).map_err(fail)?;
-        let caller = caller(&state, &id).ok_or(LoginRefusal::Wrong)?;
+        if let Err(error) = self.0.files.save_sessions(&self.written_sessions()) {
+            self.0.state.lock().sessions.open.remove(&id);
+            return Err(fail(error));
+        }
         Ok(LoggedIn { token, caller })
     }
 
     /// On whose behalf a browser comes that shows `token`, and the token that it shows from now on, where that is another.
-    /// Does not block on the disk: [`Access::write_if_due`] does.
+    /// Does not block on the disk: [`Access::write_sessions`] does, when [`Access::is_write_due`] says so.
     pub fn of_session(&self, token: &str) -> Option<(Caller, Option<String>)> {
         let (hash, now) = (random::hash(token), self.0.clock.wall());
         let mut state = self.0.state.lock();
@@ -261,14 +272,27 @@ impl Access {
         Some((caller, next))
     }
 
-    /// Writes sessions whose times or tokens changed, now and then.
-    pub fn write_if_due(&self) {
+    /// Whether times or tokens of sessions changed that are to be written now; says so once for each time.
+    pub fn is_write_due(&self) -> bool {
         let now = self.0.clock.mono();
-        let mut state = self.0.state.lock();
-        if state.sessions.written.is_none_or(|at| now.since(at) > WRITTEN_EVERY) {
-            state.sessions.written = Some(now);
-            self.0.files.save_sessions_or_log(&state.sessions);
+        let written = &mut self.0.state.lock().sessions.written;
+        let is_due = written.is_none_or(|at| now.since(at) > WRITTEN_EVERY);
+        if is_due {
+            *written = Some(now);
         }
+        is_due
+    }
+
+    /// Writes sessions as they are.
+    pub fn write_sessions(&self) {
+        let _turn = self.0.writing.lock();
+        self.0.files.save_sessions_or_log(&self.written_sessions());
+    }
+
+    /// Sessions as they are written.
+    pub(super) fn written_sessions(&self) -> String {
+        // Names, times and hashes can always be written.
+        serde_json::to_string(&self.0.state.lock().sessions).unwrap_or_default()
     }
 
     /// Sessions of `user`, or of all; the newest first.
@@ -286,12 +310,15 @@ impl Access {
     /// # Errors
     /// When there is none with this id. A disk that refuses is logged: the session is over all the same, until a restart.
     pub fn end_session(&self, id: &str, user: Option<&str>) -> Result<SessionInfo, AccessError> {
-        let mut state = self.0.state.lock();
-        let is_theirs = state.sessions.open.get(id).is_some_and(|session| user.is_none_or(|user| session.user == user));
-        let session = if is_theirs { state.sessions.open.remove(id) } else { None };
+        let _turn = self.0.writing.lock();
+        let session = {
+            let open = &mut self.0.state.lock().sessions.open;
+            let is_theirs = open.get(id).is_some_and(|session| user.is_none_or(|user| session.user == user));
+            if is_theirs { open.remove(id) } else { None }
+        };
         let session = session.ok_or_else(|| AccessError::unknown("session", id))?;
         session.until.cancel();
-        self.0.files.save_sessions_or_log(&state.sessions);
+        self.0.files.save_sessions_or_log(&self.written_sessions());
         Ok(session.info(id))
     }
 }

@@ -1,6 +1,7 @@
 //! The first user: added with the link that the daemon prints while there is none.
 
-use super::users::{AccessError, NewUser};
+use super::error::AccessError;
+use super::users::NewUser;
 use super::{Access, Role, UserInfo, random};
 
 /// Why no first user was added.

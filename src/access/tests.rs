@@ -264,3 +264,38 @@ fn a_damaged_list_of_users_lets_no_one_in_and_is_not_overwritten() {
     assert!(refused.contains("users.json") && refused.contains("copy"), "{refused}");
     assert_eq!(std::fs::read(&file).expect("the file"), b"{ torn");
 }
+
+/// A disk that hangs keeps its writer waiting, and no one else.
+#[test]
+fn requests_are_let_in_while_the_disk_takes_its_time() {
+    let bench = Bench::with_anna();
+    let token = bench.log_in("anna", PASSWORD).expect("a login").token;
+    let folder = bench.dir.path().join("access");
+    // Whatever is written waits for a reader of this pipe.
+    let draft = folder.join("users.json.tmp");
+    rustix::fs::mknodat(rustix::fs::CWD, &draft, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let (access, started) = (bench.access.clone(), std::sync::mpsc::channel());
+    let writer = std::thread::spawn(move || {
+        started.0.send(()).expect("the test waits");
+        let change = UserChange { disabled: Some(true), ..UserChange::default() };
+        let new = NewUser { name: "ben".into(), password: PASSWORD.into(), role: Role::Viewer, cameras: None };
+        access.add_user(new).and_then(|_| access.change_user("ben", change)).is_ok()
+    });
+    started.1.recv().expect("the writer");
+    crate::waiting::block_until("the change is on its way", || bench.access.user("ben").is_some());
+    assert!(bench.access.of_session(&token).is_some() && bench.access.has_users());
+    assert!(!writer.is_finished(), "the disk hangs");
+    std::fs::read(&draft).expect("the disk goes on");
+    // A pipe is not synced: the change is taken back.
+    assert!(!writer.join().expect("the writer") && bench.access.user("ben").is_none());
+}
+
+#[test]
+fn a_name_that_no_user_can_have_is_not_counted() {
+    let bench = Bench::with_anna();
+    let long = "x".repeat(60_000);
+    for _ in 0..30 {
+        assert!(matches!(bench.log_in(&long, PASSWORD), Err(LoginRefusal::Wrong)));
+    }
+    assert!(bench.log_in("anna", PASSWORD).is_ok());
+}

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::error::{AccessError, check_cameras};
+use super::keys::Keys;
 use super::totp::{self, Enrolment, SecondFactor};
 use super::{Access, Cameras, Role, State, passwords};
 use crate::clock::TimeQuality;
@@ -13,36 +15,7 @@ use crate::clock::TimeQuality;
 /// Users of one box at most.
 const MOST_USERS: usize = 1000;
 /// Longest name, bytes.
-const LONGEST_NAME: usize = 64;
-
-/// Why a change of users or keys was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// What was asked for cannot be: says why and what to do.
-    #[error("{0}")]
-    Refused(String),
-    /// There is no such user, key or session.
-    #[error("there is no {what} {name:?}")]
-    Unknown {
-        /// `user`, `key`, `session`.
-        what: &'static str,
-        /// What was asked for.
-        name: String,
-    },
-    /// The disk or the system refused.
-    #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
-}
-
-impl AccessError {
-    pub(super) fn refused(why: impl Into<String>) -> Self {
-        Self::Refused(why.into())
-    }
-
-    pub(super) fn unknown(what: &'static str, name: &str) -> Self {
-        Self::Unknown { what, name: name.to_owned() }
-    }
-}
+pub(super) const LONGEST_NAME: usize = 64;
 
 pub(super) type Users = BTreeMap<String, User>;
 
@@ -328,32 +301,37 @@ impl Access {
         (self.0.clock.wall(), self.0.clock.quality() == TimeQuality::Synchronised)
     }
 
-    /// Carries out `change` if it can be written; nothing has changed otherwise.
+    /// Carries out `change`, and takes it back where it cannot be written. It holds for requests that come meanwhile.
     pub(super) fn change_users<T>(
         &self,
         change: impl FnOnce(&mut State) -> Result<T, AccessError>,
     ) -> Result<T, AccessError> {
-        let mut state = self.0.state.lock();
-        if let Some(damage) = &state.damage {
-            return Err(AccessError::Refused(damage.clone()));
-        }
-        let before = (state.users.clone(), state.keys.clone());
-        let outcome = change(&mut state).and_then(|done| {
-            self.0.files.save_users(&state.users, &state.keys)?;
+        let _turn = self.0.writing.lock();
+        let (before, outcome, after) = {
+            let mut state = self.0.state.lock();
+            if let Some(damage) = &state.damage {
+                return Err(AccessError::Refused(damage.clone()));
+            }
+            let before = (state.users.clone(), state.keys.clone());
+            let outcome = change(&mut state);
+            (before, outcome, (state.users.clone(), state.keys.clone()))
+        };
+        let outcome = outcome.and_then(|done| {
+            self.0.files.save_users(&after.0, &after.1)?;
             Ok(done)
         });
-        match outcome {
-            Ok(done) => {
-                self.0.files.save_sessions_or_log(&state.sessions);
-                Ok(done)
-            }
-            Err(error) => {
-                (state.users, state.keys) = before;
-                if state.users.is_empty() && state.unprotected.is_cancelled() {
-                    state.unprotected = CancellationToken::new();
-                }
-                Err(error)
-            }
+        match &outcome {
+            Ok(_) => self.0.files.save_sessions_or_log(&self.written_sessions()),
+            Err(_) => self.take_back(before),
+        }
+        outcome
+    }
+
+    fn take_back(&self, (users, keys): (Users, Keys)) {
+        let mut state = self.0.state.lock();
+        (state.users, state.keys) = (users, keys);
+        if state.users.is_empty() && state.unprotected.is_cancelled() {
+            state.unprotected = CancellationToken::new();
         }
     }
 }
@@ -373,14 +351,6 @@ fn check_name(name: &str) -> Result<(), AccessError> {
 
 fn check_password(password: &str, name: &str) -> Result<(), AccessError> {
     passwords::refusal(password, name).map_or(Ok(()), |why| Err(AccessError::Refused(why)))
-}
-
-/// A role that changes the box changes it for all cameras.
-pub(super) fn check_cameras(role: Role, cameras: &Cameras) -> Result<(), AccessError> {
-    if cameras.is_some() && role == Role::Admin {
-        return Err(AccessError::refused("an admin sees all cameras: choose another role, or no cameras"));
-    }
-    Ok(())
 }
 
 /// Refuses a change after which only a login on the box itself could change anything.

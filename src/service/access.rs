@@ -170,9 +170,17 @@ impl AccessService {
         self.change(move |access| access.remove_key(&id)).await
     }
 
-    /// Writes down now and then when sessions were used.
-    pub async fn write_if_due(&self) {
-        let _ = self.run(Access::write_if_due).await;
+    /// Writes down now and then when sessions were used. Does not wait for the disk.
+    pub fn write_if_due(&self) {
+        if self.access.is_write_due()
+            && let Ok(turn) = self.turns.clone().try_acquire_owned()
+        {
+            let access = self.access.clone();
+            tokio::task::spawn_blocking(move || {
+                access.write_sessions();
+                drop(turn);
+            });
+        }
     }
 
     async fn change<T: Send + 'static>(

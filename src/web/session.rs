@@ -32,9 +32,9 @@ impl<S: Sync> FromRequestParts<S> for Known {
 }
 
 /// Where a request comes from.
-pub(super) struct From(pub(super) Peer);
+pub(super) struct FromPeer(pub(super) Peer);
 
-impl<S: Sync> FromRequestParts<S> for From {
+impl<S: Sync> FromRequestParts<S> for FromPeer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -56,7 +56,7 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Req
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     if is_session {
-        shared.services.access.write_if_due().await;
+        shared.services.access.write_if_due();
     }
     response
 }
