@@ -4,6 +4,7 @@
 //! when there are more than eight of 8 MiB each.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::IpAddr;
@@ -29,6 +30,11 @@ const MOST_FILES: usize = 8;
 const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// Looks that are remembered for that.
 const MOST_LOOKS: usize = 10_000;
+/// Refused acts of callers that are not known which are noted in this time: of one address, and in all. More would fill the
+/// log, and wear out the disk, at the will of a stranger.
+const STRANGERS_IN: Duration = Duration::from_secs(10 * 60);
+const MOST_OF_STRANGER: u32 = 20;
+const MOST_OF_STRANGERS: u32 = 200;
 /// Longest text of one field, characters.
 const LONGEST_TEXT: usize = 300;
 
@@ -87,6 +93,16 @@ struct Shared {
     clock: Arc<dyn Clock>,
     log: Mutex<Log>,
     looks: Mutex<HashMap<(String, String), Mono>>,
+    strangers: Mutex<Strangers>,
+}
+
+/// Refused acts of callers that are not known.
+#[derive(Debug, Default)]
+struct Strangers {
+    since: Mono,
+    noted: u32,
+    of: HashMap<IpAddr, u32>,
+    left_out: u64,
 }
 
 /// The file that is being written.
@@ -104,12 +120,18 @@ impl Audit {
             None
         });
         let log = Log { next: next.map_or(1, |last| last + 1), file: None };
-        Self(Arc::new(Shared { folder: folder.to_owned(), clock, log: Mutex::new(log), looks: Mutex::default() }))
+        Self(Arc::new(Shared {
+            folder: folder.to_owned(),
+            clock,
+            log: Mutex::new(log),
+            looks: Mutex::default(),
+            strangers: Mutex::default(),
+        }))
     }
 
     /// Whether a look at `target` is to be noted, because `who` did not look at it a moment ago.
     pub fn is_new_look(&self, who: &str, target: &str) -> bool {
-        let now = self.0.clock.mono();
+        let (now, target) = (self.0.clock.mono(), cut(target));
         let mut looks = self.0.looks.lock();
         if looks.len() >= MOST_LOOKS {
             looks.retain(|_, at| now.since(*at) < LOOK_AGAIN);
@@ -117,14 +139,34 @@ impl Audit {
         if looks.len() >= MOST_LOOKS {
             looks.clear();
         }
-        let last = looks.insert((who.to_owned(), target.to_owned()), now);
-        match last {
-            Some(at) if now.since(at) < LOOK_AGAIN => {
-                looks.insert((who.to_owned(), target.to_owned()), at);
-                false
+        match looks.entry((who.to_owned(), target)) {
+            hash_map::Entry::Occupied(known) if now.since(*known.get()) < LOOK_AGAIN => false,
+            entry => {
+                entry.insert_entry(now);
+                true
             }
-            _ => true,
         }
+    }
+
+    /// Whether a refused act of a caller at `address` that is not known is to be noted: only so many are.
+    pub fn admits_stranger(&self, address: IpAddr) -> bool {
+        let now = self.0.clock.mono();
+        let mut strangers = self.0.strangers.lock();
+        if now.since(strangers.since) >= STRANGERS_IN {
+            let left_out = strangers.left_out;
+            *strangers = Strangers { since: now, ..Strangers::default() };
+            if left_out > 0 {
+                warn!(left_out, "refused requests of callers that are not known were too many for the audit log");
+            }
+        }
+        if strangers.noted >= MOST_OF_STRANGERS || strangers.of.get(&address).is_some_and(|of| *of >= MOST_OF_STRANGER)
+        {
+            strangers.left_out += 1;
+            return false;
+        }
+        strangers.noted += 1;
+        *strangers.of.entry(address).or_default() += 1;
+        true
     }
 
     /// Notes `act`; it is on the disk afterwards. What the disk does not take is in the daemon's log instead.
@@ -334,6 +376,18 @@ mod tests {
         assert!(audit.is_new_look("ben", "clip") && audit.is_new_look("anna", "another"));
         clock.advance(LOOK_AGAIN);
         assert!(audit.is_new_look("anna", "clip"));
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_log() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (audit, clock) = log(dir.path());
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        let noted = |of: u32| (0..100).filter(|_| audit.admits_stranger(address(of))).count();
+        assert_eq!((noted(1), noted(1), noted(2)), (20, 0, 20));
+        assert_eq!((3..1000).map(noted).sum::<usize>(), 160, "many addresses are no way around");
+        clock.advance(STRANGERS_IN);
+        assert_eq!(noted(1), 20);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What is noted of requests, and looking it up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tracing::error;
 use url::form_urlencoded;
 
 use super::Shared;
@@ -15,6 +18,11 @@ use super::problem::Problem;
 use super::session;
 use crate::access::{Caller, CallerKind};
 use crate::audit::{Act, Audit, Entry, Query};
+
+/// Entries that are being written at once.
+static WRITERS: Semaphore = Semaphore::const_new(32);
+/// How long an answer waits for its entry.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Entries in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
@@ -69,12 +77,30 @@ impl Noted {
         if is_look && (!is_shown || !audit.is_new_look(&act.who, &act.target)) {
             return;
         }
+        if act.who.is_empty()
+            && !status.is_success()
+            && !act.address.is_some_and(|address| audit.admits_stranger(address))
+        {
+            return;
+        }
         act.status = status.as_u16();
         if let Some(Subject(subject)) = subject {
             act.target = format!("{} {subject}", act.target);
         }
-        // It fails only when the process ends.
-        let _ = tokio::task::spawn_blocking(move || audit.note(act)).await;
+        let Ok(turn) = WRITERS.try_acquire() else {
+            return error!(
+                who = act.who,
+                action = act.action,
+                target = act.target,
+                "the audit log is not written: its disk hangs"
+            );
+        };
+        let write = tokio::task::spawn_blocking(move || {
+            audit.note(act);
+            drop(turn);
+        });
+        // What was done is answered even where the disk hangs; it is noted when that goes on.
+        let _ = tokio::time::timeout(WRITTEN_WITHIN, write).await;
     }
 }
 

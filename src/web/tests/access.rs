@@ -280,3 +280,16 @@ async fn commands_logins_and_looks_are_in_the_audit_log_without_secrets() {
     let page = site.ask("GET", "/api/v1/audit?limit=2&text=login", &admin).await.json();
     assert_eq!((page["entries"].as_array().map(Vec::len), page["next"].is_u64()), (Some(2), true));
 }
+
+#[tokio::test]
+async fn strangers_do_not_push_others_out_of_the_audit_log() {
+    let site = Site::with_users().await;
+    let admin = site.cookie("admin").await;
+    for n in 0..40 {
+        assert_eq!(site.post(&format!("/api/v1/keys?n={n}"), "", "{}").await.status, 401);
+    }
+    let entries = site.ask("GET", "/api/v1/audit?limit=1000", &admin).await.json()["entries"].take();
+    let of_strangers = entries.as_array().expect("a list").iter().filter(|entry| entry["who"] == "").count();
+    // The login is of a caller that is not known yet either, and succeeded.
+    assert_eq!(of_strangers, 21, "{entries}");
+}
