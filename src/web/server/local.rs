@@ -11,8 +11,10 @@ use tokio::time::Instant;
 
 use crate::web::peer::Peer;
 
-/// Readable and writable by the daemon's user and group.
-const MODE: u32 = 0o660;
+/// Readable and writable by the daemon's user, and by its group where the operator or the service chose the place: the group
+/// of the service has no other members than those who are to use it.
+const FOR_GROUP: u32 = 0o660;
+const FOR_OWNER: u32 = 0o600;
 /// The longest path of a socket, in bytes.
 const LONGEST_PATH: usize = 107;
 /// What is added to the name while it is made.
@@ -31,11 +33,13 @@ pub(in crate::web) struct LocalSocket {
 }
 
 impl LocalSocket {
-    /// Opens `path`. What a daemon left there that is gone is replaced; one that lives keeps its socket.
+    /// Opens `path`. What a daemon left there that is gone is replaced; one that lives keeps its socket. Only the
+    /// daemon's user may connect, or its group too where `is_for_group`.
     ///
     /// # Errors
     /// When it cannot be opened; says why, and what to do.
-    pub(in crate::web) async fn bind(path: &Path) -> Result<Self> {
+    pub(in crate::web) async fn bind(path: &Path, is_for_group: bool) -> Result<Self> {
+        let mode = if is_for_group { FOR_GROUP } else { FOR_OWNER };
         let draft = path.with_added_extension(DRAFT);
         if draft.as_os_str().len() > LONGEST_PATH {
             bail!("the path {} is too long for a socket: set web.socket to a shorter one", path.display());
@@ -54,7 +58,7 @@ impl LocalSocket {
         let open = || -> io::Result<(UnixListener, (u64, u64))> {
             remove(&draft)?;
             let listener = UnixListener::bind(&draft)?;
-            std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(MODE))?;
+            std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(mode))?;
             let found = std::fs::symlink_metadata(&draft)?;
             std::fs::rename(&draft, path)?;
             Ok((listener, (found.dev(), found.ino())))

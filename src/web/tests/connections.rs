@@ -109,7 +109,7 @@ async fn programs_on_the_box_ask_by_the_local_socket_and_its_file_goes_with_the_
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(mode & 0o777, 0o600, "a group is let in only where the place was chosen");
     let answer = ask_locally(&path).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"device\":\"box-7\""), "{answer}");
     stop.cancel();
@@ -121,12 +121,15 @@ async fn programs_on_the_box_ask_by_the_local_socket_and_its_file_goes_with_the_
 async fn the_socket_of_a_daemon_that_lives_and_other_files_are_left_alone() {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("api.sock");
-    let first = LocalSocket::bind(&path).await.expect("bind");
-    let said = format!("{:#}", LocalSocket::bind(&path).await.expect_err("taken"));
+    let first = LocalSocket::bind(&path, true).await.expect("bind");
+    let said = format!("{:#}", LocalSocket::bind(&path, true).await.expect_err("taken"));
     assert!(said.contains("another daemon listens on") && said.contains("web.socket"), "{said}");
     assert!(UnixStream::connect(&path).await.is_ok());
+    let permissions = std::fs::metadata(&path).expect("the socket").permissions();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&permissions);
+    assert_eq!(mode & 0o777, 0o660, "for the group of the service");
     // The page of before leaves a moment later.
-    let next = async { LocalSocket::bind(&path).await.expect("handed over") };
+    let next = async { LocalSocket::bind(&path, true).await.expect("handed over") };
     let leave = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         drop(first);
@@ -135,10 +138,10 @@ async fn the_socket_of_a_daemon_that_lives_and_other_files_are_left_alone() {
     assert!(UnixStream::connect(&path).await.is_ok());
     drop(second);
     std::fs::write(&path, "letters").expect("write");
-    let said = format!("{:#}", LocalSocket::bind(&path).await.expect_err("a file"));
+    let said = format!("{:#}", LocalSocket::bind(&path, true).await.expect_err("a file"));
     assert!(said.contains("is no socket"), "{said}");
     assert_eq!(std::fs::read_to_string(&path).expect("read"), "letters");
     let long = dir.path().join("x".repeat(120));
-    let said = format!("{:#}", LocalSocket::bind(&long).await.expect_err("too long"));
+    let said = format!("{:#}", LocalSocket::bind(&long, true).await.expect_err("too long"));
     assert!(said.contains("too long for a socket"), "{said}");
 }
