@@ -228,7 +228,7 @@ impl App {
 fn start_page(config: &Config, services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
     let stop = stop.child_token();
     let mut tasks = supervisor(shared, &stop);
-    let place = web::Place { folder: shared.state.to_path_buf(), clock: shared.clock.clone() };
+    let place = web::PageDeps { folder: shared.state.to_path_buf(), clock: shared.clock.clone() };
     let page = web::Page::new(config.web.clone(), services.clone(), place, stop);
     let local = page.clone();
     tasks.task(Spec::new("page"), move |part| {

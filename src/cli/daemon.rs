@@ -29,7 +29,7 @@ pub(super) struct Daemon {
 
 /// What is done to what is there.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Act {
+pub(super) enum Edit {
     /// It is changed.
     Change,
     /// It is removed.
@@ -159,7 +159,7 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::post_secret`].
     pub(super) async fn change_secret(&self, path: &str, change: &impl Serialize) -> Result<Value> {
-        self.by_socket()?.change(Act::Change, path, change).await
+        self.by_socket()?.change(Edit::Change, path, change).await
     }
 
     /// The same daemon, by its sockets only.
@@ -190,10 +190,10 @@ impl Daemon {
     ///
     /// # Errors
     /// As [`Daemon::get`].
-    pub(super) async fn change(&self, act: Act, path: &str, change: &impl Serialize) -> Result<Value> {
-        let method = match act {
-            Act::Change => reqwest::Method::PATCH,
-            Act::Remove => reqwest::Method::DELETE,
+    pub(super) async fn change(&self, edit: Edit, path: &str, change: &impl Serialize) -> Result<Value> {
+        let method = match edit {
+            Edit::Change => reqwest::Method::PATCH,
+            Edit::Remove => reqwest::Method::DELETE,
         };
         self.send_as(method, path, change).await?.into_good()
     }

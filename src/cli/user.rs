@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::daemon::{Act, Daemon, segment};
+use super::daemon::{Daemon, Edit, segment};
 use super::password::new_password;
 use super::{print, print_json};
 use crate::access::Role;
@@ -130,12 +130,12 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
             if *password {
                 daemon.change_secret(&path, &change).await?;
             } else if !change.is_empty() || !unlock {
-                daemon.change(Act::Change, &path, &change).await?;
+                daemon.change(Edit::Change, &path, &change).await?;
             }
             print(&format!("{name} was changed\n"))
         }
         Command::Remove { name } => {
-            daemon.change(Act::Remove, &format!("users/{}", segment(name)), &json!({})).await?;
+            daemon.change(Edit::Remove, &format!("users/{}", segment(name)), &json!({})).await?;
             print(&format!("{name} was removed\n"))
         }
     }

@@ -17,7 +17,7 @@ use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::sender::check_sender;
-use super::session::{self, From, Known};
+use super::session::{self, FromPeer, Known};
 use crate::access::{
     AccessError, Caller, CallerKind, Cameras, LoggedIn, LoginRefusal, Role, SessionInfo, SetupRefusal,
 };
@@ -90,19 +90,26 @@ async fn me(State(shared): State<Arc<Shared>>, Known(caller): Known) -> Response
 
 async fn log_in(
     State(shared): State<Arc<Shared>>,
-    From(peer): From,
+    FromPeer(peer): FromPeer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let LoginCommand { name, password, code } = command(&headers, body, r#"{"name": "anna", "password": "…"}"#).await?;
-    let login = request(name.clone(), password, code, peer, &headers);
-    Ok(about(
-        name,
-        match shared.services.access.log_in(login).await.map_err(crowded)? {
-            Ok(LoggedIn { token, caller }) => with_cookie(shown(&shared, &caller).into_response(), &token, peer),
-            Err(refusal) => refused(&refusal).into_response(),
-        },
-    ))
+    enter(&shared, request(name, password, code, peer, &headers), peer).await
+}
+
+/// Logs in, and gives the browser its cookie.
+async fn enter(shared: &Shared, login: LoginRequest, peer: Peer) -> Result<Response, Problem> {
+    let name = login.name.clone();
+    let answer = match shared.services.access.log_in(login).await.map_err(crowded)? {
+        Ok(LoggedIn { token, caller }) => {
+            let mut answer = shown(shared, &caller).into_response();
+            answer.headers_mut().extend(session::cookie(&token, peer).map(|cookie| (header::SET_COOKIE, cookie)));
+            answer
+        }
+        Err(refusal) => refused(&refusal).into_response(),
+    };
+    Ok(about(name, answer))
 }
 
 #[derive(Deserialize)]
@@ -116,7 +123,7 @@ struct SetupCommand {
 /// Adds the first user, and logs it in.
 async fn set_up(
     State(shared): State<Arc<Shared>>,
-    From(peer): From,
+    FromPeer(peer): FromPeer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -130,26 +137,12 @@ async fn set_up(
         }
         Err(SetupRefusal::User(error)) => return Err(denied(error)),
     }
-    let login = request(name, password, None, peer, &headers);
-    match access.log_in(login).await.map_err(crowded)? {
-        Ok(LoggedIn { token, caller }) => {
-            let name = caller.name.to_string();
-            Ok(about(name, with_cookie(shown(&shared, &caller).into_response(), &token, peer)))
-        }
-        Err(refusal) => Err(refused(&refusal)),
-    }
+    enter(&shared, request(name, password, None, peer, &headers), peer).await
 }
 
 fn request(name: String, password: String, code: Option<String>, peer: Peer, headers: &HeaderMap) -> LoginRequest {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
     LoginRequest { name, password, code, address: session::address(peer), agent }
-}
-
-fn with_cookie(mut answer: Response, token: &str, peer: Peer) -> Response {
-    if let Some(cookie) = session::cookie(token, peer) {
-        answer.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    answer
 }
 
 fn refused(refusal: &LoginRefusal) -> Problem {
@@ -166,7 +159,7 @@ fn refused(refusal: &LoginRefusal) -> Problem {
 async fn log_out(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
-    From(peer): From,
+    FromPeer(peer): FromPeer,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     check_sender(&headers)?;

@@ -1,4 +1,4 @@
-//! The box's own web page, its API, health routes and metrics. Read only but for the queues and the reload of the configuration.
+//! The box's own web page, its API, health routes and metrics.
 //!
 //! Everything shown comes from the [`Services`]; what belongs to HTTP alone lies here. An answer may take as long as it
 //! likes: after a few seconds the page says that there is none. While the box has no users, what runs on the box itself may
@@ -72,14 +72,14 @@ struct Shared {
 #[derive(Clone)]
 pub struct Page {
     config: Config,
-    place: Place,
+    deps: PageDeps,
     services: Services,
     server: Server,
 }
 
 /// What a page needs of the daemon, beside its services.
 #[derive(Clone)]
-pub struct Place {
+pub struct PageDeps {
     /// Where small things lie that outlive a start: the certificate that the box makes for itself.
     pub folder: PathBuf,
     /// By which that certificate comes to its end.
@@ -102,10 +102,10 @@ impl Opened {
 
 impl Page {
     /// One that is not served for longer than until `stop`: streams that are open then end by themselves.
-    pub fn new(config: Config, services: Services, place: Place, stop: CancellationToken) -> Self {
+    pub fn new(config: Config, services: Services, deps: PageDeps, stop: CancellationToken) -> Self {
         let names = Names { host: tls::host_names(), configured: config.names.clone() };
         let server = Server::new(router(services.clone(), config.max_viewers, names, stop));
-        Self { config, place, services, server }
+        Self { config, deps, services, server }
     }
 
     /// Opens the page's port, or takes over those that the service manager opened.
@@ -122,7 +122,7 @@ impl Page {
             let address = socket.local_addr().context("read the page's address")?;
             let needs_tls = self.config.has_tls(address.ip());
             if needs_tls && opened.tls.is_none() {
-                opened.tls = Some(Tls::new(&self.config.tls, &self.place.folder.join("web"), &self.place.clock).await?);
+                opened.tls = Some(Tls::new(&self.config.tls, &self.deps.folder.join("web"), &self.deps.clock).await?);
             }
             opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
             opened.addresses.push(address);
@@ -178,8 +178,8 @@ impl Page {
         if !inherited.is_empty() {
             return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
         }
-        let path = self.config.socket_in(&self.place.folder);
-        Ok(vec![LocalSocket::bind(&path).await?])
+        let path = self.config.socket_in(&self.deps.folder);
+        Ok(vec![LocalSocket::bind(&path, self.config.is_socket_chosen()).await?])
     }
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 
-use super::viewers::{Admission, check_page};
+use super::viewers::{AdmittedViewer, check_page};
 use crate::clock::Mono;
 use crate::service::Live;
 use crate::web::Shared;
@@ -58,7 +58,7 @@ pub(super) async fn stream(
 struct Reader {
     shared: Arc<Shared>,
     camera: String,
-    admission: Admission,
+    admission: AdmittedViewer,
     /// When the last picture that was sent was taken.
     last: Option<Mono>,
 }

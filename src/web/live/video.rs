@@ -14,7 +14,7 @@ use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use tokio::time::{Instant, interval, timeout};
 
-use super::viewers::{Admission, check_page};
+use super::viewers::{AdmittedViewer, check_page};
 use crate::live::{Broadcast, Chunk, ObjectsAt, Outlines, Showable, Viewer};
 use crate::web::Shared;
 use crate::web::problem::{Code, Problem};
@@ -67,8 +67,8 @@ pub(super) async fn live(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let viewer = broadcast.join();
-        let session = Session { shared, outlines: Some(broadcast.outlines().clone()), viewer };
-        session.run(socket, &admission).await;
+        let view = LiveView { shared, outlines: Some(broadcast.outlines().clone()), viewer };
+        view.run(socket, &admission).await;
     }))
 }
 
@@ -87,15 +87,15 @@ fn check_video(camera: &str, broadcast: &Broadcast) -> Result<(), Problem> {
 }
 
 /// One viewer's connection.
-struct Session {
+struct LiveView {
     shared: Arc<Shared>,
     /// What is still to be sent once.
     outlines: Option<Outlines>,
     viewer: Viewer,
 }
 
-impl Session {
-    async fn run(mut self, socket: WebSocket, admission: &Admission) {
+impl LiveView {
+    async fn run(mut self, socket: WebSocket, admission: &AdmittedViewer) {
         let (mut sink, mut stream) = socket.split();
         let (mut ping, mut heard) = (interval(PING_EVERY), Instant::now());
         let ended = admission.ended();

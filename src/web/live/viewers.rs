@@ -28,14 +28,14 @@ pub(in crate::web) struct Viewers {
 }
 
 /// A viewer that was let in; it counts until this is dropped.
-pub(super) struct Admission {
+pub(super) struct AdmittedViewer {
     caller: Caller,
     camera: String,
     stop: CancellationToken,
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-impl Admission {
+impl AdmittedViewer {
     /// Waits until the viewer has to go: its session or key was revoked, what it may see has ended, or the page stops.
     pub(super) async fn ended(&self) {
         let no_longer_sees = async {
@@ -59,7 +59,7 @@ impl Viewers {
     }
 
     /// Lets one more in, to look at `camera`, which exists and which `caller` sees.
-    pub(super) fn admit(&self, caller: Caller, camera: &str) -> Result<Admission, Problem> {
+    pub(super) fn admit(&self, caller: Caller, camera: &str) -> Result<AdmittedViewer, Problem> {
         let of_camera = {
             // Cameras come from the configuration, so this stays small.
             let mut of_cameras = self.of_cameras.lock();
@@ -75,7 +75,7 @@ impl Viewers {
         })?;
         let any = self.all.clone().try_acquire_owned().map_err(|_| full("the box", self.most))?;
         let (camera, stop) = (camera.to_owned(), self.stop.clone());
-        Ok(Admission { caller, camera, stop, _permits: [one, any] })
+        Ok(AdmittedViewer { caller, camera, stop, _permits: [one, any] })
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     fn viewers_are_bounded_in_all_and_for_each_camera_and_leave_room_when_they_go() {
         let viewers = Viewers::new(10, CancellationToken::new());
         let admit = |camera| viewers.admit(caller(), camera);
-        let mut yard: Vec<Admission> = (0..MOST_OF_ONE).map(|_| admit("yard").expect("let in")).collect();
+        let mut yard: Vec<AdmittedViewer> = (0..MOST_OF_ONE).map(|_| admit("yard").expect("let in")).collect();
         assert!(admit("yard").is_err(), "one camera");
         let gate = [admit("gate"), admit("gate")];
         assert!(gate.iter().all(Result::is_ok) && admit("lane").is_err(), "all");
@@ -148,7 +148,7 @@ mod tests {
         let for_now = Caller { cameras: Some([("yard".into(), grant(Timestamp::MAX))].into()), ..caller() };
         let no_more = Caller { cameras: Some([("yard".into(), grant(Timestamp::UNIX_EPOCH))].into()), ..caller() };
         let admit = |caller: &Caller| viewers.admit(caller.clone(), "yard").expect("let in");
-        let ended = |admission: &Admission| admission.ended().now_or_never().is_some();
+        let ended = |admission: &AdmittedViewer| admission.ended().now_or_never().is_some();
         let all = [&anyone, &revoked, &for_now].map(admit);
         assert!(!all.iter().any(ended) && ended(&admit(&no_more)));
         revoked.until.cancel();

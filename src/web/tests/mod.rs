@@ -71,7 +71,7 @@ impl Site {
     async fn open_with(bench: Bench, config: Config) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let config = Config { listen: (config.listen.ip(), 0).into(), ..config };
-        let place = Place { folder: folder.path().to_owned(), clock: bench.clock.clone() };
+        let place = PageDeps { folder: folder.path().to_owned(), clock: bench.clock.clone() };
         let stop = CancellationToken::new();
         let page = Page::new(config, bench.services.clone(), place, stop.clone());
         let opened = page.open().await.expect("open");
@@ -472,7 +472,7 @@ async fn a_taken_port_and_a_foreign_address_are_explained() {
     let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let listen = first.local_addr().expect("address");
     let said = |config: Config| {
-        let place = Place { folder: "/nowhere".into(), clock: bench.clock.clone() };
+        let place = PageDeps { folder: "/nowhere".into(), clock: bench.clock.clone() };
         let page = Page::new(config, bench.services.clone(), place, CancellationToken::new());
         async move { format!("{:#}", page.open().await.err().expect("refused")) }
     };
