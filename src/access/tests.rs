@@ -275,12 +275,13 @@ fn requests_are_let_in_while_the_disk_takes_its_time() {
     let draft = folder.join("users.json.tmp");
     rustix::fs::mknodat(rustix::fs::CWD, &draft, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
     let (access, started) = (bench.access.clone(), std::sync::mpsc::channel());
-    let writer = std::thread::spawn(move || {
+    let writer = crate::supervise::spawn_thread("writer", move || {
         started.0.send(()).expect("the test waits");
         let change = UserChange { disabled: Some(true), ..UserChange::default() };
         let new = NewUser { name: "ben".into(), password: PASSWORD.into(), role: Role::Viewer, cameras: None };
         access.add_user(new).and_then(|_| access.change_user("ben", change)).is_ok()
-    });
+    })
+    .expect("a thread");
     started.1.recv().expect("the writer");
     crate::waiting::block_until("the change is on its way", || bench.access.user("ben").is_some());
     assert!(bench.access.of_session(&token).is_some() && bench.access.has_users());
