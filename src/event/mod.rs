@@ -4,6 +4,7 @@
 //! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
 //! what it does not know.
 
+mod annotations;
 #[cfg(test)]
 pub mod fixture;
 
@@ -18,6 +19,7 @@ use crate::detection::BBox;
 use crate::segment::SegmentRange;
 
 pub use crate::asset::{IdSource, MediaFile};
+pub use annotations::{Annotations, Judgement, MOST_TAGS, Reviewed, Verdict, check_note, check_tag};
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -96,6 +98,8 @@ pub enum EvictReason {
     Quota,
     /// The volume had too little free space.
     MinFree,
+    /// A person deleted the event.
+    Person,
 }
 
 impl EvictReason {
@@ -105,6 +109,7 @@ impl EvictReason {
             Self::Age => "age",
             Self::Quota => "quota",
             Self::MinFree => "min_free",
+            Self::Person => "person",
         }
     }
 }
@@ -214,6 +219,9 @@ pub struct Event {
     /// It is to be kept, whatever its age and however little space there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// What people say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
 }
 
 /// What is known of an event when it begins. Fields as in [`Event`].
@@ -279,6 +287,7 @@ impl Event {
             media_skipped: None,
             continues: None,
             pinned: false,
+            annotations: None,
         }
     }
 
@@ -288,7 +297,14 @@ impl Event {
         let Self { device, site, camera, rule, kind, label, score, count, track, zones, model, start, .. } = self;
         let beginning =
             Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start };
-        Self { end: self.end, best: self.best, continues: Some(self.id), pinned: self.pinned, ..Self::begin(beginning) }
+        Self {
+            end: self.end,
+            best: self.best,
+            continues: Some(self.id),
+            pinned: self.pinned,
+            annotations: self.annotations,
+            ..Self::begin(beginning)
+        }
     }
 
     /// The media files that it names.

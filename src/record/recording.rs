@@ -351,6 +351,8 @@ impl Recording {
         self.refresh_stills(archive);
         self.close_clip(archive);
         file_if_possible(archive, &mut self.event);
+        let _ending = archive.ending.read();
+        self.take_annotations(archive);
         let written = archive.with_room(|| write_event(&self.folder, &self.event));
         let deliveries = match written.and_then(|_| deliveries(archive, &self.event)) {
             Ok(deliveries) => deliveries,
@@ -364,7 +366,6 @@ impl Recording {
         if self.complete_again.take().is_some() {
             info!(event = %self.event.id, "there is room again: the event is complete");
         }
-        self.keep_pin(archive);
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
         Ok(())
@@ -377,14 +378,14 @@ impl Recording {
         }
     }
 
-    /// The event may have been pinned while it went on, which only the index knows.
-    fn keep_pin(&self, archive: &Archive) {
-        let known = archive.store.events().get(self.event.id).wait();
-        if let Ok(Some(known)) = known
-            && known.pinned != self.event.pinned
-            && let Err(failure) = archive.pin(known.id, known.pinned)
-        {
-            warn!(event = %known.id, error = format!("{failure:#}"), "only the index knows that the event is pinned");
+    /// Takes over what people said of the event while it went on, and whether it is pinned, which only index and sidecar
+    /// know.
+    fn take_annotations(&mut self, archive: &Archive) {
+        match archive.store.events().get(self.event.id).wait() {
+            Ok(Some(known)) => (self.event.pinned, self.event.annotations) = (known.pinned, known.annotations),
+            Ok(None) => {}
+            // Recording the end fails for the same reason, and is tried again.
+            Err(error) => warn!(event = %self.event.id, %error, "read what was said of an event"),
         }
     }
 

@@ -9,6 +9,7 @@ mod config;
 mod configured;
 mod context;
 mod current_volume;
+mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,6 +28,7 @@ pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::Configured;
 pub use context::Context;
 pub use current_volume::CurrentVolume;
+pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};

@@ -3,6 +3,7 @@
 mod access;
 mod compression;
 mod connections;
+mod event_changes;
 mod events;
 mod fuzz;
 mod live;
