@@ -17,8 +17,9 @@ use tracing::{info, warn};
 
 use super::context::Archive;
 use super::sidecar::{read_event, write_durable, write_event};
+use crate::asset::MediaKind;
 use crate::event::{Event, EventId, EventState, Reviewed};
-use crate::store::Amendment;
+use crate::store::{Amendment, HeldFile};
 
 /// Who has looked the event through, beside its `event.json`.
 pub const REVIEWED: &str = "reviewed.json";
@@ -101,11 +102,14 @@ impl Archive {
         };
         (written.pinned, written.annotations) = (event.pinned, event.annotations.clone());
         let sidecar = self.with_room(|| write_event(&folder, &written))?;
-        if written.state == EventState::Open || written.filed.is_none() {
-            // It is queued at its end, or once it has its day.
-            return Ok(self.store.assets().annotated(event.id)?);
+        let is_sidecar = |file: &HeldFile| file.media.kind == MediaKind::EventSidecar;
+        let is_queued = || -> Result<bool> {
+            Ok(written.filed.is_some() || self.store.assets().files_of(event.id)?.iter().any(is_sidecar))
+        };
+        // Else it is queued at the event's end, or once that has its day.
+        if written.state != EventState::Open && is_queued()? {
+            self.store.assets().amend(vec![Amendment { event: written, sidecar, dropped: Vec::new() }])?;
         }
-        self.store.assets().amend(vec![Amendment { event: written, sidecar, dropped: Vec::new() }])?;
         Ok(self.store.assets().annotated(event.id)?)
     }
 

@@ -7,6 +7,7 @@
 mod annotations;
 #[cfg(test)]
 pub mod fixture;
+mod path_point;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::segment::SegmentRange;
 
 pub use crate::asset::{IdSource, MediaFile};
 pub use annotations::{Annotations, Judgement, MOST_TAGS, Reviewed, Verdict, check_note, check_tag};
+pub use path_point::PathPoint;
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -219,6 +221,9 @@ pub struct Event {
     /// It is to be kept, whatever its age and however little space there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// Where the object was over time, oldest first; in `event.json` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<PathPoint>,
     /// What people say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Annotations>,
@@ -287,6 +292,7 @@ impl Event {
             media_skipped: None,
             continues: None,
             pinned: false,
+            path: Vec::new(),
             annotations: None,
         }
     }
@@ -305,6 +311,12 @@ impl Event {
             annotations: self.annotations,
             ..Self::begin(beginning)
         }
+    }
+
+    /// The event as the index may have it, in whose rows there is no room for the path.
+    #[must_use]
+    pub fn without_path(self) -> Self {
+        Self { path: Vec::new(), ..self }
     }
 
     /// The media files that it names.

@@ -19,7 +19,7 @@ use crate::archive::space::is_full;
 use crate::archive::{Archive, Held};
 use crate::clock::Mono;
 use crate::detection::BBox;
-use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, Phase};
+use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, PathPoint, Phase};
 use crate::frame::{Frame, Packet};
 use crate::mux::MuxError;
 use crate::segment::SegmentRange;
@@ -36,6 +36,9 @@ const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
 /// An event goes on in another one for the sake of changed parameters when it has lasted for so long at least, so that a
 /// camera that changes them all the time makes no flood of events.
 const FILES_LAST: Duration = Duration::from_secs(30);
+
+/// Where the object was is noted from so long before the event on, about as long as its clip may show.
+const PATH_BEFORE: Duration = Duration::from_secs(30);
 
 /// One look at an object: the frame, where in it the object is, and how sure the model is.
 #[derive(Clone, Debug)]
@@ -291,6 +294,14 @@ impl Recording {
             self.stills_are_old = true;
         }
         self.update_pending = true;
+    }
+
+    /// Notes where the object was; what is in no clip of the event is left out.
+    pub(super) fn follow(&mut self, path: &[(Mono, BBox)]) {
+        let start = self.event.start.mono();
+        let is_shown = |at: Mono| start.since(at) <= PATH_BEFORE;
+        let places = path.iter().filter(|(at, _)| is_shown(*at));
+        self.event.path = places.map(|(at, bbox)| PathPoint::new(start, *at, *bbox)).collect();
     }
 
     pub(super) fn end(&mut self, archive: &Archive, at: Mono, post_roll: Duration) {

@@ -233,7 +233,9 @@ impl Recovery<'_> {
             return self.close_open(place, known.clone());
         }
         match (self.look(place)?, known) {
-            (Some(event), Some(known)) if event == known && !self.has_unnamed_files(&event) => Ok(()),
+            (Some(event), Some(known)) if event.clone().without_path() == known && !self.has_unnamed_files(&event) => {
+                Ok(())
+            }
             (Some(event), _) if event.state == EventState::Open => self.close_interrupted(event),
             (Some(event), _) => self.reindex(event, None),
             (None, None) => Ok(()),

@@ -54,10 +54,10 @@ impl Query {
 
 /// The event as the index keeps it. Lists that would make it too large are cut: the sidecar has them whole.
 ///
-/// What people say has a row of its own; the event is given back with it.
+/// What people say has a row of its own; the event is given back with it. The path is in the sidecar alone.
 pub(super) fn index_form(mut event: Event) -> Result<(Event, Vec<u8>), StoreError> {
     let annotations = event.annotations.take();
-    let (event, json) = fitting(event)?;
+    let (event, json) = fitting(event.without_path())?;
     Ok((Event { annotations, ..event }, json))
 }
 

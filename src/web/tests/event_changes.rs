@@ -112,7 +112,6 @@ async fn what_is_said_of_an_event_is_answered_listed_and_on_the_disk() {
         json!({ "note": "\u{0}" }),
         json!({ "verdict": "maybe" }),
         json!({ "mood": 1 }),
-        json!([]),
     ] {
         let answer = site.act("PATCH", &event(1), &anna, &wrong).await;
         assert_eq!((answer.status, &answer.problem()["code"]), (400, &json!("bad_command")), "{wrong}");
