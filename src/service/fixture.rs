@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::config::ConfigService;
-use super::configured::Configured;
+use super::configured::{CameraUse, Configured};
 use super::context::Context;
 use super::current_volume::CurrentVolume;
 use super::services::Services;
@@ -94,6 +94,7 @@ impl Bench {
                 quota_bytes: None,
                 frames,
                 broadcasts,
+                uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
             }
             .fixed(),
         });

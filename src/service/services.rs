@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::access::AccessService;
 use super::config::ConfigService;
 use super::context::Context;
+use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
 use super::queues::QueueService;
 use super::status::StatusService;
+use super::switches::SwitchService;
 use super::timeline::TimelineService;
 use crate::audit::Audit;
 
@@ -31,6 +33,10 @@ pub struct Services {
     pub config: ConfigService,
     /// What waits for delivery.
     pub queues: QueueService,
+    /// How the daemon itself is.
+    pub diagnostics: DiagnosticsService,
+    /// What people switch at cameras.
+    pub switches: SwitchService,
 }
 
 impl Services {
@@ -41,13 +47,16 @@ impl Services {
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
+        let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
             access,
-            status: StatusService::new(context.clone(), queues.clone()),
+            diagnostics: DiagnosticsService::new(context.clone(), status.clone()),
+            status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
-            timeline: TimelineService::new(context),
+            timeline: TimelineService::new(context.clone()),
+            switches: SwitchService::new(context),
             config,
             queues,
         }
