@@ -113,7 +113,7 @@ impl Archive {
         Ok(self.store.assets().annotated(event.id)?)
     }
 
-    /// Notes that `by` has looked an event through, or has not. Gives everybody who has; `None` where there is no such
+    /// Notes that `by` has looked an event through, or has not. Gives all users who have; `None` where there is no such
     /// event. It is durable then.
     ///
     /// # Errors

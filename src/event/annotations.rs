@@ -32,7 +32,7 @@ pub enum Judgement {
     TrueAlarm,
     /// It does not.
     FalseAlarm,
-    /// Nobody judged it.
+    /// It was not judged.
     None,
 }
 
@@ -56,7 +56,7 @@ pub struct Annotations {
     /// In their own words; empty where there is none.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub note: Arc<str>,
-    /// Whether it was worth an alarm, where somebody judged that.
+    /// Whether it was worth an alarm, where that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// Who changed this, or the pin, last.

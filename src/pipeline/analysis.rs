@@ -256,7 +256,7 @@ impl OpenEvents {
             }
             self.recorder.end(id, at);
         }
-        // Tracks are numbered anew.
+        // The next run begins with the first number again.
         self.paths.clear();
         self.in_view.send_replace(0);
         self.shared.health.camera(&self.camera, |c| {

@@ -385,7 +385,7 @@ function say(text, isBad) {
   silence = setTimeout(() => setText(outcome, ""), isBad ? 20_000 : 5000);
 }
 
-/** Shows `ids` as they are now, those that are in sight: the others are told by the stream, or asked for again. */
+/** Shows `ids` as they are now, those that are in sight: of the others the stream reports, or they are asked for again. */
 async function refresh(ids) {
   const shown = ids.filter((id) => find(id)?.part.isShown).slice(0, AT_ONCE);
   const records = await Promise.all(shown.map((id) => send("GET", `/api/v1/events/${id}`).catch(() => null)));
@@ -473,7 +473,7 @@ form.addEventListener("change", () => {
   restart();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
-byId("reset").addEventListener("click", () => {
+byId("clear-filters").addEventListener("click", () => {
   form.reset();
   history.pushState(null, "", "/events");
   restart();

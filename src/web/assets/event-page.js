@@ -177,7 +177,7 @@ function showDelivery() {
 const form = byId("said");
 const saidOf = (event) => ({ tags: [], note: "", verdict: "none", ...event.annotations });
 
-/** Fields that somebody changed here stay as they are until they are saved. */
+/** Fields that were changed here stay as they are until they are saved. */
 function fillSaid(before) {
   const said = saidOf(record.event);
   const known = before ? saidOf(before.event) : null;

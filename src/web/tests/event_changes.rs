@@ -273,7 +273,7 @@ async fn a_deleted_event_names_who_still_has_it_and_failed_deliveries_are_tried_
     let stats = site.bench.store.stats().await.expect("stats");
     let items: Vec<_> =
         stats.outboxes.iter().map(|queue| (queue.name.as_str(), queue.items, queue.dead_letters)).collect();
-    assert_eq!(items, [("mqtt", 0, 0), ("upload/cloud", 2, 0), ("webhook/ops", 0, 0)], "its alert is told to nobody");
+    assert_eq!(items, [("mqtt", 0, 0), ("upload/cloud", 2, 0), ("webhook/ops", 0, 0)], "its alert is not published");
     let audit = site.ask("GET", "/api/v1/audit?text=DELETE", &site.cookie("admin").await).await.json();
     assert!(audit["entries"][0]["target"].as_str().expect("text").contains("person at gate"), "{audit}");
 }
