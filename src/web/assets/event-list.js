@@ -231,7 +231,7 @@ async function ask(more) {
 
 /** The next part at the end, while the end is in sight. */
 async function load() {
-  if (loading || next === null) return;
+  if (loading !== null || next === null) return;
   const mine = round;
   loading = mine;
   const status = byId("status");
