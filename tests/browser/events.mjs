@@ -206,7 +206,6 @@ async function main(link) {
     await page.click("#setup button");
     await page.waitForURL((url) => url.pathname === "/");
     await page.waitForSelector("#events li");
-    await look(page, "overview");
     await workWithTheList(page, box);
     await workWithOne(page, box);
     await scrollThroughMany(context, box);

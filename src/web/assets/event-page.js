@@ -33,7 +33,9 @@ function play(n) {
   const clip = clipsOf(record.event)[n];
   video.src = fileUrl(id, clip.file);
   video.dataset.file = String(n);
-  byId("film").style.aspectRatio = `${clip.width} / ${clip.height}`;
+  const shape = `${clip.width} / ${clip.height}`;
+  // The still is of the same camera: its place is kept until it is there.
+  [byId("film").style.aspectRatio, byId("still").style.aspectRatio] = [shape, shape];
 }
 
 video.addEventListener("ended", () => {
@@ -108,6 +110,7 @@ function showStill() {
   putBox(byId("best"), name === "snapshot.jpg" ? event.best?.box : null);
 }
 
+byId("event-snapshot").addEventListener("load", ({ target }) => (byId("still").style.aspectRatio = `${target.naturalWidth} / ${target.naturalHeight}`));
 byId("event-snapshot").addEventListener("error", () => (byId("still").hidden = true));
 
 // What is known.
@@ -297,6 +300,7 @@ function take(fresh) {
   showFacts();
   showFilm();
   showStill();
+  document.querySelector(".one-event").hidden = false;
   if (event.state !== "open") loadPath();
 }
 
