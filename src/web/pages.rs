@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 25] = [
+pub(super) static FILES: [Asset; 27] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -51,7 +51,9 @@ pub(super) static FILES: [Asset; 25] = [
     file!("live-overlay.js", JS),
     file!("live-player.js", JS),
     file!("login.js", JS),
+    file!("links.js", JS),
     file!("people.js", JS),
+    file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
     file!("system.css", CSS),
@@ -89,6 +91,7 @@ pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
+        .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
