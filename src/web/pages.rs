@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 29] = [
+pub(super) static FILES: [Asset; 31] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -55,7 +55,9 @@ pub(super) static FILES: [Asset; 29] = [
     file!("live-overlay.js", JS),
     file!("live-player.js", JS),
     file!("login.js", JS),
+    file!("links.js", JS),
     file!("people.js", JS),
+    file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
     file!("system.css", CSS),
@@ -95,6 +97,7 @@ pub(super) fn routes() -> Routes {
         .get("/events", Needs::VIEW, page!(Events, "events.html"))
         .get("/events/{id}", Needs::VIEW, page!(OneEvent, "event.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
+        .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
