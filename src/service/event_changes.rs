@@ -193,10 +193,11 @@ impl EventService {
                 });
                 match annotated {
                     Err(failure) if failure.is::<Changed>() => return Ok(Err(EventRefusal::Changed)),
-                    annotated => match annotated? {
-                        None => return Ok(Err(EventRefusal::Unknown)),
-                        Some(_) => {}
-                    },
+                    annotated => {
+                        if annotated?.is_none() {
+                            return Ok(Err(EventRefusal::Unknown));
+                        }
+                    }
                 }
             }
             if let Some(reviewed) = patch.reviewed
