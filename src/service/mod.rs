@@ -10,6 +10,7 @@ mod configured;
 mod context;
 mod current_volume;
 mod diagnostics;
+mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -30,6 +31,7 @@ pub use configured::{CameraUse, Configured};
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
+pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};

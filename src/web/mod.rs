@@ -8,6 +8,7 @@ mod api;
 mod audit;
 mod body;
 mod config;
+mod event_changes;
 mod event_query;
 mod guard;
 mod health;
@@ -228,6 +229,7 @@ fn all_routes() -> Routes {
         .merge(login::routes())
         .merge(users::routes())
         .merge(api::routes())
+        .merge(event_changes::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())

@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 27] = [
+pub(super) static FILES: &[Asset] = &[
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -42,6 +42,10 @@ pub(super) static FILES: [Asset; 27] = [
     file!("coverage.js", JS),
     file!("delivery.js", JS),
     file!("dom.js", JS),
+    file!("event-list.js", JS),
+    file!("event-page.js", JS),
+    file!("event-view.js", JS),
+    file!("events.css", CSS),
     file!("events.js", JS),
     file!("form.js", JS),
     file!("format.js", JS),
@@ -90,6 +94,8 @@ macro_rules! page {
 pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
+        .get("/events", Needs::VIEW, page!(Events, "events.html"))
+        .get("/events/{id}", Needs::VIEW, page!(OneEvent, "event.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))

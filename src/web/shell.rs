@@ -7,8 +7,9 @@ use super::texts::Language;
 use crate::access::{Caller, CallerKind, Role};
 
 /// The pages that the navigation leads to, each with its text and what a caller needs for it.
-const PAGES: [(&str, &str, Needs); 4] = [
+const PAGES: [(&str, &str, Needs); 5] = [
     ("/", "nav.overview", Needs::VIEW),
+    ("/events", "nav.events", Needs::VIEW),
     ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
     ("/audit", "nav.audit", Needs::ADMINISTER),

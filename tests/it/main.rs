@@ -25,6 +25,7 @@ mod continuous;
 mod crash;
 mod dropped;
 mod end_to_end;
+mod events_page;
 mod home_assistant;
 mod lake;
 mod link;

@@ -5,6 +5,7 @@
 
 mod access;
 mod document;
+mod events;
 mod operations;
 #[cfg(test)]
 pub(super) mod schema_check;
@@ -80,7 +81,7 @@ struct Operation {
 
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(access::OPERATIONS)
+    operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

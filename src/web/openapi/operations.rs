@@ -12,14 +12,14 @@ pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 
 const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
-const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
+pub(super) const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
 const KNOWN: &[Parameter] =
     &[Parameter::header("If-None-Match", r#"{"type": "string"}"#, "`ETag` of an answer that you have.")];
 const PART: &[Parameter] = &[
     Parameter::header("Range", r#"{"type": "string"}"#, "One range of bytes, such as `bytes=0-999`."),
     Parameter::header("If-Range", r#"{"type": "string"}"#, "`ETag` of the file that the range is of."),
 ];
-const ONCE: &[Parameter] = &[Parameter::header(
+pub(super) const ONCE: &[Parameter] = &[Parameter::header(
     "Idempotency-Key",
     r#"{"type": "string", "pattern": "^[!-~]{1,200}$"}"#,
     "Under one key a command is carried out once; it stands for that command for a day.",

@@ -4,7 +4,7 @@ use super::*;
 use crate::access::{NewKey, NewUser, Role, UserChange};
 use crate::web::routes::Needs;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 impl Site {
