@@ -13,10 +13,12 @@ mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod media;
+mod playback;
 mod queues;
 mod reports;
 mod services;
 mod status;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -29,7 +31,14 @@ pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
+#[cfg(test)]
+pub(crate) use playback::fixture as recordings;
+pub use playback::{
+    Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind, Pieces,
+    PlaybackService, Preview, PreviewService, SeenTime,
+};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
 pub use status::StatusService;
+pub use strip::{Strip, StripMark, StripSpan};
 pub use timeline::{Mark, Timeline, TimelineService};

@@ -7,6 +7,7 @@ use super::config::ConfigService;
 use super::context::Context;
 use super::events::EventService;
 use super::media::MediaService;
+use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::timeline::TimelineService;
@@ -27,6 +28,12 @@ pub struct Services {
     pub media: MediaService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
+    /// Which files hold what was recorded.
+    pub playback: PlaybackService,
+    /// Pictures of the past.
+    pub previews: PreviewService,
+    /// Exports of what was recorded.
+    pub exports: ExportService,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What waits for delivery.
@@ -47,6 +54,9 @@ impl Services {
             status: StatusService::new(context.clone(), queues.clone()),
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
+            playback: PlaybackService::new(context.clone()),
+            previews: PreviewService::new(context.clone()),
+            exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context),
             config,
             queues,

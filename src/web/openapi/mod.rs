@@ -8,6 +8,7 @@ mod document;
 mod operations;
 #[cfg(test)]
 pub(super) mod schema_check;
+mod timeline;
 mod viewer;
 
 use std::sync::LazyLock;
@@ -80,7 +81,7 @@ struct Operation {
 
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(access::OPERATIONS)
+    operations::OPERATIONS.iter().chain(access::OPERATIONS).chain(timeline::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

@@ -9,6 +9,7 @@ mod live;
 mod openapi;
 mod queue;
 mod stream;
+mod timeline;
 
 use std::collections::HashMap;
 use std::path::Path;
