@@ -118,7 +118,7 @@ impl Bench {
 
     /// Exports as a daemon that starts again finds them.
     pub(crate) fn restarted(&self) -> ExportService {
-        self.services.exports.anew()
+        self.services.exports.as_after_restart()
     }
 
     /// The folder of event `n`, which is made.

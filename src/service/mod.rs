@@ -12,6 +12,7 @@ mod current_volume;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod mark;
 mod media;
 mod playback;
 mod queues;
@@ -30,6 +31,7 @@ pub use configured::Configured;
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use mark::Mark;
 pub use media::{Live, MediaService};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;
@@ -41,4 +43,4 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use status::StatusService;
 pub use strip::{Strip, StripMark, StripSpan};
-pub use timeline::{Mark, Timeline, TimelineService};
+pub use timeline::{Timeline, TimelineService};

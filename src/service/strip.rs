@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::timeline::Mark;
+use super::mark::Mark;
 use crate::clock::Mono;
 use crate::coverage::{Coverage, Interval};
 use crate::event::EventId;

@@ -9,10 +9,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
+use super::mark::Mark;
 use super::strip::{Account, KeptAccounts, Strip, Wanted};
 use crate::coverage::{Interval, midnight, midnight_after, utc_date};
 use crate::coverage_export::footage::{self, CameraTime};
-use crate::event::{Event, EventId};
+use crate::event::Event;
 use crate::segment::Segment;
 use crate::status::CameraCoverage;
 
@@ -24,34 +25,6 @@ const EVENTS: usize = 5_000;
 const STRIP_EVENTS: usize = 20_000;
 /// Accounts of strips that are made at once: each goes through the index of a camera.
 static TURNS: Semaphore = Semaphore::const_new(2);
-
-/// An event, as far as a timeline shows it; `/api/v1/events/<id>` has the rest.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mark {
-    /// Identity.
-    pub id: EventId,
-    /// Class of the object.
-    pub label: Arc<str>,
-    /// Name of the rule that fired.
-    pub rule: Arc<str>,
-    /// When it began.
-    pub start: Timestamp,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub end: Option<Timestamp>,
-}
-
-impl Mark {
-    fn of(event: &Event) -> Self {
-        Self {
-            id: event.id,
-            label: event.label.clone(),
-            rule: event.rule.clone(),
-            start: event.start.wall,
-            end: event.end.as_ref().map(|end| end.wall),
-        }
-    }
-}
 
 /// One camera's time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 20] = [
+pub(super) static FILES: [Asset; 26] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -52,6 +52,12 @@ pub(super) static FILES: [Asset; 20] = [
     file!("people.js", JS),
     file!("shell.js", JS),
     file!("texts.js", JS),
+    file!("timeline.css", CSS),
+    file!("timeline.js", JS),
+    file!("timeline-draw.js", JS),
+    file!("timeline-export.js", JS),
+    file!("timeline-player.js", JS),
+    file!("timeline-pointer.js", JS),
     file!("favicon.svg", SVG),
 ];
 
@@ -85,6 +91,7 @@ pub(super) fn routes() -> Routes {
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
+        .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))
         .get("/assets/{file}", Needs::Nothing, asset)
 }

@@ -7,8 +7,11 @@ use super::texts::Language;
 use crate::access::{Caller, CallerKind, Role};
 
 /// The pages that the navigation leads to, each with its text and what a caller needs for it.
-const PAGES: [(&str, &str, Needs); 2] =
-    [("/", "nav.overview", Needs::VIEW), ("/people", "nav.people", Needs::ADMINISTER)];
+const PAGES: [(&str, &str, Needs); 3] = [
+    ("/", "nav.overview", Needs::VIEW),
+    ("/timeline", "nav.timeline", Needs::VIEW),
+    ("/people", "nav.people", Needs::ADMINISTER),
+];
 
 /// What a template knows beside its own text.
 pub(super) struct Shell {
@@ -65,6 +68,11 @@ impl Shell {
     /// Whether what acts on the whole box is offered.
     pub(super) fn acts(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator) && caller.sees_everything())
+    }
+
+    /// Whether what acts on the cameras that the caller sees is offered.
+    pub(super) fn may_operate(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator))
     }
 
     /// Whether someone is logged in, and can log out.

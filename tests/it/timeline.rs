@@ -1,12 +1,16 @@
 //! Going over what was recorded: pieces, pictures and exports of a camera that records all the time, with a gap and a restart.
 
+use std::collections::BTreeMap;
+use std::process::Command;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::harness::clips::{Lamp, assert_sound, shown};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
-use crate::harness::{Scratch, seconds, wait_for, wait_until};
+use crate::harness::process::run;
+use crate::harness::{Scratch, installed, repository, seconds, wait_for, wait_until};
 
 fn time(value: &Value) -> Timestamp {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is not a time"))
@@ -107,5 +111,57 @@ fn what_was_recorded_is_played_looked_through_and_exported_across_a_restart() {
             .any(|entry| entry.expect("an entry").file_name().to_string_lossy().ends_with(".partial"))
     };
     wait_until("no torn file", seconds(30), || !partial());
+    assert!(daemon.terminate().success());
+}
+
+/// What tests/browser/timeline.mjs saw. `OUTPOST_SCREENSHOTS` names a folder for pictures of the page.
+fn go_over_it_in_a_browser(daemon: &Daemon, plan: &Value) -> Value {
+    let script = repository().join("tests/browser/timeline.mjs");
+    let modules = installed("node/node_modules");
+    let mut command = Command::new("node");
+    command.arg(script).arg(daemon.page()).arg(plan.to_string()).env("OUTPOST_NODE_MODULES", modules);
+    serde_json::from_str(&run(&mut command)).expect("the browser's report")
+}
+
+#[test]
+fn the_timeline_is_zoomed_played_scrubbed_and_exported_in_a_browser() {
+    let scratch = Scratch::new("timeline-page");
+    let begun = Timestamp::now();
+    let config = Config::new(&scratch).lamp("gate", Lamp::Blinking).all_the_time(5);
+    let mut daemon = Daemon::start(&scratch, config);
+    wait_for_segments(&daemon, begun, 2);
+    daemon.crash_and_restart();
+    let known = pieces(&daemon, begun).len();
+    let found = wait_for_segments(&daemon, begun, known + 2);
+    let at = time(&found[0]["from"]) + jiff::SignedDuration::from_secs(1);
+    let plan = json!({ "camera": "gate", "at": at, "folder": scratch.path("") });
+    let seen = go_over_it_in_a_browser(&daemon, &plan);
+    assert_eq!(seen["errors"], json!([]), "on the console");
+    let violations: BTreeMap<String, Vec<String>> = serde_json::from_value(seen["violations"].clone()).expect("lists");
+    assert!(violations.len() >= 5 && violations.values().all(Vec::is_empty), "axe: {violations:#?}");
+    let shifts: BTreeMap<String, f64> = serde_json::from_value(seen["shifts"].clone()).expect("numbers");
+    assert!(shifts.values().all(|shift| *shift < 0.1), "{shifts:?}");
+    let page = daemon.page();
+    let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(requests.iter().all(|url| url.starts_with(&page) || url.starts_with("data:")), "{requests:?}");
+
+    let steps = &seen["steps"];
+    let spans: Vec<&str> = steps["spans"].as_array().expect("spans").iter().filter_map(Value::as_str).collect();
+    assert!(spans[0] == "6 h" && spans[1] == "3 h" && spans[2] == "6 h" && spans[3] != "6 h", "{spans:?}");
+    assert!(steps["words"].as_str().is_some_and(|words| words.contains("recorded: ")), "{}", steps["words"]);
+    let played = &steps["played"];
+    assert!(played["files"].as_u64() >= Some(4) && played["clocks"].as_u64() > Some(3), "{played}");
+    assert!(played["width"].as_u64() > Some(0) && played["paused"] == "Play", "{played}");
+    assert!(played["said"].as_str().is_some_and(|said| said.starts_with("Nothing was recorded for")), "{played}");
+    let frames: Vec<f64> = serde_json::from_value(steps["frames"].clone()).expect("times");
+    assert!(frames[1] < frames[0] && frames[2] > frames[1], "{frames:?}");
+    assert!(steps["peek"][0].as_u64() > Some(100), "{}", steps["peek"]);
+    assert!(steps["export"]["moved"].as_i64() >= Some(1), "{}", steps["export"]);
+    let file = std::path::PathBuf::from(steps["export"]["file"].as_str().expect("a file"));
+    assert!(file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gate_")), "{}", file.display());
+    assert_sound(&file);
+    assert_eq!((&steps["reload"]["same"], &steps["reload"]["before"]), (&json!(true), &steps["reload"]["after"]));
+    assert!(steps["pinch"][0] != steps["pinch"][1], "{}", steps["pinch"]);
+    assert_eq!(steps["wide"], json!(390), "nothing is wider than a phone");
     assert!(daemon.terminate().success());
 }

@@ -91,7 +91,7 @@ impl ExportService {
 
     /// The same as after a restart.
     #[cfg(test)]
-    pub(in crate::service) fn anew(&self) -> Self {
+    pub(in crate::service) fn as_after_restart(&self) -> Self {
         Self::new(self.context.clone())
     }
 

@@ -60,18 +60,20 @@ impl Jobs {
             let export = job.export.clone();
             let _ = jobs.write(&export);
         }
-        for name in names.iter().filter(|name| name.ends_with(".mp4") || name.ends_with(".partial")) {
-            let id = name.split('.').next().and_then(|id| id.parse().ok());
-            let job = id.and_then(|id: ExportId| jobs.by_id.get(&id));
-            if !job.is_some_and(|job| job.export.state == ExportState::Done && name.ends_with(".mp4")) {
-                let _ = std::fs::remove_file(jobs.folder.join(name));
+        for name in names {
+            let id = name.split('.').next().and_then(|id| id.parse::<ExportId>().ok());
+            let (Some(id), path) = (id, jobs.folder.join(name)) else { continue };
+            let is_done = jobs.by_id.get(&id).is_some_and(|job| job.export.state == ExportState::Done);
+            let is_wanted = path == sidecar(&jobs.folder, id) || is_done && path == video(&jobs.folder, id);
+            if !is_wanted {
+                let _ = std::fs::remove_file(path);
             }
         }
         jobs
     }
 
     pub(super) fn write(&self, export: &Export) -> Result<()> {
-        let path = self.folder.join(format!("{}.json", export.id));
+        let path = sidecar(&self.folder, export.id);
         durable::replace(&path, &serde_json::to_vec_pretty(export)?)
             .with_context(|| format!("write {}", path.display()))
     }
@@ -113,6 +115,10 @@ pub(super) fn folder_on(storage: &Path) -> PathBuf {
     storage.join(FOLDER)
 }
 
+fn sidecar(folder: &Path, id: ExportId) -> PathBuf {
+    folder.join(format!("{id}.json"))
+}
+
 pub(super) fn video(folder: &Path, id: ExportId) -> PathBuf {
     folder.join(format!("{id}.mp4"))
 }
@@ -129,5 +135,5 @@ pub(super) fn remove_video(folder: &Path, id: ExportId) {
 
 pub(super) fn remove_files(folder: &Path, id: ExportId) {
     remove_video(folder, id);
-    let _ = std::fs::remove_file(folder.join(format!("{id}.json")));
+    let _ = std::fs::remove_file(sidecar(folder, id));
 }

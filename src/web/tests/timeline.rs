@@ -1,4 +1,4 @@
-//! The strips of all cameras, playback and exports: what they answer, and to whom.
+//! The strips of all cameras, playback and exports: what each caller gets.
 
 use super::*;
 use crate::access::{NewUser, Role};
