@@ -110,8 +110,11 @@ async function stepByFrame(page) {
 }
 
 async function scrub(page) {
+  // In to about a minute, around what plays.
+  for (let n = 0; n < 13; n += 1) await page.keyboard.press("+");
+  await page.waitForResponse((response) => response.url().includes("/api/v1/timeline") && response.ok());
   const place = await page.evaluate(() => document.getElementById("tl-head").getBoundingClientRect().left);
-  const box = await page.locator(".tl-row canvas").first().boundingBox();
+  const box = await page.locator(".tl-row:has([aria-pressed=true]) canvas").boundingBox();
   await page.mouse.move(place - 3, box.y + box.height - 8);
   await page.waitForFunction(() => {
     const image = document.getElementById("tl-picture");

@@ -15,6 +15,8 @@ const LOOKS = {
   shed: ["--warn", "bars"],
   stopped: ["--picture", "low"],
 };
+/** Marks of events that are closer together cover each other, pixels. */
+const NARROWEST = 22;
 const SECOND = 1000;
 const DAY = 86400 * SECOND;
 /** Distances of the labels, and how they look. */
@@ -88,6 +90,21 @@ function fill(to, state, x, y, width, height) {
   }
 }
 
+/** The events of a strip as they are drawn: those whose marks would cover each other are one, with the number of all. */
+export function marksOf(strip, view, width) {
+  const marks = [];
+  for (const mark of strip?.events ?? []) {
+    const x = ((mark.from - view.from) / (view.until - view.from)) * width;
+    if (x < -NARROWEST || x > width + NARROWEST) continue;
+    const last = marks.at(-1);
+    if (last && x - last.x < NARROWEST) {
+      last.count += mark.count;
+      last.until = mark.until === null || last.until === null ? null : Math.max(last.until, mark.until);
+    } else marks.push({ ...mark, x });
+  }
+  return marks;
+}
+
 /** One camera's strip, as the API gives it. */
 export function drawRow(canvas, strip, view) {
   const [to, width, height] = begin(canvas);
@@ -100,19 +117,17 @@ export function drawRow(canvas, strip, view) {
     const trouble = (span.also ?? []).find((state) => TROUBLE.includes(state));
     if (trouble) fill(to, trouble, x, top + deep - 5, Math.max(end - x, 2), 5);
   }
-  for (const mark of strip?.events ?? []) {
-    const x = place(mark.from);
-    if (x < -6 || x > width + 6) continue;
+  for (const { x, until, count } of marksOf(strip, view, width)) {
     to.fillStyle = colours["--text"];
-    if (mark.until !== null) to.fillRect(x, 7, Math.max(Math.min(place(mark.until), width) - x, 1), 2);
+    if (until !== null) to.fillRect(x, 7, Math.max(Math.min(place(until), width) - x, 1), 2);
     to.beginPath();
-    to.moveTo(x - 4, 1);
-    to.lineTo(x + 4, 1);
+    to.moveTo(x - 4, 0);
+    to.lineTo(x + 4, 0);
     to.lineTo(x, 9);
     to.fill();
-    if (mark.count > 1) {
+    if (count > 1) {
       to.font = "600 9px system-ui, sans-serif";
-      to.fillText(String(mark.count), x + 6, 8);
+      to.fillText(String(count), x + 5, 7);
     }
   }
 }

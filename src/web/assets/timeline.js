@@ -5,7 +5,7 @@ import { byId, element, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
-import { STATES, drawAxis, drawRow, drawSample, readColours } from "./timeline-draw.js";
+import { STATES, drawAxis, drawRow, drawSample, marksOf, readColours } from "./timeline-draw.js";
 import { refreshExports, setUpExport, showSelection, typed } from "./timeline-export.js";
 import { handle, pointers } from "./timeline-pointer.js";
 import { Player } from "./timeline-player.js";
@@ -19,6 +19,8 @@ const REFRESH_MS = 20000;
 /** Parts of a strip at most, as the API allows. */
 const PARTS = 2000;
 const LISTED = 40;
+/** How high marks of events are, pixels. */
+const MARKS_PX = 13;
 const clock = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 const asked = new URLSearchParams(location.search);
@@ -29,6 +31,7 @@ let view;
 let asking = null;
 let isDrawn = false;
 let picture = 0;
+const isVideo = (state) => state === "recorded" || state === "uploaded";
 const area = byId("tl-over");
 const width = () => area.clientWidth;
 const timeAt = (x) => view.from + ((view.until - view.from) * x) / width();
@@ -216,7 +219,8 @@ function begin() {
     byId("tl-legend").append(element("li", {}, canvas, named("timeline.state", state)));
     drawSample(canvas, state);
   }
-  const camera = rows.has(selection.camera) ? selection.camera : [...rows.keys()][0];
+  const usual = [...rows].find(([, { strip }]) => strip.spans.some(({ state }) => isVideo(state))) ?? [...rows][0];
+  const camera = rows.has(selection.camera) ? selection.camera : usual?.[0];
   if (camera) choose(camera, asked.has("at") ? Date.parse(asked.get("at")) || null : null);
   draw();
   // Only now is it known how wide the strips are.
@@ -255,10 +259,13 @@ function cameraAt(y) {
   return null;
 }
 
-function markAt(camera, x) {
-  const events = rows.get(camera)?.strip?.events ?? [];
-  return events.find(({ from }) => Math.abs(placeOf(from) - x) <= 5);
+/** Marks lie at the upper edge of a strip. */
+function isAtMarks(camera, y) {
+  const box = rows.get(camera)?.canvas.getBoundingClientRect();
+  return box && area.getBoundingClientRect().top + y < box.top + MARKS_PX;
 }
+
+const markAt = (camera, x) => marksOf(rows.get(camera)?.strip, view, width()).find((mark) => Math.abs(mark.x - x) <= 6);
 
 /** A picture of what is at the pointer, of the box's own choice of when it looks. */
 function peek(x, y) {
@@ -272,7 +279,7 @@ function peek(x, y) {
   const state = [named("timeline.state", span.state), span.reason].filter(Boolean).join(": ");
   setText(byId("tl-when"), `${camera}, ${clock.format(timeAt(x))}. ${state}`);
   clearTimeout(picture);
-  if (span.state !== "recorded" && span.state !== "uploaded") {
+  if (!isVideo(span.state)) {
     image.hidden = true;
     return;
   }
@@ -355,7 +362,7 @@ pointers(area, {
   leave: () => (byId("tl-peek").hidden = true),
   click(x, y) {
     const camera = cameraAt(y) ?? selection.camera;
-    const mark = markAt(camera, x);
+    const mark = isAtMarks(camera, y) ? markAt(camera, x) : undefined;
     if (mark?.count === 1) location.assign(`/events/${mark.id}`);
     else if (mark) zoom(0.25, mark.from);
     else if (camera) choose(camera, timeAt(x));
