@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::config::ConfigService;
-use super::configured::Configured;
+use super::configured::{CameraUse, Configured};
 use super::context::Context;
 use super::current_volume::CurrentVolume;
 use super::playback::ExportService;
@@ -96,6 +96,7 @@ impl Bench {
                 min_free_bytes: None,
                 frames,
                 broadcasts,
+                uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
             }
             .fixed(),
         });

@@ -9,6 +9,7 @@ mod config;
 mod configured;
 mod context;
 mod current_volume;
+mod diagnostics;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,6 +21,7 @@ mod reports;
 mod services;
 mod status;
 mod strip;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -27,9 +29,10 @@ mod timeline;
 pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
 pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
-pub use configured::Configured;
+pub use configured::{CameraUse, Configured};
 pub use context::Context;
 pub use current_volume::CurrentVolume;
+pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
@@ -43,4 +46,5 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use status::StatusService;
 pub use strip::{Strip, StripMark, StripSpan};
+pub use switches::{SwitchChange, SwitchService, Switched};
 pub use timeline::{Timeline, TimelineService};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::access::AccessService;
 use super::config::ConfigService;
 use super::context::Context;
+use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
 use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::queues::QueueService;
 use super::status::StatusService;
+use super::switches::SwitchService;
 use super::timeline::TimelineService;
 use crate::audit::Audit;
 
@@ -38,6 +40,10 @@ pub struct Services {
     pub config: ConfigService,
     /// What waits for delivery.
     pub queues: QueueService,
+    /// How the daemon itself is.
+    pub diagnostics: DiagnosticsService,
+    /// What people switch at cameras.
+    pub switches: SwitchService,
 }
 
 impl Services {
@@ -48,16 +54,19 @@ impl Services {
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
+        let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
             access,
-            status: StatusService::new(context.clone(), queues.clone()),
+            diagnostics: DiagnosticsService::new(context.clone(), status.clone()),
+            status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
             playback: PlaybackService::new(context.clone()),
             previews: PreviewService::new(context.clone()),
             exports: ExportService::new(context.clone()),
-            timeline: TimelineService::new(context),
+            timeline: TimelineService::new(context.clone()),
+            switches: SwitchService::new(context),
             config,
             queues,
         }
