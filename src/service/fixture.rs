@@ -122,6 +122,11 @@ impl Bench {
         self.services.exports.as_after_restart()
     }
 
+    /// Where users, keys and links lie.
+    pub(crate) fn access_folder(&self) -> PathBuf {
+        self._dir.path().join("access")
+    }
+
     /// The folder of event `n`, which is made.
     pub(crate) fn folder(&self, n: u64, camera: &str) -> PathBuf {
         let folder = self.archive.layout().folder(camera, id(n));

@@ -27,6 +27,7 @@ mod sender;
 mod server;
 mod session;
 mod settings;
+mod shares;
 mod shell;
 mod stream;
 mod switches;
@@ -232,6 +233,7 @@ fn all_routes() -> Routes {
         .merge(config::routes())
         .merge(switches::routes())
         .merge(system::routes())
+        .merge(shares::routes())
         .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())

@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 31] = [
+pub(super) static FILES: [Asset; 33] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -51,7 +51,9 @@ pub(super) static FILES: [Asset; 31] = [
     file!("live-overlay.js", JS),
     file!("live-player.js", JS),
     file!("login.js", JS),
+    file!("links.js", JS),
     file!("people.js", JS),
+    file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
     file!("system.css", CSS),
@@ -95,6 +97,7 @@ pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
+        .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
