@@ -14,11 +14,14 @@ mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod mark;
 mod media;
+mod playback;
 mod queues;
 mod reports;
 mod services;
 mod status;
+mod strip;
 mod switches;
 #[cfg(test)]
 mod tests;
@@ -33,9 +36,17 @@ pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use mark::Mark;
 pub use media::{Live, MediaService};
+#[cfg(test)]
+pub(crate) use playback::fixture as recordings;
+pub use playback::{
+    Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind, Pieces,
+    PlaybackService, Preview, PreviewService, SeenTime,
+};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
 pub use status::StatusService;
+pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};
-pub use timeline::{Mark, Timeline, TimelineService};
+pub use timeline::{Timeline, TimelineService};

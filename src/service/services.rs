@@ -8,6 +8,7 @@ use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
+use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::switches::SwitchService;
@@ -29,6 +30,12 @@ pub struct Services {
     pub media: MediaService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
+    /// Which files hold what was recorded.
+    pub playback: PlaybackService,
+    /// Pictures of the past.
+    pub previews: PreviewService,
+    /// Exports of what was recorded.
+    pub exports: ExportService,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What waits for delivery.
@@ -55,6 +62,9 @@ impl Services {
             status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
+            playback: PlaybackService::new(context.clone()),
+            previews: PreviewService::new(context.clone()),
+            exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context.clone()),
             switches: SwitchService::new(context),
             config,

@@ -63,6 +63,12 @@ pub(super) static FILES: &[Asset] = &[
     file!("system.css", CSS),
     file!("system.js", JS),
     file!("texts.js", JS),
+    file!("timeline.css", CSS),
+    file!("timeline.js", JS),
+    file!("timeline-draw.js", JS),
+    file!("timeline-export.js", JS),
+    file!("timeline-player.js", JS),
+    file!("timeline-pointer.js", JS),
     file!("favicon.svg", SVG),
 ];
 
@@ -99,6 +105,7 @@ pub(super) fn routes() -> Routes {
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
+        .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

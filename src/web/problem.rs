@@ -120,6 +120,10 @@ problems! {
         "Try again when it runs.";
     NoAnswer = "no_answer", SERVICE_UNAVAILABLE, "The index did not answer in time",
         "Try again; if it persists, the log of the box says more.";
+    VolumeAway = "volume_away", SERVICE_UNAVAILABLE, "The volume of the archive is away",
+        "Try again when it is back; the status of the box says what is wrong with it.";
+    NoRoom = "no_room", INSUFFICIENT_STORAGE, "The disk has no room for this",
+        "Delete exports, free some space, or ask for less.";
     TooManyStreams = "too_many_streams", SERVICE_UNAVAILABLE, "Too many streams are open",
         "Close one, or ask for the lists instead.";
 }

@@ -46,6 +46,7 @@ mod sealed;
 mod service;
 mod soak;
 mod store_command;
+mod timeline;
 mod tls;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]
