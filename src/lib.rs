@@ -51,6 +51,7 @@ pub mod store;
 
 pub mod access;
 pub mod audit;
+pub mod discovery;
 
 pub mod archive;
 

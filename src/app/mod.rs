@@ -20,6 +20,7 @@ use crate::audit::Audit;
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::event::IdSource;
 use crate::health::{Health, LoadHealth, StoreState};
 use crate::infer::Scheduler;
@@ -113,7 +114,7 @@ impl App {
         let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let cameras = Cameras::new(stops.feeds.clone(), &config, &shared.metrics);
         let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
-        let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
+        let (reloads, service) = Reloads::new(source, &config, &shared.state, &*shared.clock);
         let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
         let services = Services::new(context(&shared, &current, configured.subscribe(), access, service));
         let deps = SwitchDeps {
@@ -294,6 +295,7 @@ fn context(
         control: shared.control.clone(),
         access,
         audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
+        discovery: Discovery::default(),
         config,
         configured,
     }

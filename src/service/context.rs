@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock::{Clock, Mono};
 use crate::control::Control;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -42,6 +43,8 @@ pub struct Context {
     pub access: Access,
     /// Who did what.
     pub audit: Audit,
+    /// How cameras in the local networks are asked for.
+    pub discovery: Discovery,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What the configuration in use says.

@@ -18,6 +18,7 @@ use crate::audit::Audit;
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::control::Control;
 use crate::destination::destination;
+use crate::discovery::Discovery;
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixture};
 use crate::frame::{Frame, LatestFrame, Rgb};
 use crate::health::{CameraState, Health};
@@ -88,6 +89,7 @@ impl Bench {
             control: control.clone(),
             access: access.clone(),
             audit: Audit::open(&dir.path().join("audit"), clock.clone()),
+            discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
             config: ConfigService::new(ConfigStatus::default()).0,
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),

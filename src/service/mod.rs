@@ -13,9 +13,11 @@ mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod media;
+mod probe;
 mod queues;
 mod reports;
 mod services;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -23,13 +25,17 @@ mod timeline;
 
 pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
-pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
+pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::Configured;
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
+pub use probe::{
+    Collected, Decoded, Found, Look, ProbeFailure, ProbeService, ProbeSource, Probed, collect, decode_all,
+};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
+pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use status::StatusService;
 pub use timeline::{Mark, Timeline, TimelineService};

@@ -7,6 +7,7 @@ use super::config::ConfigService;
 use super::context::Context;
 use super::events::EventService;
 use super::media::MediaService;
+use super::probe::ProbeService;
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::timeline::TimelineService;
@@ -29,6 +30,8 @@ pub struct Services {
     pub timeline: TimelineService,
     /// Which configuration is in use.
     pub config: ConfigService,
+    /// Cameras that could be added.
+    pub probe: ProbeService,
     /// What waits for delivery.
     pub queues: QueueService,
 }
@@ -37,7 +40,7 @@ impl Services {
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
-        let config = context.config.clone();
+        let (config, probe) = (context.config.clone(), ProbeService::new(context.discovery));
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
@@ -49,6 +52,7 @@ impl Services {
             media: MediaService::new(context.clone()),
             timeline: TimelineService::new(context),
             config,
+            probe,
             queues,
         }
     }

@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod body;
+mod camera_config;
 mod config;
 mod event_query;
 mod guard;
@@ -226,6 +227,7 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(camera_config::routes())
         .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())

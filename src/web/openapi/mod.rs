@@ -4,6 +4,7 @@
 //! schemas, so that neither can be forgotten.
 
 mod access;
+mod cameras;
 mod document;
 mod operations;
 #[cfg(test)]
@@ -80,7 +81,7 @@ struct Operation {
 
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(access::OPERATIONS)
+    operations::OPERATIONS.iter().chain(cameras::OPERATIONS).chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

@@ -19,7 +19,7 @@ const PART: &[Parameter] = &[
     Parameter::header("Range", r#"{"type": "string"}"#, "One range of bytes, such as `bytes=0-999`."),
     Parameter::header("If-Range", r#"{"type": "string"}"#, "`ETag` of the file that the range is of."),
 ];
-const ONCE: &[Parameter] = &[Parameter::header(
+pub(super) const ONCE: &[Parameter] = &[Parameter::header(
     "Idempotency-Key",
     r#"{"type": "string", "pattern": "^[!-~]{1,200}$"}"#,
     "Under one key a command is carried out once; it stands for that command for a day.",
