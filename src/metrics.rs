@@ -219,7 +219,11 @@ impl Metrics {
         r.register("packets", "Packets received", self.packets.clone());
         r.register_with_unit("packet", "Bytes of packets received", Unit::Bytes, self.packet_bytes.clone());
         r.register("rtp_packets_lost", "RTP packets lost by the network", self.packets_lost.clone());
-        r.register("dropped", "Packets or frames shed because a queue was full", self.dropped.clone());
+        r.register(
+            "dropped",
+            "Packets or frames shed: a queue was full, a newer frame replaced them, or their detector failed or hung",
+            self.dropped.clone(),
+        );
         r.register("reconnects", "Camera connections that had to be made again", self.reconnects.clone());
         r.register("frames_decoded", "Frames decoded", self.frames_decoded.clone());
         r.register("decode_errors", "Packets that did not decode", self.decode_errors.clone());

@@ -1,6 +1,7 @@
 //! What the box knows about its own parts, for the page, the API and the metrics alike.
 //!
-//! Parts write, outlets read: no part goes by what it finds here. Nothing here is durable.
+//! Parts write, outlets read: the data path does not go by what it finds here. A reload looks here whether a destination
+//! works. Nothing here is durable.
 
 mod camera;
 mod stages;

@@ -1,4 +1,4 @@
-//! Stage 4: what is in the picture?
+//! What is in the picture?
 //!
 //! A [`Detector`] is a model with everything around it: how a picture becomes its input
 //! (`preprocess`), what runs it (`engine`), and what its output means (`heads`). It never changes once

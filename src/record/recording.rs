@@ -101,7 +101,7 @@ pub(super) struct Recording {
     files_are_full: bool,
     /// What made the clip fail that lies with the camera's stream, not with the volume.
     clip_failure: Option<String>,
-    /// That was because the volume is full, and retention is to know.
+    /// The clip failed because the volume is full; retention is to know.
     met_full_volume: bool,
     began: Mono,
     look: Look,

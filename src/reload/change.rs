@@ -48,7 +48,8 @@ pub struct Change {
     pub page: bool,
     /// Load is shed in another way.
     pub load: bool,
-    /// All that it is about, in words: `camera yard`, `upload/cloud`, `mqtt`.
+    /// All whose own settings differ, in words: `camera yard`, `upload/cloud`, `mqtt`. What names something of these is
+    /// replaced with them: MQTT, where a camera has other zones.
     pub parts: Vec<String>,
     /// Keys whose new values hold from the next start on.
     pub needs_restart: Vec<String>,

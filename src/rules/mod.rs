@@ -1,4 +1,4 @@
-//! Stage 6: does it matter?
+//! Does it matter?
 //!
 //! Rules turn tracks into events. Each rule watches each track (or, for `count`, all together) and says when an
 //! event starts, when something worth an update changes, and when it ends. [`Rule`] documents what rules mean.

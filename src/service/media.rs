@@ -27,7 +27,7 @@ pub enum Live {
     /// There is no camera with that name.
     Unknown,
     /// The camera has given no picture yet.
-    NoSignal,
+    NoPicture,
     /// It gives none at present; this was the last.
     Past(Frame),
     /// Here it is.
@@ -83,7 +83,7 @@ impl MediaService {
     pub fn live(&self, camera: &str) -> Live {
         let Some(latest) = self.0.configured().frames.get(camera).cloned() else { return Live::Unknown };
         let now = self.0.clock.mono();
-        let Some(frame) = latest.get(now, Duration::MAX) else { return Live::NoSignal };
+        let Some(frame) = latest.get(now, Duration::MAX) else { return Live::NoPicture };
         let is_live = now.since(frame.at) <= self.0.health.silence_of(camera, FRESH);
         if is_live { Live::Picture(frame) } else { Live::Past(frame) }
     }

@@ -34,7 +34,7 @@ impl alert::StatusProvider for Services {
     fn picture(&self, camera: &str) -> Option<Frame> {
         match self.media.live(camera) {
             Live::Picture(frame) => Some(frame),
-            Live::Past(_) | Live::NoSignal | Live::Unknown => None,
+            Live::Past(_) | Live::NoPicture | Live::Unknown => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Stage 7: make it durable.
+//! Make it durable.
 //!
 //! [`Store`] is the index of events, files and segments, and the durable queues (outboxes) that the outlets drain. A call that
 //! returns `Ok` from a write is on the disk: it survives a power cut.

@@ -1,4 +1,4 @@
-//! Stage 5: which detection is which object?
+//! Which detection is which object?
 //!
 //! Each object is followed by a Kalman filter that foresees its box. Detections of high score are assigned to
 //! all tracks first, those of low score to what is left: an object half hidden scores low, and is better

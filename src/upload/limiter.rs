@@ -128,7 +128,7 @@ pub(super) struct Carried<T> {
     pub stated: Option<Stated>,
 }
 
-/// What an context brings with it.
+/// What a request brings with it.
 #[derive(Clone, Debug)]
 pub(super) struct TransferRequest {
     pub priority: Priority,
@@ -201,7 +201,7 @@ impl BandwidthLimiter {
         Some(Duration::from_secs_f64(-state.allowance / limit).max(Duration::from_millis(1)))
     }
 
-    /// Waits for `context` for as long as something moves.
+    /// Waits for `request` for as long as something moves.
     ///
     /// # Errors
     /// [`Silent`] when nothing does.
@@ -209,11 +209,11 @@ impl BandwidthLimiter {
         &self,
         TransferRequest { priority, bytes, file }: TransferRequest,
         heartbeat: &Heartbeat,
-        context: impl Future<Output = Result<T, E>>,
+        request: impl Future<Output = Result<T, E>>,
     ) -> Result<Carried<Result<T, E>>, Silent> {
         let seen = Arc::new(RequestContext::new(priority, file));
         let _first = (priority == Priority::High).then(|| PriorityGuard::new(&self.0.express));
-        let mut work = std::pin::pin!(CONTEXT.scope(seen.clone(), context));
+        let mut work = std::pin::pin!(CONTEXT.scope(seen.clone(), request));
         let begun = Instant::now();
         let (mut moved, mut last) = (0, begun);
         loop {

@@ -39,7 +39,7 @@ pub(super) struct Link {
     pause: Option<Duration>,
     /// What the last failure was, while it is one.
     failure: Option<Failure>,
-    /// Nothing is known yet, or the last context failed: one file has to get through before others follow.
+    /// Nothing is known yet, or the last request failed: one file has to get through before others follow.
     proven: bool,
     /// The last exchanges, newest in the lowest bit: set where one failed.
     history: u32,

@@ -125,7 +125,7 @@ impl Rules {
         self.budget().spend(lane, bytes)
     }
 
-    /// Corrects what was spent for an context by what it really sent.
+    /// Corrects what was spent for a request by what it really sent.
     pub(super) fn settle(&self, lane: Lane, spent: u64, sent: u64) {
         if sent > spent {
             // Repetitions have gone over the line already, whatever is left.

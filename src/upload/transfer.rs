@@ -1,4 +1,4 @@
-//! One file: check, send, verify.
+//! One file: check, send (going on where an earlier run stopped), verify.
 
 use std::future::Future;
 use std::path::{Path as FilePath, PathBuf};
@@ -392,14 +392,14 @@ impl Transfer<'_> {
         }
     }
 
-    /// One context that carries `bytes`, paid from the budgets, for as long as the line moves.
+    /// One request that carries `bytes`, paid from the budgets, for as long as the line moves.
     async fn ask<T>(
         &self,
         bytes: u64,
         file: Option<PathBuf>,
-        context: impl Future<Output = Result<T, object_store::Error>>,
+        request: impl Future<Output = Result<T, object_store::Error>>,
     ) -> Result<(T, Option<Stated>), Failure> {
-        let (answer, stated) = self.carry(bytes, file, context).await?;
+        let (answer, stated) = self.carry(bytes, file, request).await?;
         Ok((answer.map_err(|error| self.sort(&error))?, stated))
     }
 
@@ -407,7 +407,7 @@ impl Transfer<'_> {
         &self,
         bytes: u64,
         file: Option<PathBuf>,
-        context: impl Future<Output = Result<T, object_store::Error>>,
+        request: impl Future<Output = Result<T, object_store::Error>>,
     ) -> Result<(Result<T, object_store::Error>, Option<Stated>), Failure> {
         let (rules, is_remote) = (&self.uploader.rules, self.destination.folder.is_none());
         let cost = if is_remote { bytes + OVERHEAD } else { 0 };
@@ -416,7 +416,7 @@ impl Transfer<'_> {
         let carried = self
             .destination
             .limiter
-            .carry(TransferRequest { priority, bytes, file }, &self.uploader.heartbeat, context)
+            .carry(TransferRequest { priority, bytes, file }, &self.uploader.heartbeat, request)
             .await;
         // What was on its way when it fell silent stays paid.
         let carried = carried.map_err(|silent| Failure::Link(silent.to_string()))?;

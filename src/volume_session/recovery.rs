@@ -1,4 +1,4 @@
-//! What a session does first: bring index and disk into one state, however the last one left them.
+//! What a session does first: it runs `recovery` over index and disk, however the last session left them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -28,9 +28,11 @@ mod sender;
 mod server;
 mod session;
 mod settings;
+mod shell;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod timeline;
 mod tls;
 mod users;

@@ -1,15 +1,19 @@
-//! The page itself: a handful of files inside the binary, so that it works without any other host.
+//! The pages: templates that are filled in for a language and a caller, and a handful of files inside the binary, so that
+//! all works without any other host.
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
+use askama::Template;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::problem;
+use super::problem::{self, Code, Problem};
 use super::routes::{Needs, Routes};
+use super::shell::Shell;
+use super::texts::Language;
 
 pub(super) struct Asset {
     pub(super) name: &'static str,
@@ -17,77 +21,117 @@ pub(super) struct Asset {
     body: &'static str,
 }
 
-const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static PAGES: [Asset; 4] = [
-    Asset { name: "index.html", kind: HTML, body: include_str!("assets/index.html") },
-    Asset { name: "login.html", kind: HTML, body: include_str!("assets/login.html") },
-    Asset { name: "account.html", kind: HTML, body: include_str!("assets/account.html") },
-    Asset { name: "people.html", kind: HTML, body: include_str!("assets/people.html") },
-];
+macro_rules! file {
+    ($name:literal, $kind:expr) => {
+        Asset { name: $name, kind: $kind, body: include_str!(concat!("assets/", $name)) }
+    };
+}
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 18] = [
-    Asset { name: "app.css", kind: CSS, body: include_str!("assets/app.css") },
-    Asset { name: "app.js", kind: JS, body: include_str!("assets/app.js") },
-    Asset { name: "account.js", kind: JS, body: include_str!("assets/account.js") },
-    Asset { name: "cameras.js", kind: JS, body: include_str!("assets/cameras.js") },
-    Asset { name: "coverage.js", kind: JS, body: include_str!("assets/coverage.js") },
-    Asset { name: "delivery.js", kind: JS, body: include_str!("assets/delivery.js") },
-    Asset { name: "events.js", kind: JS, body: include_str!("assets/events.js") },
-    Asset { name: "form.js", kind: JS, body: include_str!("assets/form.js") },
-    Asset { name: "format.js", kind: JS, body: include_str!("assets/format.js") },
-    Asset { name: "live.css", kind: CSS, body: include_str!("assets/live.css") },
-    Asset { name: "live.js", kind: JS, body: include_str!("assets/live.js") },
-    Asset { name: "live-overlay.js", kind: JS, body: include_str!("assets/live-overlay.js") },
-    Asset { name: "live-player.js", kind: JS, body: include_str!("assets/live-player.js") },
-    Asset { name: "live-text.js", kind: JS, body: include_str!("assets/live-text.js") },
-    Asset { name: "login.js", kind: JS, body: include_str!("assets/login.js") },
-    Asset { name: "nav.js", kind: JS, body: include_str!("assets/nav.js") },
-    Asset { name: "people.js", kind: JS, body: include_str!("assets/people.js") },
-    Asset { name: "favicon.svg", kind: SVG, body: include_str!("assets/favicon.svg") },
+pub(super) static FILES: [Asset; 20] = [
+    file!("app.css", CSS),
+    file!("app.js", JS),
+    file!("account.js", JS),
+    file!("cameras.js", JS),
+    file!("coverage.js", JS),
+    file!("delivery.js", JS),
+    file!("dom.js", JS),
+    file!("events.js", JS),
+    file!("form.js", JS),
+    file!("format.js", JS),
+    file!("keys.js", JS),
+    file!("live.css", CSS),
+    file!("live.js", JS),
+    file!("live-overlay.js", JS),
+    file!("live-player.js", JS),
+    file!("login.js", JS),
+    file!("people.js", JS),
+    file!("shell.js", JS),
+    file!("texts.js", JS),
+    file!("favicon.svg", SVG),
 ];
 
 /// One tag for all files: they change together, with the binary. Weak, since it is the same with and without compression.
 static TAG: LazyLock<String> = LazyLock::new(|| {
-    let mut hash = Sha256::new();
-    PAGES.iter().chain(&FILES).for_each(|asset| hash.update(asset.body));
-    let hash = hex::encode(hash.finalize());
-    format!("W/\"{}\"", hash.get(..16).unwrap_or_default())
+    let files = FILES.iter().map(|asset| asset.body).chain(Language::ALL.map(Language::file));
+    tag(files)
 });
 
+fn tag<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    texts.into_iter().for_each(|text| hash.update(text));
+    let hash = hex::encode(hash.finalize());
+    format!("W/\"{}\"", hash.get(..16).unwrap_or_default())
+}
+
+/// Makes a template's type out of its file, and a handler out of that.
+macro_rules! page {
+    ($name:ident, $file:literal) => {{
+        #[derive(Template)]
+        #[template(path = $file)]
+        struct $name {
+            shell: Shell,
+        }
+        |request: Request| async move { page(&request, StatusCode::OK, |shell| $name { shell }.render()) }
+    }};
+}
+
 pub(super) fn routes() -> Routes {
-    let page = |name: &'static str| move |request: HeaderMap| async move { page(name, &request) };
     Routes::default()
-        .get("/", Needs::VIEW, page("index.html"))
-        .get("/login", Needs::Nothing, page("login.html"))
-        .get("/account", Needs::Login, page("account.html"))
-        .get("/people", Needs::ADMINISTER, page("people.html"))
+        .get("/", Needs::VIEW, page!(Overview, "overview.html"))
+        .get("/login", Needs::Nothing, page!(Login, "login.html"))
+        .get("/account", Needs::Login, page!(Account, "account.html"))
+        .get("/people", Needs::ADMINISTER, page!(People, "people.html"))
         .get("/assets/{file}", Needs::Nothing, asset)
 }
 
-/// A page of the box; what it shows it asks for itself.
-fn page(name: &str, request: &HeaderMap) -> Response {
-    let page = PAGES.iter().find(|page| page.name == name);
-    page.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |page| answer(page, request))
+/// What stands where there is no page.
+pub(super) fn not_found(request: &Request) -> Response {
+    #[derive(Template)]
+    #[template(path = "lost.html")]
+    struct Lost {
+        shell: Shell,
+    }
+    page(request, StatusCode::NOT_FOUND, |shell| Lost { shell }.render())
 }
 
-async fn asset(file: Result<Path<String>, PathRejection>, uri: Uri, request: HeaderMap) -> Response {
-    let wanted = file.ok().and_then(|Path(file)| FILES.iter().find(|asset| asset.name == file));
-    match wanted {
-        Some(asset) => answer(asset, &request),
-        None => problem::not_found(uri).await,
+/// A page of the box, for its caller and in its language; what it shows of the box it asks for itself.
+fn page(request: &Request, status: StatusCode, render: impl FnOnce(Shell) -> askama::Result<String>) -> Response {
+    let body = match render(Shell::new(request.uri().path(), request.headers(), request.extensions())) {
+        Ok(body) => body,
+        Err(error) => return Problem::new(Code::Internal, format!("the page cannot be made: {error}")).into_response(),
+    };
+    let tag = tag([body.as_str()]);
+    let mut answer = answer(request.headers(), &tag, "text/html; charset=utf-8", body);
+    if answer.status() == StatusCode::OK {
+        *answer.status_mut() = status;
+    }
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("accept-language, cookie"));
+    answer
+}
+
+async fn asset(file: Result<Path<String>, PathRejection>, uri: Uri, request: Request) -> Response {
+    let Ok(Path(name)) = file else { return problem::not_found(uri, request).await };
+    if let Some(asset) = FILES.iter().find(|asset| asset.name == name) {
+        return answer(request.headers(), &TAG, asset.kind, asset.body);
+    }
+    let texts = name.strip_suffix(".json").and_then(|tag| Language::ALL.into_iter().find(|known| known.tag() == tag));
+    match texts {
+        Some(language) => answer(request.headers(), &TAG, "application/json", language.file()),
+        None => problem::not_found(uri, request).await,
     }
 }
 
-fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
-    let fixed = [(header::ETAG, TAG.as_str()), (header::CACHE_CONTROL, "no-cache"), (header::CONTENT_TYPE, asset.kind)];
+/// `body`, unless the browser has it already.
+fn answer(request: &HeaderMap, tag: &str, kind: &'static str, body: impl IntoResponse) -> Response {
+    let fixed = [(header::ETAG, tag), (header::CACHE_CONTROL, "no-cache"), (header::CONTENT_TYPE, kind)];
     let known = request.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-    if known.is_some_and(|tags| tags.contains(TAG.as_str())) {
+    if known.is_some_and(|tags| tags.contains(tag)) {
         return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
-    (fixed, asset.body).into_response()
+    (fixed, body).into_response()
 }

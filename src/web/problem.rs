@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Json;
+use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
+
+use super::pages;
 
 /// How long a service may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -230,13 +233,11 @@ impl ErrorLogLimiter {
     }
 }
 
-pub(super) async fn not_found(uri: Uri) -> Response {
+pub(super) async fn not_found(uri: Uri, request: Request) -> Response {
     if is_api(&uri) {
         return Problem::not_found("there is nothing here; docs/api.md lists all routes").into_response();
     }
-    let html = include_str!("assets/404.html");
-    let html_type = HeaderValue::from_static("text/html; charset=utf-8");
-    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, html_type)], html).into_response()
+    pages::not_found(&request)
 }
 
 pub(super) async fn method_not_allowed(uri: Uri) -> Response {

@@ -13,7 +13,7 @@ import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
 
 const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
 const PASSWORD = "correct horse battery";
-const seen = { errors: [], violations: {}, requests: [], steps: {} };
+const seen = { errors: [], violations: {}, shifts: {}, requests: [], steps: {} };
 
 /** The code of an authenticator app (RFC 6238), `ahead` steps from now. */
 function codeOf(secret, ahead = 0) {
@@ -39,9 +39,17 @@ function follow(page) {
   return page;
 }
 
+/** How much of the page moved by itself since it was opened (Cumulative Layout Shift). */
+const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
+  let sum = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (sum += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
+}));
+
 /** Asks axe about the page, and takes its picture. */
 async function look(page, name) {
   await page.waitForLoadState("load");
+  seen.shifts[name] = await shiftOf(page);
   if (process.env.OUTPOST_SCREENSHOTS) {
     await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`), fullPage: true });
   }
@@ -130,7 +138,7 @@ async function main(link) {
     await isLogin(other);
     seen.steps.ended = true;
 
-    await page.click("#nav button");
+    await page.click("#logout");
     await isLogin(page);
     await page.waitForSelector("#login:not([hidden])");
     await logIn(page, "anna", PASSWORD);
@@ -143,6 +151,21 @@ async function main(link) {
     await page.waitForSelector(".outlets tbody tr");
     seen.steps.adminMayPause = await page.locator(".outlets .button:visible").count();
     await look(page, "overview");
+    await page.selectOption("#language", "ja");
+    await page.waitForSelector("html[lang=ja]");
+    await page.waitForSelector("#cameras li");
+    await page.waitForSelector("#events li");
+    await look(page, "overview-japanese");
+    await page.keyboard.press("?");
+    await page.waitForSelector("dialog.keys[open]");
+    await look(page, "keys-japanese");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("g");
+    await page.keyboard.press("u");
+    await page.waitForURL((url) => url.pathname === "/people");
+    await page.waitForSelector("#users tr");
+    seen.steps.japanese = await page.textContent("h1");
+    await look(page, "people-japanese");
     await page.goto(link);
     await isOverviewOrLogin(page);
     seen.steps.link = await page.evaluate(() => fetch("/api/v1/setup", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ secret: "x", name: "eve", password: "correct horse battery" }) }).then((answer) => answer.status));

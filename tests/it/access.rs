@@ -39,7 +39,9 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
     let seen = set_up_in_a_browser(&setup_link(&daemon));
     assert_eq!(seen["errors"], json!([]), "on the console");
     let violations: BTreeMap<String, Vec<String>> = serde_json::from_value(seen["violations"].clone()).expect("lists");
-    assert!(violations.len() >= 7 && violations.values().all(Vec::is_empty), "axe: {violations:#?}");
+    assert!(violations.len() >= 10 && violations.values().all(Vec::is_empty), "axe: {violations:#?}");
+    let shifts: BTreeMap<String, f64> = serde_json::from_value(seen["shifts"].clone()).expect("numbers");
+    assert!(shifts.len() >= 10 && shifts.values().all(|shift| *shift < 0.1), "layout shifts: {shifts:?}");
     let page = daemon.page();
     let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let is_ours = |url: &&str| url.starts_with(&page) || url.starts_with("data:") || url.starts_with("blob:");
@@ -53,6 +55,7 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
         "what a viewer may not do is not offered"
     );
     assert_eq!((&steps["ended"], &steps["link"]), (&json!(true), &json!(403)));
+    assert_eq!(steps["japanese"], "ユーザーとキー");
     assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("name or the password is wrong")), "{steps}");
 
     // What was set up holds after a kill, and secrets are neither in the log nor readable by others.

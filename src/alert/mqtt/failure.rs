@@ -1,4 +1,4 @@
-//! What went wrong with the broker, in words for the operator: the thing, the reason, what to do.
+//! What went wrong with the broker: whether to try again, and words for the operator: the thing, the reason, what to do.
 
 use std::io;
 

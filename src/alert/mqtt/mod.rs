@@ -1,7 +1,7 @@
 //! MQTT 5 and 3.1.1: alerts, states, and commands. Topics and payload: docs/mqtt.md.
 //!
-//! Where the broker does not take something: `failure` names the reason, `refusals` decides on a refused alert, `search` finds
-//! the message at which the broker closes the connection.
+//! Where the broker does not take something: `failure` judges and names the reason, `delivery` acts on it, `refusals`
+//! decides on a refused alert, `search` finds the message at which the broker closes the connection.
 
 mod background;
 mod commands;

@@ -148,7 +148,7 @@ mod tier {
 }
 
 /// The first byte of a key in `aged`: whether age alone may delete the file.
-mod lane {
+mod hold {
     /// Nothing waits for it.
     pub const FREE: u8 = 0;
     /// A configured destination is still to get it.
@@ -265,9 +265,9 @@ impl Row {
             _ => tier::UNDELIVERED,
         };
         let lane = match tier {
-            tier::CONDEMNED | tier::OPEN | tier::PINNED => lane::NEVER,
-            _ if waits => lane::WAITING,
-            _ => lane::FREE,
+            tier::CONDEMNED | tier::OPEN | tier::PINNED => hold::NEVER,
+            _ if waits => hold::WAITING,
+            _ => hold::FREE,
         };
         let worth = match self.class {
             // The files of an event beside each other.

@@ -7,7 +7,7 @@ use super::super::schema::{decode, id_of};
 use super::super::trees::Database;
 use super::super::{StoreError, event_log};
 use super::write::{PLACED_FOR, UNCATALOGUED};
-use super::{Class, HeldFile, Row, UNDATED, file_of, lane, tier};
+use super::{Class, HeldFile, Row, UNDATED, file_of, hold, tier};
 use crate::asset::{AssetId, FileId, MediaKind};
 use crate::destination::Destination;
 use crate::event::{Event, EventId};
@@ -63,8 +63,8 @@ impl Reader<'_> {
         let mut pick = Pick::new(bytes.unwrap_or(u64::MAX), max);
         self.pick_tier(&mut pick, tier::DELIVERED, newest)?;
         for (class, dates) in overdue.iter().filter(|(class, _)| *class != Class::Metadata) {
-            for lane in [lane::FREE, lane::WAITING] {
-                let [from, to] = aged_range(lane, *class, dates);
+            for hold in [hold::FREE, hold::WAITING] {
+                let [from, to] = aged_range(hold, *class, dates);
                 for key in self.db.aged.range(from..to).keys() {
                     if pick.is_done() {
                         return Ok(pick.files);
@@ -115,10 +115,10 @@ impl Reader<'_> {
     ) -> Result<(Vec<HeldFile>, Option<Cursor>), StoreError> {
         let newest = event_log::newest_id(self.db)?;
         let mut pick = Pick::new(u64::MAX, max);
-        let lanes: &[u8] = if waiting_too { &[lane::FREE, lane::WAITING] } else { &[lane::FREE] };
+        let holds: &[u8] = if waiting_too { &[hold::FREE, hold::WAITING] } else { &[hold::FREE] };
         let mut last = None;
-        for lane in lanes {
-            let [from, to] = aged_range(*lane, class, dates);
+        for hold in holds {
+            let [from, to] = aged_range(*hold, class, dates);
             let from = after.map_or(from.clone(), |Cursor(after)| from.max([after.as_slice(), &[0]].concat()));
             if from >= to {
                 continue;
@@ -205,9 +205,9 @@ impl Reader<'_> {
     /// of files without one.
     pub(super) fn dated(&self, dates: &RangeInclusive<u64>, max: usize) -> Result<Vec<FileId>, StoreError> {
         let mut found = Vec::new();
-        for lane in [lane::FREE, lane::WAITING] {
+        for hold in [hold::FREE, hold::WAITING] {
             for class in Class::ALL {
-                let key = |date: &u64, end: &[u8]| [&[lane, class as u8], date.to_be_bytes().as_slice(), end].concat();
+                let key = |date: &u64, end: &[u8]| [&[hold, class as u8], date.to_be_bytes().as_slice(), end].concat();
                 let range = key(dates.start(), &[])..key(dates.end(), &[0xff; 32]);
                 for key in self.db.aged.range(range).keys().take(max.saturating_sub(found.len())) {
                     found.extend(file_of(&key?, 10));
@@ -253,7 +253,7 @@ impl Reader<'_> {
     }
 }
 
-fn aged_range(lane: u8, class: Class, dates: &Range<u64>) -> [Vec<u8>; 2] {
-    let key = |date: u64| [[lane, class as u8].as_slice(), &date.to_be_bytes()].concat();
+fn aged_range(hold: u8, class: Class, dates: &Range<u64>) -> [Vec<u8>; 2] {
+    let key = |date: u64| [[hold, class as u8].as_slice(), &date.to_be_bytes()].concat();
     [key(dates.start), key(dates.end.min(UNDATED))]
 }

@@ -1,35 +1,34 @@
 // The own account: password, second factor, sessions.
 
-import { button, element, onSubmit, send, show, when } from "./form.js";
-import { browserOf } from "./format.js";
-import { showNav } from "./nav.js";
-
-const byId = (id) => document.getElementById(id);
+import { byId, element } from "./dom.js";
+import { button, onSubmit, send, show } from "./form.js";
+import { browserOf, when } from "./format.js";
+import { t } from "./texts.js";
 
 function showMe(me) {
   byId("me").textContent = `${me.name} · ${me.role}`;
   byId("account").hidden = me.kind !== "session";
   byId("no-account").hidden = me.kind === "session";
   byId("factor-state").textContent = me.second_factor
-    ? `An authenticator app is asked for at each login. Recovery codes left: ${me.recovery_codes}.`
-    : "Not set up: your password alone lets you in.";
-  byId("factor-begin").textContent = me.second_factor ? "Set up another app instead" : "Set up an authenticator app";
+    ? t("account.factor_on", { n: me.recovery_codes })
+    : t("account.factor_off");
+  byId("factor-begin").textContent = t(me.second_factor ? "account.factor_another" : "account.factor_begin");
 }
 
 async function showSessions() {
   const { own, sessions } = await send("GET", "/api/v1/me/sessions");
   const rows = sessions.map((session) => {
     const row = element("tr");
-    const browser = element("td", browserOf(session.agent));
-    if (session.id === own) browser.append(" ", element("strong", "(this one)"));
+    const browser = element("td", {}, browserOf(session.agent));
+    if (session.id === own) browser.append(" ", element("strong", {}, t("account.this_one")));
     const end = element("td");
     if (session.id !== own) {
-      end.append(button("Log out", byId("sessions-outcome"), async () => {
+      end.append(button(t("shell.logout"), byId("sessions-outcome"), async () => {
         await send("DELETE", `/api/v1/me/sessions/${session.id}`);
         await showSessions();
       }));
     }
-    row.append(browser, element("td", session.address), element("td", when(session.last_used)), end);
+    row.append(browser, element("td", {}, session.address), element("td", {}, when(session.last_used)), end);
     return row;
   });
   byId("sessions").replaceChildren(...rows);
@@ -39,7 +38,7 @@ onSubmit(byId("password-form"), async (fields) => {
   await send("POST", "/api/v1/me/password", { present: fields.get("present"), new: fields.get("new") });
   byId("password-form").reset();
   await showSessions();
-  return "The password was changed.";
+  return t("account.changed");
 });
 
 byId("factor-begin").addEventListener("click", async () => {
@@ -47,7 +46,7 @@ byId("factor-begin").addEventListener("click", async () => {
   show(outcome, "", false);
   try {
     const enrolment = await send("POST", "/api/v1/me/second-factor");
-    const picture = element("img", null, { alt: "QR code with the key", width: "240", height: "240" });
+    const picture = element("img", { alt: t("account.qr"), width: "240", height: "240" });
     picture.src = `data:image/svg+xml,${encodeURIComponent(enrolment.qr)}`;
     byId("qr").replaceChildren(picture);
     byId("secret").textContent = enrolment.secret.replace(/(.{4})/g, "$1 ").trim();
@@ -60,7 +59,7 @@ byId("factor-begin").addEventListener("click", async () => {
 
 onSubmit(byId("confirm-form"), async (fields) => {
   const { recovery_codes: codes } = await send("POST", "/api/v1/me/second-factor/confirm", { code: fields.get("code").trim() });
-  byId("recovery-codes").replaceChildren(...codes.map((code) => element("li", code)));
+  byId("recovery-codes").replaceChildren(...codes.map((code) => element("li", {}, code)));
   byId("recovery").hidden = false;
   byId("enrol").hidden = true;
   showMe(await send("GET", "/api/v1/me"));
@@ -68,7 +67,6 @@ onSubmit(byId("confirm-form"), async (fields) => {
 
 async function begin() {
   const me = await send("GET", "/api/v1/me");
-  showNav(byId("nav"), me);
   showMe(me);
   if (me.kind === "session") await showSessions();
 }

@@ -3,9 +3,9 @@
 import { offerCameras, onFilter, query, showEvents } from "./events.js";
 import { refreshNow, showCameras } from "./cameras.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
-import { duration, localTime, setText } from "./format.js";
-import { send } from "./form.js";
-import { showNav } from "./nav.js";
+import { setText } from "./dom.js";
+import { duration, localTime } from "./format.js";
+import { t } from "./texts.js";
 
 const EVERY_MS = 2000;
 const HIDDEN_EVERY_MS = 60000;
@@ -33,11 +33,6 @@ async function get(path) {
   return body;
 }
 
-const TIME_HINTS = {
-  unsynchronised: "This box's clock is not synchronised. Times shown here may be wrong.",
-  implausible: "This box's clock has never been set. Times shown here are wrong until it is.",
-};
-
 function showClock(now) {
   setText(document.getElementById("clock"), localTime(now.toISOString(), now));
 }
@@ -51,7 +46,7 @@ function showStatus(status) {
   setText(document.getElementById("summary-text"), status.summary.text);
   showClock(new Date(status.time));
   const hint = document.getElementById("time-hint");
-  setText(hint, TIME_HINTS[status.time_quality] ?? "");
+  setText(hint, status.time_quality === "synchronised" ? "" : t(`time.hint.${status.time_quality}`));
   hint.hidden = hint.textContent === "";
   showCameras(status.cameras);
   offerCameras(status.cameras.map((camera) => camera.name));
@@ -62,9 +57,10 @@ function showStatus(status) {
 
 function showFailure(error) {
   document.body.classList.add("stale");
-  const since = lastAnswer ? `What you see is ${duration(Math.round((Date.now() - lastAnswer) / 1000))} old. ` : "";
-  const reason = error.name === "TypeError" || error.name === "TimeoutError" ? "The box does not answer." : `The box answers, but not well: ${error.message}.`;
-  setText(unreachable, `${reason} ${since}Trying again …`);
+  const since = lastAnswer ? t("error.old", { time: duration(Math.round((Date.now() - lastAnswer) / 1000)) }) : "";
+  const isSilent = error.name === "TypeError" || error.name === "TimeoutError";
+  const reason = isSilent ? t("error.no_answer") : t("error.unwell", { reason: error.message });
+  setText(unreachable, [reason, since, t("error.again")].filter(Boolean).join(" "));
   unreachable.hidden = false;
 }
 
@@ -159,7 +155,3 @@ document.addEventListener("visibilitychange", () => {
 onFilter(() => refreshEvents().catch(poll));
 poll();
 follow();
-
-send("GET", "/api/v1/me")
-  .then((me) => showNav(document.getElementById("nav"), me))
-  .catch(() => null);

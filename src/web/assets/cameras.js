@@ -1,8 +1,10 @@
 // One card per camera. Pictures are fetched only while they are visible.
 
 import { makeStrip, refreshStrip } from "./coverage.js";
-import { ago, count, duration, element, setText, words } from "./format.js";
+import { element, setText } from "./dom.js";
+import { ago, duration } from "./format.js";
 import { attachLive, detachLive, isPlaying, updateLive } from "./live.js";
+import { named, t } from "./texts.js";
 
 const REFRESH_MS = 2000;
 const PAST_TRIES = 5;
@@ -18,7 +20,7 @@ const watcher = new IntersectionObserver((entries) => {
 
 function makeCard(name) {
   const picture = element("div", { class: "picture" });
-  const blank = element("p", { class: "blank" }, "No picture yet");
+  const blank = element("p", { class: "blank" }, t("camera.no_picture"));
   const chip = element("span", { class: "chip" });
   const objects = element("span", { class: "chip objects" });
   picture.append(blank, chip, objects);
@@ -34,13 +36,11 @@ function makeCard(name) {
   return card;
 }
 
-const STATES = { connecting: "Connecting", online: "Live", degraded: "Degraded", offline: "Offline", finished: "Finished" };
-
 /** What stands where a picture would be. */
 function blankWords(card, camera) {
-  if (card.live) return "No picture to show yet";
-  if (card.past) return `Last picture ${ago(camera.last_packet_age_s)}`;
-  return camera.state === "offline" ? "No picture since Outpost started" : "No picture yet";
+  if (card.live) return t("camera.nothing_to_show");
+  if (card.past) return t("camera.last_picture", { ago: ago(camera.last_packet_age_s) });
+  return t(camera.state === "offline" ? "camera.none_since_start" : "camera.no_picture");
 }
 
 function updateCard(card, camera) {
@@ -51,20 +51,20 @@ function updateCard(card, camera) {
   updateLive(card.name, { live: card.live, codec: camera.codec });
   card.root.dataset.state = camera.state;
   card.root.dataset.picture = card.past && camera.state !== "finished" ? "past" : "";
-  setText(card.chip, STATES[camera.state] ?? words(camera.state));
+  setText(card.chip, named("camera.state", camera.state));
   card.objects.hidden = !card.live || camera.objects === 0;
-  setText(card.objects, count(camera.objects, "object", "objects"));
+  setText(card.objects, t("camera.objects", { count: camera.objects }));
   const size = camera.width ? `${camera.width} × ${camera.height}` : "";
   const rates = card.live
-    ? [`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`, camera.detect_fps ? `${camera.detect_fps.toFixed(1)} fps analysed` : "", camera.motion ? "motion" : ""]
+    ? [t("camera.fps", { n: camera.fps.toFixed(camera.fps < 10 ? 1 : 0) }), camera.detect_fps ? t("camera.analysed", { n: camera.detect_fps.toFixed(1) }) : "", camera.motion ? t("camera.motion") : ""]
     : [];
   setText(card.blank, blankWords(card, camera));
-  const by = camera.client === "libavformat" ? "read by libavformat" : "";
-  const over = camera.transport?.startsWith("UDP") ? "over UDP" : "";
+  const by = camera.client === "libavformat" ? t("camera.by_libavformat") : "";
+  const over = camera.transport?.startsWith("UDP") ? t("camera.over_udp") : "";
   card.facts.title = camera.client_reason ?? (over && camera.transport);
-  setText(card.facts, [camera.codec, size, ...rates, by, over].filter(Boolean).join(" · ") || "Nothing known yet");
-  const since = camera.state === "offline" ? `Offline for ${duration(camera.state_for_s)}` : camera.state === "degraded" ? `For ${duration(camera.state_for_s)}` : "";
-  const seen = card.past ? `last picture ${ago(camera.last_packet_age_s)}` : "";
+  setText(card.facts, [camera.codec, size, ...rates, by, over].filter(Boolean).join(" · ") || t("camera.unknown"));
+  const since = camera.state === "offline" ? t("camera.offline_for", { time: duration(camera.state_for_s) }) : camera.state === "degraded" ? t("camera.for", { time: duration(camera.state_for_s) }) : "";
+  const seen = card.past ? t("camera.last_picture", { ago: ago(camera.last_packet_age_s) }) : "";
   const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
   setText(card.reason, why);
   card.reason.hidden = why === "";
@@ -100,8 +100,7 @@ async function refresh(card) {
   if (card.busy || !card.visible || document.hidden || isPlaying(card.name) || !(card.live || lacksPast)) return;
   card.busy = true;
   if (lacksPast) card.tries += 1;
-  const which = card.live ? "newest" : "last";
-  const next = element("img", { alt: `Camera ${card.name}, ${which} picture` });
+  const next = element("img", { alt: t(card.live ? "camera.alt.newest" : "camera.alt.last", { camera: card.name }) });
   next.src = `/api/v1/cameras/${encodeURIComponent(card.name)}/${card.live ? "frame" : "last"}.jpg?t=${Date.now()}`;
   try {
     await next.decode();

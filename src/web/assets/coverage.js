@@ -1,19 +1,14 @@
 // A camera's last day as a strip: what was recorded, deleted, offline, shed. The words below say the same.
 
-import { duration, element, setText } from "./format.js";
+import { element, setText } from "./dom.js";
+import { duration } from "./format.js";
+import { t } from "./texts.js";
 
 const EVERY_MS = 60000;
 const SVG = "http://www.w3.org/2000/svg";
 // Thinner than this is invisible: 24 hours are 1440 units wide.
 const THINNEST = 2;
-const SUMMARY = [
-  ["uploaded", "recorded and delivered"],
-  ["recorded", "recorded"],
-  ["evicted", "deleted"],
-  ["shed", "not kept"],
-  ["offline", "offline"],
-  ["stopped", "not running"],
-];
+const STATES = ["uploaded", "recorded", "evicted", "shed", "offline", "stopped"];
 
 export function makeStrip(camera) {
   const svg = document.createElementNS(SVG, "svg");
@@ -28,8 +23,8 @@ export function makeStrip(camera) {
 }
 
 function sentence(seconds) {
-  const parts = SUMMARY.filter(([state]) => (seconds[state] ?? 0) >= 1).map(([state, words]) => `${duration(seconds[state])} ${words}`);
-  return `Last 24 h: ${parts.join(", ") || "nothing recorded"}`;
+  const parts = STATES.filter((state) => (seconds[state] ?? 0) >= 1).map((state) => t(`coverage.${state}`, { time: duration(seconds[state]) }));
+  return t("coverage.day", { parts: parts.join(", ") || t("coverage.nothing") });
 }
 
 function draw(strip, timeline) {

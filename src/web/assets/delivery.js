@@ -1,18 +1,11 @@
 // Queues and disk.
 
-import { bytes, count, duration, element, setText } from "./format.js";
+import { element, setText } from "./dom.js";
+import { bytes, duration } from "./format.js";
+import { locale, t } from "./texts.js";
 
 const rows = new Map();
 const body = document.querySelector("#outlets tbody");
-
-const LINKS = {
-  unknown: "Not tried yet",
-  probing: "Trying",
-  online: "Connected",
-  degraded: "Unsteady",
-  offline: "No link",
-  refused: "Refused",
-};
 
 /** Gives a command to a queue; what the box says against it is shown where it belongs. */
 async function order(row, action, outlet) {
@@ -23,23 +16,23 @@ async function order(row, action, outlet) {
     if (!answer.ok) problem = (await answer.json()).detail;
     else if (action === "pause" || action === "resume") setPaused(row, action === "pause");
   } catch {
-    problem = "The box does not answer.";
+    problem = t("error.no_answer");
   }
   setText(row.problem, problem);
 }
 
 function setPaused(row, paused) {
   row.paused = paused;
-  setText(row.pause, paused ? "Resume" : "Pause");
+  setText(row.pause, t(paused ? "delivery.resume" : "delivery.pause"));
 }
 
 function makeRow(name) {
-  const cells = ["link", "num", "num", "num"].map((kind) => element("td", { class: kind }));
+  const cells = [["link", "link"], ["num", "waiting"], ["num", "oldest"], ["num", "failed"]].map(([kind, name]) => element("td", { class: kind, "data-label": t(`delivery.${name}`) }));
   const root = element("tr", {}, element("th", { scope: "row" }, name), ...cells);
   const error = element("tr", { class: "error" }, element("td", { colspan: "5" }));
   const [note, problem] = [element("span", { class: "note" }), element("span", { class: "bad", role: "alert" })];
-  const pause = element("button", { class: "button small", type: "button" }, "Pause");
-  const retry = element("button", { class: "button small", type: "button" }, "Retry failed");
+  const pause = element("button", { class: "button small", type: "button" }, t("delivery.pause"));
+  const retry = element("button", { class: "button small", type: "button" }, t("delivery.retry"));
   const detail = element("tr", { class: "detail" }, element("td", { colspan: "5" }, note, pause, retry, problem));
   body.append(root, error, detail);
   const row = { root, error, detail, cells, note, problem, pause, retry, paused: false };
@@ -57,12 +50,13 @@ function progress(outlet) {
   const [current] = transfers.current;
   if (current) {
     const file = current.key.split("/").slice(-3).join("/");
-    const done = current.done ? `${bytes(current.done)} of ${bytes(current.bytes)}` : bytes(current.bytes);
-    parts.push(`Sending ${file} (${done})`);
+    const all = bytes(current.bytes);
+    const size = current.done ? t("delivery.of", { done: bytes(current.done), all }) : all;
+    parts.push(t("delivery.sending", { file, size }));
   }
-  if (transfers.bytes_per_s) parts.push(`${bytes(transfers.bytes_per_s)}/s`);
-  if (outlet.queued_items && transfers.left_s) parts.push(`about ${duration(transfers.left_s)} left`);
-  if (transfers.held) parts.push(`held back: ${transfers.held}`);
+  if (transfers.bytes_per_s) parts.push(t("delivery.speed", { size: bytes(transfers.bytes_per_s) }));
+  if (outlet.queued_items && transfers.left_s) parts.push(t("delivery.left", { time: duration(transfers.left_s) }));
+  if (transfers.held) parts.push(t("delivery.held", { reason: transfers.held }));
   return parts.join(" · ");
 }
 
@@ -71,12 +65,13 @@ function updateRow(row, outlet) {
   const simple = outlet.online === null ? "unknown" : outlet.online ? "online" : "offline";
   const state = outlet.online === null ? "unknown" : (outlet.transfers?.link ?? simple);
   row.root.dataset.state = state;
-  const since = state === "offline" || state === "refused" ? ` for ${duration(outlet.state_for_s)}` : "";
-  setText(link, LINKS[state] + since);
+  const name = t(`delivery.link.${state}`);
+  const lasts = state === "offline" || state === "refused";
+  setText(link, lasts ? t("delivery.for", { state: name, time: duration(outlet.state_for_s) }) : name);
   const size = outlet.queued_bytes ? ` (${bytes(outlet.queued_bytes)})` : "";
-  setText(waiting, outlet.queued_items ? `${outlet.queued_items.toLocaleString()}${size}` : "–");
+  setText(waiting, outlet.queued_items ? `${outlet.queued_items.toLocaleString(locale)}${size}` : "–");
   setText(oldest, outlet.oldest_wait_s === null || !outlet.queued_items ? "–" : duration(outlet.oldest_wait_s));
-  setText(dead, outlet.dead_letters ? outlet.dead_letters.toLocaleString() : "–");
+  setText(dead, outlet.dead_letters ? outlet.dead_letters.toLocaleString(locale) : "–");
   dead.classList.toggle("bad", outlet.dead_letters > 0);
   for (const cell of [waiting, oldest, dead]) cell.classList.toggle("none", cell.textContent === "–");
   const error = [outlet.last_error, ...(outlet.remarks ?? [])].filter(Boolean).join(" · ");
@@ -115,9 +110,9 @@ export function showDisk(disk) {
   document.getElementById("disk-other").style.width = `${share(used - archive)}%`;
   bar.setAttribute("aria-valuenow", share(used).toFixed(0));
   bar.dataset.full = share(disk.free_bytes) < 2;
-  const quota = disk.quota_bytes ? ` of ${bytes(disk.quota_bytes)} allowed` : "";
-  const recordings = disk.archive_bytes === null ? "" : `Recordings ${bytes(disk.archive_bytes)}${quota}`;
-  const free = disk.size_bytes ? `${bytes(disk.free_bytes)} free of ${bytes(disk.size_bytes)}` : "Size of the disk not known";
+  const sizes = { size: bytes(disk.archive_bytes), quota: bytes(disk.quota_bytes) };
+  const recordings = disk.archive_bytes === null ? "" : t(disk.quota_bytes ? "storage.recordings_of" : "storage.recordings", sizes);
+  const free = disk.size_bytes ? t("storage.free", { free: bytes(disk.free_bytes), size: bytes(disk.size_bytes) }) : t("storage.unknown");
   bar.setAttribute("aria-valuetext", [recordings, free].filter(Boolean).join(", "));
   setText(document.getElementById("disk-archive-text"), recordings);
   setText(document.getElementById("disk-free-text"), free);
@@ -125,7 +120,7 @@ export function showDisk(disk) {
 }
 
 export function showTotals(status) {
-  setText(document.getElementById("total"), status.events_total.toLocaleString());
+  setText(document.getElementById("total"), status.events_total.toLocaleString(locale));
   setText(document.getElementById("uptime"), duration(status.uptime_s));
-  setText(document.getElementById("version"), `Outpost ${status.version} · ${count(status.cameras.length, "camera", "cameras")}`);
+  setText(document.getElementById("version"), t("overview.version", { version: status.version, count: status.cameras.length }));
 }

@@ -1,6 +1,8 @@
 // The event grid and the dialog with the clip.
 
-import { ago, bytes, DOUBT, duration, element, localTime, percent, setText, words } from "./format.js";
+import { element, setText } from "./dom.js";
+import { ago, bytes, doubt, duration, localTime, percent } from "./format.js";
+import { named, t } from "./texts.js";
 
 const MOST_SHOWN = 600;
 const list = document.getElementById("events");
@@ -9,7 +11,7 @@ const dialog = document.getElementById("event");
 const video = document.getElementById("event-video");
 const filters = { camera: document.getElementById("filter-camera"), label: document.getElementById("filter-label") };
 const cards = new Map(); // id -> { root, record, text, ... }
-let cursor = null; // where "Older events" goes on
+let cursor = null; // where the older ones go on
 let olderWereLoaded = false;
 let boxNow = new Date();
 let opened = null;
@@ -23,15 +25,15 @@ function lengthOf(event) {
 }
 
 function stateOf(event) {
-  if (event.state === "open") return "going on";
-  if (event.state === "interrupted") return "interrupted";
-  return lengthOf(event) || "ended";
+  if (event.state === "open") return t("event.going_on");
+  if (event.state === "interrupted") return t("event.interrupted");
+  return lengthOf(event) || t("event.ended");
 }
 
 function lasted(event) {
-  if (event.state === "open") return "still going on";
-  if (event.state === "interrupted") return [lengthOf(event), "interrupted: the box stopped in the middle"].filter(Boolean).join(", ");
-  return lengthOf(event) || "not known";
+  if (event.state === "open") return t("event.still_going_on");
+  if (event.state === "interrupted") return [lengthOf(event), t("event.was_interrupted")].filter(Boolean).join(", ");
+  return lengthOf(event) || t("event.not_known");
 }
 
 // The words of the API, in the order in which they count for an event.
@@ -39,14 +41,15 @@ const DELIVERY = ["failed", "waiting", "dropped", "delivered", "not_wanted"];
 
 function deliveryOf(record) {
   const state = DELIVERY.find((name) => record.delivery.some((delivery) => delivery.state === name));
-  return state ? { state, text: words(state) } : { state: "none", text: "" };
+  return state ? { state, text: named("event.delivery", state) } : { state: "none", text: "" };
 }
 
 /** An outlet's share; names the files that hold it up where the others are further. */
 function shareOf({ outlet, state, files = [] }) {
   const held = files.filter((file) => file.state === state);
-  const names = held.length < files.length ? ` (${held.map(({ file }) => file).join(", ")})` : "";
-  return `${outlet}: ${words(state)}${names}`;
+  const names = held.map(({ file }) => file).join(", ");
+  const values = { outlet, state: named("event.delivery", state), files: names };
+  return t(held.length < files.length ? "event.share_files" : "event.share", values);
 }
 
 function makeCard(id) {
@@ -67,11 +70,11 @@ function makeCard(id) {
 
 function updateCard(card, record) {
   const event = record.event;
-  const doubt = DOUBT[event.start.time_quality] ?? "";
+  const why = doubt(event.start.time_quality);
   const relative = ago((boxNow - new Date(event.start.wall)) / 1000);
   setText(card.at, localTime(event.start.wall, boxNow));
-  setText(card.ago, doubt ? `${relative} (uncertain)` : relative);
-  card.when.title = doubt;
+  setText(card.ago, why ? t("time.uncertain", { time: relative }) : relative);
+  card.when.title = why;
   const text = JSON.stringify(record);
   card.record = record;
   if (card.text === text) return;
@@ -80,10 +83,10 @@ function updateCard(card, record) {
   if (thumb !== card.thumb) {
     card.thumb = thumb;
     const image = thumb && element("img", { src: url(event.id, thumb), alt: "", loading: "lazy" });
-    image?.addEventListener("error", () => image.replaceWith(element("span", { class: "blank" }, "Picture no longer on this box")));
-    card.frame.replaceChildren(image || element("span", { class: "blank" }, event.state === "open" ? "Recording …" : "No picture"));
+    image?.addEventListener("error", () => image.replaceWith(element("span", { class: "blank" }, t("event.gone_picture"))));
+    card.frame.replaceChildren(image || element("span", { class: "blank" }, t(event.state === "open" ? "event.recording" : "event.no_picture")));
   }
-  setText(card.title, event.count > 1 ? `${event.count} × ${event.label}` : event.label);
+  setText(card.title, event.count > 1 ? t("event.many", { n: event.count, label: event.label }) : event.label);
   setText(card.score, percent(event.score));
   setText(card.where, [event.camera, event.rule, event.zones.join(", ")].filter(Boolean).join(" · "));
   setText(card.state, stateOf(event));
@@ -142,7 +145,7 @@ function afterChange(records) {
   if (opened && cards.has(opened.event.id)) refill(cards.get(opened.event.id).record);
   const none = document.getElementById("no-events");
   none.hidden = cards.size > 0;
-  setText(none, filters.camera.value || filters.label.value ? "No events match." : "No events yet. They appear here as soon as a rule fires.");
+  setText(none, t(filters.camera.value || filters.label.value ? "event.no_match" : "event.none"));
   older.hidden = cursor === null || cards.size >= MOST_SHOWN;
 }
 
@@ -177,9 +180,9 @@ older.addEventListener("click", async () => {
     cursor = reply.next ?? null;
     reply.events.forEach(place);
     afterChange(reply.events);
-    setText(older, "Older events");
+    setText(older, t("event.older"));
   } catch {
-    setText(older, "The box did not answer. Try again");
+    setText(older, t("event.older_failed"));
   } finally {
     older.disabled = false;
   }
@@ -189,12 +192,12 @@ function notice(text, file) {
   const node = document.getElementById("event-notice");
   node.hidden = !text;
   node.replaceChildren(text ?? "");
-  if (file) node.append(" ", element("a", { href: file, download: "" }, "Download the clip"));
+  if (file) node.append(" ", element("a", { href: file, download: "" }, t("event.download")));
 }
 
 function fact(name, value, title) {
   if (!value) return [];
-  return [element("dt", {}, name), element("dd", title ? { title } : {}, value)];
+  return [element("dt", {}, t(`event.${name}`)), element("dd", title ? { title } : {}, value)];
 }
 
 /** The files of the clip: more than one where the camera changed its parameters meanwhile. */
@@ -217,29 +220,30 @@ function clipFacts(clips) {
   if (clips.length === 0) return "";
   const seconds = clips.reduce((all, clip) => all + clip.duration_s, 0);
   const kinds = [...new Set(clips.map((clip) => `${clip.codec}, ${clip.width} × ${clip.height}`))];
-  const files = clips.length > 1 ? `, ${clips.length} files, for the camera changed its parameters` : "";
-  const cut = clips.at(-1).truncated ? ", cut at the longest length" : "";
-  return `${duration(seconds)}, ${kinds.join("; ")}${files}${cut}`;
+  const files = clips.length > 1 ? t("event.clip_files", { count: clips.length }) : "";
+  const cut = clips.at(-1).truncated ? t("event.cut") : "";
+  return [duration(seconds), kinds.join("; "), files, cut].filter(Boolean).join(", ");
 }
 
 function fill(record) {
   const event = record.event;
-  setText(document.getElementById("event-title"), `${event.label} at ${event.camera}`);
-  const doubt = DOUBT[event.start.time_quality] ?? "";
+  setText(document.getElementById("event-title"), t("event.at", event));
+  const why = doubt(event.start.time_quality);
+  const began = localTime(event.start.wall, null);
   const deliveries = record.delivery.map(shareOf).join(", ");
   const clips = clipsOf(event);
   document.getElementById("event-facts").replaceChildren(
-    ...fact("Began", localTime(event.start.wall, null) + (doubt ? " (uncertain)" : ""), doubt),
-    ...fact("Lasted", lasted(event)),
-    ...fact("What", words(event.kind)),
-    ...fact("Certainty", percent(event.score)),
-    ...fact("Count", event.count > 1 ? String(event.count) : ""),
-    ...fact("Rule", event.rule),
-    ...fact("Zones", event.zones.join(", ")),
-    ...fact("Model", event.model),
-    ...fact("Clip", clipFacts(clips)),
-    ...fact("Delivery", deliveries),
-    ...fact("Id", event.id),
+    ...fact("began", why ? t("time.uncertain", { time: began }) : began, why),
+    ...fact("lasted", lasted(event)),
+    ...fact("what", named("event.kind", event.kind)),
+    ...fact("certainty", percent(event.score)),
+    ...fact("count", event.count > 1 ? String(event.count) : ""),
+    ...fact("rule", event.rule),
+    ...fact("zones", event.zones.join(", ")),
+    ...fact("model", event.model),
+    ...fact("clip", clipFacts(clips)),
+    ...fact("delivery", deliveries),
+    ...fact("id", event.id),
   );
   const files = [...clips, ...(event.pictures ?? [])];
   const links = files.map((file) => element("li", {}, element("a", { href: url(event.id, file.file), download: `${event.camera}-${event.id}-${file.file}` }, file.file), ` ${bytes(file.bytes)}`));
@@ -249,7 +253,7 @@ function fill(record) {
   image.hidden = !snapshot;
   if (snapshot) {
     image.src = url(event.id, snapshot);
-    image.alt = `${event.label} at camera ${event.camera}, best look`;
+    image.alt = t("event.best_look", event);
   }
   video.hidden = clips.length === 0;
   if (clips.length > 0) {
@@ -257,7 +261,7 @@ function fill(record) {
     play(event, 0);
   } else {
     video.removeAttribute("src");
-    notice(event.state === "open" ? "Still going on. The clip comes when it ends." : "There is no clip of this event.");
+    notice(t(event.state === "open" ? "event.comes" : "event.no_clip"));
   }
 }
 
@@ -276,7 +280,7 @@ video.addEventListener("error", () => {
   video.hidden = true;
   const { id } = opened.event;
   const clip = clipsOf(opened.event)[Number(video.dataset.file)] ?? opened.event.clip;
-  notice(`This browser could not play the clip (${clip.codec}), or it is no longer on this box.`, url(id, clip.file));
+  notice(t("event.not_played", clip), url(id, clip.file));
 });
 
 async function open(id) {

@@ -1,6 +1,7 @@
 // What the forms of the pages share: sending, showing what came of it.
 
-import { setText } from "./format.js";
+import { element, setText } from "./dom.js";
+import { t } from "./texts.js";
 
 const ANSWER_WITHIN_MS = 30000;
 
@@ -15,19 +16,19 @@ export async function send(method, path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The box does not answer. Try again.");
+    throw new Error(t("error.try_again"));
   }
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok) return answer;
-  if (response.status === 401 && answer?.error?.code === "not_logged_in") location.assign("/login");
-  const error = new Error(sentence(answer?.detail ?? `The box answered with status ${response.status}`));
+  if (response.status === 401 && answer?.code === "not_logged_in" && location.pathname !== "/login") location.assign("/login");
+  const error = new Error(sentence(answer?.detail ?? t("error.status", { status: response.status })));
   error.code = answer?.code;
   throw error;
 }
 
 function sentence(text) {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?:]$/.test(begun) ? begun : `${begun}.`;
+  return /[.!?:。？]$/.test(begun) ? begun : `${begun}.`;
 }
 
 /** Runs `act` when `form` is sent, once at a time, and shows what it throws in the form's `.outcome`. */
@@ -55,17 +56,9 @@ export function show(outcome, text, isBad) {
   outcome.hidden = text === "";
 }
 
-/** An element with text and attributes. */
-export function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  if (text !== undefined && text !== null) made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
 /** A button that asks before it acts, where `question` is given, and shows in `outcome` what went wrong. */
 export function button(text, outcome, act, question) {
-  const made = element("button", text, { type: "button", class: question ? "plain danger" : "plain" });
+  const made = element("button", { type: "button", class: question ? "plain danger" : "plain" }, text);
   made.addEventListener("click", async () => {
     if (question && !confirm(question)) return;
     made.disabled = true;
@@ -79,9 +72,4 @@ export function button(text, outcome, act, question) {
     }
   });
   return made;
-}
-
-/** A time as people here write it, or a dash. */
-export function when(time) {
-  return time ? new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
 }

@@ -1,32 +1,18 @@
-// How values look, and small helpers to build elements. Data only ever becomes text, never markup.
+// How values look.
 
-export function element(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(props)) {
-    if (key === "class") node.className = value;
-    else if (key in node && typeof value !== "string") node[key] = value;
-    else node.setAttribute(key, value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-/** Sets text only where it changed, so that selections and screen readers are left in peace. */
-export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
+import { locale, t } from "./texts.js";
 
 export function duration(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
-  if (seconds < 10) return `${seconds.toFixed(seconds % 1 ? 1 : 0)} s`;
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86400)} days`;
+  if (seconds < 10) return t("unit.s", { n: seconds.toFixed(seconds % 1 ? 1 : 0) });
+  if (seconds < 120) return t("unit.s", { n: Math.round(seconds) });
+  if (seconds < 7200) return t("unit.min", { n: Math.round(seconds / 60) });
+  if (seconds < 172800) return t("unit.h", { n: Math.round(seconds / 3600) });
+  return t("unit.days", { n: Math.round(seconds / 86400) });
 }
 
 export function ago(seconds) {
-  return seconds < 5 ? "just now" : `${duration(Math.floor(seconds))} ago`;
+  return seconds < 5 ? t("unit.just_now") : t("unit.ago", { time: duration(Math.floor(seconds)) });
 }
 
 export function bytes(n) {
@@ -40,13 +26,9 @@ export function bytes(n) {
   return `${unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
 }
 
-export function count(n, one, many) {
-  return `${n.toLocaleString()} ${n === 1 ? one : many}`;
-}
-
-const timeOfDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const sameYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-const inFull = new Intl.DateTimeFormat(undefined, {
+const timeOfDay = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const sameYear = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const inFull = new Intl.DateTimeFormat(locale, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
@@ -62,19 +44,16 @@ export function percent(score) {
   return `${Math.round(score * 100)} %`;
 }
 
-export function words(name) {
-  return String(name).replaceAll("_", " ");
-}
-
-export const DOUBT = {
-  synchronised: "",
-  unsynchronised: "The box's clock was not synchronised; this time may be wrong.",
-  implausible: "The box's clock had not been set; this time is wrong.",
-};
+/** Why a time with this quality is in doubt; nothing where it is not. */
+export const doubt = (quality) => (quality === "synchronised" ? "" : t(`time.doubt.${quality}`));
 
 /** A browser's description of itself, in short. */
 export function browserOf(agent) {
   const system = /Android|iPhone|iPad|Windows|Mac OS|Linux/.exec(agent)?.[0] ?? "";
   const name = /Firefox|Edg|OPR|Chrome|Safari/.exec(agent)?.[0]?.replace("Edg", "Edge").replace("OPR", "Opera");
-  return name ? `${name}${system ? `, ${system}` : ""}` : agent.slice(0, 60) || "unknown";
+  if (!name) return agent.slice(0, 60) || t("browser.unknown");
+  return system ? t("browser.on", { browser: name, system }) : name;
 }
+
+/** A date and time in full, or a dash. */
+export const when = (time) => (time ? new Date(time).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }) : "–");

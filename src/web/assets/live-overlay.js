@@ -1,6 +1,6 @@
 // Boxes, zones and lines over a picture, in step with it.
 
-import { TEXT } from "./live-text.js";
+import { t } from "./texts.js";
 
 /** A box is drawn for so long after it was seen last, and between two looks that are no farther apart. */
 const FADES_S = 1.5;
@@ -124,7 +124,7 @@ export class Overlay {
     context.globalAlpha = 1;
     context.setLineDash([]);
     if (!seen) return;
-    this.#label(place.w < ROOM_FOR_SCORES ? label : TEXT.object(label, score), left, top, place, colour("--overlay-box"));
+    this.#label(place.w < ROOM_FOR_SCORES ? label : t("live.object", { label, score: Math.round(score * 100) }), left, top, place, colour("--overlay-box"));
   }
 
   #label(text, x, y, place, background) {

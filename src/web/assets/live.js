@@ -1,9 +1,10 @@
 // Live views: the one that opens over the page, and all cameras that are in view.
 
-import { element, setText } from "./format.js";
+import { element, setText } from "./dom.js";
+import { duration } from "./format.js";
 import { Overlay } from "./live-overlay.js";
 import { LivePlayer } from "./live-player.js";
-import { STATE, TEXT, WHY } from "./live-text.js";
+import { t } from "./texts.js";
 
 /** Whether tiles play, and which. */
 let playsAll = false;
@@ -11,18 +12,21 @@ const tiles = new Map();
 
 /** A picture, and the player and overlay of a camera. */
 function makeStage(name, pictures, onState) {
-  const video = element("video", { class: "live-picture", "aria-label": TEXT.video(name), hidden: true });
+  const video = element("video", { class: "live-picture", "aria-label": t("live.video", { camera: name }), hidden: true });
   Object.assign(video, { muted: true, playsInline: true, disablePictureInPicture: true });
-  const image = element("img", { class: "live-picture", alt: TEXT.pictures(name), hidden: true });
+  const image = element("img", { class: "live-picture", alt: t("live.pictures", { camera: name }), hidden: true });
   const canvas = element("canvas", { class: "live-overlay", "aria-hidden": "true" });
   const player = new LivePlayer({ camera: name, video, image, onState, pictures });
   return { video, image, canvas, player, overlay: new Overlay(canvas, player) };
 }
 
+/** What a tile says of itself. */
+const STATES = ["connecting", "live", "behind", "frozen", "pictures", "lost", "silent", "full", "gone"];
+
 function showState(chip, state, seconds) {
-  chip.hidden = !STATE[state];
+  chip.hidden = !STATES.includes(state);
   chip.dataset.live = state;
-  if (STATE[state]) setText(chip, STATE[state](seconds));
+  if (!chip.hidden) setText(chip, t(`live.state.${state}`, { time: duration(Math.round(seconds)) }));
 }
 
 // Tiles.
@@ -63,7 +67,7 @@ function playTile(tile) {
 /** Makes a camera's card one that opens and plays. `picture` is where its still is shown. */
 export function attachLive({ name, root, picture }) {
   const frame = element("div", { class: "live-frame" });
-  const button = element("button", { type: "button", class: "live-open", "aria-label": TEXT.open(name) });
+  const button = element("button", { type: "button", class: "live-open", "aria-label": t("live.open", { camera: name }) });
   button.addEventListener("click", () => openLive(name));
   picture.append(frame, button);
   const chip = element("span", { class: "chip live-state" });
@@ -93,7 +97,7 @@ export const isPlaying = (name) => tiles.get(name)?.stage?.video.hidden === fals
 
 // The toggle.
 
-const toggle = element("button", { type: "button", class: "button live-toggle", "aria-pressed": "false", title: TEXT.gridHint }, TEXT.grid);
+const toggle = element("button", { type: "button", class: "button live-toggle", "aria-pressed": "false", title: t("live.grid_hint") }, t("live.grid"));
 toggle.addEventListener("click", () => {
   playsAll = !playsAll;
   toggle.setAttribute("aria-pressed", String(playsAll));
@@ -106,10 +110,10 @@ document.getElementById("cameras-head").append(toggle);
 let opened = null;
 const title = element("h2", { id: "live-title" });
 const state = element("span", { class: "chip live-state", role: "status" });
-const snapshot = element("button", { type: "button", class: "button" }, TEXT.snapshot);
-const boxes = element("button", { type: "button", class: "button", "aria-pressed": "true" }, TEXT.boxes);
-const large = element("button", { type: "button", class: "button" }, TEXT.fullScreen);
-const close = element("button", { type: "button", class: "button icon", "aria-label": TEXT.close }, "✕");
+const snapshot = element("button", { type: "button", class: "button" }, t("live.snapshot"));
+const boxes = element("button", { type: "button", class: "button", "aria-pressed": "true" }, t("live.boxes"));
+const large = element("button", { type: "button", class: "button" }, t("live.full_screen"));
+const close = element("button", { type: "button", class: "button icon", "aria-label": t("shell.close") }, "✕");
 const frame = element("div", { class: "live-frame" });
 const why = element("p", { class: "live-why", role: "status", hidden: true });
 const dialog = element(
@@ -129,10 +133,11 @@ export function openLive(name) {
     dialog.dataset.live = now;
     const [kind, codec] = reason ?? [];
     why.hidden = !kind;
-    setText(why, kind ? WHY[kind](codec) : "");
+    // A box that has too many viewers says so itself.
+    setText(why, !kind ? "" : kind === "full" ? codec : t(`live.why.${kind}`, { codec }));
   });
   opened = { name, ...stage };
-  setText(title, TEXT.title(name));
+  setText(title, t("live.title", { camera: name }));
   // The still stands until the first picture comes.
   const still = tiles.get(name)?.root.querySelector(".picture > img")?.cloneNode();
   still?.classList.add("live-still");

@@ -1,5 +1,6 @@
 // The door: logs in, or adds the first user with the link of the log.
 
+import { element } from "./dom.js";
 import { onSubmit, send } from "./form.js";
 
 const [login, setup, closed] = ["login", "setup", "closed"].map((id) => document.getElementById(id));
@@ -44,5 +45,5 @@ onSubmit(setup, async (fields) => {
 
 begin().catch((error) => {
   closed.hidden = false;
-  closed.replaceChildren(Object.assign(document.createElement("p"), { className: "bad", textContent: error.message }));
+  closed.replaceChildren(element("p", { class: "bad" }, error.message));
 });

@@ -1,10 +1,11 @@
 // Users, keys and sessions, for admins.
 
-import { button, element, onSubmit, send, show, when } from "./form.js";
-import { browserOf } from "./format.js";
-import { showNav } from "./nav.js";
+import { byId, element } from "./dom.js";
+import { button, onSubmit, send, show } from "./form.js";
+import { browserOf, when } from "./format.js";
+import { named, t } from "./texts.js";
 
-const byId = (id) => document.getElementById(id);
+const cell = (text) => element("td", {}, text);
 const ROLES = ["viewer", "operator", "admin"];
 
 const userPath = (name) => `/api/v1/users/${encodeURIComponent(name)}`;
@@ -15,31 +16,28 @@ function userRow(user) {
     await send("PATCH", userPath(user.name), body);
     await showUsers();
   };
-  const role = element("select", null, { "aria-label": `Role of ${user.name}` });
-  role.append(...ROLES.map((name) => element("option", name, name === user.role ? { value: name, selected: "" } : { value: name })));
+  const role = element("select", { "aria-label": t("people.role_of", { name: user.name }) });
+  role.append(...ROLES.map((name) => element("option", { value: name, selected: name === user.role }, named("people.role", name))));
   role.addEventListener("change", () => change({ role: role.value }).catch(async (error) => {
     await showUsers();
     show(outcome, error.message, true);
   }));
-  const cameras = user.cameras === null ? "all" : Object.entries(user.cameras).map(grantText).join(", ") || "none";
-  const acts = [button(user.disabled ? "Let in again" : "Keep out", outcome, () => change({ disabled: !user.disabled }))];
-  if (user.second_factor) acts.push(button("Remove second factor", outcome, () => change({ second_factor: false }), `Let ${user.name} log in without the authenticator app?`));
-  acts.push(button("Remove", outcome, async () => {
+  const cameras = user.cameras === null ? t("people.all") : Object.entries(user.cameras).map(grantText).join(", ") || t("people.none");
+  const acts = [button(t(user.disabled ? "people.let_in" : "people.keep_out"), outcome, () => change({ disabled: !user.disabled }))];
+  if (user.second_factor) acts.push(button(t("people.no_factor"), outcome, () => change({ second_factor: false }), t("people.no_factor_sure", { name: user.name })));
+  acts.push(button(t("people.remove"), outcome, async () => {
     await send("DELETE", userPath(user.name));
     await showUsers();
-  }, `Remove the user ${user.name}?`));
-  const cells = [element("td", user.name), element("td"), element("td", cameras), element("td", user.second_factor ? "app" : "–"), element("td", user.disabled ? "kept out" : "may log in"), element("td")];
-  cells[1].append(role);
-  cells[5].append(...acts);
-  cells[5].className = "acts";
-  const row = element("tr");
-  row.append(...cells);
-  return row;
+  }, t("people.remove_sure", { name: user.name })));
+  const cells = [cell(user.name), cell(role), cell(cameras), cell(user.second_factor ? t("people.app") : "–"), cell(t(user.disabled ? "people.kept_out" : "people.may_log_in")), element("td", { class: "acts" }, ...acts)];
+  return element("tr", {}, ...cells);
 }
 
 function grantText([camera, grant]) {
-  const since = grant.since ? ` since ${when(grant.since)}` : "";
-  return `${camera}${since}${grant.until ? ` until ${when(grant.until)}` : ""}`;
+  const [time, end] = [when(grant.since), when(grant.until)];
+  if (grant.since && grant.until) return t("people.between", { camera, time, end });
+  if (grant.since) return t("people.since", { camera, time });
+  return grant.until ? t("people.until", { camera, time: end }) : camera;
 }
 
 async function showUsers() {
@@ -52,12 +50,12 @@ async function showKeys() {
   const { keys } = await send("GET", "/api/v1/keys");
   const rows = keys.map((key) => {
     const row = element("tr");
-    const end = element("td", null, { class: "acts" });
-    end.append(button("Remove", byId("keys-outcome"), async () => {
+    const end = element("td", { class: "acts" });
+    end.append(button(t("people.remove"), byId("keys-outcome"), async () => {
       await send("DELETE", `/api/v1/keys/${key.id}`);
       await showKeys();
-    }, `Remove the key for ${key.name}? What uses it is refused from then on.`));
-    row.append(element("td", key.name), element("td", key.role), element("td", `${when(key.created)}, ${key.created_by}`), element("td", key.expires ? when(key.expires) : "never"), element("td", when(key.last_used)), end);
+    }, t("people.remove_key_sure", { name: key.name })));
+    row.append(cell(key.name), cell(named("people.role", key.role)), cell(t("people.made_by", { time: when(key.created), name: key.created_by })), cell(key.expires ? when(key.expires) : t("people.never")), cell(when(key.last_used)), end);
     return row;
   });
   byId("keys").replaceChildren(...rows);
@@ -67,12 +65,12 @@ async function showSessions() {
   const { sessions } = await send("GET", "/api/v1/sessions");
   const rows = sessions.map((session) => {
     const row = element("tr");
-    const end = element("td", null, { class: "acts" });
-    end.append(button("Log out", byId("sessions-outcome"), async () => {
+    const end = element("td", { class: "acts" });
+    end.append(button(t("shell.logout"), byId("sessions-outcome"), async () => {
       await send("DELETE", `/api/v1/sessions/${session.id}`);
       await showSessions();
     }));
-    row.append(element("td", session.user), element("td", browserOf(session.agent)), element("td", session.address), element("td", when(session.last_used)), end);
+    row.append(cell(session.user), cell(browserOf(session.agent)), cell(session.address), cell(when(session.last_used)), end);
     return row;
   });
   byId("all-sessions").replaceChildren(...rows);
@@ -82,14 +80,12 @@ async function showSessions() {
 async function offerCameras() {
   const { cameras } = await send("GET", "/api/v1/status");
   const choose = (value, text, name) => {
-    const label = element("label");
-    label.append(element("input", null, { type: "checkbox", name, value }), ` ${text}`);
-    return label;
+    return element("label", {}, element("input", { type: "checkbox", name, value }), ` ${text}`);
   };
-  const all = choose("all", "all", "all");
+  const all = choose("all", t("people.all"), "all");
   all.firstChild.defaultChecked = true;
   const each = cameras.map((camera) => choose(camera.name, camera.name, "camera"));
-  const history = choose("now", "only what is recorded from now on", "since");
+  const history = choose("now", t("people.from_now"), "since");
   const others = [...each, history];
   const follow = () => others.forEach((label) => (label.hidden = all.firstChild.checked));
   byId("user-cameras").addEventListener("change", follow);
@@ -107,7 +103,7 @@ onSubmit(byId("user-form"), async (fields) => {
   byId("user-form").reset();
   byId("user-cameras").dispatchEvent(new Event("change"));
   await showUsers();
-  return `${body.name} may log in now.`;
+  return t("people.added", { name: body.name });
 });
 
 onSubmit(byId("key-form"), async (fields) => {
@@ -121,9 +117,6 @@ onSubmit(byId("key-form"), async (fields) => {
 });
 
 async function begin() {
-  const me = await send("GET", "/api/v1/me");
-  showNav(byId("nav"), me);
-  byId("unprotected").hidden = me.kind !== "unprotected";
   await Promise.all([showUsers(), showKeys(), offerCameras()]);
 }
 

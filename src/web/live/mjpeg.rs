@@ -40,7 +40,7 @@ pub(super) async fn stream(
     match shared.services.media.live(&camera) {
         Live::Unknown => return Err(unknown()),
         Live::Picture(_) => {}
-        Live::Past(_) | Live::NoSignal => {
+        Live::Past(_) | Live::NoPicture => {
             let message = format!("camera {camera:?} gives no picture at present");
             return Err(Problem::new(Code::NoPicture, message));
         }
@@ -76,8 +76,8 @@ impl Reader {
             }
             let frame = match self.shared.services.media.live(&self.camera) {
                 Live::Picture(frame) => frame,
-                Live::Past(_) | Live::NoSignal if !is_first => continue,
-                Live::Past(_) | Live::NoSignal | Live::Unknown => return None,
+                Live::Past(_) | Live::NoPicture if !is_first => continue,
+                Live::Past(_) | Live::NoPicture | Live::Unknown => return None,
             };
             let (at, jpeg) = self.shared.jpegs.picture(&self.camera, frame, EVERY).await.ok()?;
             if self.last.replace(at) != Some(at) {

@@ -116,7 +116,7 @@ async fn serve(
         Live::Unknown => return Err(unknown()),
         Live::Picture(frame) => frame,
         Live::Past(frame) if may_be_old => frame,
-        Live::Past(_) | Live::NoSignal => {
+        Live::Past(_) | Live::NoPicture => {
             let when = if may_be_old { "has given no picture yet" } else { "gives no picture at present" };
             let message = format!("camera {camera:?} {when}");
             return Err(Problem::new(Code::NoPicture, message));

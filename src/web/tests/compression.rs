@@ -27,7 +27,7 @@ async fn text_is_compressed_where_the_client_takes_it() {
         assert_eq!(plain.header("content-length"), plain.body.len().to_string(), "{target}");
         assert_eq!((answer.status, answer.header("content-encoding")), (200, "gzip"), "{target}");
         for answer in [&plain, &answer] {
-            assert_eq!(answer.header("vary"), "accept-encoding", "{target}");
+            assert!(answer.header("vary").contains("accept-encoding"), "{target}");
             assert!(answer.header("content-security-policy").starts_with("default-src 'self'"), "{target}");
         }
         for header in ["content-type", "cache-control", "etag"] {

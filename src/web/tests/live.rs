@@ -111,7 +111,8 @@ async fn a_view_ends_when_its_user_is_disabled() {
 async fn the_whole_page_is_small() {
     let site = Site::open(Bench::new()).await;
     let mut bytes = 0;
-    let files = pages::FILES.iter().map(|file| format!("/assets/{}", file.name));
+    let names = pages::FILES.iter().map(|file| file.name).chain(["en.json", "ja.json"]);
+    let files = names.map(|name| format!("/assets/{name}"));
     for path in files.chain(["/", "/login", "/account", "/people"].map(str::to_owned)) {
         bytes += site.ask("GET", &path, "Accept-Encoding: gzip\r\n").await.body.len();
     }

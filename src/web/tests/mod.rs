@@ -9,6 +9,7 @@ mod live;
 mod openapi;
 mod queue;
 mod stream;
+mod texts;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::texts::Language;
 use super::*;
 use crate::service::fixture::{Bench, id};
 
@@ -140,8 +142,9 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
-    for other in ["/login", "/account", "/people"] {
+    for other in ["/login", "/account", "/people", "/nothing"] {
         pending.push(site.get(other).await.text().to_owned());
+        pending.push(site.ask("GET", other, "Accept-Language: ja\r\n").await.text().to_owned());
     }
     let mut seen = std::collections::BTreeSet::new();
     while let Some(text) = pending.pop() {
@@ -158,9 +161,12 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
             }
         }
     }
-    assert_eq!(seen.len(), pages::FILES.len(), "each file is used: {seen:?}");
-    let again = site.ask("GET", "/assets/app.js", &format!("If-None-Match: {}\r\n", page.header("etag"))).await;
-    assert_eq!((again.status, again.body.len()), (304, 0));
+    assert_eq!(seen.len(), pages::FILES.len() + Language::ALL.len(), "each file is used: {seen:?}");
+    for target in ["/", "/assets/app.js", "/assets/ja.json"] {
+        let tag = site.get(target).await.header("etag").to_owned();
+        let again = site.ask("GET", target, &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{target}");
+    }
 }
 
 #[tokio::test]

@@ -176,6 +176,24 @@ fn quoted_texts_are_what_the_program_says() {
     assert!(wrong.is_empty(), "docs/troubleshooting.md quotes what src/ does not say: {wrong:#?}");
 }
 
+/// Whether a file in Rust defines `symbol`: a function, a type, a constant, a module, a field or a variant.
+fn defines(text: &str, symbol: &str) -> bool {
+    const KINDS: [&str; 8] = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod"];
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let line = line.split_once("pub(super) ").or(line.split_once("pub(crate) ")).map_or(line, |(_, rest)| rest);
+        let mut words = line.split(|c| !is_word(c)).filter(|word| !matches!(*word, "pub" | "async" | "unsafe" | ""));
+        let (first, second) = (words.next(), words.next());
+        let is_member = first == Some(symbol)
+            && line
+                .trim_start_matches("pub ")
+                .strip_prefix(symbol)
+                .is_some_and(|rest| rest.starts_with([':', ',', '(', ' ']));
+        is_member || (first.is_some_and(|kind| KINDS.contains(&kind)) && second == Some(symbol))
+    })
+}
+
 #[test]
 fn named_tests_files_and_symbols_exist() {
     let page = read(Path::new("docs/develop.md"));
@@ -184,11 +202,15 @@ fn named_tests_files_and_symbols_exist() {
         let [question, files, symbols] = row.as_slice() else { panic!("three cells are wanted: {row:?}") };
         let read = |file: &str| std::fs::read_to_string(repository().join(file));
         let texts: Vec<String> = spans(files).filter_map(|file| read(file).ok()).collect();
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        let has = |symbol: &str| texts.iter().any(|text| text.split(|c| !is_word(c)).any(|word| word == symbol));
+        let has = |symbol: &str| texts.iter().any(|text| defines(text, symbol));
         wrong.extend(spans(files).filter(|file| read(file).is_err()).map(|file| format!("{question}: no file {file}")));
         wrong.extend(spans(symbols).filter(|symbol| !has(symbol)).map(|symbol| format!("{question}: no {symbol}")));
     }
+    let extensions = page.split("## Where an extension goes").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let named = spans(extensions.expect("the section on extensions"));
+    let files: Vec<&str> = named.filter(|name| name.starts_with("src/") || name.starts_with("tests/")).collect();
+    assert!(files.len() > 15, "the files of the extensions were found: {files:?}");
+    wrong.extend(files.iter().filter(|file| !repository().join(file).exists()).map(|file| format!("no file {file}")));
     let tests: Vec<(String, String)> =
         ["src", "tests/it"].iter().flat_map(|place| rust_files(&repository().join(place))).collect();
     for row in rows(&page, "## Promises and their tests").iter().skip(1) {

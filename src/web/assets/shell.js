@@ -1,0 +1,33 @@
+// What every page has: its language, the way out, keys to the other pages.
+
+import { byId, element } from "./dom.js";
+import { send } from "./form.js";
+import { keys, showKeys } from "./keys.js";
+import { t } from "./texts.js";
+
+const YEAR_S = 365 * 24 * 3600;
+
+byId("language")?.addEventListener("change", ({ target }) => {
+  document.cookie = `outpost_language=${target.value}; Path=/; Max-Age=${YEAR_S}; SameSite=Strict`;
+  location.reload();
+});
+
+byId("logout")?.addEventListener("click", async () => {
+  await send("POST", "/api/v1/logout").catch(() => null);
+  location.assign("/login");
+});
+
+// The letter of each page; pages that the caller may not open have no link.
+const LETTERS = { "/": "o", "/events": "e", "/timeline": "t", "/cameras": "c", "/system": "s", "/people": "u", "/audit": "l" };
+
+const nav = byId("nav");
+if (nav) {
+  for (const link of nav.querySelectorAll("a")) {
+    const letter = LETTERS[link.getAttribute("href")];
+    if (letter) keys({ [`g ${letter}`]: ["keys.go", () => location.assign(link.href), { page: link.textContent }] });
+  }
+  keys({ "?": ["keys.help", showKeys] });
+  const help = element("button", { type: "button", class: "plain", "aria-keyshortcuts": "?" }, t("shell.keys"));
+  help.addEventListener("click", showKeys);
+  byId("language").closest(".choices").append(help);
+}
