@@ -75,6 +75,7 @@ pub mod service;
 pub mod web;
 
 pub mod app;
+pub mod backtest;
 pub mod cameras;
 pub mod cli;
 pub mod config;

@@ -1,22 +1,18 @@
 //! Puts another configuration to use, tries it, and undoes it where it does not work.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{App, configured, start_governor, start_page};
 use crate::cameras;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Files};
-use crate::health::{CameraState, Health};
 use crate::pipeline::Shared;
-use crate::reception::Reception;
-use crate::reload::{self, Change, Editor, Finding, Kept, Source, Subject, Trial, Verdict, refusal};
+use crate::reload::{self, Change, Editor, Finding, Kept, Probes, Source, Subject, Trial, Verdict, refusal};
 use crate::service::{
     CameraEdit, ConfigRequest, ConfigService, EditRefusal, EditRequest, Edited, ReloadQueue, SettingsRequest,
     SourceRequest,
@@ -48,41 +44,6 @@ pub(super) enum Due {
     Asked(ConfigRequest),
     /// The trial has come to its end.
     Judged(Verdict),
-}
-
-/// Finds out whether cameras and destinations work, while the daemon does its work.
-struct Probes {
-    clock: Arc<dyn Clock>,
-    health: Health,
-    cameras: BTreeMap<String, watch::Receiver<Reception>>,
-}
-
-impl Probes {
-    fn find(&self, subject: &Subject) -> Finding {
-        match subject {
-            Subject::Camera(name) => self.find_camera(name),
-            Subject::Destination(name) => self.find_destination(name),
-        }
-    }
-
-    fn find_camera(&self, name: &str) -> Finding {
-        let Some(reception) = self.cameras.get(name) else { return Finding::Down("it does not run".to_owned()) };
-        let reception = reception.borrow();
-        match reception.state {
-            CameraState::Online | CameraState::Finished => Finding::Up,
-            _ => Finding::Down(reception.reason.clone().unwrap_or_else(|| "it gives no pictures".to_owned())),
-        }
-    }
-
-    fn find_destination(&self, name: &str) -> Finding {
-        let known = self.health.outlets().into_iter().find(|outlet| outlet.name == name);
-        let Some(outlet) = known else { return Finding::Unknown };
-        match outlet.online {
-            None => Finding::Unknown,
-            Some(true) => Finding::Up,
-            Some(false) => Finding::Down(outlet.last_error.unwrap_or_else(|| "no link".to_owned())),
-        }
-    }
 }
 
 impl Reloads {

@@ -129,6 +129,12 @@ fn section(fields: &Map<String, Json>) -> Result<Table, String> {
     let mut table = Table::new();
     // One that holds sections alone needs no line of its own.
     table.set_implicit(!fields.is_empty() && fields.values().all(|field| field.is_object() || field.is_null()));
+    // As people begin a section: with what it is about.
+    for first in ["name", "url"] {
+        if let Some(value) = fields.get_key_value(first) {
+            merge(&mut table, &Map::from_iter([(value.0.clone(), value.1.clone())]))?;
+        }
+    }
     merge(&mut table, fields)?;
     Ok(table)
 }

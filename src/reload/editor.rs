@@ -12,7 +12,7 @@ use super::{Read, problems};
 use crate::config::camera_edit::{Shown, admit, apply, places, shown};
 use crate::config::{ConfigError, Files, Part, Texts};
 use crate::infer::Manifest;
-use crate::service::{CameraEdit, CameraSettings, EditRefusal, ProbeSource, ReloadUnavailable};
+use crate::service::{CameraEdit, CameraSettings, EditRefusal, ProbeSource};
 
 /// The note of a change, beside the file of the service's own.
 const JOURNAL: &str = "config-change.json";
@@ -202,7 +202,7 @@ impl Editor {
             match written {
                 Ok(()) => return Ok(Written { file: path.to_owned(), revision: after.revision() }),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Err(ReloadUnavailable::Busy.into());
+                    return Err(EditRefusal::Busy);
                 }
                 Err(error) => why = format!("{}: {error}", path.display()),
             }

@@ -17,6 +17,7 @@ mod editor;
 mod journal;
 mod kept;
 mod passwords;
+mod probes;
 mod trial;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::status::ConfigProblem;
 pub use change::{CameraChanges, Change};
 pub use editor::{Draft, Editor, Written, recover, refusal};
 pub use kept::Kept;
+pub use probes::Probes;
 pub use trial::{Finding, Subject, Trial, Verdict};
 
 /// `[reload]`: how another configuration is tried.

@@ -50,6 +50,15 @@ pub enum ReloadUnavailable {
     Stopping,
 }
 
+impl From<ReloadUnavailable> for EditRefusal {
+    fn from(unavailable: ReloadUnavailable) -> Self {
+        match unavailable {
+            ReloadUnavailable::Busy => Self::Busy,
+            ReloadUnavailable::Stopping => Self::Stopping,
+        }
+    }
+}
+
 /// Knows which configuration is in use, and asks for another. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ConfigService {
@@ -95,7 +104,7 @@ impl ConfigService {
     pub async fn edit(&self, edit: CameraEdit, revision: Option<String>) -> Result<Edited, EditRefusal> {
         let (reply, answer) = oneshot::channel();
         self.send(ConfigRequest::Edit(EditRequest { edit, revision, reply }))?;
-        answer.await.unwrap_or(Err(ReloadUnavailable::Stopping.into()))
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
     }
 
     /// A source to be tried: that of `camera` with other keys, or a new one.
@@ -105,7 +114,7 @@ impl ConfigService {
     pub async fn source(&self, camera: Option<String>, source: Map<String, Value>) -> Result<ProbeSource, EditRefusal> {
         let (reply, answer) = oneshot::channel();
         self.send(ConfigRequest::Source(SourceRequest { camera, source, reply }))?;
-        answer.await.unwrap_or(Err(ReloadUnavailable::Stopping.into()))
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
     }
 
     /// How a camera is set, without secrets.
@@ -115,7 +124,7 @@ impl ConfigService {
     pub async fn settings(&self, camera: &str) -> Result<CameraSettings, EditRefusal> {
         let (reply, answer) = oneshot::channel();
         self.send(ConfigRequest::Settings(SettingsRequest { camera: camera.to_owned(), reply }))?;
-        answer.await.unwrap_or(Err(ReloadUnavailable::Stopping.into()))
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
     }
 
     fn send(&self, request: ConfigRequest) -> Result<(), ReloadUnavailable> {

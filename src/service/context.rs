@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::supervise::Heartbeats;
 
+use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::configured::Configured;
 use super::current_volume::CurrentVolume;
@@ -43,6 +44,8 @@ pub struct Context {
     pub access: Access,
     /// Who did what.
     pub audit: Audit,
+    /// Rules that are tried.
+    pub backtests: BacktestService,
     /// How cameras in the local networks are asked for.
     pub discovery: Discovery,
     /// Which configuration is in use.

@@ -5,6 +5,7 @@
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
 mod access;
+mod backtest;
 mod config;
 mod configured;
 mod context;
@@ -25,6 +26,9 @@ mod timeline;
 
 pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
+pub use backtest::{
+    Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
+};
 pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::Configured;
 pub use context::Context;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access::AccessService;
+use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::context::Context;
 use super::events::EventService;
@@ -30,6 +31,8 @@ pub struct Services {
     pub timeline: TimelineService,
     /// Which configuration is in use.
     pub config: ConfigService,
+    /// Rules that are tried.
+    pub backtests: BacktestService,
     /// Cameras that could be added.
     pub probe: ProbeService,
     /// What waits for delivery.
@@ -40,6 +43,7 @@ impl Services {
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
+        let backtests = context.backtests.clone();
         let (config, probe) = (context.config.clone(), ProbeService::new(context.discovery));
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
@@ -52,6 +56,7 @@ impl Services {
             media: MediaService::new(context.clone()),
             timeline: TimelineService::new(context),
             config,
+            backtests,
             probe,
             queues,
         }

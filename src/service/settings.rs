@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use super::config::ReloadUnavailable;
 use super::probe::ProbeSource;
 use crate::status::{ConfigProblem, ConfigStatus};
 
@@ -93,9 +92,12 @@ pub enum EditRefusal {
     /// The disk or its rights.
     #[error("{0}")]
     NotWritten(String),
-    /// It was not tried.
-    #[error(transparent)]
-    Unavailable(#[from] ReloadUnavailable),
+    /// Others wait for their turn.
+    #[error("other changes of the configuration wait for their turn: try again in a moment")]
+    Busy,
+    /// The daemon is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
 /// A request for an edit.

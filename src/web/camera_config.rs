@@ -8,6 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,13 +20,14 @@ use super::routes::{Needs, Routes};
 use super::sender::check_sender;
 use super::session::Known;
 use crate::access::Caller;
-use crate::service::{CameraEdit, EditRefusal, Edited, ProbeFailure, ReloadUnavailable};
+use crate::service::{CameraEdit, EditRefusal, Edited, MOST_HOURS, ProbeFailure};
 use crate::status::ConfigState;
 
 type Named = Result<Path<String>, PathRejection>;
 
 const SETTINGS: &str = r#"{"record": {"post_roll": "10s"}}"#;
 const NEW: &str = r#"{"name": "yard", "settings": {"source": {"url": "rtsp://192.0.2.7/stream"}}}"#;
+const RULES: &str = r#"{"hours": 6, "rules": [{"name": "in", "when": "object"}]}"#;
 const SOURCE: &str = r#"{"source": {"url": "rtsp://192.0.2.7/stream"}}"#;
 
 pub(super) fn routes() -> Routes {
@@ -36,6 +38,9 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/cameras/{name}/config", Needs::ADMINISTER, settings)
         .patch("/api/v1/cameras/{name}/config", Needs::ADMINISTER, change)
         .delete("/api/v1/cameras/{name}/config", Needs::ADMINISTER, remove)
+        .post("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, try_rules)
+        .get("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, tried_rules)
+        .delete("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, cancel_rules)
 }
 
 #[derive(Deserialize)]
@@ -128,6 +133,64 @@ async fn probe(
     Ok(about(subject, Json(probed)))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TriedRules {
+    hours: f64,
+    rules: Option<Value>,
+    zones: Option<Value>,
+    lines: Option<Value>,
+}
+
+async fn try_rules(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    name: Named,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let name = history(&caller, name)?;
+    let TriedRules { hours, rules, zones, lines } = command(&headers, body, RULES).await?;
+    if !(hours > 0.0 && hours <= MOST_HOURS) {
+        return Err(Problem::parameter("hours", &hours.to_string(), format!("above 0, and {MOST_HOURS} at most")));
+    }
+    let keys = [("rules", rules), ("zones", zones), ("lines", lines)];
+    let keys = keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let begun = shared.services.backtests.start(&name, keys, hours);
+    let begun = begun.map_err(|busy| Problem::new(Code::Busy, busy.to_string()))?;
+    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+}
+
+async fn tried_rules(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    name: Named,
+) -> Result<Response, Problem> {
+    let backtest = shared.services.backtests.of(&history(&caller, name)?);
+    let backtest = backtest.ok_or_else(|| Problem::not_found("no rules of this camera were tried since the start"))?;
+    Ok(Json(backtest).into_response())
+}
+
+async fn cancel_rules(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    name: Named,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    check_sender(&headers)?;
+    shared.services.backtests.cancel(&history(&caller, name)?);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The camera, where the caller sees all of its past.
+fn history(caller: &Caller, name: Named) -> Result<String, Problem> {
+    let name = seen(caller, name)?;
+    if caller.grant(&name).is_some_and(|grant| grant.covers(Timestamp::MIN) && grant.covers(Timestamp::MAX)) {
+        return Ok(name);
+    }
+    Err(Problem::new(Code::NotAllowed, format!("{} does not see all that {name} recorded", caller.name)))
+}
+
 /// The camera, where the caller sees it; others are as if they were not there.
 fn seen(caller: &Caller, name: Named) -> Result<String, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
@@ -171,8 +234,8 @@ fn refused(refusal: EditRefusal) -> Problem {
         EditRefusal::Exists(_) | EditRefusal::NotWritten(_) => Code::Refused,
         EditRefusal::Changed(_) => Code::ChangedMeanwhile,
         EditRefusal::Invalid { .. } => Code::InvalidConfig,
-        EditRefusal::Unavailable(ReloadUnavailable::Busy) => Code::Busy,
-        EditRefusal::Unavailable(ReloadUnavailable::Stopping) => Code::Stopping,
+        EditRefusal::Busy => Code::Busy,
+        EditRefusal::Stopping => Code::Stopping,
     };
     Problem::new(code, refusal.to_string())
 }

@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 20] = [
+pub(super) static FILES: [Asset; 25] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -50,6 +50,11 @@ pub(super) static FILES: [Asset; 20] = [
     file!("live-player.js", JS),
     file!("login.js", JS),
     file!("people.js", JS),
+    file!("setup.css", CSS),
+    file!("setup.js", JS),
+    file!("setup-backtest.js", JS),
+    file!("setup-draw.js", JS),
+    file!("setup-rules.js", JS),
     file!("shell.js", JS),
     file!("texts.js", JS),
     file!("favicon.svg", SVG),
@@ -85,6 +90,7 @@ pub(super) fn routes() -> Routes {
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
+        .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))
         .get("/assets/{file}", Needs::Nothing, asset)
 }

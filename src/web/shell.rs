@@ -7,8 +7,11 @@ use super::texts::Language;
 use crate::access::{Caller, CallerKind, Role};
 
 /// The pages that the navigation leads to, each with its text and what a caller needs for it.
-const PAGES: [(&str, &str, Needs); 2] =
-    [("/", "nav.overview", Needs::VIEW), ("/people", "nav.people", Needs::ADMINISTER)];
+const PAGES: [(&str, &str, Needs); 3] = [
+    ("/", "nav.overview", Needs::VIEW),
+    ("/cameras", "nav.cameras", Needs::ADMINISTER),
+    ("/people", "nav.people", Needs::ADMINISTER),
+];
 
 /// What a template knows beside its own text.
 pub(super) struct Shell {

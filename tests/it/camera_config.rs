@@ -2,13 +2,15 @@
 //! what a power cut leaves.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::process::run;
 use crate::harness::rtsp::{Auth, PASSWORD, RtspServer, USER};
-use crate::harness::{Scratch, fixture, port, seconds, wait_for, wait_until};
+use crate::harness::{Scratch, fixture, installed, port, repository, seconds, wait_for, wait_until};
 
 /// A box whose camera `gate` plays a file, with a folder of the service's own.
 struct Rig {
@@ -99,7 +101,9 @@ fn a_camera_is_tried_added_changed_and_removed_and_comments_stay() {
     rig.wait_for_packets("pier");
     rig.wait_for_state("in_use");
     let text = rig.text();
-    assert!(text.starts_with(before.trim_end()) && text.contains("[camera.pier.source]"), "{text}");
+    let (head, rest) = text.split_once("\n[camera.pier.source]\n").expect("a section");
+    let tail = rest.find("# How long").and_then(|at| rest.get(at..)).expect("what follows");
+    assert_eq!(format!("{head}{tail}"), before, "all else stays");
     let settings = rig.daemon.json(&of("pier"));
     assert_eq!((&settings["settings"]["source"]["url"], &settings["labels"][0]), (&address.into(), &"person".into()));
     let log = rig.daemon.log();
@@ -132,9 +136,11 @@ fn a_camera_is_tried_added_changed_and_removed_and_comments_stay() {
 #[test]
 fn a_change_after_which_a_camera_stays_away_is_undone_in_the_file_too() {
     let scratch = Scratch::new("camera-config-undo");
-    scratch.expect_log(&["the changed configuration is undone", "the camera is away", "cannot be reached"]);
+    scratch.expect_log(&["the changed configuration is undone", "task failed", "camera offline", "camera degraded"]);
     let server = RtspServer::start(&scratch, Auth::None, &[("/main", "h264", &fixture("people.mp4"))]);
-    let mut rig = Rig::start(&scratch, replaying(&scratch).camera("yard", &server, "/main", Auth::None));
+    let mut config = Config::new(&scratch).camera("yard", &server, "/main", Auth::None);
+    config.add("[reload]\nconfirm_within = \"6s\"\n");
+    let mut rig = Rig::start(&scratch, config);
     rig.wait_for_packets("yard");
     let before = rig.text();
     let dead = format!("rtsp://127.0.0.1:{}/main", port::free());
@@ -144,7 +150,7 @@ fn a_change_after_which_a_camera_stays_away_is_undone_in_the_file_too() {
     let undone = rig.wait_for_state("rolled_back");
     assert!(undone["reason"].as_str().is_some_and(|why| why.contains("camera yard worked before")), "{undone}");
     assert_eq!(rig.text(), before);
-    wait_until("the camera again", seconds(60), || rig.daemon.metric("camera_online{camera=\"yard\"}") > 0.5);
+    wait_until("the camera again", seconds(60), || rig.daemon.metric("outpost_camera_online{camera=\"yard\"}") > 0.5);
     assert!(rig.daemon.terminate().success(), "{}", rig.daemon.log());
 }
 
@@ -154,8 +160,9 @@ fn a_power_cut_before_a_change_is_confirmed_leaves_the_one_before() {
     let scratch = Scratch::new("camera-config-cut");
     scratch.expect_log(&[
         "a change of the configuration was not confirmed before the last stop, and is undone",
-        "the camera is away",
-        "cannot be reached",
+        "task failed",
+        "camera offline",
+        "camera degraded",
     ]);
     let server = RtspServer::start(&scratch, Auth::None, &[("/main", "h264", &fixture("people.mp4"))]);
     let mut config = Config::new(&scratch).camera("yard", &server, "/main", Auth::None);
@@ -169,7 +176,7 @@ fn a_power_cut_before_a_change_is_confirmed_leaves_the_one_before() {
     assert_eq!(rig.text(), before);
     let status = rig.daemon.json("/api/v1/config");
     assert_eq!(status["state"], "rolled_back", "{status}");
-    wait_until("the camera again", seconds(60), || rig.daemon.metric("camera_online{camera=\"yard\"}") > 0.5);
+    wait_until("the camera again", seconds(60), || rig.daemon.metric("outpost_camera_online{camera=\"yard\"}") > 0.5);
     assert!(rig.daemon.terminate().success(), "{}", rig.daemon.log());
 }
 
@@ -182,7 +189,7 @@ fn where_the_file_is_not_the_daemons_changes_go_into_its_own() {
     let before = rig.text();
     // Tests may run as root, who may write everywhere but where a file is mounted.
     let mount = |arguments: &[&str]| {
-        let done = std::process::Command::new(arguments[0]).args(&arguments[1..]).status().expect("run");
+        let done = Command::new(arguments[0]).args(&arguments[1..]).status().expect("run");
         assert!(done.success(), "{arguments:?}");
     };
     let path = rig.file.display().to_string();
@@ -206,6 +213,108 @@ struct Unmount(String);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(&self.0).status();
+        let _ = Command::new("umount").arg(&self.0).status();
     }
+}
+
+/// What tests/browser/setup.mjs saw. `OUTPOST_SCREENSHOTS` names a folder for pictures of the pages.
+fn set_up_in_a_browser(page: &str, address: &str) -> Value {
+    let script = repository().join("tests/browser/setup.mjs");
+    let modules = installed("node/node_modules");
+    let mut node = Command::new("node");
+    let text = run(node.arg(script).args([page, address]).env("OUTPOST_NODE_MODULES", modules));
+    serde_json::from_str(&text).expect("the browser's report")
+}
+
+/// Works with: page | a camera that is added, drawn on and given rules in a browser, by mouse, keyboard and touch | is tried with a picture before, saved with comments kept, and undone where it does not come up
+#[test]
+fn a_camera_is_set_up_in_a_browser_and_events_follow_the_zone() {
+    let scratch = Scratch::new("camera-setup");
+    scratch.expect_log(&[
+        "the changed configuration is undone",
+        "task failed",
+        "camera offline",
+        "camera degraded",
+        "rules could not be tried",
+    ]);
+    let server = RtspServer::start(&scratch, Auth::Digest, &[("/main", "h264", &fixture("people.mp4"))]);
+    let mut rig = Rig::start(&scratch, replaying(&scratch));
+    let address = server.url("/main").replace("rtsp://", &format!("rtsp://{USER}:{PASSWORD}@"));
+    let seen = set_up_in_a_browser(&rig.daemon.page(), &address);
+    let steps = &seen["steps"];
+    assert_eq!(seen["errors"], json!([]), "on the console");
+    let violations = seen["violations"].as_object().expect("lists");
+    assert!(violations.len() == 4 && violations.values().all(|found| *found == json!([])), "axe: {violations:#?}");
+    let shifts = seen["shifts"].as_object().expect("numbers");
+    assert!(shifts.values().all(|shift| shift.as_f64().is_some_and(|shift| shift < 0.1)), "{shifts:?}");
+    let page = rig.daemon.page();
+    let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(requests.iter().all(|url| url.starts_with(&page) || url.starts_with("data:")), "{requests:?}");
+    assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("password")), "{steps}");
+    assert!(steps["tried"].as_str().is_some_and(|text| text.contains("640×360")), "{steps}");
+    assert_eq!((&steps["picture"], &steps["url"]), (&json!(640), &server.url("/main").into()));
+    assert_eq!(steps["drawn"][0], "0, 0.2", "snapped to the edge");
+    assert_eq!((&steps["undone"], &steps["redone"]), (&steps["drawn"], &steps["dragged"]));
+    assert_ne!(steps["moved"], steps["redone"]);
+    assert_eq!((&steps["kept"], &steps["added"], &steps["deleted"]), (&steps["moved"], &json!(4), &json!(3)));
+    assert_eq!(steps["saved"], "Saved and in use.");
+    assert!(steps["hint"].as_str().is_some_and(|text| text.contains("restarts pier alone")), "{steps}");
+    assert!(
+        steps["backtest"]
+            .as_str()
+            .is_some_and(|text| text.contains("Would have") || text.contains("nothing that this camera recorded")),
+        "{steps}"
+    );
+    let undone = steps["undoneByItself"].as_str().expect("words");
+    assert!(undone.contains("Undone") && undone.contains("camera pier worked before"), "{undone}");
+    assert_eq!((&steps["urlAgain"], &steps["touched"]), (&steps["url"], &json!(2)));
+
+    let text = rig.text();
+    assert!(text.contains("# How long it may take.\n[reload]\nconfirm_within = \"6s\" # short\n"), "{text}");
+    assert!(text.contains("[camera.pier.zones.water]\npoints = [[0, 0], [1, 0], [1, 1], [0, 1]]"), "{text}");
+    let of_rule = |event: &Value| {
+        event["camera"] == "pier" && event["rule"] == "at-the-water" && event["zones"] == json!(["water"])
+    };
+    wait_until("an event in the zone", seconds(90), || rig.daemon.events().iter().any(of_rule));
+    assert!(rig.daemon.terminate().success(), "{}", rig.daemon.log());
+}
+
+/// Works with: cameras | rules that are tried by the API before they are saved | are run over what was recorded, and the events that they would have made are counted; nothing is saved
+#[test]
+fn rules_are_tried_against_what_was_recorded() {
+    let scratch = Scratch::new("backtest");
+    scratch.expect_log(&["rules could not be tried against recordings"]);
+    let config = Config::new(&scratch).recorded_all_the_time("gate", &fixture("people.mp4"), 5);
+    let mut rig = Rig::start(&scratch, config);
+    let before = rig.text();
+    let closed = |rig: &Rig| {
+        let timeline = rig.daemon.json("/api/v1/cameras/gate/timeline");
+        timeline["segments"].as_array().expect("segments").iter().filter(|one| one["state"] == "closed").count()
+    };
+    wait_until("recordings", seconds(90), || closed(&rig) >= 3);
+    let path = "/api/v1/cameras/gate/rules/try";
+    let tried = |keys: Value| {
+        let (status, begun) = rig.send("POST", path, "", &keys);
+        assert_eq!((status, &begun["state"]), (202, &"running".into()), "{begun}");
+        wait_for("the end of it", seconds(120), || {
+            let test = rig.daemon.json(path);
+            if test["state"] == "running" { Err(test.to_string()) } else { Ok(test) }
+        })
+    };
+    let all = tried(json!({"hours": 1, "rules": [{"name": "anyone", "labels": ["person"]}]}));
+    assert_eq!(all["state"], "done", "{all}");
+    assert!(
+        all["looked_at_s"].as_f64() > Some(5.0) && all["looked_at_s"].as_f64() <= all["recorded_s"].as_f64(),
+        "{all}"
+    );
+    assert!(all["events"].as_u64() > Some(0) && all["by_rule"]["anyone"] == all["events"], "{all}");
+    assert_eq!((&all["found"][0]["rule"], &all["found"][0]["label"]), (&"anyone".into(), &"person".into()));
+    let zones = json!({"sky": {"points": [[0.0, 0.0], [1.0, 0.0], [1.0, 0.02]]}});
+    let none = tried(json!({"hours": 1, "rules": [{"name": "up", "when": "enter", "zones": ["sky"]}], "zones": zones}));
+    assert_eq!((&none["state"], &none["events"]), (&"done".into(), &0.into()), "{none}");
+    let wrong = tried(json!({"hours": 1, "rules": [{"name": "up", "when": "enter", "zones": ["none"]}]}));
+    assert_eq!(wrong["state"], "failed");
+    assert!(wrong["reason"].as_str().is_some_and(|why| why.contains("unknown zone")), "{wrong}");
+    assert_eq!(rig.text(), before);
+    assert!(rig.daemon.terminate().success(), "{}", rig.daemon.log());
 }

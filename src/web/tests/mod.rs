@@ -1,6 +1,7 @@
 //! All routes over a real socket, with services over a real index and archive in a temporary folder.
 
 mod access;
+mod camera_config;
 mod compression;
 mod connections;
 mod events;

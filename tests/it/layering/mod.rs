@@ -49,7 +49,7 @@ const LAYERS: [&[&str]; 7] = [
     &["archive", "record", "recovery", "timekeeper", "coverage_export", "retention", "upload", "lake", "alert", "live"],
     &["service"],
     &["web"],
-    &["pipeline", "cameras", "config", "reload", "volume_session", "app", "cli", "main"],
+    &["pipeline", "backtest", "cameras", "config", "reload", "volume_session", "app", "cli", "main"],
 ];
 
 /// Layers of stages, whose modules know nothing of each other. The others are vocabularies and wiring,
