@@ -27,7 +27,7 @@ fn edited(state: ConfigState) -> Edited {
 }
 
 impl Site {
-    async fn send_json(&self, method: &str, target: &str, headers: &str, body: &serde_json::Value) -> Answer {
+    async fn send_json(&self, method: &str, target: &str, headers: &str, body: serde_json::Value) -> Answer {
         let (host, body) = (self.address, body.to_string());
         let length = body.len();
         self.send(&format!(
@@ -44,14 +44,14 @@ async fn an_edit_names_the_revision_and_answers_whether_it_is_to_be_confirmed() 
     let site = Site::open(bench).await;
     let target = "/api/v1/cameras/yard/config";
     let patch = json!({"record": {"post_roll": "9s"}});
-    let asked = site.send_json("PATCH", target, "If-Match: W/\"r1\"\r\n", &patch);
+    let asked = site.send_json("PATCH", target, "If-Match: W/\"r1\"\r\n", patch.clone());
     let (answered, (edit, revision)) = tokio::join!(asked, answer(&mut queue, Ok(edited(ConfigState::Confirming))));
     assert_eq!((answered.status, answered.header("etag")), (202, "\"r2\""), "{}", answered.text());
     assert_eq!(answered.json()["status"]["state"], "confirming");
     let wanted = CameraEdit::Change { name: "yard".to_owned(), patch: patch.as_object().expect("an object").clone() };
     assert_eq!((edit, revision.as_deref()), (wanted, Some("r1")));
 
-    let asked = site.send_json("DELETE", target, "If-Match: *\r\n", &json!({}));
+    let asked = site.send_json("DELETE", target, "If-Match: *\r\n", json!({}));
     let (answered, (edit, revision)) = tokio::join!(asked, answer(&mut queue, Ok(edited(ConfigState::InUse))));
     assert_eq!((answered.status, edit, revision), (200, CameraEdit::Remove { name: "yard".to_owned() }, None));
 
@@ -65,13 +65,13 @@ async fn an_edit_names_the_revision_and_answers_whether_it_is_to_be_confirmed() 
         (EditRefusal::Stopping, 503, "stopping"),
     ];
     for (refusal, status, code) in refusals {
-        let asked = site.send_json("PATCH", target, "", &json!({}));
+        let asked = site.send_json("PATCH", target, "", json!({}));
         let (answered, _) = tokio::join!(asked, answer(&mut queue, Err(refusal)));
         assert_eq!((answered.status, &answered.problem()["code"]), (status, &code.into()));
     }
-    assert_eq!(site.send_json("PATCH", target, "If-Match: \"\"\r\n", &json!({})).await.status, 400);
-    assert_eq!(site.send_json("PATCH", target, "", &json!([])).await.status, 400);
-    assert_eq!(site.send_json("PATCH", target, "Origin: http://evil.example\r\n", &json!({})).await.status, 403);
+    assert_eq!(site.send_json("PATCH", target, "If-Match: \"\"\r\n", json!({})).await.status, 400);
+    assert_eq!(site.send_json("PATCH", target, "", json!([])).await.status, 400);
+    assert_eq!(site.send_json("PATCH", target, "Origin: http://evil.example\r\n", json!({})).await.status, 403);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn who_sees_some_cameras_changes_those_alone_and_secrets_are_not_in_the_au
     site.bench.access.add_user(some).expect("a user");
     let (anna, sam) = (site.cookie("anna").await, site.cookie("sam").await);
     for method in ["GET", "PATCH", "DELETE"] {
-        let of_other = site.send_json(method, "/api/v1/cameras/lost/config", &sam, &json!({})).await;
+        let of_other = site.send_json(method, "/api/v1/cameras/lost/config", &sam, json!({})).await;
         assert_eq!(of_other.status, 404, "{method}");
     }
     let source = json!({"url": "rtsp://192.0.2.7/x", "password": "purple-goat"});
@@ -116,11 +116,11 @@ async fn who_sees_some_cameras_changes_those_alone_and_secrets_are_not_in_the_au
         ("POST", "/api/v1/cameras/probe", json!({"source": source})),
         ("GET", "/api/v1/cameras/found", json!({})),
     ] {
-        let refused = site.send_json(method, target, &sam, &body).await;
+        let refused = site.send_json(method, target, &sam, body).await;
         assert_eq!((refused.status, &refused.problem()["code"]), (403, &"not_allowed".into()), "{target}");
     }
     let patch = json!({"source": source});
-    let asked = site.send_json("PATCH", "/api/v1/cameras/yard/config", &sam, &patch);
+    let asked = site.send_json("PATCH", "/api/v1/cameras/yard/config", &sam, patch.clone());
     let (answered, _) = tokio::join!(asked, answer(&mut queue, Ok(edited(ConfigState::InUse))));
     assert_eq!(answered.status, 200, "the own camera");
     let audit = site.ask("GET", "/api/v1/audit", &anna).await;
@@ -139,14 +139,14 @@ async fn rules_are_tried_for_who_sees_all_of_the_cameras_past() {
     let (anna, sam) = (site.cookie("anna").await, site.cookie("sam").await);
     let target = "/api/v1/cameras/yard/rules/try";
     let rules = json!({"hours": 2, "rules": []});
-    assert_eq!(site.send_json("POST", target, &sam, &rules).await.status, 403, "not from the beginning");
-    assert_eq!(site.send_json("POST", "/api/v1/cameras/lost/rules/try", &sam, &rules).await.status, 404);
+    assert_eq!(site.send_json("POST", target, &sam, rules.clone()).await.status, 403, "not from the beginning");
+    assert_eq!(site.send_json("POST", "/api/v1/cameras/lost/rules/try", &sam, rules.clone()).await.status, 404);
     for hours in ["0", "-1", "73"] {
         let hours: f64 = hours.parse().expect("a number");
-        assert_eq!(site.send_json("POST", target, &anna, &json!({ "hours": hours })).await.status, 400, "{hours}");
+        assert_eq!(site.send_json("POST", target, &anna, json!({ "hours": hours })).await.status, 400, "{hours}");
     }
-    assert_eq!(site.send_json("POST", target, &anna, &json!({"hours": 1, "source": {}})).await.status, 400);
+    assert_eq!(site.send_json("POST", target, &anna, json!({"hours": 1, "source": {}})).await.status, 400);
     assert_eq!(site.ask("GET", target, &anna).await.status, 404, "none yet");
     // The box of the tests runs none.
-    assert_eq!(site.send_json("POST", target, &anna, &rules).await.problem()["code"], "busy");
+    assert_eq!(site.send_json("POST", target, &anna, rules).await.problem()["code"], "busy");
 }
