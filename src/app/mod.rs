@@ -20,7 +20,7 @@ use crate::audit::Audit;
 use crate::backtest::{self, BacktestDeps};
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::Config;
+use crate::config::{Camera, Config};
 use crate::discovery::Discovery;
 use crate::event::IdSource;
 use crate::health::{Health, LoadHealth, StoreState};
@@ -28,8 +28,12 @@ use crate::infer::{Jobs, Scheduler};
 use crate::load::{self, Decision, Finding, LoadLevel, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::Shared;
+use crate::record::RecordMode;
 use crate::reload::Source;
-use crate::service::{self, BacktestQueue, BacktestService, ConfigService, Configured, CurrentVolume, Services};
+use crate::service::{
+    self, BacktestQueue, BacktestService, CameraUse, ConfigService, Configured, CurrentVolume, Services,
+};
+use crate::status::{DetectUse, RecordUse};
 use crate::supervise::{
     self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Running, Spec, Supervisor, systemd,
 };
@@ -331,7 +335,17 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
         quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
         frames: cameras.frames(),
         broadcasts: cameras.broadcasts(),
+        uses: config.cameras().map(|(name, camera)| (name.clone(), camera_use(camera))).collect(),
     }
+}
+
+fn camera_use(camera: &Camera) -> CameraUse {
+    let record = match camera.record.mode {
+        RecordMode::Events => RecordUse::Events,
+        RecordMode::Continuous => RecordUse::Continuous,
+        RecordMode::Off => RecordUse::Off,
+    };
+    CameraUse { detect: if camera.detect.enabled { DetectUse::On } else { DetectUse::Off }, record }
 }
 
 /// Sheds load, and notes what the gauges say and what follows from it.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::destination::Destination;
 use crate::frame::LatestFrame;
 use crate::live::Broadcast;
+use crate::status::{DetectUse, RecordUse};
 
 /// What services need of the configuration in use. Replaced as one when that changes.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,17 @@ pub struct Configured {
     pub frames: BTreeMap<String, Arc<LatestFrame>>,
     /// Live video of each.
     pub broadcasts: BTreeMap<String, Arc<Broadcast>>,
+    /// What is done with the pictures of each, before a person switched anything.
+    pub uses: BTreeMap<String, CameraUse>,
+}
+
+/// What the configuration does with a camera's pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CameraUse {
+    /// Whether they are looked at.
+    pub detect: DetectUse,
+    /// What is kept of the video.
+    pub record: RecordUse,
 }
 
 impl Configured {

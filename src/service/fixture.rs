@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::backtest::BacktestService;
 use super::config::{ConfigService, ReloadQueue};
-use super::configured::Configured;
+use super::configured::{CameraUse, Configured};
 use super::context::Context;
 use super::current_volume::CurrentVolume;
 use super::services::Services;
@@ -104,6 +104,7 @@ impl Bench {
                 quota_bytes: None,
                 frames,
                 broadcasts,
+                uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
             }
             .fixed(),
         });

@@ -10,6 +10,7 @@ mod config;
 mod configured;
 mod context;
 mod current_volume;
+mod diagnostics;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,6 +21,7 @@ mod reports;
 mod services;
 mod settings;
 mod status;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -30,9 +32,10 @@ pub use backtest::{
     Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
 };
 pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
-pub use configured::Configured;
+pub use configured::{CameraUse, Configured};
 pub use context::Context;
 pub use current_volume::CurrentVolume;
+pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use media::{Live, MediaService};
 pub use probe::{
@@ -42,4 +45,5 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use status::StatusService;
+pub use switches::{SwitchChange, SwitchService, Switched};
 pub use timeline::{Mark, Timeline, TimelineService};

@@ -145,6 +145,7 @@ impl QueueService {
             (status.items, status.bytes, status.dead_letters) = (queue.items, queue.bytes, queue.dead_letters);
             status.oldest_wait_s = queue.oldest.as_ref().and_then(|created| waited_s(created, &now));
         }
+        status.paused = self.0.control.switches().paused.contains(outlet);
         status.estimate();
         status
     }

@@ -6,11 +6,13 @@ use super::access::AccessService;
 use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::context::Context;
+use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
 use super::probe::ProbeService;
 use super::queues::QueueService;
 use super::status::StatusService;
+use super::switches::SwitchService;
 use super::timeline::TimelineService;
 use crate::audit::Audit;
 
@@ -37,6 +39,10 @@ pub struct Services {
     pub probe: ProbeService,
     /// What waits for delivery.
     pub queues: QueueService,
+    /// How the daemon itself is.
+    pub diagnostics: DiagnosticsService,
+    /// What people switch at cameras.
+    pub switches: SwitchService,
 }
 
 impl Services {
@@ -48,13 +54,16 @@ impl Services {
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
+        let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
             access,
-            status: StatusService::new(context.clone(), queues.clone()),
+            diagnostics: DiagnosticsService::new(context.clone(), status.clone()),
+            status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
-            timeline: TimelineService::new(context),
+            timeline: TimelineService::new(context.clone()),
+            switches: SwitchService::new(context),
             config,
             backtests,
             probe,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::configured::CameraUse;
 use super::context::Context;
 use super::queues::QueueService;
 use crate::archive::volume;
 use crate::health::{StoreHealth, StoreState};
 use crate::metrics;
-use crate::status::{BoxStatus, CameraStatus, DiskStatus, LoadStatus};
+use crate::status::{BoxStatus, CameraStatus, DetectUse, DiskStatus, LoadStatus, RecordUse};
 use crate::store::{Class, Stats};
 
 /// Knows how the box is.
@@ -55,7 +56,23 @@ impl StatusService {
     /// The cameras at this moment, in the order of their names.
     pub fn cameras(&self) -> Vec<CameraStatus> {
         let (cameras, now) = (self.context.health.cameras(), self.context.clock.mono());
-        cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now)).collect()
+        let statuses = cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now));
+        let (configured, switches) = (self.context.configured(), self.context.control.switches());
+        let at = self.context.clock.wall();
+        let with_uses = statuses.map(|status| {
+            let name = status.name.as_ref();
+            let CameraUse { detect, record } = configured.uses.get(name).copied().unwrap_or_default();
+            let detect = match detect {
+                DetectUse::On if !switches.detects(name, at) => DetectUse::SwitchedOff,
+                other => other,
+            };
+            let record = match record {
+                RecordUse::Events | RecordUse::Continuous if !switches.records(name) => RecordUse::SwitchedOff,
+                other => other,
+            };
+            CameraStatus { detect, record, ..status }
+        });
+        with_uses.collect()
     }
 
     /// Whether the box does its work; if not, why.

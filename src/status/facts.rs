@@ -61,6 +61,34 @@ pub struct LoadStatus {
     pub reason: String,
 }
 
+/// Whether detection looks at a camera's pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectUse {
+    /// It does.
+    #[default]
+    On,
+    /// Not by the configuration.
+    Off,
+    /// Not since a person switched it off.
+    SwitchedOff,
+}
+
+/// What is kept of a camera's video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordUse {
+    /// Clips of events.
+    #[default]
+    Events,
+    /// Everything.
+    Continuous,
+    /// Nothing, by the configuration.
+    Off,
+    /// Nothing since a person switched it off.
+    SwitchedOff,
+}
+
 /// One camera.
 #[derive(Clone, Debug, Serialize)]
 pub struct CameraStatus {
@@ -79,13 +107,17 @@ pub struct CameraStatus {
     pub stages: Vec<Stage>,
     /// Seconds since the last packet.
     pub last_packet_age_s: Option<f64>,
+    /// Whether its pictures are looked at.
+    pub detect: DetectUse,
+    /// What is kept of its video.
+    pub record: RecordUse,
     /// What else is known of it.
     #[serde(flatten)]
     pub health: CameraHealth,
 }
 
 impl CameraStatus {
-    /// What health knows of camera `name` at `now`.
+    /// What health knows of camera `name` at `now`; as if all of its pictures were looked at, and clips kept.
     pub fn new(name: Arc<str>, health: &CameraHealth, now: Mono) -> Self {
         let shown = health.shown();
         Self {
@@ -96,7 +128,18 @@ impl CameraStatus {
             reason: shown.reason.map(str::to_owned),
             stages: health.troubled_stages().to_vec(),
             last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
+            detect: DetectUse::default(),
+            record: RecordUse::default(),
             health: health.clone(),
+        }
+    }
+
+    /// Whether video of it is kept: all of it, or clips of what is detected.
+    pub fn is_recorded(&self) -> bool {
+        match self.record {
+            RecordUse::Continuous => true,
+            RecordUse::Events => self.detect == DetectUse::On,
+            RecordUse::Off | RecordUse::SwitchedOff => false,
         }
     }
 }
@@ -125,6 +168,9 @@ pub struct QueueStatus {
     pub oldest_wait_s: Option<u64>,
     /// Items that were given up.
     pub dead_letters: u64,
+    /// Whether a person paused it; left out where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// What an upload destination does at this moment; absent for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfers: Option<TransferStatus>,
@@ -163,6 +209,7 @@ impl QueueStatus {
             bytes: 0,
             oldest_wait_s: None,
             dead_letters: 0,
+            paused: false,
             transfers: health.transfers.map(|health| TransferStatus { health, left_s: None }),
         }
     }

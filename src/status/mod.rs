@@ -3,12 +3,16 @@
 //! There is one type for each fact. Services fill them, and page, API, MQTT, command line and lake read them; formats that
 //! differ are made of them where they are written.
 
+mod concerns;
 mod config;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod summary;
 
+pub use concerns::{Concern, ConcernCode, Level, Remedy};
 pub use config::{ConfigProblem, ConfigState, ConfigStatus};
-pub use facts::{BoxStatus, CameraCoverage, CameraStatus, DiskStatus, LoadStatus, QueueStatus, TransferStatus};
-pub use summary::{Level, Summary};
+pub use facts::{
+    BoxStatus, CameraCoverage, CameraStatus, DetectUse, DiskStatus, LoadStatus, QueueStatus, RecordUse, TransferStatus,
+};
+pub use summary::Summary;

@@ -2,101 +2,76 @@
 
 use serde::Serialize;
 
-use super::config::{ConfigState, ConfigStatus};
+use super::concerns::{Concern, ConcernCode, Level, duration, items};
 use super::facts::{BoxStatus, QueueStatus};
-use crate::health::{CameraState, ModelHealth, ModelState, StoreHealth, StoreState};
-use crate::load::LoadLevel;
-
-/// Below this share of free space a volume counts as almost full.
-const ALMOST_FULL: f64 = 0.02;
-
-/// How much a person should care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// All is well.
-    Ok,
-    /// Will probably mend itself.
-    Attention,
-    /// Something is not being recorded, or soon will not be.
-    Problem,
-}
+use crate::health::CameraState;
 
 /// The state of the box in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// How much a person should care.
     pub level: Level,
+    /// Cameras of which video is kept at this moment.
+    pub recording: usize,
+    /// Items that wait for delivery, at all outlets.
+    pub waiting: u64,
     /// The sentence, without full stop.
     pub text: String,
 }
 
 impl BoxStatus {
-    /// Sums up cameras, delivery and disk.
+    /// Sums up cameras, delivery, and what else is not as it should be.
     pub fn summary(&self) -> Summary {
-        let (cameras_level, cameras) = self.sum_up_cameras();
-        let (delivery_level, delivery) = self.sum_up_delivery();
-        let mut level = cameras_level.max(delivery_level);
+        let concerns = self.concerns();
+        let level = concerns.iter().map(|concern| concern.level).max().unwrap_or(Level::Ok);
+        let (cameras, delivery) = (self.sum_up_cameras(), self.sum_up_delivery());
         let joint = if level == Level::Ok { ", " } else { "; " };
         let mut text = format!("{cameras}{joint}{delivery}");
-        if self.load.level != LoadLevel::Normal {
-            level = level.max(Level::Attention);
-            text = format!("{text}; too much to do: {}", self.load.reason);
+        for further in self.further(&concerns) {
+            text = format!("{text}; {further}");
         }
-        if let Some(undetected) = self.sum_up_detection() {
-            (level, text) = (Level::Problem, format!("{text}; {undetected}"));
+        let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
+        Summary {
+            level,
+            recording: online.filter(|camera| camera.is_recorded()).count(),
+            waiting: self.outlets.iter().map(|outlet| outlet.items).sum(),
+            text,
         }
-        if let Some((store_level, store)) = self.sum_up_store() {
-            (level, text) = (level.max(store_level), format!("{text}; {store}"));
-        }
-        if let Some((config_level, config)) = self.config.trouble() {
-            (level, text) = (level.max(config_level), format!("{text}; {config}"));
-        }
-        if let Some(trouble) = &self.disk.trouble {
-            level = level.max(if self.disk.spooling { Level::Problem } else { Level::Attention });
-            let until_then = if self.disk.spooling { ", recording into the spool" } else { "" };
-            text = format!("{text}; {trouble}{until_then}");
-        }
-        if let Some(left_out) = self.disk.left_out {
-            return Summary { level: Level::Problem, text: format!("{text}; {left_out}") };
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no exact bytes")]
-        let free = self.disk.free_bytes as f64 / self.disk.size_bytes.max(1) as f64;
-        if self.disk.size_bytes > 0 && free < ALMOST_FULL {
-            return Summary { level: level.max(Level::Attention), text: format!("{text}; the disk is almost full") };
-        }
-        Summary { level, text }
     }
 
-    /// What is wrong with detection; a light model that is not needed at present counts, too.
-    fn sum_up_detection(&self) -> Option<String> {
-        let troubled =
-            self.cameras.iter().filter_map(|camera| Some((&camera.name, camera.health.not_detected.as_ref()?)));
-        // A camera whose own model is broken says so itself.
-        let is_said = self.cameras.iter().any(|camera| camera.state == CameraState::Degraded);
-        let broken = self.models.iter().filter(|(_, model)| model.state == ModelState::Broken && !is_said);
-        match (troubled.clone().count(), troubled.clone().next(), broken.clone().next()) {
-            (1, Some((name, reason)), _) => Some(format!("{name}: {reason}")),
-            (more, Some((name, reason)), _) => Some(format!("{name} and {} more: {reason}", more - 1)),
-            (_, None, Some((model, ModelHealth { reason: Some(reason), .. }))) => {
-                Some(format!("model {model} cannot be used: {reason}"))
+    /// What cameras and delivery do not say already, in the order in which it was always said.
+    fn further(&self, concerns: &[Concern]) -> Vec<String> {
+        use ConcernCode::{
+            ConfigLastGood, ConfigRefused, ConfigRolledBack, DetectionSwitchedOff, DiskAlmostFull, IndexFull,
+            IndexRebuilding, LeftOut, LoadShed, ModelBroken, NotDetected, RecordingSwitchedOff, RestartNeeded,
+            VolumeTrouble,
+        };
+        let of = |wanted: &[ConcernCode]| -> Vec<&Concern> {
+            concerns.iter().filter(|concern| wanted.contains(&concern.code)).collect()
+        };
+        let mut further = Vec::new();
+        further.extend(of(&[LoadShed]).into_iter().map(|concern| concern.text.clone()));
+        match of(&[NotDetected]).as_slice() {
+            [] => further.extend(of(&[ModelBroken]).first().map(|concern| concern.text.clone())),
+            [one] => further.push(one.text.clone()),
+            [first, others @ ..] => {
+                let (name, reason) = (first.subject.as_deref(), first.reason.as_deref());
+                let (name, reason) = (name.unwrap_or_default(), reason.unwrap_or_default());
+                further.push(format!("{name} and {} more: {reason}", others.len()));
             }
-            _ => None,
         }
+        let rest = [
+            &[IndexRebuilding, IndexFull][..],
+            &[ConfigRefused, ConfigRolledBack, ConfigLastGood, RestartNeeded],
+            &[RecordingSwitchedOff, DetectionSwitchedOff],
+            &[VolumeTrouble],
+            &[LeftOut, DiskAlmostFull],
+        ];
+        further.extend(rest.into_iter().flat_map(of).map(|concern| concern.text.clone()));
+        further
     }
 
-    fn sum_up_store(&self) -> Option<(Level, String)> {
-        let StoreHealth { state, rebuilt, rebuild_total, .. } = self.store;
-        match state {
-            StoreState::Ok => None,
-            StoreState::Rebuilding => {
-                Some((Level::Attention, format!("rebuilding the list of events, {rebuilt} of {rebuild_total}")))
-            }
-            StoreState::Full => Some((Level::Problem, "no room for new events".to_owned())),
-        }
-    }
-
-    fn sum_up_cameras(&self) -> (Level, String) {
+    fn sum_up_cameras(&self) -> String {
         let all = self.cameras.len();
         let count = |state| self.cameras.iter().filter(|camera| camera.state == state).count();
         let (offline, connecting) = (count(CameraState::Offline), count(CameraState::Connecting));
@@ -114,81 +89,58 @@ impl BoxStatus {
                 [Some(reason)] => format!(": {reason}"),
                 _ => String::new(),
             };
-            return (Level::Problem, format!("{offline}{}{reason}", of_all(degraded, "degraded")));
+            return format!("{offline}{}{reason}", of_all(degraded, "degraded"));
         }
+        let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
+        let recording = online.filter(|camera| camera.is_recorded()).count();
         match (all, offline, connecting, finished) {
-            (0, ..) => (Level::Attention, "No camera is configured".to_owned()),
-            (_, 1.., ..) => (Level::Problem, of_all(offline, "offline")),
-            (_, _, 1.., _) => (Level::Attention, of_all(connecting, "connecting")),
-            (.., 1..) if finished == all => (Level::Ok, of_all(finished, "finished")),
-            _ => (Level::Ok, of_all(all - finished, "recording")),
+            (0, ..) => "No camera is configured".to_owned(),
+            (_, 1.., ..) => of_all(offline, "offline"),
+            (_, _, 1.., _) => of_all(connecting, "connecting"),
+            (.., 1..) if finished == all => of_all(finished, "finished"),
+            _ if recording == 0 => format!("{}, nothing is recorded", of_all(all - finished, "connected")),
+            _ => of_all(recording, "recording"),
         }
     }
 
-    fn sum_up_delivery(&self) -> (Level, String) {
+    fn sum_up_delivery(&self) -> String {
         if self.outlets.is_empty() {
-            return (Level::Ok, "events stay on this box".to_owned());
+            return "events stay on this box".to_owned();
         }
         let queued: u64 = self.outlets.iter().map(|outlet| outlet.items).sum();
         let dead: u64 = self.outlets.iter().map(|outlet| outlet.dead_letters).sum();
         let oldest = self.outlets.iter().filter_map(|outlet| outlet.oldest_wait_s).max().unwrap_or(0);
-        let cut: Vec<&QueueStatus> = self.outlets.iter().filter(|outlet| outlet.online == Some(false)).collect();
-        let items = |n: u64| if n == 1 { "1 item".to_owned() } else { format!("{n} items") };
-        let mut level = if cut.is_empty() && dead == 0 { Level::Ok } else { Level::Attention };
-        let mut text = match (queued, cut.as_slice()) {
-            (0, []) => "nothing waits for delivery".to_owned(),
-            (0, [one]) => format!("no link to {}", one.name),
-            (0, several) => format!("no link to {} destinations", several.len()),
-            (n, []) => format!("{} being delivered", items(n)),
-            (n, _) => format!("{} waiting for the link for {}", items(n), duration(oldest)),
+        let paused: Vec<&QueueStatus> = self.outlets.iter().filter(|outlet| outlet.paused).collect();
+        let is_cut = |outlet: &&QueueStatus| outlet.online == Some(false) && !outlet.paused;
+        let cut: Vec<&QueueStatus> = self.outlets.iter().filter(is_cut).collect();
+        let mut text = match (queued, cut.as_slice(), paused.as_slice()) {
+            (0, [], []) => "nothing waits for delivery".to_owned(),
+            (0, [one], []) => format!("no link to {}", one.name),
+            (0, several, []) => format!("no link to {} destinations", several.len()),
+            (n, [], []) => format!("{} being delivered", items(n)),
+            (n, [], [one]) => format!("{} waiting, {} is paused", items(n), one.name),
+            (n, [], several) => format!("{} waiting, {} uploads are paused", items(n), several.len()),
+            (n, _, []) => format!("{} waiting for the link for {}", items(n), duration(oldest)),
+            (n, _, [one, ..]) => {
+                format!("{} waiting for the link for {}, {} is paused", items(n), duration(oldest), one.name)
+            }
         };
         if dead > 0 {
-            level = level.max(Level::Attention);
             text = format!("{text}; {} could not be delivered", items(dead));
         }
-        (level, text)
-    }
-}
-
-/// `45 s`, `12 min`, `3 h`, `2 days`.
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-impl ConfigStatus {
-    /// What a person should know of it, and how much to care; `None`: the file is in use as it is.
-    fn trouble(&self) -> Option<(Level, String)> {
-        let reason = || self.reason.as_deref().unwrap_or("see the log").to_owned();
-        match self.state {
-            ConfigState::Refused => {
-                Some((Level::Attention, format!("the changed configuration is not in use: {}", reason())))
-            }
-            ConfigState::RolledBack => {
-                Some((Level::Attention, format!("the changed configuration was undone: {}", reason())))
-            }
-            ConfigState::LastGood => {
-                Some((Level::Problem, format!("running with the last good configuration: {}", reason())))
-            }
-            ConfigState::InUse | ConfigState::Confirming if !self.needs_restart.is_empty() => {
-                Some((Level::Attention, format!("a restart is needed for {}", self.needs_restart.join(", "))))
-            }
-            ConfigState::InUse | ConfigState::Confirming => None,
-        }
+        text
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::facts::LoadStatus;
+    use super::super::facts::{DetectUse, RecordUse};
     use super::super::fixture;
     use super::*;
     use crate::clock::Mono;
-    use crate::health::{OutletHealth, Transfer, TransferHealth};
+    use crate::health::{ModelHealth, ModelState, OutletHealth, StoreHealth, StoreState, Transfer, TransferHealth};
+    use crate::load::LoadLevel;
 
     fn status(cameras: &[CameraState], outlets: Vec<QueueStatus>) -> BoxStatus {
         let cameras = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
@@ -197,6 +149,11 @@ mod tests {
 
     fn outlet(online: Option<bool>, items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> QueueStatus {
         QueueStatus { online, items, oldest_wait_s, dead_letters, ..fixture::queue("mqtt") }
+    }
+
+    fn said(status: &BoxStatus) -> (Level, String) {
+        let Summary { level, text, .. } = status.summary();
+        (level, text)
     }
 
     /// What the page, the command line and other programs read: names, order and what is left out.
@@ -222,7 +179,7 @@ mod tests {
         let expected = concat!(
             r#"{"device":"box-7","site":"Gate","version":"0.1.0","uptime_s":90,"time":"1970-01-01T00:00:00Z","#,
             r#""time_quality":"synchronised","cameras":[{"name":"c","state":"online","state_for_s":7,"reason":null,"#,
-            r#""stages":[],"last_packet_age_s":null,"not_detected":null,"client":null,"client_reason":null,"#,
+            r#""stages":[],"last_packet_age_s":null,"detect":"on","record":"events","not_detected":null,"client":null,"client_reason":null,"#,
             r#""transport":null,"codec":"","width":0,"height":0,"fps":0.0,"detect_fps":0.0,"motion":false,"#,
             r#""objects":0,"reconnects":0}],"models":{"m":{"state":"broken","reason":"gone"}},"#,
             r#""outlets":[{"name":"mqtt","online":true,"state_for_s":7,"last_error":null,"queued_items":0,"#,
@@ -276,7 +233,7 @@ mod tests {
             ),
         ];
         for (status, level, text) in cases {
-            assert_eq!(status.summary(), Summary { level, text: text.to_owned() });
+            assert_eq!(said(&status), (level, text.to_owned()));
         }
     }
 
@@ -286,9 +243,34 @@ mod tests {
         let mut one = status(&[Online, Degraded], vec![]);
         one.cameras[1].reason = Some("nothing can be decoded".to_owned());
         let text = "1 of 2 cameras degraded: nothing can be decoded; events stay on this box";
-        assert_eq!(one.summary(), Summary { level: Level::Problem, text: text.to_owned() });
+        assert_eq!(said(&one), (Level::Problem, text.to_owned()));
         let many = status(&[Online, Degraded, Degraded, Offline], vec![]).summary();
         assert_eq!(many.text, "1 of 4 cameras offline; 2 of 4 cameras degraded; events stay on this box");
+    }
+
+    #[test]
+    fn only_what_is_recorded_is_called_recorded() {
+        use CameraState::Online;
+        let text = |change: &dyn Fn(&mut BoxStatus)| {
+            let mut status = status(&[Online; 2], vec![outlet(Some(true), 3, Some(9), 0)]);
+            change(&mut status);
+            (status.summary().text, status.summary().recording)
+        };
+        assert_eq!(text(&|_| ()), ("Both cameras recording, 3 items being delivered".to_owned(), 2));
+        let off = text(&|status| status.cameras[0].record = RecordUse::Off);
+        assert_eq!(off, ("1 of 2 cameras recording, 3 items being delivered".to_owned(), 1));
+        let blind = text(&|status| status.cameras.iter_mut().for_each(|camera| camera.detect = DetectUse::Off));
+        assert_eq!(blind, ("Both cameras connected, nothing is recorded, 3 items being delivered".to_owned(), 0));
+        let continuous = text(&|status| {
+            status.cameras.iter_mut().for_each(|camera| {
+                (camera.detect, camera.record) = (DetectUse::Off, RecordUse::Continuous);
+            });
+        });
+        assert_eq!(continuous.1, 2, "all is kept, whatever is detected");
+        let switched = text(&|status| status.cameras[1].record = RecordUse::SwitchedOff).0;
+        assert_eq!(switched, "1 of 2 cameras recording; 3 items being delivered; recording is switched off at c");
+        let paused = text(&|status| status.outlets[0].paused = true).0;
+        assert_eq!(paused, "Both cameras recording; 3 items waiting, mqtt is paused");
     }
 
     #[test]
@@ -297,7 +279,7 @@ mod tests {
         status.load =
             LoadStatus { level: LoadLevel::HalfRate, level_for_s: 3, reason: "95 °C, limit 90 °C".to_owned() };
         let text = "The camera is recording, events stay on this box; too much to do: 95 °C, limit 90 °C";
-        assert_eq!(status.summary(), Summary { level: Level::Attention, text: text.to_owned() });
+        assert_eq!(said(&status), (Level::Attention, text.to_owned()));
     }
 
     #[test]
@@ -305,7 +287,6 @@ mod tests {
         let mut status = status(&[CameraState::Online; 2], vec![]);
         let broken = ModelHealth { state: ModelState::Broken, reason: Some("m.onnx is missing".to_owned()) };
         status.models.insert("m".to_owned(), broken);
-        let said = |status: &BoxStatus| (status.summary().level, status.summary().text);
         let (level, text) = said(&status);
         assert_eq!(level, Level::Problem);
         assert!(text.ends_with("; model m cannot be used: m.onnx is missing"), "{text}");

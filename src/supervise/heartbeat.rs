@@ -88,6 +88,19 @@ pub struct Stalled {
     pub critical: bool,
 }
 
+/// A part, and when it was heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartLife {
+    /// Its name.
+    pub name: String,
+    /// Time since its last beat.
+    pub silent_for: Duration,
+    /// Whether it missed its deadline.
+    pub is_late: bool,
+    /// Whether the whole daemon is useless without it.
+    pub critical: bool,
+}
+
 /// All heartbeats.
 #[derive(Clone, Debug)]
 pub struct Heartbeats {
@@ -115,6 +128,21 @@ impl Heartbeats {
     /// A heartbeat that is never due and not on the list, for a part that has limits of its own.
     pub fn detached(&self) -> Heartbeat {
         Heartbeat::detached(self.clock.clone())
+    }
+
+    /// All parts that are to beat, at this moment.
+    pub fn parts(&self) -> Vec<PartLife> {
+        let registrations = self.registrations.lock();
+        let known = registrations.iter().filter_map(Weak::upgrade);
+        let known = known.filter(|part| !part.name.is_empty() && !part.retired.load(Ordering::Relaxed));
+        let heartbeats = known.map(|registration| Heartbeat { registration, clock: self.clock.clone() });
+        let life = |heartbeat: Heartbeat| PartLife {
+            name: heartbeat.registration.name.clone(),
+            silent_for: heartbeat.silent_for(),
+            is_late: heartbeat.is_late(),
+            critical: heartbeat.registration.critical.load(Ordering::Relaxed),
+        };
+        heartbeats.map(life).collect()
     }
 
     /// All parts that are late, at this moment.
@@ -148,6 +176,8 @@ mod tests {
         camera.beat();
         let stalled = heartbeats.stalled();
         assert_eq!(stalled.len(), 1);
+        let late: Vec<bool> = heartbeats.parts().iter().map(|part| part.is_late).collect();
+        assert_eq!(late, [true, false]);
         assert_eq!((stalled[0].name.as_str(), stalled[0].critical), ("store", true));
         let replaced = heartbeats.register("store", Duration::from_secs(10), true);
         store.retire();

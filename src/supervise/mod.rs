@@ -35,7 +35,7 @@ use drive::{Driver, Part, Reports};
 
 pub use backoff::Backoff;
 pub use context::Context;
-pub use heartbeat::{Heartbeat, Heartbeats, Stalled};
+pub use heartbeat::{Heartbeat, Heartbeats, PartLife, Stalled};
 pub use quiet::without_panic_message;
 pub use shutdown::{end_within, on_hangup, on_signals};
 pub use spec::{Failure, Hang, MOST_ABANDONED, Restart, Spec};

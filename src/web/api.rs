@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::access::Caller;
 use crate::event::EventId;
 use crate::service::EventRecord;
-use crate::status::{BoxStatus, Summary};
+use crate::status::{BoxStatus, Concern, Summary};
 
 use super::problem::Problem;
 use super::reply::{self, Tag};
@@ -33,6 +33,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Serialize)]
 pub(super) struct StatusReply {
     summary: Summary,
+    concerns: Vec<Concern>,
     #[serde(flatten)]
     status: BoxStatus,
 }
@@ -41,7 +42,7 @@ impl StatusReply {
     /// What `caller` sees: the sentence speaks of no camera either that it does not see.
     pub(super) fn new(mut status: BoxStatus, caller: &Caller) -> Self {
         status.cameras.retain(|camera| caller.grant(&camera.name).is_some());
-        Self { summary: status.summary(), status }
+        Self { summary: status.summary(), concerns: status.concerns(), status }
     }
 }
 

@@ -30,6 +30,8 @@ mod session;
 mod settings;
 mod shell;
 mod stream;
+mod switches;
+mod system;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -214,7 +216,7 @@ fn router(services: Services, max_viewers: u16, names: Names, stop: Cancellation
     });
     let (routes, _) = all_routes().finish();
     let routes = routes
-        .fallback(problem::not_found)
+        .fallback(pages::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), session::identify));
     guard::guarded(routes, names).with_state(shared)
@@ -230,6 +232,8 @@ fn all_routes() -> Routes {
         .merge(queue::routes())
         .merge(config::routes())
         .merge(camera_config::routes())
+        .merge(switches::routes())
+        .merge(system::routes())
         .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
@@ -32,11 +32,13 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 25] = [
+pub(super) static FILES: [Asset; 30] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
+    file!("audit.js", JS),
     file!("cameras.js", JS),
+    file!("concerns.js", JS),
     file!("coverage.js", JS),
     file!("delivery.js", JS),
     file!("dom.js", JS),
@@ -56,6 +58,9 @@ pub(super) static FILES: [Asset; 25] = [
     file!("setup-draw.js", JS),
     file!("setup-rules.js", JS),
     file!("shell.js", JS),
+    file!("switches.js", JS),
+    file!("system.css", CSS),
+    file!("system.js", JS),
     file!("texts.js", JS),
     file!("favicon.svg", SVG),
 ];
@@ -91,18 +96,23 @@ pub(super) fn routes() -> Routes {
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
+        .get("/system", Needs::VIEW, page!(System, "system.html"))
+        .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))
         .get("/assets/{file}", Needs::Nothing, asset)
 }
 
-/// What stands where there is no page.
-pub(super) fn not_found(request: &Request) -> Response {
+/// What stands where there is no page, and no route of the API.
+pub(super) async fn not_found(request: Request) -> Response {
+    if problem::is_api(request.uri()) {
+        return Problem::not_found("there is nothing here; docs/api.md lists all routes").into_response();
+    }
     #[derive(Template)]
     #[template(path = "lost.html")]
     struct Lost {
         shell: Shell,
     }
-    page(request, StatusCode::NOT_FOUND, |shell| Lost { shell }.render())
+    page(&request, StatusCode::NOT_FOUND, |shell| Lost { shell }.render())
 }
 
 /// A page of the box, for its caller and in its language; what it shows of the box it asks for itself.
@@ -120,15 +130,15 @@ fn page(request: &Request, status: StatusCode, render: impl FnOnce(Shell) -> ask
     answer
 }
 
-async fn asset(file: Result<Path<String>, PathRejection>, uri: Uri, request: Request) -> Response {
-    let Ok(Path(name)) = file else { return problem::not_found(uri, request).await };
+async fn asset(file: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    let Ok(Path(name)) = file else { return not_found(request).await };
     if let Some(asset) = FILES.iter().find(|asset| asset.name == name) {
         return answer(request.headers(), &TAG, asset.kind, asset.body);
     }
     let texts = name.strip_suffix(".json").and_then(|tag| Language::ALL.into_iter().find(|known| known.tag() == tag));
     match texts {
         Some(language) => answer(request.headers(), &TAG, "application/json", language.file()),
-        None => problem::not_found(uri, request).await,
+        None => not_found(request).await,
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Json;
-use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -16,8 +15,6 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::warn;
-
-use super::pages;
 
 /// How long a service may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -233,13 +230,6 @@ impl ErrorLogLimiter {
     }
 }
 
-pub(super) async fn not_found(uri: Uri, request: Request) -> Response {
-    if is_api(&uri) {
-        return Problem::not_found("there is nothing here; docs/api.md lists all routes").into_response();
-    }
-    pages::not_found(&request)
-}
-
 pub(super) async fn method_not_allowed(uri: Uri) -> Response {
     let detail = "this is to be read with GET or HEAD; docs/api.md lists the routes that take commands";
     if is_api(&uri) {
@@ -248,6 +238,7 @@ pub(super) async fn method_not_allowed(uri: Uri) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
 }
 
-fn is_api(uri: &Uri) -> bool {
+/// Whether a path is one of the API, where answers are JSON.
+pub(super) fn is_api(uri: &Uri) -> bool {
     uri.path() == "/api" || uri.path().starts_with("/api/")
 }

@@ -7,10 +7,12 @@ use super::texts::Language;
 use crate::access::{Caller, CallerKind, Role};
 
 /// The pages that the navigation leads to, each with its text and what a caller needs for it.
-const PAGES: [(&str, &str, Needs); 3] = [
+const PAGES: [(&str, &str, Needs); 5] = [
     ("/", "nav.overview", Needs::VIEW),
     ("/cameras", "nav.cameras", Needs::ADMINISTER),
+    ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
+    ("/audit", "nav.audit", Needs::ADMINISTER),
 ];
 
 /// What a template knows beside its own text.
@@ -68,6 +70,11 @@ impl Shell {
     /// Whether what acts on the whole box is offered.
     pub(super) fn acts(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator) && caller.sees_everything())
+    }
+
+    /// Whether the caller may do everything.
+    pub(super) fn is_admin(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.may(Role::Admin))
     }
 
     /// Whether someone is logged in, and can log out.

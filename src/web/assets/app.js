@@ -2,6 +2,7 @@
 
 import { offerCameras, onFilter, query, showEvents } from "./events.js";
 import { refreshNow, showCameras } from "./cameras.js";
+import { headline, showConcerns } from "./concerns.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
 import { setText } from "./dom.js";
 import { duration, localTime } from "./format.js";
@@ -43,7 +44,8 @@ function showStatus(status) {
   document.title = `${status.summary.level === "ok" ? "" : "● "}${status.device} · Outpost`;
   const summary = document.getElementById("summary");
   summary.dataset.level = status.summary.level;
-  setText(document.getElementById("summary-text"), status.summary.text);
+  setText(document.getElementById("summary-text"), headline(status));
+  showConcerns(status.concerns, () => poll());
   showClock(new Date(status.time));
   const hint = document.getElementById("time-hint");
   setText(hint, status.time_quality === "synchronised" ? "" : t(`time.hint.${status.time_quality}`));

@@ -4,6 +4,7 @@ import { makeStrip, refreshStrip } from "./coverage.js";
 import { element, setText } from "./dom.js";
 import { ago, duration } from "./format.js";
 import { attachLive, detachLive, isPlaying, updateLive } from "./live.js";
+import { makeSwitches, updateSwitches } from "./switches.js";
 import { named, t } from "./texts.js";
 
 const REFRESH_MS = 2000;
@@ -27,10 +28,11 @@ function makeCard(name) {
   const facts = element("p", { class: "quiet" });
   const reason = element("p", { class: "reason" });
   const strip = makeStrip(name);
-  const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, reason, strip.root);
+  const switches = makeSwitches(name);
+  const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, reason, strip.root, switches.root);
   const root = element("li", { class: "camera" }, picture, caption);
   root.dataset.camera = name;
-  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
+  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, switches, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
   attachLive(card);
   watcher.observe(root);
   return card;
@@ -66,6 +68,7 @@ function updateCard(card, camera) {
   const since = camera.state === "offline" ? t("camera.offline_for", { time: duration(camera.state_for_s) }) : camera.state === "degraded" ? t("camera.for", { time: duration(camera.state_for_s) }) : "";
   const seen = card.past ? t("camera.last_picture", { ago: ago(camera.last_packet_age_s) }) : "";
   const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  updateSwitches(card.switches, camera);
   setText(card.reason, why);
   card.reason.hidden = why === "";
 }

@@ -80,7 +80,7 @@ function updateRow(row, outlet) {
   setText(row.note, progress(outlet));
   row.retry.hidden = outlet.dead_letters === 0;
   row.detail.hidden = row.pause.hidden && row.retry.hidden && row.note.textContent === "";
-  setPaused(row, outlet.transfers?.held === "paused by hand");
+  setPaused(row, outlet.paused === true);
 }
 
 export function showOutlets(outlets) {

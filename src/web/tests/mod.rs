@@ -10,6 +10,7 @@ mod live;
 mod openapi;
 mod queue;
 mod stream;
+mod switches;
 mod texts;
 
 use std::collections::HashMap;
@@ -143,7 +144,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
-    for other in ["/login", "/account", "/people", "/nothing"] {
+    for other in ["/login", "/account", "/people", "/system", "/audit", "/nothing"] {
         pending.push(site.get(other).await.text().to_owned());
         pending.push(site.ask("GET", other, "Accept-Language: ja\r\n").await.text().to_owned());
     }

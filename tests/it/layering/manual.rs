@@ -182,7 +182,7 @@ fn defines(text: &str, symbol: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     text.lines().any(|line| {
         let line = line.trim_start();
-        let line = line.split_once("pub(super) ").or(line.split_once("pub(crate) ")).map_or(line, |(_, rest)| rest);
+        let line = line.strip_prefix("pub(").and_then(|rest| rest.split_once(") ")).map_or(line, |(_, rest)| rest);
         let mut words = line.split(|c| !is_word(c)).filter(|word| !matches!(*word, "pub" | "async" | "unsafe" | ""));
         let (first, second) = (words.next(), words.next());
         let is_member = first == Some(symbol)

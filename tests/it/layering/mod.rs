@@ -87,7 +87,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     ("tower_http", &["web/"]),
     ("hyper", &["web/server/"]),
     ("rcgen", &["web/tls/"]),
-    ("clap", &["cli/", "cli.rs", "main.rs", "telemetry.rs"]),
+    ("clap", &["cli/", "cli.rs", "main.rs", "telemetry/"]),
     ("systemd", &["supervise/"]),
     ("toml_edit", &["config/"]),
 ];

@@ -1,5 +1,7 @@
 //! Logs: journald when systemd started us, readable on a terminal, JSON on request.
 
+mod recent;
+
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +15,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+pub use recent::{LineLevel, LogLine, recent};
 
 /// Where log lines go and how they look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -41,7 +45,12 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Journal => journal().map_err(|e| anyhow!("the systemd journal does not answer: {e}"))?,
     };
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|e| anyhow!("set up logging: {e}"))
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .with(recent::Recent)
+        .try_init()
+        .map_err(|e| anyhow!("set up logging: {e}"))
 }
 
 /// Says why the program ends, on standard error; the journal takes it for the error that it is.
@@ -88,17 +97,26 @@ struct Readable<L>(L);
 /// Fields of a span, as words.
 struct SpanWords(String);
 
+/// Keeps the words of a span with it.
+fn note_span<S>(attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut values = Values::default();
+    attributes.record(&mut values);
+    if let (Some(span), false) = (ctx.span(id), values.0.is_empty()) {
+        let words = SpanWords(format!("{}{}", span.name(), values.words()));
+        span.extensions_mut().replace(words);
+    }
+}
+
 impl<S, L> Layer<S> for Readable<L>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     L: Layer<S>,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        let mut values = Values::default();
-        attributes.record(&mut values);
-        if let (Some(span), false) = (ctx.span(id), values.0.is_empty()) {
-            span.extensions_mut().insert(SpanWords(format!("{}{}", span.name(), values.words())));
-        }
+        note_span(attributes, id, &ctx);
         self.0.on_new_span(attributes, id, ctx);
     }
 
