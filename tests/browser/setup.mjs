@@ -44,9 +44,15 @@ async function look(page, name) {
 
 const points = async (page) => (await page.inputValue("#shape-points")).trim().split("\n");
 
+/** Where the picture is, at the top of the window: what is saved stands at its lower end. */
+async function canvasOf(page) {
+  await page.locator("#canvas").evaluate((canvas) => canvas.scrollIntoView({ block: "start", behavior: "instant" }));
+  return page.locator("#canvas").boundingBox();
+}
+
 /** Clicks on the picture, at shares of it. */
 async function clickAt(page, x, y) {
-  const box = await page.locator("#canvas").boundingBox();
+  const box = await canvasOf(page);
   await page.mouse.click(box.x + x * box.width, box.y + y * box.height);
 }
 
@@ -88,7 +94,7 @@ async function draw(page) {
   await page.waitForSelector("#shape-form:not([hidden])");
   seen.steps.drawn = await points(page);
   // A point is dragged, and undone and done again by the keyboard.
-  const box = await page.locator("#canvas").boundingBox();
+  const box = await canvasOf(page);
   await page.mouse.move(box.x + 0.6 * box.width, box.y + 0.9 * box.height);
   await page.mouse.down();
   await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.8 * box.height, { steps: 4 });
@@ -155,7 +161,7 @@ async function main(url, address) {
     await other.waitForSelector("#shapes button");
     await look(other, "setup-phone-japanese");
     await other.tap("[data-tool=line]");
-    const box = await other.locator("#canvas").boundingBox();
+    const box = await canvasOf(other);
     await other.touchscreen.tap(box.x + 0.3 * box.width, box.y + 0.5 * box.height);
     await other.touchscreen.tap(box.x + 0.7 * box.width, box.y + 0.5 * box.height);
     await other.waitForSelector("#shapes li:nth-child(2)");

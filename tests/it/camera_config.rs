@@ -251,7 +251,7 @@ fn a_camera_is_set_up_in_a_browser_and_events_follow_the_zone() {
     let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert!(requests.iter().all(|url| url.starts_with(&page) || url.starts_with("data:")), "{requests:?}");
     assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("password")), "{steps}");
-    assert!(steps["tried"].as_str().is_some_and(|text| text.contains("640×360")), "{steps}");
+    assert!(steps["tried"].as_str().is_some_and(|text| text.contains("H.264 · 640×")), "{steps}");
     assert_eq!((&steps["picture"], &steps["url"]), (&json!(640), &server.url("/main").into()));
     assert_eq!(steps["drawn"][0], "0, 0.2", "snapped to the edge");
     assert_eq!((&steps["undone"], &steps["redone"]), (&steps["drawn"], &steps["dragged"]));

@@ -340,7 +340,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.ctrlKey && event.key.toLowerCase() === "y") {
     event.preventDefault();
     redo();
-  } else if (drawing && event.key === "Enter" && !event.target.closest?.("button")) {
+  } else if (drawing && event.key === "Enter" && (event.target.closest?.("[data-tool]") || !event.target.closest?.("button"))) {
     event.preventDefault();
     finish(drawing);
   } else if (drawing && event.key === "Escape") {

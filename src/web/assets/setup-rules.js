@@ -1,6 +1,6 @@
 // The rules of a camera in forms. A rule keeps the keys that no form shows.
 
-import { byId, element } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 import { shapeNames } from "./setup-draw.js";
 import { t } from "./texts.js";
 
@@ -40,13 +40,17 @@ function field(label, input, hint) {
 
 function text(rule, key, label, hint) {
   const input = element("input", { autocomplete: "off", value: rule[key] ?? "" });
-  input.addEventListener("change", () => set(rule, key, input.value.trim()));
+  // As it is typed: another field may show all fields again.
+  input.addEventListener("input", () => {
+    set(rule, key, input.value.trim());
+    if (key === "name") setText(input.closest("fieldset").querySelector("legend"), rule.name ?? t("rules.unnamed"));
+  });
   return field(label, input, hint);
 }
 
 function number(rule, key, label, props, hint) {
   const input = element("input", { type: "number", value: String(rule[key] ?? ""), ...props });
-  input.addEventListener("change", () => set(rule, key, input.value === "" ? "" : Number(input.value)));
+  input.addEventListener("input", () => set(rule, key, input.value === "" ? "" : Number(input.value)));
   return field(label, input, hint);
 }
 

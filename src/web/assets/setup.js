@@ -174,6 +174,7 @@ async function showCamera(name) {
 async function save() {
   const outcome = byId("save-outcome");
   byId("save").disabled = true;
+  show(outcome, "", false);
   try {
     const edited = await send("PATCH", path(camera), wholePatch(), { "if-match": `"${known.revision}"` });
     await showCamera(camera);
