@@ -11,11 +11,13 @@ use tracing::warn;
 
 use super::keys::Keys;
 use super::sessions::Sessions;
+use super::shares::Shares;
 use super::users::Users;
 use crate::durable;
 
 const USERS: &str = "users.json";
 const SESSIONS: &str = "sessions.json";
+const SHARES: &str = "links.json";
 /// Of the file of users.
 const VERSION: u32 = 1;
 
@@ -101,6 +103,23 @@ impl Files {
         if let Err(error) = self.save_sessions(sessions) {
             warn!(folder = %self.folder.display(), error = format!("{error:#}"), "sessions cannot be written");
         }
+    }
+
+    /// Links; none where there is no file yet.
+    pub(super) fn load_shares(&self) -> Result<Shares> {
+        let file = self.folder.join(SHARES);
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Shares::new()),
+            Err(error) => return Err(error).with_context(|| format!("read the links in {}", file.display())),
+        };
+        let damaged = || format!("the links in {} are damaged: put back a copy, or remove the file", file.display());
+        serde_json::from_slice(&text).with_context(damaged)
+    }
+
+    /// Replaces links.
+    pub(super) fn save_shares(&self, shares: &Shares) -> Result<()> {
+        self.save(SHARES, &serde_json::to_vec_pretty(shares)?)
     }
 
     fn save(&self, name: &str, content: &[u8]) -> Result<()> {

@@ -12,6 +12,7 @@ mod passwords;
 mod random;
 mod sessions;
 mod setup;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod totp;
@@ -35,6 +36,7 @@ pub use keys::{KeyAdded, KeyInfo, NewKey};
 pub use limit::Locked;
 pub use sessions::{LoggedIn, Login, LoginRefusal, SessionInfo};
 pub use setup::SetupRefusal;
+pub use shares::{NewShare, ShareAdded, ShareInfo, ShareOpened, ShareRefusal, SharedFile};
 pub use totp::Enrolment;
 pub use users::{NewUser, UserChange, UserInfo};
 
@@ -110,6 +112,10 @@ struct State {
     keys: keys::Keys,
     sessions: sessions::Sessions,
     limits: limit::Limits,
+    shares: shares::Shares,
+    /// Why links cannot be read: none is opened, and nothing is overwritten.
+    shares_damage: Option<String>,
+    tickets: shares::Tickets,
     setup: Option<String>,
     /// Of callers that were let in because there is no user.
     unprotected: CancellationToken,
@@ -129,7 +135,15 @@ impl Access {
             }
         };
         let sessions = if damage.is_none() { files.load_sessions(&users) } else { Default::default() };
-        let state = State { damage, users, keys, sessions, ..State::default() };
+        let (shares, shares_damage) = match files.load_shares() {
+            Ok(shares) => (shares, None),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                error!(error = reason, "no link to a file can be opened");
+                (Default::default(), Some(reason))
+            }
+        };
+        let state = State { damage, users, keys, sessions, shares, shares_damage, ..State::default() };
         Self(Arc::new(Shared {
             clock,
             files,

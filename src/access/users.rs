@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{AccessError, check_cameras};
 use super::keys::Keys;
 use super::totp::{self, Enrolment, SecondFactor};
-use super::{Access, Cameras, Role, State, passwords};
+use super::{Access, Cameras, Grant, Role, State, passwords};
 use crate::clock::TimeQuality;
 
 /// Users of one box at most.
@@ -122,6 +122,12 @@ impl User {
             recovery_codes: self.second_factor.as_ref().map_or(0, |factor| factor.recovery.len()),
             created: self.created,
         }
+    }
+
+    /// Whether links that it made to what `camera` took at `at` still hold.
+    pub(super) fn may_share(&self, camera: &str, at: Timestamp) -> bool {
+        let sees = |cameras: &BTreeMap<String, Grant>| cameras.get(camera).is_some_and(|grant| grant.covers(at));
+        !self.disabled && self.role >= Role::Operator && self.cameras.as_ref().is_none_or(sees)
     }
 
     fn is_working_admin(&self) -> bool {

@@ -3,14 +3,15 @@
 //! What computes or writes runs on threads for that, a bounded number of calls at a time: a crowd at the door costs the
 //! rest of the box nothing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
 
 use crate::access::{
-    Access, AccessError, Caller, Enrolment, KeyAdded, KeyInfo, LoggedIn, Login, LoginRefusal, NewKey, NewUser,
-    SetupRefusal, UserChange, UserInfo,
+    Access, AccessError, Caller, Enrolment, KeyAdded, KeyInfo, LoggedIn, Login, LoginRefusal, NewKey, NewShare,
+    NewUser, SetupRefusal, ShareAdded, ShareInfo, ShareOpened, ShareRefusal, UserChange, UserInfo,
 };
 
 /// Calls that compute or write at the same time, those that wait for their turn included.
@@ -31,7 +32,7 @@ pub struct LoginRequest {
     /// A code of an app, or a recovery code.
     pub code: Option<String>,
     /// From where.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
     /// The browser's description of itself.
     pub agent: String,
 }
@@ -168,6 +169,40 @@ impl AccessService {
     /// [`Crowded`], and within that there is none.
     pub async fn remove_key(&self, id: String) -> Result<Result<KeyInfo, AccessError>, Crowded> {
         self.change(move |access| access.remove_key(&id)).await
+    }
+
+    /// Makes a link to a file.
+    ///
+    /// # Errors
+    /// [`Crowded`], and within why none was made.
+    pub async fn add_share(&self, new: NewShare, by: Caller) -> Result<Result<ShareAdded, AccessError>, Crowded> {
+        self.change(move |access| access.add_share(new, &by)).await
+    }
+
+    /// Withdraws a link, one of `by` only where that is given.
+    ///
+    /// # Errors
+    /// [`Crowded`], and within that there is none.
+    pub async fn remove_share(
+        &self,
+        id: String,
+        by: Option<Arc<str>>,
+    ) -> Result<Result<ShareInfo, AccessError>, Crowded> {
+        self.change(move |access| access.remove_share(&id, by.as_deref())).await
+    }
+
+    /// Opens a link to a file.
+    ///
+    /// # Errors
+    /// [`Crowded`], and within why it is not opened.
+    pub async fn open_share(
+        &self,
+        link: String,
+        password: Option<String>,
+        address: IpAddr,
+    ) -> Result<Result<ShareOpened, ShareRefusal>, Crowded> {
+        let outcome = self.run(move |access| access.open_share(&link, password.as_deref(), address)).await?;
+        Ok(outcome.unwrap_or_else(|error| Err(ShareRefusal::Failed(error))))
     }
 
     /// Writes down now and then when sessions were used. Does not wait for the disk.

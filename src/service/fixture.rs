@@ -125,6 +125,11 @@ impl Bench {
         event
     }
 
+    /// Where users, keys and links lie.
+    pub(crate) fn access_folder(&self) -> PathBuf {
+        self._dir.path().join("access")
+    }
+
     /// The folder of event `n`, which is made.
     pub(crate) fn folder(&self, n: u64, camera: &str) -> PathBuf {
         let folder = self.archive.layout().folder(camera, id(n));

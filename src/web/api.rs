@@ -78,7 +78,7 @@ pub(super) fn is_seen(caller: &Caller, record: &EventRecord) -> bool {
 }
 
 /// An event that `caller` sees; the others are as if they were not there.
-async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<EventRecord, Problem> {
+pub(super) async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<EventRecord, Problem> {
     let unknown = || Problem::not_found("there is no event with this id on this box");
     let id: EventId = id.parse().map_err(|_| unknown())?;
     let record = shared.errors.ask("event", shared.services.events.get(id)).await?;

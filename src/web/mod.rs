@@ -28,6 +28,7 @@ mod sender;
 mod server;
 mod session;
 mod settings;
+mod shares;
 mod shell;
 mod stream;
 mod switches;
@@ -234,6 +235,7 @@ fn all_routes() -> Routes {
         .merge(camera_config::routes())
         .merge(switches::routes())
         .merge(system::routes())
+        .merge(shares::routes())
         .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())

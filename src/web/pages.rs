@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 30] = [
+pub(super) static FILES: [Asset; 32] = [
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -51,12 +51,14 @@ pub(super) static FILES: [Asset; 30] = [
     file!("live-overlay.js", JS),
     file!("live-player.js", JS),
     file!("login.js", JS),
+    file!("links.js", JS),
     file!("people.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),
     file!("setup-backtest.js", JS),
     file!("setup-draw.js", JS),
     file!("setup-rules.js", JS),
+    file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
     file!("system.css", CSS),
@@ -94,6 +96,7 @@ pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
+        .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))

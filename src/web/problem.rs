@@ -68,6 +68,8 @@ problems! {
         "Log in at /login, or send the header `authorization: Bearer KEY`.";
     WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
         "Try again; an admin can set another password.";
+    PasswordNeeded = "password_needed", UNAUTHORIZED, "The link needs a password",
+        "Send the same with `password`.";
     SecondFactorNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
         "Send the same with `code`.";
     WrongSecondFactor = "wrong_code", UNAUTHORIZED, "The code is wrong or was used before",

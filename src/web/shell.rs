@@ -72,6 +72,11 @@ impl Shell {
         self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator) && caller.sees_everything())
     }
 
+    /// Whether the caller may share files by links.
+    pub(super) fn may_share(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator))
+    }
+
     /// Whether the caller may do everything.
     pub(super) fn is_admin(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.may(Role::Admin))

@@ -113,6 +113,8 @@ fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_a
 #[test]
 fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
     let scratch = Scratch::new("v4l2-h264");
+    // Devices that cannot be used, and a feed that ends.
+    scratch.expect_log(&["camera offline", "camera degraded"]);
     let port = port::free();
     let mut vm = machine(&scratch, port);
     let share = Vm::share(&scratch);

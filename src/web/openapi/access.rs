@@ -1,14 +1,19 @@
 //! The routes of users, sessions and keys, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, ForeignPage, NoAccount, NotFound, NotJson, Refused, SecondFactorNeeded,
-    SetupOver, TooLarge, TooManyTries, WrongPassword, WrongSecondFactor,
+    self, BadCommand, BadParameter, Busy, ForeignPage, NoAccount, NotFound, NotJson, PasswordNeeded, Refused,
+    SecondFactorNeeded, SetupOver, TooLarge, TooManyTries, WrongPassword, WrongSecondFactor,
 };
-use super::operations::{TEXT, json, of_status, read};
+use super::operations::{FILE, TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
 
 const USER: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the user.")];
 const SESSION: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the session.")];
+const SHARE: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the link.")];
+const TICKET: &[Parameter] = &[
+    Parameter::path("ticket", TEXT, "What opening the link gave."),
+    Parameter::path("name", TEXT, "The neutral name that it gave."),
+];
 const KEY: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the key.")];
 
 const AUDIT: &[Parameter] = &[
@@ -102,6 +107,38 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[NoAccount],
     ),
     change("delete", "/api/v1/me/sessions/{id}", "me_session_end", "Ends one of them", &[SESSION], None, DONE),
+    read("/api/v1/shares", "shares", "Links to files", &[], &[json("The links.", "Shares")], &[]),
+    change(
+        "post",
+        "/api/v1/shares",
+        "share_add",
+        "Makes a link to a file",
+        &[],
+        Some("NewShare"),
+        &[of_status(201, "The link.", "ShareAdded")],
+    ),
+    change("delete", "/api/v1/shares/{id}", "share_remove", "Withdraws a link", &[SHARE], None, DONE),
+    Operation {
+        method: "post",
+        path: "/api/v1/shared/open",
+        name: "shared_open",
+        summary: "Opens a link",
+        parameters: &[],
+        body: Some("OpenShared"),
+        answers: &[json("Where the file is.", "SharedOpened")],
+        problems: &[
+            BadCommand,
+            ForeignPage,
+            NotJson,
+            TooLarge,
+            NotFound,
+            PasswordNeeded,
+            WrongPassword,
+            TooManyTries,
+            Busy,
+        ],
+    },
+    read("/api/v1/shared/{ticket}/{name}", "shared_file", "A file that was shared", &[TICKET], FILE, &[NotFound]),
     read("/api/v1/users", "users", "All users", &[], &[json("The users.", "Users")], &[]),
     change(
         "post",

@@ -39,7 +39,7 @@ const fn media(status: u16, description: &'static str, kind: &'static str) -> An
     Answer { status, description, content: Some((kind, None)) }
 }
 
-const FILE: &[Answer] = &[
+pub(super) const FILE: &[Answer] = &[
     media(200, "The file.", "*/*"),
     media(206, "The range of it.", "*/*"),
     NOT_MODIFIED,

@@ -82,8 +82,9 @@ async fn every_route_lets_through_those_that_its_table_says() {
         if route.path == "/api/v1/logout" {
             continue;
         }
-        let target =
-            ["{name}", "{id}", "{file}"].iter().fold(route.path.to_owned(), |path, part| path.replace(part, "x"));
+        let target = ["{name}", "{id}", "{file}", "{ticket}"]
+            .iter()
+            .fold(route.path.to_owned(), |path, part| path.replace(part, "x"));
         for (role, headers, who) in &callers {
             // The stream's answer does not end.
             let method = if route.path == "/api/v1/stream" { "HEAD" } else { route.method.as_str() };
@@ -94,8 +95,18 @@ async fn every_route_lets_through_those_that_its_table_says() {
         }
     }
     let open: Vec<&str> = table.iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
-    let expected =
-        ["/login", "/assets/{file}", "/healthz", "/readyz", "/api/v1/login", "/api/v1/setup", "/api/v1/access"];
+    let expected = [
+        "/login",
+        "/shared",
+        "/assets/{file}",
+        "/healthz",
+        "/readyz",
+        "/api/v1/login",
+        "/api/v1/setup",
+        "/api/v1/access",
+        "/api/v1/shared/open",
+        "/api/v1/shared/{ticket}/{name}",
+    ];
     assert_eq!(open, expected, "a route that is open to all is decided on, never forgotten");
 }
 
