@@ -182,12 +182,8 @@ impl Looking<'_> {
         let Ok(mut source) = self.open(&piece.path).await else { return Ok(()) };
         let mut decoder = self.plan.decode();
         let mut first = None;
-        loop {
-            let frames = match source.next().await {
-                Ok(packet) => decoder.step(&packet).unwrap_or_default(),
-                Err(_) => break,
-            };
-            for frame in frames {
+        while let Ok(packet) = source.next().await {
+            for frame in decoder.step(&packet).unwrap_or_default() {
                 let begin = *first.get_or_insert(frame.at);
                 self.frame(frame, begin, piece, state).await?;
             }

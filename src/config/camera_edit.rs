@@ -331,7 +331,7 @@ mod tests {
             let less = apply(&files(), &more, &remove("yard"), part).expect("removed");
             let (config, _) = files().parse(&less).expect("good");
             assert_eq!(config.camera.keys().collect::<Vec<_>>(), ["gate", "pier"], "{part:?}");
-            assert_eq!(less.main.contains("# Our box."), true);
+            assert!(less.main.contains("# Our box."));
             let add =
                 CameraEdit::Add { name: "yard".to_owned(), settings: object(json!({"source": {"url": "rtsp://h/9"}})) };
             let back = apply(&files(), &less, &add, part).expect("added");

@@ -145,7 +145,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
-    for other in ["/login", "/account", "/people", "/system", "/audit", "/shared", "/nothing"] {
+    for other in ["/login", "/account", "/people", "/cameras", "/system", "/audit", "/shared", "/nothing"] {
         pending.push(site.get(other).await.text().to_owned());
         pending.push(site.ask("GET", other, "Accept-Language: ja\r\n").await.text().to_owned());
     }
