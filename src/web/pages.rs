@@ -57,6 +57,11 @@ pub(super) static FILES: &[Asset] = &[
     file!("login.js", JS),
     file!("links.js", JS),
     file!("people.js", JS),
+    file!("setup.css", CSS),
+    file!("setup.js", JS),
+    file!("setup-backtest.js", JS),
+    file!("setup-draw.js", JS),
+    file!("setup-rules.js", JS),
     file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
@@ -106,6 +111,7 @@ pub(super) fn routes() -> Routes {
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
+        .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

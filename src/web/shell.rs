@@ -11,6 +11,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("/", "nav.overview", Needs::VIEW),
     ("/events", "nav.events", Needs::VIEW),
     ("/timeline", "nav.timeline", Needs::VIEW),
+    ("/cameras", "nav.cameras", Needs::ADMINISTER),
     ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
     ("/audit", "nav.audit", Needs::ADMINISTER),

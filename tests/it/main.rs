@@ -13,6 +13,7 @@ mod access;
 mod alerts;
 mod api;
 mod browser;
+mod camera_config;
 mod cameras;
 mod changes;
 mod cli;

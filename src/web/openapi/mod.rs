@@ -4,6 +4,7 @@
 //! schemas, so that neither can be forgotten.
 
 mod access;
+mod cameras;
 mod document;
 mod events;
 mod operations;
@@ -83,7 +84,7 @@ struct Operation {
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
     let of_data = operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(timeline::OPERATIONS);
-    of_data.chain(access::OPERATIONS)
+    of_data.chain(cameras::OPERATIONS).chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {
