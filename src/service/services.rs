@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::access::AccessService;
+use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
+use super::playback::{ExportService, PlaybackService, PreviewService};
+use super::probe::ProbeService;
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::switches::SwitchService;
@@ -29,8 +32,18 @@ pub struct Services {
     pub media: MediaService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
+    /// Which files hold what was recorded.
+    pub playback: PlaybackService,
+    /// Pictures of the past.
+    pub previews: PreviewService,
+    /// Exports of what was recorded.
+    pub exports: ExportService,
     /// Which configuration is in use.
     pub config: ConfigService,
+    /// Rules that are tried.
+    pub backtests: BacktestService,
+    /// Cameras that could be added.
+    pub probe: ProbeService,
     /// What waits for delivery.
     pub queues: QueueService,
     /// How the daemon itself is.
@@ -43,7 +56,8 @@ impl Services {
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
-        let config = context.config.clone();
+        let backtests = context.backtests.clone();
+        let (config, probe) = (context.config.clone(), ProbeService::new(context.discovery));
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
@@ -55,9 +69,14 @@ impl Services {
             status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
+            playback: PlaybackService::new(context.clone()),
+            previews: PreviewService::new(context.clone()),
+            exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context.clone()),
             switches: SwitchService::new(context),
             config,
+            backtests,
+            probe,
             queues,
         }
     }

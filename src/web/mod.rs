@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod body;
+mod camera_config;
 mod config;
 mod event_changes;
 mod event_query;
@@ -233,6 +234,7 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(camera_config::routes())
         .merge(switches::routes())
         .merge(system::routes())
         .merge(shares::routes())

@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 31] = [
+pub(super) static FILES: &[Asset] = &[
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -57,12 +57,23 @@ pub(super) static FILES: [Asset; 31] = [
     file!("login.js", JS),
     file!("links.js", JS),
     file!("people.js", JS),
+    file!("setup.css", CSS),
+    file!("setup.js", JS),
+    file!("setup-backtest.js", JS),
+    file!("setup-draw.js", JS),
+    file!("setup-rules.js", JS),
     file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),
     file!("system.css", CSS),
     file!("system.js", JS),
     file!("texts.js", JS),
+    file!("timeline.css", CSS),
+    file!("timeline.js", JS),
+    file!("timeline-draw.js", JS),
+    file!("timeline-export.js", JS),
+    file!("timeline-player.js", JS),
+    file!("timeline-pointer.js", JS),
     file!("favicon.svg", SVG),
 ];
 
@@ -99,6 +110,8 @@ pub(super) fn routes() -> Routes {
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
+        .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
+        .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

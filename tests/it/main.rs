@@ -13,6 +13,7 @@ mod access;
 mod alerts;
 mod api;
 mod browser;
+mod camera_config;
 mod cameras;
 mod changes;
 mod cli;
@@ -46,6 +47,7 @@ mod sealed;
 mod service;
 mod soak;
 mod store_command;
+mod timeline;
 mod tls;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]

@@ -22,7 +22,7 @@ impl Site {
         self.bench.access.add_user(new).expect("a user");
     }
 
-    async fn post(&self, target: &str, headers: &str, body: &str) -> Answer {
+    pub(super) async fn post(&self, target: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
         let host = self.address;
         self.send(&format!(
