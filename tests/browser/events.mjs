@@ -13,7 +13,7 @@ import { ARGUMENTS, chromium } from "./chromium.mjs";
 
 const PASSWORD = "correct horse battery";
 const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
-const seen = { errors: [], requests: [], violations: {}, shifts: {}, steps: {} };
+const seen = { errors: [], requests: [], violations: {}, shifts: {}, moved: {}, steps: {} };
 
 function follow(page) {
   page.on("console", (message) => {
@@ -24,15 +24,24 @@ function follow(page) {
   return page;
 }
 
+/** How much of the page moved by itself since it was opened (Cumulative Layout Shift), and what moved most. */
 const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
   let sum = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (sum += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
+  const moved = [];
+  const note = (entry) => {
+    if (entry.hadRecentInput) return;
+    sum += entry.value;
+    const nameOf = ({ node, previousRect, currentRect }) => `${node?.id || node?.className || node?.nodeName} ${previousRect.y} to ${currentRect.y}`;
+    if (entry.value > 0.02) moved.push(`${entry.value.toFixed(3)}: ${entry.sources.map(nameOf).join(", ")}`);
+  };
+  new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => setTimeout(() => resolve({ sum, moved }), 0));
 }));
 
 async function look(page, name) {
   await page.waitForLoadState("load");
-  seen.shifts[name] = await shiftOf(page);
+  const { sum, moved } = await shiftOf(page);
+  [seen.shifts[name], seen.moved[name]] = [sum, moved];
   if (process.env.OUTPOST_SCREENSHOTS) await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`) });
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
@@ -188,7 +197,7 @@ async function workOnAPhone(browser, box, state) {
   await page.tap('[data-action="clear"]');
   await entries(page).first().locator("a").tap();
   await page.waitForURL((url) => url.pathname.startsWith("/events/"));
-  await page.waitForFunction(() => document.getElementById("event-video").readyState >= 1 || !document.getElementById("event-notice").hidden);
+  await page.waitForFunction(() => document.getElementById("event-video").readyState >= 1 || !document.getElementById("film-notice").hidden);
   await look(page, "event-phone-dark");
   seen.steps.wide = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
 }

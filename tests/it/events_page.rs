@@ -20,6 +20,12 @@ fn people_find_judge_keep_and_delete_events_in_a_browser() {
         .played_once("gate", &people, 4.0);
     let mut daemon = Daemon::start(&scratch, config);
     daemon.wait_for_ended(4, seconds(120));
+    wait_for("the films to end", seconds(120), || {
+        let status = daemon.json("/api/v1/status");
+        let cameras = status["cameras"].as_array().expect("cameras");
+        let is_over = cameras.iter().all(|camera| camera["state"] == "finished");
+        if is_over && daemon.events_in("open").is_empty() { Ok(()) } else { Err(status.to_string()) }
+    });
     let link = wait_for("the set-up link", seconds(30), || {
         let log = daemon.log();
         let link = log.split("link=").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -34,7 +40,7 @@ fn people_find_judge_keep_and_delete_events_in_a_browser() {
     let violations: BTreeMap<String, Vec<String>> = serde_json::from_value(seen["violations"].clone()).expect("lists");
     assert!(violations.len() >= 7 && violations.values().all(Vec::is_empty), "axe: {violations:#?}");
     let shifts: BTreeMap<String, f64> = serde_json::from_value(seen["shifts"].clone()).expect("numbers");
-    assert!(shifts.values().all(|shift| *shift < 0.1), "layout shifts: {shifts:?}");
+    assert!(shifts.values().all(|shift| *shift < 0.1), "layout shifts: {shifts:?}: {}", seen["moved"]);
     let page = daemon.page();
     let requests: Vec<&str> = seen["requests"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let is_ours = |url: &&str| url.starts_with(&page) || url.starts_with("data:") || url.starts_with("blob:");

@@ -19,8 +19,9 @@ let playing = ""; // the clips that the player has, as text
 const mayChange = () => me.role !== "viewer";
 const isReviewed = () => (record.reviewed ?? []).some(({ by }) => by === me.name);
 
+/** What stands in the place of the film. */
 function notice(text, file) {
-  const node = byId("event-notice");
+  const node = byId("film-notice");
   node.hidden = !text;
   node.replaceChildren(text ?? "");
   if (file) node.append(" ", element("a", { href: file, download: "" }, t("event.download")));
@@ -231,7 +232,8 @@ function gone(text) {
   video.removeAttribute("src");
   video.load();
   document.querySelector(".one-event").hidden = true;
-  notice(text);
+  setText(byId("event-notice"), text);
+  byId("event-notice").hidden = false;
 }
 
 byId("pin").addEventListener("click", pin);
