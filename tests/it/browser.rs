@@ -47,7 +47,7 @@ fn the_page_shows_events_without_errors_and_asks_no_other_host() {
     assert!(thumbnails.iter().all(|image| image["width"].as_u64() > Some(0)), "not loaded: {thumbnails:?}");
     assert!(seen["title"].as_str().is_some_and(|title| title.contains("Outpost")), "{}", seen["title"]);
     let words = seen["text"].as_str().expect("text");
-    assert!(words.contains("gate") && words.contains("person"), "{words}");
+    assert!(words.contains("gate") && words.contains("Person"), "{words}");
     assert!(words.contains("Last 24 h:") && words.contains("recorded"), "{words}");
 }
 
