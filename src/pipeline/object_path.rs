@@ -73,6 +73,9 @@ mod tests {
                 (at(0), (at(length - 1), bbox(length - 1))),
                 "{length}"
             );
+            let gaps: Vec<Duration> = places.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
+            let within = gaps.get(..gaps.len().saturating_sub(1)).unwrap_or_default();
+            assert!(within.iter().all(|gap| *gap * 2 >= gaps[0] && *gap <= gaps[0] * 2), "{length}: {gaps:?}");
             assert!(places.windows(2).all(|pair| pair[0].0 < pair[1].0), "{length}: in order, none twice");
         }
     }
