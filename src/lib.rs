@@ -51,6 +51,7 @@ pub mod store;
 
 pub mod access;
 pub mod audit;
+pub mod discovery;
 
 pub mod archive;
 
@@ -74,6 +75,7 @@ pub mod service;
 pub mod web;
 
 pub mod app;
+pub mod backtest;
 pub mod cameras;
 pub mod cli;
 pub mod config;

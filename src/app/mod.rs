@@ -17,18 +17,22 @@ use tracing::{error, info};
 use crate::access::Access;
 use crate::archive::Archive;
 use crate::audit::Audit;
+use crate::backtest::{self, BacktestDeps};
 use crate::cameras::{self, Cameras, Models};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{Camera, Config};
+use crate::discovery::Discovery;
 use crate::event::IdSource;
 use crate::health::{Health, LoadHealth, StoreState};
-use crate::infer::Scheduler;
+use crate::infer::{Jobs, Scheduler};
 use crate::load::{self, Decision, Finding, LoadLevel, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::Shared;
 use crate::record::RecordMode;
 use crate::reload::Source;
-use crate::service::{self, CameraUse, ConfigService, Configured, CurrentVolume, Services};
+use crate::service::{
+    self, BacktestQueue, BacktestService, CameraUse, ConfigService, Configured, CurrentVolume, Services,
+};
 use crate::status::{DetectUse, RecordUse};
 use crate::supervise::{
     self, Context as Part, Hang, Heartbeats, MOST_ABANDONED, Restart, Running, Spec, Supervisor, systemd,
@@ -70,6 +74,7 @@ pub struct App {
     page: Option<Running>,
     governor: Running,
     exports: Running,
+    backtests: Running,
     stop: Stops,
 }
 
@@ -116,9 +121,10 @@ impl App {
         let stops = Stops { feeds: CancellationToken::new(), outlets: CancellationToken::new() };
         let cameras = Cameras::new(stops.feeds.clone(), &config, &shared.metrics);
         let configured = watch::Sender::new(Arc::new(configured(&config, &cameras)));
-        let (reloads, service) = Reloads::new(source, &config, &*shared.clock);
+        let (reloads, service) = Reloads::new(source, &config, &shared.state, &*shared.clock);
         let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
-        let services = Services::new(context(&shared, &current, configured.subscribe(), access, service));
+        let (backtests, tried) = BacktestService::new(shared.clock.clone());
+        let services = Services::new(context(&shared, &current, configured.subscribe(), access, service, backtests));
         let deps = SwitchDeps {
             config: config.clone(),
             shared: shared.clone(),
@@ -134,6 +140,7 @@ impl App {
             models: Models::start(in_use.subscribe(), &shared).await,
             governor: start_governor(&config, &shared, &stops.outlets),
             exports: start_exports(&services, &shared, &stops.outlets),
+            backtests: start_backtests(tried, in_use.subscribe(), &shared, &current, workers.jobs(), &stops.outlets),
             config: in_use,
             shared,
             volumes,
@@ -188,7 +195,7 @@ impl App {
         joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
-        let mut outcome = self.exports.stop().await.and(self.governor.stop().await);
+        let mut outcome = self.exports.stop().await.and(self.governor.stop().await).and(self.backtests.stop().await);
         if let Some(page) = self.page {
             outcome = outcome.and(page.stop().await);
         }
@@ -277,6 +284,23 @@ fn start_exports(services: &Services, shared: &Shared, stop: &CancellationToken)
     tasks.start(OUTLET_GRACE)
 }
 
+/// Tries rules against recordings, while that is asked for.
+fn start_backtests(
+    queue: BacktestQueue,
+    config: watch::Receiver<Arc<Config>>,
+    shared: &Shared,
+    current: &CurrentVolume,
+    jobs: Jobs,
+    stop: &CancellationToken,
+) -> Running {
+    let mut tasks = supervisor(shared, &stop.child_token());
+    let (pressure, clock) = (shared.pressure.clone(), shared.clock.clone());
+    let deps = BacktestDeps { config, volume: current.clone(), jobs, pressure, clock };
+    let queue = Arc::new(tokio::sync::Mutex::new(queue));
+    tasks.task(Spec::new("backtests"), move |part| backtest::run(queue.clone(), deps.clone(), part));
+    tasks.start(OUTLET_GRACE)
+}
+
 /// Why the daemon stops.
 enum Ending {
     /// A vital part ended by itself.
@@ -299,6 +323,7 @@ fn context(
     configured: watch::Receiver<Arc<Configured>>,
     access: Access,
     config: ConfigService,
+    backtests: BacktestService,
 ) -> service::Context {
     service::Context {
         device: shared.device.clone(),
@@ -312,6 +337,8 @@ fn context(
         control: shared.control.clone(),
         access,
         audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
+        backtests,
+        discovery: Discovery::default(),
         config,
         configured,
     }

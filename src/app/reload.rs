@@ -1,23 +1,22 @@
 //! Puts another configuration to use, tries it, and undoes it where it does not work.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{App, configured, start_governor, start_page};
 use crate::cameras;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
-use crate::health::{CameraState, Health};
+use crate::config::{Config, ConfigError, Files};
 use crate::pipeline::Shared;
-use crate::reception::Reception;
-use crate::reload::{self, Change, Finding, Kept, Source, Subject, Trial, Verdict};
-use crate::service::{ConfigService, ReloadQueue, ReloadRequest};
+use crate::reload::{self, Change, Editor, Finding, Kept, Probes, Source, Subject, Trial, Verdict, refusal};
+use crate::service::{
+    CameraEdit, ConfigRequest, ConfigService, EditRefusal, EditRequest, Edited, ReloadQueue, SettingsRequest,
+    SourceRequest,
+};
 use crate::status::{ConfigState, ConfigStatus};
 use crate::supervise::systemd;
 use crate::web;
@@ -29,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Reloads {
     queue: ReloadQueue,
     file: Option<PathBuf>,
+    /// Of the files; none where the configuration is in none.
+    editor: Option<Editor>,
     kept: Kept,
     /// The last one that was good, with its text where it is in a file.
     good: (Arc<Config>, Option<String>),
@@ -39,64 +40,31 @@ pub(super) struct Reloads {
 
 /// What is to be done.
 pub(super) enum Due {
-    /// The file is to be read again.
-    Reload(ReloadRequest),
+    /// Something is asked of the configuration.
+    Asked(ConfigRequest),
     /// The trial has come to its end.
     Judged(Verdict),
 }
 
-/// Finds out whether cameras and destinations work, while the daemon does its work.
-struct Probes {
-    clock: Arc<dyn Clock>,
-    health: Health,
-    cameras: BTreeMap<String, watch::Receiver<Reception>>,
-}
-
-impl Probes {
-    fn find(&self, subject: &Subject) -> Finding {
-        match subject {
-            Subject::Camera(name) => self.find_camera(name),
-            Subject::Destination(name) => self.find_destination(name),
-        }
-    }
-
-    fn find_camera(&self, name: &str) -> Finding {
-        let Some(reception) = self.cameras.get(name) else { return Finding::Down("it does not run".to_owned()) };
-        let reception = reception.borrow();
-        match reception.state {
-            CameraState::Online | CameraState::Finished => Finding::Up,
-            _ => Finding::Down(reception.reason.clone().unwrap_or_else(|| "it gives no pictures".to_owned())),
-        }
-    }
-
-    fn find_destination(&self, name: &str) -> Finding {
-        let known = self.health.outlets().into_iter().find(|outlet| outlet.name == name);
-        let Some(outlet) = known else { return Finding::Unknown };
-        match outlet.online {
-            None => Finding::Unknown,
-            Some(true) => Finding::Up,
-            Some(false) => Finding::Down(outlet.last_error.unwrap_or_else(|| "no link".to_owned())),
-        }
-    }
-}
-
 impl Reloads {
     /// The queue of reloads, and the service that fills it.
-    pub(super) fn new(source: Source, config: &Arc<Config>, clock: &dyn Clock) -> (Self, ConfigService) {
-        let Source { file, text, error } = source;
+    pub(super) fn new(source: Source, config: &Arc<Config>, state: &Path, clock: &dyn Clock) -> (Self, ConfigService) {
+        let Source { file, text, error, undone } = source;
         let now = clock.wall();
+        let in_use = if undone.is_some() { ConfigState::RolledBack } else { ConfigState::InUse };
         let status = ConfigStatus {
-            state: if error.is_some() { ConfigState::LastGood } else { ConfigState::InUse },
+            state: if error.is_some() { ConfigState::LastGood } else { in_use },
             file: file.as_ref().map(|file| file.display().to_string()),
             read_at: now,
             tried_at: now,
-            reason: error.as_ref().map(ToString::to_string),
+            reason: error.as_ref().map(ToString::to_string).or(undone),
             problems: error.as_ref().map(reload::problems).unwrap_or_default(),
             ..ConfigStatus::default()
         };
         let (service, queue) = ConfigService::new(status);
         let good = (config.clone(), text.clone());
-        (Self { queue, file, kept: Kept::of_service(), good, text, trial: None }, service)
+        let editor = file.as_ref().map(|file| Editor::new(Files::of_service(file), state));
+        (Self { queue, file, editor, kept: Kept::of_service(), good, text, trial: None }, service)
     }
 
     /// All parts could be made: what the configuration says is good.
@@ -118,11 +86,24 @@ impl Reloads {
         };
         tokio::select! {
             request = self.queue.requests.recv() => match request {
-                Some(request) => Due::Reload(request),
+                Some(request) => Due::Asked(request),
                 None => std::future::pending().await,
             },
             verdict = judged => Due::Judged(verdict),
         }
+    }
+
+    /// Reads the files again.
+    async fn read(&self) -> Result<reload::Read, ConfigError> {
+        let error = |why: String| ConfigError::new("", why);
+        let editor = self.editor.clone().ok_or_else(|| error("the configuration is in no file".to_owned()))?;
+        let read = tokio::task::spawn_blocking(move || editor.read()).await;
+        read.unwrap_or_else(|failure| Err(error(format!("the file could not be read: {failure}"))))
+    }
+
+    /// What the last change was about.
+    fn changed(&self) -> String {
+        self.status().changed.join(", ")
     }
 
     fn set_status(&self, change: impl FnOnce(&mut ConfigStatus)) {
@@ -133,24 +114,62 @@ impl Reloads {
         self.queue.status.borrow().clone()
     }
 
-    /// Keeps the text of the last good one on the system disk.
+    /// Keeps the text of the last good one on the system disk, and what was changed.
     async fn keep(&self) {
         let Some(text) = self.good.1.clone() else { return };
-        let kept = self.kept.clone();
-        drop(tokio::task::spawn_blocking(move || kept.save(&text)).await);
+        let (kept, editor) = (self.kept.clone(), self.editor.clone());
+        let keep = move || {
+            kept.save(&text);
+            editor.inspect(|editor| editor.confirm(Some(&text)));
+        };
+        drop(tokio::task::spawn_blocking(keep).await);
+    }
+
+    /// Calls `act` with the files, on a thread that may block.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(Editor) -> Result<T, EditRefusal> + Send + 'static,
+    ) -> Result<T, EditRefusal> {
+        let nowhere = || EditRefusal::NotWritten("the configuration is in no file that could be changed".to_owned());
+        let editor = self.editor.clone().ok_or_else(nowhere)?;
+        let broken = |failure| Err(EditRefusal::NotWritten(format!("the files cannot be used: {failure}")));
+        tokio::task::spawn_blocking(move || act(editor)).await.unwrap_or_else(broken)
+    }
+
+    /// The files say again what they said before what is not confirmed.
+    async fn put_back(&self) {
+        let undo = |editor: Editor| {
+            editor.undo();
+            Ok(())
+        };
+        // Without files there is nothing to put back.
+        let _ = self.with_files(undo).await;
     }
 }
 
 impl App {
     pub(super) async fn carry_out(&mut self, due: Due) {
         match due {
-            Due::Reload(request) => {
+            Due::Asked(ConfigRequest::Settings(SettingsRequest { camera, reply })) => {
+                // The caller may be gone.
+                let _ = reply.send(self.reloads.with_files(move |editor| editor.settings(&camera)).await);
+            }
+            Due::Asked(ConfigRequest::Source(SourceRequest { camera, source, reply })) => {
+                let source = move |editor: Editor| editor.source(camera.as_deref(), &source);
+                let _ = reply.send(self.reloads.with_files(source).await);
+            }
+            Due::Asked(ConfigRequest::Edit(EditRequest { edit, revision, reply })) => {
+                systemd::reloading();
+                let outcome = self.edit(edit, revision).await;
+                systemd::reloaded();
+                let _ = reply.send(outcome);
+            }
+            Due::Asked(ConfigRequest::Reload(request)) => {
                 systemd::reloading();
                 systemd::status(&self.status_line());
                 self.reload().await;
                 systemd::reloaded();
                 if let Some(reply) = request.reply {
-                    // The caller may be gone.
                     let _ = reply.send(self.reloads.status());
                 }
             }
@@ -165,40 +184,73 @@ impl App {
         let Some(file) = self.reloads.file.clone() else {
             return self.refuse(ConfigError::new("", "the configuration is in no file that could be read again"));
         };
-        let read = match read(&file).await {
+        let read = match self.reloads.read().await {
             Ok(read) => read,
             Err(error) => return self.refuse(error),
         };
         let change = Change::between(&self.config.borrow(), read.config);
         let running = self.config.borrow().clone();
-        if let Err(error) = prepare(&running, &change).await {
-            return self.refuse(error.found_in(&read.text, Some(&file)));
+        let outcome = match prepare(&running, &change).await {
+            Ok(()) => self.put_to_use(change, read.text.clone()).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                info!(file = %file.display(), changed = self.reloads.changed(), "the configuration was read again")
+            }
+            Err(error) => self.refuse(error.found_in(&read.text, Some(&file))),
         }
+    }
+
+    /// Changes a camera: checked, written, in use, on trial.
+    async fn edit(&mut self, edit: CameraEdit, revision: Option<String>) -> Result<Edited, EditRefusal> {
+        let draft = self.reloads.with_files(move |editor| editor.draft(edit, revision.as_deref())).await?;
+        let running = self.config.borrow().clone();
+        let change = Change::between(&running, draft.read.config.clone());
+        if draft.is_same && change.is_empty() {
+            let revision = self.reloads.with_files(|editor| editor.revision()).await?;
+            return Ok(Edited { revision, file: None, status: self.reloads.status() });
+        }
+        prepare(&running, &change).await.map_err(|error| refusal(&error))?;
+        let text = draft.read.text.clone();
+        let written = self.reloads.with_files(move |editor| editor.write(&draft)).await?;
+        let tried_at = self.shared.clock.wall();
+        self.reloads.set_status(|status| status.tried_at = tried_at);
+        if let Err(error) = self.put_to_use(change, text).await {
+            self.reloads.put_back().await;
+            return Err(refusal(&error));
+        }
+        let (file, changed) = (written.file.display().to_string(), self.reloads.changed());
+        info!(file, changed, "the configuration was changed by the page or the API");
+        Ok(Edited { revision: written.revision, file: Some(file), status: self.reloads.status() })
+    }
+
+    /// Puts what `change` is about to use, on trial; `text` says all of it. A change that cannot be used leaves what was.
+    async fn put_to_use(&mut self, change: Change, text: String) -> Result<(), ConfigError> {
         let (parts, needs_restart) = (change.parts.clone(), change.needs_restart.clone());
         let subjects = self.subjects(&Change::between(&self.reloads.good.0, change.config.clone()));
         if let Err(failure) = self.apply_destinations(&change).await {
-            let error = failure.downcast().unwrap_or_else(|failure| ConfigError::new("", format!("{failure:#}")));
-            return self.refuse(error.found_in(&read.text, Some(&file)));
+            return Err(failure.downcast().unwrap_or_else(|failure| ConfigError::new("", format!("{failure:#}"))));
         }
         if let Err(failure) = self.apply_rest(change).await {
-            return self.undo(&format!("{failure:#}")).await;
+            self.undo(&format!("{failure:#}")).await;
+            return Ok(());
         }
-        info!(file = %file.display(), changed = parts.join(", "), "the configuration was read again");
         if !needs_restart.is_empty() {
             warn!(
                 keys = needs_restart.join(", "),
                 "these keys are read at the start only: restart outpost for them to hold"
             );
         }
-        self.reloads.text = Some(read.text);
+        self.reloads.text = Some(text);
         let (now, within) = (self.shared.clock.mono(), self.config.borrow().reload.confirm_within);
         self.reloads.trial = Some((Trial::new(now, within, subjects), self.probes()));
         self.reloads.set_status(|status| {
             *status = ConfigStatus {
                 state: ConfigState::Confirming,
                 file: status.file.take(),
-                read_at: tried_at,
-                tried_at,
+                read_at: status.tried_at,
+                tried_at: status.tried_at,
                 changed: parts,
                 needs_restart,
                 ..ConfigStatus::default()
@@ -207,6 +259,7 @@ impl App {
         if let Some(verdict) = verdict(&self.reloads.trial) {
             self.end_trial(verdict).await;
         }
+        Ok(())
     }
 
     /// The file is not put to use; what is in use goes on.
@@ -299,6 +352,7 @@ impl App {
         error!(reason, "the changed configuration is undone, the one before is used again");
         systemd::status("a changed configuration was undone: see the log");
         self.reloads.trial = None;
+        self.reloads.put_back().await;
         let (good, text) = self.reloads.good.clone();
         let change = Change::between(&self.config.borrow(), (*good).clone());
         let applied = match self.apply_destinations(&change).await {
@@ -322,12 +376,6 @@ impl App {
 fn verdict(trial: &Option<(Trial, Probes)>) -> Option<Verdict> {
     let (trial, probes) = trial.as_ref()?;
     trial.judge(probes.clock.mono(), |subject| probes.find(subject))
-}
-
-async fn read(file: &Path) -> Result<reload::Read, ConfigError> {
-    let file = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || reload::read(&file)).await;
-    read.unwrap_or_else(|failure| Err(ConfigError::new("", format!("the file could not be read: {failure}"))))
 }
 
 /// Finds out what can be before anything is changed.

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::placed;
 use crate::app::App;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Files};
 use crate::reload::{self, Kept, Source};
 use crate::service::ConfigService;
 use crate::{supervise, zone};
@@ -66,14 +66,15 @@ impl Hangups {
 /// The configuration in the file; where that cannot be used, the last one that was good: a mistake in the file must not
 /// keep the box from recording when it starts with no one around.
 fn read(path: &Path, kept: &Kept) -> Result<(Config, Source), ConfigError> {
-    let file = Some(path.to_owned());
-    match reload::read(path) {
-        Ok(read) => Ok((read.config, Source { file, text: Some(read.text), error: None })),
+    let (file, files) = (Some(path.to_owned()), Files::of_service(path));
+    let undone = reload::recover(&files);
+    match reload::read(&files) {
+        Ok(read) => Ok((read.config, Source { file, text: Some(read.text), error: None, undone })),
         Err(error) => {
             let Some(good) = kept.load() else { return Err(error) };
             let from = kept.file().unwrap_or(path).display();
             error!(%error, from = %from, "the configuration cannot be used, starting with the last good one");
-            Ok((good.config, Source { file, text: Some(good.text), error: Some(error) }))
+            Ok((good.config, Source { file, text: Some(good.text), error: Some(error), undone }))
         }
     }
 }

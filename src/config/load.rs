@@ -7,22 +7,22 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
-use super::Config;
 use super::diagnostic::{ConfigError, Diagnostic, take_out};
 use super::words::plain;
+use super::{Config, Files};
 use crate::rules::RuleEngine;
 
 /// Values that do not fit are left out one by one to find the next; more is not read at once.
 const MOST: usize = 100;
 
 impl Config {
-    /// Reads, parses and checks a file.
+    /// Reads, parses and checks a file, with the cameras that the page changed.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = Self::read_text(path)?;
-        Self::parse(&text).map_err(|error| error.found_in(&text, Some(path)))
+        let files = Files::of_service(path);
+        Ok(files.parse(&files.texts()?)?.0)
     }
 
     /// The text of a file.

@@ -3,7 +3,10 @@
 //! Unknown keys are refused with line, column and the nearest known name. Secrets are never in the file
 //! itself: keys that end in `_file` name where they are.
 
+pub mod camera_edit;
 mod diagnostic;
+mod edit;
+mod files;
 #[cfg(test)]
 mod fuzz;
 mod load;
@@ -22,6 +25,7 @@ use crate::{
 };
 
 pub use diagnostic::{ConfigError, Diagnostic};
+pub use files::{Files, Part, Texts};
 
 /// Identity of the box. TOML `[device]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::{Read, read};
+use crate::config::Files;
 use crate::durable;
 
 /// Its name in the service's own folder.
@@ -35,7 +36,8 @@ impl Kept {
     /// The one that is kept; `None` where none is, or it cannot be used any more.
     pub fn load(&self) -> Option<Read> {
         let file = self.0.as_deref().filter(|file| file.exists())?;
-        read(file).inspect_err(|error| warn!(%error, "the last good configuration cannot be used either")).ok()
+        let files = Files { main: file.to_owned(), own: None };
+        read(&files).inspect_err(|error| warn!(%error, "the last good configuration cannot be used either")).ok()
     }
 
     /// Keeps `text`, which was seen to work. Blocks on the disk. A disk that refuses costs the copy only.

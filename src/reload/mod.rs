@@ -6,23 +6,32 @@
 //!                  \--cannot be used: the one before goes on
 //! ```
 //!
+//! What page and API change of a camera goes the same way: it is checked and written before ([`Editor`]), and what the files
+//! said is put back where it is undone, also by the start after a power cut.
+//!
 //! Only what a change is about is replaced. Sections that are read at the start alone ([`Change::needs_restart`]) keep
 //! their values until then.
 
 mod change;
+mod editor;
+mod journal;
 mod kept;
+mod passwords;
+mod probes;
 mod trial;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Files};
 use crate::status::ConfigProblem;
 
 pub use change::{CameraChanges, Change};
+pub use editor::{Draft, Editor, Written, recover, refusal};
 pub use kept::Kept;
+pub use probes::Probes;
 pub use trial::{Finding, Subject, Trial, Verdict};
 
 /// `[reload]`: how another configuration is tried.
@@ -64,6 +73,8 @@ pub struct Source {
     pub text: Option<String>,
     /// Why the file is not the configuration in use.
     pub error: Option<ConfigError>,
+    /// What was undone at the start, in words.
+    pub undone: Option<String>,
 }
 
 /// A configuration and its text.
@@ -71,17 +82,16 @@ pub struct Source {
 pub struct Read {
     /// What it says.
     pub config: config::Config,
-    /// The text of the file.
+    /// The text of the files, in one.
     pub text: String,
 }
 
-/// Reads and checks `file`.
+/// Reads and checks `files`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
-pub fn read(file: &Path) -> Result<Read, ConfigError> {
-    let text = config::Config::read_text(file)?;
-    let config = config::Config::parse(&text).map_err(|error| error.found_in(&text, Some(file)))?;
+/// Everything that is wrong with them.
+pub fn read(files: &Files) -> Result<Read, ConfigError> {
+    let (config, text) = files.parse(&files.texts()?)?;
     Ok(Read { config, text })
 }
 

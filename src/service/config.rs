@@ -1,7 +1,10 @@
 //! Which configuration is in use, and how it is read again.
 
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::probe::ProbeSource;
+use super::settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 use crate::status::ConfigStatus;
 
 /// Reloads that may wait for their turn.
@@ -14,11 +17,24 @@ pub struct ReloadRequest {
     pub reply: Option<oneshot::Sender<ConfigStatus>>,
 }
 
+/// What is asked of the configuration. One is carried out after the other.
+#[derive(Debug)]
+pub enum ConfigRequest {
+    /// Read the file again.
+    Reload(ReloadRequest),
+    /// Change a camera.
+    Edit(EditRequest),
+    /// Make a source that can be tried.
+    Source(SourceRequest),
+    /// Say how a camera is set.
+    Settings(SettingsRequest),
+}
+
 /// The end of the service that carries out reloads.
 #[derive(Debug)]
 pub struct ReloadQueue {
     /// What is asked for.
-    pub requests: mpsc::Receiver<ReloadRequest>,
+    pub requests: mpsc::Receiver<ConfigRequest>,
     /// Which configuration is in use.
     pub status: watch::Sender<ConfigStatus>,
 }
@@ -34,10 +50,19 @@ pub enum ReloadUnavailable {
     Stopping,
 }
 
+impl From<ReloadUnavailable> for EditRefusal {
+    fn from(unavailable: ReloadUnavailable) -> Self {
+        match unavailable {
+            ReloadUnavailable::Busy => Self::Busy,
+            ReloadUnavailable::Stopping => Self::Stopping,
+        }
+    }
+}
+
 /// Knows which configuration is in use, and asks for another. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ConfigService {
-    requests: mpsc::Sender<ReloadRequest>,
+    requests: mpsc::Sender<ConfigRequest>,
     status: watch::Receiver<ConfigStatus>,
 }
 
@@ -59,7 +84,7 @@ impl ConfigService {
     /// # Errors
     /// When it cannot be tried.
     pub fn request(&self) -> Result<(), ReloadUnavailable> {
-        self.send(ReloadRequest { reply: None })
+        self.send(ConfigRequest::Reload(ReloadRequest { reply: None }))
     }
 
     /// Reads the file again. Gives what came of it, once that is in use, or refused.
@@ -68,11 +93,41 @@ impl ConfigService {
     /// When it cannot be tried.
     pub async fn reload(&self) -> Result<ConfigStatus, ReloadUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(ReloadRequest { reply: Some(reply) })?;
+        self.send(ConfigRequest::Reload(ReloadRequest { reply: Some(reply) }))?;
         answer.await.map_err(|_| ReloadUnavailable::Stopping)
     }
 
-    fn send(&self, request: ReloadRequest) -> Result<(), ReloadUnavailable> {
+    /// Changes a camera, unless the configuration is not of `revision` any more. Gives what came of it once it is in use.
+    ///
+    /// # Errors
+    /// When nothing was changed.
+    pub async fn edit(&self, edit: CameraEdit, revision: Option<String>) -> Result<Edited, EditRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ConfigRequest::Edit(EditRequest { edit, revision, reply }))?;
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
+    }
+
+    /// A source to be tried: that of `camera` with other keys, or a new one.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub async fn source(&self, camera: Option<String>, source: Map<String, Value>) -> Result<ProbeSource, EditRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ConfigRequest::Source(SourceRequest { camera, source, reply }))?;
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
+    }
+
+    /// How a camera is set, without secrets.
+    ///
+    /// # Errors
+    /// When there is none, or the files cannot be used.
+    pub async fn settings(&self, camera: &str) -> Result<CameraSettings, EditRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ConfigRequest::Settings(SettingsRequest { camera: camera.to_owned(), reply }))?;
+        answer.await.unwrap_or(Err(EditRefusal::Stopping))
+    }
+
+    fn send(&self, request: ConfigRequest) -> Result<(), ReloadUnavailable> {
         self.requests.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ReloadUnavailable::Busy,
             mpsc::error::TrySendError::Closed(_) => ReloadUnavailable::Stopping,

@@ -8,11 +8,13 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock::{Clock, Mono};
 use crate::control::Control;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::supervise::Heartbeats;
 
+use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::configured::Configured;
 use super::current_volume::CurrentVolume;
@@ -42,6 +44,10 @@ pub struct Context {
     pub access: Access,
     /// Who did what.
     pub audit: Audit,
+    /// Rules that are tried.
+    pub backtests: BacktestService,
+    /// How cameras in the local networks are asked for.
+    pub discovery: Discovery,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// What the configuration in use says.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::config::ConfigService;
+use super::backtest::BacktestService;
+use super::config::{ConfigService, ReloadQueue};
 use super::configured::{CameraUse, Configured};
 use super::context::Context;
 use super::current_volume::CurrentVolume;
@@ -19,6 +20,7 @@ use crate::audit::Audit;
 use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
 use crate::control::Control;
 use crate::destination::destination;
+use crate::discovery::Discovery;
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixture};
 use crate::frame::{Frame, LatestFrame, Rgb};
 use crate::health::{CameraState, Health};
@@ -46,6 +48,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with_config().0
+    }
+
+    /// With the end of the service that is asked to change the configuration.
+    pub(crate) fn with_config() -> (Self, ReloadQueue) {
         let dir = tempfile::tempdir().expect("temporary folder");
         let clock = Arc::new(SimulatedClock::new(Mono(1_000_000_000), jiff::Timestamp::UNIX_EPOCH));
         clock.step_wall("2026-11-22T10:00:00Z".parse().expect("a time"), TimeQuality::Synchronised);
@@ -76,6 +83,7 @@ impl Bench {
         }
         clock.advance(Duration::from_secs(7));
         frames["yard"].set(frame(clock.mono()));
+        let (config, queue) = ConfigService::new(ConfigStatus::default());
         let access = Access::open(&dir.path().join("access"), clock.clone());
         let services = Services::new(Context {
             device: "box-7".into(),
@@ -89,7 +97,9 @@ impl Bench {
             control: control.clone(),
             access: access.clone(),
             audit: Audit::open(&dir.path().join("audit"), clock.clone()),
-            config: ConfigService::new(ConfigStatus::default()).0,
+            backtests: BacktestService::new(clock.clone()).0,
+            discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
+            config,
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),
                 quota_bytes: None,
@@ -100,7 +110,7 @@ impl Bench {
             }
             .fixed(),
         });
-        Self { _dir: dir, access, clock, store, archive, health, heartbeats, control, services }
+        (Self { _dir: dir, access, clock, store, archive, health, heartbeats, control, services }, queue)
     }
 
     /// An event that is over, whose alerts were delivered.

@@ -5,20 +5,24 @@
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
 mod access;
+mod backtest;
 mod config;
 mod configured;
 mod context;
 mod current_volume;
 mod diagnostics;
+mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod mark;
 mod media;
 mod playback;
+mod probe;
 mod queues;
 mod reports;
 mod services;
+mod settings;
 mod status;
 mod strip;
 mod switches;
@@ -28,11 +32,15 @@ mod timeline;
 
 pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
-pub use config::{ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
+pub use backtest::{
+    Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
+};
+pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::{CameraUse, Configured};
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
+pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
@@ -42,8 +50,12 @@ pub use playback::{
     Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind, Pieces,
     PlaybackService, Preview, PreviewService, SeenTime,
 };
+pub use probe::{
+    Collected, Decoded, Found, Look, ProbeFailure, ProbeService, ProbeSource, Probed, collect, decode_all,
+};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
+pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use status::StatusService;
 pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::access::AccessService;
+use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
 use super::playback::{ExportService, PlaybackService, PreviewService};
+use super::probe::ProbeService;
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::switches::SwitchService;
@@ -38,6 +40,10 @@ pub struct Services {
     pub exports: ExportService,
     /// Which configuration is in use.
     pub config: ConfigService,
+    /// Rules that are tried.
+    pub backtests: BacktestService,
+    /// Cameras that could be added.
+    pub probe: ProbeService,
     /// What waits for delivery.
     pub queues: QueueService,
     /// How the daemon itself is.
@@ -50,7 +56,8 @@ impl Services {
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
-        let config = context.config.clone();
+        let backtests = context.backtests.clone();
+        let (config, probe) = (context.config.clone(), ProbeService::new(context.discovery));
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
@@ -68,6 +75,8 @@ impl Services {
             timeline: TimelineService::new(context.clone()),
             switches: SwitchService::new(context),
             config,
+            backtests,
+            probe,
             queues,
         }
     }

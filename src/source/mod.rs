@@ -68,6 +68,11 @@ pub trait Source: Send {
     fn client(&self) -> Option<Client> {
         None
     }
+
+    /// Whether the camera offers sound, which is not taken; `None` where that is not known.
+    fn has_audio(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// The library that reads a network camera.
@@ -81,6 +86,19 @@ pub struct Client {
     pub reason: Option<Arc<str>>,
     /// What carries the pictures, and why it is not the usual one: "UDP, as the camera refuses TCP".
     pub transport: Option<String>,
+}
+
+/// A camera that is attached to this box.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Device {
+    /// `v4l2:/dev/video0`
+    pub source: String,
+    /// What it calls itself.
+    pub name: String,
+    /// Its driver in the kernel; empty where the device cannot be opened.
+    pub driver: String,
+    /// The codings that it gives, as four letters: `MJPG`, `YUYV`.
+    pub formats: Vec<String>,
 }
 
 /// Connects to a camera. Returns once packets are on their way.
@@ -102,6 +120,11 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
     }
+}
+
+/// The cameras that are attached to this box, in the order of their names. Blocks on the devices.
+pub fn devices() -> Vec<Device> {
+    v4l2::devices()
 }
 
 /// Waits until every RTSP session that was dropped has been torn down, so that cameras with few

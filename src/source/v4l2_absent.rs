@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, Source, SourceError};
+use super::{Config, Device, Source, SourceError};
 use crate::clock::Clock;
 
 /// Opens no device.
@@ -13,4 +13,9 @@ use crate::clock::Clock;
 pub(super) async fn connect(_: &Config, path: PathBuf, _: Arc<dyn Clock>) -> Result<Box<dyn Source>, SourceError> {
     let reason = super::config::NO_V4L2.to_owned();
     Err(SourceError::Unsupported { what: path.display().to_string(), reason })
+}
+
+/// Finds no device.
+pub(super) fn devices() -> Vec<Device> {
+    Vec::new()
 }

@@ -7,7 +7,9 @@
 mod api;
 mod audit;
 mod body;
+mod camera_config;
 mod config;
+mod event_changes;
 mod event_query;
 mod guard;
 mod health;
@@ -228,9 +230,11 @@ fn all_routes() -> Routes {
         .merge(login::routes())
         .merge(users::routes())
         .merge(api::routes())
+        .merge(event_changes::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())
+        .merge(camera_config::routes())
         .merge(switches::routes())
         .merge(system::routes())
         .merge(shares::routes())

@@ -88,6 +88,8 @@ problems! {
         "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
+    ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
+        "Read it again, and send the change with its `ETag` in `If-Match`.";
     NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
         "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
@@ -100,6 +102,10 @@ problems! {
         "Use localhost or a loopback address; beyond loopback an address or host name of the box, or a name of `web.names`.";
     WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
         "Open the address as a WebSocket; `live.mjpeg` needs none.";
+    InvalidConfig = "invalid_config", UNPROCESSABLE_ENTITY, "The configuration could not be used with this",
+        "Change what `detail` names; nothing was changed.";
+    CameraUnusable = "camera_unusable", UNPROCESSABLE_ENTITY, "The camera gives no picture",
+        "`detail` says what is wrong and what to do.";
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
         "Use a new `Idempotency-Key` for each request that differs.";
     TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",

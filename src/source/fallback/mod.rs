@@ -269,6 +269,13 @@ impl Source for FallbackSource {
             Stage::Opening(_) | Stage::Over(_) => None,
         }
     }
+
+    fn has_audio(&self) -> Option<bool> {
+        match &self.stage {
+            Stage::Playing(source) => source.has_audio(),
+            Stage::Opening(_) | Stage::Over(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

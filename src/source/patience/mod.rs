@@ -225,6 +225,11 @@ impl<'a> Watched<'a> {
         self.source.client()
     }
 
+    /// Whether the camera offers sound; `None` where that is not known.
+    pub fn has_audio(&self) -> Option<bool> {
+        self.source.has_audio()
+    }
+
     /// The longest pause between two pictures of the camera that is usual.
     pub fn longest_pause(&self) -> Duration {
         self.wait.patience.longest_pause()

@@ -260,6 +260,10 @@ impl Source for RtspSource {
         Some(Client { name: "retina", version: None, reason: None, transport })
     }
 
+    fn has_audio(&self) -> Option<bool> {
+        self.session.as_ref().map(|session| session.streams().iter().any(|stream| stream.media() == "audio"))
+    }
+
     fn arrivals(&self) -> Arrivals {
         self.arrivals.clone()
     }

@@ -13,7 +13,7 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, Format, Fraction};
 
 use super::super::error::plain;
-use super::super::{Config, SourceError};
+use super::super::{Config, Device as Found, SourceError};
 use super::choose::{self, Coding, IntervalOffer, SizeOffer};
 
 /// An open device and what it agreed to.
@@ -123,15 +123,44 @@ pub(super) fn unsupported(path: &Path, reason: impl Into<String>) -> SourceError
 
 /// The video devices of this box, with the names that they give themselves.
 fn present() -> Vec<String> {
+    let label = |node: &String| {
+        let card = card(node);
+        if card.is_empty() { format!("/dev/{node}") } else { format!("/dev/{node} ({card})") }
+    };
+    nodes().iter().map(label).collect()
+}
+
+fn nodes() -> Vec<String> {
     let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
     let names = entries.filter_map(|e| e.file_name().into_string().ok());
     let mut nodes: Vec<_> = names.filter(|name| name.starts_with("video")).collect();
     nodes.sort_by_key(|name| (name.len(), name.clone()));
-    let label = |node: &String| {
-        let card = std::fs::read_to_string(format!("/sys/class/video4linux/{node}/name")).unwrap_or_default();
-        if card.trim().is_empty() { format!("/dev/{node}") } else { format!("/dev/{node} ({})", card.trim()) }
+    nodes
+}
+
+fn card(node: &str) -> String {
+    let card = std::fs::read_to_string(format!("/sys/class/video4linux/{node}/name")).unwrap_or_default();
+    card.trim().to_owned()
+}
+
+/// The nodes that capture video, with what they give. One that cannot be opened is listed all the same: its permissions
+/// are what a person has to mend.
+pub(in crate::source) fn devices() -> Vec<Found> {
+    let found = |node: &String| {
+        let path = Path::new("/dev").join(node);
+        let (source, name) = (format!("v4l2:{}", path.display()), card(node));
+        let Ok(device) = Device::with_path(&path) else {
+            return Some(Found { source, name, driver: String::new(), formats: Vec::new() });
+        };
+        let about = device.query_caps().ok()?;
+        if !about.capabilities.contains(Flags::VIDEO_CAPTURE) {
+            return None;
+        }
+        let formats = device.enum_formats().unwrap_or_default();
+        let formats = formats.iter().filter_map(|format| Some(format.fourcc.str().ok()?.to_owned())).collect();
+        Some(Found { source, name, driver: about.driver, formats })
     };
-    nodes.iter().map(label).collect()
+    nodes().iter().filter_map(found).collect()
 }
 
 /// The program that holds the device open, as far as this user may see others' files.

@@ -16,6 +16,7 @@ use v4l::io::traits::{CaptureStream, Stream};
 
 use self::choose::Coding;
 use self::device::Camera;
+pub(super) use self::device::devices;
 use super::access_point::{Access, AccessPoints};
 use super::thread::{OPEN_LIMIT, Outlet, ThreadSource};
 use super::timeline::LiveTimeline;

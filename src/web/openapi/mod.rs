@@ -4,7 +4,9 @@
 //! schemas, so that neither can be forgotten.
 
 mod access;
+mod cameras;
 mod document;
+mod events;
 mod operations;
 #[cfg(test)]
 pub(super) mod schema_check;
@@ -81,7 +83,8 @@ struct Operation {
 
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(access::OPERATIONS).chain(timeline::OPERATIONS)
+    let of_data = operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(timeline::OPERATIONS);
+    of_data.chain(cameras::OPERATIONS).chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

@@ -12,7 +12,7 @@ pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 
 pub(super) const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
-const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
+pub(super) const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
 pub(super) const KNOWN: &[Parameter] =
     &[Parameter::header("If-None-Match", r#"{"type": "string"}"#, "`ETag` of an answer that you have.")];
 pub(super) const PART: &[Parameter] = &[

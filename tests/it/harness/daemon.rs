@@ -106,6 +106,11 @@ impl Daemon {
         http::post(self.port, path, json)
     }
 
+    /// Sends JSON with another method and one more header; the error says why there was no answer.
+    pub fn send(&self, method: &str, path: &str, header: &str, json: &Value) -> Result<Answer, String> {
+        http::send(self.port, method, path, header, json)
+    }
+
     /// Asks for a path; the error says why there was no answer.
     pub fn get(&self, path: &str) -> Result<Answer, String> {
         http::get(self.port, path)

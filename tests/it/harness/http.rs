@@ -26,15 +26,25 @@ pub fn post(port: u16, path: &str, json: &serde_json::Value) -> Result<Answer, S
     ask(super::patient(Duration::from_secs(20)), port, &format!("POST {path}"), &json.to_string())
 }
 
+/// One request of another method, with JSON and one more header (`name: value`, or empty).
+pub fn send(port: u16, method: &str, path: &str, header: &str, json: &serde_json::Value) -> Result<Answer, String> {
+    let more = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+    ask_with(super::patient(Duration::from_secs(40)), port, &format!("{method} {path}"), &more, &json.to_string())
+}
+
 /// HTTP/1.0, so that the server closes the connection after an answer that is not chunked.
 fn ask(limit: Duration, port: u16, what: &str, body: &str) -> Result<Answer, String> {
+    ask_with(limit, port, what, "", body)
+}
+
+fn ask_with(limit: Duration, port: u16, what: &str, headers: &str, body: &str) -> Result<Answer, String> {
     let failed = |e: std::io::Error| format!("{what}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
     stream.set_read_timeout(Some(limit)).map_err(failed)?;
     let length = body.len();
     write!(
         stream,
-        "{what} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\nContent-Type: application/json\r\n\
+        "{what} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\nContent-Type: application/json\r\n{headers}\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .map_err(failed)?;

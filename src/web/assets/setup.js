@@ -1,0 +1,233 @@
+// Cameras: which there are, adding one after it was tried, and changing one; what becomes of a change is shown as it happens.
+
+import { byId, element, setText } from "./dom.js";
+import { onSubmit, send, show } from "./form.js";
+import { keys } from "./keys.js";
+import { showBacktest } from "./setup-backtest.js";
+import { refreshRules, rulesNow, rulesPatch, showRules } from "./setup-rules.js";
+import { shapeNames, shapesNow, shapesPatch, showShapes, showStill } from "./setup-draw.js";
+import { named, t } from "./texts.js";
+
+const ASK_MS = 1000;
+
+let camera = null;
+let known = null;
+let shapesBefore = "";
+
+const path = (name) => `/api/v1/cameras/${encodeURIComponent(name)}/config`;
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Waits until it is known whether a change stays. Gives what became of it in words. */
+async function confirmed(outcome, { status }) {
+  while (status.state === "confirming") {
+    show(outcome, t("setup.confirming", { changed: status.changed.join(", ") }), false);
+    await wait(ASK_MS);
+    status = await send("GET", "/api/v1/config").catch(() => status);
+  }
+  if (status.state === "in_use") return show(outcome, status.reason ? t("setup.in_use_but", { reason: status.reason }) : t("setup.in_use"), false);
+  show(outcome, t("setup.undone", { reason: status.reason ?? "" }), true);
+}
+
+async function showList() {
+  const { cameras } = await send("GET", "/api/v1/status");
+  const rows = cameras.map((entry) => {
+    const link = element("a", { href: `#${encodeURIComponent(entry.name)}` }, entry.name);
+    const state = element("b", {}, named("camera.state", entry.state));
+    return element("li", { "data-state": entry.state }, link, element("span", {}, state, entry.reason ? ` ${entry.reason}` : ""));
+  });
+  byId("cameras").replaceChildren(...rows);
+}
+
+function foundRow(source, name, about) {
+  const use = element("button", { type: "button", class: "plain" }, t("setup.use"));
+  use.addEventListener("click", () => {
+    byId("add-url").value = source;
+    byId("add-url").focus();
+  });
+  return element("li", {}, element("strong", {}, name || source), element("span", {}, [name ? source : "", about].filter(Boolean).join(" · ")), use);
+}
+
+byId("find").addEventListener("click", async () => {
+  byId("find").disabled = true;
+  setText(byId("find-outcome"), t("setup.finding"));
+  try {
+    const { devices, network } = await send("GET", "/api/v1/cameras/found");
+    const rows = [
+      ...devices.map((found) => foundRow(found.source, found.name, [found.driver, found.formats.join(", ")].filter(Boolean).join(", "))),
+      ...network.map((found) => foundRow(found.source, found.name, found.hardware)),
+    ];
+    byId("found").replaceChildren(...rows);
+    setText(byId("find-outcome"), t("setup.found", { count: rows.length }));
+  } catch (error) {
+    setText(byId("find-outcome"), error.message);
+  } finally {
+    byId("find").disabled = false;
+  }
+});
+
+/** What a form says of a source; what is empty is left out. */
+function source(fields) {
+  const made = { url: fields.get("url").trim() };
+  for (const key of ["username", "password"]) if (fields.get(key)) made[key] = fields.get(key);
+  return made;
+}
+
+/** Tries what `form` says, and shows the picture in the figure whose parts begin with `name`. */
+async function tryOut(form, button, name, body) {
+  const outcome = form.querySelector(".outcome");
+  byId(name).hidden = true;
+  if (!form.reportValidity()) return;
+  button.disabled = true;
+  show(outcome, t("setup.trying"), false);
+  try {
+    const probed = await send("POST", "/api/v1/cameras/probe", body());
+    show(outcome, t("setup.works"), false);
+    byId(`${name}-picture`).src = `data:image/jpeg;base64,${probed.picture}`;
+    const facts = [probed.coding, `${probed.width}×${probed.height}`];
+    if (probed.fps) facts.push(t("setup.fps", { n: Math.round(probed.fps * 10) / 10 }));
+    if (probed.has_audio !== undefined) facts.push(probed.has_audio ? t("setup.sound") : t("setup.no_sound"));
+    facts.push(t("setup.first_picture", { n: Math.round(probed.first_picture_s * 10) / 10 }));
+    setText(byId(`${name}-text`), facts.join(" · "));
+    byId(name).hidden = false;
+  } catch (error) {
+    show(outcome, error.message, true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+byId("try").addEventListener("click", () => {
+  const form = byId("add-form");
+  // A name is not needed to try a camera.
+  const needed = byId("add-name");
+  needed.required = false;
+  tryOut(form, byId("try"), "tried", () => ({ source: source(new FormData(form)) })).finally(() => (needed.required = true));
+});
+
+onSubmit(byId("add-form"), async (fields) => {
+  const name = fields.get("name").trim();
+  const added = await send("POST", "/api/v1/cameras", { name, settings: { source: source(fields) } });
+  byId("add-form").reset();
+  byId("tried").hidden = true;
+  await showList();
+  confirmed(byId("outcome"), added).then(showList, (error) => show(byId("outcome"), error.message, true));
+  return t("setup.added", { name });
+});
+
+const form = byId("source-form");
+
+/** What the form of the source and recording changes. */
+function sourcePatch() {
+  const { settings, effective } = known;
+  const patch = {};
+  const put = (section, key, value, before) => {
+    if (value !== before) (patch[section] ??= {})[key] = value === "" ? null : value;
+  };
+  put("source", "url", form.url.value.trim(), effective.source.url);
+  put("source", "username", form.username.value, settings.source?.username ?? "");
+  if (form.password.value) put("source", "password", form.password.value);
+  if (patch.source?.username === null) patch.source.password = null;
+  put("record", "mode", form.mode.value, effective.record.mode);
+  put("record", "pre_roll", form.pre_roll.value.trim(), effective.record.pre_roll);
+  put("record", "post_roll", form.post_roll.value.trim(), effective.record.post_roll);
+  put("detect", "enabled", form.detect.checked, effective.detect.enabled);
+  if (form.enabled.checked !== effective.enabled) patch.enabled = form.enabled.checked;
+  return patch;
+}
+
+const wholePatch = () => ({ ...sourcePatch(), ...shapesPatch(known.settings), ...rulesPatch(known.settings) });
+const isChanged = () => known !== null && Object.keys(wholePatch()).length > 0;
+
+function noteChange() {
+  // Rules offer the zones and lines that there are.
+  const shapes = JSON.stringify([shapeNames("zone"), shapeNames("line")]);
+  if (shapes !== shapesBefore) {
+    shapesBefore = shapes;
+    refreshRules();
+  }
+  byId("save").disabled = !isChanged();
+  setText(byId("save-hint"), isChanged() ? t("setup.restarts", { name: camera }) : t("setup.nothing_changed"));
+}
+
+async function showCamera(name) {
+  const settings = await send("GET", path(name));
+  [camera, known] = [name, settings];
+  const { effective, labels } = settings;
+  setText(byId("one-title"), name);
+  setText(byId("one-file"), t("setup.in_file", { file: settings.file }));
+  form.url.value = effective.source.url;
+  form.username.value = effective.source.username ?? "";
+  form.password.value = "";
+  setText(byId("password-hint"), effective.source.password_file ? t("setup.password_kept") : "");
+  form.mode.value = effective.record.mode;
+  form.pre_roll.value = effective.record.pre_roll;
+  form.post_roll.value = effective.record.post_roll;
+  form.enabled.checked = effective.enabled;
+  form.detect.checked = effective.detect.enabled;
+  showRules(settings.settings, labels, noteChange);
+  showShapes(name, settings.settings, noteChange, refreshRules);
+  showBacktest(name, () => ({ rules: rulesNow(), ...shapesNow(known.settings) }));
+  shapesBefore = "";
+  noteChange();
+}
+
+async function save() {
+  const outcome = byId("save-outcome");
+  byId("save").disabled = true;
+  show(outcome, "", false);
+  try {
+    const edited = await send("PATCH", path(camera), wholePatch(), { "if-match": `"${known.revision}"` });
+    await showCamera(camera);
+    await confirmed(outcome, edited);
+    await showCamera(camera);
+  } catch (error) {
+    show(outcome, error.code === "changed_meanwhile" ? t("setup.changed_meanwhile") : error.message, true);
+    byId("save").disabled = false;
+  }
+}
+
+async function remove() {
+  if (!confirm(t("setup.remove_question", { name: camera }))) return;
+  const name = camera;
+  try {
+    const removed = await send("DELETE", path(name), {}, { "if-match": `"${known.revision}"` });
+    known = null;
+    location.hash = "";
+    await confirmed(byId("outcome"), removed);
+    show(byId("outcome"), t("setup.removed", { name }), false);
+    await showList();
+  } catch (error) {
+    show(byId("save-outcome"), error.message, true);
+  }
+}
+
+async function open() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  byId("all").hidden = name !== "";
+  byId("one").hidden = name === "";
+  show(byId("outcome"), "", false);
+  show(byId("save-outcome"), "", false);
+  try {
+    if (name === "") {
+      known = null;
+      await showList();
+    } else {
+      await showCamera(name);
+      byId("one-title").focus();
+    }
+  } catch (error) {
+    byId("one").hidden = true;
+    show(byId("outcome"), error.message, true);
+  }
+}
+
+form.addEventListener("input", noteChange);
+form.addEventListener("submit", (event) => event.preventDefault());
+byId("retry").addEventListener("click", () => tryOut(form, byId("retry"), "retried", () => ({ camera, source: sourcePatch().source ?? {} })));
+byId("renew").addEventListener("click", () => showStill(camera));
+byId("save").addEventListener("click", save);
+byId("remove").addEventListener("click", remove);
+window.addEventListener("hashchange", open);
+window.addEventListener("beforeunload", (event) => isChanged() && event.preventDefault());
+keys({ s: ["setup.save", () => !byId("one").hidden && !byId("save").disabled && save()] });
+open();
