@@ -71,17 +71,19 @@ async function zoomAndJump(page, at) {
   await ready(page);
 }
 
-/** Plays until `files` files were on show. */
+/** Plays until `files` files were on show, and a gap was passed over. */
 async function play(page, files) {
-  await page.selectOption("#tl-speed", "2");
+  await page.selectOption("#tl-speed", "4");
   await page.locator("h1").click();
   const before = await shown(page);
   const urls = new Set([before.url]);
   const clocks = [];
   await page.keyboard.press("k");
   const end = Date.now() + PATIENCE_MS;
-  while (urls.size < files && Date.now() < end) {
+  let said = "";
+  while ((urls.size < files || said === "") && Date.now() < end) {
     const now = await shown(page);
+    said ||= await page.textContent("#tl-said");
     urls.add(now.url);
     clocks.push(await page.textContent("#tl-clock"));
     await page.waitForTimeout(100);
@@ -94,7 +96,7 @@ async function play(page, files) {
   }, entered);
   await page.keyboard.press("k");
   const paused = await page.textContent("#tl-play");
-  seen.steps.played = { files: urls.size, clocks: new Set(clocks).size, width: entered.width, said: await page.textContent("#tl-said"), paused };
+  seen.steps.played = { files: urls.size, clocks: new Set(clocks).size, width: entered.width, said, paused };
 }
 
 async function stepByFrame(page) {
