@@ -96,7 +96,7 @@ pub struct ShareInfo {
     pub file: SharedFile,
     /// When it was made.
     pub created: Timestamp,
-    /// By whom.
+    /// Its maker: a user, a key, or the box itself.
     pub created_by: String,
     /// When it ends.
     pub expires: Timestamp,

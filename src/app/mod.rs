@@ -74,6 +74,7 @@ pub struct App {
     page: Option<Running>,
     governor: Running,
     backtests: Running,
+    exports: Running,
     stop: Stops,
 }
 
@@ -139,6 +140,7 @@ impl App {
             models: Models::start(in_use.subscribe(), &shared).await,
             governor: start_governor(&config, &shared, &stops.outlets),
             backtests: start_backtests(tried, in_use.subscribe(), &shared, &current, workers.jobs(), &stops.outlets),
+            exports: start_exports(&services, &shared, &stops.outlets),
             config: in_use,
             shared,
             volumes,
@@ -193,7 +195,7 @@ impl App {
         joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
-        let mut outcome = self.governor.stop().await.and(self.backtests.stop().await);
+        let mut outcome = self.exports.stop().await.and(self.backtests.stop().await).and(self.governor.stop().await);
         if let Some(page) = self.page {
             outcome = outcome.and(page.stop().await);
         }
@@ -285,6 +287,20 @@ fn start_backtests(
     tasks.start(OUTLET_GRACE)
 }
 
+/// Carries out exports, one after the other.
+fn start_exports(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
+    let mut tasks = supervisor(shared, &stop.child_token());
+    let exports = services.exports.clone();
+    tasks.task(Spec::new("exports"), move |part| {
+        let exports = exports.clone();
+        async move {
+            exports.run(part.stop().clone()).await;
+            Ok(())
+        }
+    });
+    tasks.start(OUTLET_GRACE)
+}
+
 /// Why the daemon stops.
 enum Ending {
     /// A vital part ended by itself.
@@ -333,6 +349,7 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
     Configured {
         outlets: config.outlets(),
         quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
+        min_free_bytes: config.retention.min_free,
         frames: cameras.frames(),
         broadcasts: cameras.broadcasts(),
         uses: config.cameras().map(|(name, camera)| (name.clone(), camera_use(camera))).collect(),

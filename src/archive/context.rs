@@ -5,22 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
 use super::layout::Layout;
-use super::sidecar::{read_event, write_event};
 use super::space::{RecordingLevel, Room, is_full};
 use super::writing::Writing;
 use crate::clock::Clock;
 use crate::control::Control;
-use crate::event::{Event, EventId, EventState, IdSource, Phase};
+use crate::event::{Event, IdSource, Phase};
 use crate::health::Health;
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::mux;
-use crate::store::{Amendment, Store};
+use crate::store::Store;
 use crate::supervise::Heartbeats;
 
 /// Announcements that a slow listener may be behind before it misses some.
@@ -86,6 +85,9 @@ pub struct Archive {
     pub(crate) trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
     pub(crate) changing: Arc<Mutex<()>>,
+    /// Shared by recorders while they write the end of an event; held alone while what people say of one that goes on is
+    /// written.
+    pub(crate) ending: Arc<RwLock<()>>,
     /// What recorders write at present.
     pub(crate) writing: Writing,
 }
@@ -146,6 +148,7 @@ impl Archive {
             is_incomplete: Arc::default(),
             trouble: Arc::default(),
             changing: Arc::default(),
+            ending: Arc::default(),
             writing: Writing::default(),
         }
     }
@@ -156,7 +159,17 @@ impl Archive {
         let room = Arc::new(Room::new(layout.storage()));
         let is_incomplete = Arc::new(AtomicBool::new(at_most > RecordingLevel::Full));
         let writing = self.writing.elsewhere();
-        Self { layout, store, room, at_most, is_incomplete, changing: Arc::default(), writing, ..self.clone() }
+        Self {
+            layout,
+            store,
+            room,
+            at_most,
+            is_incomplete,
+            changing: Arc::default(),
+            ending: Arc::default(),
+            writing,
+            ..self.clone()
+        }
     }
 
     /// Whether something of the past is still to be taken in; no account of a day is given meanwhile.
@@ -177,27 +190,6 @@ impl Archive {
     /// The index of this archive.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Keeps an event whatever its age and however little space there is, or no longer so. Returns whether
-    /// there is such an event.
-    ///
-    /// # Errors
-    /// When the file system or the index refuses, or the event is just being deleted.
-    pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
-        let _changing = self.changing_sidecars();
-        // First the index, so that no deletion begins in between.
-        self.store.assets().set_pinned(id, pinned)?;
-        let Some(known) = self.store.events().get(id).wait()? else { return Ok(false) };
-        // The recorder writes the sidecar of an event that goes on, at its end.
-        if known.state != EventState::Open {
-            let folder = self.layout.folder(&known.camera, id);
-            let mut event = read_event(&folder, &known.camera, id)?;
-            event.pinned = pinned;
-            let sidecar = self.with_room(|| write_event(&folder, &event))?;
-            self.store.assets().amend(vec![Amendment { event, sidecar, dropped: Vec::new() }])?;
-        }
-        Ok(true)
     }
 
     pub(crate) fn changing_sidecars(&self) -> MutexGuard<'_, ()> {

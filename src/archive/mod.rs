@@ -4,6 +4,7 @@
 //! `retention` deletes, `timekeeper` corrects times, `coverage_export` gives accounts of days. They share an
 //! [`Archive`]. Sidecars are the truth; the index is made from them.
 
+pub(crate) mod annotations;
 #[cfg(test)]
 pub(crate) mod bench;
 mod context;

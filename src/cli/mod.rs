@@ -4,6 +4,7 @@ mod check;
 mod daemon;
 mod demo;
 mod detect;
+mod key;
 mod password;
 mod probe;
 mod queue;
@@ -70,6 +71,8 @@ enum Command {
     Queue(queue::Arguments),
     /// Who may log in.
     User(user::Arguments),
+    /// Which programs may ask.
+    Key(key::Arguments),
     /// Open files that a destination got sealed (`seal_to`).
     Unseal(unseal::Arguments),
     /// Look after the recordings of a daemon that does not run.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         | Command::Reload(_)
         | Command::Unseal(_)
         | Command::User(_)
+        | Command::Key(_)
         | Command::Store(_)
             if args.log_level == "info" =>
         {
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Reload(arguments) => reload::main(&arguments),
         Command::Queue(arguments) => queue::main(&arguments),
         Command::User(arguments) => user::main(&arguments),
+        Command::Key(arguments) => key::main(&arguments),
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
     };

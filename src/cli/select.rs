@@ -64,7 +64,8 @@ impl Select {
             Kind::Picture => ItemKind::Picture,
             Kind::Document => ItemKind::Document,
         });
-        Selection { numbers: self.numbers.clone(), state, camera: self.camera.clone(), kind, before: self.before }
+        let (numbers, camera) = (self.numbers.clone(), self.camera.clone());
+        Selection { numbers, state, camera, kind, events: Vec::new(), before: self.before }
     }
 
     /// The number, where it is about that one item alone.

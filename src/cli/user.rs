@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleName {
+pub(super) enum RoleName {
     /// Looks.
     Viewer,
     /// Also acts on events and deliveries.
@@ -33,7 +33,7 @@ enum RoleName {
 }
 
 impl RoleName {
-    fn role(self) -> Role {
+    pub(super) fn role(self) -> Role {
         match self {
             Self::Viewer => Role::Viewer,
             Self::Operator => Role::Operator,

@@ -4,8 +4,10 @@
 //! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
 //! what it does not know.
 
+mod annotations;
 #[cfg(test)]
 pub mod fixture;
+mod path_point;
 
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use crate::detection::BBox;
 use crate::segment::SegmentRange;
 
 pub use crate::asset::{IdSource, MediaFile};
+pub use annotations::{Annotations, Judgement, MOST_TAGS, Reviewed, Verdict, check_note, check_tag};
+pub use path_point::PathPoint;
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -96,6 +100,8 @@ pub enum EvictReason {
     Quota,
     /// The volume had too little free space.
     MinFree,
+    /// A person deleted the event.
+    Person,
 }
 
 impl EvictReason {
@@ -105,6 +111,7 @@ impl EvictReason {
             Self::Age => "age",
             Self::Quota => "quota",
             Self::MinFree => "min_free",
+            Self::Person => "person",
         }
     }
 }
@@ -214,6 +221,12 @@ pub struct Event {
     /// It is to be kept, whatever its age and however little space there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// Where the object was over time, oldest first; in `event.json` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<PathPoint>,
+    /// What people say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
 }
 
 /// What is known of an event when it begins. Fields as in [`Event`].
@@ -279,6 +292,8 @@ impl Event {
             media_skipped: None,
             continues: None,
             pinned: false,
+            path: Vec::new(),
+            annotations: None,
         }
     }
 
@@ -288,7 +303,20 @@ impl Event {
         let Self { device, site, camera, rule, kind, label, score, count, track, zones, model, start, .. } = self;
         let beginning =
             Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start };
-        Self { end: self.end, best: self.best, continues: Some(self.id), pinned: self.pinned, ..Self::begin(beginning) }
+        Self {
+            end: self.end,
+            best: self.best,
+            continues: Some(self.id),
+            pinned: self.pinned,
+            annotations: self.annotations,
+            ..Self::begin(beginning)
+        }
+    }
+
+    /// The event as the index may have it, in whose rows there is no room for the path.
+    #[must_use]
+    pub fn without_path(self) -> Self {
+        Self { path: Vec::new(), ..self }
     }
 
     /// The media files that it names.

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::frame::Codec;
 
 /// A `moov` of ours has under 2 KiB; anything far larger is damage.
@@ -163,6 +165,14 @@ pub(super) fn nal_length_size(moov: &[u8], codec: &Codec) -> Option<usize> {
     };
     let at = moov.windows(4).position(|w| w == name)?;
     moov.get(at + 4 + offset).map(|byte| usize::from(byte & 3) + 1)
+}
+
+/// The codec's record in `moov`: its parameter sets, and how they are framed.
+pub(super) fn codec_record(moov: &[u8], codec: &Codec) -> Option<Bytes> {
+    let name: &[u8; 4] = if *codec == Codec::H265 { b"hvcC" } else { b"avcC" };
+    let at = moov.windows(4).position(|w| w == name)?;
+    let size = usize::try_from(be32(moov, at.checked_sub(4)?)?).ok()?;
+    moov.get(at + 4..(at - 4).checked_add(size)?).map(Bytes::copy_from_slice)
 }
 
 /// What the `codecs` parameter of a media type says of a header (RFC 6381; ISO 14496-15, annex E).

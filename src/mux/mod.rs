@@ -20,6 +20,7 @@ mod fragments;
 mod joined;
 mod output;
 mod params;
+mod reading;
 mod repair;
 mod scale;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use output::{Header, Sink, Track};
 use transcode::{Encoded, Transcoder};
 
 pub use fragments::{Fragmenter, InitSegment, LivePicture, fragment, within};
+pub use reading::{ClipReader, Sample};
 pub use repair::repair;
 pub use transcode::encoders;
 

@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{Span, info_span};
 
+use super::object_path::ObjectPath;
 use super::stages::{Analysis, Counts, StagePlan};
 use super::{ANALYSIS_QUEUE, Shared, vision};
 use crate::clock::Mono;
+use crate::detection::Track;
 use crate::event::{Beginning, Event, EventId, Phase};
 use crate::frame::Frame;
 use crate::health::CameraState;
@@ -29,6 +31,8 @@ use crate::zone;
 const SILENCE: Duration = Duration::from_secs(3);
 /// A camera that is connected and silent for this long counts as gone, however long the connection is kept.
 const SILENT_CAMERA: Duration = Duration::from_secs(10);
+/// Where an object was is forgotten when it was not in view for so long.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 /// An analysis that is silent for this long hangs: it waits only for the recorder.
 const HANGS_AFTER: Duration = Duration::from_secs(180);
 /// It ends after vision, and may have to wait for a recorder with a slow disk.
@@ -48,8 +52,10 @@ pub(super) struct OpenEvents {
     in_view: watch::Sender<u32>,
     /// Viewers, who are shown what is followed.
     broadcast: Option<Arc<Broadcast>>,
-    /// Events in progress, by the rule engine's key.
-    open: HashMap<u64, EventId>,
+    /// Events in progress, by the rule engine's key, each with its track.
+    open: HashMap<u64, (EventId, u64)>,
+    /// Where the objects in view were, by track.
+    paths: HashMap<u64, ObjectPath>,
     /// The last look: when it came, and when its picture was taken.
     last: Option<(Mono, Mono)>,
 }
@@ -84,8 +90,18 @@ impl OpenEvents {
         in_view: watch::Sender<u32>,
     ) -> Self {
         let (camera, shared) = (camera.clone(), shared.clone());
-        let broadcast = None;
-        Self { camera, shared, recorder, model, reception, in_view, broadcast, open: HashMap::new(), last: None }
+        Self {
+            camera,
+            shared,
+            recorder,
+            model,
+            reception,
+            in_view,
+            broadcast: None,
+            open: HashMap::new(),
+            paths: HashMap::new(),
+            last: None,
+        }
     }
 
     /// The same, with viewers.
@@ -223,6 +239,7 @@ impl AnalysisThread {
             if let Some(broadcast) = &events.broadcast {
                 broadcast.objects(frame.at, tracks);
             }
+            events.follow(frame.at, tracks);
             events.take(signals, objects, counts, Some(frame));
             events.shared.health.camera(&events.camera, |c| c.detect_fps = fps);
         })
@@ -233,14 +250,37 @@ impl OpenEvents {
     /// Tracker and rules are new: whatever goes on is new to them, and gets events of its own.
     fn end_unfollowed(&mut self) {
         let Some((_, at)) = self.last else { return };
-        for (_, id) in self.open.drain() {
+        for (_, (id, track)) in self.open.drain() {
+            if let Some(path) = self.paths.get(&track) {
+                self.recorder.path(id, path.places());
+            }
             self.recorder.end(id, at);
         }
+        // The next run begins with the first number again.
+        self.paths.clear();
         self.in_view.send_replace(0);
         self.shared.health.camera(&self.camera, |c| {
             c.objects = 0;
             c.counts.values_mut().for_each(|count| *count = 0);
         });
+    }
+
+    /// Notes where objects are.
+    fn follow(&mut self, at: Mono, tracks: &[Track]) {
+        for track in tracks {
+            self.paths
+                .entry(track.id)
+                .and_modify(|path| path.add(at, track.bbox))
+                .or_insert_with(|| ObjectPath::new(at, track.bbox));
+        }
+        let is_open = |track: &u64| self.open.values().any(|(_, of)| of == track);
+        self.paths.retain(|track, path| at.since(path.last_at()) < FORGOTTEN_AFTER || is_open(track));
+    }
+
+    fn report_path(&self, id: EventId, track: u64) {
+        if let Some(path) = self.paths.get(&track) {
+            self.recorder.path(id, path.places());
+        }
     }
 
     fn take(&mut self, signals: Vec<Signal>, objects: u32, counts: Counts, frame: Option<&Frame>) {
@@ -257,17 +297,20 @@ impl OpenEvents {
             Phase::Start => {
                 let Some(look) = look else { return };
                 let event = self.event(&signal);
-                self.open.insert(signal.key, event.id);
+                self.open.insert(signal.key, (event.id, signal.track));
                 self.recorder.begin(event, look);
             }
             Phase::Update => {
-                let Some(&id) = self.open.get(&signal.key) else { return };
+                let Some(&(id, track)) = self.open.get(&signal.key) else { return };
+                // So that one which the stop interrupts has most of it.
+                self.report_path(id, track);
                 let look = look.filter(|_| signal.seen);
                 let (label, zones) = (signal.label, signal.zones);
                 self.recorder.update(id, Change { label, score: signal.score, count: signal.count, zones, look });
             }
             Phase::End => {
-                let Some(id) = self.open.remove(&signal.key) else { return };
+                let Some((id, track)) = self.open.remove(&signal.key) else { return };
+                self.report_path(id, track);
                 self.recorder.end(id, signal.at);
             }
         }

@@ -29,6 +29,7 @@ mod analysis;
 mod door;
 mod feed;
 mod judge;
+mod object_path;
 mod stages;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -19,7 +19,7 @@ use crate::archive::space::is_full;
 use crate::archive::{Archive, Held};
 use crate::clock::Mono;
 use crate::detection::BBox;
-use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, Phase};
+use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, PathPoint, Phase};
 use crate::frame::{Frame, Packet};
 use crate::mux::MuxError;
 use crate::segment::SegmentRange;
@@ -36,6 +36,9 @@ const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
 /// An event goes on in another one for the sake of changed parameters when it has lasted for so long at least, so that a
 /// camera that changes them all the time makes no flood of events.
 const FILES_LAST: Duration = Duration::from_secs(30);
+
+/// Where the object was is noted from so long before the event on, about as long as its clip may show.
+const PATH_BEFORE: Duration = Duration::from_secs(30);
 
 /// One look at an object: the frame, where in it the object is, and how sure the model is.
 #[derive(Clone, Debug)]
@@ -293,6 +296,14 @@ impl Recording {
         self.update_pending = true;
     }
 
+    /// Notes where the object was; what is in no clip of the event is left out.
+    pub(super) fn follow(&mut self, path: &[(Mono, BBox)]) {
+        let start = self.event.start.mono();
+        let is_shown = |at: Mono| start.since(at) <= PATH_BEFORE;
+        let places = path.iter().filter(|(at, _)| is_shown(*at));
+        self.event.path = places.map(|(at, bbox)| PathPoint::new(start, *at, *bbox)).collect();
+    }
+
     pub(super) fn end(&mut self, archive: &Archive, at: Mono, post_roll: Duration) {
         self.event.end = Some(archive.clock.moment(at));
         self.clip_until = self.clip_until.min(at + post_roll);
@@ -351,6 +362,8 @@ impl Recording {
         self.refresh_stills(archive);
         self.close_clip(archive);
         file_if_possible(archive, &mut self.event);
+        let _ending = archive.ending.read();
+        self.take_annotations(archive);
         let written = archive.with_room(|| write_event(&self.folder, &self.event));
         let deliveries = match written.and_then(|_| deliveries(archive, &self.event)) {
             Ok(deliveries) => deliveries,
@@ -364,7 +377,6 @@ impl Recording {
         if self.complete_again.take().is_some() {
             info!(event = %self.event.id, "there is room again: the event is complete");
         }
-        self.keep_pin(archive);
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
         Ok(())
@@ -377,14 +389,14 @@ impl Recording {
         }
     }
 
-    /// The event may have been pinned while it went on, which only the index knows.
-    fn keep_pin(&self, archive: &Archive) {
-        let known = archive.store.events().get(self.event.id).wait();
-        if let Ok(Some(known)) = known
-            && known.pinned != self.event.pinned
-            && let Err(failure) = archive.pin(known.id, known.pinned)
-        {
-            warn!(event = %known.id, error = format!("{failure:#}"), "only the index knows that the event is pinned");
+    /// Takes over what people said of the event while it went on, and whether it is pinned, which only index and sidecar
+    /// know.
+    fn take_annotations(&mut self, archive: &Archive) {
+        match archive.store.events().get(self.event.id).wait() {
+            Ok(Some(known)) => (self.event.pinned, self.event.annotations) = (known.pinned, known.annotations),
+            Ok(None) => {}
+            // Recording the end fails for the same reason, and is tried again.
+            Err(error) => warn!(event = %self.event.id, %error, "read what was said of an event"),
         }
     }
 

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::recover::recover;
+use crate::archive::annotations::{reviewed_of, write_reviewed};
 use crate::archive::filing::{deliveries, file_if_possible};
 use crate::archive::sidecar::{Sidecar, look_at_event, measure, sync_folder, write_event};
 use crate::archive::{Archive, Place, Walk};
@@ -106,6 +107,13 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
     event.retain_clips(|clip| !lost.contains(&clip.media.file));
     file_if_possible(archive, &mut event);
     archive.with_room(|| write_event(&folder, &event))?;
+    let reviewed = reviewed_of(&from).unwrap_or_else(|failure| {
+        warn!(event = %id, error = format!("{failure:#}"), "who looked an event through is not known");
+        Vec::new()
+    });
+    if !reviewed.is_empty() {
+        archive.with_room(|| write_reviewed(&folder, &reviewed))?;
+    }
     // What was delivered from the spool is confirmed there without being sent again.
     let files = deliveries(archive, &event)?;
     let counted = spool.store.events().alert_counts(*id)?;
@@ -115,6 +123,9 @@ fn take_over(spool: &Archive, archive: &Archive, (id, camera): &Place, alerts: &
         archive.store.events().take_over(TakenOver { change, alerts: alerts.of_event(*id), counted, dropped })
     {
         outcome?;
+    }
+    if !reviewed.is_empty() {
+        archive.store.events().set_reviewed(*id, reviewed)?;
     }
     Ok(true)
 }

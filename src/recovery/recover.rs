@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use tracing::{error, info, warn};
 
 use super::segments::recover_segments;
+use crate::archive::annotations::reviewed_of;
 use crate::archive::filing::{self, file_if_possible};
 use crate::archive::removal::remove_evicted;
 use crate::archive::sidecar::{SIDECAR, Sidecar, look_at_event, measure, remove_drafts, set_aside, write_event};
@@ -19,7 +20,7 @@ use crate::archive::times::of_same_boot;
 use crate::archive::{Archive, Place, Walk, Writer};
 use crate::asset::{SNAPSHOT, SNAPSHOT_BOXES, THUMBNAIL};
 use crate::clock::Moment;
-use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase};
+use crate::event::{Clip, Event, EventId, EventState, MOST_CLIPS, MediaFile, Phase, Reviewed};
 use crate::mux;
 use crate::store::{self, Delivery, DeliveryStatus, StoreError};
 
@@ -73,8 +74,14 @@ pub struct Progress {
 /// do only them.
 pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progress)) -> Result<Recovered> {
     archive.store.audit()?;
-    let mut recovery =
-        Recovery { archive, found: Recovered::default(), changes: Vec::new(), still_written: BTreeSet::new() };
+    archive.finish_annotations()?;
+    let mut recovery = Recovery {
+        archive,
+        found: Recovered::default(),
+        changes: Vec::new(),
+        reviewed: Vec::new(),
+        still_written: BTreeSet::new(),
+    };
     for id in archive.store.events().open()?.into_iter().filter(|id| *id < before) {
         if recovery.is_being_written(id) {
             continue;
@@ -130,6 +137,8 @@ struct Recovery<'a> {
     found: Recovered,
     /// Waits for the flush that they share.
     changes: Vec<store::Change>,
+    /// Who has looked them through, of those that the index did not know.
+    reviewed: Vec<(EventId, Vec<Reviewed>)>,
     /// Events that recorders of an archive of before still write.
     still_written: BTreeSet<EventId>,
 }
@@ -179,6 +188,9 @@ impl Recovery<'_> {
                 refused => self.attempt(place, |_| Ok(refused?))?,
             }
         }
+        for (id, by) in std::mem::take(&mut self.reviewed) {
+            self.archive.store.events().set_reviewed(id, by)?;
+        }
         Ok(())
     }
 
@@ -193,10 +205,21 @@ impl Recovery<'_> {
 
     /// An event that the index does not know.
     fn add(&mut self, place: &Place) -> Result<()> {
+        self.take_reviewed(place);
         match self.look(place)? {
             Some(event) if event.state == EventState::Open => self.close_interrupted(event),
             Some(event) => self.reindex(event, None),
             None => Ok(()),
+        }
+    }
+
+    fn take_reviewed(&mut self, (id, camera): &Place) {
+        match reviewed_of(&self.archive.layout.folder(camera, *id)) {
+            Ok(by) if by.is_empty() => {}
+            Ok(by) => self.reviewed.push((*id, by)),
+            Err(failure) => {
+                warn!(event = %id, error = format!("{failure:#}"), "who looked an event through is not known")
+            }
         }
     }
 
@@ -210,7 +233,9 @@ impl Recovery<'_> {
             return self.close_open(place, known.clone());
         }
         match (self.look(place)?, known) {
-            (Some(event), Some(known)) if event == known && !self.has_unnamed_files(&event) => Ok(()),
+            (Some(event), Some(known)) if event.clone().without_path() == known && !self.has_unnamed_files(&event) => {
+                Ok(())
+            }
             (Some(event), _) if event.state == EventState::Open => self.close_interrupted(event),
             (Some(event), _) => self.reindex(event, None),
             (None, None) => Ok(()),

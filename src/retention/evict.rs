@@ -69,7 +69,7 @@ impl Evictor<'_> {
         }
     }
 
-    fn carry_out(&self, files: Vec<HeldFile>) -> Result<Vec<HeldFile>> {
+    pub(super) fn carry_out(&self, files: Vec<HeldFile>) -> Result<Vec<HeldFile>> {
         let _changing = self.archive.changing_sidecars();
         let mut events: BTreeMap<EventId, Vec<HeldFile>> = BTreeMap::new();
         for file in files {

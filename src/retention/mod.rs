@@ -9,6 +9,7 @@ mod ages;
 
 mod config;
 
+mod delete;
 mod evict;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ use evict::Evictor;
 
 pub(crate) use accounts::delete_accounts;
 pub use config::{Age, Config};
+pub use delete::{Deletion, delete_event};
 
 /// How often the volume is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -17,6 +17,8 @@ pub struct Configured {
     pub outlets: Vec<Destination>,
     /// Bytes that recordings may take, where a quota is set.
     pub quota_bytes: Option<u64>,
+    /// Bytes that retention keeps free on the volume, where that is set.
+    pub min_free_bytes: Option<u64>,
     /// The newest picture of each configured camera.
     pub frames: BTreeMap<String, Arc<LatestFrame>>,
     /// Live video of each.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use crate::destination::Destination;
-use crate::event::{DeliveryState, Event, EventId, EventState, OutletDelivery};
+use crate::event::{DeliveryState, Event, EventId, EventState, Judgement, OutletDelivery, Reviewed};
 use crate::store::{ChangeKind, EventChange, Position, Search};
 
 /// Events that one request looks at: a condition that matches nothing must not read the whole index.
@@ -45,7 +45,17 @@ pub struct EventQuery {
     pub until: Option<Timestamp>,
     /// With this score or a higher one, 0..1.
     pub min_score: Option<f32>,
-    /// Each of these words is part of the camera, label, rule or a zone, in whatever case.
+    /// Pinned, or not.
+    pub pinned: Option<bool>,
+    /// With these tags.
+    pub tags: Vec<String>,
+    /// Judged so.
+    pub verdicts: Vec<Judgement>,
+    /// Looked through by who asks, or not.
+    pub reviewed: Option<bool>,
+    /// Who asks.
+    pub caller: Arc<str>,
+    /// Each of these words is part of the camera, label, rule, a zone, a tag or the note, in whatever case.
     pub text: String,
     /// Older than this event only.
     pub before: Option<EventId>,
@@ -66,6 +76,10 @@ impl EventQuery {
             since: self.since,
             until: self.until,
             min_score: self.min_score,
+            pinned: self.pinned,
+            tags: self.tags.clone(),
+            verdicts: self.verdicts.iter().map(|judgement| judgement.verdict()).collect(),
+            reviewed: self.reviewed.map(|wanted| (self.caller.clone(), wanted)),
             words: self.text.split_whitespace().map(str::to_lowercase).collect(),
             before: self.before,
             after: self.after,
@@ -94,6 +108,9 @@ pub struct EventRecord {
     pub event: Event,
     /// How far each outlet got; without those of which nothing is known.
     pub delivery: Vec<OutletDelivery>,
+    /// Who has looked it through.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reviewed: Vec<Reviewed>,
 }
 
 /// A part of the list of events.
@@ -126,6 +143,10 @@ pub struct EventService(Arc<Context>);
 impl EventService {
     pub(super) fn new(context: Arc<Context>) -> Self {
         Self(context)
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.0
     }
 
     /// Events that `sees` holds for, newest first. Looks at a bounded number: see [`EventPage::searched_back_to`].
@@ -222,11 +243,12 @@ impl EventService {
             return Ok(Vec::new());
         }
         let deliveries = self.0.store().events().deliveries(&events).await?;
+        let reviewed = self.0.store().events().reviewed(events.iter().map(|event| event.id).collect()).await?;
         let configured = self.0.configured();
-        let record = |(event, mut delivery): (Event, Vec<OutletDelivery>)| {
+        let record = |((event, mut delivery), reviewed): ((Event, Vec<OutletDelivery>), Vec<Reviewed>)| {
             delivery.sort_by_key(|of| configured.outlets.iter().position(|name| *name == of.outlet));
-            EventRecord { event, delivery }
+            EventRecord { event, delivery, reviewed }
         };
-        Ok(events.into_iter().zip(deliveries).map(record).collect())
+        Ok(events.into_iter().zip(deliveries).zip(reviewed).map(record).collect())
     }
 }

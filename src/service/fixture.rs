@@ -12,6 +12,7 @@ use super::config::{ConfigService, ReloadQueue};
 use super::configured::{CameraUse, Configured};
 use super::context::Context;
 use super::current_volume::CurrentVolume;
+use super::playback::ExportService;
 use super::services::Services;
 use crate::access::Access;
 use crate::archive::{self, Archive, ArchiveDeps, Layout};
@@ -102,6 +103,7 @@ impl Bench {
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),
                 quota_bytes: None,
+                min_free_bytes: None,
                 frames,
                 broadcasts,
                 uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
@@ -123,6 +125,11 @@ impl Bench {
             }
         }
         event
+    }
+
+    /// Exports as a daemon that starts again finds them.
+    pub(crate) fn restarted(&self) -> ExportService {
+        self.services.exports.as_after_restart()
     }
 
     /// Where users, keys and links lie.

@@ -11,16 +11,20 @@ mod configured;
 mod context;
 mod current_volume;
 mod diagnostics;
+mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod mark;
 mod media;
+mod playback;
 mod probe;
 mod queues;
 mod reports;
 mod services;
 mod settings;
 mod status;
+mod strip;
 mod switches;
 #[cfg(test)]
 mod tests;
@@ -36,8 +40,16 @@ pub use configured::{CameraUse, Configured};
 pub use context::Context;
 pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
+pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use mark::Mark;
 pub use media::{Live, MediaService};
+#[cfg(test)]
+pub(crate) use playback::fixture as recordings;
+pub use playback::{
+    Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind, Pieces,
+    PlaybackService, Preview, PreviewService, SeenTime,
+};
 pub use probe::{
     Collected, Decoded, Found, Look, ProbeFailure, ProbeService, ProbeSource, Probed, collect, decode_all,
 };
@@ -45,5 +57,6 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use status::StatusService;
+pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};
-pub use timeline::{Mark, Timeline, TimelineService};
+pub use timeline::{Timeline, TimelineService};

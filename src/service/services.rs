@@ -9,6 +9,7 @@ use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::media::MediaService;
+use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::probe::ProbeService;
 use super::queues::QueueService;
 use super::status::StatusService;
@@ -31,6 +32,12 @@ pub struct Services {
     pub media: MediaService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
+    /// Which files hold what was recorded.
+    pub playback: PlaybackService,
+    /// Pictures of the past.
+    pub previews: PreviewService,
+    /// Exports of what was recorded.
+    pub exports: ExportService,
     /// Which configuration is in use.
     pub config: ConfigService,
     /// Rules that are tried.
@@ -62,6 +69,9 @@ impl Services {
             status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
+            playback: PlaybackService::new(context.clone()),
+            previews: PreviewService::new(context.clone()),
+            exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context.clone()),
             switches: SwitchService::new(context),
             config,

@@ -6,6 +6,19 @@ use super::concerns::{Concern, ConcernCode, Level, duration, items};
 use super::facts::{BoxStatus, QueueStatus};
 use crate::health::CameraState;
 
+/// What the first two parts of the sentence are about.
+const HEADLINE: [ConcernCode; 9] = [
+    ConcernCode::NoCamera,
+    ConcernCode::CameraOffline,
+    ConcernCode::CameraDegraded,
+    ConcernCode::CameraConnecting,
+    ConcernCode::RecordingSwitchedOff,
+    ConcernCode::DetectionSwitchedOff,
+    ConcernCode::NoLink,
+    ConcernCode::UploadPaused,
+    ConcernCode::DeadLetters,
+];
+
 /// The state of the box in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -25,7 +38,8 @@ impl BoxStatus {
         let concerns = self.concerns();
         let level = concerns.iter().map(|concern| concern.level).max().unwrap_or(Level::Ok);
         let (cameras, delivery) = (self.sum_up_cameras(), self.sum_up_delivery());
-        let joint = if level == Level::Ok { ", " } else { "; " };
+        let are_well = !concerns.iter().any(|concern| HEADLINE.contains(&concern.code));
+        let joint = if are_well { ", " } else { "; " };
         let mut text = format!("{cameras}{joint}{delivery}");
         for further in self.further(&concerns) {
             text = format!("{text}; {further}");

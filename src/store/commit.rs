@@ -19,7 +19,7 @@ use crate::asset::{FileId, MediaFile, MediaKind};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
-use crate::event::{Event, EventId, EventState, Phase};
+use crate::event::{Event, EventId, EventState, Phase, Reviewed};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
@@ -82,6 +82,11 @@ pub(super) enum Op {
     CountAlerts {
         id: EventId,
         counted: AlertCounts,
+    },
+    /// Who has looked an event through.
+    Review {
+        id: EventId,
+        by: Vec<Reviewed>,
     },
     /// A file does not wait any more in one outbox.
     Withdraw {
@@ -176,8 +181,8 @@ impl<'a> Group<'a> {
                 // The caller may not know that the event was pinned.
                 match known.as_ref().filter(|known| known.pinned != event.pinned) {
                     Some(known) => {
-                        let event = Event { pinned: known.pinned, ..(**event).clone() };
-                        self.record(Some(known), &event, &encode(&event)?, deliveries, now)
+                        let (event, json) = event_log::index_form(Event { pinned: known.pinned, ..(**event).clone() })?;
+                        self.record(Some(known), &event, &json, deliveries, now)
                     }
                     None => self.record(known.as_ref(), event, json, deliveries, now),
                 }
@@ -238,6 +243,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
+            Op::Review { id, by } => self.review(*id, by),
             Op::Withdraw { outbox, file } => self.withdraw(outbox, file),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
@@ -257,6 +263,7 @@ impl<'a> Group<'a> {
         now: &Moment,
     ) -> Result<(), StoreError> {
         event_log::put(&self.views, &mut self.counters, event, json)?;
+        self.take_annotations(event)?;
         self.note_change(event.id, ChangeKind::of(known, event))?;
         self.catalogue(known, event, deliveries)?;
         if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Alert(_))) {

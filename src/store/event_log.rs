@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::StoreError;
 use super::schema::{Counters, MAX_EVENT, camera_key, decode, encode, id_of, prefix};
 use super::trees::{Database, Views};
+use super::{StoreError, annotations};
 use crate::event::{Event, EventId, EventState};
 
 /// How many rows one query looks at before it returns what it has, so that a filter that matches nothing
@@ -53,7 +53,15 @@ impl Query {
 }
 
 /// The event as the index keeps it. Lists that would make it too large are cut: the sidecar has them whole.
-pub(super) fn index_form(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
+///
+/// What people say has a row of its own; the event is given back with it. The path is in the sidecar alone.
+pub(super) fn index_form(mut event: Event) -> Result<(Event, Vec<u8>), StoreError> {
+    let annotations = event.annotations.take();
+    let (event, json) = fitting(event.without_path())?;
+    Ok((Event { annotations, ..event }, json))
+}
+
+fn fitting(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
     let json = encode(&event)?;
     if json.len() <= MAX_EVENT {
         return Ok((event, json));
@@ -110,6 +118,8 @@ pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) ->
     let Some(event) = in_transaction(views, id)? else { return Ok(false) };
     views.events.remove(id.to_bytes())?;
     views.alerts.remove(id.to_bytes())?;
+    views.annotations.remove(id.to_bytes())?;
+    views.reviewed.remove(id.to_bytes())?;
     views.by_camera.remove(camera_key(&event.camera, id))?;
     if views.open.remove(id.to_bytes())?.is_some() {
         counters.open = counters.open.saturating_sub(1);
@@ -119,9 +129,11 @@ pub(super) fn remove(views: &Views<'_>, counters: &mut Counters, id: EventId) ->
 }
 
 pub(super) fn event(db: &Database, id: EventId) -> Result<Option<Event>, StoreError> {
-    db.events.get(id.to_bytes())?.map(|json| decode(&json)).transpose()
+    let event: Option<Event> = db.events.get(id.to_bytes())?.map(|json| decode(&json)).transpose()?;
+    event.map(|event| annotations::with(db, event)).transpose()
 }
 
+/// Events that match, as the index keeps them: without what people say of them.
 pub(super) fn events(db: &Database, query: &Query) -> Result<Vec<Event>, StoreError> {
     let limit = query.limit.min(MAX_LIMIT);
     let mut found = Vec::with_capacity(limit.min(64));

@@ -14,11 +14,12 @@ use super::stats::holds_files;
 use super::trees::Database;
 use super::worker::Core;
 use super::{
-    AlertCounts, Change, Delivery, EventChange, Found, Position, Query, Search, StoreError, catalog, changes, event_log,
+    AlertCounts, Change, Delivery, EventChange, Found, Position, Query, Search, StoreError, annotations, catalog,
+    changes, event_log,
 };
 use crate::asset::FileId;
 use crate::destination::Destination;
-use crate::event::{Event, EventId, EventState, OutletDelivery};
+use crate::event::{Event, EventId, EventState, OutletDelivery, Reviewed};
 
 /// The events, and how far outlets got with them. Clones share one index.
 #[derive(Clone, Debug)]
@@ -58,6 +59,19 @@ impl Events {
     /// Events that match, newest first, as far as one look goes.
     pub fn search(&self, search: Search) -> Read<Found> {
         Read::new(&self.0, move |db| super::search::search(db, &search))
+    }
+
+    /// Who has looked each of `ids` through.
+    pub fn reviewed(&self, ids: Vec<EventId>) -> Read<Vec<Vec<Reviewed>>> {
+        Read::new(&self.0, move |db| annotations::reviewed(db, &ids))
+    }
+
+    /// Notes who has looked an event through: `by`, and no other.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn set_reviewed(&self, id: EventId, by: Vec<Reviewed>) -> Result<(), StoreError> {
+        self.0.write(Op::Review { id, by })
     }
 
     /// A number that is another one after each commit that may change what is said of an event or its delivery, and

@@ -45,6 +45,8 @@
 //! | `held` | tier, value, asset id, file name | nothing; the files in the order in which they may go |
 //! | `aged` | lane, class, wall milliseconds, asset id, file name | nothing; the files by age |
 //! | `changes` | number, u64, big endian | what happened to an event, u8; event id |
+//! | `annotations` | event id | what people say of it; whether `event.json` is still to say so |
+//! | `reviewed` | event id | who has looked it through |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -81,6 +83,8 @@ mod worker;
 
 mod commit;
 
+mod annotate;
+mod annotations;
 mod changes;
 mod event_log;
 mod position;

@@ -108,7 +108,8 @@ impl Row {
         let reported = event.filter(|_| matches!(item, Delivery::Alert(_)));
         Self {
             asset: event.map(|event| event.id).filter(|_| !item.is_document()),
-            event: reported.cloned(),
+            // What people say may be long, and is not what is reported.
+            event: reported.map(|event| Event { annotations: None, ..event.clone() }),
             item: item.clone(),
             revision: 0,
             attempts: 0,

@@ -3,16 +3,18 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::warn;
 
-use super::StoreError;
+use super::annotations::Beside;
 use super::packed::{Lookup, Scan};
 use super::schema::{decode, id_of, prefix};
 use super::trees::Database;
-use crate::event::{Event, EventId, EventState};
+use super::{StoreError, annotations};
+use crate::event::{Annotations, Event, EventId, EventState, Verdict};
 
 /// Which events, newest first. Of the values of one list any may hold; an empty list does not count.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,7 +35,15 @@ pub struct Search {
     pub until: Option<Timestamp>,
     /// With this score or a higher one, 0..1.
     pub min_score: Option<f32>,
-    /// Each of these words, in lower case, is part of the camera, label, rule or a zone.
+    /// Pinned, or not.
+    pub pinned: Option<bool>,
+    /// With these tags.
+    pub tags: Vec<String>,
+    /// Judged so; `None`: not judged.
+    pub verdicts: Vec<Option<Verdict>>,
+    /// Looked through by this user, or not.
+    pub reviewed: Option<(Arc<str>, bool)>,
+    /// Each of these words, in lower case, is part of the camera, label, rule, a zone, a tag or the note.
     pub words: Vec<String>,
     /// With a lower id.
     pub before: Option<EventId>,
@@ -71,6 +81,8 @@ struct Short<'a> {
     score: f32,
     state: EventState,
     start: Start,
+    #[serde(default)]
+    pinned: bool,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +91,12 @@ struct Start {
 }
 
 impl Search {
-    fn matches(&self, event: &Short<'_>) -> bool {
+    /// Whether what people say counts.
+    fn is_about_people(&self) -> bool {
+        !self.tags.is_empty() || !self.verdicts.is_empty() || !self.words.is_empty()
+    }
+
+    fn matches(&self, event: &Short<'_>, said: Option<&Annotations>) -> bool {
         let any = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == value);
         any(&self.cameras, &event.camera)
             && any(&self.labels, &event.label)
@@ -89,15 +106,19 @@ impl Search {
             && self.since.is_none_or(|since| event.start.wall >= since)
             && self.until.is_none_or(|until| event.start.wall < until)
             && self.min_score.is_none_or(|least| event.score >= least)
-            && self.has_words(event)
+            && self.pinned.is_none_or(|pinned| event.pinned == pinned)
+            && (self.tags.is_empty() || said.is_some_and(|said| said.tags.iter().any(|tag| any(&self.tags, tag))))
+            && (self.verdicts.is_empty() || self.verdicts.contains(&said.and_then(|said| said.verdict)))
+            && self.has_words(event, said)
     }
 
-    fn has_words(&self, event: &Short<'_>) -> bool {
+    fn has_words(&self, event: &Short<'_>, said: Option<&Annotations>) -> bool {
         if self.words.is_empty() {
             return true;
         }
-        let named = [&event.camera, &event.label, &event.rule].into_iter().chain(&event.zones);
-        let texts: Vec<String> = named.map(|text| text.to_lowercase()).collect();
+        let named = [&event.camera, &event.label, &event.rule].into_iter().chain(&event.zones).map(|text| &**text);
+        let by_people = said.into_iter().flat_map(|said| said.tags.iter().chain([&said.note])).map(|text| &**text);
+        let texts: Vec<String> = named.chain(by_people).map(str::to_lowercase).collect();
         self.words.iter().all(|word| texts.iter().any(|text| text.contains(word)))
     }
 }
@@ -105,6 +126,7 @@ impl Search {
 pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError> {
     let mut found = Found::default();
     let mut rows = Rows::new(db, search);
+    let mut people = People::new(db, search);
     while found.events.len() < search.limit && found.rows < search.rows {
         let Some((id, json)) = rows.next()? else {
             return Ok(Found { last: None, back_to: None, ..found });
@@ -115,7 +137,7 @@ pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError
         let matches = match serde_json::from_slice::<Short<'_>>(&json) {
             Ok(short) => {
                 found.back_to = Some(short.start.wall);
-                search.matches(&short)
+                search.matches(&short, people.said(id)?.as_ref()) && people.is_reviewed_as_wanted(id)?
             }
             Err(error) => {
                 warn!(%error, "an event in the index is skipped");
@@ -123,10 +145,34 @@ pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError
             }
         };
         if matches {
-            found.events.push(decode(&json)?);
+            found.events.push(annotations::with(db, decode(&json)?)?);
         }
     }
     Ok(found)
+}
+
+/// What people say of the events that are gone through, as far as it counts.
+struct People<'a> {
+    search: &'a Search,
+    annotations: Option<Beside>,
+    reviewed: Option<Beside>,
+}
+
+impl<'a> People<'a> {
+    fn new(db: &Database, search: &'a Search) -> Self {
+        let annotations = search.is_about_people().then(|| Beside::new(&db.annotations, search.before));
+        let reviewed = search.reviewed.is_some().then(|| Beside::new(&db.reviewed, search.before));
+        Self { search, annotations, reviewed }
+    }
+
+    fn said(&mut self, id: EventId) -> Result<Option<Annotations>, StoreError> {
+        self.annotations.as_mut().map_or(Ok(None), |rows| rows.said(id))
+    }
+
+    fn is_reviewed_as_wanted(&mut self, id: EventId) -> Result<bool, StoreError> {
+        let (Some((by, wanted)), Some(rows)) = (&self.search.reviewed, &mut self.reviewed) else { return Ok(true) };
+        Ok(rows.is_by(id, by)? == *wanted)
+    }
 }
 
 /// Events by falling id: all of them, or those of several cameras.

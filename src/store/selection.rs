@@ -82,6 +82,9 @@ pub struct Selection {
     /// Of one kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ItemKind>,
+    /// Of these events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventId>,
     /// Recorded before this time of the wall clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Timestamp>,
@@ -139,6 +142,7 @@ impl Selection {
         let fits = is_among
             && self.state.is_none_or(|state| state == stand)
             && self.kind.is_none_or(|kind| ItemKind::of(&row.item) == Some(kind))
+            && (self.events.is_empty() || row.asset.is_some_and(|id| self.events.contains(&id)))
             && self.before.is_none_or(|before| row.created.wall < before);
         match &self.camera {
             Some(camera) if fits => is_of_camera(db, row, camera),

@@ -109,6 +109,10 @@ trees! {
     alerts,
     /// The last changes of events, by number.
     changes,
+    /// What people say of events, by id.
+    annotations,
+    /// Who has looked events through, by id.
+    reviewed,
 }
 
 impl Database {

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::reply::{self, Tag};
 use super::routes::{Needs, Routes};
 use super::session::Known;
-use super::{Shared, event_query, live, media};
+use super::{Shared, event_query, live, media, session};
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -63,9 +63,10 @@ async fn events(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let (text, service) = (text.unwrap_or_default(), &shared.services.events);
-    let query = event_query::parse(&text, &service.outlets())?;
+    let mut query = event_query::parse(&text, &service.outlets())?;
+    query.caller = session::name_of(&caller);
     // Before the look: what changes during it makes the tag one that is not known any more.
-    let tag = Tag::of((service.revision(), &text, format!("{:?}", caller.cameras)));
+    let tag = Tag::of((service.revision(), &text, &caller.name, format!("{:?}", caller.cameras)));
     if tag.is_known(&request) {
         return Ok(tag.not_modified());
     }

@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::openapi::Parameter;
 use super::problem::Problem;
 use crate::destination::Destination;
-use crate::event::{DeliveryState, EventState};
+use crate::event::{DeliveryState, EventState, Judgement};
 use crate::service::EventQuery;
 
 /// Events in one answer when nothing is asked for.
@@ -26,6 +26,7 @@ const MAX_BYTES: usize = 200;
 const MAX_VALUES: usize = 50;
 
 const NAME: &str = r#"{"type": "array", "maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 50}}"#;
+const FLAG: &str = r#"{"type": "boolean"}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
 
@@ -53,10 +54,18 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         r#"{"type": "number", "minimum": 0, "maximum": 1}"#,
         "With this score or a higher one.",
     ),
+    Parameter::query("pinned", FLAG, "Pinned, or not."),
+    Parameter::query("tag", NAME, "A tag that people gave it; may be given several times."),
+    Parameter::query(
+        "verdict",
+        r#"{"type": "array", "maxItems": 50, "items": {"enum": ["true_alarm", "false_alarm", "none"]}}"#,
+        "How people judged it; may be given several times.",
+    ),
+    Parameter::query("reviewed", FLAG, "The caller has looked it through, or has not."),
     Parameter::query(
         "text",
         r#"{"type": "string", "minLength": 1, "maxLength": 50}"#,
-        "Words that are each part of the camera, label, rule or a zone, in whatever case.",
+        "Words that are each part of the camera, label, rule, a zone, a tag or the note, in whatever case.",
     ),
     Parameter::query("before", ID, "Only events older than the one with this id: the `next` of the page before."),
     Parameter::query("after", ID, "Only events newer than the one with this id."),
@@ -145,6 +154,13 @@ pub(super) fn parse(text: &str, outlets: &[Destination]) -> Result<EventQuery, P
                 }
                 given.put(&mut query.min_score, score)?;
             }
+            "pinned" => given.put(&mut query.pinned, given.parsed("true or false")?)?,
+            "tag" => given.push(&mut query.tags, given.text()?)?,
+            "verdict" => {
+                let judgement: Judgement = given.word("true_alarm, false_alarm or none")?;
+                given.push(&mut query.verdicts, judgement)?;
+            }
+            "reviewed" => given.put(&mut query.reviewed, given.parsed("true or false")?)?,
             "text" => given.put(&mut words, given.text()?)?,
             "before" => given.put(&mut query.before, given.parsed("the id of an event")?)?,
             "after" => given.put(&mut query.after, given.parsed("the id of an event")?)?,
@@ -181,6 +197,7 @@ mod tests {
         let text = format!(
             "camera=hof%20s%C3%BCd&camera=gate&label=person&zone=door&rule=r&state=open&state=ended&delivery=failed\
              &outlet=mqtt&since=2026-11-22T10:00:00Z&until=2026-11-22T11:00:00%2B01:00&min_score=0.5&text=red+door\
+             &pinned=true&tag=van&verdict=none&reviewed=false\
              &before={id}&after={older}&limit=7"
         );
         let query = parse(&text, &[destination("mqtt")]).expect("valid");
@@ -196,6 +213,11 @@ mod tests {
             since: "2026-11-22T10:00:00Z".parse().ok(),
             until: "2026-11-22T10:00:00Z".parse().ok(),
             min_score: Some(0.5),
+            pinned: Some(true),
+            tags: names(&["van"]),
+            verdicts: vec![Judgement::None],
+            reviewed: Some(false),
+            caller: "".into(),
             text: "red door".to_owned(),
             before: id.parse().ok(),
             after: older.parse().ok(),

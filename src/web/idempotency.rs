@@ -56,6 +56,7 @@ struct Given {
 struct Answer {
     status: StatusCode,
     kind: Option<HeaderValue>,
+    location: Option<HeaderValue>,
     body: Bytes,
 }
 
@@ -94,7 +95,8 @@ impl Answers {
         let broken = |_| Problem::new(Code::Internal, "no answer could be made".to_owned());
         let body = to_bytes(body, MAX_ANSWER).await.map_err(broken)?;
         let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-        *kept = Some(Answer { status: parts.status, kind, body: body.clone() });
+        let location = parts.headers.get(header::LOCATION).cloned();
+        *kept = Some(Answer { status: parts.status, kind, location, body: body.clone() });
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 }
@@ -106,6 +108,9 @@ impl Answer {
             Some(kind) => response.headers_mut().insert(header::CONTENT_TYPE, kind),
             None => response.headers_mut().remove(header::CONTENT_TYPE),
         };
+        if let Some(location) = self.location {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
         response
     }
 }

@@ -9,6 +9,7 @@ mod audit;
 mod body;
 mod camera_config;
 mod config;
+mod event_changes;
 mod event_query;
 mod guard;
 mod health;
@@ -229,6 +230,7 @@ fn all_routes() -> Routes {
         .merge(login::routes())
         .merge(users::routes())
         .merge(api::routes())
+        .merge(event_changes::routes())
         .merge(timeline::routes())
         .merge(queue::routes())
         .merge(config::routes())

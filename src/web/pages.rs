@@ -32,7 +32,7 @@ macro_rules! file {
 }
 
 /// What the pages consist of beside their text.
-pub(super) static FILES: [Asset; 32] = [
+pub(super) static FILES: &[Asset] = &[
     file!("app.css", CSS),
     file!("app.js", JS),
     file!("account.js", JS),
@@ -42,6 +42,10 @@ pub(super) static FILES: [Asset; 32] = [
     file!("coverage.js", JS),
     file!("delivery.js", JS),
     file!("dom.js", JS),
+    file!("event-list.js", JS),
+    file!("event-page.js", JS),
+    file!("event-view.js", JS),
+    file!("events.css", CSS),
     file!("events.js", JS),
     file!("form.js", JS),
     file!("format.js", JS),
@@ -64,6 +68,12 @@ pub(super) static FILES: [Asset; 32] = [
     file!("system.css", CSS),
     file!("system.js", JS),
     file!("texts.js", JS),
+    file!("timeline.css", CSS),
+    file!("timeline.js", JS),
+    file!("timeline-draw.js", JS),
+    file!("timeline-export.js", JS),
+    file!("timeline-player.js", JS),
+    file!("timeline-pointer.js", JS),
     file!("favicon.svg", SVG),
 ];
 
@@ -95,10 +105,13 @@ macro_rules! page {
 pub(super) fn routes() -> Routes {
     Routes::default()
         .get("/", Needs::VIEW, page!(Overview, "overview.html"))
+        .get("/events", Needs::VIEW, page!(Events, "events.html"))
+        .get("/events/{id}", Needs::VIEW, page!(OneEvent, "event.html"))
         .get("/login", Needs::Nothing, page!(Login, "login.html"))
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
+        .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

@@ -88,8 +88,8 @@ problems! {
         "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
-    ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "The configuration was changed meanwhile",
-        "Read the settings again, and send the change with their `ETag` in `If-Match`.";
+    Changed = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
+        "Get it again, and decide by what it is now.";
     NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
         "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
@@ -124,6 +124,10 @@ problems! {
         "Try again when it runs.";
     NoAnswer = "no_answer", SERVICE_UNAVAILABLE, "The index did not answer in time",
         "Try again; if it persists, the log of the box says more.";
+    VolumeAway = "volume_away", SERVICE_UNAVAILABLE, "The volume of the archive is away",
+        "Try again when it is back; the status of the box says what is wrong with it.";
+    NoRoom = "no_room", INSUFFICIENT_STORAGE, "The disk has no room for this",
+        "Delete exports, free some space, or ask for less.";
     TooManyStreams = "too_many_streams", SERVICE_UNAVAILABLE, "Too many streams are open",
         "Close one, or ask for the lists instead.";
 }

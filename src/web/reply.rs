@@ -24,7 +24,16 @@ impl Tag {
 
     /// Whether who asks has this state already.
     pub(super) fn is_known(&self, request: &HeaderMap) -> bool {
-        let tags = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        self.is_among(request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok()))
+    }
+
+    /// Whether `If-Match` holds: it names this state, or there is none.
+    pub(super) fn is_expected(&self, request: &HeaderMap) -> bool {
+        let mut tags = request.get_all(header::IF_MATCH).iter().filter_map(|tags| tags.to_str().ok()).peekable();
+        tags.peek().is_none() || self.is_among(tags)
+    }
+
+    fn is_among<'a>(&self, tags: impl Iterator<Item = &'a str>) -> bool {
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         tags.flat_map(|tags| tags.split(',')).any(|tag| tag.trim() == "*" || opaque(tag) == opaque(&self.0))
     }
@@ -42,6 +51,11 @@ impl Tag {
     fn with(&self, body: Vec<u8>) -> Response {
         ([(header::ETAG, self.0.as_str()), (header::CONTENT_TYPE, "application/json")], body).into_response()
     }
+}
+
+/// The tag that [`json`] gives `value`.
+pub(super) fn tag_of(value: &impl Serialize) -> Result<Tag, Problem> {
+    Ok(Tag::of(bytes(value)?))
 }
 
 /// `value` as JSON, or that it has not changed.

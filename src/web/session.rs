@@ -73,6 +73,14 @@ pub(super) fn check_everything(caller: &Caller) -> Result<(), Problem> {
     Err(Problem::new(Code::NotAllowed, message))
 }
 
+/// The name under which a caller does something with events. A key is not the user of the same name.
+pub(super) fn name_of(caller: &Caller) -> Arc<str> {
+    match caller.kind {
+        CallerKind::Key => format!("key {}", caller.name).into(),
+        _ => caller.name.clone(),
+    }
+}
+
 /// The cookie of a session; `None` for a token that cannot stand in a header, which ours can.
 pub(super) fn cookie(token: &str, peer: Peer) -> Option<HeaderValue> {
     let (name, secure) = names(peer);

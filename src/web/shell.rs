@@ -7,8 +7,10 @@ use super::texts::Language;
 use crate::access::{Caller, CallerKind, Role};
 
 /// The pages that the navigation leads to, each with its text and what a caller needs for it.
-const PAGES: [(&str, &str, Needs); 5] = [
+const PAGES: &[(&str, &str, Needs)] = &[
     ("/", "nav.overview", Needs::VIEW),
+    ("/events", "nav.events", Needs::VIEW),
+    ("/timeline", "nav.timeline", Needs::VIEW),
     ("/cameras", "nav.cameras", Needs::ADMINISTER),
     ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
@@ -59,7 +61,7 @@ impl Shell {
             (Needs::Nothing | Needs::Login, _) => true,
             (Needs::Role(_), None) => false,
         };
-        let pages = PAGES.into_iter().filter(|(_, _, needs)| may(*needs));
+        let pages = PAGES.iter().filter(|(_, _, needs)| may(*needs));
         pages.map(|(path, text, _)| Link { path, text: self.t(text), is_here: self.is_at(path) }).collect()
     }
 
@@ -70,6 +72,11 @@ impl Shell {
     /// Whether what acts on the whole box is offered.
     pub(super) fn acts(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator) && caller.sees_everything())
+    }
+
+    /// Whether what acts on the cameras that the caller sees is offered.
+    pub(super) fn may_operate(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.may(Role::Operator))
     }
 
     /// Whether the caller may share files by links.

@@ -1,4 +1,4 @@
-// Opens an event on the page of a running daemon, lets the first file of its clip end, and prints, as one JSON object,
+// Opens an event on its page of a running daemon, by the address that it had before there was such a page, lets the first file of its clip end, and prints, as one JSON object,
 // what the page plays then, which files it lists, what it says of the clip, and what went wrong.
 //
 //   node follow.mjs URL          URL with the event behind #
@@ -25,7 +25,7 @@ async function follow(page, url) {
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(url, { waitUntil: "load", timeout: PATIENCE_MS });
-  await page.waitForFunction(() => document.getElementById("event-video").src !== "", undefined, { timeout: PATIENCE_MS });
+  await page.waitForFunction(() => document.getElementById("event-video")?.src, undefined, { timeout: PATIENCE_MS });
   const first = await page.evaluate(toTheEnd);
   const isNext = (before) => {
     const video = document.getElementById("event-video");

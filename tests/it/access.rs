@@ -77,8 +77,12 @@ fn access_folder(scratch: &Scratch) -> std::path::PathBuf {
 
 /// Runs `outpost user` on the box of `scratch`, with `input` on standard input. Gives whether it went well, and what it printed.
 fn user(scratch: &Scratch, arguments: &[&str], input: &str) -> (bool, String) {
+    command_line(scratch, "user", arguments, input)
+}
+
+fn command_line(scratch: &Scratch, name: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
-    command.arg("user").args(arguments).arg("--config").arg(scratch.path("outpost.toml"));
+    command.arg(name).args(arguments).arg("--config").arg(scratch.path("outpost.toml"));
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run outpost user");
     // A command that is refused before it reads leaves a closed pipe.
@@ -115,6 +119,19 @@ fn users_are_added_on_the_box_and_the_command_line_needs_no_login() {
     assert_eq!(log_in("vera", "correct horse battery"), 200);
     assert!(user(&scratch, &["set", "vera", "--password"], "purple goat staircase\n").0);
     assert_eq!((log_in("vera", "correct horse battery"), log_in("vera", "purple goat staircase")), (401, 200));
+    let key = |arguments: &[&str]| {
+        let (done, text) = command_line(&scratch, "key", arguments, "");
+        assert!(done, "{text}");
+        text
+    };
+    let made = key(&["add", "a program", "--role", "operator", "--days", "30"]);
+    let authorization = format!("Authorization: Bearer {}", made.trim());
+    let me = run(Command::new("curl").args(["-s", "-H", &authorization, &format!("{}api/v1/me", daemon.page())]));
+    assert!(me.contains(r#""role":"operator""#), "{me}");
+    let listed = key(&["list"]);
+    assert!(listed.contains("operator  a program, all cameras, last used"), "{listed}");
+    key(&["remove", listed.split(' ').next().expect("an id")]);
+    assert!(key(&["list"]).contains("no key yet"));
     assert!(user(&scratch, &["set", "vera", "--disable"], "").0);
     assert_eq!(log_in("vera", "purple goat staircase"), 401);
     let (done, text) = user(&scratch, &["remove", "anna"], "");

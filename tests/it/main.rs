@@ -26,6 +26,7 @@ mod continuous;
 mod crash;
 mod dropped;
 mod end_to_end;
+mod events_page;
 mod home_assistant;
 mod lake;
 mod link;
@@ -46,6 +47,7 @@ mod sealed;
 mod service;
 mod soak;
 mod store_command;
+mod timeline;
 mod tls;
 mod torn_writes;
 #[cfg(target_arch = "x86_64")]

@@ -12,6 +12,7 @@ use super::super::preroll::Preroll;
 use super::super::recording::{Change, InProgress, Look};
 use crate::archive::Archive;
 use crate::clock::Mono;
+use crate::detection::BBox;
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 
@@ -24,6 +25,8 @@ pub(super) enum Command {
     Packet(Packet, Mono, bool),
     Begin(Box<Event>, Look),
     Update(EventId, Change),
+    /// Where the event's object was.
+    Path(EventId, Vec<(Mono, BBox)>),
     End(EventId, Mono),
     Stop,
 }

@@ -21,6 +21,7 @@ use super::config::RecordConfig;
 use super::recording::{Change, Look};
 use crate::archive::Archive;
 use crate::clock::{Clock, Mono};
+use crate::detection::BBox;
 use crate::event::{Event, EventId};
 use crate::frame::Packet;
 use crate::metrics::{self, Metrics};
@@ -149,6 +150,11 @@ impl Recorder {
     /// Something worth an update changed.
     pub fn update(&self, id: EventId, change: Change) {
         self.send(Command::Update(id, change));
+    }
+
+    /// Where the event's object was so far, oldest first.
+    pub fn path(&self, id: EventId, path: Vec<(Mono, BBox)>) {
+        self.send(Command::Path(id, path));
     }
 
     /// The event ended at `at`; its clip goes on for the post-roll.

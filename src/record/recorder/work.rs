@@ -94,6 +94,7 @@ impl Work {
                     self.begin(InProgress { known_as, event: *event, look });
                 }
                 Ok(Command::Update(id, change)) => self.on(id, |recording, archive| recording.update(archive, change)),
+                Ok(Command::Path(id, path)) => self.on(id, |recording, _| recording.follow(&path)),
                 Ok(Command::End(id, at)) => self.end(id, at),
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -1,5 +1,6 @@
 //! Recovery after an unclean stop.
 
+mod annotations;
 mod volumes;
 
 use std::fs;

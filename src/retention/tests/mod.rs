@@ -19,13 +19,13 @@ use crate::archive::{ArchiveDeps, Layout};
 use crate::clock::{Clock, SimulatedClock};
 use crate::destination::destination;
 use crate::detection::BBox;
-use crate::event::{Clip, Event, EventId, EventState, MediaSkipped};
+use crate::event::{Annotations, Clip, Event, EventId, EventState, MediaSkipped};
 use crate::frame::{Frame, Rgb};
 use crate::metrics::Metrics;
 use crate::reception::Reception;
 use crate::record::{Look, RecordConfig, Recorder};
 use crate::recovery::recover;
-use crate::store::{self, Delivery, Store};
+use crate::store::{self, Change, Delivery, Store};
 use crate::supervise::Heartbeats;
 use crate::waiting::block_until;
 
@@ -285,6 +285,67 @@ fn a_pin_keeps_an_event_and_is_written_down_also_of_one_that_goes_on() {
     archive.pin(kept.id, false).expect("unpin");
     pass(&retention);
     assert_eq!(on_disk(&archive, &kept), ["event.json", "thumb.jpg"]);
+}
+
+#[test]
+fn what_a_person_says_of_an_event_that_goes_on_is_there_when_it_is_over() {
+    let bench = Bench::new();
+    let archive = bench.archive(&["upload/cloud"]);
+    let recorder =
+        Recorder::start(archive.clone(), "yard".into(), RecordConfig::default(), Reception::unknown()).expect("start");
+    let going_on = bench.event(3, EventState::Open);
+    recorder.begin(going_on.clone(), look(&bench));
+    block_until("the event is recorded", || archive.store.events().get(going_on.id).wait().expect("read").is_some());
+    let said = Annotations {
+        tags: vec!["van".into()],
+        note: "the gardener".into(),
+        verdict: None,
+        by: "anna".into(),
+        at: archive.clock.now(),
+    };
+    let change = |event: &mut Event| {
+        event.annotations = Some(said.clone());
+        Ok(true)
+    };
+    archive.annotate(going_on.id, change).expect("annotate").expect("there");
+    archive.review(going_on.id, "anna", true).expect("review").expect("there");
+    assert_eq!(delete_event(&archive, going_on.id).expect("asked"), Deletion::GoingOn);
+    recorder.stop();
+    let written = read_event(&archive.layout.folder("yard", going_on.id)).expect("a sidecar");
+    assert!(written.state != EventState::Open && written.annotations == Some(said.clone()), "{written:?}");
+    let known = archive.store.events().get(going_on.id).wait().expect("read").expect("there");
+    assert_eq!(known.annotations, Some(said));
+    let by = archive.store.events().reviewed(vec![going_on.id]).wait().expect("read").remove(0);
+    assert_eq!(by.iter().map(|reviewed| &*reviewed.by).collect::<Vec<_>>(), ["anna"]);
+}
+
+#[test]
+fn an_event_that_a_person_deletes_is_gone_from_disk_index_and_queues_unless_it_is_pinned() {
+    let bench = Bench::new();
+    let archive = bench.archive(&["upload/cloud", "lake"]);
+    let (deleted, kept) = (put(&archive, bench.event(1, EventState::Ended), 1000), bench.event(2, EventState::Ended));
+    let kept = put(&archive, kept, 1000);
+    // No day yet, so that the catalogue does not know its sidecar.
+    let unfiled = Event { filed: None, ..bench.event(3, EventState::Ended) };
+    let folder = archive.layout.create_folder("yard", unfiled.id).expect("a folder");
+    write_event(&folder, &unfiled).expect("a sidecar");
+    archive.store.events().record(Change { event: unfiled.clone(), deliveries: Vec::new() }).expect("record");
+    archive.review(deleted.id, "anna", true).expect("review");
+    archive.pin(kept.id, true).expect("pin");
+    assert_eq!(delete_event(&archive, kept.id).expect("asked"), Deletion::Pinned);
+    for event in [&deleted, &unfiled] {
+        assert_eq!(delete_event(&archive, event.id).expect("delete"), Deletion::Done);
+        assert_eq!(delete_event(&archive, event.id).expect("again"), Deletion::Unknown);
+        assert!(archive.store.events().get(event.id).wait().expect("read").is_none());
+        assert_eq!(archive.store.assets().files_of(event.id).expect("list"), []);
+        let folders = std::fs::read_dir(archive.layout.root().join("yard")).expect("list").flatten();
+        assert!(folders.into_iter().all(|at| !at.file_name().to_string_lossy().starts_with(&event.id.to_string())));
+    }
+    assert_eq!(archive.store.events().reviewed(vec![deleted.id]).wait().expect("read"), [vec![]]);
+    assert_eq!(on_disk(&archive, &kept), ALL.map(String::from).to_vec());
+    let waiting = archive.store.stats().wait().expect("stats");
+    let items = |name: &str| waiting.outboxes.iter().find(|queue| queue.name.as_str() == name).map(|queue| queue.items);
+    assert_eq!(items("upload/cloud"), Some(4), "only files of the one that was kept wait");
 }
 
 fn look(bench: &Bench) -> Look {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::commit::Op;
 use super::super::worker::Core;
-use super::super::{StoreError, event_log};
+use super::super::{StoreError, annotations, event_log};
 use super::plan::Reader;
 use super::write::{Change, HoldRow};
 use super::{Amendment, Class, Cursor, HeldFile, RUN_TIME_BELOW, UNDATED, uploads};
@@ -146,14 +146,41 @@ impl Assets {
         self.read_catalog(move |reader| reader.files_of(id))
     }
 
-    /// Notes in the index whether the event is to be kept whatever its age; its `event.json` is the caller's.
-    /// Files whose deletion has begun are deleted all the same.
+    /// Notes in the index what people say of `event`, and whether it is to be kept whatever its age; its `event.json` is
+    /// the caller's, who calls [`Assets::annotated`] once that says the same. Files whose deletion has begun are deleted
+    /// all the same.
     ///
     /// # Errors
     /// As [`Assets::evictable`].
-    pub fn set_pinned(&self, id: EventId, pinned: bool) -> Result<(), StoreError> {
-        let files = ids(&self.files_of(id)?);
-        self.change_catalog(vec![Change::Pin { id, pinned, files }])
+    pub fn annotate(&self, event: Event) -> Result<(), StoreError> {
+        let files = ids(&self.files_of(event.id)?);
+        self.change_catalog(vec![Change::Annotate { event: Box::new(event), files }])
+    }
+
+    /// `event.json` says what people say of an event.
+    ///
+    /// # Errors
+    /// As [`Assets::evictable`].
+    pub fn annotated(&self, id: EventId) -> Result<(), StoreError> {
+        self.change_catalog(vec![Change::Annotated(id)])
+    }
+
+    /// Events for which [`Assets::annotated`] was not called: a stop came in between.
+    ///
+    /// # Errors
+    /// As [`Assets::evictable`].
+    pub fn unwritten_annotations(&self) -> Result<Vec<EventId>, StoreError> {
+        self.0.read(annotations::unwritten)
+    }
+
+    /// Begins the deletion of an event with all of its files, unless it is open or pinned by now. Gives what is
+    /// condemned.
+    ///
+    /// # Errors
+    /// As [`Assets::evictable`].
+    pub fn begin_deletion(&self, id: EventId, sidecar: MediaFile) -> Result<Vec<HeldFile>, StoreError> {
+        self.change_catalog(vec![Change::Delete { id, sidecar }])?;
+        Ok(self.files_of(id)?.into_iter().filter(|file| file.condemned.is_some()).collect())
     }
 
     /// Takes in a file that belongs to no event, such as a segment of continuous video.

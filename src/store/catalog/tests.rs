@@ -302,8 +302,11 @@ fn open_and_pinned_events_stay_and_recording_an_event_does_not_unpin_it() {
     record(&store, &open);
     let ended = bench.record(&store, 2, 0.5);
     let _newest = bench.record(&store, 3, 0.5);
-    store.assets().set_pinned(open.id, true).expect("pin");
-    store.assets().set_pinned(ended.id, true).expect("pin");
+    let pin = |event: &Event, pinned| {
+        store.assets().annotate(Event { pinned, ..event.clone() }).expect("pin");
+    };
+    pin(&open, true);
+    pin(&ended, true);
     assert_eq!(order(&store, &[(Class::Clips, 0..u64::MAX)]), ["3 clip.mp4", "3 snapshot.jpg", "3 thumb.jpg"]);
     let all = store.assets().files_of(ended.id).expect("read");
     store.assets().condemn(&all, EvictReason::Age).expect("condemn");
@@ -312,7 +315,7 @@ fn open_and_pinned_events_stay_and_recording_an_event_does_not_unpin_it() {
     record(&store, &Event { state: EventState::Ended, ..open.clone() });
     assert!(store.events().get(open.id).wait().expect("read").expect("there").pinned);
     assert_eq!(order(&store, &[]).len(), 3);
-    store.assets().set_pinned(open.id, false).expect("unpin");
+    pin(&open, false);
     assert_eq!(order(&store, &[])[0], "1 clip.mp4");
 }
 

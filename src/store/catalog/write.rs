@@ -28,8 +28,13 @@ pub(in crate::store) enum Change {
     Forget { id: EventId, files: Vec<FileId>, last: Option<Box<Event>>, now: Moment },
     /// Condemned files are deleted from the disk.
     Gone(Vec<FileId>),
-    /// The wish to keep an event changed. `files` are all that the catalogue has of it.
-    Pin { id: EventId, pinned: bool, files: Vec<FileId> },
+    /// What people say of an event changed, or the wish to keep it; `event.json` is still to say so. `files` are all
+    /// that the catalogue has of it.
+    Annotate { event: Box<Event>, files: Vec<FileId> },
+    /// `event.json` says what people say of the event.
+    Annotated(EventId),
+    /// The deletion of an event begins, with all of its files. Its `event.json` may not be known yet.
+    Delete { id: EventId, sidecar: MediaFile },
     /// Rows whose place may have changed. `date` is that of those that have none.
     Place { files: Vec<FileId>, date: Option<u64> },
     /// Rows dated in run time get wall time: `now` less the run time that has passed up to `run` (all milliseconds).
@@ -78,7 +83,9 @@ impl<'a> Group<'a> {
                 }
             }
             Change::Gone(files) => files.iter().try_for_each(|file| self.bury_file(file)),
-            Change::Pin { id, pinned, files } => self.pin(*id, *pinned, files),
+            Change::Annotate { event, files } => self.annotate_and_pin(event, files),
+            Change::Annotated(id) => self.annotation_written(*id),
+            Change::Delete { id, sidecar } => self.begin_deletion(*id, sidecar),
             Change::Place { files, date } => {
                 files.iter().try_for_each(|file| self.edit_file(file, |row| row.since = row.since.or(*date)))
             }
@@ -160,10 +167,14 @@ impl<'a> Group<'a> {
         dropped: &[String],
     ) -> Result<(), StoreError> {
         // Gone from the index meanwhile: nothing to amend, its files are deleted all the same.
-        if self.views.events.get(event.id.to_bytes())?.is_none() {
-            return Ok(());
+        let Some(known) = event_log::in_transaction(&self.views, event.id)? else { return Ok(()) };
+        if known.pinned == event.pinned {
+            event_log::put(&self.views, &mut self.counters, event, json)?;
+        } else {
+            // A power cut came before the sidecar said whether the event is pinned.
+            let (event, json) = event_log::index_form(Event { pinned: known.pinned, ..event.clone() })?;
+            event_log::put(&self.views, &mut self.counters, &event, &json)?;
         }
-        event_log::put(&self.views, &mut self.counters, event, json)?;
         self.note_change(event.id, ChangeKind::Update)?;
         let dropped: Vec<FileId> = dropped.iter().map(|name| FileId::new(event.id, &**name)).collect();
         dropped.iter().try_for_each(|file| self.drop_pending(file))?;
@@ -175,14 +186,26 @@ impl<'a> Group<'a> {
         self.enqueue(Some(event), &Delivery::Upload(sidecar.clone()), now)
     }
 
-    fn pin(&mut self, id: EventId, pinned: bool, files: &[FileId]) -> Result<(), StoreError> {
-        if let Some(mut event) = event_log::in_transaction(&self.views, id)? {
-            event.pinned = pinned;
-            let json = encode(&event)?;
-            self.views.events.insert(id.to_bytes(), json)?;
-            self.note_change(id, ChangeKind::Update)?;
+    fn annotate_and_pin(&mut self, event: &Event, files: &[FileId]) -> Result<(), StoreError> {
+        // It may have gone meanwhile.
+        let Some(mut known) = event_log::in_transaction(&self.views, event.id)? else { return Ok(()) };
+        if known.pinned != event.pinned {
+            known.pinned = event.pinned;
+            self.views.events.insert(event.id.to_bytes(), encode(&known)?)?;
         }
-        files.iter().try_for_each(|file| self.edit_file(file, |row| row.pinned = pinned))
+        self.annotate(event)?;
+        files.iter().try_for_each(|file| self.edit_file(file, |row| row.pinned = event.pinned))
+    }
+
+    fn begin_deletion(&mut self, id: EventId, sidecar: &MediaFile) -> Result<(), StoreError> {
+        let Some(event) = event_log::in_transaction(&self.views, id)? else { return Ok(()) };
+        // The catalogue has that of an event without a day not yet; it stands for all of the event.
+        let sidecar_id = FileId::new(id, &*sidecar.file);
+        if self.file(&sidecar_id)?.is_none() {
+            self.put_file(&event, sidecar)?;
+        }
+        let named: Vec<FileId> = event.media().map(|media| FileId::new(id, &*media.file)).collect();
+        named.iter().chain([&sidecar_id]).try_for_each(|file| self.condemn(file, EvictReason::Person))
     }
 
     fn adopt(&mut self, id: EventId, files: &[MediaFile]) -> Result<(), StoreError> {

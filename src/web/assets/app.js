@@ -1,6 +1,6 @@
 // Follows what the box says of itself, and shows it; asks every two seconds where it cannot be followed.
 
-import { offerCameras, onFilter, query, showEvents } from "./events.js";
+import { query, showEvents } from "./events.js";
 import { refreshNow, showCameras } from "./cameras.js";
 import { headline, showConcerns } from "./concerns.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
@@ -51,7 +51,6 @@ function showStatus(status) {
   setText(hint, status.time_quality === "synchronised" ? "" : t(`time.hint.${status.time_quality}`));
   hint.hidden = hint.textContent === "";
   showCameras(status.cameras);
-  offerCameras(status.cameras.map((camera) => camera.name));
   showOutlets(status.outlets);
   showDisk(status.disk);
   showTotals(status);
@@ -154,6 +153,5 @@ setInterval(() => {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) poll();
 });
-onFilter(() => refreshEvents().catch(poll));
 poll();
 follow();

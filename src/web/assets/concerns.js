@@ -60,8 +60,9 @@ export function showConcerns(concerns, onMended) {
 
 /** One sentence on cameras and delivery. */
 export function headline({ summary, cameras }) {
-  const numbers = { all: cameras.length.toLocaleString(locale), count: summary.recording };
-  const recording = cameras.length === 0 ? t("concern.no_camera") : t("summary.recording", numbers);
+  const [all, count] = [cameras.length, summary.recording];
+  const numbers = { all: all.toLocaleString(locale), count };
+  const recording = all === 0 ? t("concern.no_camera") : t(all === count ? "summary.all" : "summary.recording", numbers);
   const waiting = summary.waiting === 0 ? t("summary.nothing_waits") : t("summary.waiting", { count: summary.waiting });
   return `${recording}${t("summary.joint")}${waiting}`;
 }

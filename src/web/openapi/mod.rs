@@ -6,9 +6,11 @@
 mod access;
 mod cameras;
 mod document;
+mod events;
 mod operations;
 #[cfg(test)]
 pub(super) mod schema_check;
+mod timeline;
 mod viewer;
 
 use std::sync::LazyLock;
@@ -81,7 +83,8 @@ struct Operation {
 
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(cameras::OPERATIONS).chain(access::OPERATIONS)
+    let of_data = operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(timeline::OPERATIONS);
+    of_data.chain(cameras::OPERATIONS).chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

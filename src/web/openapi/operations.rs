@@ -7,15 +7,15 @@ use super::super::problem::Code::{
 };
 use super::{Answer, Operation, Parameter};
 
-const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
+pub(super) const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
 pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 
-const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
-const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
-const KNOWN: &[Parameter] =
+pub(super) const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
+pub(super) const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
+pub(super) const KNOWN: &[Parameter] =
     &[Parameter::header("If-None-Match", r#"{"type": "string"}"#, "`ETag` of an answer that you have.")];
-const PART: &[Parameter] = &[
+pub(super) const PART: &[Parameter] = &[
     Parameter::header("Range", r#"{"type": "string"}"#, "One range of bytes, such as `bytes=0-999`."),
     Parameter::header("If-Range", r#"{"type": "string"}"#, "`ETag` of the file that the range is of."),
 ];
@@ -25,7 +25,7 @@ pub(super) const ONCE: &[Parameter] = &[Parameter::header(
     "Under one key a command is carried out once; it stands for that command for a day.",
 )];
 
-const NOT_MODIFIED: Answer = Answer { status: 304, description: "It has not changed.", content: None };
+pub(super) const NOT_MODIFIED: Answer = Answer { status: 304, description: "It has not changed.", content: None };
 
 pub(super) const fn json(description: &'static str, schema: &'static str) -> Answer {
     of_status(200, description, schema)
@@ -35,7 +35,7 @@ pub(super) const fn of_status(status: u16, description: &'static str, schema: &'
     Answer { status, description, content: Some(("application/json", Some(schema))) }
 }
 
-const fn media(status: u16, description: &'static str, kind: &'static str) -> Answer {
+pub(super) const fn media(status: u16, description: &'static str, kind: &'static str) -> Answer {
     Answer { status, description, content: Some((kind, None)) }
 }
 

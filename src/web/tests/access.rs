@@ -4,7 +4,7 @@ use super::*;
 use crate::access::{NewKey, NewUser, Role, UserChange};
 use crate::web::routes::Needs;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 impl Site {
@@ -22,7 +22,7 @@ impl Site {
         self.bench.access.add_user(new).expect("a user");
     }
 
-    async fn post(&self, target: &str, headers: &str, body: &str) -> Answer {
+    pub(super) async fn post(&self, target: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
         let host = self.address;
         self.send(&format!(
@@ -250,6 +250,47 @@ async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before()
     let day = "/api/v1/cameras/yard/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z";
     let of_late = site.ask("GET", day, &late).await.json();
     assert_eq!((&of_late["events"], &of_late["segments"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+/// Where a camera's or an event's name stands in a route, what is about one of them.
+fn about_one(path: &str) -> Option<String> {
+    let event = id(4).to_string();
+    let of_camera = path.strip_prefix("/api/v1/cameras/{").and_then(|rest| rest.split_once('}'));
+    let of_event = path.strip_prefix("/api/v1/events/{").and_then(|rest| rest.split_once('}'));
+    let (beginning, rest) = match (of_camera, of_event) {
+        (Some((_, rest)), _) => ("/api/v1/cameras/yard".to_owned(), rest),
+        (_, Some((_, rest))) => (format!("/api/v1/events/{event}"), rest),
+        _ => return None,
+    };
+    let rest = [("{file}", "digits.mp4"), ("{name}", "x")]
+        .iter()
+        .fold(rest.to_owned(), |rest, (part, value)| rest.replace(part, value));
+    Some(beginning + &rest)
+}
+
+#[tokio::test]
+async fn no_route_about_a_camera_or_an_event_answers_those_who_do_not_see_it() {
+    let site = Site::open(with_files().await).await;
+    site.add("admin", Role::Admin);
+    let cameras = serde_json::from_value(serde_json::json!({ "gate": {} })).expect("grants");
+    let new = NewUser { name: "otto".into(), password: PASSWORD.into(), role: Role::Operator, cameras };
+    site.bench.access.add_user(new).expect("a user");
+    let otto = format!("Content-Type: application/json\r\n{}", site.cookie("otto").await);
+    let before = site.ask("GET", &format!("/api/v1/events/{}", id(4)), &site.cookie("admin").await).await;
+    let table = all_routes().finish().1;
+    let routes: Vec<_> = table.iter().filter_map(|route| Some((route, about_one(route.path)?))).collect();
+    assert!(routes.len() >= 8, "{routes:?}");
+    for (route, target) in routes {
+        let answer = site.ask(route.method.as_str(), &target, &otto).await;
+        // A command that is not one is refused before anything is looked up.
+        let is_refused = match route.method {
+            axum::http::Method::GET => answer.status == 404 || answer.status == 403,
+            _ => matches!(answer.status, 400 | 403 | 404),
+        };
+        assert!(is_refused, "{} {target}: {} {}", route.method, answer.status, answer.text());
+    }
+    let after = site.ask("GET", &format!("/api/v1/events/{}", id(4)), &site.cookie("admin").await).await;
+    assert_eq!((before.status, after.status, after.text()), (200, 200, before.text()));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod access;
 mod camera_config;
 mod compression;
 mod connections;
+mod event_changes;
 mod events;
 mod fuzz;
 mod live;
@@ -13,6 +14,7 @@ mod shares;
 mod stream;
 mod switches;
 mod texts;
+mod timeline;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -145,7 +147,19 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
-    for other in ["/login", "/account", "/people", "/cameras", "/system", "/audit", "/shared", "/nothing"] {
+    for other in [
+        "/login",
+        "/account",
+        "/people",
+        "/cameras",
+        "/system",
+        "/audit",
+        "/shared",
+        "/events",
+        "/events/x",
+        "/timeline",
+        "/nothing",
+    ] {
         pending.push(site.get(other).await.text().to_owned());
         pending.push(site.ask("GET", other, "Accept-Language: ja\r\n").await.text().to_owned());
     }

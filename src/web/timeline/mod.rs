@@ -1,4 +1,8 @@
-//! What became of a camera's day, and the segments of its continuous recording.
+//! What became of the time of cameras, what can be played of it, and exports.
+
+mod exports;
+pub(super) mod strips;
+pub(super) mod video;
 
 use std::sync::Arc;
 
@@ -24,11 +28,17 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(25);
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn routes() -> Routes {
-    Routes::default().get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline).look(
-        "/api/v1/cameras/{name}/segments/{file}",
-        Needs::VIEW,
-        segment,
-    )
+    Routes::default()
+        .get("/api/v1/timeline", Needs::VIEW, strips::strips)
+        .get("/api/v1/cameras/{name}/timeline", Needs::VIEW, timeline)
+        .get("/api/v1/cameras/{name}/video", Needs::VIEW, video::video)
+        .look("/api/v1/cameras/{name}/preview.jpg", Needs::VIEW, video::preview)
+        .look("/api/v1/cameras/{name}/segments/{file}", Needs::VIEW, segment)
+        .get("/api/v1/exports", Needs::VIEW, exports::list)
+        .post("/api/v1/exports", Needs::OPERATE, exports::add)
+        .get("/api/v1/exports/{id}", Needs::VIEW, exports::one)
+        .delete("/api/v1/exports/{id}", Needs::OPERATE, exports::remove)
+        .look("/api/v1/exports/{id}/video.mp4", Needs::VIEW, exports::file)
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,332 @@
+// One event: its video with the object marked in it, its path, what people say of it, and where its files are.
+
+import { byId, element, setText } from "./dom.js";
+import { clipsOf, fileUrl, lasted, picture, shareOf, titleOf } from "./event-view.js";
+import { onSubmit, send, show } from "./form.js";
+import { bytes, doubt, duration, localTime, percent, when } from "./format.js";
+import { keys } from "./keys.js";
+import { named, t } from "./texts.js";
+
+const id = location.pathname.split("/").at(-1);
+const api = `/api/v1/events/${encodeURIComponent(id)}`;
+const video = byId("event-video");
+const actOutcome = byId("act-outcome");
+let record = null;
+let path = []; // [seconds after the start, x, y, width, height]
+let me = { name: "", role: "viewer" };
+let playing = ""; // the clips that the player has, as text
+
+const mayChange = () => me.role !== "viewer";
+const isReviewed = () => (record.reviewed ?? []).some(({ by }) => by === me.name);
+
+function notice(text, file) {
+  const node = byId("event-notice");
+  node.hidden = !text;
+  node.replaceChildren(text ?? "");
+  if (file) node.append(" ", element("a", { href: file, download: "" }, t("event.download")));
+}
+
+// The video.
+
+/** Plays the files of the clip one after the other. */
+function play(n) {
+  const clip = clipsOf(record.event)[n];
+  video.src = fileUrl(id, clip.file);
+  video.dataset.file = String(n);
+  byId("film").style.aspectRatio = `${clip.width} / ${clip.height}`;
+}
+
+video.addEventListener("ended", () => {
+  const following = Number(video.dataset.file) + 1;
+  if (following >= clipsOf(record.event).length) return;
+  play(following);
+  video.play().catch(() => {});
+});
+
+video.addEventListener("error", () => {
+  if (!video.getAttribute("src")) return;
+  byId("film").hidden = true;
+  const clip = clipsOf(record.event)[Number(video.dataset.file)] ?? record.event.clip;
+  notice(t("event.not_played", clip), fileUrl(id, clip.file));
+});
+
+/** Where the object was so many seconds after the start; null where that is not known. */
+function placeAt(seconds) {
+  const following = path.findIndex(([at]) => at >= seconds);
+  if (following <= 0) return following === 0 && path[0][0] - seconds < 0.5 ? path[0].slice(1) : null;
+  const [before, after] = [path[following - 1], path[following]];
+  const share = (seconds - before[0]) / (after[0] - before[0] || 1);
+  return before.slice(1).map((value, n) => value + (after[n + 1] - value) * share);
+}
+
+function putBox(rect, place) {
+  rect.toggleAttribute("hidden", !place);
+  if (place) ["x", "y", "width", "height"].forEach((name, n) => rect.setAttribute(name, String(place[n])));
+}
+
+function drawBox() {
+  const clip = record && clipsOf(record.event)[Number(video.dataset.file)];
+  if (!clip || !byId("show-boxes").checked) return putBox(byId("film-box"), null);
+  const start = (clip.start.mono_ns - record.event.start.mono_ns) / 1e9;
+  putBox(byId("film-box"), placeAt(start + video.currentTime));
+}
+
+function drawWhilePlaying() {
+  drawBox();
+  if (!video.paused && !video.ended) requestAnimationFrame(drawWhilePlaying);
+}
+
+for (const name of ["play", "seeked", "loadeddata", "timeupdate"]) video.addEventListener(name, name === "play" ? drawWhilePlaying : drawBox);
+byId("show-boxes").addEventListener("change", drawBox);
+
+function showFilm() {
+  const clips = clipsOf(record.event);
+  const text = JSON.stringify(clips);
+  if (text === playing) return;
+  playing = text;
+  byId("film").hidden = clips.length === 0;
+  if (clips.length > 0) {
+    notice(null);
+    play(0);
+  } else {
+    video.removeAttribute("src");
+    notice(t(record.event.state === "open" ? "event.comes" : "event.no_clip"));
+  }
+}
+
+function showStill() {
+  const { event } = record;
+  const name = picture(event, "snapshot.jpg", "snapshot-boxes.jpg");
+  byId("still").hidden = !name;
+  if (!name) return;
+  const image = byId("event-snapshot");
+  // The box is seen in the picture that has it already.
+  if (image.dataset.name !== name) image.src = fileUrl(id, name);
+  image.dataset.name = name;
+  image.alt = t("event.best_look", event);
+  byId("path").setAttribute("points", path.map(([, x, y, width, height]) => `${x + width / 2},${y + height}`).join(" "));
+  putBox(byId("best"), name === "snapshot.jpg" ? event.best?.box : null);
+}
+
+byId("event-snapshot").addEventListener("error", () => (byId("still").hidden = true));
+
+// What is known.
+
+function fact(name, value, title) {
+  if (!value) return [];
+  return [element("dt", {}, t(`event.${name}`)), element("dd", title ? { title } : {}, value)];
+}
+
+function clipFacts(clips) {
+  if (clips.length === 0) return "";
+  const seconds = clips.reduce((all, clip) => all + clip.duration_s, 0);
+  const kinds = [...new Set(clips.map((clip) => `${clip.codec}, ${clip.width} × ${clip.height}`))];
+  const files = clips.length > 1 ? t("event.clip_files", { count: clips.length }) : "";
+  const cut = clips.at(-1).truncated ? t("event.cut") : "";
+  return [duration(seconds), kinds.join("; "), files, cut].filter(Boolean).join(", ");
+}
+
+const link = (file, name) => element("a", { href: fileUrl(id, file), download: name }, file);
+
+function showFacts() {
+  const { event } = record;
+  const why = doubt(event.start.time_quality);
+  const began = localTime(event.start.wall, null);
+  const clips = clipsOf(event);
+  const continued = event.continues && element("a", { href: `/events/${event.continues}` }, event.continues);
+  byId("event-facts").replaceChildren(
+    ...fact("began", why ? t("time.uncertain", { time: began }) : began, why),
+    ...fact("lasted", lasted(event)),
+    ...fact("what", named("event.kind", event.kind)),
+    ...fact("certainty", percent(event.score)),
+    ...fact("count", event.count > 1 ? String(event.count) : ""),
+    ...fact("camera", event.camera),
+    ...fact("rule", event.rule),
+    ...fact("zones", event.zones.join(", ")),
+    ...fact("model", event.model),
+    ...fact("clip", clipFacts(clips)),
+    ...fact("skipped", event.media_skipped && named("event.skipped", event.media_skipped)),
+    ...fact("continues", continued),
+    ...fact("id", event.id),
+  );
+  const files = [...clips, ...(event.pictures ?? [])];
+  const gone = (event.evicted ?? []).map((file) => element("li", {}, t("event.evicted", { file: file.file, time: localTime(file.at.wall, null), why: named("event.reason", file.reason) })));
+  byId("event-files").replaceChildren(
+    ...files.map((file) => element("li", {}, link(file.file, `${event.camera}-${event.id}-${file.file}`), ` ${bytes(file.bytes)}`)),
+    element("li", {}, link("event.json", `${event.id}.json`)),
+    ...gone,
+  );
+}
+
+function showDelivery() {
+  const rows = record.delivery.map((outlet) => {
+    const files = (outlet.files ?? []).map((file) => element("li", {}, `${file.file}: ${named("event.delivery", file.state)}`));
+    const state = element("span", { class: "delivery" }, shareOf(outlet));
+    state.dataset.state = outlet.state;
+    return files.length ? element("li", {}, element("details", {}, element("summary", {}, state), element("ul", {}, ...files))) : element("li", {}, state);
+  });
+  const text = JSON.stringify(record.delivery);
+  const list = byId("event-delivery");
+  if (list.dataset.text !== text) list.replaceChildren(...(rows.length ? rows : [element("li", {}, t("delivery.none"))]));
+  list.dataset.text = text;
+  byId("retry").hidden = !record.delivery.some(({ state }) => state === "failed");
+}
+
+// What people say.
+
+const form = byId("said");
+const saidOf = (event) => ({ tags: [], note: "", verdict: "none", ...event.annotations });
+
+/** Fields that were changed here stay as they are until they are saved. */
+function fillSaid(before) {
+  const said = saidOf(record.event);
+  const known = before ? saidOf(before.event) : null;
+  const put = (field, text, shown) => {
+    if (shown === null || field.value === shown) field.value = text;
+  };
+  put(byId("tags"), said.tags.join(", "), known && known.tags.join(", "));
+  put(byId("note"), said.note, known && known.note);
+  put(byId("verdict"), said.verdict, known && known.verdict);
+  const pinned = Boolean(record.event.pinned);
+  byId("pin").setAttribute("aria-pressed", String(pinned));
+  setText(byId("pin"), t(pinned ? "event.unpin" : "event.pin"));
+  byId("review").setAttribute("aria-pressed", String(isReviewed()));
+  setText(byId("review"), t(isReviewed() ? "events.unreview" : "events.review"));
+  const by = (record.reviewed ?? []).map((reviewed) => t("event.by", { name: reviewed.by, time: when(reviewed.at) }));
+  setText(byId("reviewed-by"), by.length ? t("event.reviewed_by", { list: by.join(", ") }) : t("event.not_reviewed"));
+  const { by: name, at } = record.event.annotations ?? {};
+  setText(byId("said-by"), name ? t("event.changed_by", { by: t("event.by", { name, time: when(at.wall) }) }) : "");
+}
+
+async function patch(change) {
+  take(await send("PATCH", api, change));
+}
+
+/** Does `act`, and shows what went wrong. */
+async function attempt(act) {
+  show(actOutcome, "", false);
+  try {
+    await act();
+  } catch (error) {
+    show(actOutcome, error.message, true);
+  }
+}
+
+const pin = () => record && mayChange() && attempt(() => patch({ pinned: !record.event.pinned }));
+const review = () => record && attempt(() => patch({ reviewed: !isReviewed() }));
+
+async function remove() {
+  if (!record || !mayChange() || !confirm(t("events.delete_question", { count: 1 }))) return;
+  await attempt(async () => {
+    const { kept_at: kept } = await send("DELETE", api);
+    gone(kept.length ? t("event.deleted_kept", { list: kept.join(", ") }) : t("event.deleted"));
+  });
+}
+
+function gone(text) {
+  record = null;
+  video.removeAttribute("src");
+  video.load();
+  document.querySelector(".one-event").hidden = true;
+  notice(text);
+}
+
+byId("pin").addEventListener("click", pin);
+byId("review").addEventListener("click", review);
+byId("delete").addEventListener("click", remove);
+byId("retry").addEventListener("click", () => attempt(async () => {
+  const { changed } = await send("POST", `${api}/retry`);
+  show(actOutcome, t("event.retried", { count: changed }), false);
+  take(await send("GET", api));
+}));
+onSubmit(form, async (fields) => {
+  const tags = fields.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
+  const answer = await send("PATCH", api, { tags, note: fields.get("note").replaceAll("\r", ""), verdict: fields.get("verdict") });
+  const said = saidOf(answer.event);
+  [byId("tags").value, byId("note").value] = [said.tags.join(", "), said.note];
+  take(answer);
+  return t("event.saved");
+});
+
+// Events beside this one.
+
+async function neighbours() {
+  const { search } = location;
+  byId("back").href = `/events${search}`;
+  const known = JSON.parse(sessionStorage.getItem("outpost.events") ?? "null");
+  const place = known?.search === search ? known.ids.indexOf(id) : -1;
+  const ask = async (more) => (await send("GET", `/api/v1/events?${new URLSearchParams([...new URLSearchParams(search), ...Object.entries(more)])}`)).events;
+  const [last] = place > 0 ? [{ event: { id: known.ids[place - 1] } }] : (await ask({ after: id, limit: "200" }).catch(() => [])).slice(-1);
+  const [first] = place >= 0 && place < known.ids.length - 1 ? [{ event: { id: known.ids[place + 1] } }] : await ask({ before: id, limit: "1" }).catch(() => []);
+  for (const [name, found] of [["newer", last], ["older", first]]) {
+    if (found) byId(name).href = `/events/${found.event.id}${search}`;
+    else byId(name).removeAttribute("href");
+  }
+}
+
+const go = (name) => byId(name).href && location.assign(byId(name).href);
+
+keys({
+  j: ["event.older_one", () => go("older")],
+  k: ["event.newer", () => go("newer")],
+  r: ["events.key.review", review],
+  b: ["event.show_boxes", () => byId("show-boxes").click()],
+  Escape: ["event.back", () => go("back")],
+});
+
+function showRole() {
+  document.body.classList.toggle("may-change", mayChange());
+  for (const name of ["verdict", "tags", "note"]) byId(name).disabled = !mayChange();
+  if (mayChange()) keys({ p: ["events.key.pin", pin], "#": ["events.key.delete", remove] });
+}
+
+// What happens meanwhile.
+
+function take(fresh) {
+  const before = record;
+  record = fresh;
+  const { event } = record;
+  setText(byId("event-title"), t("event.at", { label: titleOf(event), camera: event.camera }));
+  setText(byId("event-when"), localTime(event.start.wall, null));
+  document.title = t("event.page_title", { label: titleOf(event), camera: event.camera, time: localTime(event.start.wall, null) });
+  byId("timeline").href = `/timeline?camera=${encodeURIComponent(event.camera)}&at=${encodeURIComponent(event.start.wall)}`;
+  fillSaid(before);
+  showDelivery();
+  const without = (known) => known && JSON.stringify({ ...known.event, annotations: null, pinned: null });
+  if (without(before) === without(record)) return;
+  showFacts();
+  showFilm();
+  showStill();
+  if (event.state !== "open") loadPath();
+}
+
+/** The path is in the event's file alone. */
+async function loadPath() {
+  const file = await send("GET", fileUrl(id, "event.json")).catch(() => null);
+  path = file?.path ?? [];
+  byId("boxes-label").hidden = path.length === 0;
+  showStill();
+  drawBox();
+}
+
+function follow() {
+  const stream = new EventSource("/api/v1/stream");
+  for (const name of ["update", "end"]) {
+    stream.addEventListener(name, ({ data }) => {
+      const changed = JSON.parse(data);
+      if (record && changed.event.id === id) take(changed);
+    });
+  }
+  stream.addEventListener("delete", ({ data }) => record && JSON.parse(data).id === id && gone(t("event.deleted")));
+  stream.addEventListener("reset", () => send("GET", api).then(take).catch(() => null));
+}
+
+me = await send("GET", "/api/v1/me").catch(() => me);
+showRole();
+neighbours();
+try {
+  take(await send("GET", api));
+  follow();
+} catch (error) {
+  gone(error.message);
+}

@@ -1,0 +1,56 @@
+// What the overview, the list and the page of one event say of an event in the same way.
+
+import { element } from "./dom.js";
+import { duration } from "./format.js";
+import { named, t } from "./texts.js";
+
+export const fileUrl = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
+export const picture = (event, ...names) => names.find((name) => event.pictures?.some((file) => file.file === name));
+
+/** The files of the clip: more than one where the camera changed its parameters meanwhile. */
+export const clipsOf = (event) => [...(event.clip ? [event.clip] : []), ...(event.more_clips ?? [])];
+
+export const titleOf = (event) => (event.count > 1 ? t("event.many", { n: event.count, label: event.label }) : event.label);
+export const placeOf = (event) => [event.camera, event.rule, event.zones.join(", ")].filter(Boolean).join(" · ");
+
+function lengthOf(event) {
+  if (!event.end || event.end.boot_id !== event.start.boot_id) return "";
+  return duration((event.end.mono_ns - event.start.mono_ns) / 1e9);
+}
+
+export function stateOf(event) {
+  if (event.state === "open") return t("event.going_on");
+  if (event.state === "interrupted") return t("event.interrupted");
+  return lengthOf(event) || t("event.ended");
+}
+
+export function lasted(event) {
+  if (event.state === "open") return t("event.still_going_on");
+  if (event.state === "interrupted") return [lengthOf(event), t("event.was_interrupted")].filter(Boolean).join(", ");
+  return lengthOf(event) || t("event.not_known");
+}
+
+// The words of the API, in the order in which they count for an event.
+const DELIVERY = ["failed", "waiting", "dropped", "delivered", "not_wanted"];
+
+export function deliveryOf(record) {
+  const state = DELIVERY.find((name) => record.delivery.some((delivery) => delivery.state === name));
+  return state ? { state, text: named("event.delivery", state) } : { state: "none", text: "" };
+}
+
+/** An outlet's share; names the files that hold it up where the others are further. */
+export function shareOf({ outlet, state, files = [] }) {
+  const held = files.filter((file) => file.state === state);
+  const names = held.map(({ file }) => file).join(", ");
+  const values = { outlet, state: named("event.delivery", state), files: names };
+  return t(held.length < files.length ? "event.share_files" : "event.share", values);
+}
+
+/** The small picture of an event, or what stands in its place. */
+export function thumbnail(event) {
+  const thumb = picture(event, "thumb.jpg", "snapshot.jpg");
+  if (!thumb) return element("span", { class: "blank" }, t(event.state === "open" ? "event.recording" : "event.no_picture"));
+  const image = element("img", { src: fileUrl(event.id, thumb), alt: "", loading: "lazy", decoding: "async" });
+  image.addEventListener("error", () => image.replaceWith(element("span", { class: "blank" }, t("event.gone_picture"))));
+  return image;
+}
