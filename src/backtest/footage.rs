@@ -23,10 +23,15 @@ pub(super) struct Stretch {
     pub(super) end: Timestamp,
 }
 
-impl Stretch {
-    pub(super) fn duration_s(&self) -> f64 {
-        self.end.duration_since(self.start).as_secs_f64()
+/// How much time these hold, seconds; what two of them hold counts once.
+pub(super) fn recorded_s(stretches: &[Stretch]) -> f64 {
+    let mut covered = Timestamp::MIN;
+    let mut seconds = 0.0;
+    for Stretch { start, end, .. } in stretches {
+        seconds += end.duration_since(covered.max(*start)).as_secs_f64().max(0.0);
+        covered = covered.max(*end);
     }
+    seconds
 }
 
 /// What there is.
@@ -110,6 +115,7 @@ mod tests {
         let (a, b) = (stretch("a", 100, 160), stretch("b", 160, 220));
         let (within, across) = (stretch("within", 110, 150), stretch("across", 210, 240));
         let found = in_order(vec![across.clone(), within, b.clone(), gone, a.clone()]);
+        assert!((recorded_s(&found) - 140.0).abs() < 0.001, "{}", recorded_s(&found));
         assert_eq!(found, [a, b, across]);
     }
 }

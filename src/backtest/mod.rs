@@ -127,7 +127,7 @@ async fn look(job: &BacktestJob, deps: &BacktestDeps) -> Result<(), String> {
     let plan = StagePlan::from_config(&camera);
     let analysis = plan.follow()?.ok_or("the camera has no detection")?;
     let found = footage::find(&deps.volume, &job.camera, job.since, job.until).await.map_err(|e| format!("{e:#}"))?;
-    let recorded_s = found.stretches.iter().map(Stretch::duration_s).sum();
+    let recorded_s = footage::recorded_s(&found.stretches);
     job.note(|backtest| (backtest.recorded_s, backtest.made) = (recorded_s, found.made));
     if found.stretches.is_empty() {
         return Err("nothing that this camera recorded in that time is on the box".to_owned());
