@@ -73,8 +73,8 @@ pub struct App {
     /// Taken out when it has to end before the rest.
     page: Option<Running>,
     governor: Running,
-    backtests: Running,
     exports: Running,
+    backtests: Running,
     stop: Stops,
 }
 
@@ -139,8 +139,8 @@ impl App {
             page: Some(start_page(&config, &services, &shared, &stops.outlets)),
             models: Models::start(in_use.subscribe(), &shared).await,
             governor: start_governor(&config, &shared, &stops.outlets),
-            backtests: start_backtests(tried, in_use.subscribe(), &shared, &current, workers.jobs(), &stops.outlets),
             exports: start_exports(&services, &shared, &stops.outlets),
+            backtests: start_backtests(tried, in_use.subscribe(), &shared, &current, workers.jobs(), &stops.outlets),
             config: in_use,
             shared,
             volumes,
@@ -195,7 +195,7 @@ impl App {
         joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
-        let mut outcome = self.exports.stop().await.and(self.backtests.stop().await).and(self.governor.stop().await);
+        let mut outcome = self.exports.stop().await.and(self.governor.stop().await).and(self.backtests.stop().await);
         if let Some(page) = self.page {
             outcome = outcome.and(page.stop().await);
         }
@@ -270,6 +270,20 @@ fn start_governor(config: &Config, shared: &Shared, stop: &CancellationToken) ->
     governor.start(OUTLET_GRACE)
 }
 
+/// Carries out exports, one after the other.
+fn start_exports(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
+    let mut tasks = supervisor(shared, &stop.child_token());
+    let exports = services.exports.clone();
+    tasks.task(Spec::new("exports"), move |part| {
+        let exports = exports.clone();
+        async move {
+            exports.run(part.stop().clone()).await;
+            Ok(())
+        }
+    });
+    tasks.start(OUTLET_GRACE)
+}
+
 /// Tries rules against recordings, while that is asked for.
 fn start_backtests(
     queue: BacktestQueue,
@@ -284,20 +298,6 @@ fn start_backtests(
     let deps = BacktestDeps { config, volume: current.clone(), jobs, pressure, clock };
     let queue = Arc::new(tokio::sync::Mutex::new(queue));
     tasks.task(Spec::new("backtests"), move |part| backtest::run(queue.clone(), deps.clone(), part));
-    tasks.start(OUTLET_GRACE)
-}
-
-/// Carries out exports, one after the other.
-fn start_exports(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
-    let mut tasks = supervisor(shared, &stop.child_token());
-    let exports = services.exports.clone();
-    tasks.task(Spec::new("exports"), move |part| {
-        let exports = exports.clone();
-        async move {
-            exports.run(part.stop().clone()).await;
-            Ok(())
-        }
-    });
     tasks.start(OUTLET_GRACE)
 }
 

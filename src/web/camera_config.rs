@@ -232,7 +232,7 @@ fn refused(refusal: EditRefusal) -> Problem {
     let code = match &refusal {
         EditRefusal::Unknown(_) => Code::NotFound,
         EditRefusal::Exists(_) | EditRefusal::NotWritten(_) => Code::Refused,
-        EditRefusal::Changed(_) => Code::Changed,
+        EditRefusal::Changed(_) => Code::ChangedMeanwhile,
         EditRefusal::Invalid { .. } => Code::InvalidConfig,
         EditRefusal::Busy => Code::Busy,
         EditRefusal::Stopping => Code::Stopping,

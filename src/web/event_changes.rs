@@ -52,7 +52,7 @@ fn refused(refusal: EventRefusal) -> Problem {
 }
 
 fn changed() -> Problem {
-    Problem::new(Code::Changed, "the event was changed meanwhile: get it again".to_owned())
+    Problem::new(Code::ChangedMeanwhile, "the event was changed meanwhile: get it again".to_owned())
 }
 
 async fn named(shared: &Shared, caller: &Caller, id: Id) -> Result<EventRecord, Problem> {

@@ -88,8 +88,8 @@ problems! {
         "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
-    Changed = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
-        "Get it again, and decide by what it is now.";
+    ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
+        "Read it again, and send the change with its `ETag` in `If-Match`.";
     NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
         "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",

@@ -7,7 +7,7 @@ const ANSWER_WITHIN_MS = 30000;
 
 /** Sends `body` and gives the answer, or throws an error with the box's own words and its code. */
 export async function send(method, path, body, headers = {}) {
-  const options = { method, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
+  const options = { method, headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
   if (method !== "GET") {
     options.headers = { "content-type": "application/json", ...headers };
     options.body = JSON.stringify(body ?? {});

@@ -1,8 +1,8 @@
 //! The routes of the settings of cameras, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, CameraUnusable, Changed, ForeignPage, InvalidConfig, KeyReused, NotFound,
-    NotJson, Refused, Stopping, TooLarge,
+    self, BadCommand, BadParameter, Busy, CameraUnusable, ChangedMeanwhile, ForeignPage, InvalidConfig, KeyReused,
+    NotFound, NotJson, Refused, Stopping, TooLarge,
 };
 use super::operations::{ONCE, TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -24,7 +24,7 @@ const EDIT: &[Code] = &[
     ForeignPage,
     NotFound,
     Refused,
-    Changed,
+    ChangedMeanwhile,
     InvalidConfig,
     TooLarge,
     NotJson,

@@ -1,7 +1,7 @@
 //! The routes by which people change events, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Changed, ForeignPage, KeyReused, NotFound, NotJson, Refused, TooLarge,
+    self, BadCommand, BadParameter, ChangedMeanwhile, ForeignPage, KeyReused, NotFound, NotJson, Refused, TooLarge,
 };
 use super::operations::{EVENT, ONCE, json};
 use super::{Operation, Parameter};
@@ -9,7 +9,7 @@ use super::{Operation, Parameter};
 const EXPECTED: &[Parameter] =
     &[Parameter::header("If-Match", r#"{"type": "string"}"#, "`ETag` of the event as you know it.")];
 
-const CHANGE: &[Code] = &[BadCommand, ForeignPage, NotFound, Changed, Refused, TooLarge, NotJson];
+const CHANGE: &[Code] = &[BadCommand, ForeignPage, NotFound, ChangedMeanwhile, Refused, TooLarge, NotJson];
 const BULK: &[Code] = &[BadCommand, BadParameter, ForeignPage, TooLarge, NotJson, KeyReused];
 
 pub(super) const OPERATIONS: &[Operation] = &[

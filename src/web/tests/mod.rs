@@ -116,6 +116,21 @@ impl Site {
     }
 }
 
+/// All pages but the overview, and one that is not there.
+const PAGES: [&str; 11] = [
+    "/login",
+    "/account",
+    "/people",
+    "/system",
+    "/audit",
+    "/shared",
+    "/events",
+    "/events/x",
+    "/timeline",
+    "/cameras",
+    "/nothing",
+];
+
 /// A box with event 4 and some of its files.
 async fn with_files() -> Bench {
     let bench = Bench::new();
@@ -147,19 +162,7 @@ async fn the_page_and_its_files_come_with_a_strict_policy_and_name_no_other_host
     assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe"));
     let mut pending = vec![page.text().to_owned()];
-    for other in [
-        "/login",
-        "/account",
-        "/people",
-        "/cameras",
-        "/system",
-        "/audit",
-        "/shared",
-        "/events",
-        "/events/x",
-        "/timeline",
-        "/nothing",
-    ] {
+    for other in PAGES {
         pending.push(site.get(other).await.text().to_owned());
         pending.push(site.ask("GET", other, "Accept-Language: ja\r\n").await.text().to_owned());
     }
