@@ -17,23 +17,28 @@ const PAGE: usize = 500;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct Stretch {
     pub(super) path: PathBuf,
     pub(super) start: Timestamp,
     pub(super) end: Timestamp,
 }
 
-impl Piece {
-    pub(super) fn duration_s(&self) -> f64 {
-        self.end.duration_since(self.start).as_secs_f64()
+/// How much time these hold, seconds; what two of them hold counts once.
+pub(super) fn recorded_s(stretches: &[Stretch]) -> f64 {
+    let mut covered = Timestamp::MIN;
+    let mut seconds = 0.0;
+    for Stretch { start, end, .. } in stretches {
+        seconds += end.duration_since(covered.max(*start)).as_secs_f64().max(0.0);
+        covered = covered.max(*end);
     }
+    seconds
 }
 
 /// What there is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Footage {
     /// Oldest first.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) stretches: Vec<Stretch>,
     /// Events that were made in that time.
     pub(super) made: u64,
 }
@@ -50,12 +55,12 @@ pub(super) async fn find(volume: &CurrentVolume, camera: &str, since: Timestamp,
     };
     let segments = store.ledger().segments(&query).await?;
     let folder = layout.recordings(camera);
-    let mut pieces: Vec<Piece> = segments
+    let mut stretches: Vec<Stretch> = segments
         .iter()
         .filter(|segment| segment.state != SegmentState::Open)
         .filter_map(|segment| {
             let path = folder.join(Segment::file_name(segment.id));
-            Some(Piece { path, start: segment.start.wall, end: segment.end.as_ref()?.wall })
+            Some(Stretch { path, start: segment.start.wall, end: segment.end.as_ref()?.wall })
         })
         .collect();
     let (mut before, mut made) = (None, 0);
@@ -68,29 +73,29 @@ pub(super) async fn find(volume: &CurrentVolume, camera: &str, since: Timestamp,
         made += page.len() as u64;
         for event in &page {
             let folder = layout.folder(&event.camera, event.id);
-            pieces.extend(event.clip.iter().chain(&event.more_clips).map(|clip| {
+            stretches.extend(event.clip.iter().chain(&event.more_clips).map(|clip| {
                 let length = SignedDuration::from_secs_f64(clip.duration_s.clamp(0.0, 86_400.0));
                 let (path, start) = (folder.join(&clip.media.file), clip.start.wall);
-                Piece { path, start, end: start.checked_add(length).unwrap_or(start) }
+                Stretch { path, start, end: start.checked_add(length).unwrap_or(start) }
             }));
         }
     }
-    let pieces = tokio::task::spawn_blocking(move || in_order(pieces)).await?;
-    Ok(Footage { pieces, made })
+    let stretches = tokio::task::spawn_blocking(move || in_order(stretches)).await?;
+    Ok(Footage { stretches, made })
 }
 
 /// Those that are there, oldest first, without those whose time others hold.
-fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
-    pieces.retain(|piece| piece.path.exists());
+fn in_order(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
+    stretches.retain(|stretch| stretch.path.exists());
     // Of two that begin together, the longer one.
-    pieces.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
+    stretches.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
     let mut covered = Timestamp::MIN;
-    pieces.retain_mut(|piece| {
-        let is_new = piece.end > covered;
-        covered = covered.max(piece.end);
+    stretches.retain_mut(|stretch| {
+        let is_new = stretch.end > covered;
+        covered = covered.max(stretch.end);
         is_new
     });
-    pieces
+    stretches
 }
 
 #[cfg(test)]
@@ -100,16 +105,17 @@ mod tests {
     #[test]
     fn recordings_are_looked_at_in_the_order_of_time_and_none_twice() {
         let folder = tempfile::tempdir().expect("tempdir");
-        let piece = |name: &str, start: i64, end: i64| {
+        let stretch = |name: &str, start: i64, end: i64| {
             let path = folder.path().join(name);
             std::fs::write(&path, "").expect("write");
             let at = |second: i64| Timestamp::from_second(second).expect("a time");
-            Piece { path, start: at(start), end: at(end) }
+            Stretch { path, start: at(start), end: at(end) }
         };
-        let gone = Piece { path: folder.path().join("gone"), ..piece("x", 0, 10) };
-        let (a, b) = (piece("a", 100, 160), piece("b", 160, 220));
-        let (within, across) = (piece("within", 110, 150), piece("across", 210, 240));
+        let gone = Stretch { path: folder.path().join("gone"), ..stretch("x", 0, 10) };
+        let (a, b) = (stretch("a", 100, 160), stretch("b", 160, 220));
+        let (within, across) = (stretch("within", 110, 150), stretch("across", 210, 240));
         let found = in_order(vec![across.clone(), within, b.clone(), gone, a.clone()]);
+        assert!((recorded_s(&found) - 140.0).abs() < 0.001, "{}", recorded_s(&found));
         assert_eq!(found, [a, b, across]);
     }
 }

@@ -29,7 +29,7 @@ use crate::source::{self, Pace, Role, SourceError};
 use crate::supervise::Context as Part;
 use crate::zone;
 
-use footage::Piece;
+use footage::Stretch;
 
 /// Pictures of backtests that may wait for a thread.
 const MOST_WAITING: usize = 4;
@@ -127,17 +127,17 @@ async fn look(job: &BacktestJob, deps: &BacktestDeps) -> Result<(), String> {
     let plan = StagePlan::from_config(&camera);
     let analysis = plan.follow()?.ok_or("the camera has no detection")?;
     let found = footage::find(&deps.volume, &job.camera, job.since, job.until).await.map_err(|e| format!("{e:#}"))?;
-    let recorded_s = found.pieces.iter().map(Piece::duration_s).sum();
+    let recorded_s = footage::recorded_s(&found.stretches);
     job.note(|backtest| (backtest.recorded_s, backtest.made) = (recorded_s, found.made));
-    if found.pieces.is_empty() {
+    if found.stretches.is_empty() {
         return Err("nothing that this camera recorded in that time is on the box".to_owned());
     }
     let detector = Detector::load_within(&config.infer.model_dir, &camera.detect.model, config.infer.limits());
     let model = Model::ready(Arc::new(detector.map_err(|error| error.to_string())?));
     let look = Looking { job, deps, plan: &plan, model, min_score: camera.detector_score() };
     let mut state = State { analysis, sampler: None, until: job.since, first: job.since };
-    for piece in &found.pieces {
-        look.piece(piece, &mut state).await?;
+    for stretch in &found.stretches {
+        look.stretch(stretch, &mut state).await?;
     }
     let last = state.mono(state.until);
     let signals = state.analysis.end_all(last);
@@ -172,27 +172,27 @@ struct Looking<'a> {
 
 impl Looking<'_> {
     /// Looks at one file. A file that is damaged or gone is one file less.
-    async fn piece(&self, piece: &Piece, state: &mut State) -> Result<(), String> {
-        if piece.start.duration_since(state.until) > jiff::SignedDuration::try_from(PAUSE).unwrap_or_default() {
+    async fn stretch(&self, stretch: &Stretch, state: &mut State) -> Result<(), String> {
+        if stretch.start.duration_since(state.until) > jiff::SignedDuration::try_from(PAUSE).unwrap_or_default() {
             let last = state.mono(state.until);
             let signals = state.analysis.end_all(last);
             self.note(state, signals);
             state.sampler = None;
         }
-        let Ok(mut source) = self.open(&piece.path).await else { return Ok(()) };
+        let Ok(mut source) = self.open(&stretch.path).await else { return Ok(()) };
         let mut decoder = self.plan.decode();
         let mut first = None;
         while let Ok(packet) = source.next().await {
             for frame in decoder.step(&packet).unwrap_or_default() {
                 let begin = *first.get_or_insert(frame.at);
-                self.frame(frame, begin, piece, state).await?;
+                self.frame(frame, begin, stretch, state).await?;
             }
         }
         for frame in decoder.flush() {
             let begin = *first.get_or_insert(frame.at);
-            self.frame(frame, begin, piece, state).await?;
+            self.frame(frame, begin, stretch, state).await?;
         }
-        state.until = state.until.max(piece.end);
+        state.until = state.until.max(stretch.end);
         Ok(())
     }
 
@@ -202,9 +202,9 @@ impl Looking<'_> {
         source::connect(&source, Role::Main, self.deps.clock.clone()).await
     }
 
-    async fn frame(&self, frame: Frame, begin: Mono, piece: &Piece, state: &mut State) -> Result<(), String> {
+    async fn frame(&self, frame: Frame, begin: Mono, stretch: &Stretch, state: &mut State) -> Result<(), String> {
         let offset = jiff::SignedDuration::try_from(frame.at.since(begin)).unwrap_or_default();
-        let at = piece.start.checked_add(offset).map_err(|error| error.to_string())?;
+        let at = stretch.start.checked_add(offset).map_err(|error| error.to_string())?;
         // Clips and segments may hold the same time; it is looked at once.
         if at < state.until || at < self.job.since || at > self.job.until {
             return Ok(());

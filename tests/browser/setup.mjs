@@ -140,6 +140,7 @@ async function main(url, address) {
     await addByProbe(page, address);
     await page.click("#cameras a[href='#pier']");
     await page.waitForSelector("#one:not([hidden])");
+    await page.waitForFunction(() => document.getElementById("url").value !== "");
     seen.steps.url = await page.inputValue("#url");
     await draw(page);
     await rule(page);

@@ -4,11 +4,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::access::{NewUser, Role};
+use crate::access::Role;
 use crate::service::{CameraEdit, CameraSettings, ConfigRequest, EditRefusal, EditRequest, Edited, ReloadQueue};
 use crate::status::{ConfigState, ConfigStatus};
-
-const PASSWORD: &str = "correct horse battery";
 
 /// Answers edits with `outcome`, and gives what was asked.
 async fn answer(queue: &mut ReloadQueue, outcome: Result<Edited, EditRefusal>) -> (CameraEdit, Option<String>) {
@@ -98,31 +96,18 @@ async fn settings_come_with_their_tag() {
 }
 
 #[tokio::test]
-async fn who_sees_some_cameras_changes_those_alone_and_secrets_are_not_in_the_audit_log() {
+async fn secrets_are_not_in_the_audit_log_and_no_one_but_admins_changes_cameras() {
     let (bench, mut queue) = Bench::with_config();
     let site = Site::open(bench).await;
     site.add("anna", Role::Admin);
-    let cameras = serde_json::from_value(json!({"yard": {}})).expect("grants");
-    let some = NewUser { name: "sam".into(), password: PASSWORD.into(), role: Role::Admin, cameras };
-    site.bench.access.add_user(some).expect("a user");
-    let (anna, sam) = (site.cookie("anna").await, site.cookie("sam").await);
-    for method in ["GET", "PATCH", "DELETE"] {
-        let of_other = site.send_json(method, "/api/v1/cameras/lost/config", &sam, json!({})).await;
-        assert_eq!(of_other.status, 404, "{method}");
-    }
-    let source = json!({"url": "rtsp://192.0.2.7/x", "password": "purple-goat"});
-    for (method, target, body) in [
-        ("POST", "/api/v1/cameras", json!({"name": "new", "settings": {"source": source}})),
-        ("POST", "/api/v1/cameras/probe", json!({"source": source})),
-        ("GET", "/api/v1/cameras/found", json!({})),
-    ] {
-        let refused = site.send_json(method, target, &sam, body).await;
-        assert_eq!((refused.status, &refused.problem()["code"]), (403, &"not_allowed".into()), "{target}");
-    }
-    let patch = json!({"source": source});
-    let asked = site.send_json("PATCH", "/api/v1/cameras/yard/config", &sam, patch.clone());
+    site.add("otto", Role::Operator);
+    let (anna, otto) = (site.cookie("anna").await, site.cookie("otto").await);
+    let patch = json!({"source": {"url": "rtsp://192.0.2.7/x", "password": "purple-goat"}});
+    let target = "/api/v1/cameras/yard/config";
+    assert_eq!(site.send_json("PATCH", target, &otto, patch.clone()).await.status, 403);
+    let asked = site.send_json("PATCH", target, &anna, patch);
     let (answered, _) = tokio::join!(asked, answer(&mut queue, Ok(edited(ConfigState::InUse))));
-    assert_eq!(answered.status, 200, "the own camera");
+    assert_eq!(answered.status, 200);
     let audit = site.ask("GET", "/api/v1/audit", &anna).await;
     assert!(audit.text().contains("/api/v1/cameras/yard/config source") && !audit.text().contains("purple-goat"));
     let found = site.ask("GET", "/api/v1/cameras/found", &anna).await;
@@ -130,23 +115,14 @@ async fn who_sees_some_cameras_changes_those_alone_and_secrets_are_not_in_the_au
 }
 
 #[tokio::test]
-async fn rules_are_tried_for_who_sees_all_of_the_cameras_past() {
+async fn rules_are_tried_over_a_bounded_time() {
     let site = Site::open(Bench::new()).await;
-    site.add("anna", Role::Admin);
-    let cameras = serde_json::from_value(json!({"yard": {"since": "2026-01-01T00:00:00Z"}})).expect("grants");
-    let some = NewUser { name: "sam".into(), password: PASSWORD.into(), role: Role::Admin, cameras };
-    site.bench.access.add_user(some).expect("a user");
-    let (anna, sam) = (site.cookie("anna").await, site.cookie("sam").await);
     let target = "/api/v1/cameras/yard/rules/try";
-    let rules = json!({"hours": 2, "rules": []});
-    assert_eq!(site.send_json("POST", target, &sam, rules.clone()).await.status, 403, "not from the beginning");
-    assert_eq!(site.send_json("POST", "/api/v1/cameras/lost/rules/try", &sam, rules.clone()).await.status, 404);
-    for hours in ["0", "-1", "73"] {
-        let hours: f64 = hours.parse().expect("a number");
-        assert_eq!(site.send_json("POST", target, &anna, json!({ "hours": hours })).await.status, 400, "{hours}");
+    for hours in [0.0, -1.0, 73.0] {
+        assert_eq!(site.send_json("POST", target, "", json!({ "hours": hours })).await.status, 400, "{hours}");
     }
-    assert_eq!(site.send_json("POST", target, &anna, json!({"hours": 1, "source": {}})).await.status, 400);
-    assert_eq!(site.ask("GET", target, &anna).await.status, 404, "none yet");
+    assert_eq!(site.send_json("POST", target, "", json!({"hours": 1, "source": {}})).await.status, 400);
+    assert_eq!(site.get(target).await.status, 404, "none yet");
     // The box of the tests runs none.
-    assert_eq!(site.send_json("POST", target, &anna, rules).await.problem()["code"], "busy");
+    assert_eq!(site.send_json("POST", target, "", json!({"hours": 2, "rules": []})).await.problem()["code"], "busy");
 }
