@@ -1,6 +1,6 @@
 // The own account: password, second factor, sessions.
 
-import { byId, element } from "./dom.js";
+import { byId, element, showFilled } from "./dom.js";
 import { button, onSubmit, send, show } from "./form.js";
 import { browserOf, when } from "./format.js";
 import { t } from "./texts.js";
@@ -71,4 +71,4 @@ async function begin() {
   if (me.kind === "session") await showSessions();
 }
 
-begin().catch((error) => show(byId("factor-outcome"), error.message, true));
+begin().catch((error) => show(byId("factor-outcome"), error.message, true)).finally(showFilled);

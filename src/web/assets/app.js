@@ -1,10 +1,10 @@
 // Follows what the box says of itself, and shows it; asks every two seconds where it cannot be followed.
 
 import { query, showEvents } from "./events.js";
-import { refreshNow, showCameras } from "./cameras.js";
+import { firstStrips, refreshNow, showCameras } from "./cameras.js";
 import { headline, showConcerns } from "./concerns.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
-import { setText } from "./dom.js";
+import { setText, showFilled } from "./dom.js";
 import { duration, localTime } from "./format.js";
 import { t } from "./texts.js";
 
@@ -106,10 +106,12 @@ async function poll() {
   try {
     takeStatus(await get("/api/v1/status"));
     await refreshEvents();
+    if (document.body.classList.contains("filling")) await firstStrips();
   } catch (error) {
     failures += 1;
     showFailure(error);
   }
+  showFilled();
   if (stream?.readyState === EventSource.OPEN) return;
   const pause = Math.min(EVERY_MS * 2 ** Math.min(failures, 10), SLOWEST_MS);
   timer = setTimeout(poll, document.hidden ? HIDDEN_EVERY_MS : pause);

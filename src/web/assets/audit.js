@@ -1,6 +1,6 @@
 // Who did and looked at what.
 
-import { byId, element } from "./dom.js";
+import { byId, element, showFilled } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
 import { when } from "./format.js";
 import { t } from "./texts.js";
@@ -35,4 +35,4 @@ const fail = (error) => show(form.querySelector(".outcome"), error.message || t(
 
 onSubmit(form, () => load(true));
 older.addEventListener("click", () => load(false).catch(fail));
-load(true).catch(fail);
+load(true).catch(fail).finally(showFilled);

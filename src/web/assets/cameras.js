@@ -9,6 +9,8 @@ import { named, t } from "./texts.js";
 
 const REFRESH_MS = 2000;
 const PAST_TRIES = 5;
+/** So many fill a screen. */
+const FIRST_CARDS = 12;
 const list = document.getElementById("cameras");
 const cards = new Map();
 
@@ -125,3 +127,6 @@ document.addEventListener("visibilitychange", () => cards.forEach(refresh));
 export function refreshNow() {
   requestAnimationFrame(() => setTimeout(() => cards.forEach(refresh), 50));
 }
+
+/** Loads the days of the first cameras, which stand at the top. */
+export const firstStrips = () => Promise.all([...cards.values()].slice(0, FIRST_CARDS).map(({ strip }) => refreshStrip(strip)));

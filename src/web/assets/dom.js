@@ -13,6 +13,9 @@ export function element(tag, props = {}, ...children) {
   return node;
 }
 
+/** A page that fills itself is shown when it has what it shows first, so that nothing moves under the reader's hand. */
+export const showFilled = () => document.body.classList.remove("filling");
+
 /** Sets text only where it changed, so that selections and screen readers are left in peace. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -1,6 +1,6 @@
 // Users, keys and sessions, for admins.
 
-import { byId, element } from "./dom.js";
+import { byId, element, showFilled } from "./dom.js";
 import { button, onSubmit, send, show } from "./form.js";
 import { browserOf, when } from "./format.js";
 import { named, t } from "./texts.js";
@@ -120,4 +120,4 @@ async function begin() {
   await Promise.all([showUsers(), showKeys(), offerCameras()]);
 }
 
-begin().catch((error) => show(byId("users-outcome"), error.message, true));
+begin().catch((error) => show(byId("users-outcome"), error.message, true)).finally(showFilled);

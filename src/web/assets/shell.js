@@ -1,9 +1,13 @@
 // What every page has: its language, the way out, keys to the other pages.
 
-import { byId, element } from "./dom.js";
+import { byId, element, showFilled } from "./dom.js";
 import { send } from "./form.js";
 import { keys, showKeys } from "./keys.js";
 import { t } from "./texts.js";
+
+/** What a slow line has brought by then is better than nothing. */
+const FILLED_WITHIN_MS = 3000;
+setTimeout(showFilled, FILLED_WITHIN_MS);
 
 const YEAR_S = 365 * 24 * 3600;
 

@@ -1,6 +1,6 @@
 // Queues, models, configuration, parts and log of the box.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, setText, showFilled } from "./dom.js";
 import { button, send, show } from "./form.js";
 import { bytes, duration, when } from "./format.js";
 import { keys } from "./keys.js";
@@ -99,7 +99,7 @@ async function refresh() {
   show(byId("problem"), "", false);
 }
 
-const look = () => refresh().catch((error) => show(byId("problem"), error.message, true));
+const look = () => refresh().catch((error) => show(byId("problem"), error.message, true)).finally(showFilled);
 
 for (const choice of [outletChoice, stateChoice]) choice.addEventListener("change", look);
 levelChoice?.addEventListener("change", () => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::all_pages::PAGES;
 use super::*;
 use crate::access::{Role, UserChange};
 use crate::frame::Packet;
@@ -112,10 +113,8 @@ async fn the_whole_page_is_small() {
     let site = Site::open(Bench::new()).await;
     let mut bytes = 0;
     let names = pages::FILES.iter().map(|file| file.name).chain(["en.json", "ja.json"]);
-    let files = names.map(|name| format!("/assets/{name}"));
-    for path in files
-        .chain(["/", "/login", "/account", "/people", "/cameras", "/system", "/audit", "/shared"].map(str::to_owned))
-    {
+    let files = names.map(|name| format!("/assets/{name}")).chain(["/".to_owned()]);
+    for path in files.chain(PAGES.map(str::to_owned)) {
         bytes += site.ask("GET", &path, "Accept-Encoding: gzip\r\n").await.body.len();
     }
     assert!((10_000..150_000).contains(&bytes), "{bytes}");
