@@ -17,6 +17,9 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("/audit", "nav.audit", Needs::ADMINISTER),
 ];
 
+/// The pages whose scripts fill in what they show, and say when that is done (`showFilled` in `assets/dom.js`).
+const FILLED_BY_SCRIPT: [&str; 5] = ["/", "/account", "/people", "/system", "/audit"];
+
 /// What a template knows beside its own text.
 pub(super) struct Shell {
     language: Language,
@@ -67,6 +70,11 @@ impl Shell {
 
     pub(super) fn is_at(&self, path: &str) -> bool {
         self.path == path
+    }
+
+    /// The class of a page as it begins.
+    pub(super) fn body_class(&self) -> &'static str {
+        if FILLED_BY_SCRIPT.contains(&self.path.as_str()) { "filling" } else { "" }
     }
 
     /// Whether what acts on the whole box is offered.

@@ -348,6 +348,25 @@ fn an_event_that_a_person_deletes_is_gone_from_disk_index_and_queues_unless_it_i
     assert_eq!(items("upload/cloud"), Some(4), "only files of the one that was kept wait");
 }
 
+#[test]
+fn a_deletion_that_a_pass_of_the_retention_carries_out_is_done() {
+    let bench = Bench::new();
+    let archive = bench.archive(&["upload/cloud"]);
+    let events: Vec<Event> = (1..=40).map(|n| put(&archive, bench.event(n, EventState::Ended), 100)).collect();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let evictor = Evictor { archive: &archive, between_steps: &|| Ok(()) };
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                evictor.finish(9).expect("a pass");
+            }
+        });
+        let outcomes: Vec<_> = events.iter().map(|event| delete_event(&archive, event.id)).collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Deletion::Done))), "{outcomes:?}");
+    });
+}
+
 fn look(bench: &Bench) -> Look {
     let picture = Rgb { width: 64, height: 48, data: vec![90; 3 * 64 * 48] };
     let frame = Frame { at: bench.clock.mono(), picture: Arc::new(picture) };
