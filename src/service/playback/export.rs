@@ -68,7 +68,7 @@ impl SeenTime {
 /// An export.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Export {
-    /// [`VERSION`] of the writer.
+    /// Version of the writer.
     pub version: u32,
     /// Identity.
     pub id: ExportId,
