@@ -157,7 +157,7 @@ async fn try_rules(
     let keys = [("rules", rules), ("zones", zones), ("lines", lines)];
     let keys = keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     let begun = shared.services.backtests.start(&name, keys, hours);
-    let begun = begun.map_err(|busy| Problem::new(Code::Busy, busy.to_string()))?;
+    let begun = begun.map_err(|busy| Problem::new(Code::Refused, busy.to_string()))?;
     Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
 }
 

@@ -62,6 +62,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("setup-backtest.js", JS),
     file!("setup-draw.js", JS),
     file!("setup-rules.js", JS),
+    file!("share.js", JS),
     file!("shared.js", JS),
     file!("shell.js", JS),
     file!("switches.js", JS),

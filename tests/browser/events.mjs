@@ -100,7 +100,7 @@ async function workWithTheList(page, box) {
   seen.steps.none = await page.textContent("#no-events");
 }
 
-async function workWithOne(page, box) {
+async function workWithOne(browser, page, box) {
   await page.goto(`${box}/events?tag=van`);
   await count(page, "#list .entry", 2);
   await page.keyboard.press("j");
@@ -138,6 +138,8 @@ async function workWithOne(page, box) {
   await page.reload();
   await page.waitForFunction(() => document.getElementById("note").value !== "");
   seen.steps.kept = { note: await page.inputValue("#note"), tags: await page.inputValue("#tags"), by: await page.textContent("#reviewed-by"), timeline: await page.getAttribute("#timeline", "href") };
+
+  await share(browser, page, box);
 
   // The next one of the same filter has only one of the tags; it is deleted, which is asked before.
   await page.waitForSelector("#older[href]");
@@ -182,6 +184,50 @@ async function scrollThroughMany(context, box) {
   await page.close();
 }
 
+/** Opens `link` as someone without a login, in a private window. */
+async function openShared(browser, link) {
+  const page = follow(await (await browser.newContext({ viewport: { width: 900, height: 800 } })).newPage());
+  await page.goto(link);
+  return page;
+}
+
+/** Makes a link on the page of an event, uses it, and withdraws it. */
+async function share(browser, page, box) {
+  const address = page.url();
+  await page.click("#share summary");
+  await page.waitForSelector("#share-file option", { state: "attached" });
+  await page.selectOption("#share-file", "clip.mp4");
+  await page.fill("#share-password", "haystack");
+  await page.click("#share-form button[type=submit]");
+  await page.waitForSelector("#share-made:not([hidden])");
+  const link = await page.inputValue("#share-link");
+  await look(page, "event-shared");
+
+  const other = await openShared(browser, link);
+  await other.waitForSelector("#open:not([hidden])");
+  await other.fill("#password", "needle");
+  await other.click("#open button");
+  await other.waitForSelector("#open .outcome.bad:not([hidden])");
+  await other.fill("#password", "haystack");
+  await other.click("#open button");
+  await other.waitForFunction(() => document.getElementById("video").readyState >= 1);
+  await other.evaluate(() => document.getElementById("video").play());
+  await other.waitForFunction(() => document.getElementById("video").currentTime > 0.2);
+  await other.evaluate(() => document.getElementById("video").pause());
+  await look(other, "shared");
+  const { name, rest } = await other.evaluate(() => ({ name: document.getElementById("download").download, rest: document.body.innerText }));
+
+  await page.goto(`${box}/account`);
+  await page.waitForSelector("#links tr");
+  await page.click("#links button");
+  await page.waitForSelector("#no-links:not([hidden])");
+  const late = await openShared(browser, link);
+  await late.waitForSelector("#gone:not([hidden])");
+  seen.steps.shared = { link, name, namesTheCamera: /gate|yard/.test(rest), gone: await late.textContent("#gone") };
+  await page.goto(address);
+  await page.waitForFunction(() => document.getElementById("note").value !== "");
+}
+
 async function workOnAPhone(browser, box, state) {
   const phone = { viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, isMobile: true, storageState: state };
   const page = follow(await (await browser.newContext(phone)).newPage());
@@ -216,7 +262,7 @@ async function main(link) {
     await page.waitForURL((url) => url.pathname === "/");
     await page.waitForSelector("#events li");
     await workWithTheList(page, box);
-    await workWithOne(page, box);
+    await workWithOne(browser, page, box);
     await scrollThroughMany(context, box);
     await workOnAPhone(browser, box, await context.storageState());
     await page.goto(`${box}/events`);

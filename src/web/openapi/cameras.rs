@@ -100,7 +100,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         parameters: &[CAMERA],
         body: Some("TriedRules"),
         answers: &[of_status(202, "It has begun.", "Backtest")],
-        problems: &[BadCommand, BadParameter, ForeignPage, NotFound, TooLarge, NotJson, Busy],
+        problems: &[BadCommand, BadParameter, ForeignPage, NotFound, Refused, TooLarge, NotJson],
     },
     read(
         "/api/v1/cameras/{name}/rules/try",

@@ -124,5 +124,5 @@ async fn rules_are_tried_over_a_bounded_time() {
     assert_eq!(site.send_json("POST", target, "", json!({"hours": 1, "source": {}})).await.status, 400);
     assert_eq!(site.get(target).await.status, 404, "none yet");
     // The box of the tests runs none.
-    assert_eq!(site.send_json("POST", target, "", json!({"hours": 2, "rules": []})).await.problem()["code"], "busy");
+    assert_eq!(site.send_json("POST", target, "", json!({"hours": 2, "rules": []})).await.problem()["code"], "refused");
 }
