@@ -14,7 +14,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::clock::{Clock, Mono};
 use crate::config::{self, Config};
@@ -94,7 +94,8 @@ async fn try_rules(job: &BacktestJob, deps: &BacktestDeps) {
             job.note(|backtest| backtest.state = state);
         }
         Err(reason) => {
-            warn!(camera, reason, "rules could not be tried against recordings");
+            // Its state says the reason to the caller who asks.
+            info!(camera, reason, "rules could not be tried against recordings");
             job.note(|backtest| (backtest.state, backtest.reason) = (BacktestState::Failed, Some(reason)));
         }
     }

@@ -154,6 +154,9 @@ async fn try_rules(
     if !(hours > 0.0 && hours <= MOST_HOURS) {
         return Err(Problem::parameter("hours", &hours.to_string(), format!("above 0, and {MOST_HOURS} at most")));
     }
+    if !shared.services.switches.has_camera(&name) {
+        return Err(Problem::not_found("there is no camera with this name"));
+    }
     let keys = [("rules", rules), ("zones", zones), ("lines", lines)];
     let keys = keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     let begun = shared.services.backtests.start(&name, keys, hours);

@@ -17,6 +17,8 @@ const seen = { errors: [], requests: [], violations: {}, shifts: {}, moved: {}, 
 
 function follow(page) {
   page.on("console", (message) => {
+    // A link that is refused is an answer, which Chromium puts on the console too.
+    if (new URL(page.url()).pathname === "/shared" && /status of (401|404)/.test(message.text())) return;
     if (message.type() === "error" || message.type() === "warning") seen.errors.push(`${page.url()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => seen.errors.push(String(error)));
