@@ -5,15 +5,12 @@
 //                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the pages, if anywhere
 
 import { createHmac } from "node:crypto";
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import process from "node:process";
 
-import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
+import { launch, makeObserver } from "./observer.mjs";
 
-const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
 const PASSWORD = "correct horse battery";
-const seen = { errors: [], violations: {}, shifts: {}, requests: [], steps: {} };
+const { seen, follow, look } = makeObserver({ isAnswer: (status) => [401, 403, 409, 429].includes(status) });
 
 /** The code of an authenticator app (RFC 6238), `ahead` steps from now. */
 function codeOf(secret, ahead = 0) {
@@ -24,39 +21,6 @@ function codeOf(secret, ahead = 0) {
   const hash = createHmac("sha1", key).update(step).digest();
   const at = hash[19] & 15;
   return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
-}
-
-/** Follows a page: what it says on the console, and asks for. */
-function follow(page) {
-  page.setDefaultTimeout(PATIENCE_MS);
-  page.on("console", (message) => {
-    // A refused login is an answer, which Chromium puts on the console too.
-    const isAnswer = /status of (401|403|409|429)/.test(message.text());
-    if ((message.type() === "error" || message.type() === "warning") && !isAnswer) seen.errors.push(message.text());
-  });
-  page.on("pageerror", (error) => seen.errors.push(String(error)));
-  page.on("request", (request) => seen.requests.push(request.url()));
-  return page;
-}
-
-/** How much of the page moved by itself since it was opened (Cumulative Layout Shift). */
-const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
-  let sum = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (sum += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
-}));
-
-/** Asks axe about the page, and takes its picture. */
-async function look(page, name) {
-  await page.waitForLoadState("load");
-  seen.shifts[name] = await shiftOf(page);
-  if (process.env.OUTPOST_SCREENSHOTS) {
-    await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`), fullPage: true });
-  }
-  // By the debugger, since the page's own policy allows no script from elsewhere.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
-  seen.violations[name] = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
 }
 
 async function logIn(page, name, password, code) {
@@ -70,7 +34,7 @@ const isOverview = (page) => page.waitForURL((url) => url.pathname === "/");
 const isLogin = (page) => page.waitForURL((url) => url.pathname === "/login");
 
 async function main(link) {
-  const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+  const browser = await launch();
   try {
     const box = new URL(link).origin;
     const desktop = { viewport: { width: 1280, height: 900 } };

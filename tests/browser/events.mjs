@@ -5,50 +5,14 @@
 //                                OUTPOST_NODE_MODULES: folder with playwright-core and axe-core
 //                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the pages, if anywhere
 
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import process from "node:process";
 
-import { ARGUMENTS, chromium } from "./chromium.mjs";
+import { launch, makeObserver } from "./observer.mjs";
 
 const PASSWORD = "correct horse battery";
-const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
-const seen = { errors: [], requests: [], violations: {}, shifts: {}, moved: {}, steps: {} };
-
-function follow(page) {
-  page.on("console", (message) => {
-    // A link that is refused is an answer, which Chromium puts on the console too.
-    if (new URL(page.url()).pathname === "/shared" && /status of (401|404)/.test(message.text())) return;
-    if (message.type() === "error" || message.type() === "warning") seen.errors.push(`${page.url()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => seen.errors.push(String(error)));
-  page.on("request", (request) => seen.requests.push(request.url()));
-  return page;
-}
-
-/** How much of the page moved by itself since it was opened (Cumulative Layout Shift), and what moved most. */
-const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
-  let sum = 0;
-  const moved = [];
-  const note = (entry) => {
-    if (entry.hadRecentInput) return;
-    sum += entry.value;
-    const nameOf = ({ node, previousRect, currentRect }) => `${node?.id || node?.className || node?.nodeName} ${previousRect.y} to ${currentRect.y}`;
-    if (entry.value > 0.02) moved.push(`${entry.value.toFixed(3)}: ${entry.sources.map(nameOf).join(", ")}`);
-  };
-  new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve({ sum, moved }), 0));
-}));
-
-async function look(page, name) {
-  await page.waitForLoadState("load");
-  const { sum, moved } = await shiftOf(page);
-  [seen.shifts[name], seen.moved[name]] = [sum, moved];
-  if (process.env.OUTPOST_SCREENSHOTS) await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`) });
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
-  seen.violations[name] = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-}
+// A link that is refused.
+const isAnswer = (status, page) => new URL(page.url()).pathname === "/shared" && [401, 404].includes(status);
+const { seen, follow, look } = makeObserver({ isAnswer, fullPage: false });
 
 const entries = (page) => page.locator("#list .entry");
 const cameras = async (page) => [...new Set((await page.locator("#list .where").allTextContents()).map((text) => text.split(" · ")[0]))];
@@ -251,7 +215,7 @@ async function workOnAPhone(browser, box, state) {
 }
 
 async function main(link) {
-  const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+  const browser = await launch();
   try {
     const box = new URL(link).origin;
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });

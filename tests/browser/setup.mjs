@@ -4,43 +4,12 @@
 //   node setup.mjs PAGE RTSP     PAGE: the box's page, RTSP: the address of a camera with its login
 //                                OUTPOST_NODE_MODULES, OUTPOST_SCREENSHOTS: as for access.mjs
 
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import process from "node:process";
 
-import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
+import { PATIENCE_MS } from "./chromium.mjs";
+import { launch, makeObserver } from "./observer.mjs";
 
-const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
-const seen = { errors: [], violations: {}, shifts: {}, requests: [], steps: {} };
-
-function follow(page) {
-  page.setDefaultTimeout(PATIENCE_MS);
-  page.on("console", (message) => {
-    // A camera that cannot be used, and a change that is refused, are answers, which Chromium puts on the console too.
-    const isAnswer = /status of (412|422|503)/.test(message.text());
-    if ((message.type() === "error" || message.type() === "warning") && !isAnswer) seen.errors.push(message.text());
-  });
-  page.on("pageerror", (error) => seen.errors.push(String(error)));
-  page.on("request", (request) => seen.requests.push(request.url().slice(0, 200)));
-  return page;
-}
-
-const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
-  let sum = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (sum += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
-}));
-
-async function look(page, name) {
-  await page.waitForLoadState("load");
-  seen.shifts[name] = await shiftOf(page);
-  if (process.env.OUTPOST_SCREENSHOTS) {
-    await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`), fullPage: true });
-  }
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
-  seen.violations[name] = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-}
+const { seen, follow, look } = makeObserver({ isAnswer: (status) => [412, 422, 503].includes(status) });
 
 const points = async (page) => (await page.inputValue("#shape-points")).trim().split("\n");
 
@@ -132,7 +101,7 @@ async function rule(page) {
 }
 
 async function main(url, address) {
-  const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+  const browser = await launch();
   try {
     const page = follow(await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage());
     await page.goto(url);

@@ -4,40 +4,13 @@
 //                                OUTPOST_NODE_MODULES: folder with playwright-core and axe-core
 //                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the page, if anywhere
 
-import { readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 
-import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
+import { PATIENCE_MS } from "./chromium.mjs";
+import { launch, makeObserver } from "./observer.mjs";
 
-const axe = readFileSync(path.join(process.env.OUTPOST_NODE_MODULES, "axe-core/axe.min.js"), "utf8");
-const seen = { errors: [], violations: {}, shifts: {}, requests: [], steps: {} };
-
-function follow(page) {
-  page.setDefaultTimeout(PATIENCE_MS);
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") seen.errors.push(message.text());
-  });
-  page.on("pageerror", (error) => seen.errors.push(String(error)));
-  page.on("request", (request) => seen.requests.push(request.url()));
-  return page;
-}
-
-const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
-  let sum = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (sum += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve(sum), 0));
-}));
-
-async function look(page, name) {
-  seen.shifts[name] = await shiftOf(page);
-  if (process.env.OUTPOST_SCREENSHOTS) {
-    await page.screenshot({ path: path.join(process.env.OUTPOST_SCREENSHOTS, `${name}.png`), fullPage: true });
-  }
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
-  seen.violations[name] = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-}
+const { seen, follow, look } = makeObserver();
 
 /** What the player shows: the file, where in it, pictures so far, and the time that is said. */
 const shown = (page) => page.evaluate(() => {
@@ -161,7 +134,7 @@ async function pinch(page) {
 }
 
 async function main(url, { camera, at, folder }) {
-  const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+  const browser = await launch();
   try {
     const desktop = { viewport: { width: 1280, height: 900 }, locale: "en-GB" };
     const page = follow(await (await browser.newContext(desktop)).newPage());
