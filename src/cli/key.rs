@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::daemon::{Daemon, Edit, segment};
 use super::user::RoleName;
-use super::{print, print_json};
+use super::{print, print_list};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
@@ -57,7 +57,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 
 async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
     match command {
-        Command::List { json } => list(&daemon.get("keys", &[]).await?, *json),
+        Command::List { json } => {
+            let none = "there is no key yet: \"outpost key add NAME\" makes one\n";
+            print_list(&daemon.get("keys", &[]).await?["keys"], *json, none, line)
+        }
         Command::Add { name, role, camera, days } => {
             let cameras = camera.iter().map(|camera| (camera.clone(), json!({}))).collect::<Map<_, _>>();
             let mut key = json!({ "name": name, "role": role.role() });
@@ -77,17 +80,6 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
             print(&format!("the key {id} was removed\n"))
         }
     }
-}
-
-fn list(answer: &Value, as_json: bool) -> Result<()> {
-    let keys = answer["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if as_json {
-        return keys.iter().try_for_each(print_json);
-    }
-    if keys.is_empty() {
-        return print("there is no key yet: \"outpost key add NAME\" makes one\n");
-    }
-    keys.iter().try_for_each(|key| print(&line(key)))
 }
 
 /// `3f2a0b1c9d8e7f60  viewer    home assistant, all cameras, never used`

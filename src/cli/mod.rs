@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry::{self, LogFormat};
@@ -180,6 +181,16 @@ fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Prints each of `rows`: as JSON, or as the line that `line` makes of it; `none` where there are none.
+fn print_list(rows: &Value, as_json: bool, none: &str, line: impl Fn(&Value) -> String) -> anyhow::Result<()> {
+    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    match rows {
+        rows if as_json => rows.iter().try_for_each(print_json),
+        [] => print(none),
+        rows => rows.iter().try_for_each(|row| print(&line(row))),
+    }
 }
 
 /// Writes one JSON object as a line on standard output.

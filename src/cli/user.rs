@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::daemon::{Daemon, Edit, segment};
 use super::password::new_password;
-use super::{print, print_json};
+use super::{print, print_list};
 use crate::access::Role;
 use crate::config::Config;
 
@@ -98,7 +98,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 
 async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
     match command {
-        Command::List { json } => list(&daemon.get("users", &[]).await?, *json),
+        Command::List { json } => {
+            let none = "there is no user yet: \"outpost user add NAME --role admin\" adds the first one\n";
+            print_list(&daemon.get("users", &[]).await?["users"], *json, none, line)
+        }
         Command::Add { name, role, camera } => {
             let cameras = camera.iter().map(|camera| (camera.clone(), json!({}))).collect::<Map<_, _>>();
             let password = new_password(name)?;
@@ -139,17 +142,6 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
             print(&format!("{name} was removed\n"))
         }
     }
-}
-
-fn list(answer: &Value, as_json: bool) -> Result<()> {
-    let users = answer["users"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if as_json {
-        return users.iter().try_for_each(print_json);
-    }
-    if users.is_empty() {
-        return print("there is no user yet: \"outpost user add NAME --role admin\" adds the first one\n");
-    }
-    users.iter().try_for_each(|user| print(&line(user)))
 }
 
 /// `anna  admin  all cameras, authenticator app`
