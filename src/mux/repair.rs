@@ -11,7 +11,7 @@ use ffmpeg_next::format::context::{Input, StreamIo};
 use crate::clock::Mono;
 use crate::frame::Orientation;
 
-use super::boxes::{self, Layout};
+use super::boxes::{self, Layout, TopBox};
 use super::output::START_TAG;
 use super::times;
 use super::{ClipFacts, MuxError, codec_of, io_error, reopen, start_libav};
@@ -32,10 +32,7 @@ pub fn repair(path: &Path) -> Result<Option<ClipFacts>, MuxError> {
 
 fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
     let Some(layout) = boxes::layout(file)? else { return Ok(None) };
-    let Some(mut scan) = scan(file, &layout)? else { return Ok(None) };
-    let kept = layout.fragments.get(..scan.keep).unwrap_or_default();
-    let (readable, duration) = times::duration(file, kept)?;
-    scan.keep = readable;
+    let Some((scan, duration)) = kept(file, &layout)? else { return Ok(None) };
     let Some(mut facts) = scan.facts(duration) else { return Ok(None) };
     if !(layout.finished && scan.keep == layout.fragments.len()) {
         let Some((_, end)) = scan.keep.checked_sub(1).and_then(|last| layout.fragments.get(last)) else {
@@ -47,6 +44,23 @@ fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
     }
     facts.bytes = file.metadata()?.len();
     Ok(Some(facts))
+}
+
+/// The fragments that are kept, and how long they are.
+///
+/// libav reads ahead: in a damaged file it may find other pictures when what lies behind them is gone. So the kept
+/// fragments are read once more as if the rest were cut off, until nothing more falls away.
+fn kept(file: &File, layout: &Layout) -> io::Result<Option<(Scan, Duration)>> {
+    let mut fragments = layout.fragments.as_slice();
+    loop {
+        let Some(scan) = scan(file, layout.moov, fragments)? else { return Ok(None) };
+        let good = fragments.get(..scan.keep).unwrap_or_default();
+        let (readable, duration) = times::duration(file, good)?;
+        if readable == fragments.len() {
+            return Ok(Some((scan, duration)));
+        }
+        fragments = good.get(..readable).unwrap_or_default();
+    }
 }
 
 /// What libav finds in the complete fragments.
@@ -78,22 +92,22 @@ impl Scan {
 }
 
 /// Reads every packet of the complete fragments, up to the first that is not a whole picture.
-fn scan(file: &File, layout: &Layout) -> io::Result<Option<Scan>> {
-    let Some((_, end)) = layout.fragments.last().copied() else { return Ok(None) };
-    let moov = boxes::read_moov(file, layout.moov)?;
+fn scan(file: &File, moov: TopBox, fragments: &[(u64, u64)]) -> io::Result<Option<Scan>> {
+    let Some((_, end)) = fragments.last().copied() else { return Ok(None) };
+    let moov = boxes::read_moov(file, moov)?;
     let window = Window { file: file.try_clone()?, position: 0, end };
     let Ok(mut input) =
         StreamIo::from_read_seek(window).and_then(|io| ffmpeg::format::input_from_stream(io, None, None))
     else {
         return Ok(None);
     };
-    let Some(mut scan) = describe(&input, layout.fragments.len()) else { return Ok(None) };
+    let Some(mut scan) = describe(&input, fragments.len()) else { return Ok(None) };
     let length_size = boxes::nal_length_size(&moov, &codec_of(&scan.codec));
     let mut packet = ffmpeg::Packet::empty();
     // Any error ends the reading; what came before it is kept.
     while packet.read(&mut input).is_ok() {
         let position = u64::try_from(packet.position()).unwrap_or(0);
-        let fragment = layout.fragments.partition_point(|(_, end)| *end <= position);
+        let fragment = fragments.partition_point(|(_, end)| *end <= position);
         let sample = packet.data().unwrap_or_default();
         let whole = length_size.map_or(!sample.is_empty(), |size| boxes::is_whole_sample(sample, size));
         if !whole || packet.is_corrupt() {
