@@ -1,5 +1,6 @@
 //! Packets and pictures: what cameras give and what the stages hand on.
 
+mod foreign;
 mod orientation;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Mono;
 
+pub use foreign::{ForeignError, MOST_PIXELS};
 pub use orientation::{Orientation, upright};
 
 /// How a packet's bytes are coded.

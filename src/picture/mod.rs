@@ -1,0 +1,80 @@
+//! What a file of a person is and looks like: its coding, what it says of itself, and small pictures of it.
+//!
+//! Bytes of strangers are read here, so all of this runs in a process of its own with limits ([`Inspector`]): a file that
+//! makes a decoder hang, panic or eat memory costs that process, and is refused with the reason. The functions are pure
+//! but for the files that they read and write.
+
+mod bytes;
+mod coded;
+mod colour;
+mod digest;
+mod embedded;
+mod inspector;
+mod metadata;
+mod open;
+mod raw;
+mod raw_exif;
+mod request;
+#[cfg(test)]
+mod tests;
+mod thumbnail;
+mod tiff;
+
+use std::fs::File;
+use std::io::Read;
+
+use crate::photo::{HEAD, Medium, PictureFacts, PictureFormat};
+
+pub use inspector::{Inspector, serve};
+pub use request::{Inspected, Request};
+pub use thumbnail::{LARGE, SMALL, STRIPPED, Thumbnail};
+
+/// A larger picture is a mistake or an attack: a few kilobytes of PNG can unpack to gigabytes.
+const MAX_PIXELS: u64 = 250_000_000;
+
+/// Why a file is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PictureError {
+    /// It cannot be read from the disk.
+    #[error("read the file: {0}")]
+    Disk(String),
+    /// It is neither a picture nor a video.
+    #[error(
+        "this is neither a picture nor a video: JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF, camera raw, MP4, QuickTime and Matroska are known"
+    )]
+    NotAPicture,
+    /// The process that reads pictures did not answer.
+    #[error("{0}")]
+    Inspector(String),
+}
+
+/// What a file is and says of itself, and thumbnails of it, where a folder for them is given. What cannot be decoded is kept all the same: the facts say why it cannot be shown.
+///
+/// # Errors
+/// [`PictureError::NotAPicture`], or when the disk fails.
+pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
+    let Request { path, name, folder, stripped } = request;
+    let mut head = Vec::with_capacity(HEAD);
+    let disk = |error: std::io::Error| PictureError::Disk(error.to_string());
+    File::open(path).map_err(disk)?.take(HEAD as u64).read_to_end(&mut head).map_err(disk)?;
+    let format = PictureFormat::of(&head, name).ok_or(PictureError::NotAPicture)?;
+    let mut facts = PictureFacts::unknown(format);
+    metadata::read(path, &mut facts);
+    let file = File::open(path).map_err(disk)?;
+    if format == PictureFormat::Raw {
+        raw_exif::read(&file, &mut facts);
+    }
+    if format.medium() == Medium::Picture {
+        embedded::read(&file, format, &mut facts);
+    }
+    let mut thumbnails = Vec::new();
+    if let Some(folder) = folder {
+        match open::picture(path, &file, &mut facts)
+            .and_then(|opened| thumbnail::make(opened, &mut facts, folder, *stripped))
+        {
+            Ok(made) => thumbnails = made,
+            Err(reason) => facts.unreadable = Some(reason),
+        }
+    }
+    Ok(Inspected { facts, thumbnails })
+}

@@ -1,0 +1,43 @@
+//! What the process that reads pictures is asked, and what it answers: JSON, one line each.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Thumbnail;
+use crate::photo::PictureFacts;
+
+/// A file to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its name as its sender gave it.
+    pub name: String,
+    /// Where thumbnails are to be written; nowhere where it is none.
+    pub folder: Option<PathBuf>,
+    /// Whether a copy without what the file says of itself is written there too.
+    #[serde(default)]
+    pub stripped: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// What the file says of itself.
+    pub facts: PictureFacts,
+    /// Thumbnails that were written.
+    pub thumbnails: Vec<Thumbnail>,
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// It was looked at.
+    Inspected(Box<Inspected>),
+    /// It is neither a picture nor a video.
+    NotAPicture,
+    /// It cannot be read from the disk.
+    Disk(String),
+}
