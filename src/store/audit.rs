@@ -89,10 +89,12 @@ enum Part {
     Files,
     FilesByWorth,
     FilesByAge,
+    Photos,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Queues, Self::Events, Self::Files, Self::FilesByWorth, Self::FilesByAge];
+    const ALL: [Self; 6] =
+        [Self::Queues, Self::Events, Self::Files, Self::FilesByWorth, Self::FilesByAge, Self::Photos];
 
     fn trees(self, db: &Database) -> Vec<&Packed> {
         match self {
@@ -101,6 +103,7 @@ impl Part {
             Self::Files => vec![&db.files],
             Self::FilesByWorth => vec![&db.held],
             Self::FilesByAge => vec![&db.aged],
+            Self::Photos => vec![&db.photos, &db.photo_order, &db.photo_contents],
         }
     }
 }
@@ -178,6 +181,14 @@ impl Count {
             (Part::Files, [rows]) => difference("files", files, all(rows)).into_iter().collect(),
             (Part::FilesByWorth, [rows]) => difference("files by worth", files, all(rows)).into_iter().collect(),
             (Part::FilesByAge, [rows]) => difference("files by age", files, all(rows)).into_iter().collect(),
+            (Part::Photos, [photos, by_time, by_content]) => [
+                difference("photos", counters.photos, all(photos)),
+                difference("photos by time", counters.photos, all(by_time)),
+                difference("photos by content", counters.photos, all(by_content)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             _ => Vec::new(),
         }
     }

@@ -20,6 +20,7 @@ use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase, Reviewed};
+use crate::photo::{Album, AlbumId, Photo, PhotoId};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
@@ -93,6 +94,36 @@ pub(super) enum Op {
         outbox: Destination,
         file: FileId,
     },
+    /// A photo as it is now, and what the world has to get because of it.
+    Photo {
+        photo: Box<Photo>,
+        json: Vec<u8>,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
+    /// A photo that is gone, and what the world has to get and to lose because of it.
+    ForgetPhoto {
+        id: PhotoId,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
+    /// An album as it is now, and what the world has to get because of it.
+    Album {
+        album: Box<Album>,
+        json: Vec<u8>,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
+    /// An album that was deleted, and what the world has to get because of it.
+    ForgetAlbum {
+        id: AlbumId,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
+    /// A photo goes into the lists of its terms again, as it is by then.
+    FillPhoto(PhotoId),
+    /// Photos of an album go into its list again.
+    FillAlbum(AlbumId),
     /// One document, or none, in place of several that wait.
     Supersede {
         paths: Vec<String>,
@@ -125,6 +156,12 @@ impl Op {
                 | Self::Nack { .. }
                 | Self::Progress { .. }
                 | Self::CountOn(_)
+                | Self::Photo { .. }
+                | Self::ForgetPhoto { .. }
+                | Self::Album { .. }
+                | Self::ForgetAlbum { .. }
+                | Self::FillAlbum(_)
+                | Self::FillPhoto(_)
         );
         !elsewhere
     }
@@ -134,7 +171,7 @@ impl Op {
         match self {
             Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
             Self::Segment(segment) if segment.state == SegmentState::Open => Room::Enough,
-            Self::Deliver { .. } => Room::Enough,
+            Self::Deliver { .. } | Self::Photo { .. } | Self::Album { .. } => Room::Enough,
             _ => Room::Short,
         }
     }
@@ -245,6 +282,24 @@ impl<'a> Group<'a> {
             Op::CountAlerts { id, counted } => self.take_alert_counts(*id, counted),
             Op::Review { id, by } => self.review(*id, by),
             Op::Withdraw { outbox, file } => self.withdraw(outbox, file),
+            Op::Photo { photo, json, deliveries, now } => {
+                self.put_photo(photo, json)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::ForgetPhoto { id, deliveries, now } => {
+                self.forget_photo(*id)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::Album { album, json, deliveries, now } => {
+                self.put_album(album, json)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::ForgetAlbum { id, deliveries, now } => {
+                self.forget_album(*id)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::FillPhoto(id) => self.fill_photo_lists(*id),
+            Op::FillAlbum(id) => self.fill_album_list(*id),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);
@@ -321,9 +376,9 @@ impl<'a> Group<'a> {
                 self.views.uploads.insert(key, next.to_bytes())?;
             }
         }
-        let is_document = row.item.is_document();
+        let goes_first = row.item.goes_first();
         if let Some(place) = known {
-            if let Some(old) = self.row(is_document, &place.key(queue.destination()))? {
+            if let Some(old) = self.row(goes_first, &place.key(queue.destination()))? {
                 row.revision = old.revision + 1;
                 row.created = old.created;
                 self.counters.of(queue.destination()).remove(&old.item);
@@ -333,7 +388,7 @@ impl<'a> Group<'a> {
         }
         let place = known.unwrap_or(next);
         self.counters.of(queue.destination()).add(&row.item);
-        self.items(is_document).insert(place.key(queue.destination()), encode(&row)?)?;
+        self.items(goes_first).insert(place.key(queue.destination()), encode(&row)?)?;
         self.due.push((queue.clone(), place.seq));
         Ok(())
     }
@@ -353,10 +408,10 @@ impl<'a> Group<'a> {
     /// Changes an item in its place, unless it is gone or was replaced since. Returns whether it did.
     fn change(&self, item: &ItemRef, change: impl FnOnce(&mut Row)) -> Result<bool, StoreError> {
         let key = item.place.key(item.queue.destination());
-        let row = self.row(item.is_document, &key)?;
+        let row = self.row(item.goes_first, &key)?;
         let Some(mut row) = row.filter(|row| row.revision == item.revision) else { return Ok(false) };
         change(&mut row);
-        self.items(item.is_document).insert(key, encode(&row)?)?;
+        self.items(item.goes_first).insert(key, encode(&row)?)?;
         Ok(true)
     }
 
@@ -364,9 +419,9 @@ impl<'a> Group<'a> {
     pub(super) fn take(&mut self, item: &ItemRef) -> Result<Option<Row>, StoreError> {
         let name = item.queue.destination();
         let key = item.place.key(name);
-        let row = self.row(item.is_document, &key)?;
+        let row = self.row(item.goes_first, &key)?;
         let Some(row) = row.filter(|row| row.revision == item.revision) else { return Ok(None) };
-        self.items(item.is_document).remove(key)?;
+        self.items(item.goes_first).remove(key)?;
         if let Some(key) = row.upload_key(name) {
             self.views.uploads.remove(key)?;
         }
@@ -379,7 +434,7 @@ impl<'a> Group<'a> {
         let place = self.views.uploads.get(upload_key(outbox, file))?;
         let Some(place) = place.and_then(|place| Place::from_bytes(&place)) else { return Ok(()) };
         let Some(row) = self.row(false, &place.key(outbox))? else { return Ok(()) };
-        let item = ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: false };
+        let item = ItemRef { queue: queue.clone(), place, revision: row.revision, goes_first: false };
         match self.take(&item)? {
             Some(row) => self.mark_dropped(outbox, &row),
             None => Ok(()),
@@ -415,11 +470,11 @@ impl<'a> Group<'a> {
     }
 
     /// Where items of this kind lie.
-    fn items(&self, is_document: bool) -> &View<'a> {
-        if is_document { &self.views.documents } else { &self.views.outbox }
+    fn items(&self, goes_first: bool) -> &View<'a> {
+        if goes_first { &self.views.documents } else { &self.views.outbox }
     }
 
-    pub(super) fn row(&self, is_document: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.items(is_document).get(key)?.map(|bytes| decode(&bytes)).transpose()
+    pub(super) fn row(&self, goes_first: bool, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.items(goes_first).get(key)?.map(|bytes| decode(&bytes)).transpose()
     }
 }

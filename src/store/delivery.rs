@@ -37,6 +37,11 @@ impl Delivery {
         matches!(self, Self::Document(_))
     }
 
+    /// Whether it goes before all else: documents but for originals of the photo library, which may be large.
+    pub(super) fn goes_first(&self) -> bool {
+        matches!(self, Self::Document(document) if document.kind != MediaKind::Original)
+    }
+
     /// Whether the index takes it.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let longest = match self {
@@ -65,8 +70,11 @@ pub struct Document {
     pub kind: MediaKind,
     /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256 of the content, lower-case hex.
+    /// SHA-256 of the content, lower-case hex; empty for a removal.
     pub sha256: String,
+    /// Whether destinations are to remove it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 /// A document as it is written.
@@ -75,18 +83,25 @@ struct Written {
     path: String,
     bytes: u64,
     sha256: String,
+    #[serde(default)]
+    removed: bool,
 }
 
 impl From<Written> for Document {
-    fn from(Written { path, bytes, sha256 }: Written) -> Self {
-        Self { kind: MediaKind::of_document(&path), path, bytes, sha256 }
+    fn from(Written { path, bytes, sha256, removed }: Written) -> Self {
+        Self { kind: MediaKind::of_document(&path), path, bytes, sha256, removed }
     }
 }
 
 impl Document {
     /// The document at `path`, of `bytes` with the hash `sha256` (lower-case hex).
     pub fn new(path: impl Into<String>, bytes: u64, sha256: impl Into<String>) -> Self {
-        Written { path: path.into(), bytes, sha256: sha256.into() }.into()
+        Written { path: path.into(), bytes, sha256: sha256.into(), removed: false }.into()
+    }
+
+    /// What was at `path` is to be removed wherever it was delivered.
+    pub fn removal(path: impl Into<String>) -> Self {
+        Written { path: path.into(), bytes: 0, sha256: String::new(), removed: true }.into()
     }
 
     /// The camera that it is of, where it is of one.
@@ -128,6 +143,11 @@ mod tests {
                 r#"{"document":{"path":"coverage/yard/2026-11-22.json","bytes":6,"sha256":"bb"}}"#,
                 Delivery::Document(Document::new("coverage/yard/2026-11-22.json", 6, "bb")),
                 Some(MediaKind::CoverageAccount),
+            ),
+            (
+                r#"{"document":{"path":"library/aa/bb/original.jpg","bytes":0,"sha256":"","removed":true}}"#,
+                Delivery::Document(Document::removal("library/aa/bb/original.jpg")),
+                Some(MediaKind::Original),
             ),
         ];
         for (text, delivery, kind) in stored {

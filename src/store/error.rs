@@ -47,6 +47,9 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// A search that reads too much.
+    #[error("too many {0}")]
+    TooMany(&'static str),
     /// A path that does not name a file below the storage folder.
     #[error("{path:?} cannot be delivered: {reason}")]
     BadPath {

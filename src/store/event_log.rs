@@ -1,11 +1,15 @@
 //! The events: what a commit does to them, and how they are found again.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tracing::warn;
 
+use super::event_times::Walks;
 use super::schema::{Counters, MAX_EVENT, camera_key, decode, encode, id_of, prefix};
 use super::trees::{Database, Views};
-use super::{StoreError, annotations};
+use super::{StoreError, annotations, event_times};
 use crate::event::{Event, EventId, EventState};
 
 /// How many rows one query looks at before it returns what it has, so that a filter that matches nothing
@@ -52,6 +56,30 @@ impl Query {
     }
 }
 
+/// Events in a row that began before a time, after which no later one is expected behind them.
+const EARLIER: usize = 50;
+
+/// How many events each camera has that began at `since` or later.
+pub(super) fn counts_since(db: &Database, since: Timestamp) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+    let (mut counts, mut earlier) = (BTreeMap::new(), 0);
+    let mut walk = Walks::new(db, Some(since), None)?.of(&db.events, Vec::new(), None, None);
+    for _ in 0..SCAN_LIMIT {
+        let Some((_, json)) = walk.next()? else { break };
+        let Ok(event) = decode::<Event>(&json) else { continue };
+        if event.start.wall >= since {
+            *counts.entry(event.camera).or_default() += 1;
+            earlier = 0;
+        } else {
+            earlier += 1;
+        }
+        // Ids are in the order of events, times are nearly.
+        if earlier >= EARLIER {
+            break;
+        }
+    }
+    Ok(counts)
+}
+
 /// The event as the index keeps it. Lists that would make it too large are cut: the sidecar has them whole.
 ///
 /// What people say has a row of its own; the event is given back with it. The path is in the sidecar alone.
@@ -83,6 +111,7 @@ fn fitting(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
 /// Puts the event into the index, or a newer state in place of the older.
 pub(super) fn put(views: &Views<'_>, counters: &mut Counters, event: &Event, json: &[u8]) -> Result<(), StoreError> {
     let id = event.id.to_bytes();
+    event_times::note(views, event)?;
     if views.events.insert(id, json)?.is_none() {
         counters.events += 1;
         views.by_camera.insert(camera_key(&event.camera, event.id), &[])?;
@@ -148,23 +177,17 @@ pub(super) fn events(db: &Database, query: &Query) -> Result<Vec<Event>, StoreEr
     if limit == 0 {
         return Ok(Vec::new());
     }
-    // Past all ids: one byte more than the highest.
-    let end = query.before.map_or_else(|| vec![0xff; 17], |id| id.to_bytes().to_vec());
-    if let Some(camera) = &query.camera {
-        let low = prefix(camera);
-        let high = [low.as_slice(), &end].concat();
-        for entry in db.by_camera.range(low..high).rev().take(SCAN_LIMIT) {
-            let Some(id) = id_of(&entry?.0) else { continue };
-            let Some(json) = db.events.get(id.to_bytes())? else { continue };
-            if !take(&json) {
-                break;
-            }
-        }
-    } else {
-        for entry in db.events.range(..end).rev().take(SCAN_LIMIT) {
-            if !take(&entry?.1) {
-                break;
-            }
+    let walks = Walks::new(db, query.since, query.until)?;
+    let (tree, start) = match &query.camera {
+        Some(camera) => (&db.by_camera, prefix(camera)),
+        None => (&db.events, Vec::new()),
+    };
+    let (mut walk, mut rows) = (walks.of(tree, start, None, query.before), db.events.lookup());
+    for _ in 0..SCAN_LIMIT {
+        let Some((id, json)) = walk.next()? else { break };
+        let json = if query.camera.is_some() { rows.get(&id.to_bytes())? } else { Some(json) };
+        if json.is_some_and(|json| !take(&json)) {
+            break;
         }
     }
     Ok(found)

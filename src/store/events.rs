@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -54,6 +55,11 @@ impl Events {
     pub fn find(&self, query: &Query) -> Read<Vec<Event>> {
         let query = query.clone();
         Read::new(&self.0, move |db| event_log::events(db, &query))
+    }
+
+    /// How many events each camera has that began at this wall time or later.
+    pub fn counts_since(&self, since: Timestamp) -> Read<BTreeMap<Arc<str>, u64>> {
+        Read::new(&self.0, move |db| event_log::counts_since(db, since))
     }
 
     /// Events that match, newest first, as far as one look goes.

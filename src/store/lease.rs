@@ -12,7 +12,7 @@ use super::place::{Lane, Place, lane_prefix};
 use super::queue::{ItemRef, Lease, Queue};
 use super::schema::{Row, decode, prefix, seq_of};
 use super::trees::Database;
-use super::{Delivery, StoreError};
+use super::{Delivery, StoreError, annotations};
 use crate::clock::{Moment, Mono};
 use crate::destination::Destination;
 use crate::event::EventId;
@@ -135,12 +135,19 @@ impl Queue {
                 Ok(row) => {
                     // In a damaged tree a scan can meet a key that a look-up, and so a removal, never finds. Such an
                     // item would be delivered over and over again.
-                    let tree = if row.item.is_document() { &mut documents } else { &mut items };
+                    let tree = if row.item.goes_first() { &mut documents } else { &mut items };
                     if tree.get(&key)?.as_ref() != Some(&value) {
                         return Err(StoreError::Corrupt("a scan and a look-up of the outbox disagree".into()));
                     }
                     match self.take(&mut events, place, row)? {
-                        Ok(lease) => leases.push(lease),
+                        Ok(mut lease) => {
+                            // The tables have what people say, which lies in a row of its own.
+                            if *self.destination() == Destination::Lake {
+                                lease.event =
+                                    lease.event.take().map(|event| annotations::with(db, event)).transpose()?;
+                            }
+                            leases.push(lease);
+                        }
                         Err(orphan) => orphans.push(orphan),
                     }
                 }
@@ -172,7 +179,7 @@ impl Queue {
             (None, None) => None,
         };
         if event.is_none() && !row.item.is_document() {
-            let item = ItemRef { queue: self.clone(), place, revision: row.revision, is_document: false };
+            let item = ItemRef { queue: self.clone(), place, revision: row.revision, goes_first: false };
             return Ok(Err(Op::DeadLetter {
                 item,
                 class: "orphan".to_owned(),
@@ -240,8 +247,8 @@ pub(super) fn find_row(db: &Database, queue: &Arc<Queue>, seq: u64) -> Result<Op
     for (place, tree) in places {
         if let Some(row) = tree.get(place.key(queue.destination()))? {
             let row: Row = decode(&row)?;
-            let (revision, is_document) = (row.revision, row.item.is_document());
-            return Ok(Some((ItemRef { queue: queue.clone(), place, revision, is_document }, row)));
+            let (revision, goes_first) = (row.revision, row.item.goes_first());
+            return Ok(Some((ItemRef { queue: queue.clone(), place, revision, goes_first }, row)));
         }
     }
     Ok(None)

@@ -3,12 +3,13 @@
 //! Version 1 has no catalogue: its events are noted as not yet catalogued, and the archive, which can measure their
 //! files, takes them in while the daemon runs. Versions 1 and 2 have one row for each entry: such an index is as good as
 //! it is, and is packed step by step whenever the writer has nothing else to do. How far that came is committed
-//! together with what was packed. Versions before 4 have no lanes: what waits there goes last (`place`).
+//! together with what was packed. Versions before 4 have no lanes: what waits there goes last (`place`). Versions before
+//! 5 have not noted when their events began: a search by time looks at all of those (`event_times`).
 
-use super::StoreError;
 use super::catalog::UNCATALOGUED;
 use super::schema::VERSION;
 use super::trees::{Database, Views};
+use super::{StoreError, event_log, event_times};
 use crate::event::EventId;
 
 /// Key in `meta`: the tree that is being packed, 0, and the last key that was looked at; gone when all are packed.
@@ -18,8 +19,11 @@ const UNPACKED: &str = "unpacked";
 pub(super) fn begin(db: &Database) -> Result<(), StoreError> {
     let version = match db.meta.get("version")? {
         None if db.events.is_empty() && db.outbox.is_empty() => {
-            db.meta.insert("version", &VERSION.to_be_bytes())?;
-            return Ok(());
+            let mut fresh = sled::Batch::default();
+            let (key, from) = event_times::begin_after(None);
+            fresh.insert(key, &from);
+            fresh.insert("version", &VERSION.to_be_bytes());
+            return Ok(db.meta.apply_batch(fresh)?);
         }
         None => return Err(StoreError::Corrupt("the schema version is missing".into())),
         Some(bytes) => bytes.as_ref().try_into().map(u32::from_be_bytes),
@@ -28,13 +32,16 @@ pub(super) fn begin(db: &Database) -> Result<(), StoreError> {
     match version {
         Ok(VERSION) => return Ok(()),
         Ok(1) => changes.insert(UNCATALOGUED, &EventId::from_bytes([0; 16]).to_bytes()),
-        Ok(2) => {}
-        Ok(3) => return Ok(db.meta.insert("version", &VERSION.to_be_bytes()).map(drop)?),
+        Ok(2..=4) => {}
         Ok(found) if found > VERSION => return Err(StoreError::NewerSchema { found, known: VERSION }),
         _ => return Err(StoreError::Corrupt("the schema version is not one".into())),
     }
-    let first = db.packed().first().map_or("", |(name, _)| name);
-    changes.insert(UNPACKED, [first.as_bytes(), &[0]].concat());
+    if matches!(version, Ok(1 | 2)) {
+        let first = db.packed().first().map_or("", |(name, _)| name);
+        changes.insert(UNPACKED, [first.as_bytes(), &[0]].concat());
+    }
+    let (key, from) = event_times::begin_after(event_log::newest_id(db)?);
+    changes.insert(key, &from);
     changes.insert("version", &VERSION.to_be_bytes());
     Ok(db.meta.apply_batch(changes)?)
 }

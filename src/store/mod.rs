@@ -47,6 +47,16 @@
 //! | `changes` | number, u64, big endian | what happened to an event, u8; event id |
 //! | `annotations` | event id | what people say of it; whether `event.json` is still to say so |
 //! | `reviewed` | event id | who has looked it through |
+//! | `photos` | photo id, 16 bytes | the photo |
+//! | `photo_order` | scope (`s`, `p` owner, `t` owner) 0 milliseconds on the wall, photo id | the photo's number |
+//! | `photo_contents` | SHA-256, 32 bytes, photo id | nothing; the photos with this content |
+//! | `photo_numbers`, `photo_ids` | photo id, or number (4 bytes) | the other of the two |
+//! | `photo_terms` | term, 0, chunk of 2048 numbers (4 bytes) | the numbers in it, two bytes each, or a bitmap |
+//! | `albums` | album id, 16 bytes | the album without its photos |
+//! | `album_photos` | album id, row of 128 (4 bytes) | ids of its photos, 16 bytes each, as they were put |
+//! | `photo_times` | chunk of 128 numbers (4 bytes) | milliseconds on the wall, 8 bytes each |
+//! | `event_times` | stretch of event ids, u32 | when its events began, earliest and latest, wall milliseconds, i64 each |
+//! | `photo_usage` | owner | photos and their bytes, u64 each |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -87,6 +97,7 @@ mod annotate;
 mod annotations;
 mod changes;
 mod event_log;
+mod event_times;
 mod position;
 mod search;
 
@@ -108,9 +119,17 @@ mod timeline;
 
 mod offline;
 
+mod album_index;
+mod albums;
 mod events;
 mod ledger;
 mod outboxes;
+mod photo_index;
+mod photo_order;
+mod photo_scope;
+mod photo_search;
+mod photo_usage;
+mod photos;
 mod read;
 
 #[cfg(test)]
@@ -130,6 +149,7 @@ use crate::event::{Event, EventId};
 use schema::FILLED;
 use worker::Core;
 
+pub use albums::Albums;
 pub use catalog::{AlertCounts, Amendment, Assets, Class, Cursor, HeldFile, RUN_TIME_BELOW};
 pub use changes::{ChangeKind, EventChange};
 pub use delivery::{Delivery, Document};
@@ -142,6 +162,10 @@ pub use ledger::Ledger;
 pub use offline::{IndexCopy, set_index_aside};
 pub use outbox::{DeadLetter, Outbox};
 pub use outboxes::Outboxes;
+pub use photo_scope::{PhotoPosition, Scope};
+pub use photo_search::{PhotoCell, PhotosFound};
+pub use photo_usage::PhotoUsage;
+pub use photos::Photos;
 pub use place::Lane;
 pub use position::Position;
 pub use process_lock::can_commit;
@@ -204,7 +228,7 @@ pub struct Change {
     pub deliveries: Vec<Delivery>,
 }
 
-/// The durable index and its outboxes, by handles: [`Events`], [`Assets`], [`Outboxes`], [`Ledger`]. Clones are one store.
+/// The durable index and its outboxes, by handles: [`Events`], [`Assets`], [`Outboxes`], [`Ledger`], [`Photos`]. Clones are one store.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Core>);
 
@@ -253,18 +277,33 @@ impl Store {
         Ledger::new(&self.0)
     }
 
+    /// The albums.
+    pub fn albums(&self) -> Albums {
+        Albums::new(&self.0)
+    }
+
+    /// The photo library.
+    pub fn photos(&self) -> Photos {
+        Photos::new(&self.0)
+    }
+
     /// Numbers for the page and the metrics; costs a handful of reads however much is stored.
     pub fn stats(&self) -> Read<Stats> {
         let flushes = self.0.flushes();
         Read::new(&self.0, move |db| stats::read(db, flushes))
     }
 
-    /// The highest id of an event or segment, so that new ids can be greater.
+    /// The highest id of an event, segment or photo, so that new ids can be greater.
     ///
     /// # Errors
     /// When the store is out of service.
     pub fn newest_id(&self) -> Result<Option<EventId>, StoreError> {
-        self.0.read(|db| Ok(event_log::newest_id(db)?.max(timeline::newest_id(db)?)))
+        self.0.read(|db| {
+            Ok(event_log::newest_id(db)?
+                .max(timeline::newest_id(db)?)
+                .max(photo_index::newest_id(db)?)
+                .max(album_index::newest_id(db)?))
+        })
     }
 
     /// Whether the index holds all that the sidecars say. It does not when it was begun afresh and no recovery

@@ -261,12 +261,12 @@ impl Outbox {
 
     /// A dead letter; those of all kinds lie in one place.
     pub(super) fn letter(&self, seq: u64) -> ItemRef {
-        ItemRef { queue: self.queue.clone(), place: Place { lane: None, seq }, revision: 0, is_document: false }
+        ItemRef { queue: self.queue.clone(), place: Place { lane: None, seq }, revision: 0, goes_first: false }
     }
 }
 
 fn holds(db: &Database, item: &ItemRef) -> Result<bool, StoreError> {
-    let tree = if item.is_document { &db.documents } else { &db.outbox };
+    let tree = if item.goes_first { &db.documents } else { &db.outbox };
     let row: Option<Row> = tree.get(item.place.key(item.queue.destination()))?.map(|row| decode(&row)).transpose()?;
     Ok(row.is_some_and(|row| row.revision == item.revision))
 }

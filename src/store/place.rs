@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Delivery;
 use super::schema::prefix;
+use super::{Delivery, Document};
 use crate::asset::MediaKind;
 use crate::destination::Destination;
 
@@ -17,7 +17,7 @@ pub enum Lane {
     Stills = 2,
     /// Clips of events.
     Clips = 3,
-    /// Everything else; also what an index of before lanes has left.
+    /// Everything else, originals of the photo library among it; also what an index of before lanes has left.
     Rest = 4,
 }
 
@@ -28,14 +28,17 @@ impl Lane {
     /// Where a delivery belongs.
     pub fn of(item: &Delivery) -> Self {
         match item {
+            Delivery::Document(Document { kind: MediaKind::Original, .. }) => Self::Rest,
             Delivery::Document(_) | Delivery::Alert(_) => Self::Metadata,
             Delivery::Upload(media) => match media.kind {
-                MediaKind::EventSidecar => Self::Metadata,
+                MediaKind::EventSidecar | MediaKind::PhotoSidecar => Self::Metadata,
                 MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => Self::Stills,
                 MediaKind::Clip | MediaKind::SegmentVideo => Self::Clips,
-                MediaKind::SegmentSidecar | MediaKind::CoverageAccount | MediaKind::LakeTable | MediaKind::Other => {
-                    Self::Rest
-                }
+                MediaKind::SegmentSidecar
+                | MediaKind::CoverageAccount
+                | MediaKind::LakeTable
+                | MediaKind::Original
+                | MediaKind::Other => Self::Rest,
             },
         }
     }
@@ -51,7 +54,8 @@ impl Lane {
     }
 }
 
-/// Key of an item within its outbox. Items of alerts and documents, and uploads of older schemas, have no lane.
+/// Key of an item within its outbox. Items of alerts and of documents that go first, and uploads of older schemas, have no
+/// lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub lane: Option<Lane>,
@@ -61,7 +65,8 @@ pub(super) struct Place {
 impl Place {
     /// Of an item that has none yet.
     pub(super) fn new(item: &Delivery, seq: u64) -> Self {
-        let lane = matches!(item, Delivery::Upload(_)).then(|| Lane::of(item));
+        let has_lane = !matches!(item, Delivery::Alert(_)) && !item.goes_first();
+        let lane = has_lane.then(|| Lane::of(item));
         Self { lane, seq }
     }
 

@@ -19,8 +19,8 @@ pub(super) struct ItemRef {
     pub queue: Arc<Queue>,
     pub place: Place,
     pub revision: u64,
-    /// Whether it lies among the documents.
-    pub is_document: bool,
+    /// Whether it lies among what goes before all else.
+    pub goes_first: bool,
 }
 
 /// An item that one outlet is working on. It is not leased again until it is settled or dropped; a lease that
@@ -48,8 +48,8 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn item_ref(&self) -> ItemRef {
-        let (place, revision, is_document) = (self.place, self.revision, self.item.is_document());
-        ItemRef { queue: self.queue.clone(), place, revision, is_document }
+        let (place, revision, goes_first) = (self.place, self.revision, self.item.goes_first());
+        ItemRef { queue: self.queue.clone(), place, revision, goes_first }
     }
 }
 

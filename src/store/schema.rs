@@ -14,7 +14,7 @@ use crate::destination::Destination;
 use crate::event::{Event, EventId};
 
 /// Version of keys and values.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 /// Key in `meta`: the index holds all that the sidecars say.
 pub(super) const FILLED: &str = "filled";
 /// Largest event, in bytes of JSON. A queued alert carries the event plus less than 1 KiB, which keeps all
@@ -42,6 +42,11 @@ pub(super) struct Counters {
     /// The sequence of changes of events; an index that has none yet begins one.
     #[serde(default)]
     pub changes: Sequence,
+    #[serde(default)]
+    pub photos: u64,
+    /// The number that the next photo gets.
+    #[serde(default)]
+    pub photo_numbers: u32,
 }
 
 /// Numbers of one class of files.

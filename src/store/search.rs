@@ -2,16 +2,17 @@
 //! matches nothing costs no more than one that matches all; the caller goes on from where it ended.
 
 use std::borrow::Cow;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use memchr::memmem::{self, Finder};
 use serde::Deserialize;
 use tracing::warn;
 
 use super::annotations::Beside;
-use super::packed::{Lookup, Scan};
-use super::schema::{decode, id_of, prefix};
+use super::event_times::{IdWalk, Walks};
+use super::packed::Lookup;
+use super::schema::{decode, prefix};
 use super::trees::Database;
 use super::{StoreError, annotations};
 use crate::event::{Annotations, Event, EventId, EventState, Verdict};
@@ -125,8 +126,9 @@ impl Search {
 
 pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError> {
     let mut found = Found::default();
-    let mut rows = Rows::new(db, search);
+    let mut rows = Rows::new(db, search)?;
     let mut people = People::new(db, search);
+    let (mut words, mut last) = (WordFilter::new(&search.words), None);
     while found.events.len() < search.limit && found.rows < search.rows {
         let Some((id, json)) = rows.next()? else {
             return Ok(Found { last: None, back_to: None, ..found });
@@ -134,21 +136,57 @@ pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError
         found.rows += 1;
         found.last = Some(id);
         let Some(json) = json else { continue };
-        let matches = match serde_json::from_slice::<Short<'_>>(&json) {
-            Ok(short) => {
-                found.back_to = Some(short.start.wall);
-                search.matches(&short, people.said(id)?.as_ref()) && people.is_reviewed_as_wanted(id)?
-            }
+        let json = last.insert(json);
+        let said = people.said(id)?;
+        if said.is_none() && !words.may_match(json) {
+            continue;
+        }
+        let matches = match serde_json::from_slice::<Short<'_>>(json) {
+            Ok(short) => search.matches(&short, said.as_ref()) && people.is_reviewed_as_wanted(id)?,
             Err(error) => {
                 warn!(%error, "an event in the index is skipped");
                 false
             }
         };
         if matches {
-            found.events.push(annotations::with(db, decode(&json)?)?);
+            found.events.push(annotations::with(db, decode(json)?)?);
         }
     }
+    found.back_to = last.and_then(|json| Some(serde_json::from_slice::<Short<'_>>(&json).ok()?.start.wall));
     Ok(found)
+}
+
+/// Passes over events without a word that is wanted, from their bytes alone: most are no candidates, and reading one costs
+/// ten times as much.
+struct WordFilter {
+    words: Vec<Finder<'static>>,
+    lower: Vec<u8>,
+}
+
+/// Letters beyond ASCII whose small letters are not: the sign of Kelvin, and the dotted capital I.
+const TO_ASCII: [&str; 2] = ["\u{212a}", "\u{130}"];
+
+impl WordFilter {
+    /// For words in lower case. Those that could be written otherwise in the JSON are left to who reads it.
+    fn new(words: &[String]) -> Self {
+        let is_plain = |c: char| {
+            let is_caseless = || c.to_lowercase().eq([c]) && c.to_uppercase().eq([c]);
+            c.is_ascii_alphanumeric() || !c.is_ascii() && is_caseless()
+        };
+        let plain = words.iter().filter(|word| word.chars().all(is_plain));
+        Self { words: plain.map(|word| Finder::new(word.as_bytes()).into_owned()).collect(), lower: Vec::new() }
+    }
+
+    /// `false`: a word is nowhere in the event.
+    fn may_match(&mut self, json: &[u8]) -> bool {
+        if self.words.is_empty() {
+            return true;
+        }
+        self.lower.clear();
+        self.lower.extend(json.iter().map(u8::to_ascii_lowercase));
+        self.words.iter().all(|word| word.find(&self.lower).is_some())
+            || !json.is_ascii() && TO_ASCII.iter().any(|letter| memmem::find(json, letter.as_bytes()).is_some())
+    }
 }
 
 /// What people say of the events that are gone through, as far as it counts.
@@ -177,50 +215,96 @@ impl<'a> People<'a> {
 
 /// Events by falling id: all of them, or those of several cameras.
 struct Rows<'a> {
-    events: Option<Scan>,
+    events: Option<IdWalk<'a>>,
     lookup: Lookup<'a>,
-    cameras: Vec<(Scan, Option<EventId>)>,
-    begun: bool,
+    cameras: Vec<(IdWalk<'a>, Option<EventId>)>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(db: &'a Database, search: &Search) -> Self {
-        let bounds = |camera: &[u8]| {
-            let key = |id: EventId| [camera, &id.to_bytes()].concat();
-            let low = search.after.map_or_else(|| Bound::Included(camera.to_vec()), |id| Bound::Excluded(key(id)));
-            // Past all ids: one byte more than the highest.
-            let high = search.before.map_or_else(|| [camera, &[0xff; 17]].concat(), key);
-            // Bounds that cross are none that a tree knows.
-            let is_crossed = matches!(&low, Bound::Excluded(low) | Bound::Included(low) if *low >= high);
-            (!is_crossed).then_some((low, Bound::Excluded(high)))
+    fn new(db: &'a Database, search: &Search) -> Result<Self, StoreError> {
+        let Search { since, until, before, after, .. } = search;
+        let walks = Walks::new(db, *since, *until)?;
+        let of_camera = |camera: &String| {
+            let mut walk = walks.of(&db.by_camera, prefix(camera), *after, *before);
+            let head = newest(&mut walk)?;
+            Ok((walk, head))
         };
-        let cameras = search.cameras.iter().filter_map(|camera| Some(db.by_camera.range(bounds(&prefix(camera))?)));
-        let cameras = cameras.map(|scan| (scan, None)).collect();
-        let events = if search.cameras.is_empty() { bounds(&[]).map(|bounds| db.events.range(bounds)) } else { None };
-        Self { events, lookup: db.events.lookup(), cameras, begun: false }
+        let cameras: Vec<_> = search.cameras.iter().map(of_camera).collect::<Result<_, StoreError>>()?;
+        let events = cameras.is_empty().then(|| walks.of(&db.events, Vec::new(), *after, *before));
+        Ok(Self { events, lookup: db.events.lookup(), cameras })
     }
 
     /// The next event and its JSON, which is not there where the event went meanwhile.
     fn next(&mut self) -> Result<Option<(EventId, Option<sled::IVec>)>, StoreError> {
-        if let Some(scan) = &mut self.events {
-            let Some(entry) = scan.next_back() else { return Ok(None) };
-            let (key, json) = entry?;
-            return Ok(id_of(&key).map(|id| (id, Some(json))));
+        if let Some(walk) = &mut self.events {
+            return Ok(walk.next()?.map(|(id, json)| (id, Some(json))));
         }
-        if !self.begun {
-            for (scan, head) in &mut self.cameras {
-                *head = newest(scan)?;
-            }
-            self.begun = true;
-        }
-        let Some((scan, head)) = self.cameras.iter_mut().max_by_key(|(_, head)| *head) else { return Ok(None) };
+        let Some((walk, head)) = self.cameras.iter_mut().max_by_key(|(_, head)| *head) else { return Ok(None) };
         let Some(id) = *head else { return Ok(None) };
-        *head = newest(scan)?;
+        *head = newest(walk)?;
         Ok(Some((id, self.lookup.get(&id.to_bytes())?)))
     }
 }
 
-fn newest(scan: &mut Scan) -> Result<Option<EventId>, StoreError> {
-    let entry = scan.next_back().transpose()?;
-    Ok(entry.and_then(|(key, _)| id_of(&key)))
+fn newest(walk: &mut IdWalk<'_>) -> Result<Option<EventId>, StoreError> {
+    Ok(walk.next()?.map(|(id, _)| id))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::{Clock, Mono, SimulatedClock};
+    use crate::event::fixture;
+
+    fn json(texts: &[String; 4]) -> Vec<u8> {
+        let [camera, label, rule, zone] = texts.each_ref().map(|text| Arc::from(text.as_str()));
+        let event = fixture::event(
+            EventId::from_bytes([1; 16]),
+            "yard",
+            SimulatedClock::new(Mono(1), Timestamp::UNIX_EPOCH).now(),
+        );
+        serde_json::to_vec(&Event { camera, label, rule, zones: vec![zone], ..event }).expect("write")
+    }
+
+    fn filter(words: &[&str]) -> WordFilter {
+        WordFilter::new(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn events_without_a_word_are_passed_over_unread() {
+        let json = json(&["Yard 北".to_owned(), "person".to_owned(), "night".to_owned(), "gate".to_owned()]);
+        assert!(filter(&["yard", "北", "nig"]).may_match(&json));
+        for word in ["courier", "南", "yard北"] {
+            assert!(!filter(&["yard", word]).may_match(&json), "{word}");
+        }
+        assert!(filter(&["straße", "a\"b", "é"]).may_match(&json), "left to who reads it");
+    }
+
+    proptest! {
+        #[test]
+        fn no_event_with_the_words_is_passed_over(
+            texts in [(); 4].map(|()| prop_oneof![
+                "\\PC{0,12}",
+                Just("\u{212a}elvin K".to_owned()),
+                Just("\u{130}stanbul".to_owned()),
+                Just("Blue \"Van\" \\ 海辺".to_owned()),
+            ]),
+            from in any::<prop::sample::Index>(),
+            at in any::<prop::sample::Index>(),
+            length in 1..5usize,
+        ) {
+            let lower = from.get(&texts).to_lowercase();
+            let chars: Vec<char> = lower.chars().filter(|c| !c.is_whitespace()).collect();
+            prop_assume!(!chars.is_empty());
+            let word: String = chars.iter().skip(at.index(chars.len())).take(length).collect();
+            let json = json(&texts);
+            let search = Search { words: vec![word.clone()], ..Search::default() };
+            let short: Short<'_> = serde_json::from_slice(&json).expect("read");
+            if search.has_words(&short, None) {
+                prop_assert!(WordFilter::new(&search.words).may_match(&json), "{word:?}");
+            }
+        }
+    }
 }

@@ -303,8 +303,8 @@ impl Outbox {
             if let (Some(place), Ok(row)) = (key.get(head.len()..).and_then(Place::from_bytes), decode::<Row>(&value))
                 && selection.takes(db, place.seq, &row, is_dead)?
             {
-                let (revision, is_document) = (row.revision, row.item.is_document());
-                let waiting = || ItemRef { queue: self.queue().clone(), place, revision, is_document };
+                let (revision, goes_first) = (row.revision, row.item.goes_first());
+                let waiting = || ItemRef { queue: self.queue().clone(), place, revision, goes_first };
                 let item = if is_dead { self.letter(place.seq) } else { waiting() };
                 all.push(Found { item, is_dead, event: row.asset, delivery: row.item });
             }

@@ -24,7 +24,7 @@ impl Group<'_> {
                 if queue.lease_state(place.seq, now.mono()).0 {
                     break;
                 }
-                items.push(ItemRef { queue: queue.clone(), place, revision: row.revision, is_document: true });
+                items.push(ItemRef { queue: queue.clone(), place, revision: row.revision, goes_first: true });
             }
             if items.len() < paths.len() {
                 continue;

@@ -113,6 +113,28 @@ trees! {
     annotations,
     /// Who has looked events through, by id.
     reviewed,
+    /// Photos, by id.
+    photos,
+    /// Photos by scope and time.
+    photo_order,
+    /// Photos by the hash of their content.
+    photo_contents,
+    /// Numbers of photos, by id.
+    photo_numbers,
+    /// Ids of photos, by number.
+    photo_ids,
+    /// Numbers of photos that have a term, by term and chunk.
+    photo_terms,
+    /// When photos were taken, by chunk of numbers.
+    photo_times,
+    /// Albums, by id.
+    albums,
+    /// The photos of albums, by album and row.
+    album_photos,
+    /// What the photos of each user take, by name.
+    photo_usage,
+    /// When events began at the earliest and at the latest, by stretches of their ids.
+    event_times,
 }
 
 impl Database {

@@ -71,10 +71,12 @@ impl Class {
         match kind {
             MediaKind::SegmentVideo | MediaKind::SegmentSidecar => Self::Continuous,
             MediaKind::Clip => Self::Clips,
-            MediaKind::EventSidecar | MediaKind::Thumbnail | MediaKind::CoverageAccount | MediaKind::LakeTable => {
-                Self::Metadata
-            }
-            MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Other => Self::Snapshots,
+            MediaKind::EventSidecar
+            | MediaKind::Thumbnail
+            | MediaKind::CoverageAccount
+            | MediaKind::LakeTable
+            | MediaKind::PhotoSidecar => Self::Metadata,
+            MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Original | MediaKind::Other => Self::Snapshots,
         }
     }
 }
