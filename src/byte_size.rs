@@ -57,6 +57,18 @@ pub fn parse(text: &str) -> Result<u64, String> {
     whole.checked_add(part).ok_or_else(|| bad(""))
 }
 
+/// `870 B`, `12.3 MB`: what people read.
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+pub fn text(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let step = usize::try_from(count.checked_ilog10().unwrap_or_default() / 3).unwrap_or_default().min(UNITS.len() - 1);
+    let unit = UNITS.get(step).copied().unwrap_or_default();
+    if step == 0 {
+        return format!("{count} {unit}");
+    }
+    format!("{:.1} {unit}", count as f64 / 1000f64.powi(i32::try_from(step).unwrap_or_default()))
+}
+
 struct Size<T>(PhantomData<T>);
 
 impl<T: TryFrom<u64>> Visitor<'_> for Size<T> {
@@ -138,6 +150,20 @@ mod tests {
             ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_with_one_digit_behind_the_point() {
+        for (bytes, written) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (12_345_678, "12.3 MB"),
+            (5_000_000_000, "5.0 GB"),
+            (u64::MAX, "18446744.1 TB"),
+        ] {
+            assert_eq!(text(bytes), written);
         }
     }
 

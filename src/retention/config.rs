@@ -1,15 +1,11 @@
 //! How much the box may hold, and for how long: `[retention]`.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::age_limit::Age;
 use crate::store::Class;
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How much the box may hold, and for how long. TOML `[retention]`.
 ///
@@ -61,8 +57,13 @@ impl Config {
         Self { max_bytes, min_free: None, ..self.clone() }
     }
 
+    /// Bytes that all recordings may take, if there is a limit.
+    pub fn quota(&self) -> Option<u64> {
+        Some(self.max_bytes).filter(|bytes| *bytes > 0)
+    }
+
     /// How old files of `class` may become, if there is a limit.
-    pub(super) fn age(&self, class: Class) -> Option<Duration> {
+    pub fn age(&self, class: Class) -> Option<Duration> {
         let Age(age) = match class {
             Class::Continuous => self.continuous,
             Class::Clips => self.clips,
@@ -70,48 +71,5 @@ impl Config {
             Class::Metadata => self.metadata,
         };
         (!age.is_zero()).then_some(age)
-    }
-}
-
-/// A length of time in which days may be counted: `30d`, `12h`, `1d 12h`. A day has 24 hours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Age(pub Duration);
-
-impl FromStr for Age {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?} is not an age such as \"30d\", \"12h\" or \"1d 12h\"");
-        let days = text.split_once('d').and_then(|(days, rest)| Some((days.trim().parse::<u32>().ok()?, rest.trim())));
-        let rest = match days.map_or(text.trim(), |(_, rest)| rest) {
-            "" if days.is_some() => Duration::ZERO,
-            rest => rest.parse::<SignedDuration>().ok().and_then(|rest| rest.try_into().ok()).ok_or_else(bad)?,
-        };
-        Ok(Self(DAY * days.map_or(0, |(days, _)| days) + rest))
-    }
-}
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = self.0.as_secs() / DAY.as_secs();
-        let rest = self.0 - DAY * u32::try_from(days).unwrap_or(u32::MAX);
-        match (days, rest) {
-            (days, Duration::ZERO) => write!(f, "{days}d"),
-            (0, rest) => write!(f, "{}s", rest.as_secs()),
-            (days, rest) => write!(f, "{days}d {}s", rest.as_secs()),
-        }
-    }
-}
-
-impl TryFrom<String> for Age {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Age> for String {
-    fn from(age: Age) -> String {
-        age.to_string()
     }
 }

@@ -11,6 +11,7 @@ mod config;
 
 mod delete;
 mod evict;
+mod pace;
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +39,10 @@ use crate::store::{Class, HeldFile};
 use crate::supervise::Heartbeat;
 use ages::{Ages, Reading};
 use evict::Evictor;
+use pace::PaceMeter;
 
 pub(crate) use accounts::delete_accounts;
-pub use config::{Age, Config};
+pub use config::Config;
 pub use delete::{Deletion, delete_event};
 
 /// How often the volume is looked at.
@@ -49,6 +51,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often ages are looked at.
 const AGES_EVERY: Duration = Duration::from_secs(60);
+/// How often it is noted how much is recorded.
+const PACE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for old accounts of coverage, which are small and of which one a day comes.
 const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
 /// Files of one batch: between two of them other users of the index get their turn.
@@ -85,6 +89,8 @@ struct Memory {
     /// It was said that there is nothing to delete.
     exhausted: bool,
     no_reserve: bool,
+    pace: PaceMeter,
+    pace_noted: Option<Mono>,
 }
 
 impl Retention {
@@ -136,6 +142,7 @@ impl Retention {
         // Under a volume that is not mounted any more lie another's space and another's files.
         self.archive.layout.check_volume().inspect_err(|_| self.archive.trouble.notify_one())?;
         self.sweep(stop)?;
+        self.measure_pace()?;
         let now = self.archive.clock.mono();
         let ages_are_due = self.memory().ages_seen.is_none_or(|seen| now.since(seen) >= AGES_EVERY);
         if ages_are_due {
@@ -245,6 +252,25 @@ impl Retention {
         Ok(self.archive.store.stats().wait()?.held.values().map(|held| held.bytes).sum())
     }
 
+    /// Notes how much is recorded. An index that is being filled counts what was there before.
+    fn measure_pace(&self) -> Result<()> {
+        let now = self.archive.clock.mono();
+        if self.memory().pace_noted.is_some_and(|noted| now.since(noted) < PACE_EVERY) {
+            return Ok(());
+        }
+        let held = self.archive.store.stats().wait()?.held;
+        let is_filled = self.archive.store.is_filled()?;
+        let mut memory = self.memory();
+        memory.pace_noted = Some(now);
+        if !is_filled {
+            memory.pace.reset();
+        } else {
+            memory.pace.note(now, held.into_iter().map(|(class, held)| (class, held.bytes)).collect());
+        }
+        self.health.set_pace(memory.pace.pace(now));
+        Ok(())
+    }
+
     fn over_quota(&self) -> Result<u64> {
         if self.config.max_bytes == 0 {
             return Ok(0);
@@ -324,6 +350,7 @@ impl Retention {
             let reason = file.condemned.map_or("none", EvictReason::as_str);
             let (files, bytes) = sums.entry((file.class, reason)).or_default();
             (*files, *bytes) = (*files + 1, *bytes + file.media.bytes);
+            self.memory().pace.deleted(file.class, file.media.bytes);
         }
         for ((class, reason), (files, bytes)) in &sums {
             let label = metrics::evicted(class.as_str(), reason);

@@ -1,0 +1,135 @@
+//! After a stop: what was being taken in is finished or removed, and a fresh index is filled from the sidecars.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tracing::{info, warn};
+
+use super::Library;
+use super::albums;
+use super::intake::Note;
+use super::layout::{LibraryLayout, entries, is_sidecar, remove};
+use super::removal::{complete, tombstone};
+use super::resumable;
+use crate::archive::{Archive, measure};
+use crate::asset::ORIGINAL;
+use crate::photo::{Photo, PhotoId, SCHEMA_VERSION};
+
+/// Finishes what the last stop left of files that were being taken in. Where the index was begun afresh, fills it with all
+/// photos. `first_id` is the first id of this run: what arrives under it or a higher one is left alone. Blocks. Returns how
+/// many photos were taken into a fresh index.
+///
+/// # Errors
+/// When the index fails, or the disk. A damaged sidecar is logged and left where it is.
+pub fn recover(archive: &Archive, first_id: PhotoId) -> Result<u64> {
+    let layout = LibraryLayout::new(archive.layout());
+    let found = if archive.store().is_filled()? { 0 } else { fill(archive, &layout)? };
+    let listed = archive.store().photos().fill_terms()?;
+    if listed > found {
+        info!(photos = listed, "made the lists that photos are found by");
+    }
+    resumable::remove_expired(archive, &layout)?;
+    for path in entries(&layout.incoming())? {
+        // Files are written under a name that begins with a point, and then renamed.
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let mut parts = name.trim_start_matches('.').split('.');
+        let id = parts.next().and_then(|stem| stem.parse::<PhotoId>().ok());
+        if id.is_some_and(|id| id >= first_id) {
+            continue;
+        }
+        // An upload that goes on notes its place at any moment.
+        if name.starts_with('.') && parts.next() == Some(resumable::STATE) && id.is_some_and(|id| goes_on(&layout, id))
+        {
+            continue;
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => finish(archive, &layout, &path)?,
+            // They go on.
+            Some(resumable::DATA | resumable::STATE) => {}
+            // What was arriving when the box stopped was not acknowledged.
+            _ => remove(&path)?,
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is an upload with this id.
+fn goes_on(layout: &LibraryLayout, id: PhotoId) -> bool {
+    layout.incoming().join(format!("{id}.{}", resumable::STATE)).exists()
+}
+
+/// Fills the index with all photos on the disk. Returns how many there are.
+fn fill(archive: &Archive, layout: &LibraryLayout) -> Result<u64> {
+    let mut found = 0;
+    for group in entries(&layout.root())?.into_iter().filter(|group| !layout.is_special(group)) {
+        for folder in entries(&group)? {
+            // Tombstones last: the photos beside them are in the index by then.
+            let sidecars = entries(&folder)?.into_iter().filter(|path| is_sidecar(path));
+            let (gone, sidecars): (Vec<_>, Vec<_>) =
+                sidecars.map(|path| (tombstone(&path), path)).partition(|(gone, _)| gone.is_some());
+            for (_, sidecar) in sidecars {
+                found += u64::from(take_in(archive, &folder, &sidecar)?);
+            }
+            for of in gone.into_iter().filter_map(|(gone, _)| gone) {
+                complete(archive, layout, &of)?;
+            }
+        }
+    }
+    albums::fill(archive, &layout.albums())?;
+    if found > 0 {
+        info!(photos = found, "took the photos on the disk into the index");
+    }
+    Ok(found)
+}
+
+/// Takes a photo into the index, with its delivery. Returns whether it could.
+fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
+    let photo = match read(sidecar, folder) {
+        Ok(photo) => photo,
+        Err(failure) => {
+            warn!(file = %sidecar.display(), error = format!("{failure:#}"), "a photo's sidecar is damaged, the photo is not shown");
+            return Ok(false);
+        }
+    };
+    let name = Photo::sidecar_name(photo.id);
+    let documents = Library::documents(&photo, measure(folder, &name)?, folder.join(&photo.file).is_file());
+    archive.store().photos().record_blocking(&photo, documents)?;
+    Ok(true)
+}
+
+fn read(sidecar: &Path, folder: &Path) -> Result<Photo> {
+    let photo: Photo = serde_json::from_slice(&fs::read(sidecar)?)?;
+    let is_its_place = folder.file_name().and_then(|name| name.to_str()) == Some(&photo.sha256)
+        && sidecar.file_name().and_then(|name| name.to_str()) == Some(&Photo::sidecar_name(photo.id));
+    let is_plain = photo.file.split('.').next() == Some(ORIGINAL) && !photo.file.contains('/');
+    anyhow::ensure!(is_its_place && is_plain, "it does not agree with its place");
+    anyhow::ensure!(photo.version <= SCHEMA_VERSION, "it was written by a later version");
+    Ok(photo)
+}
+
+/// Finishes what a note says was going on.
+fn finish(archive: &Archive, layout: &LibraryLayout, path: &Path) -> Result<()> {
+    let note: Note = match serde_json::from_slice(&fs::read(path).with_context(|| format!("read {}", path.display()))?)
+    {
+        Ok(note) => note,
+        Err(error) => {
+            warn!(file = %path.display(), %error, "a note of the library cannot be read and is removed");
+            return remove(path);
+        }
+    };
+    let folder = layout.content(&note.sha256);
+    let sidecar = folder.join(Photo::sidecar_name(note.id));
+    if let Some(gone) = tombstone(&sidecar) {
+        complete(archive, layout, &gone)?;
+    } else if sidecar.is_file() {
+        if archive.store().photos().get(note.id).wait()?.is_none() {
+            take_in(archive, &folder, &sidecar)?;
+        }
+    } else if archive.store().photos().with_content(&note.sha256).wait()?.is_empty() {
+        // The original had its place, and was no photo yet: it was not acknowledged.
+        remove(&folder.join(&note.file))?;
+        let _ = fs::remove_dir(&folder);
+    }
+    remove(path)
+}
