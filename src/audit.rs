@@ -234,6 +234,31 @@ impl Audit {
         Ok((file, bytes))
     }
 
+    /// The number of the last entry; 0 where there is none.
+    pub fn last(&self) -> u64 {
+        self.0.log.lock().next - 1
+    }
+
+    /// Up to `limit` entries behind number `seq`, oldest first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>> {
+        let files = files(&self.0.folder)?;
+        // A file whose successor begins at or before the wanted entry holds none that is wanted.
+        let passed =
+            files.iter().skip(1).take_while(|next| first_of(next).is_some_and(|first| first <= seq + 1)).count();
+        let mut found = Vec::new();
+        for path in files.iter().skip(passed) {
+            let wanted = read(path)?.into_iter().filter(|entry| entry.seq > seq);
+            found.extend(wanted.take(limit - found.len()));
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// Entries, newest first.
     ///
     /// # Errors
@@ -276,6 +301,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_ours).collect();
     found.sort();
     Ok(found)
+}
+
+/// The number of a file's first entry, by its name.
+fn first_of(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.strip_prefix("audit-")?.parse().ok()
 }
 
 /// Whole entries of a file; what is damaged is left out.
@@ -341,6 +371,11 @@ mod tests {
         assert_eq!(targets(&audit, Query { limit: 2, before: Some(6), ..Query::default() }), ["t4", "t3"]);
         assert_eq!(targets(&audit, Query { limit: 9, who: Some("ben".into()), ..Query::default() }), ["t3", "t1"]);
         assert_eq!(targets(&audit, Query { limit: 9, text: Some("aft".into()), ..Query::default() }), ["after"]);
+        let after = |seq, limit| {
+            let found = audit.after(seq, limit).expect("read");
+            found.into_iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        assert_eq!((after(0, 2), after(4, 9), after(6, 9), audit.last()), (vec![1, 2], vec![5, 6], vec![], 6));
     }
 
     #[test]
@@ -362,6 +397,15 @@ mod tests {
         audit.note(act("anna", "last"));
         let newest = audit.find(&Query { limit: 1, ..Query::default() }).expect("read").pop().expect("an entry");
         assert_eq!((newest.seq, newest.act.target.as_str()), (MOST_FILES as u64 + 4, "last"));
+        let numbers = |seq, limit| {
+            let found = audit.after(seq, limit).expect("read");
+            found.into_iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        let all = numbers(0, 99);
+        assert!(all.len() > 2 && all.last() == Some(&newest.seq), "{all:?}");
+        for (at, seq) in all.iter().enumerate() {
+            assert_eq!(numbers(*seq, 2), all[at + 1..].iter().take(2).copied().collect::<Vec<_>>(), "behind {seq}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum CallerKind {
     Session,
     /// A program with a key.
     Key,
+    /// A user that an identity-aware proxy vouches for.
+    Proxy,
 }
 
 impl CallerKind {
@@ -30,6 +32,7 @@ impl CallerKind {
             Self::Unprotected => "unprotected",
             Self::Session => "session",
             Self::Key => "key",
+            Self::Proxy => "proxy",
         }
     }
 }

@@ -10,7 +10,7 @@ use super::error::{AccessError, check_cameras};
 use super::{Access, Caller, CallerKind, Cameras, Role, random};
 
 /// What keys begin with, so that scanners for leaked secrets find them.
-const PREFIX: &str = "outpost_key_";
+pub(super) const PREFIX: &str = "outpost_key_";
 /// Keys of one box at most.
 const MOST_KEYS: usize = 1000;
 /// Longest name, bytes.

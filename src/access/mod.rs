@@ -9,9 +9,11 @@ mod files;
 mod keys;
 mod limit;
 mod passwords;
+mod proxied;
 mod random;
 mod sessions;
 mod setup;
+mod shared_item;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,8 @@ pub use keys::{KeyAdded, KeyInfo, NewKey};
 pub use limit::Locked;
 pub use sessions::{LoggedIn, Login, LoginRefusal, SessionInfo};
 pub use setup::SetupRefusal;
-pub use shares::{NewShare, ShareAdded, ShareInfo, ShareOpened, ShareRefusal, SharedFile};
+pub use shared_item::{SharedAlbum, SharedFile, SharedItem, SharedPhoto};
+pub use shares::{NewShare, ShareAdded, ShareInfo, ShareOpened, ShareRefusal};
 pub use totp::Enrolment;
 pub use users::{NewUser, UserChange, UserInfo};
 
@@ -111,6 +114,7 @@ struct State {
     users: users::Users,
     keys: keys::Keys,
     sessions: sessions::Sessions,
+    proxied: proxied::Proxied,
     limits: limit::Limits,
     shares: shares::Shares,
     /// Why links cannot be read: none is opened, and nothing is overwritten.

@@ -1,7 +1,7 @@
-//! Links to single files, for people without a login: each ends, is counted, and can be revoked.
+//! Links to files of events, photos and albums, for people without a login: each ends, is counted, and can be revoked.
 //!
 //! The secret of a link stands behind `#`, so that a browser sends it in no address. Who has it gets a ticket, with which
-//! the file is read for an hour; so a view is counted once, however often a player asks for a part of the file.
+//! what it leads to is read for an hour; so a view is counted once, however often a player asks for a part of the file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::AccessError;
+use super::shared_item::SharedItem;
 use super::{Access, Caller, CallerKind, Locked, passwords, random};
 use crate::clock::Mono;
 
@@ -25,25 +26,12 @@ const TICKET_FOR: Duration = Duration::from_secs(3600);
 /// Tickets at once; the oldest go first.
 const MOST_TICKETS: usize = 1000;
 
-/// Which file is shared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SharedFile {
-    /// Id of the event.
-    pub event: String,
-    /// Name of its file.
-    pub file: String,
-    /// The event's camera.
-    pub camera: String,
-    /// When the event began.
-    pub at: Timestamp,
-}
-
 /// A link as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Share {
     hash: String,
     #[serde(flatten)]
-    file: SharedFile,
+    item: SharedItem,
     created: Timestamp,
     created_by: String,
     /// Whether that is a user, whose rights the link depends on.
@@ -77,7 +65,7 @@ struct Ticket {
 #[derive(Clone, Debug)]
 pub struct NewShare {
     /// What it leads to.
-    pub file: SharedFile,
+    pub item: SharedItem,
     /// When it ends; absent: after a week.
     pub expires: Option<Timestamp>,
     /// How often it may be opened; absent: as often as one likes.
@@ -93,7 +81,7 @@ pub struct ShareInfo {
     pub id: String,
     /// What it leads to.
     #[serde(flatten)]
-    pub file: SharedFile,
+    pub item: SharedItem,
     /// When it was made.
     pub created: Timestamp,
     /// Its maker: a user, a key, or the box itself.
@@ -126,8 +114,8 @@ pub struct ShareOpened {
     /// The link's public id.
     pub id: String,
     /// What it leads to.
-    pub file: SharedFile,
-    /// Reads the file for an hour.
+    pub item: SharedItem,
+    /// Reads it for an hour.
     pub ticket: String,
 }
 
@@ -153,9 +141,9 @@ pub enum ShareRefusal {
 
 impl Share {
     fn info(&self, id: &str) -> ShareInfo {
-        let Self { file, created, created_by, expires, most_views, views, last_view, password, .. } = self.clone();
+        let Self { item, created, created_by, expires, most_views, views, last_view, password, .. } = self.clone();
         let has_password = password.is_some();
-        ShareInfo { id: id.to_owned(), file, created, created_by, expires, most_views, views, last_view, has_password }
+        ShareInfo { id: id.to_owned(), item, created, created_by, expires, most_views, views, last_view, has_password }
     }
 
     fn is_over(&self, now: Timestamp, is_trusted: bool) -> bool {
@@ -176,7 +164,11 @@ impl Access {
     /// # Errors
     /// An end in the past or too far away, a short password, a disk that refuses.
     pub fn add_share(&self, new: NewShare, by: &Caller) -> Result<ShareAdded, AccessError> {
-        let NewShare { file, expires, most_views, password } = new;
+        let NewShare { item, expires, most_views, password } = new;
+        if by.kind == CallerKind::Proxy && self.user(&by.name).is_none() {
+            // Nothing would end the link when the proxy no longer knows its maker.
+            return Err(AccessError::refused("links are made by users of the box: an admin has to add you first"));
+        }
         let (now, is_trusted) = self.time();
         let expires = expires.unwrap_or_else(|| now.saturating_add(HOLDS_FOR).unwrap_or(Timestamp::MAX));
         if is_trusted && expires <= now {
@@ -198,10 +190,10 @@ impl Access {
         let (id, token) = (random::id()?, random::token()?);
         let share = Share {
             hash: random::hash(&token),
-            file,
+            item,
             created: now,
             created_by: by.name.to_string(),
-            by_user: by.kind == CallerKind::Session,
+            by_user: matches!(by.kind, CallerKind::Session | CallerKind::Proxy),
             expires,
             most_views,
             views: 0,
@@ -264,17 +256,17 @@ impl Access {
         let ticket = random::token()?;
         let since = self.0.clock.mono();
         self.0.state.lock().tickets.add(random::hash(&ticket), Ticket { share: id.to_owned(), since });
-        Ok(ShareOpened { id: id.to_owned(), file: share.file, ticket })
+        Ok(ShareOpened { id: id.to_owned(), item: share.item, ticket })
     }
 
-    /// The link by which `ticket` was given, and the file; `None` where either does not hold any more.
-    pub fn of_ticket(&self, ticket: &str) -> Option<(String, SharedFile)> {
+    /// The link by which `ticket` was given, and what it leads to; `None` where either does not hold any more.
+    pub fn of_ticket(&self, ticket: &str) -> Option<(String, SharedItem)> {
         let now = self.0.clock.mono();
         let found = self.0.state.lock().tickets.0.get(&random::hash(ticket)).cloned()?;
         if now.since(found.since) > TICKET_FOR {
             return None;
         }
-        Some((found.share.clone(), self.usable(&found.share)?.file))
+        Some((found.share.clone(), self.usable(&found.share)?.item))
     }
 
     /// A link that has not ended and whose maker may still see what it leads to.
@@ -283,8 +275,7 @@ impl Access {
         let state = self.0.state.lock();
         let share = state.shares.get(id).filter(|share| !share.is_over(now, is_trusted))?;
         let maker = state.users.get(&share.created_by).filter(|_| share.by_user);
-        let SharedFile { camera, at, .. } = &share.file;
-        let is_allowed = maker.map_or(!share.by_user, |maker| maker.may_share(camera, *at));
+        let is_allowed = maker.map_or(!share.by_user, |maker| share.item.is_seen_by(maker));
         is_allowed.then(|| share.clone())
     }
 

@@ -130,6 +130,11 @@ impl User {
         !self.disabled && self.role >= Role::Operator && self.cameras.as_ref().is_none_or(sees)
     }
 
+    /// Whether links that it made to what belongs to no camera still hold.
+    pub(super) fn may_share_all(&self) -> bool {
+        !self.disabled && self.role >= Role::Operator && self.cameras.is_none()
+    }
+
     fn is_working_admin(&self) -> bool {
         self.role == Role::Admin && !self.disabled && self.cameras.is_none()
     }
@@ -169,6 +174,7 @@ impl Access {
             if state.users.len() >= MOST_USERS {
                 return Err(AccessError::refused(format!("there are {MOST_USERS} users, which is the most")));
             }
+            state.proxied.end_of_user(&name);
             state.users.insert(name, user);
             state.setup = None;
             state.unprotected.cancel();
@@ -209,6 +215,7 @@ impl Access {
             keep_an_admin(state)?;
             if ends_sessions {
                 state.sessions.end_of_user(name, None);
+                state.proxied.end_of_user(name);
                 state.keys.interrupt_of(name);
             }
             state.limits.unlock(name);
@@ -225,6 +232,7 @@ impl Access {
             state.users.remove(name).ok_or_else(|| AccessError::unknown("user", name))?;
             keep_an_admin(state)?;
             state.sessions.end_of_user(name, None);
+            state.proxied.end_of_user(name);
             Ok(())
         })
     }
@@ -342,7 +350,7 @@ impl Access {
     }
 }
 
-fn check_name(name: &str) -> Result<(), AccessError> {
+pub(super) fn check_name(name: &str) -> Result<(), AccessError> {
     let is_fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
     let is_plain = name.chars().all(is_fine) && name.chars().next().is_some_and(char::is_alphanumeric);
     if name.len() > LONGEST_NAME || !is_plain {

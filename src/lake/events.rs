@@ -20,6 +20,8 @@ pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) 
     let clip_seconds = event.clips().map(|clip| clip.duration_s).reduce(|all, seconds| all + seconds);
     let edge = |n: fn(&crate::detection::BBox) -> f32| Value::score(best.map(|best| n(&best.bbox)));
     let zones: Vec<&str> = event.zones.iter().map(|zone| &**zone).collect();
+    let said = event.annotations.as_ref();
+    let tags: Vec<&str> = said.iter().flat_map(|said| &said.tags).map(|tag| &**tag).collect();
     rows.push([
         ("recorded", Value::Int(Some(recorded))),
         ("event", Value::text(event.id.to_string())),
@@ -56,6 +58,11 @@ pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) 
         ("continues", Value::Text(event.continues.map(|id| id.to_string()))),
         ("pinned", Value::flag(event.pinned)),
         ("folder", Value::text(folder)),
+        ("tags", Value::non_empty(&tags.join(","))),
+        ("note", Value::non_empty(said.map_or("", |said| &*said.note))),
+        ("verdict", Value::word(&said.and_then(|said| said.verdict))),
+        ("said_by", Value::Text(said.map(|said| said.by.to_string()))),
+        ("said_at", Value::time(said.map(|said| said.at.wall))),
     ])
 }
 

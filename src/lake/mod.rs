@@ -1,4 +1,4 @@
-//! Outlet: what a fleet is searched by. Events, tombstones, coverage and health as Parquet files, delivered like every
+//! Outlet: what a fleet is searched by. Events, the audit log, tombstones, coverage and health as Parquet files, delivered like every
 //! other document, so that DuckDB, Spark, Trino or Athena read the buckets as they are. docs/lake.md has the tables.
 //!
 //! On the box the files lie in `<storage>/lake/<table>/date=<yyyy-mm-dd>/<first>_<last>.parquet` until every destination
@@ -12,12 +12,13 @@
 //! that is not needed, which is deleted; a stop after that gives the same rows again in another file. So the table of
 //! events is a log of versions. Each row has a number (`recorded`) that only grows, and the newest version counts.
 //!
-//! Rows of coverage are made from the accounts of days that lie on the disk, those of health from a journal of samples;
-//! both are noted as exported after their file was queued.
+//! Rows of the audit log are read from its files on the system disk. Rows of coverage are made from the accounts of days that lie on the disk, those of health from a journal of samples;
+//! all of them are noted as exported after their file was queued.
 //!
 //! Nothing waits longer than `lake.every`, counted from when it was recorded, so that a box that restarts often writes no
 //! more files than others. What waits for a link is merged (`compact`).
 
+mod audit;
 mod compact;
 mod coverage;
 mod events;
@@ -47,12 +48,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::audit::Audit;
 use crate::clock::{Clock, Moment, Mono};
 use crate::destination::Destination;
 use crate::event::Event;
 use crate::status::{BoxStatus, QueueStatus};
 use crate::store::{Lease, Outbox, Stats, Store};
 use crate::supervise::Heartbeat;
+use audit::Acts;
 use coverage::Accounts;
 use folder::{LakeFolder, Piece};
 use health::{Gauges, Journal};
@@ -69,6 +72,8 @@ const ABSENT: &str =
 const BATCH: usize = 1000;
 /// Accounts of days at a time.
 const ACCOUNTS: usize = 50;
+/// Entries of the audit log at a time.
+const ACTS: usize = 1000;
 /// Acknowledgements that share commits.
 const ACKNOWLEDGED_AT_ONCE: usize = 64;
 /// How often it is looked whether something is due, at most and at least.
@@ -150,6 +155,8 @@ pub struct Deps {
     pub outbox: Outbox,
     /// Its outboxes of destinations.
     pub uploads: Vec<Outbox>,
+    /// Who changed, or looked at, what.
+    pub audit: Audit,
     /// Whether the storage folder still lies on its volume, and there is room for more than events.
     pub may_write: Arc<dyn Fn() -> Result<bool> + Send + Sync>,
     /// For the column `folder`.
@@ -170,6 +177,7 @@ pub struct Lake {
     deps: Deps,
     files: LakeFolder,
     numbers: Numbers,
+    acts: Acts,
     accounts: Accounts,
     journal: Journal,
     started: Mono,
@@ -189,6 +197,7 @@ impl Lake {
         let folder = files.folder();
         Self {
             numbers: Numbers::open(&folder.join("numbers.json"), &*deps.clock),
+            acts: Acts::open(deps.audit.clone(), &folder),
             accounts: Accounts::open(&deps.storage, &folder),
             journal: Journal::open(&folder),
             started: deps.clock.mono(),
@@ -235,6 +244,7 @@ impl Lake {
         self.files.create()?;
         self.sample()?;
         self.export_events()?;
+        self.export_acts()?;
         self.export_coverage()?;
         self.export_health()?;
         self.tidy()
@@ -286,6 +296,22 @@ impl Lake {
             }
         }
         self.ship(load)
+    }
+
+    fn export_acts(&mut self) -> Result<()> {
+        loop {
+            let entries = self.acts.due(&self.deps.clock.now(), self.config.every, ACTS)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            let mut load = Load::new();
+            for entry in &entries {
+                let recorded = self.numbers.next()?;
+                audit::push(rows_of(&mut load, Table::Audit, audit::date(entry), recorded), recorded, entry)?;
+            }
+            self.ship(load)?;
+            (self.between_steps)()?;
+            self.acts.note(last)?;
+            self.heartbeat.beat();
+        }
     }
 
     fn export_coverage(&mut self) -> Result<()> {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Version of the columns, for readers that want to know; raised when columns are added.
-pub const SCHEMA: &str = "1";
+pub const SCHEMA: &str = "2";
 
 /// What kind of values a column holds. Every value may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub type Column = (&'static str, Kind);
 pub enum Table {
     /// Events that are over; every version of each.
     Events,
+    /// Who changed, or looked at, what.
+    Audit,
     /// Files that were deleted from the box.
     Tombstones,
     /// What became of every second of a camera.
@@ -40,12 +42,13 @@ pub enum Table {
 
 impl Table {
     /// All tables, the most precious first.
-    pub const ALL: [Self; 4] = [Self::Events, Self::Tombstones, Self::Coverage, Self::Health];
+    pub const ALL: [Self; 5] = [Self::Events, Self::Audit, Self::Tombstones, Self::Coverage, Self::Health];
 
     /// The name of its folder.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
+            Self::Audit => "audit",
             Self::Tombstones => "tombstones",
             Self::Coverage => "coverage",
             Self::Health => "health",
@@ -56,6 +59,7 @@ impl Table {
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Events => EVENTS,
+            Self::Audit => AUDIT,
             Self::Tombstones => TOMBSTONES,
             Self::Coverage => COVERAGE,
             Self::Health => HEALTH,
@@ -105,6 +109,24 @@ const EVENTS: &[Column] = &[
     ("continues", Kind::Text),
     ("pinned", Kind::Flag),
     ("folder", Kind::Text),
+    ("tags", Kind::Text),
+    ("note", Kind::Text),
+    ("verdict", Kind::Text),
+    ("said_by", Kind::Text),
+    ("said_at", Kind::Time),
+];
+
+const AUDIT: &[Column] = &[
+    ("recorded", Kind::Int),
+    ("seq", Kind::Int),
+    ("at", Kind::Time),
+    ("time_quality", Kind::Text),
+    ("who", Kind::Text),
+    ("kind", Kind::Text),
+    ("address", Kind::Text),
+    ("action", Kind::Text),
+    ("target", Kind::Text),
+    ("status", Kind::Int),
 ];
 
 const TOMBSTONES: &[Column] = &[

@@ -14,11 +14,12 @@ use tokio::runtime::Runtime;
 use super::rows::Values;
 use super::table::Kind;
 use super::*;
+use crate::audit::Act;
 use crate::clock::{SimulatedClock, TimeQuality};
 use crate::coverage::{Account, Coverage, Interval};
 use crate::destination::Destination;
 use crate::destination::destination;
-use crate::event::{EvictReason, Evicted, MediaFile};
+use crate::event::{Annotations, EvictReason, Evicted, MediaFile, Verdict};
 use crate::load::Reading;
 use crate::status::{BoxStatus, fixture};
 use crate::store::{self, Change, Delivery};
@@ -63,6 +64,7 @@ impl Site {
             store: self.store.clone(),
             outbox: outbox("lake"),
             uploads: CLOUDS.map(outbox).to_vec(),
+            audit: self.audit(),
             may_write: Arc::new(|| Ok(true)),
             folder_of: Arc::new(|event| format!("box/{}", event.id)),
             status: {
@@ -78,6 +80,10 @@ impl Site {
         };
         let heartbeat = Heartbeats::new(self.clock.clone()).register("lake", HOUR, false);
         Lake::new(Config { max_bytes: self.max_bytes, ..Config::default() }, deps, heartbeat)
+    }
+
+    fn audit(&self) -> Audit {
+        Audit::open(&self.dir.path().join("system/audit"), self.clock.clone())
     }
 
     /// The process dies, and the next one opens the index.
@@ -222,6 +228,70 @@ fn an_event_that_changes_gives_another_row_and_what_was_deleted_a_tombstone() {
         ["event", "file", "bytes", "reason", "delivered", "deleted_at"].map(|column| rows[0][column].clone());
     assert_eq!(exported[1..], ["clip.mp4", "77", "quota", "false", "2026-11-22T11:00:00Z"]);
     assert_eq!(rows.len(), 1);
+}
+
+fn looks(who: &str, target: &str) -> Act {
+    Act { who: who.into(), action: "GET /clip".into(), target: target.into(), status: 200, ..Act::default() }
+}
+
+#[test]
+fn acts_are_exported_once_over_restarts_and_again_where_the_log_is_another_one() {
+    let (mut site, mut cloud) = (Site::new(), Cloud::new());
+    site.audit().note(looks("anna", "clip 1"));
+    let mut lake = site.lake();
+    lake.look().expect("look");
+    assert!(!site.files().iter().any(|path| path.contains("/audit/")), "it waits for others");
+    site.clock.advance(HOUR);
+    // The lake of a daemon has the log that the page writes.
+    lake.deps.audit.note(looks("ben", "clip 2"));
+    drop(lake);
+    site = site.restart();
+    lake = site.lake();
+    lake.look().expect("what an earlier run noted has waited");
+    lake.look().expect("look");
+    site.send("upload/a", &mut cloud);
+    let exported = |cloud: &Cloud| {
+        let rows = table(cloud, Table::Audit);
+        rows.iter().map(|row| format!("{} {} {}", row["seq"], row["who"], row["target"])).collect::<Vec<_>>()
+    };
+    assert_eq!(exported(&cloud), ["1 anna clip 1", "2 ben clip 2"]);
+    assert_eq!(all(&table(&cloud, Table::Audit), "at"), ["2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z"]);
+    // Another system disk.
+    drop(lake);
+    std::fs::remove_dir_all(site.dir.path().join("system")).expect("remove the log");
+    site.clock.advance(Duration::from_secs(1));
+    let audit = site.audit();
+    (3..6).for_each(|n| audit.note(looks("cleo", &format!("clip {n}"))));
+    site.clock.advance(HOUR);
+    site.lake().look().expect("look");
+    site.send("upload/a", &mut cloud);
+    assert_eq!(exported(&cloud)[2..], ["1 cleo clip 3", "2 cleo clip 4", "3 cleo clip 5"]);
+}
+
+#[test]
+fn what_is_said_of_an_event_is_in_its_newest_row() {
+    let (site, mut cloud) = (Site::new(), Cloud::new());
+    let mut lake = site.lake();
+    let mut event = event(1, "2026/11/21");
+    site.record(&event);
+    site.clock.advance(HOUR);
+    lake.look().expect("look");
+    event.annotations = Some(Annotations {
+        tags: vec!["courier".into(), "blue van".into()],
+        note: "asked for ben".into(),
+        verdict: Some(Verdict::TrueAlarm),
+        by: "anna".into(),
+        at: site.clock.now(),
+    });
+    site.record(&event);
+    site.clock.advance(HOUR);
+    lake.look().expect("look");
+    site.send("upload/a", &mut cloud);
+    let rows = table(&cloud, Table::Events);
+    let columns = ["tags", "note", "verdict", "said_by", "said_at"];
+    assert!(rows.len() == 2 && columns.iter().all(|column| !rows[0].contains_key(column)), "{rows:?}");
+    let said = columns.map(|column| rows[1][column].as_str());
+    assert_eq!(said, ["courier,blue van", "asked for ben", "true_alarm", "anna", "2026-11-22T11:00:00Z"]);
 }
 
 fn account(site: &Site, day: &str, reason: &str) -> Account {
