@@ -25,6 +25,11 @@ pub const SNAPSHOT_BOXES: &str = "snapshot-boxes.jpg";
 
 /// Folder of the accounts of days below the storage folder, and the beginning of their paths.
 pub const COVERAGE: &str = "coverage";
+/// Folder of the photo library below the storage folder, and the beginning of its paths.
+pub const LIBRARY: &str = "library";
+/// Name of a photo's original, without its extension.
+pub const ORIGINAL: &str = "original";
+
 /// Folder of the tables below the storage folder, and the beginning of their paths.
 pub const LAKE: &str = "lake";
 
@@ -60,6 +65,10 @@ pub enum MediaKind {
     CoverageAccount,
     /// A file of a table.
     LakeTable,
+    /// A photo or video of the library, as it came.
+    Original,
+    /// What a photo is.
+    PhotoSidecar,
     /// Any other file.
     Other,
 }
@@ -87,13 +96,15 @@ impl MediaKind {
         match parts.as_slice() {
             [COVERAGE, _, ..] => Self::CoverageAccount,
             [LAKE, _, _, ..] => Self::LakeTable,
+            [LIBRARY, _, _, file] if file.split('.').next() == Some(ORIGINAL) => Self::Original,
+            [LIBRARY, _, _, _] => Self::PhotoSidecar,
             _ => Self::Other,
         }
     }
 
     /// Whether files are found by it: what says what others are.
     pub fn is_account(self) -> bool {
-        matches!(self, Self::EventSidecar | Self::SegmentSidecar | Self::CoverageAccount)
+        matches!(self, Self::EventSidecar | Self::SegmentSidecar | Self::CoverageAccount | Self::PhotoSidecar)
     }
 
     /// Whether it is moving video.
@@ -105,7 +116,7 @@ impl MediaKind {
     pub fn owner(self) -> Owner {
         match self {
             Self::SegmentVideo | Self::SegmentSidecar => Owner::Segment,
-            Self::CoverageAccount | Self::LakeTable => Owner::Document,
+            Self::CoverageAccount | Self::LakeTable | Self::Original | Self::PhotoSidecar => Owner::Document,
             _ => Owner::Event,
         }
     }
@@ -333,6 +344,9 @@ mod tests {
             ("coverage/yard/2026-11-22.json", CoverageAccount),
             ("lake/events/date=2026-11-22/1_2.parquet", LakeTable),
             ("lake/events", Other),
+            ("library/ab/abcd/original.jpg", Original),
+            ("library/ab/abcd/photo-01JD0000000000000000000000.json", PhotoSidecar),
+            ("library/ab/original.jpg", Other),
             ("coverage", Other),
             ("notes/a.json", Other),
         ];

@@ -12,7 +12,8 @@ use tokio::sync::{Notify, broadcast};
 use super::layout::Layout;
 use super::space::{RecordingLevel, Room, is_full};
 use super::writing::Writing;
-use crate::clock::Clock;
+use crate::asset::AssetId;
+use crate::clock::{Clock, Moment};
 use crate::control::Control;
 use crate::event::{Event, IdSource, Phase};
 use crate::health::Health;
@@ -210,6 +211,16 @@ impl Archive {
     /// Every start, update and end from now on, once it is durable. A listener that falls behind misses some.
     pub fn announcements(&self) -> broadcast::Receiver<(Phase, Arc<Event>)> {
         self.announce.subscribe()
+    }
+
+    /// An id for something new, above all that the box gave before.
+    pub fn next_id(&self) -> AssetId {
+        self.ids.next()
+    }
+
+    /// This moment, with the trust that the clock deserves.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// Where the events lie.

@@ -23,7 +23,7 @@ mod writing;
 
 pub use context::{Archive, ArchiveDeps, Config};
 pub use layout::Layout;
-pub use sidecar::{SIDECAR, Sidecar, look_at_event, measure};
+pub use sidecar::{SIDECAR, Sidecar, look_at_event, measure, write_durable};
 pub use space::{RecordingLevel, make_room};
 pub use walk::{Place, Walk};
 pub(crate) use writing::{Held, Writer};

@@ -2,18 +2,22 @@
 //! none.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::event::Verdict;
 use crate::segment::{Segment, SegmentState};
 use crate::service::CurrentVolume;
-use crate::store::{Query, SegmentQuery};
+use crate::store::{Query, Search, SegmentQuery, Store};
 
 /// Segments that are looked at, at most; the newest.
 const MOST_SEGMENTS: usize = 10_080;
 /// Events on one page.
 const PAGE: usize = 500;
+/// Rows of the index that one look for judged events goes through.
+const ROWS: usize = 10_000;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,23 @@ pub(super) struct Footage {
     pub(super) stretches: Vec<Stretch>,
     /// Events that were made in that time.
     pub(super) made: u64,
+    /// Those of them that were judged false alarms.
+    pub(super) judged_false: Vec<Judged>,
+}
+
+/// An event that was judged.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Judged {
+    pub(super) label: Arc<str>,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+}
+
+impl Judged {
+    /// Whether another event of that label and time would be the same one.
+    pub(super) fn is(&self, label: &str, start: Timestamp, end: Timestamp) -> bool {
+        &*self.label == label && start <= self.end && self.start <= end
+    }
 }
 
 /// The recordings of `camera` from `since` to `until`.
@@ -81,7 +102,35 @@ pub(super) async fn find(volume: &CurrentVolume, camera: &str, since: Timestamp,
         }
     }
     let stretches = tokio::task::spawn_blocking(move || in_order(stretches)).await?;
-    Ok(Footage { stretches, made })
+    let judged_false = judged_false(&store, camera, since, until).await?;
+    Ok(Footage { stretches, made, judged_false })
+}
+
+/// The events of a camera that were judged false alarms.
+async fn judged_false(store: &Store, camera: &str, since: Timestamp, until: Timestamp) -> Result<Vec<Judged>> {
+    let (mut judged, mut before) = (Vec::new(), None);
+    loop {
+        let search = Search {
+            cameras: vec![camera.to_owned()],
+            verdicts: vec![Some(Verdict::FalseAlarm)],
+            since: Some(since),
+            until: Some(until),
+            before,
+            limit: PAGE,
+            rows: ROWS,
+            ..Search::default()
+        };
+        let found = store.events().search(search).await?;
+        judged.extend(found.events.iter().map(|event| {
+            let (start, end) = (event.start.wall, event.end.as_ref().map_or(until, |end| end.wall));
+            Judged { label: event.label.clone(), start, end }
+        }));
+        let is_over = found.back_to.is_some_and(|back_to| back_to < since);
+        before = match found.last {
+            Some(last) if !is_over => Some(last),
+            _ => return Ok(judged),
+        };
+    }
 }
 
 /// Those that are there, oldest first, without those whose time others hold.
@@ -117,5 +166,21 @@ mod tests {
         let found = in_order(vec![across.clone(), within, b.clone(), gone, a.clone()]);
         assert!((recorded_s(&found) - 140.0).abs() < 0.001, "{}", recorded_s(&found));
         assert_eq!(found, [a, b, across]);
+    }
+
+    #[test]
+    fn what_overlaps_a_judged_event_of_its_label_is_that_one() {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let judged = Judged { label: "person".into(), start: at(100), end: at(110) };
+        for (label, start, end, is_it) in [
+            ("person", 90, 100, true),
+            ("person", 104, 105, true),
+            ("person", 110, 130, true),
+            ("person", 80, 99, false),
+            ("person", 111, 120, false),
+            ("car", 104, 105, false),
+        ] {
+            assert_eq!(judged.is(label, at(start), at(end)), is_it, "{label} {start} {end}");
+        }
     }
 }

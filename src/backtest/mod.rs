@@ -6,6 +6,7 @@
 
 mod footage;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +25,13 @@ use crate::frame::Frame;
 use crate::infer::{Detector, Job, JobError, Jobs, Model, Policy, Priority, Refused, Reply};
 use crate::load::{LoadLevel, Pressure};
 use crate::pipeline::{Analysis, PipelineStage, Sampler, StagePlan};
+use crate::rules::Signal;
 use crate::service::{BacktestJob, BacktestQueue, BacktestState, CurrentVolume, WouldBe};
 use crate::source::{self, Pace, Role, SourceError};
 use crate::supervise::Context as Part;
 use crate::zone;
 
-use footage::Stretch;
+use footage::{Judged, Stretch};
 
 /// Pictures of backtests that may wait for a thread.
 const MOST_WAITING: usize = 4;
@@ -135,14 +137,15 @@ async fn look(job: &BacktestJob, deps: &BacktestDeps) -> Result<(), String> {
     }
     let detector = Detector::load_within(&config.infer.model_dir, &camera.detect.model, config.infer.limits());
     let model = Model::ready(Arc::new(detector.map_err(|error| error.to_string())?));
-    let look = Looking { job, deps, plan: &plan, model, min_score: camera.detector_score() };
-    let mut state = State { analysis, sampler: None, until: job.since, first: job.since };
+    let judged_false = found.judged_false;
+    let look = Looking { job, deps, plan: &plan, model, min_score: camera.detector_score(), judged_false };
+    let mut state = State { analysis, sampler: None, until: job.since, first: job.since, going_on: BTreeMap::new() };
     for stretch in &found.stretches {
         look.stretch(stretch, &mut state).await?;
     }
     let last = state.mono(state.until);
     let signals = state.analysis.end_all(last);
-    look.note(&state, signals);
+    look.note(&mut state, signals);
     Ok(())
 }
 
@@ -154,6 +157,8 @@ struct State {
     until: Timestamp,
     /// Where the time of the tracker begins.
     first: Timestamp,
+    /// Events that have not ended, by their key: the number of each, and when it began.
+    going_on: BTreeMap<u64, (u64, Timestamp)>,
 }
 
 impl State {
@@ -169,6 +174,7 @@ struct Looking<'a> {
     plan: &'a StagePlan,
     model: Arc<Model>,
     min_score: f32,
+    judged_false: Vec<Judged>,
 }
 
 impl Looking<'_> {
@@ -257,12 +263,25 @@ impl Looking<'_> {
         }
     }
 
-    fn note(&self, state: &State, signals: Vec<crate::rules::Signal>) {
-        for signal in signals.into_iter().filter(|signal| signal.phase == Phase::Start) {
+    fn note(&self, state: &mut State, signals: Vec<Signal>) {
+        for signal in signals {
             let offset = jiff::SignedDuration::try_from(signal.at.since(Mono::default())).unwrap_or_default();
-            let start = state.first.checked_add(offset).unwrap_or(state.until);
-            let event = WouldBe { start, rule: signal.rule, label: signal.label, zones: signal.zones };
-            self.job.note(|backtest| backtest.add(event));
+            let at = state.first.checked_add(offset).unwrap_or(state.until);
+            match signal.phase {
+                Phase::Start => {
+                    let (rule, label, zones) = (signal.rule, signal.label, signal.zones);
+                    let event = WouldBe { start: at, rule, label, zones, judged_false: false };
+                    let number = self.job.note(|backtest| backtest.add(event)).unwrap_or_default();
+                    state.going_on.insert(signal.key, (number, at));
+                }
+                Phase::Update => {}
+                Phase::End => {
+                    let Some((number, start)) = state.going_on.remove(&signal.key) else { continue };
+                    if self.judged_false.iter().any(|judged| judged.is(&signal.label, start, at)) {
+                        self.job.note(|backtest| backtest.note_judged_false(number));
+                    }
+                }
+            }
         }
     }
 }

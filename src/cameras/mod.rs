@@ -25,7 +25,7 @@ use crate::record::Recorder;
 use crate::source;
 use crate::supervise::{Running, Supervisor};
 
-pub use models::{Models, check, check_names};
+pub use models::{Models, check, check_names, models_in_use};
 
 /// How long feeds may take to close their sessions.
 const FEED_GRACE: Duration = Duration::from_secs(1);
@@ -80,6 +80,11 @@ impl Cameras {
     /// How many run.
     pub fn count(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many run, as the service manager shows it.
+    pub fn status_line(&self) -> String {
+        format!("{} cameras", self.count())
     }
 
     /// The recorders, for moves to another volume.

@@ -149,6 +149,20 @@ fn enabled(config: &Config) -> impl Iterator<Item = (&String, &config::Camera)> 
     config.cameras().filter(|(_, camera)| camera.detect.enabled)
 }
 
+/// The models that enabled cameras use, with their cameras.
+pub fn models_in_use(config: &Config) -> BTreeMap<String, Vec<String>> {
+    let mut models: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, camera) in enabled(config) {
+        for model in [&camera.detect.model, &camera.detect.light_model].into_iter().filter(|model| !model.is_empty()) {
+            let cameras = models.entry(model.clone()).or_default();
+            if !cameras.contains(name) {
+                cameras.push(name.clone());
+            }
+        }
+    }
+    models
+}
+
 /// Names of the models, in the order of the cameras: what they use all the time before what they use in need.
 fn wanted(config: &Config) -> Vec<String> {
     let usual = enabled(config).map(|(_, camera)| &camera.detect.model);
@@ -193,7 +207,14 @@ mod tests {
 
     #[test]
     fn each_model_is_wanted_once_and_the_usual_ones_first() {
-        assert_eq!(wanted(&Config::parse(CAMERAS).expect("parse")), ["a", "c", "b"]);
+        let config = Config::parse(CAMERAS).expect("parse");
+        assert_eq!(wanted(&config), ["a", "c", "b"]);
+        let used = models_in_use(&config);
+        assert_eq!(
+            (used["a"].as_slice(), used["b"].as_slice()),
+            (&["gate".into(), "yard".into()][..], &["gate".into()][..])
+        );
+        assert!(!used.contains_key("d"), "its camera looks for nothing");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! works. Nothing here is durable.
 
 mod camera;
+mod pace;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::clock::Mono;
 use crate::load::{LoadLevel, Reading};
 
 pub use camera::{CameraHealth, CameraState, Shown, silent_after};
+pub use pace::Pace;
 pub use stages::{Flow, Stage, Stages, Trouble};
 
 /// What a look at a camera's stages brought.
@@ -51,6 +53,15 @@ pub struct ModelHealth {
     /// Why it cannot be used, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The certificate that the page shows, by which clients recognise the box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PageCertificate {
+    /// SHA-256 of it, as browsers show it.
+    pub sha256: String,
+    /// Whether the box made it itself.
+    pub self_signed: bool,
 }
 
 /// How an outlet (an upload destination, the broker) is doing.
@@ -193,9 +204,11 @@ struct Board {
     load: LoadHealth,
     reading: Option<Reading>,
     left_out: Option<&'static str>,
+    pace: Pace,
     volume_trouble: Option<String>,
     spooling: bool,
     store: StoreHealth,
+    certificate: Option<PageCertificate>,
 }
 
 impl Board {
@@ -355,6 +368,16 @@ impl Health {
         self.with(|board| board.left_out)
     }
 
+    /// Notes how much is recorded.
+    pub fn set_pace(&self, pace: Pace) {
+        self.with(|board| board.pace = pace);
+    }
+
+    /// How much is recorded.
+    pub fn pace(&self) -> Pace {
+        self.with(|board| board.pace.clone())
+    }
+
     /// What is wrong with the archive's volume, in words for the operator; `None`: nothing.
     pub fn set_volume_trouble(&self, trouble: Option<String>) {
         self.with(|board| board.volume_trouble = trouble);
@@ -373,6 +396,16 @@ impl Health {
     /// What [`Health::set_spooling`] was given last.
     pub fn is_spooling(&self) -> bool {
         self.with(|board| board.spooling)
+    }
+
+    /// The certificate of the page; `None`: it speaks HTTP.
+    pub fn set_certificate(&self, certificate: Option<PageCertificate>) {
+        self.with(|board| board.certificate = certificate);
+    }
+
+    /// What [`Health::set_certificate`] was given last.
+    pub fn certificate(&self) -> Option<PageCertificate> {
+        self.with(|board| board.certificate.clone())
     }
 
     /// Changes what is known of the index.

@@ -38,7 +38,7 @@ pub use model::{Manifest, ModelError, installed};
 pub use preprocess::{Fit, Input};
 pub use scheduler::{
     Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,
-    Scheduler, Slot,
+    Scheduler, Slot, Speed,
 };
 
 use heads::Head;
@@ -75,6 +75,16 @@ pub struct Config {
     /// `hung_after` counts. Default 5s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub max_picture_time: Duration,
+}
+
+/// The photograph that every model is tried with.
+///
+/// # Errors
+/// Never, as long as it is a JPEG.
+pub fn photograph() -> Result<Rgb, PictureError> {
+    let decoded = image::load_from_memory(SAMPLE).map_err(|error| PictureError(error.to_string()))?.into_rgb8();
+    let (width, height) = decoded.dimensions();
+    Ok(Rgb { width, height, data: decoded.into_raw() })
 }
 
 /// How long one picture may take.
@@ -342,9 +352,8 @@ impl Detector {
 
     /// Has the model look at a photograph of a person with a dog and a horse, and judges what it gives.
     fn look_at_sample(&self) -> Result<(), String> {
-        let photograph = image::load_from_memory(SAMPLE).map_err(|error| error.to_string())?.into_rgb8();
-        let (width, height) = photograph.dimensions();
-        let input = self.prepare(&Rgb { width, height, data: photograph.into_raw() }).map_err(|e| e.to_string())?;
+        let photograph = photograph().map_err(|error| error.to_string())?;
+        let input = self.prepare(&photograph).map_err(|error| error.to_string())?;
         let (fit, outputs) = (input.fit(), self.engine.run(input.data()).map_err(|error| error.to_string())?);
         self.check_shapes(&outputs).map_err(|error| format!("{error}: how much it gives depends on the picture"))?;
         if let Some(doubt) = self.head.doubt(&outputs) {

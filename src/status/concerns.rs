@@ -3,8 +3,10 @@
 
 use serde::Serialize;
 
+use super::cause::Cause;
 use super::config::{ConfigState, ConfigStatus};
 use super::facts::{BoxStatus, CameraStatus, DetectUse, QueueStatus, RecordUse};
+use super::wording::{duration, items};
 use crate::clock::TimeQuality;
 use crate::health::{CameraState, ModelHealth, ModelState, StoreHealth, StoreState};
 use crate::load::LoadLevel;
@@ -37,6 +39,9 @@ pub struct Concern {
     /// Why, as the part concerned says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The same as a code, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// How many items, where items are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -51,7 +56,7 @@ pub struct Concern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcernCode {
-    /// No camera is configured.
+    /// There is no camera to be recorded.
     NoCamera,
     /// A camera is lost.
     CameraOffline,
@@ -111,11 +116,13 @@ pub enum Remedy {
     SwitchOnRecording,
     /// `POST /api/v1/config/reload`.
     Reload,
+    /// `POST /api/v1/cameras`; the page of cameras asks for what it takes.
+    AddCamera,
 }
 
 impl Concern {
     fn new(level: Level, code: ConcernCode, text: impl Into<String>) -> Self {
-        Self { level, code, subject: None, reason: None, count: None, text: text.into(), remedy: None }
+        Self { level, code, subject: None, reason: None, cause: None, count: None, text: text.into(), remedy: None }
     }
 
     fn about(mut self, subject: impl Into<String>) -> Self {
@@ -125,6 +132,7 @@ impl Concern {
 
     fn because(mut self, reason: Option<&str>) -> Self {
         self.reason = reason.map(str::to_owned);
+        self.cause = reason.and_then(Cause::of);
         self
     }
 
@@ -144,7 +152,8 @@ impl BoxStatus {
     pub fn concerns(&self) -> Vec<Concern> {
         let mut concerns = Vec::new();
         if self.cameras.is_empty() {
-            concerns.push(Concern::new(Level::Attention, ConcernCode::NoCamera, "No camera is configured"));
+            let text = "no camera yet: add one on the page of cameras, or in the configuration";
+            concerns.push(Concern::new(Level::Attention, ConcernCode::NoCamera, text).mended_by(Remedy::AddCamera));
         }
         concerns.extend(self.cameras.iter().flat_map(CameraStatus::concerns));
         concerns.extend(self.outlets.iter().flat_map(QueueStatus::concerns));
@@ -297,21 +306,6 @@ impl ConfigStatus {
         };
         let concern = Concern::new(level, code, format!("{text}: {reason}")).because(Some(reason));
         Some(concern.mended_by(Remedy::Reload))
-    }
-}
-
-/// `1 item`, `3 items`.
-pub(super) fn items(n: u64) -> String {
-    if n == 1 { "1 item".to_owned() } else { format!("{n} items") }
-}
-
-/// `45 s`, `12 min`, `3 h`, `2 days`.
-pub(super) fn duration(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 

@@ -8,10 +8,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::cause::Cause;
 use super::config::ConfigStatus;
+use super::forecast::Forecast;
 use crate::clock::{Mono, TimeQuality};
 use crate::coverage::{Coverage, Interval};
-use crate::health::{CameraHealth, CameraState, ModelHealth, OutletHealth, Stage, StoreHealth, TransferHealth};
+use crate::health::{
+    CameraHealth, CameraState, ModelHealth, OutletHealth, PageCertificate, Stage, StoreHealth, TransferHealth,
+};
 use crate::load::{LoadLevel, Reading};
 
 /// The box.
@@ -45,6 +49,9 @@ pub struct BoxStatus {
     pub events_total: u64,
     /// Which configuration is in use.
     pub config: ConfigStatus,
+    /// The certificate of the page; absent where it speaks HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PageCertificate>,
     /// What the gauges of the box say; absent before they were read first.
     #[serde(skip)]
     pub reading: Option<Reading>,
@@ -103,6 +110,9 @@ pub struct CameraStatus {
     pub since: Mono,
     /// Why it is not online, or what is wrong although it is connected.
     pub reason: Option<String>,
+    /// The same as a code, or why not all is detected, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The stages that give nothing although it is connected.
     pub stages: Vec<Stage>,
     /// Seconds since the last packet.
@@ -111,6 +121,8 @@ pub struct CameraStatus {
     pub detect: DetectUse,
     /// What is kept of its video.
     pub record: RecordUse,
+    /// Its events since midnight, in the zone of the box.
+    pub events_today: u64,
     /// What else is known of it.
     #[serde(flatten)]
     pub health: CameraHealth,
@@ -126,10 +138,12 @@ impl CameraStatus {
             state_for_s: now.since(shown.since).as_secs(),
             since: shown.since,
             reason: shown.reason.map(str::to_owned),
+            cause: shown.reason.or(health.not_detected.as_deref()).and_then(Cause::of),
             stages: health.troubled_stages().to_vec(),
             last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
             detect: DetectUse::default(),
             record: RecordUse::default(),
+            events_today: 0,
             health: health.clone(),
         }
     }
@@ -182,6 +196,9 @@ pub struct TransferStatus {
     /// As it was noted.
     #[serde(flatten)]
     pub health: TransferHealth,
+    /// Why something is held back, as a code, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Seconds until the queue is empty at the present speed, where both are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_s: Option<u64>,
@@ -210,7 +227,11 @@ impl QueueStatus {
             oldest_wait_s: None,
             dead_letters: 0,
             paused: false,
-            transfers: health.transfers.map(|health| TransferStatus { health, left_s: None }),
+            transfers: health.transfers.map(|health| TransferStatus {
+                cause: health.held.as_deref().and_then(Cause::of),
+                health,
+                left_s: None,
+            }),
         }
     }
 
@@ -236,6 +257,8 @@ pub struct DiskStatus {
     pub archive_bytes: Option<u64>,
     /// Bytes that recordings may take, where a quota is set.
     pub quota_bytes: Option<u64>,
+    /// When it is full, at the present pace.
+    pub forecast: Forecast,
     /// What is not recorded for lack of space, in words.
     pub left_out: Option<&'static str>,
     /// What is wrong with the archive's volume, in words.

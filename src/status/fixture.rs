@@ -39,6 +39,7 @@ pub(crate) fn status() -> BoxStatus {
         store: StoreHealth::default(),
         events_total: 3,
         config: super::config::ConfigStatus::default(),
+        certificate: None,
         reading: Some(Reading::default()),
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::concerns::{Concern, ConcernCode, Level, duration, items};
+use super::concerns::{Concern, ConcernCode, Level};
 use super::facts::{BoxStatus, QueueStatus};
+use super::wording::{duration, items};
 use crate::health::CameraState;
 
 /// What the first two parts of the sentence are about.
@@ -108,7 +109,7 @@ impl BoxStatus {
         let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
         let recording = online.filter(|camera| camera.is_recorded()).count();
         match (all, offline, connecting, finished) {
-            (0, ..) => "No camera is configured".to_owned(),
+            (0, ..) => "No camera yet".to_owned(),
             (_, 1.., ..) => of_all(offline, "offline"),
             (_, _, 1.., _) => of_all(connecting, "connecting"),
             (.., 1..) if finished == all => of_all(finished, "finished"),
@@ -193,7 +194,7 @@ mod tests {
         let expected = concat!(
             r#"{"device":"box-7","site":"Gate","version":"0.1.0","uptime_s":90,"time":"1970-01-01T00:00:00Z","#,
             r#""time_quality":"synchronised","cameras":[{"name":"c","state":"online","state_for_s":7,"reason":null,"#,
-            r#""stages":[],"last_packet_age_s":null,"detect":"on","record":"events","not_detected":null,"client":null,"client_reason":null,"#,
+            r#""stages":[],"last_packet_age_s":null,"detect":"on","record":"events","events_today":0,"not_detected":null,"client":null,"client_reason":null,"#,
             r#""transport":null,"codec":"","width":0,"height":0,"fps":0.0,"detect_fps":0.0,"motion":false,"#,
             r#""objects":0,"reconnects":0}],"models":{"m":{"state":"broken","reason":"gone"}},"#,
             r#""outlets":[{"name":"mqtt","online":true,"state_for_s":7,"last_error":null,"queued_items":0,"#,
@@ -203,7 +204,7 @@ mod tests {
             r#""current":[{"key":"a/clip.mp4","bytes":9,"done":4}],"left_s":3}}],"load":{"level":"normal","#,
             r#""level_for_s":0,"reason":""},"store":{"state":"ok","rebuilt":0,"rebuild_total":0,"damaged_files":0},"#,
             r#""disk":{"path":"/data","free_bytes":600,"size_bytes":1000,"archive_bytes":null,"quota_bytes":null,"#,
-            r#""left_out":null,"trouble":null,"spooling":false},"events_total":3,"#,
+            r#""forecast":{"state":"unknown","text":""},"left_out":null,"trouble":null,"spooling":false},"events_total":3,"#,
             r#""config":{"state":"in_use","read_at":"1970-01-01T00:00:00Z","tried_at":"1970-01-01T00:00:00Z","#,
             r#""changed":[],"needs_restart":[],"problems":[]}}"#,
         );
@@ -218,7 +219,7 @@ mod tests {
             (status(&[Online; 4], vec![fine()]), Level::Ok, "All 4 cameras recording, nothing waits for delivery"),
             (status(&[Online; 2], vec![]), Level::Ok, "Both cameras recording, events stay on this box"),
             (status(&[Online], vec![fine()]), Level::Ok, "The camera is recording, nothing waits for delivery"),
-            (status(&[], vec![fine()]), Level::Attention, "No camera is configured; nothing waits for delivery"),
+            (status(&[], vec![fine()]), Level::Attention, "No camera yet; nothing waits for delivery"),
             (
                 status(&[Online, Offline, Offline, Online], vec![fine(), outlet(Some(false), 37, Some(10_900), 0)]),
                 Level::Problem,

@@ -16,7 +16,9 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-pub use recent::{LineLevel, LogLine, recent};
+#[cfg(test)]
+pub(crate) use recent::note;
+pub use recent::{Behind, LineLevel, LogLine, LogPosition, behind, position, recent, written};
 
 /// Where log lines go and how they look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

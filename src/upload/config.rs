@@ -54,9 +54,10 @@ pub enum Metered {
 /// What is added to the names of sealed files.
 pub(super) const SEALED_SUFFIX: &str = ".age";
 
-/// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by.
+/// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by and tables,
+/// which are read there. What is said of a photo is as personal as the photo.
 pub(super) fn is_sealed(kind: MediaKind) -> bool {
-    !kind.is_account()
+    kind == MediaKind::PhotoSidecar || !kind.is_account() && kind != MediaKind::LakeTable
 }
 
 /// One destination: `[upload.<name>]`.

@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::link::Failure;
 
+/// The class of failures for which the file on the box is the reason.
+pub(super) const LOCAL_FILE: &str = "local_file";
+
 /// All of a file that is sent at once.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
@@ -91,10 +94,10 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
-            Err(Failure::Item("local_file", "the local file is gone".to_owned()))
+            Err(Failure::Item(LOCAL_FILE, "the local file is gone".to_owned()))
         }
-        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(Failure::Item("local_file", error.to_string())),
-        Ok(Err(error)) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
-        Err(error) => Err(Failure::Item("local_file", format!("the local file cannot be read: {error}"))),
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(Failure::Item(LOCAL_FILE, error.to_string())),
+        Ok(Err(error)) => Err(Failure::Item(LOCAL_FILE, format!("the local file cannot be read: {error}"))),
+        Err(error) => Err(Failure::Item(LOCAL_FILE, format!("the local file cannot be read: {error}"))),
     }
 }

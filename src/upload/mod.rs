@@ -42,6 +42,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, field, info, info_span, warn};
 
+use crate::asset::MediaKind;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::destination::Destination;
@@ -52,6 +53,7 @@ use crate::supervise::Heartbeat;
 use begun::Begun;
 use limiter::BandwidthLimiter;
 use link::{Failure, Link};
+use local::LOCAL_FILE;
 use remote::Remote;
 use rules::Rules;
 use sealed::Sealer;
@@ -260,6 +262,11 @@ impl Uploader {
                 debug!(event, file, reason, "too large for what is left of a budget");
                 self.outbox.rest(&lease, self.rules.rest());
             }
+            // The index follows a sidecar that is replaced: at the next try both agree.
+            Err(Failure::Item(LOCAL_FILE, reason)) if lease.attempts == 0 && is_replaced(&lease.item) => {
+                debug!(event, file, reason, "being replaced, it will be tried again");
+                self.outbox.nack(&lease, &reason, ITEM_REST).await.context("put an item off")?;
+            }
             Err(Failure::Item(class, reason)) => {
                 self.metrics.delivery_failures.get_or_create(&label).inc();
                 let tries = lease.attempts + 1;
@@ -311,5 +318,14 @@ impl Uploader {
             debug!(reason, again_in_s = pause.as_secs_f32(), "the destination is still offline");
         }
         pause
+    }
+}
+
+/// Whether the file is written again as things change. Its content is then on the disk a moment before the index has it.
+fn is_replaced(item: &Delivery) -> bool {
+    match item {
+        Delivery::Upload(media) => media.kind.is_account(),
+        Delivery::Document(document) => !matches!(document.kind, MediaKind::Original | MediaKind::LakeTable),
+        Delivery::Alert(_) => false,
     }
 }

@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use super::config::{Config, SEALED_SUFFIX};
 use super::link::Failure;
+use super::local::LOCAL_FILE;
 use crate::durable;
 use crate::seal::{self, Recipient};
 use crate::store::Outbox;
@@ -61,8 +62,7 @@ impl Sealer {
     pub(super) async fn copy(&self, seq: u64, source: &Path, sha256: &str) -> Result<Copy, Failure> {
         let (sealer, source, path) = (self.clone(), source.to_owned(), self.path(seq, sha256));
         let made = tokio::task::spawn_blocking(move || sealer.make(&source, path)).await;
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::Item("local_file", format!("it cannot be sealed: {error}"));
+        let failed = |error: &dyn std::fmt::Display| Failure::Item(LOCAL_FILE, format!("it cannot be sealed: {error}"));
         match made {
             Ok(Ok(copy)) => Ok(copy),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
@@ -173,6 +173,9 @@ mod tests {
     #[test]
     fn what_it_is_found_by_is_not_sealed_and_without_keys_nothing_is() {
         assert!(is_sealed(MediaKind::Clip) && is_sealed(MediaKind::Thumbnail) && !is_sealed(MediaKind::EventSidecar));
+        assert!(
+            is_sealed(MediaKind::Original) && is_sealed(MediaKind::PhotoSidecar) && !is_sealed(MediaKind::LakeTable)
+        );
         assert!(Sealer::new("cloud", &Config::default(), Path::new("/srv")).is_none());
     }
 }

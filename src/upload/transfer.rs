@@ -20,7 +20,7 @@ use super::proof::Stated;
 use super::remote::{Parts, Remote, Whole};
 use super::sealed::Sealer;
 use crate::asset::MediaFile;
-use crate::store::{Delivery, Lane, Lease};
+use crate::store::{Delivery, Document, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
@@ -118,6 +118,9 @@ impl Transfer<'_> {
     }
 
     async fn deliver(&self) -> Result<(), Failure> {
+        if let Delivery::Document(document @ Document { removed: true, .. }) = &self.lease.item {
+            return self.remove(document).await;
+        }
         let Some(Queued { mut source, key, mut bytes, sha256 }) = self.queued() else {
             return Err(Failure::Item("rejected", "not a file".to_owned()));
         };
@@ -157,8 +160,12 @@ impl Transfer<'_> {
 
     /// Seals what is to be sent, where that is to be.
     fn sealer(&self) -> Option<&Sealer> {
-        let Delivery::Upload(media) = &self.lease.item else { return None };
-        self.uploader.sealer.as_ref().filter(|_| is_sealed(media.kind))
+        let kind = match &self.lease.item {
+            Delivery::Alert(_) => return None,
+            Delivery::Upload(media) => media.kind,
+            Delivery::Document(document) => document.kind,
+        };
+        self.uploader.sealer.as_ref().filter(|_| is_sealed(kind))
     }
 
     /// What is to be sent, from where to where.
@@ -171,7 +178,9 @@ impl Transfer<'_> {
                 (folder.join(file), key::path(device, event, &(file.clone() + suffix)), *bytes, sha256)
             }
             (Delivery::Document(document), _) => {
-                let key = key::document(device, document);
+                let suffix = self.uploader.config.key_suffix(document.kind);
+                let named = Document { path: document.path.clone() + suffix, ..document.clone() };
+                let key = key::document(device, &named);
                 (storage.join(&document.path), key, document.bytes, &document.sha256)
             }
             _ => return None,
@@ -336,6 +345,52 @@ impl Transfer<'_> {
             self.ask(length, None, upload.put_part(data)).await?;
         }
         self.ask(0, None, upload.complete()).await.map(|_| ())
+    }
+
+    /// Removes a document, sealed or not: whether the destination seals may have changed since it got this one.
+    async fn remove(&self, document: &Document) -> Result<(), Failure> {
+        self.allowed()?;
+        self.destination.check()?;
+        let suffix = self.uploader.config.key_suffix(document.kind);
+        for suffix in [Some(suffix), Some("").filter(|plain| *plain != suffix)].into_iter().flatten() {
+            let named = Document { path: document.path.clone() + suffix, ..document.clone() };
+            let key = key::document(&self.uploader.device, &named);
+            match self.carry(0, None, self.destination.store.delete(&key)).await?.0 {
+                Ok(()) => self.sync_removal(&key).await?,
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.sort(&error)),
+            }
+            self.verify_gone(&key).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a removal from a folder durable, which `object_store` does for what it writes alone.
+    async fn sync_removal(&self, key: &Path) -> Result<(), Failure> {
+        let Some(folder) = &self.destination.folder else { return Ok(()) };
+        let removed = folder.join(key.as_ref());
+        let sync = move || removed.parent().map_or(Ok(()), crate::durable::sync_folder);
+        let synced = tokio::task::spawn_blocking(sync).await;
+        synced
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| Failure::Link(format!("sync a removal: {error}")))
+    }
+
+    async fn verify_gone(&self, key: &Path) -> Result<(), Failure> {
+        match self.carry(0, None, self.destination.store.head(key)).await?.0 {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+                self.uploader.remark(UNREAD);
+                Ok(())
+            }
+            Err(error) if refuses_question(&error) || is_bad_request(&error) => {
+                self.uploader.remark(UNASKED);
+                Ok(())
+            }
+            Err(error) => Err(self.sort(&error)),
+            Ok(_) => Err(Failure::Item(WRONG, "the destination was asked to remove it and still has it".to_owned())),
+        }
     }
 
     /// Asks the destination what it has. It was asked to keep this very file, so another answer means that

@@ -215,6 +215,7 @@ impl Start<'_> {
             store: store.clone(),
             outbox: store.outboxes().get(&Destination::Lake)?,
             uploads: uploads?,
+            audit: self.context.services.audit.clone(),
             may_write: Arc::new(move || archive.layout().check_volume().map(|()| archive.level().has_stills())),
             folder_of: Arc::new(move |event| folder_of(event).trim_end_matches('/').to_owned()),
             status: Arc::new(move || {

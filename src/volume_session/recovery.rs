@@ -11,6 +11,7 @@ use super::leftover::Leftover;
 use crate::archive::Archive;
 use crate::event::EventId;
 use crate::health::StoreState;
+use crate::library;
 use crate::pipeline::Shared;
 use crate::recovery::{Progress, StillWritten, recover};
 use crate::store::StoreError;
@@ -102,6 +103,8 @@ fn run(shared: &Shared, archive: &Archive, first_id: EventId) -> Result<()> {
             info!(done, total, "rebuilding the index");
         }
     };
+    // Before the index counts as filled.
+    library::recover(archive, first_id)?;
     let outcome = recover(archive, first_id, &mut report);
     shared.health.note_store(|store| {
         (store.state, store.rebuilt, store.rebuild_total) = (StoreState::Ok, 0, 0);

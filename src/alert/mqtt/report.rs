@@ -26,6 +26,8 @@ pub(super) struct BoxPayload<'a> {
     /// Free bytes on the archive's volume.
     disk_free_bytes: Option<u64>,
     disk_size_bytes: Option<u64>,
+    /// Seconds until it is full at the present pace; null where that is not known, or it does not fill up.
+    disk_full_in_s: Option<u64>,
     /// What is wrong with that volume, in words.
     disk_trouble: Option<&'a str>,
     /// Events on the box.
@@ -46,6 +48,7 @@ impl<'a> BoxPayload<'a> {
             temperature_c: reading.temperature_c,
             disk_free_bytes: free,
             disk_size_bytes: free.map(|_| status.disk.size_bytes),
+            disk_full_in_s: status.disk.forecast.in_s,
             disk_trouble: status.disk.trouble.as_deref(),
             events: status.events_total,
         }
@@ -108,8 +111,8 @@ mod tests {
         };
         let expected = concat!(
             r#"{"version":"7","uptime_s":1,"time_quality":"synchronised","load":"normal","load_reason":"","cpu":0.5,"#,
-            r#""memory_bytes":2,"temperature_c":null,"disk_free_bytes":3,"disk_size_bytes":5,"disk_trouble":null,"#,
-            r#""events":4}"#,
+            r#""memory_bytes":2,"temperature_c":null,"disk_free_bytes":3,"disk_size_bytes":5,"disk_full_in_s":null,"#,
+            r#""disk_trouble":null,"events":4}"#,
         );
         let json = |status: &BoxStatus| serde_json::to_string(&BoxPayload::of(status)).expect("JSON");
         assert_eq!(json(&status), expected);

@@ -12,6 +12,7 @@
 mod failures;
 mod job;
 mod schedule;
+mod speed;
 mod threads;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ use crate::supervise::{Context, Heartbeats, Running, Supervisor, panic_text};
 use failures::FailureLog;
 use job::{Entry, Results, Subject};
 use schedule::{NotTaken, Schedule, Skipped, SourceId};
+use speed::Speeds;
+
+pub use speed::Speed;
 
 pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
 
@@ -85,6 +89,7 @@ struct State {
     subjects: BTreeMap<u64, Subject>,
     next_thread: u64,
     failures: FailureLog,
+    speeds: Speeds,
 }
 
 impl State {
@@ -108,8 +113,9 @@ impl Scheduler {
         let spare_one = || available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let wanted = if config.workers == 0 { spare_one() } else { config.workers };
         let mut parts = Supervisor::new(CancellationToken::new(), heartbeats, &metrics);
-        let (subjects, failures) = (BTreeMap::new(), FailureLog::default());
-        let state = State { schedule: Schedule::new(wanted), stopping: false, subjects, next_thread: 0, failures };
+        let schedule = Schedule::new(wanted);
+        let (subjects, failures, speeds) = (BTreeMap::new(), FailureLog::default(), Speeds::default());
+        let state = State { schedule, stopping: false, subjects, next_thread: 0, failures, speeds };
         let (state, work, hung_after) = (Mutex::new(state), Condvar::new(), config.hung_after);
         let shared = Arc::new(Shared { state, work, hung_after, metrics, clock });
         for number in 0..wanted {
@@ -181,6 +187,16 @@ impl Jobs {
     /// When it is refused.
     pub fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
         self.shared.submit(job)
+    }
+
+    /// How fast a model was in its last runs, by its name; `None` before the first.
+    pub fn speed(&self, model: &str) -> Option<Speed> {
+        self.shared.lock().speeds.of(model)
+    }
+
+    /// A detector that ran by the name `model`, while something holds it.
+    pub fn detector(&self, model: &str) -> Option<Arc<Detector>> {
+        self.shared.lock().speeds.detector(model)
     }
 }
 
@@ -350,6 +366,7 @@ impl Shared {
         match run {
             Ok(Ok(detections)) => {
                 self.metrics.detect_seconds.observe(took.as_secs_f64());
+                self.lock().speeds.note(&entry.detector, took);
                 let (found, took_ms) = (detections.len(), took.as_secs_f64() * 1e3);
                 if let Some(camera) = &entry.subject.camera {
                     trace!(%camera, found, took_ms, "looked at a frame");

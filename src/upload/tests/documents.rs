@@ -1,6 +1,7 @@
 //! Files that belong to no event.
 
 use super::*;
+use crate::store::{Lease, Order, Wanted};
 
 impl Bench {
     /// Queues a document as if its content were `content`.
@@ -79,19 +80,88 @@ async fn a_large_document_goes_on_where_it_stopped_even_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_document_replaced_on_its_way_is_sent_again_and_costs_no_attempt() {
+async fn a_document_replaced_on_its_way_is_sent_again_and_is_no_failure() {
     let bench = Bench::new();
     bench.write_document(PATH, b"[1, 2]");
     bench.deliver(PATH, b"[1]");
     let running = bench.start(&format!("file://{}", bench.dir.path().join("usb").display()), None);
+    let outbox = bench.outbox();
     bench
-        .until("it failed once", async || {
-            bench.metrics.delivery_failures.get_or_create(&outlet("upload/cloud")).get() > 0
-        })
+        .until("it was tried once", async || outbox.items(10).await.expect("list").iter().any(|item| item.attempts > 0))
         .await;
     bench.deliver(PATH, b"[1, 2]");
     bench.until_drained().await;
     running.stop().await;
     assert_eq!(fs::read(bench.dir.path().join("usb/box").join(PATH)).expect("there"), b"[1, 2]");
     assert_eq!(bench.dead().await, []);
+    assert_eq!(bench.metrics.delivery_failures.get_or_create(&outlet("upload/cloud")).get(), 0);
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_photo_goes_first_and_its_original_after_the_clips() {
+    let bench = Bench::new();
+    for path in ["library/ab/abcd/original.mp4", "library/ab/abcd/photo-01JD0000000000000000000000.json"] {
+        bench.write_document(path, b"[]");
+        bench.deliver(path, b"[]");
+    }
+    bench.add("clip.mp4", b"video").await;
+    let leases = bench.outbox().pick(Wanted { order: Order::Value, ..Wanted::oldest(3) }).await.expect("lease");
+    let named = |lease: &Lease| match &lease.item {
+        Delivery::Document(document) => document.path.rsplit('/').next().unwrap_or_default().to_owned(),
+        Delivery::Upload(media) => media.file.clone(),
+        Delivery::Alert(_) => String::new(),
+    };
+    let order: Vec<String> = leases.iter().map(named).collect();
+    assert_eq!(order, ["photo-01JD0000000000000000000000.json", "clip.mp4", "original.mp4"]);
+    drop(leases);
+    let target = bench.dir.path().join("usb");
+    let running = bench.start(&format!("file://{}", target.display()), None);
+    bench.until_drained().await;
+    running.stop().await;
+    assert!(target.join("box/library/ab/abcd/original.mp4").is_file());
+}
+
+const ORIGINAL: &str = "library/ab/abcd/original.jpg";
+
+#[tokio::test]
+async fn what_is_removed_goes_at_the_destination_whether_it_was_sealed_or_not() {
+    let bench = Bench::new();
+    let target = bench.dir.path().join("usb");
+    let url = format!("file://{}", target.display());
+    let there = target.join("box").join(ORIGINAL);
+    bench.write_document(ORIGINAL, b"picture");
+    bench.deliver(ORIGINAL, b"picture");
+    let running = bench.start(&url, None);
+    bench.until_drained().await;
+    running.stop().await;
+    assert_eq!(fs::read(&there).expect("there"), b"picture");
+    bench.store().outboxes().deliver(Document::removal(ORIGINAL)).expect("deliver");
+    // What was never there is removed as well.
+    bench.store().outboxes().deliver(Document::removal("library/ab/abcd/never.jpg")).expect("deliver");
+    let running = bench.start(&url, None);
+    bench.until_drained().await;
+    running.stop().await;
+    assert!(!there.exists());
+    assert_eq!(bench.dead().await, []);
+}
+
+#[tokio::test]
+async fn a_removal_takes_the_place_of_what_waits_and_is_replaced_by_what_comes_again() {
+    let bench = Bench::new();
+    let fake = Arc::new(Fake::default());
+    bench.write_document(ORIGINAL, b"picture");
+    bench.deliver(ORIGINAL, b"picture");
+    bench.store().outboxes().deliver(Document::removal(ORIGINAL)).expect("deliver");
+    assert_eq!(bench.outbox().waiting().await.expect("count"), 1);
+    bench.deliver(ORIGINAL, b"picture");
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until_drained().await;
+    running.stop().await;
+    assert!(content(&fake, &format!("box/{ORIGINAL}").into()).await == b"picture");
+    bench.store().outboxes().deliver(Document::removal(ORIGINAL)).expect("deliver");
+    let running = bench.start("s3://bucket", Some(&fake));
+    bench.until_drained().await;
+    running.stop().await;
+    let asked = fake.head(&format!("box/{ORIGINAL}").into()).await;
+    assert!(matches!(asked, Err(Error::NotFound { .. })), "{asked:?}");
 }

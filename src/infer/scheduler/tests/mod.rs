@@ -156,6 +156,24 @@ async fn the_newest_frame_wins_and_the_replaced_one_is_counted() {
     assert!(results.try_recv().is_err());
 }
 
+#[test]
+fn the_speed_of_a_model_is_that_of_its_last_runs_and_ends_with_it() {
+    let mut speeds = Speeds::default();
+    let first = detector(|| Ok(()));
+    (1..=100).rev().for_each(|ms| speeds.note(&first, Duration::from_millis(ms)));
+    let (median, p95) = (Duration::from_millis(50), Duration::from_millis(95));
+    assert_eq!(speeds.of("scripted"), Some(Speed { runs: 100, median, p95 }));
+    assert_eq!(speeds.of("other"), None);
+    let second = detector(|| Ok(()));
+    speeds.note(&second, p95);
+    assert_eq!(speeds.of("scripted").map(|speed| speed.runs), Some(101), "the same model, loaded twice");
+    assert!(speeds.detector("scripted").is_some_and(|found| Arc::ptr_eq(&found, &first)));
+    drop(first);
+    assert!(speeds.detector("scripted").is_none());
+    (0..300).for_each(|_| speeds.note(&second, median));
+    assert_eq!(speeds.of("scripted"), Some(Speed { runs: 256, median, p95: median }));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_hung_detector_costs_its_thread_and_its_frame_only() {
     let (bench, gate, calls) = (quick_to_give_up(1), Arc::new(Gate::default()), AtomicUsize::new(0));
