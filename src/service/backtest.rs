@@ -45,6 +45,8 @@ pub struct WouldBe {
     pub label: Arc<str>,
     /// The zones that it was in.
     pub zones: Vec<Arc<str>>,
+    /// Whether an event of that time and label was judged a false alarm; known once it would have ended.
+    pub judged_false: bool,
 }
 
 /// What rules would have made of a camera's recordings.
@@ -62,6 +64,8 @@ pub struct Backtest {
     pub looked_at_s: f64,
     /// Events that these rules would have made.
     pub events: u64,
+    /// Of these, events that overlap one of the same label that was judged a false alarm.
+    pub judged_false: u64,
     /// The same by rule.
     pub by_rule: BTreeMap<Arc<str>, u64>,
     /// The first of them.
@@ -74,12 +78,22 @@ pub struct Backtest {
 }
 
 impl Backtest {
-    /// Counts an event.
-    pub fn add(&mut self, event: WouldBe) {
+    /// Counts an event. Gives its number.
+    pub fn add(&mut self, event: WouldBe) -> u64 {
         self.events += 1;
         *self.by_rule.entry(event.rule.clone()).or_default() += 1;
         if self.found.len() < LISTED {
             self.found.push(event);
+        }
+        self.events
+    }
+
+    /// Event `number` overlaps one that was judged a false alarm.
+    pub fn note_judged_false(&mut self, number: u64) {
+        self.judged_false += 1;
+        let at = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+        if let Some(event) = self.found.get_mut(at) {
+            event.judged_false = true;
         }
     }
 }
@@ -102,10 +116,8 @@ pub struct BacktestJob {
 
 impl BacktestJob {
     /// Notes how far it is.
-    pub fn note(&self, change: impl FnOnce(&mut Backtest)) {
-        if let Some(backtest) = self.kept.lock().by_camera.get_mut(&self.camera) {
-            change(backtest);
-        }
+    pub fn note<T>(&self, change: impl FnOnce(&mut Backtest) -> T) -> Option<T> {
+        self.kept.lock().by_camera.get_mut(&self.camera).map(change)
     }
 }
 
@@ -210,12 +222,15 @@ mod tests {
         assert!(service.cancel("yard") && !service.cancel("gate"));
         let job = queue.try_recv().expect("a job");
         assert!(job.cancel.is_cancelled());
-        let event = WouldBe { start: begun.since, rule: "in".into(), label: "person".into(), zones: Vec::new() };
-        job.note(|backtest| (0..300).for_each(|_| backtest.add(event.clone())));
+        let (rule, label) = ("in".into(), "person".into());
+        let event = WouldBe { start: begun.since, rule, label, zones: Vec::new(), judged_false: false };
+        job.note(|backtest| (0..300).fold(0, |_, _| backtest.add(event.clone())));
+        job.note(|backtest| [2, 300].into_iter().for_each(|number| backtest.note_judged_false(number)));
         drop(job);
         let ended = service.of("yard").expect("it is kept");
         assert_eq!((ended.state, ended.events, ended.found.len()), (BacktestState::Failed, 300, LISTED));
-        assert_eq!(ended.by_rule["in"], 300);
+        assert_eq!((ended.by_rule["in"], ended.judged_false), (300, 2));
+        assert!(ended.found[1].judged_false && !ended.found[0].judged_false);
         assert!(service.start("gate", Map::new(), 1.0).is_ok() && service.of("pier").is_none());
     }
 }

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 
 use crate::destination::Destination;
 use crate::frame::LatestFrame;
+use crate::infer;
+use crate::library;
 use crate::live::Broadcast;
+use crate::retention;
 use crate::status::{DetectUse, RecordUse};
 
 /// What services need of the configuration in use. Replaced as one when that changes.
@@ -15,16 +18,20 @@ use crate::status::{DetectUse, RecordUse};
 pub struct Configured {
     /// The configured outlets, in the order of the configuration.
     pub outlets: Vec<Destination>,
-    /// Bytes that recordings may take, where a quota is set.
-    pub quota_bytes: Option<u64>,
-    /// Bytes that retention keeps free on the volume, where that is set.
-    pub min_free_bytes: Option<u64>,
+    /// How much is kept, and for how long.
+    pub retention: retention::Config,
+    /// Bounds of the photo library.
+    pub library: Arc<library::Config>,
     /// The newest picture of each configured camera.
     pub frames: BTreeMap<String, Arc<LatestFrame>>,
     /// Live video of each.
     pub broadcasts: BTreeMap<String, Arc<Broadcast>>,
     /// What is done with the pictures of each, before a person switched anything.
     pub uses: BTreeMap<String, CameraUse>,
+    /// Where models lie, and how long they may take.
+    pub infer: infer::Config,
+    /// The models that cameras use, with their cameras.
+    pub models: BTreeMap<String, Vec<String>>,
 }
 
 /// What the configuration does with a camera's pictures.

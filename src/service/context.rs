@@ -10,6 +10,7 @@ use crate::clock::{Clock, Mono};
 use crate::control::Control;
 use crate::discovery::Discovery;
 use crate::health::Health;
+use crate::infer::Jobs;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::supervise::Heartbeats;
@@ -46,6 +47,8 @@ pub struct Context {
     pub audit: Audit,
     /// Rules that are tried.
     pub backtests: BacktestService,
+    /// The threads of all inference.
+    pub jobs: Jobs,
     /// How cameras in the local networks are asked for.
     pub discovery: Discovery,
     /// Which configuration is in use.

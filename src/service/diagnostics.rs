@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::context::Context;
 use super::status::StatusService;
 use crate::status::{BoxStatus, Concern};
-use crate::telemetry::{self, LineLevel, LogLine};
+use crate::telemetry::{self, Behind, LineLevel, LogLine, LogPosition};
 
 /// A part of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +77,21 @@ impl DiagnosticsService {
         telemetry::recent(seq, least, limit)
     }
 
+    /// The position behind the last line of the log.
+    pub fn log_position(&self) -> LogPosition {
+        telemetry::position()
+    }
+
+    /// What follows line `seq` of the log: the oldest `limit` lines that matter at least as much as `least`.
+    pub fn log_behind(&self, seq: u64, least: LineLevel, limit: usize) -> Behind {
+        telemetry::behind(seq, least, limit)
+    }
+
+    /// Changes with each line of the log.
+    pub fn log_written(&self) -> watch::Receiver<u64> {
+        telemetry::written()
+    }
+
     /// All of it.
     ///
     /// # Errors
@@ -89,9 +105,19 @@ impl DiagnosticsService {
             concerns: status.concerns(),
             status,
             parts: self.parts(),
-            log: self.log(0, LineLevel::Debug, usize::MAX),
+            log: self.log(0, LineLevel::Debug, usize::MAX).into_iter().map(without_setup_secret).collect(),
         })
     }
+}
+
+/// The set-up link lets its reader in for as long as there is no user.
+fn without_setup_secret(mut line: LogLine) -> LogLine {
+    const SECRET: &str = "#setup=";
+    if let Some(at) = line.text.find(SECRET) {
+        line.text.truncate(at + SECRET.len());
+        line.text.push('…');
+    }
+    line
 }
 
 fn system() -> String {

@@ -24,8 +24,10 @@ use crate::discovery::Discovery;
 use crate::event::{Event, EventId, EventKind, EventState, MediaFile, Phase, fixture};
 use crate::frame::{Frame, LatestFrame, Rgb};
 use crate::health::{CameraState, Health};
+use crate::infer::{self, Scheduler};
 use crate::live::{Broadcast, Outlines};
 use crate::metrics::Metrics;
+use crate::retention;
 use crate::status::ConfigStatus;
 use crate::store::{self, Change, Delivery, Store};
 use crate::supervise::Heartbeats;
@@ -44,6 +46,7 @@ pub(crate) struct Bench {
     pub(crate) heartbeats: Heartbeats,
     pub(crate) control: Control,
     pub(crate) services: Services,
+    _inference: Scheduler,
 }
 
 impl Bench {
@@ -85,6 +88,8 @@ impl Bench {
         frames["yard"].set(frame(clock.mono()));
         let (config, queue) = ConfigService::new(ConfigStatus::default());
         let access = Access::open(&dir.path().join("access"), clock.clone());
+        let infer = infer::Config { model_dir: models_of_the_repository(), workers: 1, ..infer::Config::default() };
+        let inference = Scheduler::start(&infer, metrics.clone(), clock.clone(), &Heartbeats::new(clock.clone()));
         let services = Services::new(Context {
             device: "box-7".into(),
             site: "Gate".into(),
@@ -98,19 +103,34 @@ impl Bench {
             access: access.clone(),
             audit: Audit::open(&dir.path().join("audit"), clock.clone()),
             backtests: BacktestService::new(clock.clone()).0,
+            jobs: inference.jobs(),
             discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
             config,
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),
-                quota_bytes: None,
-                min_free_bytes: None,
+                retention: retention::Config::default(),
+                library: Arc::default(),
                 frames,
                 broadcasts,
                 uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
+                infer,
+                models: BTreeMap::from([("nanodet-g-320".to_owned(), vec!["yard".to_owned()])]),
             }
             .fixed(),
         });
-        (Self { _dir: dir, access, clock, store, archive, health, heartbeats, control, services }, queue)
+        let bench = Self {
+            _dir: dir,
+            access,
+            clock,
+            store,
+            archive,
+            health,
+            heartbeats,
+            control,
+            services,
+            _inference: inference,
+        };
+        (bench, queue)
     }
 
     /// An event that is over, whose alerts were delivered.
@@ -143,6 +163,10 @@ impl Bench {
         std::fs::create_dir_all(&folder).expect("make a folder");
         folder
     }
+}
+
+fn models_of_the_repository() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "models"].iter().collect()
 }
 
 fn frame(at: Mono) -> Frame {

@@ -5,6 +5,7 @@
 //! The plain data of the answers lies in `status` where outlets share it, else beside the service.
 
 mod access;
+mod albums;
 mod backtest;
 mod config;
 mod configured;
@@ -15,8 +16,11 @@ mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod library;
+mod library_upkeep;
 mod mark;
 mod media;
+mod models;
 mod playback;
 mod probe;
 mod queues;
@@ -32,6 +36,7 @@ mod timeline;
 
 pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
+pub use albums::AlbumRecord;
 pub use backtest::{
     Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
 };
@@ -42,8 +47,17 @@ pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use library::{
+    LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
+    read_cursor, record as photo_record,
+};
+pub use library_upkeep::{Usage, UserUsage};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
+pub use models::{
+    FoundThings, LEAST_SCORE, MOST_PICTURE_BYTES, ManifestFacts, ModelRefusal, ModelService, ModelStatus, ModelUse,
+    SpeedStatus,
+};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;
 pub use playback::{

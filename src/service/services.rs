@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+
 use super::access::AccessService;
 use super::backtest::BacktestService;
 use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
+use super::library::LibraryService;
 use super::media::MediaService;
+use super::models::ModelService;
 use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::probe::ProbeService;
 use super::queues::QueueService;
@@ -30,6 +35,8 @@ pub struct Services {
     pub events: EventService,
     /// Pictures and video.
     pub media: MediaService,
+    /// The photo library.
+    pub library: LibraryService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
     /// Which files hold what was recorded.
@@ -42,6 +49,8 @@ pub struct Services {
     pub config: ConfigService,
     /// Rules that are tried.
     pub backtests: BacktestService,
+    /// Models: which there are, how fast they are, what they see.
+    pub models: ModelService,
     /// Cameras that could be added.
     pub probe: ProbeService,
     /// What waits for delivery.
@@ -53,6 +62,15 @@ pub struct Services {
 }
 
 impl Services {
+    /// Does what services do beside answering, until `stop`: exports, and the upkeep of the library.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn run(&self, stop: CancellationToken) -> Result<()> {
+        tokio::join!(self.exports.run(stop.clone()), self.library.run(stop));
+        Ok(())
+    }
+
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
@@ -69,10 +87,12 @@ impl Services {
             status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
+            library: LibraryService::new(context.clone()),
             playback: PlaybackService::new(context.clone()),
             previews: PreviewService::new(context.clone()),
             exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context.clone()),
+            models: ModelService::new(context.clone()),
             switches: SwitchService::new(context),
             config,
             backtests,

@@ -97,7 +97,13 @@ impl Account {
         });
         let marks = self.marks.iter().filter(|mark| mark.start < until && covers(mark.start));
         let marks = marks.filter(|mark| mark.end.unwrap_or(until).max(mark.start) >= since);
-        Strip { spans: merge(within, resolution), events: merge_marks(marks, resolution), more_events: self.more_marks }
+        let more_events = !self.has_marks_since(since);
+        Strip { spans: merge(within, resolution), events: merge_marks(marks, resolution), more_events }
+    }
+
+    /// Whether no event from `since` on was left out.
+    fn has_marks_since(&self, since: Timestamp) -> bool {
+        !self.more_marks || self.marks.first().is_some_and(|oldest| oldest.start <= since)
     }
 }
 
@@ -175,6 +181,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether `account`, which is of this, has all that is `wanted`.
+    fn holds(&self, account: &Account, wanted: &Self) -> bool {
+        let is_within = self.from <= wanted.from && self.until >= wanted.until;
+        let is_of_one = self.storage == wanted.storage && self.camera == wanted.camera;
+        self == wanted || is_of_one && is_within && account.has_marks_since(wanted.from)
+    }
+
     /// For how long the account is taken to be true.
     fn true_for(&self) -> Duration {
         let length = self.until.duration_since(self.from).unsigned_abs();
@@ -190,11 +203,13 @@ type KeptAccount = (Wanted, Mono, Arc<Account>);
 pub(super) struct KeptAccounts(Arc<Mutex<VecDeque<KeptAccount>>>);
 
 impl KeptAccounts {
-    /// The account, if it was made a short while before `now`.
+    /// The account, or one of a longer time that holds it, if it was made a short while before `now`: a closer look at a
+    /// part of a month does not let the index be read again.
     pub(super) fn get(&self, wanted: &Wanted, now: Mono) -> Option<Arc<Account>> {
         let kept = self.0.lock();
-        let known = kept.iter().rev().find(|(of, ..)| of == wanted);
-        known.filter(|(of, made, _)| now.since(*made) < of.true_for()).map(|(.., account)| account.clone())
+        let is_true = |made: Mono| now.since(made) < wanted.true_for();
+        let known = kept.iter().rev().find(|(of, made, account)| is_true(*made) && of.holds(account, wanted));
+        known.map(|(.., account)| account.clone())
     }
 
     /// Keeps the account, and forgets the oldest where there are too many.
@@ -285,6 +300,28 @@ mod tests {
         let later = Mono(0) + Duration::from_secs(200);
         assert!(kept.get(&wanted(1), later).is_none(), "it may be wrong by then");
         assert!(kept.get(&Wanted { storage: "/b".into(), ..wanted(1) }, Mono(0)).is_none(), "another volume");
+    }
+
+    #[test]
+    fn a_part_of_a_kept_account_is_taken_from_it_where_it_has_all_events_of_that() {
+        let day = 86_400;
+        let wanted = |from: i64, until: i64| Wanted {
+            storage: "/a".into(),
+            camera: "yard".into(),
+            from: at(from * day),
+            until: at(until * day),
+        };
+        let kept = KeptAccounts::default();
+        let marks = vec![mark(1, 10 * day, None, "person"), mark(2, 12 * day, None, "person")];
+        let account = Account { marks, more_marks: true, is_known: true, ..Account::default() };
+        kept.put(wanted(0, 31), Mono(0), Arc::new(account.clone()));
+        let has = |from, until, later| kept.get(&wanted(from, until), Mono(0) + Duration::from_secs(later)).is_some();
+        assert!(has(0, 31, 0) && has(10, 31, 0) && has(11, 12, 0));
+        assert!(!has(9, 12, 0), "events of the ninth day may be left out");
+        assert!(!has(11, 32, 0) && !has(-1, 3, 0), "not all of it is known");
+        assert!(has(11, 12, 170) && !has(11, 12, 180) && has(0, 31, 590), "a short time is wanted fresh");
+        let strip = |from: i64| account.strip(at(from), at(31 * day), SignedDuration::from_secs(1), |_| true);
+        assert!(strip(0).more_events && !strip(11 * day).more_events);
     }
 
     proptest! {

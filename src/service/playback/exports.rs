@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -82,11 +82,13 @@ pub struct ExportService {
     jobs: Arc<Mutex<Jobs>>,
     /// Something is to be done.
     due: Arc<Notify>,
+    /// Another number whenever one of them is another.
+    changes: watch::Sender<u64>,
 }
 
 impl ExportService {
     pub(in crate::service) fn new(context: Arc<Context>) -> Self {
-        Self { context, jobs: Arc::default(), due: Arc::default() }
+        Self { context, jobs: Arc::default(), due: Arc::default(), changes: watch::Sender::new(0) }
     }
 
     /// The same as after a restart.
@@ -110,6 +112,11 @@ impl ExportService {
     /// When the disk does not answer.
     pub async fn get(&self, id: ExportId) -> Result<Option<Export>> {
         self.with(move |jobs| jobs.by_id.get(&id).map(|job| job.export.clone())).await
+    }
+
+    /// Changes with each of them, its progress included.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Where the file of an export that is done lies.
@@ -179,6 +186,7 @@ impl ExportService {
         archive.layout().create(&jobs.folder)?;
         jobs.write(&export)?;
         jobs.by_id.insert(export.id, Job::of(export.clone()));
+        self.note_change();
         Ok(Ok(export))
     }
 
@@ -187,7 +195,9 @@ impl ExportService {
     /// # Errors
     /// When the disk refuses.
     pub async fn remove(&self, id: ExportId) -> Result<bool> {
-        self.with(move |jobs| jobs.remove(id)).await?
+        let removed = self.with(move |jobs| jobs.remove(id)).await?;
+        self.note_change();
+        removed
     }
 
     /// Carries out what is waiting until `stop`, one after the other.
@@ -214,7 +224,9 @@ impl ExportService {
     fn work(&self, stop: &CancellationToken) -> bool {
         let next = {
             let mut jobs = self.jobs();
-            jobs.expire(&self.context.clock.now());
+            if jobs.expire(&self.context.clock.now()) {
+                self.note_change();
+            }
             jobs.by_id.values_mut().find(|job| job.export.is_pending()).map(|job| {
                 job.export.state = ExportState::Running;
                 (job.export.clone(), job.stop.clone())
@@ -249,6 +261,7 @@ impl ExportService {
             }
         }
         let export = job.export.clone();
+        self.note_change();
         if let Err(error) = jobs.write(&export) {
             warn!(export = %export.id, error = format!("{error:#}"), "what became of an export could not be noted");
         }
@@ -280,6 +293,7 @@ impl ExportService {
             }
             if let Some(job) = self.jobs.lock().by_id.get_mut(&export.id) {
                 job.export.progress = progress;
+                self.note_change();
             }
             Ok(())
         };
@@ -334,7 +348,8 @@ impl ExportService {
             );
             return Ok(Some(ExportRefusal::NoRoom(text)));
         }
-        let keep = self.context.configured().min_free_bytes.unwrap_or_else(|| USUALLY_FREE.min(space.size_bytes / 20));
+        let keep =
+            self.context.configured().retention.min_free.unwrap_or_else(|| USUALLY_FREE.min(space.size_bytes / 20));
         let keep = keep.saturating_mul(2).saturating_add(KEPT_FREE);
         if space.free_bytes < needed.saturating_add(keep) || archive.level().left_out().is_some() {
             let text = format!(
@@ -356,6 +371,10 @@ impl ExportService {
         let _ = jobs.write(&export);
     }
 
+    fn note_change(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     fn folder(&self) -> PathBuf {
         folder_on(self.context.volume.archive().layout().storage())
     }
@@ -367,6 +386,7 @@ impl ExportService {
         if jobs.folder != folder {
             jobs.by_id.values().for_each(|job| job.stop.cancel());
             *jobs = Jobs::load(folder, &self.context.clock.now());
+            self.note_change();
         }
         jobs
     }

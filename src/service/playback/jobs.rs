@@ -86,10 +86,11 @@ impl Jobs {
         Ok(true)
     }
 
-    /// Deletes what was finished long ago.
-    pub(super) fn expire(&mut self, now: &Moment) {
+    /// Deletes what was finished long ago. Returns whether anything was.
+    pub(super) fn expire(&mut self, now: &Moment) -> bool {
         let is_old = |job: &&Job| job.export.age(now).is_some_and(|age| age >= KEPT_FOR);
         let old: Vec<ExportId> = self.by_id.values().filter(is_old).map(|job| job.export.id).collect();
+        let has_old = !old.is_empty();
         for id in old {
             // What cannot be deleted is tried again at the next start.
             let _ = self.remove(id);
@@ -107,6 +108,7 @@ impl Jobs {
             let export = job.export.clone();
             let _ = self.write(&export);
         }
+        has_old
     }
 }
 

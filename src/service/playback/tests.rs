@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::fixture::{Bench, id};
 use super::fixture::{REORDERED, segment, three_segments};
 use super::*;
+use crate::archive::RecordingLevel;
 use crate::clock::{Clock, Mono, TimeQuality};
 use crate::load::LoadLevel;
 use crate::mux;
@@ -140,6 +141,29 @@ async fn exports_are_refused_with_what_to_do() {
         bench.services.exports.add(new(begin, 9)).await.expect("an answer").expect("not refused");
     }
     assert!(refused(new(begin, 9)).await.contains("20 exports already"));
+}
+
+#[tokio::test]
+async fn an_export_ends_where_recording_needs_the_room_and_is_made_once_there_is_some() {
+    let bench = Bench::new();
+    let begin = three_segments(&bench, REORDERED);
+    let export = bench.services.exports.add(new(begin, 9)).await.expect("an answer").expect("there is room");
+    bench.archive.room.set_level(RecordingLevel::NoContinuous);
+    carry_out(&bench).await;
+    let failed = bench.services.exports.get(export.id).await.expect("an answer").expect("known");
+    assert_eq!(failed.state, ExportState::Failed);
+    assert!(
+        failed.error.as_deref().is_some_and(|text| text.contains("the disk is full: free some space")),
+        "{failed:?}"
+    );
+    let left = std::fs::read_dir(bench.archive.layout().storage().join("exports")).expect("a folder").flatten();
+    let left: Vec<_> =
+        left.map(|file| file.file_name()).filter(|name| !name.to_string_lossy().ends_with(".json")).collect();
+    assert!(left.is_empty(), "what was begun takes room: {left:?}");
+    let refused = bench.services.exports.add(new(begin, 9)).await.expect("an answer").expect_err("no room");
+    assert!(refused.to_string().contains("which recording needs"), "{refused}");
+    bench.archive.room.set_level(RecordingLevel::Full);
+    assert_eq!(exported(&bench, new(begin, 9)).await.state, ExportState::Done);
 }
 
 #[tokio::test]
