@@ -1,5 +1,6 @@
 //! What is noted of requests, and looking it up.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use url::form_urlencoded;
 use super::Shared;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::session;
 use crate::access::{Caller, CallerKind};
 use crate::audit::{Act, Audit, Entry, Query};
 
@@ -23,6 +23,9 @@ use crate::audit::{Act, Audit, Entry, Query};
 static WRITERS: Semaphore = Semaphore::const_new(32);
 /// How long an answer waits for its entry.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The action of a login by a proxy.
+const PROXIED: &str = "login by proxy";
 
 /// Entries in one answer when nothing is asked for, and at most.
 const DEFAULT_LIMIT: usize = 100;
@@ -37,6 +40,17 @@ pub(super) fn about(subject: impl Into<String>, answer: impl IntoResponse) -> Re
     let mut answer = answer.into_response();
     answer.extensions_mut().insert(Subject(subject.into()));
     answer
+}
+
+/// What the audit log gets of the requests of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noting {
+    /// Nothing.
+    Nothing,
+    /// Each look that shows something.
+    Look,
+    /// Each request.
+    Act,
 }
 
 /// A request, as far as it is noted.
@@ -54,19 +68,19 @@ impl Noted {
         method: &Method,
         route: &str,
         path: &str,
-        is_look: bool,
+        noting: Noting,
         caller: Option<&Caller>,
         peer: Peer,
     ) -> Option<Self> {
         let is_unprotected = caller.is_some_and(|caller| caller.kind == CallerKind::Unprotected);
-        let is_act = *method != Method::GET && *method != Method::HEAD;
-        if !is_act && (!is_look || is_unprotected) {
+        let is_look = noting == Noting::Look;
+        if noting == Noting::Nothing || is_look && is_unprotected {
             return None;
         }
         let who = caller.map(|caller| caller.name.to_string()).unwrap_or_default();
         let kind = caller.map(|caller| caller.kind.as_str().to_owned()).unwrap_or_default();
         let (action, target) = (format!("{method} {route}"), path.to_owned());
-        let act = Act { who, kind, address: Some(session::address(peer)), action, target, status: 0 };
+        let act = Act { who, kind, address: Some(peer.ip()), action, target, status: 0 };
         Some(Self { audit: audit.clone(), act, is_look })
     }
 
@@ -87,21 +101,39 @@ impl Noted {
         if let Some(Subject(subject)) = subject {
             act.target = format!("{} {subject}", act.target);
         }
-        let Ok(turn) = WRITERS.try_acquire() else {
-            return error!(
-                who = act.who,
-                action = act.action,
-                target = act.target,
-                "the audit log is not written: its disk hangs"
-            );
-        };
-        let write = tokio::task::spawn_blocking(move || {
-            audit.note(act);
-            drop(turn);
-        });
-        // What was done is answered even where the disk hangs; it is noted when that goes on.
-        let _ = tokio::time::timeout(WRITTEN_WITHIN, write).await;
+        write(audit, act).await;
     }
+}
+
+/// Notes that a proxy vouched for a caller, once while it comes again and again; or that its token was refused.
+pub(super) async fn note_proxied(audit: &Audit, caller: Option<&Caller>, address: IpAddr, about: String) {
+    let who = caller.map(|caller| caller.name.to_string()).unwrap_or_default();
+    let is_new = audit.is_new_look(&who, &format!("{PROXIED} {address} {about}"));
+    if !is_new || (caller.is_none() && !audit.admits_stranger(address)) {
+        return;
+    }
+    let kind = caller.map(|caller| caller.kind.as_str().to_owned()).unwrap_or_default();
+    let status = if caller.is_some() { StatusCode::OK } else { StatusCode::UNAUTHORIZED }.as_u16();
+    let act = Act { who, kind, address: Some(address), action: PROXIED.to_owned(), target: about, status };
+    write(audit.clone(), act).await;
+}
+
+/// Writes an entry, and waits for it within bounds.
+async fn write(audit: Audit, act: Act) {
+    let Ok(turn) = WRITERS.try_acquire() else {
+        return error!(
+            who = act.who,
+            action = act.action,
+            target = act.target,
+            "the audit log is not written: its disk hangs"
+        );
+    };
+    let write = tokio::task::spawn_blocking(move || {
+        audit.note(act);
+        drop(turn);
+    });
+    // What was done is answered even where the disk hangs; it is noted when that goes on.
+    let _ = tokio::time::timeout(WRITTEN_WITHIN, write).await;
 }
 
 #[derive(Serialize)]

@@ -37,8 +37,8 @@ pub(super) struct Names {
     pub(super) configured: Vec<String>,
 }
 
-/// What fits into one packet gets no cheaper, bytes.
-const COMPRESSED_ABOVE: u16 = 1024;
+/// Less than this gets hardly smaller, bytes.
+const COMPRESSED_ABOVE: u16 = 512;
 
 /// Kinds of content that are compressed, beside text.
 const COMPRESSED: [&str; 3] = ["application/json", "application/openmetrics-text", "image/svg+xml"];

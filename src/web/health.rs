@@ -31,7 +31,8 @@ async fn alive() -> &'static str {
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     match tokio::time::timeout(READY_WITHIN, shared.services.status.ready()).await {
-        Ok(Ok(())) => "ready\n".into_response(),
+        Ok(Ok(None)) => "ready\n".into_response(),
+        Ok(Ok(Some(lacking))) => format!("ready, {lacking}\n").into_response(),
         Ok(Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response(),
     }

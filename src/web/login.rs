@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/me/sessions", Needs::Login, sessions)
         .delete("/api/v1/me/sessions/{id}", Needs::Login, end_session)
 }
+
+/// What the browser is to forget.
+const CLEAR: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What the login page has to know before anything else.
 #[derive(Serialize)]
@@ -142,7 +145,7 @@ async fn set_up(
 
 fn request(name: String, password: String, code: Option<String>, peer: Peer, headers: &HeaderMap) -> LoginRequest {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
-    LoginRequest { name, password, code, address: session::address(peer), agent }
+    LoginRequest { name, password, code, address: peer.ip(), agent }
 }
 
 fn refused(refusal: &LoginRefusal) -> Problem {
@@ -173,6 +176,10 @@ async fn log_out(
             .map_err(crowded)?;
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();
+    // Pictures and clips may lie in the browser's cache, to be asked about before they are shown again.
+    if session::is_trusted(peer) {
+        answer.headers_mut().insert(CLEAR, HeaderValue::from_static("\"cache\""));
+    }
     if let Some(cookie) = session::no_cookie(peer) {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }

@@ -90,8 +90,10 @@ fn content_type(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Clip | MediaKind::SegmentVideo => "video/mp4",
         MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => "image/jpeg",
-        MediaKind::EventSidecar | MediaKind::SegmentSidecar | MediaKind::CoverageAccount => "application/json",
-        MediaKind::LakeTable | MediaKind::Other => "application/octet-stream",
+        MediaKind::EventSidecar | MediaKind::SegmentSidecar | MediaKind::CoverageAccount | MediaKind::PhotoSidecar => {
+            "application/json"
+        }
+        MediaKind::LakeTable | MediaKind::Original | MediaKind::Other => "application/octet-stream",
     }
 }
 

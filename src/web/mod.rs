@@ -4,6 +4,7 @@
 //! likes: after a few seconds the page says that there is none. While the box has no users, what runs on the box itself may
 //! use all of it: by loopback, and by the local socket. Routes: docs/api.md.
 
+mod albums;
 mod api;
 mod audit;
 mod body;
@@ -17,11 +18,16 @@ mod idempotency;
 mod live;
 mod login;
 mod media;
+mod models;
 mod openapi;
 mod pages;
 mod peer;
+mod photo_usage;
+mod photos;
+mod plain_http;
 mod problem;
 mod problems;
+mod proxy_login;
 mod queue;
 mod reply;
 mod routes;
@@ -29,6 +35,8 @@ mod sender;
 mod server;
 mod session;
 mod settings;
+mod shared_answers;
+mod shared_photos;
 mod shares;
 mod shell;
 mod stream;
@@ -39,6 +47,8 @@ mod tests;
 mod texts;
 mod timeline;
 mod tls;
+mod turns;
+mod uploads;
 mod users;
 
 use std::net::SocketAddr;
@@ -57,12 +67,17 @@ use crate::supervise::systemd;
 
 use guard::Names;
 use problem::ErrorLogLimiter;
+use proxy_login::ProxyLogin;
 use routes::Routes;
 use server::{Listener, LocalSocket, Server};
 use tls::Tls;
 
+pub use proxy_login::Config as ProxyLoginConfig;
 pub use settings::{Config, SERVICE_SOCKET, SOCKET};
 pub use tls::Config as TlsConfig;
+
+/// In the folder of the daemon's state: the certificate that the box makes, the keys of a proxy.
+const FOLDER: &str = "web";
 
 /// What all routes share.
 struct Shared {
@@ -72,6 +87,8 @@ struct Shared {
     errors: ErrorLogLimiter,
     streams: stream::Streams,
     answers: idempotency::Answers,
+    proxy: Option<Arc<ProxyLogin>>,
+    turns: turns::Turns,
     stop: CancellationToken,
 }
 
@@ -82,6 +99,7 @@ pub struct Page {
     deps: PageDeps,
     services: Services,
     server: Server,
+    proxy: Option<Arc<ProxyLogin>>,
 }
 
 /// What a page needs of the daemon, beside its services.
@@ -111,8 +129,11 @@ impl Page {
     /// One that is not served for longer than until `stop`: streams that are open then end by themselves.
     pub fn new(config: Config, services: Services, deps: PageDeps, stop: CancellationToken) -> Self {
         let names = Names { host: tls::host_names(), configured: config.names.clone() };
-        let server = Server::new(router(services.clone(), config.max_viewers, names, stop));
-        Self { config, deps, services, server }
+        let proxy = ProxyLogin::new(config.proxy_login.as_ref(), &deps.folder.join(FOLDER), &deps.clock);
+        let plain = plain_http::router(names.clone());
+        let routes = router(services.clone(), config.max_viewers, names, proxy.clone(), stop);
+        let server = Server::new(routes, plain);
+        Self { config, deps, services, server, proxy }
     }
 
     /// Opens the page's port, or takes over those that the service manager opened.
@@ -129,7 +150,7 @@ impl Page {
             let address = socket.local_addr().context("read the page's address")?;
             let needs_tls = self.config.has_tls(address.ip());
             if needs_tls && opened.tls.is_none() {
-                opened.tls = Some(Tls::new(&self.config.tls, &self.deps.folder.join("web"), &self.deps.clock).await?);
+                opened.tls = Some(Tls::new(&self.config.tls, &self.deps.folder.join(FOLDER), &self.deps.clock).await?);
             }
             opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
             opened.addresses.push(address);
@@ -150,15 +171,26 @@ impl Page {
         if let (Some(secret), Some(page)) = (setup, listeners.first().and_then(Listener::url)) {
             info!(link = %format!("{page}login#setup={secret}"), "no users yet: this link adds the first one");
         }
+        let status = &self.services.status;
         let keep_current = async {
             match &tls {
-                Some(tls) => tls.keep_current().await,
+                Some(tls) => tls.keep_current(|certificate| status.note_certificate(Some(certificate))).await,
+                None => {
+                    status.note_certificate(None);
+                    std::future::pending().await
+                }
+            }
+        };
+        let keep_keys = async {
+            match &self.proxy {
+                Some(proxy) => proxy.keep_current(self.services.access.known()).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = self.server.serve(listeners, stop) => {}
             () = keep_current => {}
+            () = keep_keys => {}
         }
         Ok(())
     }
@@ -206,7 +238,13 @@ pub async fn check_certificate(config: &Config) -> Result<()> {
     tls::check(&config.tls).await
 }
 
-fn router(services: Services, max_viewers: u16, names: Names, stop: CancellationToken) -> Router {
+fn router(
+    services: Services,
+    max_viewers: u16,
+    names: Names,
+    proxy: Option<Arc<ProxyLogin>>,
+    stop: CancellationToken,
+) -> Router {
     let shared = Arc::new(Shared {
         services,
         jpegs: live::JpegCache::default(),
@@ -214,6 +252,8 @@ fn router(services: Services, max_viewers: u16, names: Names, stop: Cancellation
         errors: ErrorLogLimiter::default(),
         streams: stream::Streams::default(),
         answers: idempotency::Answers::default(),
+        proxy,
+        turns: turns::Turns::default(),
         stop,
     });
     let (routes, _) = all_routes().finish();
@@ -232,12 +272,18 @@ fn all_routes() -> Routes {
         .merge(api::routes())
         .merge(event_changes::routes())
         .merge(timeline::routes())
+        .merge(photos::routes())
+        .merge(photo_usage::routes())
+        .merge(albums::routes())
+        .merge(uploads::routes())
         .merge(queue::routes())
         .merge(config::routes())
         .merge(camera_config::routes())
         .merge(switches::routes())
+        .merge(models::routes())
         .merge(system::routes())
         .merge(shares::routes())
+        .merge(shared_photos::routes())
         .merge(live::routes())
         .merge(problems::routes())
         .merge(stream::routes())

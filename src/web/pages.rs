@@ -56,12 +56,24 @@ pub(super) static FILES: &[Asset] = &[
     file!("live-player.js", JS),
     file!("login.js", JS),
     file!("links.js", JS),
+    file!("models.css", CSS),
+    file!("models.js", JS),
+    file!("partial.js", JS),
     file!("people.js", JS),
+    file!("photos.css", CSS),
+    file!("photos.js", JS),
+    file!("photos-albums.js", JS),
+    file!("photos-search.js", JS),
+    file!("photos-selection.js", JS),
+    file!("photos-upload.js", JS),
+    file!("photos-share.js", JS),
+    file!("photos-usage.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),
     file!("setup-backtest.js", JS),
     file!("setup-draw.js", JS),
     file!("setup-rules.js", JS),
+    file!("share-form.js", JS),
     file!("share.js", JS),
     file!("shared.js", JS),
     file!("shell.js", JS),
@@ -112,7 +124,9 @@ pub(super) fn routes() -> Routes {
         .get("/shared", Needs::Nothing, page!(Shared, "shared.html"))
         .get("/account", Needs::Login, page!(Account, "account.html"))
         .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
+        .get("/photos", Needs::VIEW, page!(Photos, "photos.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
+        .get("/models", Needs::VIEW, page!(Models, "models.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

@@ -1,6 +1,6 @@
 //! The other end of a connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The other end of a connection, as the system says; the server puts it into the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,4 +19,14 @@ pub(super) enum Peer {
         /// The program's group.
         gid: u32,
     },
+}
+
+impl Peer {
+    /// The address to count failed logins by, and to note.
+    pub(super) fn ip(self) -> IpAddr {
+        match self {
+            Self::Tcp { address, .. } => address.ip(),
+            Self::Local { .. } => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
 }

@@ -64,6 +64,8 @@ problems! {
         "Change the parameter that `parameter` names to what its `allowed` says.";
     BadCommand = "bad_command", BAD_REQUEST, "The body is not a command",
         "Send the JSON object that the documentation of the route describes; `detail` says where it differs.";
+    HttpsNeeded = "https_needed", BAD_REQUEST, "The port speaks HTTPS",
+        "Begin the address with https://.";
     NotLoggedIn = "not_logged_in", UNAUTHORIZED, "No session and no key, or one that is over",
         "Log in at /login, or send the header `authorization: Bearer KEY`.";
     WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
@@ -84,20 +86,36 @@ problems! {
         "Check the path: the route, event, file, camera, segment or queue is not on this box.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not have this method",
         "Use GET or HEAD to read; the documentation lists the routes that take commands.";
+    TooSlow = "too_slow", REQUEST_TIMEOUT, "The body comes too slowly",
+        "Send it again, faster than 1 KiB/s.";
     NoAccount = "no_account", CONFLICT, "The caller has no account here",
         "Log in as a user: keys and the box itself have no password and no sessions.";
     Refused = "refused", CONFLICT, "The command makes no sense",
         "`detail` says why, such as that an outlet is no upload.";
+    WrongOffset = "wrong_offset", CONFLICT, "The next bytes of the upload are others",
+        "Ask for the upload (HEAD), and send what lies behind its `Upload-Offset`.";
     ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
         "Read it again, and send the change with its `ETag` in `If-Match`.";
+    WrongTusVersion = "wrong_tus_version", PRECONDITION_FAILED, "The version of the upload protocol is not 1.0.0",
+        "Send the header `tus-resumable: 1.0.0`.";
     NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
         "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less at once; `detail` says how much is allowed.";
+    OverQuota = "over_quota", PAYLOAD_TOO_LARGE, "The photos of the user take as much as they may",
+        "Delete photos for good, or ask an admin for a larger quota: section `library` of the configuration.";
     UriTooLong = "uri_too_long", URI_TOO_LONG, "Path and query are too long",
         "Ask for less in one request.";
     NotJson = "not_json", UNSUPPORTED_MEDIA_TYPE, "The command is not JSON",
         "Send JSON with the header `content-type: application/json`.";
+    NotAPicture = "not_a_picture", UNSUPPORTED_MEDIA_TYPE, "The body is no picture",
+        "Send a JPEG or PNG, with the header `content-type: image/jpeg` or `image/png`.";
+    NotBytes = "not_bytes", UNSUPPORTED_MEDIA_TYPE, "The bytes of an upload are sent as another kind",
+        "Send the header `content-type: application/offset+octet-stream`.";
+    NotMultipart = "not_multipart", UNSUPPORTED_MEDIA_TYPE, "The upload is not in parts",
+        "Send `multipart/form-data` with one part `file` for each file.";
+    UnknownFormat = "unknown_format", UNPROCESSABLE_ENTITY, "The file is neither a picture nor a video",
+        "Send JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF, camera raw, MP4, QuickTime or Matroska.";
     WrongHost = "wrong_host", MISDIRECTED_REQUEST, "The request is meant for another host",
         "Use localhost or a loopback address; beyond loopback an address or host name of the box, or a name of `web.names`.";
     WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
@@ -106,10 +124,16 @@ problems! {
         "Change what `detail` names; nothing was changed.";
     CameraUnusable = "camera_unusable", UNPROCESSABLE_ENTITY, "The camera gives no picture",
         "`detail` says what is wrong and what to do.";
+    PictureUnusable = "picture_unusable", UNPROCESSABLE_ENTITY, "The picture cannot be decoded",
+        "`detail` says why; save it again as JPEG or PNG.";
+    ModelUnusable = "model_unusable", UNPROCESSABLE_ENTITY, "The model cannot be used",
+        "`detail` says what is wrong with it and what to do.";
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request",
         "Use a new `Idempotency-Key` for each request that differs.";
     TooManyTries = "too_many_tries", TOO_MANY_REQUESTS, "Too many logins failed",
         "Wait as long as `detail` says, or ask an admin to unlock the user.";
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests of the caller at once",
+        "Wait for the answers to those that are under way.";
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The header fields are too long",
         "Send fewer or shorter header fields.";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Reading failed",

@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::Shared;
+use super::audit::{Noted, Noting};
 use super::problem::{Code, Problem};
-use super::{audit::Noted, session};
+use super::session;
 use crate::access::{Caller, Role};
 use crate::audit::Audit;
 
@@ -58,7 +59,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::GET, MethodFilter::GET, path, needs, false, handler)
+        self.add(Method::GET, MethodFilter::GET, path, needs, Noting::Nothing, handler)
     }
 
     /// Adds a route whose answer is a look at what cameras took, which is noted in the audit log.
@@ -67,7 +68,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::GET, MethodFilter::GET, path, needs, true, handler)
+        self.add(Method::GET, MethodFilter::GET, path, needs, Noting::Look, handler)
     }
 
     /// Adds a route that acts.
@@ -76,7 +77,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::POST, MethodFilter::POST, path, needs, false, handler)
+        self.add(Method::POST, MethodFilter::POST, path, needs, Noting::Act, handler)
     }
 
     /// Adds a route that changes what is there.
@@ -85,7 +86,16 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::PATCH, MethodFilter::PATCH, path, needs, false, handler)
+        self.add(Method::PATCH, MethodFilter::PATCH, path, needs, Noting::Act, handler)
+    }
+
+    /// Adds a route that goes on with what another route has begun, and which was noted there.
+    pub(super) fn proceed<H, T>(self, path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        self.add(Method::PATCH, MethodFilter::PATCH, path, needs, Noting::Nothing, handler)
     }
 
     /// Adds a route that removes.
@@ -94,7 +104,7 @@ impl Routes {
         H: Handler<T, Arc<Shared>>,
         T: 'static,
     {
-        self.add(Method::DELETE, MethodFilter::DELETE, path, needs, false, handler)
+        self.add(Method::DELETE, MethodFilter::DELETE, path, needs, Noting::Act, handler)
     }
 
     /// Adds the routes of another part.
@@ -115,7 +125,7 @@ impl Routes {
         on_method: MethodFilter,
         path: &'static str,
         needs: Needs,
-        is_look: bool,
+        noting: Noting,
         handler: H,
     ) -> Self
     where
@@ -124,7 +134,7 @@ impl Routes {
     {
         let checked: MethodRouter<Arc<Shared>> =
             on(on_method, handler).route_layer(from_fn(move |request: Request, next: Next| {
-                let rules = Rules { needs, path, is_look };
+                let rules = Rules { needs, path, noting };
                 check(rules, request, next)
             }));
         self.router = self.router.route(path, checked);
@@ -138,16 +148,16 @@ impl Routes {
 struct Rules {
     needs: Needs,
     path: &'static str,
-    is_look: bool,
+    noting: Noting,
 }
 
 /// Lets a request through to its route, and notes in the audit log what is noted of it.
-async fn check(Rules { needs, path, is_look }: Rules, request: Request, next: Next) -> Response {
+async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Next) -> Response {
     let extensions = request.extensions();
     let (caller, target) = (extensions.get::<Caller>(), request.uri().path());
     let noted = extensions
         .get::<Audit>()
-        .and_then(|audit| Noted::of(audit, request.method(), path, target, is_look, caller, session::peer(extensions)));
+        .and_then(|audit| Noted::of(audit, request.method(), path, target, noting, caller, session::peer(extensions)));
     let answer = match refusal(needs, caller, !target.starts_with("/api/")) {
         Some(refusal) => refusal,
         None => next.run(request).await,

@@ -9,12 +9,34 @@ use super::problem::{Code, Problem};
 
 /// Turns away what a foreign page made a browser send.
 pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.split(';').next() == Some("application/json"));
-    if !is_json {
+    if !is_of_kind(headers, &["application/json"]) {
         let message = "commands are JSON: send the header content-type: application/json".to_owned();
         return Err(Problem::new(Code::NotJson, message));
     }
+    check_origin(headers)
+}
+
+/// The same for a picture, which a foreign page cannot send without being asked either.
+pub(super) fn check_picture(headers: &HeaderMap) -> Result<(), Problem> {
+    if !is_of_kind(headers, &["image/jpeg", "image/png"]) {
+        let message = "send a picture, with the header content-type: image/jpeg or image/png".to_owned();
+        return Err(Problem::new(Code::NotAPicture, message));
+    }
+    check_origin(headers)
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn is_of_kind(headers: &HeaderMap, kinds: &[&str]) -> bool {
+    let kind = text(headers, header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kinds.contains(&kind))
+}
+
+/// Turns away what a foreign page made a browser send, whatever its kind: browsers name their page with what they post.
+pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| text(headers, name);
     let host = text(header::HOST).unwrap_or_default();
     let is_own = |origin: &str| ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
     let foreign = text(header::ORIGIN).is_some_and(|origin| !is_own(origin));
@@ -30,10 +52,11 @@ pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
 mod tests {
     use super::*;
 
+    fn pair((name, value): &(&'static str, &'static str)) -> (header::HeaderName, header::HeaderValue) {
+        (name.parse().expect("name"), value.parse().expect("value"))
+    }
+
     fn sent(pairs: &[(&'static str, &'static str)]) -> bool {
-        let pair = |(name, value): &(&'static str, &'static str)| {
-            (name.parse::<header::HeaderName>().expect("name"), value.parse().expect("value"))
-        };
         check_sender(&pairs.iter().map(pair).collect()).is_ok()
     }
 
@@ -47,5 +70,10 @@ mod tests {
         assert!(!sent(&[json, host, ("origin", "http://evil.example")]));
         assert!(!sent(&[json, host, ("origin", "null")]));
         assert!(!sent(&[json, host, ("sec-fetch-site", "cross-site")]));
+        let jpeg = |site| {
+            let pairs = [("content-type", "image/jpeg"), ("sec-fetch-site", site)];
+            check_picture(&pairs.iter().map(pair).collect()).is_ok()
+        };
+        assert!(jpeg("same-origin") && !jpeg("cross-site") && check_picture(&HeaderMap::new()).is_err());
     }
 }

@@ -1,17 +1,20 @@
 //! On whose behalf a request comes, and whether that is enough for its route.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Shared;
+use super::audit;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
+use super::proxy_login::ProxyLogin;
+use super::turns::MOST_OF_ONE;
 use crate::access::{Caller, CallerKind};
 
 /// Names of the cookie: browsers send the second to nothing but this host over TLS.
@@ -45,13 +48,18 @@ impl<S: Sync> FromRequestParts<S> for FromPeer {
 /// Finds out on whose behalf a request comes.
 pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let peer = peer(request.extensions());
-    let (caller, token) = caller(&shared, peer, request.headers());
+    let (caller, token) = caller(&shared, peer, request.headers()).await;
+    let Some(turn) = shared.turns.take(caller.as_ref(), peer.ip()) else {
+        let message = format!("{MOST_OF_ONE} requests of this caller have no answer yet");
+        return Problem::new(Code::TooManyRequests, message).into_response();
+    };
     let is_session = caller.as_ref().is_some_and(|caller| caller.kind == CallerKind::Session);
     request.extensions_mut().insert(shared.services.audit.clone());
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
     let mut response = next.run(request).await;
+    drop(turn);
     if let Some(cookie) = token.and_then(|token| cookie(&token, peer)) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -98,16 +106,14 @@ fn names(peer: Peer) -> (&'static str, &'static str) {
     if is_tls(peer) { (SECURE, "; Secure") } else { (PLAIN, "") }
 }
 
-fn is_tls(peer: Peer) -> bool {
-    matches!(peer, Peer::Tcp { is_tls: true, .. })
+/// Whether browsers do what is asked of them over this connection, such as to forget the pictures that they keep: they say on
+/// the console that they do not where the line can be listened to.
+pub(super) fn is_trusted(peer: Peer) -> bool {
+    is_tls(peer) || peer.ip().is_loopback()
 }
 
-/// The address to count failed logins by.
-pub(super) fn address(peer: Peer) -> IpAddr {
-    match peer {
-        Peer::Tcp { address, .. } => address.ip(),
-        Peer::Local { .. } => Ipv4Addr::LOCALHOST.into(),
-    }
+fn is_tls(peer: Peer) -> bool {
+    matches!(peer, Peer::Tcp { is_tls: true, .. })
 }
 
 /// The other end of the connection that a request came by.
@@ -117,13 +123,16 @@ pub(super) fn peer(extensions: &axum::http::Extensions) -> Peer {
     extensions.get().copied().unwrap_or(elsewhere)
 }
 
-fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, Option<String>) {
+async fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, Option<String>) {
     let access = shared.services.access.known();
     if let Peer::Local { uid, .. } = peer {
         // The rights of the socket's file say who can connect: root, the service's user and its group.
         return (Some(Caller::admin(&format!("unix user {uid}"), CallerKind::Local)), None);
     }
-    if let Some(shown) = headers.get(header::AUTHORIZATION) {
+    let vouched = shared.proxy.as_ref().and_then(|proxy| Some((proxy, proxy.token(headers)?)));
+    if let Some(shown) = headers.get(header::AUTHORIZATION)
+        && !vouched.is_some_and(|(proxy, _)| proxy.is_in(&header::AUTHORIZATION))
+    {
         let shown = shown.to_str().ok().and_then(|shown| shown.split_once(' '));
         let key = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
         return (key.and_then(|key| access.of_key(key)), None);
@@ -131,8 +140,23 @@ fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Caller>, 
     if let Some((caller, next)) = session_token(headers, is_tls(peer)).and_then(|token| access.of_session(token)) {
         return (Some(caller), next);
     }
+    if let Some((proxy, token)) = vouched {
+        return (by_proxy(shared, proxy, token, peer).await, None);
+    }
     let is_here = matches!(peer, Peer::Tcp { address, .. } if address.ip().is_loopback());
-    (if is_here { access.unprotected() } else { None }, None)
+    // What a proxy on the box passes on comes from anywhere.
+    (if is_here && shared.proxy.is_none() { access.unprotected() } else { None }, None)
+}
+
+/// The caller that a proxy vouches for. Its first request, and tokens that are refused, are in the audit log.
+async fn by_proxy(shared: &Shared, proxy: &ProxyLogin, token: &str, peer: Peer) -> Option<Caller> {
+    let judged = proxy.judge(shared.services.access.known(), token).await;
+    let (caller, about) = match judged {
+        Ok(caller) => (Some(caller), proxy.issuer().to_owned()),
+        Err(refusal) => (None, format!("the token is refused: {refusal}")),
+    };
+    audit::note_proxied(&shared.services.audit, caller.as_ref(), peer.ip(), about).await;
+    caller
 }
 
 /// The token in the cookie that fits the connection. A cookie of a plain connection is worth nothing over TLS: anyone on

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::tls;
+use super::{proxy_login, tls};
 
 /// The name of the local socket in the folder that the service manager gave the daemon, or in that of its state.
 pub const SOCKET: &str = "api.sock";
@@ -30,6 +30,8 @@ pub struct Config {
     pub max_viewers: u16,
     /// The certificate.
     pub tls: tls::Config,
+    /// Logins by an identity-aware proxy. Default: none.
+    pub proxy_login: Option<proxy_login::Config>,
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             socket: None,
             max_viewers: 16,
             tls: tls::Config::default(),
+            proxy_login: None,
         }
     }
 }
@@ -68,6 +71,9 @@ impl Config {
             self.listen
         );
         ensure!(self.max_viewers > 0, "web.max_viewers is 0; at least one has to be allowed");
+        if let Some(proxy) = &self.proxy_login {
+            proxy.validate()?;
+        }
         for name in &self.names {
             let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
             ensure!(is_name, "web.names: {name:?} is not a host name such as \"cams.farm.example\"");

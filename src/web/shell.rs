@@ -11,14 +11,16 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("/", "nav.overview", Needs::VIEW),
     ("/events", "nav.events", Needs::VIEW),
     ("/timeline", "nav.timeline", Needs::VIEW),
+    ("/photos", "nav.photos", Needs::VIEW),
     ("/cameras", "nav.cameras", Needs::ADMINISTER),
+    ("/models", "nav.models", Needs::VIEW),
     ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
     ("/audit", "nav.audit", Needs::ADMINISTER),
 ];
 
 /// The pages whose scripts fill in what they show, and say when that is done (`showFilled` in `assets/dom.js`).
-const FILLED_BY_SCRIPT: [&str; 5] = ["/", "/account", "/people", "/system", "/audit"];
+const FILLED_BY_SCRIPT: [&str; 7] = ["/", "/account", "/cameras", "/models", "/people", "/system", "/audit"];
 
 /// What a template knows beside its own text.
 pub(super) struct Shell {

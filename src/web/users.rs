@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Shared;
 use super::audit::{self, about};
-use super::body::command;
+use super::body::{command, read, received};
 use super::login::{crowded, denied};
 use super::problem::Problem;
 use super::routes::{Needs, Routes};
@@ -46,12 +46,20 @@ async fn users(State(shared): State<Arc<Shared>>) -> Response {
     Json(UsersReply { users: shared.services.access.known().users() }).into_response()
 }
 
-async fn add_user(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let example = r#"{"name": "ben", "password": "…", "role": "viewer"}"#;
-    let new: NewUser = command(&headers, body, example).await?;
-    let subject = format!("{} as {}", new.name, new.role.as_str());
-    let added = shared.services.access.add_user(new).await.map_err(crowded)?.map_err(denied)?;
-    Ok(about(subject, (StatusCode::CREATED, Json(added))))
+async fn add_user(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = received(&headers, body).await?;
+    let act = async {
+        let new: NewUser = read(&body, r#"{"name": "ben", "password": "…", "role": "viewer"}"#)?;
+        let subject = format!("{} as {}", new.name, new.role.as_str());
+        let added = shared.services.access.add_user(new).await.map_err(crowded)?.map_err(denied)?;
+        Ok(about(subject, (StatusCode::CREATED, Json(added))))
+    };
+    shared.answers.once(&caller, &headers, "/api/v1/users", &body, act).await
 }
 
 async fn change_user(
@@ -108,10 +116,14 @@ async fn add_key(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let new: NewKey = command(&headers, body, r#"{"name": "home assistant", "role": "viewer"}"#).await?;
-    let added = shared.services.access.add_key(new, &caller).await.map_err(crowded)?.map_err(denied)?;
-    let subject = format!("{} {} as {}", added.info.id, added.info.name, added.info.role.as_str());
-    Ok(about(subject, (StatusCode::CREATED, Json(added))))
+    let body = received(&headers, body).await?;
+    let act = async {
+        let new: NewKey = read(&body, r#"{"name": "home assistant", "role": "viewer"}"#)?;
+        let added = shared.services.access.add_key(new, &caller).await.map_err(crowded)?.map_err(denied)?;
+        let subject = format!("{} {} as {}", added.info.id, added.info.name, added.info.role.as_str());
+        Ok(about(subject, (StatusCode::CREATED, Json(added))))
+    };
+    shared.answers.once(&caller, &headers, "/api/v1/keys", &body, act).await
 }
 
 async fn remove_key(State(shared): State<Arc<Shared>>, id: Named, headers: HeaderMap) -> Result<Response, Problem> {

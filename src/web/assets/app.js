@@ -127,7 +127,7 @@ function soon() {
 
 /** The box reports what changes. While it does not, it is asked. */
 function follow() {
-  stream = new EventSource("/api/v1/stream");
+  stream = new EventSource("/api/v1/stream?kinds=events,status");
   stream.addEventListener("open", () => {
     clearTimeout(timer);
     soon();

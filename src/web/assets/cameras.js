@@ -5,14 +5,34 @@ import { element, setText } from "./dom.js";
 import { ago, duration } from "./format.js";
 import { attachLive, detachLive, isPlaying, updateLive } from "./live.js";
 import { makeSwitches, updateSwitches } from "./switches.js";
-import { named, t } from "./texts.js";
+import { because, named, t } from "./texts.js";
 
 const REFRESH_MS = 2000;
 const PAST_TRIES = 5;
 /** So many fill a screen. */
 const FIRST_CARDS = 12;
+/** From so many cameras on the cards may be small, and from more on they are at first. */
+const FEW = 6;
+const MANY = 12;
 const list = document.getElementById("cameras");
 const cards = new Map();
+
+/** Whether the cards are small, where that was chosen. */
+let chosen = null;
+const isCompact = () => cards.size > FEW && (chosen ?? cards.size > MANY);
+const compact = element("button", { type: "button", class: "button", "aria-pressed": "false", hidden: true }, t("overview.compact"));
+compact.addEventListener("click", () => {
+  chosen = !isCompact();
+  showDensity();
+  refreshNow();
+});
+document.getElementById("cameras-title").after(compact);
+
+function showDensity() {
+  compact.hidden = cards.size <= FEW;
+  compact.setAttribute("aria-pressed", String(isCompact()));
+  list.classList.toggle("compact", isCompact());
+}
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -28,13 +48,14 @@ function makeCard(name) {
   const objects = element("span", { class: "chip objects" });
   picture.append(blank, chip, objects);
   const facts = element("p", { class: "quiet" });
+  const events = element("a", { class: "camera-events", href: `/events?camera=${encodeURIComponent(name)}` });
   const reason = element("p", { class: "reason" });
   const strip = makeStrip(name);
   const switches = makeSwitches(name);
-  const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, reason, strip.root, switches.root);
+  const caption = element("div", { class: "caption" }, element("h3", {}, name), facts, events, reason, strip.root, switches.root);
   const root = element("li", { class: "camera" }, picture, caption);
   root.dataset.camera = name;
-  const card = { name, root, picture, blank, chip, objects, facts, reason, strip, switches, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
+  const card = { name, root, picture, blank, chip, objects, facts, events, reason, strip, switches, image: null, visible: false, busy: false, live: false, past: false, tries: 0 };
   attachLive(card);
   watcher.observe(root);
   return card;
@@ -69,9 +90,11 @@ function updateCard(card, camera) {
   setText(card.facts, [camera.codec, size, ...rates, by, over].filter(Boolean).join(" · ") || t("camera.unknown"));
   const since = camera.state === "offline" ? t("camera.offline_for", { time: duration(camera.state_for_s) }) : camera.state === "degraded" ? t("camera.for", { time: duration(camera.state_for_s) }) : "";
   const seen = card.past ? t("camera.last_picture", { ago: ago(camera.last_packet_age_s) }) : "";
-  const why = camera.state === "online" ? camera.not_detected ?? "" : [camera.reason, [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  const why = camera.state === "online" ? because(camera.cause, camera.not_detected) : [because(camera.cause, camera.reason), [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
+  setText(card.events, t("camera.events_today", { count: camera.events_today }));
   updateSwitches(card.switches, camera);
   setText(card.reason, why);
+  card.reason.classList.toggle("address", /^\w+:\/\//.test(why));
   card.reason.hidden = why === "";
 }
 
@@ -94,12 +117,13 @@ export function showCameras(cameras) {
     if (list.children[place] !== card.root) list.insertBefore(card.root, list.children[place] ?? null);
     updateCard(card, camera);
   });
+  showDensity();
   document.getElementById("no-cameras").hidden = cameras.length > 0;
 }
 
 /** Loads beside the shown picture and swaps, so that nothing flickers. */
 async function refresh(card) {
-  if (card.visible && !document.hidden) refreshStrip(card.strip);
+  if (card.visible && !document.hidden && !isCompact()) refreshStrip(card.strip);
   // The last picture does not change; where there is none to show, asking again and again does not help.
   const lacksPast = card.past && card.image === null && card.tries < PAST_TRIES;
   if (card.busy || !card.visible || document.hidden || isPlaying(card.name) || !(card.live || lacksPast)) return;
@@ -129,4 +153,4 @@ export function refreshNow() {
 }
 
 /** Loads the days of the first cameras, which stand at the top. */
-export const firstStrips = () => Promise.all([...cards.values()].slice(0, FIRST_CARDS).map(({ strip }) => refreshStrip(strip)));
+export const firstStrips = () => Promise.all([...cards.values()].slice(0, isCompact() ? 0 : FIRST_CARDS).map(({ strip }) => refreshStrip(strip)));

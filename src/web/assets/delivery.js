@@ -2,7 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { bytes, duration } from "./format.js";
-import { locale, t } from "./texts.js";
+import { because, locale, t } from "./texts.js";
 
 const rows = new Map();
 const body = document.querySelector("#outlets tbody");
@@ -56,7 +56,7 @@ function progress(outlet) {
   }
   if (transfers.bytes_per_s) parts.push(t("delivery.speed", { size: bytes(transfers.bytes_per_s) }));
   if (outlet.queued_items && transfers.left_s) parts.push(t("delivery.left", { time: duration(transfers.left_s) }));
-  if (transfers.held) parts.push(t("delivery.held", { reason: transfers.held }));
+  if (transfers.held) parts.push(t("delivery.held", { reason: because(transfers.cause, transfers.held) }));
   return parts.join(" · ");
 }
 
@@ -101,6 +101,12 @@ export function showOutlets(outlets) {
   document.getElementById("no-outlets").hidden = outlets.length > 0;
 }
 
+/** When the disk is full, and what follows. */
+function forecast({ state, limit, in_s: left, keeps_s: keeps, bytes_per_day: daily, measured_s: measured }) {
+  const pace = { daily: bytes(daily), measured: duration(measured) };
+  return t(`storage.forecast.${limit ? `${state}_${limit}` : state}`, { time: duration(left), keeps: duration(keeps), ...pace });
+}
+
 export function showDisk(disk) {
   const bar = document.getElementById("disk-bar");
   const used = Math.max(disk.size_bytes - disk.free_bytes, 0);
@@ -116,6 +122,7 @@ export function showDisk(disk) {
   bar.setAttribute("aria-valuetext", [recordings, free].filter(Boolean).join(", "));
   setText(document.getElementById("disk-archive-text"), recordings);
   setText(document.getElementById("disk-free-text"), free);
+  setText(document.getElementById("disk-forecast"), disk.spooling ? t("storage.spooling") : forecast(disk.forecast));
   setText(document.getElementById("disk-path"), disk.path);
 }
 

@@ -3,11 +3,12 @@
 // The list consists of parts of one answer each. A part that is out of sight keeps its height and nothing else in the
 // document; one that is far away does not keep its records either, and asks for them again.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, nearEnd, setText } from "./dom.js";
 import { deliveryOf, placeOf, shareOf, stateOf, thumbnail, titleOf } from "./event-view.js";
 import { send } from "./form.js";
-import { doubt, localTime, percent } from "./format.js";
+import { doubt, localTime, objectName, percent } from "./format.js";
 import { keys } from "./keys.js";
+import { sayMissing } from "./partial.js";
 import { named, t } from "./texts.js";
 
 const PART = 60;
@@ -76,7 +77,7 @@ function learn({ event }) {
     for (const value of values) {
       if (offered.has(`${name} ${value}`)) continue;
       offered.add(`${name} ${value}`);
-      byId(`known-${name}`).append(element("option", { value }));
+      byId(`known-${name}`).append(element("option", { value }, name === "label" ? objectName(value) : ""));
     }
   }
 }
@@ -245,6 +246,7 @@ async function load() {
     if (page.events.length > 0) addPart(before, page.events);
     const searched = page.searched_back_to && t("events.searched", { time: localTime(page.searched_back_to, null) });
     setText(status, searched || (next === null && parts.length > 0 ? t("events.end") : ""));
+    if (next === null) sayMissing(status);
     byId("no-events").hidden = parts.length > 0 || next !== null;
     setText(byId("no-events"), t(location.search ? "event.no_match" : "event.none"));
     remember();
@@ -254,10 +256,10 @@ async function load() {
   } finally {
     if (loading === mine) loading = null;
   }
-  if (byId("end").getBoundingClientRect().top < innerHeight + 800) load();
+  grown();
 }
 
-new IntersectionObserver((entries) => entries.some(({ isIntersecting }) => isIntersecting) && load(), { rootMargin: "800px 0px" }).observe(byId("end"));
+const grown = nearEnd(byId("end"), load);
 
 /** Leaves to the page of one event which ones are beside it. */
 function remember() {
@@ -457,7 +459,7 @@ function showRole() {
 
 let due = null;
 function follow() {
-  const stream = new EventSource("/api/v1/stream");
+  const stream = new EventSource("/api/v1/stream?kinds=events");
   const record = ({ data }) => replace(JSON.parse(data));
   stream.addEventListener("start", () => (due ??= setTimeout(() => {
     due = null;

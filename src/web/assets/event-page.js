@@ -2,8 +2,8 @@
 
 import { byId, element, setText } from "./dom.js";
 import { clipsOf, fileUrl, lasted, picture, shareOf, titleOf } from "./event-view.js";
-import { onSubmit, send, show } from "./form.js";
-import { bytes, doubt, duration, localTime, percent, when } from "./format.js";
+import { getTagged, onSubmit, send, show } from "./form.js";
+import { bytes, doubt, duration, localTime, objectName, percent, when } from "./format.js";
 import { keys } from "./keys.js";
 import { named, t } from "./texts.js";
 
@@ -11,6 +11,7 @@ const id = location.pathname.split("/").at(-1);
 const api = `/api/v1/events/${encodeURIComponent(id)}`;
 const video = byId("event-video");
 const actOutcome = byId("act-outcome");
+const TRIES = 4;
 let record = null;
 let path = []; // [seconds after the start, x, y, width, height]
 let me = { name: "", role: "viewer" };
@@ -106,7 +107,7 @@ function showStill() {
   // The box is seen in the picture that has it already.
   if (image.dataset.name !== name) image.src = fileUrl(id, name);
   image.dataset.name = name;
-  image.alt = t("event.best_look", event);
+  image.alt = t("event.best_look", { camera: event.camera, label: objectName(event.label) });
   byId("path").setAttribute("points", path.map(([, x, y, width, height]) => `${x + width / 2},${y + height}`).join(" "));
   putBox(byId("best"), name === "snapshot.jpg" ? event.best?.box : null);
 }
@@ -180,17 +181,16 @@ function showDelivery() {
 
 const form = byId("said");
 const saidOf = (event) => ({ tags: [], note: "", verdict: "none", ...event.annotations });
+/** What is said, as the fields have it. */
+const FIELDS = { tags: (said) => said.tags.join(", "), note: (said) => said.note, verdict: (said) => said.verdict };
+let begun = {}; // what each field began with: what the box had then
 
 /** Fields that were changed here stay as they are until they are saved. */
-function fillSaid(before) {
+function fillSaid() {
   const said = saidOf(record.event);
-  const known = before ? saidOf(before.event) : null;
-  const put = (field, text, shown) => {
-    if (shown === null || field.value === shown) field.value = text;
-  };
-  put(byId("tags"), said.tags.join(", "), known && known.tags.join(", "));
-  put(byId("note"), said.note, known && known.note);
-  put(byId("verdict"), said.verdict, known && known.verdict);
+  for (const [name, text] of Object.entries(FIELDS)) {
+    if (begun[name] === undefined || byId(name).value === begun[name]) fill(name, text(said));
+  }
   const pinned = Boolean(record.event.pinned);
   byId("pin").setAttribute("aria-pressed", String(pinned));
   setText(byId("pin"), t(pinned ? "event.unpin" : "event.pin"));
@@ -244,12 +244,53 @@ byId("retry").addEventListener("click", () => attempt(async () => {
   show(actOutcome, t("event.retried", { count: changed }), false);
   take(await send("GET", api));
 }));
-onSubmit(form, async (fields) => {
-  const tags = fields.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
-  const answer = await send("PATCH", api, { tags, note: fields.get("note").replaceAll("\r", ""), verdict: fields.get("verdict") });
-  const said = saidOf(answer.event);
-  [byId("tags").value, byId("note").value] = [said.tags.join(", "), said.note];
-  take(answer);
+
+function fill(name, text) {
+  byId(name).value = text;
+  begun[name] = byId(name).value;
+}
+
+/** What others said of the same since, which saving again replaces. */
+function showNewer(event, names) {
+  const said = saidOf(event);
+  const lines = names.map((name) => element("li", {}, `${t(`event.${name}`)}: `, element("q", {}, name === "verdict" ? t(`event.verdict.${said.verdict}`) : FIELDS[name](said))));
+  byId("said-newer").replaceChildren(...(names.length ? [element("ul", {}, ...lines)] : []));
+  for (const name of names) begun[name] = FIELDS[name](said);
+}
+
+const mine = () => Object.keys(FIELDS).filter((name) => byId(name).value !== begun[name]);
+
+function changes(names) {
+  const values = { tags: byId("tags").value.split(/[,、]/).map((tag) => tag.trim()).filter(Boolean), note: byId("note").value, verdict: byId("verdict").value };
+  return Object.fromEntries(names.map((name) => [name, values[name]]));
+}
+
+/** Saves what was changed here, and nothing that others changed since it was shown. */
+async function saveSaid() {
+  const names = mine();
+  for (let tries = 1; names.length > 0; tries += 1) {
+    const { answer: fresh, tag } = await getTagged(api);
+    const said = saidOf(fresh.event);
+    const lost = names.filter((name) => FIELDS[name](said) !== begun[name]);
+    if (lost.length > 0) {
+      take(fresh);
+      showNewer(fresh.event, lost);
+      throw new Error(t("event.changed_meanwhile", { name: fresh.event.annotations?.by ?? "" }));
+    }
+    try {
+      const answer = await send("PATCH", api, changes(names), { "if-match": tag });
+      for (const name of names) fill(name, FIELDS[name](saidOf(answer.event)));
+      return take(answer);
+    } catch (error) {
+      // A delivery counts as a change, too.
+      if (error.code !== "changed_meanwhile" || tries === TRIES) throw error;
+    }
+  }
+}
+
+onSubmit(form, async () => {
+  showNewer(record.event, []);
+  await saveSaid();
   return t("event.saved");
 });
 
@@ -295,7 +336,7 @@ function take(fresh) {
   setText(byId("event-when"), localTime(event.start.wall, null));
   document.title = t("event.page_title", { label: titleOf(event), camera: event.camera, time: localTime(event.start.wall, null) });
   byId("timeline").href = `/timeline?camera=${encodeURIComponent(event.camera)}&at=${encodeURIComponent(event.start.wall)}`;
-  fillSaid(before);
+  fillSaid();
   showDelivery();
   const without = (known) => known && JSON.stringify({ ...known.event, annotations: null, pinned: null });
   if (without(before) === without(record)) return;
@@ -316,7 +357,7 @@ async function loadPath() {
 }
 
 function follow() {
-  const stream = new EventSource("/api/v1/stream");
+  const stream = new EventSource("/api/v1/stream?kinds=events");
   for (const name of ["update", "end"]) {
     stream.addEventListener(name, ({ data }) => {
       const changed = JSON.parse(data);

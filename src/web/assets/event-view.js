@@ -1,7 +1,7 @@
 // What the overview, the list and the page of one event say of an event in the same way.
 
 import { element } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, objectName } from "./format.js";
 import { named, t } from "./texts.js";
 
 export const fileUrl = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
@@ -10,7 +10,7 @@ export const picture = (event, ...names) => names.find((name) => event.pictures?
 /** The files of the clip: more than one where the camera changed its parameters meanwhile. */
 export const clipsOf = (event) => [...(event.clip ? [event.clip] : []), ...(event.more_clips ?? [])];
 
-export const titleOf = (event) => (event.count > 1 ? t("event.many", { n: event.count, label: event.label }) : event.label);
+export const titleOf = ({ count, label }) => (count > 1 ? t("event.many", { n: count, label: objectName(label) }) : objectName(label));
 export const placeOf = (event) => [event.camera, event.rule, event.zones.join(", ")].filter(Boolean).join(" · ");
 
 function lengthOf(event) {

@@ -6,18 +6,34 @@ import { t } from "./texts.js";
 const ANSWER_WITHIN_MS = 30000;
 
 /** Sends `body` and gives the answer, or throws an error with the box's own words and its code. */
-export async function send(method, path, body, headers = {}) {
-  const options = { method, headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
+export function send(method, path, body, headers = {}) {
+  const options = { method, headers };
   if (method !== "GET") {
     options.headers = { "content-type": "application/json", ...headers };
     options.body = JSON.stringify(body ?? {});
   }
+  return answered(path, options);
+}
+
+/** The same with a picture. */
+export const sendPicture = (path, file) => answered(path, { method: "POST", headers: { "content-type": file.type }, body: file });
+
+/** What stands at `path`, and the tag of its state. */
+export async function getTagged(path) {
+  let tag = null;
+  const answer = await answered(path, { method: "GET" }, (response) => (tag = response.headers.get("etag")));
+  return { answer, tag };
+}
+
+async function answered(path, options, onResponse = () => null) {
+  options.signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   let response;
   try {
     response = await fetch(path, options);
   } catch {
     throw new Error(t("error.try_again"));
   }
+  onResponse(response);
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok) return answer;
   if (response.status === 401 && answer?.code === "not_logged_in" && location.pathname !== "/login") location.assign("/login");

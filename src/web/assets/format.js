@@ -1,6 +1,6 @@
 // How values look.
 
-import { locale, t } from "./texts.js";
+import { locale, named, t } from "./texts.js";
 
 export function duration(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
@@ -43,6 +43,9 @@ export function localTime(iso, now) {
 export function percent(score) {
   return `${Math.round(score * 100)} %`;
 }
+
+/** What the page calls that which a model calls `label`: its own word where there is no other. */
+export const objectName = (label) => named("object", label);
 
 /** Why a time with this quality is in doubt; nothing where it is not. */
 export const doubt = (quality) => (quality === "synchronised" ? "" : t(`time.doubt.${quality}`));

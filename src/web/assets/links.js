@@ -8,15 +8,20 @@ import { locale, t } from "./texts.js";
 const list = byId("links");
 const cell = (content) => element("td", {}, content);
 
+/** What a link leads to. */
+function target({ event, file, camera, at, photo, album }) {
+  if (event) return element("a", { href: `/#${event}` }, `${camera}, ${when(at)}, ${file}`);
+  return element("a", { href: album ? `/photos?album=${album}` : "/photos" }, t(album ? "links.album" : "links.photo", { id: album ?? photo }));
+}
+
 function row(share) {
-  const { id, event, file, camera, at, created_by: by, expires, views, most_views: most } = share;
+  const { id, created_by: by, expires, views, most_views: most } = share;
   const opened = most ? t("links.of", { views, most }) : views.toLocaleString(locale);
   const withdraw = button(t("links.withdraw"), byId("links-outcome"), async () => {
     await send("DELETE", `/api/v1/shares/${id}`);
     await showLinks();
   });
-  const what = element("a", { href: `/#${event}` }, `${camera}, ${when(at)}, ${file}`);
-  return element("tr", {}, cell(what), cell(by), cell(when(expires)), cell(opened), element("td", { class: "acts" }, withdraw));
+  return element("tr", {}, cell(target(share)), cell(by), cell(when(expires)), cell(opened), element("td", { class: "acts" }, withdraw));
 }
 
 async function showLinks() {

@@ -1,5 +1,6 @@
 // Boxes, zones and lines over a picture, in step with it.
 
+import { objectName } from "./format.js";
 import { t } from "./texts.js";
 
 /** A box is drawn for so long after it was seen last, and between two looks that are no farther apart. */
@@ -124,7 +125,8 @@ export class Overlay {
     context.globalAlpha = 1;
     context.setLineDash([]);
     if (!seen) return;
-    this.#label(place.w < ROOM_FOR_SCORES ? label : t("live.object", { label, score: Math.round(score * 100) }), left, top, place, colour("--overlay-box"));
+    const name = objectName(label);
+    this.#label(place.w < ROOM_FOR_SCORES ? name : t("live.object", { label: name, score: Math.round(score * 100) }), left, top, place, colour("--overlay-box"));
   }
 
   #label(text, x, y, place, background) {

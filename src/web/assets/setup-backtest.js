@@ -2,7 +2,7 @@
 
 import { byId, element, setText } from "./dom.js";
 import { send } from "./form.js";
-import { duration, localTime } from "./format.js";
+import { duration, localTime, objectName } from "./format.js";
 import { t } from "./texts.js";
 
 const ASK_MS = 1000;
@@ -19,7 +19,8 @@ function sentence(test) {
   if (test.state === "failed") return t("backtest.failed", { reason: test.reason ?? "" });
   const values = { count: test.events, looked: duration(test.looked_at_s), recorded: duration(test.recorded_s), made: test.made };
   if (test.state === "running") return t("backtest.so_far", values);
-  return `${t("backtest.events", values)} ${t("backtest.of", values)}`;
+  const judged = test.judged_false > 0 ? t("backtest.judged_false", { count: test.judged_false }) : "";
+  return [t("backtest.events", values), judged, t("backtest.of", values)].filter(Boolean).join(" ");
 }
 
 function showTest(test) {
@@ -29,7 +30,7 @@ function showTest(test) {
   byId("backtest-progress").hidden = !isRunning;
   byId("backtest-progress").value = test.recorded_s > 0 ? test.looked_at_s / test.recorded_s : 0;
   setText(byId("backtest-outcome"), sentence(test));
-  const rows = test.found.slice(0, SHOWN).map((event) => element("li", {}, [localTime(event.start, new Date()), event.rule, event.label, event.zones.join(", ")].filter(Boolean).join(" · ")));
+  const rows = test.found.slice(0, SHOWN).map((event) => element("li", {}, [localTime(event.start, new Date()), event.rule, objectName(event.label), event.zones.join(", "), event.judged_false ? t("backtest.false") : ""].filter(Boolean).join(" · ")));
   byId("backtest-found").replaceChildren(...rows);
 }
 

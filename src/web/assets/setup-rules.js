@@ -1,6 +1,7 @@
 // The rules of a camera in forms. A rule keeps the keys that no form shows.
 
 import { byId, element, setText } from "./dom.js";
+import { objectName } from "./format.js";
 import { shapeNames } from "./setup-draw.js";
 import { t } from "./texts.js";
 
@@ -65,11 +66,11 @@ function choice(rule, key, label, options, usual, after) {
 }
 
 /** Names that are chosen by pressing them. */
-function chips(rule, key, label, names, hint) {
+function chips(rule, key, label, names, hint, shown = String) {
   const chosen = new Set(rule[key] ?? []);
   const all = [...new Set([...names, ...chosen])];
   const buttons = all.map((name) => {
-    const made = element("button", { type: "button", "aria-pressed": String(chosen.has(name)) }, name);
+    const made = element("button", { type: "button", "aria-pressed": String(chosen.has(name)) }, shown(name));
     made.addEventListener("click", () => {
       if (!chosen.delete(name)) chosen.add(name);
       made.setAttribute("aria-pressed", String(chosen.has(name)));
@@ -83,12 +84,12 @@ function chips(rule, key, label, names, hint) {
 /** Labels: the chosen ones, and a list of those that the model knows. */
 function labelField(rule) {
   const chosen = rule.labels ?? [];
-  const more = element("select", { "aria-label": t("rules.label_add") }, element("option", { value: "" }, t("rules.label_add")), ...labels.filter((name) => !chosen.includes(name)).map((name) => element("option", {}, name)));
+  const more = element("select", { "aria-label": t("rules.label_add") }, element("option", { value: "" }, t("rules.label_add")), ...labels.filter((name) => !chosen.includes(name)).map((name) => element("option", { value: name }, objectName(name))));
   more.addEventListener("change", () => {
     set(rule, "labels", [...chosen, more.value]);
     render();
   });
-  const made = chips(rule, "labels", t("rules.labels"), chosen, t("rules.labels_hint"));
+  const made = chips(rule, "labels", t("rules.labels"), chosen, t("rules.labels_hint"), objectName);
   made.querySelector(".chips").append(more);
   return made;
 }

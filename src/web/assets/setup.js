@@ -1,12 +1,12 @@
 // Cameras: which there are, adding one after it was tried, and changing one; what becomes of a change is shown as it happens.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, setText, showFilled } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
 import { keys } from "./keys.js";
 import { showBacktest } from "./setup-backtest.js";
 import { refreshRules, rulesNow, rulesPatch, showRules } from "./setup-rules.js";
 import { shapeNames, shapesNow, shapesPatch, showShapes, showStill } from "./setup-draw.js";
-import { named, t } from "./texts.js";
+import { because, named, t } from "./texts.js";
 
 const ASK_MS = 1000;
 
@@ -33,9 +33,10 @@ async function showList() {
   const rows = cameras.map((entry) => {
     const link = element("a", { href: `#${encodeURIComponent(entry.name)}` }, entry.name);
     const state = element("b", {}, named("camera.state", entry.state));
-    return element("li", { "data-state": entry.state }, link, element("span", {}, state, entry.reason ? ` ${entry.reason}` : ""));
+    return element("li", { "data-state": entry.state }, link, element("span", {}, state, entry.reason ? ` ${because(entry.cause, entry.reason)}` : ""));
   });
   byId("cameras").replaceChildren(...rows);
+  byId("none").hidden = rows.length > 0;
 }
 
 function foundRow(source, name, about) {
@@ -202,7 +203,8 @@ async function remove() {
 }
 
 async function open() {
-  const name = decodeURIComponent(location.hash.slice(1));
+  const isAdding = location.hash === "#+new";
+  const name = isAdding ? "" : decodeURIComponent(location.hash.slice(1));
   byId("all").hidden = name !== "";
   byId("one").hidden = name === "";
   show(byId("outcome"), "", false);
@@ -211,13 +213,17 @@ async function open() {
     if (name === "") {
       known = null;
       await showList();
+      showFilled();
+      if (isAdding) byId("add-url").focus();
     } else {
       await showCamera(name);
+      showFilled();
       byId("one-title").focus();
     }
   } catch (error) {
     byId("one").hidden = true;
     show(byId("outcome"), error.message, true);
+    showFilled();
   }
 }
 

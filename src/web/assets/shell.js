@@ -22,10 +22,13 @@ byId("logout")?.addEventListener("click", async () => {
 });
 
 // The letter of each page; pages that the caller may not open have no link.
-const LETTERS = { "/": "o", "/events": "e", "/timeline": "t", "/cameras": "c", "/system": "s", "/people": "u", "/audit": "l" };
+const LETTERS = { "/": "o", "/events": "e", "/timeline": "t", "/photos": "p", "/cameras": "c", "/models": "m", "/system": "s", "/people": "u", "/audit": "l" };
 
 const nav = byId("nav");
 if (nav) {
+  // On a phone the way to this page may be out of sight.
+  const here = nav.querySelector("[aria-current]");
+  if (here) nav.scrollLeft = here.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
   for (const link of nav.querySelectorAll("a")) {
     const letter = LETTERS[link.getAttribute("href")];
     if (letter) keys({ [`g ${letter}`]: ["keys.go", () => location.assign(link.href), { page: link.textContent }] });

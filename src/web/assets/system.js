@@ -1,4 +1,4 @@
-// Queues, models, configuration, parts and log of the box.
+// Queues, configuration, parts and log of the box.
 
 import { byId, element, setText, showFilled } from "./dom.js";
 import { button, send, show } from "./form.js";
@@ -7,11 +7,13 @@ import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
 
 const EVERY_MS = 5000;
+const RETRY_MS = 30000;
 const LINES_SHOWN = 1000;
 const mayAct = document.body.dataset.acts === "true";
 const [outletChoice, stateChoice, levelChoice, log] = ["queue-outlet", "queue-state", "log-level", "log"].map(byId);
 const cell = (text, kind = "") => element("td", { class: kind }, text);
 let lastLine = 0;
+let stream = null;
 
 // The queue of one outlet.
 
@@ -47,16 +49,7 @@ function offerOutlets(outlets) {
   byId("queue-empty").hidden = outlets.length > 0 && byId("queue").children.length > 0;
 }
 
-// Models, configuration, parts.
-
-function showModels(models) {
-  const rows = Object.entries(models).map(([name, { state, reason }]) => {
-    const said = cell(named("system.model", state));
-    if (reason) said.append(element("span", { class: "reason" }, reason));
-    return element("tr", {}, element("th", { scope: "row" }, name), said);
-  });
-  byId("models").replaceChildren(...rows);
-}
+// Configuration, parts.
 
 function showConfig(config) {
   const said = named("system.config_state", config.state);
@@ -66,48 +59,100 @@ function showConfig(config) {
   byId("config-problems").replaceChildren(...problems);
 }
 
+// Only admins have a place for it.
+function showCertificate(certificate) {
+  const place = byId("certificate");
+  if (!place) return;
+  place.hidden = !certificate;
+  setText(byId("certificate-sha256"), certificate?.sha256 ?? "");
+}
+
 function showParts(parts) {
   const rows = parts.map(({ name, silent_for_s: silent, late }) =>
     element("tr", {}, element("th", { scope: "row" }, name), cell(t(late ? "system.late" : "system.alive"), late ? "late" : ""), cell(duration(silent), "num")));
   byId("parts").replaceChildren(...rows);
 }
 
-// The log.
+// The log: sent as it is written. Where that cannot be, it is asked for with the rest.
 
-async function showLog() {
-  if (!log) return;
-  const query = new URLSearchParams({ after: String(lastLine), level: levelChoice.value, limit: String(LINES_SHOWN) });
-  const { lines } = await send("GET", `/api/v1/log?${query}`);
-  if (lines.length === 0) return;
-  lastLine = lines.at(-1).seq;
+const arrived = [];
+
+/** Shows lines with the next picture of the page: of a flood, the last ones together. */
+function append(items) {
+  if (arrived.length === 0) requestAnimationFrame(draw);
+  arrived.push(...items);
+  if (arrived.length > LINES_SHOWN) arrived.splice(0, arrived.length - LINES_SHOWN);
+}
+
+function draw() {
+  const items = arrived.splice(0);
   // Someone who reads further up is not taken away from there.
   const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  log.append(...lines.map(({ time, level, text }) => element("li", { "data-level": level }, `${new Date(time).toLocaleTimeString(locale)}  ${text}`)));
+  log.append(...items);
   while (log.children.length > LINES_SHOWN) log.firstChild.remove();
   if (follows) log.scrollTop = log.scrollHeight;
 }
 
-async function refresh() {
+const line = ({ time, level, text }) => element("li", { "data-level": level }, `${new Date(time).toLocaleTimeString(locale)}  ${text}`);
+
+function followLog() {
+  stream?.close();
+  stream = null;
   if (document.hidden) return;
+  log.replaceChildren();
+  arrived.length = 0;
+  lastLine = 0;
+  const query = new URLSearchParams({ level: levelChoice.value, recent: String(LINES_SHOWN) });
+  stream = new EventSource(`/api/v1/log/stream?${query}`);
+  stream.addEventListener("line", ({ data }) => {
+    const one = JSON.parse(data);
+    if (one.seq <= lastLine) return; // the page had asked for it meanwhile
+    lastLine = one.seq;
+    append([line(one)]);
+  });
+  stream.addEventListener("gap", ({ data }) => append([element("li", { class: "quiet" }, t("system.log_gap", JSON.parse(data)))]));
+  stream.addEventListener("reset", () => {
+    // The daemon was started again, and numbers its lines from 1.
+    lastLine = 0;
+    append([element("li", { class: "quiet" }, t("system.log_begins"))]);
+  });
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(followLog, RETRY_MS);
+  });
+}
+
+async function showLog() {
+  if (!log || (stream && stream.readyState !== EventSource.CLOSED)) return;
+  const query = new URLSearchParams({ after: String(lastLine), level: levelChoice.value, limit: String(LINES_SHOWN) });
+  const { lines } = await send("GET", `/api/v1/log?${query}`);
+  if (lines.length === 0) return;
+  lastLine = lines.at(-1).seq;
+  append(lines.map(line));
+}
+
+async function showStatus() {
   const status = await send("GET", "/api/v1/status");
   offerOutlets(status.outlets);
-  showModels(status.models);
   showConfig(status.config);
-  const { parts } = await send("GET", "/api/v1/parts");
-  showParts(parts);
-  await Promise.all([showQueue(), showLog()]);
+  showCertificate(status.certificate);
+  await showQueue();
+}
+
+/** Each part by itself: what one of them cannot say now keeps none of the others. */
+async function refresh() {
+  if (document.hidden) return;
+  const parts = send("GET", "/api/v1/parts").then((answer) => showParts(answer.parts));
+  await Promise.all([parts, showStatus(), showLog()]);
   show(byId("problem"), "", false);
 }
 
 const look = () => refresh().catch((error) => show(byId("problem"), error.message, true)).finally(showFilled);
 
 for (const choice of [outletChoice, stateChoice]) choice.addEventListener("change", look);
-levelChoice?.addEventListener("change", () => {
-  log.replaceChildren();
-  lastLine = 0;
-  look();
-});
+levelChoice?.addEventListener("change", followLog);
 if (log) {
+  document.addEventListener("visibilitychange", followLog);
+  followLog();
   byId("config-acts").append(button(t("concern.remedy.reload"), byId("config-outcome"), async () => {
     await send("POST", "/api/v1/config/reload");
     show(byId("config-outcome"), t("system.reloaded"), false);

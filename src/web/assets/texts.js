@@ -19,3 +19,10 @@ export function t(key, values = {}) {
 
 /** The text of `name` among those that begin with `prefix`; the name itself where there is none. */
 export const named = (prefix, name) => texts[`${prefix}.${name}`] ?? String(name).replaceAll("_", " ");
+
+/** A reason of the box in the page's language: its own words where its cause is not known. */
+export function because(cause, words) {
+  if (!cause || texts[`cause.${cause.code}`] === undefined) return words ?? "";
+  const values = cause.values ?? {};
+  return t(`cause.${cause.code}`, { ...values, reason: because(cause.because, values.reason) });
+}

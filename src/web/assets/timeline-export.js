@@ -1,4 +1,5 @@
-// A selected span as one file: asked for, followed, downloaded.
+// A selected span as one file: asked for, followed, downloaded. The box sends how far each is; where it does not, it is
+// asked.
 
 import { byId, element, setText } from "./dom.js";
 import { send } from "./form.js";
@@ -8,6 +9,8 @@ import { locale, named, t } from "./texts.js";
 const SOON_MS = 1000;
 const LATER_MS = 30000;
 let timer = 0;
+let stream = null;
+let all = [];
 
 /** How a time is typed into a field of the page, in local time. */
 export function typed(time) {
@@ -43,16 +46,52 @@ function row(one) {
   return item;
 }
 
-/** Shows all exports, and looks again soon while one is being written. */
-export async function refreshExports() {
+/** Shows all exports; one that has not changed keeps its row, and with it what has the focus there. */
+function showAll(exports) {
+  const list = byId("tl-exports");
+  const rows = new Map([...list.children].map((item) => [item.dataset.was, item]));
+  list.replaceChildren(...exports.map((one) => {
+    const is = JSON.stringify(one);
+    const item = rows.get(is) ?? row(one);
+    item.dataset.was = is;
+    return item;
+  }));
+  byId("tl-no-exports").hidden = exports.length > 0;
+  all = exports;
+}
+
+async function refreshExports() {
   clearTimeout(timer);
   const { exports } = await send("GET", "/api/v1/exports").catch(() => ({ exports: null }));
-  if (exports) {
-    byId("tl-exports").replaceChildren(...exports.map(row));
-    byId("tl-no-exports").hidden = exports.length > 0;
-  }
+  if (exports) showAll(exports);
+  if (stream?.readyState === EventSource.OPEN) return;
   const isBusy = exports?.some((one) => one.state === "waiting" || one.state === "running");
   timer = setTimeout(refreshExports, isBusy && !document.hidden ? SOON_MS : LATER_MS);
+}
+
+/** Shows all exports, and what becomes of them. A page that is not looked at follows nothing. */
+export function followExports() {
+  refreshExports();
+  const follow = () => {
+    stream?.close();
+    stream = null;
+    if (document.hidden) return;
+    stream = new EventSource("/api/v1/stream?kinds=exports");
+    stream.addEventListener("open", refreshExports);
+    stream.addEventListener("export", ({ data }) => {
+      const one = JSON.parse(data);
+      const at = all.findIndex(({ id }) => id === one.id);
+      showAll(at < 0 ? [one, ...all] : all.with(at, one));
+    });
+    stream.addEventListener("export_gone", ({ data }) => showAll(all.filter(({ id }) => id !== JSON.parse(data).id)));
+    stream.addEventListener("error", () => {
+      // A browser does not try again by itself where the answer was no stream.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(follow, LATER_MS);
+      refreshExports();
+    });
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
 }
 
 /** Sets the form up: `selection` has `camera`, `from` and `until`; `changed` hears what is typed. */

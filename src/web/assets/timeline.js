@@ -2,11 +2,11 @@
 
 import "./shell.js";
 import { byId, element, setText } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, objectName } from "./format.js";
 import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
 import { STATES, drawAxis, drawRow, drawSample, marksOf, readColours } from "./timeline-draw.js";
-import { refreshExports, setUpExport, showSelection, typed } from "./timeline-export.js";
+import { followExports, setUpExport, showSelection, typed } from "./timeline-export.js";
 import { handle, pointers } from "./timeline-pointer.js";
 import { Player } from "./timeline-player.js";
 
@@ -225,7 +225,7 @@ function begin() {
   draw();
   // Only now is it known how wide the strips are.
   load();
-  refreshExports();
+  followExports();
 }
 
 /** The player shows `camera`, at `at` or where it was. */
@@ -241,7 +241,7 @@ function choose(camera, at = player.at) {
 function listEvents() {
   const events = (rows.get(selection.camera)?.strip?.events ?? []).filter(({ from }) => from >= view.from && from <= view.until);
   const items = events.slice(-LISTED).reverse().map((mark) => {
-    const label = mark.label ?? t("timeline.object");
+    const label = mark.label ? objectName(mark.label) : t("timeline.object");
     const text = mark.count > 1 ? t("timeline.event_several", { count: mark.count, when: clock.format(mark.from) }) : `${label}, ${clock.format(mark.from)}`;
     return element("li", {}, element("a", { href: `/events/${mark.id}` }, text));
   });
@@ -388,7 +388,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 new ResizeObserver(() => draw()).observe(area);
 setInterval(() => {
   // The strip ends a little behind now: only where that is in view is there anything new.
-  if (!document.hidden && view.until >= loaded.asked - REFRESH_MS) load(true);
+  // Less than a pixel of it is nothing to ask for.
+  const isDue = Date.now() - loaded.asked >= loaded.resolution * SECOND;
+  if (!document.hidden && isDue && view.until >= loaded.asked - REFRESH_MS) load(true);
 }, REFRESH_MS);
 
 const at = asked.has("at") ? Date.parse(asked.get("at")) : NaN;

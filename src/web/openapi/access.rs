@@ -1,10 +1,10 @@
 //! The routes of users, sessions and keys, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, ForeignPage, NoAccount, NotFound, NotJson, PasswordNeeded, Refused,
-    SecondFactorNeeded, SetupOver, TooLarge, TooManyTries, WrongPassword, WrongSecondFactor,
+    self, BadCommand, BadParameter, Busy, ForeignPage, KeyReused, NoAccount, NotFound, NotJson, PasswordNeeded,
+    Refused, SecondFactorNeeded, SetupOver, TooLarge, TooManyTries, WrongPassword, WrongSecondFactor,
 };
-use super::operations::{FILE, TEXT, json, of_status, read};
+use super::operations::{FILE, NOT_MODIFIED, ONCE, TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
 
 const USER: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the user.")];
@@ -14,6 +14,11 @@ const TICKET: &[Parameter] = &[
     Parameter::path("ticket", TEXT, "What opening the link gave."),
     Parameter::path("name", TEXT, "The neutral name that it gave."),
 ];
+const ALBUM_TICKET: &[Parameter] = &[Parameter::path("ticket", TEXT, "What opening the link gave.")];
+const SHARED_PHOTO: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the photo.")];
+const SHARED_NAME: &[Parameter] = &[Parameter::path("name", TEXT, "Its neutral name, or `large.jpg`.")];
+const BEFORE: &[Parameter] =
+    &[Parameter::query("before", r#"{"type": "string", "minLength": 1}"#, "`next` of the page before.")];
 const KEY: &[Parameter] = &[Parameter::path("id", TEXT, "Id of the key.")];
 
 const AUDIT: &[Parameter] = &[
@@ -31,8 +36,19 @@ const DONE: &[Answer] = &[Answer { status: 204, description: "It is done.", cont
 const CALLER: &[Answer] = &[json("The user that is logged in now; the session comes as a cookie.", "Caller")];
 
 /// What all commands may hear.
-const COMMAND: &[Code] =
-    &[BadCommand, ForeignPage, TooLarge, NotJson, NotFound, Refused, NoAccount, WrongPassword, TooManyTries, Busy];
+const COMMAND: &[Code] = &[
+    BadCommand,
+    ForeignPage,
+    TooLarge,
+    NotJson,
+    NotFound,
+    Refused,
+    NoAccount,
+    WrongPassword,
+    TooManyTries,
+    Busy,
+    KeyReused,
+];
 const LOGIN: &[Code] = &[
     BadCommand,
     ForeignPage,
@@ -112,8 +128,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/shares",
         "share_add",
-        "Makes a link to a file",
-        &[],
+        "Makes a link to a file of an event, a photo or an album",
+        &[ONCE],
         Some("NewShare"),
         &[of_status(201, "The link.", "ShareAdded")],
     ),
@@ -139,13 +155,37 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ],
     },
     read("/api/v1/shared/{ticket}/{name}", "shared_file", "A file that was shared", &[TICKET], FILE, &[NotFound]),
+    read(
+        "/api/v1/shared/{ticket}/photos",
+        "shared_photos",
+        "The photos of an album that was shared",
+        &[ALBUM_TICKET, BEFORE],
+        &[json("A page of them.", "SharedAlbum"), NOT_MODIFIED],
+        &[BadParameter, NotFound],
+    ),
+    read(
+        "/api/v1/shared/{ticket}/photos/{id}/small.jpg",
+        "shared_photo_small",
+        "A picture of at most 256 pixels",
+        &[ALBUM_TICKET, SHARED_PHOTO],
+        FILE,
+        &[NotFound],
+    ),
+    read(
+        "/api/v1/shared/{ticket}/photos/{id}/{name}",
+        "shared_photo_file",
+        "`large.jpg`, or the photo under the name that the list gives",
+        &[ALBUM_TICKET, SHARED_PHOTO, SHARED_NAME],
+        FILE,
+        &[NotFound],
+    ),
     read("/api/v1/users", "users", "All users", &[], &[json("The users.", "Users")], &[]),
     change(
         "post",
         "/api/v1/users",
         "user_add",
         "Adds a user",
-        &[],
+        &[ONCE],
         Some("NewUser"),
         &[of_status(201, "The user.", "User")],
     ),
@@ -176,7 +216,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/v1/keys",
         "key_add",
         "Makes a key",
-        &[],
+        &[ONCE],
         Some("NewKey"),
         &[of_status(201, "The key, which is shown here only.", "AddedKey")],
     ),

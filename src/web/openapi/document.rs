@@ -8,8 +8,17 @@ use super::super::problem::{Code, MEDIA_TYPE};
 use super::{Answer, Operation, Parameter, all};
 
 /// What every route may answer.
-const EVERYWHERE: [Code; 6] =
-    [Code::NotLoggedIn, Code::NotAllowed, Code::UriTooLong, Code::WrongHost, Code::Internal, Code::NoAnswer];
+const EVERYWHERE: [Code; 9] = [
+    Code::HttpsNeeded,
+    Code::NotLoggedIn,
+    Code::NotAllowed,
+    Code::TooSlow,
+    Code::UriTooLong,
+    Code::TooManyRequests,
+    Code::WrongHost,
+    Code::Internal,
+    Code::NoAnswer,
+];
 
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
@@ -33,6 +42,9 @@ pub(super) fn document() -> Value {
     })
 }
 
+/// The schema of a body that is a picture.
+pub(super) const PICTURE: &str = "Picture";
+
 /// The schemas by name.
 pub(super) fn schemas() -> Value {
     parsed(include_str!("schemas.json"))
@@ -55,7 +67,15 @@ fn described(operation: &Operation) -> Value {
         "responses": responses(operation),
     });
     if let (Some(schema), Some(fields)) = (operation.body, described.as_object_mut()) {
-        let content = json!({ "application/json": { "schema": reference(schema) } });
+        let known = schemas();
+        let kind = known.pointer(&format!("/{schema}/x-media-type")).and_then(Value::as_str);
+        let kinds = match kind {
+            Some(kind) => vec![kind],
+            None if schema == PICTURE => vec!["image/jpeg", "image/png"],
+            None => vec!["application/json"],
+        };
+        let content: BTreeMap<&str, Value> =
+            kinds.iter().map(|kind| (*kind, json!({ "schema": reference(schema) }))).collect();
         fields.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }
     described

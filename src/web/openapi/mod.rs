@@ -7,7 +7,9 @@ mod access;
 mod cameras;
 mod document;
 mod events;
+mod models;
 mod operations;
+mod photos;
 #[cfg(test)]
 pub(super) mod schema_check;
 mod timeline;
@@ -74,7 +76,7 @@ struct Operation {
     name: &'static str,
     summary: &'static str,
     parameters: &'static [&'static [Parameter]],
-    /// Name of the schema of what is sent.
+    /// Name of the schema of what is sent; as JSON, unless the schema names another `x-media-type`.
     body: Option<&'static str>,
     answers: &'static [Answer],
     /// Beside those that every route may answer.
@@ -84,7 +86,8 @@ struct Operation {
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
     let of_data = operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(timeline::OPERATIONS);
-    of_data.chain(cameras::OPERATIONS).chain(access::OPERATIONS)
+    let of_data = of_data.chain(photos::OPERATIONS).chain(cameras::OPERATIONS).chain(models::OPERATIONS);
+    of_data.chain(access::OPERATIONS)
 }
 
 pub(super) fn routes() -> Routes {

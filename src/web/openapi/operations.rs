@@ -112,13 +112,44 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/v1/stream",
         "stream",
         "What happens, as server-sent events",
-        &[&[Parameter::header(
-            "Last-Event-ID",
-            r#"{"type": "string", "pattern": "^[ -~]*$"}"#,
-            "The id that came last; what came after it is sent first.",
-        )]],
+        &[&[
+            Parameter::header(
+                "Last-Event-ID",
+                r#"{"type": "string", "pattern": "^[ -~]*$"}"#,
+                "The id that came last; what came after it is sent first.",
+            ),
+            Parameter::query(
+                "kinds",
+                TEXT,
+                "`events`, `status`, `exports`, with commas between; all where it is left out.",
+            ),
+        ]],
         &[media(200, "It does not end.", "text/event-stream")],
-        &[TooManyStreams],
+        &[BadParameter, TooManyStreams],
+    ),
+    read(
+        "/api/v1/log/stream",
+        "log_stream",
+        "Lines of the log as they are written, as server-sent events",
+        &[&[
+            Parameter::header(
+                "Last-Event-ID",
+                r#"{"type": "string", "pattern": "^[ -~]*$"}"#,
+                "The id that came last; what came after it is sent first.",
+            ),
+            Parameter::query(
+                "level",
+                r#"{"type": "string", "enum": ["error", "warn", "info", "debug"]}"#,
+                "Lines that matter at least as much.",
+            ),
+            Parameter::query(
+                "recent",
+                r#"{"type": "integer", "minimum": 0, "maximum": 1000}"#,
+                "So many lines of before are sent first, at most; 200 where it is left out.",
+            ),
+        ]],
+        &[media(200, "It does not end.", "text/event-stream")],
+        &[BadParameter, TooManyStreams],
     ),
     read(
         "/api/v1/cameras/{name}/timeline",

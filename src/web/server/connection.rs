@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -24,6 +24,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 /// protocol.
 pub(super) struct Connection {
     stream: Box<dyn Transport>,
+    /// A byte that was looked at, and not read yet.
+    first: Option<u8>,
     idle: Pin<Box<Sleep>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: Place,
@@ -32,7 +34,14 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(stream: Box<dyn Transport>, place: Place) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE));
-        Self { stream, idle, cut: Box::pin(place.cut().clone().cancelled_owned()), _place: place }
+        Self { stream, first: None, idle, cut: Box::pin(place.cut().clone().cancelled_owned()), _place: place }
+    }
+
+    /// The first byte, which is read again afterwards; `None` at the end.
+    pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        self.first = (self.read(&mut byte).await? == 1).then_some(byte[0]);
+        Ok(self.first)
     }
 
     /// Lets `act` move bytes, unless the connection was cut or sat idle for too long.
@@ -56,6 +65,12 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buf.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         self.watch(cx, |stream, cx| stream.poll_read(cx, buf))
     }
 }

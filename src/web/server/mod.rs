@@ -110,14 +110,17 @@ impl Listener {
 #[derive(Clone)]
 pub(super) struct Server {
     routes: TowerToHyperService<Router>,
+    /// What is answered to HTTP without TLS where TLS is spoken.
+    plain: TowerToHyperService<Router>,
     admission: Admission,
     refusals: Arc<Refusals>,
 }
 
 impl Server {
-    pub(super) fn new(routes: Router) -> Self {
-        let routes = TowerToHyperService::new(routes);
-        Self { routes, admission: Admission::default(), refusals: Arc::default() }
+    /// `plain` answers what comes without TLS to a port that speaks it.
+    pub(super) fn new(routes: Router, plain: Router) -> Self {
+        let [routes, plain] = [routes, plain].map(TowerToHyperService::new);
+        Self { routes, plain, admission: Admission::default(), refusals: Arc::default() }
     }
 
     /// Serves until `stop`; ends within about a second, even with connections open.
@@ -191,8 +194,17 @@ impl Run {
 
     /// Holds one connection until its end.
     async fn hold(self, stream: Box<dyn Transport>, tls: Option<Tls>, place: Place, requests: Requests) {
-        let io = Connection::new(stream, place);
+        let mut io = Connection::new(stream, place);
         let Some(tls) = tls else { return self.http1(io, requests).await };
+        match tokio::time::timeout(HANDSHAKE_WITHIN, io.first_byte()).await {
+            // A method begins with a capital letter, and a handshake does not.
+            Ok(Ok(Some(b'A'..=b'Z'))) => {
+                let requests = Requests { routes: self.server.plain.clone(), ..requests };
+                return self.http1(io, requests).await;
+            }
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None) | Err(_)) | Err(_) => return debug!("no TLS handshake came"),
+        }
         match tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(io)).await {
             Ok(Ok(io)) if io.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(io, requests).await,
             Ok(Ok(io)) => self.http1(io, requests).await,

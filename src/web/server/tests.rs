@@ -33,7 +33,7 @@ impl Site {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let listener = Listener::Tcp(listener, tls.as_ref().map(|(tls, _)| tls.clone()));
-        let (server, stop) = (Server::new(routes), CancellationToken::new());
+        let (server, stop) = (Server::new(routes, at("/", get(async || "plain"))), CancellationToken::new());
         let stopped = stop.clone();
         let task = tokio::spawn(async move { server.serve(vec![listener], stopped).await });
         Self { address, stop, task, tls }
@@ -230,6 +230,15 @@ async fn tls_is_spoken_with_a_certificate_of_the_boxs_own() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.ends_with(b"hello"), "{}", String::from_utf8_lossy(&answer));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn http_without_tls_is_answered_where_tls_is_spoken() {
+    let site = with_tls(hello()).await;
+    let answer = site.get("/").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("plain"), "{answer}");
+    to_end(site.send("\u{1}\u{2}\u{3}\r\n\r\n").await).await;
     site.end().await;
 }
 

@@ -86,8 +86,9 @@ async fn every_route_lets_through_those_that_its_table_says() {
             .iter()
             .fold(route.path.to_owned(), |path, part| path.replace(part, "x"));
         for (role, headers, who) in &callers {
-            // The stream's answer does not end.
-            let method = if route.path == "/api/v1/stream" { "HEAD" } else { route.method.as_str() };
+            // The answers of streams do not end.
+            let is_stream = ["/api/v1/stream", "/api/v1/log/stream"].contains(&route.path);
+            let method = if is_stream { "HEAD" } else { route.method.as_str() };
             let answer = site.ask(method, &target, headers).await;
             let expected = refusal(route.needs, *role, !target.starts_with("/api/"));
             let got = Some(answer.status).filter(|status| matches!(status, 303 | 401 | 403));
@@ -106,6 +107,9 @@ async fn every_route_lets_through_those_that_its_table_says() {
         "/api/v1/access",
         "/api/v1/shared/open",
         "/api/v1/shared/{ticket}/{name}",
+        "/api/v1/shared/{ticket}/photos",
+        "/api/v1/shared/{ticket}/photos/{id}/small.jpg",
+        "/api/v1/shared/{ticket}/photos/{id}/{name}",
     ];
     assert_eq!(open, expected, "a route that is open to all is decided on, never forgotten");
 }
@@ -143,13 +147,28 @@ async fn a_login_that_fails_says_neither_which_part_was_wrong_nor_who_exists() {
 }
 
 #[tokio::test]
+async fn a_login_has_a_token_of_its_own_whatever_the_browser_showed_before() {
+    let site = Site::with_users().await;
+    let (first, chosen) = (site.cookie("viewer").await, "Cookie: outpost_session=chosen-by-another\r\n");
+    let body = serde_json::json!({ "name": "admin", "password": PASSWORD }).to_string();
+    for shown in [first.as_str(), chosen] {
+        let answer = site.post("/api/v1/login", shown, &body).await;
+        let given = answer.header("set-cookie").split(';').next().expect("a pair").to_owned();
+        assert!(answer.status == 200 && !shown.contains(&given), "{given}");
+    }
+    assert_eq!(site.ask("GET", "/api/v1/me", chosen).await.status, 401);
+    assert_eq!(site.ask("GET", "/api/v1/me", &first).await.json()["name"], "viewer", "the session is what it was");
+}
+
+#[tokio::test]
 async fn a_session_ends_on_logout_by_an_admin_and_with_its_user() {
     let site = Site::with_users().await;
     let (admin, viewer) = (site.cookie("admin").await, site.cookie("viewer").await);
     let other = site.cookie("viewer").await;
     assert_ne!(viewer, other, "each login has a token of its own, so none can be planted");
     let mine = async |cookie: String| site.ask("GET", "/api/v1/me", &cookie).await.status;
-    assert_eq!(site.post("/api/v1/logout", &other, "").await.status, 204);
+    let out = site.post("/api/v1/logout", &other, "").await;
+    assert_eq!((out.status, out.header("clear-site-data")), (204, "\"cache\""), "no picture stays in the browser");
     assert_eq!((mine(other.clone()).await, mine(viewer.clone()).await), (401, 200));
     let sessions = site.ask("GET", "/api/v1/me/sessions", &viewer).await.json();
     let id = sessions["own"].as_str().expect("an id").to_owned();
@@ -291,6 +310,28 @@ async fn no_route_about_a_camera_or_an_event_answers_those_who_do_not_see_it() {
     }
     let after = site.ask("GET", &format!("/api/v1/events/{}", id(4)), &site.cookie("admin").await).await;
     assert_eq!((before.status, after.status, after.text()), (200, 200, before.text()));
+}
+
+#[tokio::test]
+async fn what_is_made_under_one_key_is_made_once() {
+    let site = Site::open(with_files().await).await;
+    site.add("admin", Role::Admin);
+    let cookie = site.cookie("admin").await;
+    let headers = format!("{cookie}Idempotency-Key: 7f3a\r\n");
+    let share = serde_json::json!({ "event": id(4), "file": "digits.mp4" }).to_string();
+    for (path, list, body) in [
+        ("/api/v1/users", "users", r#"{"name": "ben", "password": "correct horse battery", "role": "viewer"}"#),
+        ("/api/v1/keys", "keys", r#"{"name": "a program", "role": "viewer"}"#),
+        ("/api/v1/shares", "shares", share.as_str()),
+    ] {
+        let count = async || site.ask("GET", path, &cookie).await.json()[list].as_array().map_or(0, Vec::len);
+        let before = count().await;
+        let headers = headers.replace("7f3a", list);
+        let (first, again) = (site.post(path, &headers, body).await, site.post(path, &headers, body).await);
+        assert_eq!((first.status, again.status), (201, 201), "{path}: {} {}", first.text(), again.text());
+        assert_eq!((first.json(), again.header("idempotency-replayed")), (again.json(), "true"), "{path}");
+        assert_eq!(count().await, before + 1, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use super::super::texts::Language;
 use super::*;
 
 /// All pages but the overview, and one that is not there.
-pub(super) const PAGES: [&str; 11] = [
+pub(super) const PAGES: [&str; 13] = [
+    "/models",
     "/login",
     "/account",
     "/people",
@@ -14,6 +15,7 @@ pub(super) const PAGES: [&str; 11] = [
     "/events",
     "/events/x",
     "/timeline",
+    "/photos",
     "/cameras",
     "/nothing",
 ];

@@ -10,7 +10,7 @@ use crate::web::server::LocalSocket;
 /// The page's routes, as the server calls them.
 fn routes(bench: &Bench) -> Router {
     let names = Names { host: vec!["box-7".to_owned()], configured: vec!["cams.farm.example".to_owned()] };
-    router(bench.services.clone(), 16, names, CancellationToken::new())
+    router(bench.services.clone(), 16, names, None, CancellationToken::new())
 }
 
 /// The status of the answer to a request that reached the listener on `listen`.

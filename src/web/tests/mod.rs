@@ -8,8 +8,11 @@ mod connections;
 mod event_changes;
 mod events;
 mod fuzz;
+mod library;
 mod live;
+mod models;
 mod openapi;
+mod proxy_login;
 mod queue;
 mod shares;
 mod stream;
@@ -101,9 +104,9 @@ impl Site {
         self.ask("GET", target, "").await
     }
 
-    async fn send(&self, request: &str) -> Answer {
+    async fn send(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("connect");
-        stream.write_all(request.as_bytes()).await.expect("ask");
+        stream.write_all(request.as_ref()).await.expect("ask");
         let mut raw = Vec::new();
         stream.read_to_end(&mut raw).await.expect("answer");
         let split = raw.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");

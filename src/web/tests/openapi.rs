@@ -23,6 +23,7 @@ async fn answers_have_the_fields_of_their_schemas_and_no_others() {
         ("/api/v1/sessions", "/api/v1/sessions"),
         ("/api/v1/keys", "/api/v1/keys"),
         ("/api/v1/audit", "/api/v1/audit"),
+        ("/api/v1/models", "/api/v1/models"),
         ("/api/v1/parts", "/api/v1/parts"),
         ("/api/v1/log", "/api/v1/log?level=warn"),
         ("/api/v1/diagnostics", "/api/v1/diagnostics"),

@@ -3,6 +3,8 @@
 use super::*;
 use crate::access::{Grant, NewKey, NewUser, Role};
 use crate::clock::Clock;
+use crate::service::recordings::{REORDERED, three_segments};
+use crate::telemetry::{self, LineLevel};
 
 /// How long something may take to come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -15,9 +17,12 @@ struct Follower {
 
 impl Follower {
     async fn start(site: &Site, headers: &str) -> Self {
+        Self::start_at(site, "/api/v1/stream", headers).await
+    }
+
+    async fn start_at(site: &Site, target: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(site.address).await.expect("connect");
-        let request =
-            format!("GET /api/v1/stream HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", site.address);
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", site.address);
         stream.write_all(request.as_bytes()).await.expect("ask");
         Self { stream, text: String::new() }
     }
@@ -146,4 +151,111 @@ async fn streams_are_few_and_end_with_the_daemon() {
         let end = async { while follower.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
         tokio::time::timeout(PATIENCE, end).await.expect("the stream ends");
     }
+}
+
+#[tokio::test]
+async fn a_client_is_sent_the_kinds_that_it_asks_for() {
+    let site = Site::open(Bench::new()).await;
+    let mut follower = Follower::start_at(&site, "/api/v1/stream?kinds=events", "").await;
+    follower.id_of("begin").await;
+    site.bench.record(1, "yard", Vec::new()).await;
+    follower.id_of("end").await;
+    assert!(!follower.until("\n").await.contains("event: status"));
+    let mut follower = Follower::start_at(&site, "/api/v1/stream?kinds=status", "").await;
+    let head = follower.until("event: status\n").await;
+    assert!(!head.contains("event: begin"), "{head}");
+    let refused = site.get("/api/v1/stream?kinds=log").await;
+    assert_eq!((refused.status, &refused.problem()["code"]), (400, &"bad_parameter".into()));
+}
+
+#[tokio::test]
+async fn exports_are_sent_as_they_get_on_and_when_they_are_gone() {
+    let bench = Bench::new();
+    let begin = three_segments(&bench, REORDERED);
+    let site = Site::open(bench).await;
+    let mut follower = Follower::start_at(&site, "/api/v1/stream?kinds=exports", "").await;
+    follower.until("\r\n\r\n").await;
+    let until = begin + Duration::from_secs(20);
+    let command = serde_json::json!({ "camera": "yard", "from": begin, "until": until }).to_string();
+    let asked = site.post("/api/v1/exports", "", &command).await;
+    assert_eq!(asked.status, 202, "{}", asked.text());
+    let id = asked.json()["id"].as_str().expect("an id").to_owned();
+    follower.until("event: export\ndata: ").await;
+    let text = follower.until("\n").await;
+    assert!(text.contains(&id) && text.contains("\"state\":\"waiting\""), "{text}");
+    // One that comes later is sent what there is.
+    let mut late = Follower::start_at(&site, "/api/v1/stream?kinds=exports", "").await;
+    late.until(&id).await;
+    let (exports, stop) = (site.bench.services.exports.clone(), CancellationToken::new());
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { exports.run(stop).await }
+    });
+    follower.until("\"state\":\"done\"").await;
+    stop.cancel();
+    running.await.expect("no panic");
+    let json = "Content-Type: application/json\r\n";
+    assert_eq!(site.ask("DELETE", &format!("/api/v1/exports/{id}"), json).await.status, 204);
+    for follower in [&mut follower, &mut late] {
+        follower.until(&format!("event: export_gone\ndata: {{\"id\":\"{id}\"}}")).await;
+    }
+}
+
+/// Writes `n` lines of the log that begin with `text`.
+fn log(text: &str, n: usize) {
+    (0..n).for_each(|n| telemetry::note(LineLevel::Warn, format!("{text} {n}")));
+}
+
+#[tokio::test]
+async fn the_log_is_followed_from_where_a_client_was_and_what_it_lost_is_counted() {
+    let site = Site::open(Bench::new()).await;
+    log("before", 3);
+    let mut follower = Follower::start_at(&site, "/api/v1/log/stream?level=warn&recent=2", "").await;
+    follower.until("event: begin\n").await;
+    follower.until("before 2\"}\n").await;
+    log("while it is followed", 1);
+    let known = follower.id_of("line").await;
+    follower.until("while it is followed 0").await;
+    drop(follower);
+    log("missed", 2);
+    let again = format!("Last-Event-ID: {known}\r\n");
+    let mut follower = Follower::start_at(&site, "/api/v1/log/stream", &again).await;
+    follower.until("missed 0").await;
+    follower.until("missed 1").await;
+    drop(follower);
+    // More than are kept.
+    log("many", 1100);
+    let mut follower = Follower::start_at(&site, "/api/v1/log/stream", &again).await;
+    follower.until("event: gap\n").await;
+    follower.until("data: {\"lost\":").await;
+    let lost = follower.until("}").await;
+    let lost: u64 = lost.trim_end_matches('}').parse().expect("a number");
+    assert!(lost >= 100, "{lost}");
+    follower.until("many 1099").await;
+    let other = "Last-Event-ID: 0000000000badcaf-7\r\n";
+    let mut follower = Follower::start_at(&site, "/api/v1/log/stream?recent=1", other).await;
+    follower.until("event: reset\n").await;
+    follower.until("event: line\n").await;
+}
+
+#[tokio::test]
+async fn the_log_is_for_admins_and_ends_with_their_key() {
+    let site = Site::open(Bench::new()).await;
+    let admin = NewUser { name: "anna".into(), password: "correct horse".into(), role: Role::Admin, cameras: None };
+    site.bench.access.add_user(admin).expect("a user");
+    let key = |role, cameras| {
+        let key = site.bench.access.add_key(NewKey { name: "a program".into(), role, cameras, expires: None }, "anna");
+        key.expect("a key")
+    };
+    let header = |key: &crate::access::KeyAdded| format!("Authorization: Bearer {}\r\n", key.key);
+    let few = Some([("gate".to_owned(), Grant::default())].into());
+    for refused in [key(Role::Operator, None), key(Role::Operator, few)] {
+        assert_eq!(site.ask("GET", "/api/v1/log/stream", &header(&refused)).await.status, 403);
+    }
+    let admin = key(Role::Admin, None);
+    let mut follower = Follower::start_at(&site, "/api/v1/log/stream", &header(&admin)).await;
+    follower.until("event: begin\n").await;
+    site.bench.access.remove_key(&admin.info.id).expect("remove");
+    let end = async { while follower.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(PATIENCE, end).await.expect("the stream ends with the key");
 }

@@ -10,7 +10,7 @@ type Texts = BTreeMap<String, String>;
 /// Text that is the same in every language: names, numbers, signs.
 const NAMES: [&str; 5] = ["Outpost", "journalctl -u outpost", "outpost user add NAME --role admin", "English", "·"];
 /// Words of scripts that look like text and are none: names of keys, of errors and of the standard.
-const WORDS_OF_SCRIPTS: [&str; 12] = [
+const WORDS_OF_SCRIPTS: [&str; 13] = [
     "Android|iPhone|iPad|Windows|Mac OS|Linux",
     "Firefox|Edg|OPR|Chrome|Safari",
     "Chrome",
@@ -23,6 +23,7 @@ const WORDS_OF_SCRIPTS: [&str; 12] = [
     "Enter",
     "Delete",
     "Home",
+    "Files",
 ];
 
 fn texts(language: Language) -> Texts {
@@ -153,4 +154,32 @@ fn no_text_stands_in_a_template_or_in_a_script() {
             assert!(!value.chars().any(char::is_alphabetic), "{}: {value}", path.display());
         }
     }
+}
+
+#[test]
+fn no_id_stands_twice_on_a_page() {
+    let all: BTreeMap<String, String> = files("templates", "html")
+        .into_iter()
+        .map(|(path, text)| (path.file_name().expect("a name").to_string_lossy().into_owned(), text))
+        .collect();
+    let frame = ["document.html", "base.html", "choices.html"];
+    for (name, page) in all.iter().filter(|(name, _)| !frame.contains(&name.as_str())) {
+        let texts = [page].into_iter().chain(frame.iter().filter_map(|name| all.get(*name)));
+        let mut seen = BTreeSet::new();
+        for id in texts.flat_map(|text| between(text, " id=\"", '"')) {
+            assert!(seen.insert(id), "{name}: {id:?}");
+        }
+    }
+}
+
+#[test]
+fn every_cause_has_a_text_with_its_values() {
+    let known = texts(Language::English);
+    for (code, sentence) in crate::status::CAUSES {
+        let text = known.get(&format!("cause.{code}")).unwrap_or_else(|| panic!("no text for the cause {code}"));
+        assert!(parameters(text).is_subset(&parameters(sentence)), "{code}: {text}");
+    }
+    let codes: BTreeSet<&str> = crate::status::CAUSES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.len(), crate::status::CAUSES.len(), "one sentence for a code");
+    assert_eq!(known.keys().filter(|key| key.starts_with("cause.")).count(), codes.len());
 }

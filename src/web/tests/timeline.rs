@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::access::{NewUser, Role};
+use crate::archive::RecordingLevel;
 use crate::service::recordings::{REORDERED, three_segments};
 use crate::web::openapi::schema_check::differences;
 use jiff::{SignedDuration, Timestamp};
@@ -122,6 +123,11 @@ async fn an_export_is_asked_for_once_made_downloaded_and_deleted() {
         let answer = site.post("/api/v1/exports", "", &body).await;
         assert_eq!((answer.status, &answer.problem()["code"]), (status, &json!(code)), "{body}");
     }
+    site.bench.archive.room.set_level(RecordingLevel::NoContinuous);
+    let full = site.post("/api/v1/exports", "", &command(begin, 9)).await;
+    assert_eq!((full.status, &full.problem()["code"]), (507, &json!("no_room")));
+    assert!(full.text().contains("free some space"), "{}", full.text());
+    site.bench.archive.room.set_level(RecordingLevel::Full);
     site.bench.health.set_spooling(true);
     let away = site.post("/api/v1/exports", "", &command(begin, 9)).await;
     assert_eq!((away.status, &away.problem()["code"]), (503, &json!("volume_away")));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::unknown_camera;
 use crate::access::Caller;
-use crate::service::{Export, ExportRefusal, NewExport, SeenTime};
+use crate::service::{Export, ExportId, ExportRefusal, NewExport, SeenTime};
 use crate::web::audit::about;
 use crate::web::body::{read, received};
 use crate::web::problem::{Code, Problem};
@@ -32,7 +32,7 @@ struct Command {
 }
 
 #[derive(Serialize)]
-struct ExportReply {
+pub(in crate::web) struct ExportReply {
     #[serde(flatten)]
     export: Export,
     /// Where the file is, once it is there.
@@ -41,6 +41,10 @@ struct ExportReply {
 }
 
 impl ExportReply {
+    pub(in crate::web) fn id(&self) -> ExportId {
+        self.export.id
+    }
+
     fn new(export: Export, has_file: bool) -> Self {
         let url = has_file.then(|| format!("/api/v1/exports/{}/video.mp4", export.id));
         Self { export, url }
@@ -68,15 +72,19 @@ fn reply_of(shared: &Shared, export: Export) -> ExportReply {
     ExportReply::new(export, has_file)
 }
 
+/// The exports that the caller sees, the newest first.
+pub(in crate::web) async fn seen_by(shared: &Shared, caller: &Caller) -> Result<Vec<ExportReply>, Problem> {
+    let mut exports = shared.errors.ask("list of exports", shared.services.exports.list()).await?;
+    exports.retain(|export| sees(caller, export));
+    Ok(exports.into_iter().map(|export| reply_of(shared, export)).collect())
+}
+
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut exports = shared.errors.ask("list of exports", shared.services.exports.list()).await?;
-    exports.retain(|export| sees(&caller, export));
-    let exports = exports.into_iter().map(|export| reply_of(&shared, export)).collect();
-    reply::json(&request, &ListReply { exports })
+    reply::json(&request, &ListReply { exports: seen_by(&shared, &caller).await? })
 }
 
 pub(super) async fn add(

@@ -1,6 +1,6 @@
 //! What became of the time of cameras, what can be played of it, and exports.
 
-mod exports;
+pub(super) mod exports;
 pub(super) mod strips;
 pub(super) mod video;
 

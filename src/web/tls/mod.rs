@@ -23,6 +23,7 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::health::PageCertificate;
 
 pub(super) use names::{host_names, outward_address};
 
@@ -103,23 +104,29 @@ impl Tls {
         self.current.0.read().cert[0].clone()
     }
 
+    /// The certificate, as it is shown.
+    fn shown(&self) -> PageCertificate {
+        PageCertificate { sha256: self.fingerprint(), self_signed: self.is_self_signed() }
+    }
+
     /// Whether the box made its certificate itself.
     pub(super) fn is_self_signed(&self) -> bool {
         matches!(self.source, Source::SelfSigned { .. })
     }
 
-    /// Keeps the certificate up to date, for ever.
-    pub(super) async fn keep_current(&self) -> ! {
+    /// Keeps the certificate up to date, for ever. `note` is given what it is, and what it became.
+    pub(super) async fn keep_current(&self, note: impl Fn(PageCertificate)) -> ! {
+        note(self.shown());
         match &self.source {
-            Source::Files { certificate, key } => self.follow([certificate, key]).await,
+            Source::Files { certificate, key } => self.follow([certificate, key], &note).await,
             Source::SelfSigned { .. } => loop {
                 tokio::time::sleep(RENEW_EVERY).await;
-                self.load_again().await;
+                self.load_again(&note).await;
             },
         }
     }
 
-    async fn follow(&self, files: [&Path; 2]) -> ! {
+    async fn follow(&self, files: [&Path; 2], note: impl Fn(PageCertificate)) -> ! {
         let mut known = stamps(files).await;
         let mut seen = known.clone();
         loop {
@@ -127,18 +134,19 @@ impl Tls {
             let now = stamps(files).await;
             if now != known && now == seen {
                 known.clone_from(&now);
-                self.load_again().await;
+                self.load_again(&note).await;
             }
             seen = now;
         }
     }
 
-    async fn load_again(&self) {
+    async fn load_again(&self, note: impl Fn(PageCertificate)) {
         match load(&self.source).await {
             Ok(new) if new.cert == self.current.0.read().cert => {}
             Ok(new) => {
                 let sha256 = fingerprint(&new);
                 *self.current.0.write() = new;
+                note(self.shown());
                 info!(sha256, "the page has another certificate");
             }
             Err(error) => {

@@ -2,7 +2,13 @@
 //!
 //! Changes of events come from the durable sequence of the index, and carry its numbers as `id:`, so that a client which
 //! connects again is sent what it missed, also over a restart of the daemon. The state of the box is compared with what
-//! was sent last, every two seconds; an idle box sends next to nothing.
+//! was sent last, every two seconds; an idle box sends next to nothing. Exports are sent when they get on.
+//!
+//! The log has a stream of its own ([`log`]): its lines have numbers of another sequence, and one `id:` holds one position.
+
+mod exports;
+mod kinds;
+mod log;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use self::exports::Exports;
+use self::kinds::Kinds;
 use super::Shared;
 use super::api::{StatusReply, is_seen};
 use super::problem::{Code, Problem};
@@ -54,6 +62,15 @@ pub(super) struct Streams {
 impl Default for Streams {
     fn default() -> Self {
         Self { places: Arc::new(Semaphore::new(MAX_STREAMS)), seen: tokio::sync::Mutex::default() }
+    }
+}
+
+impl Streams {
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{MAX_STREAMS} streams are open already, which is as many as may be");
+            Problem::new(Code::TooManyStreams, detail)
+        })
     }
 }
 
@@ -96,20 +113,22 @@ fn steady(value: &mut Value) {
 }
 
 pub(super) fn routes() -> Routes {
-    Routes::default().get("/api/v1/stream", Needs::VIEW, follow)
+    Routes::default().get("/api/v1/stream", Needs::VIEW, follow).get(
+        "/api/v1/log/stream",
+        Needs::ADMINISTER,
+        log::follow,
+    )
 }
 
 async fn follow(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
+    RawQuery(query): RawQuery,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = shared.streams.places.clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{MAX_STREAMS} streams are open already, which is as many as may be");
-        Problem::new(Code::TooManyStreams, detail)
-    })?;
-    let known = request.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
-    let follower = Follower::new(shared, caller, place, known);
+    let kinds = Kinds::parse(query.as_deref().unwrap_or_default())?;
+    let place = shared.streams.place()?;
+    let follower = Follower::new(shared, caller, place, kinds, last_event_id(&request));
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok::<_, Infallible>(event), follower))
@@ -118,11 +137,18 @@ async fn follow(
     Ok(Sse::new(events).keep_alive(heartbeat).into_response())
 }
 
+/// The id that a client knows; empty where it is none of ours.
+fn last_event_id(request: &HeaderMap) -> Option<&str> {
+    request.get("last-event-id").map(|id| id.to_str().unwrap_or_default())
+}
+
 /// One client.
 struct Follower {
     shared: Arc<Shared>,
     caller: Caller,
     _place: OwnedSemaphorePermit,
+    kinds: Kinds,
+    exports: Exports,
     /// Behind the last change that was sent; none where the client knows one of a sequence that is not this one.
     position: Option<Position>,
     waiting: VecDeque<Event>,
@@ -132,17 +158,24 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(shared: Arc<Shared>, caller: Caller, place: OwnedSemaphorePermit, known: Option<&str>) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        caller: Caller,
+        place: OwnedSemaphorePermit,
+        kinds: Kinds,
+        known: Option<&str>,
+    ) -> Self {
         let position = match known {
             Some(known) => known.parse().ok(),
             None => Some(shared.services.events.position()),
         };
         let mut waiting = VecDeque::new();
-        if let (None, Some(position)) = (known, position) {
+        if let (true, None, Some(position)) = (kinds.events, known, position) {
             // From here on the client can be sent what it missed.
             waiting.push_back(Event::default().event("begin").id(position.to_string()).retry(RETRY_AFTER).data("{}"));
         }
-        Self { shared, caller, _place: place, position, waiting, sent: None, looked: None }
+        let exports = Exports::new(&shared);
+        Self { shared, caller, _place: place, kinds, exports, position, waiting, sent: None, looked: None }
     }
 
     /// The next event; none once the daemon stops, or the session or key is over.
@@ -155,8 +188,11 @@ impl Follower {
                 return Some(event);
             }
             // An index that is out of service comes back, or the daemon ends.
-            let reached = self.read_changes().await.unwrap_or_default();
-            if self.waiting.is_empty() && self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            let reached = if self.kinds.events { self.read_changes().await.unwrap_or_default() } else { None };
+            if self.kinds.exports && self.waiting.is_empty() {
+                self.waiting.extend(self.exports.look(&self.shared, &self.caller).await);
+            }
+            if self.kinds.status && self.waiting.is_empty() && self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 self.looked = Some(Instant::now());
                 self.look_at_the_box().await;
             }
@@ -167,8 +203,9 @@ impl Follower {
     }
 
     /// Until there may be something to send.
-    async fn wait(&self, reached: Option<Position>) {
+    async fn wait(&mut self, reached: Option<Position>) {
         let (stop, over) = (self.shared.stop.cancelled(), self.caller.until.cancelled());
+        let (exports, has_exports) = (self.exports.wait(), self.kinds.exports);
         let change = async {
             match reached {
                 Some(position) => self.shared.services.events.wait_for_change(position, LOOK_EVERY).await,
@@ -179,6 +216,7 @@ impl Follower {
             () = stop => {}
             () = over => {}
             () = change => {}
+            () = exports, if has_exports => {}
         }
     }
 

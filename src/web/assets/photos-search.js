@@ -1,0 +1,77 @@
+// What of the library is asked for: a line of text, favourites, a month, an album. It stands in the address.
+
+import { byId, element } from "./dom.js";
+import { send } from "./form.js";
+import { locale, t } from "./texts.js";
+
+const FAVORITE = "is:favorite";
+const form = byId("search");
+const line = form.elements.namedItem("q");
+const jump = byId("jump");
+const favorites = byId("favorites");
+const listeners = [];
+let album = "";
+
+const monthText = new Intl.DateTimeFormat(locale, { year: "numeric", month: "long", timeZone: "UTC" });
+
+/** Calls `act` when something else is asked for. */
+export const onQuestion = (act) => listeners.push(act);
+/** Parameters of what is asked for. */
+export const question = () => ({ ...(line.value.trim() ? { q: line.value.trim() } : {}), ...(album ? { album } : {}) });
+export const albumShown = () => album;
+
+function asked() {
+  const params = new URLSearchParams(question());
+  history.replaceState(null, "", params.size ? `?${params}` : location.pathname);
+  favorites.setAttribute("aria-pressed", String(line.value.includes(FAVORITE)));
+  for (const act of listeners) act();
+}
+
+/** Shows an album; none: all photos. */
+export function showAlbum(id) {
+  album = id;
+  line.value = "";
+  asked();
+}
+
+/** Adds a part to the line in place of one that begins in the same way. */
+function put(part, start) {
+  const rest = line.value.split(/\s+/).filter((word) => word && !word.startsWith(start));
+  line.value = [...rest, ...(part ? [part] : [])].join(" ");
+  asked();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  asked();
+});
+line.addEventListener("search", () => line.value === "" && asked());
+favorites.addEventListener("click", () => put(line.value.includes(FAVORITE) ? "" : FAVORITE, FAVORITE));
+
+/** The first day of the month behind `month`, which is `2024-05`. */
+function nextMonth(month) {
+  const [year, number] = month.split("-").map(Number);
+  return new Date(Date.UTC(year, number, 1)).toISOString().slice(0, 10);
+}
+
+jump.addEventListener("change", () => {
+  put(jump.value ? `before:${nextMonth(jump.value)}` : "", "before:");
+});
+
+/** Fills the choice of months. */
+export async function loadMonths() {
+  const { days } = await send("GET", `/api/v1/photos/days?${new URLSearchParams(album ? { album } : {})}`);
+  const months = new Map();
+  for (const { day, photos } of days) months.set(day.slice(0, 7), (months.get(day.slice(0, 7)) ?? 0) + photos);
+  const chosen = jump.value;
+  const choice = ([month, count]) =>
+    element("option", { value: month }, t("photos.month", { month: monthText.format(new Date(`${month}-01T00:00:00Z`)), count }));
+  jump.replaceChildren(element("option", { value: "" }, t("photos.newest")), ...[...months].map(choice));
+  jump.value = months.has(chosen) ? chosen : "";
+  jump.disabled = months.size === 0;
+}
+
+const params = new URLSearchParams(location.search);
+line.value = params.get("q") ?? "";
+album = params.get("album") ?? "";
+favorites.setAttribute("aria-pressed", String(line.value.includes(FAVORITE)));

@@ -1,0 +1,26 @@
+// Shares a photo or an album by a link.
+
+import { byId, setText } from "./dom.js";
+import { show } from "./form.js";
+import { makeLinks } from "./share-form.js";
+
+const dialog = byId("share");
+const form = byId("share-form");
+let item = {};
+
+/** Asks how `what` is shared: `{ photo }` or `{ album }`. `video`: it is shared as it came or not at all. */
+export function askToShare(what, title, video) {
+  item = what;
+  setText(byId("share-of"), title);
+  byId("share-made").hidden = true;
+  show(form.querySelector(".outcome"), "", false);
+  const stripped = form.elements.namedItem("stripped");
+  stripped.checked = !video;
+  stripped.disabled = video;
+  dialog.showModal();
+}
+
+if (dialog) {
+  makeLinks(form, (fields) => ({ ...item, stripped: fields.get("stripped") !== null }));
+  byId("share-close").addEventListener("click", () => dialog.close());
+}

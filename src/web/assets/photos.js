@@ -1,0 +1,278 @@
+// The photo library: the gallery by day, and one photo with what is said of it.
+//
+// A page of the list is drawn while its end is in sight; pictures load when they come near.
+
+import { byId, element, nearEnd, setText } from "./dom.js";
+import { onSubmit, send, show } from "./form.js";
+import { bytes, duration, when } from "./format.js";
+import { keys } from "./keys.js";
+import { loadAlbums } from "./photos-albums.js";
+import { loadMonths, onQuestion, question } from "./photos-search.js";
+import { choose, isSelecting, mark as markChosen, onChanged } from "./photos-selection.js";
+import { onAdded } from "./photos-upload.js";
+import { askToShare } from "./photos-share.js";
+import { showUsage } from "./photos-usage.js";
+import { locale, named, t } from "./texts.js";
+
+const PAGE = 120;
+const gallery = byId("gallery");
+const dialog = byId("photo");
+const form = byId("photo-form");
+let photos = [];
+let next = "";
+let loading = false;
+let round = 0;
+let inTrash = false;
+let isArranged = false;
+let shown = null;
+
+const dayText = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeZone: "UTC" });
+const timeText = new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" });
+/** What the clock on the wall showed, whatever zone the browser is in. */
+const wall = (photo) => new Date(`${photo.taken.local.slice(0, 19)}Z`);
+const dayOf = (photo) => photo.taken.local.slice(0, 10);
+const path = (photo, file) => `/api/v1/photos/${photo.id}/${file}`;
+const titleOf = (photo) => photo.title || photo.name;
+const isVideo = (photo) => ["mp4", "mov", "matroska"].includes(photo.facts.format);
+
+function tile(photo) {
+  const label = t("photos.open", { name: titleOf(photo), time: timeText.format(wall(photo)) });
+  const face = photo.facts.unreadable
+    ? element("span", { class: "kind" }, photo.name)
+    : element("img", { src: path(photo, "small.jpg"), loading: "lazy", decoding: "async", alt: "" });
+  const mark = photo.private ? t("photos.is_private") : isVideo(photo) ? t("photos.video") : "";
+  const star = photo.favorite ? element("span", { class: "star", "aria-hidden": "true" }, "★") : null;
+  const button = element("button", { type: "button", "aria-label": label }, face, mark ? element("span", { class: "mark" }, mark) : null, star);
+  button.addEventListener("click", () => (isSelecting() ? choose(photo.id) : open(photo.id)));
+  const root = element("li", {}, button);
+  root.dataset.id = photo.id;
+  markChosen(root);
+  return root;
+}
+
+/** The list of a day; in an album with an order of its own all photos are in one. */
+function dayList(day) {
+  if (isArranged) {
+    if (!gallery.firstElementChild) gallery.append(element("ul", { class: "photos" }));
+    return gallery.firstElementChild;
+  }
+  let list = gallery.querySelector(`ul[data-day="${day}"]`);
+  if (!list) {
+    list = element("ul", { class: "photos" });
+    list.dataset.day = day;
+    const heading = element("h2", { class: "day" }, dayText.format(new Date(`${day}T00:00:00Z`)));
+    const section = element("section", {}, heading, list);
+    const after = [...gallery.querySelectorAll("ul[data-day]")].find((other) => other.dataset.day < day);
+    gallery.insertBefore(section, after?.parentElement ?? null);
+  }
+  return list;
+}
+
+function showCount(total) {
+  setText(byId("found"), total === undefined ? "" : t("photos.found", { count: total }));
+  const isAsked = Object.keys(question()).length > 0;
+  byId("no-photos").hidden = photos.length > 0 || next !== null;
+  setText(byId("no-photos"), t(inTrash ? "photos.trash_empty" : isAsked ? "photos.none_found" : "photos.none"));
+}
+
+/** Draws all photos again; there are as many as were looked at. */
+function draw() {
+  gallery.replaceChildren();
+  for (const photo of photos) dayList(dayOf(photo)).append(tile(photo));
+  showCount();
+}
+
+async function load() {
+  if (loading || next === null) return;
+  loading = true;
+  const mine = round;
+  try {
+    const params = new URLSearchParams({ limit: PAGE, ...question() });
+    if (next) params.set("before", next);
+    if (inTrash) params.set("trash", "true");
+    const page = await send("GET", `/api/v1/photos?${params}`);
+    if (mine !== round) return;
+    next = page.next ?? null;
+    // A rank in place of a time: the album has an order of its own.
+    isArranged ||= next !== null && !next.includes("_");
+    for (const photo of page.photos) {
+      photos.push(photo);
+      dayList(dayOf(photo)).append(tile(photo));
+    }
+    showCount(page.total);
+    setText(byId("status"), "");
+  } catch (error) {
+    if (mine === round) setText(byId("status"), error.message);
+    return;
+  } finally {
+    if (mine === round) loading = false;
+  }
+  grown();
+}
+
+function restart() {
+  round += 1;
+  loading = false;
+  next = "";
+  photos = [];
+  isArranged = false;
+  gallery.replaceChildren();
+  load();
+  showUsage(inTrash);
+}
+
+// One photo.
+
+function fact(name, value) {
+  return value ? [element("dt", {}, t(`photos.fact.${name}`)), element("dd", {}, value)] : [];
+}
+
+function zone(taken) {
+  if (taken.offset_s === undefined) return t("photos.zone_unknown");
+  const minutes = Math.abs(taken.offset_s) / 60;
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  return `UTC${taken.offset_s < 0 ? "−" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
+}
+
+function facts(photo) {
+  const { facts: of, taken } = photo;
+  const place = of.place && `${of.place.latitude.toFixed(5)}, ${of.place.longitude.toFixed(5)}`;
+  const device = [of.device?.make, of.device?.model, of.device?.lens].filter(Boolean).join(" · ");
+  return [
+    ...fact("taken", `${timeText.format(wall(photo))}, ${zone(taken)}`),
+    ...fact("from", named("photos.from", taken.from)),
+    ...fact("file", photo.name),
+    ...fact("size", `${of.width ? `${of.width} × ${of.height}, ` : ""}${bytes(photo.bytes)}, ${of.format.toUpperCase()}`),
+    ...fact("length", of.duration_s && duration(of.duration_s)),
+    ...fact("device", device),
+    ...fact("place", place),
+    ...fact("description", of.description),
+    ...fact("owner", photo.owner),
+    ...fact("added", when(photo.added.wall)),
+  ];
+}
+
+function stage(photo) {
+  if (isVideo(photo)) return element("video", { src: path(photo, "original"), controls: true, preload: "metadata" });
+  if (photo.facts.unreadable) return element("p", { class: "notice" }, photo.facts.unreadable);
+  return element("img", { src: path(photo, "large.jpg"), alt: titleOf(photo) });
+}
+
+function fill(photo) {
+  shown = photo;
+  setText(byId("photo-title"), titleOf(photo));
+  byId("photo-stage").replaceChildren(stage(photo));
+  byId("photo-facts").replaceChildren(...facts(photo));
+  byId("photo-original").href = path(photo, "original");
+  byId("photo-original").download = photo.name;
+  const at = photos.findIndex(({ id }) => id === photo.id);
+  byId("photo-before").disabled = at <= 0;
+  byId("photo-after").disabled = at < 0 || at === photos.length - 1;
+  form.elements.namedItem("title").value = photo.title ?? "";
+  form.elements.namedItem("note").value = photo.note ?? "";
+  form.elements.namedItem("tags").value = (photo.tags ?? []).join(", ");
+  form.elements.namedItem("private").checked = photo.private ?? false;
+  form.hidden = document.body.dataset.acts !== "true";
+  byId("photo-favorite").setAttribute("aria-pressed", String(photo.favorite));
+  byId("photo-delete").hidden = !photo.trashed;
+  const share = byId("photo-share");
+  if (share) share.hidden = photo.private || Boolean(photo.trashed);
+  setText(byId("photo-trash"), t(photo.trashed ? "photos.restore" : "photos.to_trash"));
+  show(form.querySelector(".outcome"), "", false);
+}
+
+function open(id) {
+  const photo = photos.find((known) => known.id === id);
+  if (!photo) return;
+  fill(photo);
+  if (!dialog.open) dialog.showModal();
+}
+
+function step(by) {
+  const at = photos.findIndex(({ id }) => id === shown?.id);
+  const other = photos[at + by];
+  if (at >= 0 && other) fill(other);
+  if (at + by >= photos.length - 5) load();
+}
+
+async function edit(change) {
+  const edited = await send("PATCH", `/api/v1/photos/${shown.id}`, change);
+  const at = photos.findIndex(({ id }) => id === edited.id);
+  const stays = Boolean(edited.trashed) === inTrash;
+  if (stays) photos[at] = edited;
+  else photos.splice(at, 1);
+  draw();
+  return { edited, stays };
+}
+
+onSubmit(form, async (data) => {
+  const tags = data.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
+  const { edited } = await edit({ title: data.get("title").trim(), note: data.get("note").trim(), tags, private: data.get("private") !== null });
+  fill(edited);
+  return t("photos.saved");
+});
+
+byId("photo-trash").addEventListener("click", async () => {
+  try {
+    await edit({ trashed: !shown.trashed });
+    dialog.close();
+  } catch (error) {
+    show(form.querySelector(".outcome"), error.message, true);
+  }
+});
+
+byId("photo-delete").addEventListener("click", async () => {
+  if (!confirm(t("photos.delete_ask"))) return;
+  try {
+    await send("DELETE", `/api/v1/photos/${shown.id}`);
+    photos = photos.filter(({ id }) => id !== shown.id);
+    draw();
+    dialog.close();
+  } catch (error) {
+    show(form.querySelector(".outcome"), error.message, true);
+  }
+});
+
+byId("photo-favorite").addEventListener("click", async () => {
+  try {
+    const marked = await send("PATCH", `/api/v1/photos/${shown.id}/favorite`, { favorite: !shown.favorite });
+    photos[photos.findIndex(({ id }) => id === marked.id)] = marked;
+    draw();
+    fill(marked);
+  } catch (error) {
+    show(form.querySelector(".outcome"), error.message, true);
+  }
+});
+
+byId("photo-share")?.addEventListener("click", () => askToShare({ photo: shown.id }, titleOf(shown), isVideo(shown)));
+byId("photo-close").addEventListener("click", () => dialog.close());
+byId("photo-before").addEventListener("click", () => step(-1));
+byId("photo-after").addEventListener("click", () => step(1));
+dialog.addEventListener("close", () => {
+  byId("photo-stage").replaceChildren();
+  gallery.querySelector(`li[data-id="${shown?.id}"] button`)?.focus();
+});
+dialog.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, textarea, video")) return;
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
+});
+
+byId("trash").addEventListener("click", () => {
+  inTrash = !inTrash;
+  byId("trash").setAttribute("aria-pressed", String(inTrash));
+  restart();
+});
+
+const add = () => byId("files")?.click();
+keys({ u: ["photos.key.add", add], "/": ["photos.key.search", () => byId("search").elements.namedItem("q").focus()] });
+const reload = () => Promise.all([loadAlbums(), loadMonths()]).catch((error) => setText(byId("status"), error.message));
+onAdded(() => !inTrash && restart());
+onAdded(reload);
+onQuestion(restart);
+onChanged(() => {
+  restart();
+  reload();
+});
+reload();
+const grown = nearEnd(byId("end"), load);
