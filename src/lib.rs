@@ -8,6 +8,8 @@
 //! The recorder writes clips, pictures and `event.json` into the archive, then the index of the store. The store is the
 //! only thing between cameras and outlets: upload, alert and lake drain its durable queues, so "offline" is not a mode but a queue that grows. ARCHITECTURE.md has the map.
 
+pub mod age_limit;
+pub mod allocator;
 pub mod byte_size;
 pub mod clock;
 pub mod durable;
@@ -27,6 +29,7 @@ pub mod destination;
 pub mod detection;
 pub mod event;
 pub mod frame;
+pub mod photo;
 pub mod polygon;
 pub mod reception;
 pub mod schedule;
@@ -47,6 +50,8 @@ pub mod rules;
 
 pub mod mux;
 
+pub mod picture;
+
 pub mod store;
 
 pub mod access;
@@ -57,6 +62,7 @@ pub mod archive;
 
 pub mod record;
 
+pub mod library;
 pub mod live;
 
 pub mod coverage_export;

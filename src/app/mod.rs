@@ -73,7 +73,7 @@ pub struct App {
     /// Taken out when it has to end before the rest.
     page: Option<Running>,
     governor: Running,
-    exports: Running,
+    background: Running,
     backtests: Running,
     stop: Stops,
 }
@@ -124,7 +124,8 @@ impl App {
         let (reloads, service) = Reloads::new(source, &config, &shared.state, &*shared.clock);
         let access = Access::open(&shared.state.join(ACCESS), shared.clock.clone());
         let (backtests, tried) = BacktestService::new(shared.clock.clone());
-        let services = Services::new(context(&shared, &current, configured.subscribe(), access, service, backtests));
+        let deps = (backtests, workers.jobs());
+        let services = Services::new(context(&shared, &current, configured.subscribe(), access, service, deps));
         let deps = SwitchDeps {
             config: config.clone(),
             shared: shared.clone(),
@@ -139,7 +140,7 @@ impl App {
             page: Some(start_page(&config, &services, &shared, &stops.outlets)),
             models: Models::start(in_use.subscribe(), &shared).await,
             governor: start_governor(&config, &shared, &stops.outlets),
-            exports: start_exports(&services, &shared, &stops.outlets),
+            background: start_services(&services, &shared, &stops.outlets),
             backtests: start_backtests(tried, in_use.subscribe(), &shared, &current, workers.jobs(), &stops.outlets),
             config: in_use,
             shared,
@@ -178,7 +179,7 @@ impl App {
             move |part| look_after(shared.clone(), current.clone(), part)
         });
         let mut watchdog = watchdog.start(OUTLET_GRACE);
-        systemd::ready(&self.status_line());
+        systemd::ready(&self.cameras.status_line());
         info!(cameras = self.cameras.count(), "running");
         self.reloads.note_started().await;
 
@@ -195,7 +196,7 @@ impl App {
         joining.join().await;
         self.stop.outlets.cancel();
         self.volumes.stop().await;
-        let mut outcome = self.exports.stop().await.and(self.governor.stop().await).and(self.backtests.stop().await);
+        let mut outcome = self.background.stop().await.and(self.governor.stop().await).and(self.backtests.stop().await);
         if let Some(page) = self.page {
             outcome = outcome.and(page.stop().await);
         }
@@ -228,10 +229,6 @@ impl App {
         let archive = self.volumes.archive().clone();
         let Self { shared, models, workers, .. } = self;
         self.cameras.start(config, &cameras::Start { shared, archive: &archive, models, workers, files_wait }).await
-    }
-
-    fn status_line(&self) -> String {
-        format!("{} cameras", self.cameras.count())
     }
 }
 
@@ -270,16 +267,13 @@ fn start_governor(config: &Config, shared: &Shared, stop: &CancellationToken) ->
     governor.start(OUTLET_GRACE)
 }
 
-/// Carries out exports, one after the other.
-fn start_exports(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
+/// Does what the services do beside answering: exports, and the upkeep of the library.
+fn start_services(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
     let mut tasks = supervisor(shared, &stop.child_token());
-    let exports = services.exports.clone();
-    tasks.task(Spec::new("exports"), move |part| {
-        let exports = exports.clone();
-        async move {
-            exports.run(part.stop().clone()).await;
-            Ok(())
-        }
+    let services = services.clone();
+    tasks.task(Spec::new("services"), move |part| {
+        let (services, stop) = (services.clone(), part.stop().clone());
+        async move { services.run(stop).await }
     });
     tasks.start(OUTLET_GRACE)
 }
@@ -323,7 +317,7 @@ fn context(
     configured: watch::Receiver<Arc<Configured>>,
     access: Access,
     config: ConfigService,
-    backtests: BacktestService,
+    (backtests, jobs): (BacktestService, Jobs),
 ) -> service::Context {
     service::Context {
         device: shared.device.clone(),
@@ -338,6 +332,7 @@ fn context(
         access,
         audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
         backtests,
+        jobs,
         discovery: Discovery::default(),
         config,
         configured,
@@ -348,11 +343,13 @@ fn context(
 fn configured(config: &Config, cameras: &Cameras) -> Configured {
     Configured {
         outlets: config.outlets(),
-        quota_bytes: Some(config.retention.max_bytes).filter(|bytes| *bytes > 0),
-        min_free_bytes: config.retention.min_free,
+        retention: config.retention.clone(),
+        library: Arc::new(config.library.clone()),
         frames: cameras.frames(),
         broadcasts: cameras.broadcasts(),
         uses: config.cameras().map(|(name, camera)| (name.clone(), camera_use(camera))).collect(),
+        infer: config.infer.clone(),
+        models: cameras::models_in_use(config),
     }
 }
 

@@ -95,10 +95,10 @@ impl Reloads {
 
     /// Reads the files again.
     async fn read(&self) -> Result<reload::Read, ConfigError> {
-        let error = |why: String| ConfigError::new("", why);
-        let editor = self.editor.clone().ok_or_else(|| error("the configuration is in no file".to_owned()))?;
-        let read = tokio::task::spawn_blocking(move || editor.read()).await;
-        read.unwrap_or_else(|failure| Err(error(format!("the file could not be read: {failure}"))))
+        let nowhere = || ConfigError::new("", "the configuration is in no file");
+        let (editor, running) = (self.editor.clone().ok_or_else(nowhere)?, self.good.0.clone());
+        let read = tokio::task::spawn_blocking(move || editor.read_again(&running)).await;
+        read.unwrap_or_else(|failure| Err(ConfigError::new("", format!("the file could not be read: {failure}"))))
     }
 
     /// What the last change was about.
@@ -150,8 +150,8 @@ impl Reloads {
 impl App {
     pub(super) async fn carry_out(&mut self, due: Due) {
         match due {
+            // Callers may be gone.
             Due::Asked(ConfigRequest::Settings(SettingsRequest { camera, reply })) => {
-                // The caller may be gone.
                 let _ = reply.send(self.reloads.with_files(move |editor| editor.settings(&camera)).await);
             }
             Due::Asked(ConfigRequest::Source(SourceRequest { camera, source, reply })) => {
@@ -166,7 +166,7 @@ impl App {
             }
             Due::Asked(ConfigRequest::Reload(request)) => {
                 systemd::reloading();
-                systemd::status(&self.status_line());
+                systemd::status(&self.cameras.status_line());
                 self.reload().await;
                 systemd::reloaded();
                 if let Some(reply) = request.reply {

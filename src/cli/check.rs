@@ -39,8 +39,8 @@ pub(super) fn main(args: &Args) -> Result<()> {
         return report(path, outcome);
     }
     let cameras = outcome?;
-    println!("{} is good: {} camera(s): {}", path.display(), cameras.len(), cameras.join(", "));
-    warnings().iter().for_each(|warning| println!("warning: {warning}"));
+    println!("{} is good: {}", path.display(), describe(&cameras));
+    warnings(Some(&cameras)).iter().for_each(|warning| println!("warning: {warning}"));
     Ok(())
 }
 
@@ -51,9 +51,21 @@ fn check(path: &Path) -> Result<Vec<String>> {
     Ok(config.cameras().map(|(name, _)| name.clone()).collect())
 }
 
-/// What is wrong with the system rather than with the file.
-fn warnings() -> Vec<String> {
-    zone::known().trouble.into_iter().collect()
+fn describe(cameras: &[String]) -> String {
+    if cameras.is_empty() {
+        "no camera yet".to_owned()
+    } else {
+        format!("{} camera(s): {}", cameras.len(), cameras.join(", "))
+    }
+}
+
+/// What is wrong with the system rather than with the file; and that nothing is recorded, where the `cameras` of a good
+/// file are none.
+fn warnings(cameras: Option<&[String]>) -> Vec<String> {
+    let none = "no camera is used, so nothing is recorded: add one on the page (/cameras), where it works at once, or as \
+                [camera.<name>.source] with its url in the file";
+    let lacking = cameras.filter(|cameras| cameras.is_empty()).map(|_| none.to_owned());
+    lacking.into_iter().chain(zone::known().trouble).collect()
 }
 
 fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
@@ -64,6 +76,7 @@ fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
             Err(other) => (Vec::new(), vec![Diagnostic::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
         },
     };
-    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings: warnings(), cameras })?;
+    let warnings = warnings(code.is_none().then_some(&cameras));
+    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings, cameras })?;
     code.map_or(Ok(()), |code| Err(Reported(code).into()))
 }

@@ -301,17 +301,6 @@ pub(super) fn segment(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// `12.3 MB`.
-pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let step = usize::try_from(count.checked_ilog10().unwrap_or_default() / 3).unwrap_or_default().min(UNITS.len() - 1);
-    let unit = UNITS.get(step).copied().unwrap_or_default();
-    if step == 0 {
-        return format!("{count} {unit}");
-    }
-    format!("{:.1} {unit}", count as f64 / 1000f64.powi(i32::try_from(step).unwrap_or_default()))
-}
-
 /// `3 h 20 min`.
 pub(super) fn duration(seconds: u64) -> String {
     match seconds {
@@ -327,9 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_for_people() {
-        let sizes = [0, 999, 1000, 12_345_678, u64::MAX].map(bytes);
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 MB", "18446744.1 TB"]);
+    fn times_are_for_people() {
         assert_eq!([59, 60, 3661, 90_000].map(duration), ["59 s", "1 min", "1 h 1 min", "1 d 1 h"]);
     }
 

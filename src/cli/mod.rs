@@ -25,6 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
+use crate::picture;
 use crate::telemetry::{self, LogFormat};
 
 /// Everything went well.
@@ -79,6 +80,9 @@ enum Command {
     /// Look after the recordings of a daemon that does not run.
     #[command(subcommand)]
     Store(store::Command),
+    /// What the daemon starts to read files of the photo library; of no use otherwise.
+    #[command(hide = true)]
+    InspectPictures,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +95,7 @@ struct ConfigArg {
 /// Parses the command line, runs the command and turns its outcome into an exit code:
 /// 0 well, 1 failed, 64 wrong usage, 78 wrong configuration.
 pub fn main() -> ExitCode {
+    crate::allocator::bound_arenas();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -113,6 +118,7 @@ pub fn main() -> ExitCode {
         | Command::User(_)
         | Command::Key(_)
         | Command::Store(_)
+        | Command::InspectPictures
             if args.log_level == "info" =>
         {
             "warn"
@@ -137,6 +143,9 @@ pub fn main() -> ExitCode {
         Command::Key(arguments) => key::main(&arguments),
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
+        Command::InspectPictures => {
+            picture::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(anyhow::Error::from)
+        }
     };
     match outcome {
         Ok(()) => EXIT_OK.into(),
@@ -247,7 +256,7 @@ mod tests {
             rest.split("\n## ").next()
         };
         let mut missing = Vec::new();
-        for (words, command) in &found {
+        for (words, command) in found.iter().filter(|(_, command)| !command.is_hide_set()) {
             let Some(own) = section(words) else {
                 missing.push(words.clone());
                 continue;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use super::daemon::{Daemon, bytes};
+use super::daemon::Daemon;
 use super::select::{Select, confirm};
 use super::{print, print_json};
+use crate::byte_size;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::service::{QueueAnswer, QueueCommand, QueueItem};
@@ -140,7 +141,7 @@ async fn list(daemon: &Daemon, queue: &Queue, dead: bool, limit: usize, json: bo
         let event = item.event.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let state = serde_json::to_value(item.state)?;
         let state = state.as_str().unwrap_or_default().to_owned();
-        let (size, what) = (bytes(item.bytes), &item.what);
+        let (size, what) = (byte_size::text(item.bytes), &item.what);
         let error = item.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
         text += &format!("{:>18}  {state:<8} {event:<26}  {size:>9}  {what}{error}\n", item.seq);
     }
@@ -188,7 +189,7 @@ fn describe(name: &str, counted: &QueueAnswer) -> String {
     let QueueAnswer { changed, bytes: size, sending, more } = *counted;
     let items = if changed == 1 { "item" } else { "items" };
     let at_least = if more { "at least " } else { "" };
-    let size = if size > 0 { format!(" ({})", bytes(size)) } else { String::new() };
+    let size = if size > 0 { format!(" ({})", byte_size::text(size)) } else { String::new() };
     let sending = if sending > 0 { format!(", {sending} of them on their way") } else { String::new() };
     format!("{name}: {at_least}{changed} {items}{size}{sending}")
 }

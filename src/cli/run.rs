@@ -68,7 +68,15 @@ impl Hangups {
 fn read(path: &Path, kept: &Kept) -> Result<(Config, Source), ConfigError> {
     let (file, files) = (Some(path.to_owned()), Files::of_service(path));
     let undone = reload::recover(&files);
-    match reload::read(&files) {
+    let read = reload::read(&files);
+    let read = match read {
+        Ok(read) if read.config.camera.is_empty() => {
+            let known = kept.load().map(|good| good.config).unwrap_or_default();
+            reload::unless_lost(read, &known)
+        }
+        other => other,
+    };
+    match read {
         Ok(read) => Ok((read.config, Source { file, text: Some(read.text), error: None, undone })),
         Err(error) => {
             let Some(good) = kept.load() else { return Err(error) };
@@ -109,6 +117,11 @@ mod tests {
         assert_eq!((config.camera.len(), source.text.as_deref()), (1, Some(GOOD)));
         let said = source.error.expect("why").to_string();
         assert!(said.contains("outpost.toml:2:1: unknown key `sorce`"), "{said}");
+        std::fs::write(&file, "\n").expect("write");
+        let (config, source) = read(&file, &kept).expect("the last good one");
+        assert!(config.camera.len() == 1 && source.error.is_some(), "what a power cut left");
+        std::fs::write(&file, "# no cameras\n").expect("write");
+        assert!(read(&file, &kept).expect("what a person wants").0.camera.is_empty());
         std::fs::write(&file, GOOD).expect("write");
         assert!(read(&file, &kept).expect("good").1.error.is_none());
     }

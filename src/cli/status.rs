@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
-use super::daemon::{Daemon, bytes, duration};
+use super::daemon::{Daemon, duration};
 use super::{ConfigArg, print, print_json};
+use crate::byte_size;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -44,10 +45,15 @@ fn describe(status: &Value) -> String {
     }
     let disk = &status["disk"];
     let (free, size) = (number(disk, "free_bytes"), number(disk, "size_bytes"));
-    let room = format!("{} free of {}", bytes(free), bytes(size));
+    let room = format!("{} free of {}", byte_size::text(free), byte_size::text(size));
     let room = if size == 0 { "its size is not known".to_owned() } else { room };
     lines.push(format!("disk {}: {room}", text(disk, "path")));
+    lines.extend(disk["forecast"]["text"].as_str().filter(|text| !text.is_empty()).map(|text| format!("  {text}")));
     lines.extend(disk["trouble"].as_str().map(|trouble| format!("  {trouble}")));
+    if let Some(sha256) = status["certificate"]["sha256"].as_str() {
+        let maker = if status["certificate"]["self_signed"] == true { ", which the box made" } else { "" };
+        lines.push(format!("certificate of the page{maker}: SHA-256 {sha256}"));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -65,7 +71,7 @@ fn describe_outlet(outlet: &Value) -> Vec<String> {
     let transfers = &outlet["transfers"];
     let online = outlet["online"].as_bool().map_or("not tried yet", |online| if online { "online" } else { "offline" });
     let link = transfers["link"].as_str().unwrap_or(online);
-    let (items, size) = (number(outlet, "queued_items"), bytes(number(outlet, "queued_bytes")));
+    let (items, size) = (number(outlet, "queued_items"), byte_size::text(number(outlet, "queued_bytes")));
     let mut line = format!("{}: {link}, {items} waiting ({size})", text(outlet, "name"));
     if let Some(rate) = transfers["bytes_per_s"].as_u64() {
         line += &format!(", {} kbit/s", rate * 8 / 1000);
@@ -80,7 +86,7 @@ fn describe_outlet(outlet: &Value) -> Vec<String> {
     lines.extend(transfers["held"].as_str().map(|held| format!("  {held}")));
     lines.extend(outlet["last_error"].as_str().map(|error| format!("  {error}")));
     lines.extend(transfers["current"].as_array().into_iter().flatten().map(|transfer| {
-        let (done, all) = (bytes(number(transfer, "done")), bytes(number(transfer, "bytes")));
+        let (done, all) = (byte_size::text(number(transfer, "done")), byte_size::text(number(transfer, "bytes")));
         format!("  {} ({done} of {all})", text(transfer, "key"))
     }));
     lines
