@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-live bench-drain compare lint features deb docs setup setup-build setup-lint setup-test reference clean-cache
+.PHONY: help demo test test-slow bench bench-index bench-live bench-drain bench-library bench-page bench-pictures compare lint features deb docs setup setup-build setup-lint setup-test reference pictures clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -40,7 +40,7 @@ compare: setup ## Compare the public behaviour of two programs; OLD=PROGRAM, NEW
 	cargo build --locked
 	python3 tests/compare/behaviour.py "$(OLD)" "$(or $(NEW),$(CARGO_TARGET_DIR)/debug/outpost)" $(COMPARE)
 
-bench: setup bench-index bench-drain ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+bench: setup bench-index bench-drain bench-page ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
 
@@ -48,10 +48,30 @@ bench-live: setup ## What viewers of live video cost; LIVE="--rounds N --seconds
 	cargo build --locked
 	python3 tests/bench/live.py "$(CARGO_TARGET_DIR)/debug/outpost" $(LIVE)
 
+month := $(OUTPOST_CACHE)/bench-month-$(or $(OUTPOST_BENCH_EVENTS),1000000)
+
+bench-page: setup ## What the page and the API cost on an index of a million events; OLD=PROGRAM beside NEW=PROGRAM or what is built here, PAGE="--rounds N", OUTPOST_BENCH_EVENTS=N
+	cargo build --locked
+	@: 'The index is made once; half of one is not used.'
+	test -d "$(month)" || { rm -rf -- "$(month).new"; \
+	  OUTPOST_BENCH_MONTH="$(month).new" cargo test --locked --lib -- --ignored --exact store::tests::month::an_index_of_a_month; \
+	  mv "$(month).new" "$(month)"; }
+	OUTPOST_NODE_MODULES="$(OUTPOST_CACHE)/node/node_modules" python3 tests/bench/page.py "$(month)/index" \
+	  "$(or $(NEW),$(CARGO_TARGET_DIR)/debug/outpost)" $(OLD) $(PAGE)
+
 bench-drain: setup ## What draining a backlog costs, beside rclone; RELEASE=1: as it ships; DRAIN="--small N --large N --large-mib M"
 	@$(setup)/debian.sh rclone
 	cargo build $(if $(RELEASE),--release) --locked
 	python3 tests/bench/drain.py "$(CARGO_TARGET_DIR)/$(if $(RELEASE),release,debug)/outpost" "$(OUTPOST_CACHE)/venv/bin/weed" $(DRAIN)
+
+bench-pictures: setup-build ## Photos per second into the library on one core, beside sharp and libvips; as it ships; PICTURES="--photos N --rounds N"
+	@$(setup)/debian.sh libvips-tools python3-pil
+	@$(setup)/node.sh sharp tests/bench/sharp
+	cargo build --release --locked
+	/usr/bin/python3 tests/bench/pictures.py "$(CARGO_TARGET_DIR)/release/outpost" --sharp "$(OUTPOST_CACHE)/sharp/node_modules" $(PICTURES)
+
+bench-library: setup-build ## What searches of a library of a million photos cost; OUTPOST_BENCH_PHOTOS=N
+	cargo test --locked --lib -- --ignored --nocapture --exact store::photo_search::tests::searches_of_a_large_library
 
 bench-index: setup-build ## What an index of a million events costs, beside one of a thousand; OUTPOST_BENCH_EVENTS=N
 	cargo test --locked --lib -- --ignored --nocapture --exact store::tests::size::a_large_index_beside_a_small_one
@@ -97,12 +117,17 @@ setup-test:
 	@$(setup)/rootfs.sh
 	@$(setup)/vm.sh
 
+pictures: setup ## Take the pictures of the page in docs/ again; FOLDER and ALL=ALL: every page elsewhere
+	cargo build --locked
+	OUTPOST_NODE_MODULES="$(OUTPOST_CACHE)/node/node_modules" node tests/browser/pictures.mjs "$(CARGO_TARGET_DIR)/debug/outpost" \
+	  "$(or $(FOLDER),docs)" $(ALL)
+
 reference: ## Make again what another runtime sees in the sample pictures: tests/reference/
 	@$(setup)/python.sh reference tests/reference/requirements.txt
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv api homeassistant reference node azurite vm rootfs rootfs.state lint))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv api homeassistant reference node sharp azurite vm rootfs rootfs.state lint))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests

@@ -13,6 +13,7 @@ deb=(binutils dpkg-dev)
 
 # Real counterparts for the tests: an RTSP server, a broker, a browser, judges of clips; a machine to install on.
 test=("${deb[@]}" age ffmpeg mosquitto mosquitto-clients openssl util-linux chromium systemd-container mmdebstrap
+    libheif-examples libimage-exiftool-perl python3-pil
     qemu-system-x86 busybox-static cpio kmod v4l-utils e2fsprogs dmsetup fuse3 libfuse2 libfaketime dbus
     python3 python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly)

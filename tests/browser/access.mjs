@@ -33,6 +33,32 @@ async function logIn(page, name, password, code) {
 const isOverview = (page) => page.waitForURL((url) => url.pathname === "/");
 const isLogin = (page) => page.waitForURL((url) => url.pathname === "/login");
 
+/** Sets an authenticator app up by its secret, as on the phone that has the app, and logs in with it. */
+async function secondFactorOnAPhone(page, box) {
+  await page.goto(`${box}/account`);
+  await page.waitForSelector("#sessions tr");
+  await page.click("#factor-begin");
+  await page.waitForSelector("#qr img");
+  const secret = await page.textContent("#secret");
+  await look(page, "account-phone-dark");
+  seen.steps.secretFits = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+  await page.fill("#code", codeOf(secret));
+  await page.click("#confirm-form button");
+  await page.waitForSelector("#recovery-codes li");
+  await look(page, "recovery-phone-dark");
+  await page.click("#logout");
+  await isLogin(page);
+  await page.waitForSelector("#login:not([hidden])");
+  await logIn(page, "vera", PASSWORD);
+  await page.waitForSelector("#code-field:not([hidden])");
+  // Each code is taken once: the next one, which is taken somewhat early.
+  await logIn(page, "vera", PASSWORD, codeOf(secret, 1));
+  await isOverview(page);
+  await page.goto(`${box}/account`);
+  await page.waitForSelector("#sessions tr");
+  seen.steps.factorOnThePhone = await page.evaluate(() => fetch("/api/v1/me").then((answer) => answer.json()).then((me) => me.second_factor));
+}
+
 async function main(link) {
   const browser = await launch();
   try {
@@ -93,6 +119,7 @@ async function main(link) {
     await other.waitForSelector("#events li");
     seen.steps.viewerMayPause = await other.locator(".outlets .button:visible").count();
     await look(other, "overview-phone-dark");
+    await secondFactorOnAPhone(other, box);
     await other.goto(`${box}/people`);
     await isOverview(other);
 

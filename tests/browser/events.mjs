@@ -66,6 +66,23 @@ async function workWithTheList(page, box) {
   seen.steps.none = await page.textContent("#no-events");
 }
 
+/** Saves a note over which another person saved one meanwhile: neither is lost without a word. */
+async function saveOverAnother(page) {
+  const before = await page.inputValue("#note");
+  await page.fill("#note", "mine");
+  await page.evaluate(async () => {
+    const headers = { "content-type": "application/json" };
+    await fetch(`/api/v1${location.pathname}`, { method: "PATCH", headers, body: JSON.stringify({ note: "theirs" }) });
+  });
+  await page.click("#said button[type=submit]");
+  await page.waitForSelector("#said-newer q");
+  const lost = { said: await page.textContent("#said .outcome"), newer: await page.textContent("#said-newer"), mine: await page.inputValue("#note") };
+  await page.fill("#note", before);
+  await page.click("#said button[type=submit]");
+  await page.waitForFunction(() => document.querySelector("#said .outcome").textContent === "Saved.");
+  return lost;
+}
+
 async function workWithOne(browser, page, box) {
   await page.goto(`${box}/events?tag=van`);
   await count(page, "#list .entry", 2);
@@ -96,6 +113,7 @@ async function workWithOne(browser, page, box) {
   await page.waitForSelector("#said .outcome:not([hidden])");
   seen.steps.saved = await page.textContent("#said .outcome");
   await look(page, "event");
+  seen.steps.lost = await saveOverAnother(page);
   await page.locator("h1").click();
   await page.keyboard.press("p");
   await page.waitForSelector('#pin[aria-pressed="true"]');
@@ -137,10 +155,13 @@ async function scrollThroughMany(context, box) {
   });
   await page.goto(`${box}/events`);
   await entries(page).first().waitFor();
-  for (let n = 0; n < 60; n += 1) {
-    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
-    await page.waitForFunction((parts) => document.querySelectorAll(".part").length > parts, n + 1);
-  }
+  // As quick as can be: what is added is scrolled away before a frame shows it.
+  await page.evaluate(() => {
+    const toTheEnd = () => document.querySelectorAll(".part").length <= 60 && scrollTo(0, document.documentElement.scrollHeight);
+    new MutationObserver(toTheEnd).observe(document.getElementById("list"), { childList: true });
+    toTheEnd();
+  });
+  await page.waitForFunction(() => document.querySelectorAll(".part").length > 60);
   const loaded = await page.locator(".part").count();
   await page.waitForFunction(() => document.querySelectorAll(".entry").length < 600);
   const inDocument = await entries(page).count();

@@ -59,6 +59,8 @@ url = "file://@HOME@/sealed"
 seal_to = ["@RECIPIENT@"]
 [camera.dark.source]
 url = "rtsp://127.0.0.1:9/none"
+[camera.dark.detect]
+model = "light"
 """ + "".join(f"""
 [camera.{name}.source]
 url = "replay:@CLIP@"

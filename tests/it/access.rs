@@ -54,6 +54,7 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
         (&json!(0), &json!(1)),
         "what a viewer may not do is not offered"
     );
+    assert_eq!((&steps["secretFits"], &steps["factorOnThePhone"]), (&json!(true), &json!(true)), "{steps}");
     assert_eq!((&steps["ended"], &steps["link"]), (&json!(true), &json!(403)));
     assert_eq!(steps["japanese"], "ユーザーとキー");
     assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("name or the password is wrong")), "{steps}");
@@ -76,11 +77,11 @@ fn access_folder(scratch: &Scratch) -> std::path::PathBuf {
 }
 
 /// Runs `outpost user` on the box of `scratch`, with `input` on standard input. Gives whether it went well, and what it printed.
-fn user(scratch: &Scratch, arguments: &[&str], input: &str) -> (bool, String) {
+pub fn user(scratch: &Scratch, arguments: &[&str], input: &str) -> (bool, String) {
     command_line(scratch, "user", arguments, input)
 }
 
-fn command_line(scratch: &Scratch, name: &str, arguments: &[&str], input: &str) -> (bool, String) {
+pub fn command_line(scratch: &Scratch, name: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
     command.arg(name).args(arguments).arg("--config").arg(scratch.path("outpost.toml"));
     let mut child =

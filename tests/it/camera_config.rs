@@ -286,9 +286,13 @@ fn rules_are_tried_against_what_was_recorded() {
         timeline["segments"].as_array().expect("segments").iter().filter(|one| one["state"] == "closed").count()
     };
     wait_until("recordings", seconds(90), || closed(&rig) >= 3);
+    wait_until("an event", seconds(90), || !rig.daemon.events().is_empty());
     // Cameras go first; here there is nothing else to infer.
     rig.change("gate", &json!({"detect": {"enabled": false}}));
     rig.wait_for_state("in_use");
+    // Each try looks at all that there is; no more is to come.
+    let (status, switched) = rig.send("PATCH", "/api/v1/cameras/gate/switches", "", &json!({"record": false}));
+    assert_eq!(status, 200, "{switched}");
     let before = rig.text();
     let path = "/api/v1/cameras/gate/rules/try";
     let tried = |keys: Value| {
@@ -306,6 +310,19 @@ fn rules_are_tried_against_what_was_recorded() {
         "{all}"
     );
     assert!(all["events"].as_u64() > Some(0) && all["by_rule"]["anyone"] == all["events"], "{all}");
+    assert_eq!(all["judged_false"], 0, "nothing was judged");
+    // Events of that time are judged; what the same rule would make again is known by them.
+    for event in rig.daemon.events() {
+        let id = event["id"].as_str().expect("an id");
+        let (status, said) = rig.send("PATCH", &format!("/api/v1/events/{id}"), "", &json!({"verdict": "false_alarm"}));
+        assert_eq!(status, 200, "{said}");
+    }
+    let judged = tried(json!({"hours": 1, "rules": [{"name": "anyone", "labels": ["person"]}]}));
+    let marked = judged["found"].as_array().expect("a list").iter().filter(|event| event["judged_false"] == true);
+    let marked = marked.count() as u64;
+    assert!(marked > 0 && judged["judged_false"] == marked, "{judged}");
+    let others = tried(json!({"hours": 1, "rules": [{"name": "cars", "labels": ["car"]}]}));
+    assert_eq!(others["judged_false"], 0, "of another label: {others}");
     assert_eq!((&all["found"][0]["rule"], &all["found"][0]["label"]), (&"anyone".into(), &"person".into()));
     let zones = json!({"sky": {"points": [[0.0, 0.0], [1.0, 0.0], [1.0, 0.02]]}});
     let none = tried(json!({"hours": 1, "rules": [{"name": "up", "when": "enter", "zones": ["sky"]}], "zones": zones}));

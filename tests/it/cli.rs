@@ -73,7 +73,6 @@ fn check_says_where_and_what_is_wrong() {
         (format!("{camera}[camera.gate\n"), vec!["outpost.toml:3:"]),
         ("[device]\nid = \"box 1\"\n".to_owned() + camera, vec!["device.id", "box 1"]),
         ("[camera.gate.source]\nurl = \"gopher://10.0.0.5\"\n".to_owned(), vec!["camera.gate.source", "gopher"]),
-        (String::new(), vec!["[camera.<name>.source]"]),
     ];
     for (text, expected) in cases {
         let (code, said) = check(&text);
@@ -82,6 +81,14 @@ fn check_says_where_and_what_is_wrong() {
             assert!(said.contains(part), "{part:?} is missing in: {said}");
         }
     }
+}
+
+#[test]
+fn check_of_a_file_without_cameras_is_good_and_warns() {
+    let (code, said) = check("# nothing yet\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("is good: no camera yet") && said.contains("warning: no camera is used"), "{said}");
+    assert!(said.contains("/cameras") && said.contains("[camera.<name>.source]"), "{said}");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn guest(port: u16, bytes: &[u8]) -> TcpStream {
 }
 
 #[test]
-fn hundreds_of_idle_and_slow_connections_keep_no_one_out_and_recording_does_not_notice() {
+fn hundreds_of_viewers_and_of_idle_and_slow_connections_keep_no_one_out_and_recording_does_not_notice() {
     let scratch = Scratch::new("crowd");
     let mut daemon = Daemon::start(&scratch, recorded(&scratch));
     let port =
@@ -72,6 +72,12 @@ fn hundreds_of_idle_and_slow_connections_keep_no_one_out_and_recording_does_not_
         files.filter(|file| file.path().extension().is_some_and(|extension| extension == "json")).count()
     };
     wait_until("a segment", seconds(60), || segments() >= 1);
+    let viewers: Vec<_> = (0..200).map(|_| daemon.live("gate", "")).collect();
+    let refusals: Vec<&String> = viewers.iter().filter_map(|viewer| viewer.as_ref().err()).collect();
+    assert!(!refusals.is_empty() && refusals.len() < 200, "{} of 200 were refused", refusals.len());
+    for refusal in refusals {
+        assert!(refusal.contains("too_many_viewers"), "{refusal}");
+    }
     let mut crowd = Vec::new();
     for n in 0..500 {
         let beginnings: [&[u8]; 3] =
@@ -120,10 +126,18 @@ fn the_boxs_own_certificate_is_the_one_in_the_log_and_http2_is_spoken() {
     let json = ["--header", "content-type: application/json", "--header", &origin, "--data", "{}"];
     let post = [&json[..], &["--http2", "-k", &reload]].concat();
     assert_eq!(ask(&post), "2 200");
-    assert!(curl(&[&format!("http://127.0.0.1:{port}/healthz")]).starts_with("exit status"), "it speaks HTTP too");
+    let plain = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let led =
+        curl(&["--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}", &plain("/events?label=car")]);
+    assert_eq!(led, format!("307 https://127.0.0.1:{port}/events?label=car"), "a browser is led to HTTPS");
+    let refused = curl(&["--header", "Authorization: Bearer x", &plain("/api/v1/status")]);
+    assert!(refused.contains("https_needed") && refused.contains(&url("127.0.0.1", "/api/v1/status")), "{refused}");
+    let foreign = curl(&["--header", "Host: evil.example", &plain("/")]);
+    assert!(!foreign.contains("https://evil.example"), "{foreign}");
     let shown = run(Command::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in", &file]));
     let (_, fingerprint) = shown.trim().split_once('=').expect("a fingerprint");
     assert!(daemon.log().contains(fingerprint), "{fingerprint}");
+    assert!(status_by_command(&config).contains(fingerprint), "{fingerprint}");
     // Commands ask by the socket, and by HTTPS where there is none.
     assert!(status_by_command(&config).contains("camera gate: "));
     std::fs::remove_file(scratch.path("box/api.sock")).expect("remove the socket");

@@ -15,6 +15,7 @@ use crate::harness::{Scratch, installed, repository, seconds, wait_for, wait_unt
 
 const LOOKS: f64 = 4.0;
 const OTHER: &str = "box2";
+const PROGRAM: &str = "a viewer";
 
 /// What docs/lake.md promises to answer, by the title of the block.
 fn documented(cloud: &S3Server) -> BTreeMap<String, Vec<Value>> {
@@ -64,6 +65,20 @@ fn wait_until_exported(daemon: &Daemon) {
     });
 }
 
+/// A program with a key says something of the newest event that has a picture, and looks at that. Gives the event.
+fn look_with_a_key(daemon: &Daemon) -> Value {
+    let made = daemon.post("/api/v1/keys", &json!({"name": PROGRAM, "role": "operator"})).expect("an answer");
+    let key: Value = serde_json::from_slice(&made.body).expect("a key");
+    let authorization = format!("Authorization: Bearer {}", key["key"].as_str().expect("a key"));
+    let event = daemon.events().into_iter().find(|event| event["pictures"].is_array()).expect("one with a picture");
+    let path = format!("/api/v1/events/{}", event["id"].as_str().expect("an id"));
+    let said = json!({"tags": ["courier", "blue van"], "note": "asked for ben", "verdict": "true_alarm"});
+    assert_eq!(daemon.send("PATCH", &path, &authorization, &said).expect("an answer").status, 200);
+    let picture = daemon.send("GET", &format!("{path}/thumb.jpg"), &authorization, &Value::Null);
+    assert_eq!(picture.expect("an answer").status, 200);
+    event
+}
+
 #[test]
 fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
     let (scratch, other) = (Scratch::new("lake"), Scratch::new("lake-other"));
@@ -92,8 +107,16 @@ fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
             keys.iter().any(|key| key.starts_with(&folder) && key.ends_with(".parquet"))
         })
     });
+    let looked_at = look_with_a_key(&boxes[0]);
+    wait_until("the audit log to be there", seconds(90), || {
+        let has_log = cloud.keys().iter().any(|key| key.contains("/lake/audit/"));
+        let found = if has_log { documented(&cloud) } else { BTreeMap::new() };
+        ["who looked at what", "events that were judged or marked"]
+            .iter()
+            .all(|title| found.get(*title).is_some_and(|rows| !rows.is_empty()))
+    });
     let answers = documented(&cloud);
-    assert_eq!(answers.len(), 6, "{:?}", answers.keys());
+    assert_eq!(answers.len(), 8, "{:?}", answers.keys());
 
     let seen = &answers["what was seen"];
     for (device, events) in [(DEVICE, &events[0]), (OTHER, &events[1])] {
@@ -108,6 +131,20 @@ fn the_documented_sql_finds_what_two_boxes_saw_lost_covered_and_were() {
         let clip = row["clip"].as_str().and_then(|clip| clip.strip_prefix("s3://cams/")).expect("a clip's address");
         assert!(keys.contains(clip), "{clip} is not there");
     }
+    let looks = &answers["who looked at what"];
+    let started = looked_at["start"]["wall"].as_str().map(|wall| wall[..19].replace('T', " ")).expect("a time");
+    for row in looks {
+        assert_eq!(
+            (&row["who"], &row["device"], &row["looks"]),
+            (&json!(PROGRAM), &json!(DEVICE), &json!(1)),
+            "{looks:?}"
+        );
+        assert!(row["started_at"].as_str().is_some_and(|at| at.starts_with(&started)), "{row} of {looked_at}");
+    }
+    let said = &answers["events that were judged or marked"];
+    let said: Vec<_> = said.iter().map(|row| [&row["verdict"], &row["tags"], &row["note"], &row["said_by"]]).collect();
+    // A key is not the user of the same name.
+    assert_eq!(said, [["true_alarm", "courier,blue van", "asked for ben", "key a viewer"]]);
     let deleted = &answers["what was deleted, and whether any of it was lost"];
     assert!(!deleted.is_empty() && deleted.iter().all(|row| row["device"] == OTHER), "{deleted:?}");
     assert!(deleted.iter().all(|row| row["reason"] == "quota" && row["bytes"].as_u64() > Some(0)), "{deleted:?}");

@@ -72,11 +72,15 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     let scratch = Scratch::new("service");
     let (machine, shared) = boot(&scratch);
     let (old, new) = (package(&shared, "0.0.1-1"), package(&shared, "9.0.0-1"));
+    let port = port::free();
+    machine.write(CONFIG, &format!("[web]\nlisten = \"127.0.0.1:{port}\"\n"));
+    machine.run(&["chmod", "644", CONFIG]);
     let said = install(&machine, &old);
-    // Without a camera there is nothing to run; it says so, and comes up at the next boot.
-    assert!(said.contains("name your cameras in /etc/outpost/outpost.toml"), "{said}");
+    // Without a camera it runs already, so that the first one can be added on the page.
+    assert!(said.contains("runs without a camera yet"), "{said}");
     assert_eq!(machine.attempt(&["systemctl", "is-enabled", UNIT]), (true, "enabled\n".to_owned()));
-    assert_eq!(machine.property(UNIT, "ActiveState"), "inactive");
+    assert_eq!(machine.property(UNIT, "ActiveState"), "active");
+    wait_healthy(port);
 
     // A broker that wants a password, which only root may read.
     let broker = Broker::start(&scratch);
@@ -85,7 +89,6 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     let reads = ["runuser", "-u", "outpost", "--", "cat", "/etc/outpost/secrets/broker"];
     assert!(!machine.attempt(&reads).0, "the service's user can read the secrets of root");
     drop_in(&machine, "LoadCredential=broker:/etc/outpost/secrets/broker\nTimeoutStopSec=20");
-    let port = port::free();
     let edited = config(port)
         + &format!(
             "[mqtt]\nurl = \"{}\"\nusername = \"{}\"\npassword_file = \"/run/credentials/outpost.service/broker\"\n",
@@ -95,7 +98,7 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     let path = machine.path(CONFIG);
     std::fs::write(&path, &edited).expect("edit the configuration");
     // This returns when the daemon has said that it is ready.
-    machine.run(&["systemctl", "start", UNIT]);
+    machine.run(&["systemctl", "restart", UNIT]);
     let state = ["Type", "ActiveState", "StatusText"].map(|name| machine.property(UNIT, name));
     assert_eq!(state, ["notify", "active", "1 cameras"]);
     wait_healthy(port);

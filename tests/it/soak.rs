@@ -68,6 +68,27 @@ fn size_of(folder: &Path) -> u64 {
     entries.map(size).sum()
 }
 
+/// Arenas of the allocator beside the first one: stretches of 64 MiB that begin at a multiple of that, of which a part is
+/// in use.
+fn more_arenas(pid: u32) -> usize {
+    const ARENA: u64 = 64 << 20;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    let lines: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (from, to) = range.split_once('-')?;
+            Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?, rest))
+        })
+        .collect();
+    let is_arena = |pair: &&[(u64, u64, &str)]| {
+        let [(from, to, used), (rest, end, reserved)] = *pair else { return false };
+        let is_one = from % ARENA == 0 && to == rest && end - from == ARENA;
+        is_one && used.starts_with("rw-p 00000000 00:00 0") && reserved.starts_with("---p 00000000 00:00 0")
+    };
+    lines.windows(2).filter(is_arena).count()
+}
+
 fn sample(daemon: &mut Daemon, begun: Instant, index: &Path) -> Sample {
     let process = PathBuf::from(format!("/proc/{}", daemon.process().id()));
     let status = fs::read_to_string(process.join("status")).expect("it runs");
@@ -263,6 +284,8 @@ fn nothing_piles_up_and_nothing_is_lost_in_the_long_run() {
     fs::write(&csv, &table).expect("write the table");
     eprintln!("{table}also in {}", csv.display());
     assert!(daemon.process().is_running());
+    let arenas = more_arenas(daemon.process().id());
+    assert!((1..=4).contains(&arenas), "{arenas} arenas: memory ends up in pieces");
 
     link.mend();
     cameras.stop();

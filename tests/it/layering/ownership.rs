@@ -26,8 +26,8 @@ const DATA_PATH: [&str; 16] = [
 ];
 
 /// What writes to the board, and what makes or shares one.
-const WRITES: [&str; 8] =
-    ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "note_store", "clone"];
+const WRITES: [&str; 9] =
+    ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "set_pace", "note_store", "clone"];
 
 /// Threads and tasks that are started outside of `supervise`: the beginning of the file's path, how often, and why.
 const SPAWNS: [(&str, usize, &str); 9] = [

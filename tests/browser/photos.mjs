@@ -1,0 +1,173 @@
+// Adds photos on the page of a running daemon as a person does, looks at them and says something of one; prints, as one
+// JSON object, what was seen.
+//
+//   node photos.mjs BOX FILE…    OUTPOST_NODE_MODULES: folder with playwright-core and axe-core
+//                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the pages, if anywhere
+
+import process from "node:process";
+
+import { launch, makeObserver } from "./observer.mjs";
+
+// A search that cannot be read.
+const isAnswer = (status, page) => status === 400 && page.url().includes("on%3Ayesterday");
+const { seen, follow, look } = makeObserver({ fullPage: false, isAnswer });
+const [box, ...files] = process.argv.slice(2);
+
+const tiles = (page, n) => page.waitForFunction((wanted) => document.querySelectorAll("#gallery li").length === wanted, n);
+const loaded = (page) => page.waitForFunction(() => [...document.querySelectorAll("#gallery img")].every((image) => image.complete && image.naturalWidth > 0));
+
+async function workWithPhotos(page) {
+  await page.goto(`${box}photos`);
+  await page.waitForSelector("#no-photos:not([hidden])");
+  await look(page, "photos-none");
+  await page.setInputFiles("#files", files);
+  await tiles(page, files.length);
+  await loaded(page);
+  seen.steps.shown = await page.locator("#gallery li").count();
+  await look(page, "photos");
+
+  await page.locator("#gallery button[aria-label^='giraffe.png']").click();
+  await page.waitForFunction(() => document.querySelector("#photo-stage img")?.naturalWidth > 256);
+  await page.fill("#photo-form [name=title]", "The giraffe");
+  await page.fill("#photo-form [name=tags]", "zoo, tall, zoo");
+  await page.click("#photo-form button[type=submit]");
+  await page.waitForSelector("#photo-form .outcome:not([hidden])");
+  seen.steps.titled = await page.textContent("#photo-title");
+  await look(page, "photo");
+  const name = () => page.textContent("#photo-title");
+  const first = await name();
+  await page.locator("#photo-title").click();
+  await page.keyboard.press((await page.isEnabled("#photo-after")) ? "ArrowRight" : "ArrowLeft");
+  await page.waitForFunction((before) => document.getElementById("photo-title").textContent !== before, first);
+  await page.click("#photo-trash");
+  await tiles(page, files.length - 1);
+  seen.steps.left = await page.locator("#gallery li").count();
+  await page.click("#trash");
+  await tiles(page, 1);
+  seen.steps.inTrash = await page.locator("#gallery li").count();
+  await page.locator("#gallery button").first().click();
+  await page.click("#photo-trash");
+  await tiles(page, 0);
+  await page.click("#trash");
+  await tiles(page, files.length);
+  seen.steps.restored = await page.locator("#gallery li").count();
+}
+
+/** Finds, marks, chooses several, and puts them into an album. */
+async function findAndCollect(page) {
+  const search = async (text, n) => {
+    await page.fill("#search [name=q]", text);
+    await page.press("#search [name=q]", "Enter");
+    await tiles(page, n);
+  };
+  await search("tag:zoo", 1);
+  seen.steps.found = await page.textContent("#found");
+  await page.locator("#gallery button").first().click();
+  await page.click("#photo-favorite");
+  await page.waitForSelector('#photo-favorite[aria-pressed="true"]');
+  await page.click("#photo-close");
+  await search("nothing at all", 0);
+  seen.steps.foundNone = await page.textContent("#no-photos");
+  await search("on:yesterday", 0);
+  await page.waitForFunction(() => document.getElementById("status").textContent.includes("2024"));
+  seen.steps.wrong = await page.textContent("#status");
+  await page.fill("#search [name=q]", "");
+  await page.click("#favorites");
+  await tiles(page, 1);
+  seen.steps.favorite = await page.getAttribute("#gallery button", "aria-label");
+  await page.click("#favorites");
+  await tiles(page, files.length);
+
+  await page.click("#select");
+  await page.locator("#gallery button").nth(0).click();
+  await page.locator("#gallery button").nth(2).click();
+  seen.steps.selected = await page.textContent("#selected");
+  await look(page, "photos-selected");
+  page.once("dialog", (dialog) => dialog.accept("Best ones"));
+  await page.selectOption("#into-album", "new");
+  await page.waitForSelector("#albums button");
+  await look(page, "photos-albums");
+  await page.click("#albums button");
+  await tiles(page, 2);
+  seen.steps.album = await page.textContent("#album-title");
+  await page.click("#album-edit summary");
+  await page.fill("#album-form [name=title]", "The best");
+  await page.click("#album-form button[type=submit]");
+  await page.waitForFunction(() => document.getElementById("album-title").textContent === "The best");
+  await look(page, "photos-album");
+  await shareAlbum(page);
+  await page.reload();
+  await tiles(page, 2);
+  await page.waitForFunction(() => document.getElementById("album-title").textContent === "The best");
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#album-edit summary");
+  await page.click("#album-delete");
+  await tiles(page, files.length);
+  const months = await page.locator("#jump option").count();
+  await page.selectOption("#jump", { index: 1 });
+  await tiles(page, files.length);
+  seen.steps.months = months;
+  await page.selectOption("#jump", { index: 0 });
+}
+
+/** Shares the album that is shown, and opens the link without a login, on a phone. */
+async function shareAlbum(page) {
+  await page.click("#album-share");
+  await page.waitForSelector("#share[open]");
+  await look(page, "photos-share");
+  await page.click("#share-form button[type=submit]");
+  await page.waitForSelector("#share-made:not([hidden])");
+  const link = await page.inputValue("#share-link");
+  await page.click("#share-close");
+  const context = await page.context().browser().newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const shared = follow(await context.newPage());
+  await shared.goto(link);
+  await shared.waitForFunction(() => [...document.querySelectorAll("#photos img")].filter((image) => image.naturalWidth > 0).length === 2);
+  await shared.locator("#photos button").first().tap();
+  await shared.waitForFunction(() => document.getElementById("picture").naturalWidth > 0);
+  await look(shared, "shared-album");
+  seen.steps.sharedAlbum = { title: await shared.textContent("#album-title"), saved: await shared.getAttribute("#download", "download") };
+  await context.close();
+}
+
+/** Puts one into the trash and deletes it for good. */
+async function deleteOne(page) {
+  await page.locator("#gallery button[aria-label^='eagle.png']").click();
+  await page.click("#photo-trash");
+  await tiles(page, files.length - 1);
+  await page.click("#trash");
+  await tiles(page, 1);
+  await page.locator("#gallery button").first().click();
+  page.once("dialog", (dialog) => dialog.accept());
+  await page.click("#photo-delete");
+  await tiles(page, 0);
+  await page.click("#trash");
+  await tiles(page, files.length - 1);
+  seen.steps.deleted = true;
+}
+
+async function onAPhone(browser) {
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark", locale: "ja-JP" });
+  const page = follow(await context.newPage());
+  await page.goto(`${box}photos`);
+  await tiles(page, files.length);
+  await loaded(page);
+  await look(page, "photos-phone");
+  await page.locator("#gallery button").first().tap();
+  await page.waitForFunction(() => document.querySelector("#photo-stage img")?.naturalWidth > 0);
+  await look(page, "photo-phone");
+  seen.steps.wide = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+}
+
+const browser = await launch();
+try {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = follow(await context.newPage());
+  await workWithPhotos(page);
+  await findAndCollect(page);
+  await onAPhone(browser);
+  await deleteOne(page);
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify(seen));
