@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
 use crate::{
-    alert, archive, decode, gate, infer, lake, record, reload, retention, rules, source, store, track, upload, web,
+    alert, archive, decode, gate, infer, lake, library, record, reload, retention, rules, source, store, track, upload,
+    web,
 };
 
 pub use diagnostic::{ConfigError, Diagnostic};
@@ -101,6 +102,8 @@ pub struct Config {
     pub archive: archive::Config,
     /// How much is kept, and for how long.
     pub retention: retention::Config,
+    /// Bounds of the photo library.
+    pub library: library::Config,
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Camera, Config};
-use crate::{alert, upload};
+use crate::{alert, upload, web};
 
 pub(super) const FILE: &str = include_str!("../../config/outpost.toml");
 
@@ -22,6 +22,7 @@ pub(super) fn switched_on() -> String {
 fn the_documented_defaults_are_the_programs_own() {
     let documented: Config = toml::from_str(&switched_on()).expect("the switched-on file parses");
     let expected = Config {
+        web: web::Config { proxy_login: Some(web::ProxyLoginConfig::default()), ..web::Config::default() },
         mqtt: Some(alert::Config::default()),
         webhook: BTreeMap::from([("office".to_owned(), alert::WebhookConfig::default())]),
         upload: BTreeMap::from([("cloud".to_owned(), upload::Config::default())]),
@@ -54,10 +55,12 @@ fn every_key_is_documented() {
         "[archive]",
         "[archive.encoder]",
         "[retention]",
+        "[library]",
         "[infer]",
         "[load]",
         "[web]",
         "[web.tls]",
+        "[web.proxy_login]",
         "[mqtt]",
         "[webhook.office]",
         "[upload.cloud]",

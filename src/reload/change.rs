@@ -92,6 +92,7 @@ fn parts(old: &Config, new: &Config, cameras: &CameraChanges) -> Vec<String> {
         (Destination::Mqtt.as_str(), old.mqtt != new.mqtt),
         ("lake", old.lake != new.lake),
         ("retention", old.retention != new.retention),
+        ("library", old.library != new.library),
         ("load", old.load != new.load),
         ("web", old.web != new.web),
         ("reload", old.reload != new.reload),

@@ -95,6 +95,19 @@ pub fn read(files: &Files) -> Result<Read, ConfigError> {
     Ok(Read { config, text })
 }
 
+/// What was read, unless it says nothing at all where there are cameras in `known`: a power cut may leave a file empty.
+///
+/// # Errors
+/// What to do about it.
+pub fn unless_lost(read: Read, known: &config::Config) -> Result<Read, ConfigError> {
+    if read.text.trim().is_empty() && known.cameras().next().is_some() {
+        let why =
+            "the file is empty, as a power cut may leave it: put its text back, or a comment where no camera is wanted";
+        return Err(ConfigError::new("", why));
+    }
+    Ok(read)
+}
+
 /// The same for the status of the box, where files have no place.
 pub fn problems(error: &ConfigError) -> Vec<ConfigProblem> {
     let problem = |diagnostic: &config::Diagnostic| ConfigProblem {
