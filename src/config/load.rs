@@ -73,6 +73,7 @@ impl Config {
         check("storage".into(), self.storage.validate());
         check("spool".into(), self.spool.validate());
         check("archive".into(), self.archive.validate());
+        check("library".into(), self.library.validate(&self.storage.path));
         check("retention".into(), self.retention.validate());
         check("infer".into(), self.infer.check());
         check("load".into(), self.load.validate());

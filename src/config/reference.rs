@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Camera, Config};
-use crate::{alert, upload, web};
+use crate::{alert, library, upload, web};
 
 pub(super) const FILE: &str = include_str!("../../config/outpost.toml");
 
@@ -21,11 +21,21 @@ pub(super) fn switched_on() -> String {
 #[test]
 fn the_documented_defaults_are_the_programs_own() {
     let documented: Config = toml::from_str(&switched_on()).expect("the switched-on file parses");
+    let scanner = library::WatchedFolder {
+        path: "/srv/scanner".into(),
+        owner: "anna".to_owned(),
+        private: false,
+        tags: vec!["scanned".to_owned()],
+    };
     let expected = Config {
         web: web::Config { proxy_login: Some(web::ProxyLoginConfig::default()), ..web::Config::default() },
         mqtt: Some(alert::Config::default()),
         webhook: BTreeMap::from([("office".to_owned(), alert::WebhookConfig::default())]),
         upload: BTreeMap::from([("cloud".to_owned(), upload::Config::default())]),
+        library: library::Config {
+            watch: BTreeMap::from([("scanner".to_owned(), scanner)]),
+            ..library::Config::default()
+        },
         camera: BTreeMap::from([("yard".to_owned(), Camera::default())]),
         ..Config::default()
     };
@@ -56,6 +66,7 @@ fn every_key_is_documented() {
         "[archive.encoder]",
         "[retention]",
         "[library]",
+        "[library.watch.scanner]",
         "[infer]",
         "[load]",
         "[web]",

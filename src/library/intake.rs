@@ -34,6 +34,9 @@ pub struct Given {
     pub private: bool,
     /// When it was changed last there, as that clock showed it.
     pub file_date: Option<DateTime>,
+    /// Tags that it gets.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// What became of a file.
@@ -100,6 +103,11 @@ impl Arriving {
         }
         self.hash.update(bytes);
         self.file.write_all(bytes).await.map_err(|error| unwritten(error, &self.path))
+    }
+
+    /// SHA-256 of what arrived, lower-case hex.
+    pub(super) fn sha256(&self) -> String {
+        hex::encode(self.hash.clone().finalize())
     }
 
     /// Bytes that arrived.
@@ -210,7 +218,10 @@ impl Library {
     }
 
     /// Whether `owner` has room for `bytes` beside the photos there are and `begun` bytes of uploads.
-    pub(super) async fn check_quota(&self, owner: &Arc<str>, bytes: u64, begun: u64) -> Result<(), LibraryError> {
+    ///
+    /// # Errors
+    /// [`LibraryError::OverQuota`]; else when the index is out of service.
+    pub async fn check_quota(&self, owner: &Arc<str>, bytes: u64, begun: u64) -> Result<(), LibraryError> {
         let Some(quota) = self.config.quota_of(owner) else { return Ok(()) };
         let used = self.archive.store().photos().usage(owner).await?.bytes.saturating_add(begun);
         if used.saturating_add(bytes) <= quota {
@@ -239,7 +250,7 @@ impl Library {
             facts,
             title: String::new(),
             note: String::new(),
-            tags: Vec::new(),
+            tags: given.tags,
             favorite_of: Vec::new(),
             private: given.private,
             trashed: None,

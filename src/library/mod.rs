@@ -18,6 +18,7 @@
 mod albums;
 mod change;
 mod config;
+mod folders;
 mod intake;
 mod layout;
 mod recover;
@@ -40,7 +41,8 @@ use crate::picture::{Inspector, PictureError};
 use crate::store::{Document, StoreError};
 
 pub use change::PhotoEdit;
-pub use config::{Config, Quota};
+pub use config::{Config, Quota, WatchedFolder};
+pub use folders::{Entry, FileResult, FolderSource, SETTLE, Seen, Settling, files_below, is_wanted_below, look_at};
 pub use intake::{Arriving, Given, Kept};
 pub use layout::{Thumb, relative};
 pub use recover::recover;

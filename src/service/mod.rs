@@ -16,6 +16,7 @@ mod event_changes;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod folders;
 mod library;
 mod library_upkeep;
 mod mark;
@@ -47,6 +48,10 @@ pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use folders::{
+    FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,
+    RefusedFile,
+};
 pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
     read_cursor, record as photo_record,

@@ -11,6 +11,7 @@ use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
+use super::folders::FolderService;
 use super::library::LibraryService;
 use super::media::MediaService;
 use super::models::ModelService;
@@ -37,6 +38,8 @@ pub struct Services {
     pub media: MediaService,
     /// The photo library.
     pub library: LibraryService,
+    /// Folders whose files become photos.
+    pub folders: FolderService,
     /// What became of a camera's time.
     pub timeline: TimelineService,
     /// Which files hold what was recorded.
@@ -62,12 +65,13 @@ pub struct Services {
 }
 
 impl Services {
-    /// Does what services do beside answering, until `stop`: exports, and the upkeep of the library.
+    /// Does what services do beside answering, until `stop`: exports, the upkeep of the library, and taking in what lies in
+    /// folders.
     ///
     /// # Errors
     /// Never.
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
-        tokio::join!(self.exports.run(stop.clone()), self.library.run(stop));
+        tokio::join!(self.exports.run(stop.clone()), self.library.run(stop.clone()), self.folders.run(stop));
         Ok(())
     }
 
@@ -79,6 +83,7 @@ impl Services {
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
+        let library = LibraryService::new(context.clone());
         let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
@@ -87,7 +92,8 @@ impl Services {
             status,
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
-            library: LibraryService::new(context.clone()),
+            folders: FolderService::new(context.clone(), library.clone()),
+            library,
             playback: PlaybackService::new(context.clone()),
             previews: PreviewService::new(context.clone()),
             exports: ExportService::new(context.clone()),

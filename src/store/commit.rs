@@ -1,9 +1,11 @@
 //! What a commit changes: the writer thread applies everything that waits in one transaction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::changes::{self, ChangeKind};
 use super::dropped::Dropped;
+use super::folder_index::FolderFile;
 use super::import::{GivenUp, MigratedAlert};
 use super::packed::View;
 use super::place::Place;
@@ -124,6 +126,8 @@ pub(super) enum Op {
     FillPhoto(PhotoId),
     /// Photos of an album go into its list again.
     FillAlbum(AlbumId),
+    /// What became of files in watched folders.
+    FolderFiles(Vec<(PathBuf, Option<FolderFile>)>),
     /// One document, or none, in place of several that wait.
     Supersede {
         paths: Vec<String>,
@@ -162,6 +166,7 @@ impl Op {
                 | Self::ForgetAlbum { .. }
                 | Self::FillAlbum(_)
                 | Self::FillPhoto(_)
+                | Self::FolderFiles(_)
         );
         !elsewhere
     }
@@ -300,6 +305,7 @@ impl<'a> Group<'a> {
             }
             Op::FillPhoto(id) => self.fill_photo_lists(*id),
             Op::FillAlbum(id) => self.fill_album_list(*id),
+            Op::FolderFiles(files) => self.note_folder_files(files),
             Op::Supersede { paths, by, now } => self.supersede(paths, by.as_ref(), now),
             Op::CountOn(seq) => {
                 self.counters.last_seq = self.counters.last_seq.max(*seq);

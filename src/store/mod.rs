@@ -122,6 +122,8 @@ mod offline;
 mod album_index;
 mod albums;
 mod events;
+mod folder_files;
+mod folder_index;
 mod ledger;
 mod outboxes;
 mod photo_index;
@@ -156,6 +158,8 @@ pub use delivery::{Delivery, Document};
 pub use error::StoreError;
 pub use event_log::Query;
 pub use events::Events;
+pub use folder_files::FolderFiles;
+pub use folder_index::{FileOutcome, FolderFile};
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
 pub use lease::{Order, Waiting, Wanted};
 pub use ledger::Ledger;
@@ -275,6 +279,11 @@ impl Store {
     /// The segments of continuous recording, and the coverage ledger.
     pub fn ledger(&self) -> Ledger {
         Ledger::new(&self.0)
+    }
+
+    /// Files in watched folders that were looked at.
+    pub fn folder_files(&self) -> FolderFiles {
+        FolderFiles::new(&self.0)
     }
 
     /// The albums.

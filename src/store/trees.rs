@@ -135,6 +135,8 @@ trees! {
     photo_usage,
     /// When events began at the earliest and at the latest, by stretches of their ids.
     event_times,
+    /// Files in watched folders that were looked at, by path.
+    folder_files,
 }
 
 impl Database {

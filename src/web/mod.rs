@@ -9,6 +9,7 @@ mod api;
 mod audit;
 mod body;
 mod camera_config;
+mod compact;
 mod config;
 mod event_changes;
 mod event_query;
@@ -22,6 +23,7 @@ mod models;
 mod openapi;
 mod pages;
 mod peer;
+mod photo_folders;
 mod photo_usage;
 mod photos;
 mod plain_http;
@@ -274,6 +276,7 @@ fn all_routes() -> Routes {
         .merge(timeline::routes())
         .merge(photos::routes())
         .merge(photo_usage::routes())
+        .merge(photo_folders::routes())
         .merge(albums::routes())
         .merge(uploads::routes())
         .merge(queue::routes())

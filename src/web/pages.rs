@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::compact::compact;
 use super::problem::{self, Code, Problem};
 use super::routes::{Needs, Routes};
 use super::shell::Shell;
@@ -18,7 +19,14 @@ use super::texts::Language;
 pub(super) struct Asset {
     pub(super) name: &'static str,
     kind: &'static str,
-    body: &'static str,
+    /// As it was written.
+    pub(super) source: &'static str,
+}
+
+impl Asset {
+    fn sent(&self) -> String {
+        if self.kind == SVG { self.source.to_owned() } else { compact(self.source) }
+    }
 }
 
 const CSS: &str = "text/css; charset=utf-8";
@@ -27,7 +35,7 @@ const SVG: &str = "image/svg+xml";
 
 macro_rules! file {
     ($name:literal, $kind:expr) => {
-        Asset { name: $name, kind: $kind, body: include_str!(concat!("assets/", $name)) }
+        Asset { name: $name, kind: $kind, source: include_str!(concat!("assets/", $name)) }
     };
 }
 
@@ -63,6 +71,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos.css", CSS),
     file!("photos.js", JS),
     file!("photos-albums.js", JS),
+    file!("photos-folders.js", JS),
     file!("photos-search.js", JS),
     file!("photos-selection.js", JS),
     file!("photos-upload.js", JS),
@@ -90,9 +99,12 @@ pub(super) static FILES: &[Asset] = &[
     file!("favicon.svg", SVG),
 ];
 
+/// What is sent of each of [`FILES`].
+static SENT: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(Asset::sent).collect());
+
 /// One tag for all files: they change together, with the binary. Weak, since it is the same with and without compression.
 static TAG: LazyLock<String> = LazyLock::new(|| {
-    let files = FILES.iter().map(|asset| asset.body).chain(Language::ALL.map(Language::file));
+    let files = FILES.iter().map(|asset| asset.source).chain(Language::ALL.map(Language::file));
     tag(files)
 });
 
@@ -163,8 +175,8 @@ fn page(request: &Request, status: StatusCode, render: impl FnOnce(Shell) -> ask
 
 async fn asset(file: Result<Path<String>, PathRejection>, request: Request) -> Response {
     let Ok(Path(name)) = file else { return not_found(request).await };
-    if let Some(asset) = FILES.iter().find(|asset| asset.name == name) {
-        return answer(request.headers(), &TAG, asset.kind, asset.body);
+    if let Some((asset, sent)) = FILES.iter().zip(&*SENT).find(|(asset, _)| asset.name == name) {
+        return answer(request.headers(), &TAG, asset.kind, sent.as_str());
     }
     let texts = name.strip_suffix(".json").and_then(|tag| Language::ALL.into_iter().find(|known| known.tag() == tag));
     match texts {

@@ -407,7 +407,7 @@ async fn take(
     }
     // A date is that of the file behind it.
     let (owner, file_date) = (name_of(caller), fields.file_date.take());
-    let given = Given { name: name.clone(), owner, private: fields.private, file_date };
+    let given = Given { name: name.clone(), owner, private: fields.private, file_date, tags: Vec::new() };
     let viewed_by = name_of(caller);
     let shown = |photo| Box::new(photo_record(photo, &viewed_by));
     match library.keep(arriving, given).await {

@@ -68,7 +68,8 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Problem> {
 
 /// What the metadata say: keys, each with a value in base64.
 fn given(headers: &HeaderMap, caller: &Caller) -> Result<Given, Problem> {
-    let mut given = Given { name: "photo".to_owned(), owner: name_of(caller), private: false, file_date: None };
+    let mut given =
+        Given { name: "photo".to_owned(), owner: name_of(caller), private: false, file_date: None, tags: Vec::new() };
     let metadata = headers.get(METADATA).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
     for pair in metadata.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));

@@ -45,6 +45,7 @@ mod outages;
 mod overload;
 mod pages;
 mod photo_files;
+mod photo_folders;
 mod pictures;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;

@@ -1,6 +1,7 @@
 //! The library on a disk: what is kept, what is delivered, and what a stop leaves.
 
 mod bounds;
+mod folders;
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ fn library(archive: &Archive) -> Library {
 }
 
 fn given(name: &str, owner: &str) -> Given {
-    Given { name: name.to_owned(), owner: owner.into(), private: false, file_date: None }
+    Given { name: name.to_owned(), owner: owner.into(), private: false, file_date: None, tags: Vec::new() }
 }
 
 async fn take(library: &Library, content: &[u8], given: Given) -> Result<Kept, LibraryError> {

@@ -20,4 +20,4 @@ pub use preview::{Preview, PreviewService};
 use crate::load::LoadLevel;
 
 /// The highest level of load shedding at which video is still decoded or copied for people.
-const MOST_LOAD: LoadLevel = LoadLevel::QuarterRate;
+pub(super) const MOST_LOAD: LoadLevel = LoadLevel::QuarterRate;

@@ -12,6 +12,7 @@ mod damage;
 mod deliveries;
 mod documents;
 mod event_times;
+mod folder_files;
 mod full;
 mod lanes;
 mod migrate;

@@ -7,6 +7,7 @@ import { onSubmit, send, show } from "./form.js";
 import { bytes, duration, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
+import { onImported } from "./photos-folders.js";
 import { loadMonths, onQuestion, question } from "./photos-search.js";
 import { choose, isSelecting, mark as markChosen, onChanged } from "./photos-selection.js";
 import { onAdded } from "./photos-upload.js";
@@ -268,6 +269,7 @@ const add = () => byId("files")?.click();
 keys({ u: ["photos.key.add", add], "/": ["photos.key.search", () => byId("search").elements.namedItem("q").focus()] });
 const reload = () => Promise.all([loadAlbums(), loadMonths()]).catch((error) => setText(byId("status"), error.message));
 onAdded(() => !inTrash && restart());
+onImported(() => !inTrash && restart());
 onAdded(reload);
 onQuestion(restart);
 onChanged(() => {

@@ -2,7 +2,7 @@
 
 use super::super::problem::Code::{
     self, BadCommand, BadParameter, ChangedMeanwhile, ForeignPage, KeyReused, NoRoom, NotBytes, NotFound, NotJson,
-    NotMultipart, OverQuota, TooLarge, UnknownFormat, VolumeAway, WrongOffset, WrongTusVersion,
+    NotMultipart, OverQuota, Refused, TooLarge, UnknownFormat, VolumeAway, WrongOffset, WrongTusVersion,
 };
 use super::operations::{FILE, ID, KNOWN, NOT_MODIFIED, ONCE, PART, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -36,6 +36,7 @@ const EXPECTED: &[Parameter] =
     &[Parameter::header("If-Match", r#"{"type": "string"}"#, "`ETag` of the photo as you know it.")];
 const GIVEN: &[Code] = &[BadCommand, BadParameter, ForeignPage, TooLarge, NotMultipart, NoRoom, VolumeAway];
 
+const IMPORT: &[Parameter] = &[Parameter::path("id", ID, "Id of the import.")];
 const UPLOAD: &[Parameter] = &[Parameter::path("id", ID, "Id of the upload.")];
 const NUMBER: &str = r#"{"type": "integer", "minimum": 0}"#;
 const VERSION: &[Parameter] =
@@ -106,6 +107,50 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[json("What they take.", "PhotoUsage"), NOT_MODIFIED],
         &[],
     ),
+    read(
+        "/api/v1/photos/watched",
+        "photo_folders",
+        "The folders that are watched; for admins all, for others those whose files become their photos",
+        &[KNOWN],
+        &[json("The folders.", "WatchedFolders"), NOT_MODIFIED],
+        &[],
+    ),
+    read(
+        "/api/v1/photos/imports",
+        "photo_imports",
+        "What may be imported, and the imports, newest first",
+        &[KNOWN],
+        &[json("Volumes and imports.", "Imports"), NOT_MODIFIED],
+        &[],
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/photos/imports",
+        name: "photo_import_add",
+        summary: "Begins to take in the files of a folder",
+        parameters: &[ONCE],
+        body: Some("NewImport"),
+        answers: &[of_status(202, "It waits for its turn; `Location` is where to ask for it.", "Import")],
+        problems: &[BadCommand, ForeignPage, Refused, TooLarge, NotJson, KeyReused, VolumeAway],
+    },
+    read(
+        "/api/v1/photos/imports/{id}",
+        "photo_import",
+        "One import and its report",
+        &[IMPORT, KNOWN],
+        &[json("The import.", "Import"), NOT_MODIFIED],
+        &[NotFound],
+    ),
+    Operation {
+        method: "delete",
+        path: "/api/v1/photos/imports/{id}",
+        name: "photo_import_end",
+        summary: "Cancels an import, or forgets one that is over",
+        parameters: &[IMPORT],
+        body: None,
+        answers: &[without_content(204, "It is cancelled, or forgotten.")],
+        problems: &[ForeignPage, NotFound, NotJson],
+    },
     Operation {
         method: "post",
         path: "/api/v1/photos",
