@@ -23,6 +23,7 @@ pub mod volume_folder;
 pub mod zone;
 
 pub mod asset;
+pub mod away;
 pub mod control;
 pub mod coverage;
 pub mod destination;

@@ -343,6 +343,7 @@ fn context(
 fn configured(config: &Config, cameras: &Cameras) -> Configured {
     Configured {
         outlets: config.outlets(),
+        openable: config.openable(),
         retention: config.retention.clone(),
         library: Arc::new(config.library.clone()),
         frames: cameras.frames(),

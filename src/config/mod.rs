@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::asset::MediaKind;
 use crate::destination::Destination;
 use crate::{
     alert, archive, decode, gate, infer, lake, library, record, reload, retention, rules, source, store, track, upload,
@@ -141,6 +142,12 @@ impl Config {
         let mqtt = self.mqtt.iter().map(|_| Destination::Mqtt);
         let alerts = mqtt.chain(self.webhook.keys().map(|name| Destination::webhook(name)));
         alerts.chain(self.upload.keys().map(|name| Destination::upload(name))).collect()
+    }
+
+    /// The upload destinations whose originals of photos the box can read again: those that it does not seal for.
+    pub fn openable(&self) -> Vec<Destination> {
+        let is_open = |upload: &upload::Config| upload.key_suffix(MediaKind::Original).is_empty();
+        self.upload.iter().filter(|(_, upload)| is_open(upload)).map(|(name, _)| Destination::upload(name)).collect()
     }
 
     /// The cameras that are used.

@@ -209,6 +209,7 @@ struct Board {
     spooling: bool,
     store: StoreHealth,
     certificate: Option<PageCertificate>,
+    damaged_originals: u64,
 }
 
 impl Board {
@@ -401,6 +402,16 @@ impl Health {
     /// The certificate of the page; `None`: it speaks HTTP.
     pub fn set_certificate(&self, certificate: Option<PageCertificate>) {
         self.with(|board| board.certificate = certificate);
+    }
+
+    /// How many originals of photos are not as they were recorded.
+    pub fn set_damaged_originals(&self, originals: u64) {
+        self.with(|board| board.damaged_originals = originals);
+    }
+
+    /// What [`Health::set_damaged_originals`] was given last.
+    pub fn damaged_originals(&self) -> u64 {
+        self.with(|board| board.damaged_originals)
     }
 
     /// What [`Health::set_certificate`] was given last.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::intake::blocking;
 use super::{Library, LibraryError};
 use crate::event::{MOST_TAGS, check_tag};
-use crate::photo::{LONGEST_NOTE, LONGEST_TITLE, Photo, PhotoId};
+use crate::photo::{LONGEST_NOTE, LONGEST_TITLE, Photo, PhotoId, TakenEdit};
 
 /// Most users whose favourite one photo is.
 const MOST_FAVORITES: usize = 50;
@@ -24,6 +24,9 @@ pub struct PhotoEdit {
     /// Its tags, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// When it was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<TakenEdit>,
     /// Whether its owner alone sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private: Option<bool>,
@@ -39,7 +42,7 @@ impl PhotoEdit {
     /// A sentence that says what is allowed.
     pub fn check(&self) -> Result<(), String> {
         if *self == Self::default() {
-            return Err("nothing is to be changed: give title, note, tags, private or trashed".to_owned());
+            return Err("nothing is to be changed: give title, note, tags, taken, private or trashed".to_owned());
         }
         let is_text = |text: &str, lines: bool| !text.chars().any(|c| c.is_control() && !(lines && c == '\n'));
         if self.title.as_deref().is_some_and(|title| title.len() > LONGEST_TITLE || !is_text(title, false)) {
@@ -55,8 +58,13 @@ impl PhotoEdit {
         tags.iter().try_for_each(|tag| check_tag(tag))
     }
 
-    fn apply(self, photo: &mut Photo, now: crate::clock::Moment) {
-        let Self { title, note, tags, private, trashed } = self;
+    fn apply(self, photo: &mut Photo, now: crate::clock::Moment) -> Result<(), LibraryError> {
+        let Self { title, note, tags, taken, private, trashed } = self;
+        if let Some(taken) = taken {
+            let found = photo.taken_found.unwrap_or(photo.taken);
+            photo.taken = taken.applied(photo.taken, photo.taken_found).map_err(LibraryError::BadEdit)?;
+            photo.taken_found = Some(found).filter(|found| *found != photo.taken);
+        }
         if let Some(title) = title {
             photo.title = title;
         }
@@ -81,6 +89,7 @@ impl PhotoEdit {
             Some(false) => photo.trashed = None,
             None => {}
         }
+        Ok(())
     }
 }
 
@@ -89,7 +98,7 @@ impl Library {
     /// photo is changed only if it still is that.
     ///
     /// # Errors
-    /// [`LibraryError::Unknown`], [`LibraryError::Changed`]; else when index or disk fail.
+    /// [`LibraryError::Unknown`], [`LibraryError::Changed`], [`LibraryError::BadEdit`]; else when index or disk fail.
     pub async fn edit(&self, id: PhotoId, edit: PhotoEdit, expects: Option<&Photo>) -> Result<Photo, LibraryError> {
         let _changing = self.changing.lock().await;
         let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
@@ -97,7 +106,7 @@ impl Library {
             return Err(LibraryError::Changed);
         }
         let mut photo = known.clone();
-        edit.apply(&mut photo, self.archive.now());
+        edit.apply(&mut photo, self.archive.now())?;
         if photo == known {
             return Ok(known);
         }

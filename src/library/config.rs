@@ -23,6 +23,9 @@ pub struct Config {
     /// Folders below which cards and sticks are mounted: what lies there may be imported.
     /// Default: /media, /mnt and /run/media.
     pub import_from: Vec<PathBuf>,
+    /// For how long an original stays on this box after it was taken in; then it lies at the first upload destination alone,
+    /// as long as that has it and does not seal it. 0d: for ever. Default: 0d.
+    pub keep_originals: Age,
     /// For how long a photo lies in the trash before it is deleted for good; 0d: until a person deletes it. Default: 30d.
     pub trash: Age,
 }
@@ -55,6 +58,7 @@ impl Default for Config {
             quotas: BTreeMap::new(),
             watch: BTreeMap::new(),
             import_from: ["/media", "/mnt", "/run/media"].map(PathBuf::from).to_vec(),
+            keep_originals: Age(Duration::ZERO),
             trash: Age(Duration::from_secs(30 * 24 * 3600)),
         }
     }
@@ -104,6 +108,11 @@ impl Config {
     pub fn quota_of(&self, owner: &str) -> Option<u64> {
         let quota = self.quotas.get(owner).map_or(self.quota, |quota| quota.0);
         (quota > 0).then_some(quota)
+    }
+
+    /// After how long an original may lie elsewhere alone, where it may.
+    pub fn keep_originals(&self) -> Option<Duration> {
+        (!self.keep_originals.0.is_zero()).then_some(self.keep_originals.0)
     }
 
     /// After how long in the trash a photo is deleted for good, where it is.

@@ -15,6 +15,7 @@ use tracing::debug;
 use super::layout::original_name;
 use super::{Library, LibraryError};
 use crate::archive::{RecordingLevel, write_durable};
+use crate::away;
 use crate::durable;
 use crate::metrics;
 use crate::photo::{Photo, PhotoId, PictureFacts, SCHEMA_VERSION, Taken, TakenFrom, plain_name};
@@ -201,6 +202,7 @@ impl Library {
         let _changing = self.changing.lock().await;
         let known = photos.with_content(&whole.sha256).await?;
         if let Some(own) = known.iter().find(|photo| photo.owner == given.owner) {
+            self.bring(&whole, own).await?;
             let own = if own.trashed.is_some() { self.restored(own.clone()).await? } else { own.clone() };
             debug!(photo = %own.id, "a file that is there already");
             return Ok(Kept::Known(own));
@@ -213,8 +215,26 @@ impl Library {
             (None, None) => self.look_at(&whole.path, &given.name, &whole.sha256, false).await?,
         };
         let photo = self.photo(&whole, given, facts);
+        if let Some(other) = known.first() {
+            self.bring(&whole, other).await?;
+        }
         self.place(&whole, &photo, known.is_empty()).await?;
         Ok(Kept::New(photo))
+    }
+
+    /// Gives the original of a known photo back its place where it lay elsewhere alone, or was lost.
+    async fn bring(&self, whole: &Whole, known: &Photo) -> Result<(), LibraryError> {
+        let (from, to) = (whole.path.clone(), self.original(known));
+        blocking(move || {
+            if to.is_file() {
+                return Ok(());
+            }
+            std::fs::rename(&from, &to).with_context(|| format!("rename {}", from.display()))?;
+            let folder = to.parent().unwrap_or(&to);
+            durable::sync_folder(folder).with_context(|| format!("sync {}", folder.display()))?;
+            super::layout::remove(&away::note_of(&to))
+        })
+        .await
     }
 
     /// Whether `owner` has room for `bytes` beside the photos there are and `begun` bytes of uploads.
@@ -247,6 +267,7 @@ impl Library {
             owner: given.owner,
             taken: taken.unwrap_or_else(|| Taken::at(added.wall, 0, TakenFrom::Added)),
             added,
+            taken_found: None,
             facts,
             title: String::new(),
             note: String::new(),

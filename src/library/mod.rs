@@ -17,11 +17,13 @@
 
 mod albums;
 mod change;
+mod check;
 mod config;
 mod folders;
 mod intake;
 mod layout;
 mod recover;
+mod release;
 mod removal;
 mod resumable;
 #[cfg(test)]
@@ -41,11 +43,13 @@ use crate::picture::{Inspector, PictureError};
 use crate::store::{Document, StoreError};
 
 pub use change::PhotoEdit;
+pub use check::{CheckReport, CheckRound, DamagedOriginal};
 pub use config::{Config, Quota, WatchedFolder};
 pub use folders::{Entry, FileResult, FolderSource, SETTLE, Seen, Settling, files_below, is_wanted_below, look_at};
 pub use intake::{Arriving, Given, Kept};
 pub use layout::{Thumb, relative};
 pub use recover::recover;
+pub use release::OriginalState;
 pub use resumable::{LIFETIME, Resumable, UploadId, Uploads};
 
 /// Why a photo is not taken in, or not changed.
@@ -101,6 +105,15 @@ pub enum LibraryError {
     /// There is no such photo.
     #[error("there is no photo with this id on this box")]
     Unknown,
+    /// Its original is on this box, or nowhere.
+    #[error("the original is not kept elsewhere alone: there is nothing to bring back")]
+    NotAway,
+    /// Its original is to stay on this box.
+    #[error("{0}")]
+    NotReleased(String),
+    /// A photo cannot be like that.
+    #[error("{0}")]
+    BadEdit(String),
     /// It is the favourite of too many users.
     #[error("a photo is the favourite of {most} users at most")]
     TooManyFavorites {
@@ -145,6 +158,7 @@ pub struct Library {
     /// Held while a photo is read, changed and recorded.
     changing: Arc<tokio::sync::Mutex<()>>,
     uploads: Uploads,
+    released: release::Released,
     config: Arc<Config>,
 }
 
@@ -155,14 +169,15 @@ pub struct LibraryShared {
     pub inspector: Inspector,
     changing: Arc<tokio::sync::Mutex<()>>,
     uploads: Uploads,
+    released: release::Released,
 }
 
 impl Library {
     /// The library beside `archive`.
     pub fn new(archive: &Archive, shared: &LibraryShared, config: Arc<Config>) -> Self {
         let layout = layout::LibraryLayout::new(archive.layout());
-        let LibraryShared { inspector, changing, uploads } = shared.clone();
-        Self { archive: archive.clone(), inspector, layout, changing, uploads, config }
+        let LibraryShared { inspector, changing, uploads, released } = shared.clone();
+        Self { archive: archive.clone(), inspector, layout, changing, uploads, released, config }
     }
 
     /// Where the original of a photo lies.

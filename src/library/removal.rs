@@ -13,6 +13,7 @@ use super::layout::{LibraryLayout, entries, is_sidecar, remove};
 use super::{Library, LibraryError, layout};
 use crate::archive::{Archive, measure, write_durable};
 use crate::asset::LIBRARY;
+use crate::away;
 use crate::photo::{Photo, PhotoId, Tombstone};
 use crate::store::Document;
 
@@ -65,7 +66,11 @@ pub(super) fn complete(archive: &Archive, layout: &LibraryLayout, of: &Tombstone
     }
     archive.store().photos().forget_blocking(of.id, documents)?;
     if is_last {
-        remove(&folder.join(&of.file))?;
+        let original = folder.join(&of.file);
+        let beside = [away::note_of, away::part_of, away::damaged_of].map(|of| of(&original));
+        for path in beside.into_iter().chain([original]) {
+            remove(&path)?;
+        }
         match fs::remove_dir_all(layout.derived(&of.sha256)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).context("remove what was derived of a photo");

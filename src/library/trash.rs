@@ -9,9 +9,9 @@ use crate::photo::{Photo, PhotoId};
 /// Photos of the trash that are looked at in one go.
 const PAGE: usize = 200;
 
-/// What is to be done with a photo in the trash.
+/// Where a term is.
 #[derive(Debug, PartialEq, Eq)]
-enum Term {
+pub(super) enum Term {
     /// It goes on.
     Runs,
     /// It is over.
@@ -20,14 +20,15 @@ enum Term {
     Begins,
 }
 
-fn term(trashed: &Moment, now: &Moment, lasts: Duration) -> Term {
+/// Where a term that began at `begun` is.
+pub(super) fn term(begun: &Moment, now: &Moment, lasts: Duration) -> Term {
     if now.time_quality != TimeQuality::Synchronised {
         return Term::Runs;
     }
-    if trashed.time_quality != TimeQuality::Synchronised || trashed.wall > now.wall {
+    if begun.time_quality != TimeQuality::Synchronised || begun.wall > now.wall {
         return Term::Begins;
     }
-    if now.wall.duration_since(trashed.wall).unsigned_abs() >= lasts { Term::Over } else { Term::Runs }
+    if now.wall.duration_since(begun.wall).unsigned_abs() >= lasts { Term::Over } else { Term::Runs }
 }
 
 impl Library {

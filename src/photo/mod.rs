@@ -6,6 +6,7 @@
 mod album;
 #[cfg(test)]
 pub mod fixture;
+mod folder_file;
 mod format;
 mod search;
 mod taken;
@@ -21,9 +22,10 @@ use crate::asset::AssetId;
 use crate::clock::Moment;
 
 pub use album::{ALBUM_VERSION, Album, AlbumEdit, AlbumId, AlbumOrder, MOST_IN_ALBUM};
+pub use folder_file::{FileOutcome, FolderFile};
 pub use format::{HEAD, Medium, PictureFormat};
 pub use search::{Condition, LONGEST_SEARCH, PhotoSearch, Wanted};
-pub use taken::{Taken, TakenFrom};
+pub use taken::{Taken, TakenEdit, TakenFrom};
 pub use terms::{Cell, TERMS_VERSION, Term, terms_of};
 pub use tombstone::Tombstone;
 pub use words::fold;
@@ -172,6 +174,9 @@ pub struct Photo {
     pub added: Moment,
     /// When it was taken: as the file says, else as its name or its sender says, else when it was added.
     pub taken: Taken,
+    /// What `taken` was before a person corrected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_found: Option<Taken>,
     /// What the file says of itself.
     pub facts: PictureFacts,
     /// Title that a person gave it; may be empty.

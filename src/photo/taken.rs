@@ -5,9 +5,9 @@
 
 use std::cmp::Ordering;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Where the time comes from, the most trustworthy first.
@@ -47,6 +47,49 @@ pub struct Taken {
     pub offset_s: Option<i32>,
     /// Where the time comes from.
     pub from: TakenFrom,
+}
+
+/// How a person corrects when a photo was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakenEdit {
+    /// At this time on the wall.
+    At {
+        /// What a clock on the wall showed there.
+        local: DateTime,
+        /// Seconds that this clock was ahead of UTC; none where the zone is unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offset_s: Option<i32>,
+    },
+    /// So many seconds later on the wall, for cameras whose clock was wrong; earlier where negative.
+    ShiftS(i64),
+    /// As it was found in the file, its name or elsewhere.
+    AsFound,
+}
+
+impl TakenEdit {
+    /// `taken` after the correction; `found` is what it was before any.
+    ///
+    /// # Errors
+    /// A sentence that says what is allowed.
+    pub fn applied(self, taken: Taken, found: Option<Taken>) -> Result<Taken, String> {
+        let years = 1800..=9998;
+        let corrected = match self {
+            Self::AsFound => return Ok(found.unwrap_or(taken)),
+            Self::At { offset_s: Some(offset), .. } if Offset::from_seconds(offset).is_err() => None,
+            Self::At { local, offset_s } => Some(Taken { local, offset_s, from: TakenFrom::Person }),
+            Self::ShiftS(seconds) => Span::new()
+                .try_seconds(seconds)
+                .and_then(|span| taken.local.checked_add(span))
+                .map(|local| Taken { local, from: TakenFrom::Person, ..taken })
+                .ok(),
+        };
+        let allowed = || {
+            let (first, last) = (years.start(), years.end());
+            format!("a photo is taken in the years {first} to {last}, in a zone less than 26 hours from UTC")
+        };
+        corrected.filter(|taken| years.contains(&taken.local.year())).ok_or_else(allowed)
+    }
 }
 
 impl Taken {
@@ -101,6 +144,29 @@ mod tests {
         assert_eq!(known.timestamp().map(|at| at.to_string()).as_deref(), Some("2024-03-30T17:30:00Z"));
         assert_eq!(known.wall_ms(), unknown.wall_ms());
         assert_eq!(Taken::with_offset(local, Some(1_000_000), TakenFrom::Original).offset_s, None, "no zone");
+    }
+
+    #[test]
+    fn corrections_are_set_shifted_and_taken_back() {
+        let local = |text: &str| text.parse::<DateTime>().expect("a time");
+        let found = Taken::with_offset(local("2024-02-28T23:30:00"), Some(3600), TakenFrom::Original);
+        let shifted = TakenEdit::ShiftS(3600).applied(found, None).expect("shifted");
+        assert_eq!((shifted.local, shifted.offset_s), (local("2024-02-29T00:30:00"), Some(3600)));
+        assert_eq!(shifted.from, TakenFrom::Person);
+        let back = TakenEdit::ShiftS(-7200).applied(shifted, Some(found)).expect("shifted");
+        assert_eq!(back.local, local("2024-02-28T22:30:00"));
+        let at = TakenEdit::At { local: local("1999-12-31T00:00:00"), offset_s: None };
+        assert_eq!(at.applied(found, None), Ok(Taken::local(local("1999-12-31T00:00:00"), TakenFrom::Person)));
+        assert_eq!(TakenEdit::AsFound.applied(back, Some(found)), Ok(found));
+        assert_eq!(TakenEdit::AsFound.applied(found, None), Ok(found));
+        for wrong in [
+            TakenEdit::ShiftS(i64::MAX),
+            TakenEdit::ShiftS(-20_000_000_000),
+            TakenEdit::At { local: local("0004-01-01T00:00:00"), offset_s: None },
+            TakenEdit::At { local: local("2004-01-01T00:00:00"), offset_s: Some(100_000) },
+        ] {
+            assert!(wrong.applied(found, None).is_err_and(|why| why.contains("1800 to 9998")), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::status::{DetectUse, RecordUse};
 pub struct Configured {
     /// The configured outlets, in the order of the configuration.
     pub outlets: Vec<Destination>,
+    /// The upload destinations whose files the box can read, in that order: those that it does not seal for.
+    pub openable: Vec<Destination>,
     /// How much is kept, and for how long.
     pub retention: retention::Config,
     /// Bounds of the photo library.

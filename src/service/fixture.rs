@@ -108,6 +108,7 @@ impl Bench {
             config,
             configured: Configured {
                 outlets: OUTLETS.map(destination).to_vec(),
+                openable: vec![destination("upload/cloud")],
                 retention: retention::Config::default(),
                 library: Arc::default(),
                 frames,

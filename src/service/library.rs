@@ -9,9 +9,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::context::Context;
-use crate::asset::LIBRARY;
-use crate::destination::Destination;
-use crate::library::{Arriving, Given, Kept, Library, LibraryError, LibraryShared, PhotoEdit, Thumb};
+use crate::library::{Arriving, Given, Kept, Library, LibraryError, LibraryShared, OriginalState, PhotoEdit, Thumb};
 use crate::photo::{
     Album, AlbumId, AlbumOrder, Cell, Condition, GeoPoint, Photo, PhotoId, PhotoSearch, Term, Wanted, fold,
 };
@@ -399,14 +397,28 @@ impl LibraryService {
         self.library().thumbnail(photo, size).await
     }
 
-    /// Destinations that are still to get the original.
+    /// Where the original is.
     ///
     /// # Errors
-    /// When the index is out of service.
-    pub async fn waits_in(&self, photo: &Photo) -> Result<Vec<Destination>> {
-        let path = format!("{LIBRARY}/{}/{}", crate::library::relative(&photo.sha256), photo.file);
-        let store = self.context.store();
-        Ok(tokio::task::spawn_blocking(move || store.outboxes().waits_in(&path)).await??)
+    /// As [`Library::original_state`].
+    pub async fn original_state(&self, photo: &Photo) -> Result<OriginalState, LibraryError> {
+        self.library().original_state(photo).await
+    }
+
+    /// Queues the removal of an original from this box.
+    ///
+    /// # Errors
+    /// As [`Library::release_original`].
+    pub async fn release_original(&self, photo: &Photo) -> Result<OriginalState, LibraryError> {
+        self.library().release_original(photo, &self.context.configured().openable).await
+    }
+
+    /// Asks for an original that lies at a destination alone.
+    ///
+    /// # Errors
+    /// As [`Library::fetch_original`].
+    pub async fn fetch_original(&self, photo: &Photo) -> Result<OriginalState, LibraryError> {
+        self.library().fetch_original(photo).await
     }
 }
 

@@ -73,6 +73,7 @@ impl StatusService {
             events_total: stats.events,
             config: context.config.status(),
             certificate: context.health.certificate(),
+            damaged_originals: context.health.damaged_originals(),
             reading: context.health.reading(),
         })
     }

@@ -98,6 +98,8 @@ pub enum ConcernCode {
     LeftOut,
     /// The disk is almost full.
     DiskAlmostFull,
+    /// Originals of photos are not as they were recorded.
+    OriginalsDamaged,
     /// The clock was never set.
     ClockImplausible,
 }
@@ -162,10 +164,20 @@ impl BoxStatus {
         concerns.extend(self.store_concern());
         concerns.extend(self.config.concern());
         concerns.extend(self.disk_concerns());
+        concerns.extend(self.library_concern());
         concerns.extend(self.clock_concern());
         // Sorting keeps the order of those that are as bad.
         concerns.sort_by_key(|concern| std::cmp::Reverse(concern.level));
         concerns
+    }
+
+    fn library_concern(&self) -> Option<Concern> {
+        let count = self.damaged_originals;
+        let text = match count {
+            1 => "an original of a photo is damaged or missing".to_owned(),
+            _ => format!("{count} originals of photos are damaged or missing"),
+        };
+        (count > 0).then(|| Concern::new(Level::Attention, ConcernCode::OriginalsDamaged, text).of(count))
     }
 
     fn load_concern(&self) -> Option<Concern> {

@@ -49,12 +49,19 @@ pub struct BoxStatus {
     pub events_total: u64,
     /// Which configuration is in use.
     pub config: ConfigStatus,
+    /// Originals of photos that are not as they were recorded; absent where there is none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub damaged_originals: u64,
     /// The certificate of the page; absent where it speaks HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PageCertificate>,
     /// What the gauges of the box say; absent before they were read first.
     #[serde(skip)]
     pub reading: Option<Reading>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How much the box does.

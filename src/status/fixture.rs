@@ -40,6 +40,7 @@ pub(crate) fn status() -> BoxStatus {
         events_total: 3,
         config: super::config::ConfigStatus::default(),
         certificate: None,
+        damaged_originals: 0,
         reading: Some(Reading::default()),
     }
 }

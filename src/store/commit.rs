@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::changes::{self, ChangeKind};
 use super::dropped::Dropped;
-use super::folder_index::FolderFile;
 use super::import::{GivenUp, MigratedAlert};
 use super::packed::View;
 use super::place::Place;
@@ -15,14 +14,14 @@ use super::queues::Queues;
 use super::reserve::Room;
 use super::schema::{Counters, MAX_ERROR, Row, decode, encode, item_key, shorten, upload_key};
 use super::trees::{Database, Views};
-use super::{AlertCounts, Change, Delivery, StoreError};
+use super::{AlertCounts, Change, Delivery, Document, StoreError};
 use super::{catalog, event_log, timeline};
 use crate::asset::{FileId, MediaFile, MediaKind};
 use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase, Reviewed};
-use crate::photo::{Album, AlbumId, Photo, PhotoId};
+use crate::photo::{Album, AlbumId, FolderFile, Photo, PhotoId};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
 /// One change of the database. Everything that can be refused was checked before, so that one bad change
@@ -71,6 +70,12 @@ pub(super) enum Op {
     Catalog(Vec<catalog::Change>),
     Deliver {
         delivery: Delivery,
+        now: Moment,
+    },
+    /// Something is to be done with a document and one destination.
+    DeliverTo {
+        outbox: Destination,
+        document: Document,
         now: Moment,
     },
     /// An alert of another index, for one outbox alone.
@@ -272,6 +277,7 @@ impl<'a> Group<'a> {
                 None => Ok(()),
             },
             Op::Deliver { delivery, now } => self.enqueue(None, delivery, now),
+            Op::DeliverTo { outbox, document, now } => self.deliver_to(outbox, document, now),
             Op::MigrateAlert { outbox, event, phase, created, given_up } => match self.queues.get(outbox) {
                 Some(queue) => {
                     self.begin_alerts(event.id, false)?;

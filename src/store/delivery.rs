@@ -24,11 +24,12 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// The size of what is sent, in bytes; 0 for an alert.
+    /// The size of what is sent, in bytes; 0 for an alert and where nothing is sent.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Alert(_) => 0,
-            Self::Upload(MediaFile { bytes, .. }) | Self::Document(Document { bytes, .. }) => *bytes,
+            Self::Upload(MediaFile { bytes, .. })
+            | Self::Document(Document { bytes, task: DocumentTask::Send, .. }) => *bytes,
+            Self::Alert(_) | Self::Document(_) => 0,
         }
     }
 
@@ -61,47 +62,77 @@ impl Delivery {
 
 /// A file of the box that belongs to no event. Its JSON has no kind: that is given by the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "Written", into = "Written")]
 pub struct Document {
     /// Below the storage folder, and in the cloud below `<prefix>/<device>/`: `coverage/yard/2026-11-22.json`.
     pub path: String,
     /// What it is.
-    #[serde(skip_serializing)]
     pub kind: MediaKind,
     /// Size in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, lower-case hex; empty for a removal.
     pub sha256: String,
-    /// Whether destinations are to remove it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub removed: bool,
+    /// What is to be done.
+    pub task: DocumentTask,
+}
+
+/// What is to be done with a document and a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentTask {
+    /// The destination gets it.
+    #[default]
+    Send,
+    /// The destination removes it.
+    Remove,
+    /// It is removed here, once the destination says that it has it.
+    Release,
+    /// It is brought back from the destination.
+    Fetch,
 }
 
 /// A document as it is written.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Written {
     path: String,
     bytes: u64,
     sha256: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<DocumentTask>,
 }
 
 impl From<Written> for Document {
-    fn from(Written { path, bytes, sha256, removed }: Written) -> Self {
-        Self { kind: MediaKind::of_document(&path), path, bytes, sha256, removed }
+    fn from(Written { path, bytes, sha256, removed, task }: Written) -> Self {
+        let task = task.unwrap_or(if removed { DocumentTask::Remove } else { DocumentTask::Send });
+        Self { kind: MediaKind::of_document(&path), path, bytes, sha256, task }
+    }
+}
+
+impl From<Document> for Written {
+    fn from(Document { path, bytes, sha256, task, .. }: Document) -> Self {
+        let is_here = matches!(task, DocumentTask::Release | DocumentTask::Fetch);
+        Self { path, bytes, sha256, removed: task == DocumentTask::Remove, task: is_here.then_some(task) }
     }
 }
 
 impl Document {
     /// The document at `path`, of `bytes` with the hash `sha256` (lower-case hex).
     pub fn new(path: impl Into<String>, bytes: u64, sha256: impl Into<String>) -> Self {
-        Written { path: path.into(), bytes, sha256: sha256.into(), removed: false }.into()
+        let (path, sha256) = (path.into(), sha256.into());
+        Self { kind: MediaKind::of_document(&path), path, bytes, sha256, task: DocumentTask::Send }
     }
 
     /// What was at `path` is to be removed wherever it was delivered.
     pub fn removal(path: impl Into<String>) -> Self {
-        Written { path: path.into(), bytes: 0, sha256: String::new(), removed: true }.into()
+        Self { task: DocumentTask::Remove, ..Self::new(path, 0, String::new()) }
+    }
+
+    /// The same document with another task.
+    #[must_use]
+    pub fn with_task(self, task: DocumentTask) -> Self {
+        Self { task, ..self }
     }
 
     /// The camera that it is of, where it is of one.
@@ -147,6 +178,11 @@ mod tests {
             (
                 r#"{"document":{"path":"library/aa/bb/original.jpg","bytes":0,"sha256":"","removed":true}}"#,
                 Delivery::Document(Document::removal("library/aa/bb/original.jpg")),
+                Some(MediaKind::Original),
+            ),
+            (
+                r#"{"document":{"path":"library/aa/bb/original.jpg","bytes":7,"sha256":"bb","task":"fetch"}}"#,
+                Delivery::Document(Document::new("library/aa/bb/original.jpg", 7, "bb").with_task(DocumentTask::Fetch)),
                 Some(MediaKind::Original),
             ),
         ];

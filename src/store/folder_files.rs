@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::commit::Op;
-use super::folder_index::{self, FolderFile};
+use super::folder_index;
 use super::read::Read;
 use super::worker::Core;
+use crate::photo::FolderFile;
 
 /// The files of watched folders. Clones share one index.
 #[derive(Clone, Debug)]

@@ -5,43 +5,11 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::StoreError;
 use super::commit::Group;
 use super::schema::{decode, encode};
 use super::trees::Database;
-use crate::photo::PhotoId;
-
-/// What became of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileOutcome {
-    /// It is a photo of the library.
-    Kept,
-    /// It is neither a picture nor a video.
-    NotAPicture,
-    /// It was deleted from the library for good.
-    Deleted,
-    /// It is not taken in as it is: too large, or empty.
-    Refused,
-    /// Its owner had no room for it.
-    OverQuota,
-}
-
-/// A file as it was when it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FolderFile {
-    /// Its size.
-    pub bytes: u64,
-    /// When it was changed last by the clock of its file system, nanoseconds since 1970.
-    pub modified_ns: i64,
-    /// What became of it.
-    pub outcome: FileOutcome,
-    /// The photo that it became.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub photo: Option<PhotoId>,
-}
+use crate::photo::FolderFile;
 
 /// What is known of a file.
 pub(super) fn get(db: &Database, path: &Path) -> Result<Option<FolderFile>, StoreError> {

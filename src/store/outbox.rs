@@ -12,7 +12,7 @@ use super::commit::Op;
 use super::lease::{self, Waiting, Wanted};
 use super::place::Place;
 use super::queue::{ItemRef, Lease, Queue};
-use super::schema::{MAX_PROGRESS, Row, decode, item_key, prefix, seq_of};
+use super::schema::{MAX_PROGRESS, Row, decode, document_key, item_key, prefix, seq_of};
 use super::trees::Database;
 use super::worker::Core;
 use super::{Delivery, StoreError};
@@ -55,6 +55,17 @@ pub struct DeadLetter {
 }
 
 impl Outbox {
+    /// Whether another destination has something to do with the document at `path`.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn awaits_elsewhere(&self, path: &str) -> Result<bool, StoreError> {
+        let own = self.queue.destination();
+        let keys: Vec<_> =
+            self.core.queues().keys().filter(|name| *name != own).map(|name| document_key(name, path)).collect();
+        self.core.read(move |db| keys.iter().try_fold(false, |waits, key| Ok(waits || db.uploads.contains_key(key)?)))
+    }
+
     pub(super) fn new(core: &Arc<Core>, destination: &Destination) -> Result<Self, StoreError> {
         let queue = core.queues().get(destination).cloned();
         let queue = queue.ok_or_else(|| StoreError::NoSuchOutbox(destination.clone()))?;

@@ -50,6 +50,17 @@ impl Outboxes {
         self.0.write(Op::Deliver { delivery, now: self.0.clock.now() })
     }
 
+    /// Queues a task of one destination, where nothing else waits under the path of `document`; only a release is given up
+    /// for another task. Nothing happens where the destination is not configured any more.
+    ///
+    /// # Errors
+    /// As [`Outboxes::deliver`].
+    pub async fn deliver_to(&self, destination: &Destination, document: Document) -> Result<(), StoreError> {
+        Delivery::Document(document.clone()).check()?;
+        let op = Op::DeliverTo { outbox: destination.clone(), document, now: self.0.clock.now() };
+        self.0.write_async(op).await
+    }
+
     /// Whether a destination is still to get the document at `path`.
     ///
     /// # Errors

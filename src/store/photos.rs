@@ -127,6 +127,11 @@ impl Photos {
         self.0.write(Op::ForgetPhoto { id, deliveries, now: self.0.clock.now() })
     }
 
+    /// The first `limit` photos behind `after`, by id.
+    pub fn by_id(&self, after: Option<PhotoId>, limit: usize) -> Read<Vec<Photo>> {
+        Read::new(&self.0, move |db| photo_index::by_id(db, after, limit))
+    }
+
     /// One photo, as it was recorded last.
     pub fn get(&self, id: PhotoId) -> Read<Option<Photo>> {
         Read::new(&self.0, move |db| photo_index::get(db, id))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::schema::prefix;
-use super::{Delivery, Document};
+use super::{Delivery, Document, DocumentTask};
 use crate::asset::MediaKind;
 use crate::destination::Destination;
 
@@ -13,7 +13,7 @@ use crate::destination::Destination;
 pub enum Lane {
     /// What an event was, and what became of every second: `event.json` and documents.
     Metadata = 1,
-    /// Pictures of events.
+    /// Pictures of events, and originals that a person wants back.
     Stills = 2,
     /// Clips of events.
     Clips = 3,
@@ -28,6 +28,8 @@ impl Lane {
     /// Where a delivery belongs.
     pub fn of(item: &Delivery) -> Self {
         match item {
+            // A person waits for it.
+            Delivery::Document(Document { task: DocumentTask::Fetch, .. }) => Self::Stills,
             Delivery::Document(Document { kind: MediaKind::Original, .. }) => Self::Rest,
             Delivery::Document(_) | Delivery::Alert(_) => Self::Metadata,
             Delivery::Upload(media) => match media.kind {

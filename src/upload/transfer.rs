@@ -20,7 +20,7 @@ use super::proof::Stated;
 use super::remote::{Parts, Remote, Whole};
 use super::sealed::Sealer;
 use crate::asset::MediaFile;
-use crate::store::{Delivery, Document, Lane, Lease};
+use crate::store::{Delivery, Document, DocumentTask, Lane, Lease};
 
 const MIB: u64 = 1024 * 1024;
 /// Where the folders of events lie, below the storage folder.
@@ -36,9 +36,10 @@ const MAX_PARTS: u64 = 48;
 const OVERHEAD: u64 = 1024;
 
 /// What to expect of credentials that may write and not read.
-const UNREAD: &str = "the credentials may not read there: what it answers to an upload is the only proof of it";
+pub(super) const UNREAD: &str =
+    "the credentials may not read there: what it answers to an upload is the only proof of it";
 /// What to expect of a service that cannot be asked for an object.
-const UNASKED: &str =
+pub(super) const UNASKED: &str =
     "it does not answer questions about files (HEAD): what it answers to an upload is the only proof of it";
 
 /// The same of one that answers 400 and gives no reason, although uploads work.
@@ -47,7 +48,7 @@ const REFUSED_TO_SAY: &str = "it refuses questions about files (HTTP 400 to HEAD
      the only proof of it";
 
 /// Class of dead letters that a destination took and does not have.
-const WRONG: &str = "wrong_answer";
+pub(super) const WRONG: &str = "wrong_answer";
 
 /// One lease on its way.
 pub(super) struct Transfer<'a> {
@@ -118,8 +119,13 @@ impl Transfer<'_> {
     }
 
     async fn deliver(&self) -> Result<(), Failure> {
-        if let Delivery::Document(document @ Document { removed: true, .. }) = &self.lease.item {
-            return self.remove(document).await;
+        if let Delivery::Document(document) = &self.lease.item {
+            match document.task {
+                DocumentTask::Send => {}
+                DocumentTask::Remove => return self.remove(document).await,
+                DocumentTask::Release => return self.release(document).await,
+                DocumentTask::Fetch => return self.fetch(document).await,
+            }
         }
         let Some(Queued { mut source, key, mut bytes, sha256 }) = self.queued() else {
             return Err(Failure::Item("rejected", "not a file".to_owned()));
@@ -159,7 +165,7 @@ impl Transfer<'_> {
     }
 
     /// Seals what is to be sent, where that is to be.
-    fn sealer(&self) -> Option<&Sealer> {
+    pub(super) fn sealer(&self) -> Option<&Sealer> {
         let kind = match &self.lease.item {
             Delivery::Alert(_) => return None,
             Delivery::Upload(media) => media.kind,
@@ -189,7 +195,7 @@ impl Transfer<'_> {
     }
 
     /// Whether the rules still let it go.
-    fn allowed(&self) -> Result<(), Failure> {
+    pub(super) fn allowed(&self) -> Result<(), Failure> {
         self.uploader.rules.allows(self.lane).map_err(Failure::Held)
     }
 
@@ -347,52 +353,6 @@ impl Transfer<'_> {
         self.ask(0, None, upload.complete()).await.map(|_| ())
     }
 
-    /// Removes a document, sealed or not: whether the destination seals may have changed since it got this one.
-    async fn remove(&self, document: &Document) -> Result<(), Failure> {
-        self.allowed()?;
-        self.destination.check()?;
-        let suffix = self.uploader.config.key_suffix(document.kind);
-        for suffix in [Some(suffix), Some("").filter(|plain| *plain != suffix)].into_iter().flatten() {
-            let named = Document { path: document.path.clone() + suffix, ..document.clone() };
-            let key = key::document(&self.uploader.device, &named);
-            match self.carry(0, None, self.destination.store.delete(&key)).await?.0 {
-                Ok(()) => self.sync_removal(&key).await?,
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.sort(&error)),
-            }
-            self.verify_gone(&key).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes a removal from a folder durable, which `object_store` does for what it writes alone.
-    async fn sync_removal(&self, key: &Path) -> Result<(), Failure> {
-        let Some(folder) = &self.destination.folder else { return Ok(()) };
-        let removed = folder.join(key.as_ref());
-        let sync = move || removed.parent().map_or(Ok(()), crate::durable::sync_folder);
-        let synced = tokio::task::spawn_blocking(sync).await;
-        synced
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(|error| Failure::Link(format!("sync a removal: {error}")))
-    }
-
-    async fn verify_gone(&self, key: &Path) -> Result<(), Failure> {
-        match self.carry(0, None, self.destination.store.head(key)).await?.0 {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
-                self.uploader.remark(UNREAD);
-                Ok(())
-            }
-            Err(error) if refuses_question(&error) || is_bad_request(&error) => {
-                self.uploader.remark(UNASKED);
-                Ok(())
-            }
-            Err(error) => Err(self.sort(&error)),
-            Ok(_) => Err(Failure::Item(WRONG, "the destination was asked to remove it and still has it".to_owned())),
-        }
-    }
-
     /// Asks the destination what it has. It was asked to keep this very file, so another answer means that
     /// it cannot be relied on for it.
     async fn verify(&self, key: &Path, source: &FilePath, bytes: u64, part_bytes: u64) -> Result<Kept, Failure> {
@@ -448,7 +408,7 @@ impl Transfer<'_> {
     }
 
     /// One request that carries `bytes`, paid from the budgets, for as long as the line moves.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         bytes: u64,
         file: Option<PathBuf>,
@@ -458,7 +418,7 @@ impl Transfer<'_> {
         Ok((answer.map_err(|error| self.sort(&error))?, stated))
     }
 
-    async fn carry<T>(
+    pub(super) async fn carry<T>(
         &self,
         bytes: u64,
         file: Option<PathBuf>,
@@ -481,7 +441,7 @@ impl Transfer<'_> {
         Ok((carried.answer, carried.stated))
     }
 
-    fn sort(&self, error: &object_store::Error) -> Failure {
+    pub(super) fn sort(&self, error: &object_store::Error) -> Failure {
         let uploader = self.uploader;
         match sort(error, self.destination.kind()) {
             Failure::Checksum(reason) if uploader.config.checksum == Checksum::Sha256 => {
@@ -494,6 +454,6 @@ impl Transfer<'_> {
     }
 }
 
-fn other_bytes() -> Failure {
+pub(super) fn other_bytes() -> Failure {
     Failure::Item(WRONG, "the destination holds other bytes: its MD5 differs".to_owned())
 }

@@ -24,6 +24,7 @@ mod openapi;
 mod pages;
 mod peer;
 mod photo_folders;
+mod photo_storage;
 mod photo_usage;
 mod photos;
 mod plain_http;
@@ -277,6 +278,7 @@ fn all_routes() -> Routes {
         .merge(photos::routes())
         .merge(photo_usage::routes())
         .merge(photo_folders::routes())
+        .merge(photo_storage::routes())
         .merge(albums::routes())
         .merge(uploads::routes())
         .merge(queue::routes())

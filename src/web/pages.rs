@@ -76,6 +76,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos-selection.js", JS),
     file!("photos-upload.js", JS),
     file!("photos-share.js", JS),
+    file!("photos-storage.js", JS),
     file!("photos-usage.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),

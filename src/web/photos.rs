@@ -43,12 +43,11 @@ pub(super) fn routes() -> Routes {
         .patch("/api/v1/photos/{id}", Needs::OPERATE, edit)
         .delete("/api/v1/photos/{id}", Needs::OPERATE, remove)
         .patch("/api/v1/photos/{id}/favorite", Needs::VIEW, set_favorite)
-        .look("/api/v1/photos/{id}/original", Needs::VIEW, original)
         .look("/api/v1/photos/{id}/large.jpg", Needs::VIEW, large)
         .get("/api/v1/photos/{id}/small.jpg", Needs::VIEW, small)
 }
 
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 fn unknown() -> Problem {
     Problem::not_found(LibraryError::Unknown.to_string())
@@ -63,7 +62,10 @@ pub(super) fn problem(error: &LibraryError) -> Problem {
         LibraryError::OverQuota { .. } => Code::OverQuota,
         LibraryError::Empty | LibraryError::NotAPicture(_) => Code::UnknownFormat,
         LibraryError::Unknown | LibraryError::NoUpload | LibraryError::NoAlbum => Code::NotFound,
-        LibraryError::BadAlbum(_) | LibraryError::TooManyFavorites { .. } => Code::BadCommand,
+        LibraryError::BadEdit(_) | LibraryError::BadAlbum(_) | LibraryError::TooManyFavorites { .. } => {
+            Code::BadCommand
+        }
+        LibraryError::NotAway | LibraryError::NotReleased(_) => Code::Refused,
         LibraryError::WrongOffset { .. } => Code::WrongOffset,
         LibraryError::Changed => Code::ChangedMeanwhile,
         LibraryError::Failed(failure) => {
@@ -104,7 +106,7 @@ pub(super) fn list_problem(error: &ListError) -> Problem {
 }
 
 /// A photo that the caller sees; the others are as if they were not there.
-async fn find(shared: &Shared, caller: &Caller, id: Id) -> Result<PhotoRecord, Problem> {
+pub(super) async fn find(shared: &Shared, caller: &Caller, id: Id) -> Result<PhotoRecord, Problem> {
     let Path(id) = id.map_err(|_| unknown())?;
     let id: PhotoId = id.parse().map_err(|_| unknown())?;
     shared.errors.ask("photo", shared.services.library.get(id, &viewer(caller))).await?.ok_or_else(unknown)
@@ -252,7 +254,7 @@ async fn photo(
 }
 
 /// Whether the caller may change a photo: its owner may, and an admin what is not private.
-fn check_owner(caller: &Caller, record: &PhotoRecord) -> Result<(), Problem> {
+pub(super) fn check_owner(caller: &Caller, record: &PhotoRecord) -> Result<(), Problem> {
     if record.own || caller.may(Role::Admin) {
         return Ok(());
     }
@@ -423,25 +425,8 @@ async fn take(
     }
 }
 
-async fn original(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    id: Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
-    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
-    let path = shared.services.library.original(&photo);
-    let mut answer = media::answer(&path, &photo.file, &request).await?;
-    let kind = HeaderValue::from_static(photo.facts.format.media_type());
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    if let Some(saved_as) = disposition(&photo.name) {
-        answer.headers_mut().insert(header::CONTENT_DISPOSITION, saved_as);
-    }
-    Ok(answer)
-}
-
 /// Under which name a browser saves a file (RFC 6266); whatever it is, it is not opened as a page.
-fn disposition(name: &str) -> Option<HeaderValue> {
+pub(super) fn disposition(name: &str) -> Option<HeaderValue> {
     let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{encoded}")).ok()
 }

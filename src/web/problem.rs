@@ -104,6 +104,8 @@ problems! {
         "Send less at once; `detail` says how much is allowed.";
     OverQuota = "over_quota", PAYLOAD_TOO_LARGE, "The photos of the user take as much as they may",
         "Delete photos for good, or ask an admin for a larger quota: section `library` of the configuration.";
+    OriginalAway = "original_away", CONFLICT, "The original lies at a destination alone",
+        "`POST /api/v1/photos/{id}/fetch` brings it back when the link allows; then ask again.";
     UriTooLong = "uri_too_long", URI_TOO_LONG, "Path and query are too long",
         "Ask for less in one request.";
     NotJson = "not_json", UNSUPPORTED_MEDIA_TYPE, "The command is not JSON",

@@ -13,6 +13,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::audit::about;
+use super::photo_storage::check_here;
 use super::photos::{list_problem, problem, viewer};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
@@ -126,6 +127,7 @@ async fn give(
     if stripped {
         return picture(shared, photo, Thumb::Stripped, name, request).await;
     }
+    check_here(shared, photo).await?;
     let path = shared.services.library.original(photo);
     under(name, media::answer(&path, &photo.file, request).await.map_err(|_| gone())?.into_response())
 }

@@ -46,6 +46,7 @@ mod overload;
 mod pages;
 mod photo_files;
 mod photo_folders;
+mod photo_storage;
 mod pictures;
 #[cfg(target_arch = "x86_64")]
 mod power_cut;

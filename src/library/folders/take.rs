@@ -16,7 +16,7 @@ use crate::library::intake::{Given, Kept, LARGEST, blocking};
 use crate::library::layout::entries;
 use crate::library::removal::tombstone;
 use crate::library::{Library, LibraryError, PhotoEdit};
-use crate::photo::{HEAD, Photo, PhotoId, PictureFormat};
+use crate::photo::{HEAD, Photo, PhotoId, PictureFormat, TakenEdit};
 use crate::zone;
 
 /// Bytes that are read at once.
@@ -158,6 +158,7 @@ impl Library {
             title: Some(half.title.clone()),
             note: Some(half.note.clone()),
             tags: Some(half.tags.clone()),
+            taken: half.taken_found.map(|_| TakenEdit::At { local: half.taken.local, offset_s: half.taken.offset_s }),
             private: Some(half.private),
             trashed: None,
         };

@@ -1,7 +1,9 @@
 //! The library on a disk: what is kept, what is delivered, and what a stop leaves.
 
 mod bounds;
+mod check;
 mod folders;
+mod release;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use super::{FolderService, found_below};
 use crate::library::{
     Entry, FileResult, FolderSource, LibraryError, Seen, Settling, WatchedFolder, files_below, is_wanted_below, look_at,
 };
-use crate::store::{FileOutcome, FolderFile};
+use crate::photo::{FileOutcome, FolderFile};
 
 /// How long after a walk the next one begins.
 const WALK_EVERY: Duration = Duration::from_secs(300);

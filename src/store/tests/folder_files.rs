@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::photo::{FileOutcome, FolderFile};
 
 #[tokio::test]
 async fn files_are_known_by_their_paths_listed_by_folder_and_there_after_a_new_start() {

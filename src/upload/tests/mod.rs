@@ -4,6 +4,7 @@ mod answers;
 mod documents;
 mod fake;
 mod lies;
+mod local_copy;
 mod many;
 mod plan;
 

@@ -83,6 +83,22 @@ album.addEventListener("change", () => {
 });
 byId("take-out").addEventListener("click", () => run(() => takeOut([...chosen])));
 byId("make-favorites").addEventListener("click", () => run(() => each((id) => send("PATCH", `/api/v1/photos/${id}/favorite`, { favorite: true }))));
+
+/** Seconds of `+1:30`, `-0:05` or `+2d`; none of anything else. */
+function shiftOf(text) {
+  const [, sign, days, hours, minutes, seconds] = /^\s*([+\-−]?)(?:(\d{1,5})\s*d|(\d{1,5}):(\d\d)(?::(\d\d))?)\s*$/u.exec(text) ?? [];
+  if (days === undefined && hours === undefined) return null;
+  const amount = Number(days ?? 0) * 86400 + Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0);
+  return sign === "-" || sign === "−" ? -amount : amount;
+}
+
+byId("shift")?.addEventListener("click", () => run(async () => {
+  const text = prompt(t("photos.shift_ask"), "+1:00");
+  if (text === null) return false;
+  const shift_s = shiftOf(text);
+  if (shift_s === null) throw new Error(t("photos.shift_wrong", { text }));
+  await each((id) => send("PATCH", `/api/v1/photos/${id}`, { taken: { shift_s } }));
+}));
 const toTrash = (id) => send("PATCH", `/api/v1/photos/${id}`, { trashed: true });
 const forGood = (id) => send("DELETE", `/api/v1/photos/${id}`);
 const trash = button(t("photos.to_trash"), outcome, () => run(() => each(toTrash)), t("photos.trash_ask"));

@@ -12,6 +12,7 @@ import { loadMonths, onQuestion, question } from "./photos-search.js";
 import { choose, isSelecting, mark as markChosen, onChanged } from "./photos-selection.js";
 import { onAdded } from "./photos-upload.js";
 import { askToShare } from "./photos-share.js";
+import { onBack, showStorage } from "./photos-storage.js";
 import { showUsage } from "./photos-usage.js";
 import { locale, named, t } from "./texts.js";
 
@@ -172,6 +173,8 @@ function fill(photo) {
   form.elements.namedItem("title").value = photo.title ?? "";
   form.elements.namedItem("note").value = photo.note ?? "";
   form.elements.namedItem("tags").value = (photo.tags ?? []).join(", ");
+  form.elements.namedItem("taken").value = photo.taken.local.slice(0, 19);
+  byId("photo-found").hidden = !photo.taken_found;
   form.elements.namedItem("private").checked = photo.private ?? false;
   form.hidden = document.body.dataset.acts !== "true";
   byId("photo-favorite").setAttribute("aria-pressed", String(photo.favorite));
@@ -180,6 +183,7 @@ function fill(photo) {
   if (share) share.hidden = photo.private || Boolean(photo.trashed);
   setText(byId("photo-trash"), t(photo.trashed ? "photos.restore" : "photos.to_trash"));
   show(form.querySelector(".outcome"), "", false);
+  showStorage(photo.id);
 }
 
 function open(id) {
@@ -202,13 +206,30 @@ async function edit(change) {
   const stays = Boolean(edited.trashed) === inTrash;
   if (stays) photos[at] = edited;
   else photos.splice(at, 1);
+  if (change.taken && !isArranged) photos.sort((a, b) => b.taken.local.localeCompare(a.taken.local));
   draw();
   return { edited, stays };
 }
 
 onSubmit(form, async (data) => {
   const tags = data.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
-  const { edited } = await edit({ title: data.get("title").trim(), note: data.get("note").trim(), tags, private: data.get("private") !== null });
+  const change = { title: data.get("title").trim(), note: data.get("note").trim(), tags, private: data.get("private") !== null };
+  const { local, offset_s } = shown.taken;
+  // A time that was left as it is stays what it was found by. Browsers leave out seconds that are zero.
+  const typed = data.get("taken").padEnd(19, ":00");
+  if (typed !== local.slice(0, 19)) change.taken = { at: { local: typed, offset_s } };
+  const { edited } = await edit(change);
+  fill(edited);
+  return t("photos.saved");
+});
+
+byId("photo-found").addEventListener("click", async () => {
+  try {
+    fill((await edit({ taken: "as_found" })).edited);
+  } catch (error) {
+    show(form.querySelector(".outcome"), error.message, true);
+  }
+});
   fill(edited);
   return t("photos.saved");
 });
@@ -269,6 +290,8 @@ const add = () => byId("files")?.click();
 keys({ u: ["photos.key.add", add], "/": ["photos.key.search", () => byId("search").elements.namedItem("q").focus()] });
 const reload = () => Promise.all([loadAlbums(), loadMonths()]).catch((error) => setText(byId("status"), error.message));
 onAdded(() => !inTrash && restart());
+onBack(() => shown && byId("photo-stage").replaceChildren(stage(shown)));
+dialog.addEventListener("close", () => showStorage(""));
 onImported(() => !inTrash && restart());
 onAdded(reload);
 onQuestion(restart);

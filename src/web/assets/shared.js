@@ -14,24 +14,26 @@ function gone(error) {
   byId("gone").hidden = false;
 }
 
-function display(url, name, at) {
+function display(url, name, at, width = 0, height = 0) {
   byId("shown").hidden = false;
   for (const player of ["video", "picture"]) byId(player).hidden = true;
   const player = byId(isVideo(name) ? "video" : "picture");
   // Not every browser shows every original; a picture of it all do.
   player.src = isVideo(name) || name.endsWith(".jpg") ? url : url.replace(/[^/]+$/u, "large.jpg");
+  // What comes below keeps its place while the picture is loaded.
+  player.style.aspectRatio = width && height ? `${width} / ${height}` : "";
   player.hidden = false;
   setText(byId("at"), at ? `${when(at)} · ` : "");
   byId("download").href = url;
   byId("download").download = name;
 }
 
-function tile(list, { id, name }, number) {
+function tile(list, { id, name, width, height }, number) {
   const url = `${list}/${id}`;
   const picture = element("img", { src: `${url}/small.jpg`, loading: "lazy", decoding: "async", alt: "" });
   const button = element("button", { type: "button", "aria-label": t("shared.photo", { number }) }, picture, isVideo(name) ? element("span", { class: "mark" }, t("photos.video")) : null);
   button.addEventListener("click", () => {
-    display(`${url}/${name}`, name);
+    display(`${url}/${name}`, name, null, width, height);
     byId("shown").scrollIntoView();
   });
   return element("li", {}, button);

@@ -2,7 +2,7 @@
 
 use super::super::problem::Code::{
     self, BadCommand, BadParameter, ChangedMeanwhile, ForeignPage, KeyReused, NoRoom, NotBytes, NotFound, NotJson,
-    NotMultipart, OverQuota, Refused, TooLarge, UnknownFormat, VolumeAway, WrongOffset, WrongTusVersion,
+    NotMultipart, OriginalAway, OverQuota, Refused, TooLarge, UnknownFormat, VolumeAway, WrongOffset, WrongTusVersion,
 };
 use super::operations::{FILE, ID, KNOWN, NOT_MODIFIED, ONCE, PART, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -105,6 +105,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "What the caller's photos take, and may take; for admins those of all users too",
         &[KNOWN],
         &[json("What they take.", "PhotoUsage"), NOT_MODIFIED],
+        &[],
+    ),
+    read(
+        "/api/v1/photos/check",
+        "photo_check",
+        "What the rolling check of originals found",
+        &[KNOWN],
+        &[json("The check.", "CheckReport"), NOT_MODIFIED],
         &[],
     ),
     read(
@@ -254,8 +262,36 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "The file as it came",
         &[PHOTO, PART, KNOWN],
         FILE,
+        &[NotFound, OriginalAway],
+    ),
+    read(
+        "/api/v1/photos/{id}/storage",
+        "photo_storage",
+        "Where the original is",
+        &[PHOTO, KNOWN],
+        &[json("Where it is.", "OriginalState"), NOT_MODIFIED],
         &[NotFound],
     ),
+    Operation {
+        method: "post",
+        path: "/api/v1/photos/{id}/fetch",
+        name: "photo_fetch",
+        summary: "Brings an original back from the destination where it lies alone",
+        parameters: &[PHOTO],
+        body: None,
+        answers: &[of_status(202, "It comes when the link allows.", "OriginalState")],
+        problems: &[ForeignPage, NotFound, NotJson, Refused],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/photos/{id}/release",
+        name: "photo_release",
+        summary: "Removes an original from the box once the destination has said that it has it",
+        parameters: &[PHOTO],
+        body: None,
+        answers: &[of_status(202, "It goes when the destination says so.", "OriginalState")],
+        problems: &[ForeignPage, NotFound, NotJson, Refused],
+    },
     read(
         "/api/v1/photos/{id}/large.jpg",
         "photo_large",

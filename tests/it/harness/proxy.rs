@@ -28,6 +28,8 @@ pub enum Quality {
     Mute,
     /// So many bytes a second go to the server, over all connections.
     Slow(u64),
+    /// So many bytes a second come from the server, over all connections.
+    SlowBack(u64),
     /// A portal on the way answers every request with a web page.
     Portal,
     /// Most requests of HTTP are answered with errors, and connections break in the middle.
@@ -216,9 +218,9 @@ impl Shared {
     }
 
     /// Waits for the turn of `bytes` on a slow line.
-    fn wait_for_turn(&self, bytes: usize) {
+    fn wait_for_turn(&self, bytes: usize, upward: bool) {
         let mut state = self.state();
-        let Quality::Slow(rate) = state.quality else { return };
+        let ((Quality::Slow(rate), true) | (Quality::SlowBack(rate), false)) = (state.quality, upward) else { return };
         let now = Instant::now();
         let free = state.taken_until.map_or(now, |until| until.max(now));
         let done = free + Duration::from_secs_f64(bytes as f64 / rate as f64);
@@ -333,9 +335,7 @@ impl Shared {
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, upward: bool) {
         let (mut bytes, mut passed) = ([0; 16 * 1024], 0);
         while let Ok(length @ 1..) = from.read(&mut bytes) {
-            if upward {
-                self.wait_for_turn(length);
-            }
+            self.wait_for_turn(length, upward);
             passed += length;
             if !upward && self.state().quality == Quality::Garbled {
                 self.garble(&mut bytes[..length]);

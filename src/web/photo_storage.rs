@@ -1,0 +1,101 @@
+//! Originals of photos: the file, where it is, and bringing it back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::audit::about;
+use super::photos::{Id, check_owner, disposition, find, problem};
+use super::problem::{Code, Problem};
+use super::routes::{Needs, Routes};
+use super::sender::check_sender;
+use super::session::Known;
+use super::{Shared, media, reply};
+use crate::library::OriginalState;
+use crate::photo::Photo;
+use crate::service::PhotoRecord;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .look("/api/v1/photos/{id}/original", Needs::VIEW, original)
+        .get("/api/v1/photos/check", Needs::ADMINISTER, check)
+        .get("/api/v1/photos/{id}/storage", Needs::VIEW, storage)
+        .post("/api/v1/photos/{id}/fetch", Needs::OPERATE, fetch)
+        .post("/api/v1/photos/{id}/release", Needs::OPERATE, release)
+}
+
+async fn state_of(shared: &Shared, photo: &Photo) -> Result<OriginalState, Problem> {
+    shared.services.library.original_state(photo).await.map_err(|error| problem(&error))
+}
+
+/// Refused where the original lies elsewhere alone.
+pub(super) async fn check_here(shared: &Shared, photo: &Photo) -> Result<(), Problem> {
+    match state_of(shared, photo).await?.away {
+        None => Ok(()),
+        Some(away) => {
+            let message = format!("the original lies at {} alone: ask for it to be brought back", away.destination);
+            Err(Problem::new(Code::OriginalAway, message))
+        }
+    }
+}
+
+async fn original(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
+    check_here(&shared, &photo).await?;
+    let path = shared.services.library.original(&photo);
+    let mut answer = media::answer(&path, &photo.file, &request).await?;
+    let kind = HeaderValue::from_static(photo.facts.format.media_type());
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    if let Some(saved_as) = disposition(&photo.name) {
+        answer.headers_mut().insert(header::CONTENT_DISPOSITION, saved_as);
+    }
+    Ok(answer)
+}
+
+async fn storage(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
+    reply::json(&request, &state_of(&shared, &photo).await?)
+}
+
+async fn fetch(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    check_sender(&headers)?;
+    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
+    let state = shared.services.library.fetch_original(&photo).await.map_err(|error| problem(&error))?;
+    Ok(about(photo.id.to_string(), (StatusCode::ACCEPTED, Json(state)).into_response()))
+}
+
+async fn release(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    check_sender(&headers)?;
+    let record = find(&shared, &caller, id).await?;
+    check_owner(&caller, &record)?;
+    let state = shared.services.library.release_original(&record.photo).await.map_err(|error| problem(&error))?;
+    Ok(about(record.photo.id.to_string(), (StatusCode::ACCEPTED, Json(state)).into_response()))
+}
+
+async fn check(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
+    let report = shared.services.library.check_report().await.map_err(|error| problem(&error))?;
+    reply::json(&request, &report)
+}
