@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::intake::blocking;
 use super::{Library, LibraryError};
 use crate::event::{MOST_TAGS, check_tag};
-use crate::photo::{LONGEST_NOTE, LONGEST_TITLE, Photo, PhotoId, TakenEdit};
+use crate::photo::{LONGEST_NOTE, LONGEST_TITLE, Photo, PhotoId, Seen, TakenEdit};
 
 /// Most users whose favourite one photo is.
 const MOST_FAVORITES: usize = 50;
@@ -134,6 +134,16 @@ impl Library {
         self.record(photo).await
     }
 
+    /// Notes what a model sees in a photo; durable when it returns.
+    ///
+    /// # Errors
+    /// [`LibraryError::Unknown`]; else when index or disk fail.
+    pub async fn set_seen(&self, id: PhotoId, seen: Seen) -> Result<(), LibraryError> {
+        let _changing = self.changing.lock().await;
+        let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
+        self.record(Photo { seen: Some(seen), ..known }).await.map(|_| ())
+    }
+
     /// Takes a photo out of the trash. The caller holds what changes are guarded by.
     pub(super) async fn restored(&self, mut photo: Photo) -> Result<Photo, LibraryError> {
         photo.trashed = None;
@@ -146,6 +156,10 @@ impl Library {
             // The index may have less of what a file says of itself, which no edit changes.
             if let Ok(known) = this.read_sidecar(&written) {
                 written.facts = known.facts;
+                let model = |photo: &Photo| photo.seen.as_ref().map(|seen| seen.model.clone());
+                if model(&written) == known.seen.as_ref().map(|seen| seen.model.clone()) {
+                    written.seen = known.seen;
+                }
             }
             this.write_sidecar(&written)
         })

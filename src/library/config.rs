@@ -23,6 +23,9 @@ pub struct Config {
     /// Folders below which cards and sticks are mounted: what lies there may be imported.
     /// Default: /media, /mnt and /run/media.
     pub import_from: Vec<PathBuf>,
+    /// The model that looks at photos, so that they are found by what is on them; "auto": the first that cameras use, "off":
+    /// none. Default: auto.
+    pub detect: String,
     /// For how long an original stays on this box after it was taken in; then it lies at the first upload destination alone,
     /// as long as that has it and does not seal it. 0d: for ever. Default: 0d.
     pub keep_originals: Age,
@@ -58,6 +61,7 @@ impl Default for Config {
             quotas: BTreeMap::new(),
             watch: BTreeMap::new(),
             import_from: ["/media", "/mnt", "/run/media"].map(PathBuf::from).to_vec(),
+            detect: "auto".to_owned(),
             keep_originals: Age(Duration::ZERO),
             trash: Age(Duration::from_secs(30 * 24 * 3600)),
         }

@@ -268,6 +268,7 @@ impl Library {
             taken: taken.unwrap_or_else(|| Taken::at(added.wall, 0, TakenFrom::Added)),
             added,
             taken_found: None,
+            seen: None,
             facts,
             title: String::new(),
             note: String::new(),

@@ -22,6 +22,7 @@ pub fn photo(id: PhotoId, owner: &str, local: &str, added: Moment) -> Photo {
         favorite_of: Vec::new(),
         private: false,
         taken_found: None,
+        seen: None,
         trashed: None,
     }
 }

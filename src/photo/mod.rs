@@ -9,6 +9,7 @@ pub mod fixture;
 mod folder_file;
 mod format;
 mod search;
+mod seen;
 mod taken;
 mod terms;
 mod tombstone;
@@ -25,6 +26,7 @@ pub use album::{ALBUM_VERSION, Album, AlbumEdit, AlbumId, AlbumOrder, MOST_IN_AL
 pub use folder_file::{FileOutcome, FolderFile};
 pub use format::{HEAD, Medium, PictureFormat};
 pub use search::{Condition, LONGEST_SEARCH, PhotoSearch, Wanted};
+pub use seen::{MOST_OBJECTS, PhotoObject, Seen};
 pub use taken::{Taken, TakenEdit, TakenFrom};
 pub use terms::{Cell, TERMS_VERSION, Term, terms_of};
 pub use tombstone::Tombstone;
@@ -191,6 +193,9 @@ pub struct Photo {
     /// Users whose favourite it is, none twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub favorite_of: Vec<Arc<str>>,
+    /// What a model sees in it, once one has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
     /// Seen by its owner only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,

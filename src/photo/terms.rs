@@ -207,6 +207,8 @@ pub fn terms_of(photo: &Photo) -> BTreeSet<Term> {
     terms.insert(Term::Owner(photo.owner.to_string()));
     terms.insert(Term::Day(photo.taken.wall_day()));
     terms.extend(photo.favorite_of.iter().map(|user| Term::FavoriteOf(user.to_string())));
+    let objects = photo.seen.iter().flat_map(|seen| &seen.objects);
+    terms.extend(objects.map(|object| Term::Label(fold(&object.label))));
     if photo.private {
         terms.insert(Term::Private);
     }

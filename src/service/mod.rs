@@ -22,6 +22,7 @@ mod library_upkeep;
 mod mark;
 mod media;
 mod models;
+mod photo_labels;
 mod playback;
 mod probe;
 mod queues;

@@ -233,6 +233,21 @@ impl ModelService {
         Ok(FoundThings { model: name.to_owned(), width, height, took_ms, waited_ms, detections })
     }
 
+    /// What model `name` sees in a picture of the library, from `min_score` on. People's tries go before it.
+    ///
+    /// # Errors
+    /// Why it does not look.
+    pub(super) async fn look(
+        &self,
+        name: &str,
+        picture: Arc<dyn Picture>,
+        min_score: f32,
+    ) -> Result<Vec<Detection>, ModelRefusal> {
+        let (_place, _turn) = self.turn().await?;
+        let model = self.model(name).await?;
+        Ok(self.run(&model, picture, min_score, Priority::Program).await?.detections)
+    }
+
     /// Waits for a turn.
     async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ModelRefusal> {
         if let Some(reason) = self.overload() {

@@ -15,6 +15,7 @@ use super::folders::FolderService;
 use super::library::LibraryService;
 use super::media::MediaService;
 use super::models::ModelService;
+use super::photo_labels::PhotoLabels;
 use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::probe::ProbeService;
 use super::queues::QueueService;
@@ -40,6 +41,8 @@ pub struct Services {
     pub library: LibraryService,
     /// Folders whose files become photos.
     pub folders: FolderService,
+    /// What models see in photos.
+    labels: PhotoLabels,
     /// What became of a camera's time.
     pub timeline: TimelineService,
     /// Which files hold what was recorded.
@@ -71,7 +74,12 @@ impl Services {
     /// # Errors
     /// Never.
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
-        tokio::join!(self.exports.run(stop.clone()), self.library.run(stop.clone()), self.folders.run(stop));
+        tokio::join!(
+            self.exports.run(stop.clone()),
+            self.library.run(stop.clone()),
+            self.labels.run(stop.clone()),
+            self.folders.run(stop)
+        );
         Ok(())
     }
 
@@ -83,7 +91,7 @@ impl Services {
         let queues = QueueService::new(context.clone());
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
-        let library = LibraryService::new(context.clone());
+        let (library, models) = (LibraryService::new(context.clone()), ModelService::new(context.clone()));
         let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
@@ -93,12 +101,13 @@ impl Services {
             events: EventService::new(context.clone()),
             media: MediaService::new(context.clone()),
             folders: FolderService::new(context.clone(), library.clone()),
+            labels: PhotoLabels::new(context.clone(), library.clone(), models.clone()),
             library,
             playback: PlaybackService::new(context.clone()),
             previews: PreviewService::new(context.clone()),
             exports: ExportService::new(context.clone()),
             timeline: TimelineService::new(context.clone()),
-            models: ModelService::new(context.clone()),
+            models,
             switches: SwitchService::new(context),
             config,
             backtests,

@@ -17,6 +17,9 @@ const MAX_PHOTO: usize = 3 * 1024;
 /// What is left of each long text of a file where they are too long together, bytes.
 const SHORT: usize = 400;
 
+/// Objects that are left of a photo that has too long texts.
+const FEW_OBJECTS: usize = 4;
+
 fn content_key(photo: &Photo) -> Vec<u8> {
     [hex::decode(&photo.sha256).unwrap_or_default().as_slice(), &photo.id.to_bytes()].concat()
 }
@@ -30,6 +33,9 @@ pub(super) fn index_form(photo: &Photo) -> Result<Vec<u8>, StoreError> {
     let (mut short, facts) = (photo.clone(), &photo.facts);
     short.facts.description = facts.description.as_deref().map(|text| shorten(text, SHORT).to_owned());
     short.facts.keywords = facts.keywords.iter().take(SHORT / 20).map(|word| shorten(word, 20).to_owned()).collect();
+    if let Some(seen) = &mut short.seen {
+        seen.objects.truncate(FEW_OBJECTS);
+    }
     let json = encode(&short)?;
     if json.len() <= MAX_PHOTO {
         return Ok(json);
@@ -41,7 +47,8 @@ impl Group<'_> {
     /// Puts a photo into the index, or a newer state in place of the older.
     pub(super) fn put_photo(&mut self, photo: &Photo, json: &[u8]) -> Result<(), StoreError> {
         // Found is what is in the index, which may be less than the sidecar has.
-        let photo = &Photo { facts: decode::<Photo>(json)?.facts, ..photo.clone() };
+        let Photo { facts, seen, .. } = decode(json)?;
+        let photo = &Photo { facts, seen, ..photo.clone() };
         let id = photo.id.to_bytes();
         let mut had = BTreeSet::new();
         let number = self.photo_number(photo.id)?;

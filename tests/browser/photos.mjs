@@ -8,8 +8,9 @@ import process from "node:process";
 
 import { launch, makeObserver } from "./observer.mjs";
 
-// A search that cannot be read.
-const isAnswer = (status, page) => status === 400 && page.url().includes("on%3Ayesterday");
+// A search that cannot be read, and a folder that may not be imported.
+let isTrying = false;
+const isAnswer = (status, page) => status === 400 && (isTrying || page.url().includes("on%3Ayesterday"));
 const { seen, follow, look } = makeObserver({ fullPage: false, isAnswer });
 const [box, ...files] = process.argv.slice(2);
 
@@ -51,6 +52,60 @@ async function workWithPhotos(page) {
   await page.click("#trash");
   await tiles(page, files.length);
   seen.steps.restored = await page.locator("#gallery li").count();
+}
+
+/** Corrects when a photo was taken, takes that back, and shifts the time of two. */
+async function correctTime(page) {
+  const first = page.locator("#gallery button[aria-label^='eagle.png']");
+  const time = () => page.inputValue("#photo-form [name=taken]");
+  const saved = (text) => page.waitForFunction((wanted) => document.getElementById("photo-facts").textContent.includes(wanted), text);
+  await first.click();
+  const before = await time();
+  await page.fill("#photo-form [name=taken]", "1999-12-31T23:30:00");
+  await page.click("#photo-form button[type=submit]");
+  await saved("set by a person");
+  await page.waitForSelector("#photo-found:not([hidden])");
+  await page.click("#photo-found");
+  await page.waitForSelector("#photo-found", { state: "hidden" });
+  seen.steps.takenBack = (await time()) === before;
+  await page.fill("#photo-form [name=taken]", "1999-12-31T23:30:00");
+  await page.click("#photo-form button[type=submit]");
+  await saved("set by a person");
+  await page.click("#photo-close");
+  await page.click("#select");
+  await first.click();
+  const ask = async (text) => {
+    page.once("dialog", (dialog) => dialog.accept(text));
+    await page.click("#shift");
+  };
+  await ask("an hour");
+  await page.waitForSelector("#selection .outcome:not([hidden])");
+  seen.steps.noShift = await page.textContent("#selection .outcome");
+  await ask("+1:00");
+  await page.waitForSelector("#selection", { state: "hidden" });
+  await tiles(page, files.length);
+  seen.steps.days = await page.locator("#gallery h2").allTextContents();
+}
+
+/** Imports a folder, and sees what became of its files. */
+async function importFolder(page) {
+  await page.click("#folders summary");
+  await page.waitForFunction(() => document.getElementById("import-none").textContent !== "");
+  isTrying = true;
+  await page.fill("#import-form [name=path]", "/etc");
+  await page.click("#import-form button[type=submit]");
+  await page.waitForSelector("#import-form .outcome:not([hidden])");
+  seen.steps.importRefused = await page.textContent("#import-form .outcome");
+  isTrying = false;
+  await page.fill("#import-form [name=path]", process.env.OUTPOST_CARD);
+  await page.click("#import-form button[type=submit]");
+  await page.waitForFunction(() => document.getElementById("imports").textContent.includes("done"));
+  await page.click("#imports details summary");
+  seen.steps.imported = await page.textContent("#imports li");
+  await look(page, "photos-import");
+  await page.locator("#imports li > p button").click();
+  await page.waitForFunction(() => document.getElementById("imports").children.length === 0);
+  await page.click("#folders summary");
 }
 
 /** Finds, marks, chooses several, and puts them into an album. */
@@ -165,6 +220,8 @@ try {
   const page = follow(await context.newPage());
   await workWithPhotos(page);
   await findAndCollect(page);
+  await correctTime(page);
+  await importFolder(page);
   await onAPhone(browser);
   await deleteOne(page);
 } finally {

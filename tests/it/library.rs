@@ -71,7 +71,13 @@ fn photos_survive_a_kill_and_a_lost_index_and_reach_the_cloud_as_they_came() {
     assert_eq!(edited.status, 200, "{}", String::from_utf8_lossy(&edited.body));
     daemon.crash_and_restart();
 
-    let before = library(&daemon);
+    let before = wait_for("the model to have looked at all", seconds(120), || {
+        let now = library(&daemon);
+        if now.values().all(|photo| photo["seen"].is_object()) { Ok(now) } else { Err(format!("{now:?}")) }
+    });
+    let found = daemon.json("/api/v1/photos?q=label:dog");
+    let found: Vec<_> = found["photos"].as_array().expect("photos").iter().map(|photo| &photo["name"]).collect();
+    assert_eq!(found, ["dog.png"], "{:?}", before["dog.png"]["seen"]);
     assert_eq!(before.len(), 4, "{before:?}");
     assert_eq!((&before["dog.png"]["title"], &before["dog.png"]["tags"]), (&json!("犬"), &json!(["dog", "car"])));
     let (status, again) = upload(&daemon, &[], &pictures()[..1]);
@@ -155,11 +161,20 @@ fn hostile_files_cost_no_more_than_themselves() {
 #[test]
 fn people_add_look_at_and_describe_photos_in_a_browser() {
     let scratch = Scratch::new("photos-page");
-    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    let mut config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    config.add(&format!("[library]\nimport_from = [{:?}]\n", scratch.path("media")));
     let daemon = Daemon::start(&scratch, config);
+    let card = scratch.path("media/EOS");
+    std::fs::create_dir_all(&card).expect("make the card");
+    std::fs::copy(&pictures()[0], card.join("IMG_1.PNG")).expect("copy");
+    std::fs::write(card.join("empty.jpg"), "").expect("write");
     let script = repository().join("tests/browser/photos.mjs");
     let mut node = Command::new("node");
-    node.arg(script).arg(daemon.page()).args(pictures()).env("OUTPOST_NODE_MODULES", installed("node/node_modules"));
+    node.env("OUTPOST_CARD", &card)
+        .arg(script)
+        .arg(daemon.page())
+        .args(pictures())
+        .env("OUTPOST_NODE_MODULES", installed("node/node_modules"));
     let seen: Value = serde_json::from_str(&run(&mut node)).expect("the browser's report");
     assert_eq!(seen["errors"], json!([]), "on the console");
     let violations: BTreeMap<String, Vec<String>> = serde_json::from_value(seen["violations"].clone()).expect("lists");
@@ -174,6 +189,13 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
     assert!(steps["wrong"].as_str().is_some_and(|text| text.contains("is no time")), "{steps}");
     assert!(steps["favorite"].as_str().is_some_and(|label| label.starts_with("The giraffe")), "{steps}");
     assert_eq!((&steps["album"], &steps["months"]), (&json!("Best ones"), &json!(2)), "{steps}");
+    assert_eq!(steps["takenBack"], json!(true), "{steps}");
+    assert!(steps["noShift"].as_str().is_some_and(|text| text.contains("an hour")), "{steps}");
+    assert_eq!(steps["days"][1], json!("Saturday, January 1, 2000"), "{steps}");
+    assert!(steps["importRefused"].as_str().is_some_and(|text| text.contains("does not lie below")), "{steps}");
+    let imported = steps["imported"].as_str().expect("a text");
+    let says = ["done, 0 new, 1 already there", "1 file was not taken in", "empty.jpg: the file is empty"];
+    assert!(says.iter().all(|part| imported.contains(part)), "{imported}");
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
     assert_eq!(steps["sharedAlbum"], json!({ "title": "The best", "saved": "picture.jpg" }), "{steps}");
     let photos = library(&daemon);

@@ -9,15 +9,16 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::{Clock, SimulatedClock};
 use crate::destination::destination;
+use crate::detection::BBox;
 use crate::event::IdSource;
 use crate::photo::fixture::photo;
-use crate::photo::{GeoPoint, fold};
+use crate::photo::{GeoPoint, PhotoObject, Seen, fold};
 use crate::store::tests::{config, simulated};
 use crate::store::{Config, PhotoUsage, Store};
 
 const WORDS: [&str; 12] =
     ["heron", "herring", "Grey", "gate", "北海道", "海", "Zürich", "river", "2024", "a", "boat barn", "x-ray"];
-const LINES: [&str; 26] = [
+const LINES: [&str; 28] = [
     "",
     "her",
     "heron",
@@ -44,6 +45,8 @@ const LINES: [&str; 26] = [
     "on:2024-01-20T10:00",
     "after:2024-02 before:2024",
     "camera:canon",
+    "label:dog",
+    "label:d* -heron",
 ];
 
 struct Library {
@@ -77,6 +80,10 @@ impl Library {
         let (latitude, longitude) = random.choice(places).expect("a place");
         photo.facts.place = if random.bool() { GeoPoint::new(latitude, longitude, None) } else { None };
         photo.facts.device.make = random.bool().then(|| "Canon Inc.".to_owned());
+        let objects = ["dog", "deer", "Traffic light"].iter().filter(|_| random.bool());
+        let object = |label: &&str| PhotoObject { label: (*label).into(), score: 0.9, bbox: BBox::default() };
+        let seen = Seen { model: "a".to_owned(), objects: objects.map(object).collect() };
+        photo.seen = random.bool().then_some(seen);
         photo.title = self.some(3).join(" ");
         photo.tags = self.some(2);
         photo.tags.dedup();

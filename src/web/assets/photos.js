@@ -4,7 +4,7 @@
 
 import { byId, element, nearEnd, setText } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
-import { bytes, duration, when } from "./format.js";
+import { bytes, duration, objectName, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
 import { onImported } from "./photos-folders.js";
@@ -148,6 +148,7 @@ function facts(photo) {
     ...fact("length", of.duration_s && duration(of.duration_s)),
     ...fact("device", device),
     ...fact("place", place),
+    ...fact("objects", [...new Set(photo.seen?.objects?.map(({ label }) => objectName(label)))].join(", ")),
     ...fact("description", of.description),
     ...fact("owner", photo.owner),
     ...fact("added", when(photo.added.wall)),
