@@ -25,6 +25,7 @@ use std::io::Read;
 
 use crate::photo::{HEAD, Medium, PictureFacts, PictureFormat};
 
+pub use embedded::xmp_of;
 pub use inspector::{Inspector, serve};
 pub use request::{Inspected, Request};
 pub use thumbnail::{LARGE, SMALL, STRIPPED, Thumbnail};

@@ -7,8 +7,10 @@ use std::time::Instant;
 use anyhow::Result;
 use jiff::civil::Date;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::context::Context;
+use super::similar_hashes::SharedHashes;
 use crate::library::{Arriving, Given, Kept, Library, LibraryError, LibraryShared, OriginalState, PhotoEdit, Thumb};
 use crate::photo::{
     Album, AlbumId, AlbumOrder, Cell, Condition, GeoPoint, Photo, PhotoId, PhotoSearch, Term, Wanted, fold,
@@ -17,6 +19,8 @@ use crate::store::{PhotoCell, PhotoPosition, PhotosFound, Scope, StoreError};
 
 /// Most photos of one page.
 pub const MOST_PHOTOS: usize = 500;
+/// Exports that are written at once.
+pub(super) const MOST_EXPORTS: usize = 2;
 /// Most tags that are listed.
 const MOST_TAGS: usize = 1000;
 
@@ -164,11 +168,18 @@ pub struct PhotoArea {
 pub struct LibraryService {
     pub(super) context: Arc<Context>,
     shared: LibraryShared,
+    pub(super) exports: Arc<Semaphore>,
+    pub(super) hashes: SharedHashes,
 }
 
 impl LibraryService {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context, shared: LibraryShared::default() }
+        Self {
+            context,
+            shared: LibraryShared::default(),
+            exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
+            hashes: SharedHashes::default(),
+        }
     }
 
     /// The library on the volume in use.
@@ -395,6 +406,14 @@ impl LibraryService {
     /// When the disk fails.
     pub async fn thumbnail(&self, photo: &Photo, size: Thumb) -> Result<Option<PathBuf>, LibraryError> {
         self.library().thumbnail(photo, size).await
+    }
+
+    /// Makes one photo of several.
+    ///
+    /// # Errors
+    /// As [`Library::merge`].
+    pub async fn merge(&self, keep: PhotoId, others: &[PhotoId]) -> Result<Photo, LibraryError> {
+        self.library().merge(keep, others).await
     }
 
     /// Where the original is.

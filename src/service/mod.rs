@@ -18,6 +18,7 @@ mod events;
 pub(crate) mod fixture;
 mod folders;
 mod library;
+mod library_export;
 mod library_upkeep;
 mod mark;
 mod media;
@@ -29,6 +30,8 @@ mod queues;
 mod reports;
 mod services;
 mod settings;
+mod similar;
+mod similar_hashes;
 mod status;
 mod strip;
 mod switches;
@@ -57,6 +60,7 @@ pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
     read_cursor, record as photo_record,
 };
+pub use library_export::PhotoExportError;
 pub use library_upkeep::{Usage, UserUsage};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
@@ -76,6 +80,7 @@ pub use probe::{
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
+pub use similar::{MOST_APART, MOST_GROUPS, SimilarGroup};
 pub use status::StatusService;
 pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};

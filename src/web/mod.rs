@@ -24,6 +24,7 @@ mod openapi;
 mod pages;
 mod peer;
 mod photo_folders;
+mod photo_similar;
 mod photo_storage;
 mod photo_usage;
 mod photos;
@@ -279,6 +280,7 @@ fn all_routes() -> Routes {
         .merge(photo_usage::routes())
         .merge(photo_folders::routes())
         .merge(photo_storage::routes())
+        .merge(photo_similar::routes())
         .merge(albums::routes())
         .merge(uploads::routes())
         .merge(queue::routes())

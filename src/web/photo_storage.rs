@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::stream;
 
 use super::audit::about;
-use super::photos::{Id, check_owner, disposition, find, problem};
+use super::photos::{Id, check_owner, disposition, find, list_problem, parse, problem, viewer};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::sender::check_sender;
@@ -16,11 +18,12 @@ use super::session::Known;
 use super::{Shared, media, reply};
 use crate::library::OriginalState;
 use crate::photo::Photo;
-use crate::service::PhotoRecord;
+use crate::service::{MOST_PHOTOS, PhotoExportError, PhotoQuery, PhotoRecord};
 
 pub(super) fn routes() -> Routes {
     Routes::default()
         .look("/api/v1/photos/{id}/original", Needs::VIEW, original)
+        .look("/api/v1/photos/export.tar", Needs::VIEW, export)
         .get("/api/v1/photos/check", Needs::ADMINISTER, check)
         .get("/api/v1/photos/{id}/storage", Needs::VIEW, storage)
         .post("/api/v1/photos/{id}/fetch", Needs::OPERATE, fetch)
@@ -98,4 +101,23 @@ async fn release(
 async fn check(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
     let report = shared.services.library.check_report().await.map_err(|error| problem(&error))?;
     reply::json(&request, &report)
+}
+
+/// The photos that are asked for as folders in one file.
+async fn export(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    RawQuery(text): RawQuery,
+) -> Result<Response, Problem> {
+    let query = PhotoQuery { limit: MOST_PHOTOS, ..parse(text.as_deref().unwrap_or_default(), viewer(&caller), &[])? };
+    let pieces = shared.services.library.export(query).await.map_err(|error| match &error {
+        PhotoExportError::Busy => Problem::new(Code::Busy, error.to_string()),
+        PhotoExportError::List(why) => list_problem(why),
+    })?;
+    let pieces = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"photos.tar\"")),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }

@@ -49,7 +49,7 @@ pub(super) fn routes() -> Routes {
 
 pub(super) type Id = Result<Path<String>, PathRejection>;
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::not_found(LibraryError::Unknown.to_string())
 }
 
@@ -192,7 +192,7 @@ fn edges(text: &str) -> Result<[f64; 4], Problem> {
 }
 
 /// Reads what is asked for. `also`: parameters beside `q` and `album`.
-fn parse(text: &str, viewer: Viewer, also: &[&str]) -> Result<PhotoQuery, Problem> {
+pub(super) fn parse(text: &str, viewer: Viewer, also: &[&str]) -> Result<PhotoQuery, Problem> {
     let (search, limit) = (String::new(), DEFAULT_LIMIT);
     let mut query = PhotoQuery { viewer, search, album: None, trash: false, before: None, limit };
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {

@@ -201,6 +201,40 @@ async function deleteOne(page) {
   seen.steps.deleted = true;
 }
 
+/** Adds a picture with a place, that looks like one that is there. Looks at the map, closer, and at the photos of a place. */
+async function lookAtMap(page) {
+  await page.setInputFiles("#files", process.env.OUTPOST_ALIKE);
+  await tiles(page, files.length);
+  await page.click("#map summary");
+  await page.waitForSelector("#map-places li");
+  await page.waitForSelector("#map-plot circle");
+  await look(page, "photos-map");
+  const inBox = () => new URL(page.url()).searchParams.get("q");
+  for (let closer = 0; closer < 5 && !inBox(); closer += 1) {
+    const before = await page.textContent("#map-places b");
+    await page.locator("#map-places button").first().click();
+    await page.waitForFunction((was) => location.search !== "" || document.querySelector("#map-places b")?.textContent !== was, before);
+  }
+  await tiles(page, 1);
+  seen.steps.near = inBox();
+  await page.fill("#search [name=q]", "");
+  await page.press("#search [name=q]", "Enter");
+  await tiles(page, files.length);
+  await page.click("#map summary");
+}
+
+/** Keeps one of two that look alike. */
+async function mergeAlike(page) {
+  await page.click("#similar summary");
+  await page.waitForSelector("#similar-groups > li");
+  await loaded(page);
+  seen.steps.alike = await page.locator("#similar-groups > li").count();
+  await look(page, "photos-similar");
+  await page.locator("#similar-groups > li > button").click();
+  await tiles(page, files.length - 1);
+  await page.click("#similar summary");
+}
+
 async function onAPhone(browser) {
   const context = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark", locale: "ja-JP" });
   const page = follow(await context.newPage());
@@ -224,6 +258,8 @@ try {
   await importFolder(page);
   await onAPhone(browser);
   await deleteOne(page);
+  await lookAtMap(page);
+  await mergeAlike(page);
 } finally {
   await browser.close();
 }

@@ -75,9 +75,9 @@ fn photos_survive_a_kill_and_a_lost_index_and_reach_the_cloud_as_they_came() {
         let now = library(&daemon);
         if now.values().all(|photo| photo["seen"].is_object()) { Ok(now) } else { Err(format!("{now:?}")) }
     });
-    let found = daemon.json("/api/v1/photos?q=label:dog");
+    let found = daemon.json("/api/v1/photos?q=label:giraffe");
     let found: Vec<_> = found["photos"].as_array().expect("photos").iter().map(|photo| &photo["name"]).collect();
-    assert_eq!(found, ["dog.png"], "{:?}", before["dog.png"]["seen"]);
+    assert_eq!(found, ["giraffe.png"], "{:?}", before["giraffe.png"]["seen"]);
     assert_eq!(before.len(), 4, "{before:?}");
     assert_eq!((&before["dog.png"]["title"], &before["dog.png"]["tags"]), (&json!("犬"), &json!(["dog", "car"])));
     let (status, again) = upload(&daemon, &[], &pictures()[..1]);
@@ -170,7 +170,12 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
     std::fs::write(card.join("empty.jpg"), "").expect("write");
     let script = repository().join("tests/browser/photos.mjs");
     let mut node = Command::new("node");
+    let alike = scratch.path("small-dog.jpg");
+    image::open(&pictures()[0]).expect("a picture").thumbnail(400, 400).to_rgb8().save(&alike).expect("write");
+    let place = ["-GPSLatitude=35.6812", "-GPSLatitudeRef=N", "-GPSLongitude=139.7671", "-GPSLongitudeRef=E"];
+    run(Command::new("exiftool").arg("-overwrite_original").args(place).arg(&alike));
     node.env("OUTPOST_CARD", &card)
+        .env("OUTPOST_ALIKE", &alike)
         .arg(script)
         .arg(daemon.page())
         .args(pictures())
@@ -196,6 +201,8 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
     let imported = steps["imported"].as_str().expect("a text");
     let says = ["done, 0 new, 1 already there", "1 file was not taken in", "empty.jpg: the file is empty"];
     assert!(says.iter().all(|part| imported.contains(part)), "{imported}");
+    assert_eq!(steps["near"], json!("near:35.6850,139.7650,1"), "{steps}");
+    assert_eq!(steps["alike"], json!(1), "{steps}");
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
     assert_eq!(steps["sharedAlbum"], json!({ "title": "The best", "saved": "picture.jpg" }), "{steps}");
     let photos = library(&daemon);

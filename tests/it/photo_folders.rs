@@ -56,7 +56,7 @@ fn a_watched_folder_is_taken_in_as_it_is_filled_and_moves_keep_what_was_said() {
     let mut written = std::fs::File::create(&slow).expect("create");
     for piece in eagle.chunks(eagle.len() / 5 + 1) {
         std::io::Write::write_all(&mut written, piece).expect("write");
-        std::thread::sleep(seconds(3));
+        std::thread::sleep(seconds(1));
     }
     drop(written);
     copy("giraffe.png", &scratch.path("outside/new/giraffe.png"));

@@ -10,7 +10,7 @@ use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
 use crate::harness::proxy::{Proxy, Quality};
-use crate::harness::{Scratch, fixture, seconds, wait_for};
+use crate::harness::{Scratch, fixture, repository, seconds, wait_for};
 
 /// A video with something behind it that players do not mind.
 fn large_video(scratch: &Scratch) -> (PathBuf, Vec<u8>) {
@@ -89,4 +89,59 @@ fn an_original_goes_to_the_cloud_alone_and_comes_back_over_a_broken_line_and_a_k
     assert!(std::fs::read(&local).expect("read") == content, "the bytes as they came");
     let original = daemon.get(&format!("{photo}/original")).expect("an answer");
     assert!(original.status == 200 && original.body == content);
+}
+
+/// Works with: pictures | exiftool and tar | photos are downloaded as folders with XMP, which says what people said
+#[test]
+fn photos_are_downloaded_as_folders_that_other_programs_read() {
+    let scratch = Scratch::new("photo-export");
+    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    let daemon = Daemon::start(&scratch, config);
+    let pictures = ["dog.png", "eagle.png", "person.png"].map(|name| repository().join("tests/reference").join(name));
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error"]);
+    for picture in &pictures {
+        curl.args(["--form", "file_date=2024-03-31T02:30:00"])
+            .arg("--form")
+            .arg(format!("file=@{}", picture.display()));
+    }
+    let text = run(curl.arg(format!("{}api/v1/photos", daemon.page())));
+    let given: Value = serde_json::from_str(&text).expect("JSON");
+    let edit = |n: usize, change: &Value| {
+        let path = format!("/api/v1/photos/{}", given["photos"][n]["id"].as_str().expect("an id"));
+        assert_eq!(daemon.send("PATCH", &path, "", change).expect("an answer").status, 200);
+    };
+    let at = json!({ "at": { "local": "2019-07-01T18:00:00", "offset_s": 32400 } });
+    edit(0, &json!({ "title": "犬 & <friends>", "note": "At the\ngate", "tags": ["zoo", "犬"], "taken": at }));
+    edit(1, &json!({ "tags": ["bird"] }));
+    let tar = scratch.path("photos.tar");
+    let get = |query: &str| {
+        run(Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--output"])
+            .arg(&tar)
+            .arg(format!("{}api/v1/photos/export.tar{query}", daemon.page())));
+        run(Command::new("tar").arg("-tf").arg(&tar))
+            .lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let both = |name: &str| [name.to_owned(), format!("{name}.xmp")];
+    let names = ["2019/2019-07-01/dog.png", "2024/2024-03-31/eagle.png", "2024/2024-03-31/person.png"];
+    assert_eq!(get("?q=tag:bird"), both(names[1]).into());
+    assert_eq!(get(""), names.iter().flat_map(|name| both(name)).collect());
+    run(Command::new("tar").arg("-xf").arg(&tar).arg("-C").arg(scratch.path("")));
+    for (name, picture) in names.iter().zip(&pictures) {
+        assert_eq!(std::fs::read(scratch.path(name)).expect("read"), std::fs::read(picture).expect("read"), "{name}");
+    }
+    let read = |name: &str| -> Value {
+        let file = scratch.path(&format!("{name}.xmp"));
+        let text = run(Command::new("exiftool").args(["-j", "-s"]).arg(&file));
+        serde_json::from_str::<Value>(&text).expect("JSON")[0].take()
+    };
+    let dog = read(names[0]);
+    assert_eq!((&dog["Title"], &dog["Description"]), (&json!("犬 & <friends>"), &json!("At the\ngate")), "{dog}");
+    assert_eq!(dog["Subject"], json!(["zoo", "犬"]), "{dog}");
+    assert_eq!(dog["DateTimeOriginal"], json!("2019:07:01 18:00:00+09:00"), "{dog}");
+    assert_eq!((&dog["Warning"], &dog["Error"]), (&Value::Null, &Value::Null), "{dog}");
+    assert_eq!(read(names[1])["DateTimeOriginal"], json!("2024:03:31 02:30:00"));
 }

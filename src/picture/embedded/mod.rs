@@ -4,7 +4,10 @@
 mod fuzz;
 mod iptc;
 mod packets;
+mod written;
 mod xmp;
+
+pub use written::xmp_of;
 
 use super::bytes::Bytes;
 use super::metadata::{place_of, plain};

@@ -35,7 +35,7 @@ export function showAlbum(id) {
 }
 
 /** Adds a part to the line in place of one that begins in the same way. */
-function put(part, start) {
+export function put(part, start) {
   const rest = line.value.split(/\s+/).filter((word) => word && !word.startsWith(start));
   line.value = [...rest, ...(part ? [part] : [])].join(" ");
   asked();

@@ -8,10 +8,12 @@ import { bytes, duration, objectName, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
 import { onImported } from "./photos-folders.js";
+import "./photos-map.js";
 import { loadMonths, onQuestion, question } from "./photos-search.js";
 import { choose, isSelecting, mark as markChosen, onChanged } from "./photos-selection.js";
 import { onAdded } from "./photos-upload.js";
 import { askToShare } from "./photos-share.js";
+import { onMerged } from "./photos-similar.js";
 import { onBack, showStorage } from "./photos-storage.js";
 import { showUsage } from "./photos-usage.js";
 import { locale, named, t } from "./texts.js";
@@ -73,6 +75,9 @@ function dayList(day) {
 function showCount(total) {
   setText(byId("found"), total === undefined ? "" : t("photos.found", { count: total }));
   const isAsked = Object.keys(question()).length > 0;
+  const download = byId("download");
+  download.hidden = inTrash || photos.length === 0;
+  download.href = `/api/v1/photos/export.tar?${new URLSearchParams(question())}`;
   byId("no-photos").hidden = photos.length > 0 || next !== null;
   setText(byId("no-photos"), t(inTrash ? "photos.trash_empty" : isAsked ? "photos.none_found" : "photos.none"));
 }
@@ -231,9 +236,6 @@ byId("photo-found").addEventListener("click", async () => {
     show(form.querySelector(".outcome"), error.message, true);
   }
 });
-  fill(edited);
-  return t("photos.saved");
-});
 
 byId("photo-trash").addEventListener("click", async () => {
   try {
@@ -293,6 +295,7 @@ const reload = () => Promise.all([loadAlbums(), loadMonths()]).catch((error) => 
 onAdded(() => !inTrash && restart());
 onBack(() => shown && byId("photo-stage").replaceChildren(stage(shown)));
 dialog.addEventListener("close", () => showStorage(""));
+onMerged(() => !inTrash && restart());
 onImported(() => !inTrash && restart());
 onAdded(reload);
 onQuestion(restart);

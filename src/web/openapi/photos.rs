@@ -1,10 +1,11 @@
 //! The routes of the photo library, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, ChangedMeanwhile, ForeignPage, KeyReused, NoRoom, NotBytes, NotFound, NotJson,
-    NotMultipart, OriginalAway, OverQuota, Refused, TooLarge, UnknownFormat, VolumeAway, WrongOffset, WrongTusVersion,
+    self, BadCommand, BadParameter, Busy, ChangedMeanwhile, ForeignPage, KeyReused, NoRoom, NotBytes, NotFound,
+    NotJson, NotMultipart, OriginalAway, OverQuota, Refused, TooLarge, UnknownFormat, VolumeAway, WrongOffset,
+    WrongTusVersion,
 };
-use super::operations::{FILE, ID, KNOWN, NOT_MODIFIED, ONCE, PART, json, of_status, read};
+use super::operations::{FILE, ID, KNOWN, NOT_MODIFIED, ONCE, PART, json, media, of_status, read};
 use super::{Answer, Operation, Parameter};
 
 const PHOTO: &[Parameter] = &[Parameter::path("id", ID, "Id of the photo.")];
@@ -106,6 +107,39 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[KNOWN],
         &[json("What they take.", "PhotoUsage"), NOT_MODIFIED],
         &[],
+    ),
+    read(
+        "/api/v1/photos/similar",
+        "photos_similar",
+        "Groups of photos that look alike, of the caller's own, for admins of all; the largest first",
+        &[
+            &[Parameter::query(
+                "skip",
+                r#"{"type": "integer", "minimum": 0, "default": 0}"#,
+                "Groups that are left out.",
+            )],
+            KNOWN,
+        ],
+        &[json("Up to 100 groups.", "SimilarPhotos"), NOT_MODIFIED],
+        &[BadParameter],
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/photos/merge",
+        name: "photos_merge",
+        summary: "Keeps one of several photos, with what was said of all; the others go to the trash",
+        parameters: &[],
+        body: Some("MergePhotos"),
+        answers: &[json("The photo that is kept.", "PhotoRecord")],
+        problems: &[BadCommand, ForeignPage, NotFound, TooLarge, NotJson],
+    },
+    read(
+        "/api/v1/photos/export.tar",
+        "photos_export",
+        "Photos as folders by day in one tar archive, each with its XMP beside it",
+        &[SEARCHED],
+        &[media(200, "The archive.", "application/x-tar")],
+        &[BadParameter, NotFound, Busy],
     ),
     read(
         "/api/v1/photos/check",
