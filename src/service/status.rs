@@ -65,6 +65,7 @@ impl StatusService {
             time: clock.wall(),
             time_quality: clock.quality(),
             cameras: self.cameras().into_iter().map(|camera| with_events(camera, &today)).collect(),
+            has_cameras: !configured.uses.is_empty(),
             models: context.health.models(),
             outlets: configured.outlets.iter().map(|name| self.queues.status(name, &stats)).collect(),
             load: LoadStatus { level: load.level, level_for_s: now.since(load.since).as_secs(), reason: load.reason },

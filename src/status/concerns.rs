@@ -153,7 +153,8 @@ impl BoxStatus {
     /// What is not as it should be, the worst first.
     pub fn concerns(&self) -> Vec<Concern> {
         let mut concerns = Vec::new();
-        if self.cameras.is_empty() {
+        // Right after the start cameras are still being made.
+        if self.cameras.is_empty() && !self.has_cameras {
             let text = "no camera yet: add one on the page of cameras, or in the configuration";
             concerns.push(Concern::new(Level::Attention, ConcernCode::NoCamera, text).mended_by(Remedy::AddCamera));
         }

@@ -35,6 +35,9 @@ pub struct BoxStatus {
     pub time_quality: TimeQuality,
     /// All cameras, in the order of the config.
     pub cameras: Vec<CameraStatus>,
+    /// Whether cameras are configured, also such as are still being made.
+    #[serde(skip)]
+    pub has_cameras: bool,
     /// The models that cameras use, by name.
     pub models: BTreeMap<String, ModelHealth>,
     /// All configured outlets, in the order of the configuration.

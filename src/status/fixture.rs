@@ -32,6 +32,7 @@ pub(crate) fn status() -> BoxStatus {
         time: jiff::Timestamp::UNIX_EPOCH,
         time_quality: TimeQuality::Synchronised,
         cameras: vec![camera("yard", CameraState::Online)],
+        has_cameras: true,
         models: std::collections::BTreeMap::new(),
         outlets: vec![queue("mqtt")],
         load: LoadStatus::default(),

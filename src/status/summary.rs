@@ -109,6 +109,7 @@ impl BoxStatus {
         let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
         let recording = online.filter(|camera| camera.is_recorded()).count();
         match (all, offline, connecting, finished) {
+            (0, ..) if self.has_cameras => "Cameras are being started".to_owned(),
             (0, ..) => "No camera yet".to_owned(),
             (_, 1.., ..) => of_all(offline, "offline"),
             (_, _, 1.., _) => of_all(connecting, "connecting"),
@@ -158,8 +159,8 @@ mod tests {
     use crate::load::LoadLevel;
 
     fn status(cameras: &[CameraState], outlets: Vec<QueueStatus>) -> BoxStatus {
-        let cameras = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
-        BoxStatus { cameras, outlets, ..fixture::status() }
+        let cameras: Vec<_> = cameras.iter().map(|&state| fixture::camera("c", state)).collect();
+        BoxStatus { has_cameras: !cameras.is_empty(), cameras, outlets, ..fixture::status() }
     }
 
     fn outlet(online: Option<bool>, items: u64, oldest_wait_s: Option<u64>, dead_letters: u64) -> QueueStatus {
@@ -220,6 +221,11 @@ mod tests {
             (status(&[Online; 2], vec![]), Level::Ok, "Both cameras recording, events stay on this box"),
             (status(&[Online], vec![fine()]), Level::Ok, "The camera is recording, nothing waits for delivery"),
             (status(&[], vec![fine()]), Level::Attention, "No camera yet; nothing waits for delivery"),
+            (
+                BoxStatus { has_cameras: true, ..status(&[], vec![fine()]) },
+                Level::Ok,
+                "Cameras are being started, nothing waits for delivery",
+            ),
             (
                 status(&[Online, Offline, Offline, Online], vec![fine(), outlet(Some(false), 37, Some(10_900), 0)]),
                 Level::Problem,

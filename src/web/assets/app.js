@@ -2,7 +2,7 @@
 
 import { query, showEvents } from "./events.js";
 import { firstStrips, refreshNow, showCameras } from "./cameras.js";
-import { headline, showConcerns } from "./concerns.js";
+import { hasNoCamera, headline, showConcerns } from "./concerns.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
 import { setText, showFilled } from "./dom.js";
 import { duration, localTime } from "./format.js";
@@ -50,7 +50,7 @@ function showStatus(status) {
   const hint = document.getElementById("time-hint");
   setText(hint, status.time_quality === "synchronised" ? "" : t(`time.hint.${status.time_quality}`));
   hint.hidden = hint.textContent === "";
-  showCameras(status.cameras);
+  showCameras(status.cameras, hasNoCamera(status.concerns));
   showOutlets(status.outlets);
   showDisk(status.disk);
   showTotals(status);

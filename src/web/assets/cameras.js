@@ -98,7 +98,7 @@ function updateCard(card, camera) {
   card.reason.hidden = why === "";
 }
 
-export function showCameras(cameras) {
+export function showCameras(cameras, areNone) {
   const names = new Set(cameras.map((camera) => camera.name));
   for (const [name, card] of cards) {
     if (!names.has(name)) {
@@ -118,7 +118,7 @@ export function showCameras(cameras) {
     updateCard(card, camera);
   });
   showDensity();
-  document.getElementById("no-cameras").hidden = cameras.length > 0;
+  document.getElementById("no-cameras").hidden = !areNone;
 }
 
 /** Loads beside the shown picture and swaps, so that nothing flickers. */

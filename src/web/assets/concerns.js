@@ -103,11 +103,15 @@ export function showConcerns(concerns, onMended) {
   list.hidden = shown.length === 0;
 }
 
+/** Whether there is none; right after the start they are still being made. */
+export const hasNoCamera = (concerns) => concerns.some(({ code }) => code === "no_camera");
+
 /** One sentence on cameras and delivery. */
-export function headline({ summary, cameras }) {
+export function headline({ summary, cameras, concerns }) {
   const [all, count] = [cameras.length, summary.recording];
   const numbers = { all: all.toLocaleString(locale), count };
-  const recording = all === 0 ? t("concern.no_camera") : t(all === count ? "summary.all" : "summary.recording", numbers);
+  const none = hasNoCamera(concerns) ? t("concern.no_camera") : t("summary.starting");
+  const recording = all === 0 ? none : t(all === count ? "summary.all" : "summary.recording", numbers);
   const waiting = summary.waiting === 0 ? t("summary.nothing_waits") : t("summary.waiting", { count: summary.waiting });
   return `${recording}${t("summary.joint")}${waiting}`;
 }
