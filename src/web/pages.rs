@@ -71,6 +71,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos.css", CSS),
     file!("photos.js", JS),
     file!("photos-albums.js", JS),
+    file!("photos-dialog.js", JS),
     file!("photos-folders.js", JS),
     file!("photos-map.js", JS),
     file!("photos-search.js", JS),

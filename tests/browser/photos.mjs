@@ -89,7 +89,7 @@ async function correctTime(page) {
 
 /** Imports a folder, and sees what became of its files. */
 async function importFolder(page) {
-  await page.click("#folders summary");
+  await page.click("#folders-open");
   await page.waitForFunction(() => document.getElementById("import-none").textContent !== "");
   isTrying = true;
   await page.fill("#import-form [name=path]", "/etc");
@@ -105,7 +105,7 @@ async function importFolder(page) {
   await look(page, "photos-import");
   await page.locator("#imports li > p button").click();
   await page.waitForFunction(() => document.getElementById("imports").children.length === 0);
-  await page.click("#folders summary");
+  await page.click("#folders .close");
 }
 
 /** Finds, marks, chooses several, and puts them into an album. */
@@ -205,7 +205,7 @@ async function deleteOne(page) {
 async function lookAtMap(page) {
   await page.setInputFiles("#files", process.env.OUTPOST_ALIKE);
   await tiles(page, files.length);
-  await page.click("#map summary");
+  await page.click("#map-open");
   await page.waitForSelector("#map-places li");
   await page.waitForSelector("#map-plot circle");
   await look(page, "photos-map");
@@ -220,19 +220,18 @@ async function lookAtMap(page) {
   await page.fill("#search [name=q]", "");
   await page.press("#search [name=q]", "Enter");
   await tiles(page, files.length);
-  await page.click("#map summary");
 }
 
 /** Keeps one of two that look alike. */
 async function mergeAlike(page) {
-  await page.click("#similar summary");
+  await page.click("#similar-open");
   await page.waitForSelector("#similar-groups > li");
   await loaded(page);
   seen.steps.alike = await page.locator("#similar-groups > li").count();
   await look(page, "photos-similar");
   await page.locator("#similar-groups > li > button").click();
   await tiles(page, files.length - 1);
-  await page.click("#similar summary");
+  await page.click("#similar .close");
 }
 
 async function onAPhone(browser) {

@@ -11,7 +11,11 @@ async fn what_a_model_sees_is_found_however_much_is_said_of_the_photo() {
     let library = library(&archive);
     let id = take(&library, &png(1), given("a.png", "anna")).await.expect("kept").photo().id;
     let seen = |model: &str, label: &str| {
-        let object = |n: usize| PhotoObject { label: format!("{label} {n}").into(), score: 0.9, bbox: BBox::default() };
+        let object = |n: usize| PhotoObject {
+            label: format!("{label} {n} {}", "x".repeat(50)).into(),
+            score: 0.9,
+            bbox: BBox::default(),
+        };
         Seen { model: model.to_owned(), objects: (0..MOST_OBJECTS).map(object).collect() }
     };
     let edit = PhotoEdit { note: Some("春".repeat(330)), title: Some("t".repeat(200)), ..PhotoEdit::default() };
@@ -29,8 +33,9 @@ async fn what_a_model_sees_is_found_however_much_is_said_of_the_photo() {
     };
     library.set_seen(id, seen("first", "dog")).await.expect("noted");
     let photo = archive.store().photos().get(id).await.expect("read").expect("a photo");
-    assert_eq!(sidecar(&photo).seen.expect("seen").objects.len(), MOST_OBJECTS);
-    assert_eq!((found(r#"label:"dog 0""#).await, found("label:dog*").await), (1, 1));
+    assert_eq!(sidecar(&photo).seen, Some(seen("first", "dog")));
+    assert!(photo.seen.as_ref().is_some_and(|seen| seen.objects.len() < MOST_OBJECTS), "the index has no room for all");
+    assert_eq!(found("label:dog*").await, 1);
     // A person says more: all that the model saw stays in the sidecar.
     library.edit(id, PhotoEdit { title: Some("x".repeat(200)), ..PhotoEdit::default() }, None).await.expect("edit");
     assert_eq!(sidecar(&photo).seen, Some(seen("first", "dog")));

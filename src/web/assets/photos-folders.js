@@ -3,6 +3,7 @@
 import { byId, element, setText } from "./dom.js";
 import { onSubmit, send } from "./form.js";
 import { bytes, when } from "./format.js";
+import { openBy } from "./photos-dialog.js";
 import { named, t } from "./texts.js";
 
 const SOON_MS = 2000;
@@ -86,7 +87,7 @@ async function refresh() {
 }
 
 if (part) {
-  part.addEventListener("toggle", refresh);
+  openBy("folders", refresh);
   onSubmit(form, async (data) => {
     const tags = data.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
     await send("POST", "/api/v1/photos/imports", { path: data.get("path").trim(), private: data.get("private") !== null, tags });

@@ -2,7 +2,8 @@
 
 import { byId, element, setText } from "./dom.js";
 import { send } from "./form.js";
-import { addPart, onQuestion, question } from "./photos-search.js";
+import { openBy } from "./photos-dialog.js";
+import { addToLine, onQuestion, question } from "./photos-search.js";
 import { locale, t } from "./texts.js";
 
 const WIDTH = 720;
@@ -48,7 +49,10 @@ function grid() {
 
 /** Looks closer, at an area for which the box has a finer grid; at the finest grid the photos of the place are searched for. */
 function enter({ latitude, longitude, side }) {
-  if (side <= FINEST) return addPart(`near:${latitude.toFixed(4)},${longitude.toFixed(4)},1`, "near:");
+  if (side <= FINEST) {
+    part.close();
+    return addToLine(`near:${latitude.toFixed(4)},${longitude.toFixed(4)},1`, "near:");
+  }
   const inside = (at, least, most) => Math.min(most, Math.max(least, at));
   area = {
     south: inside(latitude - 0.8 * side, -90, 90), north: inside(latitude + 0.8 * side, -90, 90),
@@ -84,7 +88,7 @@ async function draw() {
   }
 }
 
-part.addEventListener("toggle", draw);
+openBy("map", draw);
 byId("map-all").addEventListener("click", () => {
   area = WORLD;
   draw();

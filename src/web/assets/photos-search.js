@@ -35,7 +35,7 @@ export function showAlbum(id) {
 }
 
 /** Adds a part to the line in place of one that begins in the same way. */
-export function addPart(part, start) {
+export function addToLine(part, start) {
   const rest = line.value.split(/\s+/).filter((word) => word && !word.startsWith(start));
   line.value = [...rest, ...(part ? [part] : [])].join(" ");
   asked();
@@ -46,7 +46,7 @@ form.addEventListener("submit", (event) => {
   asked();
 });
 line.addEventListener("search", () => line.value === "" && asked());
-favorites.addEventListener("click", () => addPart(line.value.includes(FAVORITE) ? "" : FAVORITE, FAVORITE));
+favorites.addEventListener("click", () => addToLine(line.value.includes(FAVORITE) ? "" : FAVORITE, FAVORITE));
 
 /** The first day of the month behind `month`, which is `2024-05`. */
 function nextMonth(month) {
@@ -55,7 +55,7 @@ function nextMonth(month) {
 }
 
 jump.addEventListener("change", () => {
-  addPart(jump.value ? `before:${nextMonth(jump.value)}` : "", "before:");
+  addToLine(jump.value ? `before:${nextMonth(jump.value)}` : "", "before:");
 });
 
 /** Fills the choice of months. */

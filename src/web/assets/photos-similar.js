@@ -3,9 +3,9 @@
 import { byId, element, setText } from "./dom.js";
 import { send, show } from "./form.js";
 import { bytes } from "./format.js";
+import { openBy } from "./photos-dialog.js";
 import { t } from "./texts.js";
 
-const part = byId("similar");
 const list = byId("similar-groups");
 let changed = () => null;
 
@@ -47,8 +47,8 @@ function count() {
   setText(byId("similar-status"), t("photos.similar_found", { count: list.children.length }));
 }
 
-part?.addEventListener("toggle", async () => {
-  if (!part.open) return list.replaceChildren();
+openBy("similar", async () => {
+  list.replaceChildren();
   try {
     const { groups } = await send("GET", "/api/v1/photos/similar");
     list.replaceChildren(...groups.map(row));
