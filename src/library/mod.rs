@@ -9,6 +9,9 @@
 //! | the same, of a deleted photo | a tombstone, so that no copy of the sidecar brings it back |
 //! | `library/incoming/` | files that are arriving, uploads that go on after a break, and notes of files that are being taken in |
 //! | `derived/<aa>/<sha256>/` | thumbnails; they may go and are made again |
+//! | `library/<aa>/<sha256>/original.<ext>.away` | in place of an original that lies at a destination alone: where it is |
+//! | `library/<aa>/<sha256>/original.<ext>.fetched`, `.damaged` | what has come back of it; a damaged one that was replaced |
+//! | `checks/originals.json` | how far the check of originals is |
 //!
 //! # Order of durability
 //! The original, then the sidecar, then the index together with what is to be delivered. A photo is acknowledged only

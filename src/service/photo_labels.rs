@@ -19,7 +19,9 @@ use crate::photo::{MOST_OBJECTS, Photo, PhotoId, PhotoObject, Seen};
 
 /// How long it rests where all is done, or the box has too much to do.
 const REST: Duration = Duration::from_secs(5);
-/// How long it rests after a failure of the model.
+/// After so many photos in a row that fail it rests.
+const MOST_FAILURES: u32 = 3;
+/// How long it rests then, and after a failure of the index.
 const RETRY: Duration = Duration::from_secs(300);
 /// How long it rests between two photos: a photo costs a camera no picture, and the box is to stay cool.
 const BETWEEN: Duration = Duration::from_millis(50);
@@ -43,7 +45,7 @@ impl PhotoLabels {
 
     /// Looks at photos until `stop`.
     pub(super) async fn run(&self, stop: CancellationToken) {
-        let (mut model, mut after) = (None, None);
+        let (mut model, mut after, mut failures) = (None, None, 0);
         while !stop.is_cancelled() {
             let wanted = self.model();
             if wanted != model {
@@ -52,7 +54,7 @@ impl PhotoLabels {
             let rest = match &model {
                 None => REST,
                 Some(_) if self.has_too_much_to_do() => REST,
-                Some(name) => self.page(name, &mut after, &stop).await.unwrap_or_else(|failure| {
+                Some(name) => self.page(name, &mut after, &mut failures, &stop).await.unwrap_or_else(|failure| {
                     warn!(error = format!("{failure:#}"), "photos could not be looked at, trying again in a while");
                     RETRY
                 }),
@@ -82,7 +84,13 @@ impl PhotoLabels {
     }
 
     /// Looks at the next photos. Gives how long to rest then.
-    async fn page(&self, model: &str, after: &mut Option<PhotoId>, stop: &CancellationToken) -> Result<Duration> {
+    async fn page(
+        &self,
+        model: &str,
+        after: &mut Option<PhotoId>,
+        failures: &mut u32,
+        stop: &CancellationToken,
+    ) -> Result<Duration> {
         let photos = self.context.store().photos().by_id(*after, PAGE).await?;
         if photos.is_empty() {
             return Ok(REST);
@@ -94,14 +102,25 @@ impl PhotoLabels {
             let is_seen = photo.seen.as_ref().is_some_and(|seen| seen.model == model);
             if !is_seen && photo.facts.unreadable.is_none() {
                 match self.look(&photo, model).await {
-                    Ok(()) => tokio::time::sleep(BETWEEN).await,
+                    Ok(()) => {
+                        *failures = 0;
+                        tokio::time::sleep(BETWEEN).await;
+                    }
                     Err(ModelRefusal::Busy(reason)) => {
                         debug!(reason, "a photo is looked at later");
                         return Ok(REST);
                     }
                     Err(ModelRefusal::Picture(error)) => info!(photo = %photo.id, %error, "a photo is not looked at"),
                     Err(ModelRefusal::Stopping) => return Ok(REST),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => {
+                        // One photo holds up no others; where all fail, the model is not tried all the time.
+                        info!(photo = %photo.id, %error, "a photo is not looked at");
+                        *failures += 1;
+                        if *failures >= MOST_FAILURES {
+                            (*failures, *after) = (0, Some(photo.id));
+                            return Ok(RETRY);
+                        }
+                    }
                 }
             }
             *after = Some(photo.id);

@@ -46,8 +46,9 @@ impl Transfer<'_> {
         self.destination.check()?;
         let key = key::document(&self.uploader.device, document);
         self.confirm(&key, &path, document.bytes).await?;
-        let awaited = self.uploader.outbox.awaits_elsewhere(&document.path);
-        if awaited.map_err(|error| Failure::Link(error.to_string()))? {
+        let (outbox, of) = (self.uploader.outbox.clone(), document.path.clone());
+        let awaited = blocking(move || outbox.awaits_elsewhere(&of).map_err(io::Error::other));
+        if awaited.await? {
             return Err(unproved("another destination has something to do with it"));
         }
         let note = Away {

@@ -23,6 +23,8 @@ const MOST: usize = 20;
 const MOST_TRIES: u32 = 5;
 /// How often it is noted how far an import is.
 const NOTED_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked for imports that wait.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often an import that waits for room or a volume is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(30);
 
@@ -212,6 +214,8 @@ impl FolderService {
                 Ok(Some((import, cancelled))) => self.carry_out(import, &cancelled, stop).await,
                 _ => tokio::select! {
                     () = self.due.notified() => {}
+                    // Another volume may have others.
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
                     () = stop.cancelled() => {}
                 },
             }

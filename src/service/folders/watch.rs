@@ -47,6 +47,8 @@ struct Watch<'a> {
     settling: Settling,
     /// Files in the folder, when it was last looked through.
     files: u64,
+    /// Why changes are not noticed as they happen; it is logged once.
+    unnoticed: Option<String>,
     noted: Vec<(PathBuf, Option<FolderFile>)>,
     stop: &'a CancellationToken,
 }
@@ -58,7 +60,7 @@ impl FolderService {
         let source =
             FolderSource { owner: folder.owner.as_str().into(), private: folder.private, tags: folder.tags.clone() };
         let (settling, noted) = (Settling::default(), Vec::new());
-        Watch { service: self, name, folder, source, settling, files: 0, noted, stop }.run().await;
+        Watch { service: self, name, folder, source, settling, files: 0, unnoticed: None, noted, stop }.run().await;
     }
 }
 
@@ -113,13 +115,15 @@ impl Watch<'_> {
         }
     }
 
-    async fn begin_changes(&self) -> Option<Changes> {
+    async fn begin_changes(&mut self) -> Option<Changes> {
         let path = self.folder.path.clone();
         let begun = tokio::task::spawn_blocking(move || Changes::of(&path)).await.ok()?;
         self.status(|status| status.immediate = begun.is_ok());
-        if let Err(why) = &begun {
+        let why = begun.as_ref().err().cloned();
+        if let Some(why) = why.as_ref().filter(|why| self.unnoticed.as_ref() != Some(why)) {
             info!(folder = self.name, why, "changes in a watched folder are found by looking through it");
         }
+        self.unnoticed = why;
         begun.ok()
     }
 

@@ -25,7 +25,7 @@ const y = (latitude) => ((area.north - latitude) / (area.north - area.south)) * 
 function degrees(value, [positive, negative], side) {
   const digits = Math.max(0, Math.ceil(-Math.log10(side)));
   const number = Math.abs(value).toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  return `${number}° ${value < 0 ? negative : positive}`;
+  return value === 0 ? `${number}°` : `${number}° ${value < 0 ? negative : positive}`;
 }
 
 /** Lines of latitude and longitude, some five each way, with their degrees. */
@@ -35,7 +35,8 @@ function grid() {
   const step = (from, to) => steps.find((size) => (to - from) / size >= 5) ?? FINEST;
   const each = (from, to, act) => {
     const size = step(from, to);
-    for (let n = Math.ceil(from / size); n * size <= to; n += 1) act(n * size, size);
+    // None on the lower edges, where the labels of both would lie upon each other.
+    for (let n = Math.floor(from / size) + 1; n * size <= to; n += 1) act(n * size, size);
   };
   const label = (text, at) => {
     const made = shape("text", at);

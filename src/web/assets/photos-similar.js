@@ -24,7 +24,7 @@ function choice(photo, group, at) {
 function row({ photos }, number) {
   const outcome = element("p", { class: "outcome", role: "status" });
   outcome.hidden = true;
-  const keep = element("button", { type: "button" }, t("photos.similar_keep", { count: photos.length - 1 }));
+  const keep = element("button", { type: "button", class: "plain" }, t("photos.similar_keep", { count: photos.length - 1 }));
   const item = element("li", {}, element("ul", { class: "photos" }, ...photos.map((photo, at) => choice(photo, number, at))), keep, outcome);
   keep.addEventListener("click", async () => {
     const kept = item.querySelector("input:checked").value;
