@@ -67,7 +67,7 @@ impl FolderService {
 impl Watch<'_> {
     async fn run(&mut self) {
         let (mut changes, mut is_cleaned) = (None, Instant::now());
-        let mut next_walk = Instant::now();
+        let (mut next_walk, mut next_look) = (Instant::now(), Instant::now());
         while !self.stop.is_cancelled() {
             if next_walk <= Instant::now() {
                 if changes.is_none() {
@@ -100,7 +100,9 @@ impl Watch<'_> {
                     FolderChange::At(path) => self.note(&path),
                     FolderChange::Anywhere => next_walk = Instant::now(),
                 },
-                () = tokio::time::sleep(LOOK_EVERY), if !self.settling.is_empty() => {
+                // Changes that come all the time do not put it off.
+                () = tokio::time::sleep_until(next_look), if !self.settling.is_empty() => {
+                    next_look = Instant::now() + LOOK_EVERY;
                     if !self.look_at_settling().await {
                         next_walk = Instant::now() + RETRY_EVERY;
                     }
