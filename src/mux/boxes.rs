@@ -94,17 +94,21 @@ pub(super) fn read_moov(file: &File, moov: TopBox) -> io::Result<Vec<u8>> {
 /// Writes the clip's duration into the header, where it stands as 0 while the clip is being written:
 /// players that do not read a file to its end, browsers among them, have it from nowhere else.
 pub(super) fn set_duration(file: &File, moov: TopBox, duration: Duration) -> io::Result<()> {
-    let data = read_moov(file, moov)?;
-    for (at, wide, timescale) in duration_fields(&data) {
+    let data = with_duration(read_moov(file, moov)?, duration);
+    file.write_all_at(&data, moov.start)
+}
+
+/// The same header with a duration.
+pub(super) fn with_duration(mut moov: Vec<u8>, duration: Duration) -> Vec<u8> {
+    for (at, wide, timescale) in duration_fields(&moov) {
         let ticks = duration.as_nanos() * u128::from(timescale) / 1_000_000_000;
-        let position = moov.start + at as u64;
-        if wide {
-            file.write_all_at(&u64::try_from(ticks).unwrap_or(0).to_be_bytes(), position)?;
-        } else {
-            file.write_all_at(&u32::try_from(ticks).unwrap_or(0).to_be_bytes(), position)?;
+        let (long, short) = (u64::try_from(ticks).unwrap_or(0), u32::try_from(ticks).unwrap_or(0));
+        let bytes = if wide { long.to_be_bytes().to_vec() } else { short.to_be_bytes().to_vec() };
+        if let Some(field) = moov.get_mut(at..at + bytes.len()) {
+            field.copy_from_slice(&bytes);
         }
     }
-    Ok(())
+    moov
 }
 
 /// Each duration field as offset in `moov`, whether it has 8 bytes instead of 4, and ticks a second.

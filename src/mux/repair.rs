@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,14 +34,20 @@ pub fn repair(path: &Path) -> Result<Option<ClipFacts>, MuxError> {
 
 fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
     let Some(layout) = boxes::layout(file)? else { return Ok(None) };
-    let Some((scan, duration)) = kept(file, &layout)? else { return Ok(None) };
+    let moov = boxes::read_moov(file, layout.moov)?;
+    let Some((scan, duration)) = kept(file, &layout, &moov)? else { return Ok(None) };
     let Some(mut facts) = scan.facts(duration) else { return Ok(None) };
     if !(layout.finished && scan.keep == layout.fragments.len()) {
         let Some((_, end)) = scan.keep.checked_sub(1).and_then(|last| layout.fragments.get(last)) else {
             return Ok(None);
         };
         file.set_len(*end)?;
-        boxes::set_duration(file, layout.moov, facts.duration)?;
+        let with_duration = boxes::with_duration(moov, facts.duration);
+        // In a damaged header something else may stand where the duration belongs.
+        let fragments = layout.fragments.get(..scan.keep).unwrap_or_default();
+        if self::scan(file, layout.moov, &with_duration, fragments)?.as_ref() == Some(&scan) {
+            file.write_all_at(&with_duration, layout.moov.start)?;
+        }
         file.sync_all()?;
     }
     facts.bytes = file.metadata()?.len();
@@ -50,10 +58,10 @@ fn repair_file(file: &File) -> io::Result<Option<ClipFacts>> {
 ///
 /// libav reads ahead: in a damaged file it may find other pictures when what lies behind them is gone. So the kept
 /// fragments are read once more as if the rest were cut off, until nothing more falls away.
-fn kept(file: &File, layout: &Layout) -> io::Result<Option<(Scan, Duration)>> {
+fn kept(file: &File, layout: &Layout, moov: &[u8]) -> io::Result<Option<(Scan, Duration)>> {
     let mut fragments = layout.fragments.as_slice();
     loop {
-        let Some(scan) = scan(file, layout.moov, fragments)? else { return Ok(None) };
+        let Some(scan) = scan(file, layout.moov, moov, fragments)? else { return Ok(None) };
         let good = fragments.get(..scan.keep).unwrap_or_default();
         let (readable, duration) = times::duration(file, good)?;
         if readable == fragments.len() {
@@ -64,6 +72,7 @@ fn kept(file: &File, layout: &Layout) -> io::Result<Option<(Scan, Duration)>> {
 }
 
 /// What libav finds in the complete fragments.
+#[derive(Debug, PartialEq)]
 struct Scan {
     start: Mono,
     codec: String,
@@ -91,18 +100,17 @@ impl Scan {
     }
 }
 
-/// Reads every packet of the complete fragments, up to the first that is not a whole picture.
-fn scan(file: &File, moov: TopBox, fragments: &[(u64, u64)]) -> io::Result<Option<Scan>> {
+/// Reads every packet of the complete fragments behind the header `moov`, up to the first that is not a whole picture.
+fn scan(file: &File, at: TopBox, moov: &[u8], fragments: &[(u64, u64)]) -> io::Result<Option<Scan>> {
     let Some((_, end)) = fragments.last().copied() else { return Ok(None) };
-    let moov = boxes::read_moov(file, moov)?;
-    let window = Window { file: file.try_clone()?, position: 0, end };
+    let window = Window { file: file.try_clone()?, moov: (at.start, moov.to_vec()), position: 0, end };
     let Ok(mut input) =
         StreamIo::from_read_seek(window).and_then(|io| ffmpeg::format::input_from_stream(io, None, None))
     else {
         return Ok(None);
     };
     let Some(mut scan) = describe(&input, fragments.len()) else { return Ok(None) };
-    let length_size = boxes::nal_length_size(&moov, &codec_of(&scan.codec));
+    let length_size = boxes::nal_length_size(moov, &codec_of(&scan.codec));
     let mut packet = ffmpeg::Packet::empty();
     // Any error ends the reading; what came before it is kept.
     while packet.read(&mut input).is_ok() {
@@ -134,6 +142,10 @@ fn describe(input: &Input, fragments: usize) -> Option<Scan> {
     };
     let matrix = stream.side_data().find(|data| data.kind() == ffmpeg::packet::side_data::Type::DisplayMatrix);
     let orientation = matrix.map_or_else(Orientation::default, |matrix| Orientation::from_side_data(matrix.data()));
+    // What no player knows is no clip.
+    if parameters.id() == ffmpeg::codec::Id::None {
+        return None;
+    }
     let (width, height) = orientation.applied_to_size((u32::try_from(width).ok()?, u32::try_from(height).ok()?));
     let start = input.metadata().get("comment").and_then(|text| text.strip_prefix(START_TAG)?.parse().ok());
     Some(Scan {
@@ -146,9 +158,12 @@ fn describe(input: &Input, fragments: usize) -> Option<Scan> {
     })
 }
 
-/// The file up to the end of its last complete fragment, so that libav never sees the torn rest.
+/// The file up to the end of its last complete fragment, so that libav never sees the torn rest, with a header that may be
+/// another one.
 struct Window {
     file: File,
+    /// Where the header lies, and what it is.
+    moov: (u64, Vec<u8>),
     position: u64,
     end: u64,
 }
@@ -157,8 +172,19 @@ impl io::Read for Window {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let len = left.min(buf.len());
-        let got =
-            std::os::unix::fs::FileExt::read_at(&self.file, buf.get_mut(..len).unwrap_or_default(), self.position)?;
+        let read = buf.get_mut(..len).unwrap_or_default();
+        let got = self.file.read_at(read, self.position)?;
+        let (start, moov) = &self.moov;
+        let (from, to) = (self.position.max(*start), (self.position + got as u64).min(start + moov.len() as u64));
+        // Of the header what lies in this piece.
+        let within = |begin: u64| usize::try_from(from - begin).ok()..usize::try_from(to - begin).ok();
+        if from < to
+            && let (Range { start: Some(a), end: Some(b) }, Range { start: Some(c), end: Some(d) }) =
+                (within(self.position), within(*start))
+            && let (Some(piece), Some(other)) = (read.get_mut(a..b), moov.get(c..d))
+        {
+            piece.copy_from_slice(other);
+        }
         self.position += got as u64;
         Ok(got)
     }

@@ -147,6 +147,17 @@ fn what_is_no_clip_is_not_touched() {
     assert!(matches!(repair(&clip.dir.path().join("none.mp4")), Err(MuxError::Io { .. })));
 }
 
+#[test]
+fn a_clip_whose_header_is_damaged_is_repaired_once() {
+    // The duration stood where libav looked for the stream: entered there, it made a clip of none.
+    let damaged = include_bytes!("../../../tests/fixtures/damaged-header.mp4");
+    let clip = Clip::new();
+    std::fs::write(&clip.path, damaged).expect("write");
+    let first = repair(&clip.path).expect("repair");
+    assert_eq!(repair(&clip.path).expect("repair"), first);
+    assert!(first.is_some() || std::fs::read(&clip.path).expect("read") == damaged, "what is no clip is not touched");
+}
+
 /// A finished H.264 clip with start and end of each of its fragments.
 type Finished = (Vec<u8>, Vec<(u64, u64)>);
 
