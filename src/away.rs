@@ -26,6 +26,11 @@ pub fn note_of(original: &Path) -> PathBuf {
     beside(original, ".away")
 }
 
+/// Whether a file has the name of such a note.
+pub fn is_note(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end == "away")
+}
+
 /// Where what has been fetched of an original lies until all of it is there.
 pub fn part_of(original: &Path) -> PathBuf {
     beside(original, ".fetched")

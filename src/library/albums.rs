@@ -1,6 +1,6 @@
 //! Albums: each a small file below `library/albums/`, which is the truth about it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
@@ -115,14 +115,13 @@ fn document(file: MediaFile) -> Document {
 }
 
 /// Fills the index with all albums on the disk. Returns how many there are. Blocks.
-pub(super) fn fill(archive: &Archive, folder: &std::path::Path) -> Result<u64> {
+pub(super) fn fill(archive: &Archive, folder: &Path) -> Result<u64> {
     let mut found = 0;
     for path in entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
         match read(&path) {
-            Ok(album) if album.deleted.is_some() => {}
-            Ok(album) => {
-                let file = crate::archive::measure(folder, &Album::file_name(album.id))?;
-                archive.store().albums().record(&album, vec![document(file)])?;
+            Ok((album, _)) if album.deleted.is_some() => {}
+            Ok((album, _)) => {
+                take_in(archive, folder, &album)?;
                 found += 1;
             }
             Err(failure) => {
@@ -136,10 +135,23 @@ pub(super) fn fill(archive: &Archive, folder: &std::path::Path) -> Result<u64> {
     Ok(found)
 }
 
-fn read(path: &PathBuf) -> Result<Album> {
-    let album: Album = serde_json::from_slice(&std::fs::read(path)?)?;
-    let is_its_place = path.file_name().and_then(|name| name.to_str()) == Some(&Album::file_name(album.id));
-    anyhow::ensure!(is_its_place, "it does not agree with its name");
+/// The album in a file, and the text of that.
+pub(super) fn read(path: &Path) -> Result<(Album, Vec<u8>)> {
+    let text = std::fs::read(path)?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Ok((checked(&text, name)?, text))
+}
+
+/// The album that `text` says, if it belongs into a file with that name.
+pub(super) fn checked(text: &[u8], name: &str) -> Result<Album> {
+    let album: Album = serde_json::from_slice(text)?;
+    anyhow::ensure!(name == Album::file_name(album.id), "it does not agree with its name");
     anyhow::ensure!(album.version <= ALBUM_VERSION, "it was written by a later version");
     Ok(album)
+}
+
+/// Takes an album, which lies on the disk, into the index, with its delivery. Blocks.
+pub(super) fn take_in(archive: &Archive, folder: &Path, album: &Album) -> Result<()> {
+    let file = crate::archive::measure(folder, &Album::file_name(album.id))?;
+    Ok(archive.store().albums().record(album, vec![document(file)])?)
 }

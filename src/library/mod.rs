@@ -19,9 +19,12 @@
 //! without a walk over the library.
 
 mod albums;
+mod backup;
 mod change;
 mod check;
+mod compare;
 mod config;
+mod contents;
 mod folders;
 mod intake;
 mod layout;
@@ -29,6 +32,7 @@ mod merge;
 mod recover;
 mod release;
 mod removal;
+mod restore;
 mod resumable;
 #[cfg(test)]
 mod tests;
@@ -46,8 +50,10 @@ use crate::photo::Photo;
 use crate::picture::{Inspector, PictureError};
 use crate::store::{Document, StoreError};
 
+pub use backup::{BackupCounts, BackupOf, write_backup};
 pub use change::PhotoEdit;
 pub use check::{CheckReport, CheckRound, DamagedOriginal};
+pub use compare::{Compared, compare};
 pub use config::{Config, Quota, WatchedFolder};
 pub use folders::{Entry, FileResult, FolderSource, SETTLE, Seen, Settling, files_below, is_wanted_below, look_at};
 pub use intake::{Arriving, Given, Kept};
@@ -55,6 +61,7 @@ pub use layout::{Thumb, relative};
 pub use merge::MOST_MERGED;
 pub use recover::recover;
 pub use release::OriginalState;
+pub use restore::{Outcomes, RestoreReport, Restored, compare_backup, restore_backup};
 pub use resumable::{LIFETIME, Resumable, UploadId, Uploads};
 
 /// Why a photo is not taken in, or not changed.
@@ -190,7 +197,8 @@ impl Library {
         self.layout.content(&photo.sha256).join(&photo.file)
     }
 
-    /// Where a thumbnail of a photo lies; it is made again where it went. `None` where the photo cannot be shown.
+    /// Where a thumbnail of a photo lies; it is made again where it went. `None` where the photo cannot be shown, or there
+    /// is no thumbnail and the original is not here.
     ///
     /// # Errors
     /// When the original cannot be read, or the disk fails.
@@ -200,7 +208,11 @@ impl Library {
             return Ok(None);
         }
         if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
-            self.look_at(&self.original(photo), &photo.name, &photo.sha256, size == Thumb::Stripped).await?;
+            let original = self.original(photo);
+            if !tokio::fs::try_exists(&original).await.unwrap_or(false) {
+                return Ok(None);
+            }
+            self.look_at(&original, &photo.name, &photo.sha256, size == Thumb::Stripped).await?;
         }
         Ok(tokio::fs::try_exists(&path).await.unwrap_or(false).then_some(path))
     }

@@ -8,13 +8,13 @@ use tracing::{info, warn};
 
 use super::Library;
 use super::albums;
+use super::contents::{each_content, read};
 use super::intake::Note;
 use super::layout::{LibraryLayout, entries, is_sidecar, remove};
 use super::removal::{complete, tombstone};
 use super::resumable;
 use crate::archive::{Archive, measure};
-use crate::asset::ORIGINAL;
-use crate::photo::{Photo, PhotoId, SCHEMA_VERSION};
+use crate::photo::{Photo, PhotoId};
 
 /// Finishes what the last stop left of files that were being taken in. Where the index was begun afresh, fills it with all
 /// photos. `first_id` is the first id of this run: what arrives under it or a higher one is left alone. Blocks. Returns how
@@ -62,20 +62,16 @@ fn goes_on(layout: &LibraryLayout, id: PhotoId) -> bool {
 /// Fills the index with all photos on the disk. Returns how many there are.
 fn fill(archive: &Archive, layout: &LibraryLayout) -> Result<u64> {
     let mut found = 0;
-    for group in entries(&layout.root())?.into_iter().filter(|group| !layout.is_special(group)) {
-        for folder in entries(&group)? {
-            // Tombstones last: the photos beside them are in the index by then.
-            let sidecars = entries(&folder)?.into_iter().filter(|path| is_sidecar(path));
-            let (gone, sidecars): (Vec<_>, Vec<_>) =
-                sidecars.map(|path| (tombstone(&path), path)).partition(|(gone, _)| gone.is_some());
-            for (_, sidecar) in sidecars {
-                found += u64::from(take_in(archive, &folder, &sidecar)?);
-            }
-            for of in gone.into_iter().filter_map(|(gone, _)| gone) {
-                complete(archive, layout, &of)?;
-            }
+    each_content(layout, |folder| {
+        // Tombstones last: the photos beside them are in the index by then.
+        let sidecars = entries(folder)?.into_iter().filter(|path| is_sidecar(path));
+        let (gone, sidecars): (Vec<_>, Vec<_>) =
+            sidecars.map(|path| (tombstone(&path), path)).partition(|(gone, _)| gone.is_some());
+        for (_, sidecar) in sidecars {
+            found += u64::from(take_in(archive, folder, &sidecar)?);
         }
-    }
+        gone.into_iter().filter_map(|(gone, _)| gone).try_for_each(|of| complete(archive, layout, &of))
+    })?;
     albums::fill(archive, &layout.albums())?;
     if found > 0 {
         info!(photos = found, "took the photos on the disk into the index");
@@ -84,9 +80,9 @@ fn fill(archive: &Archive, layout: &LibraryLayout) -> Result<u64> {
 }
 
 /// Takes a photo into the index, with its delivery. Returns whether it could.
-fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
+pub(super) fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
     let photo = match read(sidecar, folder) {
-        Ok(photo) => photo,
+        Ok((photo, _)) => photo,
         Err(failure) => {
             warn!(file = %sidecar.display(), error = format!("{failure:#}"), "a photo's sidecar is damaged, the photo is not shown");
             return Ok(false);
@@ -96,16 +92,6 @@ fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
     let documents = Library::documents(&photo, measure(folder, &name)?, folder.join(&photo.file).is_file());
     archive.store().photos().record_blocking(&photo, documents)?;
     Ok(true)
-}
-
-fn read(sidecar: &Path, folder: &Path) -> Result<Photo> {
-    let photo: Photo = serde_json::from_slice(&fs::read(sidecar)?)?;
-    let is_its_place = folder.file_name().and_then(|name| name.to_str()) == Some(&photo.sha256)
-        && sidecar.file_name().and_then(|name| name.to_str()) == Some(&Photo::sidecar_name(photo.id));
-    let is_plain = photo.file.split('.').next() == Some(ORIGINAL) && !photo.file.contains('/');
-    anyhow::ensure!(is_its_place && is_plain, "it does not agree with its place");
-    anyhow::ensure!(photo.version <= SCHEMA_VERSION, "it was written by a later version");
-    Ok(photo)
 }
 
 /// Finishes what a note says was going on.

@@ -1,5 +1,6 @@
 //! The library on a disk: what is kept, what is delivered, and what a stop leaves.
 
+mod backup;
 mod bounds;
 mod check;
 mod folders;
