@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod detect;
 mod key;
+mod library;
 mod password;
 mod probe;
 mod queue;
@@ -80,6 +81,9 @@ enum Command {
     /// Look after the recordings of a daemon that does not run.
     #[command(subcommand)]
     Store(store::Command),
+    /// Back up and restore what is known of the photos.
+    #[command(subcommand)]
+    Library(library::Command),
     /// What the daemon starts to read files of the photo library; of no use otherwise.
     #[command(hide = true)]
     InspectPictures,
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         | Command::User(_)
         | Command::Key(_)
         | Command::Store(_)
+        | Command::Library(_)
         | Command::InspectPictures
             if args.log_level == "info" =>
         {
@@ -143,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Key(arguments) => key::main(&arguments),
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
+        Command::Library(command) => library::main(&command),
         Command::InspectPictures => {
             picture::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(anyhow::Error::from)
         }

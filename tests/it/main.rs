@@ -33,6 +33,7 @@ mod first_camera;
 mod home_assistant;
 mod lake;
 mod library;
+mod library_backup;
 mod link;
 mod live;
 mod manners;

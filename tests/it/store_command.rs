@@ -106,7 +106,10 @@ fn put(folder: &Path, n: u128, picture: &str) {
 fn check_finds_every_difference_and_changes_nothing() {
     let stopped = Stopped::new();
     let (code, out, err) = stopped.run(&["check", "--deep"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "3 events, 3 files, 27 bytes: 0 differences\n", ""));
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (Some(0), "3 events, 0 photos, 3 files, 27 bytes: 0 differences\n", "")
+    );
 
     fs::write(stopped.event(1, "thumb.jpg"), "picture !").expect("same size");
     fs::write(stopped.event(2, "thumb.jpg"), "pic").expect("shorter");
@@ -123,7 +126,7 @@ fn check_finds_every_difference_and_changes_nothing() {
         format!("gate/{}: not in the index", id(4)),
         format!("gate/{}: event.json is damaged: EOF while parsing an object at line 1 column 1", id(5)),
         format!("gate/{}: in the index, but not on the disk", id(3)),
-        "4 events, 3 files, 19 bytes: 5 differences".to_owned(),
+        "4 events, 0 photos, 3 files, 19 bytes: 5 differences".to_owned(),
     ];
     assert_eq!((code, out.lines().collect::<Vec<_>>()), (Some(1), expected.iter().map(String::as_str).collect()));
     assert!(err.contains("index and disk differ"), "{err}");
@@ -161,7 +164,7 @@ fn rebuild_recreates_the_index_and_queues_everything() {
     assert!(err.contains("4 of 4 events"), "{err}");
     assert!(stopped.folder().join("index.bad-1").exists());
     let (code, out, _) = stopped.run(&["check", "--deep"]);
-    assert_eq!((code, out.as_str()), (Some(0), "4 events, 4 files, 34 bytes: 0 differences\n"));
+    assert_eq!((code, out.as_str()), (Some(0), "4 events, 0 photos, 4 files, 34 bytes: 0 differences\n"));
     let (code, out, _) = stopped.run(&["stats"]);
     assert!(code == Some(0) && out.contains("events: 4, of these open: 0"), "{out}");
     assert!(out.contains("upload/cloud: 8 items wait") && !out.contains("incomplete"), "{out}");

@@ -11,6 +11,7 @@ use anyhow::Result;
 use super::open_copy;
 use crate::archive::{Layout, SIDECAR, Sidecar, Walk, look_at_event, measure};
 use crate::event::{Event, EventId, EventState, MediaFile};
+use crate::library;
 use crate::store::{self, Query, Store};
 
 /// Events that are asked for at a time.
@@ -21,14 +22,15 @@ const PAGE: usize = 500;
 pub(super) struct Outcome {
     pub differences: u64,
     events: u64,
+    photos: u64,
     files: u64,
     bytes: u64,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { differences, events, files, bytes } = self;
-        write!(f, "{events} events, {files} files, {bytes} bytes: {differences} differences")
+        let Self { differences, events, photos, files, bytes } = self;
+        write!(f, "{events} events, {photos} photos, {files} files, {bytes} bytes: {differences} differences")
     }
 }
 
@@ -56,6 +58,7 @@ pub(super) fn check(config: &store::Config, deep: bool, out: &mut dyn Write) -> 
     if let Some(store) = store {
         check.index(store)?;
     }
+    check.photos(store)?;
     Ok(check.outcome)
 }
 
@@ -149,6 +152,21 @@ impl Check<'_> {
             return Ok(());
         }
         self.differs(name, "the index does not say what event.json says")
+    }
+
+    /// The photo library.
+    fn photos(&mut self, store: Option<&Store>) -> Result<()> {
+        let mut differences = 0;
+        let mut differs = |what: &str, how: &str| {
+            differences += 1;
+            Ok(writeln!(self.out, "{what}: {how}")?)
+        };
+        let compared = library::compare(self.layout.storage(), store, self.deep, &mut differs)?;
+        self.outcome.differences += differences;
+        self.outcome.photos += compared.photos;
+        self.outcome.files += compared.files;
+        self.outcome.bytes += compared.bytes;
+        Ok(())
     }
 
     /// The events of the index that have no folder, and its own numbers.

@@ -16,6 +16,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::event::EventId;
+use crate::library;
 use crate::metrics::Metrics;
 use crate::recovery::{Progress, recover};
 use crate::store::{self, IndexCopy, Stats, Store, StoreError, set_index_aside};
@@ -59,15 +60,17 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The configuration, unless a folder is meant.
+    pub(super) fn config(&self) -> Result<Option<Config>> {
+        Ok(if self.dir.is_some() { None } else { Some(Config::load(&self.config)?) })
+    }
+
     /// Where the store is and, if the configuration says so, which queues it has.
-    fn find(&self) -> Result<(store::Config, Option<Vec<Destination>>)> {
-        let (config, outboxes) = match &self.dir {
-            Some(dir) => (store::Config { path: dir.clone(), ..store::Config::default() }, None),
-            None => {
-                let config = Config::load(&self.config)?;
-                let outboxes = config.outboxes();
-                (config.storage, Some(outboxes))
-            }
+    pub(super) fn find(&self) -> Result<(store::Config, Option<Vec<Destination>>)> {
+        let of_dir = |dir: &PathBuf| store::Config { path: dir.clone(), ..store::Config::default() };
+        let (config, outboxes) = match (self.config()?, &self.dir) {
+            (Some(config), _) => (config.storage.clone(), Some(config.outboxes())),
+            (None, dir) => (dir.as_ref().map(of_dir).unwrap_or_default(), None),
         };
         // The store would make it.
         if !config.path.is_dir() {
@@ -151,19 +154,20 @@ fn rebuild(place: &Place) -> Result<()> {
     };
     let outboxes = outboxes.unwrap_or(known);
     set_index_aside(&config.path, "asked for by `outpost store rebuild`").map_err(explain)?;
-    let clock = Arc::new(SystemClock::new());
-    let store = Store::open(&config, &outboxes, clock.clone()).map_err(explain)?;
-    let layout = Layout::new(&config.path);
-    let deps = archive::ArchiveDeps::new(&store.device_id(), clock.clone());
-    let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), archive::Config::default(), deps);
+    let (store, archive) = open_archive(&config, &outboxes)?;
     let highest = EventId::from_bytes([0xff; 16]);
     let mut reported = None;
+    // Before the index counts as filled.
+    let photos = library::recover(&archive, highest)?;
     let found = recover(&archive, highest, &mut |progress| report(progress, &mut reported))?;
     let stats = store.stats().wait()?;
     drop(archive);
     store.close()?;
-    give_to_owner(&config.path)?;
+    give_to_owner(&config.path, INDEX)?;
     println!("{} events are in the index; {} of them were cut short by the last stop", stats.events, found.interrupted);
+    if photos > 0 {
+        println!("{photos} photos are in the index");
+    }
     for outbox in &stats.outboxes {
         println!("{}: {} items wait, {} bytes", outbox.name, outbox.items, outbox.bytes);
     }
@@ -174,6 +178,20 @@ fn rebuild(place: &Place) -> Result<()> {
         bail!("{} files are damaged or missing, {} events cannot be read", found.damaged, found.unreadable);
     }
     Ok(())
+}
+
+/// What a store makes in its folder.
+pub(super) const INDEX: &[&str] = &["index", "index.reserve", "device-id"];
+
+/// Opens the store of a daemon that does not run, with the archive around it. The archive is dropped before the store is
+/// closed.
+pub(super) fn open_archive(config: &store::Config, outboxes: &[Destination]) -> Result<(Store, Archive)> {
+    let clock = Arc::new(SystemClock::new());
+    let store = Store::open(config, outboxes, clock.clone()).map_err(explain)?;
+    let layout = Layout::new(&config.path);
+    let deps = archive::ArchiveDeps::new(&store.device_id(), clock.clone());
+    let archive = Archive::new(layout, store.clone(), clock, Metrics::new(), archive::Config::default(), deps);
+    Ok((store, archive))
 }
 
 /// Whether the index must not be touched.
@@ -196,12 +214,12 @@ fn report(Progress { done, total, .. }: Progress, reported: &mut Option<u64>) {
 }
 
 /// What root made in the folder of the service's user has to be that user's.
-fn give_to_owner(path: &Path) -> Result<()> {
+pub(super) fn give_to_owner(path: &Path, made: &[&str]) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let owner = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
-    let made = ["index", "index.reserve", "device-id"].map(|name| path.join(name));
+    let made: Vec<PathBuf> = made.iter().map(|name| path.join(name)).collect();
     made.iter().filter(|made| made.exists()).try_for_each(|made| give(made, owner.uid(), owner.gid()))
 }
 
