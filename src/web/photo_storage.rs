@@ -16,13 +16,15 @@ use super::routes::{Needs, Routes};
 use super::sender::check_sender;
 use super::session::Known;
 use super::{Shared, media, reply};
-use crate::library::OriginalState;
+use crate::library::{OriginalState, Thumb};
 use crate::photo::Photo;
 use crate::service::{MOST_PHOTOS, PhotoExportError, PhotoQuery, PhotoRecord};
 
 pub(super) fn routes() -> Routes {
     Routes::default()
         .look("/api/v1/photos/{id}/original", Needs::VIEW, original)
+        .look("/api/v1/photos/{id}/large.jpg", Needs::VIEW, large)
+        .get("/api/v1/photos/{id}/small.jpg", Needs::VIEW, small)
         .look("/api/v1/photos/export.tar", Needs::VIEW, export)
         .get("/api/v1/photos/check", Needs::ADMINISTER, check)
         .get("/api/v1/photos/{id}/storage", Needs::VIEW, storage)
@@ -34,8 +36,13 @@ async fn state_of(shared: &Shared, photo: &Photo) -> Result<OriginalState, Probl
     shared.services.library.original_state(photo).await.map_err(|error| problem(&error))
 }
 
+/// Whether the original lies elsewhere alone.
+pub(super) async fn is_away(shared: &Shared, photo: &Photo) -> Result<bool, Problem> {
+    Ok(state_of(shared, photo).await?.away.is_some())
+}
+
 /// Refused where the original lies elsewhere alone.
-pub(super) async fn check_here(shared: &Shared, photo: &Photo) -> Result<(), Problem> {
+async fn check_here(shared: &Shared, photo: &Photo) -> Result<(), Problem> {
     match state_of(shared, photo).await?.away {
         None => Ok(()),
         Some(away) => {
@@ -61,6 +68,33 @@ async fn original(
         answer.headers_mut().insert(header::CONTENT_DISPOSITION, saved_as);
     }
     Ok(answer)
+}
+
+async fn large(state: State<Arc<Shared>>, caller: Known, id: Id, request: HeaderMap) -> Result<Response, Problem> {
+    thumbnail(state, caller, id, request, Thumb::Large).await
+}
+
+async fn small(state: State<Arc<Shared>>, caller: Known, id: Id, request: HeaderMap) -> Result<Response, Problem> {
+    thumbnail(state, caller, id, request, Thumb::Small).await
+}
+
+async fn thumbnail(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    request: HeaderMap,
+    size: Thumb,
+) -> Result<Response, Problem> {
+    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
+    let path = shared.services.library.thumbnail(&photo, size).await.map_err(|error| problem(&error))?;
+    let Some(path) = path else {
+        check_here(&shared, &photo).await?;
+        let why = photo.facts.unreadable.unwrap_or_else(|| "the photo cannot be shown".to_owned());
+        return Err(Problem::not_found(why));
+    };
+    let mut answer = media::answer(&path, size.file_name(), &request).await?;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    Ok(answer.into_response())
 }
 
 async fn storage(

@@ -17,9 +17,9 @@ use super::audit::about;
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
 use super::session::{Known, check_everything, name_of};
-use super::{Shared, body, media, reply, sender};
+use super::{Shared, body, reply, sender};
 use crate::access::{Caller, Role};
-use crate::library::{Given, Kept, LibraryError, PhotoEdit, Thumb};
+use crate::library::{Given, Kept, LibraryError, PhotoEdit};
 use crate::photo::PhotoId;
 use crate::service::{
     ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoQuery, PhotoRecord, PhotoTag, Viewer, photo_record, read_cursor,
@@ -43,8 +43,6 @@ pub(super) fn routes() -> Routes {
         .patch("/api/v1/photos/{id}", Needs::OPERATE, edit)
         .delete("/api/v1/photos/{id}", Needs::OPERATE, remove)
         .patch("/api/v1/photos/{id}/favorite", Needs::VIEW, set_favorite)
-        .look("/api/v1/photos/{id}/large.jpg", Needs::VIEW, large)
-        .get("/api/v1/photos/{id}/small.jpg", Needs::VIEW, small)
 }
 
 pub(super) type Id = Result<Path<String>, PathRejection>;
@@ -429,29 +427,4 @@ async fn take(
 pub(super) fn disposition(name: &str) -> Option<HeaderValue> {
     let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{encoded}")).ok()
-}
-
-async fn large(state: State<Arc<Shared>>, caller: Known, id: Id, request: HeaderMap) -> Result<Response, Problem> {
-    thumbnail(state, caller, id, request, Thumb::Large).await
-}
-
-async fn small(state: State<Arc<Shared>>, caller: Known, id: Id, request: HeaderMap) -> Result<Response, Problem> {
-    thumbnail(state, caller, id, request, Thumb::Small).await
-}
-
-async fn thumbnail(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    id: Id,
-    request: HeaderMap,
-    size: Thumb,
-) -> Result<Response, Problem> {
-    let PhotoRecord { photo, .. } = find(&shared, &caller, id).await?;
-    let path = shared.services.library.thumbnail(&photo, size).await.map_err(|error| problem(&error))?;
-    let path = path.ok_or_else(|| {
-        Problem::not_found(photo.facts.unreadable.unwrap_or_else(|| "the photo cannot be shown".to_owned()))
-    })?;
-    let mut answer = media::answer(&path, size.file_name(), &request).await?;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
-    Ok(answer.into_response())
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::audit::about;
-use super::photo_storage::check_here;
+use super::photo_storage::is_away;
 use super::photos::{list_problem, problem, viewer};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
@@ -127,7 +127,10 @@ async fn give(
     if stripped {
         return picture(shared, photo, Thumb::Stripped, name, request).await;
     }
-    check_here(shared, photo).await?;
+    // Where it lies is of no concern to who has a link.
+    if is_away(shared, photo).await? {
+        return Err(Problem::not_found("this photo is not on the box at the moment: ask who shared it"));
+    }
     let path = shared.services.library.original(photo);
     under(name, media::answer(&path, &photo.file, request).await.map_err(|_| gone())?.into_response())
 }

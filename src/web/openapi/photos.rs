@@ -332,7 +332,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "A picture of at most 1440 pixels",
         &[PHOTO, PART, KNOWN],
         FILE,
-        &[NotFound],
+        &[NotFound, OriginalAway],
     ),
     read(
         "/api/v1/photos/{id}/small.jpg",
@@ -340,7 +340,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "A picture of at most 256 pixels",
         &[PHOTO, PART, KNOWN],
         FILE,
-        &[NotFound],
+        &[NotFound, OriginalAway],
     ),
     Operation {
         method: "post",
