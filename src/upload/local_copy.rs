@@ -51,6 +51,7 @@ impl Transfer<'_> {
         if awaited.await? {
             return Err(unproved("another destination has something to do with it"));
         }
+        self.still_wanted().await?;
         let note = Away {
             destination: self.uploader.destination.clone(),
             since: self.uploader.clock.now(),
@@ -65,6 +66,12 @@ impl Transfer<'_> {
         .await?;
         info!(file = document.path, "an original lies at the destination alone from now on");
         Ok(())
+    }
+
+    /// Fails where the photo was deleted since the task was leased: nothing is put into its folder any more.
+    async fn still_wanted(&self) -> Result<(), Failure> {
+        let holds = self.uploader.outbox.holds(self.lease).await.map_err(|error| Failure::Link(error.to_string()))?;
+        if holds { Ok(()) } else { Err(Failure::Item("gone", "the photo was deleted meanwhile".to_owned())) }
     }
 
     async fn confirm(&self, key: &Path, path: &FilePath, bytes: u64) -> Result<(), Failure> {
@@ -100,6 +107,11 @@ impl Transfer<'_> {
             self.destination.check()?;
             let part = away::part_of(&path);
             self.fetch_into(&part, document).await?;
+            if let Err(gone) = self.still_wanted().await {
+                // The deletion has removed it, or it came after that.
+                let _ = blocking(move || std::fs::remove_file(&part)).await;
+                return Err(gone);
+            }
             let (placed, sha256) = (path.clone(), document.sha256.clone());
             blocking(move || place(&part, &placed, &sha256)).await?;
             info!(file = document.path, "an original is back from the destination");
@@ -129,6 +141,7 @@ impl Transfer<'_> {
             }
             Err(error) => return Err(self.sort(&error)),
         }
+        self.still_wanted().await?;
         let opened = part.to_owned();
         let (mut file, mut at) = blocking(move || begin(&opened, bytes)).await?;
         let mut piece = FIRST_PIECE;

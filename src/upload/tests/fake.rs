@@ -18,6 +18,10 @@ pub(super) struct Fake {
     pub(super) takes: Duration,
     /// Puts of keys that end like this wait for as long as it says so.
     pub(super) held: Mutex<Option<&'static str>>,
+    /// Requests for a part of an object wait for as long as it says `true`, those for what it is while it says `false`.
+    pub(super) held_reads: Mutex<Option<bool>>,
+    /// Such a request waits, or has waited.
+    pub(super) waiting_reads: AtomicBool,
     pub(super) requests: Mutex<HashMap<&'static str, u32>>,
     pub(super) parts_sent: AtomicU32,
 }
@@ -66,6 +70,10 @@ impl ObjectStore for Fake {
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         self.request("head")?;
+        while *self.held_reads.lock() == Some(options.range.is_some()) {
+            self.waiting_reads.store(true, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut got = self.inner.get_opts(key, options).await?;
         if self.loses.is_some_and(|end| key.as_ref().ends_with(end)) {
             got.meta.size -= 1;

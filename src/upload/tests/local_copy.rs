@@ -161,3 +161,26 @@ async fn a_wish_to_have_it_takes_the_place_of_a_release_and_not_the_other_way_ro
     assert!(file.is_file());
     assert_eq!(bench.outbox().waiting().await.expect("count"), 0);
 }
+
+#[tokio::test]
+async fn nothing_is_put_into_the_folder_of_a_photo_that_was_deleted_meanwhile() {
+    // Before the destination says how large it is, and before it sends it.
+    for of_content in [false, true] {
+        let bench = Bench::new();
+        let (file, document) = bench.original(b"picture");
+        let fake = Arc::new(Fake::default());
+        bench.store().outboxes().deliver(document.clone()).expect("deliver");
+        bench.drain("s3://bucket", Some(&fake)).await;
+        fs::remove_file(&file).expect("lose");
+        bench.task(&document, DocumentTask::Fetch).await;
+        *fake.held_reads.lock() = Some(of_content);
+        let running = bench.start("s3://bucket", Some(&fake));
+        bench.until("it is asked for", async || fake.waiting_reads.load(Ordering::SeqCst)).await;
+        bench.store().outboxes().deliver(Document::removal(ORIGINAL)).expect("delete");
+        *fake.held_reads.lock() = None;
+        bench.until_drained().await;
+        running.stop().await;
+        assert!(!file.exists() && !away::part_of(&file).exists(), "nothing came back");
+        assert_eq!(bench.dead().await, []);
+    }
+}

@@ -11,7 +11,7 @@ mod plan;
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
