@@ -267,6 +267,7 @@ impl Library {
             owner: given.owner,
             taken: taken.unwrap_or_else(|| Taken::at(added.wall, 0, TakenFrom::Added)),
             added,
+            kept_from: None,
             taken_found: None,
             seen: None,
             facts,

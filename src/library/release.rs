@@ -3,6 +3,10 @@
 //! An original goes only when nothing of it waits any more and the destination has said at that moment that it has it
 //! (`upload`); its thumbnails, its sidecar and a note of where it is stay.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::intake::blocking;
@@ -11,14 +15,17 @@ use super::trash::{Term, term};
 use super::{Library, LibraryError, Thumb};
 use crate::asset::LIBRARY;
 use crate::away::{self, Away};
+use crate::clock::{Moment, Mono};
 use crate::destination::Destination;
 use crate::photo::{Photo, PhotoId};
 use crate::store::{Document, DocumentTask};
 
 /// Photos that are looked at in one go.
 const PAGE: usize = 200;
-/// Originals that are queued in one round.
+/// Originals that are queued in one go.
 const MOST_QUEUED: usize = 500;
+/// After so long all photos are looked at again.
+const ROUND_LASTS: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the original of a photo is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -107,33 +114,33 @@ impl Library {
     }
 
     /// Queues the removal of originals whose term is over from this box, for the first of `openable`: destinations whose
-    /// files the box can read. Returns how many.
+    /// files the box can read. Returns how many. Those that were looked at are left out, but once a day: originals come back.
     ///
     /// # Errors
     /// When index or disk fail.
     pub async fn release_originals(&self, openable: &[Destination]) -> Result<usize, LibraryError> {
         let (Some(lasts), Some(to)) = (self.config.keep_originals(), openable.first()) else { return Ok(0) };
-        let (mut after, mut queued) = (*self.released.lock(), 0);
-        let mut is_contiguous = true;
         let now = self.archive.now();
+        self.released.lock().begin_round(now.mono());
+        let (mut after, mut queued) = (self.released.lock().after, 0);
+        let mut is_contiguous = true;
         while queued < MOST_QUEUED {
             let photos = self.archive.store().photos().by_id(after, PAGE).await?;
             let Some(last) = photos.last().map(|photo| photo.id) else { break };
             for photo in &photos {
-                let (is_over, is_settled) = match term(&photo.added, &now, lasts) {
-                    Term::Over => (true, true),
-                    Term::Runs => (false, false),
-                    // The clock of then says nothing.
-                    Term::Begins => (false, true),
+                let is_done = match term(kept_from(photo), &now, lasts) {
+                    Term::Over => self.release(photo, to, &mut queued, lasts).await?,
+                    Term::Begins => {
+                        self.begin_kept(photo.id).await?;
+                        false
+                    }
+                    Term::Runs if photo.kept_from.is_some() => false,
+                    // The rest came later.
+                    Term::Runs => return Ok(queued),
                 };
-                let is_done = !is_over || self.release(photo, to, &mut queued, lasts).await?;
-                is_contiguous &= is_settled && is_done;
+                is_contiguous &= is_done;
                 if is_contiguous {
-                    *self.released.lock() = Some(photo.id);
-                }
-                // The rest came later.
-                if !is_settled {
-                    return Ok(queued);
+                    self.released.lock().after = Some(photo.id);
                 }
             }
             after = Some(last);
@@ -141,13 +148,20 @@ impl Library {
         Ok(queued)
     }
 
-    /// Whether the original was queued, or is not to be: it need not be looked at again.
+    /// Begins the term of an original that was taken in under a clock that cannot be trusted.
+    async fn begin_kept(&self, id: PhotoId) -> Result<(), LibraryError> {
+        let _changing = self.changing.lock().await;
+        let Some(photo) = self.archive.store().photos().get(id).await? else { return Ok(()) };
+        self.record(Photo { kept_from: Some(self.archive.now()), ..photo }).await.map(|_| ())
+    }
+
+    /// Whether the original was queued, or is not to be: it need not be looked at again today.
     async fn release(
         &self,
         photo: &Photo,
         to: &Destination,
         queued: &mut usize,
-        lasts: std::time::Duration,
+        lasts: Duration,
     ) -> Result<bool, LibraryError> {
         let state = self.original_state(photo).await?;
         if !state.here {
@@ -158,7 +172,7 @@ impl Library {
         }
         let now = self.archive.now();
         let all = self.archive.store().photos().with_content(&photo.sha256).await?;
-        if !all.iter().all(|photo| term(&photo.added, &now, lasts) == Term::Over) {
+        if !all.iter().all(|photo| term(kept_from(photo), &now, lasts) == Term::Over) {
             return Ok(true);
         }
         self.queue_release(photo, to).await?;
@@ -167,10 +181,30 @@ impl Library {
     }
 }
 
+fn kept_from(photo: &Photo) -> &Moment {
+    photo.kept_from.as_ref().unwrap_or(&photo.added)
+}
+
 /// The path of an original as a document.
 pub(super) fn path_of(photo: &Photo) -> String {
     format!("{LIBRARY}/{}/{}", layout::relative(&photo.sha256), photo.file)
 }
 
-/// The cursor of [`Library::release_originals`]: all photos up to this one were queued.
-pub(super) type Released = std::sync::Arc<parking_lot::Mutex<Option<PhotoId>>>;
+/// How far [`Library::release_originals`] is.
+pub(super) type Released = Arc<Mutex<Round>>;
+
+/// A round through all photos.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Photos up to this one need not be looked at again in this round.
+    after: Option<PhotoId>,
+    begun: Option<Mono>,
+}
+
+impl Round {
+    fn begin_round(&mut self, now: Mono) {
+        if self.begun.is_none_or(|begun| now.since(begun) >= ROUND_LASTS) {
+            *self = Self { after: None, begun: Some(now) };
+        }
+    }
+}

@@ -21,6 +21,7 @@ pub fn photo(id: PhotoId, owner: &str, local: &str, added: Moment) -> Photo {
         tags: Vec::new(),
         favorite_of: Vec::new(),
         private: false,
+        kept_from: None,
         taken_found: None,
         seen: None,
         trashed: None,

@@ -174,6 +174,9 @@ pub struct Photo {
     pub owner: Arc<str>,
     /// When the box took it in.
     pub added: Moment,
+    /// From when the term of its original is counted, where the clock of `added` was not to be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<Moment>,
     /// When it was taken: as the file says, else as its name or its sender says, else when it was added.
     pub taken: Taken,
     /// What `taken` was before a person corrected it.

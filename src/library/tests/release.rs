@@ -82,6 +82,7 @@ async fn originals_go_after_their_term_when_nothing_of_them_waits() {
     assert_eq!(on.release().await, 1);
     assert_eq!(on.queued(true).await, [(first.sha256.clone(), DocumentTask::Release)]);
     assert_eq!(on.release().await, 0, "once");
+    on.went(&first);
     // Another user took the same content in later.
     on.clock.advance(50 * DAY);
     on.photo(2, "ben").await;
@@ -94,6 +95,48 @@ async fn originals_go_after_their_term_when_nothing_of_them_waits() {
     on.clock.step_wall("2027-12-01T00:00:00Z".parse().expect("a time"), TimeQuality::Synchronised);
     assert_eq!(on.release().await, 1);
     assert_eq!(on.queued(true).await, [(shared.sha256, DocumentTask::Release)]);
+}
+
+#[tokio::test]
+async fn what_came_back_goes_again_within_a_day() {
+    let on = Box::new();
+    let photo = on.photo(1, "anna").await;
+    on.queued(true).await;
+    on.clock.advance(91 * DAY);
+    assert_eq!(on.release().await, 1);
+    on.queued(true).await;
+    on.went(&photo);
+    on.clock.advance(DAY / 2);
+    assert_eq!(on.release().await, 0, "it is away");
+    on.library.fetch_original(&photo).await.expect("asked for");
+    on.queued(true).await;
+    take(&on.library, &png(1), given("again.png", "anna")).await.expect("kept");
+    assert_eq!(on.release().await, 0, "it is here, and was wanted a moment ago");
+    on.clock.advance(DAY / 2);
+    assert_eq!(on.release().await, 1);
+}
+
+#[tokio::test]
+async fn the_term_of_what_came_under_a_wrong_clock_begins_when_that_is_right() {
+    let on = Box::new();
+    on.clock.step_wall("1970-01-01T00:00:10Z".parse().expect("a time"), TimeQuality::Implausible);
+    let early = on.photo(1, "anna").await;
+    on.clock.step_wall("2026-11-22T10:00:00Z".parse().expect("a time"), TimeQuality::Synchronised);
+    let late = on.photo(2, "anna").await;
+    on.queued(true).await;
+    on.clock.advance(DAY);
+    assert_eq!(on.release().await, 0);
+    let known = on.archive.store().photos().get(early.id).await.expect("read").expect("a photo");
+    assert_eq!(known.kept_from, Some(on.clock.now()), "the term begins");
+    assert_eq!(on.library.read_sidecar(&known).expect("read"), known);
+    on.queued(true).await;
+    on.clock.advance(89 * DAY + DAY / 2);
+    assert_eq!(on.release().await, 1, "that of the other, which came later and has the earlier term");
+    on.queued(true).await;
+    on.went(&late);
+    on.clock.advance(DAY);
+    assert_eq!(on.release().await, 1);
+    assert_eq!(on.queued(true).await, [(early.sha256, DocumentTask::Release)]);
 }
 
 #[tokio::test]
