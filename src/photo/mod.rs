@@ -30,7 +30,7 @@ pub use seen::{MOST_OBJECTS, PhotoObject, Seen};
 pub use taken::{Taken, TakenEdit, TakenFrom};
 pub use terms::{Cell, TERMS_VERSION, Term, terms_of};
 pub use tombstone::Tombstone;
-pub use words::fold;
+pub use words::{fold, spaced, words_of};
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;

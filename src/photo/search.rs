@@ -159,13 +159,14 @@ fn of_type(value: &str) -> Result<Term, String> {
     match &*name {
         "picture" | "photo" => return Ok(Term::Medium(Medium::Picture)),
         "video" => return Ok(Term::Medium(Medium::Video)),
+        "event" => return Ok(Term::CameraEvent),
         _ => {}
     }
     let known = |format: &PictureFormat| {
         serde_json::to_value(format).is_ok_and(|known| known == name.as_str()) || format.extension() == name
     };
     PictureFormat::ALL.into_iter().find(known).map(Term::Format).ok_or_else(|| {
-        format!("type:{value} is not known; there are picture, video, jpeg, png, webp, gif, tiff, heic, avif, raw, mp4, mov, matroska")
+        format!("type:{value} is not known; there are picture, video, event, jpeg, png, webp, gif, tiff, heic, avif, raw, mp4, mov, matroska")
     })
 }
 

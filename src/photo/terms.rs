@@ -43,6 +43,8 @@ pub enum Term {
     Placed,
     /// Its owner alone sees it.
     Private,
+    /// It is an event of a camera, and no photo.
+    CameraEvent,
 }
 
 impl Term {
@@ -68,6 +70,7 @@ impl Term {
             Self::Day(day) => [b"y".as_slice(), &(day.cast_unsigned() ^ (1 << 31)).to_be_bytes()].concat(),
             Self::Placed => vec![b'p'],
             Self::Private => vec![b'x'],
+            Self::CameraEvent => vec![b'e'],
         }
     }
 

@@ -238,7 +238,7 @@ impl EventService {
     }
 
     /// With how far each configured outlet got, in the order of the configuration.
-    async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
+    pub(super) async fn records(&self, events: Vec<Event>) -> Result<Vec<EventRecord>> {
         if events.is_empty() {
             return Ok(Vec::new());
         }

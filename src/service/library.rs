@@ -49,7 +49,7 @@ pub enum PhotoPlace {
 }
 
 impl PhotoPlace {
-    fn time(self) -> Option<PhotoPosition> {
+    pub(super) fn time(self) -> Option<PhotoPosition> {
         match self {
             Self::Time(position) => Some(position),
             Self::Rank(_) => None,
@@ -296,18 +296,22 @@ impl LibraryService {
         Ok(PhotoPage { photos, next, total: Some(total) })
     }
 
-    /// How many photos there are of each day of those that `query` asks for; the last day first.
+    /// How many photos there are of each day of those that `query` asks for, the last day first; and whether these are the
+    /// photos, day after day, that [`LibraryService::list`] gives: not where only a look at each photo decides, nor of an
+    /// album in an order of its own.
     ///
     /// # Errors
     /// [`ListError`].
-    pub async fn days(&self, query: &PhotoQuery) -> Result<Vec<PhotoDay>, ListError> {
-        let (search, _) = self.search(query).await?;
+    pub async fn days(&self, query: &PhotoQuery) -> Result<(Vec<PhotoDay>, bool), ListError> {
+        let (search, album) = self.search(query).await?;
+        let is_arranged = query.search.trim().is_empty() && album.is_some_and(|album| album.order == AlbumOrder::Given);
+        let is_exact = !search.needs_look() && !is_arranged;
         let days = self.context.store().photos().days(query.viewer.scopes(), search).await?;
         let day = |(day, photos): (i64, u64)| {
             let day = Date::constant(1970, 1, 1).checked_add(jiff::Span::new().try_days(day).ok()?).ok()?;
             Some(PhotoDay { day, photos })
         };
-        Ok(days.into_iter().rev().filter_map(day).collect())
+        Ok((days.into_iter().rev().filter_map(day).collect(), is_exact))
     }
 
     /// The tags of photos that the viewer sees, the most frequent first.
@@ -465,7 +469,7 @@ pub(super) fn is_seen(photo: &Photo, viewer: &str) -> bool {
 }
 
 /// A place in a list, as text.
-fn cursor(place: PhotoPlace) -> String {
+pub(super) fn cursor(place: PhotoPlace) -> String {
     match place {
         PhotoPlace::Time(PhotoPosition { wall_ms, id }) => format!("{wall_ms}_{id}"),
         PhotoPlace::Rank(rank) => rank.to_string(),

@@ -13,10 +13,12 @@ mod context;
 mod current_volume;
 mod diagnostics;
 mod event_changes;
+mod event_terms;
 mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod folders;
+mod joint_search;
 mod library;
 mod library_export;
 mod library_upkeep;
@@ -56,6 +58,7 @@ pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,
     RefusedFile,
 };
+pub use joint_search::{FoundItem, JointPage, JointPlace, JointSearch};
 pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
     read_cursor, record as photo_record,

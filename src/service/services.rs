@@ -12,6 +12,7 @@ use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::folders::FolderService;
+use super::joint_search::JointSearch;
 use super::library::LibraryService;
 use super::media::MediaService;
 use super::models::ModelService;
@@ -39,6 +40,8 @@ pub struct Services {
     pub media: MediaService,
     /// The photo library.
     pub library: LibraryService,
+    /// Photos and events together.
+    pub search: JointSearch,
     /// Folders whose files become photos.
     pub folders: FolderService,
     /// What models see in photos.
@@ -92,13 +95,15 @@ impl Services {
         let access = AccessService::new(context.access.clone(), context.device.clone());
         let audit = context.audit.clone();
         let (library, models) = (LibraryService::new(context.clone()), ModelService::new(context.clone()));
+        let events = EventService::new(context.clone());
         let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
             access,
             diagnostics: DiagnosticsService::new(context.clone(), status.clone()),
             status,
-            events: EventService::new(context.clone()),
+            search: JointSearch::new(library.clone(), events.clone()),
+            events,
             media: MediaService::new(context.clone()),
             folders: FolderService::new(context.clone(), library.clone()),
             labels: PhotoLabels::new(context.clone(), library.clone(), models.clone()),

@@ -46,6 +46,9 @@ pub struct Search {
     pub reviewed: Option<(Arc<str>, bool)>,
     /// Each of these words, in lower case, is part of the camera, label, rule, a zone, a tag or the note.
     pub words: Vec<String>,
+    /// Each of these, folded, is in what is said of the events that are wanted; which those are the caller sees itself. Passes
+    /// over what has them not, where that is sure.
+    pub hints: Vec<String>,
     /// With a lower id.
     pub before: Option<EventId>,
     /// With a higher id.
@@ -94,7 +97,7 @@ struct Start {
 impl Search {
     /// Whether what people say counts.
     fn is_about_people(&self) -> bool {
-        !self.tags.is_empty() || !self.verdicts.is_empty() || !self.words.is_empty()
+        !self.tags.is_empty() || !self.verdicts.is_empty() || !self.words.is_empty() || !self.hints.is_empty()
     }
 
     fn matches(&self, event: &Short<'_>, said: Option<&Annotations>) -> bool {
@@ -128,7 +131,7 @@ pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError
     let mut found = Found::default();
     let mut rows = Rows::new(db, search)?;
     let mut people = People::new(db, search);
-    let (mut words, mut last) = (WordFilter::new(&search.words), None);
+    let (mut words, mut hints, mut last) = (WordFilter::new(&search.words), WordFilter::new(&search.hints), None);
     while found.events.len() < search.limit && found.rows < search.rows {
         let Some((id, json)) = rows.next()? else {
             return Ok(Found { last: None, back_to: None, ..found });
@@ -138,7 +141,8 @@ pub(super) fn search(db: &Database, search: &Search) -> Result<Found, StoreError
         let Some(json) = json else { continue };
         let json = last.insert(json);
         let said = people.said(id)?;
-        if said.is_none() && !words.may_match(json) {
+        // Folded letters are those of the text where that is plain.
+        if said.is_none() && (!words.may_match(json) || json.is_ascii() && !hints.may_match(json)) {
             continue;
         }
         let matches = match serde_json::from_slice::<Short<'_>>(json) {

@@ -35,6 +35,7 @@ mod proxy_login;
 mod queue;
 mod reply;
 mod routes;
+mod search;
 mod sender;
 mod server;
 mod session;
@@ -281,6 +282,7 @@ fn all_routes() -> Routes {
         .merge(photo_folders::routes())
         .merge(photo_storage::routes())
         .merge(photo_similar::routes())
+        .merge(search::routes())
         .merge(albums::routes())
         .merge(uploads::routes())
         .merge(queue::routes())

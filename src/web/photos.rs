@@ -80,7 +80,10 @@ pub(super) fn viewer(caller: &Caller) -> Viewer {
 }
 
 /// Waits for a list; what is wrong with the question is said to the caller.
-async fn listed<T>(shared: &Shared, answer: impl Future<Output = Result<T, ListError>> + Send) -> Result<T, Problem> {
+pub(super) async fn listed<T>(
+    shared: &Shared,
+    answer: impl Future<Output = Result<T, ListError>> + Send,
+) -> Result<T, Problem> {
     let answer = async {
         match answer.await {
             Err(ListError::Failed(failure)) => Err(failure),
@@ -124,6 +127,8 @@ async fn list(
 #[derive(Serialize)]
 struct DaysReply {
     days: Vec<PhotoDay>,
+    /// The list has these photos, day after day.
+    exact: bool,
 }
 
 async fn days(
@@ -133,8 +138,8 @@ async fn days(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = parse(text.as_deref().unwrap_or_default(), viewer(&caller), &[])?;
-    let days = listed(&shared, shared.services.library.days(&query)).await?;
-    reply::json(&request, &DaysReply { days })
+    let (days, exact) = listed(&shared, shared.services.library.days(&query)).await?;
+    reply::json(&request, &DaysReply { days, exact })
 }
 
 #[derive(Serialize)]

@@ -22,6 +22,15 @@ const SEARCHED: &[Parameter] = &[
     Parameter::query("q", r#"{"type": "string", "maxLength": 500}"#, "What is searched for."),
     Parameter::query("album", ID, "Those of this album."),
 ];
+const JOINT: &[Parameter] = &[
+    Parameter::query("q", r#"{"type": "string", "maxLength": 500}"#, "What is searched for."),
+    Parameter::query("before", r#"{"type": "string", "minLength": 1}"#, "`next` of the page before."),
+    Parameter::query(
+        "limit",
+        r#"{"type": "integer", "minimum": 1, "maximum": 500, "default": 100}"#,
+        "Photos and events in the answer at most.",
+    ),
+];
 const DEGREES: &str = r#"{"type": "number", "minimum": -180, "maximum": 180}"#;
 const LATITUDE: &str = r#"{"type": "number", "minimum": -90, "maximum": 90}"#;
 const EDGES: &[Parameter] = &[
@@ -75,6 +84,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[SEARCHED, PAGE, KNOWN],
         &[json("A page of them.", "PhotoPage"), NOT_MODIFIED],
         &[BadParameter, NotFound],
+    ),
+    read(
+        "/api/v1/search",
+        "search",
+        "Photos and events of cameras in one list, the latest first",
+        &[JOINT, KNOWN],
+        &[json("A page of them.", "JointPage"), NOT_MODIFIED],
+        &[BadParameter],
     ),
     read(
         "/api/v1/photos/days",

@@ -10,18 +10,18 @@ use crate::access::{NewUser, Role, UserChange};
 use crate::photo::{GeoPoint, Photo, PhotoId, PictureFormat, fixture};
 use crate::web::routes::Route;
 
-struct Users {
-    site: Site,
-    /// Headers of anna and bea (operators) and of cy, who sees one camera only.
-    anna: String,
-    bea: String,
-    cy: String,
+pub(super) struct Users {
+    pub(super) site: Site,
+    /// Headers of anna and bea (operators) and of cy, who sees the camera yard only.
+    pub(super) anna: String,
+    pub(super) bea: String,
+    pub(super) cy: String,
     /// The user who set the box up.
     admin: String,
 }
 
 impl Users {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let site = Site::open(Bench::new()).await;
         site.add("admin", Role::Admin);
         site.add("anna", Role::Operator);
@@ -34,7 +34,7 @@ impl Users {
         Self { site, anna, bea, cy, admin }
     }
 
-    fn photo(&self, n: u64, change: impl FnOnce(&mut Photo)) -> PhotoId {
+    pub(super) fn photo(&self, n: u64, change: impl FnOnce(&mut Photo)) -> PhotoId {
         let now = self.site.bench.clock.now();
         let mut photo = fixture::photo(id(n), "anna", &format!("2024-03-{:02}T10:00:00", n % 28 + 1), now);
         photo.facts.place = GeoPoint::new(35.68, 139.77, None);
@@ -117,6 +117,12 @@ async fn a_private_photo_is_on_no_route_for_anyone_but_its_owner() {
         }
         assert_eq!(users.ids(&format!("/api/v1/photos?album={album}"), headers).await.len(), all);
         assert_eq!(users.number("/api/v1/photos/days", "days", headers).await, all as u64);
+        for (query, exact) in
+            [("", true), ("?q=tag:heron", true), ("?q=\"grey heron\"", false), ("?q=near:35,139", false)]
+        {
+            let target = format!("/api/v1/photos/days{}", query.replace(' ', "%20").replace('"', "%22"));
+            assert_eq!(users.site.ask("GET", &target, headers).await.json()["exact"], json!(exact), "{query}");
+        }
         assert_eq!(users.number("/api/v1/photos/tags", "tags", headers).await, all as u64);
         assert_eq!(users.number("/api/v1/photos/places", "places", headers).await, all as u64);
         let shown = users.site.ask("GET", &format!("/api/v1/albums/{album}"), headers).await.json();
@@ -139,6 +145,7 @@ async fn who_sees_some_cameras_sees_of_the_library_what_is_shared_by_name() {
     for hidden in [&path, &of_album, &of_photo] {
         assert_eq!(users.site.ask("GET", hidden, &users.cy).await.status, 404, "{hidden}");
     }
+    assert_eq!(users.site.ask("GET", "/api/v1/search", &users.cy).await.json()["found"], json!([]), "no event is seen");
     for refused in ["/api/v1/photos", "/api/v1/photos/days", "/api/v1/photos/tags", "/api/v1/photos/places"] {
         assert_eq!(users.site.ask("GET", refused, &users.cy).await.status, 403, "{refused}");
     }
@@ -190,6 +197,8 @@ async fn an_album_keeps_its_own_order_over_pages_and_is_changed_as_it_was_known(
         next = format!("&before={place}");
     }
     assert_eq!(json!(shown), json!(order));
+    let days = users.site.ask("GET", &format!("/api/v1/photos/days?album={id}"), &users.anna).await;
+    assert_eq!(days.json()["exact"], json!(false), "its photos do not come day after day");
     let found = users.ids("/api/v1/photos?q=album:%22in+order%22&limit=3", &users.anna).await;
     assert_eq!(found, [ids[4], ids[3], ids[2]].map(|id| id.to_string()), "a search gives the newest first");
 

@@ -14,6 +14,7 @@ mod models;
 mod openapi;
 mod proxy_login;
 mod queue;
+mod search;
 mod shares;
 mod stream;
 mod switches;
