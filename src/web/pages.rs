@@ -73,6 +73,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos-albums.js", JS),
     file!("photos-dialog.js", JS),
     file!("photos-folders.js", JS),
+    file!("photos-gallery.js", JS),
     file!("photos-map.js", JS),
     file!("photos-search.js", JS),
     file!("photos-selection.js", JS),

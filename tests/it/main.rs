@@ -47,6 +47,7 @@ mod overload;
 mod pages;
 mod photo_files;
 mod photo_folders;
+mod photo_gallery;
 mod photo_storage;
 mod pictures;
 #[cfg(target_arch = "x86_64")]

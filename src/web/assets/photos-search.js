@@ -9,8 +9,10 @@ const form = byId("search");
 const line = form.elements.namedItem("q");
 const jump = byId("jump");
 const favorites = byId("favorites");
+const events = byId("with-events");
 const listeners = [];
 let album = "";
+let shows = () => false;
 
 const monthText = new Intl.DateTimeFormat(locale, { year: "numeric", month: "long", timeZone: "UTC" });
 
@@ -19,9 +21,12 @@ export const onQuestion = (act) => listeners.push(act);
 /** Parameters of what is asked for. */
 export const question = () => ({ ...(line.value.trim() ? { q: line.value.trim() } : {}), ...(album ? { album } : {}) });
 export const albumShown = () => album;
+/** Whether events of cameras are looked for too. */
+export const withEvents = () => events.getAttribute("aria-pressed") === "true" && album === "";
 
 function asked() {
-  const params = new URLSearchParams(question());
+  const params = new URLSearchParams({ ...question(), ...(withEvents() ? { events: "" } : {}) });
+  events.hidden = album !== "";
   history.replaceState(null, "", params.size ? `?${params}` : location.pathname);
   favorites.setAttribute("aria-pressed", String(line.value.includes(FAVORITE)));
   for (const act of listeners) act();
@@ -48,15 +53,32 @@ form.addEventListener("submit", (event) => {
 line.addEventListener("search", () => line.value === "" && asked());
 favorites.addEventListener("click", () => addToLine(line.value.includes(FAVORITE) ? "" : FAVORITE, FAVORITE));
 
-/** The first day of the month behind `month`, which is `2024-05`. */
-function nextMonth(month) {
+events.addEventListener("click", () => {
+  events.setAttribute("aria-pressed", String(!withEvents()));
+  asked();
+});
+
+/** The last day of a month, which is `2024-05`. */
+function lastDay(month) {
   const [year, number] = month.split("-").map(Number);
-  return new Date(Date.UTC(year, number, 1)).toISOString().slice(0, 10);
+  return new Date(Date.UTC(year, number, 0)).toISOString().slice(0, 10);
 }
 
+/** Calls `act` with the last day of a month that is to be shown; where it cannot be, what comes before is asked for. */
+export const onMonth = (act) => (shows = act);
+
 jump.addEventListener("change", () => {
-  addToLine(jump.value ? `before:${nextMonth(jump.value)}` : "", "before:");
+  const day = jump.value ? lastDay(jump.value) : "9999-12-31";
+  if (!shows(day)) addToLine(jump.value ? `before:${nextDay(day)}` : "", "before:");
 });
+
+const nextDay = (day) => new Date(Date.parse(`${day}T00:00:00Z`) + 86400000).toISOString().slice(0, 10);
+
+/** Says which month is in sight. */
+export function showDay(day) {
+  const month = day.slice(0, 7);
+  if (document.activeElement !== jump && [...jump.options].some(({ value }) => value === month)) jump.value = month;
+}
 
 /** Fills the choice of months. */
 export async function loadMonths() {
@@ -74,4 +96,6 @@ export async function loadMonths() {
 const params = new URLSearchParams(location.search);
 line.value = params.get("q") ?? "";
 album = params.get("album") ?? "";
+events.hidden = album !== "";
+events.setAttribute("aria-pressed", String(params.has("events")));
 favorites.setAttribute("aria-pressed", String(line.value.includes(FAVORITE)));

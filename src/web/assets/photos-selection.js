@@ -33,6 +33,7 @@ function draw() {
 /** Shows on a tile whether its photo is chosen. */
 export function mark(tile) {
   const face = tile.querySelector("button");
+  if (!face) return;
   if (isSelecting()) face.setAttribute("aria-pressed", String(chosen.has(tile.dataset.id)));
   else face.removeAttribute("aria-pressed");
 }

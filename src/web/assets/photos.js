@@ -1,15 +1,16 @@
 // The photo library: the gallery by day, and one photo with what is said of it.
 //
-// A page of the list is drawn while its end is in sight; pictures load when they come near.
+// Of the gallery what is near the screen is drawn and loaded, see photos-gallery.js.
 
-import { byId, element, nearEnd, setText } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
 import { bytes, duration, objectName, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
 import { onImported } from "./photos-folders.js";
+import { makeGallery } from "./photos-gallery.js";
 import "./photos-map.js";
-import { loadMonths, onQuestion, question } from "./photos-search.js";
+import { loadMonths, onMonth, onQuestion, question, showDay, withEvents } from "./photos-search.js";
 import { choose, isSelecting, mark as markChosen, onChanged } from "./photos-selection.js";
 import { onAdded } from "./photos-upload.js";
 import { askToShare } from "./photos-share.js";
@@ -18,14 +19,8 @@ import { onBack, showStorage } from "./photos-storage.js";
 import { showUsage } from "./photos-usage.js";
 import { locale, named, t } from "./texts.js";
 
-const PAGE = 120;
-const gallery = byId("gallery");
 const dialog = byId("photo");
 const form = byId("photo-form");
-let photos = [];
-let next = "";
-let loading = false;
-let round = 0;
 let inTrash = false;
 let isArranged = false;
 let shown = null;
@@ -34,7 +29,6 @@ const dayText = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeZone: "
 const timeText = new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" });
 /** What the clock on the wall showed, whatever zone the browser is in. */
 const wall = (photo) => new Date(`${photo.taken.local.slice(0, 19)}Z`);
-const dayOf = (photo) => photo.taken.local.slice(0, 10);
 const path = (photo, file) => `/api/v1/photos/${photo.id}/${file}`;
 const titleOf = (photo) => photo.title || photo.name;
 const isVideo = (photo) => ["mp4", "mov", "matroska"].includes(photo.facts.format);
@@ -54,77 +48,71 @@ function tile(photo) {
   return root;
 }
 
-/** The list of a day; in an album with an order of its own all photos are in one. */
-function dayList(day) {
-  if (isArranged) {
-    if (!gallery.firstElementChild) gallery.append(element("ul", { class: "photos" }));
-    return gallery.firstElementChild;
-  }
-  let list = gallery.querySelector(`ul[data-day="${day}"]`);
-  if (!list) {
-    list = element("ul", { class: "photos" });
-    list.dataset.day = day;
-    const heading = element("h2", { class: "day" }, dayText.format(new Date(`${day}T00:00:00Z`)));
-    const section = element("section", {}, heading, list);
-    const after = [...gallery.querySelectorAll("ul[data-day]")].find((other) => other.dataset.day < day);
-    gallery.insertBefore(section, after?.parentElement ?? null);
-  }
-  return list;
+/** An event of a camera among the photos: a link to its page. */
+function eventTile({ event, at }) {
+  const label = t("photos.event", { label: objectName(event.label), camera: event.camera, time: timeText.format(new Date(`${at.slice(0, 19)}Z`)) });
+  const face = element("img", { src: `/api/v1/events/${event.id}/thumb.jpg`, loading: "lazy", decoding: "async", alt: "" });
+  const mark = element("span", { class: "mark" }, event.camera);
+  return element("li", {}, element("a", { href: `/events/${event.id}`, "aria-label": label }, face, mark));
 }
+
+const isAsked = () => Object.keys(question()).length > 0;
 
 function showCount(total) {
-  setText(byId("found"), total === undefined ? "" : t("photos.found", { count: total }));
-  const isAsked = Object.keys(question()).length > 0;
+  const count = gallery.size();
+  setText(byId("found"), !isAsked() || total === undefined ? "" : t("photos.found", { count: total }));
   const download = byId("download");
-  download.hidden = inTrash || photos.length === 0;
+  download.hidden = inTrash || withEvents() || count === 0;
   download.href = `/api/v1/photos/export.tar?${new URLSearchParams(question())}`;
-  byId("no-photos").hidden = photos.length > 0 || next !== null;
-  setText(byId("no-photos"), t(inTrash ? "photos.trash_empty" : isAsked ? "photos.none_found" : "photos.none"));
+  byId("no-photos").hidden = count > 0 || !gallery.isWhole();
+  setText(byId("no-photos"), t(inTrash ? "photos.trash_empty" : isAsked() ? "photos.none_found" : "photos.none"));
 }
 
-/** Draws all photos again; there are as many as were looked at. */
-function draw() {
-  gallery.replaceChildren();
-  for (const photo of photos) dayList(dayOf(photo)).append(tile(photo));
-  showCount();
-}
-
-async function load() {
-  if (loading || next === null) return;
-  loading = true;
-  const mine = round;
+async function asked(path, params) {
   try {
-    const params = new URLSearchParams({ limit: PAGE, ...question() });
-    if (next) params.set("before", next);
-    if (inTrash) params.set("trash", "true");
-    const page = await send("GET", `/api/v1/photos?${params}`);
-    if (mine !== round) return;
-    next = page.next ?? null;
-    // A rank in place of a time: the album has an order of its own.
-    isArranged ||= next !== null && !next.includes("_");
-    for (const photo of page.photos) {
-      photos.push(photo);
-      dayList(dayOf(photo)).append(tile(photo));
-    }
-    showCount(page.total);
+    const answer = await send("GET", `${path}?${new URLSearchParams(params)}`);
     setText(byId("status"), "");
+    return answer;
   } catch (error) {
-    if (mine === round) setText(byId("status"), error.message);
-    return;
-  } finally {
-    if (mine === round) loading = false;
+    setText(byId("status"), error.message);
+    throw error;
   }
-  grown();
 }
 
-function restart() {
-  round += 1;
-  loading = false;
-  next = "";
-  photos = [];
+async function loadPage(before, limit) {
+  const params = { limit, ...question(), ...(before ? { before } : {}), ...(inTrash ? { trash: "true" } : {}) };
+  if (withEvents()) {
+    const { found, next } = await asked("/api/v1/search", params);
+    return { photos: found.map(({ photo, ...entry }) => photo ?? entry), next };
+  }
+  const page = await asked("/api/v1/photos", params);
+  // A rank in place of a time: the album has an order of its own.
+  if (!gallery.isCounted()) page.arranged = isArranged ||= page.next !== undefined && !page.next.includes("_");
+  setTimeout(() => showCount(page.total));
+  return page;
+}
+
+/** The days with their photos, where the box can count them. */
+async function countDays() {
   isArranged = false;
-  gallery.replaceChildren();
-  load();
+  if (inTrash || withEvents()) return null;
+  const { days, exact } = await asked("/api/v1/photos/days", question());
+  return exact ? days : null;
+}
+
+const gallery = makeGallery({
+  root: byId("gallery"),
+  tile: (entry) => (entry.event ? eventTile(entry) : tile(entry)),
+  heading: (day) => dayText.format(new Date(`${day}T00:00:00Z`)),
+  load: loadPage,
+  count: countDays,
+  drawn: showDay,
+});
+
+async function restart() {
+  await gallery.restart();
+  if (gallery.isCounted()) showCount(gallery.size());
+  else showCount();
   showUsage(inTrash);
 }
 
@@ -173,9 +161,8 @@ function fill(photo) {
   byId("photo-facts").replaceChildren(...facts(photo));
   byId("photo-original").href = path(photo, "original");
   byId("photo-original").download = photo.name;
-  const at = photos.findIndex(({ id }) => id === photo.id);
-  byId("photo-before").disabled = at <= 0;
-  byId("photo-after").disabled = at < 0 || at === photos.length - 1;
+  byId("photo-before").disabled = !gallery.has(photo.id, -1);
+  byId("photo-after").disabled = !gallery.has(photo.id, 1);
   form.elements.namedItem("title").value = photo.title ?? "";
   form.elements.namedItem("note").value = photo.note ?? "";
   form.elements.namedItem("tags").value = (photo.tags ?? []).join(", ");
@@ -193,27 +180,25 @@ function fill(photo) {
 }
 
 function open(id) {
-  const photo = photos.find((known) => known.id === id);
+  const photo = gallery.get(id);
   if (!photo) return;
   fill(photo);
   if (!dialog.open) dialog.showModal();
 }
 
-function step(by) {
-  const at = photos.findIndex(({ id }) => id === shown?.id);
-  const other = photos[at + by];
-  if (at >= 0 && other) fill(other);
-  if (at + by >= photos.length - 5) load();
+async function step(by) {
+  const from = shown;
+  const other = from && (await gallery.neighbour(from.id, by));
+  if (other && shown === from && dialog.open) fill(other);
 }
 
 async function edit(change) {
   const edited = await send("PATCH", `/api/v1/photos/${shown.id}`, change);
-  const at = photos.findIndex(({ id }) => id === edited.id);
   const stays = Boolean(edited.trashed) === inTrash;
-  if (stays) photos[at] = edited;
-  else photos.splice(at, 1);
-  if (change.taken && !isArranged) photos.sort((a, b) => b.taken.local.localeCompare(a.taken.local));
-  draw();
+  if (!stays) gallery.remove(edited.id);
+  else if (change.taken && !isArranged) await gallery.restart(true);
+  else gallery.replace(edited);
+  showCount();
   return { edited, stays };
 }
 
@@ -250,8 +235,8 @@ byId("photo-delete").addEventListener("click", async () => {
   if (!confirm(t("photos.delete_ask"))) return;
   try {
     await send("DELETE", `/api/v1/photos/${shown.id}`);
-    photos = photos.filter(({ id }) => id !== shown.id);
-    draw();
+    gallery.remove(shown.id);
+    showCount();
     dialog.close();
   } catch (error) {
     show(form.querySelector(".outcome"), error.message, true);
@@ -261,8 +246,7 @@ byId("photo-delete").addEventListener("click", async () => {
 byId("photo-favorite").addEventListener("click", async () => {
   try {
     const marked = await send("PATCH", `/api/v1/photos/${shown.id}/favorite`, { favorite: !shown.favorite });
-    photos[photos.findIndex(({ id }) => id === marked.id)] = marked;
-    draw();
+    gallery.replace(marked);
     fill(marked);
   } catch (error) {
     show(form.querySelector(".outcome"), error.message, true);
@@ -275,7 +259,7 @@ byId("photo-before").addEventListener("click", () => step(-1));
 byId("photo-after").addEventListener("click", () => step(1));
 dialog.addEventListener("close", () => {
   byId("photo-stage").replaceChildren();
-  gallery.querySelector(`li[data-id="${shown?.id}"] button`)?.focus();
+  byId("gallery").querySelector(`li[data-id="${shown?.id}"] button`)?.focus();
 });
 dialog.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, video")) return;
@@ -303,5 +287,6 @@ onChanged(() => {
   restart();
   reload();
 });
+onMonth((month) => gallery.show(month));
 reload();
-const grown = nearEnd(byId("end"), load);
+restart();
