@@ -19,7 +19,7 @@ use crate::away;
 use crate::durable;
 use crate::metrics;
 use crate::photo::{Photo, PhotoId, PictureFacts, SCHEMA_VERSION, Taken, TakenFrom, plain_name};
-use crate::picture::Request;
+use crate::picture::{Inspected, Request};
 
 /// Largest file that is taken in, bytes.
 pub(super) const LARGEST: u64 = 64 << 30;
@@ -196,7 +196,7 @@ impl Library {
         // Before the turn: a file that takes long holds up no other.
         let mut seen = None;
         if photos.with_content(&whole.sha256).await?.is_empty() {
-            seen = Some(self.look_at(&whole.path, &given.name, &whole.sha256, false).await?);
+            seen = Some(self.look_at(&whole.path, &given.name, &whole.sha256).await?);
         }
         // From here on one at a time: two files with the same content become one.
         let _changing = self.changing.lock().await;
@@ -212,7 +212,7 @@ impl Library {
             (Some(facts), _) => facts,
             (None, Some(other)) => other.facts.clone(),
             // It went meanwhile.
-            (None, None) => self.look_at(&whole.path, &given.name, &whole.sha256, false).await?,
+            (None, None) => self.look_at(&whole.path, &given.name, &whole.sha256).await?,
         };
         let photo = self.photo(&whole, given, facts);
         if let Some(other) = known.first() {
@@ -280,14 +280,19 @@ impl Library {
         }
     }
 
-    /// What the file is, and thumbnails of it; `stripped`: and a copy without what it says of itself.
-    pub(super) async fn look_at(
+    /// What the file is, and thumbnails of it.
+    pub(super) async fn look_at(&self, path: &Path, name: &str, sha256: &str) -> Result<PictureFacts, LibraryError> {
+        Ok(self.inspect(path, name, sha256, false).await?.facts)
+    }
+
+    /// The same; `stripped`: and a copy without what the file says of itself.
+    pub(super) async fn inspect(
         &self,
         path: &Path,
         name: &str,
         sha256: &str,
         stripped: bool,
-    ) -> Result<PictureFacts, LibraryError> {
+    ) -> Result<Inspected, LibraryError> {
         let (layout, sha256) = (self.layout.clone(), sha256.to_owned());
         let folder = blocking(move || layout.create(&layout.derived(&sha256))).await?;
         let request = Request { path: path.to_owned(), name: name.to_owned(), folder: Some(folder.clone()), stripped };
@@ -298,7 +303,7 @@ impl Library {
             // Nothing is derived of what is not kept.
             let _ = tokio::fs::remove_dir_all(&folder).await;
         }
-        Ok(looked?.facts)
+        Ok(looked?)
     }
 
     /// Gives a file that was looked at its place, and records it.

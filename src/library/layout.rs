@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::archive::Layout;
 use crate::asset::{LIBRARY, ORIGINAL};
 use crate::durable;
-use crate::photo::PictureFormat;
-use crate::picture::{LARGE, SMALL, STRIPPED};
+use crate::photo::{Medium, Photo, PictureFormat};
+use crate::picture::{LARGE, SMALL, STRIPPED, STRIPPED_VIDEO};
 
 /// Folder of what can be made again, below the storage folder.
 const DERIVED: &str = "derived";
@@ -27,14 +27,15 @@ pub enum Thumb {
     Small,
     /// For one that is looked at: 1440 pixels.
     Large,
-    /// All of it, as pixels alone: up to 8192 pixels.
+    /// All of it, without what its file says: pixels alone, up to 8192, or a video in a new file.
     Stripped,
 }
 
 impl Thumb {
     /// Name of its file.
-    pub fn file_name(self) -> &'static str {
+    pub fn file_name(self, photo: &Photo) -> &'static str {
         match self {
+            Self::Stripped if photo.facts.format.medium() == Medium::Video => STRIPPED_VIDEO,
             Self::Small => SMALL.name,
             Self::Large => LARGE.name,
             Self::Stripped => STRIPPED.name,

@@ -47,7 +47,7 @@ use crate::archive::{Archive, write_durable};
 use crate::asset::{LIBRARY, MediaFile};
 use crate::byte_size;
 use crate::photo::Photo;
-use crate::picture::{Inspector, PictureError};
+use crate::picture::{Inspector, LARGEST_STRIPPED, PictureError};
 use crate::store::{Document, StoreError};
 
 pub use backup::{BackupCounts, BackupOf, write_backup};
@@ -203,7 +203,7 @@ impl Library {
     /// # Errors
     /// When the original cannot be read, or the disk fails.
     pub async fn thumbnail(&self, photo: &Photo, size: Thumb) -> Result<Option<PathBuf>, LibraryError> {
-        let path = self.layout.derived(&photo.sha256).join(size.file_name());
+        let path = self.layout.derived(&photo.sha256).join(size.file_name(photo));
         if photo.facts.unreadable.is_some() {
             return Ok(None);
         }
@@ -212,9 +212,30 @@ impl Library {
             if !tokio::fs::try_exists(&original).await.unwrap_or(false) {
                 return Ok(None);
             }
-            self.look_at(&original, &photo.name, &photo.sha256, size == Thumb::Stripped).await?;
+            self.inspect(&original, &photo.name, &photo.sha256, size == Thumb::Stripped).await?;
         }
         Ok(tokio::fs::try_exists(&path).await.unwrap_or(false).then_some(path))
+    }
+
+    /// Makes the copy of a video without what its file says of itself, where there is none yet. Gives why it cannot be made,
+    /// where it cannot.
+    ///
+    /// # Errors
+    /// [`LibraryError::Full`] while the volume is short of room; else when the original cannot be read, or the disk fails.
+    pub async fn strip_video(&self, photo: &Photo) -> Result<Option<String>, LibraryError> {
+        let path = self.layout.derived(&photo.sha256).join(Thumb::Stripped.file_name(photo));
+        if tokio::fs::try_exists(&path).await.unwrap_or(false) {
+            return Ok(None);
+        }
+        if photo.bytes > LARGEST_STRIPPED {
+            let most = byte_size::text(LARGEST_STRIPPED);
+            return Ok(Some(format!("a video of more than {most} is not written again without what its file says")));
+        }
+        if !tokio::fs::try_exists(self.original(photo)).await.unwrap_or(false) {
+            return Ok(Some("the original is not on this box".to_owned()));
+        }
+        self.check_room()?;
+        Ok(self.inspect(&self.original(photo), &photo.name, &photo.sha256, true).await?.unstripped)
     }
 
     /// Writes the sidecar of a photo, which is the truth about it, durably. Blocks.

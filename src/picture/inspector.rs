@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
@@ -18,8 +18,9 @@ use tracing::{debug, warn};
 use super::request::Answer;
 use super::{Inspected, PictureError, Request, inspect};
 
-/// Longest that one file may take.
+/// Longest that one file may take, and a video that is written again.
 const PATIENCE: Duration = Duration::from_secs(60);
+const LONG_PATIENCE: Duration = Duration::from_secs(300);
 /// Files that are looked at at once.
 const AT_ONCE: usize = 2;
 /// Files after which a fresh process takes over, so that what a decoder leaks stays small.
@@ -28,6 +29,8 @@ const MOST_FILES: u32 = 1000;
 const MEMORY: u64 = 3 << 30;
 /// Largest file that it may write.
 const LARGEST_WRITTEN: u64 = 32 << 20;
+/// What a copy of a video may be larger than that, bytes.
+const SLACK: u64 = 32 << 20;
 /// How much it gives way to the daemon.
 const NICE: i32 = 19;
 /// It goes before the daemon where memory is short.
@@ -99,7 +102,8 @@ impl Inspector {
             })?,
         };
         // Not put back, and so killed, unless it answers: also when the caller goes.
-        let answer = match tokio::time::timeout(PATIENCE, process.ask(&request)).await {
+        let patience = if request.stripped { LONG_PATIENCE } else { PATIENCE };
+        let answer = match tokio::time::timeout(patience, process.ask(&request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 warn!(file = request.name, %error, "the process that reads pictures died of a file");
@@ -109,7 +113,7 @@ impl Inspector {
             }
             Err(_) => {
                 warn!(file = request.name, "the process that reads pictures hung over a file");
-                let seconds = PATIENCE.as_secs();
+                let seconds = patience.as_secs();
                 return Err(PictureError::Inspector(format!(
                     "it cannot be read: the decoder took longer than {seconds} s"
                 )));
@@ -171,13 +175,29 @@ pub fn serve(questions: impl BufRead, mut answers: impl Write) -> io::Result<()>
     Ok(())
 }
 
+/// Does `work`, which may write a file of `bytes` and a little more.
+pub(super) fn with_room<T>(bytes: u64, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let limit = getrlimit(Resource::Fsize);
+    // In a process without limits, in tests, there is nothing to widen.
+    let widened = limit.maximum.map(|most| Rlimit { current: Some(most.min(bytes + SLACK)), ..limit });
+    if let Some(widened) = widened {
+        setrlimit(Resource::Fsize, widened).map_err(|error| error.to_string())?;
+    }
+    let done = work();
+    if widened.is_some() {
+        setrlimit(Resource::Fsize, limit).map_err(|error| error.to_string())?;
+    }
+    done
+}
+
 /// Takes from this process what it does not need.
 fn limit() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     let to = |most| Rlimit { current: Some(most), maximum: Some(most) };
     setrlimit(Resource::As, to(MEMORY))?;
-    setrlimit(Resource::Fsize, to(LARGEST_WRITTEN))?;
+    let most = super::LARGEST_STRIPPED + SLACK;
+    setrlimit(Resource::Fsize, Rlimit { current: Some(LARGEST_WRITTEN), maximum: Some(most) })?;
     setrlimit(Resource::Core, to(0))?;
     setrlimit(Resource::Nofile, to(32))?;
     nice(NICE)?;

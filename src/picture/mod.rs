@@ -22,6 +22,7 @@ mod tiff;
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use crate::photo::{HEAD, Medium, PictureFacts, PictureFormat};
 
@@ -32,6 +33,10 @@ pub use thumbnail::{LARGE, SMALL, STRIPPED, Thumbnail};
 
 /// A larger picture is a mistake or an attack: a few kilobytes of PNG can unpack to gigabytes.
 const MAX_PIXELS: u64 = 250_000_000;
+/// A video without what its file says of itself: the name of the copy.
+pub const STRIPPED_VIDEO: &str = "stripped.mp4";
+/// Largest video that such a copy is made of, bytes.
+pub const LARGEST_STRIPPED: u64 = 512 << 20;
 
 /// Why a file is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +81,22 @@ pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
             Ok(made) => thumbnails = made,
             Err(reason) => facts.unreadable = Some(reason),
         }
+        if *stripped && format.medium() == Medium::Video {
+            return Ok(Inspected { unstripped: strip_video(path, folder).err(), facts, thumbnails });
+        }
     }
-    Ok(Inspected { facts, thumbnails })
+    Ok(Inspected { facts, thumbnails, unstripped: None })
+}
+
+/// Writes a video without what its file says into `folder`, under its name once it is whole.
+fn strip_video(path: &Path, folder: &Path) -> Result<(), String> {
+    let draft = folder.join(format!("{STRIPPED_VIDEO}.part"));
+    let stripped = inspector::with_room(LARGEST_STRIPPED, || coded::strip(path, &draft));
+    let written = stripped.and_then(|()| {
+        let written = File::open(&draft).and_then(|file| file.sync_all());
+        written.and_then(|()| std::fs::rename(&draft, folder.join(STRIPPED_VIDEO))).map_err(|error| error.to_string())
+    });
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(&draft);
+    })
 }

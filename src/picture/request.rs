@@ -28,6 +28,9 @@ pub struct Inspected {
     pub facts: PictureFacts,
     /// Thumbnails that were written.
     pub thumbnails: Vec<Thumbnail>,
+    /// Why there is no copy of a video without what it says of itself, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstripped: Option<String>,
 }
 
 /// One line of an answer.

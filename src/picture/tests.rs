@@ -33,7 +33,8 @@ fn pictures_of_each_kind_are_measured_and_get_thumbnails() {
     ] {
         // The name lies.
         let path = write(dir.path(), "picture.bin", image);
-        let Inspected { facts, thumbnails } = inspect(&request(&path, "picture.bin", dir.path())).expect("a picture");
+        let Inspected { facts, thumbnails, .. } =
+            inspect(&request(&path, "picture.bin", dir.path())).expect("a picture");
         assert_eq!((facts.format, facts.width, facts.height, facts.unreadable), (format, 600, 400, None));
         let sizes: Vec<_> = thumbnails.iter().map(|made| (&*made.file, made.width, made.height)).collect();
         assert_eq!(sizes, [("large.jpg", 600, 400), ("small.jpg", 256, 171)], "{format:?}");
@@ -47,7 +48,7 @@ fn a_phone_photo_is_turned_once_and_says_when_and_with_what_it_was_taken() {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("a.jpg");
     std::fs::write(&path, with_exif(&jpeg(), 6)).expect("write");
-    let Inspected { facts, thumbnails } = inspect(&request(&path, "a.jpg", dir.path())).expect("a picture");
+    let Inspected { facts, thumbnails, .. } = inspect(&request(&path, "a.jpg", dir.path())).expect("a picture");
     assert_eq!((facts.orientation, facts.width, facts.height), (6, 400, 600));
     assert_eq!((thumbnails[0].width, thumbnails[0].height), (400, 600));
     let taken = facts.taken.expect("a time");

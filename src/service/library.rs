@@ -412,6 +412,14 @@ impl LibraryService {
         self.library().thumbnail(photo, size).await
     }
 
+    /// Makes the copy of a video without what its file says, and gives why it cannot be made, where it cannot.
+    ///
+    /// # Errors
+    /// As [`Library::strip_video`].
+    pub async fn strip_video(&self, photo: &Photo) -> Result<Option<String>, LibraryError> {
+        self.library().strip_video(photo).await
+    }
+
     /// Makes one photo of several.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub(super) async fn is_away(shared: &Shared, photo: &Photo) -> Result<bool, Prob
 }
 
 /// Refused where the original lies elsewhere alone.
-async fn check_here(shared: &Shared, photo: &Photo) -> Result<(), Problem> {
+pub(super) async fn check_here(shared: &Shared, photo: &Photo) -> Result<(), Problem> {
     match state_of(shared, photo).await?.away {
         None => Ok(()),
         Some(away) => {
@@ -92,7 +92,7 @@ async fn thumbnail(
         let why = photo.facts.unreadable.unwrap_or_else(|| "the photo cannot be shown".to_owned());
         return Err(Problem::not_found(why));
     };
-    let mut answer = media::answer(&path, size.file_name(), &request).await?;
+    let mut answer = media::answer(&path, size.file_name(&photo), &request).await?;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
     Ok(answer.into_response())
 }

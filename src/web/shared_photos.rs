@@ -1,7 +1,8 @@
 //! Photos and albums behind links: what is seen without a login, under neutral names.
 //!
 //! A private photo, and one that lies in a trash, is behind no link, not of its owner either. Asked for *stripped*, a photo is given
-//! as a picture that was encoded again: pixels, and nothing of what its file says.
+//! as a picture that was encoded again: pixels, and nothing of what its file says; a video in a new file, pictures and sound as
+//! they were coded.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::audit::about;
-use super::photo_storage::is_away;
+use super::photo_storage::{check_here, is_away};
 use super::photos::{list_problem, problem, viewer};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
@@ -52,8 +53,12 @@ pub(super) async fn photo_of(
     }
     let stripped = stripped.unwrap_or(true);
     if stripped && photo.facts.format.medium() == Medium::Video {
-        let why = "a video is shared as it came, with what its file says: send `\"stripped\": false`";
-        return Err(Problem::new(Code::Refused, why.to_owned()));
+        check_here(shared, &photo).await?;
+        let why = shared.services.library.strip_video(&photo).await.map_err(|error| problem(&error))?;
+        if let Some(why) = why {
+            let why = format!("{why}: it is shared as it came with `\"stripped\": false`");
+            return Err(Problem::new(Code::Refused, why));
+        }
     }
     Ok(SharedItem::Photo(SharedPhoto { photo: id, stripped }))
 }
@@ -87,7 +92,8 @@ fn neutral_name(photo: &Photo, stripped: bool) -> String {
     match format.medium() {
         Medium::Video if !stripped => format!("video.{}", format.extension()),
         Medium::Picture if !stripped => format!("picture.{}", format.extension()),
-        _ => "picture.jpg".to_owned(),
+        Medium::Video => "video.mp4".to_owned(),
+        Medium::Picture => "picture.jpg".to_owned(),
     }
 }
 
@@ -132,7 +138,10 @@ async fn give(
         return Err(Problem::not_found("this photo is not on the box at the moment: ask who shared it"));
     }
     let path = shared.services.library.original(photo);
-    under(name, media::answer(&path, &photo.file, request).await.map_err(|_| gone())?.into_response())
+    let mut answer = media::answer(&path, &photo.file, request).await.map_err(|_| gone())?.into_response();
+    let kind = HeaderValue::from_static(photo.facts.format.media_type());
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    under(name, answer)
 }
 
 async fn picture(
@@ -145,7 +154,9 @@ async fn picture(
     let path = shared.services.library.thumbnail(photo, size).await.map_err(|error| problem(&error))?;
     let path = path.ok_or_else(|| Problem::not_found("this photo cannot be shown"))?;
     let mut answer = media::answer(&path, name, request).await.map_err(|_| gone())?.into_response();
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    let is_video = size == Thumb::Stripped && photo.facts.format.medium() == Medium::Video;
+    let kind = HeaderValue::from_static(if is_video { "video/mp4" } else { "image/jpeg" });
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     under(name, answer)
 }
 

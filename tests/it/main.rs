@@ -57,6 +57,7 @@ mod reload;
 mod retention;
 mod sealed;
 mod service;
+mod shared_video;
 mod soak;
 mod store_command;
 mod timeline;

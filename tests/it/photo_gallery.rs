@@ -35,7 +35,7 @@ fn put(storage: &Path, thumb: &Path, n: u32) {
     let photo = json!({
         "version": 1, "id": id, "sha256": sha256, "file": "original.jpg", "bytes": 1000,
         "name": format!("IMG_{n:04}.JPG"), "owner": "anna", "added": added,
-        "title": if n % 2 == 0 { "A grey heron" } else { "" },
+        "title": if n.is_multiple_of(2) { "A grey heron" } else { "" },
         "taken": { "local": taken(n), "from": "original" },
         "facts": { "format": "jpeg", "width": 640, "height": 480, "orientation": 1 },
     });

@@ -5,8 +5,10 @@ mod container;
 mod fuzz;
 mod libav;
 mod still;
+mod strip;
 mod video;
 
 pub(super) use container::Container;
 pub(super) use still::{Profile, decode, size};
+pub(super) use strip::strip;
 pub(super) use video::look;

@@ -27,18 +27,29 @@ pub(in crate::picture) struct Video {
     pub duration_s: Option<f64>,
 }
 
+fn damaged(error: ffmpeg::Error) -> String {
+    format!("the video is damaged or cut off: {error}")
+}
+
+/// Opens the video at `path`.
+///
+/// # Errors
+/// A sentence that says why it cannot be read.
+pub(super) fn open(path: &Path) -> Result<ffmpeg::format::context::Input, String> {
+    libav::start();
+    let mut options = ffmpeg::Dictionary::new();
+    // It is known what the file is; a list of addresses is none of it.
+    options.set("format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm");
+    options.set("protocol_whitelist", "file");
+    ffmpeg::format::input_with_dictionary(path, options).map_err(damaged)
+}
+
 /// Opens the video at `path` and decodes its beginning.
 ///
 /// # Errors
 /// A sentence that says why it cannot be shown.
 pub(in crate::picture) fn look(path: &Path) -> Result<Video, String> {
-    libav::start();
-    let damaged = |error: ffmpeg::Error| format!("the video is damaged or cut off: {error}");
-    let mut options = ffmpeg::Dictionary::new();
-    // It is known what the file is; a list of addresses is none of it.
-    options.set("format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm");
-    options.set("protocol_whitelist", "file");
-    let mut input = ffmpeg::format::input_with_dictionary(path, options).map_err(damaged)?;
+    let mut input = open(path)?;
     let duration = (input.duration() > 0).then(|| input.duration() as f64 / f64::from(ffmpeg::ffi::AV_TIME_BASE));
     let stream = input.streams().best(Type::Video).ok_or("the file has sound and no video")?;
     let (index, parameters) = (stream.index(), stream.parameters());

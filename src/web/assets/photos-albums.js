@@ -84,5 +84,5 @@ byId("album-delete").addEventListener("click", async () => {
   }
 });
 byId("album-close").addEventListener("click", () => showAlbum(""));
-byId("album-share")?.addEventListener("click", () => askToShare({ album: albumShown() }, byId("album-title").textContent, false));
+byId("album-share")?.addEventListener("click", () => askToShare({ album: albumShown() }, byId("album-title").textContent));
 onQuestion(fill);

@@ -8,15 +8,13 @@ const dialog = byId("share");
 const form = byId("share-form");
 let item = {};
 
-/** Asks how `what` is shared: `{ photo }` or `{ album }`. `video`: it is shared as it came or not at all. */
-export function askToShare(what, title, video) {
+/** Asks how `what` is shared: `{ photo }` or `{ album }`. */
+export function askToShare(what, title) {
   item = what;
   setText(byId("share-of"), title);
   byId("share-made").hidden = true;
   show(form.querySelector(".outcome"), "", false);
-  const stripped = form.elements.namedItem("stripped");
-  stripped.checked = !video;
-  stripped.disabled = video;
+  form.elements.namedItem("stripped").checked = true;
   dialog.showModal();
 }
 

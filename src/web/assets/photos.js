@@ -253,7 +253,7 @@ byId("photo-favorite").addEventListener("click", async () => {
   }
 });
 
-byId("photo-share")?.addEventListener("click", () => askToShare({ photo: shown.id }, titleOf(shown), isVideo(shown)));
+byId("photo-share")?.addEventListener("click", () => askToShare({ photo: shown.id }, titleOf(shown)));
 byId("photo-close").addEventListener("click", () => dialog.close());
 byId("photo-before").addEventListener("click", () => step(-1));
 byId("photo-after").addEventListener("click", () => step(1));
