@@ -45,6 +45,7 @@ mod optional;
 mod outages;
 mod overload;
 mod pages;
+mod photo_crash;
 mod photo_files;
 mod photo_folders;
 mod photo_gallery;

@@ -1,0 +1,139 @@
+//! Kills while photos come in: what was acknowledged is there, once, and a lost index gives the same library again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::dice::Dice;
+use crate::harness::process::run;
+use crate::harness::{Scratch, fixture, seconds, setting, wait_for};
+
+/// Files of one request.
+const TOGETHER: usize = 10;
+
+/// Writes that many pictures, all different; gives them in the order in which they are sent.
+fn pictures(scratch: &Scratch, number: usize) -> Vec<PathBuf> {
+    let small = scratch.path("small.jpg");
+    image::open(fixture("pictures/dog.jpg")).expect("a picture").thumbnail(64, 64).save(&small).expect("write");
+    let small = fs::read(small).expect("read");
+    let folder = scratch.path("given");
+    fs::create_dir(&folder).expect("a folder");
+    let write = |n: usize| {
+        let path = folder.join(format!("IMG_{n:05}.jpg"));
+        // Behind the end of the picture is room for anything.
+        fs::write(&path, [&small[..], &n.to_be_bytes()].concat()).expect("write");
+        path
+    };
+    (0..number).map(write).collect()
+}
+
+/// Sends files as a program would; gives what the box acknowledged: names and ids. Nothing where it did not answer.
+fn send(page: &str, files: &[PathBuf]) -> Option<Vec<(String, String)>> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--max-time", "60"]).stdin(Stdio::null());
+    for file in files {
+        curl.arg("--form").arg(format!("file=@{}", file.display()));
+    }
+    let output = curl.arg(format!("{page}api/v1/photos")).output().expect("curl");
+    let answer: Value = output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())??;
+    let text = |photo: &Value, field: &str| Some(photo[field].as_str()?.to_owned());
+    answer["photos"].as_array()?.iter().map(|photo| Some((text(photo, "name")?, text(photo, "id")?))).collect()
+}
+
+/// Every page of the list, as it is answered.
+fn pages(daemon: &Daemon) -> Vec<String> {
+    let (mut pages, mut place) = (Vec::new(), String::new());
+    loop {
+        let answer = daemon.get(&format!("/api/v1/photos?limit=500{place}")).expect("an answer");
+        let text = String::from_utf8(answer.body).expect("text");
+        let next = serde_json::from_str::<Value>(&text).expect("JSON")["next"].as_str().map(str::to_owned);
+        pages.push(text);
+        let Some(next) = next else { return pages };
+        place = format!("&before={next}");
+    }
+}
+
+fn listed(pages: &[String]) -> Vec<Value> {
+    let photos = |page: &String| {
+        serde_json::from_str::<Value>(page).expect("JSON")["photos"].as_array().expect("a list").clone()
+    };
+    pages.iter().flat_map(photos).collect()
+}
+
+fn originals(folder: &Path) -> usize {
+    run(Command::new("find").arg(folder).args(["-name", "original.jpg"])).lines().count()
+}
+
+#[test]
+fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
+    let number = usize::try_from(setting("OUTPOST_PHOTOS", 300)).expect("small");
+    let kills = usize::try_from(setting("OUTPOST_PHOTO_KILLS", 6)).expect("small");
+    let scratch = Scratch::new("photo-crash");
+    let mut config =
+        Config::new(&scratch).copies_to(&scratch.path("cloud")).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    config.add("[library]\ndetect = \"off\"\n");
+    let mut daemon = Daemon::start(&scratch, config);
+    let (files, page, mut dice) = (pictures(&scratch, number), daemon.page(), Dice::new());
+    let mut moments: Vec<usize> = (0..kills).map(|_| dice.below(number)).collect();
+    moments.sort_unstable();
+
+    let (count, acknowledged, again) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for batch in files.chunks(TOGETHER) {
+                let kept = wait_for("the box to take photos in", seconds(120), || {
+                    send(&page, batch).ok_or_else(|| {
+                        again.fetch_add(1, Ordering::SeqCst);
+                        "no answer".to_owned()
+                    })
+                });
+                acknowledged.lock().expect("a lock").extend(kept);
+                count.fetch_add(batch.len(), Ordering::SeqCst);
+            }
+        });
+        for moment in moments {
+            wait_for("more photos", seconds(600), || {
+                let now = count.load(Ordering::SeqCst);
+                if now >= moment { Ok(()) } else { Err(now.to_string()) }
+            });
+            daemon.crash_and_restart();
+        }
+    });
+    eprintln!("{number} photos, {kills} kills, {} requests without an answer", again.load(Ordering::SeqCst));
+
+    let acknowledged = acknowledged.into_inner().expect("a lock");
+    assert_eq!(acknowledged.len(), number, "all were acknowledged in the end");
+    let before = pages(&daemon);
+    let photos = listed(&before);
+    let known: BTreeMap<&str, &str> =
+        photos.iter().filter_map(|photo| Some((photo["name"].as_str()?, photo["id"].as_str()?))).collect();
+    for (name, id) in &acknowledged {
+        assert_eq!(known.get(name.as_str()), Some(&id.as_str()), "{name} was acknowledged");
+    }
+    let contents: BTreeSet<&str> = photos.iter().filter_map(|photo| photo["sha256"].as_str()).collect();
+    assert_eq!((photos.len(), contents.len()), (number, number), "none is there twice");
+    wait_for("all originals in the cloud", seconds(600), || {
+        let there = originals(&scratch.path("cloud"));
+        if there == number { Ok(()) } else { Err(there.to_string()) }
+    });
+    assert_eq!(originals(&scratch.path("box/library")), number);
+
+    assert!(daemon.terminate().success());
+    let left = fs::read_dir(scratch.path("box/library/incoming")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing half is left");
+    fs::remove_dir_all(scratch.path("box/index")).expect("lose the index");
+    scratch.expect_log(&["the index was begun afresh"]);
+    daemon.start_again();
+    wait_for("the library to be back", seconds(600), || {
+        let now = pages(&daemon);
+        // Byte for byte.
+        if now == before { Ok(()) } else { Err(format!("{} photos", listed(&now).len())) }
+    });
+}
