@@ -86,6 +86,8 @@ pub struct Archive {
     pub(crate) trouble: Arc<Notify>,
     /// Held while the sidecar of an event that has ended is read, changed and recorded.
     pub(crate) changing: Arc<Mutex<()>>,
+    /// Held while a photo is taken in, changed or recovered: two files with the same content become one.
+    pub(crate) changing_photos: Arc<tokio::sync::Mutex<()>>,
     /// Shared by recorders while they write the end of an event; held alone while what people say of one that goes on is
     /// written.
     pub(crate) ending: Arc<RwLock<()>>,
@@ -149,6 +151,7 @@ impl Archive {
             is_incomplete: Arc::default(),
             trouble: Arc::default(),
             changing: Arc::default(),
+            changing_photos: Arc::default(),
             ending: Arc::default(),
             writing: Writing::default(),
         }
@@ -167,6 +170,7 @@ impl Archive {
             at_most,
             is_incomplete,
             changing: Arc::default(),
+            changing_photos: Arc::default(),
             ending: Arc::default(),
             writing,
             ..self.clone()

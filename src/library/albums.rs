@@ -20,7 +20,7 @@ impl Library {
     /// [`LibraryError::Away`], [`LibraryError::Full`], [`LibraryError::BadAlbum`]; else when index or disk fail.
     pub async fn make_album(&self, edit: AlbumEdit, owner: &str) -> Result<Album, LibraryError> {
         self.check_room()?;
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let mut album = Album {
             version: ALBUM_VERSION,
             id: self.archive.next_id(),
@@ -53,7 +53,7 @@ impl Library {
         edit: AlbumEdit,
         expects: Option<&Album>,
     ) -> Result<Album, LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let albums = self.archive.store().albums();
         let known = albums.get(id).await?.ok_or(LibraryError::NoAlbum)?;
         if expects.is_some_and(|expected| Album { photos: Vec::new(), ..expected.clone() } != known) {
@@ -73,7 +73,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::NoAlbum`]; else when index or disk fail.
     pub async fn delete_album(&self, id: AlbumId) -> Result<(), LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let known = self.archive.store().albums().get(id).await?.ok_or(LibraryError::NoAlbum)?;
         let gone = Album {
             title: String::new(),

@@ -100,7 +100,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::Unknown`], [`LibraryError::Changed`], [`LibraryError::BadEdit`]; else when index or disk fail.
     pub async fn edit(&self, id: PhotoId, edit: PhotoEdit, expects: Option<&Photo>) -> Result<Photo, LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
         if expects.is_some_and(|expected| *expected != known) {
             return Err(LibraryError::Changed);
@@ -118,7 +118,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::Unknown`], [`LibraryError::TooManyFavorites`]; else when index or disk fail.
     pub async fn set_favorite(&self, id: PhotoId, user: &str, is_favorite: bool) -> Result<Photo, LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
         let mut photo = known.clone();
         photo.favorite_of.retain(|name| **name != *user);
@@ -139,7 +139,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::Unknown`]; else when index or disk fail.
     pub async fn set_seen(&self, id: PhotoId, seen: Seen) -> Result<(), LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
         self.record(Photo { seen: Some(seen), ..known }).await.map(|_| ())
     }

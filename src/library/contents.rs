@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use tracing::warn;
 
+use super::Library;
 use super::layout::{LibraryLayout, entries, is_sidecar};
 use super::removal::tombstone;
+use crate::archive::{Archive, measure};
 use crate::asset::ORIGINAL;
 use crate::photo::{Photo, SCHEMA_VERSION};
 
@@ -51,4 +54,19 @@ pub(super) fn checked(text: &[u8], content: &str, name: &str) -> Result<Photo> {
     ensure!(is_its_place && is_plain, "it does not agree with its place");
     ensure!(photo.version <= SCHEMA_VERSION, "it was written by a later version");
     Ok(photo)
+}
+
+/// Takes a photo into the index, with its delivery. Returns whether it could.
+pub(super) fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
+    let photo = match read(sidecar, folder) {
+        Ok((photo, _)) => photo,
+        Err(failure) => {
+            warn!(file = %sidecar.display(), error = format!("{failure:#}"), "a photo's sidecar is damaged, the photo is not shown");
+            return Ok(false);
+        }
+    };
+    let name = Photo::sidecar_name(photo.id);
+    let documents = Library::documents(&photo, measure(folder, &name)?, folder.join(&photo.file).is_file());
+    archive.store().photos().record_blocking(&photo, documents)?;
+    Ok(true)
 }

@@ -12,6 +12,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tracing::debug;
 
+use super::contents::{photos_in, take_in};
 use super::layout::original_name;
 use super::{Library, LibraryError};
 use crate::archive::{RecordingLevel, write_durable};
@@ -199,8 +200,8 @@ impl Library {
             seen = Some(self.look_at(&whole.path, &given.name, &whole.sha256).await?);
         }
         // From here on one at a time: two files with the same content become one.
-        let _changing = self.changing.lock().await;
-        let known = photos.with_content(&whole.sha256).await?;
+        let _changing = self.archive.changing_photos.lock().await;
+        let known = self.known(&whole.sha256).await?;
         if let Some(own) = known.iter().find(|photo| photo.owner == given.owner) {
             self.bring(&whole, own).await?;
             let own = if own.trashed.is_some() { self.restored(own.clone()).await? } else { own.clone() };
@@ -220,6 +221,24 @@ impl Library {
         }
         self.place(&whole, &photo, known.is_empty()).await?;
         Ok(Kept::New(photo))
+    }
+
+    /// All photos with this content. Those that a stop left on the disk and not in the index are taken into that first.
+    async fn known(&self, sha256: &str) -> Result<Vec<Photo>, LibraryError> {
+        let photos = self.archive.store().photos();
+        let known = photos.with_content(sha256).await?;
+        let (archive, folder) = (self.archive.clone(), self.layout.content(sha256));
+        let ids: Vec<PhotoId> = known.iter().map(|photo| photo.id).collect();
+        let found = blocking(move || {
+            let mut found = false;
+            for (path, photo) in photos_in(&folder)? {
+                if photo.is_ok_and(|(photo, _)| !ids.contains(&photo.id)) {
+                    found |= take_in(&archive, &folder, &path)?;
+                }
+            }
+            Ok(found)
+        });
+        if found.await? { Ok(photos.with_content(sha256).await?) } else { Ok(known) }
     }
 
     /// Gives the original of a known photo back its place where it lay elsewhere alone, or was lost.

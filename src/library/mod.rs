@@ -167,8 +167,6 @@ pub struct Library {
     archive: Archive,
     inspector: Inspector,
     layout: layout::LibraryLayout,
-    /// Held while a photo is read, changed and recorded.
-    changing: Arc<tokio::sync::Mutex<()>>,
     uploads: Uploads,
     released: release::Released,
     config: Arc<Config>,
@@ -179,7 +177,6 @@ pub struct Library {
 pub struct LibraryShared {
     /// What looks at files.
     pub inspector: Inspector,
-    changing: Arc<tokio::sync::Mutex<()>>,
     uploads: Uploads,
     released: release::Released,
 }
@@ -188,8 +185,8 @@ impl Library {
     /// The library beside `archive`.
     pub fn new(archive: &Archive, shared: &LibraryShared, config: Arc<Config>) -> Self {
         let layout = layout::LibraryLayout::new(archive.layout());
-        let LibraryShared { inspector, changing, uploads, released } = shared.clone();
-        Self { archive: archive.clone(), inspector, layout, changing, uploads, released, config }
+        let LibraryShared { inspector, uploads, released } = shared.clone();
+        Self { archive: archive.clone(), inspector, layout, uploads, released, config }
     }
 
     /// Where the original of a photo lies.

@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use super::Library;
 use super::albums;
-use super::contents::{each_content, read};
+use super::contents::{each_content, take_in};
 use super::intake::Note;
 use super::layout::{LibraryLayout, entries, is_sidecar, remove};
 use super::removal::{complete, tombstone};
 use super::resumable;
-use crate::archive::{Archive, measure};
+use crate::archive::Archive;
 use crate::photo::{Photo, PhotoId};
+
+/// How often it is looked whether nothing is taken in or changed.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Finishes what the last stop left of files that were being taken in. Where the index was begun afresh, fills it with all
 /// photos. `first_id` is the first id of this run: what arrives under it or a higher one is left alone. Blocks. Returns how
@@ -43,6 +46,7 @@ pub fn recover(archive: &Archive, first_id: PhotoId) -> Result<u64> {
         {
             continue;
         }
+        let _turn = turn(archive);
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => finish(archive, &layout, &path)?,
             // They go on.
@@ -54,6 +58,16 @@ pub fn recover(archive: &Archive, first_id: PhotoId) -> Result<u64> {
     Ok(found)
 }
 
+/// Waits until no photo is taken in or changed, and holds up those that come.
+fn turn(archive: &Archive) -> tokio::sync::MutexGuard<'_, ()> {
+    loop {
+        match archive.changing_photos.try_lock() {
+            Ok(turn) => return turn,
+            Err(_) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
 /// Whether there is an upload with this id.
 fn goes_on(layout: &LibraryLayout, id: PhotoId) -> bool {
     layout.incoming().join(format!("{id}.{}", resumable::STATE)).exists()
@@ -63,6 +77,7 @@ fn goes_on(layout: &LibraryLayout, id: PhotoId) -> bool {
 fn fill(archive: &Archive, layout: &LibraryLayout) -> Result<u64> {
     let mut found = 0;
     each_content(layout, |folder| {
+        let _turn = turn(archive);
         // Tombstones last: the photos beside them are in the index by then.
         let sidecars = entries(folder)?.into_iter().filter(|path| is_sidecar(path));
         let (gone, sidecars): (Vec<_>, Vec<_>) =
@@ -77,21 +92,6 @@ fn fill(archive: &Archive, layout: &LibraryLayout) -> Result<u64> {
         info!(photos = found, "took the photos on the disk into the index");
     }
     Ok(found)
-}
-
-/// Takes a photo into the index, with its delivery. Returns whether it could.
-pub(super) fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Result<bool> {
-    let photo = match read(sidecar, folder) {
-        Ok((photo, _)) => photo,
-        Err(failure) => {
-            warn!(file = %sidecar.display(), error = format!("{failure:#}"), "a photo's sidecar is damaged, the photo is not shown");
-            return Ok(false);
-        }
-    };
-    let name = Photo::sidecar_name(photo.id);
-    let documents = Library::documents(&photo, measure(folder, &name)?, folder.join(&photo.file).is_file());
-    archive.store().photos().record_blocking(&photo, documents)?;
-    Ok(true)
 }
 
 /// Finishes what a note says was going on.

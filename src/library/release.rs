@@ -150,7 +150,7 @@ impl Library {
 
     /// Begins the term of an original that was taken in under a clock that cannot be trusted.
     async fn begin_kept(&self, id: PhotoId) -> Result<(), LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let Some(photo) = self.archive.store().photos().get(id).await? else { return Ok(()) };
         self.record(Photo { kept_from: Some(self.archive.now()), ..photo }).await.map(|_| ())
     }

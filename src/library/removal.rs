@@ -24,7 +24,7 @@ impl Library {
     /// # Errors
     /// [`LibraryError::Unknown`], [`LibraryError::Changed`]; else when index or disk fail.
     pub async fn delete(&self, id: PhotoId, expects: Option<&Photo>) -> Result<(), LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let known = self.archive.store().photos().get(id).await?.ok_or(LibraryError::Unknown)?;
         if expects.is_some_and(|expected| *expected != known) {
             return Err(LibraryError::Changed);

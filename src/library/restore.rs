@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::backup::{BackupOf, Item, read_backup};
+use super::contents::take_in;
 use super::layout::LibraryLayout;
-use super::recover::take_in;
 use super::{albums, removal};
 use crate::archive::{Archive, Layout, write_durable};
 use crate::away::{self, Away};

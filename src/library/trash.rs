@@ -65,7 +65,7 @@ impl Library {
     }
 
     async fn begin_term(&self, id: PhotoId) -> Result<(), LibraryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.archive.changing_photos.lock().await;
         let Some(mut photo) = self.archive.store().photos().get(id).await? else { return Ok(()) };
         if photo.trashed.is_some() {
             photo.trashed = Some(self.archive.now());

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -84,9 +83,10 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
     let mut moments: Vec<usize> = (0..kills).map(|_| dice.below(number)).collect();
     moments.sort_unstable();
 
-    let (count, acknowledged, again) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let (count, again) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let acknowledged = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut acknowledged = BTreeMap::new();
             for batch in files.chunks(TOGETHER) {
                 let kept = wait_for("the box to take photos in", seconds(120), || {
                     send(&page, batch).ok_or_else(|| {
@@ -94,9 +94,10 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
                         "no answer".to_owned()
                     })
                 });
-                acknowledged.lock().expect("a lock").extend(kept);
+                acknowledged.extend(kept);
                 count.fetch_add(batch.len(), Ordering::SeqCst);
             }
+            acknowledged
         });
         for moment in moments {
             wait_for("more photos", seconds(600), || {
@@ -105,10 +106,10 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
             });
             daemon.crash_and_restart();
         }
+        sender.join().expect("the sender")
     });
     eprintln!("{number} photos, {kills} kills, {} requests without an answer", again.load(Ordering::SeqCst));
 
-    let acknowledged = acknowledged.into_inner().expect("a lock");
     assert_eq!(acknowledged.len(), number, "all were acknowledged in the end");
     let before = pages(&daemon);
     let photos = listed(&before);
