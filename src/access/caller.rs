@@ -71,6 +71,11 @@ impl Caller {
         self.grant(camera).is_some_and(|grant| grant.covers(at))
     }
 
+    /// Whether it may see all that `camera` recorded from `from` to `until`.
+    pub fn sees_all(&self, camera: &str, from: Timestamp, until: Timestamp) -> bool {
+        self.grant(camera).is_some_and(|grant| grant.covers_all(from, until))
+    }
+
     /// When pictures of `camera` may be seen; `None`: never.
     pub fn grant(&self, camera: &str) -> Option<Grant> {
         self.cameras.as_ref().map_or(Some(Grant::default()), |of| of.get(camera).copied())

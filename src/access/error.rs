@@ -1,6 +1,6 @@
 //! Why changes of users and keys are refused.
 
-use super::{Cameras, Role};
+use super::{Cameras, Locked, Role};
 
 /// Why a change of users or keys was not made.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,12 @@ pub enum AccessError {
     /// What was asked for cannot be: says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// The password that was shown is wrong.
+    #[error("the present password is another one")]
+    WrongPassword,
+    /// Too many were tried.
+    #[error("too many tries: wait {} s", .0.wait.as_secs().max(1))]
+    Locked(Locked),
     /// There is no such user, key or session.
     #[error("there is no {what} {name:?}")]
     Unknown {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{AccessError, check_cameras};
 use super::{Access, Caller, CallerKind, Cameras, Role, random};
+use crate::clock::Moment;
 
 /// What keys begin with, so that scanners for leaked secrets find them.
 pub(super) const PREFIX: &str = "outpost_key_";
@@ -25,6 +26,9 @@ struct Key {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cameras: Cameras,
     created: Timestamp,
+    /// The same on all clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<Moment>,
     created_by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Timestamp>,
@@ -121,16 +125,27 @@ impl Access {
             return Err(AccessError::Refused(why));
         }
         check_cameras(role, &cameras)?;
-        let (now, is_trusted) = self.time();
-        if let Some(end) = expires.filter(|end| is_trusted && *end <= now) {
-            return Err(AccessError::Refused(format!("the key would end at {end}, which is past")));
+        if let Some(end) = expires {
+            self.check_end("key", end, None)?;
         }
+        let made = self.0.clock.now();
         let (id, token) = (random::id()?, random::token()?);
         let secret = format!("{PREFIX}{id}_{token}");
         let until = CancellationToken::new();
         let hash = random::hash(&secret);
         let created_by = by.to_owned();
-        let key = Key { name, hash, role, cameras, created: now, created_by, expires, last_used: None, until };
+        let key = Key {
+            name,
+            hash,
+            role,
+            cameras,
+            created: made.wall,
+            made: Some(made),
+            created_by,
+            expires,
+            last_used: None,
+            until,
+        };
         let info = key.info(&id);
         self.change_users(|state| {
             if state.keys.0.len() >= MOST_KEYS {
@@ -156,14 +171,13 @@ impl Access {
         })
     }
 
-    /// On whose behalf a program comes that shows `secret`; `None` for what is no key, or not any more. A clock that cannot
-    /// be trusted ends no key.
+    /// On whose behalf a program comes that shows `secret`; `None` for what is no key, or not any more.
     pub fn of_key(&self, secret: &str) -> Option<Caller> {
         let id = secret.strip_prefix(PREFIX)?.split_once('_')?.0;
-        let (now, is_trusted) = self.time();
+        let now = self.0.clock.wall();
         let mut state = self.0.state.lock();
         let key = state.keys.0.get_mut(id)?;
-        let is_over = key.expires.is_some_and(|end| is_trusted && end <= now);
+        let is_over = key.expires.is_some_and(|end| self.is_over(end, key.made.as_ref()));
         // Both are hashes, so the time of the comparison says nothing about the key.
         if key.hash != random::hash(secret) || is_over {
             return None;

@@ -41,7 +41,7 @@ pub use setup::SetupRefusal;
 pub use shared_item::{SharedAlbum, SharedFile, SharedItem, SharedPhoto};
 pub use shares::{NewShare, ShareAdded, ShareInfo, ShareOpened, ShareRefusal};
 pub use totp::Enrolment;
-pub use users::{NewUser, UserChange, UserInfo};
+pub use users::{FactorProof, NewUser, UserChange, UserInfo};
 
 /// What a user or a key may do, each more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +85,11 @@ impl Grant {
     /// Whether a picture of `at` may be seen.
     pub fn covers(&self, at: Timestamp) -> bool {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether all that was recorded from `from` to `until` may be seen.
+    pub fn covers_all(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.covers(from) && self.until.is_none_or(|granted| until <= granted)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::AccessError;
 use super::shared_item::SharedItem;
 use super::{Access, Caller, CallerKind, Locked, passwords, random};
-use crate::clock::Mono;
+use crate::clock::{Moment, Mono};
 
 /// Links of one box at most.
 const MOST_SHARES: usize = 1000;
@@ -33,6 +33,9 @@ pub(super) struct Share {
     #[serde(flatten)]
     item: SharedItem,
     created: Timestamp,
+    /// The same on all clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<Moment>,
     created_by: String,
     /// Whether that is a user, whose rights the link depends on.
     by_user: bool,
@@ -145,10 +148,6 @@ impl Share {
         let has_password = password.is_some();
         ShareInfo { id: id.to_owned(), item, created, created_by, expires, most_views, views, last_view, has_password }
     }
-
-    fn is_over(&self, now: Timestamp, is_trusted: bool) -> bool {
-        is_trusted && self.expires <= now
-    }
 }
 
 impl Access {
@@ -169,14 +168,10 @@ impl Access {
             // Nothing would end the link when the proxy no longer knows its maker.
             return Err(AccessError::refused("links are made by users of the box: an admin has to add you first"));
         }
-        let (now, is_trusted) = self.time();
+        let made = self.0.clock.now();
+        let now = made.wall;
         let expires = expires.unwrap_or_else(|| now.saturating_add(HOLDS_FOR).unwrap_or(Timestamp::MAX));
-        if is_trusted && expires <= now {
-            return Err(AccessError::Refused(format!("the link would end at {expires}, which is past")));
-        }
-        if is_trusted && expires.duration_since(now).unsigned_abs() > LONGEST {
-            return Err(AccessError::refused("a link holds for a year at most"));
-        }
+        self.check_end("link", expires, Some(LONGEST))?;
         if most_views == Some(0) {
             return Err(AccessError::refused("a link that may be opened 0 times is of no use: leave most_views out"));
         }
@@ -192,6 +187,7 @@ impl Access {
             hash: random::hash(&token),
             item,
             created: now,
+            made: Some(made),
             created_by: by.name.to_string(),
             by_user: matches!(by.kind, CallerKind::Session | CallerKind::Proxy),
             expires,
@@ -203,7 +199,7 @@ impl Access {
         let info = share.info(&id);
         let link = format!("{id}_{token}");
         self.change_shares(|shares| {
-            shares.retain(|_, share| !share.is_over(now, is_trusted));
+            shares.retain(|_, share| !self.is_over(share.expires, share.made.as_ref()));
             if shares.len() >= MOST_SHARES {
                 let why = format!("there are {MOST_SHARES} links, which is the most: withdraw some");
                 return Err(AccessError::Refused(why));
@@ -271,9 +267,8 @@ impl Access {
 
     /// A link that has not ended and whose maker may still see what it leads to.
     fn usable(&self, id: &str) -> Option<Share> {
-        let (now, is_trusted) = self.time();
         let state = self.0.state.lock();
-        let share = state.shares.get(id).filter(|share| !share.is_over(now, is_trusted))?;
+        let share = state.shares.get(id).filter(|share| !self.is_over(share.expires, share.made.as_ref()))?;
         let maker = state.users.get(&share.created_by).filter(|_| share.by_user);
         let is_allowed = maker.map_or(!share.by_user, |maker| share.item.is_seen_by(maker));
         is_allowed.then(|| share.clone())

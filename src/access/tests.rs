@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::clock::{Mono, SimulatedClock, TimeQuality};
 
@@ -148,13 +150,56 @@ fn a_user_who_is_disabled_is_out_at_once_whatever_is_open() {
 }
 
 #[test]
+fn the_present_password_is_guessed_as_slowly_as_at_the_login() {
+    let bench = Bench::with_anna();
+    let address = "192.0.2.7".parse().expect("address");
+    let change = |present: &str| bench.access.change_own_password("anna", None, present, OTHER, address);
+    let tries = (0..8).map(|_| change("wrong horse").expect_err("wrong")).collect::<Vec<_>>();
+    assert!(matches!(tries.last(), Some(AccessError::Locked(_))), "{tries:?}");
+    assert!(matches!(change(PASSWORD), Err(AccessError::Locked(_))), "nor is the right one heard meanwhile");
+    bench.clock.advance(Duration::from_secs(3700));
+    change(PASSWORD).expect("changed");
+}
+
+#[test]
+fn what_ends_ends_by_the_running_time_while_the_clock_is_not_right() {
+    let bench = Bench::with_anna();
+    bench.clock.step_wall("1970-01-01T00:01:00Z".parse().expect("a time"), TimeQuality::Unsynchronised);
+    let now = || bench.clock.wall();
+    let key = |lasts: i64| {
+        let expires = Some(now().checked_add(SignedDuration::from_secs(lasts)).expect("a time"));
+        bench.access.add_key(NewKey { name: "k".into(), role: Role::Viewer, cameras: None, expires }, "anna")
+    };
+    let past = key(-1).expect_err("past").to_string();
+    assert!(past.contains("which is past") && past.contains("not synchronised"), "{past}");
+    let added = key(3600).expect("a key").key;
+    bench.clock.advance(Duration::from_secs(3599));
+    assert!(bench.access.of_key(&added).is_some());
+    // The clock is set meanwhile: by it the key would have ended half a century ago.
+    bench.clock.step_wall("2026-11-22T10:00:00Z".parse().expect("a time"), TimeQuality::Synchronised);
+    assert!(bench.access.of_key(&added).is_some(), "its hour is not over");
+    bench.clock.advance(Duration::from_secs(2));
+    assert!(bench.access.of_key(&added).is_none());
+    // And one that was made by a right clock, which is lost then.
+    let added = key(3600).expect("a key").key;
+    bench.clock.step_wall("1970-01-01T00:01:00Z".parse().expect("a time"), TimeQuality::Implausible);
+    bench.clock.advance(Duration::from_secs(3599));
+    assert!(bench.access.of_key(&added).is_some());
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(bench.access.of_key(&added).is_none());
+}
+
+#[test]
 fn another_password_ends_the_other_sessions() {
     let bench = Bench::with_anna();
     let (here, there) = (bench.log_in("anna", PASSWORD).expect("one"), bench.log_in("anna", PASSWORD).expect("two"));
     let session = here.caller.session.as_deref();
-    assert!(bench.access.change_own_password("anna", session, "wrong", OTHER).is_err());
-    assert!(bench.access.change_own_password("anna", session, PASSWORD, "short").is_err());
-    bench.access.change_own_password("anna", session, PASSWORD, OTHER).expect("changed");
+    let change = |present: &str, new: &str| {
+        bench.access.change_own_password("anna", session, present, new, "192.0.2.7".parse().expect("address"))
+    };
+    assert!(matches!(change("wrong", OTHER), Err(AccessError::WrongPassword)));
+    assert!(change(PASSWORD, "short").is_err());
+    change(PASSWORD, OTHER).expect("changed");
     assert!(bench.access.of_session(&here.token).is_some() && bench.access.of_session(&there.token).is_none());
     assert!(there.caller.until.is_cancelled() && !here.caller.until.is_cancelled());
     assert!(bench.log_in("anna", PASSWORD).is_err() && bench.log_in("anna", OTHER).is_ok());
@@ -165,7 +210,12 @@ fn a_second_factor_is_asked_for_once_its_app_works() {
     let bench = Bench::with_anna();
     let access = &bench.access;
     assert!(access.confirm_second_factor("anna", "123456").is_err(), "nothing was begun");
-    let enrolment = access.begin_second_factor("anna", "farm").expect("begun");
+    let address = "192.0.2.7".parse().expect("address");
+    let begin = |password: &str, code: Option<&str>| {
+        access.begin_second_factor("anna", "farm", &FactorProof { password, code, address })
+    };
+    assert!(matches!(begin("wrong horse", None), Err(AccessError::WrongPassword)), "a session alone is not enough");
+    let enrolment = begin(PASSWORD, None).expect("begun");
     assert!(bench.log_in("anna", PASSWORD).is_ok(), "not confirmed yet");
     let code = |at| {
         let secret = totp_rs::Secret::try_from_base32(&enrolment.secret).expect("a secret");
@@ -183,6 +233,10 @@ fn a_second_factor_is_asked_for_once_its_app_works() {
     assert!(matches!(with(&code(now())), Err(LoginRefusal::WrongCode)), "it was taken when it was confirmed");
     bench.clock.advance(Duration::from_secs(30));
     assert!(with(&code(now())).is_ok());
+    assert!(matches!(begin(PASSWORD, None), Err(AccessError::Refused(_))), "another one needs a code of this one");
+    assert!(matches!(begin(PASSWORD, Some("000000")), Err(AccessError::Refused(_))));
+    bench.clock.advance(Duration::from_secs(30));
+    begin(PASSWORD, Some(&code(now()))).expect("begun again, and left so");
     let reserve = recovery.first().expect("a recovery code");
     assert!(with(reserve).is_ok());
     assert_eq!(bench.restarted().user("anna").map(|user| user.recovery_codes), Some(9));
@@ -232,7 +286,7 @@ fn a_key_is_shown_once_and_ends_when_it_is_over_or_removed() {
     bench.clock.advance(Duration::from_secs(3601));
     assert!(bench.access.of_key(&added.key).is_none(), "over");
     bench.clock.step_wall(bench.clock.wall(), TimeQuality::Unsynchronised);
-    assert!(bench.access.of_key(&added.key).is_some(), "a clock that cannot be trusted ends no key");
+    assert!(bench.access.of_key(&added.key).is_none(), "nor does a clock that cannot be trusted make it live again");
     bench.access.remove_key(&added.info.id).expect("removed");
     assert!(bench.access.of_key(&added.key).is_none() && caller.until.is_cancelled());
 }

@@ -1,8 +1,10 @@
 //! The people who may log in.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +12,7 @@ use super::error::{AccessError, check_cameras};
 use super::keys::Keys;
 use super::totp::{self, Enrolment, SecondFactor};
 use super::{Access, Cameras, Grant, Role, State, passwords};
-use crate::clock::TimeQuality;
+use crate::clock::{Moment, TimeQuality};
 
 /// Users of one box at most.
 const MOST_USERS: usize = 1000;
@@ -104,6 +106,17 @@ impl std::fmt::Display for UserChange {
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
+}
+
+/// What a user shows before another second factor is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct FactorProof<'a> {
+    /// The password.
+    pub password: &'a str,
+    /// A code of the present factor.
+    pub code: Option<&'a str>,
+    /// Where the user comes from.
+    pub address: IpAddr,
 }
 
 /// Makes null differ from what is absent.
@@ -250,21 +263,39 @@ impl Access {
         Ok(())
     }
 
-    /// Changes the own password of a user, who knows the present one. All other sessions of the user end.
+    /// Whether `present` is the password of a user who is logged in; who has only the session is to guess it as slowly as
+    /// others at the login.
+    fn check_present(&self, name: &str, present: &str, address: IpAddr) -> Result<(), AccessError> {
+        let (now, is_known) = (self.0.clock.mono(), true);
+        let kept = {
+            let state = self.0.state.lock();
+            state.limits.admit(name, address, is_known, now).map_err(AccessError::Locked)?;
+            state.users.get(name).map(|user| user.password.clone())
+        };
+        let is_right = self.0.hashing.verify(present, kept.as_deref());
+        let mut state = self.0.state.lock();
+        if is_right {
+            state.limits.succeeded(name, address);
+            return Ok(());
+        }
+        state.limits.failed(name, address, is_known, now);
+        Err(AccessError::WrongPassword)
+    }
+
+    /// Changes the own password of a user, who knows the present one and comes from `address`. All other sessions of the user
+    /// end.
     ///
     /// # Errors
-    /// When the present one is wrong, or the new one is not taken.
+    /// When the present one is wrong, too many were tried, or the new one is not taken.
     pub fn change_own_password(
         &self,
         name: &str,
         session: Option<&str>,
         present: &str,
         new: &str,
+        address: IpAddr,
     ) -> Result<(), AccessError> {
-        let kept = self.0.state.lock().users.get(name).map(|user| user.password.clone());
-        if !self.0.hashing.verify(present, kept.as_deref()) {
-            return Err(AccessError::refused("the present password is another one"));
-        }
+        self.check_present(name, present, address)?;
         check_password(new, name)?;
         let password = self.0.hashing.hash(new)?;
         self.change_users(|state| {
@@ -275,11 +306,33 @@ impl Access {
         })
     }
 
-    /// Begins to set up a second factor; nothing is asked for until it is confirmed.
+    /// Begins to set up a second factor of a user, who knows the password, and has a code of the present one where there is
+    /// one; nothing is asked for until it is confirmed.
     ///
     /// # Errors
-    /// When there is no such user, or the system has no randomness.
-    pub fn begin_second_factor(&self, name: &str, device: &str) -> Result<Enrolment, AccessError> {
+    /// When the password or the code is wrong or too many were tried, or the system has no randomness.
+    pub fn begin_second_factor(
+        &self,
+        name: &str,
+        device: &str,
+        proof: &FactorProof<'_>,
+    ) -> Result<Enrolment, AccessError> {
+        let FactorProof { password, code, address } = *proof;
+        self.check_present(name, password, address)?;
+        let (now, is_trusted) = self.time();
+        let is_asked = self.0.state.lock().users.get(name).is_some_and(|user| user.second_factor.is_some());
+        if is_asked {
+            let code =
+                code.ok_or_else(|| AccessError::refused("a code of the present app, or a recovery code, is needed"))?;
+            let taken = self.change_users(|state| {
+                let factor = state.users.get_mut(name).and_then(|user| user.second_factor.as_mut());
+                Ok(factor.is_some_and(|factor| factor.take(code, now, is_trusted)))
+            })?;
+            if !taken {
+                self.0.state.lock().limits.failed(name, address, true, self.0.clock.mono());
+                return Err(AccessError::refused("the code of the present app is wrong or was used already"));
+            }
+        }
         let secret = totp::new_secret()?;
         let enrolment = totp::enrolment(&secret, name, device)?;
         let mut state = self.0.state.lock();
@@ -313,6 +366,35 @@ impl Access {
     /// The wall clock, and whether it is known to be right.
     pub(super) fn time(&self) -> (Timestamp, bool) {
         (self.0.clock.wall(), self.0.clock.quality() == TimeQuality::Synchronised)
+    }
+
+    /// Whether what was made at `made` and ends at `end` is over: by the wall clock where it was right then and is now, else
+    /// by the running time of this boot.
+    pub(super) fn is_over(&self, end: Timestamp, made: Option<&Moment>) -> bool {
+        let now = self.0.clock.now();
+        let is_right = |moment: &Moment| moment.time_quality == TimeQuality::Synchronised;
+        match made.filter(|made| made.boot_id == now.boot_id) {
+            Some(made) if !is_right(made) || !is_right(&now) => {
+                let holds = end.duration_since(made.wall).max(SignedDuration::ZERO).unsigned_abs();
+                now.mono().since(made.mono()) >= holds
+            }
+            _ => is_right(&now) && end <= now.wall,
+        }
+    }
+
+    /// Refuses an end of `what` that is past, or further away than `longest`.
+    pub(super) fn check_end(&self, what: &str, end: Timestamp, longest: Option<Duration>) -> Result<(), AccessError> {
+        let (now, is_trusted) = self.time();
+        let lasts = end.duration_since(now);
+        let hint =
+            if is_trusted { "" } else { "; the clock of the box is not synchronised: set it, or leave the end out" };
+        if !lasts.is_positive() {
+            return Err(AccessError::Refused(format!("the {what} would end at {end}, which is past{hint}")));
+        }
+        if longest.is_some_and(|longest| lasts.unsigned_abs() > longest) {
+            return Err(AccessError::Refused(format!("a {what} holds for a year at most{hint}")));
+        }
+        Ok(())
     }
 
     /// Carries out `change`, and takes it back where it cannot be written. It holds for requests that come meanwhile.

@@ -10,8 +10,8 @@ use anyhow::anyhow;
 use tokio::sync::Semaphore;
 
 use crate::access::{
-    Access, AccessError, Caller, Enrolment, KeyAdded, KeyInfo, LoggedIn, Login, LoginRefusal, NewKey, NewShare,
-    NewUser, SetupRefusal, ShareAdded, ShareInfo, ShareOpened, ShareRefusal, UserChange, UserInfo,
+    Access, AccessError, Caller, Enrolment, FactorProof, KeyAdded, KeyInfo, LoggedIn, Login, LoginRefusal, NewKey,
+    NewShare, NewUser, SetupRefusal, ShareAdded, ShareInfo, ShareOpened, ShareRefusal, UserChange, UserInfo,
 };
 
 /// Calls that compute or write at the same time, those that wait for their turn included.
@@ -119,18 +119,29 @@ impl AccessService {
         caller: &Caller,
         present: String,
         new: String,
+        address: IpAddr,
     ) -> Result<Result<(), AccessError>, Crowded> {
         let (name, session) = (caller.name.clone(), caller.session.clone());
-        self.change(move |access| access.change_own_password(&name, session.as_deref(), &present, &new)).await
+        self.change(move |access| access.change_own_password(&name, session.as_deref(), &present, &new, address)).await
     }
 
     /// Begins to set up a second factor of the caller.
     ///
     /// # Errors
     /// [`Crowded`], and within why none can be.
-    pub async fn begin_second_factor(&self, caller: &Caller) -> Result<Result<Enrolment, AccessError>, Crowded> {
+    pub async fn begin_second_factor(
+        &self,
+        caller: &Caller,
+        password: String,
+        code: Option<String>,
+        address: IpAddr,
+    ) -> Result<Result<Enrolment, AccessError>, Crowded> {
         let (name, device) = (caller.name.clone(), self.device.clone());
-        self.change(move |access| access.begin_second_factor(&name, &device)).await
+        self.change(move |access| {
+            let proof = FactorProof { password: &password, code: code.as_deref(), address };
+            access.begin_second_factor(&name, &device, &proof)
+        })
+        .await
     }
 
     /// Asks for the caller's second factor from now on. Gives the recovery codes.

@@ -156,7 +156,8 @@ fn refused(refusal: &LoginRefusal) -> Problem {
         LoginRefusal::Locked(_) => Code::TooManyTries,
         LoginRefusal::Failed(_) => Code::Internal,
     };
-    Problem::new(code, refusal.to_string())
+    let problem = Problem::new(code, refusal.to_string());
+    if let LoginRefusal::Locked(locked) = refusal { problem.after(locked.wait) } else { problem }
 }
 
 async fn log_out(
@@ -196,23 +197,37 @@ struct PasswordCommand {
 async fn change_password(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
+    FromPeer(peer): FromPeer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let PasswordCommand { present, new } = command(&headers, body, r#"{"present": "…", "new": "…"}"#).await?;
     only_users(&caller)?;
-    let changed = shared.services.access.change_own_password(&caller, present, new).await.map_err(crowded)?;
+    let changed =
+        shared.services.access.change_own_password(&caller, present, new, peer.ip()).await.map_err(crowded)?;
     changed.map(|()| StatusCode::NO_CONTENT.into_response()).map_err(denied)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofCommand {
+    password: String,
+    /// Of the present second factor, where there is one.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 async fn begin_second_factor(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
+    FromPeer(peer): FromPeer,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    check_sender(&headers)?;
+    let ProofCommand { password, code } = command(&headers, body, r#"{"password": "…"}"#).await?;
     only_users(&caller)?;
-    let begun = shared.services.access.begin_second_factor(&caller).await.map_err(crowded)?;
+    let begun = shared.services.access.begin_second_factor(&caller, password, code, peer.ip());
+    let begun = begun.await.map_err(crowded)?;
     begun.map(|enrolment| Json(enrolment).into_response()).map_err(denied)
 }
 
@@ -280,6 +295,11 @@ pub(super) fn crowded(crowded: Crowded) -> Problem {
 pub(super) fn denied(error: AccessError) -> Problem {
     match error {
         AccessError::Refused(why) => Problem::new(Code::Refused, why),
+        wrong @ AccessError::WrongPassword => Problem::new(Code::WrongPassword, wrong.to_string()),
+        AccessError::Locked(locked) => {
+            let message = AccessError::Locked(locked).to_string();
+            Problem::new(Code::TooManyTries, message).after(locked.wait)
+        }
         unknown @ AccessError::Unknown { .. } => Problem::not_found(unknown.to_string()),
         AccessError::Failed(error) => {
             tracing::warn!(error = format!("{error:#}"), "a change of users could not be carried out");

@@ -68,7 +68,7 @@ problems! {
         "Begin the address with https://.";
     NotLoggedIn = "not_logged_in", UNAUTHORIZED, "No session and no key, or one that is over",
         "Log in at /login, or send the header `authorization: Bearer KEY`.";
-    WrongPassword = "wrong_password", UNAUTHORIZED, "Name or password is wrong",
+    WrongPassword = "wrong_password", UNAUTHORIZED, "The name or the password is wrong",
         "Try again; an admin can set another password.";
     PasswordNeeded = "password_needed", UNAUTHORIZED, "The link needs a password",
         "Send the same with `password`.";
@@ -176,6 +176,8 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     parameter: Option<BadParameter>,
+    /// When it is worth another try.
+    wait: Option<Duration>,
 }
 
 #[derive(Debug, Serialize)]
@@ -187,7 +189,13 @@ struct BadParameter {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: String) -> Self {
-        Self { code, detail, parameter: None }
+        let wait = (code.status() == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(1));
+        Self { code, detail, parameter: None, wait }
+    }
+
+    /// The same, worth another try after `wait`.
+    pub(super) fn after(self, wait: Duration) -> Self {
+        Self { wait: Some(wait), ..self }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -220,7 +228,12 @@ impl IntoResponse for Problem {
         let Documented { kind, code, status, title, .. } = self.code.documented();
         let body = Body { kind, title, status, detail: self.detail, code, parameter: self.parameter };
         let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
-        (self.code.status(), media_type, Json(body)).into_response()
+        let mut answer = (self.code.status(), media_type, Json(body)).into_response();
+        if let Some(wait) = self.wait {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        answer
     }
 }
 

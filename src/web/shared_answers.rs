@@ -28,5 +28,6 @@ pub(super) fn refused(refusal: ShareRefusal) -> Problem {
         ShareRefusal::Locked(_) => Code::TooManyTries,
         ShareRefusal::Failed(_) => Code::Internal,
     };
-    Problem::new(code, refusal.to_string())
+    let problem = Problem::new(code, refusal.to_string());
+    if let ShareRefusal::Locked(locked) = refusal { problem.after(locked.wait) } else { problem }
 }

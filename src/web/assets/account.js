@@ -12,6 +12,7 @@ function showMe(me) {
   byId("factor-state").textContent = me.second_factor
     ? t("account.factor_on", { n: me.recovery_codes })
     : t("account.factor_off");
+  byId("factor-code").hidden = !me.second_factor;
   byId("factor-begin").textContent = t(me.second_factor ? "account.factor_another" : "account.factor_begin");
 }
 
@@ -41,20 +42,22 @@ onSubmit(byId("password-form"), async (fields) => {
   return t("account.changed");
 });
 
-byId("factor-begin").addEventListener("click", async () => {
-  const outcome = byId("factor-outcome");
-  show(outcome, "", false);
-  try {
-    const enrolment = await send("POST", "/api/v1/me/second-factor");
-    const picture = element("img", { alt: t("account.qr"), width: "240", height: "240" });
-    picture.src = `data:image/svg+xml,${encodeURIComponent(enrolment.qr)}`;
-    byId("qr").replaceChildren(picture);
-    byId("secret").textContent = enrolment.secret.replace(/(.{4})/g, "$1 ").trim();
-    byId("enrol").hidden = false;
-    byId("code").focus();
-  } catch (error) {
-    show(outcome, error.message, true);
-  }
+byId("factor-begin").addEventListener("click", () => {
+  byId("proof-form").hidden = false;
+  byId("factor-password").focus();
+});
+
+onSubmit(byId("proof-form"), async (fields) => {
+  const proof = { password: fields.get("password"), code: fields.get("code").trim() || null };
+  const enrolment = await send("POST", "/api/v1/me/second-factor", proof);
+  byId("proof-form").reset();
+  byId("proof-form").hidden = true;
+  const picture = element("img", { alt: t("account.qr"), width: "240", height: "240" });
+  picture.src = `data:image/svg+xml,${encodeURIComponent(enrolment.qr)}`;
+  byId("qr").replaceChildren(picture);
+  byId("secret").textContent = enrolment.secret.replace(/(.{4})/g, "$1 ").trim();
+  byId("enrol").hidden = false;
+  byId("code").focus();
 });
 
 onSubmit(byId("confirm-form"), async (fields) => {
