@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::asset::{AssetId, MediaFile};
@@ -72,6 +73,11 @@ impl Segment {
     pub fn id_of(file: &str) -> Option<SegmentId> {
         let id = file.strip_suffix(".mp4")?.parse().ok()?;
         (file == Self::file_name(id)).then_some(id)
+    }
+
+    /// From when to when it reaches; one that is being written reaches to `now`.
+    pub fn extent(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        (self.start.wall, self.end.as_ref().map_or(now, |end| end.wall).max(self.start.wall))
     }
 
     /// The name of its sidecar.

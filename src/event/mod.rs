@@ -11,6 +11,7 @@ mod path_point;
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::asset::AssetId;
@@ -327,6 +328,16 @@ impl Event {
     /// Its video in the order of time, in one file unless the camera changed its parameters meanwhile.
     pub fn clips(&self) -> impl Iterator<Item = &Clip> {
         self.clip.iter().chain(&self.more_clips)
+    }
+
+    /// From when to when its files reach, pre-roll and post-roll among them; one that goes on reaches to `now`.
+    pub fn extent(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let end = self.end.as_ref().map_or(now, |end| end.wall).max(self.start.wall);
+        self.clips().fold((self.start.wall, end), |(from, until), clip| {
+            let length = SignedDuration::try_from_secs_f64(clip.duration_s.max(0.0)).unwrap_or_default();
+            let ends = clip.start.wall.saturating_add(length).unwrap_or(Timestamp::MAX);
+            (from.min(clip.start.wall), until.max(ends))
+        })
     }
 
     /// [`Event::clips`], to be changed.

@@ -83,19 +83,20 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The part from `since` to `until`; what begins at a time that `covers` does not hold for is left out.
+    /// The part from `since` to `until`; what reaches over times that `covers` does not hold for is left out.
     pub(super) fn strip(
         &self,
         since: Timestamp,
         until: Timestamp,
         resolution: SignedDuration,
-        covers: impl Fn(Timestamp) -> bool,
+        covers: impl Fn(Timestamp, Timestamp) -> bool,
     ) -> Strip {
         let within = self.intervals.iter().filter_map(|interval| {
             let (from, until) = (interval.from.max(since), interval.until.min(until));
             (from < until).then(|| Interval { from, until, ..interval.clone() })
         });
-        let marks = self.marks.iter().filter(|mark| mark.start < until && covers(mark.start));
+        let marks =
+            self.marks.iter().filter(|mark| mark.start < until && covers(mark.start, mark.end.unwrap_or(until)));
         let marks = marks.filter(|mark| mark.end.unwrap_or(until).max(mark.start) >= since);
         let more_events = !self.has_marks_since(since);
         Strip { spans: merge(within, resolution), events: merge_marks(marks, resolution), more_events }
@@ -257,7 +258,7 @@ mod tests {
             interval(2030, 2050, Watched),
         ];
         let account = Account { intervals: intervals.to_vec(), ..Account::default() };
-        let strip = account.strip(at(500), at(2040), SignedDuration::from_secs(60), |_| true);
+        let strip = account.strip(at(500), at(2040), SignedDuration::from_secs(60), |_, _| true);
         let said: Vec<_> = strip
             .spans
             .iter()
@@ -277,7 +278,7 @@ mod tests {
     fn events_close_together_become_one_mark_that_counts_them() {
         let marks = vec![mark(1, 0, Some(5), "person"), mark(2, 30, Some(90), "person"), mark(3, 70, Some(80), "car")];
         let account = Account { marks, ..Account::default() };
-        let strip = |seconds| account.strip(at(0), at(100), SignedDuration::from_secs(seconds), |_| true).events;
+        let strip = |seconds| account.strip(at(0), at(100), SignedDuration::from_secs(seconds), |_, _| true).events;
         let counts = |marks: &[StripMark]| marks.iter().map(|mark| mark.count).collect::<Vec<_>>();
         assert_eq!(counts(&strip(1)), [1, 1, 1]);
         let merged = strip(60);
@@ -286,7 +287,7 @@ mod tests {
             (vec![2, 1], Some(at(90)), Some("person"))
         );
         assert_eq!((strip(100)[0].count, &strip(100)[0].label), (3, &None), "labels differ");
-        let late = account.strip(at(0), at(100), SignedDuration::from_secs(1), |begun| begun >= at(60)).events;
+        let late = account.strip(at(0), at(100), SignedDuration::from_secs(1), |begun, _| begun >= at(60)).events;
         assert_eq!((late.len(), late[0].id), (1, EventId::from_bytes([3; 16])), "what may not be seen is not counted");
     }
 
@@ -320,7 +321,7 @@ mod tests {
         assert!(!has(9, 12, 0), "events of the ninth day may be left out");
         assert!(!has(11, 32, 0) && !has(-1, 3, 0), "not all of it is known");
         assert!(has(11, 12, 170) && !has(11, 12, 180) && has(0, 31, 590), "a short time is wanted fresh");
-        let strip = |from: i64| account.strip(at(from), at(31 * day), SignedDuration::from_secs(1), |_| true);
+        let strip = |from: i64| account.strip(at(from), at(31 * day), SignedDuration::from_secs(1), |_, _| true);
         assert!(strip(0).more_events && !strip(11 * day).more_events);
     }
 

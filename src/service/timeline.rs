@@ -78,7 +78,7 @@ impl TimelineService {
     }
 
     /// The strip of one camera from `since` to `until`, or to now where that is in the future, merged to `resolution`;
-    /// `None` for a camera that the box does not know. What begins at a time that `covers` does not hold for is left out.
+    /// `None` for a camera that the box does not know. What reaches over times that `covers` does not hold for is left out.
     /// May be some seconds old, and minutes for a long time.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl TimelineService {
         since: Timestamp,
         until: Timestamp,
         resolution: SignedDuration,
-        covers: impl Fn(Timestamp) -> bool,
+        covers: impl Fn(Timestamp, Timestamp) -> bool,
     ) -> Result<Option<Strip>> {
         let account = self.account(camera, since, until).await?;
         let until = until.min(self.0.clock.wall());

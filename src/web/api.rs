@@ -6,10 +6,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::access::Caller;
-use crate::event::EventId;
+use crate::event::{Event, EventId};
 use crate::service::EventRecord;
 use crate::status::{BoxStatus, Concern, Summary};
 
@@ -75,7 +76,13 @@ async fn events(
 }
 
 pub(super) fn is_seen(caller: &Caller, record: &EventRecord) -> bool {
-    caller.sees(&record.event.camera, record.event.start.wall)
+    sees_event(caller, &record.event)
+}
+
+/// Whether `caller` may see all that an event's files hold.
+pub(super) fn sees_event(caller: &Caller, event: &Event) -> bool {
+    let (from, until) = event.extent(Timestamp::now());
+    caller.sees_all(&event.camera, from, until)
 }
 
 /// An event that `caller` sees; the others are as if they were not there.

@@ -9,6 +9,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tracing::error;
 use url::form_urlencoded;
@@ -79,7 +80,7 @@ impl Noted {
         }
         let who = caller.map(|caller| caller.name.to_string()).unwrap_or_default();
         let kind = caller.map(|caller| caller.kind.as_str().to_owned()).unwrap_or_default();
-        let (action, target) = (format!("{method} {route}"), path.to_owned());
+        let (action, target) = (format!("{method} {route}"), without_tickets(route, path));
         let act = Act { who, kind, address: Some(peer.ip()), action, target, status: 0 };
         Some(Self { audit: audit.clone(), act, is_look })
     }
@@ -103,6 +104,19 @@ impl Noted {
         }
         write(audit, act).await;
     }
+}
+
+/// A path without what lets in who has it: in place of a ticket stands what shows that two are the same one.
+fn without_tickets(route: &str, path: &str) -> String {
+    let parts = route.split('/').map(Some).chain(std::iter::repeat(None)).zip(path.split('/'));
+    let shown = parts.map(|(name, value)| match name {
+        Some("{ticket}") => {
+            let digest = hex::encode(Sha256::digest(value));
+            format!("ticket-{}", digest.get(..8).unwrap_or_default())
+        }
+        _ => value.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 /// Notes that a proxy vouched for a caller, once while it comes again and again; or that its token was refused.
@@ -177,6 +191,15 @@ fn parse(text: &str) -> Result<Query, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_is_not_written_down() {
+        let route = "/api/v1/shared/{ticket}/photos/{id}/{name}";
+        let shown = without_tickets(route, "/api/v1/shared/secret/photos/01A/video.mp4");
+        assert!(shown.starts_with("/api/v1/shared/ticket-") && shown.ends_with("/photos/01A/video.mp4"), "{shown}");
+        assert_ne!(shown, without_tickets(route, "/api/v1/shared/other/photos/01A/video.mp4"));
+        assert_eq!(without_tickets("/api/v1/events/{id}", "/api/v1/events/01A"), "/api/v1/events/01A");
+    }
 
     #[test]
     fn a_query_names_what_is_allowed() {

@@ -25,7 +25,8 @@ const MAX_BYTES: usize = 200;
 /// Values of one parameter at most.
 const MAX_VALUES: usize = 50;
 
-const NAME: &str = r#"{"type": "array", "maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 50}}"#;
+const NAME: &str =
+    r#"{"type": "array", "maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 200}}"#;
 const FLAG: &str = r#"{"type": "boolean"}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 const ID: &str = r#"{"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}"#;
@@ -64,7 +65,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::query("reviewed", FLAG, "The caller has looked it through, or has not."),
     Parameter::query(
         "text",
-        r#"{"type": "string", "minLength": 1, "maxLength": 50}"#,
+        r#"{"type": "string", "minLength": 1, "maxLength": 200}"#,
         "Words that are each part of the camera, label, rule, a zone, a tag or the note, in whatever case.",
     ),
     Parameter::query("before", ID, "Only events older than the one with this id: the `next` of the page before."),

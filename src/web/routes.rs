@@ -12,6 +12,7 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use url::form_urlencoded;
 
 use super::Shared;
 use super::audit::{Noted, Noting};
@@ -158,7 +159,8 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
     let noted = extensions
         .get::<Audit>()
         .and_then(|audit| Noted::of(audit, request.method(), path, target, noting, caller, session::peer(extensions)));
-    let answer = match refusal(needs, caller, !target.starts_with("/api/")) {
+    let place = (!target.starts_with("/api/")).then(|| request.uri().path_and_query().map_or("/", |of| of.as_str()));
+    let answer = match refusal(needs, caller, place) {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -168,17 +170,25 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
     answer
 }
 
-fn refusal(needs: Needs, caller: Option<&Caller>, is_page: bool) -> Option<Response> {
+/// Why a request is not let through; `page`: the page that was asked for, where it is one.
+fn refusal(needs: Needs, caller: Option<&Caller>, page: Option<&str>) -> Option<Response> {
     match (needs, caller) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
         (Needs::Role(role), Some(caller)) if caller.may(role) => None,
-        (Needs::Role(_), Some(_)) if is_page => Some(Redirect::to("/").into_response()),
+        (Needs::Role(_), Some(_)) if page.is_some() => Some(Redirect::to("/").into_response()),
         (Needs::Role(role), Some(caller)) => {
             let message =
                 format!("{} has the role {}; this needs {}", caller.name, caller.role.as_str(), role.as_str());
             Some(Problem::new(Code::NotAllowed, message).into_response())
         }
-        (_, None) if is_page => Some(Redirect::to("/login").into_response()),
-        (_, None) => Some(session::not_logged_in().into_response()),
+        (_, None) => Some(match page {
+            Some("/") => Redirect::to("/login").into_response(),
+            // The page leads there after the login.
+            Some(page) => {
+                let to = form_urlencoded::Serializer::new(String::new()).append_pair("to", page).finish();
+                Redirect::to(&format!("/login?{to}")).into_response()
+            }
+            None => session::not_logged_in().into_response(),
+        }),
     }
 }

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use url::form_urlencoded;
 
+use super::api::sees_event;
 use super::photos::{listed, parse, viewer};
 use super::problem::Problem;
 use super::routes::{Needs, Routes};
@@ -26,7 +27,7 @@ async fn search(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let (query, place) = asked(text.as_deref().unwrap_or_default(), viewer(&caller))?;
-    let sees = |event: &Event| caller.sees(&event.camera, event.start.wall);
+    let sees = |event: &Event| sees_event(&caller, event);
     let page = listed(&shared, shared.services.search.find(query, place, sees)).await?;
     reply::json(&request, &page)
 }

@@ -9,7 +9,9 @@ use super::problem::{Code, Problem};
 
 /// Turns away what a foreign page made a browser send.
 pub(super) fn check_sender(headers: &HeaderMap) -> Result<(), Problem> {
-    if !is_of_kind(headers, &["application/json"]) {
+    // No page can make a browser send a key without being asked for permission either.
+    let has_key = headers.contains_key(header::AUTHORIZATION);
+    if !is_of_kind(headers, &["application/json"]) && !has_key {
         let message = "commands are JSON: send the header content-type: application/json".to_owned();
         return Err(Problem::new(Code::NotJson, message));
     }
@@ -67,6 +69,8 @@ mod tests {
         assert!(sent(&[json, host, ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
         assert!(sent(&[json, host, ("origin", "https://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
         assert!(!sent(&[("content-type", "text/plain"), host]), "what a form can send");
+        assert!(sent(&[("authorization", "Bearer x"), host]), "a program that deletes something");
+        assert!(!sent(&[("authorization", "Bearer x"), host, ("origin", "http://evil.example")]));
         assert!(!sent(&[json, host, ("origin", "http://evil.example")]));
         assert!(!sent(&[json, host, ("origin", "null")]));
         assert!(!sent(&[json, host, ("sec-fetch-site", "cross-site")]));

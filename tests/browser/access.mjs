@@ -38,6 +38,8 @@ async function secondFactorOnAPhone(page, box) {
   await page.goto(`${box}/account`);
   await page.waitForSelector("#sessions tr");
   await page.click("#factor-begin");
+  await page.fill("#factor-password", PASSWORD);
+  await page.click("#proof-form button[type=submit]");
   await page.waitForSelector("#qr img");
   const secret = await page.textContent("#secret");
   await look(page, "account-phone-dark");
@@ -79,6 +81,8 @@ async function main(link) {
     await page.goto(`${box}/account`);
     await page.waitForSelector("#sessions tr");
     await page.click("#factor-begin");
+    await page.fill("#factor-password", PASSWORD);
+    await page.click("#proof-form button[type=submit]");
     await page.waitForSelector("#qr img");
     const secret = await page.textContent("#secret");
     await look(page, "account");

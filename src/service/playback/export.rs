@@ -46,18 +46,18 @@ pub struct ExportedPart {
 /// When what the one who asked may see begins and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SeenTime {
-    /// Nothing that began before.
+    /// Nothing of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Nothing that began then or later.
+    /// Nothing of later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
 impl SeenTime {
-    /// Whether what began at `at` may be seen.
-    pub(super) fn covers(self, at: Timestamp) -> bool {
-        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    /// Whether what was recorded from `from` to `until` may be seen.
+    pub(super) fn covers(self, from: Timestamp, until: Timestamp) -> bool {
+        self.since.is_none_or(|since| from >= since) && self.until.is_none_or(|granted| until <= granted)
     }
 
     fn is_unlimited(&self) -> bool {

@@ -146,7 +146,9 @@ impl ExportService {
         }
         let archive = self.context.volume.archive();
         let Pieces { pieces, next } =
-            pieces::find(archive.store(), &new.camera, &(new.from..new.until), |at| new.seen.covers(at))?;
+            pieces::find(archive.store(), &new.camera, &(new.from..new.until), |from, until| {
+                new.seen.covers(from, until)
+            })?;
         let Some(first) = pieces.first() else { return Ok(Err(ExportRefusal::NoVideo(new.camera.clone()))) };
         if let Some(next) = next {
             return Ok(Err(ExportRefusal::Time(format!(
@@ -282,7 +284,7 @@ impl ExportService {
         });
         remove_video(&folder, export.id);
         let time = export.from..export.until;
-        let found = pieces::find(archive.store(), &export.camera, &time, |at| export.seen.covers(at));
+        let found = pieces::find(archive.store(), &export.camera, &time, |from, until| export.seen.covers(from, until));
         let found = found.map_err(|error| RemuxError::Other(format!("the index cannot be read: {error:#}")))?;
         let layout = archive.layout();
         let files: Vec<_> = found.pieces.into_iter().map(|piece| (piece.path(layout, &export.camera), piece)).collect();

@@ -62,9 +62,9 @@ pub struct Piece {
     pub height: u32,
     /// Trust in its times.
     pub time_quality: TimeQuality,
-    /// When what it belongs to began: by that it is decided who may see it.
+    /// From when to when what it belongs to reaches: by that it is decided who may see it.
     #[serde(skip)]
-    pub begun: Timestamp,
+    pub extent: (Timestamp, Timestamp),
 }
 
 impl Piece {
@@ -126,8 +126,8 @@ impl PlaybackService {
         Self(context)
     }
 
-    /// The pieces of `camera` from `since` to `until`: segments, and clips where there is no segment. `sees` holds for the
-    /// begin of what may be seen.
+    /// The pieces of `camera` from `since` to `until`: segments, and clips where there is no segment. `sees` holds for
+    /// times that may be seen.
     ///
     /// # Errors
     /// When the index is out of service.
@@ -136,15 +136,15 @@ impl PlaybackService {
         camera: &str,
         since: Timestamp,
         until: Timestamp,
-        sees: impl Fn(Timestamp) -> bool + Send + 'static,
+        sees: impl Fn(Timestamp, Timestamp) -> bool + Send + 'static,
     ) -> Result<Pieces> {
         let (store, camera) = (self.0.store(), camera.to_owned());
         tokio::task::spawn_blocking(move || find(&store, &camera, &(since..until), sees)).await?
     }
 }
 
-/// The pieces of `camera` within `time`: segments, and clips where there is no segment. `sees` holds for the begin of what
-/// may be seen. Blocks.
+/// The pieces of `camera` within `time`: segments, and clips where there is no segment. `sees` holds for times that may
+/// be seen, from and until. Blocks.
 ///
 /// # Errors
 /// When the index is out of service.
@@ -152,11 +152,11 @@ pub(super) fn find(
     store: &Store,
     camera: &str,
     time: &Range<Timestamp>,
-    sees: impl Fn(Timestamp) -> bool,
+    sees: impl Fn(Timestamp, Timestamp) -> bool,
 ) -> Result<Pieces> {
     let segments = segments(store, camera, time)?;
     let clips = clips(store, camera, time)?;
-    let seen = |piece: &Piece| sees(piece.begun);
+    let seen = |piece: &Piece| sees(piece.extent.0, piece.extent.1);
     let mut pieces = without_overlap(segments.into_iter().filter(seen), clips.into_iter().filter(seen), time);
     let next = pieces.get(MOST).map(|piece| piece.from);
     pieces.truncate(MOST);
@@ -192,7 +192,7 @@ fn of_segment(segment: &Segment) -> Option<Piece> {
         width: video.width,
         height: video.height,
         time_quality: segment.start.time_quality,
-        begun: from,
+        extent: (from, until),
     })
 }
 
@@ -231,7 +231,7 @@ fn of_clip(event: &Event, clip: &Clip) -> Option<Piece> {
         width: clip.width,
         height: clip.height,
         time_quality: clip.start.time_quality,
-        begun: event.start.wall,
+        extent: event.extent(clip.start.wall),
     })
 }
 
@@ -297,7 +297,7 @@ mod tests {
             width: 16,
             height: 16,
             time_quality: TimeQuality::Synchronised,
-            begun: at(from),
+            extent: (at(from), at(until)),
         }
     }
 

@@ -67,7 +67,7 @@ impl PreviewService {
         Self { context, turns: Arc::new(Turns { waiting, decoder, kept: Mutex::default() }) }
     }
 
-    /// What `camera` showed at `at`, or at the nearest time within `tolerance`. `sees` holds for the begin of what may be seen.
+    /// What `camera` showed at `at`, or at the nearest time within `tolerance`. `sees` holds for times that may be seen.
     ///
     /// # Errors
     /// When the index is out of service, or the file is damaged.
@@ -76,7 +76,7 @@ impl PreviewService {
         camera: &str,
         at: Timestamp,
         tolerance: SignedDuration,
-        sees: impl Fn(Timestamp) -> bool + Clone + Send + 'static,
+        sees: impl Fn(Timestamp, Timestamp) -> bool + Clone + Send + 'static,
     ) -> Result<Preview> {
         let Ok(_waiting) = self.turns.waiting.try_acquire() else {
             return Ok(Preview::Busy("others wait for pictures already"));
@@ -118,7 +118,7 @@ impl PreviewService {
         camera: String,
         at: Timestamp,
         tolerance: SignedDuration,
-        sees: impl Fn(Timestamp) -> bool + Send + 'static,
+        sees: impl Fn(Timestamp, Timestamp) -> bool + Send + 'static,
     ) -> Result<Preview> {
         let time = around(at, tolerance);
         let (store, layout) = (self.context.store(), self.context.volume.archive().layout().clone());
@@ -126,7 +126,10 @@ impl PreviewService {
             let (since, until) = (Some(time.start), Some(time.end));
             let query = Query { camera: Some(camera.clone()), since, until, limit: 500, ..Query::default() };
             let mut events = store.events().find(&query).wait()?;
-            events.retain(|event| sees(event.start.wall));
+            events.retain(|event| {
+                let (from, until) = event.extent(at);
+                sees(from, until)
+            });
             events.sort_by_key(|event| event.start.wall.duration_since(at).abs());
             let thumbnail = events.iter().find_map(|event| {
                 let picture = event.pictures.iter().find(|picture| picture.kind == MediaKind::Thumbnail)?;

@@ -205,7 +205,7 @@ async fn a_picture_of_the_past_is_decoded_once_and_not_under_load() {
     let picture = async |ms: i64, near: i64| {
         let at = begin + SignedDuration::from_millis(ms);
         let near = SignedDuration::from_secs(near);
-        bench.services.previews.picture("yard", at, near, |_| true).await.expect("an answer")
+        bench.services.previews.picture("yard", at, near, |_, _| true).await.expect("an answer")
     };
     let Preview::Picture(jpeg, taken) = picture(4_300, 1).await else { panic!("no picture") };
     assert_eq!(&jpeg[..2], [0xff, 0xd8]);
@@ -218,7 +218,7 @@ async fn a_picture_of_the_past_is_decoded_once_and_not_under_load() {
     bench.archive.pressure.set_level(LoadLevel::LightModel);
     assert!(matches!(picture(4_300, 1).await, Preview::Picture(same, _) if same == jpeg), "it is known already");
     assert!(matches!(picture(200, 1).await, Preview::Busy(_)));
-    let hidden = bench.services.previews.picture("yard", begin, SignedDuration::from_secs(1), |_| false);
+    let hidden = bench.services.previews.picture("yard", begin, SignedDuration::from_secs(1), |_, _| false);
     assert_eq!(hidden.await.expect("an answer"), Preview::Nothing);
 }
 

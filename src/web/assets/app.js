@@ -5,6 +5,7 @@ import { firstStrips, refreshNow, showCameras } from "./cameras.js";
 import { hasNoCamera, headline, showConcerns } from "./concerns.js";
 import { showDisk, showOutlets, showTotals } from "./delivery.js";
 import { setText, showFilled } from "./dom.js";
+import { toLogin } from "./form.js";
 import { duration, localTime } from "./format.js";
 import { t } from "./texts.js";
 
@@ -28,7 +29,7 @@ let boxTimeAt = 0;
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   // The session is over: nothing here is up to date any more.
-  if (response.status === 401) location.assign("/login");
+  if (response.status === 401) toLogin();
   const body = await response.json();
   if (!response.ok) throw new Error(body?.detail ?? `status ${response.status}`);
   return body;

@@ -25,6 +25,9 @@ export async function getTagged(path) {
   return { answer, tag };
 }
 
+/** To the login, and from there back to this page. */
+export const toLogin = () => location.assign(`/login?${new URLSearchParams({ to: location.pathname + location.search })}`);
+
 async function answered(path, options, onResponse = () => null) {
   options.signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   let response;
@@ -36,7 +39,7 @@ async function answered(path, options, onResponse = () => null) {
   onResponse(response);
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok) return answer;
-  if (response.status === 401 && answer?.code === "not_logged_in" && location.pathname !== "/login") location.assign("/login");
+  if (response.status === 401 && answer?.code === "not_logged_in" && location.pathname !== "/login") toLogin();
   const error = new Error(sentence(answer?.detail ?? t("error.status", { status: response.status })));
   error.code = answer?.code;
   throw error;

@@ -7,12 +7,18 @@ const [login, setup, closed] = ["login", "setup", "closed"].map((id) => document
 // Behind #, so that it is never sent by itself and stands in no log on the way.
 const secret = new URLSearchParams(location.hash.slice(1)).get("setup");
 
+/** The page that was asked for, if it is one of ours. */
+function wanted() {
+  const to = new URL(new URLSearchParams(location.search).get("to") ?? "/", location.href);
+  return to.origin === location.origin && to.pathname !== "/login" ? to.pathname + to.search + to.hash : "/";
+}
+
 async function begin() {
   const access = await send("GET", "/api/v1/access");
   // A link from elsewhere comes without the cookie, which this page of our own has.
   const known = await fetch("/api/v1/me");
   if (known.ok && !secret) {
-    location.replace("/");
+    location.replace(wanted());
     return;
   }
   const shown = access.login ? login : secret ? setup : closed;
@@ -34,7 +40,7 @@ onSubmit(login, async (fields) => {
     }
     throw error;
   }
-  location.replace("/");
+  location.replace(wanted());
 });
 
 onSubmit(setup, async (fields) => {

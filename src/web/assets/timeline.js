@@ -2,6 +2,7 @@
 
 import "./shell.js";
 import { byId, element, setText } from "./dom.js";
+import { toLogin } from "./form.js";
 import { duration, objectName } from "./format.js";
 import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
@@ -156,7 +157,7 @@ async function ask(finest) {
     for (let left = []; ; ) {
       const cameras = left.map((name) => `&camera=${encodeURIComponent(name)}`).join("");
       const response = await fetch(`/api/v1/timeline?${query}${cameras}`, { signal });
-      if (response.status === 401) location.assign("/login");
+      if (response.status === 401) toLogin();
       if (!response.ok) throw new Error(String(response.status));
       const answer = await response.json();
       answer.cameras.forEach(take);

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -109,7 +110,7 @@ async fn serve(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(camera) = camera.map_err(|_| unknown())?;
-    if !caller.sees(&camera, jiff::Timestamp::now()) {
+    if !caller.sees(&camera, Timestamp::now()) {
         return Err(unknown());
     }
     let frame = match shared.services.media.live(&camera) {
@@ -122,6 +123,12 @@ async fn serve(
             return Err(Problem::new(Code::NoPicture, message));
         }
     };
+    let age =
+        SignedDuration::try_from(shared.services.media.boot_time().since(frame.at)).unwrap_or(SignedDuration::MAX);
+    if !caller.sees(&camera, Timestamp::now().saturating_sub(age).unwrap_or(Timestamp::MIN)) {
+        let message = format!("camera {camera:?} has given no picture since you may see it");
+        return Err(Problem::new(Code::NoPicture, message));
+    }
     let (_, jpeg) = shared.errors.ask("picture", shared.jpegs.picture(&camera, frame, Duration::ZERO)).await?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
 }

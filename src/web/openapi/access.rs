@@ -100,9 +100,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/me/second-factor",
         "me_second_factor",
-        "Begins to set up an authenticator app",
+        "Begins to set up an authenticator app; `code`: of the present one",
         &[],
-        None,
+        Some("OwnProof"),
         &[json("What the app needs.", "Enrolment")],
     ),
     change(

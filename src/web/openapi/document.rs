@@ -37,8 +37,24 @@ pub(super) fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
         "servers": [{ "url": "/" }],
+        "security": [{ "key": [] }, { "session": [] }],
         "paths": paths,
-        "components": { "schemas": schemas() }
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key that an admin made: page Users and keys, or `outpost key add`."
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "outpost_session",
+                    "description": "What a browser gets by `POST /api/v1/login`; `__Host-outpost_session` over HTTPS."
+                }
+            }
+        }
     })
 }
 

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::access::{NewKey, NewUser, Role, UserChange};
+use crate::clock::Clock;
+use crate::event::{Event, EventState, fixture};
+use crate::store::Change;
 use crate::web::routes::Needs;
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -207,16 +210,37 @@ async fn passwords_and_second_factors_are_changed_by_their_user() {
     let viewer = site.cookie("viewer").await;
     let change = |present: &str| serde_json::json!({ "present": present, "new": "purple goat staircase" }).to_string();
     let wrong = site.post("/api/v1/me/password", &viewer, &change("wrong horse")).await;
-    assert_eq!((wrong.status, &wrong.problem()["code"]), (409, &"refused".into()));
+    assert_eq!((wrong.status, &wrong.problem()["code"]), (401, &"wrong_password".into()));
     assert_eq!(site.post("/api/v1/me/password", &viewer, &change(PASSWORD)).await.status, 204);
     assert_eq!(site.log_in("viewer", PASSWORD).await.status, 401);
     assert_eq!(site.log_in("viewer", "purple goat staircase").await.status, 200);
-    let begun = site.post("/api/v1/me/second-factor", &viewer, "").await.json();
+    let proof = r#"{"password": "purple goat staircase"}"#;
+    assert_eq!(site.post("/api/v1/me/second-factor", &viewer, "{}").await.status, 400, "a session alone is not enough");
+    let begun = site.post("/api/v1/me/second-factor", &viewer, proof).await.json();
     assert!(begun["qr"].as_str().is_some_and(|qr| qr.contains("<svg")), "{begun}");
     let confirmed = site.post("/api/v1/me/second-factor/confirm", &viewer, r#"{"code": "000000"}"#).await;
     assert_eq!(confirmed.status, 409, "{}", confirmed.text());
     let key = site.key(Role::Viewer);
-    assert_eq!(site.post("/api/v1/me/second-factor", &key, "").await.status, 409, "a key has no account");
+    assert_eq!(site.post("/api/v1/me/second-factor", &key, proof).await.status, 409, "a key has no account");
+    let guess = async || site.post("/api/v1/me/password", &viewer, &change("wrong horse")).await;
+    for _ in 0..5 {
+        guess().await;
+    }
+    let limited = guess().await;
+    assert_eq!((limited.status, &limited.problem()["code"]), (429, &"too_many_tries".into()));
+    assert!(limited.headers["retry-after"].parse::<u32>().is_ok_and(|seconds| seconds > 0), "{:?}", limited.headers);
+}
+
+#[tokio::test]
+async fn who_is_not_logged_in_comes_back_to_the_page_that_was_asked_for() {
+    let site = Site::with_users().await;
+    let to = async |page: &str| {
+        let answer = site.ask("GET", page, "").await;
+        (answer.status, answer.headers["location"].clone())
+    };
+    assert_eq!(to("/").await, (303, "/login".to_owned()));
+    assert_eq!(to("/events/01KA?a=b&c").await, (303, "/login?to=%2Fevents%2F01KA%3Fa%3Db%26c".to_owned()));
+    assert_eq!(site.ask("GET", "/api/v1/status", "").await.status, 401);
 }
 
 #[tokio::test]
@@ -232,6 +256,25 @@ async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before()
         let new = NewUser { name: name.into(), password: PASSWORD.into(), role: Role::Viewer, cameras };
         site.bench.access.add_user(new).expect("a user");
     };
+    // A minute's event that began within the time of both, and reaches out of it.
+    let (start, end) = (bench_time(&site, 0), bench_time(&site, 60));
+    let over =
+        Event { state: EventState::Ended, end: Some(end.clone()), ..fixture::event(id(12), "yard", start.clone()) };
+    site.bench.store.events().record(Change { event: over, deliveries: Vec::new() }).expect("record");
+    let short = |name: &str, since: &crate::clock::Moment, until: &crate::clock::Moment| {
+        let cameras = serde_json::json!({ "yard": { "since": since.wall, "until": until.wall } });
+        let cameras = serde_json::from_value(cameras).expect("grants");
+        let new = NewUser { name: name.into(), password: PASSWORD.into(), role: Role::Viewer, cameras };
+        site.bench.access.add_user(new).expect("a user");
+    };
+    short("whole", &start, &end);
+    short("early", &start, &bench_time(&site, 59));
+    short("after", &bench_time(&site, 1), &end);
+    for (name, expected) in [("whole", 200), ("early", 404), ("after", 404)] {
+        let cookie = site.cookie(name).await;
+        let answer = site.ask("GET", &format!("/api/v1/events/{}", id(12)), &cookie).await;
+        assert_eq!(answer.status, expected, "{name}");
+    }
     add("vera", "2026-01-01T00:00:00Z");
     add("late", "2026-11-23T00:00:00Z");
     let (admin, vera, late) = (site.cookie("admin").await, site.cookie("vera").await, site.cookie("late").await);
@@ -269,6 +312,13 @@ async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before()
     let day = "/api/v1/cameras/yard/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z";
     let of_late = site.ask("GET", day, &late).await.json();
     assert_eq!((&of_late["events"], &of_late["segments"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+/// The moment some seconds from now.
+fn bench_time(site: &Site, seconds: i64) -> crate::clock::Moment {
+    let now = site.bench.clock.now();
+    let wall = now.wall.checked_add(jiff::SignedDuration::from_secs(seconds)).expect("a time");
+    crate::clock::Moment { wall, ..now }
 }
 
 /// Where a camera's or an event's name stands in a route, what is about one of them.

@@ -67,8 +67,12 @@ async fn timeline(
     let until = grant.until.map_or(until, |granted| until.min(granted)).max(since);
     let timeline = shared.errors.ask("timeline", shared.services.timeline.of(&camera, since, until)).await?;
     let mut timeline = timeline.ok_or_else(unknown_camera)?;
-    timeline.segments.retain(|segment| grant.covers(segment.start.wall));
-    timeline.events.retain(|event| grant.covers(event.start));
+    let now = Timestamp::now();
+    timeline.segments.retain(|segment| {
+        let (from, until) = segment.extent(now);
+        grant.covers_all(from, until)
+    });
+    timeline.events.retain(|event| grant.covers_all(event.start, event.end.unwrap_or(now)));
     let mut seconds = std::collections::BTreeMap::new();
     for interval in &timeline.coverage {
         *seconds.entry(interval.state).or_insert(0.0) += interval.until.duration_since(interval.from).as_secs_f64();
@@ -121,7 +125,10 @@ async fn segment(
     let id = file.strip_suffix(".mp4").and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
     // The path is made of what the index knows; what a browser sends never becomes one.
     let found = shared.errors.ask("segment", shared.services.media.segment(&camera, id)).await?;
-    let found = found.filter(|(segment, _)| caller.sees(&camera, segment.start.wall));
+    let found = found.filter(|(segment, _)| {
+        let (from, until) = segment.extent(Timestamp::now());
+        caller.sees_all(&camera, from, until)
+    });
     let (_, path) = found.ok_or_else(unknown)?;
     media::answer(&path, "segment.mp4", &request).await
 }

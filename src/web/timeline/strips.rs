@@ -99,7 +99,7 @@ pub(super) async fn strips(
         // Nothing of a time that the caller does not see.
         let from = grant.since.map_or(since, |granted| since.max(granted)).min(until);
         let to = grant.until.map_or(until, |granted| until.min(granted)).max(from);
-        let covers = |at| grant.covers(at);
+        let covers = |from, until| grant.covers_all(from, until);
         let strip = shared.services.timeline.strip(&camera, from, to, resolution, covers);
         match shared.errors.ask("timeline", strip).await? {
             Some(strip) => cameras.push(OfCamera { camera, strip }),

@@ -88,7 +88,8 @@ pub(super) async fn video(
     let (since, until) = parse(query.as_deref().unwrap_or_default())?;
     let since = grant.since.map_or(since, |granted| since.max(granted));
     let until = grant.until.map_or(until, |granted| until.min(granted)).max(since);
-    let found = shared.services.playback.pieces(&camera, since, until, move |at| grant.covers(at));
+    let found =
+        shared.services.playback.pieces(&camera, since, until, move |from, until| grant.covers_all(from, until));
     let found = shared.errors.ask("video", found).await?;
     if found.pieces.is_empty() && !shared.services.timeline.cameras().contains(&camera) {
         return Err(unknown_camera());
@@ -131,7 +132,7 @@ pub(super) async fn preview(
     if !grant.covers(at) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let picture = shared.services.previews.picture(&camera, at, near, move |begun| grant.covers(begun));
+    let picture = shared.services.previews.picture(&camera, at, near, move |from, until| grant.covers_all(from, until));
     match shared.errors.ask("picture", picture).await? {
         Preview::Picture(jpeg, taken) => {
             let taken = HeaderValue::try_from(taken.to_string()).unwrap_or(HeaderValue::from_static(""));
