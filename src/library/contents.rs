@@ -7,10 +7,9 @@ use tracing::warn;
 
 use super::Library;
 use super::layout::{LibraryLayout, entries, is_sidecar};
-use super::removal::tombstone;
 use crate::archive::{Archive, measure};
 use crate::asset::ORIGINAL;
-use crate::photo::{Photo, SCHEMA_VERSION};
+use crate::photo::{Photo, SCHEMA_VERSION, Tombstone};
 
 /// A sidecar, and the photo that it says with the text, or why it says none.
 pub(super) type Found = (PathBuf, Result<(Photo, Vec<u8>)>);
@@ -69,4 +68,9 @@ pub(super) fn take_in(archive: &Archive, folder: &Path, sidecar: &Path) -> Resul
     let documents = Library::documents(&photo, measure(folder, &name)?, folder.join(&photo.file).is_file());
     archive.store().photos().record_blocking(&photo, documents)?;
     Ok(true)
+}
+
+/// The tombstone that lies in a sidecar's place; `None` for anything else.
+pub(super) fn tombstone(sidecar: &Path) -> Option<Tombstone> {
+    serde_json::from_slice(&std::fs::read(sidecar).ok()?).ok()
 }

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use tracing::{info, warn};
 
 use super::albums;
-use super::contents::{each_content, take_in};
+use super::contents::{each_content, take_in, tombstone};
 use super::intake::Note;
 use super::layout::{LibraryLayout, entries, is_sidecar, remove};
-use super::removal::{complete, tombstone};
+use super::removal::complete;
 use super::resumable;
 use crate::archive::Archive;
 use crate::photo::{Photo, PhotoId};

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::contents::tombstone;
 use super::intake::{Note, blocking};
 use super::layout::{LibraryLayout, entries, is_sidecar, remove};
 use super::{Library, LibraryError, layout};
@@ -45,11 +46,6 @@ impl Library {
         })
         .await
     }
-}
-
-/// The tombstone that lies in a sidecar's place; `None` for anything else.
-pub(super) fn tombstone(sidecar: &Path) -> Option<Tombstone> {
-    serde_json::from_slice(&fs::read(sidecar).ok()?).ok()
 }
 
 /// Takes out of the index, the disk and the cloud what a tombstone is of. The disk says whether another photo has the

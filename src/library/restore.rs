@@ -8,10 +8,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::albums;
 use super::backup::{BackupOf, Item, read_backup};
-use super::contents::take_in;
+use super::contents::{take_in, tombstone};
 use super::layout::LibraryLayout;
-use super::{albums, removal};
 use crate::archive::{Archive, Layout, write_durable};
 use crate::away::{self, Away};
 use crate::clock::Moment;
@@ -139,7 +139,7 @@ impl Work<'_> {
     fn photo(&mut self, photo: &Photo, text: &[u8]) -> Result<()> {
         let folder = self.layout.content(&photo.sha256);
         let sidecar = folder.join(Photo::sidecar_name(photo.id));
-        let is_deleted = removal::tombstone(&sidecar).is_some();
+        let is_deleted = tombstone(&sidecar).is_some();
         let is_same = |here: &[u8]| Some(serde_json::from_slice::<Photo>(here).ok()? == *photo);
         let is_written = decide(&mut self.outcomes.photos, &sidecar, is_deleted, is_same, self.how.replaces)?;
         if !is_written {

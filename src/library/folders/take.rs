@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::walk::Entry;
+use crate::library::contents::tombstone;
 use crate::library::intake::{Given, Kept, LARGEST, blocking};
 use crate::library::layout::entries;
-use crate::library::removal::tombstone;
 use crate::library::{Library, LibraryError, PhotoEdit};
 use crate::photo::{HEAD, Photo, PhotoId, PictureFormat, TakenEdit};
 use crate::zone;
