@@ -1,6 +1,7 @@
 //! The pages: templates that are filled in for a language and a caller, and a handful of files inside the binary, so that
 //! all works without any other host.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -68,6 +69,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("models.js", JS),
     file!("partial.js", JS),
     file!("people.js", JS),
+    file!("people-cameras.js", JS),
     file!("photos.css", CSS),
     file!("photos.js", JS),
     file!("photos-albums.js", JS),
@@ -106,6 +108,27 @@ pub(super) static FILES: &[Asset] = &[
 
 /// What is sent of each of [`FILES`].
 static SENT: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(Asset::sent).collect());
+
+/// The texts of each of [`Language::ALL`] that scripts show; those of templates are on the page already.
+static SENT_TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let scripts: String = FILES.iter().filter(|file| file.kind == JS).map(|file| file.source).collect();
+    let of_scripts = |language: Language| {
+        let texts: BTreeMap<String, String> = serde_json::from_str(language.file()).unwrap_or_default();
+        let used: BTreeMap<_, _> = texts.into_iter().filter(|(key, _)| is_used(&scripts, key)).collect();
+        serde_json::to_string(&used).unwrap_or_default()
+    };
+    Language::ALL.map(of_scripts).to_vec()
+});
+
+/// Whether scripts may show the text of `key`: it stands in them, or they put it together of its beginning and a name.
+fn is_used(scripts: &str, key: &str) -> bool {
+    let stem = key.strip_suffix(".one").or_else(|| key.strip_suffix(".other")).unwrap_or(key);
+    let begins = |at: usize| {
+        let beginning = stem.get(..at).unwrap_or_default();
+        scripts.contains(&format!("`{beginning}.")) || scripts.contains(&format!("named(\"{beginning}\""))
+    };
+    scripts.contains(&format!("\"{stem}\"")) || stem.match_indices('.').any(|(at, _)| begins(at))
+}
 
 /// One tag for all files: they change together, with the binary. Weak, since it is the same with and without compression.
 static TAG: LazyLock<String> = LazyLock::new(|| {
@@ -183,9 +206,10 @@ async fn asset(file: Result<Path<String>, PathRejection>, request: Request) -> R
     if let Some((asset, sent)) = FILES.iter().zip(&*SENT).find(|(asset, _)| asset.name == name) {
         return answer(request.headers(), &TAG, asset.kind, sent.as_str());
     }
-    let texts = name.strip_suffix(".json").and_then(|tag| Language::ALL.into_iter().find(|known| known.tag() == tag));
+    let tag = name.strip_suffix(".json");
+    let texts = Language::ALL.iter().zip(&*SENT_TEXTS).find(|(language, _)| tag == Some(language.tag()));
     match texts {
-        Some(language) => answer(request.headers(), &TAG, "application/json", language.file()),
+        Some((_, texts)) => answer(request.headers(), &TAG, "application/json", texts.as_str()),
         None => not_found(request).await,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::texts::Language;
+use super::{Bench, Site};
 
 type Texts = BTreeMap<String, String>;
 
@@ -68,19 +69,25 @@ fn every_language_has_every_text_with_the_same_parameters() {
     }
 }
 
-#[test]
-fn every_text_is_used_and_every_text_that_is_used_is_there() {
+#[tokio::test]
+async fn every_text_is_used_and_every_text_that_is_used_is_there() {
+    let site = Site::open(Bench::new()).await;
+    let sent: Texts = serde_json::from_slice(&site.get("/assets/en.json").await.body).expect("texts");
     let known = texts(Language::English);
-    let mut used = BTreeSet::new();
+    let (mut used, mut in_templates) = (BTreeSet::new(), BTreeSet::new());
     let mut prefixes = BTreeSet::new();
     for (path, text) in files("templates", "html") {
         for key in between(&text, "shell.t(\"", '"') {
             assert!(known.contains_key(key), "{}: there is no text {key:?}", path.display());
             used.insert(key.to_owned());
+            in_templates.insert(key.to_owned());
         }
     }
     let rust = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/shell.rs")).expect("a text");
-    used.extend(between(&rust, "\"nav.", '"').into_iter().map(|name| format!("nav.{name}")));
+    for name in between(&rust, "\"nav.", '"') {
+        used.insert(format!("nav.{name}"));
+        in_templates.insert(format!("nav.{name}"));
+    }
     for (path, text) in files("assets", "js") {
         // A key stands in a string of its own: where it is asked for, or in a table that is gone through.
         let strings = between(&text, "\"", '"').into_iter().chain(text.split('"').skip(1).step_by(2));
@@ -93,6 +100,13 @@ fn every_text_is_used_and_every_text_that_is_used_is_there() {
         prefixes.extend(between(&text, "t(`", '$').into_iter().map(str::to_owned));
         prefixes.extend(between(&text, "named(\"", '"').into_iter().map(|prefix| format!("{prefix}.")));
     }
+    let shown = |key: &&String| {
+        used.contains(stem(key)) && !in_templates.contains(*key)
+            || prefixes.iter().any(|prefix| key.starts_with(prefix))
+    };
+    let missing: Vec<&String> = known.keys().filter(shown).filter(|key| !sent.contains_key(*key)).collect();
+    assert!(missing.is_empty(), "scripts show and are not sent {missing:?}");
+    assert!(sent.len() < known.len(), "what templates alone show is not sent");
     let unused: Vec<&String> = known
         .keys()
         .filter(|key| !used.contains(stem(key)) && !prefixes.iter().any(|prefix| key.starts_with(prefix)))
