@@ -14,6 +14,7 @@ use crate::event::{Event, EventId};
 use crate::service::EventRecord;
 use crate::status::{BoxStatus, Concern, Summary};
 
+use super::audit::about;
 use super::problem::Problem;
 use super::reply::{self, Tag};
 use super::routes::{Needs, Routes};
@@ -113,5 +114,7 @@ async fn file(
     let record = find(&shared, &caller, &id).await?;
     let path = shared.services.media.of_event(&record.event, &file);
     let path = path.ok_or_else(|| Problem::not_found("the event has no file with this name"))?;
-    media::answer(&path, &file, &request).await
+    let answer = media::answer(&path, &file, &request).await?;
+    let Event { camera, start, .. } = &record.event;
+    Ok(about(format!("of camera {camera} at {:.0}", start.wall), answer))
 }

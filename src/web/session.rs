@@ -21,6 +21,8 @@ use crate::access::{Caller, CallerKind};
 const PLAIN: &str = "outpost_session";
 const SECURE: &str = "__Host-outpost_session";
 /// As long as the longest session, seconds.
+/// What proxies and tunnels put into requests that they pass on.
+const PASSED_ON: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
 const COOKIE_FOR: u32 = 30 * 24 * 3600;
 
 /// The caller of a route that needs one.
@@ -145,7 +147,8 @@ async fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Cal
     }
     let is_here = matches!(peer, Peer::Tcp { address, .. } if address.ip().is_loopback());
     // What a proxy on the box passes on comes from anywhere.
-    (if is_here && shared.proxy.is_none() { access.unprotected() } else { None }, None)
+    let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+    (if is_here && !is_passed_on && shared.proxy.is_none() { access.unprotected() } else { None }, None)
 }
 
 /// The caller that a proxy vouches for. Its first request, and tokens that are refused, are in the audit log.

@@ -101,6 +101,22 @@ async function main(link) {
     await page.check("#user-cameras input[name=camera]");
     await page.click("#user-form button");
     await page.waitForSelector("#users tr:nth-child(2)");
+    // Another time, and back to all of it.
+    await page.locator("#users tr:nth-child(2) button").first().click();
+    await page.waitForSelector("#user-edit[open]");
+    await page.fill("#edit-cameras [name=since]", "2030-01-01T00:00");
+    await page.fill("#edit-cameras [name=until]", "2030-02-01T00:00");
+    await look(page, "people-edit");
+    await page.click("#edit-form button[type=submit]");
+    await page.waitForFunction(() => document.getElementById("users").textContent.includes("2030"));
+    seen.steps.grant = await page.evaluate(() => fetch("/api/v1/users").then((answer) => answer.json()).then(({ users }) => users.find(({ name }) => name === "vera").cameras));
+    await page.locator("#users tr:nth-child(2) button").first().click();
+    await page.fill("#edit-cameras [name=since]", "");
+    await page.fill("#edit-cameras [name=until]", "");
+    await page.click("#edit-unlock");
+    await page.waitForSelector("#edit-form .outcome:not([hidden])");
+    await page.click("#edit-form button[type=submit]");
+    await page.waitForFunction(() => !document.getElementById("users").textContent.includes("2030"));
     await page.fill("#key-name", "a program");
     await page.click("#key-form button");
     await page.waitForSelector("#new-key:not([hidden])");

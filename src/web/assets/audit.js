@@ -2,8 +2,7 @@
 
 import { byId, element, showFilled } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
-import { when } from "./format.js";
-import { t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 const PAGE = 100;
 const [form, entries, older] = ["filters", "entries", "older"].map(byId);
@@ -11,11 +10,19 @@ let next = null;
 
 const cell = (text) => element("td", {}, text);
 
+/** The path, with an event in it as a link to its page. */
+function linked(text) {
+  const [, before, id, after] = /^(.*\/api\/v1\/events\/)([0-7][0-9A-HJKMNP-TV-Z]{25})(.*)$/s.exec(text) ?? [];
+  return id ? [before, element("a", { href: `/events/${id}` }, id), after] : [text];
+}
+
+const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
+
 function row({ at, who, kind, address, action, target, status }) {
   // The target is the path as it was asked for, with what it was about behind it.
   const [method] = action.split(" ", 1);
   const what = target.startsWith("/") ? `${method} ${target}` : `${action} ${target}`;
-  return element("tr", {}, cell(when(at)), cell(who || "–"), cell([kind, address].filter(Boolean).join(", ") || "–"), element("td", { class: "path" }, what), cell(String(status)));
+  return element("tr", {}, cell(exact.format(new Date(at))), cell(who || "–"), cell([kind, address].filter(Boolean).join(", ") || "–"), element("td", { class: "path" }, ...linked(what)), cell(String(status)));
 }
 
 async function load(isFirst) {

@@ -3,10 +3,16 @@
 import { byId, element, showFilled } from "./dom.js";
 import { button, onSubmit, send, show } from "./form.js";
 import { browserOf, when } from "./format.js";
+import { cameraChoice } from "./people-cameras.js";
 import { named, t } from "./texts.js";
 
 const cell = (text) => element("td", {}, text);
 const ROLES = ["viewer", "operator", "admin"];
+
+const dialog = byId("user-edit");
+const editForm = byId("edit-form");
+let ofEdited, ofNew, ofKey; // choices of cameras
+let edited = null;
 
 const userPath = (name) => `/api/v1/users/${encodeURIComponent(name)}`;
 
@@ -22,16 +28,47 @@ function userRow(user) {
     await showUsers();
     show(outcome, error.message, true);
   }));
-  const cameras = user.cameras === null ? t("people.all") : Object.entries(user.cameras).map(grantText).join(", ") || t("people.none");
-  const acts = [button(t(user.disabled ? "people.let_in" : "people.keep_out"), outcome, () => change({ disabled: !user.disabled }))];
+  const acts = [button(t("people.edit"), outcome, () => openEdit(user)), button(t(user.disabled ? "people.let_in" : "people.keep_out"), outcome, () => change({ disabled: !user.disabled }))];
   if (user.second_factor) acts.push(button(t("people.no_factor"), outcome, () => change({ second_factor: false }), t("people.no_factor_sure", { name: user.name })));
   acts.push(button(t("people.remove"), outcome, async () => {
     await send("DELETE", userPath(user.name));
     await showUsers();
   }, t("people.remove_sure", { name: user.name })));
-  const cells = [cell(user.name), cell(role), cell(cameras), cell(user.second_factor ? t("people.app") : "–"), cell(t(user.disabled ? "people.kept_out" : "people.may_log_in")), element("td", { class: "acts" }, ...acts)];
+  const cells = [cell(user.name), cell(role), cell(camerasText(user.cameras)), cell(user.second_factor ? t("people.app") : "–"), cell(t(user.disabled ? "people.kept_out" : "people.may_log_in")), element("td", { class: "acts" }, ...acts)];
   return element("tr", {}, ...cells);
 }
+
+const camerasText = (of) => (of === null || of === undefined ? t("people.all") : Object.entries(of).map(grantText).join(", ") || t("people.none"));
+
+function openEdit(user) {
+  edited = user;
+  editForm.reset();
+  byId("edit-title").textContent = user.name;
+  ofEdited.fill(user.cameras);
+  show(editForm.querySelector(".outcome"), "", false);
+  dialog.showModal();
+}
+
+onSubmit(editForm, async (fields) => {
+  const change = {};
+  // What is as it was ends nothing.
+  const cameras = ofEdited.read();
+  if (JSON.stringify(cameras) !== JSON.stringify(edited.cameras)) change.cameras = cameras;
+  if (fields.get("password")) change.password = fields.get("password");
+  if (Object.keys(change).length) await send("PATCH", userPath(edited.name), change);
+  await showUsers();
+  dialog.close();
+});
+byId("edit-close").addEventListener("click", () => dialog.close());
+byId("edit-unlock").addEventListener("click", async () => {
+  const outcome = editForm.querySelector(".outcome");
+  try {
+    await send("POST", `${userPath(edited.name)}/unlock`);
+    show(outcome, t("people.unlocked"), false);
+  } catch (error) {
+    show(outcome, error.message, true);
+  }
+});
 
 function grantText([camera, grant]) {
   const [time, end] = [when(grant.since), when(grant.until)];
@@ -55,7 +92,7 @@ async function showKeys() {
       await send("DELETE", `/api/v1/keys/${key.id}`);
       await showKeys();
     }, t("people.remove_key_sure", { name: key.name })));
-    row.append(cell(key.name), cell(named("people.role", key.role)), cell(t("people.made_by", { time: when(key.created), name: key.created_by })), cell(key.expires ? when(key.expires) : t("people.never")), cell(when(key.last_used)), end);
+    row.append(cell(key.name), cell(named("people.role", key.role)), cell(camerasText(key.cameras)), cell(t("people.made_by", { time: when(key.created), name: key.created_by })), cell(key.expires ? when(key.expires) : t("people.never")), cell(when(key.last_used)), end);
     return row;
   });
   byId("keys").replaceChildren(...rows);
@@ -76,32 +113,20 @@ async function showSessions() {
   byId("all-sessions").replaceChildren(...rows);
 }
 
-/** Which cameras a new user sees: all, or those that are chosen, from now on or with what was recorded before. */
 async function offerCameras() {
-  const { cameras } = await send("GET", "/api/v1/status");
-  const choose = (value, text, name) => {
-    return element("label", {}, element("input", { type: "checkbox", name, value }), ` ${text}`);
-  };
-  const all = choose("all", t("people.all"), "all");
-  all.firstChild.defaultChecked = true;
-  const each = cameras.map((camera) => choose(camera.name, camera.name, "camera"));
-  const history = choose("now", t("people.from_now"), "since");
-  const others = [...each, history];
-  const follow = () => others.forEach((label) => (label.hidden = all.firstChild.checked));
-  byId("user-cameras").addEventListener("change", follow);
-  follow();
-  byId("user-cameras").append(all, ...others);
+  const status = await send("GET", "/api/v1/status");
+  const cameras = status.cameras.map(({ name }) => name);
+  ofNew = cameraChoice(byId("user-cameras"), cameras);
+  ofEdited = cameraChoice(byId("edit-cameras"), cameras);
+  ofKey = cameraChoice(byId("key-cameras"), cameras);
 }
 
 onSubmit(byId("user-form"), async (fields) => {
   const body = { name: fields.get("name").trim(), password: fields.get("password"), role: fields.get("role") };
-  if (!fields.has("all")) {
-    const grant = fields.has("since") ? { since: new Date().toISOString() } : {};
-    body.cameras = Object.fromEntries(fields.getAll("camera").map((camera) => [camera, grant]));
-  }
+  body.cameras = ofNew.read();
   await send("POST", "/api/v1/users", body);
   byId("user-form").reset();
-  byId("user-cameras").dispatchEvent(new Event("change"));
+  ofNew.fill(null);
   await showUsers();
   return t("people.added", { name: body.name });
 });
@@ -109,15 +134,17 @@ onSubmit(byId("user-form"), async (fields) => {
 onSubmit(byId("key-form"), async (fields) => {
   const days = Number(fields.get("days"));
   const expires = days > 0 ? new Date(Date.now() + days * 86400e3).toISOString() : null;
-  const made = await send("POST", "/api/v1/keys", { name: fields.get("name").trim(), role: fields.get("role"), expires });
+  const made = await send("POST", "/api/v1/keys", { name: fields.get("name").trim(), role: fields.get("role"), cameras: ofKey.read(), expires });
   byId("new-key-text").textContent = made.key;
   byId("new-key").hidden = false;
   byId("key-form").reset();
+  ofKey.fill(null);
   await showKeys();
 });
 
 async function begin() {
-  await Promise.all([showUsers(), showKeys(), offerCameras()]);
+  await offerCameras();
+  await Promise.all([showUsers(), showKeys()]);
 }
 
 begin().catch((error) => show(byId("users-outcome"), error.message, true)).finally(showFilled);

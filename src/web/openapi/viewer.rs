@@ -10,26 +10,34 @@ use super::{Operation, Parameter, all};
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Outpost API</title>\
-    <link rel=\"stylesheet\" href=\"/assets/app.css\"></head><body><main>\
-    <h1>Outpost API</h1><p>The same as an OpenAPI document: <a href=\"/api/v1/openapi.json\">openapi.json</a></p>";
+    <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"/assets/favicon.svg\">\
+    <link rel=\"stylesheet\" href=\"/assets/app.css\"></head><body><header class=\"top\"><div class=\"wrap top-row\">\
+    <a href=\"/\"><img class=\"logo\" src=\"/assets/favicon.svg\" width=\"36\" height=\"36\" alt=\"Overview\"></a>\
+    <div class=\"who\"><h1>Outpost API</h1></div></div></header><main class=\"wrap reference\">\
+    <p>The same as an OpenAPI document: <a href=\"/api/v1/openapi.json\">openapi.json</a>. Programs send \
+    <code>Authorization: Bearer KEY</code>; keys are made on the page <a href=\"/people\">Users and keys</a>.</p>";
 
 pub(super) fn page() -> String {
     let mut page = HEAD.to_owned();
     for operation in all() {
         section(&mut page, operation);
     }
-    page += "<h2 id=\"problems\">Problems</h2><table><thead><tr><th>status</th><th>code</th><th>meaning</th>\
+    page += "<h2 id=\"problems\">Problems</h2><div class=\"scroll\" tabindex=\"0\"><table class=\"list\"><thead><tr><th>status</th><th>code</th><th>meaning</th>\
              <th>what to do</th></tr></thead><tbody>";
     for code in Code::ALL {
         let known = code.documented();
         let cells = [known.status.to_string(), known.code.to_owned(), known.title.to_owned(), known.help.to_owned()];
         row(&mut page, &cells);
     }
-    page += "</tbody></table><h2>Schemas</h2>";
+    page += "</tbody></table></div><h2>Schemas</h2>";
     if let Value::Object(schemas) = schemas() {
         for (name, schema) in &schemas {
             let text = serde_json::to_string_pretty(schema).unwrap_or_default();
-            let _ = write!(page, "<h3 id=\"{name}\">{name}</h3><pre>{}</pre>", escaped(&text));
+            let _ = write!(
+                page,
+                "<h3 id=\"{name}\">{name}</h3><pre class=\"scroll\" tabindex=\"0\">{}</pre>",
+                escaped(&text)
+            );
         }
     }
     page + "</main></body></html>\n"
@@ -41,12 +49,12 @@ fn section(page: &mut String, operation: &Operation) {
     let _ = write!(page, "<h2><code>{method} {path}</code></h2><p>{summary}.</p>");
     let parameters: Vec<&Parameter> = operation.parameters.iter().copied().flatten().collect();
     if !parameters.is_empty() {
-        *page += "<table><thead><tr><th>parameter</th><th>in</th><th>meaning</th><th>allowed</th></tr></thead><tbody>";
+        *page += "<div class=\"scroll\" tabindex=\"0\"><table class=\"list\"><thead><tr><th>parameter</th><th>in</th><th>meaning</th><th>allowed</th></tr></thead><tbody>";
         for parameter in parameters {
             let cells = [parameter.name, parameter.place, parameter.description, parameter.schema];
             row(page, &cells.map(str::to_owned));
         }
-        *page += "</tbody></table>";
+        *page += "</tbody></table></div>";
     }
     if let Some(body) = operation.body {
         let _ = write!(page, "<p>Body: <a href=\"#{body}\">{body}</a></p>");

@@ -232,6 +232,16 @@ async fn passwords_and_second_factors_are_changed_by_their_user() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_on_the_box_passes_on_is_not_of_the_box() {
+    let site = Site::open(Bench::new()).await;
+    assert_eq!(site.get("/api/v1/status").await.status, 200);
+    for header in ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "Via: 1.1 tunnel"]
+    {
+        assert_eq!(site.ask("GET", "/api/v1/status", &format!("{header}\r\n")).await.status, 401, "{header}");
+    }
+}
+
+#[tokio::test]
 async fn who_is_not_logged_in_comes_back_to_the_page_that_was_asked_for() {
     let site = Site::with_users().await;
     let to = async |page: &str| {
@@ -410,7 +420,7 @@ async fn commands_logins_and_looks_are_in_the_audit_log_without_secrets() {
         )
     };
     let found: Vec<String> = entries.as_array().expect("a list").iter().map(text).collect();
-    let look = format!("admin {} 200", media("digits.mp4"));
+    let look = format!("admin {} of camera yard at 2026-11-22T10:01:30Z 200", media("digits.mp4"));
     let expected = [
         look.as_str(),
         " /api/v1/queue/retry 401",
