@@ -106,13 +106,13 @@ pub fn asked_words(asked: &str, whole: bool) -> Vec<Asked> {
     words
 }
 
-/// `text` folded, its words with one space before, between and after them: what [`phrase`] is looked for in.
+/// `text` folded, its words with one space before, between and after them: what phrases are looked for in.
 pub fn spaced(text: &str) -> String {
     let folded = fold(text);
     runs(&folded).fold(String::from(" "), |text, (_, run)| text + run + " ")
 }
 
-/// What [`spaced`] text contains that has `asked` in it, words next to each other. `whole`: no word may go on after it.
+/// What spaced text contains that has `asked` in it, words next to each other. `whole`: no word may go on after it.
 pub fn phrase(asked: &str, whole: bool) -> String {
     let folded = fold(asked);
     let all: Vec<(Cut, &str)> = runs(&folded).collect();

@@ -18,6 +18,7 @@ mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod folders;
+mod jobs;
 mod joint_search;
 mod library;
 mod library_export;
@@ -58,6 +59,7 @@ pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,
     RefusedFile,
 };
+pub use jobs::{Job, JobKind, JobService, JobState};
 pub use joint_search::{FoundItem, JointPage, JointPlace, JointSearch};
 pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -36,11 +37,23 @@ pub(super) struct PhotoLabels {
     context: Arc<Context>,
     library: LibraryService,
     models: ModelService,
+    pub(super) progress: Arc<Mutex<LabelsProgress>>,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LabelsProgress {
+    /// The model that looks.
+    pub(super) model: Option<String>,
+    /// Photos that were passed since it looks, those that it had seen before among them.
+    pub(super) passed: u64,
+    /// All were looked at, or the box has too much to do.
+    pub(super) rests: bool,
 }
 
 impl PhotoLabels {
     pub(super) fn new(context: Arc<Context>, library: LibraryService, models: ModelService) -> Self {
-        Self { context, library, models }
+        Self { context, library, models, progress: Arc::default() }
     }
 
     /// Looks at photos until `stop`.
@@ -50,6 +63,7 @@ impl PhotoLabels {
             let wanted = self.model();
             if wanted != model {
                 (model, after) = (wanted, None);
+                *self.progress.lock() = LabelsProgress { model: model.clone(), passed: 0, rests: true };
             }
             let rest = match &model {
                 None => REST,
@@ -59,6 +73,7 @@ impl PhotoLabels {
                     RETRY
                 }),
             };
+            self.progress.lock().rests = !rest.is_zero();
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = stop.cancelled() => {}
@@ -124,6 +139,7 @@ impl PhotoLabels {
                 }
             }
             *after = Some(photo.id);
+            self.progress.lock().passed += 1;
         }
         Ok(Duration::ZERO)
     }

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
 use super::folders::FolderService;
+use super::jobs::JobService;
 use super::joint_search::JointSearch;
 use super::library::LibraryService;
 use super::media::MediaService;
@@ -42,6 +43,8 @@ pub struct Services {
     pub library: LibraryService,
     /// Photos and events together.
     pub search: JointSearch,
+    /// What goes on beside recording and answering.
+    pub jobs: JobService,
     /// Folders whose files become photos.
     pub folders: FolderService,
     /// What models see in photos.
@@ -96,6 +99,9 @@ impl Services {
         let audit = context.audit.clone();
         let (library, models) = (LibraryService::new(context.clone()), ModelService::new(context.clone()));
         let events = EventService::new(context.clone());
+        let exports = ExportService::new(context.clone());
+        let folders = FolderService::new(context.clone(), library.clone());
+        let labels = PhotoLabels::new(context.clone(), library.clone(), models.clone());
         let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
@@ -105,12 +111,19 @@ impl Services {
             search: JointSearch::new(library.clone(), events.clone()),
             events,
             media: MediaService::new(context.clone()),
-            folders: FolderService::new(context.clone(), library.clone()),
-            labels: PhotoLabels::new(context.clone(), library.clone(), models.clone()),
+            jobs: JobService {
+                context: context.clone(),
+                exports: exports.clone(),
+                folders: folders.clone(),
+                library: library.clone(),
+                labels: labels.clone(),
+            },
+            folders,
+            labels,
             library,
             playback: PlaybackService::new(context.clone()),
             previews: PreviewService::new(context.clone()),
-            exports: ExportService::new(context.clone()),
+            exports,
             timeline: TimelineService::new(context.clone()),
             models,
             switches: SwitchService::new(context),

@@ -16,6 +16,7 @@ mod event_query;
 mod guard;
 mod health;
 mod idempotency;
+mod jobs;
 mod live;
 mod login;
 mod media;
@@ -283,6 +284,7 @@ fn all_routes() -> Routes {
         .merge(photo_storage::routes())
         .merge(photo_similar::routes())
         .merge(search::routes())
+        .merge(jobs::routes())
         .merge(albums::routes())
         .merge(uploads::routes())
         .merge(queue::routes())

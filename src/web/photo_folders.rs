@@ -60,7 +60,7 @@ fn unknown() -> Problem {
 }
 
 /// Whether what is done for `owner` is the caller's affair.
-fn sees(caller: &Caller, owner: &str) -> bool {
+pub(super) fn sees(caller: &Caller, owner: &str) -> bool {
     caller.may(Role::Admin) || *name_of(caller) == *owner
 }
 

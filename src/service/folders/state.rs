@@ -56,7 +56,7 @@ pub struct FolderStatus {
 
 impl FolderStatus {
     /// Of a folder that was not looked at yet.
-    pub(super) fn new(name: &str, path: PathBuf, owner: &str) -> Self {
+    pub(in crate::service) fn new(name: &str, path: PathBuf, owner: &str) -> Self {
         Self {
             name: name.to_owned(),
             path,

@@ -73,6 +73,22 @@ function showParts(parts) {
   byId("parts").replaceChildren(...rows);
 }
 
+/** What goes on beside recording; only those who may act have a place for it. */
+async function showJobs() {
+  const place = byId("jobs");
+  if (!place) return;
+  const { jobs } = await send("GET", "/api/v1/jobs");
+  const rows = jobs.map(({ kind, subject, state, done, total, by, since, reason }) => {
+    const what = cell([named("system.job", kind), subject, by].filter(Boolean).join(" · "));
+    if (reason) what.append(element("span", { class: "reason" }, reason));
+    const count = (n) => n.toLocaleString(locale);
+    const progress = kind === "export" ? `${done} %` : done === undefined ? "–" : total === undefined ? count(done) : `${count(done)} / ${count(total)}`;
+    return element("tr", {}, what, cell(named("system.job_state", state), state === "failed" ? "late" : ""), cell(progress, "num"), cell(since ? when(since) : "–"));
+  });
+  place.replaceChildren(...rows);
+  byId("jobs-none").hidden = rows.length > 0;
+}
+
 // The log: sent as it is written. Where that cannot be, it is asked for with the rest.
 
 const arrived = [];
@@ -142,7 +158,7 @@ async function showStatus() {
 async function refresh() {
   if (document.hidden) return;
   const parts = send("GET", "/api/v1/parts").then((answer) => showParts(answer.parts));
-  await Promise.all([parts, showStatus(), showLog()]);
+  await Promise.all([parts, showStatus(), showJobs(), showLog()]);
   show(byId("problem"), "", false);
 }
 

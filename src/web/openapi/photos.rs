@@ -94,6 +94,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[BadParameter],
     ),
     read(
+        "/api/v1/jobs",
+        "jobs",
+        "What goes on beside recording and answering",
+        &[KNOWN],
+        &[json("The jobs.", "Jobs"), NOT_MODIFIED],
+        &[],
+    ),
+    read(
         "/api/v1/photos/days",
         "photo_days",
         "How many photos were taken on each day, the last day first",

@@ -167,6 +167,17 @@ async fn who_sees_some_cameras_sees_of_the_library_what_is_shared_by_name() {
 }
 
 #[tokio::test]
+async fn jobs_are_listed_for_those_whose_they_are() {
+    let users = Users::new().await;
+    assert_eq!(users.site.ask("GET", "/api/v1/jobs", &users.anna).await.json(), json!({ "jobs": [] }));
+    users.photo(1, |_| {});
+    let jobs = users.site.ask("GET", "/api/v1/jobs", &users.anna).await.json();
+    let check = json!({ "kind": "check", "subject": "", "state": "waiting", "done": 0, "total": 1 });
+    assert_eq!(jobs, json!({ "jobs": [check] }));
+    assert_eq!(users.site.ask("GET", "/api/v1/jobs", &users.cy).await.status, 403);
+}
+
+#[tokio::test]
 async fn favorites_are_each_users_own() {
     let users = Users::new().await;
     let photo = users.photo(1, |_| {});

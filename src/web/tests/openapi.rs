@@ -27,6 +27,8 @@ async fn answers_have_the_fields_of_their_schemas_and_no_others() {
         ("/api/v1/parts", "/api/v1/parts"),
         ("/api/v1/log", "/api/v1/log?level=warn"),
         ("/api/v1/diagnostics", "/api/v1/diagnostics"),
+        ("/api/v1/jobs", "/api/v1/jobs"),
+        ("/api/v1/search", "/api/v1/search"),
         ("/api/v1/problems", "/api/v1/problems"),
         ("/api/v1/problems/{code}", "/api/v1/problems/busy"),
         ("/api/v1/openapi.json", "/api/v1/openapi.json"),

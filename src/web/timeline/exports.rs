@@ -61,7 +61,7 @@ fn unknown() -> Problem {
 }
 
 /// Whether the caller may see all that the export shows.
-fn sees(caller: &Caller, export: &Export) -> bool {
+pub(in crate::web) fn sees(caller: &Caller, export: &Export) -> bool {
     let Some(grant) = caller.grant(&export.camera) else { return false };
     let (from, until) = export.shows();
     grant.covers(from) && grant.until.is_none_or(|granted| until <= granted)
