@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::albums;
 use super::backup::{BackupOf, Item, read_backup};
-use super::contents::{take_in, tombstone};
+use super::contents::{photos_in, take_in, tombstone};
 use super::layout::LibraryLayout;
 use crate::archive::{Archive, Layout, write_durable};
 use crate::away::{self, Away};
@@ -34,7 +34,7 @@ pub struct Outcomes {
     pub new: u64,
     /// They say the same here.
     pub same: u64,
-    /// They say something else here, and stay so.
+    /// They say something else here, or were given again here, and stay so.
     pub kept: u64,
     /// They said something else here, or were damaged.
     pub replaced: u64,
@@ -139,6 +139,13 @@ impl Work<'_> {
     fn photo(&mut self, photo: &Photo, text: &[u8]) -> Result<()> {
         let folder = self.layout.content(&photo.sha256);
         let sidecar = folder.join(Photo::sidecar_name(photo.id));
+        // Its owner has given the file again: a content is one photo of one user.
+        let is_again = |other: &Photo| other.owner == photo.owner && other.id != photo.id;
+        let others = photos_in(&folder)?;
+        if !sidecar.exists() && others.iter().any(|(_, other)| other.as_ref().is_ok_and(|(other, _)| is_again(other))) {
+            self.outcomes.photos.kept += 1;
+            return Ok(());
+        }
         let is_deleted = tombstone(&sidecar).is_some();
         let is_same = |here: &[u8]| Some(serde_json::from_slice::<Photo>(here).ok()? == *photo);
         let is_written = decide(&mut self.outcomes.photos, &sidecar, is_deleted, is_same, self.how.replaces)?;
@@ -147,10 +154,9 @@ impl Work<'_> {
         }
         let original = folder.join(&photo.file);
         let note = self.note(photo, &original)?;
-        if original.is_file() {
-        } else if note.is_some() || away::find(&original).is_some() {
+        if note.is_some() || away::find(&original).is_some() {
             self.outcomes.originals_away += 1;
-        } else {
+        } else if !original.is_file() {
             self.outcomes.originals_missing += 1;
         }
         let Some(Writes { archive, is_filled, .. }) = &self.writes else { return Ok(()) };

@@ -119,6 +119,21 @@ async fn what_is_here_stays_and_what_was_deleted_here_stays_deleted() {
 }
 
 #[tokio::test]
+async fn what_was_given_again_before_the_restore_is_one_photo() {
+    let source = Source::new().await;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let other = archive(dir.path());
+    let library = library(&other);
+    let again = take(&library, &png(1), given("again.png", "anna")).await.expect("kept").photo().clone();
+    other.store().note_filled().expect("as it is after a start");
+    let report = restore_backup(&other, &source.backup, &at("cloud")).expect("restored");
+    assert_eq!(report.photos, Outcomes { new: 2, kept: 1, ..Outcomes::default() });
+    let of_content = other.store().photos().with_content(&again.sha256).await.expect("read");
+    let owners: Vec<&str> = of_content.iter().map(|photo| &*photo.owner).collect();
+    assert_eq!((owners.len(), owners.contains(&"anna"), owners.contains(&"ben")), (2, true, true));
+}
+
+#[tokio::test]
 async fn a_note_of_where_an_original_is_comes_with_the_backup() {
     let source = Source::new().await;
     let b = source.photo("b.png").await;
