@@ -1,5 +1,7 @@
 //! Albums of the photo library, as page and API have them.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -30,7 +32,7 @@ struct Shown<'a> {
     owner: &'a str,
     created: &'a crate::clock::Moment,
     everyone: bool,
-    shared_with: &'a [std::sync::Arc<str>],
+    shared_with: &'a [Arc<str>],
     order: crate::photo::AlbumOrder,
 }
 
@@ -141,6 +143,7 @@ impl LibraryService {
     /// # Errors
     /// As [`crate::library::Library::make_album`].
     pub async fn make_album(&self, edit: AlbumEdit, viewer: &Viewer) -> Result<AlbumRecord, LibraryError> {
+        self.check_users(&edit, &[])?;
         let edit = self.seen_alone(edit, viewer).await?;
         let album = self.library().make_album(edit, &viewer.name).await?;
         Ok(self.album_record(album, viewer).await?)
@@ -157,6 +160,8 @@ impl LibraryService {
         expects: Option<&Album>,
         viewer: &Viewer,
     ) -> Result<AlbumRecord, LibraryError> {
+        let known = self.context.store().albums().get(id).await?.map(|album| album.shared_with).unwrap_or_default();
+        self.check_users(&edit, &known)?;
         let edit = self.seen_alone(edit, viewer).await?;
         let album = self.library().edit_album(id, edit, expects).await?;
         Ok(self.album_record(album, viewer).await?)
@@ -168,6 +173,18 @@ impl LibraryService {
     /// As [`crate::library::Library::delete_album`].
     pub async fn delete_album(&self, id: AlbumId) -> Result<(), LibraryError> {
         self.library().delete_album(id).await
+    }
+
+    /// Refuses unknown names among those that an album is to be shared with; those of users who are gone may stay.
+    fn check_users(&self, edit: &AlbumEdit, known: &[Arc<str>]) -> Result<(), LibraryError> {
+        let access = &self.context.access;
+        let is_known = |name: &&Arc<str>| known.contains(name) || access.user(name).is_some();
+        match edit.shared_with.iter().flatten().find(|name| !is_known(name)) {
+            Some(name) if access.has_users() => {
+                Err(LibraryError::BadAlbum(format!("there is no user {name:?} to share the album with")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Without photos that the viewer does not see.

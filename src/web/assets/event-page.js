@@ -2,7 +2,7 @@
 
 import { byId, element, setText } from "./dom.js";
 import { clipsOf, fileUrl, lasted, picture, shareOf, titleOf } from "./event-view.js";
-import { getTagged, onSubmit, send, show } from "./form.js";
+import { getTagged, listOf, onSubmit, send, show } from "./form.js";
 import { bytes, doubt, duration, localTime, objectName, percent, when } from "./format.js";
 import { keys } from "./keys.js";
 import { named, t } from "./texts.js";
@@ -261,7 +261,7 @@ function showNewer(event, names) {
 const mine = () => Object.keys(FIELDS).filter((name) => byId(name).value !== begun[name]);
 
 function changes(names) {
-  const values = { tags: byId("tags").value.split(/[,、]/).map((tag) => tag.trim()).filter(Boolean), note: byId("note").value, verdict: byId("verdict").value };
+  const values = { tags: listOf(byId("tags").value), note: byId("note").value, verdict: byId("verdict").value };
   return Object.fromEntries(names.map((name) => [name, values[name]]));
 }
 

@@ -25,6 +25,9 @@ export async function getTagged(path) {
   return { answer, tag };
 }
 
+/** The names or tags in a line, between commas of either script. */
+export const listOf = (line) => line.split(/[,、]/).map((name) => name.trim()).filter(Boolean);
+
 /** To the login, and from there back to this page. */
 export const toLogin = () => location.assign(`/login?${new URLSearchParams({ to: location.pathname + location.search })}`);
 

@@ -1,7 +1,7 @@
 // Albums: the row of them above the photos, and the one that is shown with what its owner may change.
 
 import { byId, element, setText } from "./dom.js";
-import { onSubmit, send, show } from "./form.js";
+import { listOf, onSubmit, send, show } from "./form.js";
 import { albumShown, onQuestion, showAlbum } from "./photos-search.js";
 import { askToShare } from "./photos-share.js";
 import { t } from "./texts.js";
@@ -66,7 +66,7 @@ export async function takeOut(ids) {
 }
 
 onSubmit(form, async (data) => {
-  const shared_with = data.get("shared_with").split(/[,、]/).map((name) => name.trim()).filter(Boolean);
+  const shared_with = listOf(data.get("shared_with"));
   const change = { title: data.get("title"), note: data.get("note"), order: data.get("order"), everyone: data.get("everyone") !== null, shared_with };
   await send("PATCH", `/api/v1/albums/${albumShown()}`, change);
   await loadAlbums();

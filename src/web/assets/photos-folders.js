@@ -1,7 +1,7 @@
 // Folders whose files become photos: cards and sticks that are imported, and folders that are watched.
 
 import { byId, element, setText } from "./dom.js";
-import { onSubmit, send } from "./form.js";
+import { listOf, onSubmit, send } from "./form.js";
 import { bytes, when } from "./format.js";
 import { openBy } from "./photos-dialog.js";
 import { named, t } from "./texts.js";
@@ -89,7 +89,7 @@ async function refresh() {
 if (part) {
   openBy("folders", refresh);
   onSubmit(form, async (data) => {
-    const tags = data.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
+    const tags = listOf(data.get("tags"));
     await send("POST", "/api/v1/photos/imports", { path: data.get("path").trim(), private: data.get("private") !== null, tags });
     sum ||= 1;
     await refresh();

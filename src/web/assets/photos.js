@@ -3,7 +3,7 @@
 // Of the gallery what is near the screen is drawn and loaded, see photos-gallery.js.
 
 import { byId, element, setText } from "./dom.js";
-import { onSubmit, send, show } from "./form.js";
+import { listOf, onSubmit, send, show } from "./form.js";
 import { bytes, duration, objectName, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
@@ -203,7 +203,7 @@ async function edit(change) {
 }
 
 onSubmit(form, async (data) => {
-  const tags = data.get("tags").split(/[,、]/).map((tag) => tag.trim()).filter(Boolean);
+  const tags = listOf(data.get("tags"));
   const change = { title: data.get("title").trim(), note: data.get("note").trim(), tags, private: data.get("private") !== null };
   const { local, offset_s } = shown.taken;
   // A time that was left as it is stays what it was found by. Browsers leave out seconds that are zero.

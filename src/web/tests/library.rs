@@ -149,6 +149,9 @@ async fn who_sees_some_cameras_sees_of_the_library_what_is_shared_by_name() {
     for refused in ["/api/v1/photos", "/api/v1/photos/days", "/api/v1/photos/tags", "/api/v1/photos/places"] {
         assert_eq!(users.site.ask("GET", refused, &users.cy).await.status, 403, "{refused}");
     }
+    let unknown = users.command("PATCH", &path, &users.anna, &json!({"shared_with": ["cy", "si"]})).await;
+    assert_eq!(unknown.status, 400, "{}", unknown.text());
+    assert!(unknown.text().contains("there is no user"), "{}", unknown.text());
     let shared = users.command("PATCH", &path, &users.anna, &json!({"shared_with": ["cy"]})).await;
     assert_eq!(shared.status, 200, "{}", shared.text());
     assert_eq!(users.ids(&of_album, &users.cy).await, [inside.to_string()]);
