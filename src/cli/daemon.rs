@@ -167,14 +167,19 @@ impl Daemon {
         let is_there = |way: &&Way| way.socket().is_some_and(Path::exists);
         let ways: Vec<Way> = self.ways.iter().filter(is_there).cloned().collect();
         if ways.is_empty() {
-            let named = self.ways.iter().filter_map(Way::socket).map(|path| path.display().to_string());
-            let named = named.collect::<Vec<_>>().join(" or ");
             bail!(
-                "a password is sent by the daemon's local socket only, and there is none at {named}: \"systemctl status \
-                 outpost\" says whether it runs; the page /people adds users too"
+                "a password is sent by the daemon's local socket only, and there is none at {}: \"systemctl status outpost\" \
+                 says whether it runs; the page /people adds users too",
+                self.sockets()
             );
         }
         Ok(Self { ways, file: self.file.clone() })
+    }
+
+    /// Where its sockets would lie.
+    fn sockets(&self) -> String {
+        let paths = self.ways.iter().filter_map(Way::socket).map(|path| path.display().to_string());
+        paths.collect::<Vec<_>>().join(" or ")
     }
 
     /// Gives a command whose answer says itself whether it was carried out.
@@ -229,6 +234,13 @@ impl Daemon {
             }
             match ask(way.client()?, way.url(path)?).send().await {
                 Ok(answer) if may_need_rights(&answer) && closed.is_some() => {}
+                Ok(answer) if answer.status() == reqwest::StatusCode::UNAUTHORIZED && way.socket().is_none() => {
+                    bail!(
+                        "the page at {way} wants a login, and the daemon's local socket, which needs none, is not at {}: set \
+                         web.socket, or STATE_DIRECTORY as the daemon has it",
+                        self.sockets()
+                    );
+                }
                 Ok(answer) => return Answer::read(answer, way).await,
                 Err(error) if error.is_connect() => silent.push(way.to_string()),
                 Err(error) => return Err(anyhow!(error.without_url()).context(format!("ask the daemon at {way}"))),
