@@ -120,6 +120,7 @@ setup-test:
 	@$(setup)/vm.sh
 
 pictures: setup ## Take the pictures of the page in docs/ again; FOLDER and ALL=ALL: every page elsewhere
+	@$(setup)/debian.sh fonts-ipaexfont-gothic
 	cargo build --locked
 	OUTPOST_NODE_MODULES="$(OUTPOST_CACHE)/node/node_modules" node tests/browser/pictures.mjs "$(CARGO_TARGET_DIR)/debug/outpost" \
 	  "$(or $(FOLDER),docs)" $(ALL)

@@ -7,7 +7,7 @@
 // ffmpeg gives the pictures few colours: so they are small.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
@@ -34,7 +34,7 @@ const PAGES = (event) => ({
   cameras: ["/cameras", "#cameras li"],
   zones: ["/cameras#gate", "#shapes li"],
   models: ["/models", "#models li"],
-  photos: ["/photos", "#no-photos:not([hidden])"],
+  photos: ["/photos?events", "#gallery img"],
   system: ["/system", "#log li"],
   people: ["/people", "#users"],
   audit: ["/audit", "#entries"],
@@ -46,6 +46,7 @@ const DOCUMENTED = [
   ["page.png", "overview", DESKTOP],
   ["page-events-dark.png", "events", { ...DESKTOP, ...DARK }],
   ["page-timeline.png", "timeline", DESKTOP],
+  ["page-photos.png", "photos", DESKTOP],
   ["page-zones.png", "zones", DESKTOP],
   ["page-phone.png", "overview", PHONE],
   ["page-phone-dark.png", "event", { ...PHONE, ...DARK }],
@@ -82,6 +83,16 @@ async function until(url, isSo) {
   }
 }
 
+/** Gives the box some photos, taken on several days. */
+async function addPhotos(box) {
+  for (const [at, name] of ["giraffe", "eagle", "dog", "person"].entries()) {
+    const form = new FormData();
+    form.append("file_date", `2026-11-${21 + 2 * Math.floor(at / 2)}T1${at}:30:00`);
+    form.append("file", new Blob([readFileSync(path.join(FILMS, `pictures/${name}.jpg`))]), `${name}.jpg`);
+    await fetch(`${box}/api/v1/photos`, { method: "POST", body: form });
+  }
+}
+
 async function take(browser, box, [address, selector], how, file) {
   const page = await (await browser.newContext(how)).newPage();
   await page.goto(box + address);
@@ -105,6 +116,7 @@ async function main(program, folder, all) {
   const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
   try {
     const { events } = await until(`${box}/api/v1/events?state=ended&camera=gate`, ({ events }) => events.length >= EVENTS);
+    await addPhotos(box);
     const pages = PAGES(events[0].event.id);
     if (all) {
       for (const name of Object.keys(pages)) {
