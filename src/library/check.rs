@@ -193,7 +193,10 @@ impl Library {
             return Ok(());
         }
         let path = super::release::path_of(photo);
-        warn!(file = path, reason, "an original is not as it was recorded");
+        // Where all are missing, the log need not name each.
+        if round.damaged_originals.len() < MOST_NAMED {
+            warn!(file = path, reason, "an original is not as it was recorded");
+        }
         let asked = openable.first().cloned();
         if let Some(destination) = &asked {
             self.fetch_from(photo, destination).await?;

@@ -20,7 +20,7 @@ fn taken(n: u32) -> DateTime {
     date(2024, 12, 31).at(21, 0, 0, 0).checked_sub((i64::from(n) * 3).hours()).expect("a time")
 }
 
-/// Writes what the library has on the disk of a photo, but for its original.
+/// Writes what the library has on the disk of a photo whose original lies at a destination alone.
 fn put(storage: &Path, thumb: &Path, n: u32) {
     let sha256 = format!("{n:064x}").chars().rev().collect::<String>();
     let id = format!("01J{n:023}");
@@ -40,6 +40,8 @@ fn put(storage: &Path, thumb: &Path, n: u32) {
         "facts": { "format": "jpeg", "width": 640, "height": 480, "orientation": 1 },
     });
     fs::write(folder.join(format!("photo-{id}.json")), photo.to_string()).expect("a sidecar");
+    let away = json!({ "destination": "upload/cloud", "since": added, "bytes": 1000, "sha256": sha256 });
+    fs::write(folder.join("original.jpg.away"), away.to_string()).expect("a note");
 }
 
 #[test]
