@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -47,11 +47,13 @@ struct AccessReply {
     login: bool,
     /// Whether the first user can be added with the link of the log.
     setup: bool,
+    /// Whether who asks is let in already.
+    known: bool,
 }
 
-async fn access(State(shared): State<Arc<Shared>>) -> Response {
+async fn access(State(shared): State<Arc<Shared>>, caller: Option<Extension<Caller>>) -> Response {
     let has_users = shared.services.access.known().has_users();
-    Json(AccessReply { login: has_users, setup: !has_users }).into_response()
+    Json(AccessReply { login: has_users, setup: !has_users, known: caller.is_some() }).into_response()
 }
 
 #[derive(Deserialize)]

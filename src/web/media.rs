@@ -54,7 +54,7 @@ pub(super) async fn answer(path: &Path, name: &str, request: &HeaderMap) -> Resu
             finish(response, Body::from_stream(chunks(file, part)))
         }
         Slice::Outside => {
-            let response = base.status(StatusCode::RANGE_NOT_SATISFIABLE);
+            let response = Response::builder().status(StatusCode::RANGE_NOT_SATISFIABLE).header(header::ETAG, &tag);
             finish(response.header(header::CONTENT_RANGE, format!("bytes */{len}")), Body::empty())
         }
     }

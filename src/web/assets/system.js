@@ -46,7 +46,8 @@ async function showQueue() {
 function offerOutlets(outlets) {
   const known = new Set([...outletChoice.options].map((option) => option.value));
   for (const { name } of outlets) if (!known.has(name)) outletChoice.append(element("option", { value: name }, name));
-  byId("queue-empty").hidden = outlets.length > 0 && byId("queue").children.length > 0;
+  byId("queue-title").closest("section").hidden = outlets.length === 0;
+  byId("queue-empty").hidden = byId("queue").children.length > 0;
 }
 
 // Configuration, parts.
