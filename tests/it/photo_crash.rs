@@ -126,9 +126,12 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
     });
     assert_eq!(originals(&scratch.path("box/library")), number);
 
+    // The recovery of the last start comes to it while photos are taken in.
+    wait_for("nothing half to be left", seconds(120), || {
+        let left = fs::read_dir(scratch.path("box/library/incoming")).map_or(0, Iterator::count);
+        if left == 0 { Ok(()) } else { Err(left.to_string()) }
+    });
     assert!(daemon.terminate().success());
-    let left = fs::read_dir(scratch.path("box/library/incoming")).map_or(0, Iterator::count);
-    assert_eq!(left, 0, "nothing half is left");
     fs::remove_dir_all(scratch.path("box/index")).expect("lose the index");
     scratch.expect_log(&["the index was begun afresh"]);
     daemon.start_again();
