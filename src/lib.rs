@@ -29,6 +29,7 @@ pub mod coverage;
 pub mod destination;
 pub mod detection;
 pub mod event;
+pub mod execution;
 pub mod frame;
 pub mod photo;
 pub mod polygon;
@@ -63,6 +64,7 @@ pub mod archive;
 
 pub mod record;
 
+pub mod block;
 pub mod library;
 pub mod live;
 

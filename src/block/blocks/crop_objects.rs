@@ -1,0 +1,88 @@
+//! A picture of each thing.
+
+use super::super::pixels::{Rectangle, crop};
+use super::super::spec::{Group, IMAGE, OBJECTS, Param, ParamKind, Port, Preset, Result as Gives, Spec};
+use super::super::{Block, BlockError, Context, Input, Output, Value};
+use crate::detection::BBox;
+use crate::execution::Kind;
+
+pub(in super::super) struct CropObjects;
+
+const SPEC: Spec = Spec {
+    name: "crop_objects",
+    version: 1,
+    group: Group::Picture,
+    about: "Cuts each thing out of a picture; steps behind it run once for each.",
+    inputs: &[Port::new("image", IMAGE, "The picture."), Port::new("objects", OBJECTS, "The things in it.")],
+    parameters: &[
+        Param::new(
+            "margin",
+            ParamKind::Number { min: 0.0, max: 2.0 },
+            "How much of its surroundings is kept at each side, in widths and heights of the thing.",
+        )
+        .or(Preset::Number(0.0)),
+        Param::new("most", ParamKind::Whole { min: 1.0, max: 1000.0 }, "How many are cut out at most, the best first.")
+            .or(Preset::Number(100.0)),
+    ],
+    outputs: &[
+        Gives::new("images", Kind::Image, "A picture of each thing; none where there is nothing.").list(),
+        Gives::new("labels", Kind::Text, "What each is.").list(),
+    ],
+};
+
+impl Block for CropObjects {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn run(&self, input: &Input<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
+        let (image, objects) = (input.image("image")?, input.objects("objects")?);
+        let (width, height) = (image.picture.width, image.picture.height);
+        let margin = input.settings.number("margin") as f32;
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        for object in objects.objects.iter().take(input.settings.whole("most") as usize) {
+            let BBox { x, y, w, h } = object.bbox;
+            let wide =
+                BBox { x: x - margin * w, y: y - margin * h, w: w * (1.0 + 2.0 * margin), h: h * (1.0 + 2.0 * margin) };
+            // A box that lies outside has no pixels.
+            let Some(part) = Rectangle::of(wide, width, height) else { continue };
+            images.push(Value::Image(image.part(crop(&image.picture, part), part.share(width, height))));
+            labels.push(Value::Text(object.label.to_string()));
+        }
+        Ok(Output::default().list("images", images).list("labels", labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Item;
+    use super::super::super::fixture::{Seen, image, objects, run};
+    use super::*;
+
+    fn sizes(things: &[(&str, f32, [f32; 4])], parameters: &str) -> Vec<(u32, u32, BBox)> {
+        let inputs = [("image", image(100, 50)), ("objects", objects(things))];
+        let output = run("crop_objects@1", &inputs, parameters, &Seen::nothing()).expect("pictures");
+        let Some(Item::Many(items)) = output.items.get("images") else { panic!("no list") };
+        let images = items.iter().flat_map(Item::values).map(|value| match value {
+            Value::Image(image) => (image.picture.width, image.picture.height, image.place),
+            other => panic!("{other:?}"),
+        });
+        images.collect()
+    }
+
+    #[test]
+    fn each_thing_becomes_a_picture_that_knows_its_place() {
+        let found = sizes(&[("dog", 0.9, [0.5, 0.0, 0.2, 0.4]), ("cat", 0.8, [0.9, 0.9, 0.1, 0.1])], "{}");
+        assert_eq!(found[0], (20, 20, BBox { x: 0.5, y: 0.0, w: 0.2, h: 0.4 }));
+        assert_eq!((found[1].0, found[1].1), (10, 5));
+    }
+
+    #[test]
+    fn margins_end_at_the_edge_and_nothing_gives_an_empty_list() {
+        let found = sizes(&[("dog", 0.9, [0.0, 0.0, 0.2, 0.4])], r#"{"margin": 0.5}"#);
+        assert_eq!((found[0].0, found[0].1), (30, 30));
+        assert_eq!(sizes(&[], "{}"), []);
+        assert_eq!(sizes(&[("dog", 0.9, [0.0, 0.0, 0.0, 0.0])], "{}"), []);
+        assert_eq!(sizes(&[("dog", 0.9, [0.0, 0.0, 0.2, 0.2]); 3], r#"{"most": 2}"#).len(), 2);
+    }
+}

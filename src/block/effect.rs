@@ -1,0 +1,31 @@
+//! What a pipeline does to the world, carried out once by whoever runs it.
+
+use std::sync::Arc;
+
+use super::value::Encoded;
+
+/// Something that is to be done because of a step.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A file is kept with the execution, and delivered.
+    Keep {
+        /// Name of the file without its extension.
+        name: String,
+        /// Its content.
+        file: Arc<Encoded>,
+    },
+    /// A picture becomes a photo of the library.
+    Photo {
+        /// The picture.
+        file: Arc<Encoded>,
+        /// Tags that it gets.
+        tags: Vec<String>,
+    },
+    /// People are alerted.
+    Alert {
+        /// What it says.
+        message: String,
+        /// A picture beside it.
+        picture: Option<Arc<Encoded>>,
+    },
+}
