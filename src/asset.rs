@@ -30,6 +30,11 @@ pub const LIBRARY: &str = "library";
 /// Name of a photo's original, without its extension.
 pub const ORIGINAL: &str = "original";
 
+/// Folder of the executions below the storage folder, and the beginning of their paths.
+pub const EXECUTIONS: &str = "executions";
+/// Name of what an execution says of itself, in its folder.
+pub const EXECUTION_SIDECAR: &str = "execution.json";
+
 /// Folder of the tables below the storage folder, and the beginning of their paths.
 pub const LAKE: &str = "lake";
 
@@ -69,6 +74,10 @@ pub enum MediaKind {
     Original,
     /// What a photo is.
     PhotoSidecar,
+    /// What an execution was.
+    ExecutionSidecar,
+    /// A file that an execution was given or has made.
+    ExecutionFile,
     /// Any other file.
     Other,
 }
@@ -98,13 +107,22 @@ impl MediaKind {
             [LAKE, _, _, ..] => Self::LakeTable,
             [LIBRARY, _, _, file] if file.split('.').next() == Some(ORIGINAL) => Self::Original,
             [LIBRARY, _, _, _] => Self::PhotoSidecar,
+            [EXECUTIONS, _, EXECUTION_SIDECAR] => Self::ExecutionSidecar,
+            [EXECUTIONS, _, _] => Self::ExecutionFile,
             _ => Self::Other,
         }
     }
 
     /// Whether files are found by it: what says what others are.
     pub fn is_account(self) -> bool {
-        matches!(self, Self::EventSidecar | Self::SegmentSidecar | Self::CoverageAccount | Self::PhotoSidecar)
+        matches!(
+            self,
+            Self::EventSidecar
+                | Self::SegmentSidecar
+                | Self::CoverageAccount
+                | Self::PhotoSidecar
+                | Self::ExecutionSidecar
+        )
     }
 
     /// Whether it is moving video.
@@ -116,7 +134,12 @@ impl MediaKind {
     pub fn owner(self) -> Owner {
         match self {
             Self::SegmentVideo | Self::SegmentSidecar => Owner::Segment,
-            Self::CoverageAccount | Self::LakeTable | Self::Original | Self::PhotoSidecar => Owner::Document,
+            Self::CoverageAccount
+            | Self::LakeTable
+            | Self::Original
+            | Self::PhotoSidecar
+            | Self::ExecutionSidecar
+            | Self::ExecutionFile => Owner::Document,
             _ => Owner::Event,
         }
     }

@@ -65,6 +65,7 @@ pub mod archive;
 pub mod record;
 
 pub mod block;
+pub mod executor;
 pub mod library;
 pub mod live;
 

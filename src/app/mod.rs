@@ -46,6 +46,8 @@ use reload::Reloads;
 const ACCESS: &str = "access";
 /// Folder of the audit log.
 const AUDIT: &str = "audit";
+/// Folder of the pipelines, below that of the state.
+const PIPELINES: &str = "pipelines";
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long the process may take to end when it has to because something hangs.
@@ -332,6 +334,7 @@ fn context(
         access,
         audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
         backtests,
+        pipelines: shared.state.join(PIPELINES).into(),
         jobs,
         discovery: Discovery::default(),
         config,
@@ -346,6 +349,7 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
         openable: config.openable(),
         retention: config.retention.clone(),
         library: Arc::new(config.library.clone()),
+        executions: Arc::new(config.executions.clone()),
         frames: cameras.frames(),
         broadcasts: cameras.broadcasts(),
         uses: config.cameras().map(|(name, camera)| (name.clone(), camera_use(camera))).collect(),

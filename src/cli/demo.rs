@@ -95,6 +95,7 @@ fn sentence(event: &Event) -> String {
         EventKind::Leave => "left",
         EventKind::Cross => "crossed the line",
         EventKind::Count => "gathered",
+        EventKind::Alert => event.message.as_deref().unwrap_or("is alerted of"),
     };
     format!("{time} {} {what} at {} (rule \"{}\", {:.0} %)", event.label, event.camera, event.rule, event.score * 100.0)
 }

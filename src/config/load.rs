@@ -74,6 +74,7 @@ impl Config {
         check("spool".into(), self.spool.validate());
         check("archive".into(), self.archive.validate());
         check("library".into(), self.library.validate(&self.storage.path));
+        check("executions".into(), self.executions.validate());
         check("retention".into(), self.retention.validate());
         check("infer".into(), self.infer.check());
         check("load".into(), self.load.validate());

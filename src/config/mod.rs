@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::asset::MediaKind;
 use crate::destination::Destination;
 use crate::{
-    alert, archive, decode, gate, infer, lake, library, record, reload, retention, rules, source, store, track, upload,
-    web,
+    alert, archive, decode, executor, gate, infer, lake, library, record, reload, retention, rules, source, store,
+    track, upload, web,
 };
 
 pub use diagnostic::{ConfigError, Diagnostic};
@@ -105,6 +105,8 @@ pub struct Config {
     pub retention: retention::Config,
     /// Bounds of the photo library.
     pub library: library::Config,
+    /// Bounds of executions.
+    pub executions: executor::Config,
     /// The model pool.
     pub infer: infer::Config,
     /// When the box has too much to do.

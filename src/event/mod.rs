@@ -46,6 +46,8 @@ pub enum EventKind {
     Cross,
     /// At least so many objects at once.
     Count,
+    /// A pipeline alerts people; no rule has this kind.
+    Alert,
 }
 
 /// Where the event stands.
@@ -194,6 +196,9 @@ pub struct Event {
     /// The model that saw it.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub model: Arc<str>,
+    /// What people are alerted of, for [`EventKind::Alert`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Arc<str>>,
     /// Video, once it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
@@ -295,6 +300,7 @@ impl Event {
             pinned: false,
             path: Vec::new(),
             annotations: None,
+            message: None,
         }
     }
 

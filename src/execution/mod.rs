@@ -23,8 +23,6 @@ pub use report::{Failure, FailureReason, StepReport};
 
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
-/// Name of the written form in an execution's folder.
-pub const SIDECAR: &str = "execution.json";
 
 /// Identity of an execution on this box.
 pub type ExecutionId = AssetId;
@@ -86,6 +84,9 @@ pub struct ExecutionFile {
     /// Its name as its sender gave it; empty for one that was made.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Whether it is delivered to the upload destinations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
 }
 
 /// One execution: what `execution.json` says.

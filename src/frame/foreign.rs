@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::Rgb;
 
@@ -38,6 +38,26 @@ impl Rgb {
     /// # Errors
     /// Why it is not decoded.
     pub fn decode(bytes: &[u8]) -> Result<Self, ForeignError> {
+        Ok(Self::decode_if(bytes, |_| true)?.unwrap_or_else(|| Self { width: 0, height: 0, data: Vec::new() }))
+    }
+
+    /// The same of one whose pixels mean what they say: grey or RGB of eight bits, opaque, without a colour profile.
+    /// `None` for any other JPEG or PNG.
+    ///
+    /// # Errors
+    /// Why it is not decoded.
+    pub fn decode_plain(bytes: &[u8]) -> Result<Option<Self>, ForeignError> {
+        let is_plain = |decoder: &mut dyn ImageDecoder| {
+            let is_known = matches!(decoder.original_color_type(), ExtendedColorType::L8 | ExtendedColorType::Rgb8);
+            is_known && decoder.icc_profile().is_ok_and(|profile| profile.is_none())
+        };
+        Self::decode_if(bytes, is_plain)
+    }
+
+    fn decode_if(
+        bytes: &[u8],
+        is_wanted: impl FnOnce(&mut dyn ImageDecoder) -> bool,
+    ) -> Result<Option<Self>, ForeignError> {
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| ForeignError::Kind)?;
         if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png)) {
             return Err(ForeignError::Kind);
@@ -47,6 +67,9 @@ impl Rgb {
         let is_long = width.max(height) > LONGEST_SIDE;
         if is_long || u64::from(width) * u64::from(height) > MOST_PIXELS {
             return Err(ForeignError::TooLarge { width, height });
+        }
+        if !is_wanted(&mut decoder) {
+            return Ok(None);
         }
         let mut limits = Limits::default();
         limits.max_alloc = Some(MOST_MEMORY);
@@ -62,7 +85,7 @@ impl Rgb {
         if width == 0 || height == 0 {
             return Err(ForeignError::Damaged("it has no pixels".to_owned()));
         }
-        Ok(Self { width, height, data: rgb.into_raw() })
+        Ok(Some(Self { width, height, data: rgb.into_raw() }))
     }
 }
 
@@ -115,6 +138,21 @@ mod tests {
         assert_eq!((turned.width, turned.height), (upright.height, upright.width));
         let png = Rgb::decode(&png(7, 3)).expect("a PNG");
         assert_eq!((png.width, png.height, png.data.len()), (7, 3, 63));
+    }
+
+    #[test]
+    fn what_needs_more_than_its_numbers_is_not_plain() {
+        assert!(Rgb::decode_plain(JPEG).expect("a JPEG").is_some());
+        let mut grey = Cursor::new(Vec::new());
+        DynamicImage::new_luma8(7, 3).write_to(&mut grey, ImageFormat::Png).expect("encode");
+        assert_eq!(Rgb::decode_plain(grey.get_ref()).expect("a PNG").map(|plain| plain.data.len()), Some(63));
+        let mut deep = Cursor::new(Vec::new());
+        DynamicImage::new_rgb16(7, 3).write_to(&mut deep, ImageFormat::Png).expect("encode");
+        for bytes in [png(7, 3), deep.into_inner()] {
+            assert_eq!(Rgb::decode_plain(&bytes), Ok(None));
+            assert!(Rgb::decode(&bytes).is_ok());
+        }
+        assert_eq!(Rgb::decode_plain(b"GIF89a"), Err(ForeignError::Kind));
     }
 
     #[test]

@@ -314,7 +314,13 @@ impl Library {
     ) -> Result<Inspected, LibraryError> {
         let (layout, sha256) = (self.layout.clone(), sha256.to_owned());
         let folder = blocking(move || layout.create(&layout.derived(&sha256))).await?;
-        let request = Request { path: path.to_owned(), name: name.to_owned(), folder: Some(folder.clone()), stripped };
+        let request = Request {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            folder: Some(folder.clone()),
+            stripped,
+            pixels: false,
+        };
         let begun = Instant::now();
         let looked = self.inspector.inspect(request).await;
         self.archive.metrics.library_inspect_seconds.observe(begun.elapsed().as_secs_f64());

@@ -105,6 +105,10 @@ pub struct Metrics {
     pub library_photos: Gauge,
     /// Bytes of these.
     pub library_bytes: Gauge,
+    /// Executions that are over.
+    pub executions: Family<OutcomeLabel, Counter>,
+    /// Time of an execution, from its beginning to its result on the disk.
+    pub execution_seconds: Histogram,
     /// How much of its quota a user has taken, percent.
     pub library_quota_percent: Family<OwnerLabel, Gauge>,
     /// Parts that hung or panicked and were restarted.
@@ -157,6 +161,8 @@ impl Metrics {
             library_search_seconds: Histogram::new(buckets()),
             library_photos: Gauge::default(),
             library_bytes: Gauge::default(),
+            executions: Family::default(),
+            execution_seconds: Histogram::new(buckets()),
             library_quota_percent: Family::default(),
             part_restarts: Family::default(),
         };
@@ -249,6 +255,9 @@ impl Metrics {
         r.register_with_unit("library_search", "A page of a search", Unit::Seconds, search);
         r.register("library_photos", "Photos of all users", self.library_photos.clone());
         r.register_with_unit("library", "Bytes of these", Unit::Bytes, self.library_bytes.clone());
+        r.register("executions", "Executions that are over", self.executions.clone());
+        let execution = self.execution_seconds.clone();
+        r.register_with_unit("execution", "An execution, with its result on the disk", Unit::Seconds, execution);
         r.register("library_quota_percent", "Share of its quota that a user takes", self.library_quota_percent.clone());
         r.register("part_restarts", "Parts that hung or panicked and were restarted", self.part_restarts.clone());
     }

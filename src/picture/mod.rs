@@ -12,6 +12,7 @@ mod embedded;
 mod inspector;
 mod metadata;
 mod open;
+mod pixels;
 mod raw;
 mod raw_exif;
 mod request;
@@ -28,6 +29,7 @@ use crate::photo::{HEAD, Medium, PictureFacts, PictureFormat};
 
 pub use embedded::xmp_of;
 pub use inspector::{Inspector, serve};
+pub use pixels::PIXELS;
 pub use request::{Inspected, Request};
 pub use thumbnail::{LARGE, SMALL, STRIPPED, Thumbnail};
 
@@ -49,6 +51,9 @@ pub enum PictureError {
         "this is neither a picture nor a video: JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF, camera raw, MP4, QuickTime and Matroska are known"
     )]
     NotAPicture,
+    /// It is one, and cannot be decoded.
+    #[error("{0}")]
+    Unreadable(String),
     /// The process that reads pictures did not answer.
     #[error("{0}")]
     Inspector(String),
@@ -59,7 +64,7 @@ pub enum PictureError {
 /// # Errors
 /// [`PictureError::NotAPicture`], or when the disk fails.
 pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
-    let Request { path, name, folder, stripped } = request;
+    let Request { path, name, folder, stripped, pixels } = request;
     let mut head = Vec::with_capacity(HEAD);
     let disk = |error: std::io::Error| PictureError::Disk(error.to_string());
     File::open(path).map_err(disk)?.take(HEAD as u64).read_to_end(&mut head).map_err(disk)?;
@@ -74,6 +79,11 @@ pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
         embedded::read(&file, format, &mut facts);
     }
     let mut thumbnails = Vec::new();
+    if *pixels && let Some(folder) = folder {
+        let written = open::picture(path, &file, &mut facts).and_then(|opened| pixels::write(opened, folder));
+        let pixels = written.map_err(|reason| facts.unreadable = Some(reason)).ok();
+        return Ok(Inspected { facts, thumbnails, unstripped: None, pixels });
+    }
     if let Some(folder) = folder {
         match open::picture(path, &file, &mut facts)
             .and_then(|opened| thumbnail::make(opened, &mut facts, folder, *stripped))
@@ -82,10 +92,10 @@ pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
             Err(reason) => facts.unreadable = Some(reason),
         }
         if *stripped && format.medium() == Medium::Video {
-            return Ok(Inspected { unstripped: strip_video(path, folder).err(), facts, thumbnails });
+            return Ok(Inspected { unstripped: strip_video(path, folder).err(), facts, thumbnails, pixels: None });
         }
     }
-    Ok(Inspected { facts, thumbnails, unstripped: None })
+    Ok(Inspected { facts, thumbnails, unstripped: None, pixels: None })
 }
 
 /// Writes a video without what its file says into `folder`, under its name once it is whole.

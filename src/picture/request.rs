@@ -19,6 +19,9 @@ pub struct Request {
     /// Whether a copy without what the file says of itself is written there too.
     #[serde(default)]
     pub stripped: bool,
+    /// Whether its pixels alone are wanted: a file [`PIXELS`](super::PIXELS) in the folder, and nothing else.
+    #[serde(default)]
+    pub pixels: bool,
 }
 
 /// What was found.
@@ -31,6 +34,9 @@ pub struct Inspected {
     /// Why there is no copy of a video without what it says of itself, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unstripped: Option<String>,
+    /// Width and height of the pixels that were written, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<(u32, u32)>,
 }
 
 /// One line of an answer.

@@ -18,7 +18,13 @@ fn write(folder: &Path, name: &str, format: ImageFormat) -> std::path::PathBuf {
 }
 
 fn request(path: &std::path::Path, name: &str, folder: &std::path::Path) -> Request {
-    Request { path: path.to_owned(), name: name.to_owned(), folder: Some(folder.to_owned()), stripped: true }
+    Request {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        folder: Some(folder.to_owned()),
+        stripped: true,
+        pixels: false,
+    }
 }
 
 #[test]

@@ -79,6 +79,15 @@ pub(super) fn make(
         .collect()
 }
 
+/// A picture of at most `most` pixels, upright, in the colours of sRGB.
+pub(super) fn bounded(opened: Opened, most: u64) -> Result<RgbImage, String> {
+    let (width, height) = opened.picture.dimensions();
+    let share = (most as f64 / (f64::from(width) * f64::from(height)).max(1.0)).sqrt();
+    let longest = if share < 1.0 { (f64::from(width.max(height)) * share).floor() as u32 } else { width.max(height) };
+    let picture = Scaler::default().scale(&opened.picture, longest.max(1))?;
+    Ok(upright(picture, &opened.profile, opened.orientation))
+}
+
 /// In the colours of sRGB, and turned as it is to be seen.
 fn upright(mut picture: RgbImage, profile: &Option<Profile>, orientation: Orientation) -> RgbImage {
     if let Some(profile) = profile {

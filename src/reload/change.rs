@@ -93,6 +93,7 @@ fn parts(old: &Config, new: &Config, cameras: &CameraChanges) -> Vec<String> {
         ("lake", old.lake != new.lake),
         ("retention", old.retention != new.retention),
         ("library", old.library != new.library),
+        ("executions", old.executions != new.executions),
         ("load", old.load != new.load),
         ("web", old.web != new.web),
         ("reload", old.reload != new.reload),

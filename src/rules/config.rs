@@ -157,6 +157,11 @@ impl Rule {
             (false, true) => Err(format!("{key} means nothing for when = {quoted}, remove it")),
             _ => Ok(()),
         };
+        if kind == EventKind::Alert {
+            return Err(
+                "when = \"alert\" is for pipelines: take object, enter, dwell, leave, cross or count".to_owned()
+            );
+        }
         needs(matches!(kind, EventKind::Enter | EventKind::Leave), "zones", !self.zones.is_empty())?;
         needs(kind == EventKind::Cross, "lines", !self.lines.is_empty())?;
         needs(kind == EventKind::Dwell, "dwell, such as \"10s\"", self.dwell.is_some_and(|d| !d.is_zero()))?;

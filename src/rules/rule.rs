@@ -179,6 +179,8 @@ impl RuleRun {
                 let look = if passes { Some(sight.look()) } else { watch.qualified.take() };
                 watch.qualified = look.filter(|_| is_inside);
             }
+            // A rule of this kind is refused.
+            EventKind::Alert => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::destination::Destination;
+use crate::executor;
 use crate::frame::LatestFrame;
 use crate::infer;
 use crate::library;
@@ -24,6 +25,8 @@ pub struct Configured {
     pub retention: retention::Config,
     /// Bounds of the photo library.
     pub library: Arc<library::Config>,
+    /// Bounds of executions.
+    pub executions: Arc<executor::Config>,
     /// The newest picture of each configured camera.
     pub frames: BTreeMap<String, Arc<LatestFrame>>,
     /// Live video of each.

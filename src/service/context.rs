@@ -1,5 +1,6 @@
 //! What all services work with.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -47,6 +48,8 @@ pub struct Context {
     pub audit: Audit,
     /// Rules that are tried.
     pub backtests: BacktestService,
+    /// Where pipelines lie.
+    pub pipelines: Arc<Path>,
     /// The threads of all inference.
     pub jobs: Jobs,
     /// How cameras in the local networks are asked for.

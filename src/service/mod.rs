@@ -15,6 +15,7 @@ mod diagnostics;
 mod event_changes;
 mod event_terms;
 mod events;
+mod executions;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod folders;
@@ -25,8 +26,10 @@ mod library_export;
 mod library_upkeep;
 mod mark;
 mod media;
+mod model_choice;
 mod models;
 mod photo_labels;
+mod pipelines;
 mod playback;
 mod probe;
 mod queues;
@@ -55,6 +58,10 @@ pub use current_volume::CurrentVolume;
 pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
+pub use executions::{
+    Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, GivenPicture,
+    ProgressEvent, ProgressKind,
+};
 pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,
     RefusedFile,
@@ -73,6 +80,7 @@ pub use models::{
     FoundThings, LEAST_SCORE, MOST_PICTURE_BYTES, ManifestFacts, ModelRefusal, ModelService, ModelStatus, ModelUse,
     SpeedStatus,
 };
+pub use pipelines::{PipelineEntry, PipelineRefusal, PipelineService};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;
 pub use playback::{

@@ -33,6 +33,10 @@ const PLACES: usize = 3;
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How long loading is waited for. It goes on behind that.
 const LOADED_WITHIN: Duration = Duration::from_secs(15);
+/// Models beside those of cameras that stay in memory.
+const MOST_OWN: usize = 3;
+/// Jobs of executions that may wait for a thread.
+const MOST_OF_EXECUTIONS: usize = 64;
 /// Scores below are no detections, whatever is asked for.
 pub const LEAST_SCORE: f32 = 0.05;
 
@@ -161,14 +165,16 @@ pub struct ModelService {
     turn: Arc<Semaphore>,
     /// A few wait for that, each with its picture.
     places: Arc<Semaphore>,
-    /// The one that was loaded here last, since no camera had it.
-    own: Arc<Mutex<Option<Arc<Detector>>>>,
+    /// Those that were loaded here, since no camera had them; the one that was used last is the last.
+    own: Arc<Mutex<Vec<Arc<Detector>>>>,
+    /// One is loaded at a time.
+    loading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl ModelService {
     pub(super) fn new(context: Arc<Context>) -> Self {
         let (turn, places) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(PLACES)));
-        Self { context, turn, places, own: Arc::default() }
+        Self { context, turn, places, own: Arc::default(), loading: Arc::default() }
     }
 
     /// All models that are installed or asked for, in the order of their names.
@@ -248,6 +254,63 @@ impl ModelService {
         Ok(self.run(&model, picture, min_score, Priority::Program).await?.detections)
     }
 
+    /// What model `name` sees in a picture of an execution, from `min_score` on. Executions take turns by themselves.
+    ///
+    /// # Errors
+    /// Why it does not look.
+    pub(super) async fn look_for_program(
+        &self,
+        name: &str,
+        picture: Arc<dyn Picture>,
+        min_score: f32,
+    ) -> Result<Vec<Detection>, ModelRefusal> {
+        let model = self.model(name).await?;
+        Ok(self.run(&model, picture, min_score, Priority::Program).await?.detections)
+    }
+
+    /// What model `name` sees in a picture that a program sends, from `min_score` on, and the number of each label in the
+    /// model's list.
+    ///
+    /// # Errors
+    /// Why it does not look.
+    pub async fn infer(
+        &self,
+        name: &str,
+        picture: Arc<dyn Picture>,
+        min_score: f32,
+    ) -> Result<(Vec<Detection>, Vec<i64>), ModelRefusal> {
+        let model = self.model(name).await?;
+        let found = self.run(&model, picture, min_score.max(LEAST_SCORE), Priority::Program).await?.detections;
+        let labels = model.detector().map(|detector| detector.labels()).unwrap_or_default();
+        let number = |thing: &Detection| labels.iter().position(|label| *label == thing.label);
+        let classes = found.iter().map(|thing| number(thing).map_or(-1, |number| number as i64)).collect();
+        Ok((found, classes))
+    }
+
+    /// Loads a model, where neither a camera nor another program has.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub async fn load(&self, name: &str) -> Result<(), ModelRefusal> {
+        self.model(name).await.map(drop)
+    }
+
+    /// Gives up a model that was loaded here; it stays while it looks, or a camera uses it.
+    pub fn unload(&self, name: &str) {
+        self.own.lock().retain(|own| &**own.name() != name);
+    }
+
+    /// Names of the models that are installed. Blocks on the disk.
+    pub(super) fn installed(&self) -> Vec<String> {
+        installed(&self.context.configured().infer.model_dir)
+    }
+
+    /// The labels of a model; `None` where they cannot be read. Blocks on the disk.
+    pub(super) fn labels_of(&self, name: &str) -> Option<Vec<Arc<str>>> {
+        let folder = &self.context.configured().infer.model_dir;
+        Manifest::load(folder, name).and_then(|manifest| manifest.read_labels(folder)).ok()
+    }
+
     /// Waits for a turn.
     async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ModelRefusal> {
         if let Some(reason) = self.overload() {
@@ -267,6 +330,15 @@ impl ModelService {
         (load.level > LoadLevel::Normal).then_some(load.reason)
     }
 
+    /// A model that was loaded here.
+    fn own(&self, name: &str) -> Option<Arc<Detector>> {
+        let mut own = self.own.lock();
+        let at = own.iter().position(|own| &**own.name() == name)?;
+        let used = own.remove(at);
+        own.push(used.clone());
+        Some(used)
+    }
+
     /// The model as cameras have it; loaded for this where none has.
     async fn model(&self, name: &str) -> Result<Arc<Model>, ModelRefusal> {
         if let Some(reason) = self.context.health.models().remove(name).and_then(|model| model.reason) {
@@ -275,17 +347,26 @@ impl ModelService {
         if let Some(detector) = self.context.jobs.detector(name) {
             return Ok(Model::ready(detector));
         }
-        if let Some(own) = self.own.lock().clone().filter(|own| &**own.name() == name) {
+        if let Some(own) = self.own(name) {
+            return Ok(Model::ready(own));
+        }
+        let loading = self.loading.clone().lock_owned().await;
+        if let Some(own) = self.own(name) {
             return Ok(Model::ready(own));
         }
         let configured = self.context.configured();
         let (own, asked) = (self.own.clone(), name.to_owned());
         let load = tokio::task::spawn_blocking(move || {
-            // Two at once would take the memory of both.
-            *own.lock() = None;
+            let _loading = loading;
+            let oldest = {
+                let mut own = own.lock();
+                // The oldest goes first: one more would take the memory of all.
+                (own.len() >= MOST_OWN).then(|| own.remove(0))
+            };
+            drop(oldest);
             let loaded = Detector::load_within(&configured.infer.model_dir, &asked, configured.infer.limits())?;
             let detector = Arc::new(loaded);
-            *own.lock() = Some(detector.clone());
+            own.lock().push(detector.clone());
             Ok(detector)
         });
         match tokio::time::timeout(LOADED_WITHIN, load).await {
@@ -305,7 +386,8 @@ impl ModelService {
         priority: Priority,
     ) -> Result<Answer, ModelRefusal> {
         let (reply, answer) = Reply::pending();
-        let policy = Policy::Queue { priority, most: MOST_WAITING };
+        let most = if priority == Priority::Program { MOST_OF_EXECUTIONS } else { MOST_WAITING };
+        let policy = Policy::Queue { priority, most };
         let job = Job { picture, model: model.clone(), min_score, policy, start_within: START_WITHIN, reply };
         // What is refused is answered, too.
         let _ = self.context.jobs.submit(job);

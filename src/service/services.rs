@@ -11,6 +11,7 @@ use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
 use super::events::EventService;
+use super::executions::ExecutionService;
 use super::folders::FolderService;
 use super::jobs::JobService;
 use super::joint_search::JointSearch;
@@ -18,6 +19,7 @@ use super::library::LibraryService;
 use super::media::MediaService;
 use super::models::ModelService;
 use super::photo_labels::PhotoLabels;
+use super::pipelines::PipelineService;
 use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::probe::ProbeService;
 use super::queues::QueueService;
@@ -43,6 +45,10 @@ pub struct Services {
     pub library: LibraryService,
     /// Photos and events together.
     pub search: JointSearch,
+    /// Pipelines.
+    pub pipelines: PipelineService,
+    /// Pictures that people and programs send through pipelines.
+    pub executions: ExecutionService,
     /// What goes on beside recording and answering.
     pub jobs: JobService,
     /// Folders whose files become photos.
@@ -84,6 +90,7 @@ impl Services {
             self.exports.run(stop.clone()),
             self.library.run(stop.clone()),
             self.labels.run(stop.clone()),
+            self.executions.run(stop.clone()),
             self.folders.run(stop)
         );
         Ok(())
@@ -102,6 +109,8 @@ impl Services {
         let exports = ExportService::new(context.clone());
         let folders = FolderService::new(context.clone(), library.clone());
         let labels = PhotoLabels::new(context.clone(), library.clone(), models.clone());
+        let pipelines = PipelineService::new(&context.pipelines, models.clone());
+        let executions = ExecutionService::new(context.clone(), pipelines.clone(), models.clone(), library.clone());
         let status = StatusService::new(context.clone(), queues.clone());
         Self {
             audit,
@@ -111,6 +120,8 @@ impl Services {
             search: JointSearch::new(library.clone(), events.clone()),
             events,
             media: MediaService::new(context.clone()),
+            pipelines,
+            executions,
             jobs: JobService {
                 context: context.clone(),
                 exports: exports.clone(),

@@ -21,6 +21,7 @@ use crate::clock::{Clock, Moment};
 use crate::coverage::Span;
 use crate::destination::Destination;
 use crate::event::{Event, EventId, EventState, Phase, Reviewed};
+use crate::execution::{ExecutionId, ExecutionState, ExecutionSummary};
 use crate::photo::{Album, AlbumId, FolderFile, Photo, PhotoId};
 use crate::segment::{Segment, SegmentId, SegmentState};
 
@@ -131,6 +132,21 @@ pub(super) enum Op {
     FillPhoto(PhotoId),
     /// Photos of an album go into its list again.
     FillAlbum(AlbumId),
+    /// An execution as it is now, and what the world has to get because of it.
+    Execution {
+        summary: Box<ExecutionSummary>,
+        json: Vec<u8>,
+        key: Option<String>,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
+    /// An execution that is gone, and what the world has to lose because of it.
+    ForgetExecution {
+        id: ExecutionId,
+        key: Option<String>,
+        deliveries: Vec<Delivery>,
+        now: Moment,
+    },
     /// What became of files in watched folders.
     FolderFiles(Vec<(PathBuf, Option<FolderFile>)>),
     /// One document, or none, in place of several that wait.
@@ -172,6 +188,8 @@ impl Op {
                 | Self::FillAlbum(_)
                 | Self::FillPhoto(_)
                 | Self::FolderFiles(_)
+                | Self::Execution { .. }
+                | Self::ForgetExecution { .. }
         );
         !elsewhere
     }
@@ -182,6 +200,7 @@ impl Op {
             Self::Record { event, .. } if event.state == EventState::Open => Room::Enough,
             Self::Segment(segment) if segment.state == SegmentState::Open => Room::Enough,
             Self::Deliver { .. } | Self::Photo { .. } | Self::Album { .. } => Room::Enough,
+            Self::Execution { summary, .. } if summary.state == ExecutionState::Queued => Room::Enough,
             _ => Room::Short,
         }
     }
@@ -307,6 +326,14 @@ impl<'a> Group<'a> {
             }
             Op::ForgetAlbum { id, deliveries, now } => {
                 self.forget_album(*id)?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::Execution { summary, json, key, deliveries, now } => {
+                self.put_execution(summary, json, key.as_deref())?;
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+            }
+            Op::ForgetExecution { id, key, deliveries, now } => {
+                self.forget_execution(*id, key.as_deref())?;
                 deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
             }
             Op::FillPhoto(id) => self.fill_photo_lists(*id),

@@ -38,9 +38,10 @@ impl Delivery {
         matches!(self, Self::Document(_))
     }
 
-    /// Whether it goes before all else: documents but for originals of the photo library, which may be large.
+    /// Whether it goes before all else: documents but for originals of the photo library and files of
+    /// executions, which may be large.
     pub(super) fn goes_first(&self) -> bool {
-        matches!(self, Self::Document(document) if document.kind != MediaKind::Original)
+        matches!(self, Self::Document(document) if !matches!(document.kind, MediaKind::Original | MediaKind::ExecutionFile))
     }
 
     /// Whether the index takes it.

@@ -57,6 +57,10 @@
 //! | `photo_times` | chunk of 128 numbers (4 bytes) | milliseconds on the wall, 8 bytes each |
 //! | `event_times` | stretch of event ids, u32 | when its events began, earliest and latest, wall milliseconds, i64 each |
 //! | `photo_usage` | owner | photos and their bytes, u64 each |
+//! | `executions` | execution id | the execution without what it was given and has made |
+//! | `open_executions` | execution id | nothing; the executions that are not over |
+//! | `execution_keys` | owner 0 `Idempotency-Key` | execution id |
+//! | `execution_usage` | `all` | executions, their bytes, and how many are not over, u64 each |
 //!
 //! # What sled needs
 //! sled is used as an index that can be made again from the sidecars, because it does not notice when it is
@@ -122,6 +126,8 @@ mod offline;
 mod album_index;
 mod albums;
 mod events;
+mod execution_index;
+mod executions;
 mod folder_files;
 mod folder_index;
 mod ledger;
@@ -158,6 +164,8 @@ pub use delivery::{Delivery, Document, DocumentTask};
 pub use error::StoreError;
 pub use event_log::Query;
 pub use events::Events;
+pub use execution_index::{ExecutionQuery, ExecutionUsage, ExecutionsFound};
+pub use executions::Executions;
 pub use folder_files::FolderFiles;
 pub use import::{DeliveryStatus, GivenUp, MigratedAlert, TakenOver};
 pub use lease::{Order, Waiting, Wanted};
@@ -280,6 +288,11 @@ impl Store {
         Ledger::new(&self.0)
     }
 
+    /// The executions.
+    pub fn executions(&self) -> Executions {
+        Executions::new(&self.0)
+    }
+
     /// Files in watched folders that were looked at.
     pub fn folder_files(&self) -> FolderFiles {
         FolderFiles::new(&self.0)
@@ -301,7 +314,7 @@ impl Store {
         Read::new(&self.0, move |db| stats::read(db, flushes))
     }
 
-    /// The highest id of an event, segment or photo, so that new ids can be greater.
+    /// The highest id of an event, segment, photo or execution, so that new ids can be greater.
     ///
     /// # Errors
     /// When the store is out of service.
@@ -310,7 +323,8 @@ impl Store {
             Ok(event_log::newest_id(db)?
                 .max(timeline::newest_id(db)?)
                 .max(photo_index::newest_id(db)?)
-                .max(album_index::newest_id(db)?))
+                .max(album_index::newest_id(db)?)
+                .max(execution_index::newest_id(db)?))
         })
     }
 

@@ -31,15 +31,17 @@ impl Lane {
             // A person waits for it.
             Delivery::Document(Document { task: DocumentTask::Fetch, .. }) => Self::Stills,
             Delivery::Document(Document { kind: MediaKind::Original, .. }) => Self::Rest,
+            Delivery::Document(Document { kind: MediaKind::ExecutionFile, .. }) => Self::Stills,
             Delivery::Document(_) | Delivery::Alert(_) => Self::Metadata,
             Delivery::Upload(media) => match media.kind {
-                MediaKind::EventSidecar | MediaKind::PhotoSidecar => Self::Metadata,
+                MediaKind::EventSidecar | MediaKind::PhotoSidecar | MediaKind::ExecutionSidecar => Self::Metadata,
                 MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => Self::Stills,
                 MediaKind::Clip | MediaKind::SegmentVideo => Self::Clips,
                 MediaKind::SegmentSidecar
                 | MediaKind::CoverageAccount
                 | MediaKind::LakeTable
                 | MediaKind::Original
+                | MediaKind::ExecutionFile
                 | MediaKind::Other => Self::Rest,
             },
         }

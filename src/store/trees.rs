@@ -137,6 +137,14 @@ trees! {
     event_times,
     /// Files in watched folders that were looked at, by path.
     folder_files,
+    /// Executions, by id.
+    executions,
+    /// The executions that are not over, by id.
+    open_executions,
+    /// Executions by their owners and the keys that they were sent under.
+    execution_keys,
+    /// What the executions take.
+    execution_usage,
 }
 
 impl Database {

@@ -57,7 +57,8 @@ pub(super) const SEALED_SUFFIX: &str = ".age";
 /// Whether files of this kind are sealed, for a destination that seals: everything but what they are found by and tables,
 /// which are read there. What is said of a photo is as personal as the photo.
 pub(super) fn is_sealed(kind: MediaKind) -> bool {
-    kind == MediaKind::PhotoSidecar || !kind.is_account() && kind != MediaKind::LakeTable
+    matches!(kind, MediaKind::PhotoSidecar | MediaKind::ExecutionSidecar)
+        || !kind.is_account() && kind != MediaKind::LakeTable
 }
 
 /// One destination: `[upload.<name>]`.

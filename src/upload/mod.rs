@@ -327,7 +327,9 @@ impl Uploader {
 fn is_replaced(item: &Delivery) -> bool {
     match item {
         Delivery::Upload(media) => media.kind.is_account(),
-        Delivery::Document(document) => !matches!(document.kind, MediaKind::Original | MediaKind::LakeTable),
+        Delivery::Document(document) => {
+            !matches!(document.kind, MediaKind::Original | MediaKind::LakeTable | MediaKind::ExecutionFile)
+        }
         Delivery::Alert(_) => false,
     }
 }

@@ -10,6 +10,7 @@ use tracing::{debug, error, info, warn};
 use super::leftover::Leftover;
 use crate::archive::Archive;
 use crate::event::EventId;
+use crate::executor;
 use crate::health::StoreState;
 use crate::library;
 use crate::pipeline::Shared;
@@ -105,6 +106,7 @@ fn run(shared: &Shared, archive: &Archive, first_id: EventId) -> Result<()> {
     };
     // Before the index counts as filled.
     library::recover(archive, first_id)?;
+    executor::recover(archive, first_id)?;
     let outcome = recover(archive, first_id, &mut report);
     shared.health.note_store(|store| {
         (store.state, store.rebuilt, store.rebuild_total) = (StoreState::Ok, 0, 0);

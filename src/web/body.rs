@@ -29,6 +29,14 @@ pub(super) async fn command<T: DeserializeOwned>(headers: &HeaderMap, body: Body
 /// When a foreign page sent it, it is too long, or does not come.
 pub(super) async fn received(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     check_sender(headers)?;
+    bounded(body).await
+}
+
+/// The same, whoever sent them.
+///
+/// # Errors
+/// When it is too long, or does not come.
+pub(super) async fn bounded(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, LONGEST).await.map_err(|error| broken(&error))
 }
 

@@ -134,7 +134,7 @@ impl Kept {
     }
 }
 
-fn key(request: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn key(request: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(key) = request.get(HEADER) else { return Ok(None) };
     let text = key.to_str().unwrap_or_default();
     if text.is_empty() || text.len() > MAX_KEY {

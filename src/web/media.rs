@@ -90,10 +90,14 @@ fn content_type(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Clip | MediaKind::SegmentVideo => "video/mp4",
         MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Thumbnail => "image/jpeg",
-        MediaKind::EventSidecar | MediaKind::SegmentSidecar | MediaKind::CoverageAccount | MediaKind::PhotoSidecar => {
-            "application/json"
+        MediaKind::EventSidecar
+        | MediaKind::SegmentSidecar
+        | MediaKind::CoverageAccount
+        | MediaKind::PhotoSidecar
+        | MediaKind::ExecutionSidecar => "application/json",
+        MediaKind::LakeTable | MediaKind::Original | MediaKind::ExecutionFile | MediaKind::Other => {
+            "application/octet-stream"
         }
-        MediaKind::LakeTable | MediaKind::Original | MediaKind::Other => "application/octet-stream",
     }
 }
 

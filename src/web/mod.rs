@@ -8,14 +8,17 @@ mod albums;
 mod api;
 mod audit;
 mod body;
+mod box_pictures;
 mod camera_config;
 mod compact;
 mod config;
 mod event_changes;
 mod event_query;
+mod executions;
 mod guard;
 mod health;
 mod idempotency;
+mod inference;
 mod jobs;
 mod live;
 mod login;
@@ -29,6 +32,7 @@ mod photo_similar;
 mod photo_storage;
 mod photo_usage;
 mod photos;
+mod pipelines;
 mod plain_http;
 mod problem;
 mod problems;
@@ -292,6 +296,9 @@ fn all_routes() -> Routes {
         .merge(camera_config::routes())
         .merge(switches::routes())
         .merge(models::routes())
+        .merge(pipelines::routes())
+        .merge(executions::routes())
+        .merge(inference::routes())
         .merge(system::routes())
         .merge(shares::routes())
         .merge(shared_photos::routes())

@@ -122,6 +122,12 @@ problems! {
         "Use localhost or a loopback address; beyond loopback an address or host name of the box, or a name of `web.names`.";
     WebsocketRequired = "websocket_required", UPGRADE_REQUIRED, "Live video needs a WebSocket",
         "Open the address as a WebSocket; `live.mjpeg` needs none.";
+    NotAnExecution = "not_an_execution", UNSUPPORTED_MEDIA_TYPE, "The body is neither pictures nor a command",
+        "Send `multipart/form-data`, `image/...`, or `application/json` that names pictures of this box.";
+    BadInputs = "bad_inputs", UNPROCESSABLE_ENTITY, "The pictures do not fit the pipeline",
+        "`detail` says which picture is missing, or is none; send one for each input.";
+    InvalidPipeline = "invalid_pipeline", UNPROCESSABLE_ENTITY, "The pipeline cannot be run",
+        "`errors` has a step, field, reason and cure for each mistake.";
     InvalidConfig = "invalid_config", UNPROCESSABLE_ENTITY, "The configuration could not be used with this",
         "Change what `detail` names; nothing was changed.";
     CameraUnusable = "camera_unusable", UNPROCESSABLE_ENTITY, "The camera gives no picture",
@@ -176,6 +182,8 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     parameter: Option<BadParameter>,
+    /// Each mistake, where there are several.
+    errors: Option<serde_json::Value>,
     /// When it is worth another try.
     wait: Option<Duration>,
 }
@@ -190,12 +198,17 @@ struct BadParameter {
 impl Problem {
     pub(super) fn new(code: Code, detail: String) -> Self {
         let wait = (code.status() == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(1));
-        Self { code, detail, parameter: None, wait }
+        Self { code, detail, parameter: None, errors: None, wait }
     }
 
     /// The same, worth another try after `wait`.
     pub(super) fn after(self, wait: Duration) -> Self {
         Self { wait: Some(wait), ..self }
+    }
+
+    /// The same with each mistake.
+    pub(super) fn with_errors(self, errors: serde_json::Value) -> Self {
+        Self { errors: Some(errors), ..self }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -224,9 +237,12 @@ impl IntoResponse for Problem {
             code: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
             parameter: Option<BadParameter>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            errors: Option<serde_json::Value>,
         }
         let Documented { kind, code, status, title, .. } = self.code.documented();
-        let body = Body { kind, title, status, detail: self.detail, code, parameter: self.parameter };
+        let body =
+            Body { kind, title, status, detail: self.detail, code, parameter: self.parameter, errors: self.errors };
         let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
         let mut answer = (self.code.status(), media_type, Json(body)).into_response();
         if let Some(wait) = self.wait {

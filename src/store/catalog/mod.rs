@@ -75,8 +75,13 @@ impl Class {
             | MediaKind::Thumbnail
             | MediaKind::CoverageAccount
             | MediaKind::LakeTable
-            | MediaKind::PhotoSidecar => Self::Metadata,
-            MediaKind::Snapshot | MediaKind::SnapshotBoxes | MediaKind::Original | MediaKind::Other => Self::Snapshots,
+            | MediaKind::PhotoSidecar
+            | MediaKind::ExecutionSidecar => Self::Metadata,
+            MediaKind::Snapshot
+            | MediaKind::SnapshotBoxes
+            | MediaKind::Original
+            | MediaKind::ExecutionFile
+            | MediaKind::Other => Self::Snapshots,
         }
     }
 }

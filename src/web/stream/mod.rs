@@ -66,7 +66,7 @@ impl Default for Streams {
 }
 
 impl Streams {
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.places.clone().try_acquire_owned().map_err(|_| {
             let detail = format!("{MAX_STREAMS} streams are open already, which is as many as may be");
             Problem::new(Code::TooManyStreams, detail)

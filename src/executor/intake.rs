@@ -1,0 +1,201 @@
+//! Taking in an execution: written beside, then moved to its place, then recorded.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::layout::{ExecutionLayout, remove, write_new, written};
+use super::{ExecutionArchive, ExecutorError};
+use crate::asset::{EXECUTION_SIDECAR, MediaFile};
+use crate::durable;
+use crate::execution::{
+    Execution, ExecutionFile, ExecutionId, ExecutionState, Pipeline, PipelineVersion, SCHEMA_VERSION,
+};
+
+/// A picture that comes with an execution.
+#[derive(Clone, Debug)]
+pub struct GivenFile {
+    /// Its name as its sender gave it.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// The extension of such files.
+    pub extension: &'static str,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+/// An execution that is to be taken in.
+#[derive(Clone, Debug)]
+pub struct NewExecution {
+    /// Which pipeline it runs.
+    pub pipeline: PipelineVersion,
+    /// That pipeline.
+    pub definition: Arc<Pipeline>,
+    /// Values of the pipeline's parameters that differ from their defaults.
+    pub parameters: BTreeMap<String, Value>,
+    /// The pictures, by the pipeline's inputs.
+    pub inputs: BTreeMap<String, GivenFile>,
+    /// The user or key that gave it.
+    pub owner: Arc<str>,
+    /// The key by which its sender may send it twice.
+    pub idempotency_key: Option<String>,
+    /// The executions that are given together with it have the same.
+    pub batch: Option<ExecutionId>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Accepted {
+    /// It was taken in.
+    New(Execution),
+    /// It came under the same key before.
+    Known(Execution),
+}
+
+impl Accepted {
+    /// The execution.
+    pub fn execution(&self) -> &Execution {
+        match self {
+            Self::New(execution) | Self::Known(execution) => execution,
+        }
+    }
+}
+
+/// A folder for what is needed while an execution runs.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays goes at the next start.
+        let _ = remove(&self.0);
+    }
+}
+
+impl ExecutionArchive {
+    /// An id that no other asset has.
+    pub fn next_id(&self) -> ExecutionId {
+        self.archive.next_id()
+    }
+
+    /// A folder for what is needed while an execution runs; it goes with what is returned. Blocks.
+    ///
+    /// # Errors
+    /// When the volume is away or the disk refuses.
+    pub fn scratch(&self, id: ExecutionId) -> Result<Scratch, ExecutorError> {
+        let incoming = self.layout.create(&self.layout.incoming())?;
+        let folder = incoming.join(format!("{id}.run"));
+        fs::create_dir_all(&folder).with_context(|| format!("make folder {}", folder.display())).map_err(unwritten)?;
+        Ok(Scratch(folder))
+    }
+
+    /// Takes in an execution; when it returns, it is durable. Two with one key must not be given at once. Blocks.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Away`], [`ExecutorError::Full`], [`ExecutorError::TooMany`], [`ExecutorError::KeyReused`]; else when
+    /// index or disk fail.
+    pub fn accept(&self, new: NewExecution) -> Result<Accepted, ExecutorError> {
+        let executions = self.archive.store().executions();
+        if let Some(key) = &new.idempotency_key
+            && let Some(known) = executions.with_key(&new.owner, key).wait()?
+            && let Some(known) = self.known(known, &new)?
+        {
+            return Ok(Accepted::Known(known));
+        }
+        self.check_room()?;
+        let usage = executions.usage().wait()?;
+        if usage.open >= self.config.max_waiting {
+            return Err(ExecutorError::TooMany { waiting: usage.open, most: self.config.max_waiting });
+        }
+        let (execution, files) = self.execution(new);
+        place(&self.layout, &execution, &files).map_err(unwritten)?;
+        executions.record(&execution, Vec::new())?;
+        Ok(Accepted::New(execution))
+    }
+
+    /// The execution that came under the same key, if it is the same; `None` where it is gone.
+    fn known(&self, id: ExecutionId, new: &NewExecution) -> Result<Option<Execution>, ExecutorError> {
+        let known = match self.read(id) {
+            Err(ExecutorError::Unknown) => return Ok(None),
+            known => known?,
+        };
+        let content = |bytes: &Bytes| hex::encode(Sha256::digest(bytes));
+        let given: BTreeMap<&str, String> =
+            new.inputs.iter().map(|(name, file)| (name.as_str(), content(&file.bytes))).collect();
+        let had: BTreeMap<&str, String> =
+            known.inputs.iter().map(|(name, file)| (name.as_str(), file.file.sha256.clone())).collect();
+        let is_same = known.pipeline.name == new.pipeline.name && known.parameters == new.parameters && given == had;
+        if is_same { Ok(Some(known)) } else { Err(ExecutorError::KeyReused) }
+    }
+
+    fn execution(&self, new: NewExecution) -> (Execution, Vec<(String, Bytes)>) {
+        let (mut inputs, mut files) = (BTreeMap::new(), Vec::new());
+        for (name, GivenFile { name: given, media_type, extension, bytes }) in new.inputs {
+            let file = format!("input-{name}.{extension}");
+            let media = MediaFile::new(file.clone(), bytes.len() as u64, hex::encode(Sha256::digest(&bytes)));
+            inputs.insert(name, ExecutionFile { file: media, media_type, name: given, kept: false });
+            files.push((file, bytes));
+        }
+        let execution = Execution {
+            version: SCHEMA_VERSION,
+            id: self.next_id(),
+            pipeline: new.pipeline,
+            definition: new.definition,
+            parameters: new.parameters,
+            inputs,
+            owner: new.owner,
+            idempotency_key: new.idempotency_key,
+            batch: new.batch,
+            created: self.archive.now(),
+            state: ExecutionState::Queued,
+            attempts: 0,
+            ended: None,
+            took_ms: None,
+            outputs: BTreeMap::new(),
+            files: Vec::new(),
+            steps: Vec::new(),
+            failure: None,
+        };
+        (execution, files)
+    }
+}
+
+/// Writes all files of an execution, and gives it its place at once.
+fn place(layout: &ExecutionLayout, execution: &Execution, files: &[(String, Bytes)]) -> Result<()> {
+    layout.create(&layout.incoming())?;
+    let (beside, folder) = (layout.incoming().join(execution.id.to_string()), layout.folder(execution.id));
+    let write = || {
+        fs::create_dir(&beside).with_context(|| format!("make folder {}", beside.display()))?;
+        files.iter().try_for_each(|(name, bytes)| write_new(&beside.join(name), bytes))?;
+        write_new(&beside.join(EXECUTION_SIDECAR), &written(execution)?)?;
+        durable::sync_folder(&beside).with_context(|| format!("sync {}", beside.display()))?;
+        fs::rename(&beside, &folder).with_context(|| format!("rename {}", beside.display()))?;
+        durable::sync_folder(&layout.root()).with_context(|| format!("sync {}", layout.root().display()))
+    };
+    write().inspect_err(|_| {
+        // It was not acknowledged.
+        let _ = remove(&beside);
+        let _ = remove(&folder);
+    })
+}
+
+pub(super) fn unwritten(failure: anyhow::Error) -> ExecutorError {
+    match failure.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::StorageFull => ExecutorError::Full,
+        _ => ExecutorError::Failed(failure),
+    }
+}

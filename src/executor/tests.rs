@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::*;
+use crate::archive::bench::{archive, archive_and_clock, id, queued};
+use crate::clock::{Clock, TimeQuality};
+use crate::execution::{ExecutionState, Failure, FailureReason, Pipeline, PipelineVersion};
+use crate::store::ExecutionQuery;
+
+fn new(bytes: &'static [u8], key: Option<&str>) -> NewExecution {
+    let definition: Pipeline = toml::from_str("name = 'p'").expect("a pipeline");
+    let file = GivenFile {
+        name: "a.jpg".to_owned(),
+        media_type: "image/jpeg".to_owned(),
+        extension: "jpg",
+        bytes: Bytes::from_static(bytes),
+    };
+    NewExecution {
+        pipeline: PipelineVersion { name: "p".to_owned(), version: 1 },
+        definition: Arc::new(definition),
+        parameters: BTreeMap::new(),
+        inputs: BTreeMap::from([("image".to_owned(), file)]),
+        owner: "anna".into(),
+        idempotency_key: key.map(str::to_owned),
+        batch: None,
+    }
+}
+
+fn executions(archive: &Archive) -> ExecutionArchive {
+    ExecutionArchive::new(archive, Arc::default())
+}
+
+fn result(kept: bool) -> Finished {
+    let bytes: Arc<[u8]> = Arc::from(&b"picture"[..]);
+    let file = MadeFile { name: "drawn.jpg".to_owned(), media_type: "image/jpeg".to_owned(), bytes, kept };
+    let outputs = BTreeMap::from([("number".to_owned(), json!(3.0))]);
+    let without = Finished::without(ExecutionState::Finished, None);
+    Finished { took_ms: Some(12.0), outputs, files: vec![file], ..without }
+}
+
+fn listed(archive: &Archive) -> Vec<(ExecutionId, ExecutionState)> {
+    let query = ExecutionQuery { limit: 100, ..ExecutionQuery::default() };
+    let found = archive.store().executions().find(query).wait().expect("found");
+    found.executions.into_iter().map(|execution| (execution.id, execution.state)).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_is_taken_in_begun_and_finished_and_what_is_kept_is_delivered() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let executions = executions(&archive);
+    let taken = executions.accept(new(b"jpeg", None)).expect("taken in");
+    let id = taken.execution().id;
+    let folder = dir.path().join("executions").join(id.to_string());
+    assert_eq!(files(&folder), ["execution.json", "input-image.jpg"]);
+    assert_eq!(archive.store().executions().usage().wait().expect("usage").open, 1);
+    let begun = executions.begin(id).expect("begun");
+    assert_eq!((begun.attempts, begun.state), (1, ExecutionState::Running));
+    assert_eq!(listed(&archive), [(id, ExecutionState::Running)]);
+    let before = queued(&archive, "upload/cloud");
+    let over = executions.finish(&begun, result(true)).expect("finished");
+    assert_eq!(files(&folder), ["drawn.jpg", "execution.json", "input-image.jpg"]);
+    assert_eq!(executions.read(id).expect("read"), over);
+    assert_eq!(queued(&archive, "upload/cloud"), before + 2);
+    let usage = archive.store().executions().usage().wait().expect("usage");
+    assert_eq!((usage.open, usage.executions, usage.bytes), (0, 1, 11));
+    assert!(matches!(executions.begin(id), Err(ExecutorError::Refused(_))));
+    assert!(matches!(executions.cancel(id), Err(ExecutorError::Refused(_))));
+    executions.delete(id).expect("deleted");
+    assert!(matches!(executions.read(id), Err(ExecutorError::Unknown)) && !folder.exists());
+    assert_eq!(archive.store().executions().usage().wait().expect("usage").executions, 0);
+}
+
+#[test]
+fn what_is_not_kept_is_not_delivered() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let executions = executions(&archive);
+    let id = executions.accept(new(b"jpeg", None)).expect("taken in").execution().id;
+    let begun = executions.begin(id).expect("begun");
+    executions.finish(&begun, result(false)).expect("finished");
+    assert_eq!(queued(&archive, "upload/cloud"), 0);
+}
+
+#[test]
+fn a_key_stands_for_one_execution_also_after_a_restart() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let first = {
+        let archive = archive(dir.path());
+        let taken = executions(&archive).accept(new(b"jpeg", Some("k"))).expect("taken in");
+        archive.store().clone().close().expect("close");
+        taken.execution().clone()
+    };
+    let archive = archive(dir.path());
+    let executions = executions(&archive);
+    assert_eq!(executions.accept(new(b"jpeg", Some("k"))).expect("known"), Accepted::Known(first.clone()));
+    assert!(matches!(executions.accept(new(b"other", Some("k"))), Err(ExecutorError::KeyReused)));
+    assert!(matches!(executions.accept(new(b"jpeg", Some("l"))).expect("new"), Accepted::New(_)));
+    executions.cancel(first.id).expect("cancelled");
+    executions.delete(first.id).expect("deleted");
+    assert!(matches!(executions.accept(new(b"jpeg", Some("k"))).expect("new"), Accepted::New(_)));
+}
+
+#[test]
+fn a_fresh_index_is_filled_and_halves_are_removed() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (waiting, over) = {
+        let archive = archive(dir.path());
+        let executions = executions(&archive);
+        let [waiting, over] = [b"one", b"two"].map(|bytes| {
+            executions
+                .accept(new(bytes, Some(std::str::from_utf8(bytes).expect("text"))))
+                .expect("taken in")
+                .execution()
+                .id
+        });
+        executions.finish(&executions.begin(over).expect("begun"), result(true)).expect("finished");
+        archive.store().clone().close().expect("close");
+        (waiting, over)
+    };
+    std::fs::remove_dir_all(dir.path().join("index")).expect("remove the index");
+    let half = dir.path().join("executions/incoming").join(id(7).to_string());
+    std::fs::create_dir_all(&half).expect("half of one");
+    let archive = archive(dir.path());
+    let first_id = archive.next_id();
+    assert_eq!(recover(&archive, first_id).expect("recovered"), 2);
+    assert_eq!(listed(&archive), [(over, ExecutionState::Finished), (waiting, ExecutionState::Queued)]);
+    assert!(!half.exists());
+    assert_eq!(queued(&archive, "upload/cloud"), 2);
+    assert!(matches!(executions(&archive).accept(new(b"one", Some("one"))).expect("known"), Accepted::Known(_)));
+    assert_eq!(recover(&archive, first_id).expect("recovered"), 0);
+}
+
+#[test]
+fn a_result_that_the_index_did_not_learn_of_is_not_computed_again() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let executions = executions(&archive);
+    let id = executions.accept(new(b"jpeg", None)).expect("taken in").execution().id;
+    let begun = executions.begin(id).expect("begun");
+    let over = executions.finish(&begun, result(true)).expect("finished");
+    // The power went between the two.
+    archive.store().executions().record(&begun, Vec::new()).expect("as before");
+    assert_eq!(listed(&archive), [(id, ExecutionState::Running)]);
+    recover(&archive, archive.next_id()).expect("recovered");
+    assert_eq!(listed(&archive), [(id, ExecutionState::Finished)]);
+    assert_eq!(executions.read(id).expect("read"), over);
+    // A row without a folder goes.
+    std::fs::remove_dir_all(dir.path().join("executions").join(id.to_string())).expect("remove");
+    recover(&archive, archive.next_id()).expect("recovered");
+    assert_eq!(listed(&archive), []);
+}
+
+#[test]
+fn the_oldest_go_by_age_and_for_room_and_those_that_wait_stay() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = archive_and_clock(dir.path());
+    let config = Config { max_bytes: 25, ..Config::default() };
+    let executions = ExecutionArchive::new(&archive, Arc::new(config));
+    let waiting = executions.accept(new(b"wait", None)).expect("taken in").execution().id;
+    let over: Vec<ExecutionId> = (0..3)
+        .map(|_| {
+            let id = executions.accept(new(b"jpeg", None)).expect("taken in").execution().id;
+            executions.finish(&executions.begin(id).expect("begun"), result(false)).expect("finished");
+            id
+        })
+        .collect();
+    // 4 + 3 * 11 bytes: two have to go.
+    assert_eq!(executions.expire().expect("expired"), 2);
+    assert_eq!(listed(&archive), [(over[2], ExecutionState::Finished), (waiting, ExecutionState::Queued)]);
+    clock.step_wall(clock.now().wall, TimeQuality::Unsynchronised);
+    clock.advance(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(executions.expire().expect("expired"), 0, "the clock was not known to be right");
+    clock.step_wall(clock.now().wall, TimeQuality::Synchronised);
+    let id = executions.accept(new(b"j", None)).expect("taken in").execution().id;
+    executions.finish(&executions.begin(id).expect("begun"), result(false)).expect("finished");
+    clock.advance(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(executions.expire().expect("expired"), 2);
+    assert_eq!(listed(&archive), [(waiting, ExecutionState::Queued)]);
+}
+
+#[test]
+fn no_more_are_taken_in_than_may_wait_and_a_try_that_does_not_count_is_put_back() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let executions = ExecutionArchive::new(&archive, Arc::new(Config { max_waiting: 1, ..Config::default() }));
+    let id = executions.accept(new(b"jpeg", None)).expect("taken in").execution().id;
+    assert!(matches!(executions.accept(new(b"more", None)), Err(ExecutorError::TooMany { waiting: 1, most: 1 })));
+    let begun = executions.begin(id).expect("begun");
+    executions.put_back(&begun).expect("put back");
+    assert_eq!(executions.begin(id).expect("begun").attempts, 1);
+    let begun = executions.begin(id).expect("begun");
+    assert_eq!(begun.attempts, 2);
+    let failure = Failure { reason: FailureReason::Crashed, step: None, message: "again".to_owned() };
+    executions.finish(&begun, Finished::without(ExecutionState::Failed, Some(failure.clone()))).expect("failed");
+    assert_eq!(executions.read(id).expect("read").failure, Some(failure));
+}

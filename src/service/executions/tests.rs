@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::execution::FailureReason;
+use crate::service::fixture::Bench;
+
+const PERSON: &[u8] = include_bytes!("../../../tests/fixtures/pictures/person.jpg");
+
+fn asked(pipeline: &str, bytes: &'static [u8]) -> ExecutionRequest {
+    let picture = GivenPicture { name: "a.jpg".to_owned(), bytes: bytes.into() };
+    ExecutionRequest {
+        pipeline: Asked::Named(pipeline.to_owned(), None),
+        parameters: BTreeMap::new(),
+        inputs: BTreeMap::from([("file".to_owned(), picture)]),
+        owner: "anna".into(),
+        idempotency_key: None,
+        batch: None,
+        is_urgent: false,
+    }
+}
+
+/// Does `work` while executions are run.
+async fn while_running<T>(bench: &Bench, work: impl Future<Output = T>) -> T {
+    bench.archive.is_incomplete.store(false, std::sync::atomic::Ordering::Relaxed);
+    let stop = CancellationToken::new();
+    let run = bench.services.executions.run(stop.clone());
+    tokio::select! {
+        () = run => panic!("it ended"),
+        done = work => done,
+    }
+}
+
+async fn over(executions: &ExecutionService, request: ExecutionRequest) -> Execution {
+    let id = executions.submit(request).await.expect("taken in").execution().id;
+    executions.wait(id, Duration::from_secs(60)).await.expect("waited")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_goes_through_a_pipeline_and_what_came_of_it_is_kept() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let execution = while_running(&bench, over(executions, asked("objects", PERSON))).await;
+    assert_eq!((execution.state, execution.attempts), (ExecutionState::Finished, 1), "{execution:?}");
+    let labels: Vec<&str> = execution.outputs["objects"]
+        .as_array()
+        .expect("objects")
+        .iter()
+        .filter_map(|found| found["label"].as_str())
+        .collect();
+    assert!(labels.contains(&"person") && labels.contains(&"dog"), "{labels:?}");
+    assert_eq!(execution.outputs["number"], json!(labels.len() as f64));
+    assert_eq!(execution.outputs["picture"]["file"], "picture.jpg");
+    let (path, file) = executions.file(&execution, "picture.jpg").expect("a file");
+    assert_eq!(
+        (file.media_type.as_str(), std::fs::metadata(path).expect("it is there").len()),
+        ("image/jpeg", file.file.bytes)
+    );
+    assert!(executions.file(&execution, "../event.json").is_none());
+    let steps: Vec<&str> = execution.steps.iter().map(|step| step.step.as_str()).collect();
+    assert_eq!(steps.len(), 3);
+    assert!(execution.steps.iter().all(|step| step.runs == 1 && step.took_ms > 0.0), "{:?}", execution.steps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_is_damaged_fails_alone_with_its_reason() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let torn: &'static [u8] = &PERSON[..300];
+    let both = while_running(&bench, async {
+        futures::join!(over(executions, asked("objects", torn)), over(executions, asked("crops", PERSON)))
+    });
+    let (damaged, sound) = both.await;
+    let failure = damaged.failure.expect("a reason");
+    assert_eq!((damaged.state, failure.reason), (ExecutionState::Failed, FailureReason::Picture));
+    assert!(failure.message.starts_with("image: the picture is damaged"), "{failure:?}");
+    assert_eq!(sound.state, ExecutionState::Finished);
+    assert!(sound.outputs["pictures"].as_array().expect("pictures").len() > 1, "{:?}", sound.outputs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_run_is_refused_before_it_is_taken_in() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let unknown = executions.submit(asked("nothing", PERSON)).await.expect_err("no such pipeline");
+    assert!(matches!(unknown, ExecutionRefusal::Pipeline(PipelineRefusal::Unknown(_))), "{unknown}");
+    let parameters = BTreeMap::from([("model".to_owned(), json!("no-such-model"))]);
+    let wrong = ExecutionRequest { parameters, ..asked("objects", PERSON) };
+    let wrong = executions.submit(wrong).await.expect_err("no such model");
+    assert!(wrong.to_string().contains("no model \"no-such-model\""), "{wrong}");
+    let text = executions.submit(asked("objects", b"no picture")).await.expect_err("text");
+    assert!(text.to_string().contains("neither a picture nor a video"), "{text}");
+    let picture = GivenPicture { name: "b.jpg".to_owned(), bytes: PERSON.into() };
+    let mut two = asked("objects", PERSON);
+    two.inputs.insert("other".to_owned(), picture);
+    let two = executions.submit(two).await.expect_err("two pictures");
+    assert!(two.to_string().contains("it has image"), "{two}");
+    assert_eq!(executions.status().await.expect("status").executions, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_is_cancelled_and_one_is_repeated() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let first = executions.submit(asked("objects", PERSON)).await.expect("taken in").execution().id;
+    assert_eq!(executions.status().await.expect("status").waiting, 1);
+    let cancelled = executions.cancel(first).await.expect("cancelled");
+    assert_eq!(cancelled.state, ExecutionState::Cancelled);
+    assert!(matches!(executions.cancel(first).await, Err(ExecutorError::Refused(_))));
+    let again = executions.repeat(first, "bob".into(), false).await.expect("again").execution().id;
+    let again = while_running(&bench, executions.wait(again, Duration::from_secs(60))).await.expect("waited");
+    assert_eq!((again.state, &*again.owner), (ExecutionState::Finished, "bob"));
+    assert_eq!(executions.get(first).await.expect("there").state, ExecutionState::Cancelled);
+    executions.delete(first).await.expect("deleted");
+    assert!(matches!(executions.get(first).await, Err(ExecutorError::Unknown)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_numbered_and_goes_on_behind_the_last_number() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let id = executions.submit(asked("objects", PERSON)).await.expect("taken in").execution().id;
+    let mut followed = executions.follow(id, None).await.expect("followed");
+    let all = while_running(&bench, async {
+        let mut all = Vec::new();
+        while let Some(event) = followed.next().await {
+            all.push((event.number, event.kind.as_str()));
+        }
+        all
+    });
+    let all = all.await;
+    let kinds: Vec<&str> = all.iter().map(|(_, kind)| *kind).collect();
+    assert_eq!(kinds, ["queued", "started", "step_finished", "step_finished", "step_finished", "finished"]);
+    assert!(all.is_sorted_by(|a, b| a.0 < b.0), "{all:?}");
+    let mut rest = executions.follow(id, Some(all[3].0)).await.expect("followed");
+    assert_eq!(rest.next().await.map(|event| event.number), Some(all[4].0));
+    assert_eq!(rest.next().await.map(|event| event.number), Some(all[5].0));
+    assert_eq!(rest.next().await, None);
+    // After a restart the steps are not known any more; the end has the same number.
+    let fresh =
+        progress::Progress::default().follow(id).from(&executions.get(id).await.expect("there"), Some(all[3].0));
+    let mut fresh = fresh;
+    assert_eq!(fresh.next().await.map(|event| event.number), Some(all[5].0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_ended_the_process_again_and_again_fails() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let id = executions.submit(asked("objects", PERSON)).await.expect("taken in").execution().id;
+    for _ in 0..3 {
+        executions.archive().begin(id).expect("begun");
+    }
+    let over = while_running(&bench, executions.wait(id, Duration::from_secs(60))).await.expect("waited");
+    assert_eq!(over.failure.map(|failure| failure.reason), Some(FailureReason::Crashed));
+}

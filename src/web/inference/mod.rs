@@ -1,0 +1,23 @@
+//! The Open Inference Protocol, version 2: programs that speak to Triton or KServe speak to the box.
+//!
+//! A model takes a picture as `image` (a file as `BYTES`, or pixels as `UINT8`, rows of R, G, B) and gives `boxes` (x, y,
+//! width, height in shares of the picture), `scores`, `classes` and `labels`. A pipeline is a model too: its inputs are files
+//! as `BYTES`; of its outputs numbers are `FP64`, pictures files, all else JSON.
+
+mod grpc;
+mod http;
+mod json;
+mod messages;
+mod run;
+mod tensor;
+
+use super::routes::Routes;
+
+/// Name of the server in the protocol.
+const SERVER: &str = "outpost";
+/// What is spoken beyond the protocol.
+const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+
+pub(super) fn routes() -> Routes {
+    http::routes().merge(grpc::routes())
+}
