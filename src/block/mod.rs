@@ -31,7 +31,7 @@ pub use effect::Effect;
 pub use plan::Plan;
 pub use run::{Outcome, RunError, StepRun};
 pub use schema::{BlockDescription, describe_blocks};
-pub use value::{Encoded, Image, Item, Object, Objects, Region, Table, TableCell, Value};
+pub use value::{Encoded, Image, Item, Object, Objects, Region, Table, TableCell, Value, short};
 
 use input::Input;
 use run::{BlockError, Output};

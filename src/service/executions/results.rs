@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::block::{Effect, Encoded, Image, Item, Outcome, Value as Made};
+use crate::block::{Effect, Encoded, Image, Item, Outcome, Value as Made, short};
 use crate::execution::StepReport;
 use crate::executor::MadeFile;
 
@@ -48,8 +48,8 @@ fn write_item(name: &str, item: &Item, files: &mut Vec<MadeFile>) -> Result<Valu
             let coded = coded(image)?;
             let file = free_name(name, coded.extension, files);
             let (width, height) = (image.picture.width, image.picture.height);
-            let written =
-                json!({ "file": file, "width": width, "height": height, "place": <[f32; 4]>::from(image.place) });
+            let place = short(&image.place).unwrap_or_default();
+            let written = json!({ "file": file, "width": width, "height": height, "place": place });
             files.push(made(file, &coded, false));
             Ok(written)
         }

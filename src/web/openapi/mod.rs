@@ -10,6 +10,7 @@ mod events;
 mod models;
 mod operations;
 mod photos;
+mod pipelines;
 #[cfg(test)]
 pub(super) mod schema_check;
 mod timeline;
@@ -86,7 +87,11 @@ struct Operation {
 /// All routes of the API.
 fn all() -> impl Iterator<Item = &'static Operation> {
     let of_data = operations::OPERATIONS.iter().chain(events::OPERATIONS).chain(timeline::OPERATIONS);
-    let of_data = of_data.chain(photos::OPERATIONS).chain(cameras::OPERATIONS).chain(models::OPERATIONS);
+    let of_data = of_data
+        .chain(photos::OPERATIONS)
+        .chain(pipelines::OPERATIONS)
+        .chain(cameras::OPERATIONS)
+        .chain(models::OPERATIONS);
     of_data.chain(access::OPERATIONS)
 }
 

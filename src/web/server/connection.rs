@@ -1,5 +1,6 @@
 //! The bytes of one connection: they may not stand still for ever, and end when the daemon does.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,8 +25,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 /// protocol.
 pub(super) struct Connection {
     stream: Box<dyn Transport>,
-    /// A byte that was looked at, and not read yet.
-    first: Option<u8>,
+    /// Bytes that were looked at, and not read yet.
+    seen: VecDeque<u8>,
     idle: Pin<Box<Sleep>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: Place,
@@ -34,14 +35,42 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(stream: Box<dyn Transport>, place: Place) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE));
-        Self { stream, first: None, idle, cut: Box::pin(place.cut().clone().cancelled_owned()), _place: place }
+        Self {
+            stream,
+            seen: VecDeque::new(),
+            idle,
+            cut: Box::pin(place.cut().clone().cancelled_owned()),
+            _place: place,
+        }
     }
 
     /// The first byte, which is read again afterwards; `None` at the end.
     pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        self.first = (self.read(&mut byte).await? == 1).then_some(byte[0]);
-        Ok(self.first)
+        self.byte(0).await
+    }
+
+    /// Whether it begins with `beginning`, which is read again afterwards; no more is waited for than that takes.
+    pub(super) async fn begins_with(&mut self, beginning: &[u8]) -> io::Result<bool> {
+        for (at, wanted) in beginning.iter().enumerate() {
+            if self.byte(at).await? != Some(*wanted) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The byte at place `at` of the beginning; `None` at the end.
+    async fn byte(&mut self, at: usize) -> io::Result<Option<u8>> {
+        while self.seen.len() <= at {
+            let (mut seen, mut byte) = (std::mem::take(&mut self.seen), [0]);
+            let read = self.read(&mut byte).await;
+            seen.extend(byte.get(..*read.as_ref().unwrap_or(&0)).unwrap_or_default());
+            self.seen = seen;
+            if read? == 0 {
+                return Ok(None);
+            }
+        }
+        Ok(self.seen.get(at).copied())
     }
 
     /// Lets `act` move bytes, unless the connection was cut or sat idle for too long.
@@ -65,10 +94,9 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() > 0
-            && let Some(first) = self.first.take()
-        {
-            buf.put_slice(&[first]);
+        if buf.remaining() > 0 && !self.seen.is_empty() {
+            let length = self.seen.len().min(buf.remaining());
+            self.seen.drain(..length).for_each(|byte| buf.put_slice(&[byte]));
             return Poll::Ready(Ok(()));
         }
         self.watch(cx, |stream, cx| stream.poll_read(cx, buf))

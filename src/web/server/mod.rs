@@ -52,6 +52,8 @@ const CUT_WITHIN: Duration = Duration::from_millis(200);
 
 /// The pause after a failure to accept, such as no file descriptor being left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// What a connection begins with on which HTTP/2 is spoken; HTTP/1.1 has no such method.
+const HTTP2: &[u8] = b"PRI ";
 /// How long a TLS handshake may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long the head of a request may take, and the next request may let wait for itself.
@@ -195,7 +197,7 @@ impl Run {
     /// Holds one connection until its end.
     async fn hold(self, stream: Box<dyn Transport>, tls: Option<Tls>, place: Place, requests: Requests) {
         let mut io = Connection::new(stream, place);
-        let Some(tls) = tls else { return self.http1(io, requests).await };
+        let Some(tls) = tls else { return self.plain(io, requests).await };
         match tokio::time::timeout(HANDSHAKE_WITHIN, io.first_byte()).await {
             // A method begins with a capital letter, and a handshake does not.
             Ok(Ok(Some(b'A'..=b'Z'))) => {
@@ -210,6 +212,19 @@ impl Run {
             Ok(Ok(io)) => self.http1(io, requests).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
+        }
+    }
+
+    /// Without TLS: HTTP/1.1, or HTTP/2 where the client knows beforehand that it is spoken, as gRPC does.
+    async fn plain(&self, mut io: Connection, requests: Requests) {
+        let begins = tokio::select! {
+            begins = tokio::time::timeout(HEAD_WITHIN, io.begins_with(HTTP2)) => begins,
+            () = self.stop.cancelled() => return,
+        };
+        match begins {
+            Ok(Ok(true)) => self.http2(io, requests).await,
+            Ok(Ok(false)) => self.http1(io, requests).await,
+            Ok(Err(_)) | Err(_) => debug!("no request came"),
         }
     }
 
