@@ -25,6 +25,8 @@ test-slow: export OUTPOST_CRASHES := 20
 test-slow: export OUTPOST_KILLS := 500
 test-slow: export OUTPOST_PHOTOS := 20000
 test-slow: export OUTPOST_PHOTO_KILLS := 50
+test-slow: export OUTPOST_EXECUTIONS := 10000
+test-slow: export OUTPOST_EXECUTION_KILLS := 20
 test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
@@ -114,6 +116,7 @@ setup-test:
 	@PIP_NO_COMPILE=0 $(setup)/python.sh homeassistant tests/homeassistant/requirements.txt
 	@$(setup)/python.sh lake tests/servers/lake-requirements.txt
 	@$(setup)/python.sh api tests/servers/api-requirements.txt
+	@$(setup)/python.sh inference tests/servers/inference-requirements.txt
 	@$(setup)/node.sh node tests/browser
 	@$(setup)/node.sh azurite tests/servers
 	@$(setup)/rootfs.sh

@@ -29,6 +29,7 @@ mod diagnostics;
 mod dropped;
 mod end_to_end;
 mod events_page;
+mod executions;
 mod first_camera;
 mod home_assistant;
 mod lake;

@@ -1,0 +1,362 @@
+//! Pictures that people and programs send through pipelines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::harness::config::Config;
+use crate::harness::daemon::Daemon;
+use crate::harness::dice::Dice;
+use crate::harness::process::run;
+use crate::harness::{Scratch, fixture, installed, repository, seconds, setting, wait_for};
+
+/// A pipeline without a model, which keeps what it makes.
+const SMALLER: &str = r#"
+name = "smaller"
+
+[[steps]]
+id = "resize"
+type = "resize@1"
+inputs.image = "$inputs.image"
+parameters = { width = 32 }
+
+[[steps]]
+id = "keep"
+type = "keep@1"
+inputs.value = "$steps.resize.image"
+parameters.name = "small"
+
+[outputs]
+picture = "$steps.resize.image"
+"#;
+
+/// A daemon that other tests do not keep from running executions.
+fn start(scratch: &Scratch, config: Config<'_>) -> Daemon {
+    let mut config = config;
+    config.add("[load]\nenabled = false\n");
+    Daemon::start(scratch, config)
+}
+
+fn save(daemon: &Daemon, scratch: &Scratch, pipeline: &str) {
+    let file = scratch.path("pipeline.toml");
+    fs::write(&file, pipeline).expect("write");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail-with-body", "--header", "content-type: application/toml"]);
+    run(curl
+        .arg("--data-binary")
+        .arg(format!("@{}", file.display()))
+        .arg(format!("{}api/v1/pipelines", daemon.page())));
+}
+
+/// Sends files in one request, and gives the answer.
+fn send(page: &str, query: &str, headers: &[&str], files: &[PathBuf]) -> Option<Value> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--max-time", "300"]).stdin(Stdio::null());
+    for header in headers {
+        curl.args(["--header", header]);
+    }
+    for file in files {
+        curl.arg("--form").arg(format!("file=@{}", file.display()));
+    }
+    let output = curl.arg(format!("{page}api/v1/executions?{query}")).output().expect("curl");
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    let executions = answer["executions"].as_array().expect("executions");
+    executions.iter().map(|execution| execution["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// The code of the documentation that begins with `beginning`.
+fn documented(beginning: &str) -> String {
+    let text = fs::read_to_string(repository().join("docs/pipelines.md")).expect("the documentation");
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix("    "))
+        .skip_while(|line| !line.is_some_and(|line| line.starts_with(beginning)));
+    lines.map_while(|line| line).collect::<Vec<_>>().join("\n")
+}
+
+/// Works with: program | tritonclient 2.73, HTTP (JSON and bytes) and gRPC with its stream | the same boxes as the page gives; what is no picture is refused with the reason
+#[test]
+fn programs_of_triton_get_the_boxes_of_the_page() {
+    let scratch = Scratch::new("inference");
+    let mut daemon = start(&scratch, Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0));
+    let address = daemon.page().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let person = fixture("pictures/person.jpg");
+    let mut program = Command::new(installed("inference/bin/python"));
+    program.arg(repository().join("tests/servers/inference.py")).arg(&address).arg(&person);
+    let seen: Value = serde_json::from_str(&run(program.args(["nanodet-g-320", "objects"]))).expect("what it saw");
+
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--header", "content-type: image/jpeg", "--data-binary"]);
+    curl.arg(format!("@{}", person.display()));
+    let page = run(curl.arg(format!("{}api/v1/models/nanodet-g-320/detections", daemon.page())));
+    let page: Value = serde_json::from_str(&page).expect("what the page shows");
+    let labels = |things: &Value, name: &str| -> Vec<(String, Vec<i64>)> {
+        let thousandths = |side: &Value| (side.as_f64().expect("a number") * 1000.0).round() as i64;
+        let of = |thing: &Value| {
+            (thing["label"].to_string(), thing[name].as_array().expect("a box").iter().map(thousandths).collect())
+        };
+        things.as_array().expect("things").iter().map(of).collect()
+    };
+    let expected = labels(&page["detections"], "box");
+    assert!(expected.len() > 2, "{page}");
+    for way in ["http_binary", "http_json", "grpc"] {
+        assert_eq!(labels(&seen[way], "box"), expected, "{way}");
+    }
+    assert_eq!(seen["http_ready"], json!([true, true, true, true]));
+    assert_eq!(seen["grpc_ready"], json!([true, true, true, true]));
+    assert_eq!(
+        (&seen["id"], &seen["only_labels"], &seen["config"]),
+        (&json!("42"), &json!(["labels"]), &json!("nanodet-g-320"))
+    );
+    assert_eq!(seen["grpc_inputs"], json!(["image"]));
+    // A pipeline is a model too; it leaves out what scores less.
+    let surer = page["detections"]
+        .as_array()
+        .expect("things")
+        .iter()
+        .filter(|thing| thing["score"].as_f64() >= Some(0.4))
+        .count();
+    assert_eq!(seen["pipeline"], json!({ "number": surer as f64, "picture": "ffd8" }));
+    assert_eq!(seen["objects"].as_array().map(Vec::len), Some(surer));
+    assert!(seen["index"].as_array().is_some_and(|names| names.contains(&json!("objects"))), "{seen}");
+    assert_eq!(seen["grpc_index"], seen["index"]);
+    for way in ["http_unknown", "grpc_unknown"] {
+        assert!(
+            seen[way].as_str().is_some_and(|refusal| refusal.contains("no model or pipeline \"nothing\"")),
+            "{seen}"
+        );
+    }
+    assert!(seen["http_text"].as_str().is_some_and(|refusal| refusal.contains("neither a JPEG nor a PNG")), "{seen}");
+    assert_eq!(seen["stream"], json!(["0", "1", "refused", "3", "4"]));
+    assert!(daemon.terminate().success(), "{}", daemon.log());
+}
+
+#[test]
+fn the_examples_of_the_documentation_work() {
+    let scratch = Scratch::new("execution-examples");
+    let daemon = start(&scratch, Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0));
+    let address = daemon.page().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let picture = fixture("pictures/person.jpg").display().to_string();
+    let here = |code: String| code.replace("127.0.0.1:8080", &address).replace("yard.jpg", &picture);
+
+    // A box without users asks for no key.
+    let curl = here(documented("curl ")).replace("-H \"Authorization: Bearer $KEY\"", "");
+    let answer = run(Command::new("bash").args(["-c", &format!("{curl} --silent --fail")]));
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert_eq!(answer["executions"][0]["state"], "finished", "{answer}");
+
+    save(&daemon, &scratch, &documented("name = "));
+    let answer = send(&daemon.page(), "pipeline=faces-of-visitors", &["prefer: wait=60"], &[PathBuf::from(&picture)]);
+    let answer = answer.expect("an answer");
+    let outputs = &answer["executions"][0]["outputs"];
+    let people = outputs["people"].as_array().map_or(0, Vec::len);
+    assert_eq!(outputs["pictures"].as_array().map(Vec::len), Some(people), "{answer}");
+
+    let program = here(documented("import numpy")).replace(", headers={\"authorization\": \"Bearer \" + key}", "");
+    let printed = run(Command::new(installed("inference/bin/python")).args(["-c", &program]));
+    assert!(printed.contains("person"), "{printed}");
+}
+
+#[test]
+fn pictures_of_every_kind_have_a_result_or_a_reason() {
+    let scratch = Scratch::new("execution-pictures");
+    let daemon = start(&scratch, Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0));
+    save(&daemon, &scratch, SMALLER);
+    let corpus = scratch.path("corpus");
+    // Debian's own Python has Debian's Pillow.
+    run(Command::new("/usr/bin/python3").arg(repository().join("tests/photos/corpus.py")).arg(&corpus));
+    let wanted = |name: &str| {
+        ["kind", "orientation", "torn", "huge", "wrong", "damaged", "bomb"].iter().any(|part| name.starts_with(part))
+    };
+    let mut files: Vec<PathBuf> = fs::read_dir(&corpus)
+        .expect("the corpus")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file() && path.file_name().and_then(|name| name.to_str()).is_some_and(wanted))
+        .collect();
+    files.sort();
+    let bomb = scratch.path("bomb.png");
+    fs::write(&bomb, png_header(50_000)).expect("write");
+    let torn = scratch.path("torn-in-half.webp");
+    let whole = fs::read(corpus.join("kind.webp")).expect("a picture");
+    fs::write(&torn, &whole[..whole.len() / 2]).expect("write");
+    files.extend([bomb, torn]);
+    assert!(files.len() > 20, "{files:?}");
+
+    for file in &files {
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+        let Some(answer) = send(&daemon.page(), "pipeline=smaller", &["prefer: wait=120"], std::slice::from_ref(file))
+        else {
+            // It is refused before it is taken in: nothing in it says that it is a picture.
+            assert!(!name.starts_with("kind") && !name.starts_with("orientation"), "{name} was refused");
+            continue;
+        };
+        let execution = &answer["executions"][0];
+        let failure = &execution["failure"];
+        match execution["state"].as_str() {
+            Some("finished") => {
+                let (width, height) =
+                    (&execution["outputs"]["picture"]["width"], &execution["outputs"]["picture"]["height"]);
+                assert_eq!(*width, 32, "{name}: {execution}");
+                if name.starts_with("orientation") {
+                    // 320 by 240 upright, whatever way the file lies.
+                    assert_eq!(*height, 24, "{name}: {execution}");
+                }
+            }
+            Some("failed") => {
+                assert_eq!(failure["reason"], "picture", "{name}: {failure}");
+                let message = failure["message"].as_str().unwrap_or_default();
+                assert!(message.starts_with("image: ") && message.len() > 20, "{name}: {failure}");
+                assert!(!name.starts_with("kind") && !name.starts_with("orientation"), "{name}: {failure}");
+            }
+            _ => panic!("{name}: {execution}"),
+        }
+    }
+    let bomb = failed(&daemon, "bomb.png");
+    assert!(bomb.contains("50000x50000 pixels are more than"), "{bomb}");
+    let torn = failed(&daemon, "torn-in-half.webp");
+    assert!(torn.contains("damaged or cut off"), "{torn}");
+}
+
+/// Why the execution of the file `name` failed.
+fn failed(daemon: &Daemon, name: &str) -> String {
+    let all = daemon.json("/api/v1/executions?state=failed&limit=500");
+    for summary in all["executions"].as_array().expect("executions") {
+        let execution = daemon.json(&format!("/api/v1/executions/{}", summary["id"].as_str().expect("an id")));
+        if execution["inputs"]["image"]["name"] == name {
+            return execution["failure"]["message"].as_str().unwrap_or_default().to_owned();
+        }
+    }
+    panic!("{name} did not fail: {all}")
+}
+
+/// The beginning of a PNG with so many pixels at each side.
+fn png_header(side: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    png.extend([side.to_be_bytes(), side.to_be_bytes()].concat());
+    png.extend(b"\x08\x02\0\0\0");
+    let crc = crc32(&png[12..]);
+    png.extend(crc.to_be_bytes());
+    png.extend(b"\0\0\0\x10IDAT");
+    png.extend([0; 20]);
+    png
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1)))
+    })
+}
+
+/// Writes that many pictures, all different.
+fn pictures(scratch: &Scratch, number: usize) -> Vec<PathBuf> {
+    let small = scratch.path("small.jpg");
+    image::open(fixture("pictures/dog.jpg")).expect("a picture").thumbnail(64, 64).save(&small).expect("write");
+    let small = fs::read(small).expect("read");
+    let folder = scratch.path("given");
+    fs::create_dir(&folder).expect("a folder");
+    let write = |n: usize| {
+        let path = folder.join(format!("{n:05}.jpg"));
+        // Behind the end of the picture is room for anything.
+        fs::write(&path, [&small[..], &n.to_be_bytes()].concat()).expect("write");
+        path
+    };
+    (0..number).map(write).collect()
+}
+
+/// Every execution of the list.
+fn listed(daemon: &Daemon) -> Vec<Value> {
+    let (mut all, mut place) = (Vec::new(), String::new());
+    loop {
+        let page = daemon.json(&format!("/api/v1/executions?limit=500{place}"));
+        all.extend(page["executions"].as_array().expect("executions").iter().cloned());
+        let Some(next) = page["next"].as_str() else { return all };
+        place = format!("&before={next}");
+    }
+}
+
+fn kept(cloud: &Path) -> Vec<String> {
+    let found = run(Command::new("find").arg(cloud).args(["-name", "keep-small.jpg"]));
+    found.lines().filter_map(|path| Path::new(path).parent()?.file_name()?.to_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn killed_while_pictures_are_sent_each_that_was_accepted_has_one_result() {
+    let number = usize::try_from(setting("OUTPOST_EXECUTIONS", 200)).expect("small");
+    let kills = usize::try_from(setting("OUTPOST_EXECUTION_KILLS", 4)).expect("small");
+    let scratch = Scratch::new("execution-crash");
+    let config =
+        Config::new(&scratch).copies_to(&scratch.path("cloud")).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    let mut daemon = start(&scratch, config);
+    save(&daemon, &scratch, SMALLER);
+    let (files, page, mut dice) = (pictures(&scratch, number), daemon.page(), Dice::new());
+    let mut moments: Vec<usize> = (0..kills).map(|_| dice.below(number)).collect();
+    moments.sort_unstable();
+
+    let (count, again) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let accepted = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut accepted = Vec::new();
+            for (batch, files) in files.chunks(10).enumerate() {
+                let key = format!("idempotency-key: batch-{batch}");
+                accepted.extend(wait_for("the box to take pictures in", seconds(120), || {
+                    send(&page, "pipeline=smaller", &[&key], files).map(|answer| ids(&answer)).ok_or_else(|| {
+                        again.fetch_add(1, Ordering::SeqCst);
+                        "no answer".to_owned()
+                    })
+                }));
+                count.fetch_add(files.len(), Ordering::SeqCst);
+            }
+            accepted
+        });
+        for moment in moments {
+            wait_for("more pictures", seconds(600), || {
+                let now = count.load(Ordering::SeqCst);
+                if now >= moment { Ok(()) } else { Err(now.to_string()) }
+            });
+            daemon.crash_and_restart();
+        }
+        sender.join().expect("the sender")
+    });
+    eprintln!("{number} pictures, {kills} kills, {} requests without an answer", again.load(Ordering::SeqCst));
+    let different: BTreeSet<&String> = accepted.iter().collect();
+    assert_eq!((accepted.len(), different.len()), (number, number), "each was accepted as one of its own");
+
+    let all = wait_for("all results", seconds(600), || {
+        let all = listed(&daemon);
+        let open = all.iter().filter(|execution| execution["ended"].is_null()).count();
+        if open == 0 { Ok(all) } else { Err(format!("{open} are open")) }
+    });
+    let states: BTreeMap<String, String> = all
+        .iter()
+        .map(|execution| (execution["id"].as_str().expect("an id").to_owned(), execution["state"].to_string()))
+        .collect();
+    assert_eq!(states.len(), number, "none is there twice, and none that was sent once more");
+    assert!(accepted.iter().all(|id| states.get(id).is_some_and(|state| state == "\"finished\"")), "{states:?}");
+    let cloud = scratch.path("cloud");
+    let there = wait_for("all results in the cloud", seconds(600), || {
+        let there = kept(&cloud);
+        if there.len() >= number { Ok(there) } else { Err(there.len().to_string()) }
+    });
+    assert_eq!(there.into_iter().collect::<BTreeSet<_>>(), accepted.iter().cloned().collect::<BTreeSet<_>>());
+
+    wait_for("nothing half to be left", seconds(120), || {
+        let left = fs::read_dir(scratch.path("box/executions/incoming")).map_or(0, Iterator::count);
+        if left == 0 { Ok(()) } else { Err(left.to_string()) }
+    });
+    let before = listed(&daemon);
+    assert!(daemon.terminate().success());
+    fs::remove_dir_all(scratch.path("box/index")).expect("lose the index");
+    scratch.expect_log(&["the index was begun afresh"]);
+    daemon.start_again();
+    wait_for("the executions to be back", seconds(600), || {
+        let now = listed(&daemon);
+        if now == before { Ok(()) } else { Err(format!("{} of {}", now.len(), before.len())) }
+    });
+}
