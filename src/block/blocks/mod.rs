@@ -9,5 +9,10 @@ mod resize;
 use super::Block;
 
 /// All of them.
-pub(super) const ALL: &[&'static dyn Block] =
-    &[&count::Count, &crop_objects::CropObjects, &detect::Detect, &draw::Draw, &resize::Resize];
+pub(super) const ALL: &[&'static dyn Block] = &[
+    &count::Count,
+    &crop_objects::CropObjects,
+    &detect::Detect,
+    &draw::Draw,
+    &resize::Resize,
+];
