@@ -1,18 +1,34 @@
 //! The blocks, one file each. A further one is a file here, and a line in each of the two lists below.
 
 mod count;
+mod count_in_regions;
+mod count_unique;
 mod crop_objects;
 mod detect;
 mod draw;
+mod filter;
+mod merge;
+mod regions;
 mod resize;
+mod sort;
+mod table;
+mod track;
 
 use super::Block;
 
 /// All of them.
 pub(super) const ALL: &[&'static dyn Block] = &[
     &count::Count,
+    &count_in_regions::CountInRegions,
+    &count_unique::CountUnique,
     &crop_objects::CropObjects,
     &detect::Detect,
     &draw::Draw,
+    &filter::Filter,
+    &merge::Merge,
+    &regions::Regions,
     &resize::Resize,
+    &sort::Sort,
+    &table::Table,
+    &track::Track,
 ];
