@@ -11,6 +11,7 @@
 
 mod blocks;
 mod check;
+mod coded;
 mod context;
 mod effect;
 mod expression;
