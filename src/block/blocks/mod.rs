@@ -1,10 +1,13 @@
 //! The blocks, one file each. A further one is a file here, and a line in each of the two lists below.
 
 mod alert;
+mod compose;
 mod condition;
+mod convert;
 mod count;
 mod count_in_regions;
 mod count_unique;
+mod crop;
 mod crop_objects;
 mod detect;
 mod draw;
@@ -17,13 +20,18 @@ mod keep;
 mod library;
 mod merge;
 mod number;
+mod overlay;
+mod pad;
 mod rate_limit;
 mod regions;
 mod resize;
+mod rotate;
 mod sort;
+mod stitch;
 mod switch;
 mod table;
 mod text;
+mod tile;
 mod track;
 
 use super::Block;
@@ -31,10 +39,13 @@ use super::Block;
 /// All of them.
 pub(super) const ALL: &[&'static dyn Block] = &[
     &alert::Alert,
+    &compose::Compose,
     &condition::Condition,
+    &convert::Convert,
     &count::Count,
     &count_in_regions::CountInRegions,
     &count_unique::CountUnique,
+    &crop::Crop,
     &crop_objects::CropObjects,
     &detect::Detect,
     &draw::Draw,
@@ -47,12 +58,17 @@ pub(super) const ALL: &[&'static dyn Block] = &[
     &library::Library,
     &merge::Merge,
     &number::Number,
+    &overlay::Overlay,
+    &pad::Pad,
     &rate_limit::RateLimit,
     &regions::Regions,
     &resize::Resize,
+    &rotate::Rotate,
     &sort::Sort,
+    &stitch::Stitch,
     &switch::Switch,
     &table::Table,
     &text::Text,
+    &tile::Tile,
     &track::Track,
 ];
