@@ -1,6 +1,7 @@
 //! The blocks, one file each. A further one is a file here, and a line in each of the two lists below.
 
 mod alert;
+mod blur;
 mod compose;
 mod condition;
 mod convert;
@@ -39,6 +40,7 @@ use super::Block;
 /// All of them.
 pub(super) const ALL: &[&'static dyn Block] = &[
     &alert::Alert,
+    &blur::Blur,
     &compose::Compose,
     &condition::Condition,
     &convert::Convert,
