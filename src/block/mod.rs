@@ -18,6 +18,7 @@ mod expression;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod input;
+mod lettering;
 mod pixels;
 mod plan;
 mod run;
