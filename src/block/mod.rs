@@ -25,6 +25,8 @@ mod run;
 mod schema;
 mod settings;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use check::StepError;
