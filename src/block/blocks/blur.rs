@@ -282,7 +282,7 @@ mod tests {
     fn a_blurred_part_depends_on_the_means_of_its_cells_alone() {
         // Two pictures with the same means: each cell of 8 by 8 is a chess board, or its reverse.
         let board = |is_reverse: bool| {
-            let pixel = |at: u32| [if ((at % 64 + at / 64) % 2 == 0) == is_reverse { 200 } else { 100 }; 3];
+            let pixel = |at: u32| [if (at % 64 + at / 64).is_multiple_of(2) == is_reverse { 200 } else { 100 }; 3];
             Value::Image(Image::whole(Rgb { width: 64, height: 64, data: (0..64 * 64).flat_map(pixel).collect() }))
         };
         let parameters = r#"{"strength": 0}"#;
