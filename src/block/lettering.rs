@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn what_lies_outside_is_cut_off() {
         let mut picture = Rgb { width: 4, height: 3, data: vec![9; 36] };
-        Line::new("W", 3).draw(&mut picture, -5, -5, [1, 2, 3]);
-        assert_eq!((picture.data.len(), count(&picture, [9; 3])), (36, 0));
+        Line::new(" ", 3).draw(&mut picture, -5, -5, [1, 2, 3]);
+        assert_eq!((picture.data.len(), count(&picture, [1, 2, 3])), (36, 12));
         Line::new("W", 3).draw(&mut picture, i64::from(u32::MAX), 1, [1, 2, 3]);
     }
 }

@@ -63,5 +63,6 @@ mod tests {
         }
         assert!(computed("c").expect_err("a text").contains("block text"));
         assert!(computed("b / 0").is_err());
+        assert!(computed("b * 1e308 * 1e308").expect_err("endless").contains("no finite number"));
     }
 }

@@ -80,6 +80,14 @@ mod tests {
         let grid =
             one_image(&stitched(3, r##"{"width": 10, "height": 10, "colour": "#ff00ff"}"##).expect("a grid"), "image");
         let is_free = |x: usize, y: usize| grid.picture.data[3 * (20 * y + x)..][..3] == [255, 0, 255];
-        assert!(is_free(5, 0) && !is_free(5, 5) && !is_free(15, 5) && !is_free(5, 15) && is_free(15, 15));
+        assert!(
+            is_free(5, 1)
+                && !is_free(5, 2)
+                && !is_free(5, 6)
+                && is_free(5, 7)
+                && !is_free(15, 5)
+                && !is_free(5, 15)
+                && is_free(15, 15)
+        );
     }
 }
