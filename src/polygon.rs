@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detection::BBox;
+
 /// Drawn by hand, so few; the bound keeps the pairwise check for crossing edges cheap.
 const MAX_POINTS: usize = 200;
 /// Smaller than a pixel of any camera.
@@ -94,6 +96,25 @@ impl Polygon {
     pub fn area(&self) -> f32 {
         let doubled: f32 = self.edges().map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum();
         doubled.abs() / 2.0
+    }
+
+    /// Where its edges cross the line at `y` across the picture, from left to right: inside is between the first and the
+    /// second one, and so on. Replaces what `crossings` holds.
+    pub fn crossings(&self, y: f32, crossings: &mut Vec<f32>) {
+        crossings.clear();
+        let crossed = self.edges().filter(|(a, b)| (a[1] > y) != (b[1] > y));
+        crossings.extend(crossed.map(|(a, b)| a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0])));
+        crossings.sort_unstable_by(f32::total_cmp);
+    }
+
+    /// The box around it.
+    pub fn bounds(&self) -> BBox {
+        let (mut low, mut high) = ([1.0f32; 2], [0.0f32; 2]);
+        for [x, y] in &self.0 {
+            low = [low[0].min(*x), low[1].min(*y)];
+            high = [high[0].max(*x), high[1].max(*y)];
+        }
+        BBox { x: low[0], y: low[1], w: high[0] - low[0], h: high[1] - low[1] }
     }
 
     fn edges(&self) -> impl Iterator<Item = ([f32; 2], [f32; 2])> + '_ {
@@ -199,6 +220,11 @@ mod tests {
         for (point, expected) in cases {
             assert_eq!(u.contains(point), expected, "{point:?}");
         }
+        let mut crossings = vec![7.0];
+        u.crossings(0.3, &mut crossings);
+        assert_eq!(crossings, [0.1, 0.4, 0.6, 0.9]);
+        u.crossings(1.5, &mut crossings);
+        assert!(crossings.is_empty());
     }
 
     #[test]
@@ -207,6 +233,8 @@ mod tests {
         let closed = polygon(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]).expect("closed");
         assert_eq!(open, closed);
         assert!((open.area() - 0.5).abs() < 1e-6);
+        let part = polygon(&[[0.25, 0.5], [0.75, 0.75], [0.5, 1.0]]).expect("a triangle");
+        assert_eq!(part.bounds(), BBox { x: 0.25, y: 0.5, w: 0.5, h: 0.5 });
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whether a pipeline can be run: names, parameters, connections, types, order. All that is wrong is found at once.
 
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -10,6 +12,8 @@ use super::plan::{Plan, Source, Step, StepInput};
 use super::settings::{Settings, Wrong};
 use super::spec::{Gives, Port};
 use super::{Block, Models, blocks, find};
+use ports::Fed;
+
 use crate::execution::{FORMAT, Kind, LONGEST_NAME, MOST_STEPS, Pipeline, StepDefinition, is_name};
 
 /// Something that is wrong with a pipeline.
@@ -239,7 +243,8 @@ impl Check<'_> {
         let read = if is_whole { Settings::read(block.spec(), &given, models) } else { return None };
         let wrong = match read {
             Ok(settings) => {
-                let wrong = block.check(&settings, models);
+                let mut wrong = block.check(&settings, models);
+                wrong.extend(settings.wrong_variables(block.spec(), |name| step.inputs.contains_key(name)));
                 if wrong.is_empty() {
                     return Some(settings);
                 }
@@ -337,34 +342,18 @@ impl Check<'_> {
                 From::Step(other, output) => types.get(*other).and_then(|of| of.get(output.as_str())).cloned(),
             };
             // What feeds it is wrong itself.
-            let Some(typed) = typed else {
+            let Some(Typed { kind, mut lists }) = typed else {
                 is_whole = false;
                 continue;
             };
-            if !port.kinds.contains(&typed.kind) {
-                let (is, needs) =
-                    (typed.kind.as_str(), port.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>());
-                let field = format!("inputs.{}", port.name);
-                self.step_error(
-                    at,
-                    Wrong::new(&field, format!("it is {is}"), format!("connect {}", needs.join(" or "))),
-                );
-                is_whole = false;
-            }
-            let mut lists = typed.lists;
             if port.list {
                 lists.pop();
             }
-            fed.push((*port, from, typed.kind, lists));
+            fed.push(Fed { port, from, kind, lists });
         }
-        let longest = fed.iter().map(|(.., lists)| lists.clone()).max_by_key(Vec::len).unwrap_or_default();
-        for (port, _, _, lists) in &fed {
-            if !longest.starts_with(lists) {
-                let reason = "it belongs to another list than the other inputs";
-                let cure = "end one of the two lists first, by merge, stitch or count";
-                self.step_error(at, Wrong::new(&format!("inputs.{}", port.name), reason, cure));
-                is_whole = false;
-            }
+        let longest = fed.iter().map(|fed| fed.lists.clone()).max_by_key(Vec::len).unwrap_or_default();
+        for wrong in ports::wrong(step.block.spec(), &fed, &longest, &step.inputs) {
+            self.step_error(at, wrong);
         }
         if !is_whole || self.broken.contains(&at) {
             return None;
@@ -373,7 +362,7 @@ impl Check<'_> {
         for output in spec.outputs {
             let kind = match output.gives {
                 Gives::Kind(kind) => Some(kind),
-                Gives::Same(name) => fed.iter().find(|(port, ..)| port.name == name).map(|(_, _, kind, _)| *kind),
+                Gives::Same(name) => fed.iter().find(|fed| fed.port.name == name).map(|fed| fed.kind),
             };
             let mut lists = longest.clone();
             if output.list {
@@ -383,10 +372,10 @@ impl Check<'_> {
                 of.insert(output.name, Typed { kind, lists });
             }
         }
-        let inputs = fed.into_iter().map(|(port, from, _, lists)| {
+        let inputs = fed.into_iter().map(|Fed { port, from, lists, .. }| {
             let source = source(from, spec_output(self.pipeline, from), place)?;
-            let Port { name, list, required, .. } = *port;
-            Some(StepInput { port: name, source, levels: lists.len(), list, required })
+            let Port { name, list, may_lack, .. } = *port;
+            Some(StepInput { port: name, source, levels: lists.len(), list, required: !may_lack })
         });
         let inputs = inputs.collect::<Option<Vec<_>>>()?;
         let id = self.pipeline.steps.get(at).map(|step| step.id.clone()).unwrap_or_default();

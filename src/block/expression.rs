@@ -72,6 +72,11 @@ impl Expression {
         Self { source: source.into(), is_template, variables }
     }
 
+    /// The names that it uses.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(String::as_str)
+    }
+
     /// The names that it uses and that are neither in `known` nor functions of the language.
     pub(super) fn unknown<'a>(&'a self, known: &'a [&str]) -> impl Iterator<Item = &'a str> {
         let is_function = |name: &str| ENVIRONMENT.globals().any(|(known, _)| known == name);

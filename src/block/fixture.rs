@@ -9,11 +9,12 @@ use super::context::{Context, Memory, Models, ModelsError};
 use super::input::{Given, Input};
 use super::run::{BlockError, Output};
 use super::settings::{Settings, Wrong};
-use super::value::{Image, Item, Object, Objects, Value, WHOLE};
+use super::value::{Image, Item, Object, Objects, Region, Table, Value, WHOLE};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::detection::{BBox, Detection};
 use crate::execution::Pipeline;
 use crate::frame::Rgb;
+use crate::polygon::Polygon;
 
 /// A model by the name `seer`, which sees the same in every picture.
 pub(crate) struct Seen {
@@ -121,7 +122,8 @@ pub(super) fn settings(name: &str, parameters: &str, models: &dyn Models) -> Res
     let block = super::blocks::ALL.iter().find(|block| block.spec().name == name).expect("a block");
     let given = serde_json::from_str(parameters).expect("JSON");
     let settings = Settings::read(block.spec(), &given, models)?;
-    let wrong = block.check(&settings, models);
+    let mut wrong = block.check(&settings, models);
+    wrong.extend(settings.wrong_variables(block.spec(), |_| true));
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }
 
@@ -139,4 +141,38 @@ pub(super) fn one_image(output: &Output, name: &str) -> Image {
 
 pub(super) fn one_objects(output: &Output, name: &str) -> Objects {
     if let Value::Objects(objects) = one(output, name) { objects } else { panic!("{name} are no objects") }
+}
+
+pub(super) fn one_table(output: &Output, name: &str) -> Table {
+    if let Value::Table(table) = one(output, name) { table } else { panic!("{name} is no table") }
+}
+
+pub(super) fn one_number(output: &Output, name: &str) -> f64 {
+    if let Value::Number(number) = one(output, name) { number } else { panic!("{name} is no number") }
+}
+
+pub(super) fn one_text(output: &Output, name: &str) -> String {
+    if let Value::Text(text) = one(output, name) { text } else { panic!("{name} is no text") }
+}
+
+/// The values of a list.
+pub(super) fn many(output: &Output, name: &str) -> Vec<Value> {
+    match output.items.get(name) {
+        Some(item @ Item::Many(_)) => item.values().into_iter().cloned().collect(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// A picture, its size, and how it was placed: what a list of pictures has.
+pub(super) fn sizes(output: &Output, name: &str) -> Vec<(u32, u32, BBox)> {
+    let of = |value| match value {
+        Value::Image(image) => (image.picture.width, image.picture.height, image.place),
+        other => panic!("{other:?}"),
+    };
+    many(output, name).into_iter().map(of).collect()
+}
+
+/// An area with its name.
+pub(super) fn region(name: &str, points: &[[f32; 2]]) -> Region {
+    Region { name: name.to_owned(), points: Polygon::new(points.to_vec()).expect("an area") }
 }

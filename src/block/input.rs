@@ -42,6 +42,12 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// All pictures `name`.
+    pub(super) fn images(&self, name: &str) -> Vec<&'a Image> {
+        let image = |value: &'a Value| if let Value::Image(image) = value { Some(image) } else { None };
+        self.values(name).into_iter().filter_map(image).collect()
+    }
+
     /// The picture `name`.
     pub(super) fn image(&self, name: &str) -> Result<&'a Image, BlockError> {
         self.optional_image(name).ok_or_else(|| missing(name))
@@ -55,6 +61,16 @@ impl<'a> Input<'a> {
     /// The things `name`.
     pub(super) fn objects(&self, name: &str) -> Result<&'a Objects, BlockError> {
         if let Some(Value::Objects(objects)) = self.value(name) { Ok(objects) } else { Err(missing(name)) }
+    }
+
+    /// The value `name`.
+    pub(super) fn required(&self, name: &str) -> Result<&'a Value, BlockError> {
+        self.value(name).ok_or_else(|| missing(name))
+    }
+
+    /// The things `name`, where there are any.
+    pub(super) fn optional_objects(&self, name: &str) -> Option<&'a Objects> {
+        if let Some(Value::Objects(objects)) = self.value(name) { Some(objects) } else { None }
     }
 
     /// The areas `name`; none where it is not connected.

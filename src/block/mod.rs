@@ -11,18 +11,22 @@
 
 mod blocks;
 mod check;
+mod coded;
 mod context;
 mod effect;
 mod expression;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod input;
+mod lettering;
 mod pixels;
 mod plan;
 mod run;
 mod schema;
 mod settings;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use check::StepError;

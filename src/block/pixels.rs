@@ -63,6 +63,20 @@ pub(super) fn paste(picture: &mut Rgb, piece: &Rgb, left: u32, top: u32) {
     }
 }
 
+/// Fills a rectangle with a colour; what of it lies outside of the picture is cut off.
+pub(super) fn fill(picture: &mut Rgb, left: i64, top: i64, width: u32, height: u32, colour: [u8; 3]) {
+    let inner = |from: i64, length: u32, size: u32| {
+        let within = |at: i64| at.clamp(0, i64::from(size)) as usize;
+        (within(from), within(from + i64::from(length)))
+    };
+    let (first, last) = inner(left, width, picture.width);
+    let (begin, end) = inner(top, height, picture.height);
+    let line = (3 * picture.width as usize).max(1);
+    for row in picture.data.chunks_exact_mut(line).skip(begin).take(end - begin) {
+        row.as_chunks_mut::<3>().0.get_mut(first..last).unwrap_or_default().fill(colour);
+    }
+}
+
 /// A picture of one colour.
 ///
 /// # Errors
@@ -79,6 +93,17 @@ pub(super) fn plain(width: u32, height: u32, colour: [u8; 3]) -> Result<Rgb, Blo
 pub(super) fn resize(picture: &Rgb, width: u32, height: u32) -> Result<Rgb, BlockError> {
     check_size(width, height)?;
     Picture::rgb(picture, width, height).map_err(|error| BlockError::step(error.to_string()))
+}
+
+/// The picture scaled to fit into a width and a height, in its shape.
+///
+/// # Errors
+/// When it would be too large.
+pub(super) fn fit(picture: &Rgb, width: u32, height: u32) -> Result<Rgb, BlockError> {
+    let (from_width, from_height) = (f64::from(picture.width.max(1)), f64::from(picture.height.max(1)));
+    let factor = (f64::from(width) / from_width).min(f64::from(height) / from_height);
+    let side = |length: f64, most: u32| ((length * factor).round() as u32).clamp(1, most.max(1));
+    resize(picture, side(from_width, width), side(from_height, height))
 }
 
 /// Whether a picture of this size may be made.

@@ -68,6 +68,7 @@ pub(super) struct StepInput {
     pub(super) levels: usize,
     /// It takes the level below as a whole.
     pub(super) list: bool,
+    /// The step is passed over where it holds nothing.
     pub(super) required: bool,
 }
 

@@ -32,6 +32,9 @@ pub struct PortDescription {
     pub name: &'static str,
     /// What it may be.
     pub kinds: Vec<&'static str>,
+    /// The input that it must be of one kind with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<&'static str>,
     /// Whether it must be connected.
     pub required: bool,
     /// Whether it takes a list as a whole.
@@ -45,7 +48,8 @@ pub struct PortDescription {
 pub struct ParamDescription {
     /// Its name.
     pub name: &'static str,
-    /// What it may be: number, whole, text, choice, flag, texts, model, colour, area, expression, template.
+    /// What it may be: number, whole, text, choice, flag, texts, model, colour, area, expression, template,
+    /// templates.
     pub kind: &'static str,
     /// Its value where none is set; one must be set where there is none here.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,8 +104,9 @@ fn describe(block: &dyn Block) -> BlockDescription {
 }
 
 fn port(port: &Port) -> PortDescription {
-    let Port { name, kinds, required, list, about } = *port;
-    PortDescription { name, kinds: kinds.iter().map(|kind| kind.as_str()).collect(), required, list, about }
+    let Port { name, kinds, required, list, like: same_as, about, .. } = *port;
+    let kinds = kinds.iter().map(|kind| kind.as_str()).collect();
+    PortDescription { name, kinds, same_as, required, list, about }
 }
 
 fn param(param: &Param) -> ParamDescription {

@@ -39,6 +39,7 @@ pub(super) enum Setting {
     Colour([u8; 3]),
     Area(Option<Polygon>),
     Expression(Expression),
+    Expressions(Vec<Expression>),
 }
 
 /// All parameters of one step.
@@ -108,6 +109,35 @@ impl Settings {
     pub(super) fn expression(&self, name: &str) -> Option<&Expression> {
         if let Some(Setting::Expression(expression)) = self.get(name) { Some(expression) } else { None }
     }
+
+    pub(super) fn expressions(&self, name: &str) -> &[Expression] {
+        if let Some(Setting::Expressions(expressions)) = self.get(name) { expressions } else { &[] }
+    }
+
+    /// Names in expressions and templates that are no input of the block, or one that is not connected.
+    pub(super) fn wrong_variables(&self, spec: &Spec, is_connected: impl Fn(&str) -> bool) -> Vec<Wrong> {
+        let known: Vec<&str> = spec.inputs.iter().map(|port| port.name).collect();
+        let mut wrong = Vec::new();
+        for (field, setting) in &self.0 {
+            let expressions = match setting {
+                Setting::Expression(expression) => std::slice::from_ref(expression),
+                Setting::Expressions(expressions) => expressions,
+                _ => continue,
+            };
+            for expression in expressions {
+                for name in expression.unknown(&known) {
+                    let cure =
+                        if known.is_empty() { "use none".to_owned() } else { format!("use {}", known.join(", ")) };
+                    wrong.push(Wrong::new(field, format!("it uses {name}, which is no input of {}", spec.name), cure));
+                }
+                for name in expression.variables().filter(|name| known.contains(name) && !is_connected(name)) {
+                    let reason = format!("it uses {name}, and the input {name} is not connected");
+                    wrong.push(Wrong::new(field, reason, format!("connect inputs.{name}, or leave {name} out")));
+                }
+            }
+        }
+        wrong
+    }
 }
 
 impl Preset {
@@ -118,6 +148,7 @@ impl Preset {
             (Self::Text(text), _) => Setting::Text(text.to_owned()),
             (Self::Flag(flag), _) => Setting::Flag(flag),
             (Self::Nothing, ParamKind::Area) => Setting::Area(None),
+            (Self::Nothing, ParamKind::Templates) => Setting::Expressions(Vec::new()),
             (Self::Nothing, _) => Setting::Texts(Vec::new()),
         }
     }
@@ -186,6 +217,11 @@ fn read(param: &Param, value: &Value, models: &dyn Models) -> Result<Setting, (S
             let text = value.as_str().ok_or_else(|| wrong("text"))?;
             let read = if param.kind == ParamKind::Template { expression::template } else { expression::expression };
             read(text).map(Setting::Expression)
+        }
+        ParamKind::Templates => {
+            let texts = texts(value).ok_or_else(|| wrong("a list of texts"))?;
+            let read = texts.iter().map(|text| expression::template(text)).collect::<Result<_, _>>();
+            read.map(Setting::Expressions)
         }
     }
 }

@@ -59,10 +59,19 @@ pub(super) struct Port {
     pub required: bool,
     /// Whether it takes a list as a whole.
     pub list: bool,
+    /// Whether the step runs all the same where it is connected and its value is missing.
+    pub may_lack: bool,
+    /// Whether it must not be an item of a list: the block remembers from one picture to the next.
+    pub single: bool,
+    /// The input that it must be of one kind with.
+    pub like: Option<&'static str>,
     pub about: &'static str,
 }
 
+/// Whatever there is.
+pub(super) const ANY: &[Kind] = &Kind::ALL;
 /// One kind alone.
+pub(super) const TEXT: &[Kind] = &[Kind::Text];
 pub(super) const IMAGE: &[Kind] = &[Kind::Image];
 pub(super) const OBJECTS: &[Kind] = &[Kind::Objects];
 pub(super) const REGIONS: &[Kind] = &[Kind::Regions];
@@ -70,12 +79,27 @@ pub(super) const REGIONS: &[Kind] = &[Kind::Regions];
 impl Port {
     /// An input that must be connected.
     pub(super) const fn new(name: &'static str, kinds: &'static [Kind], about: &'static str) -> Self {
-        Self { name, kinds, required: true, list: false, about }
+        Self { name, kinds, required: true, list: false, may_lack: false, single: false, like: None, about }
     }
 
     /// The same, which need not be connected.
     pub(super) const fn optional(self) -> Self {
         Self { required: false, ..self }
+    }
+
+    /// The same, which need not be connected, and may lack its value.
+    pub(super) const fn may_lack(self) -> Self {
+        Self { required: false, may_lack: true, ..self }
+    }
+
+    /// The same, which must not be an item of a list.
+    pub(super) const fn single(self) -> Self {
+        Self { single: true, ..self }
+    }
+
+    /// The same, which must be of one kind with the input `other`.
+    pub(super) const fn like(self, other: &'static str) -> Self {
+        Self { like: Some(other), ..self }
     }
 
     /// The same, which takes a list as a whole.
@@ -145,7 +169,7 @@ pub(super) enum Preset {
     Number(f64),
     Text(&'static str),
     Flag(bool),
-    /// No texts, or no corners.
+    /// No texts, templates or corners.
     Nothing,
 }
 
@@ -174,6 +198,8 @@ pub(super) enum ParamKind {
     Expression,
     /// A Jinja template.
     Template,
+    /// A list of Jinja templates.
+    Templates,
 }
 
 impl ParamKind {
@@ -191,6 +217,7 @@ impl ParamKind {
             Self::Area => "area",
             Self::Expression => "expression",
             Self::Template => "template",
+            Self::Templates => "templates",
         }
     }
 }

@@ -58,6 +58,11 @@ pub(super) fn within(inner: BBox, part: BBox) -> BBox {
     BBox { x: part.x + inner.x * part.w, y: part.y + inner.y * part.h, w: inner.w * part.w, h: inner.h * part.h }
 }
 
+/// A box with `margin` of its width and height more at each side.
+pub(super) fn widened(BBox { x, y, w, h }: BBox, margin: f32) -> BBox {
+    BBox { x: x - margin * w, y: y - margin * h, w: w * (1.0 + 2.0 * margin), h: h * (1.0 + 2.0 * margin) }
+}
+
 /// A thing in a picture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Object {
@@ -76,6 +81,18 @@ pub struct Object {
 impl From<Detection> for Object {
     fn from(Detection { label, score, bbox }: Detection) -> Self {
         Self { label, score, bbox, track: None }
+    }
+}
+
+impl Object {
+    /// Whether its label is one of `labels`, or there are none.
+    pub(super) fn is_one_of(&self, labels: &[String]) -> bool {
+        labels.is_empty() || labels.iter().any(|label| **label == *self.label)
+    }
+
+    /// The point that stands for it: where it stands on the ground (`bottom`), or its centre (`centre`).
+    pub(super) fn point(&self, which: &str) -> [f32; 2] {
+        if which == "centre" { self.bbox.centre() } else { self.bbox.bottom_centre() }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::pixels::{Rectangle, crop};
 use super::super::spec::{Group, IMAGE, OBJECTS, Param, ParamKind, Port, Preset, Result as Gives, Spec};
+use super::super::value::widened;
 use super::super::{Block, BlockError, Context, Input, Output, Value};
-use crate::detection::BBox;
 use crate::execution::Kind;
 
 pub(in super::super) struct CropObjects;
@@ -41,11 +41,8 @@ impl Block for CropObjects {
         let margin = input.settings.number("margin") as f32;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         for object in objects.objects.iter().take(input.settings.whole("most") as usize) {
-            let BBox { x, y, w, h } = object.bbox;
-            let wide =
-                BBox { x: x - margin * w, y: y - margin * h, w: w * (1.0 + 2.0 * margin), h: h * (1.0 + 2.0 * margin) };
             // A box that lies outside has no pixels.
-            let Some(part) = Rectangle::of(wide, width, height) else { continue };
+            let Some(part) = Rectangle::of(widened(object.bbox, margin), width, height) else { continue };
             images.push(Value::Image(image.part(crop(&image.picture, part), part.share(width, height))));
             labels.push(Value::Text(object.label.to_string()));
         }
@@ -55,19 +52,13 @@ impl Block for CropObjects {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Item;
-    use super::super::super::fixture::{Seen, image, objects, run};
-    use super::*;
+    use super::super::super::fixture::{Seen, image, objects, run, sizes as image_sizes};
+    use crate::detection::BBox;
 
     fn sizes(things: &[(&str, f32, [f32; 4])], parameters: &str) -> Vec<(u32, u32, BBox)> {
         let inputs = [("image", image(100, 50)), ("objects", objects(things))];
         let output = run("crop_objects@1", &inputs, parameters, &Seen::nothing()).expect("pictures");
-        let Some(Item::Many(items)) = output.items.get("images") else { panic!("no list") };
-        let images = items.iter().flat_map(Item::values).map(|value| match value {
-            Value::Image(image) => (image.picture.width, image.picture.height, image.place),
-            other => panic!("{other:?}"),
-        });
-        images.collect()
+        image_sizes(&output, "images")
     }
 
     #[test]

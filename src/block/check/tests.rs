@@ -99,6 +99,48 @@ fn each_mistake_is_named_with_its_step_field_reason_and_cure() {
 }
 
 #[test]
+fn what_feeds_a_step_must_fit_together() {
+    let crops = "[[steps]]\nid = 'cut'\ntype = 'crop_objects@1'\n\
+                 inputs = { image = '$inputs.image', objects = '$steps.find.objects' }\n\
+                 [[steps]]\nid = 'in'\ntype = 'detect@1'\ninputs.image = '$steps.cut.images'\nparameters.model = 'seer'\n";
+    let cases = [
+        (
+            "type = 'first@1'\ninputs = { a = '$inputs.image', b = '$steps.find.objects' }",
+            "inputs.b",
+            "it is objects, and a is image",
+            "connect image",
+        ),
+        (
+            "type = 'first@1'\ninputs = { b = '$inputs.image' }",
+            "inputs.a",
+            "it is not connected",
+            "the output value is",
+        ),
+        ("type = 'track@1'\ninputs.objects = '$steps.in.objects'", "inputs.objects", "item of a list", "merge"),
+        (
+            "type = 'expression@1'\ninputs.a = '$steps.find.objects'\nparameters.expression = 'a | length + b'",
+            "parameters.expression",
+            "the input b is not connected",
+            "connect inputs.b",
+        ),
+        (
+            "type = 'library@1'\ninputs.image = '$inputs.image'\nparameters.tags = ['x', '{{ dogs }}']",
+            "parameters.tags",
+            "uses dogs, which is no input of library",
+            "use image, a, b, c",
+        ),
+    ];
+    for (step, field, reason, cure) in cases {
+        // What follows on the step is not said to be wrong.
+        let behind = "[[steps]]\nid = 'z'\ntype = 'keep@1'\ninputs.value = '$steps.a.value'";
+        let behind = if step.contains("first") { behind } else { "" };
+        let error = only(&format!("{FIND}{crops}[[steps]]\nid = 'a'\n{step}\n{behind}"));
+        assert_eq!((error.step.as_deref(), error.field.as_str()), (Some("a"), field), "{error}");
+        assert!(error.reason.contains(reason) && error.cure.contains(cure), "{error}");
+    }
+}
+
+#[test]
 fn a_circle_is_named_and_what_comes_behind_it_is_not() {
     let steps = "[[steps]]\nid = 'a'\ntype = 'resize@1'\ninputs.image = '$steps.b.image'\n\
                  [[steps]]\nid = 'b'\ntype = 'resize@1'\ninputs.image = '$steps.a.image'\n\

@@ -61,6 +61,46 @@ fn nothing_found_is_a_result() {
 }
 
 #[test]
+fn a_step_is_passed_over_where_an_optional_input_is_held_back() {
+    let steps = r#"
+        [[steps]]
+        id = "find"
+        type = "detect@1"
+        inputs.image = "$inputs.image"
+        parameters.model = "seer"
+
+        [[steps]]
+        id = "hold"
+        type = "condition@1"
+        inputs.value = "$steps.find.objects"
+        parameters.expression = "value | length > 5"
+
+        [[steps]]
+        id = "hide"
+        type = "blur@1"
+        inputs = { image = "$inputs.image", objects = "$steps.hold.then" }
+
+        [[steps]]
+        id = "pick"
+        type = "first@1"
+        inputs = { a = "$steps.hide.image", b = "$inputs.image" }
+
+        [outputs]
+        hidden = "$steps.hide.image"
+        picked = "$steps.pick.value"
+    "#;
+    let models = Seen::nothing();
+    let plan = Plan::new(&pipeline(steps), &BTreeMap::new(), &models).expect("a plan");
+    let memory = Memory::default();
+    let context = Context::new(&models, &memory, Mono::default(), SystemClock::new().now(), &|| None);
+    let inputs = BTreeMap::from([("image".to_owned(), Value::Image(Image::whole(picture(40, 20))))]);
+    let outcome = plan.run(inputs, &context, |_| {}).expect("a result");
+    // What was to be hidden is not known, so no picture passes.
+    assert!(matches!(outcome.outputs["hidden"], Item::Absent), "{:?}", outcome.outputs["hidden"]);
+    assert!(matches!(outcome.outputs["picked"], Item::One(Value::Image(_))));
+}
+
+#[test]
 fn one_that_is_cancelled_ends_between_its_steps() {
     let asked = std::sync::atomic::AtomicU32::new(0);
     let is_over = || {
