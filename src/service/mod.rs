@@ -60,7 +60,7 @@ pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, Event
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use executions::{
     Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, GivenPicture,
-    ProgressEvent, ProgressKind,
+    ProgressEvent, ProgressKind, Trial, TriedStep,
 };
 pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,

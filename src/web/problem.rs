@@ -181,9 +181,9 @@ pub(super) struct Documented {
 pub(super) struct Problem {
     code: Code,
     detail: String,
-    parameter: Option<BadParameter>,
+    parameter: Option<Box<BadParameter>>,
     /// Each mistake, where there are several.
-    errors: Option<serde_json::Value>,
+    errors: Option<Box<serde_json::Value>>,
     /// When it is worth another try.
     wait: Option<Duration>,
 }
@@ -208,7 +208,7 @@ impl Problem {
 
     /// The same with each mistake.
     pub(super) fn with_errors(self, errors: serde_json::Value) -> Self {
-        Self { errors: Some(errors), ..self }
+        Self { errors: Some(Box::new(errors)), ..self }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -220,7 +220,7 @@ impl Problem {
         let shorten = |text: &str| text.chars().take(100).collect::<String>();
         let (name, value, allowed) = (shorten(name), shorten(value), allowed.into());
         let detail = format!("parameter {name:?} is {value:?}; allowed: {allowed}");
-        let parameter = Some(BadParameter { name, value, allowed });
+        let parameter = Some(Box::new(BadParameter { name, value, allowed }));
         Self { parameter, ..Self::new(Code::BadParameter, detail) }
     }
 }
@@ -236,9 +236,9 @@ impl IntoResponse for Problem {
             detail: String,
             code: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            parameter: Option<BadParameter>,
+            parameter: Option<Box<BadParameter>>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            errors: Option<serde_json::Value>,
+            errors: Option<Box<serde_json::Value>>,
         }
         let Documented { kind, code, status, title, .. } = self.code.documented();
         let body =

@@ -6,6 +6,7 @@ mod inputs;
 mod progress;
 mod queue;
 mod results;
+mod trial;
 mod work;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ use crate::store::{ExecutionQuery, ExecutionUsage, ExecutionsFound};
 
 pub use inputs::GivenPicture;
 pub use progress::{Followed, ProgressEvent, ProgressKind};
+
+pub use trial::{Trial, TriedStep};
 
 use progress::Progress;
 use queue::{Queue, Urgency};
@@ -161,12 +164,8 @@ impl ExecutionService {
     }
 
     fn accept(&self, request: ExecutionRequest) -> Result<Accepted, ExecutionRefusal> {
-        let (pipeline, definition) = match request.pipeline {
-            Asked::Named(name, version) => self.pipelines.get(&name, version)?,
-            Asked::Inline(pipeline) => (PipelineVersion { name: pipeline.name.clone(), version: 0 }, *pipeline),
-        };
-        let plan = Plan::new(&definition, &request.parameters, &self.models.for_blocks());
-        let plan = plan.map_err(|errors: Vec<StepError>| PipelineRefusal::Wrong(errors))?;
+        let (pipeline, definition) = self.asked(request.pipeline)?;
+        let plan = self.plan(&definition, &request.parameters)?;
         let inputs = inputs::fitting(&plan, request.inputs)?;
         let new = NewExecution {
             pipeline,
@@ -178,6 +177,20 @@ impl ExecutionService {
             batch: request.batch,
         };
         Ok(self.archive().accept(new)?)
+    }
+
+    /// The pipeline that is asked for. Blocks.
+    fn asked(&self, asked: Asked) -> Result<(PipelineVersion, Pipeline), PipelineRefusal> {
+        match asked {
+            Asked::Named(name, version) => self.pipelines.get(&name, version),
+            Asked::Inline(pipeline) => Ok((PipelineVersion { name: pipeline.name.clone(), version: 0 }, *pipeline)),
+        }
+    }
+
+    /// The same, checked. Blocks.
+    fn plan(&self, definition: &Pipeline, parameters: &BTreeMap<String, Value>) -> Result<Plan, PipelineRefusal> {
+        let plan = Plan::new(definition, parameters, &self.models.for_blocks());
+        plan.map_err(|errors: Vec<StepError>| PipelineRefusal::Wrong(errors))
     }
 
     /// An execution, all of it.

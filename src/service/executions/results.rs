@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::block::{Effect, Encoded, Image, Item, Outcome, Value as Made, short};
 use crate::execution::StepReport;
@@ -74,18 +74,6 @@ fn coded(image: &Image) -> Result<Arc<Encoded>, String> {
     }
     let bytes = image.picture.to_jpeg(QUALITY).map_err(|error| error.to_string())?;
     Ok(Arc::new(Encoded { bytes, media_type: "image/jpeg", extension: "jpg" }))
-}
-
-/// What each step gave, without its pictures: for who tries a pipeline.
-pub(super) fn values(items: &BTreeMap<&'static str, Item>) -> Value {
-    fn of(item: &Item) -> Value {
-        match item {
-            Item::Absent => Value::Null,
-            Item::One(value) => value.to_json(),
-            Item::Many(items) => items.iter().map(of).collect(),
-        }
-    }
-    Value::Object(items.iter().map(|(name, item)| ((*name).to_owned(), of(item))).collect::<Map<_, _>>())
 }
 
 /// To hundredths.

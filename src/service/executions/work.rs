@@ -19,7 +19,7 @@ use super::results::{self, Results, milliseconds};
 use super::{ExecutionService, blocking};
 use crate::block::{BrokenOff, Context, Effect, Image, Memory, Outcome, Plan, RunError, StepRun, Value};
 use crate::execution::{Execution, ExecutionId, ExecutionState, Failure, FailureReason};
-use crate::executor::{ExecutionArchive, ExecutorError, Finished};
+use crate::executor::{ExecutionArchive, ExecutorError, Finished, GivenFile};
 use crate::frame::Rgb;
 use crate::library::Given;
 use crate::picture::PictureError;
@@ -265,6 +265,22 @@ impl ExecutionService {
         Ok(pictures)
     }
 
+    /// The pixels of a picture that is not kept.
+    pub(super) async fn given_picture(&self, file: &GivenFile) -> Result<Rgb, NotDecoded> {
+        let bytes = file.bytes.clone();
+        let plain = tokio::task::spawn_blocking(move || Rgb::decode_plain(&bytes).ok().flatten()).await;
+        if let Ok(Some(picture)) = plain {
+            return Ok(picture);
+        }
+        let archive = self.archive();
+        let later = |error: &dyn std::fmt::Display| NotDecoded::Later(error.to_string());
+        let folder = archive.scratch(archive.next_id()).map_err(|error| later(&error))?;
+        let path = folder.path().join(format!("picture.{}", file.extension));
+        tokio::fs::write(&path, &file.bytes).await.map_err(|error| later(&error))?;
+        let decoded = self.inspector.decode(&path, &file.name, folder.path()).await;
+        decoded.map_err(|error| NotDecoded::Picture(error.to_string()))
+    }
+
     async fn picture(
         &self,
         archive: &ExecutionArchive,
@@ -327,7 +343,7 @@ impl ExecutionService {
 }
 
 /// Why a picture is not decoded.
-enum NotDecoded {
+pub(super) enum NotDecoded {
     /// It cannot be.
     Picture(String),
     /// It may be later.

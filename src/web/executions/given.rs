@@ -27,11 +27,13 @@ use crate::web::{Shared, body, box_pictures, idempotency};
 const MOST_FILES: usize = 1000;
 /// Longest field beside the pictures, bytes.
 const LONGEST_FIELD: usize = 256 << 10;
+/// What there is beside the pictures.
+const FIELDS: &str = "file, pipeline, version, parameters and definition";
 /// The part of a picture for the only input.
 const FILE: &str = "file";
 
 /// What is asked for, as it comes.
-pub(super) struct Given<'a> {
+pub(in crate::web) struct Given<'a> {
     shared: &'a Arc<Shared>,
     caller: &'a Caller,
     pipeline: Option<String>,
@@ -61,7 +63,7 @@ const EXAMPLE: &str = r#"{"pipeline": "objects", "inputs": {"image": {"event": "
 
 impl<'a> Given<'a> {
     /// What the query says.
-    pub(super) fn new(
+    pub(in crate::web) fn new(
         shared: &'a Arc<Shared>,
         caller: &'a Caller,
         query: &str,
@@ -135,15 +137,49 @@ impl<'a> Given<'a> {
         }
     }
 
-    async fn submit(
+    /// What is asked for of one request, to be tried: pictures in parts, or JSON.
+    pub(in crate::web) async fn only(mut self, request: Request) -> Result<ExecutionRequest, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let inputs = if kind.starts_with("application/json") {
+            let (parts, body) = request.into_parts();
+            self.of_box(&parts.headers, body).await?
+        } else {
+            self.of_parts(request).await?
+        };
+        self.request(inputs, None, None)
+    }
+
+    /// All parts of a request as pictures of one execution.
+    async fn of_parts(&mut self, mut request: Request) -> Result<BTreeMap<String, GivenPicture>, Problem> {
+        DefaultBodyLimit::disable().apply(&mut request);
+        let none = || Problem::new(Code::BadCommand, "send a part `definition` and a part `file`".to_owned());
+        let mut parts = Multipart::from_request(request, &()).await.map_err(|_| none())?;
+        let mut inputs = BTreeMap::new();
+        while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
+            let name = part.name().unwrap_or_default().to_owned();
+            match part.file_name().map(ToOwned::to_owned) {
+                Some(file) => {
+                    let bytes = content(part, self.shared.services.executions.max_file()).await?;
+                    inputs.insert(name, GivenPicture { name: file, bytes });
+                }
+                None => {
+                    let value = field(part).await?;
+                    self.field(&name, &value, FIELDS)?;
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn request(
         &self,
         inputs: BTreeMap<String, GivenPicture>,
         number: Option<usize>,
         batch: Option<ExecutionId>,
-    ) -> Result<Accepted, Problem> {
+    ) -> Result<ExecutionRequest, Problem> {
         // Each picture of a batch has its own.
         let key = self.key.as_ref().map(|key| number.map_or_else(|| key.clone(), |number| format!("{key}#{number}")));
-        let request = ExecutionRequest {
+        Ok(ExecutionRequest {
             pipeline: self.asked()?,
             parameters: self.parameters.clone(),
             inputs,
@@ -151,7 +187,16 @@ impl<'a> Given<'a> {
             idempotency_key: key,
             batch,
             is_urgent: self.is_urgent,
-        };
+        })
+    }
+
+    async fn submit(
+        &self,
+        inputs: BTreeMap<String, GivenPicture>,
+        number: Option<usize>,
+        batch: Option<ExecutionId>,
+    ) -> Result<Accepted, Problem> {
+        let request = self.request(inputs, number, batch)?;
         self.shared.services.executions.submit(request).await.map_err(|refusal| refused(&refusal))
     }
 
@@ -165,10 +210,15 @@ impl<'a> Given<'a> {
 
     /// Pictures of this box.
     async fn command(mut self, headers: &HeaderMap, body: Body) -> Result<Accepted, Problem> {
+        let inputs = self.of_box(headers, body).await?;
+        self.submit(inputs, None, None).await
+    }
+
+    async fn of_box(&mut self, headers: &HeaderMap, body: Body) -> Result<BTreeMap<String, GivenPicture>, Problem> {
         let command: Command = body::command(headers, body, EXAMPLE).await?;
-        self.pipeline = command.pipeline.or(self.pipeline);
+        self.pipeline = command.pipeline.or(self.pipeline.take());
         self.version = command.version.or(self.version);
-        self.definition = command.definition.or(self.definition);
+        self.definition = command.definition.or(self.definition.take());
         if !command.parameters.is_empty() {
             self.parameters = command.parameters;
         }
@@ -176,7 +226,7 @@ impl<'a> Given<'a> {
         for (input, reference) in command.inputs {
             inputs.insert(input, box_pictures::read(self.shared, self.caller, reference).await?);
         }
-        self.submit(inputs, None, None).await
+        Ok(inputs)
     }
 
     /// Pictures in parts: each part `file` is an execution of its own; parts with the names of inputs are one together.
@@ -191,7 +241,7 @@ impl<'a> Given<'a> {
             let name = part.name().unwrap_or_default().to_owned();
             let Some(file) = part.file_name().map(ToOwned::to_owned) else {
                 let value = field(part).await?;
-                self.field(&name, &value, "file, pipeline, version, parameters and definition")?;
+                self.field(&name, &value, FIELDS)?;
                 continue;
             };
             let bytes = content(part, self.shared.services.executions.max_file()).await?;

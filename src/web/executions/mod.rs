@@ -1,6 +1,6 @@
 //! Executions: pictures go through pipelines, and what came of them.
 
-mod given;
+pub(super) mod given;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ fn problem(error: &ExecutorError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-fn refused(refusal: &ExecutionRefusal) -> Problem {
+pub(super) fn refused(refusal: &ExecutionRefusal) -> Problem {
     match refusal {
         ExecutionRefusal::Pipeline(refusal) => pipelines::refused(refusal),
         ExecutionRefusal::Inputs(reason) => Problem::new(Code::BadInputs, reason.clone()),

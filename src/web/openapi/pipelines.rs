@@ -112,6 +112,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         answers: &[json("Its mistakes; none where it can be run.", "PipelineErrors")],
         problems: &[BadCommand, ForeignPage, NotJson, TooLarge],
     },
+    Operation {
+        method: "post",
+        path: "/api/v1/pipelines/try",
+        name: "pipeline_try",
+        summary: "Runs a pipeline on a picture, and gives what each step gave; nothing is kept or done",
+        parameters: &[GIVEN],
+        body: Some("NewExecution"),
+        answers: &[json("What came of it.", "Trial")],
+        problems: SUBMITTED,
+    },
     read(
         "/api/v1/pipelines/{name}",
         "pipeline",
