@@ -84,6 +84,12 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos-similar.js", JS),
     file!("photos-storage.js", JS),
     file!("photos-usage.js", JS),
+    file!("pipelines.css", CSS),
+    file!("pipelines.js", JS),
+    file!("pipelines-executions.js", JS),
+    file!("pipelines-form.js", JS),
+    file!("pipelines-graph.js", JS),
+    file!("pipelines-trial.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),
     file!("setup-backtest.js", JS),
@@ -167,6 +173,7 @@ pub(super) fn routes() -> Routes {
         .get("/photos", Needs::VIEW, page!(Photos, "photos.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
         .get("/models", Needs::VIEW, page!(Models, "models.html"))
+        .get("/pipelines", Needs::VIEW, page!(Pipelines, "pipelines.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))
         .get("/audit", Needs::ADMINISTER, page!(AuditLog, "audit.html"))
         .get("/people", Needs::ADMINISTER, page!(People, "people.html"))

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use url::form_urlencoded;
 
 use super::audit::about;
-use super::executions::{self, given::Given};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
-use super::session::Known;
 use super::{Shared, body, reply, sender};
 use crate::block::{BlockDescription, StepError, describe_blocks};
 use crate::execution::Pipeline;
@@ -30,7 +28,6 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/pipelines", Needs::VIEW, list)
         .post("/api/v1/pipelines", Needs::OPERATE, save)
         .post("/api/v1/pipelines/check", Needs::OPERATE, check)
-        .post("/api/v1/pipelines/try", Needs::OPERATE, try_out)
         .get("/api/v1/pipelines/{name}", Needs::VIEW, get)
         .delete("/api/v1/pipelines/{name}", Needs::OPERATE, remove)
 }
@@ -124,20 +121,6 @@ async fn check(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body
     let pipeline = pipeline(&headers, body).await?;
     let errors = waited(&shared, move |pipelines| Ok(pipelines.check(&pipeline))).await?;
     Ok(Json(CheckReply { errors }).into_response())
-}
-
-/// Runs a pipeline on a picture, and gives what each step gave.
-async fn try_out(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    RawQuery(query): RawQuery,
-    request: Request,
-) -> Result<Response, Problem> {
-    sender::check_origin(request.headers())?;
-    let given = Given::new(&shared, &caller, query.as_deref().unwrap_or_default(), true)?;
-    let asked = given.only(request).await?;
-    let trial = shared.services.executions.try_out(asked).await.map_err(|refusal| executions::refused(&refusal))?;
-    Ok(Json(trial).into_response())
 }
 
 async fn save(

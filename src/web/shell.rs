@@ -14,13 +14,15 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("/photos", "nav.photos", Needs::VIEW),
     ("/cameras", "nav.cameras", Needs::ADMINISTER),
     ("/models", "nav.models", Needs::VIEW),
+    ("/pipelines", "nav.pipelines", Needs::VIEW),
     ("/system", "nav.system", Needs::VIEW),
     ("/people", "nav.people", Needs::ADMINISTER),
     ("/audit", "nav.audit", Needs::ADMINISTER),
 ];
 
 /// The pages whose scripts fill in what they show, and say when that is done (`showFilled` in `assets/dom.js`).
-const FILLED_BY_SCRIPT: [&str; 7] = ["/", "/account", "/cameras", "/models", "/people", "/system", "/audit"];
+const FILLED_BY_SCRIPT: [&str; 8] =
+    ["/", "/account", "/cameras", "/models", "/pipelines", "/people", "/system", "/audit"];
 
 /// What a template knows beside its own text.
 pub(super) struct Shell {

@@ -53,6 +53,7 @@ mod photo_gallery;
 mod photo_storage;
 mod pictures;
 #[cfg(target_arch = "x86_64")]
+mod pipelines_page;
 mod power_cut;
 mod proxy_login;
 mod reload;

@@ -184,7 +184,7 @@ mod tests {
     fn one_that_waits_is_taken_out_and_one_that_runs_is_asked_to_end() {
         let queue = Arc::new(Queue::default());
         let anna: Arc<str> = "anna".into();
-        [1, 2].map(|n| queue.push(id(n), &anna, Urgency::Program));
+        (1..=2).for_each(|n| queue.push(id(n), &anna, Urgency::Program));
         let running = queue.take().expect("one");
         assert!(queue.cancel(id(1)) && running.is_cancelled.load(Ordering::Relaxed));
         assert!(!queue.cancel(id(2)));

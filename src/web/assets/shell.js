@@ -22,7 +22,7 @@ byId("logout")?.addEventListener("click", async () => {
 });
 
 // The letter of each page; pages that the caller may not open have no link.
-const LETTERS = { "/": "o", "/events": "e", "/timeline": "t", "/photos": "p", "/cameras": "c", "/models": "m", "/system": "s", "/people": "u", "/audit": "l" };
+const LETTERS = { "/": "o", "/events": "e", "/timeline": "t", "/photos": "p", "/cameras": "c", "/models": "m", "/pipelines": "i", "/system": "s", "/people": "u", "/audit": "l" };
 
 const nav = byId("nav");
 if (nav) {

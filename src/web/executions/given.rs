@@ -33,7 +33,7 @@ const FIELDS: &str = "file, pipeline, version, parameters and definition";
 const FILE: &str = "file";
 
 /// What is asked for, as it comes.
-pub(in crate::web) struct Given<'a> {
+pub(super) struct Given<'a> {
     shared: &'a Arc<Shared>,
     caller: &'a Caller,
     pipeline: Option<String>,
@@ -63,7 +63,7 @@ const EXAMPLE: &str = r#"{"pipeline": "objects", "inputs": {"image": {"event": "
 
 impl<'a> Given<'a> {
     /// What the query says.
-    pub(in crate::web) fn new(
+    pub(super) fn new(
         shared: &'a Arc<Shared>,
         caller: &'a Caller,
         query: &str,
@@ -138,7 +138,7 @@ impl<'a> Given<'a> {
     }
 
     /// What is asked for of one request, to be tried: pictures in parts, or JSON.
-    pub(in crate::web) async fn only(mut self, request: Request) -> Result<ExecutionRequest, Problem> {
+    pub(super) async fn only(mut self, request: Request) -> Result<ExecutionRequest, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let inputs = if kind.starts_with("application/json") {
             let (parts, body) = request.into_parts();

@@ -1,7 +1,8 @@
 //! Executions: pictures go through pipelines, and what came of them.
 
-pub(super) mod given;
+mod given;
 mod stream;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 pub(super) fn routes() -> Routes {
     Routes::default()
+        .post("/api/v1/pipelines/try", Needs::OPERATE, trial::try_out)
         .get("/api/v1/executions", Needs::VIEW, list)
         .post("/api/v1/executions", Needs::OPERATE, submit)
         .get("/api/v1/executions/status", Needs::VIEW, status)
@@ -70,7 +72,7 @@ fn problem(error: &ExecutorError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-pub(super) fn refused(refusal: &ExecutionRefusal) -> Problem {
+fn refused(refusal: &ExecutionRefusal) -> Problem {
     match refusal {
         ExecutionRefusal::Pipeline(refusal) => pipelines::refused(refusal),
         ExecutionRefusal::Inputs(reason) => Problem::new(Code::BadInputs, reason.clone()),

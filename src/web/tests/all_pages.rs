@@ -4,8 +4,9 @@ use super::super::texts::Language;
 use super::*;
 
 /// All pages but the overview, and one that is not there.
-pub(super) const PAGES: [&str; 13] = [
+pub(super) const PAGES: [&str; 14] = [
     "/models",
+    "/pipelines",
     "/login",
     "/account",
     "/people",

@@ -41,6 +41,7 @@ const LAYERS: [&[&str]; 7] = [
         "control",
         "destination",
         "event",
+        "execution",
         "photo",
         "polygon",
         "reception",
@@ -62,6 +63,8 @@ const LAYERS: [&[&str]; 7] = [
         "alert",
         "live",
         "library",
+        "block",
+        "executor",
     ],
     &["service"],
     &["web"],
@@ -74,7 +77,7 @@ const STAGES: [usize; 3] = [2, 3, 5];
 
 /// The peers that a module of a layer of stages may build on all the same: all of these work on one archive. Their tests
 /// may use any of them.
-const PEERS: [(&str, &[&str]); 7] = [
+const PEERS: [(&str, &[&str]); 8] = [
     ("archive", &[]),
     ("record", &["archive"]),
     ("recovery", &["archive", "record"]),
@@ -82,10 +85,11 @@ const PEERS: [(&str, &[&str]); 7] = [
     ("coverage_export", &["archive"]),
     ("retention", &["archive"]),
     ("library", &["archive"]),
+    ("executor", &["archive"]),
 ];
 
 /// Crates that only one place may touch, with the beginnings of the paths of that place.
-const DOORS: [(&str, &[&str]); 32] = [
+const DOORS: [(&str, &[&str]); 36] = [
     ("retina", &["source/rtsp"]),
     ("v4l", &["source/v4l2"]),
     ("ffmpeg_next", &["decode/", "source/replay", "source/libav", "mux/", "picture/coded/"]),
@@ -101,6 +105,10 @@ const DOORS: [(&str, &[&str]); 32] = [
     ("totp_rs", &["access/"]),
     ("qrcode", &["access/"]),
     ("axum", &["web/"]),
+    ("minijinja", &["block/"]),
+    ("tonic", &["web/inference/"]),
+    ("tonic_prost", &["web/inference/"]),
+    ("prost", &["web/inference/"]),
     ("tower_http", &["web/"]),
     ("hyper", &["web/server/"]),
     ("rcgen", &["web/tls/"]),
