@@ -1,6 +1,6 @@
 //! Parts of a picture made unrecognisable.
 //!
-//! What is left of a part are the means of its cells alone, so that no more can be got back than those tell: `blur` is
+//! What is left of a part are the means of its cells alone, so that no more can be got back than those: `blur` is
 //! interpolated between them, and is no filter that could be undone.
 
 use super::super::pixels::Rectangle;
@@ -263,7 +263,7 @@ mod tests {
         (*one_image(&output, "image").picture).clone()
     }
 
-    /// A picture of noise, of which every pixel tells something.
+    /// A picture of noise, of which every pixel is information.
     fn noise(width: u32, height: u32) -> Value {
         let mut random = fastrand::Rng::with_seed(7);
         let data = (0..3 * width * height).map(|_| random.u8(..)).collect();
