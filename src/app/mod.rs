@@ -46,8 +46,6 @@ use reload::Reloads;
 const ACCESS: &str = "access";
 /// Folder of the audit log.
 const AUDIT: &str = "audit";
-/// Folder of the pipelines, below that of the state.
-const PIPELINES: &str = "pipelines";
 /// How long the parts that know no session may take to stop.
 const OUTLET_GRACE: Duration = Duration::from_millis(1500);
 /// How long the process may take to end when it has to because something hangs.
@@ -334,7 +332,7 @@ fn context(
         access,
         audit: Audit::open(&shared.state.join(AUDIT), shared.clock.clone()),
         backtests,
-        pipelines: shared.state.join(PIPELINES).into(),
+        pipelines: shared.state.join("pipelines").into(),
         jobs,
         discovery: Discovery::default(),
         config,

@@ -63,7 +63,21 @@ fn reference(text: &str) -> Option<Reference<'_>> {
     parts.next().is_none().then_some(reference)
 }
 
-pub(super) fn check(
+impl Plan {
+    /// Checks `pipeline` with the values that an execution sets, and puts its steps in order.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn new(
+        pipeline: &Pipeline,
+        parameters: &BTreeMap<String, Value>,
+        models: &dyn Models,
+    ) -> Result<Self, Vec<StepError>> {
+        check(pipeline, parameters, models)
+    }
+}
+
+fn check(
     pipeline: &Pipeline,
     parameters: &BTreeMap<String, Value>,
     models: &dyn Models,

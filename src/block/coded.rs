@@ -6,7 +6,7 @@ use image::codecs::png::PngEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 
-use super::run::BlockError;
+use super::output::BlockError;
 use super::value::{Encoded, Image, Value};
 use crate::frame::Rgb;
 

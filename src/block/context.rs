@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::run::BlockError;
+use super::output::BlockError;
 use crate::clock::{Moment, Mono};
 use crate::detection::Detection;
 use crate::execution::FailureReason;

@@ -1,4 +1,4 @@
-//! What a pipeline does to the world, carried out once by whoever runs it.
+//! What a pipeline does to the world, carried out once by the service that runs it.
 
 use std::sync::Arc;
 

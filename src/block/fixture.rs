@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::context::{Context, Memory, Models, ModelsError};
 use super::input::{Given, Input};
-use super::run::{BlockError, Output};
+use super::output::{BlockError, Output};
 use super::settings::{Settings, Wrong};
 use super::value::{Image, Item, Object, Objects, Region, Table, Value, WHOLE};
 use crate::clock::{Clock, Mono, SystemClock};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use minijinja::Value as Jinja;
 
 use super::expression::{Expression, to_jinja};
-use super::run::BlockError;
+use super::output::BlockError;
 use super::settings::Settings;
 use super::value::{Image, Objects, Region, Value};
 

@@ -2,12 +2,13 @@
 //!
 //! A block is a pure function from typed inputs and parameters to typed outputs ([`Block`]); each is one file in `blocks/`
 //! with its tests, and its [`Spec`] is what editor, documentation and check know of it. What a pipeline does to the world
-//! (a kept picture, an alert) is an [`Effect`] that it returns; whoever runs it carries effects out once.
+//! (a kept picture, an alert) is an [`Effect`] that it returns; the service that runs it carries effects out once.
 //!
 //! # Lists
 //! A block may give a list (`crop_objects` gives a picture for each object). A step that is fed by one runs once for each
 //! item, and gives a list in turn; an empty list is a result like any other. Blocks that take a list as a whole (`merge`,
-//! `stitch`) end it. Where a value is missing (`condition` holds it back), the steps that need it are passed over.
+//! `stitch`) end it. Where a value is missing (`condition` holds it back), the steps that need it are passed over,
+//! also those whose input need not be connected, but is; `first` takes what is there.
 
 mod blocks;
 mod check;
@@ -19,6 +20,7 @@ mod expression;
 pub(crate) mod fixture;
 mod input;
 mod lettering;
+mod output;
 mod pixels;
 mod plan;
 mod run;
@@ -38,7 +40,7 @@ pub use schema::{BlockDescription, describe_blocks};
 pub use value::{Encoded, Image, Item, Object, Objects, Region, Table, TableCell, Value, short};
 
 use input::Input;
-use run::{BlockError, Output};
+use output::{BlockError, Output};
 use settings::Settings;
 use spec::Spec;
 

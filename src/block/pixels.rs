@@ -1,6 +1,6 @@
 //! Parts of pictures, and pictures in another size.
 
-use super::run::BlockError;
+use super::output::BlockError;
 use crate::detection::BBox;
 use crate::frame::{MOST_PIXELS, Picture, Rgb};
 

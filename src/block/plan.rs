@@ -2,7 +2,6 @@
 
 use super::Block;
 use super::settings::Settings;
-use crate::execution::Pipeline;
 
 /// A pipeline that can be run. Immutable; what its steps remember lies in [`super::Memory`].
 pub struct Plan {
@@ -33,18 +32,6 @@ impl Plan {
     /// The name of the pipeline.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Checks `pipeline` with the values that an execution sets, and puts its steps in order.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
-    pub fn new(
-        pipeline: &Pipeline,
-        parameters: &std::collections::BTreeMap<String, serde_json::Value>,
-        models: &dyn super::Models,
-    ) -> Result<Self, Vec<super::StepError>> {
-        super::check::check(pipeline, parameters, models)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::album_index;
-use super::commit::Op;
+use super::op::Op;
 use super::photo_scope::Scope;
 use super::photo_search;
 use super::read::Read;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::commit::Op;
 use super::import::{DeliveryStatus, TakenOver};
+use super::op::Op;
 use super::read::Read;
 use super::schema::decode;
 use super::stats::holds_files;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::commit::Op;
 use super::execution_index::{self, ExecutionQuery, ExecutionUsage, ExecutionsFound};
+use super::op::Op;
 use super::read::Read;
 use super::worker::Core;
 use super::{Delivery, Document, StoreError};

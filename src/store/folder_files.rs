@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoreError;
-use super::commit::Op;
 use super::folder_index;
+use super::op::Op;
 use super::read::Read;
 use super::worker::Core;
 use crate::photo::FolderFile;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracing::error;
 
-use super::commit::Op;
+use super::op::Op;
 use super::packed::{Lookup, Scan};
 use super::place::{Lane, Place, lane_prefix};
 use super::queue::{ItemRef, Lease, Queue};

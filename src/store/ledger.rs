@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::commit::Op;
+use super::op::Op;
 use super::read::Read;
 use super::worker::Core;
 use super::{SegmentQuery, StoreError, timeline};

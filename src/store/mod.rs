@@ -96,6 +96,7 @@ mod wake;
 mod worker;
 
 mod commit;
+mod op;
 
 mod annotate;
 mod annotations;

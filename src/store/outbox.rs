@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::commit::Op;
 use super::lease::{self, Waiting, Wanted};
+use super::op::Op;
 use super::place::Place;
 use super::queue::{ItemRef, Lease, Queue};
 use super::schema::{MAX_PROGRESS, Row, decode, document_key, item_key, prefix, seq_of};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::commit::Op;
+use super::op::Op;
 use super::outbox::Outbox;
 use super::schema::{document_key, prefix};
 use super::worker::Core;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::album_index;
-use super::commit::Op;
+use super::op::Op;
 use super::photo_index;
 use super::photo_scope::{PhotoPosition, Scope};
 use super::photo_search::{self, PhotoCell, PhotosFound};

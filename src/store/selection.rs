@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::commit::Op;
 use super::lease::find_row;
+use super::op::Op;
 use super::outbox::Outbox;
 use super::packed::Packed;
 use super::place::{Lane, Place};

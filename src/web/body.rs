@@ -32,7 +32,7 @@ pub(super) async fn received(headers: &HeaderMap, body: Body) -> Result<Bytes, P
     bounded(body).await
 }
 
-/// The same, whoever sent them.
+/// The same from any sender.
 ///
 /// # Errors
 /// When it is too long, or does not come.

@@ -44,7 +44,8 @@ fn a_pipeline_is_drawn_tried_saved_and_run_in_a_browser() {
     assert!(says("refused", "neither a picture nor a video"), "{steps}");
     assert!(says("tried", "ms"), "{steps}");
     let labels = steps["labels"].as_array().expect("labels");
-    let label = |step: &str| labels.iter().filter_map(Value::as_str).find(|label| label.starts_with(step)).unwrap_or_default();
+    let label =
+        |step: &str| labels.iter().filter_map(Value::as_str).find(|label| label.starts_with(step)).unwrap_or_default();
     assert!(label("Step detect, ").contains("person") && label("Step count, ").contains("number: "), "{labels:?}");
     // The picture with boxes, and the first of what was cut out.
     assert_eq!(steps["pictures"], 2, "{steps}");

@@ -1,6 +1,6 @@
 //! Parts of a picture made unrecognisable.
 //!
-//! What is left of a part are the means of its cells alone, so that no more can be got back than those tell: `blur` is
+//! What is left of a part are the means of its cells alone, so that no more can be got back than those: `blur` is
 //! interpolated between them, and is no filter that could be undone.
 
 use super::super::pixels::Rectangle;
@@ -61,7 +61,11 @@ impl Block for Blur {
     fn run(&self, input: &Input<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let (image, settings) = (input.image("image")?, input.settings);
         let cover = Cover {
-            mode: settings.text("mode").to_owned(),
+            mode: match settings.text("mode") {
+                "fill" => Mode::Fill,
+                "pixelate" => Mode::Pixelate,
+                _ => Mode::Blur,
+            },
             share: LEAST_SHARE + (1.0 - LEAST_SHARE) * settings.number("strength") as f32,
             colour: settings.colour("colour"),
         };
@@ -85,9 +89,16 @@ impl Block for Blur {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Blur,
+    Pixelate,
+    Fill,
+}
+
 /// How parts are hidden.
 struct Cover {
-    mode: String,
+    mode: Mode,
     /// Side of a cell, as a share of the short side of the part.
     share: f32,
     colour: [u8; 3],
@@ -104,19 +115,27 @@ impl Cover {
         let across: Vec<Between> = (0..inner.width).map(|x| Between::at(x, side, cells.columns)).collect();
         let line = (3 * width as usize).max(1);
         let rows = picture.data.chunks_exact_mut(line).skip(inner.top as usize).take(inner.height as usize);
-        let (mut spans, mut crossings) = (Vec::new(), Vec::new());
+        let (mut spans, mut crossings, mut means) = (Vec::new(), Vec::new(), Vec::new());
         for (y, row) in (0..inner.height).zip(rows) {
             let Some(row) = row.as_chunks_mut::<3>().0.get_mut(inner.left as usize..) else { return };
-            let down = Between::at(y, side, cells.rows);
             spans_of_row(area, inner, (width, height), y, &mut spans, &mut crossings);
+            cells.row(Between::at(y, side, cells.rows), self.mode, &mut means);
             for &(begin, end) in &spans {
                 let pixels = row.get_mut(begin..end).unwrap_or_default();
-                for (pixel, across) in pixels.iter_mut().zip(across.get(begin..end).unwrap_or_default()) {
-                    *pixel = match self.mode.as_str() {
-                        "fill" => self.colour,
-                        "pixelate" => cells.mean(across.own, down.own),
-                        _ => cells.between(*across, down),
-                    };
+                self.paint(pixels, across.get(begin..end).unwrap_or_default(), &means);
+            }
+        }
+    }
+
+    /// Paints pixels of a row with the means `means` of its cells; `across` says between which each lies.
+    fn paint(&self, pixels: &mut [[u8; 3]], across: &[Between], means: &[[u8; 3]]) {
+        let mean = |cell: u32| means.get(cell as usize).copied().unwrap_or_default();
+        match self.mode {
+            Mode::Fill => pixels.fill(self.colour),
+            Mode::Pixelate => pixels.iter_mut().zip(across).for_each(|(pixel, at)| *pixel = mean(at.own)),
+            Mode::Blur => {
+                for (pixel, at) in pixels.iter_mut().zip(across) {
+                    *pixel = mix(mean(at.first), mean(at.second), at.weight);
                 }
             }
         }
@@ -138,13 +157,14 @@ fn spans_of_row(
         spans.push(all);
         return;
     };
-    let at = ((inner.top + y) as f32 + 0.5) / height as f32;
-    area.crossings(at, crossings);
     let pixel = |x: f32| x * width as f32 - inner.left as f32;
-    for pair in crossings.as_chunks::<2>().0 {
-        // A pixel that is partly inside is hidden too.
-        let (begin, end) = (pixel(pair[0]).floor().max(0.0) as usize, pixel(pair[1]).ceil().max(0.0) as usize);
-        spans.push((begin.min(all.1), end.min(all.1)));
+    // A pixel that is partly inside is hidden too.
+    for within in [0.0, 0.5, 1.0] {
+        area.crossings(((inner.top + y) as f32 + within) / height as f32, crossings);
+        for pair in crossings.as_chunks::<2>().0 {
+            let (begin, end) = (pixel(pair[0]).floor().max(0.0) as usize, pixel(pair[1]).ceil().max(0.0) as usize);
+            spans.push((begin.min(all.1), end.min(all.1)));
+        }
     }
 }
 
@@ -205,22 +225,29 @@ impl Cells {
         Self { columns, rows, means }
     }
 
-    fn mean(&self, column: u32, row: u32) -> [u8; 3] {
-        self.means.get(row as usize * self.columns as usize + column as usize).copied().unwrap_or_default()
-    }
-
-    fn between(&self, across: Between, down: Between) -> [u8; 3] {
-        let mix = |a: [u8; 3], b: [u8; 3], weight: u32| {
-            let mut mixed = [0; 3];
-            for (mixed, (a, b)) in mixed.iter_mut().zip(a.into_iter().zip(b)) {
-                *mixed = ((u32::from(a) * (256 - weight) + u32::from(b) * weight) / 256) as u8;
-            }
-            mixed
+    /// The means along a row of pixels.
+    fn row(&self, down: Between, mode: Mode, means: &mut Vec<[u8; 3]>) {
+        let row = |row: u32| {
+            let from = row as usize * self.columns as usize;
+            self.means.get(from..from + self.columns as usize).unwrap_or_default()
         };
-        let upper = mix(self.mean(across.first, down.first), self.mean(across.second, down.first), across.weight);
-        let lower = mix(self.mean(across.first, down.second), self.mean(across.second, down.second), across.weight);
-        mix(upper, lower, down.weight)
+        means.clear();
+        if mode == Mode::Blur {
+            let upper_and_lower = row(down.first).iter().zip(row(down.second));
+            means.extend(upper_and_lower.map(|(upper, lower)| mix(*upper, *lower, down.weight)));
+        } else {
+            means.extend_from_slice(row(down.own));
+        }
     }
+}
+
+/// The colour that has `weight` of 256 of `b`, and the rest of `a`.
+fn mix(a: [u8; 3], b: [u8; 3], weight: u32) -> [u8; 3] {
+    let mut mixed = [0; 3];
+    for (mixed, (a, b)) in mixed.iter_mut().zip(a.into_iter().zip(b)) {
+        *mixed = ((u32::from(a) * (256 - weight) + u32::from(b) * weight) / 256) as u8;
+    }
+    mixed
 }
 
 #[cfg(test)]
@@ -236,7 +263,7 @@ mod tests {
         (*one_image(&output, "image").picture).clone()
     }
 
-    /// A picture of noise, of which every pixel tells something.
+    /// A picture of noise, of which every pixel is information.
     fn noise(width: u32, height: u32) -> Value {
         let mut random = fastrand::Rng::with_seed(7);
         let data = (0..3 * width * height).map(|_| random.u8(..)).collect();

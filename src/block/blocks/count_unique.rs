@@ -11,7 +11,7 @@ pub(in super::super) struct CountUnique;
 
 /// Most numbers of tracks that are remembered, the highest ones; lower ones ended long ago.
 const MOST_TRACKS: usize = 10_000;
-/// Most labels that are told apart; no model has more.
+/// Most labels that are counted; no model has more.
 const MOST_LABELS: usize = 10_000;
 
 const SPEC: Spec = Spec {

@@ -134,7 +134,7 @@ mod tests {
         let (memory, twice) = (Memory::default(), r#"{"min_hits": 2}"#);
         assert_eq!(at(&memory, 0, &[DOG], twice), (vec![], 0.0));
         assert_eq!(at(&memory, 1, &[DOG], twice), (vec![1], 1.0));
-        // With other parameters it begins anew, and does not give a number twice.
+        // With other parameters it begins again, and does not give a number twice.
         assert_eq!(at(&memory, 2, &[DOG], "{}"), (vec![2], 1.0));
     }
 }

@@ -59,7 +59,7 @@ pub struct ExecutionRequest {
     pub idempotency_key: Option<String>,
     /// The executions that are asked for together have the same.
     pub batch: Option<ExecutionId>,
-    /// Somebody waits for the answer.
+    /// The answer is waited for.
     pub is_urgent: bool,
 }
 

@@ -144,7 +144,7 @@ impl Progress {
             }
         }
         last.events.entry(id).or_default().push(event.clone());
-        // Nobody may follow. Sent under the lock: who begins to follow finds it in one of both, and not in both.
+        // There may be no follower. Sent under the lock: who begins to follow finds it in one of both, and not in both.
         let _ = self.sender.send(event);
     }
 

@@ -1,4 +1,4 @@
-//! Which execution is next: those that somebody waits for, then each user's in turn.
+//! Which execution is next: those whose answer is waited for, then each user's in turn.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const PACED: usize = 50;
 /// How urgent an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// Somebody waits for the answer.
+    /// The answer is waited for.
     Person,
     /// A program works through a list.
     Program,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_somebody_waits_for_go_first_and_users_take_turns() {
+    fn those_whose_answer_is_waited_for_go_first_and_users_take_turns() {
         let queue = Arc::new(Queue::default());
         let (anna, bob): (Arc<str>, Arc<str>) = ("anna".into(), "bob".into());
         for n in 1..=3 {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::commit::Op;
+use super::super::op::Op;
 use super::super::worker::Core;
 use super::super::{StoreError, annotations, event_log};
 use super::plan::Reader;

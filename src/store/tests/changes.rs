@@ -39,7 +39,7 @@ fn changes_are_known_after_a_restart_and_belong_to_one_index() {
     assert_eq!(last(&store), ended);
     record(&store, &event);
     let forget = CatalogChange::Forget { id: event.id, files: Vec::new(), last: None, now: clock.now() };
-    store.0.write(crate::store::commit::Op::Catalog(vec![forget])).expect("forget");
+    store.0.write(crate::store::op::Op::Catalog(vec![forget])).expect("forget");
     assert_eq!(after(&store, ended), kinds(&[Update, Delete]));
     let other = Position { epoch: ended.epoch.wrapping_add(1), ..ended };
     assert_eq!((after(&store, other), after(&store, Position { seq: ended.seq + 9, ..ended })), (None, None));

@@ -7,7 +7,7 @@ use crate::clock::{Clock, Moment, TimeQuality};
 use crate::coverage::{Span, SpanState};
 use crate::event::Annotations;
 use crate::segment::{self, Segment, SegmentState, Video};
-use crate::store::commit::Op;
+use crate::store::op::Op;
 
 const CAMERAS: u64 = 16;
 const DAYS: u64 = 31;

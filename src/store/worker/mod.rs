@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, warn};
 
-use super::commit::Op;
 use super::dropped::Dropped;
 use super::lease::Wanted;
+use super::op::Op;
 use super::position::Position;
 use super::queue::{Lease, Queue};
 use super::queues::{self, ConfiguredQueues, Queues};

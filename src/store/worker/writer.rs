@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use tracing::warn;
 
 use super::super::StoreError;
-use super::super::commit::{self, Applied, Op};
+use super::super::commit::{self, Applied};
 use super::super::lease::Wanted;
 use super::super::migrate;
+use super::super::op::Op;
 use super::super::queue::{Lease, Queue};
 use super::super::reserve::Room;
 use super::super::trees::Database;
