@@ -21,6 +21,7 @@ mod folders;
 mod jobs;
 mod joint_search;
 mod library;
+mod library_changes;
 mod library_export;
 mod library_upkeep;
 mod mark;
@@ -65,6 +66,7 @@ pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
     read_cursor, record as photo_record,
 };
+pub use library_changes::LibraryChanges;
 pub use library_export::PhotoExportError;
 pub use library_upkeep::{Usage, UserUsage};
 pub use mark::Mark;

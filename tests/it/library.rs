@@ -201,6 +201,7 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
     let imported = steps["imported"].as_str().expect("a text");
     let says = ["done, 0 new, 1 already there", "1 file was not taken in", "empty.jpg: the file is empty"];
     assert!(says.iter().all(|part| imported.contains(part)), "{imported}");
+    assert_eq!(steps["others"], json!(true), "the page is not loaded again, and the focus stays: {steps}");
     assert_eq!(steps["near"], json!("near:35.6850,139.7650,1"), "{steps}");
     assert_eq!(steps["alike"], json!(1), "{steps}");
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
