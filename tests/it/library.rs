@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::run;
-use crate::harness::proxy::{Proxy, Quality};
 use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
 
 /// Sends files as a program would; gives the status and the answer.
@@ -213,59 +212,6 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
         (&json!("The giraffe"), &json!(["zoo", "tall"]))
     );
     assert_eq!(photos["giraffe.png"]["taken"]["from"], "file_date", "as the browser says");
-}
-
-/// The bytes of the only upload that have arrived.
-fn arrived(incoming: &Path) -> u64 {
-    let is_data = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "upload");
-    files(incoming)
-        .iter()
-        .find(|path| is_data(path))
-        .and_then(|path| std::fs::metadata(path).ok())
-        .map_or(0, |file| file.len())
-}
-
-/// Works with: pictures | tus-js-client in Node | a file that is cut 20 times, and over a kill of the daemon, arrives once as it was
-#[test]
-fn an_upload_that_is_cut_twenty_times_and_over_a_kill_arrives_once_as_it_was() {
-    const MIB: u64 = 1 << 20;
-    let scratch = Scratch::new("resume");
-    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
-    let mut daemon = Daemon::start(&scratch, config);
-    let port = daemon.page().trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
-    let proxy = Proxy::start(port.expect("a port"));
-    let large = scratch.path("large.png");
-    let mut content = std::fs::read(&pictures()[0]).expect("read");
-    content.resize(24 * MIB as usize, 7);
-    std::fs::write(&large, &content).expect("write");
-    let script = repository().join("tests/browser/resume.mjs");
-    let mut node = Command::new("node");
-    node.arg(script).arg(format!("http://127.0.0.1:{}/", proxy.port())).arg(&large);
-    node.env("OUTPOST_NODE_MODULES", installed("node/node_modules")).stdout(std::process::Stdio::piped());
-    let client = node.spawn().expect("start node");
-    let incoming = scratch.path("box/library/incoming");
-    proxy.set(Quality::Slow(16 * MIB));
-    for cut in 0..20 {
-        wait_for("more of the file", seconds(60), || {
-            let there = arrived(&incoming);
-            if there > cut * MIB { Ok(()) } else { Err(format!("{there} bytes before cut {cut}")) }
-        });
-        proxy.set(Quality::Cut);
-        if cut == 10 {
-            daemon.crash_and_restart();
-        }
-        proxy.set(Quality::Slow(16 * MIB));
-    }
-    proxy.set(Quality::Good);
-    let output = client.wait_with_output().expect("node's report");
-    assert!(output.status.success(), "tus-js-client gave up");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(report["retries"].as_u64() >= Some(10), "the line broke: {report}");
-    let photos = library(&daemon);
-    assert_eq!((photos.len(), photos["large.png"]["bytes"].as_u64()), (1, Some(24 * MIB)), "{photos:?}");
-    let id = photos["large.png"]["id"].as_str().expect("an id");
-    let original = daemon.get(&format!("/api/v1/photos/{id}/original")).expect("an answer");
-    assert!(original.body == content, "the bytes as they were");
 }
 
 /// What `exiftool` and a look at the bytes find of a file that was shared.
