@@ -88,7 +88,7 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use similar::{MOST_APART, MOST_GROUPS, SimilarGroup};
-pub use status::StatusService;
+pub use status::{StatusService, midnight};
 pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};
 pub use timeline::{Timeline, TimelineService};
