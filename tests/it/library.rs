@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::photos::{open_share, save_shared};
 use crate::harness::process::run;
 use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
 
@@ -243,18 +244,11 @@ fn a_stripped_link_gives_the_picture_and_nothing_of_what_its_file_says() {
     assert_eq!(status, 201, "{kept}");
     let id = &kept["photos"][0]["id"];
     let shared = |stripped: bool, name: &str| {
-        let made = daemon.post("/api/v1/shares", &json!({ "photo": id, "stripped": stripped })).expect("an answer");
-        let made: Value = serde_json::from_slice(&made.body).expect("JSON");
-        let opened = daemon.post("/api/v1/shared/open", &json!({ "link": made["link"] })).expect("an answer");
-        let opened: Value = serde_json::from_slice(&opened.body).expect("JSON");
+        let opened = open_share(&daemon, id, stripped);
         assert_eq!(opened["name"], "picture.jpg", "{opened}");
         let url = opened["url"].as_str().expect("a path").replace("picture.jpg", name);
         let path = scratch.path(&format!("shared-{stripped}-{name}"));
-        let headers = run(Command::new("curl").args(["-s", "--fail", "-D", "-", "-o"]).arg(&path).arg(format!(
-            "{}{}",
-            daemon.page(),
-            &url[1..]
-        )));
+        let headers = save_shared(&daemon, &url, &path);
         assert!(!headers.contains("4711") && headers.contains(&format!("filename=\"{name}\"")), "{headers}");
         path
     };

@@ -1,11 +1,13 @@
 //! Photos as a program gives them to the box, and as the box lists them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::daemon::Daemon;
+use super::process::run;
 use super::{Scratch, fixture, http};
 
 /// Writes small pictures without end, all different; gives them in the order in which they are sent.
@@ -55,4 +57,20 @@ pub fn listed(pages: &[String]) -> Vec<Value> {
         serde_json::from_str::<Value>(page).expect("JSON")["photos"].as_array().expect("a list").clone()
     };
     pages.iter().flat_map(photos).collect()
+}
+
+/// Shares a photo by a link and opens that as its visitor; gives what the link leads to: `name` and `url`.
+pub fn open_share(daemon: &Daemon, id: &Value, stripped: bool) -> Value {
+    let post = |path: &str, command: &Value| -> Value {
+        let answer = daemon.post(path, command).expect("an answer");
+        serde_json::from_slice(&answer.body).expect("JSON")
+    };
+    let made = post("/api/v1/shares", &json!({ "photo": id, "stripped": stripped }));
+    post("/api/v1/shared/open", &json!({ "link": made["link"] }))
+}
+
+/// Saves what is at `url`, a path of the box, to a file; gives the headers.
+pub fn save_shared(daemon: &Daemon, url: &str, to: &Path) -> String {
+    let url = format!("{}{}", daemon.page(), url.trim_start_matches('/'));
+    run(Command::new("curl").args(["-s", "--fail", "-D", "-", "-o"]).arg(to).arg(url))
 }
