@@ -185,3 +185,23 @@ fn cut(picture: RgbImage, width: u32, height: u32) -> RgbImage {
     }
     image::imageops::crop_imm(&picture, 0, 0, width, height).to_image()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_transparent_becomes_white_also_where_colours_are_multiplied_or_alpha_is_smaller() {
+        let shown = |colour: u8, alpha: &RgbImage, is_multiplied| {
+            let mut picture = RgbImage::from_pixel(4, 2, image::Rgb([colour, 0, 0]));
+            put_on_paper(&mut picture, alpha, is_multiplied);
+            (picture.get_pixel(0, 0).0, picture.get_pixel(3, 1).0)
+        };
+        let mut half = RgbImage::from_pixel(4, 2, image::Rgb([0; 3]));
+        half.put_pixel(3, 1, image::Rgb([128; 3]));
+        assert_eq!(shown(255, &half, false), ([255; 3], [255, 127, 127]));
+        assert_eq!(shown(128, &half, true).1, [255, 127, 127]);
+        let small = RgbImage::from_pixel(2, 1, image::Rgb([255; 3]));
+        assert_eq!(shown(200, &small, false), ([200, 0, 0], [200, 0, 0]));
+    }
+}
