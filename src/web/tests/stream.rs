@@ -236,8 +236,8 @@ async fn changes_of_the_library_are_sent_together_to_who_sees_them() {
 
     // Many at once are few messages.
     let begun = Instant::now();
-    let last = (10..310).map(|n| users.photo(n, |_| {})).last().expect("one");
-    users.site.bench.store.photos().forget_blocking(last, Vec::new()).expect("forget");
+    let many: Vec<PhotoId> = (10..310).map(|n| users.photo(n, |_| {})).collect();
+    users.site.bench.store.photos().forget_blocking(many[0], Vec::new()).expect("forget");
     let (mut count, mut named, mut messages) = (0, 0, 0_u32);
     while count < 299 {
         let sent = photos(&mut bea).await;
