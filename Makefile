@@ -30,13 +30,14 @@ test-slow: export OUTPOST_EXECUTION_KILLS := 20
 test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50
+test-slow: export OUTPOST_PHOTO_POWER_CUTS := 10
 test-slow: export OUTPOST_DRIVE_CUTS := 50
 test-slow: export OUTPOST_ALERTS := 10000
 test-slow: export OUTPOST_API_EXAMPLES := 200
 test-slow: export OUTPOST_TORN_WRITES := 2000
 test-slow: export OUTPOST_SOAK_MINUTES ?= 60
 test-slow: export OUTPOST_FUZZ_SECONDS ?= 60
-test-slow: setup features ## More, and for longer: 500 kills, 50 while 20,000 photos come in, 50 power cuts, outages of minutes, a minute of random input for each parser, a soak of OUTPOST_SOAK_MINUTES
+test-slow: setup features ## More, and for longer: 500 kills, 50 while 20,000 photos come in, 50 power cuts, 10 while photos come in, outages of minutes, a minute of random input for each parser, a soak of OUTPOST_SOAK_MINUTES
 	$(call run_tests,slow,--lib fuzz::)
 	$(call run_tests,slow,--test it)
 

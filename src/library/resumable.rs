@@ -33,8 +33,10 @@ pub type UploadId = AssetId;
 
 /// How long an upload may rest before it is removed.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Bytes after which the place is noted while more comes.
+/// Bytes after which the place is noted while more comes, and time, which comes first on a slow line: a stop of the box costs
+/// what came since.
 const NOTED_EVERY: u64 = 16 << 20;
+const NOTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What files with the bytes of an upload end with.
 pub(super) const DATA: &str = "upload";
@@ -239,7 +241,7 @@ impl Library {
         // What lies behind the place that was noted is not known to be whole.
         file.set_len(state.offset).await.map_err(failed)?;
         file.seek(SeekFrom::Start(state.offset)).await.map_err(failed)?;
-        let (mut at, mut failure) = (state.offset, None);
+        let (mut at, mut failure, mut noted) = (state.offset, None, self.archive.now().mono());
         loop {
             let chunk = tokio::select! {
                 () = give_way.cancelled() => break,
@@ -258,8 +260,10 @@ impl Library {
             }
             file.write_all(&chunk).await.map_err(failed)?;
             at += chunk.len() as u64;
-            if at - state.offset >= NOTED_EVERY {
+            let now = self.archive.now().mono();
+            if at - state.offset >= NOTED_EVERY || now.since(noted) >= NOTED_WITHIN {
                 self.note_place(state, &mut file, at).await?;
+                noted = now;
             }
         }
         if at > state.offset {

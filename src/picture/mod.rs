@@ -98,6 +98,12 @@ pub fn inspect(request: &Request) -> Result<Inspected, PictureError> {
     Ok(Inspected { facts, thumbnails, unstripped: None, pixels: None })
 }
 
+/// What is seen of a colour through which white paper shines.
+fn over_white(colour: u8, alpha: u8) -> u8 {
+    let (colour, alpha) = (u16::from(colour), u16::from(alpha));
+    u8::try_from((colour * alpha + 255 * (255 - alpha)) / 255).unwrap_or(u8::MAX)
+}
+
 /// Writes a video without what its file says into `folder`, under its name once it is whole.
 fn strip_video(path: &Path, folder: &Path) -> Result<(), String> {
     let draft = folder.join(format!("{STRIPPED_VIDEO}.part"));

@@ -11,7 +11,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::coded::{self, Container, Profile};
-use super::{MAX_PIXELS, colour, raw};
+use super::{MAX_PIXELS, colour, over_white, raw};
 use crate::photo::{PictureFacts, PictureFormat};
 
 /// What unpacking may take at most, in bytes.
@@ -141,10 +141,6 @@ fn flat(picture: DynamicImage) -> RgbImage {
         return picture.into_rgb8();
     }
     let rgba = picture.into_rgba8();
-    let over_white = |colour: u8, alpha: u8| {
-        let (colour, alpha) = (u16::from(colour), u16::from(alpha));
-        u8::try_from((colour * alpha + 255 * (255 - alpha)) / 255).unwrap_or(u8::MAX)
-    };
     let mut flat = RgbImage::new(rgba.width(), rgba.height());
     for (from, to) in rgba.pixels().zip(flat.pixels_mut()) {
         let [r, g, b, alpha] = from.0;

@@ -22,6 +22,7 @@ mod folders;
 mod jobs;
 mod joint_search;
 mod library;
+mod library_changes;
 mod library_export;
 mod library_upkeep;
 mod mark;
@@ -72,6 +73,7 @@ pub use library::{
     LibraryService, ListError, MOST_PHOTOS, PhotoArea, PhotoDay, PhotoPage, PhotoQuery, PhotoRecord, PhotoTag, Viewer,
     read_cursor, record as photo_record,
 };
+pub use library_changes::LibraryChanges;
 pub use library_export::PhotoExportError;
 pub use library_upkeep::{Usage, UserUsage};
 pub use mark::Mark;
@@ -94,7 +96,7 @@ pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, Q
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};
 pub use similar::{MOST_APART, MOST_GROUPS, SimilarGroup};
-pub use status::StatusService;
+pub use status::{StatusService, midnight};
 pub use strip::{Strip, StripMark, StripSpan};
 pub use switches::{SwitchChange, SwitchService, Switched};
 pub use timeline::{Timeline, TimelineService};

@@ -71,7 +71,7 @@ impl StatusService {
             load: LoadStatus { level: load.level, level_for_s: now.since(load.since).as_secs(), reason: load.reason },
             store: self.store_health(),
             disk: self.disk(Some(&stats)).await,
-            events_total: stats.events,
+            events_total: Some(stats.events),
             config: context.config.status(),
             certificate: context.health.certificate(),
             damaged_originals: context.health.damaged_originals(),
@@ -82,8 +82,7 @@ impl StatusService {
     /// Events of each camera since midnight.
     async fn today(&self) -> Result<BTreeMap<Arc<str>, u64>> {
         let (clock, events) = (&self.context.clock, self.context.store().events());
-        let now = clock.wall().to_zoned(zone::local());
-        let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
+        let midnight = midnight(clock.wall());
         let (of, at) = (Some((midnight, events.revision())), clock.mono());
         {
             let known = self.today.lock();
@@ -230,5 +229,10 @@ impl StatusService {
 }
 
 fn with_events(camera: CameraStatus, today: &BTreeMap<Arc<str>, u64>) -> CameraStatus {
-    CameraStatus { events_today: today.get(&camera.name).copied().unwrap_or_default(), ..camera }
+    CameraStatus { events_today: Some(today.get(&camera.name).copied().unwrap_or_default()), ..camera }
+}
+
+/// When the day of `now` began in the zone of the box, from which the events of today are counted.
+pub fn midnight(now: Timestamp) -> Timestamp {
+    now.to_zoned(zone::local()).start_of_day().map_or(now, |midnight| midnight.timestamp())
 }

@@ -48,8 +48,9 @@ pub struct BoxStatus {
     pub store: StoreHealth,
     /// Where recordings lie.
     pub disk: DiskStatus,
-    /// Events on this box.
-    pub events_total: u64,
+    /// Events on this box; left out for who sees a part of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_total: Option<u64>,
     /// Which configuration is in use.
     pub config: ConfigStatus,
     /// Originals of photos that are not as they were recorded; absent where there is none.
@@ -131,8 +132,9 @@ pub struct CameraStatus {
     pub detect: DetectUse,
     /// What is kept of its video.
     pub record: RecordUse,
-    /// Its events since midnight, in the zone of the box.
-    pub events_today: u64,
+    /// Its events since midnight, in the zone of the box; left out for who sees a part of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_today: Option<u64>,
     /// What else is known of it.
     #[serde(flatten)]
     pub health: CameraHealth,
@@ -153,7 +155,7 @@ impl CameraStatus {
             last_packet_age_s: health.last_packet.map(|at| now.since(at).as_secs_f64()),
             detect: DetectUse::default(),
             record: RecordUse::default(),
-            events_today: 0,
+            events_today: Some(0),
             health: health.clone(),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn status() -> BoxStatus {
         load: LoadStatus::default(),
         disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
         store: StoreHealth::default(),
-        events_total: 3,
+        events_total: Some(3),
         config: super::config::ConfigStatus::default(),
         certificate: None,
         damaged_originals: 0,

@@ -7,6 +7,7 @@ use super::dropped::Dropped;
 use super::import::GivenUp;
 use super::op::Op;
 use super::packed::View;
+use super::photo_changes::PhotoChange;
 use super::place::Place;
 use super::position::Position;
 use super::queue::{ItemRef, Queue};
@@ -25,20 +26,21 @@ pub(super) struct Applied {
     pub due: Vec<(Arc<Queue>, u64)>,
     /// The last change of an event.
     pub last: Position,
+    pub photos: Vec<PhotoChange>,
 }
 
 /// Applies `ops` in order, all or nothing.
 pub(super) fn apply(db: &Database, queues: &Queues, dropped: &Dropped, ops: &[Op]) -> Result<Applied, StoreError> {
     let (views, mut counters) = (Views::new(db), db.counters()?);
     changes::begin(db, &views, &mut counters)?;
-    let mut group = Group { views, queues, dropped, counters, due: Vec::new() };
+    let mut group = Group { views, queues, dropped, counters, due: Vec::new(), photos: Vec::new() };
     for op in ops {
         group.apply(op)?;
     }
-    let Group { views, counters, due, .. } = group;
+    let Group { views, counters, due, photos, .. } = group;
     views.meta.insert("counters", encode(&counters)?)?;
     views.commit(db)?;
-    Ok(Applied { due, last: counters.changes.last })
+    Ok(Applied { due, last: counters.changes.last, photos })
 }
 
 /// The changes of one transaction.
@@ -50,6 +52,8 @@ pub(super) struct Group<'a> {
     pub counters: Counters,
     /// Items that are due now because of it.
     pub due: Vec<(Arc<Queue>, u64)>,
+    /// What became of photos.
+    pub photos: Vec<PhotoChange>,
 }
 
 impl<'a> Group<'a> {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use super::StoreError;
 use super::commit::Group;
+use super::photo_changes::PhotoChange;
 use super::photo_order::{Walk, order_key};
 use super::photo_scope::{MAX_LIMIT, PhotoPosition, Scope};
 use super::photo_search::keys_of;
@@ -52,9 +53,10 @@ impl Group<'_> {
         let id = photo.id.to_bytes();
         let mut had = BTreeSet::new();
         let number = self.photo_number(photo.id)?;
-        match self.views.photos.insert(id, json)? {
+        let old: Option<Photo> = self.views.photos.insert(id, json)?.map(|old| decode(&old)).transpose()?;
+        self.photos.extend(PhotoChange::between(old.as_ref(), Some(photo)));
+        match old {
             Some(old) => {
-                let old: Photo = decode(&old)?;
                 self.views.photo_order.remove(place_of(&old))?;
                 self.views.photo_contents.remove(content_key(&old))?;
                 // A photo without a number is in no list, and not counted.
@@ -83,6 +85,7 @@ impl Group<'_> {
     pub(super) fn forget_photo(&mut self, id: PhotoId) -> Result<(), StoreError> {
         let Some(old) = self.views.photos.remove(id.to_bytes())? else { return Ok(()) };
         let old: Photo = decode(&old)?;
+        self.photos.extend(PhotoChange::between(Some(&old), None));
         self.views.photo_order.remove(place_of(&old))?;
         self.views.photo_contents.remove(content_key(&old))?;
         self.counters.photos = self.counters.photos.saturating_sub(1);

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::album_index;
 use super::op::Op;
+use super::photo_changes::PhotoChange;
 use super::photo_index;
 use super::photo_scope::{PhotoPosition, Scope};
 use super::photo_search::{self, PhotoCell, PhotosFound};
 use super::photo_usage::{self, PhotoUsage};
 use super::read::Read;
 use super::worker::Core;
-use super::{Delivery, Document, StoreError};
+use super::{Delivery, Document, Position, StoreError};
 use crate::photo::{AlbumId, Cell, Photo, PhotoId, PhotoSearch, TERMS_VERSION, Term};
 
 /// Key in `meta`: the version of the lists of terms.
@@ -190,6 +193,17 @@ impl Photos {
     /// Whether a photo is in one of `albums`.
     pub fn is_in_albums(&self, photo: PhotoId, albums: Vec<AlbumId>) -> Read<bool> {
         Read::new(&self.0, move |db| photo_search::is_in_albums(db, photo, &albums))
+    }
+
+    /// The last change that is on the disk.
+    pub fn changed(&self) -> watch::Receiver<Position> {
+        self.0.photo_changes().last()
+    }
+
+    /// The changes behind `position` and where they end; `None` where some of them are not known any more, or of another
+    /// index.
+    pub fn changes(&self, position: Position) -> (Option<Vec<PhotoChange>>, Position) {
+        self.0.photo_changes().after(position)
     }
 
     /// What the photos of `owner` take, the trash among them.

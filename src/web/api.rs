@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::access::Caller;
 use crate::event::{Event, EventId};
-use crate::service::EventRecord;
+use crate::service::{EventRecord, midnight};
 use crate::status::{BoxStatus, Concern, Summary};
 
 use super::audit::about;
@@ -41,9 +41,17 @@ pub(super) struct StatusReply {
 }
 
 impl StatusReply {
-    /// What `caller` sees: the sentence speaks of no camera either that it does not see.
+    /// What `caller` sees: the sentence speaks of no camera either that it does not see, and nothing counts its events.
     pub(super) fn new(mut status: BoxStatus, caller: &Caller) -> Self {
         status.cameras.retain(|camera| caller.grant(&camera.name).is_some());
+        if !caller.sees_everything() {
+            status.events_total = None;
+            let midnight = midnight(status.time);
+            for camera in &mut status.cameras {
+                let sees_today = caller.sees_all(&camera.name, midnight, status.time);
+                camera.events_today = camera.events_today.filter(|_| sees_today);
+            }
+        }
         Self { summary: status.summary(), concerns: status.concerns(), status }
     }
 }

@@ -74,6 +74,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("photos.js", JS),
     file!("photos-albums.js", JS),
     file!("photos-dialog.js", JS),
+    file!("photos-follow.js", JS),
     file!("photos-folders.js", JS),
     file!("photos-gallery.js", JS),
     file!("photos-map.js", JS),

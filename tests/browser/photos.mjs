@@ -4,6 +4,7 @@
 //   node photos.mjs BOX FILE…    OUTPOST_NODE_MODULES: folder with playwright-core and axe-core
 //                                OUTPOST_SCREENSHOTS:  a folder for PNGs of the pages, if anywhere
 
+import { openAsBlob } from "node:fs";
 import process from "node:process";
 
 import { launch, makeObserver } from "./observer.mjs";
@@ -185,6 +186,26 @@ async function shareAlbum(page) {
   await context.close();
 }
 
+/** Sees what a program adds, changes and deletes, while the page stays as it is. */
+async function seeOthers(page) {
+  const first = page.locator("#gallery button").first();
+  await first.focus();
+  await page.evaluate(() => (globalThis.stays = true));
+  const body = new FormData();
+  body.set("file", await openAsBlob(process.env.OUTPOST_ALIKE), "heron.jpg");
+  const { photos } = await (await fetch(`${box}api/v1/photos`, { method: "POST", body })).json();
+  await tiles(page, files.length + 1);
+  await page.waitForSelector("#gallery button[aria-label^='heron.jpg']");
+  const path = `${box}api/v1/photos/${photos[0].id}`;
+  const headers = { "content-type": "application/json" };
+  await fetch(path, { method: "PATCH", headers, body: JSON.stringify({ title: "A heron" }) });
+  await page.waitForSelector("#gallery button[aria-label^='A heron']");
+  await fetch(path, { method: "DELETE", headers });
+  await tiles(page, files.length);
+  await loaded(page);
+  seen.steps.others = await page.evaluate(() => globalThis.stays && document.activeElement.closest("#gallery li") !== null);
+}
+
 /** Puts one into the trash and deletes it for good. */
 async function deleteOne(page) {
   await page.locator("#gallery button[aria-label^='eagle.png']").click();
@@ -255,6 +276,7 @@ try {
   await findAndCollect(page);
   await correctTime(page);
   await importFolder(page);
+  await seeOthers(page);
   await onAPhone(browser);
   await deleteOne(page);
   await lookAtMap(page);

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::photos::{open_share, save_shared};
 use crate::harness::process::run;
-use crate::harness::proxy::{Proxy, Quality};
 use crate::harness::{Scratch, fixture, installed, repository, seconds, wait_for};
 
 /// Sends files as a program would; gives the status and the answer.
@@ -201,6 +201,7 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
     let imported = steps["imported"].as_str().expect("a text");
     let says = ["done, 0 new, 1 already there", "1 file was not taken in", "empty.jpg: the file is empty"];
     assert!(says.iter().all(|part| imported.contains(part)), "{imported}");
+    assert_eq!(steps["others"], json!(true), "the page is not loaded again, and the focus stays: {steps}");
     assert_eq!(steps["near"], json!("near:35.6850,139.7650,1"), "{steps}");
     assert_eq!(steps["alike"], json!(1), "{steps}");
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
@@ -212,59 +213,6 @@ fn people_add_look_at_and_describe_photos_in_a_browser() {
         (&json!("The giraffe"), &json!(["zoo", "tall"]))
     );
     assert_eq!(photos["giraffe.png"]["taken"]["from"], "file_date", "as the browser says");
-}
-
-/// The bytes of the only upload that have arrived.
-fn arrived(incoming: &Path) -> u64 {
-    let is_data = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "upload");
-    files(incoming)
-        .iter()
-        .find(|path| is_data(path))
-        .and_then(|path| std::fs::metadata(path).ok())
-        .map_or(0, |file| file.len())
-}
-
-/// Works with: pictures | tus-js-client in Node | a file that is cut 20 times, and over a kill of the daemon, arrives once as it was
-#[test]
-fn an_upload_that_is_cut_twenty_times_and_over_a_kill_arrives_once_as_it_was() {
-    const MIB: u64 = 1 << 20;
-    let scratch = Scratch::new("resume");
-    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
-    let mut daemon = Daemon::start(&scratch, config);
-    let port = daemon.page().trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
-    let proxy = Proxy::start(port.expect("a port"));
-    let large = scratch.path("large.png");
-    let mut content = std::fs::read(&pictures()[0]).expect("read");
-    content.resize(24 * MIB as usize, 7);
-    std::fs::write(&large, &content).expect("write");
-    let script = repository().join("tests/browser/resume.mjs");
-    let mut node = Command::new("node");
-    node.arg(script).arg(format!("http://127.0.0.1:{}/", proxy.port())).arg(&large);
-    node.env("OUTPOST_NODE_MODULES", installed("node/node_modules")).stdout(std::process::Stdio::piped());
-    let client = node.spawn().expect("start node");
-    let incoming = scratch.path("box/library/incoming");
-    proxy.set(Quality::Slow(16 * MIB));
-    for cut in 0..20 {
-        wait_for("more of the file", seconds(60), || {
-            let there = arrived(&incoming);
-            if there > cut * MIB { Ok(()) } else { Err(format!("{there} bytes before cut {cut}")) }
-        });
-        proxy.set(Quality::Cut);
-        if cut == 10 {
-            daemon.crash_and_restart();
-        }
-        proxy.set(Quality::Slow(16 * MIB));
-    }
-    proxy.set(Quality::Good);
-    let output = client.wait_with_output().expect("node's report");
-    assert!(output.status.success(), "tus-js-client gave up");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(report["retries"].as_u64() >= Some(10), "the line broke: {report}");
-    let photos = library(&daemon);
-    assert_eq!((photos.len(), photos["large.png"]["bytes"].as_u64()), (1, Some(24 * MIB)), "{photos:?}");
-    let id = photos["large.png"]["id"].as_str().expect("an id");
-    let original = daemon.get(&format!("/api/v1/photos/{id}/original")).expect("an answer");
-    assert!(original.body == content, "the bytes as they were");
 }
 
 /// What `exiftool` and a look at the bytes find of a file that was shared.
@@ -296,18 +244,11 @@ fn a_stripped_link_gives_the_picture_and_nothing_of_what_its_file_says() {
     assert_eq!(status, 201, "{kept}");
     let id = &kept["photos"][0]["id"];
     let shared = |stripped: bool, name: &str| {
-        let made = daemon.post("/api/v1/shares", &json!({ "photo": id, "stripped": stripped })).expect("an answer");
-        let made: Value = serde_json::from_slice(&made.body).expect("JSON");
-        let opened = daemon.post("/api/v1/shared/open", &json!({ "link": made["link"] })).expect("an answer");
-        let opened: Value = serde_json::from_slice(&opened.body).expect("JSON");
+        let opened = open_share(&daemon, id, stripped);
         assert_eq!(opened["name"], "picture.jpg", "{opened}");
         let url = opened["url"].as_str().expect("a path").replace("picture.jpg", name);
         let path = scratch.path(&format!("shared-{stripped}-{name}"));
-        let headers = run(Command::new("curl").args(["-s", "--fail", "-D", "-", "-o"]).arg(&path).arg(format!(
-            "{}{}",
-            daemon.page(),
-            &url[1..]
-        )));
+        let headers = save_shared(&daemon, &url, &path);
         assert!(!headers.contains("4711") && headers.contains(&format!("filename=\"{name}\"")), "{headers}");
         path
     };

@@ -51,6 +51,7 @@ mod photo_files;
 mod photo_folders;
 mod photo_gallery;
 mod photo_storage;
+mod photo_uploads;
 mod pictures;
 #[cfg(target_arch = "x86_64")]
 mod pipelines_page;

@@ -3,68 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use serde_json::Value;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::dice::Dice;
+use crate::harness::photos::{listed, pages, pictures, send};
 use crate::harness::process::run;
 use crate::harness::{Scratch, fixture, seconds, setting, wait_for};
 
 /// Files of one request.
 const TOGETHER: usize = 10;
-
-/// Writes that many pictures, all different; gives them in the order in which they are sent.
-fn pictures(scratch: &Scratch, number: usize) -> Vec<PathBuf> {
-    let small = scratch.path("small.jpg");
-    image::open(fixture("pictures/dog.jpg")).expect("a picture").thumbnail(64, 64).save(&small).expect("write");
-    let small = fs::read(small).expect("read");
-    let folder = scratch.path("given");
-    fs::create_dir(&folder).expect("a folder");
-    let write = |n: usize| {
-        let path = folder.join(format!("IMG_{n:05}.jpg"));
-        // Behind the end of the picture is room for anything.
-        fs::write(&path, [&small[..], &n.to_be_bytes()].concat()).expect("write");
-        path
-    };
-    (0..number).map(write).collect()
-}
-
-/// Sends files as a program would; gives what the box acknowledged: names and ids. Nothing where it did not answer.
-fn send(page: &str, files: &[PathBuf]) -> Option<Vec<(String, String)>> {
-    let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", "--max-time", "60"]).stdin(Stdio::null());
-    for file in files {
-        curl.arg("--form").arg(format!("file=@{}", file.display()));
-    }
-    let output = curl.arg(format!("{page}api/v1/photos")).output().expect("curl");
-    let answer: Value = output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())??;
-    let text = |photo: &Value, field: &str| Some(photo[field].as_str()?.to_owned());
-    answer["photos"].as_array()?.iter().map(|photo| Some((text(photo, "name")?, text(photo, "id")?))).collect()
-}
-
-/// Every page of the list, as it is answered.
-fn pages(daemon: &Daemon) -> Vec<String> {
-    let (mut pages, mut place) = (Vec::new(), String::new());
-    loop {
-        let answer = daemon.get(&format!("/api/v1/photos?limit=500{place}")).expect("an answer");
-        let text = String::from_utf8(answer.body).expect("text");
-        let next = serde_json::from_str::<Value>(&text).expect("JSON")["next"].as_str().map(str::to_owned);
-        pages.push(text);
-        let Some(next) = next else { return pages };
-        place = format!("&before={next}");
-    }
-}
-
-fn listed(pages: &[String]) -> Vec<Value> {
-    let photos = |page: &String| {
-        serde_json::from_str::<Value>(page).expect("JSON")["photos"].as_array().expect("a list").clone()
-    };
-    pages.iter().flat_map(photos).collect()
-}
 
 fn originals(folder: &Path) -> usize {
     run(Command::new("find").arg(folder).args(["-name", "original.jpg"])).lines().count()
@@ -79,7 +29,8 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
         Config::new(&scratch).copies_to(&scratch.path("cloud")).played_once("yard", &fixture("leaves.mp4"), 4.0);
     config.add("[library]\ndetect = \"off\"\n");
     let mut daemon = Daemon::start(&scratch, config);
-    let (files, page, mut dice) = (pictures(&scratch, number), daemon.page(), Dice::new());
+    let (page, mut dice) = (daemon.page(), Dice::new());
+    let files: Vec<PathBuf> = pictures(&scratch).take(number).collect();
     let mut moments: Vec<usize> = (0..kills).map(|_| dice.below(number)).collect();
     moments.sort_unstable();
 
@@ -111,7 +62,7 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
     eprintln!("{number} photos, {kills} kills, {} requests without an answer", again.load(Ordering::SeqCst));
 
     assert_eq!(acknowledged.len(), number, "all were acknowledged in the end");
-    let before = pages(&daemon);
+    let before = pages(daemon.port());
     let photos = listed(&before);
     let known: BTreeMap<&str, &str> =
         photos.iter().filter_map(|photo| Some((photo["name"].as_str()?, photo["id"].as_str()?))).collect();
@@ -136,7 +87,7 @@ fn killed_while_photos_come_in_it_has_each_that_was_acknowledged_once() {
     scratch.expect_log(&["the index was begun afresh"]);
     daemon.start_again();
     wait_for("the library to be back", seconds(600), || {
-        let now = pages(&daemon);
+        let now = pages(daemon.port());
         // Byte for byte.
         if now == before { Ok(()) } else { Err(format!("{} photos", listed(&now).len())) }
     });

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::harness::clips::assert_sound;
 use crate::harness::config::lamp_sections;
 use crate::harness::dice::Dice;
 use crate::harness::guest::{Guest, config, lamp_clip};
+use crate::harness::photos::{listed, pages, pictures, send};
 use crate::harness::process::run;
 use crate::harness::vm::Vm;
 use crate::harness::write_log::WriteLog;
@@ -35,12 +37,12 @@ fn format(image: &Path) {
     run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(image));
 }
 
-/// Two cameras that see the lamp every four seconds; storage and destination on the drive.
-fn box_on_drive(scratch: &Scratch, port: u16) -> String {
+/// Cameras that see the lamp every four seconds; storage and destination on the drive.
+fn box_on_drive(scratch: &Scratch, port: u16, cameras: &[&str]) -> String {
     std::fs::create_dir_all(Vm::share(scratch)).expect("make the shared folder");
     let clip = lamp_clip(scratch, "h264");
     let mut config = config(port, &format!("{DRIVE}/box"), &format!("{DRIVE}/cloud"));
-    for name in ["yard", "gate"] {
+    for name in cameras {
         config += &lamp_sections(name, &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
     }
     config
@@ -125,7 +127,7 @@ fn what_was_reported_before_the_power_went_is_there_after_it_came_back() {
     scratch.expect_any_log("what a power cut tears is chance");
     let mut dice = Dice::new();
     let port = port::free();
-    let config = box_on_drive(&scratch, port);
+    let config = box_on_drive(&scratch, port, &["yard", "gate"]);
     let image = drive(&scratch, "drive.ext4", 512);
     format(&image);
     let start = || {
@@ -164,7 +166,7 @@ fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_re
     scratch.expect_any_log("what a power cut tears is chance");
     let mut dice = Dice::new();
     let port = port::free();
-    let config = box_on_drive(&scratch, port);
+    let config = box_on_drive(&scratch, port, &["yard", "gate"]);
     let (image, log) = (drive(&scratch, "drive.ext4", 256), drive(&scratch, "log", 2048));
     format(&image);
     let empty = scratch.path("empty.ext4");
@@ -217,6 +219,108 @@ fn a_drive_that_keeps_any_part_of_what_was_not_flushed_loses_nothing_that_was_re
         assert_kept(&mut vm, guest, &scratch, &reported);
         vm.sh(&format!("umount {DRIVE}"));
     }
+}
+
+/// Photos that are sent with one request, and those of one life of the machine before its power goes.
+const TOGETHER: usize = 3;
+const A_LIFE: usize = 12;
+
+/// Gives photos until there are enough, each until it is acknowledged; gives their names and ids.
+fn give(
+    mut files: impl Iterator<Item = PathBuf>,
+    port: u16,
+    count: &AtomicUsize,
+    enough: &AtomicBool,
+) -> BTreeMap<String, String> {
+    let (page, mut acknowledged) = (format!("http://127.0.0.1:{port}/"), BTreeMap::new());
+    while !enough.load(Ordering::SeqCst) {
+        let batch: Vec<PathBuf> = files.by_ref().take(TOGETHER).collect();
+        let kept = wait_for("the box to take photos in", seconds(240), || {
+            send(&page, &batch).ok_or_else(|| "no answer".to_owned())
+        });
+        acknowledged.extend(kept);
+        count.fetch_add(batch.len(), Ordering::SeqCst);
+    }
+    acknowledged
+}
+
+/// SHA-256 of every original below a folder.
+fn originals(folder: &Path) -> Vec<String> {
+    let sums = run(Command::new("find").arg(folder).args(["-name", "original.*", "-exec", "sha256sum", "{}", "+"]));
+    let mut sums: Vec<String> = sums.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect();
+    sums.sort_unstable();
+    sums
+}
+
+#[test]
+fn photos_that_were_acknowledged_before_the_power_went_are_there_once_after_it_came_back() {
+    let scratch = Scratch::new("photo-power");
+    scratch.expect_any_log("what a power cut tears is chance");
+    let mut dice = Dice::new();
+    let port = port::free();
+    let config = box_on_drive(&scratch, port, &["yard"]) + "[library]\ndetect = \"off\"\n";
+    let image = drive(&scratch, "drive.ext4", 512);
+    format(&image);
+    let start = || {
+        let mut vm = machine(&scratch, port, &[&image]);
+        vm.sh(MOUNT);
+        let guest = Guest::start(&mut vm, &scratch, &config, port);
+        (vm, guest)
+    };
+
+    let (count, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let cuts = setting("OUTPOST_PHOTO_POWER_CUTS", 1);
+    let files = pictures(&scratch);
+    let (acknowledged, mut vm, guest) = std::thread::scope(|scope| {
+        let (mut vm, mut guest) = start();
+        let sender = scope.spawn(|| give(files, port, &count, &enough));
+        let more = || {
+            let before = count.load(Ordering::SeqCst);
+            wait_for("more photos", seconds(240), || {
+                let now = count.load(Ordering::SeqCst);
+                if now >= before + A_LIFE { Ok(()) } else { Err(now.to_string()) }
+            });
+        };
+        for _ in 0..cuts {
+            more();
+            // Not a wait for anything: the moment of the cut is chance.
+            std::thread::sleep(dice.up_to(seconds(3)));
+            vm.cut();
+            (vm, guest) = start();
+        }
+        more();
+        enough.store(true, Ordering::SeqCst);
+        (sender.join().expect("the sender"), vm, guest)
+    });
+    let number = acknowledged.len();
+    eprintln!("{number} photos, {cuts} cuts");
+
+    let photos = listed(&pages(port));
+    let text = |photo: &Value, field: &str| photo[field].as_str().expect("text").to_owned();
+    let known: BTreeMap<String, &Value> = photos.iter().map(|photo| (text(photo, "name"), photo)).collect();
+    let mut sums = Vec::new();
+    for (name, id) in &acknowledged {
+        let photo = known.get(name).unwrap_or_else(|| panic!("{name} was acknowledged, and then lost"));
+        assert_eq!(text(photo, "id"), *id, "{name} was acknowledged as another photo");
+        let sum = run(Command::new("sha256sum").arg(scratch.path("given").join(name)));
+        assert_eq!(sum.split(' ').next(), photo["sha256"].as_str(), "{name}");
+        sums.push(text(photo, "sha256"));
+    }
+    assert_eq!(photos.len(), number, "none is there twice");
+    sums.sort_unstable();
+
+    let find = format!("find {DRIVE}/cloud -name 'original.*' | wc -l");
+    wait_for("all originals in the destination", seconds(180), || {
+        let there = vm.sh(&find);
+        if there.trim() == number.to_string() { Ok(()) } else { Err(there) }
+    });
+    guest.terminate(&mut vm);
+    let share = Vm::share(&scratch);
+    vm.sh(&format!("cp -r {DRIVE}/cloud {0}/cloud; cp -r {DRIVE}/box/library {0}/library", share.display()));
+    assert_eq!(originals(&share.join("cloud")), sums, "in the destination");
+    assert_eq!(originals(&share.join("library")), sums, "on the box");
+    let half = run(Command::new("find").arg(share.join("library/incoming")).args(["-type", "f"]));
+    assert_eq!(half, "", "half-written files stay");
 }
 
 /// The later of two fates of one event.

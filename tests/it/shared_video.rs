@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::photos::{open_share, save_shared};
 use crate::harness::process::run;
 use crate::harness::{Scratch, fixture};
 
@@ -61,14 +62,10 @@ fn a_stripped_link_gives_the_video_and_nothing_of_what_its_file_says() {
     let kept: Value = serde_json::from_str(&text).expect("JSON");
     let id = &kept["photos"][0]["id"];
     let shared = |stripped: bool, name: &str| {
-        let made = daemon.post("/api/v1/shares", &json!({ "photo": id, "stripped": stripped })).expect("an answer");
-        let made: Value = serde_json::from_slice(&made.body).expect("JSON");
-        let opened = daemon.post("/api/v1/shared/open", &json!({ "link": made["link"] })).expect("an answer");
-        let opened: Value = serde_json::from_slice(&opened.body).expect("JSON");
-        assert_eq!(opened["name"], name, "{opened} {made}");
+        let opened = open_share(&daemon, id, stripped);
+        assert_eq!(opened["name"], name, "{opened}");
         let path = scratch.path(&format!("shared-{name}"));
-        let url = format!("{}{}", daemon.page(), &opened["url"].as_str().expect("a path")[1..]);
-        let headers = run(Command::new("curl").args(["-s", "--fail", "-D", "-", "-o"]).arg(&path).arg(url));
+        let headers = save_shared(&daemon, opened["url"].as_str().expect("a path"), &path);
         assert!(!headers.contains("4711") && headers.contains(&format!("filename=\"{name}\"")), "{headers}");
         assert!(headers.contains("video/"), "{headers}");
         path

@@ -344,6 +344,7 @@ def looks(path, name, thumbnail, reason):
             "kind.heic": scene, "kind.avif": scene, "kind-10-bit.heic": scene, "kind-grey.heic": scene.convert("L"),
             "turned.heic": scene, "grid.heic": Image.open(path.with_name("grid-source.png")).transpose(Image.Transpose.ROTATE_90), "mirrored.heic": scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
             "profile-p3.heic": reference(path.with_name("profile-p3.png")),
+            "alpha.heic": reference(path.with_name("kind-alpha.png")), "alpha.avif": reference(path.with_name("kind-alpha.png")),
         }.get(name)
         if wanted and (distance := alike(thumbnail, wanted)) > 4:
             yield f"{name}: looks different: {distance:.1f}"

@@ -50,7 +50,7 @@ impl<'a> BoxPayload<'a> {
             disk_size_bytes: free.map(|_| status.disk.size_bytes),
             disk_full_in_s: status.disk.forecast.in_s,
             disk_trouble: status.disk.trouble.as_deref(),
-            events: status.events_total,
+            events: status.events_total.unwrap_or_default(),
         }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         let status = BoxStatus {
             version: "7".to_owned(),
             uptime_s: 1,
-            events_total: 4,
+            events_total: Some(4),
             reading: Some(Reading { cpu: Some(0.5), memory_bytes: Some(2), ..Reading::default() }),
             disk: DiskStatus { free_bytes: 3, size_bytes: 5, ..DiskStatus::default() },
             ..fixture::status()

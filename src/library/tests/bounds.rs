@@ -129,3 +129,23 @@ async fn what_is_written_meanwhile_is_not_taken_for_what_a_stop_left() {
     assert!(!stale.exists(), "what a stop left is removed");
     assert_eq!(library.upload(old.id, "anna").await.expect("there").offset, 3000);
 }
+
+#[tokio::test]
+async fn a_stop_while_an_upload_comes_slowly_costs_what_came_in_the_last_seconds() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (archive, clock) = archive_and_clock(dir.path());
+    let library = library(&archive);
+    let begun = library.begin_upload(10_000, given("a.mp4", "anna")).await.expect("begin");
+    let state = dir.path().join("library/incoming").join(format!("{}.resume", begun.id));
+    let (mut sent, mut noted) = (0, Vec::new());
+    let next = || {
+        let state: Resumable = serde_json::from_slice(&std::fs::read(&state).expect("read")).expect("JSON");
+        noted.push(state.offset);
+        clock.advance(std::time::Duration::from_secs(2));
+        sent += 1;
+        std::future::ready(if sent > 7 { Err("the line broke") } else { Ok(Some(vec![0; 100].into())) })
+    };
+    library.resume(begun.id, "anna", 0, next).await.expect("append");
+    assert_eq!(noted, [0, 0, 0, 300, 300, 300, 600, 600]);
+    assert_eq!(library.upload(begun.id, "anna").await.expect("look").offset, 700);
+}

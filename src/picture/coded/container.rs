@@ -1,6 +1,6 @@
 //! HEIF, the container of HEIC and AVIF: which items there are, where they lie and how they make a picture.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::bytes::{Bytes, number};
 
@@ -31,6 +31,8 @@ pub(super) enum Property {
     Profile(Vec<u8>),
     /// Numbers of primaries, transfer and matrix, and whether the whole range is used.
     Numbers(u16, u16, u16, bool),
+    /// It says how much of another picture is to be seen.
+    Alpha,
     /// Anything else.
     Other,
 }
@@ -61,6 +63,10 @@ pub(in crate::picture) struct Container {
     properties: Vec<Property>,
     links: HashMap<Item, Vec<usize>>,
     tiles: HashMap<Item, Vec<Item>>,
+    /// Pictures that say something of another one, by that.
+    auxiliary: HashMap<Item, Vec<Item>>,
+    /// Pictures whose colours are multiplied by their alpha already.
+    multiplied: HashSet<Item>,
     inside: Vec<u8>,
 }
 
@@ -217,9 +223,12 @@ impl Container {
             let mut reader = Reader(content);
             let from = reader.item(version > 0)?;
             let count = reader.take(2)?.min(MOST_ITEMS as u64);
-            if &kind == b"dimg" {
-                let to = (0..count).map_while(|_| reader.item(version > 0)).collect();
-                self.tiles.insert(from, to);
+            let mut to = (0..count).map_while(|_| reader.item(version > 0));
+            match &kind {
+                b"dimg" => _ = self.tiles.insert(from, to.collect()),
+                b"auxl" => to.for_each(|of| self.auxiliary.entry(of).or_default().push(from)),
+                b"prem" => _ = to.next().is_some_and(|_| self.multiplied.insert(from)),
+                _ => {}
             }
         }
         Some(())
@@ -239,6 +248,13 @@ impl Container {
     /// The items that a grid is made of, row by row.
     pub(super) fn tiles(&self, item: Item) -> &[Item] {
         self.tiles.get(&item).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The picture that says how much of `item` is to be seen, and whether the colours are multiplied by it already.
+    pub(super) fn alpha(&self, item: Item) -> Option<(Item, bool)> {
+        let mut auxiliary = self.auxiliary.get(&item)?.iter().copied();
+        let alpha = auxiliary.find(|other| self.properties(*other).any(|property| *property == Property::Alpha))?;
+        Some((alpha, self.multiplied.contains(&item)))
     }
 
     /// The item that holds XMP.
@@ -294,6 +310,10 @@ fn property(kind: &[u8; 4], content: &[u8]) -> Option<Property> {
         b"hvcC" | b"av1C" => Property::Configuration(content.to_vec()),
         b"ispe" => Property::Size(four(4)?, four(8)?),
         b"irot" => Property::Turned(content.first()? & 3),
+        b"auxC" => match content.get(4..)?.split(|byte| *byte == 0).next()? {
+            b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha" | b"urn:mpeg:hevc:2015:auxid:1" => Property::Alpha,
+            _ => Property::Other,
+        },
         b"imir" => Property::Mirrored(if content.first()? & 1 == 0 { Axis::Horizontal } else { Axis::Vertical }),
         b"colr" => match content.split_at_checked(4)? {
             (b"prof" | b"rICC", profile) => Property::Profile(profile.to_vec()),

@@ -1,10 +1,11 @@
 //! The picture of a HEIC or AVIF file: one coded picture or a grid of them, turned as the container says.
 
 use ffmpeg_next::codec::Id;
+use image::imageops::FilterType;
 use image::{DynamicImage, RgbImage};
 
-use super::super::MAX_PIXELS;
 use super::super::bytes::{Bytes, number};
+use super::super::{MAX_PIXELS, over_white};
 use super::container::{Axis, Container, Item, Property};
 use super::libav::{self, Colours};
 
@@ -56,12 +57,13 @@ pub(in crate::picture) fn decode<B: Bytes + ?Sized>(bytes: &B, container: &Conta
         let most = MAX_PIXELS / 1_000_000;
         return Err(format!("{width}x{height} pixels are more than the {most} megapixels that are unpacked"));
     }
-    let flat = match &container.kind(item) {
-        b"grid" => grid(bytes, container, item)?,
-        _ => coded(bytes, container, item)?,
-    };
-    // Codecs fill up to whole blocks.
-    let flat = cut(flat, width, height);
+    let mut flat = whole(bytes, container, item, (width, height))?;
+    if let Some((alpha, is_multiplied)) = container.alpha(item) {
+        // Of another size it is stretched; one that is damaged takes nothing away.
+        if let Ok(alpha) = whole(bytes, container, alpha, coded_size(container, alpha).unwrap_or((width, height))) {
+            put_on_paper(&mut flat, &alpha, is_multiplied);
+        }
+    }
     let mut picture = DynamicImage::ImageRgb8(flat);
     for property in container.properties(item) {
         picture = match property {
@@ -74,6 +76,39 @@ pub(in crate::picture) fn decode<B: Bytes + ?Sized>(bytes: &B, container: &Conta
         };
     }
     Ok(Still { picture: picture.into_rgb8(), profile: profile(container, item) })
+}
+
+/// A picture or a grid, as large as the container says.
+fn whole<B: Bytes + ?Sized>(
+    bytes: &B,
+    container: &Container,
+    item: Item,
+    (width, height): (u32, u32),
+) -> Result<RgbImage, String> {
+    let picture = match &container.kind(item) {
+        b"grid" => grid(bytes, container, item)?,
+        _ => coded(bytes, container, item)?,
+    };
+    // Codecs fill up to whole blocks.
+    Ok(cut(picture, width, height))
+}
+
+/// Puts what `alpha`, which is grey, leaves of a picture on white.
+fn put_on_paper(picture: &mut RgbImage, alpha: &RgbImage, is_multiplied: bool) {
+    let (width, height) = picture.dimensions();
+    let stretched;
+    let alpha = if alpha.dimensions() == (width, height) {
+        alpha
+    } else {
+        stretched = image::imageops::resize(alpha, width, height, FilterType::Triangle);
+        &stretched
+    };
+    for (pixel, alpha) in picture.pixels_mut().zip(alpha.pixels()) {
+        let [alpha, ..] = alpha.0;
+        let colour =
+            |colour: u8| if is_multiplied { colour.saturating_add(255 - alpha) } else { over_white(colour, alpha) };
+        pixel.0 = pixel.0.map(colour);
+    }
 }
 
 /// That of the picture; of a grid without one that of its first tile. A profile says more than numbers.
@@ -149,4 +184,24 @@ fn cut(picture: RgbImage, width: u32, height: u32) -> RgbImage {
         return picture;
     }
     image::imageops::crop_imm(&picture, 0, 0, width, height).to_image()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_transparent_becomes_white_also_where_colours_are_multiplied_or_alpha_is_smaller() {
+        let shown = |colour: u8, alpha: &RgbImage, is_multiplied| {
+            let mut picture = RgbImage::from_pixel(4, 2, image::Rgb([colour, 0, 0]));
+            put_on_paper(&mut picture, alpha, is_multiplied);
+            (picture.get_pixel(0, 0).0, picture.get_pixel(3, 1).0)
+        };
+        let mut half = RgbImage::from_pixel(4, 2, image::Rgb([0; 3]));
+        half.put_pixel(3, 1, image::Rgb([128; 3]));
+        assert_eq!(shown(255, &half, false), ([255; 3], [255, 127, 127]));
+        assert_eq!(shown(128, &half, true).1, [255, 127, 127]);
+        let small = RgbImage::from_pixel(2, 1, image::Rgb([255; 3]));
+        assert_eq!(shown(200, &small, false), ([200, 0, 0], [200, 0, 0]));
+    }
 }

@@ -56,9 +56,15 @@ fn write(bits: &Bits) -> Option<Vec<u8>> {
 
 fn read(row: &[u8]) -> Bits {
     let mut bits = [0; WORDS];
+    read_into(&mut bits, row);
+    bits
+}
+
+/// Adds the numbers of a row.
+fn read_into(bits: &mut Bits, row: &[u8]) {
     if row.len() == BITMAP {
         for (word, bytes) in bits.iter_mut().zip(row.as_chunks().0) {
-            *word = u64::from_be_bytes(*bytes);
+            *word |= u64::from_be_bytes(*bytes);
         }
     } else {
         for bytes in row.as_chunks().0 {
@@ -68,7 +74,6 @@ fn read(row: &[u8]) -> Bits {
             }
         }
     }
-    bits
 }
 
 fn numbers_of(bits: &Bits) -> impl Iterator<Item = u32> {
@@ -85,14 +90,12 @@ fn numbers_of(bits: &Bits) -> impl Iterator<Item = u32> {
 impl Numbers {
     /// Adds the row of a chunk.
     pub(super) fn add_row(&mut self, chunk: u32, row: &[u8]) {
-        let bits = read(row);
-        match self.chunks.binary_search_by_key(&chunk, |(known, _)| *known) {
-            Ok(at) => {
-                if let Some((_, known)) = self.chunks.get_mut(at) {
-                    known.iter_mut().zip(bits).for_each(|(word, more)| *word |= more);
-                }
-            }
-            Err(at) => self.chunks.insert(at, (chunk, bits)),
+        let at = self.chunks.binary_search_by_key(&chunk, |(known, _)| *known).unwrap_or_else(|at| {
+            self.chunks.insert(at, (chunk, [0; WORDS]));
+            at
+        });
+        if let Some((_, bits)) = self.chunks.get_mut(at) {
+            read_into(bits, row);
         }
     }
 

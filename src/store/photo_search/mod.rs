@@ -1,7 +1,7 @@
 //! Finding photos by what is said of them: lists of terms are combined, the newest of the result are read.
 //!
-//! A search reads the lists of its terms, a few hundred short rows for a million photos. Where much is left of them, it goes
-//! through the order of time until a page is full; else it reads the times of what is left. What only a look at a photo
+//! A search reads the lists of its terms, a few hundred short rows for a million photos. What is left of them comes in the
+//! order of time until a page is full, see [`positions`]. What only a look at a photo
 //! decides (words next to each other, a distance) is decided photo by photo, from the newest on, up to [`MOST_LOOKS`] of
 //! them.
 
@@ -20,7 +20,7 @@ use super::schema::{decode, id_of};
 use super::trees::Database;
 use crate::photo::{AlbumId, Cell, Photo, PhotoId, PhotoSearch, Term, Wanted, terms_of};
 use chunks::Numbers;
-use positions::{Positions, SHARE};
+use positions::{Positions, WAYS, Ways};
 use postings::{ABSENT, TAIL, TIMES, term_key};
 
 /// Photos that are read one by one for a page of a search that needs it.
@@ -100,13 +100,7 @@ fn scope_key(scope: &Scope) -> Vec<u8> {
 
 /// The list of one term.
 fn list(db: &Database, term: &[u8]) -> Result<Numbers, StoreError> {
-    let prefix = term_key(term, 0);
-    let mut numbers = Numbers::default();
-    for entry in db.photo_terms.scan_prefix(prefix.get(..term.len() + 1).unwrap_or_default()) {
-        let (key, row) = entry?;
-        numbers.add_row(chunk_of(&key), &row);
-    }
-    Ok(numbers)
+    any(db, [term])
 }
 
 fn chunk_of(key: &[u8]) -> u32 {
@@ -136,8 +130,30 @@ fn wanted(db: &Database, wanted: &Wanted) -> Result<Numbers, StoreError> {
     }
 }
 
-fn any(db: &Database, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<Numbers, StoreError> {
-    keys.into_iter().try_fold(Numbers::default(), |all, key| Ok(all.or(&list(db, &key)?)))
+/// The lists of these terms, together. Those of squares side by side lie side by side, and are read at once: a row of sled
+/// has many of them.
+fn any(db: &Database, terms: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Numbers, StoreError> {
+    let mut stretches: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for term in terms {
+        let term = term.as_ref().to_vec();
+        match stretches.last_mut().filter(|(_, last)| is_next_square(last, &term)) {
+            Some((_, last)) => *last = term,
+            None => stretches.push((term.clone(), term)),
+        }
+    }
+    let mut numbers = Numbers::default();
+    for (first, last) in stretches {
+        for entry in db.photo_terms.range(term_key(&first, 0)..=term_key(&last, u32::MAX)) {
+            let (key, row) = entry?;
+            numbers.add_row(chunk_of(&key), &row);
+        }
+    }
+    Ok(numbers)
+}
+
+fn is_next_square(one: &[u8], other: &[u8]) -> bool {
+    let (Some(one), Some(other)) = (Cell::from_key(one), Cell::from_key(other)) else { return false };
+    Some(other.column) == one.column.checked_add(1) && Cell { column: other.column, ..one } == other
 }
 
 /// What the conditions and the span of a search leave of `scopes`.
@@ -192,7 +208,7 @@ fn days_between(
     db: &Database,
     first: i64,
     end: i64,
-) -> impl Iterator<Item = Result<(i32, u32, sled::IVec), StoreError>> {
+) -> impl DoubleEndedIterator<Item = Result<(i32, u32, sled::IVec), StoreError>> {
     let day =
         |ms: i64| Term::Day(i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(if ms < 0 { i32::MIN } else { i32::MAX }));
     let (low, high) = (day(first).to_bytes(), term_key(&day(end).to_bytes(), u32::MAX));
@@ -233,24 +249,24 @@ pub(super) fn find(
     before: Option<PhotoPosition>,
     limit: usize,
 ) -> Result<PhotosFound, StoreError> {
-    find_by(db, scopes, search, before, limit, SHARE)
+    find_by(db, scopes, search, before, limit, WAYS)
 }
 
-/// The same, with the share of wanted photos from which on the order of time is gone through.
+/// The same, with the choice of the way to what was taken last.
 fn find_by(
     db: &Database,
     scopes: &[Scope],
     search: &PhotoSearch,
     before: Option<PhotoPosition>,
     limit: usize,
-    share: u64,
+    ways: Ways,
 ) -> Result<PhotosFound, StoreError> {
     let limit = limit.clamp(1, MAX_LIMIT);
     let numbers = candidates(db, scopes, search)?;
     let total = (!search.needs_look()).then(|| numbers.len());
     // One more shows whether there is a further page.
     let count = if search.needs_look() { MOST_LOOKS } else { limit + 1 };
-    let mut positions = Positions::new(db, scopes, numbers, before, count, share)?;
+    let mut positions = Positions::new(db, scopes, numbers, before, count, ways)?;
     let (mut photos, mut rows, mut last) = (Vec::new(), db.photos.lookup(), None);
     for _ in 0..count {
         let Some(position) = positions.next()? else { return Ok(PhotosFound { photos, next: None, total }) };

@@ -1,4 +1,8 @@
 //! What a search left, in the order of time.
+//!
+//! There are three ways, of which each is the shortest somewhere: through all photos in that order where many are wanted, by
+//! the times of the wanted where they are few, and else day by day, by the lists of the days, with the times of the wanted
+//! of one day after the other.
 
 use super::super::StoreError;
 use super::super::photo_order::Walk;
@@ -6,63 +10,79 @@ use super::super::photo_scope::{PhotoPosition, Scope};
 use super::super::schema::id_of;
 use super::super::trees::Database;
 use super::chunks::Numbers;
-use super::timed;
+use super::{days_between, timed};
 
-/// Of so many photos in the order of time, at least one has to be wanted for a walk to be the shorter way.
-pub(super) const SHARE: u64 = 64;
+/// When which way is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways {
+    /// Of so many photos in the order of time, at least one has to be wanted for a walk to be the shortest way.
+    pub(super) share: u64,
+    /// So many wanted photos are few.
+    pub(super) few: u64,
+}
+
+/// As measured with a million photos.
+pub(super) const WAYS: Ways = Ways { share: 64, few: 500 };
 
 /// Where the wanted photos stand, those that were taken last first.
 pub(super) struct Positions<'a> {
     db: &'a Database,
     numbers: Numbers,
-    count: usize,
     before: Option<PhotoPosition>,
-    way: Way,
+    few: u64,
+    way: Way<'a>,
 }
 
-enum Way {
+enum Way<'a> {
     /// Through all photos, of which many are wanted; so many steps are left.
     Walk(Walk, u64),
-    /// Sorted; the next is at the end.
-    Sorted(Vec<PhotoPosition>),
+    /// By their times.
+    Timed(Timed<'a>),
+}
+
+/// Photos by their times, of which not all need be known yet.
+struct Timed<'a> {
+    /// The days whose photos are to come, the last first.
+    days: Option<Days<'a>>,
+    /// Times and numbers, sorted by time; the next is at the end.
+    next: Vec<(i64, u32)>,
+    /// Those of one millisecond, in the order of their ids; the next is at the end.
+    same: Vec<PhotoPosition>,
+}
+
+/// The rows of the lists of days, the last day first.
+struct Days<'a> {
+    rows: Box<dyn Iterator<Item = Result<(i32, u32, sled::IVec), StoreError>> + 'a>,
+    row: Option<(i32, u32, sled::IVec)>,
 }
 
 impl<'a> Positions<'a> {
-    /// Up to `count` of `numbers` below `before`, which are all of `scopes`. Walks where one of `share` photos is wanted.
+    /// Those of `numbers` below `before`, which are all of `scopes`. At most about `count` are asked for.
     pub(super) fn new(
         db: &'a Database,
         scopes: &[Scope],
         numbers: Numbers,
         before: Option<PhotoPosition>,
         count: usize,
-        share: u64,
+        ways: Ways,
     ) -> Result<Self, StoreError> {
+        let Ways { share, few } = ways;
         let photos = db.counters()?.photos;
-        let mut this = Self { db, numbers, count, before, way: Way::Sorted(Vec::new()) };
-        if this.numbers.len().saturating_mul(share) > photos {
-            // Twice what it takes where the wanted lie scattered; where they lie far back, sorting is the better way.
-            let steps = 2 * share * count as u64;
-            this.way = Way::Walk(Walk::new(db, scopes, before)?, steps);
+        let way = if numbers.len().saturating_mul(share) > photos {
+            // Twice what it takes where the wanted lie scattered; where they lie far back, another way is better.
+            Way::Walk(Walk::new(db, scopes, before)?, 2 * share * count as u64)
         } else {
-            this.sort()?;
-        }
-        Ok(this)
-    }
-
-    fn sort(&mut self) -> Result<(), StoreError> {
-        let timed = timed(self.db, &self.numbers)?;
-        let mut sorted = newest(self.db, timed, self.before, self.count)?;
-        sorted.reverse();
-        self.way = Way::Sorted(sorted);
-        Ok(())
+            Way::Timed(Timed::new(db, &numbers, before, few)?)
+        };
+        Ok(Self { db, numbers, before, few, way })
     }
 
     /// The next one.
     pub(super) fn next(&mut self) -> Result<Option<PhotoPosition>, StoreError> {
         loop {
             match &mut self.way {
-                Way::Sorted(sorted) => return Ok(sorted.pop()),
-                Way::Walk(_, 0) => self.sort()?,
+                Way::Timed(timed) => return timed.next(self.db, &self.numbers, self.before),
+                Way::Walk(_, 0) => self.way = Way::Timed(Timed::new(self.db, &self.numbers, self.before, self.few)?),
                 Way::Walk(walk, steps) => {
                     *steps -= 1;
                     let Some((position, number)) = walk.next()? else { return Ok(None) };
@@ -76,35 +96,66 @@ impl<'a> Positions<'a> {
     }
 }
 
-fn position(db: &Database, (wall_ms, number): (i64, u32)) -> Result<Option<PhotoPosition>, StoreError> {
-    let id = db.photo_ids.get(number.to_be_bytes())?.and_then(|bytes| id_of(&bytes));
-    Ok(id.map(|id| PhotoPosition { wall_ms, id }))
+impl<'a> Timed<'a> {
+    fn new(db: &'a Database, numbers: &Numbers, before: Option<PhotoPosition>, few: u64) -> Result<Self, StoreError> {
+        if numbers.len() > few {
+            return Ok(Self { days: Some(Days::new(db, before)?), next: Vec::new(), same: Vec::new() });
+        }
+        Ok(Self { days: None, next: sorted(db, numbers)?, same: Vec::new() })
+    }
+
+    fn next(
+        &mut self,
+        db: &Database,
+        numbers: &Numbers,
+        before: Option<PhotoPosition>,
+    ) -> Result<Option<PhotoPosition>, StoreError> {
+        loop {
+            if let Some(position) = self.same.pop() {
+                return Ok(Some(position));
+            }
+            if let Some((wall_ms, _)) = self.next.last().copied() {
+                let first = self.next.partition_point(|(of, _)| *of < wall_ms);
+                for (_, number) in self.next.drain(first..) {
+                    let id = db.photo_ids.get(number.to_be_bytes())?.and_then(|bytes| id_of(&bytes));
+                    self.same.extend(id.map(|id| PhotoPosition { wall_ms, id }));
+                }
+                self.same.retain(|position| before.is_none_or(|before| *position < before));
+                self.same.sort_unstable();
+                continue;
+            }
+            let Some(day) = self.days.as_mut().map(Days::next).transpose()?.flatten() else { return Ok(None) };
+            self.next = sorted(db, &day.and(numbers))?;
+        }
+    }
 }
 
-/// The `count` newest of `timed` below `before`, newest first. Photos of one millisecond come in the order of their ids.
-fn newest(
-    db: &Database,
-    mut timed: Vec<(i64, u32)>,
-    before: Option<PhotoPosition>,
-    count: usize,
-) -> Result<Vec<PhotoPosition>, StoreError> {
-    if let Some(before) = before {
-        timed.retain(|(wall_ms, _)| *wall_ms <= before.wall_ms);
+fn sorted(db: &Database, numbers: &Numbers) -> Result<Vec<(i64, u32)>, StoreError> {
+    let mut timed = timed(db, numbers)?;
+    timed.sort_unstable();
+    Ok(timed)
+}
+
+impl<'a> Days<'a> {
+    fn new(db: &'a Database, before: Option<PhotoPosition>) -> Result<Self, StoreError> {
+        let end = before.map_or(i64::MAX, |before| before.wall_ms);
+        let mut rows = days_between(db, i64::MIN, end).rev();
+        let row = rows.next().transpose()?;
+        Ok(Self { rows: Box::new(rows), row })
     }
-    // One more millisecond than that of the cursor may be needed where all of it is known already.
-    let same = before.map_or(0, |before| timed.iter().filter(|(wall_ms, _)| *wall_ms == before.wall_ms).count());
-    let wanted = count.saturating_add(same);
-    if timed.len() > wanted {
-        let (_, (last, _), _) = timed.select_nth_unstable_by(wanted, |a, b| b.0.cmp(&a.0));
-        let last = *last;
-        timed.retain(|(wall_ms, _)| *wall_ms >= last);
+
+    /// The photos of the next day that has some.
+    fn next(&mut self) -> Result<Option<Numbers>, StoreError> {
+        let Some((day, chunk, row)) = self.row.take() else { return Ok(None) };
+        let mut numbers = Numbers::default();
+        numbers.add_row(chunk, &row);
+        while let Some(row) = self.rows.next().transpose()? {
+            if row.0 != day {
+                self.row = Some(row);
+                break;
+            }
+            numbers.add_row(row.1, &row.2);
+        }
+        Ok(Some(numbers))
     }
-    let mut found = Vec::with_capacity(timed.len());
-    for entry in timed {
-        found.extend(position(db, entry)?);
-    }
-    found.sort_unstable_by(|a, b| b.cmp(a));
-    found.retain(|position| before.is_none_or(|before| *position < before));
-    found.truncate(count);
-    Ok(found)
 }

@@ -134,20 +134,21 @@ impl Library {
         found.into_iter().map(|position| position.id).collect()
     }
 
-    /// By walks, by sorting, and by walks that give up.
+    /// By walks, by the times of all, day by day, and by walks that give up.
     fn found(&self, scopes: &[Scope], search: &PhotoSearch, limit: usize) -> Vec<PhotoId> {
-        let found = self.found_by(scopes, search, limit, SHARE);
-        for share in [0, 2] {
-            assert_eq!(self.found_by(scopes, search, limit, share), found, "{search:?} {share}");
+        let found = self.found_by(scopes, search, limit, WAYS);
+        for (share, few) in [(0, WAYS.few), (2, WAYS.few), (0, 0), (2, 0)] {
+            let ways = Ways { share, few };
+            assert_eq!(self.found_by(scopes, search, limit, ways), found, "{search:?} {ways:?}");
         }
         found
     }
 
-    fn found_by(&self, scopes: &[Scope], search: &PhotoSearch, limit: usize, share: u64) -> Vec<PhotoId> {
+    fn found_by(&self, scopes: &[Scope], search: &PhotoSearch, limit: usize, ways: Ways) -> Vec<PhotoId> {
         let (mut all, mut before) = (Vec::new(), None);
         loop {
             let (of, wanted) = (scopes.to_vec(), search.clone());
-            let page = self.store.photos().ask(move |db| find_by(db, &of, &wanted, before, limit, share));
+            let page = self.store.photos().ask(move |db| find_by(db, &of, &wanted, before, limit, ways));
             let page = page.wait().expect("find");
             all.extend(page.photos.iter().map(|photo| photo.id));
             assert!(page.photos.len() <= limit);
@@ -202,6 +203,18 @@ fn searches_give_what_a_look_at_each_photo_gives() {
         library.store = Store::open(&config(&library.dir), &[], simulated()).expect("open");
         library.check();
     }
+}
+
+#[test]
+fn a_day_with_photos_in_several_lists_comes_in_the_order_of_time() {
+    let mut library = Library::new(4);
+    let taken = |n: u32| format!("2024-01-{:02}T{:02}:{:02}:00", n % 3 + 1, n * 7 % 24, n * 11 % 60);
+    let photos: Vec<Photo> =
+        (0..2200).map(|n| photo(library.ids.next(), "anna", &taken(n), library.clock.now())).collect();
+    library.store.photos().record_all(&photos).expect("record");
+    library.photos = photos.into_iter().map(|photo| (photo.id, photo)).collect();
+    let (scopes, all) = ([Scope::Shared], PhotoSearch::default());
+    assert_eq!(library.found(&scopes, &all, 500), library.expected(&scopes, &all));
 }
 
 #[test]

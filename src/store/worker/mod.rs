@@ -20,6 +20,7 @@ use tracing::{debug, error, warn};
 use super::dropped::Dropped;
 use super::lease::Wanted;
 use super::op::Op;
+use super::photo_changes::PhotoChanges;
 use super::position::Position;
 use super::queue::{Lease, Queue};
 use super::queues::{self, ConfiguredQueues, Queues};
@@ -91,6 +92,7 @@ struct Shared {
     revision: AtomicU64,
     /// The last change of an event that is on the disk.
     changed: watch::Sender<Position>,
+    photo_changes: PhotoChanges,
     reserve: Reserve,
     /// Something was refused for want of room, and nothing was committed since.
     is_full: AtomicBool,
@@ -165,6 +167,7 @@ impl Core {
             flushes: AtomicU64::new(0),
             revision: AtomicU64::new(fastrand::u64(..)),
             changed: watch::Sender::new(Position::default()),
+            photo_changes: PhotoChanges::new(),
             reserve: Reserve::new(&config.path),
             is_full: AtomicBool::new(false),
             clock: clock.clone(),
@@ -238,6 +241,11 @@ impl Core {
     /// The last change of an event that is on the disk.
     pub(super) fn changed(&self) -> watch::Receiver<Position> {
         self.shared.changed.subscribe()
+    }
+
+    /// The last changes of photos that are on the disk.
+    pub(super) fn photo_changes(&self) -> &PhotoChanges {
+        &self.shared.photo_changes
     }
 
     pub(super) fn write(&self, op: Op) -> Result<(), StoreError> {

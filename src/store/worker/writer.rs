@@ -66,7 +66,7 @@ pub(super) fn write_loop(db: &Database, data: &File, jobs: &Receiver<WriteJob>, 
 }
 
 fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(), StoreError> {
-    let Applied { due, last } = shared.guard(|| {
+    let Applied { due, last, photos } = shared.guard(|| {
         let applied = commit::apply(db, &shared.queues.now(), &shared.dropped, ops)?;
         db.flush(data)?;
         Ok(applied)
@@ -76,6 +76,7 @@ fn commit(db: &Database, data: &File, ops: &[Op], shared: &Shared) -> Result<(),
         shared.revision.fetch_add(1, Ordering::Release);
         shared.changed.send_if_modified(|known| std::mem::replace(known, last) != last);
     }
+    shared.photo_changes.add(photos);
     for (queue, seq) in due {
         queue.announce(seq);
     }

@@ -91,7 +91,7 @@ function updateCard(card, camera) {
   const since = camera.state === "offline" ? t("camera.offline_for", { time: duration(camera.state_for_s) }) : camera.state === "degraded" ? t("camera.for", { time: duration(camera.state_for_s) }) : "";
   const seen = card.past ? t("camera.last_picture", { ago: ago(camera.last_packet_age_s) }) : "";
   const why = camera.state === "online" ? because(camera.cause, camera.not_detected) : [because(camera.cause, camera.reason), [since, seen].filter(Boolean).join(", ")].filter(Boolean).join(". ");
-  setText(card.events, t("camera.events_today", { count: camera.events_today }));
+  setText(card.events, camera.events_today === undefined ? "" : t("camera.events_today", { count: camera.events_today }));
   updateSwitches(card.switches, camera);
   setText(card.reason, why);
   card.reason.classList.toggle("address", /^\w+:\/\//.test(why));

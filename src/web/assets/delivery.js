@@ -127,7 +127,7 @@ export function showDisk(disk) {
 }
 
 export function showTotals(status) {
-  setText(document.getElementById("total"), status.events_total.toLocaleString(locale));
+  setText(document.getElementById("total"), status.events_total?.toLocaleString(locale) ?? "–");
   setText(document.getElementById("uptime"), duration(status.uptime_s));
   setText(document.getElementById("version"), t("overview.version", { version: status.version, count: status.cameras.length }));
 }

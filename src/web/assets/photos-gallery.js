@@ -20,7 +20,7 @@ const idOf = (entry) => entry.id ?? entry.event.id;
  * its own, `arranged`. `count` gives the days with their photos, or null. `drawn` is called with the first day in sight.
  */
 export function makeGallery({ root, tile, heading, load, count, drawn }) {
-  let groups = []; // { day, count, entries, cursor, top, height, section, list, tiles }
+  let groups = []; // { day, count, entries, cursor, isOld, top, height, section, list, tiles }
   let next = null; // where the page behind the last begins, while the number of photos is not known
   let isCounted = false;
   let round = 0;
@@ -121,7 +121,7 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
     for (const group of groups.slice(first, end)) {
       const part = range(group, from, until);
       fill(group, part);
-      if (part[1] > group.entries.length) missing ??= group;
+      if (group.isOld || part[1] > group.entries.length) missing ??= group;
     }
     drawn(groups[groupAt(-top)]?.day ?? "");
     if (missing) missing = beginningFor(missing, end);
@@ -166,6 +166,18 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
     groups.at(-1).count += 1;
   }
 
+  /** Puts photos in the place of older ones: tiles stay where they show what is still so. */
+  function replaceOld(group, entries) {
+    const texts = entries.map((entry) => JSON.stringify(entry));
+    const tiles = new Map();
+    for (const [index, node] of group.section ? group.tiles : []) {
+      const now = texts.indexOf(JSON.stringify(group.entries[index]));
+      if (now < 0) node.remove();
+      else tiles.set(now, node);
+    }
+    [group.entries, group.tiles, group.isOld] = [entries, tiles, false];
+  }
+
   /** Puts a page into its days. Gives whether the days are as they were counted. */
   function place(page, first) {
     const days = new Map([[first.day, []]]);
@@ -178,7 +190,8 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
         isAsCounted = false;
         continue;
       }
-      if (group === first) group.entries.push(...entries);
+      if (group.isOld) replaceOld(group, entries);
+      else if (group === first) group.entries.push(...entries);
       else if (entries.length > group.entries.length) group.entries = entries;
       else continue;
       group.cursor = day === last ? (page.next ?? null) : null;
@@ -224,7 +237,7 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
   async function restart(stays = false) {
     round += 1;
     const mine = round;
-    [loading, failed] = [null, false];
+    [loading, failed, isCounted] = [null, false, false];
     const day = stays ? groups[groupAt(-root.getBoundingClientRect().top)]?.day : undefined;
     let days = null;
     try {
@@ -240,6 +253,28 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
     arrange();
     if (day && scrollY > 0 && !groups.some((group) => group.day === day)) show(day);
     if (!isCounted && !failed) await fetchFor(null);
+    render();
+  }
+
+  /** Takes over what came and went, and loads those days again, and days with one of the photos `changed`; null: all. */
+  async function refresh(changed) {
+    const mine = round;
+    const days = isCounted && (await count());
+    if (!days || mine !== round) return;
+    round += 1;
+    [loading, failed] = [null, false];
+    const known = new Map(groups.map((group) => [group.day, group]));
+    groups = days.map(({ day, photos }) => {
+      const group = known.get(day) ?? { day, entries: [] };
+      known.delete(day);
+      if (group.entries.length > 0 && (group.count !== photos || group.entries.some(({ id }) => !changed || changed.has(id)))) {
+        [group.isOld, group.cursor] = [true, null];
+      }
+      group.count = photos;
+      return group;
+    });
+    known.forEach(take);
+    arrange();
     render();
   }
 
@@ -290,6 +325,7 @@ export function makeGallery({ root, tile, heading, load, count, drawn }) {
 
   return {
     restart,
+    refresh,
     show,
     neighbour,
     /** Whether the number of photos is known. */

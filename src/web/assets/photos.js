@@ -8,6 +8,7 @@ import { bytes, duration, objectName, when } from "./format.js";
 import { keys } from "./keys.js";
 import { loadAlbums } from "./photos-albums.js";
 import { onImported } from "./photos-folders.js";
+import { follow } from "./photos-follow.js";
 import { makeGallery } from "./photos-gallery.js";
 import "./photos-map.js";
 import { loadMonths, onMonth, onQuestion, question, showDay, withEvents } from "./photos-search.js";
@@ -288,5 +289,11 @@ onChanged(() => {
   reload();
 });
 onMonth((month) => gallery.show(month));
+follow(async (changed) => {
+  if (gallery.isCounted()) {
+    await gallery.refresh(changed);
+    showCount(gallery.size());
+  } else if (scrollY === 0 && !dialog.open && !byId("gallery").contains(document.activeElement)) await restart();
+});
 reload();
 restart();

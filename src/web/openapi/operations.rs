@@ -121,7 +121,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Parameter::query(
                 "kinds",
                 TEXT,
-                "`events`, `status`, `exports`, with commas between; all where it is left out.",
+                "`events`, `status`, `exports`, `photos`, with commas between; all where it is left out.",
             ),
         ]],
         &[media(200, "It does not end.", "text/event-stream")],

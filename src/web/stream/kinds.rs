@@ -13,11 +13,13 @@ pub(super) struct Kinds {
     pub(super) status: bool,
     /// Exports and how far they are.
     pub(super) exports: bool,
+    /// Changes of the library.
+    pub(super) photos: bool,
 }
 
 impl Kinds {
-    const ALL: Self = Self { events: true, status: true, exports: true };
-    const NONE: Self = Self { events: false, status: false, exports: false };
+    const ALL: Self = Self { events: true, status: true, exports: true, photos: true };
+    const NONE: Self = Self { events: false, status: false, exports: false, photos: false };
 
     /// Reads `kinds` of a query; all where it is left out.
     pub(super) fn parse(query: &str) -> Result<Self, Problem> {
@@ -32,11 +34,12 @@ impl Kinds {
                     "events" => kinds.events = true,
                     "status" => kinds.status = true,
                     "exports" => kinds.exports = true,
+                    "photos" => kinds.photos = true,
                     _ => {
                         return Err(Problem::parameter(
                             &name,
                             &value,
-                            "events, status and exports, with commas between",
+                            "events, status, exports and photos, with commas between",
                         ));
                     }
                 }

@@ -2,13 +2,15 @@
 //!
 //! Changes of events come from the durable sequence of the index, and carry its numbers as `id:`, so that a client which
 //! connects again is sent what it missed, also over a restart of the daemon. The state of the box is compared with what
-//! was sent last, every two seconds; an idle box sends next to nothing. Exports are sent when they get on.
+//! was sent last, every two seconds; an idle box sends next to nothing. Exports are sent when they get on, changes of the
+//! library those of a second together.
 //!
 //! The log has a stream of its own ([`log`]): its lines have numbers of another sequence, and one `id:` holds one position.
 
 mod exports;
 mod kinds;
 mod log;
+mod photos;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 
 use self::exports::Exports;
 use self::kinds::Kinds;
+use self::photos::Photos;
 use super::Shared;
 use super::api::{StatusReply, is_seen};
 use super::problem::{Code, Problem};
@@ -149,6 +152,7 @@ struct Follower {
     _place: OwnedSemaphorePermit,
     kinds: Kinds,
     exports: Exports,
+    photos: Photos,
     /// Behind the last change that was sent; none where the client knows one of a sequence that is not this one.
     position: Option<Position>,
     waiting: VecDeque<Event>,
@@ -174,8 +178,8 @@ impl Follower {
             // From here on the client can be sent what it missed.
             waiting.push_back(Event::default().event("begin").id(position.to_string()).retry(RETRY_AFTER).data("{}"));
         }
-        let exports = Exports::new(&shared);
-        Self { shared, caller, _place: place, kinds, exports, position, waiting, sent: None, looked: None }
+        let (exports, photos) = (Exports::new(&shared), Photos::new(&shared));
+        Self { shared, caller, _place: place, kinds, exports, photos, position, waiting, sent: None, looked: None }
     }
 
     /// The next event; none once the daemon stops, or the session or key is over.
@@ -192,6 +196,9 @@ impl Follower {
             if self.kinds.exports && self.waiting.is_empty() {
                 self.waiting.extend(self.exports.look(&self.shared, &self.caller).await);
             }
+            if self.kinds.photos && self.waiting.is_empty() {
+                self.waiting.extend(self.photos.look(&self.shared, &self.caller));
+            }
             if self.kinds.status && self.waiting.is_empty() && self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 self.looked = Some(Instant::now());
                 self.look_at_the_box().await;
@@ -206,6 +213,8 @@ impl Follower {
     async fn wait(&mut self, reached: Option<Position>) {
         let (stop, over) = (self.shared.stop.cancelled(), self.caller.until.cancelled());
         let (exports, has_exports) = (self.exports.wait(), self.kinds.exports);
+        let has_photos = self.kinds.photos && self.caller.sees_everything();
+        let photos = self.photos.wait(&self.shared);
         let change = async {
             match reached {
                 Some(position) => self.shared.services.events.wait_for_change(position, LOOK_EVERY).await,
@@ -217,6 +226,7 @@ impl Follower {
             () = over => {}
             () = change => {}
             () = exports, if has_exports => {}
+            () = photos, if has_photos => {}
         }
     }
 

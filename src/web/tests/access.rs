@@ -319,6 +319,14 @@ async fn a_user_of_some_cameras_sees_nothing_of_the_others_nor_of_times_before()
     }
     let of_status = site.ask("GET", "/api/v1/status", &vera).await.json();
     assert_eq!(of_status["cameras"].as_array().map(Vec::len), Some(1), "{of_status}");
+    // Events that a user does not see are not counted for it either.
+    let counted = async |cookie: &str| {
+        let status = site.ask("GET", "/api/v1/status", cookie).await.json();
+        let yard = status["cameras"].as_array().expect("a list").iter().find(|camera| camera["name"] == "yard");
+        (status.get("events_total").is_some(), yard.expect("the camera").get("events_today").is_some())
+    };
+    assert_eq!((counted(&admin).await, counted(&vera).await), ((true, true), (false, true)));
+    assert_eq!(counted(&site.cookie("after").await).await, (false, false), "only a minute of today");
     let day = "/api/v1/cameras/yard/timeline?since=2026-11-22T00:00:00Z&until=2026-11-22T12:00:00Z";
     let of_late = site.ask("GET", day, &late).await.json();
     assert_eq!((&of_late["events"], &of_late["segments"]), (&serde_json::json!([]), &serde_json::json!([])));

@@ -1,8 +1,12 @@
 //! Following the box.
 
+use std::time::Instant;
+
+use super::library::Users;
 use super::*;
 use crate::access::{Grant, NewKey, NewUser, Role};
 use crate::clock::Clock;
+use crate::photo::PhotoId;
 use crate::service::recordings::{REORDERED, three_segments};
 use crate::telemetry::{self, LineLevel};
 
@@ -199,6 +203,64 @@ async fn exports_are_sent_as_they_get_on_and_when_they_are_gone() {
     for follower in [&mut follower, &mut late] {
         follower.until(&format!("event: export_gone\ndata: {{\"id\":\"{id}\"}}")).await;
     }
+}
+
+/// The next message about photos, but for its name.
+async fn photos(follower: &mut Follower) -> serde_json::Value {
+    follower.until("event: photos\ndata: ").await;
+    serde_json::from_str(&follower.until("\n").await).expect("JSON")
+}
+
+#[tokio::test]
+async fn changes_of_the_library_are_sent_together_to_who_sees_them() {
+    let users = Users::new().await;
+    let follow = async |user: &str| {
+        let mut follower = Follower::start_at(&users.site, "/api/v1/stream?kinds=photos", user).await;
+        follower.until("\r\n\r\n").await;
+        follower
+    };
+    let (mut anna, mut bea, mut cy) = (follow(&users.anna).await, follow(&users.bea).await, follow(&users.cy).await);
+    let named = |ids: &[PhotoId]| serde_json::json!({ "count": ids.len(), "ids": ids });
+
+    let private = users.photo(1, |photo| photo.private = true);
+    assert_eq!(photos(&mut anna).await["added"], named(&[private]));
+    let shared = users.photo(2, |_| {});
+    for follower in [&mut anna, &mut bea] {
+        let sent = photos(follower).await;
+        assert_eq!(sent["added"], named(&[shared]), "a private photo is sent to its owner alone");
+    }
+    // One that becomes private is gone for the others.
+    users.photo(2, |photo| photo.private = true);
+    assert_eq!(photos(&mut anna).await["changed"], named(&[shared]));
+    assert_eq!(photos(&mut bea).await["removed"], named(&[shared]));
+
+    // Many at once are few messages.
+    let begun = Instant::now();
+    let many: Vec<PhotoId> = (10..310).map(|n| users.photo(n, |_| {})).collect();
+    users.site.bench.store.photos().forget_blocking(many[0], Vec::new()).expect("forget");
+    let (mut count, mut named, mut messages) = (0, 0, 0_u32);
+    while count < 299 {
+        let sent = photos(&mut bea).await;
+        let number = |kind: &str| sent[kind]["count"].as_u64().expect("a number");
+        count += number("added");
+        count -= number("removed");
+        let ids = sent["added"]["ids"].as_array().expect("a list").len();
+        assert!(ids <= 50, "{ids} photos are named");
+        (named, messages) = (named + ids, messages + 1);
+    }
+    assert!(Duration::from_secs(messages.saturating_sub(2).into()) <= begun.elapsed(), "{messages} messages");
+    assert!(named > 0, "where they are few they are named");
+
+    // Who sees some cameras only has no list, and is sent what is of these.
+    let mut at_once = Follower::start_at(&users.site, "/api/v1/stream", &users.cy).await;
+    at_once.id_of("begin").await;
+    users.photo(500, |_| {});
+    assert_eq!(photos(&mut anna).await["missing"], serde_json::Value::Null);
+    users.site.bench.record(1, "yard", Vec::new()).await;
+    at_once.id_of("end").await;
+    users.site.stop.cancel();
+    while cy.read().await > 0 {}
+    assert!(!cy.text.contains("event: photos") && !at_once.text.contains("event: photos"), "{}", cy.text);
 }
 
 /// Writes `n` lines of the log that begin with `text`.

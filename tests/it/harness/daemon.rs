@@ -91,6 +91,11 @@ impl Daemon {
         self.process.log()
     }
 
+    /// The port of its page and API.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Address of its page.
     pub fn page(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)

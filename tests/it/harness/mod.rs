@@ -15,6 +15,7 @@ pub mod http;
 mod log_gate;
 pub mod machine;
 pub mod mjpeg;
+pub mod photos;
 pub mod port;
 pub mod process;
 pub mod proxy;

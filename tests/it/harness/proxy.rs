@@ -87,6 +87,8 @@ struct State {
     shut_on: Option<String>,
     seen: HashMap<String, usize>,
     passed: Vec<Request>,
+    /// Bytes that went to the server.
+    carried: u64,
 }
 
 impl Proxy {
@@ -115,6 +117,7 @@ impl Proxy {
             shut_on: None,
             seen: HashMap::new(),
             passed: Vec::new(),
+            carried: 0,
         };
         let shared = Arc::new(Shared { upstream, reads_requests, state: Mutex::new(state), changed: Condvar::new() });
         let acceptor = spawn({
@@ -142,6 +145,11 @@ impl Proxy {
     /// How many requests were answered on the way, or had their answers changed, so far.
     pub fn answered(&self) -> usize {
         self.shared.state().answered
+    }
+
+    /// How many bytes went to the server so far.
+    pub fn carried(&self) -> u64 {
+        self.shared.state().carried
     }
 
     /// Path of the object on whose part it shut, once it has.
@@ -343,6 +351,9 @@ impl Shared {
             let broke = passed > STORM_PASSES && self.state().quality == Quality::Storm;
             if broke || !self.is_open() || to.write_all(&bytes[..length]).is_err() {
                 break;
+            }
+            if upward {
+                self.state().carried += length as u64;
             }
         }
         for end in [from, to] {
