@@ -93,7 +93,8 @@ features: setup-build ## Compile without each of the features that a small box c
 	  cargo clippy --locked --lib --bins --no-default-features --features "$$feature" -- -D warnings; \
 	done
 
-docs: setup-build ## Write docs/compatibility.md again from what the tests say that they show
+docs: setup-build ## Write docs/blocks.md and docs/compatibility.md again, from what blocks and tests say
+	OUTPOST_UPDATE_DOCS=1 cargo test --locked --lib -- --exact block::schema::tests::the_page_of_the_blocks_is_what_they_say
 	OUTPOST_UPDATE_DOCS=1 cargo test --locked --test it -- --exact compatibility::the_page_of_what_works_with_what_is_what_the_tests_show
 
 deb: setup-build ## Build the Debian package; prints where it is

@@ -132,7 +132,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::execution::is_name;
+    use crate::execution::{Kind, is_name};
 
     #[test]
     fn each_block_is_described_once_and_in_sentences() {
@@ -166,5 +166,75 @@ mod tests {
         let mut listed: Vec<&str> = blocks::ALL.iter().map(|block| block.spec().name).collect();
         listed.sort_unstable();
         assert_eq!(files, listed);
+    }
+
+    /// docs/blocks.md, as the blocks describe themselves.
+    fn page() -> String {
+        let mut page =
+            "# Blocks\n\nWhat the steps of [pipelines](pipelines.md) can be. This page is made from the blocks: \
+                        `make docs` writes it again.\n"
+                .to_owned();
+        let mut group = "";
+        for block in describe_blocks() {
+            if block.group != group {
+                group = block.group;
+                page += &format!("\n## {}\n", title(group));
+            }
+            page += &format!("\n### `{}`\n\n{}\n", block.block, block.about);
+            if block.inputs.len() + block.parameters.len() + block.outputs.len() > 0 {
+                page += "\n| | name | what it is | |\n|---|---|---|---|\n";
+            }
+            for PortDescription { name, kinds, required, list, about, .. } in &block.inputs {
+                let kinds = if kinds.len() == Kind::ALL.len() { "any".to_owned() } else { kinds.join(", ") };
+                let marks = [(*list, "a list as a whole"), (!*required, "may be left open")];
+                let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+                page += &format!("| input | `{name}` | {kinds} | {} |\n", joined(about, &marks.join(", ")));
+            }
+            for ParamDescription { name, kind, default, min, max, choices, about } in &block.parameters {
+                let bounds = match (min, max, choices) {
+                    (Some(min), Some(max), _) => format!("{kind}, {min} to {max}"),
+                    (.., Some(choices)) => choices.join(", "),
+                    _ => (*kind).to_owned(),
+                };
+                let preset = default.as_ref().map(|value| format!("`{value}` where it is not set")).unwrap_or_default();
+                page += &format!("| parameter | `{name}` | {bounds} | {} |\n", joined(about, &preset));
+            }
+            for OutputDescription { name, kind, same_as, list, about } in &block.outputs {
+                let kind = kind.map(str::to_owned).or_else(|| same_as.map(|input| format!("as `{input}`")));
+                let list = if *list { "a list" } else { "" };
+                page += &format!("| output | `{name}` | {} | {} |\n", kind.unwrap_or_default(), joined(about, list));
+            }
+        }
+        page
+    }
+
+    fn title(group: &str) -> &'static str {
+        match group {
+            "vision" => "Models",
+            "picture" => "Pictures",
+            "objects" => "Things",
+            "flow" => "Flow",
+            "value" => "Values",
+            _ => "What leaves the pipeline",
+        }
+    }
+
+    fn joined(about: &str, more: &str) -> String {
+        let about = about.replace('|', "\\|");
+        if more.is_empty() { about } else { format!("{about} ({more})") }
+    }
+
+    #[test]
+    fn the_page_of_the_blocks_is_what_they_say() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/blocks.md");
+        let page = page();
+        if std::env::var_os("OUTPOST_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &page).expect("write docs/blocks.md");
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).expect("docs/blocks.md"),
+            page,
+            "docs/blocks.md is out of date: make docs"
+        );
     }
 }

@@ -336,6 +336,7 @@ mod tests {
         }
         metrics.upload_link.get_or_create(&link_state("upload/cloud", "online")).set(1);
         metrics.library_files.get_or_create(&outcome("added")).inc();
+        metrics.executions.get_or_create(&outcome("finished")).inc();
         metrics.library_quota_percent.get_or_create(&owner("anna")).set(1);
         metrics.held_bytes.get_or_create(&class("clips")).set(1);
         metrics.evicted_files.get_or_create(&evicted("clips", "age")).inc();

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::compact::compact;
+use super::compact::{Written, compact};
 use super::problem::{self, Code, Problem};
 use super::routes::{Needs, Routes};
 use super::shell::Shell;
@@ -26,7 +26,11 @@ pub(super) struct Asset {
 
 impl Asset {
     fn sent(&self) -> String {
-        if self.kind == SVG { self.source.to_owned() } else { compact(self.source) }
+        match self.kind {
+            SVG => self.source.to_owned(),
+            CSS => compact(self.source, Written::StyleSheet),
+            _ => compact(self.source, Written::Script),
+        }
     }
 }
 

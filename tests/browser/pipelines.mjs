@@ -118,8 +118,8 @@ async function main(url, picture, text) {
     seen.steps.difference = await page.locator("#changes li").allTextContents();
     await page.waitForSelector("#commands button:not([disabled]):text-is('Save')");
     await page.getByRole("button", { name: "Save", exact: true }).click();
-    await page.waitForFunction(() => document.querySelectorAll("#version option").length === 2);
-    await page.selectOption("#version", "1");
+    await page.waitForFunction(() => document.querySelectorAll("#pipeline-version option").length === 2);
+    await page.selectOption("#pipeline-version", "1");
     await page.waitForFunction(() => document.getElementById("changes").hidden);
 
     const phone = { viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, locale: "ja-JP" };

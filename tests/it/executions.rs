@@ -74,11 +74,12 @@ fn ids(answer: &Value) -> Vec<String> {
 /// The code of the documentation that begins with `beginning`.
 fn documented(beginning: &str) -> String {
     let text = fs::read_to_string(repository().join("docs/pipelines.md")).expect("the documentation");
-    let lines = text
-        .lines()
-        .map(|line| line.strip_prefix("    "))
-        .skip_while(|line| !line.is_some_and(|line| line.starts_with(beginning)));
-    lines.map_while(|line| line).collect::<Vec<_>>().join("\n")
+    // Blank lines belong to it, until text follows.
+    let code =
+        |line: &str| if line.is_empty() { Some(String::new()) } else { line.strip_prefix("    ").map(str::to_owned) };
+    let begins = |line: &String| line.starts_with(beginning);
+    let lines = text.lines().map(code).skip_while(|line| !line.as_ref().is_some_and(begins));
+    lines.map_while(|line| line).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 /// Works with: program | tritonclient 2.73, HTTP (JSON and bytes) and gRPC with its stream | the same boxes as the page gives; what is no picture is refused with the reason

@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::block::Effect;
 use crate::execution::FailureReason;
 use crate::service::fixture::Bench;
 
@@ -155,4 +156,50 @@ async fn one_that_ended_the_process_again_and_again_fails() {
     }
     let over = while_running(&bench, executions.wait(id, Duration::from_secs(60))).await.expect("waited");
     assert_eq!(over.failure.map(|failure| failure.reason), Some(FailureReason::Crashed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_alerts_keeps_and_fills_the_library_once() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let pipeline: Pipeline = toml::from_str(
+        r#"
+        name = "watch"
+        steps = [
+            { id = "find", type = "detect@1", inputs = { image = "$inputs.image" }, parameters = { model = "nanodet-g-320", labels = ["person"] } },
+            { id = "say", type = "alert@1", inputs = { a = "$steps.find.objects", image = "$inputs.image" }, parameters = { message = "{{ a | length }} at the gate" } },
+            { id = "keep", type = "keep@1", inputs = { value = "$steps.find.objects" }, parameters = { name = "found" } },
+            { id = "photo", type = "library@1", inputs = { image = "$inputs.image" }, parameters = { tags = ["gate"] } },
+        ]
+        "#,
+    )
+    .expect("a pipeline");
+    let request = ExecutionRequest { pipeline: Asked::Inline(Box::new(pipeline)), ..asked("", PERSON) };
+    let execution = while_running(&bench, over(executions, request)).await;
+    assert_eq!(execution.state, ExecutionState::Finished, "{:?}", execution.failure);
+    let kept: Vec<&str> = execution.files.iter().filter(|file| file.kept).map(|file| file.file.file.as_str()).collect();
+    assert_eq!(kept, ["keep-found.json"]);
+
+    let alerts = alerts(&bench).await;
+    let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+    let event = &alert.event;
+    assert_eq!((&*event.camera, &*event.rule, event.kind), ("pipelines", "watch", crate::event::EventKind::Alert));
+    assert_eq!(event.message.as_deref(), Some("1 at the gate"));
+    let still = bench.services.media.still(event).expect("a still");
+    assert!(still.is_file());
+
+    // The same once more, as after a stop between the deed and its note: nothing is done twice.
+    let kept = Arc::new(crate::block::Encoded { bytes: Vec::new(), media_type: "image/jpeg", extension: "jpg" });
+    let before = Effect::Keep { name: "before".to_owned(), file: kept };
+    let effects = [before, Effect::Alert { message: "1 at the gate".to_owned(), picture: None }];
+    executions.carry_out(&execution, &effects).await.expect("known");
+    let photos = bench.store.photos().by_id(None, 10).await.expect("photos");
+    assert_eq!(photos.len(), 1);
+    assert_eq!(photos[0].tags, ["gate"]);
+    assert_eq!(self::alerts(&bench).await.len(), 1);
+}
+
+async fn alerts(bench: &Bench) -> Vec<crate::service::EventRecord> {
+    let query = crate::service::EventQuery { limit: 10, ..crate::service::EventQuery::default() };
+    bench.services.events.list(query, |_| true).await.expect("events").events
 }

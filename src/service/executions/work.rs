@@ -307,7 +307,7 @@ impl ExecutionService {
     }
 
     /// Does what the pipeline does to the world. It may be done twice, and has the effect of once.
-    async fn carry_out(&self, execution: &Execution, effects: &[Effect]) -> Result<(), String> {
+    pub(super) async fn carry_out(&self, execution: &Execution, effects: &[Effect]) -> Result<(), String> {
         for (number, effect) in effects.iter().enumerate() {
             match effect {
                 // With the files of the execution.

@@ -4,7 +4,7 @@ import { change, choose, removeStep, state, typeOf } from "./pipelines.js";
 import { t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 190;
+const WIDTH = 170;
 const HEAD = 46;
 const ROW = 22;
 const PICTURE = 96;
@@ -47,7 +47,7 @@ export class Graph {
   /** Where a step is drawn; those without a place are put behind what feeds them. */
   place(step, at = 0) {
     const known = state.pipeline.ui?.positions?.[step.id];
-    return known ?? [240 + at * 230, 30 + (at % 2) * 120];
+    return known ?? [220 + at * 200, 40 + (at % 2) * 110];
   }
 
   draw() {
@@ -66,8 +66,8 @@ export class Graph {
       bottom = Math.max(bottom, place[1] + this.height);
     });
     const names = Object.keys(pipeline.outputs ?? {});
-    nodes.push(this.node(undefined, t("pipelines.outputs"), "", [Math.max(right + 50, 290), 40], names.map((name) => ({ name, output: true })), []));
-    const [width, height] = [Math.max(right + 50, 290) + WIDTH + 30, Math.max(bottom + 40, 380)];
+    nodes.push(this.node(undefined, t("pipelines.outputs"), "", [Math.max(right + 40, 250), 40], names.map((name) => ({ name, output: true })), []));
+    const [width, height] = [Math.max(right + 40, 250) + WIDTH + 20, Math.max(bottom + 40, 380)];
     this.root.setAttribute("width", width);
     this.root.setAttribute("height", height);
     this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -85,10 +85,10 @@ export class Graph {
     const facts = ran ? Object.entries(ran.gave).map(([name, value]) => `${name}: ${summary(value)}`) : [];
     const height = HEAD + rows * ROW + (picture ? PICTURE + 8 : 0) + (facts.length + notes.length) * 16 + (facts.length || notes.length ? 8 : 0);
     const node = svg("g", { class: `pl-node${step && step.id === state.chosen ? " chosen" : ""}${notes.length ? " wrong" : ""}`, transform: `translate(${x} ${y})` });
-    node.append(svg("rect", { width: WIDTH, height, rx: 10 }), this.text(12, 20, short(title, 22)), this.text(12, 37, [type, ran ? t("pipelines.ms", { n: ran.took_ms, count: ran.runs }) : ""].filter(Boolean).join(" · "), "small"));
+    node.append(svg("rect", { width: WIDTH, height, rx: 10 }), this.text(12, 20, short(title, 20)), this.text(12, 37, [type, ran ? t("pipelines.ms", { n: ran.took_ms, count: ran.runs }) : ""].filter(Boolean).join(" · "), "small"));
     if (step) {
       node.setAttribute("tabindex", 0);
-      node.setAttribute("role", "button");
+      node.setAttribute("role", "group");
       node.setAttribute("aria-label", [t("pipelines.step_label", { id: step.id, type }), ...notes, ...facts].join(". "));
       node.dataset.step = step.id;
     }
@@ -96,7 +96,8 @@ export class Graph {
     inputs.forEach((port, at) => {
       const reference = port.output ? state.pipeline.outputs[port.name] : step.inputs[port.name];
       node.append(this.port(0, top(at), { to: port, step, reference }), this.text(12, top(at) + 4, short(port.name, 12), "small"));
-      if (reference) this.ports.set(`${step ? step.id : ""}>${port.name}`, { x, y: y + top(at), reference });
+      const key = `${step ? step.id : ""}>${port.name}`;
+      if (reference) this.ports.set(key, { x, y: y + top(at), reference });
     });
     outputs.forEach(([name, reference], at) => {
       const label = this.text(WIDTH - 12, top(at) + 4, short(name, 12), "small");
@@ -109,7 +110,7 @@ export class Graph {
       node.append(svg("image", { href: `data:image/jpeg;base64,${picture.jpeg}`, x: 10, y: below - 6, width: WIDTH - 20, height: PICTURE }));
       below += PICTURE + 6;
     }
-    for (const [lines, kind] of [[facts, "small"], [notes, "bad"]]) for (const line of lines) node.append(this.text(12, (below += 16) - 8, short(line, 30), kind));
+    for (const [lines, kind] of [[facts, "small"], [notes, "bad"]]) for (const line of lines) node.append(this.text(12, (below += 16) - 8, short(line, 28), kind));
     this.height = height;
     return node;
   }

@@ -111,7 +111,8 @@ function addStep(type) {
     const step = { id, type, inputs: {}, parameters: {} };
     pipeline.steps.push(step);
     for (const port of block.inputs.filter((known) => known.required)) {
-      const source = sourcesFor(port, step).at(-1);
+      const sources = sourcesFor(port, step);
+      const source = sources.findLast((reference) => typeOf(reference).list === port.list) ?? sources.at(-1);
       if (source) step.inputs[port.name] = source;
     }
     for (const parameter of block.parameters) if (parameter.kind === "model" && state.models.length) step.parameters[parameter.name] = state.models[0];
@@ -197,7 +198,7 @@ async function open(name, version) {
   const query = version === undefined ? "" : `?version=${version}`;
   const found = await send("GET", `/api/v1/pipelines/${encodeURIComponent(name)}${query}`);
   const versions = found.versions.length ? found.versions : [found.version];
-  byId("version").replaceChildren(...versions.toReversed().map((n) => element("option", { value: String(n), selected: n === found.version }, n ? String(n) : t("pipelines.built_in"))));
+  byId("pipeline-version").replaceChildren(...versions.toReversed().map((n) => element("option", { value: String(n), selected: n === found.version }, n ? String(n) : t("pipelines.built_in"))));
   byId("pipeline").value = name;
   display(found.pipeline, found.version);
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: name })}`);
@@ -210,7 +211,7 @@ async function list(chosen) {
   if (known) await open(known);
 }
 
-function unnamed(stem) {
+function freeName(stem) {
   let name = stem;
   for (let n = 2; state.pipelines.some((known) => known.name === name); n += 1) name = `${stem}-${n}`;
   return name;
@@ -232,8 +233,8 @@ function commands() {
     }, () => !state.errors.length && !isSaved());
     add("undo", async () => undo(past, future), () => past.length > 0);
     add("redo", async () => undo(future, past), () => future.length > 0);
-    add("new", async () => display({ format: 1, name: unnamed("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
-    add("duplicate", async () => display({ ...copy(state.pipeline), name: unnamed(`${state.pipeline.name}-copy`) }, 0, true));
+    add("new", async () => display({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
+    add("duplicate", async () => display({ ...copy(state.pipeline), name: freeName(`${state.pipeline.name}-copy`) }, 0, true));
     const file = element("input", { type: "file", accept: ".toml,.json", hidden: true });
     file.addEventListener("change", async () => {
       const [chosen] = file.files;
@@ -279,7 +280,7 @@ async function start() {
   palette();
   commands();
   byId("pipeline").addEventListener("change", ({ target }) => open(target.value).catch(failed));
-  byId("version").addEventListener("change", ({ target }) => open(byId("pipeline").value, target.value).catch(failed));
+  byId("pipeline-version").addEventListener("change", ({ target }) => open(byId("pipeline").value, target.value).catch(failed));
   await list(new URLSearchParams(location.search).get("pipeline"));
   if (mayChange) startTrial(draw);
   startExecutions();
