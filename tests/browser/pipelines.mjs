@@ -45,11 +45,12 @@ async function draws(page) {
   await node(page, "count").focus();
   await page.keyboard.press("Enter");
   seen.steps.connected = await page.locator("#form select").first().inputValue();
-  const before = await centre(node(page, "draw"));
+  const place = async () => (await node(page, "draw").getAttribute("transform")).match(/[\d.]+/g).map(Number);
+  const before = await place();
   await node(page, "draw").focus();
   await page.keyboard.press("ArrowDown");
-  const after = await centre(node(page, "draw"));
-  seen.steps.moved = [Math.round(after[0] - before[0]), Math.round(after[1] - before[1])];
+  const after = await place();
+  seen.steps.moved = [after[0] - before[0], after[1] - before[1]];
   // By forms alone: the name of the pipeline, and what it gives.
   await page.getByRole("button", { name: "To the whole pipeline" }).click();
   await page.getByLabel("Name", { exact: true }).fill("visitors");

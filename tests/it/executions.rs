@@ -82,7 +82,7 @@ fn documented(beginning: &str) -> String {
     lines.map_while(|line| line).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
-/// Works with: program | tritonclient 2.73, HTTP (JSON and bytes) and gRPC with its stream | the same boxes as the page gives; what is no picture is refused with the reason
+/// Works with: models | tritonclient 2.73, HTTP (JSON and bytes) and gRPC with its stream | the same boxes as the page gives; what is no picture is refused with the reason
 #[test]
 fn programs_of_triton_get_the_boxes_of_the_page() {
     let scratch = Scratch::new("inference");
