@@ -27,6 +27,7 @@ test-slow: export OUTPOST_PHOTOS := 20000
 test-slow: export OUTPOST_PHOTO_KILLS := 50
 test-slow: export OUTPOST_EXECUTIONS := 10000
 test-slow: export OUTPOST_EXECUTION_KILLS := 20
+test-slow: export OUTPOST_EXECUTION_POWER_CUTS := 3
 test-slow: export OUTPOST_OUTAGE_SECONDS := 120
 test-slow: export OUTPOST_UNPLUGGED := 10
 test-slow: export OUTPOST_POWER_CUTS := 50

@@ -110,6 +110,10 @@ impl ExecutionArchive {
     /// index or disk fail.
     pub fn accept(&self, new: NewExecution) -> Result<Accepted, ExecutorError> {
         let executions = self.archive.store().executions();
+        if new.idempotency_key.is_some() && !self.archive.store().is_filled()? {
+            // What came under this key may lie on the disk, and not be in the index yet.
+            return Err(ExecutorError::Filling);
+        }
         if let Some(key) = &new.idempotency_key
             && let Some(known) = executions.with_key(&new.owner, key).wait()?
             && let Some(known) = self.known(known, &new)?
@@ -122,8 +126,12 @@ impl ExecutionArchive {
             return Err(ExecutorError::TooMany { waiting: usage.open, most: self.config.max_waiting });
         }
         let (execution, files) = self.execution(new);
-        place(&self.layout, &execution, &files).map_err(unwritten)?;
-        executions.record(&execution, Vec::new())?;
+        put_beside(&self.layout, &execution, &files).map_err(unwritten)?;
+        // Before its folder has its place: after a stop in between, who sends it again finds it by its key.
+        executions.record(&execution, Vec::new()).inspect_err(|_| {
+            let _ = remove(&self.layout.beside(execution.id));
+        })?;
+        place(&self.layout, execution.id).map_err(unwritten)?;
         Ok(Accepted::New(execution))
     }
 
@@ -174,23 +182,28 @@ impl ExecutionArchive {
     }
 }
 
-/// Writes all files of an execution, and gives it its place at once.
-fn place(layout: &ExecutionLayout, execution: &Execution, files: &[(String, Bytes)]) -> Result<()> {
+/// Writes all files of an execution beside its place.
+fn put_beside(layout: &ExecutionLayout, execution: &Execution, files: &[(String, Bytes)]) -> Result<()> {
     layout.create(&layout.incoming())?;
-    let (beside, folder) = (layout.incoming().join(execution.id.to_string()), layout.folder(execution.id));
+    let beside = layout.beside(execution.id);
     let write = || {
         fs::create_dir(&beside).with_context(|| format!("make folder {}", beside.display()))?;
         files.iter().try_for_each(|(name, bytes)| write_new(&beside.join(name), bytes))?;
         write_new(&beside.join(EXECUTION_SIDECAR), &written(execution)?)?;
         durable::sync_folder(&beside).with_context(|| format!("sync {}", beside.display()))?;
-        fs::rename(&beside, &folder).with_context(|| format!("rename {}", beside.display()))?;
-        durable::sync_folder(&layout.root()).with_context(|| format!("sync {}", layout.root().display()))
+        durable::sync_folder(&layout.incoming()).with_context(|| format!("sync {}", layout.incoming().display()))
     };
     write().inspect_err(|_| {
         // It was not acknowledged.
         let _ = remove(&beside);
-        let _ = remove(&folder);
     })
+}
+
+/// Gives an execution that lies beside its place that place.
+pub(super) fn place(layout: &ExecutionLayout, id: ExecutionId) -> Result<()> {
+    let (beside, folder) = (layout.beside(id), layout.folder(id));
+    fs::rename(&beside, &folder).with_context(|| format!("rename {}", beside.display()))?;
+    durable::sync_folder(&layout.root()).with_context(|| format!("sync {}", layout.root().display()))
 }
 
 pub(super) fn unwritten(failure: anyhow::Error) -> ExecutorError {

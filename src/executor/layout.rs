@@ -39,6 +39,11 @@ impl ExecutionLayout {
         self.root().join(INCOMING)
     }
 
+    /// Where one lies before it has its place, and after it has lost it.
+    pub(super) fn beside(&self, id: ExecutionId) -> PathBuf {
+        self.incoming().join(id.to_string())
+    }
+
     /// Makes a folder, durably, and only on the volume that lay there at first.
     ///
     /// # Errors

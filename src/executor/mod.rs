@@ -9,7 +9,7 @@
 //! | `executions/incoming/<id>/` | one that is being taken in; moved to its place when it is whole |
 //!
 //! # Order of durability
-//! An execution is acknowledged when its folder has its place and the index its row. What its steps do to the world is done
+//! An execution is written beside its place, then recorded, then its folder gets its place; it is acknowledged after that. What its steps do to the world is done
 //! in a way that may be done twice; then the files that it made are written, then `execution.json`, then the index together
 //! with what is to be delivered. A stop in between runs its steps again, and leaves one result.
 
@@ -52,6 +52,22 @@ pub enum ExecutorError {
         /// How many may.
         most: u64,
     },
+    /// One user has as many waiting as one may.
+    #[error(
+        "{waiting} executions of {owner} wait already, half of executions.max_waiting: try again when some are done"
+    )]
+    TooManyOfOne {
+        /// Whose.
+        owner: Arc<str>,
+        /// How many wait.
+        waiting: u64,
+    },
+    /// Too many pictures are being taken in.
+    #[error("the box is taking in as many pictures as it can at once: try again in a few seconds")]
+    Busy,
+    /// The index does not know yet what lies on the disk.
+    #[error("the index is being filled after a start: what has an Idempotency-Key is taken in again in a moment")]
+    Filling,
     /// The key that it came under belongs to another one.
     #[error("this Idempotency-Key came with another execution before: use a new one")]
     KeyReused,
@@ -95,13 +111,16 @@ impl ExecutionArchive {
     /// # Errors
     /// [`ExecutorError::Unknown`]; else when the disk fails, or its file is damaged.
     pub fn read(&self, id: ExecutionId) -> Result<Execution, ExecutorError> {
-        let path = self.layout.folder(id).join(crate::asset::EXECUTION_SIDECAR);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ExecutorError::Unknown),
-            Err(error) => Err(error).with_context(|| format!("read {}", path.display()))?,
-        };
-        Ok(layout::checked(&text, id).with_context(|| format!("read {}", path.display()))?)
+        // One that a stop kept from its place lies beside it until the recovery comes to it.
+        for folder in [self.layout.folder(id), self.layout.beside(id)] {
+            let path = folder.join(crate::asset::EXECUTION_SIDECAR);
+            match std::fs::read(&path) {
+                Ok(text) => return Ok(layout::checked(&text, id).with_context(|| format!("read {}", path.display()))?),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => Err(error).with_context(|| format!("read {}", path.display()))?,
+            }
+        }
+        Err(ExecutorError::Unknown)
     }
 
     /// Where a file of an execution lies; `None` for a name that is none of its files'.

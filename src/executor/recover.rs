@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
+use super::intake::place;
 use super::layout::remove;
 use super::{Config, ExecutionArchive, ExecutorError};
 use crate::archive::Archive;
@@ -23,7 +24,11 @@ pub fn recover(archive: &Archive, first_id: ExecutionId) -> Result<u64> {
     let all = ExecutionArchive::new(archive, std::sync::Arc::new(Config::default()));
     for id in ids_in(&all.layout.incoming())? {
         if id < first_id {
-            remove(&all.layout.incoming().join(id.to_string()))?;
+            let is_known = archive.store().executions().get(id).wait()?.is_some();
+            if is_known && !all.layout.folder(id).exists() && all.layout.beside(id).exists() {
+                place(&all.layout, id)?;
+            }
+            remove(&all.layout.beside(id))?;
             remove(&all.layout.incoming().join(format!("{id}.run")))?;
         }
     }

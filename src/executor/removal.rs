@@ -85,7 +85,8 @@ impl ExecutionArchive {
     fn remove(&self, id: ExecutionId, key: Option<String>, removals: Vec<Document>) -> Result<(), ExecutorError> {
         // Where it is neither shown nor taken in again; a row without a folder goes at the next start.
         let folder = self.layout.folder(id);
-        let beside = self.layout.create(&self.layout.incoming())?.join(id.to_string());
+        self.layout.create(&self.layout.incoming())?;
+        let beside = self.layout.beside(id);
         match std::fs::rename(&folder, &beside) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(anyhow::Error::new(error).context(format!("rename {}", folder.display())))?;

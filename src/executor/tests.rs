@@ -32,6 +32,7 @@ fn new(bytes: &'static [u8], key: Option<&str>) -> NewExecution {
 }
 
 fn executions(archive: &Archive) -> ExecutionArchive {
+    archive.store().note_filled().expect("as after a recovery");
     ExecutionArchive::new(archive, Arc::default())
 }
 
@@ -137,6 +138,8 @@ fn a_fresh_index_is_filled_and_halves_are_removed() {
     std::fs::create_dir_all(&half).expect("half of one");
     let archive = archive(dir.path());
     let first_id = archive.next_id();
+    let early = ExecutionArchive::new(&archive, Arc::default()).accept(new(b"one", Some("one")));
+    assert!(matches!(early, Err(ExecutorError::Filling)), "it may be on the disk");
     assert_eq!(recover(&archive, first_id).expect("recovered"), 2);
     assert_eq!(listed(&archive), [(over, ExecutionState::Finished), (waiting, ExecutionState::Queued)]);
     assert!(!half.exists());
@@ -208,4 +211,24 @@ fn no_more_are_taken_in_than_may_wait_and_a_try_that_does_not_count_is_put_back(
     let failure = Failure { reason: FailureReason::Crashed, step: None, message: "again".to_owned() };
     executions.finish(&begun, Finished::without(ExecutionState::Failed, Some(failure.clone()))).expect("failed");
     assert_eq!(executions.read(id).expect("read").failure, Some(failure));
+}
+
+#[test]
+fn one_that_a_stop_kept_from_its_place_is_found_by_its_key_and_gets_it() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    let executions = executions(&archive);
+    let id = executions.accept(new(b"jpeg", Some("k"))).expect("taken in").execution().id;
+    let (folder, beside) = (executions.layout.folder(id), executions.layout.beside(id));
+    std::fs::rename(&folder, &beside).expect("as if the power had gone before");
+    let known = executions.accept(new(b"jpeg", Some("k"))).expect("known");
+    assert!(matches!(&known, Accepted::Known(known) if known.id == id), "{known:?}");
+    recover(&archive, archive.next_id()).expect("recovered");
+    assert!(folder.exists() && !beside.exists());
+    assert_eq!(listed(&archive), [(id, ExecutionState::Queued)]);
+    // One that the index does not know was not acknowledged.
+    let unknown = executions.layout.beside(self::id(9));
+    std::fs::create_dir(&unknown).expect("half of one");
+    recover(&archive, archive.next_id()).expect("recovered");
+    assert!(!unknown.exists() && folder.exists());
 }

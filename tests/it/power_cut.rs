@@ -328,3 +328,110 @@ fn later(one: &(String, bool), other: &(String, bool)) -> (String, bool) {
     let age = |fate: &(String, bool)| (fate.0 != "open", fate.1);
     if age(other) > age(one) { other.clone() } else { one.clone() }
 }
+
+/// A pipeline without a model, which keeps what it makes.
+const SMALLER: &str = r#"{"name": "smaller", "steps": [
+    {"id": "resize", "type": "resize@1", "inputs": {"image": "$inputs.image"}, "parameters": {"width": 32}},
+    {"id": "keep", "type": "keep@1", "inputs": {"value": "$steps.resize.image"}, "parameters": {"name": "small"}}],
+    "outputs": {"picture": "$steps.resize.image"}}"#;
+
+/// Sends pictures through it until it is `enough`, each file until it is accepted; gives the ids in that order.
+fn execute(files: impl Iterator<Item = PathBuf>, port: u16, count: &AtomicUsize, enough: &AtomicBool) -> Vec<String> {
+    let mut accepted = Vec::new();
+    for (number, file) in files.enumerate() {
+        if enough.load(Ordering::SeqCst) {
+            break;
+        }
+        let id = wait_for("the box to take a picture in", seconds(240), || {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--fail", "--max-time", "60", "--header", &format!("idempotency-key: {number}")]);
+            curl.arg("--form")
+                .arg(format!("definition={SMALLER}"))
+                .arg("--form")
+                .arg(format!("file=@{}", file.display()));
+            let output = curl.arg(format!("http://127.0.0.1:{port}/api/v1/executions")).output().expect("curl");
+            let answer: Value = serde_json::from_slice(&output.stdout).map_err(|_| "no answer".to_owned())?;
+            answer["executions"][0]["id"].as_str().map(str::to_owned).ok_or_else(|| answer.to_string())
+        });
+        accepted.push(id);
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+    accepted
+}
+
+#[test]
+fn executions_that_were_accepted_before_the_power_went_have_one_result_after_it_came_back() {
+    let scratch = Scratch::new("execution-power");
+    scratch.expect_any_log("what a power cut tears is chance");
+    let mut dice = Dice::new();
+    let port = port::free();
+    let config = box_on_drive(&scratch, port, &["yard"]);
+    let image = drive(&scratch, "drive.ext4", 512);
+    format(&image);
+    let start = || {
+        let mut vm = machine(&scratch, port, &[&image]);
+        vm.sh(MOUNT);
+        let guest = Guest::start(&mut vm, &scratch, &config, port);
+        (vm, guest)
+    };
+
+    let (count, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let cuts = setting("OUTPOST_EXECUTION_POWER_CUTS", 1);
+    let files = pictures(&scratch);
+    let (accepted, mut vm, guest) = std::thread::scope(|scope| {
+        let (mut vm, mut guest) = start();
+        let sender = scope.spawn(|| execute(files, port, &count, &enough));
+        let more = || {
+            let before = count.load(Ordering::SeqCst);
+            wait_for("more executions", seconds(240), || {
+                let now = count.load(Ordering::SeqCst);
+                if now >= before + A_LIFE { Ok(()) } else { Err(now.to_string()) }
+            });
+        };
+        for _ in 0..cuts {
+            more();
+            // Not a wait for anything: the moment of the cut is chance.
+            std::thread::sleep(dice.up_to(seconds(3)));
+            vm.cut();
+            (vm, guest) = start();
+        }
+        more();
+        enough.store(true, Ordering::SeqCst);
+        (sender.join().expect("the sender"), vm, guest)
+    });
+    let number = accepted.len();
+    eprintln!("{number} executions, {cuts} cuts");
+
+    let all = wait_for("all results", seconds(240), || {
+        let all = guest.json("/api/v1/executions?limit=500")?["executions"].clone();
+        let all = all.as_array().expect("executions").clone();
+        let open = all.iter().filter(|execution| execution["ended"].is_null()).count();
+        if open == 0 { Ok(all) } else { Err(format!("{open} are open")) }
+    });
+    let states: BTreeMap<&str, &Value> =
+        all.iter().map(|execution| (execution["id"].as_str().expect("an id"), &execution["state"])).collect();
+    assert_eq!(states.len(), number, "none is there twice");
+    for id in &accepted {
+        assert_eq!(states.get(id.as_str()), Some(&&Value::from("finished")), "{id} was accepted");
+    }
+    let find = format!("find {DRIVE}/cloud -name keep-small.jpg | wc -l");
+    wait_for("all results in the destination", seconds(180), || {
+        let there = vm.sh(&find);
+        if there.trim() == number.to_string() { Ok(()) } else { Err(there) }
+    });
+    guest.terminate(&mut vm);
+    let share = Vm::share(&scratch);
+    vm.sh(&format!("cp -r {DRIVE}/box/executions {0}/executions", share.display()));
+    let half = run(Command::new("find").arg(share.join("executions/incoming")).args(["-type", "f"]));
+    assert_eq!(half, "", "half-written files stay");
+    for id in &accepted {
+        let folder = share.join("executions").join(id);
+        let text = std::fs::read(folder.join("execution.json")).expect("a sidecar");
+        let execution: Value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{id} is torn: {error}"));
+        for file in execution["files"].as_array().expect("files").iter().chain([&execution["inputs"]["image"]]) {
+            let path = folder.join(file["file"].as_str().expect("a name"));
+            let sum = run(Command::new("sha256sum").arg(&path));
+            assert_eq!(sum.split(' ').next(), file["sha256"].as_str(), "{}", path.display());
+        }
+    }
+}

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::context::Context;
 use super::library::LibraryService;
@@ -34,6 +35,10 @@ pub use trial::{Trial, TriedStep};
 
 use progress::Progress;
 use queue::{Queue, Urgency};
+
+/// Requests whose pictures are in memory at once, and how long another one waits for a place.
+const MOST_AT_ONCE: usize = 8;
+const PLACE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which pipeline is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +110,8 @@ pub struct ExecutionService {
     progress: Progress,
     /// Held while one with a key is taken in.
     keyed: Arc<tokio::sync::Mutex<()>>,
+    /// Held by requests whose pictures are in memory.
+    places: Arc<Semaphore>,
     memory: work::Memories,
 }
 
@@ -117,6 +124,7 @@ impl ExecutionService {
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let (inspector, progress, keyed) = (Inspector::default(), Progress::default(), Arc::default());
+        let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
         Self {
             context,
             pipelines,
@@ -126,12 +134,22 @@ impl ExecutionService {
             queue,
             progress,
             keyed,
+            places,
             memory: work::Memories::default(),
         }
     }
 
     fn archive(&self) -> ExecutionArchive {
         ExecutionArchive::new(&self.context.volume.archive(), self.context.configured().executions.clone())
+    }
+
+    /// A place for a request whose pictures are read into memory, for as long as they are there.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Busy`] where there is none for a while.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, ExecutorError> {
+        let place = tokio::time::timeout(PLACE_WITHIN, self.places.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(ExecutorError::Busy)
     }
 
     /// Largest file that is taken, bytes.
@@ -167,6 +185,7 @@ impl ExecutionService {
         let (pipeline, definition) = self.asked(request.pipeline)?;
         let plan = self.plan(&definition, &request.parameters)?;
         let inputs = inputs::fitting(&plan, request.inputs)?;
+        self.check_share(&request.owner)?;
         let new = NewExecution {
             pipeline,
             definition: Arc::new(definition),
@@ -177,6 +196,16 @@ impl ExecutionService {
             batch: request.batch,
         };
         Ok(self.archive().accept(new)?)
+    }
+
+    /// One user alone does not fill the queue.
+    fn check_share(&self, owner: &Arc<str>) -> Result<(), ExecutorError> {
+        let most = (self.context.configured().executions.max_waiting / 2).max(1);
+        let waiting = self.queue.waiting_of(owner) as u64;
+        if waiting < most {
+            return Ok(());
+        }
+        Err(ExecutorError::TooManyOfOne { owner: owner.clone(), waiting })
     }
 
     /// The pipeline that is asked for. Blocks.

@@ -112,6 +112,11 @@ impl Queue {
         false
     }
 
+    /// How many of one user wait whose answers are not waited for.
+    pub(super) fn waiting_of(&self, owner: &Arc<str>) -> usize {
+        self.state.lock().waiting.get(owner).map_or(0, VecDeque::len)
+    }
+
     /// How many run.
     pub(super) fn running(&self) -> usize {
         self.state.lock().running.len()
@@ -177,7 +182,9 @@ mod tests {
         queue.push(id(12), &bob, Urgency::Program);
         queue.push(id(13), &bob, Urgency::Person);
         queue.push(id(1), &anna, Urgency::Person);
+        assert_eq!((queue.waiting_of(&anna), queue.waiting_of(&bob)), (3, 2));
         assert_eq!(taken(&queue), [13, 1, 11, 2, 12, 3]);
+        assert_eq!(queue.waiting_of(&anna), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::refused;
+use super::{problem, refused};
 use crate::access::Caller;
 use crate::execution::{ExecutionId, Pipeline};
 use crate::executor::Accepted;
@@ -87,6 +87,7 @@ impl<'a> Given<'a> {
 
     /// Takes in all pictures of a request, each as it comes.
     pub(super) async fn take(mut self, request: Request) -> Result<(Option<ExecutionId>, Vec<Accepted>), Problem> {
+        let _place = self.shared.services.executions.place().await.map_err(|error| problem(&error))?;
         self.key = idempotency::key(request.headers())?.map(str::to_owned);
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         match kind.split(';').next().unwrap_or_default().trim() {
@@ -139,6 +140,7 @@ impl<'a> Given<'a> {
 
     /// What is asked for of one request, to be tried: pictures in parts, or JSON.
     pub(super) async fn only(mut self, request: Request) -> Result<ExecutionRequest, Problem> {
+        let _place = self.shared.services.executions.place().await.map_err(|error| problem(&error))?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let inputs = if kind.starts_with("application/json") {
             let (parts, body) = request.into_parts();

@@ -60,7 +60,10 @@ fn problem(error: &ExecutorError) -> Problem {
     let code = match error {
         ExecutorError::Away => Code::VolumeAway,
         ExecutorError::Full => Code::NoRoom,
-        ExecutorError::TooMany { .. } => Code::Busy,
+        ExecutorError::TooMany { .. }
+        | ExecutorError::TooManyOfOne { .. }
+        | ExecutorError::Busy
+        | ExecutorError::Filling => Code::Busy,
         ExecutorError::KeyReused => Code::KeyReused,
         ExecutorError::Unknown => return unknown(),
         ExecutorError::Refused(_) => Code::Refused,

@@ -143,6 +143,10 @@ fn tensor_metadata(TensorDescription { name, datatype, shape }: TensorDescriptio
 }
 
 async fn model_infer(State(shared): Shares, Known(caller): Known, request: Request) -> Response {
+    let _place = match shared.services.executions.place().await {
+        Ok(place) => place,
+        Err(error) => return Status::unavailable(error.to_string()).into_http(),
+    };
     let infer = move |asked: ModelInferRequest| {
         let (shared, caller) = (shared.clone(), caller.clone());
         async move { Ok(answer(&shared, &caller, asked).await?) }
@@ -187,7 +191,12 @@ fn answers(
         async move {
             let asked = asked?;
             let id = asked.id.clone();
-            Ok(match answer(&shared, &caller, asked).await {
+            let place = shared.services.executions.place().await.map_err(|error| Refusal::Busy(error.to_string()));
+            let answered = async {
+                let _place = place?;
+                answer(&shared, &caller, asked).await
+            };
+            Ok(match answered.await {
                 Ok(answer) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(answer) },
                 Err(refusal) => {
                     let infer_response = Some(ModelInferResponse { id, ..ModelInferResponse::default() });

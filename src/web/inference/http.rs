@@ -164,6 +164,8 @@ async fn answer(
 ) -> Result<Response, Refusal> {
     check_origin(headers)
         .map_err(|_| Refusal::Invalid("commands are taken from the box's own page only".to_owned()))?;
+    let busy = |error: crate::executor::ExecutorError| Refusal::Busy(error.to_string());
+    let _place = shared.services.executions.place().await.map_err(busy)?;
     let too_large = |_| Refusal::Invalid(format!("a request has at most {LARGEST} bytes"));
     let body = to_bytes(body, LARGEST).await.map_err(too_large)?;
     let length = match headers.get(HEADER_LENGTH).map(|value| value.to_str().ok()?.parse().ok()) {
