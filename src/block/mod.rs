@@ -1,7 +1,7 @@
 //! Blocks: what the steps of pipelines do, and how a pipeline is checked and run.
 //!
-//! A block is a pure function from typed inputs and parameters to typed outputs ([`Block`]); each is one file in `blocks/`
-//! with its tests, and its [`Spec`] is what editor, documentation and check know of it. What a pipeline does to the world
+//! A block is a pure function from typed inputs and parameters to typed outputs (`Block`); each is one file in `blocks/`
+//! with its tests, and its `Spec` is what editor, documentation and check know of it. What a pipeline does to the world
 //! (a kept picture, an alert) is an [`Effect`] that it returns; the service that runs it carries effects out once.
 //!
 //! # Lists

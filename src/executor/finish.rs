@@ -62,7 +62,16 @@ impl ExecutionArchive {
         if known.state.is_over() {
             return Err(ExecutorError::Refused(format!("the execution is {}", known.state.as_str())));
         }
+        if !self.layout.folder(id).exists() {
+            // It is being taken in, or waits for the recovery to give it its place.
+            return Err(ExecutorError::Unknown);
+        }
         let mut execution = self.read(id)?;
+        if execution.state.is_over() {
+            // A stop came between its result and the index.
+            self.take_in(&execution)?;
+            return Err(ExecutorError::Refused(format!("the execution is {}", execution.state.as_str())));
+        }
         execution.attempts = known.attempts + 1;
         execution.state = ExecutionState::Running;
         executions.record(&execution, Vec::new())?;

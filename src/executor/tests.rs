@@ -159,6 +159,9 @@ fn a_result_that_the_index_did_not_learn_of_is_not_computed_again() {
     // The power went between the two.
     archive.store().executions().record(&begun, Vec::new()).expect("as before");
     assert_eq!(listed(&archive), [(id, ExecutionState::Running)]);
+    assert!(matches!(executions.begin(id), Err(ExecutorError::Refused(_))), "not even before the recovery");
+    assert_eq!(listed(&archive), [(id, ExecutionState::Finished)]);
+    archive.store().executions().record(&begun, Vec::new()).expect("as before");
     recover(&archive, archive.next_id()).expect("recovered");
     assert_eq!(listed(&archive), [(id, ExecutionState::Finished)]);
     assert_eq!(executions.read(id).expect("read"), over);
@@ -223,6 +226,7 @@ fn one_that_a_stop_kept_from_its_place_is_found_by_its_key_and_gets_it() {
     std::fs::rename(&folder, &beside).expect("as if the power had gone before");
     let known = executions.accept(new(b"jpeg", Some("k"))).expect("known");
     assert!(matches!(&known, Accepted::Known(known) if known.id == id), "{known:?}");
+    assert!(matches!(executions.begin(id), Err(ExecutorError::Unknown)), "it has to be in its place");
     recover(&archive, archive.next_id()).expect("recovered");
     assert!(folder.exists() && !beside.exists());
     assert_eq!(listed(&archive), [(id, ExecutionState::Queued)]);
