@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -110,6 +111,8 @@ pub struct ExecutionService {
     progress: Progress,
     /// Held while one with a key is taken in.
     keyed: Arc<tokio::sync::Mutex<()>>,
+    /// Held while one is begun or cancelled: one that is cancelled is not begun.
+    order: Arc<Mutex<()>>,
     /// Held by requests whose pictures are in memory.
     places: Arc<Semaphore>,
     memory: work::Memories,
@@ -134,6 +137,7 @@ impl ExecutionService {
             queue,
             progress,
             keyed,
+            order: Arc::default(),
             places,
             memory: work::Memories::default(),
         }
@@ -312,12 +316,15 @@ impl ExecutionService {
     /// # Errors
     /// [`ExecutorError::Unknown`], [`ExecutorError::Refused`] where it is over; else when index or disk fail.
     pub async fn cancel(&self, id: ExecutionId) -> Result<Execution, ExecutorError> {
-        if self.queue.cancel(id) {
-            // It runs: who runs it records that.
+        let (archive, order, queue) = (self.archive(), self.order.clone(), self.queue.clone());
+        let cancel = move || {
+            let _order = order.lock();
+            // One that runs is ended by what runs it.
+            if queue.cancel(id) { Ok(None) } else { archive.cancel(id).map(Some) }
+        };
+        let Some(over) = blocking(cancel).await? else {
             return self.wait(id, self.context.configured().executions.max_time).await;
-        }
-        let archive = self.archive();
-        let over = blocking(move || archive.cancel(id)).await?;
+        };
         self.progress.over(id, over.attempts, ExecutionState::Cancelled, None);
         Ok(over)
     }

@@ -117,6 +117,12 @@ impl Queue {
         self.state.lock().waiting.get(owner).map_or(0, VecDeque::len)
     }
 
+    /// How many wait or run.
+    pub(super) fn known(&self) -> usize {
+        let state = self.state.lock();
+        state.known.len() + state.running.len()
+    }
+
     /// How many run.
     pub(super) fn running(&self) -> usize {
         self.state.lock().running.len()
@@ -182,7 +188,7 @@ mod tests {
         queue.push(id(12), &bob, Urgency::Program);
         queue.push(id(13), &bob, Urgency::Person);
         queue.push(id(1), &anna, Urgency::Person);
-        assert_eq!((queue.waiting_of(&anna), queue.waiting_of(&bob)), (3, 2));
+        assert_eq!((queue.waiting_of(&anna), queue.waiting_of(&bob), queue.known()), (3, 2, 6));
         assert_eq!(taken(&queue), [13, 1, 11, 2, 12, 3]);
         assert_eq!(queue.waiting_of(&anna), 0);
     }

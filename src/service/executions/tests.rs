@@ -203,3 +203,26 @@ async fn alerts(bench: &Bench) -> Vec<crate::service::EventRecord> {
     let query = crate::service::EventQuery { limit: 10, ..crate::service::EventQuery::default() };
     bench.services.events.list(query, |_| true).await.expect("events").events
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_count_as_a_try_and_a_lost_file_fails_at_once() {
+    let bench = Bench::new();
+    let executions = &bench.services.executions;
+    let request = asked("objects", PERSON);
+    let id = executions.submit(request).await.expect("taken in").execution().id;
+    let stop = CancellationToken::new();
+    let mut followed = executions.follow(id, Some(1)).await.expect("followed");
+    let stopping = async {
+        assert_eq!(followed.next().await.map(|event| event.kind.as_str()), Some("started"));
+        stop.cancel();
+    };
+    futures::join!(executions.run(stop.clone()), stopping);
+    let waiting = executions.get(id).await.expect("there");
+    assert!(waiting.state == ExecutionState::Queued && waiting.attempts == 0 || waiting.state.is_over(), "{waiting:?}");
+
+    let lost = executions.submit(asked("objects", PERSON)).await.expect("taken in").execution().clone();
+    let (path, _) = executions.file(&lost, "input-image.jpg").expect("a file");
+    std::fs::remove_file(path).expect("lost");
+    let lost = while_running(&bench, executions.wait(lost.id, Duration::from_secs(60))).await.expect("waited");
+    assert_eq!(lost.failure.map(|failure| failure.reason), Some(FailureReason::Storage));
+}

@@ -68,7 +68,7 @@ impl ExecutionService {
             let decoded = self.given_picture(&file).await;
             match decoded {
                 Ok(picture) => drop(pictures.insert(input, picture)),
-                Err(NotDecoded::Picture(reason) | NotDecoded::Later(reason)) => {
+                Err(NotDecoded::Picture(reason) | NotDecoded::Gone(reason) | NotDecoded::Later(reason)) => {
                     let failure =
                         Failure { reason: FailureReason::Picture, step: None, message: format!("{input}: {reason}") };
                     return Ok(Trial { steps: Vec::new(), took_ms: 0.0, effects: Vec::new(), failure: Some(failure) });

@@ -24,6 +24,7 @@ use crate::frame::Rgb;
 use crate::library::Given;
 use crate::picture::PictureError;
 use crate::service::playback::MOST_LOAD;
+use crate::store::StoreError;
 
 /// Tries of an execution that ended with the process: behind them it is what ends it.
 const MOST_ATTEMPTS: u32 = 3;
@@ -63,23 +64,25 @@ impl ExecutionService {
                 let at_once = self.context.configured().executions.at_once;
                 let is_free = running.len() < at_once && !self.has_too_much_to_do();
                 tokio::select! {
+                    () = stop.cancelled() => break,
                     turn = self.queue.next(), if is_free => running.push(self.work(turn, stop.clone())),
                     Some(()) = running.next(), if !running.is_empty() => {}
                     () = tokio::time::sleep(REST), if !is_free && running.len() < at_once => {}
                 }
             }
+            // What runs is broken off between two steps and put back, so that the try does not count.
+            while running.next().await.is_some() {}
         };
         let upkeep = async {
             loop {
                 self.compare().await;
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = stop.cancelled() => break,
+                }
             }
         };
-        tokio::select! {
-            // What runs is broken off between two steps, and begins again at the next start.
-            () = async { futures::join!(work, upkeep); } => {}
-            () = stop.cancelled() => {}
-        }
+        futures::join!(work, upkeep);
     }
 
     /// Cameras come first; and nothing is run while the index does not know yet what the last run left.
@@ -97,15 +100,8 @@ impl ExecutionService {
         if archive.is_incomplete.load(Ordering::Relaxed) || self.context.health.is_spooling() {
             return;
         }
-        let mut after = None;
-        loop {
-            let page = match self.context.store().executions().open(after, PAGE).await {
-                Ok(page) => page,
-                Err(error) => return debug!(%error, "executions that wait could not be read, trying again"),
-            };
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
-            page.iter().for_each(|waiting| self.queue.push(waiting.id, &waiting.owner, Urgency::Program));
+        if let Err(error) = self.fill_queue().await {
+            return debug!(%error, "executions that wait could not be read, trying again");
         }
         let archive = self.archive();
         match blocking(move || archive.expire()).await {
@@ -115,10 +111,28 @@ impl ExecutionService {
         }
     }
 
+    async fn fill_queue(&self) -> Result<(), StoreError> {
+        let executions = self.context.store().executions();
+        if executions.usage().await?.open <= self.queue.known() as u64 {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = executions.open(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            page.iter().for_each(|waiting| self.queue.push(waiting.id, &waiting.owner, Urgency::Program));
+        }
+    }
+
     async fn work(&self, turn: Turn, stop: CancellationToken) {
         let (id, archive, begun) = (turn.id, self.archive(), Instant::now());
-        let begin = archive.clone();
-        let execution = match blocking(move || begin.begin(id)).await {
+        let (begin, order) = (archive.clone(), self.order.clone());
+        let begin = move || {
+            let _order = order.lock();
+            begin.begin(id)
+        };
+        let execution = match blocking(begin).await {
             Ok(execution) => execution,
             // It is over, or on a volume that is away.
             Err(ExecutorError::Unknown | ExecutorError::Refused(_)) => return,
@@ -131,8 +145,8 @@ impl ExecutionService {
             Some(finished) => {
                 let (state, failure) = (finished.state, finished.failure.clone());
                 let attempt = execution.attempts;
-                let finish = archive.clone();
-                match blocking(move || finish.finish(&execution, finished)).await {
+                let (finish, begun_as) = (archive.clone(), execution.clone());
+                match blocking(move || finish.finish(&begun_as, finished)).await {
                     Ok(_) => {
                         self.queue.note(begun.elapsed());
                         self.note(id, state, failure.as_ref(), begun.elapsed());
@@ -141,17 +155,19 @@ impl ExecutionService {
                     }
                     Err(error) => {
                         warn!(execution = %id, %error, "the result of an execution could not be kept, it is run again");
-                        tokio::time::sleep(REST).await;
+                        self.put_back(&archive, execution).await;
                     }
                 }
             }
-            None => {
-                let put_back = blocking(move || archive.put_back(&execution)).await;
-                if let Err(error) = put_back {
-                    debug!(execution = %id, %error, "an execution that was begun counts as tried");
-                }
-                tokio::time::sleep(REST).await;
-            }
+            None => self.put_back(&archive, execution).await,
+        }
+    }
+
+    /// It is in the queue again when that is compared with the index the next time.
+    async fn put_back(&self, archive: &ExecutionArchive, execution: Execution) {
+        let (archive, id) = (archive.clone(), execution.id);
+        if let Err(error) = blocking(move || archive.put_back(&execution)).await {
+            debug!(execution = %id, %error, "an execution that was begun counts as tried");
         }
     }
 
@@ -183,6 +199,7 @@ impl ExecutionService {
         let inputs = match self.decode(execution).await {
             Ok(inputs) => inputs,
             Err(NotDecoded::Picture(message)) => return failed(FailureReason::Picture, None, message),
+            Err(NotDecoded::Gone(message)) => return failed(FailureReason::Storage, None, message),
             Err(NotDecoded::Later(message)) => {
                 warn!(execution = %execution.id, message, "a picture could not be read, trying again");
                 return None;
@@ -295,6 +312,9 @@ impl ExecutionService {
         });
         match plain.await {
             Ok(Ok(Some(picture))) => return Ok(picture),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(NotDecoded::Gone(format!("the file is gone from the disk: {}", path.display())));
+            }
             Ok(Err(error)) => return Err(NotDecoded::Later(format!("{}: {error}", path.display()))),
             _ => {}
         }
@@ -346,6 +366,8 @@ impl ExecutionService {
 pub(super) enum NotDecoded {
     /// It cannot be.
     Picture(String),
+    /// It is not there any more.
+    Gone(String),
     /// It may be later.
     Later(String),
 }
@@ -354,6 +376,7 @@ impl NotDecoded {
     fn of(self, input: &str) -> Self {
         match self {
             Self::Picture(reason) => Self::Picture(format!("{input}: {reason}")),
+            Self::Gone(reason) => Self::Gone(format!("{input}: {reason}")),
             Self::Later(reason) => Self::Later(format!("{input}: {reason}")),
         }
     }
