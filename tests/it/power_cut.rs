@@ -244,39 +244,30 @@ fn give(
     acknowledged
 }
 
-/// SHA-256 of every original below a folder.
-fn originals(folder: &Path) -> Vec<String> {
-    let sums = run(Command::new("find").arg(folder).args(["-name", "original.*", "-exec", "sha256sum", "{}", "+"]));
-    let mut sums: Vec<String> = sums.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect();
-    sums.sort_unstable();
-    sums
-}
-
-#[test]
-fn photos_that_were_acknowledged_before_the_power_went_are_there_once_after_it_came_back() {
-    let scratch = Scratch::new("photo-power");
-    scratch.expect_any_log("what a power cut tears is chance");
-    let mut dice = Dice::new();
-    let port = port::free();
-    let config = box_on_drive(&scratch, port, &["yard"]) + "[library]\ndetect = \"off\"\n";
-    let image = drive(&scratch, "drive.ext4", 512);
+/// Cuts the power `cuts` times while `send` gives to the box until it is enough; gives what it returns, and the box as it is
+/// then.
+fn through_cuts<T: Send>(
+    scratch: &Scratch,
+    port: u16,
+    config: &str,
+    cuts: u64,
+    send: impl FnOnce(&AtomicUsize, &AtomicBool) -> T + Send,
+) -> (T, Vm, Guest) {
+    let image = drive(scratch, "drive.ext4", 512);
     format(&image);
     let start = || {
-        let mut vm = machine(&scratch, port, &[&image]);
+        let mut vm = machine(scratch, port, &[&image]);
         vm.sh(MOUNT);
-        let guest = Guest::start(&mut vm, &scratch, &config, port);
+        let guest = Guest::start(&mut vm, scratch, config, port);
         (vm, guest)
     };
-
-    let (count, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let cuts = setting("OUTPOST_PHOTO_POWER_CUTS", 1);
-    let files = pictures(&scratch);
-    let (acknowledged, mut vm, guest) = std::thread::scope(|scope| {
+    let (mut dice, count, enough) = (Dice::new(), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
         let (mut vm, mut guest) = start();
-        let sender = scope.spawn(|| give(files, port, &count, &enough));
+        let sender = scope.spawn(|| send(&count, &enough));
         let more = || {
             let before = count.load(Ordering::SeqCst);
-            wait_for("more photos", seconds(240), || {
+            wait_for("more to be taken in", seconds(240), || {
                 let now = count.load(Ordering::SeqCst);
                 if now >= before + A_LIFE { Ok(()) } else { Err(now.to_string()) }
             });
@@ -291,7 +282,26 @@ fn photos_that_were_acknowledged_before_the_power_went_are_there_once_after_it_c
         more();
         enough.store(true, Ordering::SeqCst);
         (sender.join().expect("the sender"), vm, guest)
-    });
+    })
+}
+
+/// SHA-256 of every original below a folder.
+fn originals(folder: &Path) -> Vec<String> {
+    let sums = run(Command::new("find").arg(folder).args(["-name", "original.*", "-exec", "sha256sum", "{}", "+"]));
+    let mut sums: Vec<String> = sums.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect();
+    sums.sort_unstable();
+    sums
+}
+
+#[test]
+fn photos_that_were_acknowledged_before_the_power_went_are_there_once_after_it_came_back() {
+    let scratch = Scratch::new("photo-power");
+    scratch.expect_any_log("what a power cut tears is chance");
+    let port = port::free();
+    let config = box_on_drive(&scratch, port, &["yard"]) + "[library]\ndetect = \"off\"\n";
+    let (cuts, files) = (setting("OUTPOST_PHOTO_POWER_CUTS", 1), pictures(&scratch));
+    let (acknowledged, mut vm, guest) =
+        through_cuts(&scratch, port, &config, cuts, |count, enough| give(files, port, count, enough));
     let number = acknowledged.len();
     eprintln!("{number} photos, {cuts} cuts");
 
@@ -363,42 +373,11 @@ fn execute(files: impl Iterator<Item = PathBuf>, port: u16, count: &AtomicUsize,
 fn executions_that_were_accepted_before_the_power_went_have_one_result_after_it_came_back() {
     let scratch = Scratch::new("execution-power");
     scratch.expect_any_log("what a power cut tears is chance");
-    let mut dice = Dice::new();
     let port = port::free();
     let config = box_on_drive(&scratch, port, &["yard"]);
-    let image = drive(&scratch, "drive.ext4", 512);
-    format(&image);
-    let start = || {
-        let mut vm = machine(&scratch, port, &[&image]);
-        vm.sh(MOUNT);
-        let guest = Guest::start(&mut vm, &scratch, &config, port);
-        (vm, guest)
-    };
-
-    let (count, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let cuts = setting("OUTPOST_EXECUTION_POWER_CUTS", 1);
-    let files = pictures(&scratch);
-    let (accepted, mut vm, guest) = std::thread::scope(|scope| {
-        let (mut vm, mut guest) = start();
-        let sender = scope.spawn(|| execute(files, port, &count, &enough));
-        let more = || {
-            let before = count.load(Ordering::SeqCst);
-            wait_for("more executions", seconds(240), || {
-                let now = count.load(Ordering::SeqCst);
-                if now >= before + A_LIFE { Ok(()) } else { Err(now.to_string()) }
-            });
-        };
-        for _ in 0..cuts {
-            more();
-            // Not a wait for anything: the moment of the cut is chance.
-            std::thread::sleep(dice.up_to(seconds(3)));
-            vm.cut();
-            (vm, guest) = start();
-        }
-        more();
-        enough.store(true, Ordering::SeqCst);
-        (sender.join().expect("the sender"), vm, guest)
-    });
+    let (cuts, files) = (setting("OUTPOST_EXECUTION_POWER_CUTS", 1), pictures(&scratch));
+    let (accepted, mut vm, guest) =
+        through_cuts(&scratch, port, &config, cuts, |count, enough| execute(files, port, count, enough));
     let number = accepted.len();
     eprintln!("{number} executions, {cuts} cuts");
 
