@@ -10,13 +10,13 @@ import process from "node:process";
 import { ARGUMENTS, PATIENCE_MS, chromium } from "./chromium.mjs";
 
 // Every thumbnail of the page has arrived, and there is at least one; every camera has its last day, and a picture if it
-// gave some before. Gives what is seen at that moment: a page with a live stream goes on changing.
+// gave some before: also a film that was played to its end. Gives what is seen at that moment: a page with a live stream goes on changing.
 const everythingShown = () => {
   const thumbnails = [...document.images].filter((image) => image.src.includes("thumb"));
   // Those further down load when they come into sight; here they are wanted at once.
   for (const image of thumbnails) image.loading = "eager";
   const days = [...document.querySelectorAll(".strip-words")];
-  const past = [...document.querySelectorAll('[data-picture="past"]')];
+  const past = [...document.querySelectorAll('[data-picture="past"], [data-state="finished"]')];
   if (!past.every((card) => card.querySelector("img")?.complete)) return false;
   if (!thumbnails.length || !thumbnails.every((image) => image.complete) || !days.every((words) => words.textContent !== "")) return false;
   const images = [...document.images].map((image) => ({ src: image.src, width: image.naturalWidth, height: image.naturalHeight }));
