@@ -182,7 +182,6 @@ impl App {
         systemd::ready(&self.cameras.status_line());
         info!(cameras = self.cameras.count(), "running");
         self.reloads.note_started().await;
-
         let early = self.follow(&mut watchdog).await;
         systemd::stopping();
         if matches!(early, Ending::Failed(Some(_))) {
@@ -226,9 +225,10 @@ impl App {
     }
 
     async fn start_cameras(&mut self, config: &Config, files_wait: Duration) -> Result<()> {
-        let archive = self.volumes.archive().clone();
+        let (archive, pipelines) = (self.volumes.archive().clone(), self.services.camera_pipelines());
         let Self { shared, models, workers, .. } = self;
-        self.cameras.start(config, &cameras::Start { shared, archive: &archive, models, workers, files_wait }).await
+        let with = cameras::Start { shared, archive: &archive, models, workers, pipelines: &pipelines, files_wait };
+        self.cameras.start(config, &with).await
     }
 }
 

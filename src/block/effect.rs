@@ -4,6 +4,15 @@ use std::sync::Arc;
 
 use super::value::Encoded;
 
+/// An effect, and the step that it is of.
+#[derive(Clone, Debug)]
+pub struct StepEffect {
+    /// The step.
+    pub step: String,
+    /// What is to be done.
+    pub effect: Effect,
+}
+
 /// Something that is to be done because of a step.
 #[derive(Clone, Debug)]
 pub enum Effect {

@@ -20,6 +20,7 @@ mod expression;
 pub(crate) mod fixture;
 mod input;
 mod lettering;
+mod outcome;
 mod output;
 mod pixels;
 mod plan;
@@ -33,7 +34,7 @@ mod value;
 
 pub use check::StepError;
 pub use context::{BrokenOff, Context, Memory, Models, ModelsError};
-pub use effect::Effect;
+pub use effect::{Effect, StepEffect};
 pub use plan::Plan;
 pub use run::{Outcome, RunError, StepRun};
 pub use schema::{BlockDescription, describe_blocks};

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::context::{BrokenOff, Context};
-use super::effect::Effect;
+use super::effect::StepEffect;
 use super::input::{Given, Input};
 use super::output::{BlockError, Output};
 use super::plan::{Plan, Source, Step};
@@ -58,7 +58,7 @@ pub struct Outcome {
     /// What its steps did, in the order in which they ran.
     pub steps: Vec<StepRun>,
     /// What is to be done, in that order.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<StepEffect>,
 }
 
 impl Plan {
@@ -134,7 +134,7 @@ struct Fed<'a> {
 struct Runs {
     runs: u32,
     most: u32,
-    effects: Vec<Effect>,
+    effects: Vec<StepEffect>,
 }
 
 type Items = BTreeMap<&'static str, Item>;
@@ -205,7 +205,8 @@ impl Runs {
         }
         self.runs += 1;
         let mut output = call(step, values, context).map_err(|error| failed(step, error))?;
-        self.effects.append(&mut output.effects);
+        let of_step = |effect| StepEffect { step: step.id.clone(), effect };
+        self.effects.extend(output.effects.drain(..).map(of_step));
         for name in &step.outputs {
             output.items.entry(name).or_insert(Item::Absent);
         }

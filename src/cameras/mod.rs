@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::reception::Reception;
 use crate::record::Recorder;
+use crate::service::CameraPipelines;
 use crate::source;
 use crate::supervise::{Running, Supervisor};
 
@@ -55,6 +56,8 @@ pub struct Start<'a> {
     pub models: &'a Models,
     /// The threads that run the models.
     pub workers: &'a Scheduler,
+    /// The pipelines of the box.
+    pub pipelines: &'a CameraPipelines,
     /// How long cameras that are files wait for the models.
     pub files_wait: Duration,
 }
@@ -110,12 +113,12 @@ impl Cameras {
     }
 
     fn start_one(&mut self, name: &str, camera: &config::Camera, with: &Start<'_>) -> Result<()> {
-        let Start { shared, archive, models, workers, .. } = with;
+        let Start { shared, archive, models, workers, pipelines, .. } = with;
         let latest = self.frames.entry(name.to_owned()).or_default().clone();
         let broadcasts = self.broadcasts.entry(name.to_owned());
         let broadcast = broadcasts.or_insert_with(|| broadcast(name, camera, &shared.metrics)).clone();
         let mut feeds = Supervisor::new(self.stop.child_token(), &shared.heartbeats, &shared.metrics);
-        let sight = Sight { models: models.of_camera(name, camera), workers, latest, broadcast };
+        let sight = Sight { models: models.of_camera(name, camera), workers, latest, broadcast, pipelines };
         let pipeline = Pipeline::start(name, camera, shared, archive, sight, &mut feeds)?;
         self.running.insert(name.to_owned(), Camera { pipeline, feeds: feeds.start(FEED_GRACE) });
         Ok(())

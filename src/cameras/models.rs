@@ -66,7 +66,7 @@ impl Models {
 
     /// The models of one camera. What is known of them already is said at the camera.
     pub fn of_camera(&self, name: &str, camera: &config::Camera) -> pipeline::Models {
-        let model = |name: &String| self.model(name).filter(|_| camera.detect.enabled);
+        let model = |name: &String| self.model(name).filter(|_| camera.uses_model());
         let models = pipeline::Models { usual: model(&camera.detect.model), light: model(&camera.detect.light_model) };
         if let Some(usual) = &models.usual {
             let known = self.shared.health.models().remove(&**usual.name());
@@ -145,8 +145,9 @@ pub fn check_names(config: &Config, changes: &CameraChanges) -> Result<(), Confi
     ConfigError::unless_empty(diagnostics)
 }
 
+/// Cameras whose pictures a model looks at.
 fn enabled(config: &Config) -> impl Iterator<Item = (&String, &config::Camera)> {
-    config.cameras().filter(|(_, camera)| camera.detect.enabled)
+    config.cameras().filter(|(_, camera)| camera.uses_model())
 }
 
 /// The models that enabled cameras use, with their cameras.

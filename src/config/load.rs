@@ -103,6 +103,7 @@ impl Config {
             check(place(".motion"), camera.motion.validate());
             check(place(".detect"), camera.detect.check());
             check(place(".track"), camera.track.validate());
+            check(place(".pipeline"), camera.check_pipeline());
             check(place(""), RuleEngine::new(&camera.zones, &camera.lines, &camera.rules).map(|_| ()));
             check(place(".record"), camera.record.validate());
         }

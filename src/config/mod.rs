@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asset::MediaKind;
 use crate::destination::Destination;
+use crate::execution::CameraPipeline;
 use crate::{
     alert, archive, decode, executor, gate, infer, lake, library, record, reload, retention, rules, source, store,
     track, upload, web,
@@ -61,11 +62,29 @@ pub struct Camera {
     pub lines: BTreeMap<String, rules::Line>,
     /// What makes an event. None: every object of the looked-for labels does.
     pub rules: Vec<rules::Rule>,
+    /// The pipeline that its pictures go through.
+    pub pipeline: CameraPipeline,
     /// What is recorded.
     pub record: record::RecordConfig,
 }
 
 impl Camera {
+    /// Checks the pipeline.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check_pipeline(&self) -> Result<(), String> {
+        if self.pipeline.replaces_model() && !self.detect.enabled {
+            return Err("mode is \"instead\", and detect.enabled is false: nothing would follow its objects".to_owned());
+        }
+        self.pipeline.validate()
+    }
+
+    /// Whether a model looks at its pictures.
+    pub fn uses_model(&self) -> bool {
+        self.detect.enabled && !self.pipeline.replaces_model()
+    }
+
     /// The lowest score that detections are wanted of: weak ones may still continue a track.
     pub fn detector_score(&self) -> f32 {
         self.detect.min_score.min(self.track.low_score)
@@ -84,6 +103,7 @@ impl Default for Camera {
             zones: BTreeMap::new(),
             lines: BTreeMap::new(),
             rules: Vec::new(),
+            pipeline: CameraPipeline::default(),
             record: record::RecordConfig::default(),
         }
     }

@@ -67,6 +67,7 @@ fn every_key_is_documented() {
         "[retention]",
         "[library]",
         "[library.watch.scanner]",
+        "[executions]",
         "[infer]",
         "[load]",
         "[web]",
@@ -85,6 +86,7 @@ fn every_key_is_documented() {
         "[camera.yard.zones.gate]",
         "[camera.yard.lines.fence]",
         "[[camera.yard.rules]]",
+        "[camera.yard.pipeline]",
         "[camera.yard.record]",
     ];
     let is_key = |line: &str, key: &str| {

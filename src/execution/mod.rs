@@ -4,6 +4,7 @@
 //! versioned ([`SCHEMA_VERSION`]) and documented in docs/pipelines.md. Fields are only ever added; a reader ignores what it
 //! does not know.
 
+mod camera_pipeline;
 mod pipeline;
 mod report;
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::asset::{AssetId, MediaFile};
 use crate::clock::Moment;
 
+pub use camera_pipeline::{CameraPipeline, PipelineMode};
 pub use pipeline::{
     FORMAT, InputDefinition, Kind, LONGEST_NAME, MOST_STEPS, ParameterDefinition, Pipeline, StepDefinition, is_name,
 };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::finish::{Finished, MadeFile};
 use super::layout::{ExecutionLayout, remove, write_new, written};
 use super::{ExecutionArchive, ExecutorError};
 use crate::asset::{EXECUTION_SIDECAR, MediaFile};
@@ -131,8 +132,48 @@ impl ExecutionArchive {
         executions.record(&execution, Vec::new()).inspect_err(|_| {
             let _ = remove(&self.layout.beside(execution.id));
         })?;
-        place(&self.layout, execution.id).map_err(unwritten)?;
+        place(&self.layout, execution.id).map_err(unwritten).inspect_err(|_| {
+            // It was not acknowledged; what stays goes at the next start.
+            let _ = executions.forget(execution.id, None, Vec::new());
+            let _ = remove(&self.layout.beside(execution.id));
+        })?;
         Ok(Accepted::New(execution))
+    }
+
+    /// Takes in an execution that ran elsewhere, on a camera's picture, with what came of it; durable when it returns, and so is
+    /// its delivery. Blocks.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Away`], [`ExecutorError::Full`]; else when index or disk fail.
+    pub fn accept_finished(&self, new: NewExecution, finished: Finished) -> Result<Execution, ExecutorError> {
+        self.check_room()?;
+        let (execution, mut files) = self.execution(new);
+        let (mut made, mut contents) = (Vec::new(), Vec::new());
+        for MadeFile { name, media_type, bytes, kept } in finished.files {
+            let content = Bytes::from_owner(bytes);
+            let file = MediaFile::new(name.clone(), content.len() as u64, hex::encode(Sha256::digest(&content)));
+            made.push(ExecutionFile { file, media_type, name: String::new(), kept });
+            contents.push((name, content));
+        }
+        files.append(&mut contents);
+        let over = Execution {
+            state: finished.state,
+            attempts: 1,
+            ended: Some(self.archive.now()),
+            took_ms: finished.took_ms,
+            outputs: finished.outputs,
+            files: made,
+            steps: finished.steps,
+            failure: finished.failure,
+            ..execution
+        };
+        put_beside(&self.layout, &over, &files).map_err(unwritten)?;
+        // Where a stop comes in between, the next start finds it at its place.
+        place(&self.layout, over.id).map_err(unwritten).inspect_err(|_| {
+            let _ = remove(&self.layout.beside(over.id));
+        })?;
+        self.take_in(&over)?;
+        Ok(over)
     }
 
     /// The execution that came under the same key, if it is the same; `None` where it is gone.

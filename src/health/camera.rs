@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::pipeline::PipelineHealth;
 use super::stages::{Stage, Stages, Trouble};
 use crate::clock::Mono;
 
@@ -104,6 +105,9 @@ pub struct CameraHealth {
     /// The same by zone (none: anywhere in the picture) and label; pairs that were never seen are missing.
     #[serde(skip)]
     pub counts: BTreeMap<(Option<Arc<str>>, Arc<str>), u32>,
+    /// What its pipeline does; `None` where it has none, or that has seen no picture yet.
+    #[serde(skip)]
+    pub pipeline: Option<PipelineHealth>,
     /// Times that it had to be connected again.
     pub reconnects: u64,
     /// What its stages take and give.

@@ -23,14 +23,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Mono;
-use crate::detection::Track;
+use crate::detection::{Detection, Track};
 use crate::frame::{Codec, Packet};
 use crate::metrics::{self, Metrics};
 use crate::mux::{Fragmenter, fragment, within};
 
 use ring::{Made, Ring};
 
-pub use objects::{LiveObject, ObjectsAt, Outlines};
+pub use objects::{LiveObject, ObjectsAt, Outlines, Values};
 pub use viewer::{Chunk, Viewer};
 
 /// Live video of one camera. Outlives its connections to the camera; ends when the camera is stopped or configured otherwise.
@@ -100,6 +100,15 @@ impl Broadcast {
     pub fn objects(&self, at: Mono, tracks: &[Track]) {
         let mut ring = self.ring.lock();
         if ring.viewers > 0 && ring.look(ObjectsAt::new(at, tracks)) {
+            drop(ring);
+            self.wake();
+        }
+    }
+
+    /// Takes what the camera's pipeline gives for the picture that was taken at `at`.
+    pub fn of_pipeline(&self, at: Mono, found: &[Detection], values: Values) {
+        let mut ring = self.ring.lock();
+        if ring.viewers > 0 && ring.look(ObjectsAt::of_pipeline(at, found, values)) {
             drop(ring);
             self.wake();
         }

@@ -1,11 +1,12 @@
 //! What is drawn over the pictures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::detection::{BBox, Track, TrackState};
+use crate::detection::{BBox, Detection, Track, TrackState};
 
 /// An object in view.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +31,13 @@ pub struct ObjectsAt {
     pub at: f64,
     /// Those that count as seen.
     pub objects: Vec<LiveObject>,
+    /// Where they are of the camera's pipeline: numbers, texts and tables that it gives beside them, by output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Values>,
 }
+
+/// Values of a pipeline, by output.
+pub type Values = BTreeMap<String, serde_json::Value>;
 
 impl ObjectsAt {
     pub(super) fn new(at: Mono, tracks: &[Track]) -> Self {
@@ -42,7 +49,24 @@ impl ObjectsAt {
             bbox: track.bbox,
             seen: track.state == TrackState::Confirmed,
         };
-        Self { at: at.as_secs_f64(), objects: tracks.iter().filter(is_shown).map(object).collect() }
+        Self { at: at.as_secs_f64(), objects: tracks.iter().filter(is_shown).map(object).collect(), pipeline: None }
+    }
+
+    /// What the camera's pipeline gives.
+    pub(super) fn of_pipeline(at: Mono, found: &[Detection], values: Values) -> Self {
+        let object = |(number, found): (u64, &Detection)| LiveObject {
+            id: number,
+            label: found.label.clone(),
+            score: (found.score * 100.0).round() / 100.0,
+            bbox: found.bbox,
+            seen: true,
+        };
+        Self { at: at.as_secs_f64(), objects: (0..).zip(found).map(object).collect(), pipeline: Some(values) }
+    }
+
+    /// Whether there is nothing to be shown.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.objects.is_empty() && self.pipeline.as_ref().is_none_or(BTreeMap::is_empty)
     }
 }
 

@@ -239,8 +239,9 @@ impl Ring {
 
     /// Keeps what was seen; gives whether that is worth showing.
     pub(super) fn look(&mut self, look: ObjectsAt) -> bool {
-        let was_empty = self.looks.back().is_none_or(|last| last.objects.is_empty());
-        if was_empty && look.objects.is_empty() {
+        let is_alike = |last: &&Arc<ObjectsAt>| last.pipeline.is_some() == look.pipeline.is_some();
+        let was_nothing = self.looks.iter().rev().find(is_alike).is_none_or(|last| last.is_nothing());
+        if was_nothing && look.is_nothing() {
             return false;
         }
         self.looks.push_back(Arc::new(look));

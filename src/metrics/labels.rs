@@ -18,6 +18,15 @@ pub struct DropLabel {
     pub reason: String,
 }
 
+/// Labels `camera` and `output`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutputLabel {
+    /// Name in the config.
+    pub camera: String,
+    /// Which output of the camera's pipeline.
+    pub output: String,
+}
+
 /// Labels `camera` and `stage`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StageLabel {
@@ -97,6 +106,11 @@ pub struct PartLabel {
 /// The label set of a camera.
 pub fn camera(name: &str) -> CameraLabel {
     CameraLabel { camera: name.to_owned() }
+}
+
+/// The label set of an output of a camera's pipeline.
+pub fn output(camera: &str, output: &str) -> OutputLabel {
+    OutputLabel { camera: camera.to_owned(), output: output.to_owned() }
 }
 
 /// The label set of a stage of a camera.

@@ -6,6 +6,7 @@
 mod labels;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
@@ -16,9 +17,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{
-    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, NameLabel, OutcomeLabel, OutletLabel, OwnerLabel,
-    PartLabel, PriorityLabel, StageLabel, camera, class, dropped, evicted, link_state, outcome, outlet, owner, part,
-    priority, stage,
+    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, NameLabel, OutcomeLabel, OutletLabel, OutputLabel,
+    OwnerLabel, PartLabel, PriorityLabel, StageLabel, camera, class, dropped, evicted, link_state, outcome, outlet,
+    output, owner, part, priority, stage,
 };
 
 /// All metrics. Clones share the values.
@@ -43,6 +44,12 @@ pub struct Metrics {
     pub frames_detected: Family<CameraLabel, Counter>,
     /// Time that the detector took, seconds a frame.
     pub detect_seconds: Histogram,
+    /// Time that the pipeline of a camera took, seconds a picture.
+    pub pipeline_seconds: Histogram,
+    /// Pictures for which it gave nothing.
+    pub pipeline_failures: Family<CameraLabel, Counter>,
+    /// Numbers that it gave last.
+    pub pipeline_value: Family<OutputLabel, Gauge<f64, AtomicU64>>,
     /// Jobs that wait for an inference thread, as they were within the last second.
     pub infer_waiting: Family<PriorityLabel, Gauge>,
     /// Events begun.
@@ -130,6 +137,9 @@ impl Metrics {
             decode_errors: Family::default(),
             frames_detected: Family::default(),
             detect_seconds: Histogram::new(buckets()),
+            pipeline_seconds: Histogram::new(buckets()),
+            pipeline_failures: Family::default(),
+            pipeline_value: Family::default(),
             infer_waiting: Family::default(),
             events: Family::default(),
             event_commit_seconds: Histogram::new(buckets()),
@@ -186,6 +196,11 @@ impl Metrics {
         r.register("decode_errors", "Packets that did not decode", self.decode_errors.clone());
         r.register("frames_detected", "Frames that the detector looked at", self.frames_detected.clone());
         r.register_with_unit("detect", "Detector time per frame", Unit::Seconds, self.detect_seconds.clone());
+        let pipeline = self.pipeline_seconds.clone();
+        r.register_with_unit("camera_pipeline", "A camera's pipeline, per picture", Unit::Seconds, pipeline);
+        let failures = self.pipeline_failures.clone();
+        r.register("camera_pipeline_failures", "Pictures for which a camera's pipeline gave nothing", failures);
+        r.register("camera_pipeline_value", "What a camera's pipeline gave last", self.pipeline_value.clone());
         r.register("infer_waiting", "Jobs that wait for an inference thread", self.infer_waiting.clone());
         r.register("events", "Events begun", self.events.clone());
         r.register_with_unit(
@@ -319,6 +334,7 @@ mod tests {
             &metrics.frames_detected,
             &metrics.events,
             &metrics.media_skipped,
+            &metrics.pipeline_failures,
         ] {
             counter.get_or_create(&camera).inc();
         }
@@ -326,6 +342,7 @@ mod tests {
         metrics.camera_degraded.get_or_create(&stage("yard", "decoding")).set(1);
         metrics.live_viewers.get_or_create(&camera).set(1);
         metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
+        metrics.pipeline_value.get_or_create(&output("yard", "people")).set(1.0);
         metrics.infer_waiting.get_or_create(&priority("camera")).set(1);
         let outlet = outlet("mqtt");
         for counter in [&metrics.delivered, &metrics.delivered_bytes, &metrics.delivery_failures] {

@@ -4,6 +4,7 @@
 //! feed (task) --packets--> recorder (thread)                     512, full: up to the next key frame is dropped
 //!      \------packets--> vision (thread): decode, gate           64, full: up to the next key frame is dropped
 //!                             \--newest frame--> infer scheduler  1 a camera, the newer frame replaces the older
+//!                             \--newest frame--> user pipeline (thread)   1, the newer frame replaces the older
 //!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
 //!                                                                           \--events--> recorder         never dropped
 //! feed --packets--> live video                                   the last GOPs, read by viewers; see `live`
@@ -33,6 +34,7 @@ mod object_path;
 mod stages;
 #[cfg(test)]
 pub(crate) mod tests;
+mod user_pipeline;
 mod vision;
 
 use std::path::Path;
@@ -58,12 +60,14 @@ use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
 use crate::record::Recorder;
+use crate::service::CameraPipelines;
 use crate::source::Role;
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
 use judge::Judge;
-use vision::{Outlets, Slots};
+use user_pipeline::{Alerts, UserPipeline};
+use vision::{Outlets, Slots, ToPipeline};
 
 pub use feed::PacketQueue;
 pub use stages::{Analysis, Inference, PipelineStage, Planned, Sampler, StageKind, StagePlan};
@@ -111,7 +115,6 @@ pub struct Models {
 }
 
 /// The consumers of one camera's pictures.
-#[derive(Debug)]
 pub struct Sight<'a> {
     /// The models.
     pub models: Models,
@@ -121,6 +124,8 @@ pub struct Sight<'a> {
     pub latest: Arc<LatestFrame>,
     /// Viewers of the video.
     pub broadcast: Arc<Broadcast>,
+    /// What a pipeline that people drew needs.
+    pub pipelines: &'a CameraPipelines,
 }
 
 /// The running stages of one camera.
@@ -140,7 +145,7 @@ impl Pipeline {
         config: &config::Camera,
         shared: &Shared,
         archive: &Archive,
-        Sight { models, workers, latest, broadcast }: Sight<'_>,
+        Sight { models, workers, latest, broadcast, pipelines }: Sight<'_>,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
@@ -155,7 +160,11 @@ impl Pipeline {
         let infers = plan.has(StageKind::Infer);
 
         let looks: Arc<Looks> = Arc::default();
-        let model = models.usual.as_ref().map_or_else(|| "".into(), |model| model.name().clone());
+        let asked = &config.pipeline;
+        let model = match &models.usual {
+            Some(model) => model.name().clone(),
+            None => asked.name.as_str().into(),
+        };
         let (in_view, objects) = watch::channel(0);
         let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view)
             .shown_on(broadcast.clone());
@@ -175,10 +184,24 @@ impl Pipeline {
         };
         let [usual, light] = [models.usual, models.light].map(|model| model.filter(|_| infers).map(&slot));
         let slots = Slots { usual, light };
+        let pipeline = asked.is_set().then(|| {
+            let (frames, receiver) = user_pipeline::slot();
+            let with = UserPipeline {
+                camera: camera.clone(),
+                shared: shared.clone(),
+                asked: asked.clone(),
+                pipelines: pipelines.clone(),
+                broadcast: broadcast.clone(),
+                looks: asked.replaces_model().then(|| looks.clone()),
+            };
+            let alerts = Alerts::new(&camera, shared, recorder.clone());
+            stages.thread(user_pipeline::spec(&camera), alerts, user_pipeline::runs(with, receiver));
+            ToPipeline { frames, replaces_model: asked.replaces_model() }
+        });
         drop(looks);
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let to_vision = Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, metrics, clock));
-        let outlets = Outlets { slots, latest };
+        let outlets = Outlets { slots, pipeline, latest };
         let runs = vision::runs(&camera, &plan, shared, &to_vision, &objects);
         stages.thread(vision::spec(&camera), outlets, runs);
 

@@ -121,7 +121,8 @@ fn a_vision_that_hangs_is_restarted_and_not_a_packet_is_lost_to_the_recording() 
     );
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
-    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let slots = Slots { usual: None, light: None };
+    let outlets = Outlets { slots, pipeline: None, latest: latest.clone() };
     let watched = Arc::new(DoorClock { clock: clock.clone(), door: door.clone(), at: ("vis-yard", Asked::Mono) });
     let runs = vision::runs(
         &camera,
@@ -204,7 +205,8 @@ fn a_camera_whose_packets_come_to_no_use_is_degraded_until_they_do() {
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let latest = Arc::<LatestFrame>::default();
-    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let slots = Slots { usual: None, light: None };
+    let outlets = Outlets { slots, pipeline: None, latest: latest.clone() };
     let watched = Arc::new(DoorClock { clock: clock.clone(), door: Arc::default(), at: ("", Asked::Mono) });
     let runs = vision::runs(
         &camera,
@@ -420,7 +422,8 @@ fn notices_motion(motion: bool) -> bool {
     let queue =
         Arc::new(PacketQueue::new(camera.clone(), "decode_queue", VISION_QUEUE, shared.metrics.clone(), clock.clone()));
     let latest = Arc::<LatestFrame>::default();
-    let outlets = Outlets { slots: Slots { usual: None, light: None }, latest: latest.clone() };
+    let slots = Slots { usual: None, light: None };
+    let outlets = Outlets { slots, pipeline: None, latest: latest.clone() };
     let plan = StagePlan::from_config(&config);
     let runs = vision::runs(&camera, &plan, &shared, &queue, &watch::channel(0).1);
     let stages = Stages::start(&shared, vision::spec(&camera), outlets, runs);

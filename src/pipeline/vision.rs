@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{Span, info, info_span, warn};
 
 use super::stages::{PipelineStage, Sampler, StagePlan};
+use super::user_pipeline::FrameSender;
 use super::{PacketQueue, Shared};
 use crate::clock::Mono;
 use crate::decode::Decoder;
@@ -43,9 +44,18 @@ impl Slots {
     }
 }
 
+/// Where frames go that a pipeline looks at.
+pub(super) struct ToPipeline {
+    pub frames: FrameSender,
+    /// It takes the place of the detector.
+    pub replaces_model: bool,
+}
+
 /// What outlives a vision thread: where its frames go.
 pub(super) struct Outlets {
     pub slots: Slots,
+    /// The pipeline that people drew, where the camera has one.
+    pub pipeline: Option<ToPipeline>,
     /// For viewers.
     pub latest: Arc<LatestFrame>,
 }
@@ -198,14 +208,19 @@ impl VisionThread {
         let now = self.shared.clock.mono();
         owned.with(|outlets| {
             let slot = outlets.slots.at(level).filter(|_| is_wanted);
+            let pipeline = outlets.pipeline.as_ref().filter(|_| is_wanted && level < LoadLevel::MotionOnly);
+            let detects = slot.is_some() || pipeline.is_some_and(|pipeline| pipeline.replaces_model);
             self.shared.health.camera(&self.camera, |c| {
                 c.motion = sample.motion;
-                match slot {
-                    Some(_) if sample.look => c.stages.detection.takes(now, true),
-                    Some(_) => {}
-                    None => c.stages.detection.rests(),
+                match detects {
+                    true if sample.look => c.stages.detection.takes(now, true),
+                    true => {}
+                    false => c.stages.detection.rests(),
                 }
             });
+            if let (true, Some(pipeline)) = (sample.look, pipeline) {
+                pipeline.frames.put(frame.clone());
+            }
             if let (true, Some(slot)) = (sample.look, slot) {
                 // Without a loaded model there is no detection, and the model's state says so.
                 drop(slot.offer(frame));

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::context::Context;
 use crate::archive::SIDECAR;
 use crate::asset::MediaKind;
-use crate::clock::Mono;
+use crate::clock::{Moment, Mono};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::live::Broadcast;
@@ -77,6 +77,11 @@ impl MediaService {
     /// The time that live video and what was seen in it are stated in.
     pub fn boot_time(&self) -> Mono {
         self.0.clock.mono()
+    }
+
+    /// When a time on the boot clock was.
+    pub fn moment(&self, at: Mono) -> Moment {
+        self.0.clock.moment(at)
     }
 
     /// The newest picture of `camera`.

@@ -7,6 +7,7 @@
 mod access;
 mod albums;
 mod backtest;
+mod camera_pipelines;
 mod config;
 mod configured;
 mod context;
@@ -52,6 +53,7 @@ pub use albums::AlbumRecord;
 pub use backtest::{
     Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
 };
+pub use camera_pipelines::{CameraPipelines, LiveValues, LoadedPipeline, OfCamera};
 pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::{CameraUse, Configured};
 pub use context::Context;

@@ -8,18 +8,25 @@ use super::models::{ModelRefusal, ModelService};
 use crate::block::{Models, ModelsError};
 use crate::detection::Detection;
 use crate::frame::Rgb;
+use crate::infer::Priority;
 
 /// The models, for threads that wait.
 pub(super) struct BlockModels {
     models: ModelService,
     /// Where what is waited for runs.
     runtime: Handle,
+    priority: Priority,
 }
 
 impl ModelService {
     /// The models, for steps of pipelines; to be called within the runtime, or on its threads that wait.
     pub(super) fn for_blocks(&self) -> BlockModels {
-        BlockModels { models: self.clone(), runtime: Handle::current() }
+        BlockModels { models: self.clone(), runtime: Handle::current(), priority: Priority::Program }
+    }
+
+    /// The same for pipelines of cameras, whose pictures are worth nothing in a second.
+    pub(super) fn for_cameras(&self) -> BlockModels {
+        BlockModels { priority: Priority::Camera, ..self.for_blocks() }
     }
 }
 
@@ -33,7 +40,7 @@ impl Models for BlockModels {
     }
 
     fn detect(&self, model: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {
-        let found = self.runtime.block_on(self.models.look_for_program(model, picture, min_score));
+        let found = self.runtime.block_on(self.models.look_for_step(model, picture, min_score, self.priority));
         found.map_err(|refusal| ModelsError {
             is_transient: matches!(refusal, ModelRefusal::Busy(_) | ModelRefusal::Stopping),
             message: refusal.to_string(),

@@ -254,18 +254,19 @@ impl ModelService {
         Ok(self.run(&model, picture, min_score, Priority::Program).await?.detections)
     }
 
-    /// What model `name` sees in a picture of an execution, from `min_score` on. Executions take turns by themselves.
+    /// What model `name` sees in a picture of a pipeline, from `min_score` on. Pipelines take turns by themselves.
     ///
     /// # Errors
     /// Why it does not look.
-    pub(super) async fn look_for_program(
+    pub(super) async fn look_for_step(
         &self,
         name: &str,
         picture: Arc<dyn Picture>,
         min_score: f32,
+        priority: Priority,
     ) -> Result<Vec<Detection>, ModelRefusal> {
         let model = self.model(name).await?;
-        Ok(self.run(&model, picture, min_score, Priority::Program).await?.detections)
+        Ok(self.run(&model, picture, min_score, priority).await?.detections)
     }
 
     /// What model `name` sees in a picture that a program sends, from `min_score` on, and the number of each label in the

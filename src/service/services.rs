@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::AccessService;
 use super::backtest::BacktestService;
+use super::camera_pipelines::CameraPipelines;
 use super::config::ConfigService;
 use super::context::Context;
 use super::diagnostics::DiagnosticsService;
@@ -94,6 +95,11 @@ impl Services {
             self.folders.run(stop)
         );
         Ok(())
+    }
+
+    /// What the pipelines of cameras need; to be called within the runtime.
+    pub fn camera_pipelines(&self) -> CameraPipelines {
+        CameraPipelines::new(self.pipelines.clone(), self.executions.clone(), &self.models)
     }
 
     /// Services that answer from `context`.

@@ -15,7 +15,7 @@ use crate::archive::space::Marks;
 use crate::archive::volume;
 use crate::clock::Mono;
 use crate::destination::Destination;
-use crate::health::{PageCertificate, StoreHealth, StoreState};
+use crate::health::{PageCertificate, PipelineHealth, StoreHealth, StoreState};
 use crate::metrics;
 use crate::status::{
     BoxStatus, CameraStatus, DetectUse, DiskStatus, Forecast, ForecastFacts, ForecastKind, Limit, LoadStatus, RecordUse,
@@ -117,6 +117,11 @@ impl StatusService {
             CameraStatus { detect, record, ..status }
         });
         with_uses.collect()
+    }
+
+    /// What the pipeline of a camera does; `None` where it has none, or that has seen no picture yet.
+    pub fn pipeline(&self, camera: &str) -> Option<PipelineHealth> {
+        self.context.health.cameras().remove(camera).and_then(|camera| camera.pipeline)
     }
 
     /// Notes the certificate of the page; `None`: it speaks HTTP.

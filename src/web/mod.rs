@@ -10,6 +10,7 @@ mod audit;
 mod body;
 mod box_pictures;
 mod camera_config;
+mod camera_pipeline;
 mod compact;
 mod config;
 mod event_changes;
@@ -297,6 +298,7 @@ fn all_routes() -> Routes {
         .merge(switches::routes())
         .merge(models::routes())
         .merge(pipelines::routes())
+        .merge(camera_pipeline::routes())
         .merge(executions::routes())
         .merge(inference::routes())
         .merge(system::routes())

@@ -66,6 +66,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("live.css", CSS),
     file!("live.js", JS),
     file!("live-overlay.js", JS),
+    file!("live-pipeline.js", JS),
     file!("live-player.js", JS),
     file!("login.js", JS),
     file!("links.js", JS),

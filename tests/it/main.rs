@@ -14,6 +14,7 @@ mod alerts;
 mod api;
 mod browser;
 mod camera_config;
+mod camera_pipelines;
 mod cameras;
 mod changes;
 mod cli;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::clock::Mono;
 use crate::control::Switches;
 use crate::destination::Destination;
-use crate::health::{CameraHealth, Health, Stage};
+use crate::health::{CameraHealth, Health, PipelineHealth, Stage};
 use crate::status::CameraStatus;
 
 use super::Alerter;
@@ -99,6 +99,21 @@ struct CameraReport<'a> {
     since: Timestamp,
 }
 
+/// What a camera's pipeline gives, and why not.
+#[derive(Serialize)]
+struct PipelineReport<'a> {
+    name: &'a str,
+    version: Option<u32>,
+    values: &'a BTreeMap<String, serde_json::Value>,
+    failure: Option<&'a str>,
+}
+
+impl<'a> PipelineReport<'a> {
+    fn of(PipelineHealth { name, version, values, failure, .. }: &'a PipelineHealth) -> Self {
+        Self { name, version: *version, values, failure: failure.as_deref() }
+    }
+}
+
 /// The states of one camera.
 struct Of<'a> {
     alerter: &'a Alerter,
@@ -120,6 +135,10 @@ impl Of<'_> {
         self.states.push((topic, json(&published), Content::Json));
         self.text("motion", on_off(status.health.motion));
         self.counts(&status.health);
+        if let Some(pipeline) = &status.health.pipeline {
+            let topic = self.alerter.topics.of_camera(&self.camera.name, "pipeline");
+            self.states.push((topic, json(&PipelineReport::of(pipeline)), Content::Json));
+        }
         self.switches(switches, now);
         if let Some(coverage) = report.and_then(|report| report.coverage.get(&self.camera.name)) {
             let topic = self.alerter.topics.of_camera(&self.camera.name, "coverage");

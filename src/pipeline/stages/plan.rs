@@ -31,19 +31,26 @@ impl StagePlan {
         let mut plan = Self { camera: Arc::new(camera.clone()), stages: Vec::new(), left_out: Vec::new() };
         let (detects, moves, detect) = (camera.detect.enabled, camera.motion.enabled, &camera.detect);
         let off = || "detect.enabled = false".to_owned();
-        let decoded_for = match (detects, moves) {
-            (true, _) => "for detection",
-            (false, true) => "for motion",
-            (false, false) => "for the live picture alone",
+        let pipeline = &camera.pipeline;
+        let decoded_for = match (detects, pipeline.is_set(), moves) {
+            (true, ..) => "for detection",
+            (false, true, _) => "for its pipeline",
+            (false, false, true) => "for motion",
+            (false, false, false) => "for the live picture alone",
         };
         plan.push(StageKind::Decode, Ok(format!("decoder {}, {decoded_for}", camera.decode.decoder)));
-        let pace = (detects || moves).then(|| format!("at most {} pictures a second", detect.fps));
+        let is_paced = detects || moves || pipeline.is_set();
+        let pace = is_paced.then(|| format!("at most {} pictures a second", detect.fps));
         plan.push(StageKind::Pace, pace.ok_or_else(|| "neither detection nor motion is wanted".to_owned()));
-        let gate = if detects { "only what moves is inferred" } else { "motion is shown" };
+        let gate = if detects || pipeline.is_set() { "only what moves is inferred" } else { "motion is shown" };
         plan.push(StageKind::Gate, moves.then(|| gate.to_owned()).ok_or_else(|| "motion.enabled = false".to_owned()));
         let light = Some(&detect.light_model).filter(|name| !name.is_empty());
         let light = light.map(|name| format!(", {name} under load")).unwrap_or_default();
-        plan.push(StageKind::Infer, detects.then(|| format!("model {}{light}", detect.model)).ok_or_else(off));
+        let infer = match pipeline.replaces_model() {
+            true => format!("pipeline {} in place of a model", pipeline.name),
+            false => format!("model {}{light}", detect.model),
+        };
+        plan.push(StageKind::Infer, detects.then_some(infer).ok_or_else(off));
         let labels = if detect.labels.is_empty() { "all labels".to_owned() } else { detect.labels.join(", ") };
         plan.push(StageKind::Track, detects.then_some(labels).ok_or_else(off));
         let rules = match camera.rules.len() {

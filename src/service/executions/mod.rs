@@ -3,6 +3,7 @@
 
 mod alert;
 mod inputs;
+mod of_cameras;
 mod progress;
 mod queue;
 mod results;

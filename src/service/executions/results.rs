@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::block::{Effect, Encoded, Image, Item, Outcome, Value as Made, short};
+use crate::block::{Effect, Encoded, Image, Item, Outcome, StepEffect, Value as Made, short};
 use crate::execution::StepReport;
 use crate::executor::MadeFile;
 
@@ -26,7 +26,7 @@ pub(super) fn write(outcome: &Outcome) -> Result<Results, String> {
         let written = write_item(name, item, &mut files).map_err(|reason| format!("output {name}: {reason}"))?;
         outputs.insert(name.clone(), written);
     }
-    for effect in &outcome.effects {
+    for StepEffect { effect, .. } in &outcome.effects {
         if let Effect::Keep { name, file } = effect {
             let name = free_name(&format!("keep-{name}"), file.extension, &files);
             files.push(made(name, file, true));

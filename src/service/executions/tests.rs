@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::block::Effect;
+use crate::block::{Effect, StepEffect};
 use crate::execution::FailureReason;
 use crate::service::fixture::Bench;
 
@@ -193,6 +193,7 @@ async fn a_pipeline_alerts_keeps_and_fills_the_library_once() {
     let kept = Arc::new(crate::block::Encoded { bytes: Vec::new(), media_type: "image/jpeg", extension: "jpg" });
     let before = Effect::Keep { name: "before".to_owned(), file: kept };
     let effects = [before, Effect::Alert { message: "1 at the gate".to_owned(), picture: None }];
+    let effects = effects.map(|effect| StepEffect { step: "watch".to_owned(), effect });
     executions.carry_out(&execution, &effects).await.expect("known");
     let photos = bench.store.photos().by_id(None, 10).await.expect("photos");
     assert_eq!(photos.len(), 1);

@@ -91,7 +91,7 @@ impl ExecutionService {
         let seen = |step: &StepRun| steps.push(tried(step));
         let ran = plan.run(inputs, &context, seen);
         let (effects, failure) = match ran {
-            Ok(outcome) => (outcome.effects.iter().map(said).collect(), None),
+            Ok(outcome) => (outcome.effects.iter().map(|of_step| said(&of_step.effect)).collect(), None),
             Err(RunError::Failed { step, reason, message, .. }) => {
                 (Vec::new(), Some(Failure { reason, step: Some(step), message }))
             }

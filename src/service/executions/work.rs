@@ -17,7 +17,7 @@ use super::progress::ProgressKind;
 use super::queue::{Turn, Urgency};
 use super::results::{self, Results, milliseconds};
 use super::{ExecutionService, blocking};
-use crate::block::{BrokenOff, Context, Effect, Image, Memory, Outcome, Plan, RunError, StepRun, Value};
+use crate::block::{BrokenOff, Context, Effect, Image, Memory, Outcome, Plan, RunError, StepEffect, StepRun, Value};
 use crate::execution::{Execution, ExecutionId, ExecutionState, Failure, FailureReason};
 use crate::executor::{ExecutionArchive, ExecutorError, Finished, GivenFile};
 use crate::frame::Rgb;
@@ -327,8 +327,8 @@ impl ExecutionService {
     }
 
     /// Does what the pipeline does to the world. It may be done twice, and has the effect of once.
-    pub(super) async fn carry_out(&self, execution: &Execution, effects: &[Effect]) -> Result<(), String> {
-        for (number, effect) in effects.iter().enumerate() {
+    pub(super) async fn carry_out(&self, execution: &Execution, effects: &[StepEffect]) -> Result<(), String> {
+        for (number, StepEffect { effect, .. }) in effects.iter().enumerate() {
             match effect {
                 // With the files of the execution.
                 Effect::Keep { .. } => {}

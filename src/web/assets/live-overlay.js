@@ -14,10 +14,11 @@ const ROOM_FOR_SCORES = 640;
 const mix = (a, b, share) => a.map((value, i) => value + (b[i] - value) * share);
 
 /** The objects at `time`, between the looks before and after it. */
-export function objectsAt(looks, time) {
+export function objectsAt(looks, time, isFollowed = true) {
   const behind = looks.findLastIndex((look) => look.at <= time);
   const [before, after] = [looks[behind], looks[behind + 1]];
   if (!before || time - before.at > FADES_S) return [];
+  if (!isFollowed) return before.objects;
   const share = after && after.at - before.at < BETWEEN_S ? (time - before.at) / (after.at - before.at) : 0;
   return before.objects.map((object) => {
     const later = share > 0 && after.objects.find(({ id }) => id === object.id);
@@ -64,8 +65,9 @@ export class Overlay {
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     const objects = this.shown ? objectsAt(player.looks, player.boxTime(time)) : [];
+    const found = this.shown ? objectsAt(player.pipelineLooks, player.boxTime(time), false) : [];
     const outlines = this.shown ? player.outlines : null;
-    const boxes = objects.map(({ id, box }) => `${id}:${box.map((value) => value.toFixed(3)).join(",")}`).join(" ");
+    const boxes = [...objects, ...found].map(({ id, box }) => `${id}:${box.map((value) => value.toFixed(3)).join(",")}`).join(" ");
     const state = `${width}x${height}*${ratio} ${this.shown} ${Boolean(outlines)} ${boxes}`;
     if (state === this.#drawn) return;
     this.#drawn = state;
@@ -79,7 +81,8 @@ export class Overlay {
     const colour = (name) => style.getPropertyValue(name).trim();
     outlines?.zones.forEach((zone) => this.#outline(zone, place, true, colour("--overlay-zone")));
     outlines?.lines.forEach((line) => this.#outline(line, place, false, colour("--overlay-zone")));
-    objects.forEach((object) => this.#box(object, place, colour));
+    found.forEach((object) => this.#box(object, place, colour("--overlay-pipeline")));
+    objects.forEach((object) => this.#box(object, place, colour("--overlay-box")));
   }
 
   /** Where the picture lies within its frame. */
@@ -115,7 +118,7 @@ export class Overlay {
   #box({ label, score, seen, box: [x, y, w, h] }, place, colour) {
     const { context } = this;
     const [left, top] = [place.x + x * place.w, place.y + y * place.h];
-    context.strokeStyle = colour("--overlay-box");
+    context.strokeStyle = colour;
     context.lineWidth = place.w < ROOM_FOR_WORDS ? 1.5 : 2.5;
     if (!seen) {
       context.globalAlpha = 0.6;
@@ -126,7 +129,7 @@ export class Overlay {
     context.setLineDash([]);
     if (!seen) return;
     const name = objectName(label);
-    this.#label(place.w < ROOM_FOR_SCORES ? name : t("live.object", { label: name, score: Math.round(score * 100) }), left, top, place, colour("--overlay-box"));
+    this.#label(place.w < ROOM_FOR_SCORES ? name : t("live.object", { label: name, score: Math.round(score * 100) }), left, top, place, colour);
   }
 
   #label(text, x, y, place, background) {

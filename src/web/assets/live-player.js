@@ -51,7 +51,7 @@ export class LivePlayer {
    * a browser has few connections for streams of pictures.
    */
   constructor({ camera, video, image, onState, pictures }) {
-    Object.assign(this, { camera, video, image, onState, pictures, looks: [], outlines: null, origin: 0 });
+    Object.assign(this, { camera, video, image, onState, pictures, looks: [], pipelineLooks: [], outlines: null, origin: 0 });
     this.path = `/api/v1/cameras/${encodeURIComponent(camera)}/live`;
     this.byPictures = false;
     this.#listen();
@@ -151,6 +151,7 @@ export class LivePlayer {
     this.#type = type;
     this.origin = header.start;
     this.looks = [];
+    this.pipelineLooks = [];
     this.#moved = { time: -1, at: performance.now() };
     const media = new Source();
     this.#media = media;
@@ -223,8 +224,10 @@ export class LivePlayer {
   }
 
   #see(look) {
-    this.looks.push(look);
-    while (this.looks.length > 0 && this.looks[0].at < look.at - KEEP_LOOKS_S) this.looks.shift();
+    const looks = look.pipeline ? this.pipelineLooks : this.looks;
+    looks.push(look);
+    while (looks.length > 0 && looks[0].at < look.at - KEEP_LOOKS_S) looks.shift();
+    if (look.pipeline) this.onPipeline?.(look.pipeline);
   }
 
   /** Says how far behind the picture is. */

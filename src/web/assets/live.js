@@ -3,6 +3,7 @@
 import { element, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { Overlay } from "./live-overlay.js";
+import { makePipelineView } from "./live-pipeline.js";
 import { LivePlayer } from "./live-player.js";
 import { t } from "./texts.js";
 
@@ -116,12 +117,14 @@ const large = element("button", { type: "button", class: "button" }, t("live.ful
 const close = element("button", { type: "button", class: "button icon", "aria-label": t("shell.close") }, "✕");
 const frame = element("div", { class: "live-frame" });
 const why = element("p", { class: "live-why", role: "status", hidden: true });
+const pipeline = makePipelineView();
 const dialog = element(
   "dialog",
   { id: "live", class: "live", "aria-labelledby": "live-title" },
   element("div", { class: "live-head" }, title, state, element("div", { class: "live-tools" }, snapshot, boxes, large), close),
   frame,
   why,
+  pipeline.root,
 );
 document.body.append(dialog);
 large.hidden = !document.fullscreenEnabled;
@@ -145,6 +148,8 @@ export function openLive(name) {
   stage.overlay.shown = boxes.getAttribute("aria-pressed") === "true";
   dialog.showModal();
   tiles.forEach(playTile);
+  stage.player.onPipeline = pipeline.take;
+  pipeline.start(name);
   stage.player.start(tiles.get(name)?.codec);
   stage.overlay.start();
 }
@@ -152,6 +157,7 @@ export function openLive(name) {
 dialog.addEventListener("close", () => {
   opened?.overlay.stop();
   opened?.player.stop();
+  pipeline.stop();
   opened = null;
   frame.replaceChildren();
   dialog.dataset.live = "";

@@ -132,6 +132,11 @@ function sourcePatch() {
   put("record", "pre_roll", form.pre_roll.value.trim(), effective.record.pre_roll);
   put("record", "post_roll", form.post_roll.value.trim(), effective.record.post_roll);
   put("detect", "enabled", form.detect.checked, effective.detect.enabled);
+  put("pipeline", "name", form.pipeline.value, effective.pipeline.name);
+  if (form.pipeline.value) put("pipeline", "mode", form.pipeline_mode.value, effective.pipeline.mode);
+  // Nothing of the one before holds for another, and nothing at all without one.
+  if (patch.pipeline?.name !== undefined) Object.assign(patch.pipeline, { version: null, parameters: null });
+  if (patch.pipeline?.name === null) patch.pipeline = null;
   if (form.enabled.checked !== effective.enabled) patch.enabled = form.enabled.checked;
   return patch;
 }
@@ -150,6 +155,15 @@ function noteChange() {
   setText(byId("save-hint"), isChanged() ? t("setup.restarts", { name: camera }) : t("setup.nothing_changed"));
 }
 
+/** Offers the pipelines of the box, and the one that is set. */
+async function showPipelines({ name, mode }) {
+  const { pipelines } = await send("GET", "/api/v1/pipelines");
+  const names = [...new Set([...pipelines.map((pipeline) => pipeline.name), name])].filter(Boolean).sort();
+  const options = names.map((option) => element("option", { value: option }, option));
+  form.pipeline.replaceChildren(element("option", { value: "" }, t("setup.pipeline.none")), ...options);
+  [form.pipeline.value, form.pipeline_mode.value] = [name, mode];
+}
+
 async function showCamera(name) {
   const settings = await send("GET", path(name));
   [camera, known] = [name, settings];
@@ -165,6 +179,7 @@ async function showCamera(name) {
   form.post_roll.value = effective.record.post_roll;
   form.enabled.checked = effective.enabled;
   form.detect.checked = effective.detect.enabled;
+  await showPipelines(effective.pipeline);
   showRules(settings.settings, labels, noteChange);
   showShapes(name, settings.settings, noteChange, refreshRules);
   showBacktest(name, () => ({ rules: rulesNow(), ...shapesNow(known.settings) }));

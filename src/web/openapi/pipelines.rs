@@ -66,7 +66,17 @@ const SUBMITTED: &[Code] = &[
 
 const REMOVED: Answer = Answer { status: 204, description: "It is gone.", content: None };
 
+const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
+
 pub(super) const OPERATIONS: &[Operation] = &[
+    read(
+        "/api/v1/cameras/{name}/pipeline",
+        "camera_pipeline",
+        "What the pipeline of a camera does: its values, how fast it is, what is wrong with it",
+        &[CAMERA, KNOWN],
+        &[json("The pipeline.", "CameraPipeline"), NOT_MODIFIED],
+        &[NotFound],
+    ),
     read(
         "/api/v1/blocks",
         "blocks",

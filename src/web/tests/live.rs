@@ -108,18 +108,37 @@ async fn a_view_ends_when_its_user_is_disabled() {
     until("one is left", || broadcast.viewers() == 1).await;
 }
 
+/// Names of files that a page or script names: `/assets/x.js`, `./x.js`.
+fn named_in(text: &str) -> Vec<String> {
+    let is_of_name = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '.' | '_');
+    let behind = |mark: &'static str| text.split(mark).skip(1).map(move |rest| rest.split(|c| !is_of_name(c)).next());
+    behind("/assets/").chain(behind("\"./")).flatten().map(str::to_owned).collect()
+}
+
 #[tokio::test]
-async fn the_whole_page_is_small() {
+async fn each_page_is_small_with_all_that_it_loads_the_first_time() {
     let site = Site::open(Bench::new()).await;
     let size = async |path: &str| site.ask("GET", path, "Accept-Encoding: gzip\r\n").await.body.len();
-    let mut bytes = size("/").await;
-    for file in pages::FILES {
-        bytes += size(&format!("/assets/{}", file.name)).await;
-    }
-    for path in PAGES {
-        bytes += size(path).await;
-    }
     // A browser is sent the texts of one language.
     let texts = size("/assets/en.json").await.max(size("/assets/ja.json").await);
-    assert!((10_000..150_000).contains(&(bytes + texts)), "{bytes} and {texts}");
+    let mut sizes = std::collections::BTreeMap::new();
+    for path in PAGES.iter().chain(&["/"]) {
+        let (mut bytes, mut known) = (size(path).await, std::collections::BTreeSet::new());
+        let mut waiting = named_in(&site.ask("GET", path, "").await.text());
+        while let Some(name) = waiting.pop() {
+            if name.ends_with(".json")
+                || !pages::FILES.iter().any(|file| file.name == name)
+                || !known.insert(name.clone())
+            {
+                continue;
+            }
+            bytes += size(&format!("/assets/{name}")).await;
+            if name.ends_with(".js") {
+                waiting.extend(named_in(&site.ask("GET", &format!("/assets/{name}"), "").await.text()));
+            }
+        }
+        assert!(known.len() >= 3, "{path}: {known:?}");
+        sizes.insert(*path, bytes + texts);
+    }
+    assert!(sizes.values().all(|bytes| (20_000..60_000).contains(bytes)), "{sizes:?}");
 }

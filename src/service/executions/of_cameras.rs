@@ -1,0 +1,41 @@
+//! What a camera's pipeline keeps: an execution that is over when it comes in.
+
+use std::collections::BTreeMap;
+
+use super::results::{self, Results, milliseconds};
+use super::{ExecutionService, blocking};
+use crate::block::{Effect, Outcome, StepEffect};
+use crate::execution::ExecutionState;
+use crate::executor::{Finished, GivenFile, NewExecution};
+use crate::service::camera_pipelines::{LoadedPipeline, OfCamera};
+
+impl ExecutionService {
+    /// Keeps an outcome of a camera's pipeline, and puts its photos into the library.
+    pub(in crate::service) async fn keep_outcome(
+        &self,
+        pipeline: &LoadedPipeline,
+        outcome: &Outcome,
+        OfCamera { camera, picture, took }: OfCamera<'_>,
+    ) -> Result<(), String> {
+        let Results { outputs, files, steps } = results::write(outcome)?;
+        let (name, media_type) = (format!("{camera}.jpg"), "image/jpeg".to_owned());
+        let file = GivenFile { name, media_type, extension: "jpg", bytes: picture.into() };
+        let new = NewExecution {
+            pipeline: pipeline.named.clone(),
+            definition: pipeline.definition.clone(),
+            parameters: pipeline.asked.parameters.clone(),
+            inputs: BTreeMap::from([(pipeline.input.clone(), file)]),
+            owner: format!("camera {camera}").into(),
+            idempotency_key: None,
+            batch: None,
+        };
+        let state = ExecutionState::Finished;
+        let finished = Finished { state, took_ms: Some(milliseconds(took)), outputs, files, steps, failure: None };
+        let archive = self.archive();
+        let execution = blocking(move || archive.accept_finished(new, finished)).await.map_err(|e| e.to_string())?;
+        // Its alerts are events of the camera, with its video.
+        let is_photo = |of_step: &&StepEffect| matches!(of_step.effect, Effect::Photo { .. });
+        let photos: Vec<StepEffect> = outcome.effects.iter().filter(is_photo).cloned().collect();
+        self.carry_out(&execution, &photos).await
+    }
+}

@@ -1,0 +1,196 @@
+//! Pipelines that people drew, on the pictures of cameras.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::config::{Config, DEVICE};
+use crate::harness::daemon::Daemon;
+use crate::harness::process::run;
+use crate::harness::websocket::Message;
+use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
+
+/// Counts things of a label, draws them, alerts where there are any, and keeps the picture.
+fn counting(label: &str) -> String {
+    format!(
+        r#"
+name = "people"
+[[steps]]
+id = "find"
+type = "detect@1"
+inputs.image = "$inputs.image"
+parameters = {{ model = "nanodet-g-320", labels = ["{label}"], min_score = 0.3 }}
+[[steps]]
+id = "count"
+type = "count@1"
+inputs.objects = "$steps.find.objects"
+[[steps]]
+id = "draw"
+type = "draw@1"
+inputs = {{ image = "$inputs.image", objects = "$steps.find.objects" }}
+[[steps]]
+id = "some"
+type = "condition@1"
+inputs = {{ value = "$steps.draw.image", a = "$steps.count.number" }}
+parameters.expression = "a > 0"
+[[steps]]
+id = "alert"
+type = "alert@1"
+inputs = {{ image = "$steps.some.then", a = "$steps.count.number" }}
+parameters.message = "{{{{ a | int }}}} at the gate"
+[[steps]]
+id = "seldom"
+type = "rate_limit@1"
+inputs.value = "$steps.some.then"
+parameters.seconds = 3600
+[[steps]]
+id = "keep"
+type = "keep@1"
+inputs.value = "$steps.seldom.value"
+parameters.name = "seen"
+[outputs]
+found = "$steps.find.objects"
+people = "$steps.count.number"
+"#
+    )
+}
+
+fn save(daemon: &Daemon, scratch: &Scratch, pipeline: &str) {
+    let file = scratch.path("pipeline.toml");
+    std::fs::write(&file, pipeline).expect("write");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail-with-body", "--header", "content-type: application/toml"]);
+    run(curl
+        .arg("--data-binary")
+        .arg(format!("@{}", file.display()))
+        .arg(format!("{}api/v1/pipelines", daemon.page())));
+}
+
+/// What the pipeline of a camera does, once there is something.
+fn pipeline(daemon: &Daemon, camera: &str) -> Option<Value> {
+    let answer = daemon.get(&format!("/api/v1/cameras/{camera}/pipeline")).ok()?;
+    (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("JSON"))
+}
+
+fn wait_for_pipeline(daemon: &Daemon, camera: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    wait_for(what, seconds(120), || match pipeline(daemon, camera) {
+        Some(seen) if is_it(&seen) => Ok(seen),
+        seen => Err(format!("{seen:?}")),
+    })
+}
+
+#[test]
+fn a_pipeline_on_a_cameras_pictures_counts_alerts_and_keeps() {
+    let scratch = Scratch::new("camera-pipeline");
+    scratch.expect_log(&["the camera's pipeline cannot run", "there is no pipeline \"people\""]);
+    let broker = Broker::start(&scratch);
+    let subscriber = Subscriber::start(&scratch, &broker, "outpost/#");
+    let cloud = scratch.path("cloud");
+    let mut config = Config::new(&scratch).alerts_to(&broker).copies_to(&cloud);
+    config = config.replay("gate", &fixture("people.mp4"));
+    config.add("[camera.gate.pipeline]\nname = \"people\"\n[load]\nenabled = false\n");
+    let mut daemon = Daemon::start(&scratch, config);
+
+    // It may be drawn later.
+    let missing = wait_for_pipeline(&daemon, "gate", "a reason", |seen| !seen["failure"].is_null());
+    assert!(missing["failure"].as_str().is_some_and(|why| why.contains("no pipeline \"people\"")), "{missing}");
+    save(&daemon, &scratch, &counting("person"));
+    let running = wait_for_pipeline(&daemon, "gate", "people that are counted", |seen| {
+        seen["version"] == 1 && seen["runs"].as_u64() > Some(5) && seen["values"]["people"].as_f64() > Some(0.0)
+    });
+    assert_eq!((&running["failure"], &running["mode"]), (&Value::Null, &"beside".into()), "{running}");
+    let steps: Vec<&str> =
+        running["steps"].as_array().into_iter().flatten().filter_map(|s| s["step"].as_str()).collect();
+    assert_eq!(steps.len(), 7, "{running}");
+    assert!(running["latency"]["p50_ms"].as_f64() >= running["took"]["p50_ms"].as_f64(), "{running}");
+    assert!(daemon.metric("outpost_camera_pipeline_seconds_count") > 5.0);
+
+    // Viewers see its objects and values beside what the camera's own model finds.
+    let mut socket = daemon.live("gate", "").expect("a live view");
+    wait_for("what it finds, over the live view", seconds(60), || match socket.next() {
+        Some(Message::Text(said)) => {
+            let is_it = said["pipeline"]["people"].as_f64() > Some(0.0) && said["objects"][0]["label"] == "person";
+            if is_it { Ok(()) } else { Err(said.to_string()) }
+        }
+        Some(_) => Err("video".to_owned()),
+        None => Err("the connection was closed".to_owned()),
+    });
+    drop(socket);
+
+    // What it keeps is an execution that is over, and is delivered once.
+    let kept = wait_for("what it keeps", seconds(60), || {
+        let executions = daemon.json("/api/v1/executions");
+        let all = executions["executions"].as_array().cloned().unwrap_or_default();
+        if all.len() == 1 { Ok(all[0].clone()) } else { Err(executions.to_string()) }
+    });
+    assert_eq!((&kept["owner"], &kept["state"]), (&"camera gate".into(), &"finished".into()), "{kept}");
+    let id = kept["id"].as_str().expect("an id").to_owned();
+    wait_for("the picture in the cloud", seconds(60), || {
+        let path = cloud.join(format!("{DEVICE}/executions/{id}/keep-seen.jpg"));
+        image::open(&path).map(drop).map_err(|error| format!("{}: {error}", path.display()))
+    });
+
+    // A version that is saved is what runs.
+    save(&daemon, &scratch, &counting("toothbrush"));
+    wait_for_pipeline(&daemon, "gate", "the newer version", |seen| {
+        seen["version"] == 2 && seen["values"]["people"].as_f64() == Some(0.0)
+    });
+
+    // Its alert is an event of the camera, with video.
+    let alert = wait_for("the alert to be over", seconds(120), || {
+        let ended = daemon.events_in("ended");
+        ended.into_iter().find(|event| event["kind"] == "alert").ok_or_else(|| "none".to_owned())
+    });
+    assert_eq!((&alert["camera"], &alert["rule"]), (&"gate".into(), &"people".into()));
+    assert!(alert["message"].as_str().is_some_and(|text| text.ends_with(" at the gate")), "{alert}");
+    assert!(!alert["clip"].is_null() && alert["pictures"].as_array().is_some_and(|p| !p.is_empty()), "{alert}");
+    let alerts = daemon.events().into_iter().filter(|event| event["kind"] == "alert").count();
+    assert!(alerts < 4, "one for as long as it goes on alerting, not one a picture: {alerts}");
+    wait_until("the alert at the broker", seconds(30), || {
+        subscriber.events("start").iter().any(|event| event["event"]["kind"] == "alert" || event["kind"] == "alert")
+    });
+    let topic = format!("outpost/{DEVICE}/camera/gate/pipeline");
+    wait_until("its values at the broker", seconds(30), || {
+        subscriber.messages().iter().any(|m| m.topic == topic && m.payload.contains(r#""values":{"people":"#))
+    });
+
+    // And goes on after a kill, with what was kept.
+    daemon.crash_and_restart();
+    wait_for_pipeline(&daemon, "gate", "the same after a kill", |seen| {
+        seen["version"] == 2 && seen["runs"].as_u64() > Some(2)
+    });
+    let executions = daemon.json("/api/v1/executions");
+    assert_eq!(executions["executions"].as_array().map(Vec::len), Some(1), "{executions}");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_pipeline_in_place_of_the_model_makes_events_by_rules() {
+    let scratch = Scratch::new("camera-pipeline-instead");
+    scratch.expect_log(&["the camera's pipeline cannot run", "there is no pipeline \"people\"", "degraded"]);
+    let mut config = Config::new(&scratch).replay("gate", &fixture("people.mp4"));
+    config.add("[camera.gate.pipeline]\nname = \"people\"\nmode = \"instead\"\n[load]\nenabled = false\n");
+    config.add("[[camera.gate.rules]]\nname = \"people at the gate\"\nlabels = [\"person\"]\n");
+    let mut daemon = Daemon::start(&scratch, config);
+    let camera = |daemon: &Daemon| daemon.json("/api/v1/status")["cameras"][0].clone();
+    wait_until("the camera to say that nothing detects", seconds(60), || {
+        let camera = camera(&daemon);
+        camera["state"] == "degraded" && camera["reason"].as_str().is_some_and(|why| why.contains("no pipeline"))
+    });
+    let models = daemon.json("/api/v1/models");
+    let used =
+        models["models"].as_array().into_iter().flatten().any(|model| model["cameras"] == serde_json::json!(["gate"]));
+    assert!(!used, "its own model is not loaded: {models}");
+    save(&daemon, &scratch, &counting("person"));
+    let event = wait_for("an event by the rule", seconds(120), || {
+        let ended = daemon.events_in("ended");
+        ended.into_iter().find(|event| event["kind"] == "object").ok_or_else(|| "none".to_owned())
+    });
+    assert_eq!((&event["rule"], &event["label"]), (&"people at the gate".into(), &"person".into()), "{event}");
+    assert_eq!(event["model"], "people", "{event}");
+    assert!(!event["clip"].is_null(), "{event}");
+    let camera = camera(&daemon);
+    assert_eq!((&camera["state"], &camera["reason"]), (&"online".into(), &Value::Null), "{camera}");
+    assert!(daemon.terminate().success());
+}
