@@ -5,6 +5,7 @@
 //! backtest; while load is shed it rests.
 
 mod footage;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +33,7 @@ use crate::supervise::Context as Part;
 use crate::zone;
 
 use footage::{Judged, Stretch};
+use steps::{Put, Steps};
 
 /// Pictures of backtests that may wait for a thread.
 const MOST_WAITING: usize = 4;
@@ -135,10 +137,15 @@ async fn look(job: &BacktestJob, deps: &BacktestDeps) -> Result<(), String> {
     if found.stretches.is_empty() {
         return Err("nothing that this camera recorded in that time is on the box".to_owned());
     }
-    let detector = Detector::load_within(&config.infer.model_dir, &camera.detect.model, config.infer.limits());
-    let model = Model::ready(Arc::new(detector.map_err(|error| error.to_string())?));
+    let finds = match &job.pipeline {
+        Some(tried) => Finds::Steps(Box::new(Steps::load(tried, &job.cancel)?)),
+        None => {
+            let detector = Detector::load_within(&config.infer.model_dir, &camera.detect.model, config.infer.limits());
+            Finds::Model(Model::ready(Arc::new(detector.map_err(|error| error.to_string())?)))
+        }
+    };
     let judged_false = found.judged_false;
-    let look = Looking { job, deps, plan: &plan, model, min_score: camera.detector_score(), judged_false };
+    let look = Looking { job, deps, plan: &plan, finds, min_score: camera.detector_score(), judged_false };
     let mut state = State { analysis, sampler: None, until: job.since, first: job.since, going_on: BTreeMap::new() };
     for stretch in &found.stretches {
         look.stretch(stretch, &mut state).await?;
@@ -168,11 +175,19 @@ impl State {
     }
 }
 
+/// What looks at the pictures.
+enum Finds {
+    /// The camera's model.
+    Model(Arc<Model>),
+    /// A pipeline.
+    Steps(Box<Steps>),
+}
+
 struct Looking<'a> {
     job: &'a BacktestJob,
     deps: &'a BacktestDeps,
     plan: &'a StagePlan,
-    model: Arc<Model>,
+    finds: Finds,
     min_score: f32,
     judged_false: Vec<Judged>,
 }
@@ -228,7 +243,13 @@ impl Looking<'_> {
         if !sampler.sample(&frame, following).is_some_and(|sample| sample.look) {
             return Ok(());
         }
-        let detections = self.infer(&frame).await?;
+        let detections = match &self.finds {
+            Finds::Model(model) => self.infer(model, &frame).await?,
+            Finds::Steps(steps) => match self.put_through(steps, &frame, at).await? {
+                Some(detections) if steps.replaces_model() => detections,
+                _ => return Ok(()),
+            },
+        };
         let local = at.to_zoned(zone::local()).datetime();
         state.analysis.set_picture_size(frame.picture.width(), frame.picture.height());
         let signals = state.analysis.look(frame.at, local, &detections);
@@ -236,16 +257,38 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// As a program that works through a list: cameras and people go first.
-    async fn infer(&self, frame: &Frame) -> Result<Vec<Detection>, String> {
+    /// The objects that the pipeline gives; `None` where the trial was cancelled.
+    async fn put_through(&self, steps: &Steps, frame: &Frame, at: Timestamp) -> Result<Option<Vec<Detection>>, String> {
         loop {
-            while self.deps.pressure.level() > LoadLevel::Normal {
-                tokio::time::sleep(REST).await;
+            self.rest().await;
+            let (own, frame, clock) = (steps.clone(), frame.clone(), self.deps.clock.clone());
+            let put = tokio::task::spawn_blocking(move || own.put_through(&frame, at, &*clock));
+            match put.await.map_err(|error| format!("the pipeline gave up: {error}"))? {
+                Put::Later => tokio::time::sleep(REST).await,
+                Put::Cancelled => return Ok(None),
+                Put::Through(detections) => {
+                    self.job.note(|backtest| backtest.pipeline = Some(steps.trial()));
+                    return Ok(Some(detections));
+                }
             }
+        }
+    }
+
+    /// Until the box has nothing better to do.
+    async fn rest(&self) {
+        while self.deps.pressure.level() > LoadLevel::Normal {
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    /// As a program that works through a list: cameras and people go first.
+    async fn infer(&self, model: &Arc<Model>, frame: &Frame) -> Result<Vec<Detection>, String> {
+        loop {
+            self.rest().await;
             let (reply, answer) = Reply::pending();
             let job = Job {
                 picture: frame.picture.clone(),
-                model: self.model.clone(),
+                model: model.clone(),
                 min_score: self.min_score,
                 policy: Policy::Queue { priority: Priority::Program, most: MOST_WAITING },
                 start_within: START_WITHIN,

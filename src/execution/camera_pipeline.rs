@@ -19,6 +19,16 @@ pub enum PipelineMode {
     Instead,
 }
 
+impl PipelineMode {
+    /// Its name in the configuration and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::Instead => "instead",
+        }
+    }
+}
+
 /// The pipeline that a camera's pictures go through. TOML `[camera.<name>.pipeline]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::intake::unwritten;
-use super::layout::{document_path, written};
+use super::layout::{document_path, unwritten, written};
 use super::{ExecutionArchive, ExecutorError};
 use crate::archive::write_durable;
 use crate::asset::{EXECUTION_SIDECAR, MediaFile};

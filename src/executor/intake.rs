@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::finish::{Finished, MadeFile};
-use super::layout::{ExecutionLayout, remove, write_new, written};
+use super::layout::{ExecutionLayout, remove, unwritten, write_new, written};
 use super::{ExecutionArchive, ExecutorError};
 use crate::asset::{EXECUTION_SIDECAR, MediaFile};
 use crate::durable;
@@ -245,11 +245,4 @@ pub(super) fn place(layout: &ExecutionLayout, id: ExecutionId) -> Result<()> {
     let (beside, folder) = (layout.beside(id), layout.folder(id));
     fs::rename(&beside, &folder).with_context(|| format!("rename {}", beside.display()))?;
     durable::sync_folder(&layout.root()).with_context(|| format!("sync {}", layout.root().display()))
-}
-
-pub(super) fn unwritten(failure: anyhow::Error) -> ExecutorError {
-    match failure.downcast_ref::<std::io::Error>() {
-        Some(error) if error.kind() == std::io::ErrorKind::StorageFull => ExecutorError::Full,
-        _ => ExecutorError::Failed(failure),
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::ExecutorError;
 use crate::archive::Layout;
 use crate::asset::EXECUTIONS;
 use crate::execution::{Execution, ExecutionId, SCHEMA_VERSION};
@@ -93,5 +94,13 @@ pub(super) fn remove(folder: &Path) -> Result<()> {
             Err(error).with_context(|| format!("remove {}", folder.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// What a failure to write means to who sends an execution.
+pub(super) fn unwritten(failure: anyhow::Error) -> ExecutorError {
+    match failure.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::StorageFull => ExecutorError::Full,
+        _ => ExecutorError::Failed(failure),
     }
 }

@@ -20,7 +20,7 @@ use crate::load::{LoadLevel, Reading};
 
 pub use camera::{CameraHealth, CameraState, Shown, silent_after};
 pub use pace::Pace;
-pub use pipeline::{PipelineHealth, StepTimes, Times};
+pub use pipeline::{PipelineHealth, RecentTimes, StepTimes, Times};
 pub use stages::{Flow, Stage, Stages, Trouble};
 
 /// What a look at a camera's stages brought.

@@ -1,11 +1,14 @@
 //! What the pipeline of a camera does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::execution::PipelineMode;
+
+/// Runs that times are taken of.
+const RECENT: usize = 120;
 
 /// The middle and the slow end of the last times, milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -14,6 +17,31 @@ pub struct Times {
     pub p50_ms: f64,
     /// 95 of 100 are at most this.
     pub p95_ms: f64,
+}
+
+/// The last times of something.
+#[derive(Clone, Debug, Default)]
+pub struct RecentTimes(VecDeque<Duration>);
+
+impl RecentTimes {
+    /// It took so long once more.
+    pub fn note(&mut self, took: Duration) {
+        if self.0.len() == RECENT {
+            self.0.pop_front();
+        }
+        self.0.push_back(took);
+    }
+
+    /// The middle and the slow end of the last 120; zero before the first.
+    pub fn times(&self) -> Times {
+        let mut sorted: Vec<Duration> = self.0.iter().copied().collect();
+        sorted.sort_unstable();
+        let at = |share: f64| {
+            let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
+            sorted.get(index).map_or(0.0, |took| (took.as_secs_f64() * 100_000.0).round() / 100.0)
+        };
+        Times { p50_ms: at(0.5), p95_ms: at(0.95) }
+    }
 }
 
 /// What one step takes.
@@ -34,8 +62,8 @@ pub struct PipelineHealth {
     /// The version that runs; absent while none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
-    /// Whether it runs beside the camera's own detection or in its place.
-    pub mode: PipelineMode,
+    /// `beside` the camera's own detection, or `instead` of it.
+    pub mode: &'static str,
     /// Pictures that went through since the camera was started.
     pub runs: u64,
     /// Pictures that a newer one replaced before the pipeline was free.

@@ -29,6 +29,7 @@ mod analysis;
 #[cfg(test)]
 mod door;
 mod feed;
+mod frame_slot;
 mod judge;
 mod object_path;
 mod stages;
@@ -185,7 +186,7 @@ impl Pipeline {
         let [usual, light] = [models.usual, models.light].map(|model| model.filter(|_| infers).map(&slot));
         let slots = Slots { usual, light };
         let pipeline = asked.is_set().then(|| {
-            let (frames, receiver) = user_pipeline::slot();
+            let (frames, receiver) = frame_slot::slot();
             let with = UserPipeline {
                 camera: camera.clone(),
                 shared: shared.clone(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{Span, info, info_span, warn};
 
+use super::frame_slot::FrameSender;
 use super::stages::{PipelineStage, Sampler, StagePlan};
-use super::user_pipeline::FrameSender;
 use super::{PacketQueue, Shared};
 use crate::clock::Mono;
 use crate::decode::Decoder;

@@ -10,14 +10,17 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::loaded_pipeline::PipelineLoader;
+use super::pipeline_trial::PipelineTrial;
 use crate::clock::Clock;
+use crate::execution::CameraPipeline;
 
 /// Events that are listed one by one.
 const LISTED: usize = 200;
 /// Cameras whose last backtest is kept.
 const KEPT: usize = 64;
 /// The longest time that is looked back, hours.
-pub const MOST_HOURS: f64 = 72.0;
+pub const MOST_HOURS: f64 = 168.0;
 
 /// Where a backtest stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -72,9 +75,27 @@ pub struct Backtest {
     pub found: Vec<WouldBe>,
     /// Events that were made in that time by the rules of then.
     pub made: u64,
+    /// What the pipeline would have done that is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineTrial>,
     /// Why it could not go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A pipeline that is tried.
+#[derive(Clone)]
+pub struct TriedPipeline {
+    /// Which, and how.
+    pub asked: CameraPipeline,
+    /// What it needs of the box.
+    pub pipelines: Arc<dyn PipelineLoader>,
+}
+
+impl std::fmt::Debug for TriedPipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TriedPipeline").field("asked", &self.asked).finish_non_exhaustive()
+    }
 }
 
 impl Backtest {
@@ -105,6 +126,8 @@ pub struct BacktestJob {
     pub camera: String,
     /// Its keys that differ: `rules`, `zones`, `lines`.
     pub keys: Map<String, Value>,
+    /// The pipeline that is tried, where one is.
+    pub pipeline: Option<TriedPipeline>,
     /// From when on.
     pub since: Timestamp,
     /// Until when.
@@ -165,16 +188,25 @@ impl BacktestService {
         (Self { clock, jobs, kept: Arc::default() }, queue)
     }
 
-    /// Tries `keys` of `camera` against its last `hours`.
+    /// Tries `keys` of `camera`, or a pipeline, against its last `hours`.
     ///
     /// # Errors
     /// [`BacktestBusy`]
-    pub fn start(&self, camera: &str, keys: Map<String, Value>, hours: f64) -> Result<Backtest, BacktestBusy> {
+    pub fn start(
+        &self,
+        camera: &str,
+        keys: Map<String, Value>,
+        pipeline: Option<TriedPipeline>,
+        hours: f64,
+    ) -> Result<Backtest, BacktestBusy> {
         let until = self.clock.wall();
         let span = jiff::SignedDuration::from_secs_f64(hours.clamp(0.0, MOST_HOURS) * 3600.0);
         let since = until.checked_sub(span).unwrap_or(Timestamp::MIN);
         let cancel = CancellationToken::new();
-        let backtest = Backtest { since, until, ..Backtest::default() };
+        let asked = pipeline.as_ref().map(|tried| &tried.asked);
+        let trial =
+            asked.map(|asked| PipelineTrial { name: asked.name.clone(), mode: asked.mode, ..PipelineTrial::default() });
+        let backtest = Backtest { since, until, pipeline: trial, ..Backtest::default() };
         let mut kept = self.kept.lock();
         if kept.running.is_some() {
             return Err(BacktestBusy);
@@ -191,7 +223,7 @@ impl BacktestService {
         kept.running = Some((camera.to_owned(), cancel.clone()));
         drop(kept);
         let kept = self.kept.clone();
-        place.send(BacktestJob { camera: camera.to_owned(), keys, since, until, cancel, kept });
+        place.send(BacktestJob { camera: camera.to_owned(), keys, pipeline, since, until, cancel, kept });
         Ok(backtest)
     }
 
@@ -216,9 +248,9 @@ mod tests {
     #[test]
     fn one_runs_at_a_time_and_one_that_breaks_off_has_failed() {
         let (service, mut queue) = BacktestService::new(Arc::new(SystemClock::new()));
-        let begun = service.start("yard", Map::new(), 2.0).expect("it is free");
+        let begun = service.start("yard", Map::new(), None, 2.0).expect("it is free");
         assert_eq!(begun.until.duration_since(begun.since).as_secs(), 7200);
-        assert_eq!(service.start("gate", Map::new(), 1.0), Err(BacktestBusy));
+        assert_eq!(service.start("gate", Map::new(), None, 1.0), Err(BacktestBusy));
         assert!(service.cancel("yard") && !service.cancel("gate"));
         let job = queue.try_recv().expect("a job");
         assert!(job.cancel.is_cancelled());
@@ -231,6 +263,6 @@ mod tests {
         assert_eq!((ended.state, ended.events, ended.found.len()), (BacktestState::Failed, 300, LISTED));
         assert_eq!((ended.by_rule["in"], ended.judged_false), (300, 2));
         assert!(ended.found[1].judged_false && !ended.found[0].judged_false);
-        assert!(service.start("gate", Map::new(), 1.0).is_ok() && service.of("pier").is_none());
+        assert!(service.start("gate", Map::new(), None, 1.0).is_ok() && service.of("pier").is_none());
     }
 }

@@ -26,11 +26,13 @@ mod library;
 mod library_changes;
 mod library_export;
 mod library_upkeep;
+mod loaded_pipeline;
 mod mark;
 mod media;
 mod model_choice;
 mod models;
 mod photo_labels;
+mod pipeline_trial;
 mod pipelines;
 mod playback;
 mod probe;
@@ -51,9 +53,10 @@ pub use crate::store::{ChangeKind, Position};
 pub use access::{AccessService, Crowded, LoginRequest};
 pub use albums::AlbumRecord;
 pub use backtest::{
-    Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, WouldBe,
+    Backtest, BacktestBusy, BacktestJob, BacktestQueue, BacktestService, BacktestState, MOST_HOURS, TriedPipeline,
+    WouldBe,
 };
-pub use camera_pipelines::{CameraPipelines, LiveValues, LoadedPipeline, OfCamera};
+pub use camera_pipelines::CameraPipelines;
 pub use config::{ConfigRequest, ConfigService, ReloadQueue, ReloadRequest, ReloadUnavailable};
 pub use configured::{CameraUse, Configured};
 pub use context::Context;
@@ -62,7 +65,7 @@ pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use executions::{
-    Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, GivenPicture,
+    Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, GivenPicture, OfCamera,
     ProgressEvent, ProgressKind, Trial, TriedStep,
 };
 pub use folders::{
@@ -78,12 +81,14 @@ pub use library::{
 pub use library_changes::LibraryChanges;
 pub use library_export::PhotoExportError;
 pub use library_upkeep::{Usage, UserUsage};
+pub use loaded_pipeline::{LoadedPipeline, PipelineLoader};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
 pub use models::{
     FoundThings, LEAST_SCORE, MOST_PICTURE_BYTES, ManifestFacts, ModelRefusal, ModelService, ModelStatus, ModelUse,
     SpeedStatus,
 };
+pub use pipeline_trial::{NumberSpan, PipelineTally, PipelineTrial, WouldAlert};
 pub use pipelines::{PipelineEntry, PipelineRefusal, PipelineService};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;

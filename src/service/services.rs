@@ -102,6 +102,11 @@ impl Services {
         CameraPipelines::new(self.pipelines.clone(), self.executions.clone(), &self.models)
     }
 
+    /// The same for pipelines that are tried against recordings.
+    pub fn tried_pipelines(&self) -> CameraPipelines {
+        CameraPipelines::for_trials(self.pipelines.clone(), self.executions.clone(), &self.models)
+    }
+
     /// Services that answer from `context`.
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);

@@ -23,7 +23,7 @@ use crate::access::Caller;
 use crate::service::{CameraEdit, EditRefusal, Edited, MOST_HOURS, ProbeFailure};
 use crate::status::ConfigState;
 
-type Named = Result<Path<String>, PathRejection>;
+pub(super) type Named = Result<Path<String>, PathRejection>;
 
 const SETTINGS: &str = r#"{"record": {"post_roll": "10s"}}"#;
 const NEW: &str = r#"{"name": "yard", "settings": {"source": {"url": "rtsp://192.0.2.7/stream"}}}"#;
@@ -159,7 +159,7 @@ async fn try_rules(
     }
     let keys = [("rules", rules), ("zones", zones), ("lines", lines)];
     let keys = keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
-    let begun = shared.services.backtests.start(&name, keys, hours);
+    let begun = shared.services.backtests.start(&name, keys, None, hours);
     let begun = begun.map_err(|busy| Problem::new(Code::Refused, busy.to_string()))?;
     Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
 }
@@ -170,6 +170,7 @@ async fn tried_rules(
     name: Named,
 ) -> Result<Response, Problem> {
     let backtest = shared.services.backtests.of(&history(&caller, name)?);
+    let backtest = backtest.filter(|backtest| backtest.pipeline.is_none());
     let backtest = backtest.ok_or_else(|| Problem::not_found("no rules of this camera were tried since the start"))?;
     Ok(Json(backtest).into_response())
 }
@@ -186,7 +187,7 @@ async fn cancel_rules(
 }
 
 /// The camera, where the caller sees all of its past.
-fn history(caller: &Caller, name: Named) -> Result<String, Problem> {
+pub(super) fn history(caller: &Caller, name: Named) -> Result<String, Problem> {
     let name = seen(caller, name)?;
     if caller.grant(&name).is_some_and(|grant| grant.covers(Timestamp::MIN) && grant.covers(Timestamp::MAX)) {
         return Ok(name);
@@ -195,7 +196,7 @@ fn history(caller: &Caller, name: Named) -> Result<String, Problem> {
 }
 
 /// The camera, where the caller sees it; others are as if they were not there.
-fn seen(caller: &Caller, name: Named) -> Result<String, Problem> {
+pub(super) fn seen(caller: &Caller, name: Named) -> Result<String, Problem> {
     let unknown = || Problem::not_found("there is no camera with this name");
     let Path(name) = name.map_err(|_| unknown())?;
     if caller.grant(&name).is_some() { Ok(name) } else { Err(unknown()) }

@@ -35,7 +35,7 @@ export function makeObserver({ isAnswer = () => false, fullPage = true } = {}) {
 
   /** Follows a page: what it says on the console, and asks for. */
   function follow(page) {
-    page.setDefaultTimeout(PATIENCE_MS);
+    page.setDefaultTimeout(PATIENCE_MS * 3);
     page.on("console", (message) => {
       const status = Number(/status of (\d+)/.exec(message.text())?.[1]);
       if (isAnswer(status, page)) return;

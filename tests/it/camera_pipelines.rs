@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::config::{Config, DEVICE};
@@ -179,8 +179,7 @@ fn a_pipeline_in_place_of_the_model_makes_events_by_rules() {
         camera["state"] == "degraded" && camera["reason"].as_str().is_some_and(|why| why.contains("no pipeline"))
     });
     let models = daemon.json("/api/v1/models");
-    let used =
-        models["models"].as_array().into_iter().flatten().any(|model| model["cameras"] == serde_json::json!(["gate"]));
+    let used = models["models"].as_array().into_iter().flatten().any(|model| model["cameras"] == json!(["gate"]));
     assert!(!used, "its own model is not loaded: {models}");
     save(&daemon, &scratch, &counting("person"));
     let event = wait_for("an event by the rule", seconds(120), || {
@@ -192,5 +191,52 @@ fn a_pipeline_in_place_of_the_model_makes_events_by_rules() {
     assert!(!event["clip"].is_null(), "{event}");
     let camera = camera(&daemon);
     assert_eq!((&camera["state"], &camera["reason"]), (&"online".into(), &Value::Null), "{camera}");
+    assert!(daemon.terminate().success());
+}
+
+/// Works with: models | a pipeline that is tried against a week of a camera's recordings before it runs there | alerts, objects and numbers that it would have given are reported, with the time of each step; nothing is kept and no alert is sent
+#[test]
+fn a_pipeline_is_tried_against_what_was_recorded() {
+    let scratch = Scratch::new("camera-pipeline-trial");
+    let mut config = Config::new(&scratch).recorded_all_the_time("gate", &fixture("people.mp4"), 5);
+    config.add("[load]\nenabled = false\n");
+    let mut daemon = Daemon::start(&scratch, config);
+    save(&daemon, &scratch, &counting("person"));
+    let path = "/api/v1/cameras/gate/pipeline/try";
+    let closed = |daemon: &Daemon| {
+        let timeline = daemon.json("/api/v1/cameras/gate/timeline");
+        timeline["segments"].as_array().into_iter().flatten().filter(|one| one["state"] == "closed").count()
+    };
+    wait_until("recordings", seconds(90), || closed(&daemon) >= 3);
+    // Each try looks at all that there is; no more is to come.
+    let path_of_switches = "/api/v1/cameras/gate/switches";
+    let switched = daemon.send("PATCH", path_of_switches, "", &json!({"record": false, "detect": false}));
+    assert_eq!(switched.expect("an answer").status, 200);
+    let unknown = daemon.post(path, &json!({"hours": 1, "pipeline": {"name": "nothing"}})).expect("an answer");
+    assert_eq!(unknown.status, 422, "{}", String::from_utf8_lossy(&unknown.body));
+    assert_eq!(daemon.get(path).expect("an answer").status, 404, "nothing was tried");
+    let tried = |daemon: &Daemon, mode: &str| {
+        let begun = daemon.post(path, &json!({"hours": 168, "pipeline": {"name": "people", "mode": mode}}));
+        assert_eq!(begun.expect("an answer").status, 202);
+        wait_for("the end of it", seconds(180), || {
+            let trial = daemon.json(path);
+            if trial["state"] == "running" { Err(trial.to_string()) } else { Ok(trial) }
+        })
+    };
+    let all = tried(&daemon, "beside");
+    assert_eq!((&all["state"], &all["events"]), (&"done".into(), &0.into()), "{all}");
+    let of = &all["pipeline"];
+    assert_eq!((&of["name"], &of["version"], &of["failures"]), (&"people".into(), &1.into(), &0.into()), "{of}");
+    assert!(of["pictures"].as_u64() > Some(5) && of["labels"]["person"].as_u64() > Some(0), "{of}");
+    assert!(of["alerts"].as_u64() > Some(0) && of["kept"] == 1, "{of}");
+    assert!(of["found"][0]["message"].as_str().is_some_and(|text| text.ends_with(" at the gate")), "{of}");
+    assert!(of["numbers"]["people"]["most"].as_f64() >= of["numbers"]["people"]["mean"].as_f64(), "{of}");
+    assert_eq!(of["steps"].as_array().map(Vec::len), Some(7), "{of}");
+    // In place of the model its objects are followed, and rules make events of them.
+    let instead = tried(&daemon, "instead");
+    assert!(instead["events"].as_u64() > Some(0), "{instead}");
+    // None of that happened.
+    assert!(daemon.events().iter().all(|event| event["kind"] != "alert"), "{:?}", daemon.events());
+    assert_eq!(daemon.json("/api/v1/executions")["executions"], json!([]));
     assert!(daemon.terminate().success());
 }

@@ -5,7 +5,6 @@
 
 mod alerts;
 mod report;
-mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tracing::{Span, info, info_span, warn};
 
 use super::Shared;
 use super::analysis::Looks;
+use super::frame_slot::{FrameReceiver, Next};
 use crate::block::{BrokenOff, Context as BlockContext, Effect, Image, Memory, Outcome, RunError, StepEffect, Value};
 use crate::clock::Mono;
 use crate::detection::Detection;
@@ -23,14 +23,12 @@ use crate::frame::{Frame, Rgb};
 use crate::infer::Detected;
 use crate::live::Broadcast;
 use crate::metrics;
-use crate::service::{CameraPipelines, LoadedPipeline, OfCamera};
+use crate::service::{CameraPipelines, LoadedPipeline, OfCamera, PipelineLoader};
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
 
 use report::Report;
-use slot::{FrameReceiver, Next};
 
 pub(super) use alerts::Alerts;
-pub(super) use slot::{FrameSender, slot};
 
 /// How often a thread without work shows that it lives.
 const TICK: Duration = Duration::from_secs(1);

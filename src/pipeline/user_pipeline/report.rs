@@ -6,41 +6,18 @@ use std::time::Duration;
 use crate::block::Outcome;
 use crate::clock::Mono;
 use crate::execution::CameraPipeline;
-use crate::health::{PipelineHealth, StepTimes, Times};
+use crate::health::{PipelineHealth, RecentTimes, StepTimes};
 
-/// Runs that times are taken of.
-const RUNS: usize = 120;
-
-/// The last times of something.
-#[derive(Debug, Default)]
-struct Last(VecDeque<Duration>);
-
-impl Last {
-    fn note(&mut self, took: Duration) {
-        if self.0.len() == RUNS {
-            self.0.pop_front();
-        }
-        self.0.push_back(took);
-    }
-
-    fn times(&self) -> Times {
-        let mut sorted: Vec<Duration> = self.0.iter().copied().collect();
-        sorted.sort_unstable();
-        let at = |share: f64| {
-            let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
-            sorted.get(index).map_or(0.0, |took| (took.as_secs_f64() * 100_000.0).round() / 100.0)
-        };
-        Times { p50_ms: at(0.5), p95_ms: at(0.95) }
-    }
-}
+/// Pictures that the rate is taken of.
+const RATE_OF: usize = 120;
 
 /// What the pipeline of a camera does, as it is said.
 #[derive(Debug)]
 pub(super) struct Report {
     shown: PipelineHealth,
-    latency: Last,
-    took: Last,
-    steps: Vec<(String, Last)>,
+    latency: RecentTimes,
+    took: RecentTimes,
+    steps: Vec<(String, RecentTimes)>,
     /// When the last pictures were looked at.
     looked: VecDeque<Mono>,
     /// Why results are not kept.
@@ -49,8 +26,9 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(asked: &CameraPipeline) -> Self {
-        let shown = PipelineHealth { name: asked.name.clone(), mode: asked.mode, ..PipelineHealth::default() };
-        let (latency, took, steps, looked) = (Last::default(), Last::default(), Vec::new(), VecDeque::new());
+        let shown = PipelineHealth { name: asked.name.clone(), mode: asked.mode.as_str(), ..PipelineHealth::default() };
+        let (latency, took, steps, looked) =
+            (RecentTimes::default(), RecentTimes::default(), Vec::new(), VecDeque::new());
         Self { shown, latency, took, steps, looked, not_keeping: None }
     }
 
@@ -58,7 +36,7 @@ impl Report {
     pub(super) fn begin(&mut self, version: Option<u32>) {
         self.shown.version = version;
         self.shown.values.clear();
-        (self.latency, self.took, self.steps) = (Last::default(), Last::default(), Vec::new());
+        (self.latency, self.took, self.steps) = (RecentTimes::default(), RecentTimes::default(), Vec::new());
     }
 
     /// Newer pictures took the place of so many.
@@ -96,13 +74,13 @@ impl Report {
             match self.steps.iter_mut().find(|(name, _)| *name == step.step) {
                 Some((_, last)) => last.note(step.took),
                 None => {
-                    let mut last = Last::default();
+                    let mut last = RecentTimes::default();
                     last.note(step.took);
                     self.steps.push((step.step.clone(), last));
                 }
             }
         }
-        if self.looked.len() == RUNS {
+        if self.looked.len() == RATE_OF {
             self.looked.pop_front();
         }
         self.looked.push_back(now);

@@ -31,6 +31,7 @@ use crate::picture::Inspector;
 use crate::store::{ExecutionQuery, ExecutionUsage, ExecutionsFound};
 
 pub use inputs::GivenPicture;
+pub use of_cameras::OfCamera;
 pub use progress::{Followed, ProgressEvent, ProgressKind};
 
 pub use trial::{Trial, TriedStep};

@@ -1,13 +1,25 @@
 //! What a camera's pipeline keeps: an execution that is over when it comes in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::results::{self, Results, milliseconds};
 use super::{ExecutionService, blocking};
 use crate::block::{Effect, Outcome, StepEffect};
 use crate::execution::ExecutionState;
 use crate::executor::{Finished, GivenFile, NewExecution};
-use crate::service::camera_pipelines::{LoadedPipeline, OfCamera};
+use crate::service::loaded_pipeline::LoadedPipeline;
+
+/// What an outcome is kept with.
+#[derive(Debug)]
+pub struct OfCamera<'a> {
+    /// The camera.
+    pub camera: &'a str,
+    /// The picture, as JPEG.
+    pub picture: Vec<u8>,
+    /// How long the steps took.
+    pub took: Duration,
+}
 
 impl ExecutionService {
     /// Keeps an outcome of a camera's pipeline, and puts its photos into the library.

@@ -3,7 +3,7 @@
 import { byId, element, setText, showFilled } from "./dom.js";
 import { onSubmit, send, show } from "./form.js";
 import { keys } from "./keys.js";
-import { showBacktest } from "./setup-backtest.js";
+import { offerPipeline, showBacktest } from "./setup-backtest.js";
 import { refreshRules, rulesNow, rulesPatch, showRules } from "./setup-rules.js";
 import { shapeNames, shapesNow, shapesPatch, showShapes, showStill } from "./setup-draw.js";
 import { because, named, t } from "./texts.js";
@@ -151,8 +151,17 @@ function noteChange() {
     shapesBefore = shapes;
     refreshRules();
   }
+  offerPipeline();
   byId("save").disabled = !isChanged();
   setText(byId("save-hint"), isChanged() ? t("setup.restarts", { name: camera }) : t("setup.nothing_changed"));
+}
+
+/** The pipeline that is chosen, as it would be set. */
+function pipelineNow() {
+  const { name, version, parameters } = known.effective.pipeline;
+  if (!form.pipeline.value) return null;
+  const chosen = { name: form.pipeline.value, mode: form.pipeline_mode.value };
+  return chosen.name === name ? { ...chosen, version, parameters } : chosen;
 }
 
 /** Offers the pipelines of the box, and the one that is set. */
@@ -182,7 +191,7 @@ async function showCamera(name) {
   await showPipelines(effective.pipeline);
   showRules(settings.settings, labels, noteChange);
   showShapes(name, settings.settings, noteChange, refreshRules);
-  showBacktest(name, () => ({ rules: rulesNow(), ...shapesNow(known.settings) }));
+  showBacktest(name, () => ({ rules: rulesNow(), ...shapesNow(known.settings) }), pipelineNow);
   shapesBefore = "";
   noteChange();
 }

@@ -1,8 +1,8 @@
 //! The routes of the settings of cameras, as the document describes them.
 
 use super::super::problem::Code::{
-    self, BadCommand, BadParameter, Busy, CameraUnusable, ChangedMeanwhile, ForeignPage, InvalidConfig, KeyReused,
-    NotFound, NotJson, Refused, Stopping, TooLarge,
+    self, BadCommand, BadParameter, Busy, CameraUnusable, ChangedMeanwhile, ForeignPage, InvalidConfig,
+    InvalidPipeline, KeyReused, NotFound, NotJson, Refused, Stopping, TooLarge,
 };
 use super::operations::{ONCE, TEXT, json, of_status, read};
 use super::{Answer, Operation, Parameter};
@@ -115,6 +115,34 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/cameras/{name}/rules/try",
         name: "rules_cancel",
         summary: "Tries them no further",
+        parameters: &[CAMERA],
+        body: None,
+        answers: &[Answer { status: 204, description: "It is done.", content: None }],
+        problems: &[ForeignPage, NotFound, NotJson],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/cameras/{name}/pipeline/try",
+        name: "camera_pipeline_try",
+        summary: "Tries a pipeline against what the camera recorded, and saves nothing",
+        parameters: &[CAMERA],
+        body: Some("TriedPipeline"),
+        answers: &[of_status(202, "It has begun.", "Backtest")],
+        problems: &[BadCommand, BadParameter, ForeignPage, InvalidPipeline, NotFound, Refused, TooLarge, NotJson],
+    },
+    read(
+        "/api/v1/cameras/{name}/pipeline/try",
+        "camera_pipeline_tried",
+        "What the pipeline that was tried last would have done",
+        &[CAMERA],
+        &[json("How far it is.", "Backtest")],
+        &[NotFound],
+    ),
+    Operation {
+        method: "delete",
+        path: "/api/v1/cameras/{name}/pipeline/try",
+        name: "camera_pipeline_cancel",
+        summary: "Tries it no further",
         parameters: &[CAMERA],
         body: None,
         answers: &[Answer { status: 204, description: "It is done.", content: None }],

@@ -124,7 +124,7 @@ async fn each_page_is_small_with_all_that_it_loads_the_first_time() {
     let mut sizes = std::collections::BTreeMap::new();
     for path in PAGES.iter().chain(&["/"]) {
         let (mut bytes, mut known) = (size(path).await, std::collections::BTreeSet::new());
-        let mut waiting = named_in(&site.ask("GET", path, "").await.text());
+        let mut waiting = named_in(site.ask("GET", path, "").await.text());
         while let Some(name) = waiting.pop() {
             if name.ends_with(".json")
                 || !pages::FILES.iter().any(|file| file.name == name)
@@ -134,7 +134,7 @@ async fn each_page_is_small_with_all_that_it_loads_the_first_time() {
             }
             bytes += size(&format!("/assets/{name}")).await;
             if name.ends_with(".js") {
-                waiting.extend(named_in(&site.ask("GET", &format!("/assets/{name}"), "").await.text()));
+                waiting.extend(named_in(site.ask("GET", &format!("/assets/{name}"), "").await.text()));
             }
         }
         assert!(known.len() >= 3, "{path}: {known:?}");

@@ -22,11 +22,11 @@ struct Shared {
 
 /// Where pictures are put; the pipeline ends with it.
 #[derive(Debug)]
-pub(in crate::pipeline) struct FrameSender(Arc<Shared>);
+pub(super) struct FrameSender(Arc<Shared>);
 
 /// Where they are taken.
 #[derive(Clone, Debug)]
-pub(in crate::pipeline) struct FrameReceiver(Arc<Shared>);
+pub(super) struct FrameReceiver(Arc<Shared>);
 
 /// What a wait came to.
 #[derive(Debug)]
@@ -40,14 +40,14 @@ pub(super) enum Next {
 }
 
 /// A place for one picture.
-pub(in crate::pipeline) fn slot() -> (FrameSender, FrameReceiver) {
+pub(super) fn slot() -> (FrameSender, FrameReceiver) {
     let shared = Arc::<Shared>::default();
     (FrameSender(shared.clone()), FrameReceiver(shared))
 }
 
 impl FrameSender {
     /// Puts a picture in, in place of one that still waits.
-    pub(in crate::pipeline) fn put(&self, frame: Frame) {
+    pub(super) fn put(&self, frame: Frame) {
         let mut waiting = self.0.waiting.lock();
         let older = waiting.frame.replace(frame);
         waiting.replaced += u64::from(older.is_some());
