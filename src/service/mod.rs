@@ -65,8 +65,8 @@ pub use diagnostics::{Diagnostics, DiagnosticsService, PartStatus};
 pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, EventRefusal, OutcomeState};
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use executions::{
-    Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, GivenPicture, OfCamera,
-    ProgressEvent, ProgressKind, Trial, TriedStep,
+    Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, FollowedAll, GivenPicture,
+    NextOfAll, OfCamera, ProgressEvent, ProgressKind, Trial, TriedStep,
 };
 pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,

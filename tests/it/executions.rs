@@ -12,6 +12,7 @@ use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
 use crate::harness::dice::Dice;
 use crate::harness::process::run;
+use crate::harness::websocket::{Message, WebSocket};
 use crate::harness::{Scratch, fixture, installed, repository, seconds, setting, wait_for};
 
 /// A pipeline without a model, which keeps what it makes.
@@ -360,4 +361,37 @@ fn killed_while_pictures_are_sent_each_that_was_accepted_has_one_result() {
         let now = listed(&daemon);
         if now == before { Ok(()) } else { Err(format!("{} of {}", now.len(), before.len())) }
     });
+}
+
+#[test]
+fn what_happens_to_executions_is_followed_over_a_websocket() {
+    let scratch = Scratch::new("execution-events");
+    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    let daemon = start(&scratch, config);
+    save(&daemon, &scratch, SMALLER);
+    let mut all = WebSocket::open(daemon.port(), "/api/v1/executions/events", "").expect("a WebSocket");
+    let foreign = WebSocket::open(daemon.port(), "/api/v1/executions/events", "Origin: http://elsewhere.test\r\n");
+    assert!(foreign.is_err_and(|why| why.contains("403")), "a foreign page may not follow");
+    let picture = fixture("pictures").join("dog.jpg");
+    let sent = send(&daemon.page(), "pipeline=smaller", &[], &[picture]).expect("taken in");
+    let id = sent["executions"][0]["id"].clone();
+    let said = |socket: &mut WebSocket| {
+        let mut names = Vec::new();
+        while let Some(message) = socket.next() {
+            let Message::Text(event) = message else { continue };
+            assert_eq!(event["id"], id, "{event}");
+            names.push(event["event"].as_str().expect("a name").to_owned());
+            if event["event"] == "finished" {
+                break;
+            }
+        }
+        names
+    };
+    let names = ["queued", "started", "step_finished", "step_finished", "finished"];
+    assert_eq!(said(&mut all), names);
+    // One that is over says what happened, and ends.
+    let path = format!("/api/v1/executions/{}/events", id.as_str().expect("an id"));
+    let mut one = WebSocket::open(daemon.port(), &path, "").expect("a WebSocket");
+    assert_eq!(said(&mut one), names);
+    assert!(matches!(one.next(), None | Some(Message::Close(..))), "nothing comes behind the last one");
 }

@@ -32,7 +32,7 @@ use crate::store::{ExecutionQuery, ExecutionUsage, ExecutionsFound};
 
 pub use inputs::GivenPicture;
 pub use of_cameras::OfCamera;
-pub use progress::{Followed, ProgressEvent, ProgressKind};
+pub use progress::{Followed, FollowedAll, NextOfAll, ProgressEvent, ProgressKind};
 
 pub use trial::{Trial, TriedStep};
 
@@ -181,7 +181,7 @@ impl ExecutionService {
         let accepted = blocking(move || this.accept(request)).await?;
         drop(keyed);
         if let Accepted::New(execution) = &accepted {
-            self.progress.queued(execution.id);
+            self.progress.queued(execution);
             self.queue.push(execution.id, &execution.owner, urgency);
         }
         Ok(accepted)
@@ -327,7 +327,7 @@ impl ExecutionService {
         let Some(over) = blocking(cancel).await? else {
             return self.wait(id, self.context.configured().executions.max_time).await;
         };
-        self.progress.over(id, over.attempts, ExecutionState::Cancelled, None);
+        self.progress.over(&over, ExecutionState::Cancelled, None);
         Ok(over)
     }
 
@@ -393,6 +393,11 @@ impl ExecutionService {
         let followed = self.progress.follow(id);
         let execution = self.get(id).await?;
         Ok(followed.from(&execution, after))
+    }
+
+    /// What happens to all executions from now on.
+    pub fn follow_all(&self) -> FollowedAll {
+        self.progress.follow_all()
     }
 }
 

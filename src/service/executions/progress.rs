@@ -88,6 +88,8 @@ impl ProgressKind {
 pub struct ProgressEvent {
     /// The execution.
     pub id: ExecutionId,
+    /// The user or key that gave it.
+    pub owner: Arc<str>,
     /// Grows from one event of it to the next.
     pub number: u64,
     /// What happened.
@@ -115,25 +117,27 @@ impl Default for Progress {
 }
 
 impl Progress {
-    pub(super) fn queued(&self, id: ExecutionId) {
-        self.send(id, 1, ProgressKind::Queued);
+    pub(super) fn queued(&self, of: &Execution) {
+        self.send(of, 1, ProgressKind::Queued);
     }
 
-    pub(super) fn started(&self, id: ExecutionId, attempt: u32, steps: usize) {
-        self.send(id, begun(attempt), ProgressKind::Started { attempt, steps });
+    pub(super) fn started(&self, of: &Execution) {
+        let (attempt, steps) = (of.attempts, of.definition.steps.len());
+        self.send(of, begun(attempt), ProgressKind::Started { attempt, steps });
     }
 
     /// The step at place `done`, counted from 1, is done.
-    pub(super) fn step(&self, id: ExecutionId, attempt: u32, done: usize, kind: ProgressKind) {
-        self.send(id, begun(attempt) + done as u64, kind);
+    pub(super) fn step(&self, of: &Execution, done: usize, kind: ProgressKind) {
+        self.send(of, begun(of.attempts) + done as u64, kind);
     }
 
-    pub(super) fn over(&self, id: ExecutionId, attempt: u32, state: ExecutionState, failure: Option<Failure>) {
-        self.send(id, over(attempt), ProgressKind::of_state(state, failure));
+    pub(super) fn over(&self, of: &Execution, state: ExecutionState, failure: Option<Failure>) {
+        self.send(of, over(of.attempts), ProgressKind::of_state(state, failure));
     }
 
-    fn send(&self, id: ExecutionId, number: u64, kind: ProgressKind) {
-        let event = Arc::new(ProgressEvent { id, number, kind });
+    fn send(&self, of: &Execution, number: u64, kind: ProgressKind) {
+        let id = of.id;
+        let event = Arc::new(ProgressEvent { id, owner: of.owner.clone(), number, kind });
         let mut last = self.last.lock();
         if !last.events.contains_key(&id) {
             last.order.push_back(id);
@@ -153,6 +157,11 @@ impl Progress {
         let last = self.last.lock();
         let known = last.events.get(&id).cloned().unwrap_or_default();
         Followed { id, known: known.into(), receiver: self.sender.subscribe(), sent: 0, is_over: false }
+    }
+
+    /// Follows all executions from now on.
+    pub(super) fn follow_all(&self) -> FollowedAll {
+        FollowedAll { receiver: self.sender.subscribe() }
     }
 }
 
@@ -181,7 +190,7 @@ impl Followed {
     /// The same behind the number `after`, with what `execution` says of the time before it was followed.
     pub(super) fn from(mut self, execution: &Execution, after: Option<u64>) -> Self {
         let (id, attempts) = (execution.id, execution.attempts);
-        let event = |number, kind| Arc::new(ProgressEvent { id, number, kind });
+        let event = |number, kind| Arc::new(ProgressEvent { id, owner: execution.owner.clone(), number, kind });
         if self.known.is_empty() {
             self.known.push_back(event(1, ProgressKind::Queued));
         }
@@ -225,6 +234,31 @@ impl Followed {
                 // It may have been among those that were passed over.
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// What happens to all executions.
+pub struct FollowedAll {
+    receiver: broadcast::Receiver<Arc<ProgressEvent>>,
+}
+
+/// What comes next of all executions.
+#[derive(Clone, Debug)]
+pub enum NextOfAll {
+    /// Something happened to one.
+    Event(Arc<ProgressEvent>),
+    /// So many events were passed over, since who follows is slow: list the executions again.
+    Missed(u64),
+}
+
+impl FollowedAll {
+    /// What happens next; `None` when the process ends.
+    pub async fn next(&mut self) -> Option<NextOfAll> {
+        match self.receiver.recv().await {
+            Ok(event) => Some(NextOfAll::Event(event)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(NextOfAll::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }

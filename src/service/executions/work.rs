@@ -144,14 +144,13 @@ impl ExecutionService {
         match self.outcome(&execution, &turn, &stop).await {
             Some(finished) => {
                 let (state, failure) = (finished.state, finished.failure.clone());
-                let attempt = execution.attempts;
                 let (finish, begun_as) = (archive.clone(), execution.clone());
                 match blocking(move || finish.finish(&begun_as, finished)).await {
                     Ok(_) => {
                         self.queue.note(begun.elapsed());
                         self.note(id, state, failure.as_ref(), begun.elapsed());
                         drop(turn);
-                        self.progress.over(id, attempt, state, failure);
+                        self.progress.over(&execution, state, failure);
                     }
                     Err(error) => {
                         warn!(execution = %id, %error, "the result of an execution could not be kept, it is run again");
@@ -250,8 +249,8 @@ impl ExecutionService {
             let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             NotRun::Failed(Failure { reason: FailureReason::Pipeline, step: None, message })
         })?;
-        let (id, attempt, steps) = (execution.id, execution.attempts, execution.definition.steps.len());
-        self.progress.started(id, attempt, steps);
+        let steps = execution.definition.steps.len();
+        self.progress.started(execution);
         let memory = self.memory.of(execution);
         let context = Context::new(&models, &memory, self.context.clock.mono(), execution.created.clone(), is_over);
         let mut done = 0;
@@ -259,7 +258,7 @@ impl ExecutionService {
             done += 1;
             let (name, took_ms) = (step.step.clone(), milliseconds(step.took));
             let kind = ProgressKind::StepFinished { step: name, done, steps, runs: step.runs, took_ms };
-            self.progress.step(id, attempt, done, kind);
+            self.progress.step(execution, done, kind);
         };
         let inputs = inputs.into_iter().map(|(name, picture)| (name, Value::Image(Image::whole(picture)))).collect();
         let outcome = plan.run(inputs, &context, seen).map_err(NotRun::from)?;

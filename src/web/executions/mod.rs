@@ -40,6 +40,7 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/executions", Needs::VIEW, list)
         .post("/api/v1/executions", Needs::OPERATE, submit)
         .get("/api/v1/executions/status", Needs::VIEW, status)
+        .get("/api/v1/executions/events", Needs::VIEW, stream::follow_all)
         .get("/api/v1/executions/batches/{id}", Needs::VIEW, batch)
         .get("/api/v1/executions/{id}", Needs::VIEW, get)
         .delete("/api/v1/executions/{id}", Needs::OPERATE, remove)

@@ -8,7 +8,7 @@ mod viewers;
 use super::routes::{Needs, Routes};
 
 pub(super) use still::{JpegCache, frame, last};
-pub(super) use viewers::Viewers;
+pub(super) use viewers::{Viewers, check_page};
 
 pub(super) fn routes() -> Routes {
     let routes = Routes::default().look("/api/v1/cameras/{name}/live", Needs::VIEW, video::live);

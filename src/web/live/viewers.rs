@@ -80,7 +80,7 @@ impl Viewers {
 }
 
 /// Turns away viewers of a foreign page: the rules that keep such pages from reading answers do not hold for WebSockets.
-pub(super) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
+pub(in crate::web) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let is_ours = |origin: &str| {
@@ -91,7 +91,7 @@ pub(super) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
     let foreign = headers.get(header::ORIGIN).is_some_and(|origin| !origin.to_str().is_ok_and(is_ours));
     let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
     if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        let message = "cameras are shown on the box's own page only".to_owned();
+        let message = "WebSockets are for the box's own page, and for programs".to_owned();
         return Err(Problem::new(Code::ForeignPage, message));
     }
     Ok(())

@@ -66,6 +66,7 @@ const SUBMITTED: &[Code] = &[
 
 const REMOVED: Answer = Answer { status: 204, description: "It is gone.", content: None };
 
+const WEBSOCKET: Answer = Answer { status: 101, description: "The WebSocket, where one is asked for.", content: None };
 const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -223,12 +224,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
         problems: &[BadParameter, ForeignPage, NotJson, NotFound, InvalidPipeline, BadInputs, NoRoom, Busy, VolumeAway],
     },
     read(
+        "/api/v1/executions/events",
+        "executions_events",
+        "What happens to all executions that the caller sees, as server-sent events or over a WebSocket",
+        &[],
+        &[media(200, "The events.", "text/event-stream"), WEBSOCKET],
+        &[TooManyStreams, ForeignPage],
+    ),
+    read(
         "/api/v1/executions/{id}/events",
         "execution_events",
-        "What happens to an execution, as server-sent events with growing numbers",
+        "What happens to an execution, as server-sent events with growing numbers or over a WebSocket",
         &[EXECUTION, FOLLOWED],
-        &[media(200, "The events.", "text/event-stream")],
-        &[NotFound, TooManyStreams],
+        &[media(200, "The events.", "text/event-stream"), WEBSOCKET],
+        &[NotFound, TooManyStreams, ForeignPage],
     ),
     read(
         "/api/v1/executions/{id}/files/{name}",
