@@ -33,6 +33,7 @@ impl Seen {
             label: (*label).into(),
             score: *score,
             bbox: BBox::from(*bbox),
+            shape: None,
         };
         Self { detections: things.iter().map(detection).collect(), shown: Mutex::default() }
     }
@@ -74,6 +75,7 @@ pub(crate) fn objects(things: &[(&str, f32, [f32; 4])]) -> Value {
         score: *score,
         bbox: BBox::from(*bbox),
         track: None,
+        shape: None,
     });
     Value::Objects(Objects { objects: objects.collect(), place: WHOLE })
 }

@@ -10,6 +10,8 @@
 mod engine;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod graph_tests;
 mod heads;
 mod input;
 mod loader;
@@ -301,6 +303,11 @@ impl Detector {
         &self.name
     }
 
+    /// Whether it says what a picture shows as a whole: each detection covers what it was shown.
+    pub fn is_classifier(&self) -> bool {
+        matches!(self.head, Head::Classify(_))
+    }
+
     /// All labels that it can give, in the model's order.
     pub fn labels(&self) -> &[Arc<str>] {
         &self.labels
@@ -337,7 +344,8 @@ impl Detector {
             // A box that lies in the padding has nothing left once it is cut.
             let visible = bbox.w > 0.0 && bbox.h > 0.0;
             let label = self.labels.get(candidate.class)?.clone();
-            visible.then_some(Detection { label, score: candidate.score, bbox })
+            let shape = || self.head.shape(&outputs, &candidate, fit).map(Arc::new);
+            visible.then(|| Detection { label, score: candidate.score, bbox, shape: shape() })
         });
         Ok(detections.collect())
     }

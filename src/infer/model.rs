@@ -33,6 +33,10 @@ pub struct Manifest {
     /// that are no outputs of the model may be named too; what they do not need is not computed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// Values of the inputs beside the picture, by name, such as `scale_factor = [1, 1]` of Paddle's exports or
+    /// `orig_target_sizes = [640, 640]` of RT-DETR's. They are the same for every picture.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed_inputs: BTreeMap<String, Vec<f64>>,
     /// Labels in the order of the model's classes. Either these or `labels_file`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -107,6 +111,9 @@ pub enum ModelError {
     /// The input has another shape than the manifest says.
     #[error("{} takes {found}, but the manifest says one input {expected:?}; correct [input]", path.display())]
     Input { path: PathBuf, expected: Vec<usize>, found: String },
+    /// A value of an input beside the picture does not fit.
+    #[error("{}: fixed_inputs: {reason}", path.display())]
+    FixedInput { path: PathBuf, reason: String },
     /// The engine refuses the model for another reason.
     #[error("load {}: {reason}", path.display())]
     Load { path: PathBuf, reason: String },
@@ -176,6 +183,9 @@ impl Manifest {
             if !is_sha256(sha256) {
                 return Err(format!("external_data: {sha256:?} of {file} is not 64 hex digits"));
             }
+        }
+        if let Some((input, _)) = self.fixed_inputs.iter().find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+            return Err(format!("fixed_inputs: the values of {input:?} must be finite numbers"));
         }
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.outputs.iter().find(|output| !seen.insert(*output)) {
@@ -328,7 +338,7 @@ mod tests {
                 format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\nstd = [1, 0, 1]\n[head]\nkind = 'ssd'"),
                 "input.std = [1.0, 0.0, 1.0]",
             ),
-            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'detr'"), "`detr`"),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'rcnn'"), "`rcnn`"),
             (HEADER.replace("'m'", "'n'") + SHA + labels + REST, "name = \"n\" is not the name of the file"),
             (HEADER.replace("m.onnx", "../m.onnx") + SHA + labels + REST, "must be the name of a file"),
         ];

@@ -10,7 +10,7 @@ use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
-use super::one_line;
+use super::{inputs, one_line};
 use crate::infer::{Manifest, ModelError};
 
 /// Half precision in ONNX's numbering, as tensors and attributes spell it.
@@ -29,6 +29,7 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, framework: &tract_onnx::Onnx
     let Some(graph) = &mut proto.graph else { return Ok(proto) };
     select_outputs(&path, graph, &manifest.outputs)?;
     check_operators(&path, graph, framework)?;
+    inputs::fix(&path, graph, &manifest.fixed_inputs)?;
     check_input(&path, graph, &manifest.input.shape())?;
     forget_symbols(graph);
     load_external_data(dir, manifest, graph)?;
@@ -81,7 +82,7 @@ fn select_outputs(path: &Path, graph: &mut GraphProto, wanted: &[String]) -> Res
 }
 
 /// Adds what a node reads; what its inner graphs read may come from outside as well.
-fn add_needs(node: &NodeProto, needed: &mut HashSet<String>) {
+pub(super) fn add_needs(node: &NodeProto, needed: &mut HashSet<String>) {
     needed.extend(node.input.iter().cloned());
     let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
     for graph in graphs {
@@ -106,7 +107,9 @@ fn check_input(path: &Path, graph: &GraphProto, shape: &[usize]) -> Result<(), M
     let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
     let [input] = inputs.as_slice() else {
-        return Err(refused(format!("{} inputs", inputs.len())));
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let help = if names.len() > 1 { "; those beside the picture get their values from fixed_inputs" } else { "" };
+        return Err(refused(format!("{} inputs ({}{help})", inputs.len(), names.join(", "))));
     };
     let Some(dims) = declared_dims(input) else { return Ok(()) };
     let fits = |(dim, &wanted): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == wanted);
@@ -118,7 +121,7 @@ fn check_input(path: &Path, graph: &GraphProto, shape: &[usize]) -> Result<(), M
 }
 
 /// The dimensions that the file gives for an input, `None` where one is left open.
-fn declared_dims(input: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
+pub(super) fn declared_dims(input: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
     let TypeValue::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;
     let dims = tensor.shape.as_ref()?.dim.iter().map(|dim| match dim.value {
         // Exporters write 0 or -1 where they mean "any".
