@@ -32,6 +32,10 @@ impl Models for BlockModels {
         self.models.labels_of(model)
     }
 
+    fn classifies(&self, model: &str) -> Option<bool> {
+        self.models.classifies(model)
+    }
+
     fn detect(&self, model: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {
         let found = self.runtime.block_on(self.models.look_for_program(model, picture, min_score));
         found.map_err(|refusal| ModelsError {

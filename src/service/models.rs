@@ -311,6 +311,12 @@ impl ModelService {
         Manifest::load(folder, name).and_then(|manifest| manifest.read_labels(folder)).ok()
     }
 
+    /// Whether a model says what a picture shows as a whole; `None` where its manifest cannot be read. Blocks on the disk.
+    pub(super) fn classifies(&self, name: &str) -> Option<bool> {
+        let manifest = Manifest::load(&self.context.configured().infer.model_dir, name).ok()?;
+        Some(manifest.head.is_classifier())
+    }
+
     /// Waits for a turn.
     async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ModelRefusal> {
         if let Some(reason) = self.overload() {

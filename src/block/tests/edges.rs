@@ -15,6 +15,7 @@ use crate::execution::Kind;
 const PARAMETERS: [(&str, &str); 9] = [
     ("alert", r#"{"message": "{{ a }} and {{ b }}"}"#),
     ("condition", r#"{"expression": "value is none"}"#),
+    ("classify", r#"{"model": "seer"}"#),
     ("detect", r#"{"model": "seer"}"#),
     ("expression", r#"{"expression": "1 if a else 2"}"#),
     ("number", r#"{"number": 3}"#),
