@@ -20,6 +20,7 @@ mod nms;
 #[cfg(test)]
 mod onnx_writer;
 mod preprocess;
+mod repository;
 mod scheduler;
 
 use std::path::{Path, PathBuf};
@@ -36,8 +37,9 @@ pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
 pub use input::{Colour, InputSpec, Layout, Resize};
 pub use loader::{Loader, Model, Tried};
-pub use model::{Manifest, ModelError, installed};
+pub use model::{Manifest, ModelError};
 pub use preprocess::{Fit, Input};
+pub use repository::{Version, find, installed, parse_reference, unknown, versions};
 pub use scheduler::{
     Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,
     Scheduler, Slot, Speed,
@@ -232,6 +234,7 @@ pub enum InferError {
 /// A loaded model. Immutable; share it in an [`Arc`].
 pub struct Detector {
     name: Arc<str>,
+    version: u32,
     labels: Vec<Arc<str>>,
     preprocessor: Preprocessor,
     engine: Box<dyn Engine>,
@@ -256,7 +259,36 @@ impl Detector {
         Self::load_within(dir, name, Limits::NONE)
     }
 
-    /// Loads model `name` from folder `dir`: reads the manifest, verifies the checksums, optimises the
+    /// Loads model `name` from folder `dir`, the newest version that can be; `name/2` is that version alone.
+    ///
+    /// # Errors
+    /// What is wrong with the newest version, in words for the operator.
+    pub fn load_within(dir: &Path, name: &str, limits: Limits) -> Result<Self, ModelError> {
+        Self::load_newer(dir, name, 0, limits).map(|(detector, _)| detector)
+    }
+
+    /// The same among the versions above `than`; also which newer ones cannot be used, and why.
+    ///
+    /// # Errors
+    /// What is wrong with the newest version, in words for the operator.
+    pub fn load_newer(
+        dir: &Path,
+        name: &str,
+        than: u32,
+        limits: Limits,
+    ) -> Result<(Self, Vec<(u32, ModelError)>), ModelError> {
+        let mut failed = Vec::new();
+        for version in versions(dir, name).into_iter().filter(|version| version.number > than) {
+            match Self::load_version(&version, parse_reference(name).0, limits) {
+                Ok(detector) => return Ok((detector, failed)),
+                Err(error) => failed.push((version.number, error)),
+            }
+        }
+        let newest = failed.into_iter().next().map(|(_, error)| error);
+        Err(newest.unwrap_or_else(|| unknown(dir, name)))
+    }
+
+    /// Loads one version of model `name`: reads the manifest, verifies the checksums, optimises the
     /// graph, runs it, and makes sure that its output is what the manifest says: by its shape, and by what it
     /// gives for a photograph.
     ///
@@ -264,11 +296,12 @@ impl Detector {
     ///
     /// # Errors
     /// What is wrong with the model, in words for the operator.
-    pub fn load_within(dir: &Path, name: &str, limits: Limits) -> Result<Self, ModelError> {
+    pub fn load_version(version: &Version, name: &str, limits: Limits) -> Result<Self, ModelError> {
+        let dir = &version.folder;
         let manifest = Manifest::load(dir, name)?;
         let labels = manifest.read_labels(dir)?;
         let engine = engine::tract::TractEngine::load(dir, &manifest, limits)?;
-        let detector = Self::with_engine(&manifest, labels, Box::new(engine))?;
+        let detector = Self { version: version.number, ..Self::with_engine(&manifest, labels, Box::new(engine))? };
         detector.look_at_sample().map_err(|doubt| ModelError::Meaning { model: manifest.name, doubt })?;
         Ok(detector)
     }
@@ -289,6 +322,7 @@ impl Detector {
             .map_err(|misfit| ModelError::Head { model: manifest.name.clone(), misfit })?;
         Ok(Self {
             name: manifest.name.as_str().into(),
+            version: 1,
             labels,
             preprocessor: Preprocessor::new(&manifest.input),
             engine,
@@ -296,6 +330,17 @@ impl Detector {
             head,
             nms_iou: manifest.head.nms_iou(),
         })
+    }
+
+    /// Which version of the model it is.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether this is what a configuration means by `reference`, a name or `name/2`.
+    pub fn is(&self, reference: &str) -> bool {
+        let (name, version) = parse_reference(reference);
+        *name == *self.name && version.is_none_or(|version| version == self.version)
     }
 
     /// Name of the model.

@@ -68,6 +68,9 @@ pub enum ModelError {
     /// The config asks for a model that is not there.
     #[error("no model named {name:?} in {}; {}", dir.display(), there_are(installed))]
     Unknown { name: String, dir: PathBuf, installed: Vec<String> },
+    /// The config asks for a version that is not there.
+    #[error("model {name} has no version {version} in {}; there are {}", dir.display(), listed(versions))]
+    UnknownVersion { name: String, version: u32, dir: PathBuf, versions: Vec<u32> },
     /// The manifest does not parse or does not make sense.
     #[error("model manifest {}: {reason}", path.display())]
     Manifest { path: PathBuf, reason: String },
@@ -122,16 +125,8 @@ pub enum ModelError {
     Head { model: String, misfit: Misfit },
 }
 
-fn there_are(installed: &[String]) -> String {
-    if installed.is_empty() {
-        "there are none at all".to_owned()
-    } else {
-        format!("there are: {}", installed.join(", "))
-    }
-}
-
-/// Names of the models in a folder, sorted; empty where there is no such folder.
-pub fn installed(dir: &Path) -> Vec<String> {
+/// Names of the manifests that lie in a folder itself, sorted.
+pub(super) fn manifests_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     let names: BTreeSet<String> = entries
         .filter_map(|entry| {
@@ -143,13 +138,33 @@ pub fn installed(dir: &Path) -> Vec<String> {
     names.into_iter().collect()
 }
 
+impl ModelError {
+    /// Whether the config asks for what is not there.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::UnknownVersion { .. })
+    }
+}
+
+fn listed(versions: &[u32]) -> String {
+    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn there_are(installed: &[String]) -> String {
+    if installed.is_empty() {
+        "there are none at all".to_owned()
+    } else {
+        format!("there are: {}", installed.join(", "))
+    }
+}
+
 impl Manifest {
-    /// Reads and checks `<dir>/<name>.toml`.
+    /// Reads and checks `<dir>/<name>.toml`, whatever other versions of the model there are.
     ///
     /// # Errors
     /// When there is no such model, or its manifest is not right.
     pub fn load(dir: &Path, name: &str) -> Result<Self, ModelError> {
-        let unknown = || ModelError::Unknown { name: name.to_owned(), dir: dir.to_owned(), installed: installed(dir) };
+        let unknown =
+            || ModelError::Unknown { name: name.to_owned(), dir: dir.to_owned(), installed: manifests_in(dir) };
         if !is_plain_name(name) {
             return Err(unknown());
         }
@@ -277,7 +292,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 /// A name that stays in its folder.
-fn is_plain_name(name: &str) -> bool {
+pub(super) fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('.')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))

@@ -28,7 +28,10 @@ mod library_upkeep;
 mod mark;
 mod media;
 mod model_choice;
+mod model_facts;
+mod model_versions;
 mod models;
+mod own_models;
 mod photo_labels;
 mod pipelines;
 mod playback;
@@ -78,10 +81,10 @@ pub use library_export::PhotoExportError;
 pub use library_upkeep::{Usage, UserUsage};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
-pub use models::{
-    FoundThings, LEAST_SCORE, MOST_PICTURE_BYTES, ManifestFacts, ModelRefusal, ModelService, ModelStatus, ModelUse,
-    SpeedStatus,
+pub use model_facts::{
+    FoundThings, Inferred, ManifestFacts, ModelRefusal, ModelStatus, ModelUse, SpeedStatus, VersionStatus,
 };
+pub use models::{LEAST_SCORE, MOST_PICTURE_BYTES, ModelService};
 pub use pipelines::{PipelineEntry, PipelineRefusal, PipelineService};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;

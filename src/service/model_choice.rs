@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::models::{ModelRefusal, ModelService};
+use super::model_facts::ModelRefusal;
+use super::models::ModelService;
 use crate::block::{Models, ModelsError};
 use crate::detection::Detection;
 use crate::frame::Rgb;

@@ -279,7 +279,7 @@ impl Shared {
 
     fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
         let Job { picture, model, min_score, policy, start_within, reply } = job;
-        let Some(detector) = model.detector().cloned() else {
+        let Some(detector) = model.detector() else {
             return Err(refuse(reply, Refused::NoModel(model.name().clone())));
         };
         let priority = policy.priority();

@@ -217,15 +217,12 @@ async fn repository_index(State(shared): Shares, request: Request) -> Response {
     let index = move |asked: RepositoryIndexRequest| {
         let shared = shared.clone();
         async move {
-            let models = run::all(&shared).await?;
-            let entry = |model: run::ModelDescription| ModelIndex {
-                version: model.versions.last().cloned().unwrap_or_default(),
-                name: model.name,
-                state: if model.is_ready { "READY" } else { "UNAVAILABLE" }.to_owned(),
-                reason: model.reason.unwrap_or_default(),
+            let entry = |entry: run::IndexEntry| {
+                let state = entry.state().to_owned();
+                ModelIndex { name: entry.name, version: entry.version, state, reason: entry.reason }
             };
-            let wanted = models.into_iter().filter(|model| model.is_ready || !asked.ready);
-            Ok(RepositoryIndexResponse { models: wanted.map(entry).collect() })
+            let entries = run::index(&shared, asked.ready).await?;
+            Ok(RepositoryIndexResponse { models: entries.into_iter().map(entry).collect() })
         }
     };
     unary(request, index).await

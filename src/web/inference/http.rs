@@ -188,13 +188,8 @@ async fn answer(
 }
 
 async fn index(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
-    let models = run::all(&shared).await?;
-    let entry = |model: &ModelDescription| {
-        let state = if model.is_ready { "READY" } else { "UNAVAILABLE" };
-        let version = model.versions.last().cloned().unwrap_or_default();
-        json!({ "name": model.name, "version": version, "state": state, "reason": model.reason.clone().unwrap_or_default() })
-    };
-    Ok(Json(models.iter().map(entry).collect()))
+    let entry = |entry: &run::IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state(), "reason": entry.reason });
+    Ok(Json(run::index(&shared, false).await?.iter().map(entry).collect()))
 }
 
 async fn load(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {
