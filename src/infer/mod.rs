@@ -41,8 +41,8 @@ pub use model::{Manifest, ModelError};
 pub use preprocess::{Fit, Input};
 pub use repository::{Version, find, installed, parse_reference, unknown, versions};
 pub use scheduler::{
-    Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,
-    Scheduler, Slot, Speed,
+    Accepted, Answer, Detected, FailureKind, Job, JobError, Jobs, ModelStatistics, Outcome, PendingAnswer, Policy,
+    Priority, Refused, Reply, Scheduler, Slot, Speed,
 };
 
 use heads::Head;

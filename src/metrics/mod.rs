@@ -6,6 +6,7 @@
 mod labels;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
@@ -16,9 +17,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{
-    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, NameLabel, OutcomeLabel, OutletLabel, OwnerLabel,
-    PartLabel, PriorityLabel, StageLabel, camera, class, dropped, evicted, link_state, outcome, outlet, owner, part,
-    priority, stage,
+    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, ModelFailureLabel, ModelLabel, NameLabel,
+    OutcomeLabel, OutletLabel, OwnerLabel, PartLabel, PriorityLabel, StageLabel, camera, class, dropped, evicted,
+    link_state, model, model_failure, outcome, outlet, owner, part, priority, stage,
 };
 
 /// All metrics. Clones share the values.
@@ -45,6 +46,16 @@ pub struct Metrics {
     pub detect_seconds: Histogram,
     /// Jobs that wait for an inference thread, as they were within the last second.
     pub infer_waiting: Family<PriorityLabel, Gauge>,
+    /// Jobs of models with a result.
+    pub model_successes: Family<ModelLabel, Counter>,
+    /// Jobs of models without one.
+    pub model_failures: Family<ModelFailureLabel, Counter>,
+    /// Jobs of models that wait or run.
+    pub model_pending: Family<ModelLabel, Gauge>,
+    /// Seconds that jobs with a result waited for a thread.
+    pub model_queue_seconds: Family<ModelLabel, Counter<f64, AtomicU64>>,
+    /// Seconds that they ran.
+    pub model_compute_seconds: Family<ModelLabel, Counter<f64, AtomicU64>>,
     /// Events begun.
     pub events: Family<CameraLabel, Counter>,
     /// Time from the decision that an event began to its durable record, seconds.
@@ -131,6 +142,11 @@ impl Metrics {
             frames_detected: Family::default(),
             detect_seconds: Histogram::new(buckets()),
             infer_waiting: Family::default(),
+            model_successes: Family::default(),
+            model_failures: Family::default(),
+            model_pending: Family::default(),
+            model_queue_seconds: Family::default(),
+            model_compute_seconds: Family::default(),
             events: Family::default(),
             event_commit_seconds: Histogram::new(buckets()),
             delivered: Family::default(),
@@ -187,6 +203,12 @@ impl Metrics {
         r.register("frames_detected", "Frames that the detector looked at", self.frames_detected.clone());
         r.register_with_unit("detect", "Detector time per frame", Unit::Seconds, self.detect_seconds.clone());
         r.register("infer_waiting", "Jobs that wait for an inference thread", self.infer_waiting.clone());
+        r.register("model_successes", "Jobs of the model with a result", self.model_successes.clone());
+        r.register("model_failures", "Jobs of the model without a result", self.model_failures.clone());
+        r.register("model_pending", "Jobs of the model that wait or run", self.model_pending.clone());
+        let (queue, compute) = (self.model_queue_seconds.clone(), self.model_compute_seconds.clone());
+        r.register_with_unit("model_queue", "Time that jobs with a result waited for a thread", Unit::Seconds, queue);
+        r.register_with_unit("model_compute", "Time that jobs with a result ran", Unit::Seconds, compute);
         r.register("events", "Events begun", self.events.clone());
         r.register_with_unit(
             "event_commit",
@@ -327,6 +349,12 @@ mod tests {
         metrics.live_viewers.get_or_create(&camera).set(1);
         metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
         metrics.infer_waiting.get_or_create(&priority("camera")).set(1);
+        let model = model("m", 2);
+        metrics.model_successes.get_or_create(&model).inc();
+        metrics.model_failures.get_or_create(&model_failure("m", 2, "backend")).inc();
+        metrics.model_pending.get_or_create(&model).set(1);
+        metrics.model_queue_seconds.get_or_create(&model).inc_by(0.5);
+        metrics.model_compute_seconds.get_or_create(&model).inc_by(0.5);
         let outlet = outlet("mqtt");
         for counter in [&metrics.delivered, &metrics.delivered_bytes, &metrics.delivery_failures] {
             counter.get_or_create(&outlet).inc();

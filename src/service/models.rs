@@ -14,8 +14,8 @@ use crate::detection::Detection;
 use crate::frame::{ForeignError, Picture, Rgb};
 use crate::health::ModelHealth;
 use crate::infer::{
-    Answer, Detector, Job, JobError, Model, Policy, Priority, Refused, Reply, find, installed, parse_reference,
-    photograph,
+    Answer, Detector, Job, JobError, Model, ModelStatistics, Policy, Priority, Refused, Reply, find, installed,
+    parse_reference, photograph,
 };
 use crate::load::LoadLevel;
 
@@ -161,6 +161,12 @@ impl ModelService {
         let classes = detections.iter().map(|thing| number(thing).map_or(-1, |number| number as i64)).collect();
         let version = detector.as_ref().map_or(1, |detector| detector.version());
         Ok(Inferred { detections, classes, version })
+    }
+
+    /// What became of the jobs of each version of a model since the start, for each of `versions`.
+    pub fn statistics(&self, name: &str, versions: &[u32]) -> Vec<(u32, ModelStatistics)> {
+        let of = |version: &u32| (*version, self.context.jobs.statistics(name, *version).unwrap_or_default());
+        versions.iter().map(of).collect()
     }
 
     /// Loads a model, where neither a camera nor another program has, and its newest version where that is not in use.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::error;
 
+use super::counters::{Counted, FailureKind};
 use super::schedule::{Schedulable, SourceId};
 use super::{Detected, Slot};
 use crate::detection::Detection;
@@ -169,6 +171,18 @@ pub enum JobError {
     ShutDown,
 }
 
+impl JobError {
+    /// How it is counted.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Refused(Refused::ShutDown) | Self::ShutDown => FailureKind::Other,
+            Self::Refused(_) | Self::Expired(_) => FailureKind::Rejected,
+            Self::Replaced | Self::Cancelled => FailureKind::Canceled,
+            Self::Infer(_) | Self::Panicked { .. } | Self::Hung { .. } => FailureKind::Backend,
+        }
+    }
+}
+
 /// What a job comes to.
 pub type Outcome = Result<Answer, JobError>;
 
@@ -275,11 +289,19 @@ pub(super) struct Entry {
     pub min_score: f32,
     pub subject: Subject,
     pub reply: Reply,
+    pub counted: Counted,
 }
 
 impl Entry {
-    /// Answers. Call it without a lock: what the receiver does with it may take a while.
-    pub(super) fn answer(self, outcome: Outcome) {
+    /// Counts and answers; `now` is the time on the wall. Call it without a lock: what the receiver does with it may take a
+    /// while.
+    pub(super) fn answer(self, outcome: Outcome, now: Timestamp) {
+        match &outcome {
+            Ok(Answer { waited, took, .. }) => {
+                self.counted.succeed(*waited, *took, u64::try_from(now.as_millisecond()).unwrap_or(0));
+            }
+            Err(error) => self.counted.end(error.kind()),
+        }
         self.reply.answer(outcome);
     }
 }

@@ -9,6 +9,7 @@
 //! frame. A detector that panics costs its frame only. When too many threads are lost, the service manager starts the
 //! process afresh (`threads`).
 
+mod counters;
 mod failures;
 mod job;
 mod schedule;
@@ -32,11 +33,13 @@ use crate::detection::Detection;
 use crate::frame::{Frame, Picture};
 use crate::metrics::{self, Metrics};
 use crate::supervise::{Context, Heartbeats, Running, Supervisor, panic_text};
+use counters::Counters;
 use failures::FailureLog;
 use job::{Entry, Results, Subject};
 use schedule::{NotTaken, Schedule, Skipped, SourceId};
 use speed::Speeds;
 
+pub use counters::{FailureKind, ModelStatistics};
 pub use speed::Speed;
 
 pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
@@ -79,6 +82,7 @@ struct Shared {
     work: Condvar,
     hung_after: Duration,
     metrics: Metrics,
+    counters: Counters,
     clock: Arc<dyn Clock>,
 }
 
@@ -117,7 +121,8 @@ impl Scheduler {
         let (subjects, failures, speeds) = (BTreeMap::new(), FailureLog::default(), Speeds::default());
         let state = State { schedule, stopping: false, subjects, next_thread: 0, failures, speeds };
         let (state, work, hung_after) = (Mutex::new(state), Condvar::new(), config.hung_after);
-        let shared = Arc::new(Shared { state, work, hung_after, metrics, clock });
+        let counters = Counters::default();
+        let shared = Arc::new(Shared { state, work, hung_after, metrics, counters, clock });
         for number in 0..wanted {
             parts.thread(threads::spec(number, hung_after), (), threads::runs(&shared));
         }
@@ -192,6 +197,11 @@ impl Jobs {
     /// How fast a model was in its last runs, by its name; `None` before the first.
     pub fn speed(&self, model: &str) -> Option<Speed> {
         self.shared.lock().speeds.of(model)
+    }
+
+    /// What became of the jobs of a version of a model since the start; `None` where there were none.
+    pub fn statistics(&self, model: &str, version: u32) -> Option<ModelStatistics> {
+        self.shared.counters.of(model, version)
     }
 
     /// A detector that ran by the name `model`, while something holds it.
@@ -274,7 +284,7 @@ impl Shared {
         let waiting = state.schedule.clear();
         drop(state);
         self.work.notify_all();
-        waiting.into_iter().for_each(|entry| entry.answer(Err(JobError::ShutDown)));
+        waiting.into_iter().for_each(|entry| self.answer(entry, Err(JobError::ShutDown)));
     }
 
     fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
@@ -288,7 +298,8 @@ impl Shared {
             Policy::Queue { priority, .. } => (SourceId::Queue(priority), None),
         };
         let subject = Subject { camera, priority, model: model.name().clone() };
-        let entry = Entry { source, detector, picture, min_score, subject, reply };
+        let counted = self.counters.begin(&detector, &self.metrics);
+        let entry = Entry { source, detector, picture, min_score, subject, reply, counted };
         let (now, mut skipped) = (self.clock.mono(), Vec::new());
         let mut state = self.lock();
         let outcome = match policy {
@@ -303,18 +314,18 @@ impl Shared {
         };
         drop(state);
         self.work.notify_one();
-        skip(skipped);
+        self.skip(skipped);
         match outcome {
             Ok(None) => Ok(Accepted::Waits),
             Ok(Some(older)) => {
                 if let Some(camera) = &older.subject.camera {
                     self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_slot")).inc();
                 }
-                older.answer(Err(JobError::Replaced));
+                self.answer(older, Err(JobError::Replaced));
                 Ok(Accepted::ReplacedOlder)
             }
-            Err((entry, NotTaken::Full(waiting))) => Err(refuse(entry.reply, Refused::QueueFull { priority, waiting })),
-            Err((entry, NotTaken::NoSource)) => Err(refuse(entry.reply, Refused::ShutDown)),
+            Err((entry, NotTaken::Full(waiting))) => Err(self.refuse(entry, Refused::QueueFull { priority, waiting })),
+            Err((entry, NotTaken::NoSource)) => Err(self.refuse(entry, Refused::ShutDown)),
         }
     }
 
@@ -347,7 +358,7 @@ impl Shared {
             let skipped = state.schedule.sweep(now);
             if !skipped.is_empty() {
                 drop(state);
-                skip(skipped);
+                self.skip(skipped);
                 state = self.lock();
                 continue;
             }
@@ -374,7 +385,7 @@ impl Shared {
                 } else {
                     trace!(priority = %entry.subject.priority, found, took_ms, "looked at a picture");
                 }
-                entry.answer(Ok(Answer { detections, waited, took }));
+                self.answer(entry, Ok(Answer { detections, waited, took }));
             }
             Ok(Err(error)) => {
                 if let Some(frames) = self.count_failure(&entry) {
@@ -384,7 +395,7 @@ impl Shared {
                         None => warn!(%priority, %model, %error, jobs = frames, "the detector failed"),
                     }
                 }
-                entry.answer(Err(JobError::Infer(error)));
+                self.answer(entry, Err(JobError::Infer(error)));
             }
             Err(panic) => {
                 let panic = panic_text(&*panic);
@@ -395,8 +406,30 @@ impl Shared {
                         None => error!(%priority, %model, panic, jobs = frames, "the detector panicked"),
                     }
                 }
-                entry.answer(Err(JobError::Panicked { model, panic }));
+                self.answer(entry, Err(JobError::Panicked { model, panic }));
             }
+        }
+    }
+
+    /// Answers a job.
+    fn answer(&self, entry: Entry, outcome: Outcome) {
+        entry.answer(outcome, self.clock.now().wall);
+    }
+
+    /// Answers a job that was not taken in.
+    fn refuse(&self, entry: Entry, refused: Refused) -> Refused {
+        self.answer(entry, Err(JobError::Refused(refused.clone())));
+        refused
+    }
+
+    /// Answers jobs that leave without a run.
+    fn skip(&self, skipped: Vec<(Entry, Skipped)>) {
+        for (entry, why) in skipped {
+            let why = match why {
+                Skipped::Cancelled => JobError::Cancelled,
+                Skipped::Expired(waited) => JobError::Expired(waited),
+            };
+            self.answer(entry, Err(why));
         }
     }
 
@@ -407,16 +440,6 @@ impl Shared {
             self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_failed")).inc();
         }
         self.lock().failures.count(entry.source, self.clock.mono())
-    }
-}
-
-/// Answers jobs that leave without a run.
-fn skip(skipped: Vec<(Entry, Skipped)>) {
-    for (entry, why) in skipped {
-        entry.answer(Err(match why {
-            Skipped::Cancelled => JobError::Cancelled,
-            Skipped::Expired(waited) => JobError::Expired(waited),
-        }));
     }
 }
 

@@ -22,7 +22,7 @@ use super::messages::{
 };
 use super::run::{self, InferAnswer, InferRequest, Refusal, TensorDescription};
 use super::tensor::{DataType, Tensor, put_element};
-use super::{EXTENSIONS, SERVER};
+use super::{EXTENSIONS, SERVER, statistics};
 use crate::access::Caller;
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
@@ -35,6 +35,7 @@ pub(super) fn routes() -> Routes {
         .post("/inference.GRPCInferenceService/ServerMetadata", Needs::VIEW, server_metadata)
         .post("/inference.GRPCInferenceService/ModelReady", Needs::VIEW, model_ready)
         .post("/inference.GRPCInferenceService/ModelMetadata", Needs::VIEW, model_metadata)
+        .post("/inference.GRPCInferenceService/ModelStatistics", Needs::VIEW, model_statistics)
         .post("/inference.GRPCInferenceService/ModelInfer", Needs::OPERATE, model_infer)
         .post("/inference.GRPCInferenceService/ModelStreamInfer", Needs::OPERATE, model_stream_infer)
         .post("/inference.GRPCInferenceService/RepositoryIndex", Needs::OPERATE, repository_index)
@@ -136,6 +137,14 @@ async fn model_metadata(State(shared): Shares, request: Request) -> Response {
         }
     };
     unary(request, metadata).await
+}
+
+async fn model_statistics(State(shared): Shares, request: Request) -> Response {
+    let of = move |asked: ModelRequest| {
+        let shared = shared.clone();
+        async move { Ok(statistics::as_message(&statistics::of(&shared, &asked.name, &asked.version).await?)) }
+    };
+    unary(request, of).await
 }
 
 fn tensor_metadata(TensorDescription { name, datatype, shape }: TensorDescription) -> TensorMetadata {

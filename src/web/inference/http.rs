@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::run::{self, ModelDescription, Refusal, TensorDescription};
-use super::{EXTENSIONS, SERVER, json as written};
+use super::{EXTENSIONS, SERVER, json as written, statistics};
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
 use crate::web::sender::check_origin;
@@ -32,6 +32,9 @@ pub(super) fn routes() -> Routes {
         .get("/v2/models/{name}/ready", Needs::VIEW, model_ready)
         .get("/v2/models/{name}/versions/{version}/ready", Needs::VIEW, version_ready)
         .get("/v2/models/{name}/config", Needs::VIEW, config)
+        .get("/v2/models/stats", Needs::VIEW, all_statistics)
+        .get("/v2/models/{name}/stats", Needs::VIEW, model_statistics)
+        .get("/v2/models/{name}/versions/{version}/stats", Needs::VIEW, version_statistics)
         .post("/v2/models/{name}/infer", Needs::OPERATE, infer)
         .post("/v2/models/{name}/versions/{version}/infer", Needs::OPERATE, infer_version)
         .post("/v2/repository/index", Needs::OPERATE, index)
@@ -117,6 +120,19 @@ async fn config(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Va
     Ok(Json(json!({
         "name": model.name, "platform": model.platform, "max_batch_size": 0, "input": input, "output": output,
     })))
+}
+
+async fn all_statistics(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    Ok(Json(statistics::as_json(&statistics::of(&shared, "", "").await?)))
+}
+
+async fn model_statistics(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Value>, Refusal> {
+    Ok(Json(statistics::as_json(&statistics::of(&shared, &named(name)?, "").await?)))
+}
+
+async fn version_statistics(State(shared): State<Arc<Shared>>, version: Version) -> Result<Json<Value>, Refusal> {
+    let (name, version) = of_version(version)?;
+    Ok(Json(statistics::as_json(&statistics::of(&shared, &name, &version).await?)))
 }
 
 fn metadata(model: &ModelDescription) -> Value {

@@ -9,6 +9,7 @@ mod http;
 mod json;
 mod messages;
 mod run;
+mod statistics;
 mod tensor;
 
 use super::routes::Routes;
@@ -16,7 +17,7 @@ use super::routes::Routes;
 /// Name of the server in the protocol.
 const SERVER: &str = "outpost";
 /// What is spoken beyond the protocol.
-const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 
 pub(super) fn routes() -> Routes {
     http::routes().merge(grpc::routes())

@@ -122,6 +122,12 @@ pub(super) struct ModelDescription {
     pub(super) reason: Option<String>,
 }
 
+impl ModelDescription {
+    pub(super) fn is_pipeline(&self) -> bool {
+        self.platform == PIPELINE
+    }
+}
+
 fn described(name: &str, datatype: DataType, shape: &[i64]) -> TensorDescription {
     TensorDescription { name: name.to_owned(), datatype, shape: shape.to_vec() }
 }
@@ -203,7 +209,7 @@ pub(super) async fn describe(shared: &Arc<Shared>, name: &str, version: &str) ->
     }
     match found.failed.get(version).cloned() {
         Some(reason) => Ok(ModelDescription { is_ready: false, reason: Some(reason), ..found }),
-        None if !version.is_empty() && found.platform != PIPELINE => {
+        None if !version.is_empty() && !found.is_pipeline() => {
             // What another version is like does not matter.
             Ok(ModelDescription { is_ready: true, reason: None, ..found })
         }
@@ -217,12 +223,12 @@ pub(super) async fn index(shared: &Arc<Shared>, ready_only: bool) -> Result<Vec<
     for model in all(shared).await? {
         let entry = |version: &String| {
             let failure = model.failed.get(version).cloned();
-            let is_ready = if model.platform == PIPELINE { model.is_ready } else { failure.is_none() };
+            let is_ready = if model.is_pipeline() { model.is_ready } else { failure.is_none() };
             let reason = failure.or_else(|| model.reason.clone().filter(|_| !is_ready)).unwrap_or_default();
             IndexEntry { name: model.name.clone(), version: version.clone(), is_ready, reason }
         };
         let newest = model.versions.last().cloned().unwrap_or_default();
-        if model.platform == PIPELINE || model.versions.is_empty() {
+        if model.is_pipeline() || model.versions.is_empty() {
             entries.push(IndexEntry { is_ready: model.is_ready, ..entry(&newest) });
         } else {
             entries.extend(model.versions.iter().map(entry));
@@ -240,7 +246,7 @@ pub(super) async fn infer(
 ) -> Result<InferAnswer, Refusal> {
     let model = describe(shared, &request.model, &request.version).await?;
     let (id, wanted) = (request.id.clone(), request.outputs.clone());
-    let (version, mut outputs) = if model.platform == PIPELINE {
+    let (version, mut outputs) = if model.is_pipeline() {
         of_pipeline(shared, caller, &model, request).await?
     } else {
         detect(shared, request).await?
@@ -433,7 +439,7 @@ fn files_in(value: &Value) -> Vec<&str> {
 /// Loads a model, so that its first picture does not wait. A pipeline needs nothing.
 pub(super) async fn load(shared: &Arc<Shared>, name: &str) -> Result<(), Refusal> {
     let model = describe(shared, name, "").await?;
-    if model.platform == PIPELINE {
+    if model.is_pipeline() {
         return Ok(());
     }
     Ok(shared.services.models.load(name).await?)
