@@ -62,7 +62,7 @@ impl OwnModels {
         };
         if is_due && let Ok(turn) = self.loading.clone().try_lock_owned() {
             let (own, reference, place, than) = (self.clone(), reference.to_owned(), place.clone(), detector.version());
-            // Nobody waits for it; at the end of the process it is left behind.
+            // It is not waited for, and left behind at the end of the process.
             drop(tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 drop(own.load_newer(&reference, &place, than));

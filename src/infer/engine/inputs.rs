@@ -1,14 +1,15 @@
-//! Inputs of a graph beside the picture: what nothing reads is left out, the others have the values of the manifest.
+//! Inputs of a graph: the picture, and those beside it: what nothing reads is left out, the others have the values of the
+//! manifest.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::type_proto::Value as TypeValue;
-use tract_onnx::pb::{GraphProto, TensorProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::f16;
 
-use super::graph::{add_needs, declared_dims};
 use crate::infer::ModelError;
 
 /// Makes weights of the inputs that `values` names, and takes out those that no operation reads.
@@ -59,4 +60,45 @@ fn tensor(input: &ValueInfoProto, values: &[f64]) -> Result<TensorProto, String>
     };
     let dims = dims.into_iter().map(|dim| dim as i64).collect();
     Ok(TensorProto { name: input.name.clone(), data_type: kind, dims, raw_data, ..TensorProto::default() })
+}
+
+/// The model must have one input, which must take the shape that the manifest gives.
+pub(super) fn check_input(path: &Path, graph: &GraphProto, shape: &[usize]) -> Result<(), ModelError> {
+    let refused = |found: String| ModelError::Input { path: path.to_owned(), expected: shape.to_vec(), found };
+    // Older files list the weights among the inputs.
+    let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
+    let [input] = inputs.as_slice() else {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let help = if names.len() > 1 { "; those beside the picture get their values from fixed_inputs" } else { "" };
+        return Err(refused(format!("{} inputs ({}{help})", inputs.len(), names.join(", "))));
+    };
+    let Some(dims) = declared_dims(input) else { return Ok(()) };
+    let fits = |(dim, &wanted): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == wanted);
+    if dims.len() == shape.len() && dims.iter().zip(shape).all(fits) {
+        return Ok(());
+    }
+    let dims: Vec<_> = dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string())).collect();
+    Err(refused(format!("{} [{}]", input.name, dims.join(", "))))
+}
+
+/// The dimensions that the file gives for an input, `None` where one is left open.
+fn declared_dims(input: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
+    let TypeValue::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;
+    let dims = tensor.shape.as_ref()?.dim.iter().map(|dim| match dim.value {
+        // Exporters write 0 or -1 where they mean "any".
+        Some(DimValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+        _ => None,
+    });
+    Some(dims.collect())
+}
+
+/// Adds what a node reads; what its inner graphs read may come from outside as well.
+pub(super) fn add_needs(node: &NodeProto, needed: &mut HashSet<String>) {
+    needed.extend(node.input.iter().cloned());
+    let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    for graph in graphs {
+        needed.extend(graph.output.iter().map(|output| output.name.clone()));
+        graph.node.iter().for_each(|node| add_needs(node, needed));
+    }
 }

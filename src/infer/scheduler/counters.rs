@@ -59,9 +59,12 @@ pub struct ModelStatistics {
     pub last_ms: u64,
 }
 
+/// By the names and versions of the models.
+type ByVersion = BTreeMap<(Arc<str>, u32), Arc<ModelCounter>>;
+
 /// The counters of all models that were asked.
 #[derive(Debug, Default)]
-pub(super) struct Counters(Mutex<BTreeMap<(Arc<str>, u32), Arc<ModelCounter>>>);
+pub(super) struct Counters(Mutex<ByVersion>);
 
 impl Counters {
     /// Counts a job from now until it is answered.
