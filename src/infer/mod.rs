@@ -42,7 +42,7 @@ pub use preprocess::{Fit, Input};
 pub use repository::{Version, find, installed, parse_reference, unknown, versions};
 pub use scheduler::{
     Accepted, Answer, Detected, FailureKind, Job, JobError, Jobs, ModelStatistics, Outcome, PendingAnswer, Policy,
-    Priority, Refused, Reply, Scheduler, Slot, Speed,
+    Priority, Refused, Reply, Scheduler, Slot, Speed, TensorJob,
 };
 
 use heads::Head;
@@ -218,6 +218,14 @@ pub enum InferError {
     /// The picture has no pixels.
     #[error("the picture is {0}x{1} pixels")]
     Empty(u32, u32),
+    /// An input of one's own has another size than that of the model.
+    #[error("the model takes a tensor {expected:?}, not {found}")]
+    Input {
+        /// Shape of its input.
+        expected: Vec<usize>,
+        /// What it was given.
+        found: String,
+    },
     /// The engine failed.
     #[error("run the model: {0}")]
     Engine(String),
@@ -393,6 +401,26 @@ impl Detector {
             visible.then(|| Detection { label, score: candidate.score, bbox, shape: shape() })
         });
         Ok(detections.collect())
+    }
+
+    /// Shape of its input tensor.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.description.input
+    }
+
+    /// What the model itself gives for an input of one's own: numbers in its layout, as many as its input holds, scaled as it
+    /// was trained. The outputs have their names in the model.
+    ///
+    /// # Errors
+    /// When there are too few or too many numbers, or the engine fails.
+    pub fn run_tensor(&self, input: &[f32]) -> Result<Vec<(String, Output)>, InferError> {
+        let wanted = self.description.input.iter().product::<usize>();
+        if input.len() != wanted {
+            let found = format!("{} numbers", input.len());
+            return Err(InferError::Input { expected: self.description.input.clone(), found });
+        }
+        let names = self.description.outputs.iter().map(|output| output.name.clone());
+        Ok(names.zip(self.engine.run(input)?).collect())
     }
 
     /// [`Detector::prepare`] and [`Detector::run`] in one.

@@ -146,6 +146,9 @@ pub enum ModelRefusal {
     /// The picture is none.
     #[error(transparent)]
     Picture(#[from] ForeignError),
+    /// A tensor does not fit.
+    #[error("{0}")]
+    Tensor(String),
     /// Others are at it, or the box has too much to do.
     #[error("{0}")]
     Busy(String),

@@ -14,8 +14,8 @@ use crate::detection::Detection;
 use crate::frame::{ForeignError, Picture, Rgb};
 use crate::health::ModelHealth;
 use crate::infer::{
-    Answer, Detector, Job, JobError, Model, ModelStatistics, Policy, Priority, Refused, Reply, find, installed,
-    parse_reference, photograph,
+    Answer, Detector, Job, JobError, Model, ModelStatistics, Output, Policy, Priority, Refused, Reply, TensorJob, find,
+    installed, parse_reference, photograph,
 };
 use crate::load::LoadLevel;
 
@@ -114,7 +114,7 @@ impl ModelService {
         let (width, height) = (picture.width, picture.height);
         let model = self.model(name).await?;
         let answer = self.run(&model, Arc::new(picture), min_score.max(LEAST_SCORE), Priority::Person).await?;
-        let Answer { detections, waited, took } = answer;
+        let Answer { detections, waited, took, .. } = answer;
         let (took_ms, waited_ms) = (milliseconds(took), milliseconds(waited));
         Ok(FoundThings { model: name.to_owned(), width, height, took_ms, waited_ms, detections })
     }
@@ -161,6 +161,32 @@ impl ModelService {
         let classes = detections.iter().map(|thing| number(thing).map_or(-1, |number| number as i64)).collect();
         let version = detector.as_ref().map_or(1, |detector| detector.version());
         Ok(Inferred { detections, classes, version })
+    }
+
+    /// What a model itself gives for the numbers that its input holds, in a tensor of this shape: its version, and its outputs by
+    /// their names.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    pub async fn run_tensor(
+        &self,
+        name: &str,
+        shape: &[i64],
+        numbers: Arc<[f32]>,
+    ) -> Result<(u32, Vec<(String, Output)>), ModelRefusal> {
+        let model = self.model(name).await?;
+        let detector = model.detector();
+        let wanted: Vec<i64> =
+            detector.iter().flat_map(|detector| detector.input_shape()).map(|side| *side as i64).collect();
+        if wanted != shape {
+            return Err(ModelRefusal::Tensor(format!("{name} takes a tensor {wanted:?}, not {shape:?}")));
+        }
+        let ((reply, answer), priority, most) = (Reply::pending(), Priority::Program, MOST_OF_EXECUTIONS);
+        let job = TensorJob { numbers, model: model.clone(), priority, most, start_within: START_WITHIN, reply };
+        // What is refused is answered, too.
+        let _ = self.context.jobs.submit_tensor(job);
+        let outputs = answer.await.map_err(refused)?.outputs;
+        Ok((detector.map_or(1, |detector| detector.version()), outputs))
     }
 
     /// What became of the jobs of each version of a model since the start, for each of `versions`.
@@ -267,14 +293,18 @@ impl ModelService {
         let job = Job { picture, model: model.clone(), min_score, policy, start_within: START_WITHIN, reply };
         // What is refused is answered, too.
         let _ = self.context.jobs.submit(job);
-        answer.await.map_err(|error| match error {
-            JobError::ShutDown | JobError::Refused(Refused::ShutDown) => ModelRefusal::Stopping,
-            JobError::Refused(_) | JobError::Expired(_) | JobError::Replaced | JobError::Cancelled => {
-                ModelRefusal::Busy(error.to_string())
-            }
-            JobError::Infer(_) | JobError::Panicked { .. } | JobError::Hung { .. } => {
-                ModelRefusal::Unusable(error.to_string())
-            }
-        })
+        answer.await.map_err(refused)
+    }
+}
+
+fn refused(error: JobError) -> ModelRefusal {
+    match error {
+        JobError::ShutDown | JobError::Refused(Refused::ShutDown) => ModelRefusal::Stopping,
+        JobError::Refused(_) | JobError::Expired(_) | JobError::Replaced | JobError::Cancelled => {
+            ModelRefusal::Busy(error.to_string())
+        }
+        JobError::Infer(_) | JobError::Panicked { .. } | JobError::Hung { .. } => {
+            ModelRefusal::Unusable(error.to_string())
+        }
     }
 }

@@ -58,6 +58,11 @@ fn programs_ask_for_versions_and_statistics_and_a_newer_version_takes_over() {
         assert_eq!(seen["ready"], json!([true, true, false]));
         let says = |what: &str, words: &str| seen[what].as_str().is_some_and(|text| text.contains(words));
         assert!(says("broken", "damaged or another model") && says("unknown", "has no version 9"), "{seen}");
+        // The model's own input and output: 80 scores and a box for each of 2100 places or so.
+        let raw = &seen["raw"];
+        assert_eq!((&raw[0], &raw[1][0], &raw[2]), (&json!(1), &json!(1), &json!(true)), "{seen}");
+        assert!(raw[1].as_array().is_some_and(|shape| shape.contains(&json!(84))), "{seen}");
+        assert!(says("raw_wrong", "takes a tensor [1, 3, 320, 320], not [1, 3, 32, 32]"), "{seen}");
         let states = seen["index"].as_array().expect("an index").iter().filter(|entry| entry[0] == MODEL);
         let states: Vec<&Value> = states.map(|entry| &entry[2]).collect();
         assert_eq!(states, ["READY", "READY", "UNAVAILABLE"], "{seen}");
@@ -66,6 +71,7 @@ fn programs_ask_for_versions_and_statistics_and_a_newer_version_takes_over() {
         assert_eq!(seen["stats"]["3"]["success"], json!([0, 0]), "{seen}");
     }
     let http = &seen["http"];
+    assert_eq!(http["raw"], seen["grpc"]["raw"], "the same numbers");
     assert!(http["extensions"].as_array().is_some_and(|known| known.contains(&json!("statistics"))));
     assert_eq!(http["all"], json!([[MODEL, "1"], [MODEL, "2"], [MODEL, "3"]]));
     assert_eq!(http["counts"]["1"][0], 1, "{http}");

@@ -36,6 +36,17 @@ def asked(client, box, version=""):
     return [used, label.decode() if isinstance(label, bytes) else label]
 
 
+def raw(client, box, side=320):
+    tensor = client.InferInput("tensor", [1, 3, side, side], "FP32")
+    tensor.set_data_from_numpy(numpy.full((1, 3, side, side), 0.5, dtype=numpy.float32))
+    answer = box.infer(MODEL, [tensor])
+    response = answer.get_response()
+    outputs = response["outputs"] if isinstance(response, dict) else response.outputs
+    name = outputs[0]["name"] if isinstance(outputs[0], dict) else outputs[0].name
+    found = answer.as_numpy(name)
+    return [len(outputs), list(found.shape), bool(numpy.isfinite(found).all()), float(found.sum())]
+
+
 def number(duration):
     return [int(duration["count"]), int(duration["ns"])] if isinstance(duration, dict) else [duration.count, duration.ns]
 
@@ -52,6 +63,8 @@ def over_http():
         "broken": refused(lambda: asked(client, box, versions[-1])),
         "unknown": refused(lambda: asked(client, box, "9")),
         "index": [[m["name"], m["version"], m["state"], m["reason"]] for m in box.get_model_repository_index()],
+        "raw": raw(client, box),
+        "raw_wrong": refused(lambda: raw(client, box, 32)),
         "extensions": box.get_server_metadata()["extensions"],
     }
     stats = box.get_inference_statistics(MODEL)["model_stats"]
@@ -74,6 +87,8 @@ def over_grpc():
         "ready": [box.is_model_ready(MODEL, version) for version in versions],
         "broken": refused(lambda: asked(client, box, versions[-1])),
         "unknown": refused(lambda: asked(client, box, "9")),
+        "raw": raw(client, box),
+        "raw_wrong": refused(lambda: raw(client, box, 32)),
         "index": [[m.name, m.version, m.state, m.reason] for m in box.get_model_repository_index().models],
     }
     stats = box.get_inference_statistics(MODEL).model_stats

@@ -16,7 +16,7 @@ use super::schedule::{Schedulable, SourceId};
 use super::{Detected, Slot};
 use crate::detection::Detection;
 use crate::frame::{Frame, Picture};
-use crate::infer::{Detector, InferError, Model};
+use crate::infer::{Detector, InferError, Model, Output};
 use crate::supervise::panic_text;
 
 /// How urgent a job is; the most urgent first.
@@ -74,6 +74,31 @@ impl Policy<'_> {
     }
 }
 
+/// What a model looks at.
+#[derive(Clone)]
+pub(super) enum Look {
+    /// A picture: what is in it is asked for.
+    Picture(Arc<dyn Picture>),
+    /// Numbers as its input holds them: its outputs are asked for.
+    Tensor(Arc<[f32]>),
+}
+
+/// A model's own input for it, of a person or a program.
+pub struct TensorJob {
+    /// The numbers, in the layout of the model's input.
+    pub numbers: Arc<[f32]>,
+    /// What runs on them.
+    pub model: Arc<Model>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How many of its priority may wait.
+    pub most: usize,
+    /// For how long it may wait, as of a [`Job`].
+    pub start_within: Duration,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
 /// One picture for one model.
 pub struct Job<'a> {
     /// The picture.
@@ -94,8 +119,10 @@ pub struct Job<'a> {
 /// What a model found in the picture of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What is in it; best first.
+    /// What is in it; best first. None for a tensor.
     pub detections: Vec<Detection>,
+    /// For a tensor what the model gave, by the names of its outputs.
+    pub outputs: Vec<(String, Output)>,
     /// How long the job waited for its start.
     pub waited: Duration,
     /// How long it took, from the picture to the detections.
@@ -285,7 +312,7 @@ impl Future for PendingAnswer {
 pub(super) struct Entry {
     pub source: SourceId,
     pub detector: Arc<Detector>,
-    pub picture: Arc<dyn Picture>,
+    pub look: Look,
     pub min_score: f32,
     pub subject: Subject,
     pub reply: Reply,

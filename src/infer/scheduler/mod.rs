@@ -27,22 +27,22 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, trace, warn};
 
-use super::{Config, Detector, InferError, Model};
+use super::{Config, Detector, InferError, Model, Output};
 use crate::clock::{Clock, Mono};
 use crate::detection::Detection;
-use crate::frame::{Frame, Picture};
+use crate::frame::Frame;
 use crate::metrics::{self, Metrics};
 use crate::supervise::{Context, Heartbeats, Running, Supervisor, panic_text};
 use counters::Counters;
 use failures::FailureLog;
-use job::{Entry, Results, Subject};
+use job::{Entry, Look, Results, Subject};
 use schedule::{NotTaken, Schedule, Skipped, SourceId};
 use speed::Speeds;
 
 pub use counters::{FailureKind, ModelStatistics};
 pub use speed::Speed;
 
-pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
+pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply, TensorJob};
 
 /// What a camera gets back.
 #[derive(Clone, Debug)]
@@ -194,6 +194,14 @@ impl Jobs {
         self.shared.submit(job)
     }
 
+    /// The same for a tensor.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit_tensor(&self, job: TensorJob) -> Result<Accepted, Refused> {
+        self.shared.submit_tensor(job)
+    }
+
     /// How fast a model was in its last runs, by its name; `None` before the first.
     pub fn speed(&self, model: &str) -> Option<Speed> {
         self.shared.lock().speeds.of(model)
@@ -263,7 +271,7 @@ impl Drop for Slot {
 /// What a thread does next.
 struct Task {
     detector: Arc<Detector>,
-    picture: Arc<dyn Picture>,
+    look: Look,
     min_score: f32,
     /// How long the job waited.
     waited: Duration,
@@ -271,7 +279,25 @@ struct Task {
 }
 
 /// What became of a run.
-type Run = std::thread::Result<Result<Vec<Detection>, InferError>>;
+type Run = std::thread::Result<Result<Found, InferError>>;
+
+/// What a model gave.
+#[derive(Default)]
+struct Found {
+    detections: Vec<Detection>,
+    outputs: Vec<(String, Output)>,
+}
+
+impl Look {
+    fn run(&self, detector: &Detector, min_score: f32) -> Result<Found, InferError> {
+        match self {
+            Self::Picture(picture) => {
+                Ok(Found { detections: detector.detect(&**picture, min_score)?, ..Found::default() })
+            }
+            Self::Tensor(numbers) => Ok(Found { outputs: detector.run_tensor(numbers)?, ..Found::default() }),
+        }
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -289,6 +315,23 @@ impl Shared {
 
     fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
         let Job { picture, model, min_score, policy, start_within, reply } = job;
+        self.take_in(Look::Picture(picture), &model, min_score, policy, start_within, reply)
+    }
+
+    fn submit_tensor(&self, job: TensorJob) -> Result<Accepted, Refused> {
+        let TensorJob { numbers, model, priority, most, start_within, reply } = job;
+        self.take_in(Look::Tensor(numbers), &model, 0.0, Policy::Queue { priority, most }, start_within, reply)
+    }
+
+    fn take_in(
+        &self,
+        look: Look,
+        model: &Model,
+        min_score: f32,
+        policy: Policy<'_>,
+        start_within: Duration,
+        reply: Reply,
+    ) -> Result<Accepted, Refused> {
         let Some(detector) = model.detector() else {
             return Err(refuse(reply, Refused::NoModel(model.name().clone())));
         };
@@ -299,7 +342,7 @@ impl Shared {
         };
         let subject = Subject { camera, priority, model: model.name().clone() };
         let counted = self.counters.begin(&detector, &self.metrics);
-        let entry = Entry { source, detector, picture, min_score, subject, reply, counted };
+        let entry = Entry { source, detector, look, min_score, subject, reply, counted };
         let (now, mut skipped) = (self.clock.mono(), Vec::new());
         let mut state = self.lock();
         let outcome = match policy {
@@ -332,8 +375,8 @@ impl Shared {
     /// Waits for a job and runs it. False when the thread must end.
     fn run_next(&self, thread: u64, run: &Context) -> bool {
         let Some(task) = self.next_task(thread, run) else { return false };
-        let Task { detector, picture, min_score, waited, started } = task;
-        let outcome = catch_unwind(AssertUnwindSafe(|| detector.detect(&*picture, min_score)));
+        let Task { detector, look, min_score, waited, started } = task;
+        let outcome = catch_unwind(AssertUnwindSafe(|| look.run(&detector, min_score)));
         let took = self.clock.mono().since(started);
         let completed = self.lock().schedule.complete(thread);
         // There is none when the thread was given up in the meantime, or the slot is gone.
@@ -365,8 +408,8 @@ impl Shared {
             let State { schedule, subjects, .. } = &mut *state;
             if let Some((entry, waited)) = schedule.take(thread, now) {
                 subjects.insert(thread, entry.subject.clone());
-                let (detector, picture) = (entry.detector.clone(), entry.picture.clone());
-                return Some(Task { detector, picture, min_score: entry.min_score, waited, started: now });
+                let (detector, look) = (entry.detector.clone(), entry.look.clone());
+                return Some(Task { detector, look, min_score: entry.min_score, waited, started: now });
             }
             self.work.wait_for(&mut state, longest_wait);
         }
@@ -375,7 +418,7 @@ impl Shared {
     /// Counts and answers what a job came to.
     fn settle(&self, entry: Entry, run: Run, waited: Duration, took: Duration) {
         match run {
-            Ok(Ok(detections)) => {
+            Ok(Ok(Found { detections, outputs })) => {
                 self.metrics.detect_seconds.observe(took.as_secs_f64());
                 self.lock().speeds.note(&entry.detector, took);
                 let (found, took_ms) = (detections.len(), took.as_secs_f64() * 1e3);
@@ -385,7 +428,7 @@ impl Shared {
                 } else {
                     trace!(priority = %entry.subject.priority, found, took_ms, "looked at a picture");
                 }
-                self.answer(entry, Ok(Answer { detections, waited, took }));
+                self.answer(entry, Ok(Answer { detections, outputs, waited, took }));
             }
             Ok(Err(error)) => {
                 if let Some(frames) = self.count_failure(&entry) {

@@ -1,7 +1,8 @@
 //! The Open Inference Protocol, version 2: programs that speak to Triton or KServe speak to the box.
 //!
 //! A model takes a picture as `image` (a file as `BYTES`, or pixels as `UINT8`, rows of R, G, B) and gives `boxes` (x, y,
-//! width, height in shares of the picture), `scores`, `classes` and `labels`. A pipeline is a model too: its inputs are files
+//! width, height in shares of the picture), `scores`, `classes` and `labels`. As `tensor` (`FP32`, or `UINT8`) it takes what
+//! its own input holds, and gives its own outputs. A pipeline is a model too: its inputs are files
 //! as `BYTES`; of its outputs numbers are `FP64`, pictures files, all else JSON.
 
 mod grpc;

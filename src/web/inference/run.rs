@@ -11,6 +11,7 @@ use super::tensor::{DataType, Tensor};
 use crate::access::Caller;
 use crate::execution::{Execution, ExecutionState};
 use crate::frame::Rgb;
+use crate::infer::Output;
 use crate::service::{
     Asked, ExecutionRefusal, ExecutionRequest, GivenPicture, Inferred, ModelRefusal, ModelStatus, ModelUse,
     PipelineRefusal, VersionStatus,
@@ -25,6 +26,8 @@ const LONGEST_SIDE: i64 = 16_384;
 /// How long a pipeline is waited for.
 const WITHIN: Duration = Duration::from_secs(120);
 
+/// The input by which a model is given the numbers of its own input.
+const TENSOR: &str = "tensor";
 /// The platform of pipelines.
 const PIPELINE: &str = "outpost_pipeline";
 
@@ -76,7 +79,7 @@ impl From<ModelRefusal> for Refusal {
         let message = refusal.to_string();
         match refusal {
             ModelRefusal::Unknown(_) => Self::NotFound(message),
-            ModelRefusal::Picture(_) => Self::Invalid(message),
+            ModelRefusal::Picture(_) | ModelRefusal::Tensor(_) => Self::Invalid(message),
             ModelRefusal::Busy(_) | ModelRefusal::Stopping => Self::Busy(message),
             ModelRefusal::Unusable(_) => Self::Failed(message),
         }
@@ -266,8 +269,16 @@ async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<(String, 
     let [input] = request.inputs.as_slice() else {
         return Err(Refusal::Invalid(format!("a model takes one input, image; there are {}", request.inputs.len())));
     };
+    let reference = match request.version.as_str() {
+        "" => request.model.clone(),
+        version => format!("{}/{version}", request.model),
+    };
+    if input.name == TENSOR {
+        return run_tensor(shared, &reference, input).await;
+    }
     if input.name != "image" {
-        return Err(Refusal::Invalid(format!("a model takes the input image, not {:?}", input.name)));
+        let message = format!("a model takes the input image, or {TENSOR} as its own input is, not {:?}", input.name);
+        return Err(Refusal::Invalid(message));
     }
     let mut min_score = USUAL_SCORE;
     for (name, value) in &request.parameters {
@@ -280,10 +291,6 @@ async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<(String, 
     }
     let picture = picture(input.clone()).await?;
     let models = &shared.services.models;
-    let reference = match request.version.as_str() {
-        "" => request.model,
-        version => format!("{}/{version}", request.model),
-    };
     let Inferred { detections: found, classes, version } =
         models.infer(&reference, Arc::new(picture), min_score as f32).await?;
     let count = found.len() as i64;
@@ -294,6 +301,27 @@ async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<(String, 
         Tensor::texts("labels", found.iter().map(|thing| thing.label.as_bytes())),
     ];
     Ok((version.to_string(), tensors))
+}
+
+/// Runs a model on its own input, as numbers; its outputs have their own names.
+async fn run_tensor(shared: &Arc<Shared>, reference: &str, input: &Tensor) -> Result<(String, Vec<Tensor>), Refusal> {
+    let numbers: Arc<[f32]> = match input.datatype {
+        DataType::Fp32 => input.data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        DataType::Uint8 => input.data.iter().map(|byte| f32::from(*byte)).collect(),
+        other => {
+            let message = format!("{TENSOR} is {}; send FP32, or UINT8 for a model that takes bytes", other.as_str());
+            return Err(Refusal::Invalid(message));
+        }
+    };
+    if input.count() != Some(numbers.len()) {
+        let message = format!("{TENSOR} has {} numbers for the shape {:?}", numbers.len(), input.shape);
+        return Err(Refusal::Invalid(message));
+    }
+    let (version, outputs) = shared.services.models.run_tensor(reference, &input.shape, numbers).await?;
+    let tensor = |(name, output): (String, Output)| {
+        Tensor::floats(&name, output.shape.iter().map(|side| *side as i64).collect(), output.data)
+    };
+    Ok((version.to_string(), outputs.into_iter().map(tensor).collect()))
 }
 
 /// The picture of an input: a file, or pixels.
