@@ -63,7 +63,7 @@ impl From<[f32; 4]> for BBox {
 impl From<BBox> for [f32; 4] {
     /// `[x, y, w, h]`, rounded to 1e-4 (a tenth of a pixel at 1000 px), so that JSON stays readable.
     fn from(b: BBox) -> Self {
-        [b.x, b.y, b.w, b.h].map(|v| (v * 10_000.0).round() / 10_000.0)
+        [b.x, b.y, b.w, b.h].map(short)
     }
 }
 
@@ -77,6 +77,73 @@ pub struct Detection {
     /// Where.
     #[serde(rename = "box")]
     pub bbox: BBox,
+    /// What more a model for segmentation or pose says of it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Arc<Shape>>,
+}
+
+/// What a thing looks like within its box, in shares of the picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Corners of its outline, `[x, y]`; none where the model sees none.
+    Outline(#[serde(serialize_with = "rounded")] Vec<[f32; 2]>),
+    /// Its key points, in the order of the model.
+    Keypoints(Vec<Keypoint>),
+}
+
+impl Shape {
+    /// The same in coordinates of a whole picture, of which it was found in the part `part`.
+    #[must_use]
+    pub fn within(&self, part: BBox) -> Self {
+        let place = |[x, y]: [f32; 2]| [part.x + x * part.w, part.y + y * part.h];
+        match self {
+            Self::Outline(points) => Self::Outline(points.iter().copied().map(place).collect()),
+            Self::Keypoints(points) => {
+                let point = |point: &Keypoint| {
+                    let [x, y] = place([point.x, point.y]);
+                    Keypoint { x, y, ..*point }
+                };
+                Self::Keypoints(points.iter().map(point).collect())
+            }
+        }
+    }
+}
+
+/// A point of a thing: a joint, the tip of a nose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(into = "[f32; 3]")]
+pub struct Keypoint {
+    /// From the left edge of the picture, 0..1.
+    pub x: f32,
+    /// From its top edge, 0..1.
+    pub y: f32,
+    /// How sure the model is that it can be seen, 0..1.
+    pub score: f32,
+}
+
+impl Keypoint {
+    /// A point; numbers outside of 0..1 are moved into it, and those that are none become 0.
+    pub fn new(x: f32, y: f32, score: f32) -> Self {
+        let share = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+        let score = if x.is_finite() && y.is_finite() { share(score) } else { 0.0 };
+        Self { x: share(x), y: share(y), score }
+    }
+}
+
+impl From<Keypoint> for [f32; 3] {
+    fn from(point: Keypoint) -> Self {
+        [point.x, point.y, point.score].map(short)
+    }
+}
+
+/// To 1e-4, so that JSON stays readable.
+fn short(value: f32) -> f32 {
+    (value * 10_000.0).round() / 10_000.0
+}
+
+fn rounded<S: serde::Serializer>(points: &[[f32; 2]], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(points.iter().map(|point| point.map(short)))
 }
 
 /// Where a track stands in its life.

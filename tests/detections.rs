@@ -255,6 +255,6 @@ fn a_manifest_that_does_not_fit_the_file_is_refused_with_both_sides() {
     assert_says(&message, &["output0 [1, 84, 2100]", "[1, 6, N] or [1, N, 6]", "looks like 80 classes"]);
     let message = refusal("kind = \"yolov8\"", "kind = \"ssd\"");
     assert_says(&message, &["output0 [1, 84, 2100]", "head ssd with 80 labels understands two outputs"]);
-    let message = refusal("kind = \"yolov8\"", "kind = \"detr\"");
-    assert_says(&message, &["nanodet-g-320.toml: line ", "unknown variant `detr`, expected one of `yolov8`"]);
+    let message = refusal("kind = \"yolov8\"", "kind = \"rcnn\"");
+    assert_says(&message, &["nanodet-g-320.toml: line ", "unknown variant `rcnn`, expected one of `yolov8`"]);
 }

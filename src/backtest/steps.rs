@@ -62,13 +62,8 @@ impl Steps {
         match self.run(frame, at, clock) {
             Ok(outcome) => {
                 self.tally.lock().note(&outcome, begun.elapsed(), at);
-                let objects = outcome.objects().unwrap_or_default().into_iter();
-                let plain = |object: crate::block::Object| Detection {
-                    label: object.label,
-                    score: object.score,
-                    bbox: object.bbox,
-                };
-                Put::Through(objects.map(plain).collect())
+                let objects = outcome.objects().unwrap_or_default();
+                Put::Through(objects.into_iter().map(Detection::from).collect())
             }
             Err(RunError::BrokenOff(BrokenOff::Cancelled)) => Put::Cancelled,
             Err(RunError::Failed { is_transient: true, .. }) => Put::Later,

@@ -30,6 +30,11 @@ pub trait Models: Send + Sync {
     /// The labels that a model can give; `None` where that is not known.
     fn labels(&self, model: &str) -> Option<Vec<Arc<str>>>;
 
+    /// Whether a model says what a picture shows as a whole, not where; `None` where that is not known.
+    fn classifies(&self, _model: &str) -> Option<bool> {
+        None
+    }
+
     /// What a model sees in a picture, best first, at least `min_score` (0 to 1). Blocks.
     ///
     /// # Errors

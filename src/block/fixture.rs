@@ -18,7 +18,9 @@ use crate::polygon::Polygon;
 
 /// A model by the name `seer`, which sees the same in every picture.
 pub(crate) struct Seen {
-    detections: Vec<Detection>,
+    pub(crate) detections: Vec<Detection>,
+    /// Whether it says what pictures show as a whole, where that is known.
+    pub(crate) classifies: Option<bool>,
     /// Sizes of the pictures that it was shown.
     pub(crate) shown: Mutex<Vec<(u32, u32)>>,
 }
@@ -33,8 +35,9 @@ impl Seen {
             label: (*label).into(),
             score: *score,
             bbox: BBox::from(*bbox),
+            shape: None,
         };
-        Self { detections: things.iter().map(detection).collect(), shown: Mutex::default() }
+        Self { detections: things.iter().map(detection).collect(), classifies: None, shown: Mutex::default() }
     }
 }
 
@@ -45,6 +48,10 @@ impl Models for Seen {
 
     fn labels(&self, _: &str) -> Option<Vec<Arc<str>>> {
         Some(vec!["dog".into(), "person".into()])
+    }
+
+    fn classifies(&self, _: &str) -> Option<bool> {
+        self.classifies
     }
 
     fn detect(&self, _: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {
@@ -74,6 +81,7 @@ pub(crate) fn objects(things: &[(&str, f32, [f32; 4])]) -> Value {
         score: *score,
         bbox: BBox::from(*bbox),
         track: None,
+        shape: None,
     });
     Value::Objects(Objects { objects: objects.collect(), place: WHOLE })
 }

@@ -1,6 +1,7 @@
 //! What a camera shows of a run: the objects that its pipeline gives, and its values.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::run::Outcome;
 use super::value::{Item, Object, Value, within};
@@ -16,7 +17,12 @@ impl Outcome {
             let mut all: Option<Vec<Object>> = None;
             for value in items.flat_map(Item::values) {
                 let Value::Objects(found) = value else { continue };
-                let whole = |object: &Object| Object { bbox: within(object.bbox, found.place), ..object.clone() };
+                let shape = |object: &Object| object.shape.as_ref().map(|shape| Arc::new(shape.within(found.place)));
+                let whole = |object: &Object| Object {
+                    bbox: within(object.bbox, found.place),
+                    shape: shape(object),
+                    ..object.clone()
+                };
                 all.get_or_insert_default().extend(found.objects.iter().map(whole));
             }
             all
@@ -53,7 +59,7 @@ mod tests {
 
     fn found(label: &str, place: BBox) -> Item {
         let bbox = BBox { x: 0.0, y: 0.0, w: 0.5, h: 0.5 };
-        let object = Detection { label: label.into(), score: 0.5, bbox };
+        let object = Detection { label: label.into(), score: 0.5, bbox, shape: None };
         Item::One(Value::Objects(Objects { objects: vec![object.into()], place }))
     }
 

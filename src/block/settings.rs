@@ -202,7 +202,10 @@ fn read(param: &Param, value: &Value, models: &dyn Models) -> Result<Setting, (S
         ParamKind::Model => {
             let name = value.as_str().ok_or_else(|| wrong("the name of a model"))?;
             let installed = models.installed();
-            if installed.iter().any(|known| known == name) {
+            let is_known = |name: &str| installed.iter().any(|known| known == name);
+            // `name/2` is one version.
+            let has_version = |(model, _): (&str, &str)| is_known(model) && models.labels(name).is_some();
+            if is_known(name) || name.split_once('/').is_some_and(has_version) {
                 return Ok(Setting::Text(name.to_owned()));
             }
             let there = if installed.is_empty() { "none".to_owned() } else { installed.join(", ") };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::detection::{BBox, Detection};
+use crate::detection::{BBox, Detection, Shape};
 use crate::execution::Kind;
 use crate::frame::Rgb;
 use crate::polygon::Polygon;
@@ -76,11 +76,20 @@ pub struct Object {
     /// The same thing in other pictures of a stream has the same number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub track: Option<u64>,
+    /// What more a model for segmentation or pose says of it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Arc<Shape>>,
 }
 
 impl From<Detection> for Object {
-    fn from(Detection { label, score, bbox }: Detection) -> Self {
-        Self { label, score, bbox, track: None }
+    fn from(Detection { label, score, bbox, shape }: Detection) -> Self {
+        Self { label, score, bbox, track: None, shape }
+    }
+}
+
+impl From<Object> for Detection {
+    fn from(Object { label, score, bbox, shape, .. }: Object) -> Self {
+        Self { label, score, bbox, shape }
     }
 }
 
@@ -230,7 +239,8 @@ mod tests {
 
     #[test]
     fn values_are_written_as_plain_json() {
-        let found = Detection { label: "dog".into(), score: 0.5, bbox: BBox { x: 0.1, y: 0.2, w: 0.3, h: 0.4 } };
+        let found =
+            Detection { label: "dog".into(), score: 0.5, bbox: BBox { x: 0.1, y: 0.2, w: 0.3, h: 0.4 }, shape: None };
         let objects = Value::Objects(Objects { objects: vec![found.into()], place: WHOLE });
         let expected = serde_json::json!([{ "label": "dog", "score": 0.5, "box": [0.1, 0.2, 0.3, 0.4] }]);
         assert_eq!(objects.to_json(), expected);

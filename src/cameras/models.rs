@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Mono;
 use crate::config::{self, Config, ConfigError, Diagnostic};
 use crate::health::{Health, ModelState};
-use crate::infer::{Detector, Loader, Manifest, Model, ModelError, Tried};
+use crate::infer::{self, Detector, Loader, Model, Tried};
 use crate::pipeline::{self, Shared};
 use crate::record::RecordMode;
 use crate::reload::CameraChanges;
@@ -71,8 +71,9 @@ impl Models {
         if let Some(usual) = &models.usual {
             let known = self.shared.health.models().remove(&**usual.name());
             let broken = known.filter(|known| known.state == ModelState::Broken).and_then(|known| known.reason);
-            let outcome = match (usual.detector(), &broken) {
-                (Some(detector), _) => Some(Ok(&**detector)),
+            let detector = usual.detector();
+            let outcome = match (detector.as_deref(), &broken) {
+                (Some(detector), _) => Some(Ok(detector)),
                 (None, Some(reason)) => Some(Err(reason.as_str())),
                 (None, None) => None,
             };
@@ -111,7 +112,7 @@ pub fn check(config: &Config) -> Result<()> {
             if !detectors.contains_key(name) {
                 match Detector::load_within(&config.infer.model_dir, name, config.infer.limits()) {
                     Ok(detector) => drop(detectors.insert(name.clone(), detector)),
-                    Err(unknown @ ModelError::Unknown { .. }) => {
+                    Err(unknown) if unknown.is_unknown() => {
                         diagnostics.push(Diagnostic::new(place(key), unknown.to_string()));
                     }
                     Err(failure) => return Err(failure.into()),
@@ -136,7 +137,8 @@ pub fn check_names(config: &Config, changes: &CameraChanges) -> Result<(), Confi
     for (camera_name, camera) in enabled(config).filter(|(name, _)| is_changed(name)) {
         for (key, model) in [("model", &camera.detect.model), ("light_model", &camera.detect.light_model)] {
             if !model.is_empty()
-                && let Err(unknown @ ModelError::Unknown { .. }) = Manifest::load(&config.infer.model_dir, model)
+                && let Err(unknown) = infer::find(&config.infer.model_dir, model)
+                && unknown.is_unknown()
             {
                 diagnostics.push(Diagnostic::new(format!("camera.{camera_name}.detect.{key}"), unknown.to_string()));
             }

@@ -55,6 +55,12 @@ pub struct ModelHealth {
     /// Why it cannot be used, in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Which version is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Newer versions that cannot be used, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<u32, String>,
 }
 
 /// The certificate that the page shows, by which clients recognise the box.

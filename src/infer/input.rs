@@ -67,6 +67,9 @@ pub enum Resize {
     Letterbox,
     /// Distorted to the input's shape.
     Stretch,
+    /// As small as it goes while it fills the input, without distortion; what reaches beyond is cut off. Classifiers are
+    /// usually trained so.
+    Crop,
 }
 
 fn unit() -> f32 {

@@ -10,6 +10,8 @@
 mod engine;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod graph_tests;
 mod heads;
 mod input;
 mod loader;
@@ -18,6 +20,7 @@ mod nms;
 #[cfg(test)]
 mod onnx_writer;
 mod preprocess;
+mod repository;
 mod scheduler;
 
 use std::path::{Path, PathBuf};
@@ -34,11 +37,12 @@ pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
 pub use input::{Colour, InputSpec, Layout, Resize};
 pub use loader::{Loader, Model, Tried};
-pub use model::{Manifest, ModelError, installed};
+pub use model::{Manifest, ModelError};
 pub use preprocess::{Fit, Input};
+pub use repository::{Version, find, installed, parse_reference, unknown, versions};
 pub use scheduler::{
-    Accepted, Answer, Detected, Job, JobError, Jobs, Outcome, PendingAnswer, Policy, Priority, Refused, Reply,
-    Scheduler, Slot, Speed,
+    Accepted, Answer, Detected, FailureKind, Job, JobError, Jobs, ModelStatistics, Outcome, PendingAnswer, Policy,
+    Priority, Refused, Reply, Scheduler, Slot, Speed, TensorJob,
 };
 
 use heads::Head;
@@ -214,6 +218,14 @@ pub enum InferError {
     /// The picture has no pixels.
     #[error("the picture is {0}x{1} pixels")]
     Empty(u32, u32),
+    /// An input of one's own has another size than that of the model.
+    #[error("the model takes a tensor {expected:?}, not {found}")]
+    Input {
+        /// Shape of its input.
+        expected: Vec<usize>,
+        /// What it was given.
+        found: String,
+    },
     /// The engine failed.
     #[error("run the model: {0}")]
     Engine(String),
@@ -230,6 +242,7 @@ pub enum InferError {
 /// A loaded model. Immutable; share it in an [`Arc`].
 pub struct Detector {
     name: Arc<str>,
+    version: u32,
     labels: Vec<Arc<str>>,
     preprocessor: Preprocessor,
     engine: Box<dyn Engine>,
@@ -254,7 +267,36 @@ impl Detector {
         Self::load_within(dir, name, Limits::NONE)
     }
 
-    /// Loads model `name` from folder `dir`: reads the manifest, verifies the checksums, optimises the
+    /// Loads model `name` from folder `dir`, the newest version that can be; `name/2` is that version alone.
+    ///
+    /// # Errors
+    /// What is wrong with the newest version, in words for the operator.
+    pub fn load_within(dir: &Path, name: &str, limits: Limits) -> Result<Self, ModelError> {
+        Self::load_newer(dir, name, 0, limits).map(|(detector, _)| detector)
+    }
+
+    /// The same among the versions above `than`; also which newer ones cannot be used, and why.
+    ///
+    /// # Errors
+    /// What is wrong with the newest version, in words for the operator.
+    pub fn load_newer(
+        dir: &Path,
+        name: &str,
+        than: u32,
+        limits: Limits,
+    ) -> Result<(Self, Vec<(u32, ModelError)>), ModelError> {
+        let mut failed = Vec::new();
+        for version in versions(dir, name).into_iter().filter(|version| version.number > than) {
+            match Self::load_version(&version, parse_reference(name).0, limits) {
+                Ok(detector) => return Ok((detector, failed)),
+                Err(error) => failed.push((version.number, error)),
+            }
+        }
+        let newest = failed.into_iter().next().map(|(_, error)| error);
+        Err(newest.unwrap_or_else(|| unknown(dir, name)))
+    }
+
+    /// Loads one version of model `name`: reads the manifest, verifies the checksums, optimises the
     /// graph, runs it, and makes sure that its output is what the manifest says: by its shape, and by what it
     /// gives for a photograph.
     ///
@@ -262,11 +304,12 @@ impl Detector {
     ///
     /// # Errors
     /// What is wrong with the model, in words for the operator.
-    pub fn load_within(dir: &Path, name: &str, limits: Limits) -> Result<Self, ModelError> {
+    pub fn load_version(version: &Version, name: &str, limits: Limits) -> Result<Self, ModelError> {
+        let dir = &version.folder;
         let manifest = Manifest::load(dir, name)?;
         let labels = manifest.read_labels(dir)?;
         let engine = engine::tract::TractEngine::load(dir, &manifest, limits)?;
-        let detector = Self::with_engine(&manifest, labels, Box::new(engine))?;
+        let detector = Self { version: version.number, ..Self::with_engine(&manifest, labels, Box::new(engine))? };
         detector.look_at_sample().map_err(|doubt| ModelError::Meaning { model: manifest.name, doubt })?;
         Ok(detector)
     }
@@ -287,6 +330,7 @@ impl Detector {
             .map_err(|misfit| ModelError::Head { model: manifest.name.clone(), misfit })?;
         Ok(Self {
             name: manifest.name.as_str().into(),
+            version: 1,
             labels,
             preprocessor: Preprocessor::new(&manifest.input),
             engine,
@@ -296,9 +340,25 @@ impl Detector {
         })
     }
 
+    /// Which version of the model it is.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether this is what a configuration means by `reference`, a name or `name/2`.
+    pub fn is(&self, reference: &str) -> bool {
+        let (name, version) = parse_reference(reference);
+        *name == *self.name && version.is_none_or(|version| version == self.version)
+    }
+
     /// Name of the model.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether it says what a picture shows as a whole: each detection covers what it was shown.
+    pub fn is_classifier(&self) -> bool {
+        matches!(self.head, Head::Classify(_))
     }
 
     /// All labels that it can give, in the model's order.
@@ -337,9 +397,30 @@ impl Detector {
             // A box that lies in the padding has nothing left once it is cut.
             let visible = bbox.w > 0.0 && bbox.h > 0.0;
             let label = self.labels.get(candidate.class)?.clone();
-            visible.then_some(Detection { label, score: candidate.score, bbox })
+            let shape = || self.head.shape(&outputs, &candidate, fit).map(Arc::new);
+            visible.then(|| Detection { label, score: candidate.score, bbox, shape: shape() })
         });
         Ok(detections.collect())
+    }
+
+    /// Shape of its input tensor.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.description.input
+    }
+
+    /// What the model itself gives for an input of one's own: numbers in its layout, as many as its input holds, scaled as it
+    /// was trained. The outputs have their names in the model.
+    ///
+    /// # Errors
+    /// When there are too few or too many numbers, or the engine fails.
+    pub fn run_tensor(&self, input: &[f32]) -> Result<Vec<(String, Output)>, InferError> {
+        let wanted = self.description.input.iter().product::<usize>();
+        if input.len() != wanted {
+            let found = format!("{} numbers", input.len());
+            return Err(InferError::Input { expected: self.description.input.clone(), found });
+        }
+        let names = self.description.outputs.iter().map(|output| output.name.clone());
+        Ok(names.zip(self.engine.run(input)?).collect())
     }
 
     /// [`Detector::prepare`] and [`Detector::run`] in one.

@@ -33,6 +33,10 @@ pub struct Manifest {
     /// that are no outputs of the model may be named too; what they do not need is not computed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// Values of the inputs beside the picture, by name, such as `scale_factor = [1, 1]` of Paddle's exports or
+    /// `orig_target_sizes = [640, 640]` of RT-DETR's. They are the same for every picture.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed_inputs: BTreeMap<String, Vec<f64>>,
     /// Labels in the order of the model's classes. Either these or `labels_file`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -64,6 +68,9 @@ pub enum ModelError {
     /// The config asks for a model that is not there.
     #[error("no model named {name:?} in {}; {}", dir.display(), there_are(installed))]
     Unknown { name: String, dir: PathBuf, installed: Vec<String> },
+    /// The config asks for a version that is not there.
+    #[error("model {name} has no version {version} in {}; there are {}", dir.display(), listed(versions))]
+    UnknownVersion { name: String, version: u32, dir: PathBuf, versions: Vec<u32> },
     /// The manifest does not parse or does not make sense.
     #[error("model manifest {}: {reason}", path.display())]
     Manifest { path: PathBuf, reason: String },
@@ -107,6 +114,9 @@ pub enum ModelError {
     /// The input has another shape than the manifest says.
     #[error("{} takes {found}, but the manifest says one input {expected:?}; correct [input]", path.display())]
     Input { path: PathBuf, expected: Vec<usize>, found: String },
+    /// A value of an input beside the picture does not fit.
+    #[error("{}: fixed_inputs: {reason}", path.display())]
+    FixedInput { path: PathBuf, reason: String },
     /// The engine refuses the model for another reason.
     #[error("load {}: {reason}", path.display())]
     Load { path: PathBuf, reason: String },
@@ -115,16 +125,8 @@ pub enum ModelError {
     Head { model: String, misfit: Misfit },
 }
 
-fn there_are(installed: &[String]) -> String {
-    if installed.is_empty() {
-        "there are none at all".to_owned()
-    } else {
-        format!("there are: {}", installed.join(", "))
-    }
-}
-
-/// Names of the models in a folder, sorted; empty where there is no such folder.
-pub fn installed(dir: &Path) -> Vec<String> {
+/// Names of the manifests that lie in a folder itself, sorted.
+pub(super) fn manifests_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     let names: BTreeSet<String> = entries
         .filter_map(|entry| {
@@ -136,13 +138,33 @@ pub fn installed(dir: &Path) -> Vec<String> {
     names.into_iter().collect()
 }
 
+impl ModelError {
+    /// Whether the config asks for what is not there.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::UnknownVersion { .. })
+    }
+}
+
+fn listed(versions: &[u32]) -> String {
+    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn there_are(installed: &[String]) -> String {
+    if installed.is_empty() {
+        "there are none at all".to_owned()
+    } else {
+        format!("there are: {}", installed.join(", "))
+    }
+}
+
 impl Manifest {
-    /// Reads and checks `<dir>/<name>.toml`.
+    /// Reads and checks `<dir>/<name>.toml`, whatever other versions of the model there are.
     ///
     /// # Errors
     /// When there is no such model, or its manifest is not right.
     pub fn load(dir: &Path, name: &str) -> Result<Self, ModelError> {
-        let unknown = || ModelError::Unknown { name: name.to_owned(), dir: dir.to_owned(), installed: installed(dir) };
+        let unknown =
+            || ModelError::Unknown { name: name.to_owned(), dir: dir.to_owned(), installed: manifests_in(dir) };
         if !is_plain_name(name) {
             return Err(unknown());
         }
@@ -176,6 +198,9 @@ impl Manifest {
             if !is_sha256(sha256) {
                 return Err(format!("external_data: {sha256:?} of {file} is not 64 hex digits"));
             }
+        }
+        if let Some((input, _)) = self.fixed_inputs.iter().find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+            return Err(format!("fixed_inputs: the values of {input:?} must be finite numbers"));
         }
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.outputs.iter().find(|output| !seen.insert(*output)) {
@@ -267,7 +292,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 /// A name that stays in its folder.
-fn is_plain_name(name: &str) -> bool {
+pub(super) fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('.')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
@@ -328,7 +353,7 @@ mod tests {
                 format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\nstd = [1, 0, 1]\n[head]\nkind = 'ssd'"),
                 "input.std = [1.0, 0.0, 1.0]",
             ),
-            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'detr'"), "`detr`"),
+            (format!("{HEADER}{SHA}{labels}[input]\nwidth = 8\nheight = 8\n[head]\nkind = 'rcnn'"), "`rcnn`"),
             (HEADER.replace("'m'", "'n'") + SHA + labels + REST, "name = \"n\" is not the name of the file"),
             (HEADER.replace("m.onnx", "../m.onnx") + SHA + labels + REST, "must be the name of a file"),
         ];

@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(class: usize, score: f32, corners: [f32; 4]) -> Candidate {
-        Candidate { class, score, corners }
+        Candidate { class, score, corners, row: 0 }
     }
 
     #[test]

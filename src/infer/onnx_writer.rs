@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Types of tensors in ONNX's numbering.
 pub const SINGLE: u64 = 1;
+pub const UINT8: u64 = 2;
 pub const INT64: u64 = 7;
 pub const HALF: u64 = 10;
 
@@ -65,6 +66,15 @@ impl Graph {
 
     pub fn output(self, name: &str, kind: u64, shape: &[u64]) -> Self {
         self.value(12, name, kind, shape)
+    }
+
+    /// An input whose first side is left open: the batch.
+    pub fn open_input(mut self, name: &str, kind: u64, rest: &[u64]) -> Self {
+        let batch = part(1, part(2, "batch"));
+        let sides: Vec<u8> = rest.iter().flat_map(|side| part(1, number(1, *side))).collect();
+        let typed = part(1, [number(1, kind), part(2, [batch, sides].concat())].concat());
+        self.0.extend(part(11, [part(1, name), part(2, typed)].concat()));
+        self
     }
 
     /// Says of a value inside that its sides are these expressions.

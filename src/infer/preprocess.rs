@@ -5,6 +5,9 @@ use super::InferError;
 use super::input::{Colour, InputSpec, Layout, Resize};
 use crate::frame::{Picture, Rgb};
 
+/// Pictures are not scaled to more than this by side, however long and narrow they are.
+const LONGEST_SIDE: u32 = 16_384;
+
 /// Where the picture lies in the input, in input pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
@@ -23,6 +26,12 @@ impl Fit {
     pub fn to_picture(&self, [x0, y0, x1, y1]: [f32; 4]) -> [f32; 4] {
         let (x, y) = (|v: f32| (v - self.left) / self.width, |v: f32| (v - self.top) / self.height);
         [x(x0), y(y0), x(x1), y(y1)]
+    }
+
+    /// A point in input pixels as shares of the picture, moved into it.
+    pub(super) fn point_to_picture(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let [x, y, ..] = self.to_picture([x, y, x, y]);
+        [x.clamp(0.0, 1.0), y.clamp(0.0, 1.0)]
     }
 }
 
@@ -92,6 +101,9 @@ impl Preprocessor {
         if width == 0 || height == 0 {
             return Err(InferError::Empty(width, height));
         }
+        if self.resize == Resize::Crop {
+            return self.prepare_middle(picture);
+        }
         let place = self.place(width, height);
         let rgb = picture.rgb(place.width, place.height)?;
         let (left, top) = (place.left as f32, place.top as f32);
@@ -99,10 +111,27 @@ impl Preprocessor {
         Ok(Input { data: self.spread(&rgb, place), fit })
     }
 
+    /// The middle of a picture that reaches beyond the input.
+    fn prepare_middle(&self, picture: &dyn Picture) -> Result<Input, InferError> {
+        let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+        let scale = (f64::from(self.width) / width).max(f64::from(self.height) / height);
+        let side = |length: f64, least: u32| ((length * scale).round() as u32).clamp(least, least.max(LONGEST_SIDE));
+        let (wide, high) = (side(width, self.width), side(height, self.height));
+        let (left, top) = ((wide - self.width) / 2, (high - self.height) / 2);
+        let rgb = picture.rgb(wide, high)?;
+        let lines = rgb.data.chunks_exact(3 * wide as usize).skip(top as usize).take(self.height as usize);
+        let data =
+            lines.flat_map(|line| line.iter().skip(3 * left as usize).take(3 * self.width as usize)).copied().collect();
+        let middle = Rgb { width: self.width, height: self.height, data };
+        let place = Place { left: 0, top: 0, width: self.width, height: self.height };
+        let fit = Fit { left: -(left as f32), top: -(top as f32), width: wide as f32, height: high as f32 };
+        Ok(Input { data: self.spread(&middle, place), fit })
+    }
+
     /// The rectangle of the input that a picture of this size takes.
     fn place(&self, width: u32, height: u32) -> Place {
         let (w, h) = match self.resize {
-            Resize::Stretch => (self.width, self.height),
+            Resize::Stretch | Resize::Crop => (self.width, self.height),
             Resize::Letterbox => {
                 let scale = (f64::from(self.width) / f64::from(width)).min(f64::from(self.height) / f64::from(height));
                 // Rounding up must not reach beyond the input, nor rounding down leave nothing.

@@ -89,6 +89,26 @@ pub struct PriorityLabel {
     pub priority: String,
 }
 
+/// Label of a version of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModelLabel {
+    /// Its name.
+    pub model: String,
+    /// The number of the version.
+    pub version: u32,
+}
+
+/// Label of why jobs of a version of a model have no result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModelFailureLabel {
+    /// Its name.
+    pub model: String,
+    /// The number of the version.
+    pub version: u32,
+    /// `rejected`, `canceled`, `backend`, `other`.
+    pub reason: &'static str,
+}
+
 /// Label of a class of files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClassLabel {
@@ -126,6 +146,16 @@ pub fn dropped(camera: &str, reason: &str) -> DropLabel {
 /// The label set of a kind of inference work.
 pub fn priority(name: &str) -> PriorityLabel {
     PriorityLabel { priority: name.to_owned() }
+}
+
+/// The label set of a version of a model.
+pub fn model(name: &str, version: u32) -> ModelLabel {
+    ModelLabel { model: name.to_owned(), version }
+}
+
+/// The label set of why jobs of a version of a model have no result.
+pub fn model_failure(name: &str, version: u32, reason: &'static str) -> ModelFailureLabel {
+    ModelFailureLabel { model: name.to_owned(), version, reason }
 }
 
 /// The label set of a part of the daemon.

@@ -17,9 +17,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{
-    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, NameLabel, OutcomeLabel, OutletLabel, OutputLabel,
-    OwnerLabel, PartLabel, PriorityLabel, StageLabel, camera, class, dropped, evicted, link_state, outcome, outlet,
-    output, owner, part, priority, stage,
+    CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, ModelFailureLabel, ModelLabel, NameLabel,
+    OutcomeLabel, OutletLabel, OutputLabel, OwnerLabel, PartLabel, PriorityLabel, StageLabel, camera, class, dropped,
+    evicted, link_state, model, model_failure, outcome, outlet, output, owner, part, priority, stage,
 };
 
 /// All metrics. Clones share the values.
@@ -52,6 +52,16 @@ pub struct Metrics {
     pub pipeline_value: Family<OutputLabel, Gauge<f64, AtomicU64>>,
     /// Jobs that wait for an inference thread, as they were within the last second.
     pub infer_waiting: Family<PriorityLabel, Gauge>,
+    /// Jobs of models with a result.
+    pub model_successes: Family<ModelLabel, Counter>,
+    /// Jobs of models without one.
+    pub model_failures: Family<ModelFailureLabel, Counter>,
+    /// Jobs of models that wait or run.
+    pub model_pending: Family<ModelLabel, Gauge>,
+    /// Seconds that jobs with a result waited for a thread.
+    pub model_queue_seconds: Family<ModelLabel, Counter<f64, AtomicU64>>,
+    /// Seconds that they ran.
+    pub model_compute_seconds: Family<ModelLabel, Counter<f64, AtomicU64>>,
     /// Events begun.
     pub events: Family<CameraLabel, Counter>,
     /// Time from the decision that an event began to its durable record, seconds.
@@ -141,6 +151,11 @@ impl Metrics {
             pipeline_failures: Family::default(),
             pipeline_value: Family::default(),
             infer_waiting: Family::default(),
+            model_successes: Family::default(),
+            model_failures: Family::default(),
+            model_pending: Family::default(),
+            model_queue_seconds: Family::default(),
+            model_compute_seconds: Family::default(),
             events: Family::default(),
             event_commit_seconds: Histogram::new(buckets()),
             delivered: Family::default(),
@@ -202,6 +217,12 @@ impl Metrics {
         r.register("camera_pipeline_failures", "Pictures for which a camera's pipeline gave nothing", failures);
         r.register("camera_pipeline_value", "What a camera's pipeline gave last", self.pipeline_value.clone());
         r.register("infer_waiting", "Jobs that wait for an inference thread", self.infer_waiting.clone());
+        r.register("model_successes", "Jobs of the model with a result", self.model_successes.clone());
+        r.register("model_failures", "Jobs of the model without a result", self.model_failures.clone());
+        r.register("model_pending", "Jobs of the model that wait or run", self.model_pending.clone());
+        let (queue, compute) = (self.model_queue_seconds.clone(), self.model_compute_seconds.clone());
+        r.register_with_unit("model_queue", "Time that jobs with a result waited for a thread", Unit::Seconds, queue);
+        r.register_with_unit("model_compute", "Time that jobs with a result ran", Unit::Seconds, compute);
         r.register("events", "Events begun", self.events.clone());
         r.register_with_unit(
             "event_commit",
@@ -344,6 +365,12 @@ mod tests {
         metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
         metrics.pipeline_value.get_or_create(&output("yard", "people")).set(1.0);
         metrics.infer_waiting.get_or_create(&priority("camera")).set(1);
+        let model = model("m", 2);
+        metrics.model_successes.get_or_create(&model).inc();
+        metrics.model_failures.get_or_create(&model_failure("m", 2, "backend")).inc();
+        metrics.model_pending.get_or_create(&model).set(1);
+        metrics.model_queue_seconds.get_or_create(&model).inc_by(0.5);
+        metrics.model_compute_seconds.get_or_create(&model).inc_by(0.5);
         let outlet = outlet("mqtt");
         for counter in [&metrics.delivered, &metrics.delivered_bytes, &metrics.delivery_failures] {
             counter.get_or_create(&outlet).inc();

@@ -360,7 +360,8 @@ fn an_analysis_that_hangs_is_restarted_and_its_events_do_not_stay_open() {
     let runs = analysis::runs(&StagePlan::from_config(&config), &events, &looks).expect("analysis");
     let stages = Stages::start(&shared, analysis::spec(&camera), events, runs);
     let mut updates = archive.announcements();
-    let person = Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 } };
+    let person =
+        Detection { label: "person".into(), score: 0.9, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 }, shape: None };
     let look = || {
         clock.advance(Duration::from_millis(100));
         let picture = Arc::new(Rgb { width: 64, height: 36, data: vec![90; 64 * 36 * 3] });

@@ -11,7 +11,7 @@ use super::passwords::Passwords;
 use super::{Read, problems};
 use crate::config::camera_edit::{Shown, admit, apply, places, shown};
 use crate::config::{Config, ConfigError, Files, Part, Texts};
-use crate::infer::Manifest;
+use crate::infer;
 use crate::service::{CameraEdit, CameraSettings, EditRefusal, ProbeSource};
 
 /// The note of a change, beside the file of the service's own.
@@ -88,8 +88,8 @@ impl Editor {
         };
         let read = self.read().map_err(|error| refusal(&error))?;
         let (folder, model) = (&read.config.infer.model_dir, effective["detect"]["model"].as_str().unwrap_or_default());
-        let labels =
-            Manifest::load(folder, model).and_then(|manifest| manifest.read_labels(folder)).unwrap_or_default();
+        let labels = infer::find(folder, model).and_then(|(version, manifest)| manifest.read_labels(&version.folder));
+        let labels = labels.unwrap_or_default();
         Ok(CameraSettings {
             camera: name.to_owned(),
             revision: texts.revision(),

@@ -30,7 +30,10 @@ mod loaded_pipeline;
 mod mark;
 mod media;
 mod model_choice;
+mod model_facts;
+mod model_versions;
 mod models;
+mod own_models;
 mod photo_labels;
 mod pipeline_trial;
 mod pipelines;
@@ -84,10 +87,10 @@ pub use library_upkeep::{Usage, UserUsage};
 pub use loaded_pipeline::{LoadedPipeline, PipelineLoader};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
-pub use models::{
-    FoundThings, LEAST_SCORE, MOST_PICTURE_BYTES, ManifestFacts, ModelRefusal, ModelService, ModelStatus, ModelUse,
-    SpeedStatus,
+pub use model_facts::{
+    FoundThings, Inferred, ManifestFacts, ModelRefusal, ModelStatus, ModelUse, SpeedStatus, VersionStatus,
 };
+pub use models::{LEAST_SCORE, MOST_PICTURE_BYTES, ModelService};
 pub use pipeline_trial::{NumberSpan, PipelineTally, PipelineTrial, WouldAlert};
 pub use pipelines::{PipelineEntry, PipelineRefusal, PipelineService};
 #[cfg(test)]

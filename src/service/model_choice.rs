@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::models::{ModelRefusal, ModelService};
+use super::model_facts::ModelRefusal;
+use super::models::ModelService;
 use crate::block::{Models, ModelsError};
 use crate::detection::Detection;
 use crate::frame::Rgb;
@@ -37,6 +38,10 @@ impl Models for BlockModels {
 
     fn labels(&self, model: &str) -> Option<Vec<Arc<str>>> {
         self.models.labels_of(model)
+    }
+
+    fn classifies(&self, model: &str) -> Option<bool> {
+        self.models.classifies(model)
     }
 
     fn detect(&self, model: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {

@@ -11,7 +11,8 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use super::library::LibraryService;
-use super::models::{ModelRefusal, ModelService};
+use super::model_facts::ModelRefusal;
+use super::models::ModelService;
 use super::playback::MOST_LOAD;
 use crate::detection::Detection;
 use crate::frame::Rgb;

@@ -189,9 +189,10 @@ mod tests {
         (cloud.items, cloud.bytes, cloud.oldest_wait_s, cloud.dead_letters) = (3, 9, Some(60), 1);
         cloud.estimate();
         let mut status = status(&[CameraState::Online], vec![fixture::queue("mqtt"), cloud]);
-        status
-            .models
-            .insert("m".to_owned(), ModelHealth { state: ModelState::Broken, reason: Some("gone".to_owned()) });
+        status.models.insert(
+            "m".to_owned(),
+            ModelHealth { state: ModelState::Broken, reason: Some("gone".to_owned()), ..ModelHealth::default() },
+        );
         let expected = concat!(
             r#"{"device":"box-7","site":"Gate","version":"0.1.0","uptime_s":90,"time":"1970-01-01T00:00:00Z","#,
             r#""time_quality":"synchronised","cameras":[{"name":"c","state":"online","state_for_s":7,"reason":null,"#,
@@ -306,7 +307,11 @@ mod tests {
     #[test]
     fn a_camera_without_detection_is_a_problem_and_says_why() {
         let mut status = status(&[CameraState::Online; 2], vec![]);
-        let broken = ModelHealth { state: ModelState::Broken, reason: Some("m.onnx is missing".to_owned()) };
+        let broken = ModelHealth {
+            state: ModelState::Broken,
+            reason: Some("m.onnx is missing".to_owned()),
+            ..ModelHealth::default()
+        };
         status.models.insert("m".to_owned(), broken);
         let (level, text) = said(&status);
         assert_eq!(level, Level::Problem);

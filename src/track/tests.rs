@@ -16,6 +16,7 @@ fn thing(label: &str, score: f32, x: f32, y: f32, w: f32, h: f32) -> Detection {
         label: label.into(),
         score,
         bbox: BBox::from_corners(x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0),
+        shape: None,
     }
 }
 
@@ -223,6 +224,7 @@ fn any_detection() -> impl Strategy<Value = Detection> {
             label: Arc::from(label),
             score,
             bbox: BBox { x, y, w: w * 0.5, h: h * 0.5 },
+            shape: None,
         },
     )
 }

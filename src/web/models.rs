@@ -86,7 +86,9 @@ fn refused(refusal: ModelRefusal) -> Problem {
         ModelRefusal::Unknown(_) => Code::NotFound,
         ModelRefusal::Unusable(_) => Code::ModelUnusable,
         ModelRefusal::Picture(ForeignError::TooLarge { .. }) => Code::TooLarge,
-        ModelRefusal::Picture(ForeignError::Kind | ForeignError::Damaged(_)) => Code::PictureUnusable,
+        ModelRefusal::Picture(ForeignError::Kind | ForeignError::Damaged(_)) | ModelRefusal::Tensor(_) => {
+            Code::PictureUnusable
+        }
         ModelRefusal::Busy(_) => Code::Busy,
         ModelRefusal::Stopping => Code::Stopping,
     };

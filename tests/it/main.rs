@@ -40,6 +40,7 @@ mod link;
 mod live;
 mod manners;
 mod metered;
+mod model_versions;
 mod models;
 mod network_streams;
 mod older_version;

@@ -90,7 +90,7 @@ mod tests {
     fn seen(memory: &Memory, things: &[(&str, Option<u64>)]) -> Result<(f64, usize), String> {
         let object = |(label, track): &(&str, Option<u64>)| {
             let bbox = BBox { x: 0.1, y: 0.1, w: 0.1, h: 0.1 };
-            Object { label: (*label).into(), score: 0.5, bbox, track: *track }
+            Object { label: (*label).into(), score: 0.5, bbox, track: *track, shape: None }
         };
         let objects = Objects { objects: things.iter().map(object).collect(), place: WHOLE };
         let inputs = [("objects", Value::Objects(objects))];

@@ -1,5 +1,7 @@
 //! What was found in parts of a picture, as what is in the picture.
 
+use std::sync::Arc;
+
 use super::super::spec::{Group, OBJECTS, Param, ParamKind, Port, Preset, Result as Gives, Spec};
 use super::super::value::{WHOLE, within};
 use super::super::{Block, BlockError, Context, Input, Object, Objects, Output, Value};
@@ -73,7 +75,8 @@ impl Found {
             || (y <= ON_EDGE && place.y > SAME_EDGE)
             || (x + w >= 1.0 - ON_EDGE && place.x + place.w < 1.0 - SAME_EDGE)
             || (y + h >= 1.0 - ON_EDGE && place.y + place.h < 1.0 - SAME_EDGE);
-        Self { object: Object { bbox: within(object.bbox, place), ..object.clone() }, is_cut }
+        let shape = object.shape.as_ref().map(|shape| Arc::new(shape.within(place)));
+        Self { object: Object { bbox: within(object.bbox, place), shape, ..object.clone() }, is_cut }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alert;
 mod blur;
+mod classify;
 mod compose;
 mod condition;
 mod convert;
@@ -41,6 +42,7 @@ use super::Block;
 pub(super) const ALL: &[&'static dyn Block] = &[
     &alert::Alert,
     &blur::Blur,
+    &classify::Classify,
     &compose::Compose,
     &condition::Condition,
     &convert::Convert,

@@ -67,8 +67,12 @@ impl Block for Track {
 
     fn run(&self, input: &Input<'_>, context: &Context<'_>) -> Result<Output, BlockError> {
         let (found, settings) = (input.objects("objects")?, input.settings);
-        let detection =
-            |object: &Object| Detection { label: object.label.clone(), score: object.score, bbox: object.bbox };
+        let detection = |Object { label, score, bbox, .. }: &Object| Detection {
+            label: label.clone(),
+            score: *score,
+            bbox: *bbox,
+            shape: None,
+        };
         let detections: Vec<Detection> = found.objects.iter().map(detection).collect();
         // What a model is not sure of was left out before.
         let config = Config {
@@ -86,7 +90,7 @@ impl Block for Track {
                 match track.state {
                     TrackState::Confirmed => {
                         let (label, score, bbox) = (track.label, track.score, track.bbox);
-                        objects.push(Object { label, score, bbox, track: Some(number) });
+                        objects.push(Object { label, score, bbox, track: Some(number), shape: None });
                     }
                     TrackState::Occluded => {}
                     TrackState::Tentative | TrackState::Ended => continue,

@@ -12,9 +12,10 @@ use crate::clock::{Clock, Mono, SystemClock};
 use crate::execution::Kind;
 
 /// The parameters of the blocks that need some.
-const PARAMETERS: [(&str, &str); 9] = [
+const PARAMETERS: [(&str, &str); 10] = [
     ("alert", r#"{"message": "{{ a }} and {{ b }}"}"#),
     ("condition", r#"{"expression": "value is none"}"#),
+    ("classify", r#"{"model": "seer"}"#),
     ("detect", r#"{"model": "seer"}"#),
     ("expression", r#"{"expression": "1 if a else 2"}"#),
     ("number", r#"{"number": 3}"#),

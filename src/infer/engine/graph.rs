@@ -10,6 +10,7 @@ use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
+use super::inputs::{self, add_needs, check_input};
 use super::one_line;
 use crate::infer::{Manifest, ModelError};
 
@@ -29,6 +30,7 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, framework: &tract_onnx::Onnx
     let Some(graph) = &mut proto.graph else { return Ok(proto) };
     select_outputs(&path, graph, &manifest.outputs)?;
     check_operators(&path, graph, framework)?;
+    inputs::fix(&path, graph, &manifest.fixed_inputs)?;
     check_input(&path, graph, &manifest.input.shape())?;
     forget_symbols(graph);
     load_external_data(dir, manifest, graph)?;
@@ -80,16 +82,6 @@ fn select_outputs(path: &Path, graph: &mut GraphProto, wanted: &[String]) -> Res
     Ok(())
 }
 
-/// Adds what a node reads; what its inner graphs read may come from outside as well.
-fn add_needs(node: &NodeProto, needed: &mut HashSet<String>) {
-    needed.extend(node.input.iter().cloned());
-    let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-    for graph in graphs {
-        needed.extend(graph.output.iter().map(|output| output.name.clone()));
-        graph.node.iter().for_each(|node| add_needs(node, needed));
-    }
-}
-
 fn check_operators(path: &Path, graph: &GraphProto, framework: &tract_onnx::Onnx) -> Result<(), ModelError> {
     let mut unknown: Vec<String> = (graph.node.iter().map(|node| node.op_type.clone()))
         .filter(|operator| !framework.op_register.0.contains_key(operator))
@@ -97,35 +89,6 @@ fn check_operators(path: &Path, graph: &GraphProto, framework: &tract_onnx::Onnx
     unknown.sort();
     unknown.dedup();
     if unknown.is_empty() { Ok(()) } else { Err(ModelError::Operators { path: path.to_owned(), operators: unknown }) }
-}
-
-/// The model must have one input, which must take the shape that the manifest gives.
-fn check_input(path: &Path, graph: &GraphProto, shape: &[usize]) -> Result<(), ModelError> {
-    let refused = |found: String| ModelError::Input { path: path.to_owned(), expected: shape.to_vec(), found };
-    // Older files list the weights among the inputs.
-    let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
-    let [input] = inputs.as_slice() else {
-        return Err(refused(format!("{} inputs", inputs.len())));
-    };
-    let Some(dims) = declared_dims(input) else { return Ok(()) };
-    let fits = |(dim, &wanted): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == wanted);
-    if dims.len() == shape.len() && dims.iter().zip(shape).all(fits) {
-        return Ok(());
-    }
-    let dims: Vec<_> = dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string())).collect();
-    Err(refused(format!("{} [{}]", input.name, dims.join(", "))))
-}
-
-/// The dimensions that the file gives for an input, `None` where one is left open.
-fn declared_dims(input: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
-    let TypeValue::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;
-    let dims = tensor.shape.as_ref()?.dim.iter().map(|dim| match dim.value {
-        // Exporters write 0 or -1 where they mean "any".
-        Some(DimValue::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
-        _ => None,
-    });
-    Some(dims.collect())
 }
 
 /// Drops what the file says of the shapes inside of it, where those are in terms of sizes that it leaves open

@@ -1,6 +1,7 @@
 //! What runs a model: numbers in, numbers out.
 
 mod graph;
+mod inputs;
 #[cfg(test)]
 mod tests;
 pub(super) mod tract;

@@ -68,6 +68,7 @@ impl TractEngine {
         let shape = manifest.input.shape();
         let declared = model.input_fact(0).map_err(failed)?.datum_type.concretize();
         let input_type = declared.unwrap_or_else(f32::datum_type);
+        check_numbers(&path, manifest, input_type)?;
         let fact = InferenceFact::dt_shape(input_type, shape.as_slice());
         model.set_input_fact(0, fact).map_err(failed)?;
         let plan = model.into_optimized().and_then(|model| model.into_runnable()).map_err(failed)?;
@@ -142,6 +143,30 @@ impl Engine for TractEngine {
     fn describe(&self) -> Description {
         self.description.clone()
     }
+}
+
+/// Pixels that are scaled are no whole numbers any more, and other types are no numbers.
+fn check_numbers(path: &Path, manifest: &Manifest, input_type: DatumType) -> Result<(), ModelError> {
+    let refused = |reason: String| Err(ModelError::Load { path: path.to_owned(), reason });
+    let input = &manifest.input;
+    if input_type.is_float() {
+        return Ok(());
+    }
+    if !input_type.is_integer() {
+        return refused(format!("its input is of type {input_type:?}; export it for FP32, FP16 or UINT8"));
+    }
+    let values = [0.0, 1.0].map(|pixel| {
+        let channels = input.mean.iter().zip(&input.std);
+        channels.map(|(mean, std)| (pixel * input.scale - mean) / std).collect::<Vec<f32>>()
+    });
+    let is_whole = values.iter().flatten().all(|value| value.fract() == 0.0);
+    let least = if input_type.is_signed() { -128.0 } else { 0.0 };
+    if !is_whole || values.iter().flatten().any(|value| *value < least) {
+        return refused(format!(
+            "its input is of type {input_type:?}, whole numbers from {least}; leave out scale, mean and std in [input]"
+        ));
+    }
+    Ok(())
 }
 
 fn copy_output(value: &Tensor) -> TractResult<Output> {

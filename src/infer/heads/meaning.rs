@@ -45,10 +45,10 @@ pub(super) fn rows(rows: &[Row], activation: Activation, side: [f32; 2]) -> Opti
                 ));
             }
         }
-        Activation::Sigmoid if rows.len() >= MANY && raw().all(is_score) => {
+        Activation::Sigmoid | Activation::Softmax if rows.len() >= MANY && raw().all(is_score) => {
             return Some("all of its scores are 0 to 1 already; leave out activation".to_owned());
         }
-        Activation::Sigmoid => {}
+        Activation::Sigmoid | Activation::Softmax => {}
     }
     let believed = rows.iter().filter(|row| row.score >= BELIEVED).count();
     if rows.len() >= MANY && believed > rows.len() / 2 {

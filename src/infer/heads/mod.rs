@@ -3,180 +3,31 @@
 //! A head is fitted to the real output shapes when the model is loaded and refuses what it does not
 //! understand; decoding therefore never fails. Numbers that are not finite are passed over.
 
+mod classify;
+mod detr;
+mod distribution;
 mod end2end;
+mod mask;
 mod meaning;
+mod spec;
 mod ssd;
 mod table;
 mod yolo;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::engine::Output;
 use super::input::InputSpec;
+use super::preprocess::Fit;
+use crate::detection::Shape;
+use classify::Classify;
+use detr::Detr;
+use distribution::Distribution;
 use end2end::End2end;
 use ssd::Ssd;
 use yolo::Yolo;
 
-/// How the numbers of a model's class scores become 0..1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    /// They are 0..1 already; exports usually have the last step inside.
-    #[default]
-    None,
-    /// They are logits.
-    Sigmoid,
-}
-
-impl Activation {
-    fn apply(self, value: f32) -> f32 {
-        match self {
-            Self::None => value,
-            Self::Sigmoid => 1.0 / (1.0 + (-value).exp()),
-        }
-    }
-}
-
-/// Order of the four numbers of a box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BoxOrder {
-    /// Left, top, right, bottom.
-    Xyxy,
-    /// Top, left, bottom, right, as TensorFlow has it.
-    Yxyx,
-}
-
-/// What the numbers of a box count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BoxUnits {
-    /// Shares of the input's width and height.
-    #[default]
-    Unit,
-    /// Pixels of the input.
-    Pixels,
-}
-
-/// The head part of a manifest: `[head]`, distinguished by `kind`. C is the number of labels, N of boxes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum HeadSpec {
-    /// One output `[1, 4+C, N]` or `[1, N, 4+C]`: centre x, centre y, width, height in input pixels, then
-    /// class scores. YOLOv8 and later, and what was exported in that layout.
-    Yolov8 {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-    },
-    /// One output `[1, N, 5+C]`: as above with the objectness before the class scores. YOLOv5, YOLOv7.
-    Yolov5 {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of objectness and scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-    },
-    /// One output `[1, N, 5+C]` in grid cells: offset from the cell, logarithm of the size in strides.
-    /// YOLOX as it is usually exported, without decoding.
-    Yolox {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of objectness and scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-        /// Cell sizes in pixels, in the order of the output. Default 8, 16, 32.
-        #[serde(default = "default_strides")]
-        strides: Vec<u32>,
-    },
-    /// Two outputs `[1, N, 4]` and `[1, N, C]` (boxes and scores), or TensorFlow's four: boxes `[1, N, 4]`,
-    /// classes `[1, N]`, scores `[1, N]`, count `[1]`. Boxes are two corners.
-    Ssd {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-        /// Order of the corners. Default xyxy with two outputs, yxyx with four.
-        #[serde(default)]
-        order: Option<BoxOrder>,
-        /// Units of the corners. Default unit.
-        #[serde(default)]
-        units: BoxUnits,
-        /// Whether class 0 is the background, which has no label. Default true.
-        #[serde(default = "default_background")]
-        background: bool,
-    },
-    /// One output `[1, N, 6]`: two corners, score, class, of boxes that the model has chosen itself. YOLOv10, YOLO26,
-    /// and exports with `nms=True` as far as the engine runs them.
-    End2end {
-        /// Units of the corners. Default pixels.
-        #[serde(default = "default_pixels")]
-        units: BoxUnits,
-    },
-}
-
-fn default_nms_iou() -> f32 {
-    0.6
-}
-
-fn default_strides() -> Vec<u32> {
-    vec![8, 16, 32]
-}
-
-fn default_pixels() -> BoxUnits {
-    BoxUnits::Pixels
-}
-
-fn default_background() -> bool {
-    true
-}
-
-impl HeadSpec {
-    /// Overlap above which two boxes of one class are one thing.
-    pub fn nms_iou(&self) -> f32 {
-        match *self {
-            Self::Yolov8 { nms_iou, .. }
-            | Self::Yolov5 { nms_iou, .. }
-            | Self::Yolox { nms_iou, .. }
-            | Self::Ssd { nms_iou, .. } => nms_iou,
-            // Nothing is left to be sorted out.
-            Self::End2end { .. } => 1.0,
-        }
-    }
-
-    /// The value of `kind`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Yolov8 { .. } => "yolov8",
-            Self::Yolov5 { .. } => "yolov5",
-            Self::Yolox { .. } => "yolox",
-            Self::Ssd { .. } => "ssd",
-            Self::End2end { .. } => "end2end",
-        }
-    }
-
-    /// Checks the numbers. The error is for the operator.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.nms_iou()) {
-            return Err(format!("head.nms_iou = {} is not between 0 and 1", self.nms_iou()));
-        }
-        match self {
-            Self::Yolox { strides, .. } if strides.is_empty() || strides.contains(&0) => {
-                Err(format!("head.strides = {strides:?} must hold at least one number, none of them 0"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
+pub use spec::{Activation, BoxOrder, BoxUnits, HeadSpec};
 
 /// A box that a head read, before overlaps are sorted out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,6 +38,8 @@ pub(super) struct Candidate {
     pub score: f32,
     /// Left, top, right, bottom in input pixels; finite, with an area.
     pub corners: [f32; 4],
+    /// Which row of the output it was read from.
+    pub row: usize,
 }
 
 impl Candidate {
@@ -194,11 +47,11 @@ impl Candidate {
     fn new(class: usize, score: f32, min_score: f32, corners: [f32; 4]) -> Option<Self> {
         let [x0, y0, x1, y1] = corners;
         let sound = score.is_finite() && corners.iter().all(|v| v.is_finite()) && x1 > x0 && y1 > y0;
-        (sound && score >= min_score).then(|| Self { class, score: score.min(1.0), corners })
+        (sound && score >= min_score).then(|| Self { class, score: score.min(1.0), corners, row: 0 })
     }
 
-    fn centred(class: usize, score: f32, min_score: f32, [x, y, w, h]: [f32; 4]) -> Option<Self> {
-        Self::new(class, score, min_score, [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0])
+    fn of_row(self, row: usize) -> Self {
+        Self { row, ..self }
     }
 }
 
@@ -231,12 +84,36 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// What would be understood, and how many classes the output seems to have where that is known.
+type Unfit = (String, Option<usize>);
+
+/// Corners of a box that is given by its centre and its size.
+fn corners_of([x, y, w, h]: [f32; 4]) -> [f32; 4] {
+    [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]
+}
+
+/// The cells of all grids, line by line, grid after grid: column, row and stride of each.
+fn cells(input: &InputSpec, strides: &[u32]) -> Vec<[f32; 3]> {
+    let mut cells = Vec::new();
+    for &stride in strides {
+        for line in 0..input.height.div_ceil(stride.max(1)) {
+            for column in 0..input.width.div_ceil(stride.max(1)) {
+                cells.push([column as f32, line as f32, stride as f32]);
+            }
+        }
+    }
+    cells
+}
+
 /// A head that was fitted to a model.
 #[derive(Debug)]
 pub(super) enum Head {
     Yolo(Yolo),
+    Distribution(Distribution),
+    Detr(Detr),
     Ssd(Ssd),
     End2end(End2end),
+    Classify(Classify),
 }
 
 impl Head {
@@ -248,26 +125,51 @@ impl Head {
         names: &[&str],
         shapes: &[&[usize]],
     ) -> Result<Self, Misfit> {
-        let misfit = |(understood, classes): (String, Option<usize>)| {
+        let misfit = |(understood, classes): Unfit| {
             let named = names.iter().zip(shapes).map(|(name, shape)| format!("{name} {shape:?}"));
             let found = named.collect::<Vec<_>>().join(" + ");
             let chosen = matches!(shapes, [[1, _, end2end::COLUMNS]]);
             let classes = classes.filter(|&classes| classes != labels);
             Misfit { kind: spec.kind(), found, understood, labels, classes, chosen }
         };
-        match spec {
-            HeadSpec::End2end { .. } => End2end::fit(spec, input, labels, shapes).map(Self::End2end).map_err(misfit),
-            HeadSpec::Ssd { .. } => Ssd::fit(spec, input, labels, names, shapes).map(Self::Ssd).map_err(misfit),
-            _ => Yolo::fit(spec, input, labels, shapes).map(Self::Yolo).map_err(misfit),
-        }
+        let fitted = match spec {
+            HeadSpec::End2end { .. } => End2end::fit(spec, input, labels, shapes).map(Self::End2end),
+            HeadSpec::Ssd { .. } => Ssd::fit(spec, input, labels, names, shapes).map(Self::Ssd),
+            HeadSpec::Detr { activation, units } => {
+                Detr::fit(*activation, *units, input, labels, names, shapes).map(Self::Detr)
+            }
+            HeadSpec::Classify { activation } => Classify::fit(*activation, input, labels, shapes).map(Self::Classify),
+            HeadSpec::Nanodet { activation, strides, offset, .. }
+            | HeadSpec::Picodet { activation, strides, offset, .. } => {
+                let grid = distribution::Grid { cells: cells(input, strides), strides, offset: *offset };
+                Distribution::fit(grid, *activation, input, labels, shapes).map(Self::Distribution)
+            }
+            HeadSpec::Yolov8 { .. }
+            | HeadSpec::Yolov8Seg { .. }
+            | HeadSpec::Yolov8Pose { .. }
+            | HeadSpec::Yolov5 { .. }
+            | HeadSpec::Yolox { .. } => Yolo::fit(spec, input, labels, shapes).map(Self::Yolo),
+        };
+        fitted.map_err(misfit)
     }
 
     /// All boxes with a score of at least `min_score`. `outputs` have the shapes that the head was fitted to.
     pub(super) fn decode(&self, outputs: &[Output], min_score: f32) -> Vec<Candidate> {
         match self {
-            Self::Yolo(yolo) => outputs.first().map(|output| yolo.decode(&output.data, min_score)).unwrap_or_default(),
+            Self::Yolo(yolo) => yolo.decode(outputs, min_score),
+            Self::Distribution(head) => head.decode(outputs, min_score),
+            Self::Detr(detr) => detr.decode(outputs, min_score),
             Self::Ssd(ssd) => ssd.decode(outputs, min_score),
             Self::End2end(head) => outputs.first().map(|output| head.decode(output, min_score)).unwrap_or_default(),
+            Self::Classify(head) => outputs.first().map(|output| head.decode(output, min_score)).unwrap_or_default(),
+        }
+    }
+
+    /// What more the model says of the place of a box: its outline or key points, in shares of the picture.
+    pub(super) fn shape(&self, outputs: &[Output], candidate: &Candidate, fit: Fit) -> Option<Shape> {
+        match self {
+            Self::Yolo(yolo) => yolo.shape(outputs, candidate, fit),
+            _ => None,
         }
     }
 
@@ -275,7 +177,7 @@ impl Head {
     pub(super) fn accepts(&self, fitted: &[usize], found: &[usize]) -> bool {
         match self {
             Self::End2end(_) => End2end::accepts(found),
-            Self::Yolo(_) | Self::Ssd(_) => fitted == found,
+            _ => fitted == found,
         }
     }
 
@@ -283,9 +185,12 @@ impl Head {
     /// speaks against it. Whether anything is seen does not matter.
     pub(super) fn doubt(&self, outputs: &[Output]) -> Option<String> {
         match self {
-            Self::Yolo(yolo) => outputs.first().and_then(|output| yolo.doubt(&output.data)),
+            Self::Yolo(yolo) => yolo.doubt(outputs),
+            Self::Distribution(head) => head.doubt(outputs),
+            Self::Detr(detr) => detr.doubt(outputs),
             Self::Ssd(ssd) => ssd.doubt(outputs),
             Self::End2end(head) => outputs.first().and_then(|output| head.doubt(output)),
+            Self::Classify(head) => outputs.first().and_then(|output| head.doubt(output)),
         }
     }
 }

@@ -110,7 +110,10 @@ impl Ssd {
         let (boxes, scores): (_, Vec<f32>) = match self.layout {
             Layout::Raw { boxes, scores, columns } => {
                 let table = Table { data: data(scores), rows: self.rows, columns, transposed: false };
-                (data(boxes), table.greatest(usize::from(self.background)).into_iter().map(|(_, raw)| raw).collect())
+                (
+                    data(boxes),
+                    table.greatest(usize::from(self.background), self.labels).into_iter().map(|(_, raw)| raw).collect(),
+                )
             }
             Layout::Chosen { classes, scores, count, .. } => {
                 return self.doubt_chosen(data(classes), data(scores), data(count));
@@ -127,7 +130,7 @@ impl Ssd {
 
     fn decode_raw(&self, boxes: &[f32], scores: &[f32], columns: usize, min_score: f32) -> Vec<Candidate> {
         let table = Table { data: scores, rows: self.rows, columns, transposed: false };
-        let best = table.greatest(usize::from(self.background));
+        let best = table.greatest(usize::from(self.background), self.labels);
         let candidates = best.into_iter().zip(boxes.chunks_exact(4)).filter_map(|((class, value), corners)| {
             Candidate::new(class, self.activation.apply(value), min_score, self.in_pixels(corners)?)
         });

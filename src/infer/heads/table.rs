@@ -17,15 +17,15 @@ impl Table<'_> {
         self.data.get(index).copied().unwrap_or(f32::NAN)
     }
 
-    /// For each row the column with the greatest finite number among all columns from `first` on, counted
+    /// For each row the column with the greatest finite number among `count` columns from `first` on, counted
     /// from there, and that number (minus infinity where there is none).
     ///
     /// Walks memory in order in both layouts: this is the one loop that sees every number.
-    pub fn greatest(&self, first: usize) -> Vec<(usize, f32)> {
+    pub fn greatest(&self, first: usize, count: usize) -> Vec<(usize, f32)> {
         let mut greatest = vec![(0, f32::NEG_INFINITY); self.rows];
         let wins = |value: f32, (_, best): (usize, f32)| value > best && value < f32::INFINITY;
         if self.transposed {
-            for (class, column) in self.data.chunks_exact(self.rows.max(1)).skip(first).enumerate() {
+            for (class, column) in self.data.chunks_exact(self.rows.max(1)).skip(first).take(count).enumerate() {
                 for (best, &value) in greatest.iter_mut().zip(column) {
                     if wins(value, *best) {
                         *best = (class, value);
@@ -34,7 +34,7 @@ impl Table<'_> {
             }
         } else {
             for (best, row) in greatest.iter_mut().zip(self.data.chunks_exact(self.columns.max(1))) {
-                for (class, &value) in row.iter().skip(first).enumerate() {
+                for (class, &value) in row.iter().skip(first).take(count).enumerate() {
                     if wins(value, *best) {
                         *best = (class, value);
                     }

@@ -54,8 +54,8 @@ const YOLOV8: [f32; 18] = [
 #[test]
 fn yolov8_is_read_the_same_in_both_layouts() {
     let expected = [
-        Candidate { class: 1, score: 0.9, corners: [8.0, 9.0, 12.0, 15.0] },
-        Candidate { class: 0, score: 0.5, corners: [26.0, 12.0, 34.0, 20.0] },
+        Candidate { class: 1, score: 0.9, corners: [8.0, 9.0, 12.0, 15.0], row: 0 },
+        Candidate { class: 0, score: 0.5, corners: [26.0, 12.0, 34.0, 20.0], row: 2 },
     ];
     let rows = output(&[1, 3, 6], YOLOV8.to_vec());
     assert_eq!(decode("kind = 'yolov8'", 2, vec![("output0", rows)], 0.4), expected);
@@ -67,7 +67,7 @@ fn yolov8_is_read_the_same_in_both_layouts() {
 fn yolov5_multiplies_objectness_and_score() {
     let data = vec![10.0, 12.0, 4.0, 6.0, 0.5, 0.8, 10.0, 12.0, 4.0, 6.0, 1.0, 0.39];
     let found = decode("kind = 'yolov5'", 1, vec![("out", output(&[1, 2, 6], data))], 0.395);
-    assert_eq!(found, [Candidate { class: 0, score: 0.4, corners: [8.0, 9.0, 12.0, 15.0] }]);
+    assert_eq!(found, [Candidate { class: 0, score: 0.4, corners: [8.0, 9.0, 12.0, 15.0], row: 0 }]);
 }
 
 #[test]
@@ -98,14 +98,14 @@ fn logits_go_through_the_sigmoid() {
 fn ssd_reads_boxes_and_scores_in_either_order_without_the_background() {
     let boxes = || ("boxes", output(&[1, 2, 4], vec![0.25, 0.5, 0.5, 1.0, 0.0, 0.0, 0.5, 0.5]));
     let scores = || ("scores", output(&[1, 2, 3], vec![0.1, 0.2, 0.7, 0.9, 0.05, 0.05]));
-    let expected = [Candidate { class: 1, score: 0.7, corners: [16.0, 16.0, 32.0, 32.0] }];
+    let expected = [Candidate { class: 1, score: 0.7, corners: [16.0, 16.0, 32.0, 32.0], row: 0 }];
     assert_eq!(decode("kind = 'ssd'", 2, vec![boxes(), scores()], 0.3), expected);
     assert_eq!(decode("kind = 'ssd'", 2, vec![scores(), boxes()], 0.3), expected);
     let pixels = output(&[1, 1, 4], vec![2.0, 1.0, 6.0, 5.0]);
     let plain = output(&[1, 1, 2], vec![0.6, 0.5]);
     let head = "kind = 'ssd'\nunits = 'pixels'\norder = 'yxyx'\nbackground = false";
     let found = decode(head, 2, vec![("a", pixels), ("b", plain)], 0.3);
-    assert_eq!(found, [Candidate { class: 0, score: 0.6, corners: [1.0, 2.0, 5.0, 6.0] }]);
+    assert_eq!(found, [Candidate { class: 0, score: 0.6, corners: [1.0, 2.0, 5.0, 6.0], row: 0 }]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn tensorflows_four_outputs_are_distinguished_by_shape_and_name() {
     let scores = || ("detection_scores", output(&[1, 3], vec![0.9, 0.8, 0.7]));
     let count = || ("num_detections", output(&[1], vec![2.0]));
     // The second has a class without a label, the third is beyond the count.
-    let expected = [Candidate { class: 1, score: 0.9, corners: [16.0, 0.0, 32.0, 32.0] }];
+    let expected = [Candidate { class: 1, score: 0.9, corners: [16.0, 0.0, 32.0, 32.0], row: 0 }];
     assert_eq!(decode("kind = 'ssd'", 2, vec![boxes(), classes(), scores(), count()], 0.3), expected);
     assert_eq!(decode("kind = 'ssd'", 2, vec![count(), boxes(), scores(), classes()], 0.3), expected);
 }
@@ -168,8 +168,8 @@ fn a_head_that_does_not_fit_says_what_was_found_and_what_is_understood() {
 
 #[test]
 fn an_unknown_head_or_parameter_is_refused_with_the_known_ones() {
-    let message = toml::from_str::<HeadSpec>("kind = 'detr'").expect_err("unknown").to_string();
-    assert!(message.contains("unknown variant `detr`, expected one of `yolov8`"), "{message}");
+    let message = toml::from_str::<HeadSpec>("kind = 'rcnn'").expect_err("unknown").to_string();
+    assert!(message.contains("unknown variant `rcnn`, expected one of `yolov8`"), "{message}");
     let message = toml::from_str::<HeadSpec>("kind = 'yolov8'\nnms = 0.5").expect_err("unknown").to_string();
     assert!(message.contains("unknown field `nms`, expected `nms_iou` or `activation`"), "{message}");
 }

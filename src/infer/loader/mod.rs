@@ -5,19 +5,24 @@
 //! [`POLL`], and otherwise after growing pauses: what was missing may lie on a disk that is mounted late, and a box
 //! that was too busy for a model may not be later. A load that hangs costs its thread: another takes its place and goes on
 //! with the other models.
+//!
+//! Of a model with versions the newest that can be loaded is used. One that appears later takes the place of the one in use
+//! once it is loaded and tried, and its files did not change from one look to the next; one that cannot be used leaves the
+//! one in use as it is. Jobs in work end with the version that they began with.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::{Config, Detector, Manifest};
+use super::{Config, Detector, Manifest, ModelError, parse_reference, versions};
 use crate::clock::{Clock, Mono};
 use crate::health::{Health, ModelHealth, ModelState};
 use crate::supervise::{Backoff, Context, Hang, MOST_ABANDONED, Running, Spec, Supervisor, panic_text};
@@ -35,24 +40,24 @@ const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(1800);
 /// A model that cameras use: there is a detector once it is loaded.
 pub struct Model {
     name: Arc<str>,
-    detector: OnceLock<Arc<Detector>>,
+    detector: RwLock<Option<Arc<Detector>>>,
 }
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Model({}, ready: {})", self.name, self.detector.get().is_some())
+        write!(f, "Model({}, ready: {})", self.name, self.detector.read().is_some())
     }
 }
 
 impl Model {
     /// A model that is not loaded.
     pub fn named(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), detector: OnceLock::new() })
+        Arc::new(Self { name: name.into(), detector: RwLock::default() })
     }
 
     /// A model that is loaded already.
     pub fn ready(detector: Arc<Detector>) -> Arc<Self> {
-        Arc::new(Self { name: detector.name().clone(), detector: OnceLock::from(detector) })
+        Arc::new(Self { name: detector.name().clone(), detector: RwLock::new(Some(detector)) })
     }
 
     /// Its name in the configuration.
@@ -60,9 +65,14 @@ impl Model {
         &self.name
     }
 
-    /// What looks at pictures; `None` until it is loaded. Stays the same from then on.
-    pub fn detector(&self) -> Option<&Arc<Detector>> {
-        self.detector.get()
+    /// What looks at pictures; `None` until it is loaded. A newer version may take its place.
+    pub fn detector(&self) -> Option<Arc<Detector>> {
+        self.detector.read().clone()
+    }
+
+    /// The version in use; 0 for none.
+    fn version(&self) -> u32 {
+        self.detector.read().as_ref().map_or(0, |detector| detector.version())
     }
 }
 
@@ -156,16 +166,23 @@ struct Entry {
     begun: Option<Mono>,
     /// It is not tried again: each try would cost a thread.
     has_hung: bool,
-    /// Its files as they were before the last try.
+    /// Its files as they were when they were looked at last.
     files: Option<Files>,
+    /// These have changed since the last try, while a version is in use.
+    is_changing: bool,
     due: Mono,
     backoff: Backoff,
     /// Why it could not be used the last time.
     reason: Option<String>,
+    /// Why versions that are newer than the one in use could not be.
+    failed: BTreeMap<u32, String>,
 }
 
-/// Size and time of each file of a model that there is.
-type Files = Vec<Option<(u64, Option<SystemTime>)>>;
+/// Size and time of each file of each version that there is.
+type Files = BTreeMap<u32, Vec<Option<(u64, Option<SystemTime>)>>>;
+
+/// A detector and the newer versions that cannot be used.
+type Loaded = (Detector, Vec<(u32, ModelError)>);
 
 impl Work {
     fn new(config: &Config, names: &[String], health: Health, clock: Arc<dyn Clock>, tried: Tried) -> Self {
@@ -173,7 +190,18 @@ impl Work {
             health.set_model(name, ModelHealth::default());
             let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, Duration::MAX);
             let (model, due) = (Model::named(name), clock.mono());
-            Entry { model, was_tried: false, begun: None, has_hung: false, files: None, due, backoff, reason: None }
+            Entry {
+                model,
+                was_tried: false,
+                begun: None,
+                has_hung: false,
+                files: None,
+                is_changing: false,
+                due,
+                backoff,
+                reason: None,
+                failed: BTreeMap::new(),
+            }
         };
         let entries: Vec<Entry> = names.iter().map(entry).collect();
         let progress = watch::Sender::new(Progress { untried: entries.len(), is_loading: false });
@@ -188,55 +216,84 @@ impl Work {
             entry.has_hung = true;
             let for_s = self.clock.mono().since(begun).as_secs();
             let reason = format!("loading it hung or panicked after {for_s} s; it is tried again at the next start");
-            self.settle(at, Err(reason));
+            self.settle(at, Err((0, reason)));
         }
     }
 
-    /// Turns to a model that is to be loaded; gives its name.
-    fn begin(&mut self, at: usize) -> Option<Arc<str>> {
-        let entry = self.entries.get_mut(at).filter(|entry| entry.model.detector().is_none() && !entry.has_hung)?;
+    /// Turns to a model; gives its name and the version in use, 0 for none.
+    fn begin(&mut self, at: usize) -> Option<(Arc<str>, u32)> {
+        let entry = self.entries.get_mut(at).filter(|entry| !entry.has_hung)?;
         entry.begun = Some(self.clock.mono());
         self.progress.send_modify(|progress| progress.is_loading = true);
-        Some(entry.model.name.clone())
+        Some((entry.model.name.clone(), entry.model.version()))
+    }
+
+    /// Turns away from a model.
+    fn leave(&mut self, at: usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            entry.begun = None;
+        }
+        self.progress.send_modify(|progress| progress.is_loading = false);
     }
 
     /// Whether a try is due, or these `files` of the model are others than the last time; turns away from it otherwise.
     fn is_due(&mut self, at: usize, files: Files) -> bool {
         let Some(entry) = self.entries.get_mut(at) else { return false };
+        let in_use = entry.model.version() > 0;
         let have_changed = entry.files.as_ref().is_some_and(|before| *before != files);
-        entry.files = Some(files);
+        let is_due = if in_use && files.is_empty() {
+            // Nothing is newer.
+            false
+        } else if in_use && have_changed {
+            // It may be being copied: the next look shows whether that is over.
+            entry.is_changing = true;
+            false
+        } else {
+            have_changed || std::mem::take(&mut entry.is_changing) || self.clock.mono() >= entry.due
+        };
         if have_changed {
             entry.backoff.reset();
-        } else if self.clock.mono() < entry.due {
-            entry.begun = None;
-            self.progress.send_modify(|progress| progress.is_loading = false);
-            return false;
         }
-        true
+        entry.files = Some(files);
+        if !is_due {
+            self.leave(at);
+        }
+        is_due
     }
 
     /// Notes what came of a try.
-    fn settle(&mut self, at: usize, outcome: Result<Detector, String>) {
+    fn settle(&mut self, at: usize, outcome: Result<Loaded, (u32, String)>) {
         let Some(entry) = self.entries.get_mut(at) else { return };
         let begun = entry.begun.take().unwrap_or_else(|| self.clock.mono());
         let is_first = !std::mem::replace(&mut entry.was_tried, true);
         entry.due = self.clock.mono() + entry.backoff.next_pause(Duration::ZERO);
         let (model, took_ms) = (&entry.model.name, self.clock.mono().since(begun).as_millis());
+        let before = entry.model.detector();
         match outcome {
-            Ok(detector) => {
-                info!(%model, took_ms, "model loaded");
-                self.health.set_model(model, ModelHealth { state: ModelState::Ready, reason: None });
-                let detector = entry.model.detector.get_or_init(|| Arc::new(detector));
-                (self.tried)(model, Ok(detector));
+            Ok((detector, failed)) => {
+                let detector = Arc::new(detector);
+                info!(%model, version = detector.version(), took_ms, "model loaded");
+                *entry.model.detector.write() = Some(detector.clone());
+                let reasons = failed.into_iter().map(|(version, error)| (version, error.to_string())).collect();
+                note_failed(model, &mut entry.failed, reasons);
+                (self.tried)(model, Ok(&detector));
             }
-            Err(reason) => {
+            Err((version, reason)) if before.is_some() => {
+                note_failed(model, &mut entry.failed, BTreeMap::from([(version, reason)]));
+            }
+            Err((_, reason)) => {
                 if entry.reason.as_ref() != Some(&reason) {
                     error!(%model, reason, "a model cannot be used, cameras go on without it");
                 }
-                self.health.set_model(model, ModelHealth { state: ModelState::Broken, reason: Some(reason.clone()) });
+                let state = ModelState::Broken;
+                self.health.set_model(model, ModelHealth { state, reason: Some(reason.clone()), ..Default::default() });
                 (self.tried)(model, Err(&reason));
                 entry.reason = Some(reason);
             }
+        }
+        if let Some(detector) = entry.model.detector() {
+            let (version, failed) = (Some(detector.version()), entry.failed.clone());
+            self.health.set_model(model, ModelHealth { state: ModelState::Ready, reason: None, version, failed });
         }
         self.progress.send_modify(|progress| {
             progress.is_loading = false;
@@ -249,12 +306,21 @@ impl Work {
     }
 }
 
-/// Until all models are loaded or the end has come.
+/// Notes which versions cannot be used while an older one is; the log has each reason once.
+fn note_failed(model: &str, known: &mut BTreeMap<u32, String>, failed: BTreeMap<u32, String>) {
+    for (version, reason) in failed.iter().filter(|(version, reason)| known.get(version) != Some(reason)) {
+        error!(%model, version, reason, "a newer version of a model cannot be used, an older one stays in use");
+    }
+    *known = failed;
+}
+
+/// Until the end has come.
 fn run(context: Context<Work>) -> Result<()> {
     context.with(Work::resume);
-    while round(&context) == Some(false) {
+    while round(&context).is_some() && !context.stop().is_cancelled() {
         let mut left = POLL;
         while !left.is_zero() && !context.stop().is_cancelled() {
+            context.beat();
             std::thread::sleep(STEP);
             left = left.saturating_sub(STEP);
         }
@@ -262,43 +328,50 @@ fn run(context: Context<Work>) -> Result<()> {
     Ok(())
 }
 
-/// Tries what is due or has changed. True when nothing is left to be tried, now or later; `None` when this run has to end.
+/// Tries what is due or has changed. True when every model is loaded or given up; `None` when this run has to end.
 fn round(context: &Context<Work>) -> Option<bool> {
     let (config, models) = context.with(|work| (work.config.clone(), work.entries.len()))?;
     for at in 0..models {
         context.beat();
-        let Some(name) = context.with(|work| work.begin(at))? else { continue };
+        let Some((name, in_use)) = context.with(|work| work.begin(at))? else { continue };
         if context.stop().is_cancelled() {
             return None;
         }
         // Both without the state: a disk or a graph that hangs must let go of the rest.
-        let files = files_of(&config.model_dir, &name);
+        let files = files_of(&config.model_dir, &name, in_use);
         if context.with(|work| work.is_due(at, files))? {
-            let outcome = load(&config, &name);
+            let outcome = load(&config, &name, in_use);
             context.with(|work| work.settle(at, outcome))?;
         }
     }
     context.with(|work| work.is_done())
 }
 
-fn load(config: &Config, name: &str) -> Result<Detector, String> {
-    let load = || Detector::load_within(&config.model_dir, name, config.limits());
+/// The error has the version that it is about.
+fn load(config: &Config, name: &str, in_use: u32) -> Result<Loaded, (u32, String)> {
+    let newest = || versions(&config.model_dir, name).first().map_or(0, |version| version.number);
+    let load = || Detector::load_newer(&config.model_dir, name, in_use, config.limits());
     match catch_unwind(AssertUnwindSafe(load)) {
-        Ok(loaded) => loaded.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("loading model {name} panicked: {}", panic_text(&*panic))),
+        Ok(loaded) => loaded.map_err(|error| (newest(), error.to_string())),
+        Err(panic) => Err((newest(), format!("loading model {name} panicked: {}", panic_text(&*panic)))),
     }
 }
 
-/// The manifest and what it names, as they lie there at this moment.
-fn files_of(dir: &Path, name: &str) -> Files {
-    let manifest = Manifest::load(dir, name).ok();
-    let named = manifest.iter().flat_map(Manifest::files);
-    let names = std::iter::once(format!("{name}.toml")).chain(named.map(str::to_owned));
-    let look = |name: String| {
-        let metadata = std::fs::metadata(dir.join(name)).ok()?;
-        Some((metadata.len(), metadata.modified().ok()))
+/// The manifests and what they name, as they lie there at this moment, of the versions above the one in use.
+fn files_of(dir: &Path, reference: &str, in_use: u32) -> Files {
+    let (name, _) = parse_reference(reference);
+    let of_version = |folder: &Path| {
+        let manifest = Manifest::load(folder, name).ok();
+        let named = manifest.iter().flat_map(Manifest::files);
+        let names = std::iter::once(format!("{name}.toml")).chain(named.map(str::to_owned));
+        let look = |name: String| {
+            let metadata = std::fs::metadata(folder.join(name)).ok()?;
+            Some((metadata.len(), metadata.modified().ok()))
+        };
+        names.map(look).collect()
     };
-    names.map(look).collect()
+    let newer = versions(dir, reference).into_iter().filter(|version| version.number > in_use);
+    newer.map(|version| (version.number, of_version(&version.folder))).collect()
 }
 
 #[cfg(test)]

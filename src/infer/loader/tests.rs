@@ -89,7 +89,10 @@ fn a_broken_model_is_tried_again_when_its_files_change() {
     bench.install();
     assert!(bench.round(), "nothing is left to be tried");
     assert!(model.detector().is_some());
-    assert_eq!(bench.health.models()["m"], ModelHealth { state: ModelState::Ready, reason: None });
+    assert_eq!(
+        bench.health.models()["m"],
+        ModelHealth { state: ModelState::Ready, version: Some(1), ..Default::default() }
+    );
     assert!(bench.round() && bench.tries() == 4, "what is loaded stays");
 }
 
@@ -125,7 +128,8 @@ fn a_load_that_hangs_is_given_up_and_the_other_models_are_loaded() {
     let writer = fs::OpenOptions::new().write(true).open(&pipe).expect("open");
     bench.clock.advance(HEARTBEAT_DEADLINE);
     let next = run_of(first.take_over().expect("it lets go of the rest"), &bench.clock);
-    run(next.clone()).expect("nothing is left to be tried");
+    next.with(Work::resume);
+    assert_eq!(round(&next), Some(true), "nothing is left to be tried");
     let reason = "loading it hung or panicked after 1800 s; it is tried again at the next start";
     assert_eq!((bench.reason("hangs").as_str(), bench.reason("m").as_str()), (reason, ""));
     assert_eq!(bench.health.models()["m"].state, ModelState::Ready);
@@ -151,4 +155,62 @@ async fn who_waits_for_the_first_try_waits_for_no_second() {
     assert!(loader.model("broken").is_some_and(|model| model.detector().is_none()));
     assert!(loader.model("another").is_none());
     loader.stop().await;
+}
+
+/// Works with: models | Versions side by side (`<name>/<number>/`), one that is half copied or cannot be used | The newest that can be used is; a broken or half-copied one leaves the one before in use, and is named on page, API and log
+#[test]
+fn a_newer_version_takes_over_once_it_is_whole_and_a_broken_one_does_not() {
+    let bench = bench(&["m", "m/1"]);
+    let version = |number: u32, score: f32| {
+        let folder = bench.dir.path().join(format!("m/{number}"));
+        fs::create_dir_all(&folder).expect("create");
+        install(&folder, &constant(&[1, 1, 5], &[8.0, 8.0, 4.0, 4.0, score]), "labels = ['lamp']", "kind = 'yolov8'");
+        folder
+    };
+    let score = |model: &Model| {
+        let detector = model.detector().expect("loaded");
+        let found = detector.detect(&crate::infer::photograph().expect("a picture"), 0.1).expect("detect");
+        (detector.version(), (found[0].score * 10.0).round() as u32)
+    };
+    version(1, 0.5);
+    assert!(bench.round());
+    let (newest, first) = (bench.model(0), bench.model(1));
+    let in_work = newest.detector().expect("loaded");
+    assert_eq!(score(&newest), (1, 5));
+
+    // Half of a file is there, then all of it; in between one look sees that something changes.
+    let folder = version(2, 0.7);
+    let whole = fs::read(folder.join("m.onnx")).expect("read");
+    fs::write(folder.join("m.onnx"), &whole[1..]).expect("write");
+    bench.round();
+    assert!(bench.health.models()["m"].failed.is_empty(), "it is not looked into at once");
+    bench.round();
+    let health = bench.health.models()["m"].clone();
+    assert_eq!((health.state, health.version, score(&newest)), (ModelState::Ready, Some(1), (1, 5)));
+    assert!(health.failed[&2].contains("m.onnx is damaged or another model"), "{health:?}");
+    let tries = bench.tries();
+    bench.round();
+    assert_eq!(bench.tries(), tries, "nothing has changed");
+    fs::write(folder.join("m.onnx"), &whole).expect("write");
+    bench.round();
+    bench.round();
+    assert_eq!(score(&newest), (2, 7));
+    let health = bench.health.models()["m"].clone();
+    assert_eq!((health.version, health.failed.len()), (Some(2), 0));
+    assert_eq!((in_work.version(), score(&first)), (1, (1, 5)), "who asks for a version keeps it");
+
+    // A fresh start with a broken newest version takes the one before.
+    fs::write(version(3, 0.9).join("m.onnx"), b"none").expect("write");
+    let work = Work::new(
+        &Config { model_dir: bench.dir.path().to_owned(), ..Config::default() },
+        &["m".to_owned()],
+        bench.health.clone(),
+        bench.clock.clone(),
+        Box::new(|_: &str, _: Result<&Detector, &str>| ()),
+    );
+    let context = run_of(work, &bench.clock);
+    assert_eq!(round(&context), Some(true));
+    let model = context.with(|work| work.entries[0].model.clone()).expect("nothing took over");
+    assert_eq!(score(&model), (2, 7));
+    assert!(bench.health.models()["m"].failed[&3].contains("m.onnx is damaged"), "{:?}", bench.health.models());
 }

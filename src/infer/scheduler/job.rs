@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::error;
 
+use super::counters::{Counted, FailureKind};
 use super::schedule::{Schedulable, SourceId};
 use super::{Detected, Slot};
 use crate::detection::Detection;
 use crate::frame::{Frame, Picture};
-use crate::infer::{Detector, InferError, Model};
+use crate::infer::{Detector, InferError, Model, Output};
 use crate::supervise::panic_text;
 
 /// How urgent a job is; the most urgent first.
@@ -72,6 +74,31 @@ impl Policy<'_> {
     }
 }
 
+/// What a model looks at.
+#[derive(Clone)]
+pub(super) enum Look {
+    /// A picture: what is in it is asked for.
+    Picture(Arc<dyn Picture>),
+    /// Numbers as its input holds them: its outputs are asked for.
+    Tensor(Arc<[f32]>),
+}
+
+/// A model's own input for it, of a person or a program.
+pub struct TensorJob {
+    /// The numbers, in the layout of the model's input.
+    pub numbers: Arc<[f32]>,
+    /// What runs on them.
+    pub model: Arc<Model>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How many of its priority may wait.
+    pub most: usize,
+    /// For how long it may wait, as of a [`Job`].
+    pub start_within: Duration,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
 /// One picture for one model.
 pub struct Job<'a> {
     /// The picture.
@@ -92,8 +119,10 @@ pub struct Job<'a> {
 /// What a model found in the picture of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What is in it; best first.
+    /// What is in it; best first. None for a tensor.
     pub detections: Vec<Detection>,
+    /// For a tensor what the model gave, by the names of its outputs.
+    pub outputs: Vec<(String, Output)>,
     /// How long the job waited for its start.
     pub waited: Duration,
     /// How long it took, from the picture to the detections.
@@ -167,6 +196,18 @@ pub enum JobError {
     /// The process ends.
     #[error("inference was shut down before the job started")]
     ShutDown,
+}
+
+impl JobError {
+    /// How it is counted.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Refused(Refused::ShutDown) | Self::ShutDown => FailureKind::Other,
+            Self::Refused(_) | Self::Expired(_) => FailureKind::Rejected,
+            Self::Replaced | Self::Cancelled => FailureKind::Canceled,
+            Self::Infer(_) | Self::Panicked { .. } | Self::Hung { .. } => FailureKind::Backend,
+        }
+    }
 }
 
 /// What a job comes to.
@@ -271,15 +312,23 @@ impl Future for PendingAnswer {
 pub(super) struct Entry {
     pub source: SourceId,
     pub detector: Arc<Detector>,
-    pub picture: Arc<dyn Picture>,
+    pub look: Look,
     pub min_score: f32,
     pub subject: Subject,
     pub reply: Reply,
+    pub counted: Counted,
 }
 
 impl Entry {
-    /// Answers. Call it without a lock: what the receiver does with it may take a while.
-    pub(super) fn answer(self, outcome: Outcome) {
+    /// Counts and answers; `now` is the time on the wall. Call it without a lock: what the receiver does with it may take a
+    /// while.
+    pub(super) fn answer(self, outcome: Outcome, now: Timestamp) {
+        match &outcome {
+            Ok(Answer { waited, took, .. }) => {
+                self.counted.succeed(*waited, *took, u64::try_from(now.as_millisecond()).unwrap_or(0));
+            }
+            Err(error) => self.counted.end(error.kind()),
+        }
         self.reply.answer(outcome);
     }
 }

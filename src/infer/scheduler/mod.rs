@@ -9,6 +9,7 @@
 //! frame. A detector that panics costs its frame only. When too many threads are lost, the service manager starts the
 //! process afresh (`threads`).
 
+mod counters;
 mod failures;
 mod job;
 mod schedule;
@@ -26,20 +27,22 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, trace, warn};
 
-use super::{Config, Detector, InferError, Model};
+use super::{Config, Detector, InferError, Model, Output};
 use crate::clock::{Clock, Mono};
 use crate::detection::Detection;
-use crate::frame::{Frame, Picture};
+use crate::frame::Frame;
 use crate::metrics::{self, Metrics};
 use crate::supervise::{Context, Heartbeats, Running, Supervisor, panic_text};
+use counters::Counters;
 use failures::FailureLog;
-use job::{Entry, Results, Subject};
+use job::{Entry, Look, Results, Subject};
 use schedule::{NotTaken, Schedule, Skipped, SourceId};
 use speed::Speeds;
 
+pub use counters::{FailureKind, ModelStatistics};
 pub use speed::Speed;
 
-pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply};
+pub use job::{Answer, Job, JobError, Outcome, PendingAnswer, Policy, Priority, Refused, Reply, TensorJob};
 
 /// What a camera gets back.
 #[derive(Clone, Debug)]
@@ -79,6 +82,7 @@ struct Shared {
     work: Condvar,
     hung_after: Duration,
     metrics: Metrics,
+    counters: Counters,
     clock: Arc<dyn Clock>,
 }
 
@@ -117,7 +121,8 @@ impl Scheduler {
         let (subjects, failures, speeds) = (BTreeMap::new(), FailureLog::default(), Speeds::default());
         let state = State { schedule, stopping: false, subjects, next_thread: 0, failures, speeds };
         let (state, work, hung_after) = (Mutex::new(state), Condvar::new(), config.hung_after);
-        let shared = Arc::new(Shared { state, work, hung_after, metrics, clock });
+        let counters = Counters::default();
+        let shared = Arc::new(Shared { state, work, hung_after, metrics, counters, clock });
         for number in 0..wanted {
             parts.thread(threads::spec(number, hung_after), (), threads::runs(&shared));
         }
@@ -189,9 +194,22 @@ impl Jobs {
         self.shared.submit(job)
     }
 
+    /// The same for a tensor.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit_tensor(&self, job: TensorJob) -> Result<Accepted, Refused> {
+        self.shared.submit_tensor(job)
+    }
+
     /// How fast a model was in its last runs, by its name; `None` before the first.
     pub fn speed(&self, model: &str) -> Option<Speed> {
         self.shared.lock().speeds.of(model)
+    }
+
+    /// What became of the jobs of a version of a model since the start; `None` where there were none.
+    pub fn statistics(&self, model: &str, version: u32) -> Option<ModelStatistics> {
+        self.shared.counters.of(model, version)
     }
 
     /// A detector that ran by the name `model`, while something holds it.
@@ -253,7 +271,7 @@ impl Drop for Slot {
 /// What a thread does next.
 struct Task {
     detector: Arc<Detector>,
-    picture: Arc<dyn Picture>,
+    look: Look,
     min_score: f32,
     /// How long the job waited.
     waited: Duration,
@@ -261,7 +279,25 @@ struct Task {
 }
 
 /// What became of a run.
-type Run = std::thread::Result<Result<Vec<Detection>, InferError>>;
+type Run = std::thread::Result<Result<Found, InferError>>;
+
+/// What a model gave.
+#[derive(Default)]
+struct Found {
+    detections: Vec<Detection>,
+    outputs: Vec<(String, Output)>,
+}
+
+impl Look {
+    fn run(&self, detector: &Detector, min_score: f32) -> Result<Found, InferError> {
+        match self {
+            Self::Picture(picture) => {
+                Ok(Found { detections: detector.detect(&**picture, min_score)?, ..Found::default() })
+            }
+            Self::Tensor(numbers) => Ok(Found { outputs: detector.run_tensor(numbers)?, ..Found::default() }),
+        }
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -274,12 +310,29 @@ impl Shared {
         let waiting = state.schedule.clear();
         drop(state);
         self.work.notify_all();
-        waiting.into_iter().for_each(|entry| entry.answer(Err(JobError::ShutDown)));
+        waiting.into_iter().for_each(|entry| self.answer(entry, Err(JobError::ShutDown)));
     }
 
     fn submit(&self, job: Job<'_>) -> Result<Accepted, Refused> {
         let Job { picture, model, min_score, policy, start_within, reply } = job;
-        let Some(detector) = model.detector().cloned() else {
+        self.take_in(Look::Picture(picture), &model, min_score, policy, start_within, reply)
+    }
+
+    fn submit_tensor(&self, job: TensorJob) -> Result<Accepted, Refused> {
+        let TensorJob { numbers, model, priority, most, start_within, reply } = job;
+        self.take_in(Look::Tensor(numbers), &model, 0.0, Policy::Queue { priority, most }, start_within, reply)
+    }
+
+    fn take_in(
+        &self,
+        look: Look,
+        model: &Model,
+        min_score: f32,
+        policy: Policy<'_>,
+        start_within: Duration,
+        reply: Reply,
+    ) -> Result<Accepted, Refused> {
+        let Some(detector) = model.detector() else {
             return Err(refuse(reply, Refused::NoModel(model.name().clone())));
         };
         let priority = policy.priority();
@@ -288,7 +341,8 @@ impl Shared {
             Policy::Queue { priority, .. } => (SourceId::Queue(priority), None),
         };
         let subject = Subject { camera, priority, model: model.name().clone() };
-        let entry = Entry { source, detector, picture, min_score, subject, reply };
+        let counted = self.counters.begin(&detector, &self.metrics);
+        let entry = Entry { source, detector, look, min_score, subject, reply, counted };
         let (now, mut skipped) = (self.clock.mono(), Vec::new());
         let mut state = self.lock();
         let outcome = match policy {
@@ -303,26 +357,26 @@ impl Shared {
         };
         drop(state);
         self.work.notify_one();
-        skip(skipped);
+        self.skip(skipped);
         match outcome {
             Ok(None) => Ok(Accepted::Waits),
             Ok(Some(older)) => {
                 if let Some(camera) = &older.subject.camera {
                     self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_slot")).inc();
                 }
-                older.answer(Err(JobError::Replaced));
+                self.answer(older, Err(JobError::Replaced));
                 Ok(Accepted::ReplacedOlder)
             }
-            Err((entry, NotTaken::Full(waiting))) => Err(refuse(entry.reply, Refused::QueueFull { priority, waiting })),
-            Err((entry, NotTaken::NoSource)) => Err(refuse(entry.reply, Refused::ShutDown)),
+            Err((entry, NotTaken::Full(waiting))) => Err(self.refuse(entry, Refused::QueueFull { priority, waiting })),
+            Err((entry, NotTaken::NoSource)) => Err(self.refuse(entry, Refused::ShutDown)),
         }
     }
 
     /// Waits for a job and runs it. False when the thread must end.
     fn run_next(&self, thread: u64, run: &Context) -> bool {
         let Some(task) = self.next_task(thread, run) else { return false };
-        let Task { detector, picture, min_score, waited, started } = task;
-        let outcome = catch_unwind(AssertUnwindSafe(|| detector.detect(&*picture, min_score)));
+        let Task { detector, look, min_score, waited, started } = task;
+        let outcome = catch_unwind(AssertUnwindSafe(|| look.run(&detector, min_score)));
         let took = self.clock.mono().since(started);
         let completed = self.lock().schedule.complete(thread);
         // There is none when the thread was given up in the meantime, or the slot is gone.
@@ -347,15 +401,15 @@ impl Shared {
             let skipped = state.schedule.sweep(now);
             if !skipped.is_empty() {
                 drop(state);
-                skip(skipped);
+                self.skip(skipped);
                 state = self.lock();
                 continue;
             }
             let State { schedule, subjects, .. } = &mut *state;
             if let Some((entry, waited)) = schedule.take(thread, now) {
                 subjects.insert(thread, entry.subject.clone());
-                let (detector, picture) = (entry.detector.clone(), entry.picture.clone());
-                return Some(Task { detector, picture, min_score: entry.min_score, waited, started: now });
+                let (detector, look) = (entry.detector.clone(), entry.look.clone());
+                return Some(Task { detector, look, min_score: entry.min_score, waited, started: now });
             }
             self.work.wait_for(&mut state, longest_wait);
         }
@@ -364,7 +418,7 @@ impl Shared {
     /// Counts and answers what a job came to.
     fn settle(&self, entry: Entry, run: Run, waited: Duration, took: Duration) {
         match run {
-            Ok(Ok(detections)) => {
+            Ok(Ok(Found { detections, outputs })) => {
                 self.metrics.detect_seconds.observe(took.as_secs_f64());
                 self.lock().speeds.note(&entry.detector, took);
                 let (found, took_ms) = (detections.len(), took.as_secs_f64() * 1e3);
@@ -374,7 +428,7 @@ impl Shared {
                 } else {
                     trace!(priority = %entry.subject.priority, found, took_ms, "looked at a picture");
                 }
-                entry.answer(Ok(Answer { detections, waited, took }));
+                self.answer(entry, Ok(Answer { detections, outputs, waited, took }));
             }
             Ok(Err(error)) => {
                 if let Some(frames) = self.count_failure(&entry) {
@@ -384,7 +438,7 @@ impl Shared {
                         None => warn!(%priority, %model, %error, jobs = frames, "the detector failed"),
                     }
                 }
-                entry.answer(Err(JobError::Infer(error)));
+                self.answer(entry, Err(JobError::Infer(error)));
             }
             Err(panic) => {
                 let panic = panic_text(&*panic);
@@ -395,8 +449,30 @@ impl Shared {
                         None => error!(%priority, %model, panic, jobs = frames, "the detector panicked"),
                     }
                 }
-                entry.answer(Err(JobError::Panicked { model, panic }));
+                self.answer(entry, Err(JobError::Panicked { model, panic }));
             }
+        }
+    }
+
+    /// Answers a job.
+    fn answer(&self, entry: Entry, outcome: Outcome) {
+        entry.answer(outcome, self.clock.now().wall);
+    }
+
+    /// Answers a job that was not taken in.
+    fn refuse(&self, entry: Entry, refused: Refused) -> Refused {
+        self.answer(entry, Err(JobError::Refused(refused.clone())));
+        refused
+    }
+
+    /// Answers jobs that leave without a run.
+    fn skip(&self, skipped: Vec<(Entry, Skipped)>) {
+        for (entry, why) in skipped {
+            let why = match why {
+                Skipped::Cancelled => JobError::Cancelled,
+                Skipped::Expired(waited) => JobError::Expired(waited),
+            };
+            self.answer(entry, Err(why));
         }
     }
 
@@ -407,16 +483,6 @@ impl Shared {
             self.metrics.dropped.get_or_create(&metrics::dropped(camera, "infer_failed")).inc();
         }
         self.lock().failures.count(entry.source, self.clock.mono())
-    }
-}
-
-/// Answers jobs that leave without a run.
-fn skip(skipped: Vec<(Entry, Skipped)>) {
-    for (entry, why) in skipped {
-        entry.answer(Err(match why {
-            Skipped::Cancelled => JobError::Cancelled,
-            Skipped::Expired(waited) => JobError::Expired(waited),
-        }));
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::error;
 
 use super::job::{Entry, JobError, Subject};
 use super::schedule::Hung;
-use super::{Priority, Shared, skip};
+use super::{Priority, Shared};
 use crate::clock::Mono;
 use crate::metrics;
 use crate::supervise::{Context, Hang, MOST_ABANDONED, Spec, ThreadBody};
@@ -89,7 +89,7 @@ impl Shared {
         for (subject, job) in hung {
             self.report_hung(subject, job, now);
         }
-        skip(skipped);
+        self.skip(skipped);
     }
 
     /// Answers what is still in work after the stop: its thread is left behind.
@@ -116,7 +116,7 @@ impl Shared {
             None => error!(%priority, %model, for_s, "the detector hangs, its thread is given up"),
         }
         if let Some(job) = job {
-            job.answer(Err(JobError::Hung { model, after }));
+            self.answer(job, Err(JobError::Hung { model, after }));
         }
     }
 }

@@ -215,12 +215,11 @@ impl PipelineThread {
 
     /// Shows what it finds to viewers, or gives it to tracker and rules.
     fn show(&self, outcome: &Outcome, frame: &Frame, took: Duration) {
-        let objects = outcome.objects();
+        let objects = outcome.objects().unwrap_or_default();
+        let detections: Vec<Detection> = objects.into_iter().map(Detection::from).collect();
         let Some(looks) = &self.with.looks else {
-            let objects = objects.unwrap_or_default();
-            return self.with.broadcast.of_pipeline(frame.at, &objects_of(objects), outcome.values());
+            return self.with.broadcast.of_pipeline(frame.at, &detections, outcome.values());
         };
-        let detections = objects_of(objects.unwrap_or_default());
         let camera = &self.with.camera;
         self.with.shared.metrics.frames_detected.get_or_create(&metrics::camera(camera)).inc();
         if !looks.offer(Detected { frame: frame.clone(), detections, took }) {
@@ -288,12 +287,4 @@ enum NoOutcome {
     Ending,
     /// A step failed; the same may work with the next picture.
     Failed { reason: String, is_transient: bool },
-}
-
-/// What tracker, rules and viewers take.
-fn objects_of(objects: Vec<crate::block::Object>) -> Vec<Detection> {
-    objects
-        .into_iter()
-        .map(|object| Detection { label: object.label, score: object.score, bbox: object.bbox })
-        .collect()
 }

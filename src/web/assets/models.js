@@ -19,12 +19,25 @@ const ms = (n) => t("models.ms", { n: n.toLocaleString(locale, { maximumFraction
 
 const fact = (name, ...value) => [element("dt", {}, t(`models.${name}`)), element("dd", {}, ...value)];
 
-function facts({ cameras, manifest }) {
+function versionFacts({ version, versions }) {
+  const others = versions.filter((other) => other.version !== version).map((other) => other.version);
+  if (version === undefined || (version === 1 && !others.length)) return [];
+  return fact("version", others.length ? t("models.version_others", { version, others: others.join(", ") }) : version);
+}
+
+/** Why the model cannot be used, or versions that are newer than the one in use. */
+function reasonOf({ reason, version, versions }) {
+  const failed = versions.filter((other) => other.state === "broken" && other.version > version);
+  return reason ?? failed.map((other) => t("models.version_broken", { version: other.version, reason: other.reason })).join(" ");
+}
+
+function facts({ cameras, manifest, version, versions }) {
   const used = cameras.length ? cameras.join(", ") : t("models.by_no_camera");
   if (!manifest) return fact("cameras", used);
   const labels = element("details", {}, element("summary", {}, t("models.labels_count", { count: manifest.labels.length })), manifest.labels.join(", "));
   return [
     ...fact("cameras", used),
+    ...versionFacts({ version, versions }),
     ...fact("input", `${manifest.width} × ${manifest.height}`),
     ...fact("file", [manifest.file, manifest.bytes === undefined ? t("models.missing") : bytes(manifest.bytes)].join(" · ")),
     ...fact("labels", labels),
@@ -58,10 +71,11 @@ function showSpeed(card, speed) {
 
 function showCard(card, model) {
   setText(card.state, named("models.state", model.state));
-  setText(card.reason, model.reason ?? "");
-  card.reason.hidden = !model.reason;
+  const reason = reasonOf(model);
+  setText(card.reason, reason);
+  card.reason.hidden = !reason;
   showSpeed(card, model.speed);
-  const known = JSON.stringify([model.cameras, model.manifest]);
+  const known = JSON.stringify([model.cameras, model.manifest, model.version, model.versions]);
   if (known !== card.known) card.facts.replaceChildren(...facts(model));
   card.known = known;
 }

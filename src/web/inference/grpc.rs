@@ -22,7 +22,7 @@ use super::messages::{
 };
 use super::run::{self, InferAnswer, InferRequest, Refusal, TensorDescription};
 use super::tensor::{DataType, Tensor, put_element};
-use super::{EXTENSIONS, SERVER};
+use super::{EXTENSIONS, SERVER, statistics};
 use crate::access::Caller;
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
@@ -35,6 +35,7 @@ pub(super) fn routes() -> Routes {
         .post("/inference.GRPCInferenceService/ServerMetadata", Needs::VIEW, server_metadata)
         .post("/inference.GRPCInferenceService/ModelReady", Needs::VIEW, model_ready)
         .post("/inference.GRPCInferenceService/ModelMetadata", Needs::VIEW, model_metadata)
+        .post("/inference.GRPCInferenceService/ModelStatistics", Needs::VIEW, model_statistics)
         .post("/inference.GRPCInferenceService/ModelInfer", Needs::OPERATE, model_infer)
         .post("/inference.GRPCInferenceService/ModelStreamInfer", Needs::OPERATE, model_stream_infer)
         .post("/inference.GRPCInferenceService/RepositoryIndex", Needs::OPERATE, repository_index)
@@ -138,6 +139,14 @@ async fn model_metadata(State(shared): Shares, request: Request) -> Response {
     unary(request, metadata).await
 }
 
+async fn model_statistics(State(shared): Shares, request: Request) -> Response {
+    let of = move |asked: ModelRequest| {
+        let shared = shared.clone();
+        async move { Ok(statistics::as_message(&statistics::of(&shared, &asked.name, &asked.version).await?)) }
+    };
+    unary(request, of).await
+}
+
 fn tensor_metadata(TensorDescription { name, datatype, shape }: TensorDescription) -> TensorMetadata {
     TensorMetadata { name, datatype: datatype.as_str().to_owned(), shape }
 }
@@ -217,15 +226,12 @@ async fn repository_index(State(shared): Shares, request: Request) -> Response {
     let index = move |asked: RepositoryIndexRequest| {
         let shared = shared.clone();
         async move {
-            let models = run::all(&shared).await?;
-            let entry = |model: run::ModelDescription| ModelIndex {
-                version: model.versions.last().cloned().unwrap_or_default(),
-                name: model.name,
-                state: if model.is_ready { "READY" } else { "UNAVAILABLE" }.to_owned(),
-                reason: model.reason.unwrap_or_default(),
+            let entry = |entry: run::IndexEntry| {
+                let state = entry.state().to_owned();
+                ModelIndex { name: entry.name, version: entry.version, state, reason: entry.reason }
             };
-            let wanted = models.into_iter().filter(|model| model.is_ready || !asked.ready);
-            Ok(RepositoryIndexResponse { models: wanted.map(entry).collect() })
+            let entries = run::index(&shared, asked.ready).await?;
+            Ok(RepositoryIndexResponse { models: entries.into_iter().map(entry).collect() })
         }
     };
     unary(request, index).await

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::run::{self, ModelDescription, Refusal, TensorDescription};
-use super::{EXTENSIONS, SERVER, json as written};
+use super::{EXTENSIONS, SERVER, json as written, statistics};
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
 use crate::web::sender::check_origin;
@@ -32,6 +32,9 @@ pub(super) fn routes() -> Routes {
         .get("/v2/models/{name}/ready", Needs::VIEW, model_ready)
         .get("/v2/models/{name}/versions/{version}/ready", Needs::VIEW, version_ready)
         .get("/v2/models/{name}/config", Needs::VIEW, config)
+        .get("/v2/models/stats", Needs::VIEW, all_statistics)
+        .get("/v2/models/{name}/stats", Needs::VIEW, model_statistics)
+        .get("/v2/models/{name}/versions/{version}/stats", Needs::VIEW, version_statistics)
         .post("/v2/models/{name}/infer", Needs::OPERATE, infer)
         .post("/v2/models/{name}/versions/{version}/infer", Needs::OPERATE, infer_version)
         .post("/v2/repository/index", Needs::OPERATE, index)
@@ -119,6 +122,19 @@ async fn config(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Va
     })))
 }
 
+async fn all_statistics(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    Ok(Json(statistics::as_json(&statistics::of(&shared, "", "").await?)))
+}
+
+async fn model_statistics(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Value>, Refusal> {
+    Ok(Json(statistics::as_json(&statistics::of(&shared, &named(name)?, "").await?)))
+}
+
+async fn version_statistics(State(shared): State<Arc<Shared>>, version: Version) -> Result<Json<Value>, Refusal> {
+    let (name, version) = of_version(version)?;
+    Ok(Json(statistics::as_json(&statistics::of(&shared, &name, &version).await?)))
+}
+
 fn metadata(model: &ModelDescription) -> Value {
     let tensors = |tensors: &[TensorDescription]| -> Value {
         let tensor = |tensor: &TensorDescription| json!({ "name": tensor.name, "datatype": tensor.datatype.as_str(), "shape": tensor.shape });
@@ -188,13 +204,8 @@ async fn answer(
 }
 
 async fn index(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
-    let models = run::all(&shared).await?;
-    let entry = |model: &ModelDescription| {
-        let state = if model.is_ready { "READY" } else { "UNAVAILABLE" };
-        let version = model.versions.last().cloned().unwrap_or_default();
-        json!({ "name": model.name, "version": version, "state": state, "reason": model.reason.clone().unwrap_or_default() })
-    };
-    Ok(Json(models.iter().map(entry).collect()))
+    let entry = |entry: &run::IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state(), "reason": entry.reason });
+    Ok(Json(run::index(&shared, false).await?.iter().map(entry).collect()))
 }
 
 async fn load(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {

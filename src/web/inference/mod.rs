@@ -1,7 +1,8 @@
 //! The Open Inference Protocol, version 2: programs that speak to Triton or KServe speak to the box.
 //!
 //! A model takes a picture as `image` (a file as `BYTES`, or pixels as `UINT8`, rows of R, G, B) and gives `boxes` (x, y,
-//! width, height in shares of the picture), `scores`, `classes` and `labels`. A pipeline is a model too: its inputs are files
+//! width, height in shares of the picture), `scores`, `classes` and `labels`. As `tensor` (`FP32`, or `UINT8`) it takes what
+//! its own input holds, and gives its own outputs. A pipeline is a model too: its inputs are files
 //! as `BYTES`; of its outputs numbers are `FP64`, pictures files, all else JSON.
 
 mod grpc;
@@ -9,6 +10,7 @@ mod http;
 mod json;
 mod messages;
 mod run;
+mod statistics;
 mod tensor;
 
 use super::routes::Routes;
@@ -16,7 +18,7 @@ use super::routes::Routes;
 /// Name of the server in the protocol.
 const SERVER: &str = "outpost";
 /// What is spoken beyond the protocol.
-const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 
 pub(super) fn routes() -> Routes {
     http::routes().merge(grpc::routes())

@@ -11,8 +11,10 @@ use super::tensor::{DataType, Tensor};
 use crate::access::Caller;
 use crate::execution::{Execution, ExecutionState};
 use crate::frame::Rgb;
+use crate::infer::Output;
 use crate::service::{
-    Asked, ExecutionRefusal, ExecutionRequest, GivenPicture, ModelRefusal, ModelStatus, ModelUse, PipelineRefusal,
+    Asked, ExecutionRefusal, ExecutionRequest, GivenPicture, Inferred, ModelRefusal, ModelStatus, ModelUse,
+    PipelineRefusal, VersionStatus,
 };
 use crate::web::Shared;
 use crate::web::session::name_of;
@@ -23,8 +25,11 @@ const USUAL_SCORE: f64 = 0.25;
 const LONGEST_SIDE: i64 = 16_384;
 /// How long a pipeline is waited for.
 const WITHIN: Duration = Duration::from_secs(120);
-/// The only version of a model.
-pub(super) const VERSION: &str = "1";
+
+/// The input by which a model is given the numbers of its own input.
+const TENSOR: &str = "tensor";
+/// The platform of pipelines.
+const PIPELINE: &str = "outpost_pipeline";
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +79,7 @@ impl From<ModelRefusal> for Refusal {
         let message = refusal.to_string();
         match refusal {
             ModelRefusal::Unknown(_) => Self::NotFound(message),
-            ModelRefusal::Picture(_) => Self::Invalid(message),
+            ModelRefusal::Picture(_) | ModelRefusal::Tensor(_) => Self::Invalid(message),
             ModelRefusal::Busy(_) | ModelRefusal::Stopping => Self::Busy(message),
             ModelRefusal::Unusable(_) => Self::Failed(message),
         }
@@ -89,17 +94,41 @@ pub(super) struct TensorDescription {
     pub(super) shape: Vec<i64>,
 }
 
+/// What the index of the repository says of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IndexEntry {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) is_ready: bool,
+    /// Why it is not; else empty.
+    pub(super) reason: String,
+}
+
+impl IndexEntry {
+    pub(super) fn state(&self) -> &'static str {
+        if self.is_ready { "READY" } else { "UNAVAILABLE" }
+    }
+}
+
 /// What a model takes and gives.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ModelDescription {
     pub(super) name: String,
     pub(super) versions: Vec<String>,
+    /// Why versions cannot be asked; nothing of those that can.
+    pub(super) failed: BTreeMap<String, String>,
     pub(super) platform: &'static str,
     pub(super) inputs: Vec<TensorDescription>,
     pub(super) outputs: Vec<TensorDescription>,
     pub(super) is_ready: bool,
     /// Why it is not.
     pub(super) reason: Option<String>,
+}
+
+impl ModelDescription {
+    pub(super) fn is_pipeline(&self) -> bool {
+        self.platform == PIPELINE
+    }
 }
 
 fn described(name: &str, datatype: DataType, shape: &[i64]) -> TensorDescription {
@@ -109,7 +138,8 @@ fn described(name: &str, datatype: DataType, shape: &[i64]) -> TensorDescription
 fn of_model(model: &ModelStatus) -> ModelDescription {
     ModelDescription {
         name: model.name.clone(),
-        versions: vec![VERSION.to_owned()],
+        versions: model.versions.iter().rev().map(|version| version.version.to_string()).collect(),
+        failed: model.versions.iter().filter_map(failure).collect(),
         platform: "onnx_tract",
         inputs: vec![described("image", DataType::Bytes, &[1])],
         outputs: vec![
@@ -121,6 +151,11 @@ fn of_model(model: &ModelStatus) -> ModelDescription {
         is_ready: model.state != ModelUse::Broken,
         reason: model.reason.clone(),
     }
+}
+
+fn failure(version: &VersionStatus) -> Option<(String, String)> {
+    let is_broken = version.state == ModelUse::Broken;
+    is_broken.then(|| (version.version.to_string(), version.reason.clone().unwrap_or_default()))
 }
 
 /// All models and pipelines.
@@ -147,7 +182,8 @@ pub(super) async fn all(shared: &Arc<Shared>) -> Result<Vec<ModelDescription>, R
         all.push(ModelDescription {
             name: entry.name,
             versions,
-            platform: "outpost_pipeline",
+            failed: BTreeMap::new(),
+            platform: PIPELINE,
             inputs: pipeline
                 .iter()
                 .flat_map(|pipeline| pipeline.inputs.keys())
@@ -174,7 +210,35 @@ pub(super) async fn describe(shared: &Arc<Shared>, name: &str, version: &str) ->
         let message = format!("{name:?} has no version {version}; it has {}", found.versions.join(", "));
         return Err(Refusal::NotFound(message));
     }
-    Ok(found)
+    match found.failed.get(version).cloned() {
+        Some(reason) => Ok(ModelDescription { is_ready: false, reason: Some(reason), ..found }),
+        None if !version.is_empty() && !found.is_pipeline() => {
+            // What another version is like does not matter.
+            Ok(ModelDescription { is_ready: true, reason: None, ..found })
+        }
+        None => Ok(found),
+    }
+}
+
+/// An entry of the index for each version of a model, and for the newest of a pipeline.
+pub(super) async fn index(shared: &Arc<Shared>, ready_only: bool) -> Result<Vec<IndexEntry>, Refusal> {
+    let mut entries = Vec::new();
+    for model in all(shared).await? {
+        let entry = |version: &String| {
+            let failure = model.failed.get(version).cloned();
+            let is_ready = if model.is_pipeline() { model.is_ready } else { failure.is_none() };
+            let reason = failure.or_else(|| model.reason.clone().filter(|_| !is_ready)).unwrap_or_default();
+            IndexEntry { name: model.name.clone(), version: version.clone(), is_ready, reason }
+        };
+        let newest = model.versions.last().cloned().unwrap_or_default();
+        if model.is_pipeline() || model.versions.is_empty() {
+            entries.push(IndexEntry { is_ready: model.is_ready, ..entry(&newest) });
+        } else {
+            entries.extend(model.versions.iter().map(entry));
+        }
+    }
+    entries.retain(|entry| entry.is_ready || !ready_only);
+    Ok(entries)
 }
 
 /// Answers.
@@ -185,10 +249,10 @@ pub(super) async fn infer(
 ) -> Result<InferAnswer, Refusal> {
     let model = describe(shared, &request.model, &request.version).await?;
     let (id, wanted) = (request.id.clone(), request.outputs.clone());
-    let (version, mut outputs) = if model.platform == "outpost_pipeline" {
+    let (version, mut outputs) = if model.is_pipeline() {
         of_pipeline(shared, caller, &model, request).await?
     } else {
-        (VERSION.to_owned(), detect(shared, request).await?)
+        detect(shared, request).await?
     };
     if let Some(unknown) = wanted.iter().find(|name| !outputs.iter().any(|output| output.name == **name)) {
         let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
@@ -200,12 +264,21 @@ pub(super) async fn infer(
     Ok(InferAnswer { model: model.name, version, id, outputs })
 }
 
-async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<Vec<Tensor>, Refusal> {
+/// Which version looked, and what it saw.
+async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<(String, Vec<Tensor>), Refusal> {
     let [input] = request.inputs.as_slice() else {
         return Err(Refusal::Invalid(format!("a model takes one input, image; there are {}", request.inputs.len())));
     };
+    let reference = match request.version.as_str() {
+        "" => request.model.clone(),
+        version => format!("{}/{version}", request.model),
+    };
+    if input.name == TENSOR {
+        return run_tensor(shared, &reference, input).await;
+    }
     if input.name != "image" {
-        return Err(Refusal::Invalid(format!("a model takes the input image, not {:?}", input.name)));
+        let message = format!("a model takes the input image, or {TENSOR} as its own input is, not {:?}", input.name);
+        return Err(Refusal::Invalid(message));
     }
     let mut min_score = USUAL_SCORE;
     for (name, value) in &request.parameters {
@@ -218,14 +291,37 @@ async fn detect(shared: &Arc<Shared>, request: InferRequest) -> Result<Vec<Tenso
     }
     let picture = picture(input.clone()).await?;
     let models = &shared.services.models;
-    let (found, classes) = models.infer(&request.model, Arc::new(picture), min_score as f32).await?;
+    let Inferred { detections: found, classes, version } =
+        models.infer(&reference, Arc::new(picture), min_score as f32).await?;
     let count = found.len() as i64;
-    Ok(vec![
+    let tensors = vec![
         Tensor::floats("boxes", vec![count, 4], found.iter().flat_map(|thing| <[f32; 4]>::from(thing.bbox))),
         Tensor::floats("scores", vec![count], found.iter().map(|thing| thing.score)),
         Tensor::integers("classes", classes),
         Tensor::texts("labels", found.iter().map(|thing| thing.label.as_bytes())),
-    ])
+    ];
+    Ok((version.to_string(), tensors))
+}
+
+/// Runs a model on its own input, as numbers; its outputs have their own names.
+async fn run_tensor(shared: &Arc<Shared>, reference: &str, input: &Tensor) -> Result<(String, Vec<Tensor>), Refusal> {
+    let numbers: Arc<[f32]> = match input.datatype {
+        DataType::Fp32 => input.data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        DataType::Uint8 => input.data.iter().map(|byte| f32::from(*byte)).collect(),
+        other => {
+            let message = format!("{TENSOR} is {}; send FP32, or UINT8 for a model that takes bytes", other.as_str());
+            return Err(Refusal::Invalid(message));
+        }
+    };
+    if input.count() != Some(numbers.len()) {
+        let message = format!("{TENSOR} has {} numbers for the shape {:?}", numbers.len(), input.shape);
+        return Err(Refusal::Invalid(message));
+    }
+    let (version, outputs) = shared.services.models.run_tensor(reference, &input.shape, numbers).await?;
+    let tensor = |(name, output): (String, Output)| {
+        Tensor::floats(&name, output.shape.iter().map(|side| *side as i64).collect(), output.data)
+    };
+    Ok((version.to_string(), outputs.into_iter().map(tensor).collect()))
 }
 
 /// The picture of an input: a file, or pixels.
@@ -371,7 +467,7 @@ fn files_in(value: &Value) -> Vec<&str> {
 /// Loads a model, so that its first picture does not wait. A pipeline needs nothing.
 pub(super) async fn load(shared: &Arc<Shared>, name: &str) -> Result<(), Refusal> {
     let model = describe(shared, name, "").await?;
-    if model.platform == "outpost_pipeline" {
+    if model.is_pipeline() {
         return Ok(());
     }
     Ok(shared.services.models.load(name).await?)

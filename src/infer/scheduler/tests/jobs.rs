@@ -290,3 +290,50 @@ async fn beside_cameras_that_want_all_the_time_each_job_is_answered_and_cameras_
     let looked = |camera| bench.metrics.frames_detected.get_or_create(&metrics::camera(camera)).get();
     assert!(looked("gate").abs_diff(looked("yard")) <= 1, "both had the same");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn each_job_is_counted_once_as_what_it_comes_to() {
+    let (bench, gate) = (bench(1), Arc::<Gate>::default());
+    let (slow, _) = gated(&gate);
+    let jobs = bench.scheduler.jobs();
+    let statistics = || jobs.statistics("scripted", 1).expect("it was asked");
+    assert_eq!(jobs.statistics("scripted", 2), None);
+    let first = bench.submit(&slow);
+    gate.wait_for(1);
+    let second = bench.submit(&slow);
+    let unwanted = bench.submit(&slow);
+    let (reply, refused) = Reply::pending();
+    bench.scheduler.jobs().submit(job(&slow, Priority::Person, reply)).expect_err("the queue is full");
+    drop((unwanted, refused));
+    bench.scheduler.shared.check();
+    assert_eq!(statistics().pending, 2, "one in work, one that waits");
+    bench.clock.advance(Duration::from_secs(3));
+    gate.open();
+    for answer in [first, second] {
+        within_patience(answer).await.expect("a result");
+    }
+    let (slot, results) = bench.slot("yard", &slow);
+    slot.offer(frame(1)).expect("taken in");
+    results.recv_timeout(PATIENCE).expect("a result");
+    let failing = detector(|| Err(InferError::Engine("no".to_owned())));
+    assert!(matches!(within_patience(bench.submit(&failing)).await, Err(JobError::Infer(_))));
+    let panics = detector(|| panic!("oh"));
+    assert!(matches!(within_patience(bench.submit(&panics)).await, Err(JobError::Panicked { .. })));
+    bench.scheduler.stop().await;
+
+    let found = statistics();
+    let of = |kind: FailureKind| found.failed[&kind];
+    assert_eq!((found.succeeded, found.pending), (3, 0));
+    assert_eq!(FailureKind::ALL.map(of), [1, 1, 2, 0]);
+    // The first ran for three seconds while the second waited.
+    assert_eq!((found.queue.as_secs(), found.compute.as_secs()), (3, 3));
+    let text = bench.metrics.encode().expect("encode");
+    for line in [
+        "outpost_model_successes_total{model=\"scripted\",version=\"1\"} 3",
+        "outpost_model_failures_total{model=\"scripted\",version=\"1\",reason=\"backend\"} 2",
+        "outpost_model_pending{model=\"scripted\",version=\"1\"} 0",
+        "outpost_model_queue_seconds_total{model=\"scripted\",version=\"1\"} 3",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
