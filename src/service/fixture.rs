@@ -28,9 +28,11 @@ use crate::infer::{self, Scheduler};
 use crate::live::{Broadcast, Outlines};
 use crate::metrics::Metrics;
 use crate::retention;
+use crate::source::Publishers;
 use crate::status::ConfigStatus;
 use crate::store::{self, Change, Delivery, Store};
 use crate::supervise::Heartbeats;
+use crate::webrtc;
 
 /// The outlets of the box, in the order of its configuration.
 pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
@@ -91,6 +93,7 @@ impl Bench {
         let infer = infer::Config { model_dir: models_of_the_repository(), workers: 1, ..infer::Config::default() };
         let inference = Scheduler::start(&infer, metrics.clone(), clock.clone(), &Heartbeats::new(clock.clone()));
         let services = Services::new(Context {
+            publishers: Publishers::default(),
             device: "box-7".into(),
             site: "Gate".into(),
             volume: CurrentVolume::new(&archive, &store),
@@ -108,6 +111,8 @@ impl Bench {
             discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
             config,
             configured: Configured {
+                published: BTreeMap::from([("phone".to_owned(), None)]),
+                webrtc: webrtc::Config { listen: "127.0.0.1:0".parse().expect("address"), ..Default::default() },
                 outlets: OUTLETS.map(destination).to_vec(),
                 openable: vec![destination("upload/cloud")],
                 retention: retention::Config::default(),
