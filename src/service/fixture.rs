@@ -37,6 +37,9 @@ use crate::webrtc;
 /// The outlets of the box, in the order of its configuration.
 pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
 
+/// What publishers show to camera `phone`.
+pub(crate) const PHONE_TOKEN: &str = "the-token-of-the-phone";
+
 /// A box whose camera `yard` is online and gives pictures, `lost` gave some, and `dark/ side` none yet.
 pub(crate) struct Bench {
     _dir: TempDir,
@@ -66,6 +69,8 @@ impl Bench {
             deadline: Duration::from_secs(60),
             ..store::Config::default()
         };
+        let token = dir.path().join("phone.token");
+        std::fs::write(&token, PHONE_TOKEN).expect("write the token");
         let store = Store::open(&config, &OUTLETS.map(destination), clock.clone()).expect("open the store");
         let (metrics, deps) = (Metrics::new(), ArchiveDeps::new("box-7", clock.clone()));
         let (health, heartbeats, control) = (deps.health.clone(), deps.heartbeats.clone(), deps.control.clone());
@@ -111,7 +116,7 @@ impl Bench {
             discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
             config,
             configured: Configured {
-                published: BTreeMap::from([("phone".to_owned(), None)]),
+                published: BTreeMap::from([("phone".to_owned(), Some(token)), ("tablet".to_owned(), None)]),
                 webrtc: webrtc::Config { listen: "127.0.0.1:0".parse().expect("address"), ..Default::default() },
                 outlets: OUTLETS.map(destination).to_vec(),
                 openable: vec![destination("upload/cloud")],

@@ -12,7 +12,7 @@ const JSON: &str = "Content-Type: application/json\r\n";
 
 impl Site {
     /// With the users `admin`, `operator` and `viewer`, each of the role of its name.
-    async fn with_users() -> Self {
+    pub(super) async fn with_users() -> Self {
         let site = Self::open(Bench::new()).await;
         for role in [Role::Admin, Role::Operator, Role::Viewer] {
             site.add(role.as_str(), role);
@@ -102,6 +102,7 @@ async fn every_route_lets_through_those_that_its_table_says() {
     let expected = [
         "/login",
         "/shared",
+        "/cameras/{name}/publish",
         "/assets/{file}",
         "/healthz",
         "/readyz",
