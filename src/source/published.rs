@@ -1,6 +1,6 @@
 //! Cameras that send by themselves: phones and browsers, which publish what their camera takes.
 //!
-//! Nothing is connected to here. Whoever publishes brings pictures ([`Publisher`]), and the camera's feed takes them
+//! Nothing is connected to here. A publisher brings pictures ([`Publisher`]), and the camera's feed takes them
 //! ([`PublishedSource`]). Between them lie a few seconds of pictures at most: a feed that does not take them loses them
 //! up to the next key frame, and the publisher is asked for one.
 
@@ -27,6 +27,12 @@ const CAPACITY: usize = 64;
 
 /// A publisher that brought no picture for so long gives way to another: its phone sleeps, or has another address now.
 pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
+
+/// Browsers send key frames when they are asked for one alone, but segments, clips and viewers begin with one.
+const KEY_FRAME_EVERY: Duration = Duration::from_secs(2);
+
+/// A feed that has taken nothing for so long takes nothing any more.
+const UNWANTED_AFTER: Duration = Duration::from_secs(30);
 
 /// What a camera that waits for its publisher is called in messages.
 const WHAT: &str = "the publisher of this camera";
@@ -122,7 +128,9 @@ impl Publishers {
             access_points: AccessPoints::default(),
             stream: None,
             awaits_key_frame: true,
+            last_key_frame: now,
             lost: 0,
+            full_since: None,
             reason: None,
         })
     }
@@ -170,7 +178,10 @@ pub struct Publisher {
     access_points: AccessPoints,
     stream: Option<Arc<StreamInfo>>,
     awaits_key_frame: bool,
+    last_key_frame: Mono,
     lost: u16,
+    /// Since when the feed takes nothing.
+    full_since: Option<Mono>,
     reason: Option<String>,
 }
 
@@ -181,7 +192,7 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Brings a picture. Gives whether a key frame is needed before others are of use.
+    /// Brings a picture. Gives whether a key frame is needed: before others are of use, or because the last one is old.
     pub fn publish(&mut self, picture: PublishedPicture) -> bool {
         let now = self.clock.mono();
         if let Some(current) = self.slot.current.lock().as_mut().filter(|current| current.number == self.number) {
@@ -197,13 +208,22 @@ impl Publisher {
         let at = self.timeline.place(picture.stream_ns, now);
         let packet = Packet::new(stream, at, access.key_frame, picture.data);
         let packet = Packet { gradual: access.gradual, loss: self.lost, ..packet };
+        if access.key_frame {
+            self.last_key_frame = now;
+        }
         if self.slot.pictures.try_send(Delivery::Picture(packet)).is_ok() {
-            self.lost = 0;
-            return false;
+            (self.lost, self.full_since) = (0, None);
+            return now.since(self.last_key_frame) >= KEY_FRAME_EVERY;
         }
         self.awaits_key_frame = true;
         self.lost = self.lost.saturating_add(1);
+        self.full_since.get_or_insert(now);
         true
+    }
+
+    /// Whether the camera has not taken pictures for a while: it was removed, say.
+    pub fn is_unwanted(&self) -> bool {
+        self.full_since.is_some_and(|since| self.clock.mono().since(since) > UNWANTED_AFTER)
     }
 
     /// Whether another one has taken the place of this one.
@@ -347,6 +367,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_frame_is_asked_for_when_the_last_one_is_old() {
+        let (publishers, clock) = (Publishers::default(), clock());
+        let mut publisher = publishers.begin("phone", clock.clone()).expect("free");
+        assert!(!publisher.publish(h264(0, SPS_PPS_IDR)));
+        clock.advance(KEY_FRAME_EVERY / 2);
+        assert!(!publisher.publish(h264(1_000_000_000, SLICE)));
+        clock.advance(KEY_FRAME_EVERY / 2);
+        assert!(publisher.publish(h264(2_000_000_000, SLICE)), "it is taken all the same");
+        assert!(!publisher.publish(h264(2_040_000_000, SPS_PPS_IDR)));
+        let mut source = publishers.source("phone").now_or_never().expect("pictures");
+        let taken = std::iter::from_fn(|| next(&mut *source)).filter(Result::is_ok).count();
+        assert_eq!(taken, 4);
+    }
+
+    #[test]
     fn a_second_publisher_is_refused_until_the_first_is_gone_or_silent() {
         let (publishers, clock) = (Publishers::default(), clock());
         let mut first = publishers.begin("phone", clock.clone()).expect("free");
@@ -367,17 +402,21 @@ mod tests {
 
     #[test]
     fn a_feed_that_takes_nothing_loses_pictures_up_to_a_key_frame() {
-        let publishers = Publishers::default();
-        let mut publisher = publishers.begin("phone", clock()).expect("free");
+        let (publishers, clock) = (Publishers::default(), clock());
+        let mut publisher = publishers.begin("phone", clock.clone()).expect("free");
         for i in 0..CAPACITY as i64 {
             assert!(!publisher.publish(h264(i * 40_000_000, if i == 0 { SPS_PPS_IDR } else { SLICE })));
         }
         assert!(publisher.publish(h264(64 * 40_000_000, SLICE)), "full");
+        assert!(!publisher.is_unwanted());
+        clock.advance(2 * UNWANTED_AFTER);
+        assert!(publisher.is_unwanted());
         let mut source = publishers.source("phone").now_or_never().expect("pictures");
         while next(&mut *source).is_some() {}
         assert!(publisher.publish(h264(65 * 40_000_000, SLICE)), "it would follow a hole");
         assert!(!publisher.publish(h264(66 * 40_000_000, SPS_PPS_IDR)));
         assert_eq!(next(&mut *source).expect("one").expect("picture").loss, 2);
+        assert!(!publisher.is_unwanted());
     }
 
     #[test]

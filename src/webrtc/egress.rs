@@ -32,7 +32,7 @@ impl Egress {
     pub(super) fn send(&mut self, rtc: &mut Rtc, packet: &Packet, now: Instant) -> bool {
         self.awaits_key_frame = self.awaits_key_frame && !packet.key_frame;
         let pts = packet.pts();
-        // B-frames go back a little; a beginning anew does not.
+        // B-frames go back a little; another beginning does not.
         if self.awaits_key_frame || self.last.is_some_and(|last| packet.key_frame && pts <= last) {
             return false;
         }

@@ -63,6 +63,9 @@ impl Ingress {
         if self.publisher.is_replaced() {
             return Some("another phone or browser took its place");
         }
+        if self.publisher.is_unwanted() {
+            return Some("the camera takes no pictures any more: it was removed or configured otherwise");
+        }
         let is_silent = now.duration_since(self.last_picture) > SILENT;
         is_silent.then_some("it has sent no picture for a minute; the phone may sleep")
     }

@@ -17,6 +17,8 @@ mod config;
 mod crypto;
 mod egress;
 mod engine;
+#[cfg(test)]
+mod fuzz;
 mod ingress;
 mod session;
 mod socket;
@@ -26,6 +28,8 @@ mod tests;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::BoxStream;
@@ -42,6 +46,9 @@ pub use config::Config;
 
 /// Offers that wait for the engine.
 const OFFERS: usize = 8;
+
+/// The engine answers at once, but for a port that has to be opened.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a session is known by; not to be guessed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -136,6 +143,8 @@ pub enum Refusal {
 pub struct WebRtc {
     requests: mpsc::Sender<Request>,
     queue: Arc<Mutex<mpsc::Receiver<Request>>>,
+    /// Whether anything is driven at present.
+    runs: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
 }
 
@@ -143,7 +152,7 @@ impl WebRtc {
     /// Sessions that begin once [`WebRtc::run`] does.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (requests, queue) = mpsc::channel(OFFERS);
-        Self { requests, queue: Arc::new(Mutex::new(queue)), clock }
+        Self { requests, queue: Arc::new(Mutex::new(queue)), runs: Arc::default(), clock }
     }
 
     /// The clock of pictures.
@@ -157,6 +166,7 @@ impl WebRtc {
     /// None; a socket that cannot be opened refuses the session that needs it.
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
         let mut queue = self.queue.lock().await;
+        let _running = Running::new(&self.runs);
         Engine::default().run(&mut queue, stop).await;
         Ok(())
     }
@@ -192,9 +202,31 @@ impl WebRtc {
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+        if !self.runs.load(Ordering::Acquire) {
+            return Err(Refusal::NotRunning);
+        }
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| Refusal::NotRunning)?;
-        answer.await.map_err(|_| Refusal::NotRunning)
+        let answered = async {
+            self.requests.send(request(reply)).await.map_err(|_| Refusal::NotRunning)?;
+            answer.await.map_err(|_| Refusal::NotRunning)
+        };
+        tokio::time::timeout(ANSWERS_WITHIN, answered).await.unwrap_or(Err(Refusal::NotRunning))
+    }
+}
+
+/// Says that the engine runs, until it is dropped.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn new(runs: &'a AtomicBool) -> Self {
+        runs.store(true, Ordering::Release);
+        Self(runs)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -60,7 +60,7 @@ const online = (await phoneIs("online")).cameras.find(({ name }) => name === "ph
 steps.codec = online.codec;
 
 const player = follow(await context.newPage());
-await player.goto(`${url}login`);
+await player.goto(`${url}cameras/phone/publish`);
 steps.played = await player.evaluate(async () => {
   const peer = new RTCPeerConnection();
   peer.addTransceiver("video", { direction: "recvonly" });
@@ -90,5 +90,32 @@ await phone.click("#end");
 await stateOf(phone, "ended");
 const away = (await phoneIs("offline")).cameras.find(({ name }) => name === "phone");
 steps.away = away.reason;
+
+// A program that knows no H.264.
+steps.vp8 = await phone.evaluate(async (authorization) => {
+  const media = await navigator.mediaDevices.getUserMedia({ video: true });
+  const peer = new RTCPeerConnection();
+  const transceiver = peer.addTransceiver(media.getVideoTracks()[0], { direction: "sendonly" });
+  transceiver.setCodecPreferences(RTCRtpSender.getCapabilities("video").codecs.filter(({ mimeType }) => mimeType === "video/VP8"));
+  await peer.setLocalDescription();
+  const answer = await fetch("/whip/phone", { method: "POST", headers: { "content-type": "application/sdp", authorization }, body: peer.localDescription.sdp });
+  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  window.other = { peer, session: answer.headers.get("location") };
+  return answer.status;
+}, `Bearer ${token}`);
+await until("api/v1/status", ({ cameras }) => cameras.some(({ name, state, codec }) => name === "phone" && state === "online" && codec === "vp8"));
+steps.vp8Played = await player.evaluate(async () => {
+  const peer = new RTCPeerConnection();
+  peer.addTransceiver("video", { direction: "recvonly" });
+  await peer.setLocalDescription();
+  const answer = await fetch("/whep/phone", { method: "POST", headers: { "content-type": "application/sdp" }, body: peer.localDescription.sdp });
+  return [answer.status, (await answer.json()).code];
+});
+const ofH264 = (await until("api/v1/cameras/phone/timeline", () => true)).segments.length;
+await until("api/v1/cameras/phone/timeline", ({ segments }) => segments.filter(({ state }) => state === "closed").length > ofH264);
+steps.vp8Ended = await phone.evaluate(async (authorization) => {
+  const answer = await fetch(window.other.session, { method: "DELETE", headers: { authorization } });
+  return answer.status;
+}, `Bearer ${token}`);
 console.log(JSON.stringify(seen));
 await browser.close();

@@ -12,7 +12,7 @@ use crate::harness::{Scratch, fixture, installed, port, repository};
 
 const TOKEN: &str = "a-token-of-the-phone";
 
-/// Works with: page, WHIP, WHEP | Chromium as a camera that publishes what people walk through, a second one, a player | events, segments and live video as of any camera; the second one is refused; it ends when it is ended there
+/// Works with: cameras | a phone or browser that publishes by WHIP, H.264 or VP8 (shown with Chromium), and a player by WHEP | events, segments and live video as of any camera; the second one is refused; it ends when it is ended there
 #[test]
 fn a_browser_publishes_its_camera_and_another_one_plays_it() {
     let scratch = Scratch::new("publish");
@@ -52,12 +52,20 @@ fn a_browser_publishes_its_camera_and_another_one_plays_it() {
     assert_eq!(steps["event"], "person", "{steps}");
     assert!(says("away", "it was ended there"), "{steps}");
 
+    assert_eq!(steps["vp8"], 201, "{steps}");
+    assert_eq!(steps["vp8Played"], json!([409, "no_video"]), "{steps}");
+    assert_eq!(steps["vp8Ended"], 200, "{steps}");
+
     let timeline = daemon.json("/api/v1/cameras/phone/timeline");
-    let segment = &timeline["segments"][0];
-    let video = daemon.get(&format!("/api/v1/cameras/phone/segments/{}.mp4", segment["id"].as_str().expect("an id")));
-    let file = scratch.path("segment.mp4");
-    std::fs::write(&file, video.expect("a segment").body).expect("write");
-    let probe = probe(&file);
-    assert!(probe.codec == "h264" && probe.starts_with_key_frame && probe.packets >= 25, "{probe:?}");
+    let segments = timeline["segments"].as_array().expect("segments");
+    // The first one as it came, the last one encoded.
+    for segment in [segments.first(), segments.last()] {
+        let id = segment.and_then(|segment| segment["id"].as_str()).expect("an id");
+        let video = daemon.get(&format!("/api/v1/cameras/phone/segments/{id}.mp4")).expect("a segment");
+        let file = scratch.path("segment.mp4");
+        std::fs::write(&file, video.body).expect("write");
+        let probe = probe(&file);
+        assert!(probe.codec == "h264" && probe.starts_with_key_frame && probe.packets >= 10, "{probe:?}");
+    }
     assert!(daemon.terminate().success(), "{}", daemon.log());
 }

@@ -97,10 +97,11 @@ async function connect() {
 
 function hangUp() {
   clearTimeout(timer);
-  peer?.close();
-  peer = null;
-  if (session) fetch(session, { method: "DELETE", headers: authorization, keepalive: true }).catch(() => {});
-  session = null;
+  const of = peer;
+  // A peer that closes first ends the session by itself, and there is none to delete any more.
+  const ended = session && fetch(session, { method: "DELETE", headers: authorization, keepalive: true });
+  [peer, session] = [null, null];
+  Promise.resolve(ended).catch(() => {}).finally(() => of?.close());
 }
 
 /** Begins again after `wait`, if that is needed then. */
@@ -181,3 +182,4 @@ document.addEventListener("visibilitychange", async () => {
   again(0, () => peer?.connectionState !== "connected");
 });
 addEventListener("pagehide", hangUp);
+begin.disabled = false;

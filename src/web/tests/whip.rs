@@ -15,6 +15,11 @@ const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
 async fn running(site: &Site) {
     let (publishing, stop) = (site.bench.services.publishing.clone(), site.stop.clone());
     tokio::spawn(async move { publishing.run(stop).await });
+    while send(site, "DELETE", "/whip/phone/none", "Authorization: Bearer the-token-of-the-phone\r\n", "").await.status
+        == 503
+    {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn send(site: &Site, method: &str, target: &str, headers: &str, body: &str) -> Answer {

@@ -13,14 +13,14 @@ use tokio::net::UdpSocket;
 
 /// What the network between does to media packets on their way to the box.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Network {
+pub(in crate::webrtc) struct Network {
     /// Of a hundred packets, so many are lost.
     pub lost: u8,
     /// Of a hundred packets, so many come after the next one.
     pub late: u8,
 }
 
-pub(super) struct Peer {
+pub(in crate::webrtc) struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
     pending: Option<SdpPendingOffer>,
@@ -38,7 +38,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// One that offers video of `codec` in `direction`; and its offer.
-    pub(super) async fn offering(codec: Codec, direction: Direction) -> (Self, String) {
+    pub(in crate::webrtc) async fn offering(codec: Codec, direction: Direction) -> (Self, String) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         let builder = Rtc::builder().set_crypto_provider(super::super::crypto::provider()).clear_codecs();
         let mut rtc = match codec {
@@ -69,24 +69,24 @@ impl Peer {
         (peer, offer.to_sdp_string())
     }
 
-    pub(super) fn behind(self, network: Network) -> Self {
+    pub(in crate::webrtc) fn behind(self, network: Network) -> Self {
         Self { network, ..self }
     }
 
-    pub(super) fn answered(&mut self, answer: &str) {
+    pub(in crate::webrtc) fn answered(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
         self.rtc.sdp_api().accept_answer(self.pending.take().expect("one offer"), answer).expect("it fits");
     }
 
     /// Goes on until `done`.
-    pub(super) async fn until(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(in crate::webrtc) async fn until(&mut self, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             self.step().await;
         }
     }
 
     /// Sends a picture that is shown at `ticks` of 90 kHz.
-    pub(super) async fn picture(&mut self, ticks: u64, data: &[u8]) {
+    pub(in crate::webrtc) async fn picture(&mut self, ticks: u64, data: &[u8]) {
         self.drain().await;
         let writer = self.rtc.writer(self.mid.expect("a section")).expect("a writer");
         let pt = writer.payload_params().next().expect("a coding").pt();
@@ -95,15 +95,18 @@ impl Peer {
     }
 
     /// Leaves without a word.
-    pub(super) fn vanish(self) {}
+    pub(in crate::webrtc) fn vanish(self) {}
 
-    pub(super) async fn leave(&mut self) {
+    pub(in crate::webrtc) async fn leave(&mut self) {
         self.rtc.close().expect("closed");
         self.drain().await;
     }
 
     async fn step(&mut self) {
         let due = self.drain().await;
+        if self.is_over {
+            return;
+        }
         let mut buffer = vec![0; 2048];
         let (now, received) = tokio::select! {
             received = self.socket.recv_from(&mut buffer) => (Instant::now(), received.ok()),
