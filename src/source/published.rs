@@ -37,6 +37,9 @@ const UNWANTED_AFTER: Duration = Duration::from_secs(30);
 /// What a camera that waits for its publisher is called in messages.
 const WHAT: &str = "the publisher of this camera";
 
+/// What is said of a publisher that gave way.
+const REPLACED: &str = "another phone or browser took its place";
+
 /// What is said of a camera that no one sends to.
 pub const AWAY: &str = "no phone or browser publishes to it at present: open its publish page there, or send by WHIP";
 
@@ -115,6 +118,10 @@ impl Publishers {
             let mut current = slot.current.lock();
             if current.as_ref().is_some_and(|of| now.since(of.last) < GIVES_WAY_AFTER) {
                 return Err(Taken);
+            }
+            if current.is_some() {
+                // Times of the next one may begin before those of the last one end.
+                let _ = slot.pictures.try_send(Delivery::Ended(REPLACED.to_owned()));
             }
             let number = slot.next.fetch_add(1, Ordering::Relaxed);
             *current = Some(Current { number, last: now });

@@ -33,7 +33,8 @@ impl Egress {
         self.awaits_key_frame = self.awaits_key_frame && !packet.key_frame;
         let pts = packet.pts();
         // B-frames go back a little; another beginning does not.
-        if self.awaits_key_frame || self.last.is_some_and(|last| packet.key_frame && pts <= last) {
+        self.awaits_key_frame |= self.last.is_some_and(|last| packet.key_frame && pts <= last);
+        if self.awaits_key_frame {
             return false;
         }
         let (Some(mid), Some(data)) = (self.video, access_unit(packet)) else { return false };
