@@ -169,7 +169,7 @@ impl Feed {
         loop {
             self.set_state(CameraState::Offline, Some(reason));
             let source = self.shared.publishers.source(&self.camera).await;
-            reason = format!("{}; {}", self.read(source, patience).await, source::AWAY);
+            reason = format!("{}; {}", source::AWAY, self.read(source, patience).await);
         }
     }
 
@@ -426,6 +426,13 @@ mod tests {
         offer(5, false); // what it refers to went to another reader
         offer(6, true);
         assert_eq!(next.recv().expect("for the new reader").1.at, Mono(6));
+    }
+
+    #[test]
+    fn pages_know_why_a_camera_without_a_publisher_is_away() {
+        let code = |reason: &str| crate::status::Cause::of(reason).map(|cause| cause.code);
+        assert_eq!(code(source::AWAY), Some("no_publisher"));
+        assert_eq!(code(&format!("{}; it has ended", source::AWAY)), Some("publisher_left"));
     }
 
     #[test]
