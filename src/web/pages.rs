@@ -95,7 +95,6 @@ pub(super) static FILES: &[Asset] = &[
     file!("pipelines-form.js", JS),
     file!("pipelines-graph.js", JS),
     file!("pipelines-trial.js", JS),
-    file!("publish.css", CSS),
     file!("publish.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),

@@ -157,8 +157,6 @@ async function showCamera(name) {
   setText(byId("one-title"), name);
   setText(byId("one-file"), t("setup.in_file", { file: settings.file }));
   form.url.value = effective.source.url;
-  byId("publish").hidden = effective.source.url !== "whip:";
-  byId("publish").firstElementChild.href = `/cameras/${encodeURIComponent(name)}/publish`;
   form.username.value = effective.source.username ?? "";
   form.password.value = "";
   setText(byId("password-hint"), effective.source.password_file ? t("setup.password_kept") : "");
