@@ -432,7 +432,6 @@ mod tests {
     fn pages_know_why_a_camera_without_a_publisher_is_away() {
         let code = |reason: &str| crate::status::Cause::of(reason).map(|cause| cause.code);
         assert_eq!(code(source::AWAY), Some("no_publisher"));
-        assert_eq!(code(&format!("{}; it has ended", source::AWAY)), Some("publisher_left"));
     }
 
     #[test]

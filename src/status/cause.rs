@@ -44,10 +44,6 @@ pub const CAUSES: &[(&str, &str)] = &[
     ("substream", "nothing is detected without the substream: {reason}"),
     ("unlooked", "pictures come, but the detector has looked at none of them; the log says whether it fails or hangs"),
     ("no_publisher", "no phone or browser publishes to it at present: open its publish page there, or send by WHIP"),
-    (
-        "publisher_left",
-        "no phone or browser publishes to it at present: open its publish page there, or send by WHIP; {reason}",
-    ),
     ("played", "the file was played to its end"),
     ("lost", "{what} was lost: {reason}"),
     ("unreachable", "{what} cannot be reached: {reason}"),

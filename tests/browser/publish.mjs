@@ -24,7 +24,7 @@ const { seen, follow, look } = makeObserver({ isAnswer: (status) => status === 4
 const { steps } = seen;
 const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
 
-const stateOf = (page, state) => page.waitForFunction((wanted) => document.body.dataset.state === wanted, state, { timeout: 2 * PATIENCE_MS });
+const stateOf = (page, state) => page.waitForFunction((wanted) => document.getElementById("state").dataset.key === wanted, `publish.${state}`, { timeout: 2 * PATIENCE_MS });
 const text = (page) => page.textContent("#state");
 
 const phone = follow(await context.newPage());

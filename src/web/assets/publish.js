@@ -9,28 +9,19 @@ const camera = location.pathname.split("/")[2];
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const authorization = token ? { authorization: `Bearer ${token}` } : {};
 
-let wanted = false;
-let media = null;
-let peer = null;
-let session = null;
-let timer = 0;
-
-document.getElementById("camera").textContent = camera;
+let wanted, media, peer, session, timer;
 
 function say(key, values) {
   state.textContent = t(key, values);
-  document.body.dataset.state = key.split(".")[1];
-  begin.hidden = wanted;
+  state.dataset.key = key;
   end.hidden = !wanted;
+  begin.hidden = wanted;
 }
 
 async function connect() {
   const of = new RTCPeerConnection();
   peer = of;
-  const [track] = media.getTracks();
-  // Fewer pictures rather than smaller ones: another size begins another file of a clip.
-  track.contentHint = "detail";
-  of.addTransceiver(track, { direction: "sendonly" });
+  of.addTransceiver(media.getTracks()[0], { direction: "sendonly" });
   await of.setLocalDescription();
   // The box answers whatever address packets come from, so none has to be gathered before.
   const answer = await fetch(`/whip/${camera}`, { method: "POST", headers: { "content-type": "application/sdp", ...authorization }, body: of.localDescription.sdp });
@@ -65,18 +56,16 @@ function again(wait) {
   }, wait);
 }
 
-const REFUSED = { 401: "publish.not_allowed", 403: "publish.not_allowed", 409: "publish.taken" };
-
 async function run(isAgain) {
   try {
     await connect();
-  } catch ({ status = 0, message }) {
+  } catch ({ status, message }) {
     // One's own session from before gives way after a few seconds.
-    if (status === 0 || status === 429 || status >= 500 || isAgain) {
+    if (isAgain || !status || status > 428) {
       say("publish.lost");
       again(3000);
     } else {
-      stop(REFUSED[status] ?? "publish.refused", { reason: message });
+      stop(status === 409 ? "publish.taken" : status === 401 ? "publish.not_allowed" : "publish.refused", { reason: message });
     }
   }
 }
@@ -94,9 +83,7 @@ begin.addEventListener("click", async () => {
   wanted = true;
   say("publish.connecting");
   try {
-    const video = { facingMode: facing.value, width: 1280, height: 720 };
-    media = preview.srcObject = await navigator.mediaDevices.getUserMedia({ video });
-    await navigator.wakeLock?.request("screen").catch(() => {});
+    media = preview.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing.value, width: 1280, height: 720 } });
   } catch ({ name, message }) {
     return stop(name === "NotAllowedError" ? "publish.denied" : "publish.refused", { reason: message });
   }
