@@ -3,7 +3,7 @@
 
 import { t } from "./texts.js";
 
-const [preview, state, facing, begin, end] = ["preview", "state", "facing", "begin", "end"].map((id) => document.getElementById(id));
+const [preview, state, facing, begin, end] = document.querySelectorAll("main [id]");
 const camera = location.pathname.split("/")[2];
 // Behind #, so that it is never sent by itself and stands in no log on the way.
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
