@@ -68,6 +68,7 @@ pub mod block;
 pub mod executor;
 pub mod library;
 pub mod live;
+pub mod webrtc;
 
 pub mod coverage_export;
 pub mod recovery;

@@ -61,6 +61,13 @@ impl Caller {
         Self { name: name.into(), kind, role: Role::Admin, cameras: None, session: None, until }
     }
 
+    /// One that shows the token of `camera`, and operates nothing but that.
+    pub fn publisher(camera: &str) -> Self {
+        let cameras = Some([(camera.into(), Grant::default())].into());
+        let caller = Self::admin(&format!("publisher of {camera}"), CallerKind::Key);
+        Self { role: Role::Operator, cameras, ..caller }
+    }
+
     /// Whether it may do what needs `role`.
     pub fn may(&self, role: Role) -> bool {
         self.role >= role

@@ -110,6 +110,7 @@ impl App {
             health,
             heartbeats,
             pressure: Pressure::default(),
+            publishers: Default::default(),
             control: storage.control(),
             state: storage.state().into(),
             device: config.device.id.as_str().into(),
@@ -267,14 +268,10 @@ fn start_governor(config: &Config, shared: &Shared, stop: &CancellationToken) ->
     governor.start(OUTLET_GRACE)
 }
 
-/// Does what the services do beside answering: exports, and the upkeep of the library.
+/// Does what the services do beside answering: exports, the upkeep of the library, media packets of phones.
 fn start_services(services: &Services, shared: &Shared, stop: &CancellationToken) -> Running {
     let mut tasks = supervisor(shared, &stop.child_token());
-    let services = services.clone();
-    tasks.task(Spec::new("services"), move |part| {
-        let (services, stop) = (services.clone(), part.stop().clone());
-        async move { services.run(stop).await }
-    });
+    services.start_in(&mut tasks);
     tasks.start(OUTLET_GRACE)
 }
 
@@ -320,6 +317,7 @@ fn context(
     (backtests, jobs): (BacktestService, Jobs),
 ) -> service::Context {
     service::Context {
+        publishers: shared.publishers.clone(),
         device: shared.device.clone(),
         site: shared.site.clone(),
         volume: current.clone(),
@@ -351,6 +349,8 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
         frames: cameras.frames(),
         broadcasts: cameras.broadcasts(),
         uses: config.cameras().map(|(name, camera)| (name.clone(), camera_use(camera))).collect(),
+        published: config.published(),
+        webrtc: config.webrtc.clone(),
         infer: config.infer.clone(),
         models: cameras::models_in_use(config),
     }

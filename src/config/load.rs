@@ -80,6 +80,7 @@ impl Config {
         check("load".into(), self.load.validate());
         check("reload".into(), self.reload.validate());
         check("web".into(), self.web.validate().map_err(|e| format!("{e:#}")));
+        check("webrtc".into(), self.webrtc.validate());
         if let Some(mqtt) = &self.mqtt {
             let named =
                 if mqtt.is_enabled() { Ok(()) } else { Err("url is empty: name the broker, or leave [mqtt] out") };

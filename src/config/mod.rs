@@ -24,7 +24,7 @@ use crate::destination::Destination;
 use crate::execution::CameraPipeline;
 use crate::{
     alert, archive, decode, executor, gate, infer, lake, library, record, reload, retention, rules, source, store,
-    track, upload, web,
+    track, upload, web, webrtc,
 };
 
 pub use diagnostic::{ConfigError, Diagnostic};
@@ -135,6 +135,8 @@ pub struct Config {
     pub reload: reload::Config,
     /// The page.
     pub web: web::Config,
+    /// Phones and browsers as cameras, and as players.
+    pub webrtc: webrtc::Config,
     /// The broker that alerts go to; none: no alerts.
     pub mqtt: Option<alert::Config>,
     /// Addresses that alerts are posted to, by name; none: no webhooks.
@@ -175,6 +177,12 @@ impl Config {
     /// The cameras that are used.
     pub fn cameras(&self) -> impl Iterator<Item = (&String, &Camera)> {
         self.camera.iter().filter(|(_, camera)| camera.enabled)
+    }
+
+    /// The cameras that phones and browsers publish to, with the files of their tokens.
+    pub fn published(&self) -> BTreeMap<String, Option<PathBuf>> {
+        let published = self.cameras().filter(|(_, camera)| camera.source.is_published());
+        published.map(|(name, camera)| (name.clone(), camera.source.password_file.clone())).collect()
     }
 
     /// Where the service's configuration is installed.

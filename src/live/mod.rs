@@ -11,6 +11,7 @@
 //! feed never waits for that.
 
 mod objects;
+mod packets;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::mux::{Fragmenter, fragment, within};
 use ring::{Made, Ring};
 
 pub use objects::{LiveObject, ObjectsAt, Outlines, Values};
+pub use packets::PacketViewer;
 pub use viewer::{Chunk, Viewer};
 
 /// Live video of one camera. Outlives its connections to the camera; ends when the camera is stopped or configured otherwise.
@@ -128,6 +130,11 @@ impl Broadcast {
         }
     }
 
+    /// Coding of the last packet.
+    pub fn codec(&self) -> Option<Codec> {
+        self.ring.lock().codec.clone()
+    }
+
     /// How many look.
     pub fn viewers(&self) -> usize {
         self.ring.lock().viewers
@@ -137,6 +144,12 @@ impl Broadcast {
     pub fn join(self: &Arc<Self>) -> Viewer {
         self.count(|viewers| viewers + 1);
         Viewer::new(self.clone(), self.changes.subscribe(), self.over.clone())
+    }
+
+    /// One more viewer, which takes the packets themselves.
+    pub fn join_packets(self: &Arc<Self>) -> PacketViewer {
+        self.count(|viewers| viewers + 1);
+        PacketViewer::new(self.clone(), self.changes.subscribe(), self.over.clone())
     }
 
     /// Ends it for all viewers.

@@ -216,6 +216,24 @@ impl Ring {
         }
     }
 
+    /// The packet that a viewer gets that had those before `next`, with its number and the time of the newest one. Without
+    /// `next`, and where that is too far behind, it is the last key frame.
+    pub(super) fn packet_after(&self, next: Option<u64>) -> Option<(u64, Packet, Mono)> {
+        let newest = self.held.back()?.packet.at;
+        let is_late = |number: u64| match self.get(number) {
+            Some(held) => {
+                let has_key = self.last_key().is_some_and(|(key, _)| key > number);
+                has_key && newest.since(held.packet.at) > LATE
+            }
+            None => number < self.first,
+        };
+        let number = match next {
+            Some(next) if !is_late(next) => next,
+            _ => self.start()?,
+        };
+        Some((number, self.get(number)?.packet.clone(), newest))
+    }
+
     /// What a viewer that comes gets first; `None` while there is nothing to begin with.
     pub(super) fn beginning(&self) -> Option<Beginning> {
         let start = self.start()?;

@@ -253,6 +253,35 @@ fn motion_jpeg_is_not_shown_as_video() {
 }
 
 #[test]
+fn packets_come_from_the_last_key_frame_on_and_a_late_viewer_goes_on_with_one() {
+    let (broadcast, metrics) = broadcast();
+    give(&broadcast, &stream()[..25]);
+    let mut viewer = broadcast.join_packets();
+    let take = |viewer: &mut PacketViewer| {
+        let packets: Vec<Packet> = std::iter::from_fn(|| viewer.next().now_or_never().flatten()).collect();
+        packets
+    };
+    let first = take(&mut viewer);
+    assert_eq!(first.len(), 5, "pictures 20 to 24");
+    assert!(first[0].key_frame && first.iter().zip(&stream()[20..]).all(|(got, had)| got.data == had.data));
+    let times: Vec<_> = first.iter().map(|packet| packet.at).collect();
+    assert!(times.is_sorted() && times[4] == stream()[24].at, "{times:?}");
+    assert!(times[4].since(times[0]) < Duration::from_millis(50), "those before it came pass quickly");
+    give(&broadcast, &stream()[25..27]);
+    assert_eq!(
+        take(&mut viewer).iter().map(|packet| packet.at).collect::<Vec<_>>(),
+        [stream()[25].at, stream()[26].at]
+    );
+    // The ring holds the last two groups.
+    give(&broadcast, &stream()[27..55]);
+    let later = take(&mut viewer);
+    assert!(later[0].key_frame && later.len() == 5, "{}", later.len());
+    assert_eq!(dropped(&metrics), 23);
+    drop(viewer);
+    assert_eq!(broadcast.viewers(), 0);
+}
+
+#[test]
 fn objects_come_with_the_time_of_their_picture_to_those_who_look() {
     let (broadcast, _) = broadcast();
     let track = |state| Track {

@@ -20,7 +20,7 @@ use crate::live::Broadcast;
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
 use crate::record::Recorder;
-use crate::source::{self, Client, Next, Patience, Role, SourceError, Watched};
+use crate::source::{self, Client, Next, Patience, Role, Source, SourceError, Watched};
 use crate::supervise::Failure;
 
 /// The frame rate shown is measured over this time.
@@ -147,6 +147,9 @@ impl Feed {
             self.shared.health.camera(&self.camera, |c| c.reconnects += 1);
         }
         let mut patience = self.patience.lock().await;
+        if self.config.is_published() {
+            self.follow_publishers(&mut patience).await;
+        }
         match self.stream(&mut patience).await {
             end @ SourceError::Ended => {
                 self.set_state(CameraState::Finished, Some(end.to_string()));
@@ -160,12 +163,26 @@ impl Feed {
         }
     }
 
+    /// One publisher after the other, for ever. None is no fault: the camera is away, as one that is switched off.
+    async fn follow_publishers(&self, patience: &mut Patience) -> ! {
+        let mut reason = source::AWAY.to_owned();
+        loop {
+            self.set_state(CameraState::Offline, Some(reason));
+            let source = self.shared.publishers.source(&self.camera).await;
+            reason = format!("{}; {}", source::AWAY, self.read(source, patience).await);
+        }
+    }
+
     async fn stream(&self, patience: &mut Patience) -> SourceError {
+        match patience.connect(&self.config, self.role, self.shared.clock.clone()).await {
+            Ok(source) => self.read(source, patience).await,
+            Err(failure) => failure,
+        }
+    }
+
+    /// Distributes what a source gives until it fails or ends.
+    async fn read(&self, source: Box<dyn Source>, patience: &mut Patience) -> SourceError {
         let clock = self.shared.clock.clone();
-        let source = match patience.connect(&self.config, self.role, clock.clone()).await {
-            Ok(source) => source,
-            Err(failure) => return failure,
-        };
         let mut source = Watched::new(source, patience, self.config.display_url_of(self.role), clock);
         let (mut window, mut has_picture) = (Window::default(), false);
         loop {
@@ -334,7 +351,9 @@ impl Feed {
         }
         self.count_as_online((state != CameraState::Finished).then_some(state == CameraState::Online));
         match reason {
-            Some(reason) if state == CameraState::Offline => warn!(camera = %self.camera, reason, "camera offline"),
+            Some(reason) if state == CameraState::Offline && !self.config.is_published() => {
+                warn!(camera = %self.camera, reason, "camera offline")
+            }
             _ => info!(camera = %self.camera, state = state.as_str(), "camera"),
         }
         true
@@ -407,6 +426,12 @@ mod tests {
         offer(5, false); // what it refers to went to another reader
         offer(6, true);
         assert_eq!(next.recv().expect("for the new reader").1.at, Mono(6));
+    }
+
+    #[test]
+    fn pages_know_why_a_camera_without_a_publisher_is_away() {
+        let code = |reason: &str| crate::status::Cause::of(reason).map(|cause| cause.code);
+        assert_eq!(code(source::AWAY), Some("no_publisher"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ use crate::metrics::Metrics;
 use crate::reception::Reception;
 use crate::record::Recorder;
 use crate::service::CameraPipelines;
-use crate::source::Role;
+use crate::source::{Publishers, Role};
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
 
 use analysis::{Looks, OpenEvents};
@@ -100,6 +100,8 @@ pub struct Shared {
     pub control: Control,
     /// Folder on the system disk for small things that hold on any volume.
     pub state: Arc<Path>,
+    /// Phones and browsers that send to cameras.
+    pub publishers: Publishers,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands.

@@ -43,6 +43,7 @@ pub(crate) fn a_box(path: &Path) -> (Shared, Archive, Arc<SimulatedClock>) {
     let kept = crate::archive::Config::default();
     let archive = Archive::new(Layout::new(path), store, clock.clone(), metrics.clone(), kept, host);
     let shared = Shared {
+        publishers: Default::default(),
         clock: clock.clone(),
         metrics,
         health,

@@ -96,6 +96,7 @@ fn parts(old: &Config, new: &Config, cameras: &CameraChanges) -> Vec<String> {
         ("executions", old.executions != new.executions),
         ("load", old.load != new.load),
         ("web", old.web != new.web),
+        ("webrtc", old.webrtc != new.webrtc),
         ("reload", old.reload != new.reload),
     ];
     parts.extend(sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()));

@@ -1,6 +1,7 @@
 //! What the configuration in use means for the services.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use crate::library;
 use crate::live::Broadcast;
 use crate::retention;
 use crate::status::{DetectUse, RecordUse};
+use crate::webrtc;
 
 /// What services need of the configuration in use. Replaced as one when that changes.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,10 @@ pub struct Configured {
     pub broadcasts: BTreeMap<String, Arc<Broadcast>>,
     /// What is done with the pictures of each, before a person switched anything.
     pub uses: BTreeMap<String, CameraUse>,
+    /// Cameras that phones and browsers publish to, with the files of their tokens.
+    pub published: BTreeMap<String, Option<PathBuf>>,
+    /// How media packets come in and go out.
+    pub webrtc: webrtc::Config,
     /// Where models lie, and how long they may take.
     pub infer: infer::Config,
     /// The models that cameras use, with their cameras.

@@ -13,6 +13,7 @@ use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::infer::Jobs;
 use crate::metrics::Metrics;
+use crate::source::Publishers;
 use crate::store::Store;
 use crate::supervise::Heartbeats;
 
@@ -24,6 +25,8 @@ use super::current_volume::CurrentVolume;
 /// What the services work with.
 #[derive(Clone)]
 pub struct Context {
+    /// Phones and browsers that send to cameras.
+    pub publishers: Publishers,
     /// Name of the box.
     pub device: Arc<str>,
     /// Where it stands; may be empty.

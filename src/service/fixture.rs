@@ -28,12 +28,17 @@ use crate::infer::{self, Scheduler};
 use crate::live::{Broadcast, Outlines};
 use crate::metrics::Metrics;
 use crate::retention;
+use crate::source::Publishers;
 use crate::status::ConfigStatus;
 use crate::store::{self, Change, Delivery, Store};
 use crate::supervise::Heartbeats;
+use crate::webrtc;
 
 /// The outlets of the box, in the order of its configuration.
 pub(crate) const OUTLETS: [&str; 3] = ["mqtt", "webhook/ops", "upload/cloud"];
+
+/// What publishers show to camera `phone`.
+pub(crate) const PHONE_TOKEN: &str = "the-token-of-the-phone";
 
 /// A box whose camera `yard` is online and gives pictures, `lost` gave some, and `dark/ side` none yet.
 pub(crate) struct Bench {
@@ -64,6 +69,8 @@ impl Bench {
             deadline: Duration::from_secs(60),
             ..store::Config::default()
         };
+        let token = dir.path().join("phone.token");
+        std::fs::write(&token, PHONE_TOKEN).expect("write the token");
         let store = Store::open(&config, &OUTLETS.map(destination), clock.clone()).expect("open the store");
         let (metrics, deps) = (Metrics::new(), ArchiveDeps::new("box-7", clock.clone()));
         let (health, heartbeats, control) = (deps.health.clone(), deps.heartbeats.clone(), deps.control.clone());
@@ -91,6 +98,7 @@ impl Bench {
         let infer = infer::Config { model_dir: models_of_the_repository(), workers: 1, ..infer::Config::default() };
         let inference = Scheduler::start(&infer, metrics.clone(), clock.clone(), &Heartbeats::new(clock.clone()));
         let services = Services::new(Context {
+            publishers: Publishers::default(),
             device: "box-7".into(),
             site: "Gate".into(),
             volume: CurrentVolume::new(&archive, &store),
@@ -108,6 +116,8 @@ impl Bench {
             discovery: Discovery { group: ([127, 0, 0, 1], 9).into(), within: Duration::from_millis(10) },
             config,
             configured: Configured {
+                published: BTreeMap::from([("phone".to_owned(), Some(token)), ("tablet".to_owned(), None)]),
+                webrtc: webrtc::Config { listen: "127.0.0.1:0".parse().expect("address"), ..Default::default() },
                 outlets: OUTLETS.map(destination).to_vec(),
                 openable: vec![destination("upload/cloud")],
                 retention: retention::Config::default(),

@@ -39,6 +39,7 @@ mod pipeline_trial;
 mod pipelines;
 mod playback;
 mod probe;
+mod publishing;
 mod queues;
 mod reports;
 mod services;
@@ -102,6 +103,7 @@ pub use playback::{
 pub use probe::{
     Collected, Decoded, Found, Look, ProbeFailure, ProbeService, ProbeSource, Probed, collect, decode_all,
 };
+pub use publishing::{PublishRefusal, PublishService};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};

@@ -23,11 +23,13 @@ use super::photo_labels::PhotoLabels;
 use super::pipelines::PipelineService;
 use super::playback::{ExportService, PlaybackService, PreviewService};
 use super::probe::ProbeService;
+use super::publishing::PublishService;
 use super::queues::QueueService;
 use super::status::StatusService;
 use super::switches::SwitchService;
 use super::timeline::TimelineService;
 use crate::audit::Audit;
+use crate::supervise::{Spec, Supervisor};
 
 /// All services of the box, over one context. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +74,8 @@ pub struct Services {
     pub models: ModelService,
     /// Cameras that could be added.
     pub probe: ProbeService,
+    /// Phones and browsers as cameras, and as players.
+    pub publishing: PublishService,
     /// What waits for delivery.
     pub queues: QueueService,
     /// How the daemon itself is.
@@ -105,6 +109,19 @@ impl Services {
     /// The same for pipelines that are tried against recordings.
     pub fn tried_pipelines(&self) -> CameraPipelines {
         CameraPipelines::for_trials(self.pipelines.clone(), self.executions.clone(), &self.models)
+    }
+
+    /// Hands what services do beside answering to `tasks`.
+    pub fn start_in(&self, tasks: &mut Supervisor) {
+        let (services, publishing) = (self.clone(), self.publishing.clone());
+        tasks.task(Spec::new("services"), move |part| {
+            let (services, stop) = (services.clone(), part.stop().clone());
+            async move { services.run(stop).await }
+        });
+        tasks.task(Spec::new("webrtc"), move |part| {
+            let (publishing, stop) = (publishing.clone(), part.stop().clone());
+            async move { publishing.run(stop).await }
+        });
     }
 
     /// Services that answer from `context`.
@@ -148,6 +165,7 @@ impl Services {
             exports,
             timeline: TimelineService::new(context.clone()),
             models,
+            publishing: PublishService::new(context.clone()),
             switches: SwitchService::new(context),
             config,
             backtests,

@@ -4,18 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::Role;
+use super::address::{Address, FORMS, redact};
 
 /// What a program without the feature says of a V4L2 camera.
 pub(super) const NO_V4L2: &str = "this program was built without V4L2 cameras: build it with the Cargo feature \"v4l\"";
-
-/// The forms that an address may have, for messages.
-const FORMS: &str = "use rtsp://host/path, ffmpeg:http://host/path, v4l2:/dev/video0 or replay:/path/to/clip.mp4";
-
-/// What may stand behind `ffmpeg:`. Nothing that reads files of this box.
-const LIBAV_SCHEMES: [&str; 9] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "tcp"];
 
 /// Those whose protocol has a place for a user name and a password.
 const SCHEMES_WITH_LOGIN: [&str; 6] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps"];
@@ -25,10 +19,6 @@ pub(super) const PASSWORD: &str = "{password}";
 
 /// What is replaced by the user name and the password in addresses behind `ffmpeg:`.
 pub(super) const PLACEHOLDERS: [&str; 2] = ["{username}", PASSWORD];
-
-/// What the keys of addresses that carry secrets end in. Some cameras want the password in the path.
-const SECRET_KEYS: [&str; 9] =
-    ["password=", "passphrase=", "passwd=", "pwd=", "pass=", "token=", "secret=", "auth=", "key="];
 
 /// What `max_silence` may be.
 const SILENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -47,7 +37,8 @@ pub struct Config {
     pub substream: Option<String>,
     /// User name of a network camera. Default: none.
     pub username: Option<String>,
-    /// File that holds the password of a network camera and nothing else. Default: none.
+    /// File that holds the password of a network camera and nothing else; of a `whip:` camera the token that publishers
+    /// show, of 16 characters or more. Default: none; a `whip:` camera then takes users and keys that may operate it alone.
     pub password_file: Option<PathBuf>,
     /// Whether the certificate behind `ffmpeg:https://` and `ffmpeg:rtmps://` must be one that this system trusts.
     /// Cameras that made their own need `false`; an attacker in between can then read the password. Default: `true`.
@@ -165,6 +156,11 @@ impl Config {
         matches!(Address::parse(&self.url), Ok(Address::Replay(_)))
     }
 
+    /// Whether the camera sends by itself: a phone or a browser that publishes.
+    pub fn is_published(&self) -> bool {
+        matches!(Address::parse(&self.url), Ok(Address::Published))
+    }
+
     /// The main address as people may see it: without anything that looks like a secret.
     pub fn display_url(&self) -> String {
         redact(&self.url)
@@ -187,13 +183,23 @@ impl Config {
         let (is_rtsp, is_network) = match address {
             Address::Rtsp(_) => (true, true),
             Address::Libav(url) => (url.scheme().starts_with("rtsp"), true),
-            Address::V4l2(_) | Address::Replay(_) => (false, false),
+            Address::V4l2(_) | Address::Replay(_) | Address::Published => (false, false),
         };
         if self.transport != Transport::Auto && !is_rtsp {
             return Err("transport is for rtsp:// sources only, remove it".to_owned());
         }
         if !self.verify_tls && !matches!(address, Address::Libav(_)) {
             return Err("verify_tls is for ffmpeg: sources only, remove it".to_owned());
+        }
+        if *address == Address::Published {
+            if self.substream.is_some() || self.username.is_some() {
+                return Err(
+                    "substream and username are not for whip: cameras, remove them; password_file names the token \
+                            of publishers"
+                        .to_owned(),
+                );
+            }
+            return Ok(());
         }
         if !is_network {
             if self.substream.is_some() || self.username.is_some() || self.password_file.is_some() {
@@ -264,100 +270,10 @@ impl Config {
     }
 }
 
-/// What addresses for libavformat begin with.
-pub(super) const LIBAV: &str = "ffmpeg:";
-
-/// A parsed address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    Rtsp(Url),
-    /// What libavformat is asked to open, of a scheme in [`LIBAV_SCHEMES`].
-    Libav(Url),
-    V4l2(PathBuf),
-    Replay(PathBuf),
-}
-
-impl Address {
-    /// The error continues a sentence that begins with the name of the key.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let shown = redact(text);
-        let path_after = |scheme: &str| {
-            let path = text.strip_prefix(scheme)?;
-            // "v4l2:///dev/video0" is how people write what they take for a URL.
-            Some(path.strip_prefix("//").filter(|p| p.starts_with('/')).unwrap_or(path))
-        };
-        if let Some(path) = path_after("v4l2:") {
-            if !path.starts_with('/') {
-                return Err(format!("{shown:?} must name a device by its full path, like v4l2:/dev/video0"));
-            }
-            return Ok(Self::V4l2(path.into()));
-        }
-        if let Some(path) = path_after("replay:") {
-            if path.is_empty() || path.contains('\0') {
-                return Err(format!("{shown:?} must name a file, like replay:/path/to/clip.mp4"));
-            }
-            return Ok(Self::Replay(path.into()));
-        }
-        let behind = text.strip_prefix(LIBAV);
-        let url = Url::parse(behind.unwrap_or(text));
-        let url = url.map_err(|e| format!("{shown:?} is not valid ({e}): {FORMS}"))?;
-        match (url.scheme(), behind) {
-            ("rtsp", None) => {}
-            (scheme, Some(_)) if LIBAV_SCHEMES.contains(&scheme) => {}
-            (_, Some(_)) => {
-                let known = LIBAV_SCHEMES.map(|scheme| format!("{scheme}://")).join(", ");
-                return Err(format!("{shown:?}: behind ffmpeg: comes the address of a camera, one of {known}"));
-            }
-            ("rtsps", None) => {
-                return Err(format!(
-                    "{shown:?}: encrypted RTSP goes through libavformat, which checks no certificate there: write \
-                     ffmpeg:rtsps://, or use rtsp:// in a network of its own"
-                ));
-            }
-            (scheme, None) if LIBAV_SCHEMES.contains(&scheme) => {
-                return Err(format!("{shown:?} is read by libavformat: write ffmpeg: in front of it"));
-            }
-            _ => return Err(format!("{shown:?} has an unknown scheme: {FORMS}")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(format!("{shown:?} carries credentials: remove them and use username and password_file"));
-        }
-        if url.host().is_none() {
-            return Err(format!("{shown:?} names no host: {FORMS}"));
-        }
-        if behind.is_some() { Ok(Self::Libav(url)) } else { Ok(Self::Rtsp(url)) }
-    }
-}
-
-/// `address` without user info and without the values of keys that look like secrets.
-pub(super) fn redact(address: &str) -> String {
-    let has_user_info = match Url::parse(address.strip_prefix(LIBAV).unwrap_or(address)) {
-        Ok(url) => !url.username().is_empty() || url.password().is_some(),
-        Err(_) => true,
-    };
-    let mut text = address.to_owned();
-    if has_user_info && let (Some(scheme), Some(at)) = (text.find("://"), text.rfind('@')) {
-        // From the last '@', since a password may hold one too. Rather too little shown than too much.
-        if scheme + 3 <= at {
-            text.replace_range(scheme + 3..=at, "");
-        }
-    }
-    for key in SECRET_KEYS {
-        let mut from = 0;
-        // ASCII lower case keeps byte positions.
-        while let Some(found) = text.to_ascii_lowercase().get(from..).and_then(|rest| rest.find(key)) {
-            let start = from + found + key.len();
-            let value = text.get(start..).unwrap_or_default();
-            let end = start + value.find(['&', '/', '?', '#']).unwrap_or(value.len());
-            text.replace_range(start..end, "***");
-            from = start + 3;
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
     fn url(url: &str) -> Config {
@@ -381,6 +297,7 @@ mod tests {
             ("v4l2:///dev/video2", Address::V4l2("/dev/video2".into())),
             ("replay:/srv/a clip:1.mp4", Address::Replay("/srv/a clip:1.mp4".into())),
             ("replay:demo/clip.mp4", Address::Replay("demo/clip.mp4".into())),
+            ("whip:", Address::Published),
         ];
         for (text, expected) in cases {
             assert_eq!(Address::parse(text), Ok(expected), "{text}");
@@ -410,6 +327,7 @@ mod tests {
             ("v4l2:video0", "by its full path"),
             ("v4l2:", "by its full path"),
             ("replay:", "must name a file"),
+            ("whip:phone", "nothing stands behind whip:"),
         ];
         for (text, expected) in cases {
             let message = url(text).validate().expect_err(text);

@@ -8,6 +8,7 @@
 //! [`Packet`] says when its picture was taken on the boot clock, whatever clock the camera keeps.
 
 mod access_point;
+mod address;
 mod annexb;
 mod config;
 mod encryption;
@@ -17,6 +18,7 @@ mod fallback;
 mod fuzz;
 mod libav;
 mod patience;
+mod published;
 mod replay;
 mod rtsp;
 #[cfg(test)]
@@ -39,8 +41,9 @@ use crate::frame::Packet;
 pub use config::{Config, Pace, Transport, V4l2Format};
 pub use error::SourceError;
 pub use patience::{Arrivals, Next, Patience, Watched};
+pub use published::{AWAY, PublishedCodec, PublishedPicture, Publisher, Publishers, Taken};
 
-use config::Address;
+use address::Address;
 
 /// Which of a camera's streams is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,7 +114,7 @@ pub struct Device {
 /// [`SourceError`] says what is wrong with which camera and what to do about it.
 pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Box<dyn Source>, SourceError> {
     let url = config.url_of(role);
-    let what = config::redact(url);
+    let what = address::redact(url);
     let refuse = |reason: String| SourceError::Unsupported { what: what.clone(), reason };
     config.validate().map_err(refuse)?;
     match Address::parse(url).map_err(refuse)? {
@@ -119,6 +122,7 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
         Address::Libav(url) => libav::connect(config, url, what, None, clock).await,
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
+        Address::Published => Err(refuse(published::AWAY.to_owned())),
     }
 }
 

@@ -43,6 +43,7 @@ pub const CAUSES: &[(&str, &str)] = &[
     ("undetected", "recorded without detection: {reason}"),
     ("substream", "nothing is detected without the substream: {reason}"),
     ("unlooked", "pictures come, but the detector has looked at none of them; the log says whether it fails or hangs"),
+    ("no_publisher", "no phone or browser publishes to it at present: open its publish page there, or send by WHIP"),
     ("played", "the file was played to its end"),
     ("lost", "{what} was lost: {reason}"),
     ("unreachable", "{what} cannot be reached: {reason}"),

@@ -77,7 +77,7 @@ type BoxedLayer =
 
 /// Our own level; libraries speak only when something is wrong.
 fn default_filter(level: &str) -> String {
-    format!("warn,outpost={level},retina=error,tract_core=error,tract_onnx=error,sled=error")
+    format!("warn,outpost={level},retina=error,tract_core=error,tract_onnx=error,sled=error,str0m=error")
 }
 
 fn text() -> BoxedLayer {

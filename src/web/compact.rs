@@ -26,7 +26,12 @@ pub(super) fn compact(source: &str, written: Written) -> String {
             Written::Script => script(line, &mut out),
             Written::StyleSheet => style(line, &mut out),
         }
-        out.push('\n');
+        // The next line goes on there by itself; only a remark at the end would take it in. A block ends style sheets' rules.
+        let ends = if written == Written::Script { "{([,;" } else { "{,;}" };
+        let goes_on = line.ends_with(|sign| ends.contains(sign)) && !line.contains("//");
+        if !goes_on {
+            out.push('\n');
+        }
     }
     out
 }
@@ -94,12 +99,13 @@ mod tests {
     #[test]
     fn comments_indents_and_idle_spaces_go_and_all_else_stays() {
         let source = "// a comment\n\n/** about f\n * and more */\nfunction f() {\n  // why\n  return \"// text\" + `/* ${1} */`;\n}\n";
-        assert_eq!(script(source), "function f(){\nreturn\"// text\"+`/* ${1} */`;\n}\n");
+        assert_eq!(script(source), "function f(){return\"// text\"+`/* ${1} */`;\n}\n");
         let style = compact(
             "/* one */\n.a > .b, .c :hover { width: calc(1px + 2px); content: \" : \"; }\n",
             Written::StyleSheet,
         );
-        assert_eq!(style, ".a > .b,.c :hover{width:calc(1px + 2px);content:\" : \";}\n");
+        assert_eq!(style, ".a > .b,.c :hover{width:calc(1px + 2px);content:\" : \";}");
+        assert_eq!(script("a(\n  1,\n  2,\n);\nb = `x;`;\nc; // so;\nd\n"), "a(1,2,);b=`x;`;c;// so;\nd\n");
     }
 
     #[test]
@@ -116,7 +122,7 @@ mod tests {
             ("export const f = async ({ a }) => (b ? { ...a } : null);", "export const f=async({a})=>(b?{...a}:null);"),
         ];
         for (source, sent) in cases {
-            assert_eq!(script(source), format!("{sent}\n"), "{source}");
+            assert_eq!(script(source).trim_end(), sent, "{source}");
         }
     }
 

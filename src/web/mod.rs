@@ -41,6 +41,7 @@ mod proxy_login;
 mod queue;
 mod reply;
 mod routes;
+mod sdp;
 mod search;
 mod sender;
 mod server;
@@ -61,6 +62,7 @@ mod tls;
 mod turns;
 mod uploads;
 mod users;
+mod whip;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -305,6 +307,7 @@ fn all_routes() -> Routes {
         .merge(shares::routes())
         .merge(shared_photos::routes())
         .merge(live::routes())
+        .merge(whip::routes())
         .merge(problems::routes())
         .merge(stream::routes())
         .merge(openapi::routes())

@@ -96,6 +96,7 @@ pub(super) static FILES: &[Asset] = &[
     file!("pipelines-form.js", JS),
     file!("pipelines-graph.js", JS),
     file!("pipelines-trial.js", JS),
+    file!("publish.js", JS),
     file!("setup.css", CSS),
     file!("setup.js", JS),
     file!("setup-backtest.js", JS),
@@ -178,6 +179,8 @@ pub(super) fn routes() -> Routes {
         .get("/timeline", Needs::VIEW, page!(Timeline, "timeline.html"))
         .get("/photos", Needs::VIEW, page!(Photos, "photos.html"))
         .get("/cameras", Needs::ADMINISTER, page!(Cameras, "cameras.html"))
+        // Who has a link with a token needs no login; the page shows nothing of the box.
+        .get("/cameras/{name}/publish", Needs::Nothing, page!(Publish, "publish.html"))
         .get("/models", Needs::VIEW, page!(Models, "models.html"))
         .get("/pipelines", Needs::VIEW, page!(Pipelines, "pipelines.html"))
         .get("/system", Needs::VIEW, page!(System, "system.html"))

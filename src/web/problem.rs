@@ -70,6 +70,8 @@ problems! {
         "Log in at /login, or send the header `authorization: Bearer KEY`.";
     WrongPassword = "wrong_password", UNAUTHORIZED, "The name or the password is wrong",
         "Try again; an admin can set another password.";
+    BadOffer = "bad_offer", BAD_REQUEST, "The offer of a WebRTC session cannot be read",
+        "Send the SDP of an offer; `detail` says what is wrong with it.";
     PasswordNeeded = "password_needed", UNAUTHORIZED, "The link needs a password",
         "Send the same with `password`.";
     SecondFactorNeeded = "code_needed", UNAUTHORIZED, "A code of the authenticator app is needed too",
@@ -98,6 +100,8 @@ problems! {
         "Read it again, and send the change with its `ETag` in `If-Match`.";
     WrongTusVersion = "wrong_tus_version", PRECONDITION_FAILED, "The version of the upload protocol is not 1.0.0",
         "Send the header `tus-resumable: 1.0.0`.";
+    AlreadyPublished = "already_published", CONFLICT, "Another phone or browser publishes to the camera",
+        "End it there first; one whose pictures stay away for 5 s gives way.";
     NoVideo = "no_video", CONFLICT, "The camera's video cannot be played by browsers",
         "Use `live.mjpeg` of the camera.";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large",
@@ -116,6 +120,10 @@ problems! {
         "Send the header `content-type: application/offset+octet-stream`.";
     NotMultipart = "not_multipart", UNSUPPORTED_MEDIA_TYPE, "The upload is not in parts",
         "Send `multipart/form-data` with one part `file` for each file.";
+    NotSdp = "not_sdp", UNSUPPORTED_MEDIA_TYPE, "The body is sent as another kind than SDP",
+        "Send offers as `application/sdp`, candidates as `application/trickle-ice-sdpfrag`.";
+    UnfitOffer = "unfit_offer", UNPROCESSABLE_ENTITY, "The offer has no video that fits",
+        "`detail` says what is missing: H.264 or VP8 to publish, H.264 to play.";
     UnknownFormat = "unknown_format", UNPROCESSABLE_ENTITY, "The file is neither a picture nor a video",
         "Send JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF, camera raw, MP4, QuickTime or Matroska.";
     WrongHost = "wrong_host", MISDIRECTED_REQUEST, "The request is meant for another host",

@@ -108,6 +108,15 @@ impl Routes {
         self.add(Method::DELETE, MethodFilter::DELETE, path, needs, Noting::Act, handler)
     }
 
+    /// Adds the answer to browsers that ask whether a page of another site may send something to a route.
+    pub(super) fn preflight<H, T>(self, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Shared>>,
+        T: 'static,
+    {
+        self.add(Method::OPTIONS, MethodFilter::OPTIONS, path, Needs::Nothing, Noting::Nothing, handler)
+    }
+
     /// Adds the routes of another part.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
@@ -159,7 +168,7 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
     let noted = extensions
         .get::<Audit>()
         .and_then(|audit| Noted::of(audit, request.method(), path, target, noting, caller, session::peer(extensions)));
-    let place = (!target.starts_with("/api/")).then(|| request.uri().path_and_query().map_or("/", |of| of.as_str()));
+    let place = is_page(target).then(|| request.uri().path_and_query().map_or("/", |of| of.as_str()));
     let answer = match refusal(needs, caller, place) {
         Some(refusal) => refusal,
         None => next.run(request).await,
@@ -168,6 +177,11 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
         noted.note(answer.status(), answer.extensions().get().cloned()).await;
     }
     answer
+}
+
+/// Whether a browser that is not let through there is led to the login. Players and programs take a status.
+pub(super) fn is_page(path: &str) -> bool {
+    !["/api/", "/whip/", "/whep/"].iter().any(|start| path.starts_with(start))
 }
 
 /// Why a request is not let through; `page`: the page that was asked for, where it is one.

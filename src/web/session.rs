@@ -51,6 +51,10 @@ impl<S: Sync> FromRequestParts<S> for FromPeer {
 pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let peer = peer(request.extensions());
     let (caller, token) = caller(&shared, peer, request.headers()).await;
+    let caller = match caller {
+        None => publisher(&shared, request.uri().path(), request.headers()).await,
+        known => known,
+    };
     let Some(turn) = shared.turns.take(caller.as_ref(), peer.ip()) else {
         let message = format!("{MOST_OF_ONE} requests of this caller have no answer yet");
         return Problem::new(Code::TooManyRequests, message).into_response();
@@ -149,6 +153,15 @@ async fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> (Option<Cal
     // What a proxy on the box passes on comes from anywhere.
     let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
     (if is_here && !is_passed_on && shared.proxy.is_none() { access.unprotected() } else { None }, None)
+}
+
+/// Who shows the token of a camera at its address for publishers: nothing but that camera, and nowhere else.
+async fn publisher(shared: &Shared, path: &str, headers: &HeaderMap) -> Option<Caller> {
+    let camera = path.strip_prefix("/whip/")?.split('/').next()?;
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let shows =
+        scheme.eq_ignore_ascii_case("bearer") && shared.services.publishing.is_token(camera, token.trim()).await;
+    shows.then(|| Caller::publisher(camera))
 }
 
 /// The caller that a proxy vouches for. Its first request, and tokens that are refused, are in the audit log.

@@ -59,6 +59,7 @@ mod pictures;
 mod pipelines_page;
 mod power_cut;
 mod proxy_login;
+mod publish;
 mod reload;
 mod retention;
 mod sealed;

@@ -28,6 +28,7 @@ use self::faults::Faults;
 use self::open::Watch;
 use self::pace::Pacer;
 use self::parameters::Parameters;
+pub(super) use self::parameters::coded_size;
 use super::access_point::AccessPoints;
 use super::thread::{Outlet, ThreadSource};
 use super::timeline::Join;

@@ -53,14 +53,20 @@ impl Parameters {
 
     fn replace(&mut self, extradata: Bytes, key_frame: &ffmpeg::Packet) -> bool {
         let mut info = StreamInfo { extradata, ..(*self.stream).clone() };
-        (info.width, info.height) = coded_size(&info, key_frame).unwrap_or_default();
+        (info.width, info.height) = size_in(&info, key_frame).unwrap_or_default();
         self.stream = Arc::new(info);
         true
     }
 }
 
+/// The size that the parameter sets in front of the key frame `data` state.
+pub(in crate::source) fn coded_size(stream: &StreamInfo, data: &[u8]) -> Option<(u32, u32)> {
+    super::stream::prepare();
+    size_in(stream, &ffmpeg::Packet::copy(data))
+}
+
 /// The size that the parameter sets in the packet or beside it state, which a decoder reads off the first picture.
-fn coded_size(stream: &StreamInfo, key_frame: &ffmpeg::Packet) -> Option<(u32, u32)> {
+fn size_in(stream: &StreamInfo, key_frame: &ffmpeg::Packet) -> Option<(u32, u32)> {
     let id = if stream.codec == Codec::H265 { ffmpeg::codec::Id::HEVC } else { ffmpeg::codec::Id::H264 };
     let codec = ffmpeg::codec::decoder::find(id)?;
     let mut decoder = ffmpeg::codec::Context::new_with_codec(codec).decoder();

@@ -14,7 +14,7 @@ use super::carrier::{self, Carrier};
 use super::faults::{self, Faults, refused};
 use super::redirect;
 use crate::frame::Codec;
-use crate::source::config::redact;
+use crate::source::address::redact;
 use crate::source::{Config, SourceError, encryption};
 
 /// A session that plays.

@@ -4,13 +4,21 @@ mod mjpeg;
 mod still;
 mod video;
 mod viewers;
+mod whep;
 
 use super::routes::{Needs, Routes};
+use super::sdp;
 
 pub(super) use still::{JpegCache, frame, last};
 pub(super) use viewers::{Viewers, check_page};
 
 pub(super) fn routes() -> Routes {
     let routes = Routes::default().look("/api/v1/cameras/{name}/live", Needs::VIEW, video::live);
-    routes.look("/api/v1/cameras/{name}/live.mjpeg", Needs::VIEW, mjpeg::stream)
+    routes
+        .look("/api/v1/cameras/{name}/live.mjpeg", Needs::VIEW, mjpeg::stream)
+        .post("/whep/{name}", Needs::VIEW, whep::play)
+        .preflight("/whep/{name}", sdp::preflight)
+        .proceed("/whep/{name}/{id}", Needs::VIEW, whep::add_candidates)
+        .delete("/whep/{name}/{id}", Needs::VIEW, whep::end)
+        .preflight("/whep/{name}/{id}", sdp::preflight)
 }

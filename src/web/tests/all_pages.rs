@@ -4,7 +4,7 @@ use super::super::texts::Language;
 use super::*;
 
 /// All pages but the overview, and one that is not there.
-pub(super) const PAGES: [&str; 14] = [
+pub(super) const PAGES: [&str; 15] = [
     "/models",
     "/pipelines",
     "/login",
@@ -18,6 +18,7 @@ pub(super) const PAGES: [&str; 14] = [
     "/timeline",
     "/photos",
     "/cameras",
+    "/cameras/x/publish",
     "/nothing",
 ];
 

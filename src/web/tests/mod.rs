@@ -20,6 +20,7 @@ mod stream;
 mod switches;
 mod texts;
 mod timeline;
+mod whip;
 
 use std::collections::HashMap;
 use std::path::Path;

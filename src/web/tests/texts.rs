@@ -11,7 +11,9 @@ type Texts = BTreeMap<String, String>;
 /// Text that is the same in every language: names, numbers, signs.
 const NAMES: [&str; 5] = ["Outpost", "journalctl -u outpost", "outpost user add NAME --role admin", "English", "·"];
 /// Words of scripts that look like text and are none: names of keys, of errors and of the standard.
-const WORDS_OF_SCRIPTS: [&str; 14] = [
+const WORDS_OF_SCRIPTS: [&str; 16] = [
+    "NotAllowedError",
+    "Bearer ${token}",
     "Backspace",
     "Android|iPhone|iPad|Windows|Mac OS|Linux",
     "Firefox|Edg|OPR|Chrome|Safari",

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::health::PageCertificate;
 
-pub(super) use names::{host_names, outward_address};
+pub(super) use names::{addresses, host_names, outward_address};
 
 /// How often it is looked whether the files changed. What they are then has to stay for as long before it is read: they
 /// are often written one after the other.

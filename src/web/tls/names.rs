@@ -18,7 +18,7 @@ pub(in crate::web) fn host_names() -> Vec<String> {
 }
 
 /// The addresses of the box at this moment, loopback first.
-pub(super) fn addresses() -> Vec<IpAddr> {
+pub(in crate::web) fn addresses() -> Vec<IpAddr> {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     addresses.extend(ipv4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::V4));

@@ -65,6 +65,7 @@ const LAYERS: [&[&str]; 7] = [
         "library",
         "block",
         "executor",
+        "webrtc",
     ],
     &["service"],
     &["web"],
@@ -89,7 +90,7 @@ const PEERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only one place may touch, with the beginnings of the paths of that place.
-const DOORS: [(&str, &[&str]); 36] = [
+const DOORS: [(&str, &[&str]); 40] = [
     ("retina", &["source/rtsp"]),
     ("v4l", &["source/v4l2"]),
     ("ffmpeg_next", &["decode/", "source/replay", "source/libav", "mux/", "picture/coded/"]),
@@ -111,8 +112,12 @@ const DOORS: [(&str, &[&str]); 36] = [
     ("prost", &["web/inference/"]),
     ("tower_http", &["web/"]),
     ("hyper", &["web/server/"]),
-    ("rcgen", &["web/tls/"]),
-    ("ring", &["web/proxy_login/", "web/tls/"]),
+    ("rcgen", &["web/tls/", "webrtc/crypto/"]),
+    ("ring", &["web/proxy_login/", "web/tls/", "webrtc/"]),
+    ("str0m", &["webrtc/"]),
+    ("dimpl", &["webrtc/crypto/"]),
+    ("aes", &["webrtc/crypto/"]),
+    ("ctr", &["webrtc/crypto/"]),
     ("clap", &["cli/", "cli.rs", "main.rs", "telemetry/"]),
     ("systemd", &["supervise/"]),
     ("toml_edit", &["config/"]),

@@ -1,0 +1,117 @@
+//! What WHIP and WHEP have in common on HTTP: offers come, answers go, sessions are addresses.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::body::bounded;
+use super::peer::Peer;
+use super::problem::{Code, Problem};
+use super::sender::check_origin;
+use super::tls;
+use crate::webrtc::{Opened, Refusal};
+
+/// Kind of offers and answers.
+const SDP: &str = "application/sdp";
+/// Kind of candidates that come later (RFC 8840).
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// What pages of other sites may do with these addresses: with a token, which is in a header, and never with a cookie.
+const ALLOWED: [(HeaderName, &str); 4] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, PATCH, DELETE, OPTIONS"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "location, etag"),
+];
+
+/// The answer to a browser that asks whether a page of another site may send its token here.
+pub(super) async fn preflight() -> Response {
+    let accepts = (HeaderName::from_static("accept-post"), HeaderValue::from_static(SDP));
+    allowed((StatusCode::NO_CONTENT, [accepts]).into_response())
+}
+
+/// `answer`, which pages of other sites may read.
+pub(super) fn allowed(mut answer: Response) -> Response {
+    for (name, value) in ALLOWED {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// The camera of a route.
+pub(super) fn camera(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(camera)| camera).map_err(|_| unknown_camera())
+}
+
+/// The camera and the session of a route.
+pub(super) fn session(path: Result<Path<(String, String)>, PathRejection>) -> Result<(String, String), Problem> {
+    path.map(|Path(both)| both).map_err(|_| problem(Refusal::Unknown))
+}
+
+pub(super) fn unknown_camera() -> Problem {
+    Problem::not_found("there is no camera with this name")
+}
+
+/// Turns away what a page of another site made a browser send with its cookie. A token is sent by those that have it.
+pub(super) fn check_page(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::AUTHORIZATION) { Ok(()) } else { check_origin(headers) }
+}
+
+/// The offer in a request.
+pub(super) async fn offer(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
+    text(headers, body, SDP).await
+}
+
+/// The candidates in a request, and the ICE session that they are meant for.
+///
+/// # Errors
+/// When they are none, or begin another ICE session, which goes by a new offer here.
+pub(super) async fn candidates(headers: &HeaderMap, body: Body) -> Result<(Option<String>, String), Problem> {
+    let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
+    let tag = tag.filter(|tag| *tag != "*").map(str::to_owned);
+    Ok((tag, text(headers, body, FRAGMENT).await?))
+}
+
+async fn text(headers: &HeaderMap, body: Body, kind: &str) -> Result<String, Problem> {
+    let shown = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !shown.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind) {
+        return Err(Problem::new(Code::NotSdp, format!("send it with the header content-type: {kind}")));
+    }
+    let bytes = bounded(body).await?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Problem::new(Code::BadOffer, "it is not text".to_owned()))
+}
+
+/// The answer to an offer; the session's address lies below that of the request.
+pub(super) fn opened(route: &str, camera: &str, opened: Opened) -> Response {
+    let name: String = url::form_urlencoded::byte_serialize(camera.as_bytes()).collect();
+    let location = format!("/{route}/{name}/{}", opened.id.as_str());
+    let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location), (header::ETAG, opened.tag)];
+    allowed((StatusCode::CREATED, headers, opened.answer).into_response())
+}
+
+/// Why a session does not begin or is not found, as the API says it.
+pub(super) fn problem(refusal: Refusal) -> Problem {
+    let code = match &refusal {
+        Refusal::BadOffer(_) => Code::BadOffer,
+        Refusal::NothingInCommon(_) => Code::UnfitOffer,
+        Refusal::Unknown => Code::NotFound,
+        Refusal::OtherTag => Code::ChangedMeanwhile,
+        Refusal::TooMany(_) | Refusal::NoSocket(_) => Code::Busy,
+        Refusal::NotRunning => Code::Stopping,
+    };
+    Problem::new(code, refusal.to_string())
+}
+
+/// By which addresses a peer may send media packets; loopback where it is on the box itself, or the box has no other.
+pub(super) fn addresses(peer: Peer) -> Vec<IpAddr> {
+    let (loopback, mut outward): (Vec<IpAddr>, Vec<IpAddr>) =
+        tls::addresses().into_iter().partition(IpAddr::is_loopback);
+    if peer.ip().is_loopback() || outward.is_empty() {
+        outward.extend(loopback);
+    }
+    outward
+}

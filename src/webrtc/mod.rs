@@ -1,0 +1,237 @@
+//! WebRTC: phones and browsers as cameras (WHIP, RFC 9725), and as players of cameras (WHEP).
+//!
+//! ```text
+//! web --offers--> engine        8, full: the offer waits
+//! one UDP socket --packets--> engine --pictures--> source::Publisher    see `source::published`
+//! live --pictures--> engine --packets--> the same socket                what the socket does not take is lost, as on the way
+//! ```
+//!
+//! One task drives all sessions ([`WebRtc::run`]); the socket is open while there are any. A session begins with an offer and
+//! ends with its DELETE, its publisher or player, its pictures, or when its peer is not heard of any more. What arrives from
+//! the network is read by str0m, which authenticates each packet; sessions are bounded in number, and str0m bounds what each
+//! of them holds.
+
+mod access_units;
+mod answer;
+mod config;
+mod crypto;
+mod egress;
+mod engine;
+#[cfg(test)]
+mod fuzz;
+mod ingress;
+mod session;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::stream::BoxStream;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::frame::Packet;
+use crate::source::Publisher;
+
+use engine::{Engine, Request};
+
+pub use config::Config;
+
+/// Offers that wait for the engine.
+const OFFERS: usize = 8;
+
+/// The engine answers at once, but for a port that has to be opened.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a session is known by; not to be guessed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(Arc<str>);
+
+impl SessionId {
+    fn new() -> Option<Self> {
+        let random = ring::rand::generate::<[u8; 16]>(&ring::rand::SystemRandom::new()).ok()?.expose();
+        Some(Self(hex::encode(random).into()))
+    }
+
+    /// As it stands in addresses.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SessionId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+/// What a session is for.
+pub enum Purpose {
+    /// The peer sends pictures of a camera.
+    Publish(Publisher),
+    /// The peer gets pictures, until they end.
+    Play(BoxStream<'static, Packet>),
+}
+
+impl fmt::Debug for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Publish(_)) { "Publish" } else { "Play" })
+    }
+}
+
+/// What begins a session.
+#[derive(Debug)]
+pub struct Offer {
+    /// Camera that it is about.
+    pub camera: Arc<str>,
+    /// As it came: SDP.
+    pub sdp: String,
+    /// Addresses by which the peer may reach the box.
+    pub addresses: Vec<IpAddr>,
+    /// What for.
+    pub purpose: Purpose,
+    /// The settings in use.
+    pub config: Config,
+}
+
+/// A session that has begun.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its name.
+    pub id: SessionId,
+    /// SDP.
+    pub answer: String,
+    /// Which ICE session it is, for `ETag`.
+    pub tag: String,
+}
+
+/// Why a session does not begin, or what was asked of it is not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The offer is not one.
+    #[error("the offer cannot be read: {0}")]
+    BadOffer(String),
+    /// It offers nothing that fits.
+    #[error("{0}")]
+    NothingInCommon(String),
+    /// There are as many sessions as may be.
+    #[error("there are {0} sessions already: end one, or raise webrtc.max_sessions")]
+    TooMany(usize),
+    /// The port cannot be opened.
+    #[error("the port of media packets cannot be opened: {0}; change webrtc.listen")]
+    NoSocket(String),
+    /// The camera has no session with this name.
+    #[error("there is no such session: it has ended, begin another one")]
+    Unknown,
+    /// What `If-Match` names is not the session's.
+    #[error("the ICE session is another one by now")]
+    OtherTag,
+    /// The engine does not run.
+    #[error("the daemon is stopping, or WebRTC is being restarted: try again")]
+    NotRunning,
+}
+
+/// Begins and ends sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct WebRtc {
+    requests: mpsc::Sender<Request>,
+    queue: Arc<Mutex<mpsc::Receiver<Request>>>,
+    /// Whether anything is driven at present.
+    runs: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+}
+
+impl WebRtc {
+    /// Sessions that begin once [`WebRtc::run`] does.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let (requests, queue) = mpsc::channel(OFFERS);
+        Self { requests, queue: Arc::new(Mutex::new(queue)), runs: Arc::default(), clock }
+    }
+
+    /// The clock of pictures.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// Drives all sessions until `stop`, and ends them then.
+    ///
+    /// # Errors
+    /// None; a socket that cannot be opened refuses the session that needs it.
+    pub async fn run(&self, stop: CancellationToken) -> Result<()> {
+        let mut queue = self.queue.lock().await;
+        let _running = Running::new(&self.runs);
+        Engine::default().run(&mut queue, stop).await;
+        Ok(())
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub async fn begin(&self, offer: Offer) -> Result<Opened, Refusal> {
+        self.ask(|reply| Request::Begin(Box::new(offer), reply)).await?
+    }
+
+    /// Ends session `id` of `camera`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn end(&self, camera: &str, id: &SessionId) -> Result<(), Refusal> {
+        self.ask(|reply| Request::End(camera.into(), id.clone(), reply)).await?
+    }
+
+    /// Adds candidates of the peer, lines of SDP, to session `id` of `camera`, whose tag is `tag` where that is known.
+    ///
+    /// # Errors
+    /// When there is no such session, or its tag is another one.
+    pub async fn add_candidates(
+        &self,
+        camera: &str,
+        id: &SessionId,
+        tag: Option<String>,
+        fragment: String,
+    ) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Candidates { camera: camera.into(), id: id.clone(), tag, fragment, reply }).await?
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+        if !self.runs.load(Ordering::Acquire) {
+            return Err(Refusal::NotRunning);
+        }
+        let (reply, answer) = oneshot::channel();
+        let answered = async {
+            self.requests.send(request(reply)).await.map_err(|_| Refusal::NotRunning)?;
+            answer.await.map_err(|_| Refusal::NotRunning)
+        };
+        tokio::time::timeout(ANSWERS_WITHIN, answered).await.unwrap_or(Err(Refusal::NotRunning))
+    }
+}
+
+/// Says that the engine runs, until it is dropped.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn new(runs: &'a AtomicBool) -> Self {
+        runs.store(true, Ordering::Release);
+        Self(runs)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for WebRtc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebRtc").finish_non_exhaustive()
+    }
+}
