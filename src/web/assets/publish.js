@@ -3,25 +3,40 @@
 
 import { t } from "./texts.js";
 
-const [preview, state, facing, begin, end] = document.querySelectorAll("main [id]");
+const [title, hint, preview, state, facing, begin, end] = ["title", "hint", "preview", "state", "facing", "begin", "end"].map((id) => document.getElementById(id));
 const camera = location.pathname.split("/")[2];
 // Behind #, so that it is never sent by itself and stands in no log on the way.
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const authorization = token ? { authorization: `Bearer ${token}` } : {};
 
-let wanted, media, peer, session, timer;
+let wanted, media, peer, session, timer, awake;
+title.textContent = document.title = t("publish.to", { camera: decodeURIComponent(camera) });
 
 function say(key, values) {
   state.textContent = t(key, values);
   state.dataset.key = key;
   end.hidden = !wanted;
   begin.hidden = wanted;
+  preview.hidden = !media;
+  hint.hidden = Boolean(media);
+}
+
+/** Opens the camera that is chosen. */
+async function open() {
+  return navigator.mediaDevices.getUserMedia({ video: { facingMode: facing.value, width: 1280, height: 720 } });
+}
+
+/** Keeps the screen on: a phone that sleeps sends nothing. */
+async function stayAwake() {
+  if (wanted && !document.hidden) awake = await navigator.wakeLock?.request("screen").catch(() => null);
 }
 
 async function connect() {
   const of = new RTCPeerConnection();
   peer = of;
-  of.addTransceiver(media.getTracks()[0], { direction: "sendonly" });
+  const { sender } = of.addTransceiver(media.getTracks()[0], { direction: "sendonly" });
+  // Another size would begin another file.
+  sender.setParameters({ ...sender.getParameters(), degradationPreference: "maintain-resolution" }).catch(() => {});
   await of.setLocalDescription();
   // The box answers whatever address packets come from, so none has to be gathered before.
   const answer = await fetch(`/whip/${camera}`, { method: "POST", headers: { "content-type": "application/sdp", ...authorization }, body: of.localDescription.sdp });
@@ -73,6 +88,7 @@ async function run(isAgain) {
 function stop(key, values) {
   wanted = false;
   hangUp();
+  awake?.release();
   media?.getTracks().forEach((track) => track.stop());
   media = preview.srcObject = null;
   say(key, values);
@@ -83,13 +99,27 @@ begin.addEventListener("click", async () => {
   wanted = true;
   say("publish.connecting");
   try {
-    media = preview.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing.value, width: 1280, height: 720 } });
+    media = preview.srcObject = await open();
+    stayAwake();
   } catch ({ name, message }) {
     return stop(name === "NotAllowedError" ? "publish.denied" : "publish.refused", { reason: message });
   }
   run(false);
 });
 end.addEventListener("click", () => stop("publish.ended"));
+facing.addEventListener("change", async () => {
+  if (!media) return;
+  // Phones open one camera at a time.
+  media.getTracks().forEach((track) => track.stop());
+  try {
+    media = preview.srcObject = await open();
+    await peer?.getSenders()[0]?.replaceTrack(media.getTracks()[0]);
+  } catch ({ message }) {
+    stop("publish.refused", { reason: message });
+  }
+});
+document.addEventListener("visibilitychange", stayAwake);
+document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 // The network is back, or the phone is awake.
 for (const event of ["online", "visibilitychange"]) addEventListener(event, () => again(0));
 begin.disabled = false;

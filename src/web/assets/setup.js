@@ -179,6 +179,8 @@ async function showCamera(name) {
   const { effective, labels } = settings;
   setText(byId("one-title"), name);
   setText(byId("one-file"), t("setup.in_file", { file: settings.file }));
+  byId("publish-line").hidden = effective.source.url !== "whip:";
+  byId("publish-link").href = `/cameras/${encodeURIComponent(name)}/publish`;
   form.url.value = effective.source.url;
   form.username.value = effective.source.username ?? "";
   form.password.value = "";
