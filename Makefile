@@ -10,7 +10,7 @@ export OUTPOST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outpost
 export CARGO_TARGET_DIR ?= $(OUTPOST_CACHE)/target
 setup := packaging/setup
 
-.PHONY: help demo test test-slow bench bench-index bench-live bench-drain bench-library bench-page bench-pictures compare lint features deb docs setup setup-build setup-lint setup-test reference pictures clean-cache
+.PHONY: help demo test test-slow bench bench-executions bench-index bench-live bench-drain bench-library bench-page bench-pictures compare lint features deb docs setup setup-build setup-lint setup-test reference pictures clean-cache
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -46,9 +46,14 @@ compare: setup ## Compare the public behaviour of two programs; OLD=PROGRAM, NEW
 	cargo build --locked
 	python3 tests/compare/behaviour.py "$(OLD)" "$(or $(NEW),$(CARGO_TARGET_DIR)/debug/outpost)" $(COMPARE)
 
-bench: setup bench-index bench-drain bench-page ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
+bench: setup bench-index bench-drain bench-page bench-executions ## What four cameras cost, with and without the motion gate; BENCH="--cameras N --seconds S"
 	cargo build --locked
 	python3 tests/bench/cameras.py "$(CARGO_TARGET_DIR)/debug/outpost" $(BENCH)
+
+bench-executions: setup-build ## Pictures that programs send: to the result, a second, and per core, beside a plain server; what cameras lose meanwhile; EXECUTIONS="--pictures N --seconds S"
+	@$(setup)/python.sh bench-executions tests/bench/executions-requirements.txt
+	cargo build --locked
+	python3 tests/bench/executions.py "$(CARGO_TARGET_DIR)/debug/outpost" "$(OUTPOST_CACHE)/bench-executions/bin/python" $(EXECUTIONS)
 
 bench-live: setup ## What viewers of live video cost; LIVE="--rounds N --seconds S"
 	cargo build --locked
@@ -136,7 +141,7 @@ reference: ## Make again what another runtime sees in the sample pictures: tests
 	$(OUTPOST_CACHE)/reference/bin/python tests/reference/make_reference.py
 
 clean-cache: ## Forget compiled code and what was set up beside it
-	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv api homeassistant reference node sharp azurite vm rootfs rootfs.state lint))
+	rm -rf --one-file-system -- "$(CARGO_TARGET_DIR)" $(addprefix "$(OUTPOST_CACHE)/,$(addsuffix ",venv api homeassistant inference bench-executions reference node sharp azurite vm rootfs rootfs.state lint))
 
 # nextest (profile $1) where it is installed, since it limits what runs at once and ends what hangs.
 define run_tests
