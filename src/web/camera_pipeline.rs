@@ -51,11 +51,10 @@ async fn pipeline(
     if !caller.sees(&name, Timestamp::now()) || !shared.services.switches.has_camera(&name) {
         return Err(Problem::not_found("there is no camera with this name"));
     }
-    let pipeline = shared.services.status.pipeline(&name).ok_or_else(|| {
-        Problem::not_found(
-            "this camera has no pipeline, or has given it no picture yet: camera.<name>.pipeline names one",
-        )
-    })?;
+    // It has none, or none has seen a picture yet.
+    let Some(pipeline) = shared.services.status.pipeline(&name) else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
     let time = pipeline.at.map(|at| shared.services.media.moment(at).wall);
     reply::json(&request, &PipelineReply { pipeline, time })
 }

@@ -22,11 +22,14 @@ export function makePipelineView() {
 
   async function ask() {
     const asked = camera;
+    clearTimeout(timer);
+    timer = -1;
     const pipeline = await send("GET", `/api/v1/cameras/${encodeURIComponent(asked)}/pipeline`).catch(() => null);
     if (asked !== camera) return;
-    timer = setTimeout(ask, ASK_MS);
     root.hidden = !pipeline;
-    if (!pipeline) return;
+    // The first value that comes over the live view asks again.
+    if (!pipeline) return void (timer = null);
+    timer = setTimeout(ask, ASK_MS);
     take(pipeline.values);
     failure.hidden = !pipeline.failure;
     setText(failure, pipeline.failure ?? "");
@@ -37,6 +40,7 @@ export function makePipelineView() {
   }
 
   function take(given) {
+    if (timer === null && camera) ask();
     root.hidden = false;
     setText(values, Object.entries(given).map(([output, value]) => `${output}: ${text(value)}`).join(" · "));
   }
@@ -50,7 +54,7 @@ export function makePipelineView() {
     },
     stop() {
       clearTimeout(timer);
-      camera = "";
+      [timer, camera] = [null, ""];
       root.hidden = true;
       steps.replaceChildren();
       setText(values, "");

@@ -75,7 +75,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "camera_pipeline",
         "What the pipeline of a camera does: its values, how fast it is, what is wrong with it",
         &[CAMERA, KNOWN],
-        &[json("The pipeline.", "CameraPipeline"), NOT_MODIFIED],
+        &[
+            json("The pipeline.", "CameraPipeline"),
+            NOT_MODIFIED,
+            Answer { status: 204, description: "It has none, or none has seen a picture yet.", content: None },
+        ],
         &[NotFound],
     ),
     read(
