@@ -87,7 +87,8 @@ async fn text(headers: &HeaderMap, body: Body, kind: &str) -> Result<String, Pro
 
 /// The answer to an offer; the session's address lies below that of the request.
 pub(super) fn opened(route: &str, camera: &str, opened: Opened) -> Response {
-    let name: String = url::form_urlencoded::byte_serialize(camera.as_bytes()).collect();
+    // In a path a plus is a plus.
+    let name = url::form_urlencoded::byte_serialize(camera.as_bytes()).collect::<String>().replace('+', "%20");
     let location = format!("/{route}/{name}/{}", opened.id.as_str());
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location), (header::ETAG, opened.tag)];
     allowed((StatusCode::CREATED, headers, opened.answer).into_response())
