@@ -89,6 +89,20 @@ impl Rgb {
     }
 }
 
+/// Whether the file is a JPEG whose picture has no end: decoders give grey for what is missing.
+pub fn is_cut_off(bytes: &[u8]) -> bool {
+    let Some(mut rest) = bytes.strip_prefix(&[0xff, 0xd8]) else { return false };
+    // Segments, of which pictures in the headers are a part, up to the first one of the picture itself.
+    while let [0xff, marker, high, low, ..] = *rest {
+        if marker == 0xda {
+            return !rest.windows(2).any(|pair| pair == [0xff, 0xd9]);
+        }
+        let length = if marker == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    true
+}
+
 fn damaged(error: ImageError) -> ForeignError {
     // Decoders say it over several lines.
     ForeignError::Damaged(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
@@ -128,6 +142,18 @@ mod tests {
         let exif =
             [&b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08"[..], b"\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"];
         [&JPEG[..2], &exif.concat(), &JPEG[2..]].concat()
+    }
+
+    #[test]
+    fn a_jpeg_that_breaks_off_is_known_wherever_it_does() {
+        assert!(!is_cut_off(JPEG) && !is_cut_off(&png(4, 4)) && !is_cut_off(b"no picture"));
+        assert!(!is_cut_off(&[JPEG, b"behind it"].concat()), "what stands behind the picture is not of it");
+        let cut = |length: usize| is_cut_off(JPEG.get(..length).expect("shorter"));
+        assert!((2..JPEG.len() - 1).step_by(97).all(cut) && cut(JPEG.len() - 1));
+        // A small picture in the header has an end of its own.
+        let header =
+            [&[0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd9, 0, 0][..], JPEG.get(2..2000).expect("longer")].concat();
+        assert!(is_cut_off(&header));
     }
 
     #[test]

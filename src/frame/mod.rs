@@ -1,7 +1,9 @@
 //! Packets and pictures: what cameras give and what the stages hand on.
 
+mod audio;
 mod foreign;
 mod orientation;
+mod scale;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +14,8 @@ use parking_lot::Mutex;
 
 use crate::clock::Mono;
 
-pub use foreign::{ForeignError, MOST_PIXELS};
+pub use audio::{Audio, AudioCodec, AudioInfo, AudioOffer, AudioPacket, OPUS_RATE};
+pub use foreign::{ForeignError, MOST_PIXELS, is_cut_off};
 pub use orientation::{Orientation, upright};
 
 /// How a packet's bytes are coded.
@@ -109,12 +112,19 @@ pub struct Packet {
     pub loss: u16,
     /// The coded picture.
     pub data: Bytes,
+    /// The audio that came since the picture before; `None` where none is recorded.
+    pub audio: Option<Arc<Audio>>,
 }
 
 impl Packet {
     /// A packet that is shown when it is decoded, without a loss before it.
     pub fn new(stream: Arc<StreamInfo>, at: Mono, key_frame: bool, data: Bytes) -> Self {
-        Self { stream, at, offset: Duration::ZERO, key_frame, gradual: false, loss: 0, data }
+        Self { stream, at, offset: Duration::ZERO, key_frame, gradual: false, loss: 0, data, audio: None }
+    }
+
+    /// What it takes in memory, bytes: the picture and the audio beside it.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + self.audio.as_ref().map_or(0, |audio| audio.bytes())
     }
 
     /// When the picture was taken and is shown, on the boot clock. Only the order of decoding is sorted by
@@ -221,12 +231,7 @@ impl Picture for Rgb {
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
         }
-        let view = image::ImageBuffer::<image::Rgb<u8>, _>::from_raw(self.width, self.height, self.data.as_slice())
-            .ok_or_else(|| {
-                PictureError(format!("{} bytes are not {}x{} RGB", self.data.len(), self.width, self.height))
-            })?;
-        let scaled = image::imageops::resize(&view, width, height, image::imageops::FilterType::Triangle);
-        Ok(Rgb { width, height, data: scaled.into_raw() })
+        scale::scale(self, width, height)
     }
 }
 

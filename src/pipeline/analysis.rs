@@ -306,7 +306,10 @@ impl OpenEvents {
                 self.report_path(id, track);
                 let look = look.filter(|_| signal.seen);
                 let (label, zones) = (signal.label, signal.zones);
-                self.recorder.update(id, Change { label, score: signal.score, count: signal.count, zones, look });
+                self.recorder.update(
+                    id,
+                    Change { label, score: signal.score, count: signal.count, labels: signal.labels, zones, look },
+                );
             }
             Phase::End => {
                 let Some((id, track)) = self.open.remove(&signal.key) else { return };
@@ -327,6 +330,7 @@ impl OpenEvents {
             label: signal.label.clone(),
             score: signal.score,
             count: signal.count,
+            labels: signal.labels.clone(),
             track: signal.track,
             zones: signal.zones.clone(),
             model: self.model.clone(),

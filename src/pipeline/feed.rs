@@ -12,16 +12,18 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::judge::Judge;
+use super::received::Received;
 use crate::clock::{Clock, Mono};
 use crate::config;
-use crate::frame::Packet;
+use crate::frame::{AudioOffer, Packet};
 use crate::health::{CameraState, Stages};
 use crate::live::Broadcast;
 use crate::metrics::{self, Metrics};
 use crate::reception::Reception;
-use crate::record::Recorder;
+use crate::record::{RecordMode, Recorder};
 use crate::source::{self, Client, Next, Patience, Role, Source, SourceError, Watched};
 use crate::supervise::Failure;
+use crate::webrtc;
 
 /// The frame rate shown is measured over this time.
 const FPS_WINDOW: Duration = Duration::from_secs(2);
@@ -115,10 +117,11 @@ impl Feed {
         vision: Arc<PacketQueue>,
         reception: watch::Sender<Reception>,
     ) -> Self {
+        let takes_audio = role == Role::Main && config.record.audio && config.record.mode != RecordMode::Off;
         let decodes = role == Role::Sub || config.source.substream.is_none();
         Self {
             camera: camera.clone(),
-            config: config.source.clone(),
+            config: source::Config { takes_audio, ..config.source.clone() },
             role,
             shared: shared.clone(),
             recorder,
@@ -163,18 +166,18 @@ impl Feed {
         }
     }
 
-    /// One publisher after the other, for ever. None is no fault: the camera is away, as one that is switched off.
+    /// One publisher after the other, for ever. That there is none is no fault.
     async fn follow_publishers(&self, patience: &mut Patience) -> ! {
         let mut reason = source::AWAY.to_owned();
         loop {
-            self.set_state(CameraState::Offline, Some(reason));
+            self.set_state(CameraState::Idle, Some(reason));
             let source = self.shared.publishers.source(&self.camera).await;
-            reason = format!("{}; {}", source::AWAY, self.read(source, patience).await);
+            reason = format!("{}; the last one ended: {}", source::AWAY, self.read(source, patience).await.reason());
         }
     }
 
     async fn stream(&self, patience: &mut Patience) -> SourceError {
-        match patience.connect(&self.config, self.role, self.shared.clock.clone()).await {
+        match patience.connect(webrtc::connect, &self.config, self.role, self.shared.clock.clone()).await {
             Ok(source) => self.read(source, patience).await,
             Err(failure) => failure,
         }
@@ -185,13 +188,16 @@ impl Feed {
         let clock = self.shared.clock.clone();
         let mut source = Watched::new(source, patience, self.config.display_url_of(self.role), clock);
         let (mut window, mut has_picture) = (Window::default(), false);
+        let mut received = Received::new(&self.shared, &self.camera);
         loop {
             match source.next().await {
                 Ok(Next::Packet(packet)) => {
                     if !std::mem::replace(&mut has_picture, true) {
                         self.note_client(source.client());
+                        self.note_audio(source.audio().as_ref());
                     }
                     window.longest_pause = source.longest_pause();
+                    received.note(source.traffic());
                     self.distribute(&packet, &mut window);
                 }
                 Ok(Next::Waiting(words)) if has_picture => self.note_silence(words, &mut window),
@@ -214,6 +220,9 @@ impl Feed {
         if let Some(recorder) = &self.recorder {
             recorder.packet(packet);
         }
+        // Sound is for recordings alone.
+        let silent = packet.audio.is_some().then(|| Packet { audio: None, ..packet.clone() });
+        let packet = silent.as_ref().unwrap_or(packet);
         if let Some(broadcast) = &self.broadcast {
             broadcast.packet(packet);
         }
@@ -317,6 +326,26 @@ impl Feed {
         }
     }
 
+    /// What of the camera's sound is recorded.
+    fn note_audio(&self, offer: Option<&AudioOffer>) {
+        if self.role != Role::Main || !self.config.takes_audio {
+            return;
+        }
+        let note = offer.and_then(AudioOffer::note);
+        let audio = match offer {
+            Some(AudioOffer::Recorded(codec)) => Some(codec.to_string()),
+            _ => None,
+        };
+        let mut is_new = false;
+        self.shared.health.camera(&self.camera, |c| {
+            is_new = c.audio_note != note;
+            (c.audio, c.audio_note) = (audio, note.clone());
+        });
+        if let Some(note) = note.filter(|_| is_new) {
+            info!(camera = %self.camera, note, "no sound is recorded");
+        }
+    }
+
     /// Gives whether the log has a line of it with the reason.
     fn set_state(&self, state: CameraState, reason: Option<String>) -> bool {
         // The substream has no state of its own: without it there is no detection, but recording goes on.
@@ -349,9 +378,10 @@ impl Feed {
         if !is_new {
             return false;
         }
-        self.count_as_online((state != CameraState::Finished).then_some(state == CameraState::Online));
+        let is_at_rest = matches!(state, CameraState::Finished | CameraState::Idle);
+        self.count_as_online((!is_at_rest).then_some(state == CameraState::Online));
         match reason {
-            Some(reason) if state == CameraState::Offline && !self.config.is_published() => {
+            Some(reason) if state == CameraState::Offline => {
                 warn!(camera = %self.camera, reason, "camera offline")
             }
             _ => info!(camera = %self.camera, state = state.as_str(), "camera"),
@@ -432,6 +462,9 @@ mod tests {
     fn pages_know_why_a_camera_without_a_publisher_is_away() {
         let code = |reason: &str| crate::status::Cause::of(reason).map(|cause| cause.code);
         assert_eq!(code(source::AWAY), Some("no_publisher"));
+        let ended = format!("{}; the last one ended: it was ended there", source::AWAY);
+        let cause = crate::status::Cause::of(&ended).expect("known");
+        assert_eq!((cause.code, cause.because.map(|of| of.code)), ("publisher_ended", Some("ended_there")));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!                             \--newest frame--> user pipeline (thread)   1, the newer frame replaces the older
 //!                                                     \--detections--> analysis (thread): track, rules    4, full: dropped
 //!                                                                           \--events--> recorder         never dropped
+//! recorder --packets of a picture--> stills (thread)             8, full: the stills of the substream stay
 //! feed --packets--> live video                                   the last GOPs, read by viewers; see `live`
 //! ```
 //!
@@ -32,6 +33,7 @@ mod feed;
 mod frame_slot;
 mod judge;
 mod object_path;
+mod received;
 mod stages;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -60,7 +62,7 @@ use crate::live::Broadcast;
 use crate::load::Pressure;
 use crate::metrics::Metrics;
 use crate::reception::Reception;
-use crate::record::Recorder;
+use crate::record::{Recorder, StillQueue, StillTurn, main_still};
 use crate::service::CameraPipelines;
 use crate::source::{Publishers, Role};
 use crate::supervise::{Heartbeats, Running, Spec, Supervisor};
@@ -77,6 +79,9 @@ pub use stages::{Analysis, Inference, PipelineStage, Planned, Sampler, StageKind
 const VISION_QUEUE: usize = 64;
 /// Looks waiting for tracker and rules. The scheduler has at most one per camera in flight.
 const ANALYSIS_QUEUE: usize = 4;
+
+/// Pictures of the main stream that wait to become stills: each event orders two at most.
+const STILLS_QUEUE: usize = 8;
 
 /// How long the threads of a camera may take to end; the specs of each have shorter limits.
 const STAGES_END_WITHIN: Duration = Duration::from_secs(60);
@@ -129,6 +134,8 @@ pub struct Sight<'a> {
     pub broadcast: Arc<Broadcast>,
     /// What a pipeline that people drew needs.
     pub pipelines: &'a CameraPipelines,
+    /// The turn to decode pictures of the main stream for stills.
+    pub still_turn: StillTurn,
 }
 
 /// The running stages of one camera.
@@ -148,14 +155,21 @@ impl Pipeline {
         config: &config::Camera,
         shared: &Shared,
         archive: &Archive,
-        Sight { models, workers, latest, broadcast, pipelines }: Sight<'_>,
+        Sight { models, workers, latest, broadcast, pipelines, still_turn }: Sight<'_>,
         supervisor: &mut Supervisor,
     ) -> Result<Self> {
         let camera: Arc<str> = name.into();
         shared.health.camera(&camera, |_| {});
         let (received, reception) = watch::channel(Reception::default());
-        let recorder =
-            Arc::new(Recorder::start(archive.clone(), camera.clone(), config.record.clone(), reception.clone())?);
+        let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
+        let stills = config.source.substream.is_some().then(|| {
+            let (queue, orders) = StillQueue::new(STILLS_QUEUE);
+            let runs = main_still::runs(&camera, still_turn, shared.pressure.clone(), shared.clock.clone());
+            stages.thread(main_still::spec(&camera), orders, runs);
+            queue
+        });
+        let (record, seen) = (config.record.clone(), reception.clone());
+        let recorder = Arc::new(Recorder::start_with(archive.clone(), camera.clone(), record, seen, stills)?);
         let shown = reception.clone();
 
         let plan = StagePlan::from_config(config);
@@ -171,7 +185,6 @@ impl Pipeline {
         let (in_view, objects) = watch::channel(0);
         let events = OpenEvents::new(&camera, shared, recorder.clone(), model, reception.clone(), in_view)
             .shown_on(broadcast.clone());
-        let mut stages = Supervisor::new(CancellationToken::new(), &shared.heartbeats, &shared.metrics);
         if infers {
             let runs = analysis::runs(&plan, &events, &looks)?;
             stages.thread(analysis::spec(&camera), events, runs);

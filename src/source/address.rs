@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use url::Url;
 
 /// The forms that an address may have, for messages.
-pub(super) const FORMS: &str =
-    "use rtsp://host/path, ffmpeg:http://host/path, v4l2:/dev/video0, whip: or replay:/path/to/clip.mp4";
+pub(super) const FORMS: &str = "use rtsp://host/path, ffmpeg:http://host/path, whep+https://host/path, v4l2:/dev/video0, whip: or \
+     replay:/path/to/clip.mp4";
 
 /// What may stand behind `ffmpeg:`. Nothing that reads files of this box.
 const LIBAV_SCHEMES: [&str; 9] = ["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "tcp"];
@@ -18,6 +18,9 @@ const SECRET_KEYS: [&str; 9] =
 /// What addresses for libavformat begin with.
 pub(super) const LIBAV: &str = "ffmpeg:";
 
+/// What addresses of cameras that offer WHEP begin with; the rest is what is asked.
+pub(super) const WHEP: &str = "whep+";
+
 /// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
@@ -28,6 +31,8 @@ pub(super) enum Address {
     Replay(PathBuf),
     /// Nothing to connect to: publishers come.
     Published,
+    /// Where a camera offers WHEP, of scheme `http` or `https`.
+    Whep(Url),
 }
 
 impl Address {
@@ -58,9 +63,14 @@ impl Address {
             return Ok(Self::Published);
         }
         let behind = text.strip_prefix(LIBAV);
-        let url = Url::parse(behind.unwrap_or(text));
+        let whep = text.strip_prefix(WHEP);
+        let url = Url::parse(behind.or(whep).unwrap_or(text));
         let url = url.map_err(|e| format!("{shown:?} is not valid ({e}): {FORMS}"))?;
         match (url.scheme(), behind) {
+            ("http" | "https", None) if whep.is_some() => {}
+            _ if whep.is_some() => {
+                return Err(format!("{shown:?}: behind whep+ comes http:// or https://"));
+            }
             ("rtsp", None) => {}
             (scheme, Some(_)) if LIBAV_SCHEMES.contains(&scheme) => {}
             (_, Some(_)) => {
@@ -84,13 +94,18 @@ impl Address {
         if url.host().is_none() {
             return Err(format!("{shown:?} names no host: {FORMS}"));
         }
-        if behind.is_some() { Ok(Self::Libav(url)) } else { Ok(Self::Rtsp(url)) }
+        Ok(match (behind, whep) {
+            (Some(_), _) => Self::Libav(url),
+            (_, Some(_)) => Self::Whep(url),
+            _ => Self::Rtsp(url),
+        })
     }
 }
 
 /// `address` without user info and without the values of keys that look like secrets.
 pub(super) fn redact(address: &str) -> String {
-    let has_user_info = match Url::parse(address.strip_prefix(LIBAV).unwrap_or(address)) {
+    let bare = [LIBAV, WHEP].iter().find_map(|prefix| address.strip_prefix(prefix));
+    let has_user_info = match Url::parse(bare.unwrap_or(address)) {
         Ok(url) => !url.username().is_empty() || url.password().is_some(),
         Err(_) => true,
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::Role;
 use super::address::{Address, FORMS, redact};
@@ -29,7 +30,8 @@ const SILENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)
 pub struct Config {
     /// Address of the stream that is recorded: `rtsp://host:554/path`, `v4l2:/dev/video0`,
     /// `replay:/path/to/clip.mp4`, or `ffmpeg:` and an address that libavformat reads: `http://` and `https://`
-    /// (MJPEG, FLV, MPEG-TS, HLS), `rtmp://`, `srt://`, `udp://`, `rtsp://`. Without user name and password; behind
+    /// (MJPEG, FLV, MPEG-TS, HLS), `rtmp://`, `srt://`, `udp://`, `rtsp://`; `whip:` for a phone or browser that
+    /// publishes, `whep+https://host/path` for a camera that offers WHEP. Without user name and password; behind
     /// `ffmpeg:`, `{username}` and `{password}` stand for them where a camera wants them in the address. No default.
     pub url: String,
     /// Network address of the camera's smaller stream, decoded for detection instead of the main one.
@@ -37,10 +39,10 @@ pub struct Config {
     pub substream: Option<String>,
     /// User name of a network camera. Default: none.
     pub username: Option<String>,
-    /// File that holds the password of a network camera and nothing else; of a `whip:` camera the token that publishers
-    /// show, of 16 characters or more. Default: none; a `whip:` camera then takes users and keys that may operate it alone.
+    /// File that holds the password of a network camera and nothing else; of a `whep+` camera the bearer token that it
+    /// wants, without `username`; of a `whip:` camera the token that publishers show, of 16 characters or more. Default: none; a `whip:` camera then takes users and keys that may operate it alone.
     pub password_file: Option<PathBuf>,
-    /// Whether the certificate behind `ffmpeg:https://` and `ffmpeg:rtmps://` must be one that this system trusts.
+    /// Whether the certificate behind `ffmpeg:https://`, `ffmpeg:rtmps://` and `whep+https://` must be one that this system trusts.
     /// Cameras that made their own need `false`; an attacker in between can then read the password. Default: `true`.
     pub verify_tls: bool,
     /// How RTSP cameras send: `auto`, `tcp` or `udp`. `auto` is TCP, and UDP for cameras that refuse TCP; it is remembered
@@ -66,6 +68,9 @@ pub struct Config {
     pub repeat: bool,
     /// How fast a file is played: `real` or `fast`. Default: `real`.
     pub pace: Pace,
+    /// Whether audio is asked for, which `record.audio` decides. Not a key of this section.
+    #[serde(skip)]
+    pub takes_audio: bool,
 }
 
 /// How RTP packets come from the camera.
@@ -123,6 +128,7 @@ impl Default for Config {
             fps: None,
             repeat: false,
             pace: Pace::Real,
+            takes_audio: false,
         }
     }
 }
@@ -133,6 +139,9 @@ impl Config {
     /// # Errors
     /// One sentence for the person who wrote the file; no secrets.
     pub fn validate(&self) -> Result<(), String> {
+        if self.max_silence.is_some_and(|limit| !SILENCE_RANGE.contains(&limit)) {
+            return Err("max_silence must be 1s to 1h".to_owned());
+        }
         if self.url.is_empty() {
             return Err(format!("url is missing: {FORMS}"));
         }
@@ -145,9 +154,6 @@ impl Config {
         if !matches!(address, Address::Replay(_)) && (self.repeat || self.pace != Pace::Real) {
             return Err("repeat and pace are for replay: sources only, remove them".to_owned());
         }
-        if self.max_silence.is_some_and(|limit| !SILENCE_RANGE.contains(&limit)) {
-            return Err("max_silence must be 1s to 1h".to_owned());
-        }
         Ok(())
     }
 
@@ -156,9 +162,25 @@ impl Config {
         matches!(Address::parse(&self.url), Ok(Address::Replay(_)))
     }
 
+    /// The file or device, where it is one of this box.
+    pub fn local_place(&self) -> Option<PathBuf> {
+        match Address::parse(&self.url) {
+            Ok(Address::Replay(file) | Address::V4l2(file)) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Whether the camera sends by itself: a phone or a browser that publishes.
     pub fn is_published(&self) -> bool {
         matches!(Address::parse(&self.url), Ok(Address::Published))
+    }
+
+    /// Where the stream with this role is asked for by WHEP, if it is.
+    pub fn whep_of(&self, role: Role) -> Option<Url> {
+        match Address::parse(self.url_of(role)) {
+            Ok(Address::Whep(url)) => Some(url),
+            _ => None,
+        }
     }
 
     /// The main address as people may see it: without anything that looks like a secret.
@@ -183,13 +205,14 @@ impl Config {
         let (is_rtsp, is_network) = match address {
             Address::Rtsp(_) => (true, true),
             Address::Libav(url) => (url.scheme().starts_with("rtsp"), true),
+            Address::Whep(_) => (false, true),
             Address::V4l2(_) | Address::Replay(_) | Address::Published => (false, false),
         };
         if self.transport != Transport::Auto && !is_rtsp {
             return Err("transport is for rtsp:// sources only, remove it".to_owned());
         }
-        if !self.verify_tls && !matches!(address, Address::Libav(_)) {
-            return Err("verify_tls is for ffmpeg: sources only, remove it".to_owned());
+        if !self.verify_tls && !matches!(address, Address::Libav(_) | Address::Whep(_)) {
+            return Err("verify_tls is for ffmpeg: and whep+https:// sources only, remove it".to_owned());
         }
         if *address == Address::Published {
             if self.substream.is_some() || self.username.is_some() {
@@ -203,11 +226,14 @@ impl Config {
         }
         if !is_network {
             if self.substream.is_some() || self.username.is_some() || self.password_file.is_some() {
-                return Err("substream, username and password_file are for rtsp:// and ffmpeg: sources only, \
+                return Err("substream, username and password_file are for rtsp://, ffmpeg: and whep+ sources only, \
                             remove them"
                     .to_owned());
             }
             return Ok(());
+        }
+        if let Address::Whep(url) = address {
+            return self.validate_whep(url);
         }
         match (&self.username, &self.password_file) {
             (Some(_), None) => {
@@ -222,6 +248,21 @@ impl Config {
         match Address::parse(substream).map_err(|e| format!("substream {e}"))? {
             address @ (Address::Rtsp(_) | Address::Libav(_)) => self.validate_login("substream", &address, substream),
             _ => Err(format!("substream {:?} must be an rtsp:// or ffmpeg: address", redact(substream))),
+        }
+    }
+
+    /// A token is all that such a camera asks for.
+    fn validate_whep(&self, url: &Url) -> Result<(), String> {
+        if self.username.is_some() {
+            return Err("username is not for whep+ sources, remove it; password_file names the token".to_owned());
+        }
+        if !self.verify_tls && url.scheme() != "https" {
+            return Err("verify_tls is for whep+https:// only, remove it".to_owned());
+        }
+        let Some(substream) = &self.substream else { return Ok(()) };
+        match Address::parse(substream).map_err(|e| format!("substream {e}"))? {
+            Address::Whep(_) => Ok(()),
+            _ => Err(format!("substream {:?} must be a whep+https:// address, as url is", redact(substream))),
         }
     }
 
@@ -272,8 +313,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
 
     fn url(url: &str) -> Config {
@@ -284,6 +323,7 @@ mod tests {
     fn addresses_parse_to_what_they_mean() {
         let rtsp = |s: &str| Address::Rtsp(Url::parse(s).expect("valid"));
         let libav = |s: &str| Address::Libav(Url::parse(s).expect("valid"));
+        let whep = |s: &str| Address::Whep(Url::parse(s).expect("valid"));
         let cases = [
             ("rtsp://10.0.0.7:8554/ch1", rtsp("rtsp://10.0.0.7:8554/ch1")),
             ("rtsp://cam.lan/stream?channel=1&subtype=0", rtsp("rtsp://cam.lan/stream?channel=1&subtype=0")),
@@ -298,6 +338,8 @@ mod tests {
             ("replay:/srv/a clip:1.mp4", Address::Replay("/srv/a clip:1.mp4".into())),
             ("replay:demo/clip.mp4", Address::Replay("demo/clip.mp4".into())),
             ("whip:", Address::Published),
+            ("whep+https://cam/whep/1?x=y", whep("https://cam/whep/1?x=y")),
+            ("whep+http://10.0.0.9:8889/cam/whep", whep("http://10.0.0.9:8889/cam/whep")),
         ];
         for (text, expected) in cases {
             assert_eq!(Address::parse(text), Ok(expected), "{text}");
@@ -328,6 +370,9 @@ mod tests {
             ("v4l2:", "by its full path"),
             ("replay:", "must name a file"),
             ("whip:phone", "nothing stands behind whip:"),
+            ("whep+rtsp://cam/x", "behind whep+ comes http:// or https://"),
+            ("whep+https://root:hunter2@cam/x", "carries credentials"),
+            ("whep+", "is not valid"),
         ];
         for (text, expected) in cases {
             let message = url(text).validate().expect_err(text);
@@ -358,8 +403,11 @@ mod tests {
             (Config { repeat: true, ..rtsp() }, "replay: sources only"),
             (Config { transport: Transport::Udp, ..url("v4l2:/dev/video0") }, "rtsp:// sources only"),
             (Config { transport: Transport::Udp, ..url("ffmpeg:http://cam/x") }, "rtsp:// sources only"),
-            (Config { username: Some("a".into()), ..url("v4l2:/dev/video0") }, "rtsp:// and ffmpeg: sources only"),
-            (Config { verify_tls: false, ..rtsp() }, "ffmpeg: sources only"),
+            (Config { username: Some("a".into()), ..url("v4l2:/dev/video0") }, "ffmpeg: and whep+ sources only"),
+            (Config { verify_tls: false, ..rtsp() }, "ffmpeg: and whep+https:// sources only"),
+            (with_login("whep+https://cam/x"), "password_file names the token"),
+            (Config { verify_tls: false, ..url("whep+http://cam/x") }, "whep+https:// only"),
+            (Config { substream: Some("rtsp://cam/y".into()), ..url("whep+https://cam/x") }, "must be a whep+https://"),
             (with_login("ffmpeg:srt://cam:9000"), "srt has no user names"),
             (with_login("ffmpeg:srt://cam:9000?streamid={username}"), "no place for the password"),
             (with_login("rtsp://cam/{username}/{password}"), "behind ffmpeg: only"),
@@ -386,6 +434,7 @@ mod tests {
             ("rtsp://cam/user=admin_password=tlJwpbo6_channel=1.sdp", "rtsp://cam/user=admin_password=***"),
             ("rtsp://cam/x?Token=abc&ch=1&PWD=z", "rtsp://cam/x?Token=***&ch=1&PWD=***"),
             ("ffmpeg:http://a:b@cam/x", "ffmpeg:http://cam/x"),
+            ("whep+https://a:b@cam/x?token=z", "whep+https://cam/x?token=***"),
             ("ffmpeg:srt://cam:9000?passphrase=0123456789", "ffmpeg:srt://cam:9000?passphrase=***"),
             ("v4l2:/dev/video0", "v4l2:/dev/video0"),
         ];

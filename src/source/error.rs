@@ -96,7 +96,7 @@ impl SourceError {
     }
 
     /// What happened and what to do, without the address.
-    pub(super) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         self.clone().reason_mut().map_or_else(|| self.to_string(), std::mem::take)
     }
 

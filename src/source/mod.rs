@@ -10,6 +10,7 @@
 mod access_point;
 mod address;
 mod annexb;
+mod audio;
 mod config;
 mod encryption;
 mod error;
@@ -36,14 +37,24 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::clock::Clock;
-use crate::frame::Packet;
+use crate::frame::{AudioOffer, Packet};
+use crate::health::Traffic;
 
 pub use config::{Config, Pace, Transport, V4l2Format};
 pub use error::SourceError;
 pub use patience::{Arrivals, Next, Patience, Watched};
 pub use published::{AWAY, PublishedCodec, PublishedPicture, Publisher, Publishers, Taken};
+pub use rtsp::password::check_password;
 
 use address::Address;
+
+/// The password, or the token, in a file of the configuration.
+///
+/// # Errors
+/// Says what is wrong with the file named.
+pub async fn read_secret(path: &std::path::Path) -> Result<String, String> {
+    rtsp::password::read_password(path).await.map_err(|reason| format!("password_file {} {reason}", path.display()))
+}
 
 /// Which of a camera's streams is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,8 +83,13 @@ pub trait Source: Send {
         None
     }
 
-    /// Whether the camera offers sound, which is not taken; `None` where that is not known.
-    fn has_audio(&self) -> Option<bool> {
+    /// What came of its WebRTC session, where that is what it is.
+    fn traffic(&self) -> Option<Traffic> {
+        None
+    }
+
+    /// What the camera offers to be heard; `None` where that is not known.
+    fn audio(&self) -> Option<AudioOffer> {
         None
     }
 }
@@ -104,6 +120,9 @@ pub struct Device {
     pub formats: Vec<String>,
 }
 
+/// How cameras are connected: [`connect`], or what knows the protocols of other modules besides.
+pub type Connect = fn(Config, Role, Arc<dyn Clock>) -> BoxFuture<'static, Result<Box<dyn Source>, SourceError>>;
+
 /// Connects to a camera. Returns once packets are on their way.
 ///
 /// Each step of the way has a time limit of 10 s. Before an RTSP connection is made, sessions that the
@@ -123,6 +142,8 @@ pub async fn connect(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Resu
         Address::V4l2(path) => v4l2::connect(config, path, clock).await,
         Address::Replay(path) => replay::connect(config, path, clock).await,
         Address::Published => Err(refuse(published::AWAY.to_owned())),
+        // `webrtc` connects to those.
+        Address::Whep(_) => Err(refuse("a camera that offers WHEP is none for this".to_owned())),
     }
 }
 

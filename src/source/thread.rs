@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::{Arrivals, Source, SourceError};
-use crate::frame::Packet;
+use crate::frame::{AudioOffer, Packet};
 use crate::supervise;
 
 /// Packets between the thread and the consumer. What happens when it is full is the thread's choice:
@@ -31,6 +31,7 @@ pub(super) struct Outlet {
     ready: Option<oneshot::Sender<()>>,
     stop: StopFlag,
     arrivals: Arc<Mutex<Arrivals>>,
+    audio: Arc<Mutex<Option<AudioOffer>>>,
 }
 
 /// Set when the receiver is dropped. The thread is also unparked then.
@@ -65,6 +66,11 @@ impl Outlet {
         self.packets.blocking_send(Ok(packet)).is_ok()
     }
 
+    /// What there is to be heard.
+    pub(super) fn offers(&self, audio: AudioOffer) {
+        *self.audio.lock() = Some(audio);
+    }
+
     /// Something came that no picture could be made of, and why not.
     pub(super) fn unusable(&self, why: impl FnOnce() -> String) {
         let mut arrivals = self.arrivals.lock();
@@ -87,6 +93,7 @@ pub(super) struct ThreadSource {
     thread: Option<JoinHandle<()>>,
     done: std::sync::mpsc::Receiver<()>,
     arrivals: Arc<Mutex<Arrivals>>,
+    audio: Arc<Mutex<Option<AudioOffer>>>,
 }
 
 impl ThreadSource {
@@ -104,7 +111,10 @@ impl ThreadSource {
         let stop = StopFlag::default();
         let lost = |reason: String| SourceError::Lost { what: what.clone(), reason };
         let arrivals = Arc::<Mutex<Arrivals>>::default();
-        let mut outlet = Outlet { packets: sender, ready: Some(ready), stop: stop.clone(), arrivals: arrivals.clone() };
+        let audio = Arc::<Mutex<Option<AudioOffer>>>::default();
+        let (stopped, arrived, offered) = (stop.clone(), arrivals.clone(), audio.clone());
+        let mut outlet =
+            Outlet { packets: sender, ready: Some(ready), stop: stopped, arrivals: arrived, audio: offered };
         let panicked = lost("its thread panicked".to_owned());
         let thread = supervise::spawn_thread(name, move || {
             // Dropped at the end of this thread, which notifies the owner.
@@ -118,7 +128,7 @@ impl ThreadSource {
         });
         let thread = thread.map_err(|e| lost(format!("cannot start a thread for it: {e}")))?;
         let ended = lost("it has ended".to_owned());
-        let mut source = Self { packets, ended, stop, thread: Some(thread), done, arrivals };
+        let mut source = Self { packets, ended, stop, thread: Some(thread), done, arrivals, audio };
         match tokio::time::timeout(limit, opened).await {
             Ok(Ok(())) => Ok(Box::new(source)),
             // The thread ended before it was open, and said why.
@@ -147,6 +157,10 @@ impl Source for ThreadSource {
 
     fn arrivals(&self) -> Arrivals {
         self.arrivals.lock().clone()
+    }
+
+    fn audio(&self) -> Option<AudioOffer> {
+        self.audio.lock().clone()
     }
 }
 

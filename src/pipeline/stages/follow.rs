@@ -80,7 +80,7 @@ impl Analysis {
         let labels = config.detect.labels.iter().map(|l| l.as_str().into()).collect();
         Ok(Self {
             track: Followed { tracker, labels },
-            rules: ByRules(RuleEngine::new(&config.zones, &config.lines, &config.rules)?),
+            rules: ByRules(RuleEngine::new(&config.zones, &config.lines, &config.rules, config.record.max_clip)?),
             objects: 0,
             counts: Counts::new(),
             tracks: Vec::new(),

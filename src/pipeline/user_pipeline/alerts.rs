@@ -7,17 +7,13 @@ use std::time::Duration;
 use crate::block::Encoded;
 use crate::clock::Mono;
 use crate::detection::BBox;
-use crate::event::{Beginning, Event, EventId, EventKind};
+use crate::event::{Alert, Event, EventId};
 use crate::frame::{Frame, Rgb};
 use crate::pipeline::Shared;
 use crate::record::{Look, Recorder};
 
 /// Without an alert for this long, what it was about is over.
 const QUIET: Duration = Duration::from_secs(10);
-/// What stands in place of a thing.
-const LABEL: &str = "alert";
-/// Longest message, bytes; the end of a longer one is cut.
-const LONGEST: usize = 500;
 /// All of a picture.
 const WHOLE: BBox = BBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 };
 
@@ -47,23 +43,15 @@ impl Alerts {
             return;
         }
         let id = self.shared.ids.next();
-        let beginning = Beginning {
+        let event = Event::of_alert(Alert {
             id,
             device: self.shared.device.clone(),
             site: self.shared.site.clone(),
             camera: self.camera.clone(),
-            rule: pipeline.into(),
-            kind: EventKind::Alert,
-            label: LABEL.into(),
-            score: 1.0,
-            count: 1,
-            track: 0,
-            zones: Vec::new(),
-            model: "".into(),
+            pipeline,
+            message,
             start: self.shared.clock.moment(frame.at),
-        };
-        let message = message.get(..message.floor_char_boundary(LONGEST)).unwrap_or_default().into();
-        let event = Event { message: Some(message), ..Event::begin(beginning) };
+        });
         // What the pipeline drew, where it did.
         let drawn = picture.and_then(|picture| Rgb::decode_plain(&picture.bytes).ok().flatten());
         let shown = drawn.map_or_else(|| frame.clone(), |drawn| Frame { at: frame.at, picture: Arc::new(drawn) });

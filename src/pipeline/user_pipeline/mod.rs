@@ -229,7 +229,7 @@ impl PipelineThread {
 
     /// Keeps what steps keep, not too often.
     fn keep(&mut self, outcome: &Outcome, picture: &Rgb, took: Duration, now: Mono) {
-        let is_kept = |of_step: &StepEffect| matches!(of_step.effect, Effect::Keep { .. } | Effect::Photo { .. });
+        let is_kept = |of_step: &StepEffect| of_step.effect.is_kept();
         let Some(loaded) = self.loaded.as_ref().filter(|_| outcome.effects.iter().any(is_kept)) else { return };
         if self.kept_at.is_some_and(|last| now.since(last) < KEPT_EVERY) {
             return self.report.note_not_kept();

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
 use super::{Arrivals, Client, Config, Source, SourceError, libav, rtsp};
 use crate::clock::Clock;
-use crate::frame::Packet;
+use crate::frame::{AudioOffer, Packet};
 
 /// So long the refused session may take to be torn down: many cameras have one to give.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -144,6 +144,13 @@ impl Target {
                 );
                 known(&self.url, |known| known.reason = Some(reason));
                 Ok(source)
+            }
+            // Pictures come first.
+            Err(other) if refusal.reason().starts_with(rtsp::audio::BY_OTHER) => {
+                rtsp::audio::leave_out(&self.url);
+                let reason = other.reason();
+                warn!(camera = self.what, reason, "libavformat does not play the camera, whose sound is not recorded");
+                rtsp::connect(&self.config, self.url, self.what, self.clock).await
             }
             // Two clients agree that the login is the matter.
             Err(other @ SourceError::Unauthorised { .. }) => Err(other),
@@ -270,9 +277,9 @@ impl Source for FallbackSource {
         }
     }
 
-    fn has_audio(&self) -> Option<bool> {
+    fn audio(&self) -> Option<AudioOffer> {
         match &self.stage {
-            Stage::Playing(source) => source.has_audio(),
+            Stage::Playing(source) => source.audio(),
             Stage::Opening(_) | Stage::Over(_) => None,
         }
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 use futures::future::BoxFuture;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
 use self::faults::Faults;
@@ -30,11 +30,12 @@ use self::pace::Pacer;
 use self::parameters::Parameters;
 pub(super) use self::parameters::coded_size;
 use super::access_point::AccessPoints;
+use super::audio::{Beside, Gathered};
 use super::thread::{Outlet, ThreadSource};
-use super::timeline::Join;
+use super::timeline::{Join, LiveTimeline};
 use super::{Arrivals, Client, Config, Source, SourceError, encryption};
-use crate::clock::Clock;
-use crate::frame::Packet;
+use crate::clock::{Clock, Mono};
+use crate::frame::{AudioInfo, AudioOffer, AudioPacket, Packet};
 
 /// Connecting and recognising the stream, for which the first picture is needed, takes no longer. Where
 /// [`Config::max_silence`] is longer, it counts.
@@ -111,6 +112,10 @@ impl Source for LibavSource {
             transport: None,
         })
     }
+
+    fn audio(&self) -> Option<AudioOffer> {
+        self.source.audio()
+    }
 }
 
 /// Runs until the receiver is dropped, which is `Ok`.
@@ -121,14 +126,19 @@ fn play(
     outlet: &mut Outlet,
 ) -> Result<(), SourceError> {
     let connecting = clock.mono();
-    let mut reader = Reader::open(request, faults)?;
+    let mut reader =
+        Reader::open(request, faults, clock).or_else(|failure| without_audio(failure, request, faults, clock))?;
+    outlet.offers(reader.offer.clone());
     outlet.opened();
     let (container, stream) = (&reader.container, reader.parameters.stream());
     info!(camera = faults.what, container, ?stream, libavformat = stream::version(), "libavformat plays a camera");
     let mut pacer = Pacer::new(&reader.container, stream.fps, connecting, clock);
+    if let Some(SoundTimes::Own(_, _, begun)) = reader.audio.as_mut().map(|audio| &mut audio.times) {
+        *begun = Some(pacer.begun());
+    }
     let (mut access_points, mut join) = (AccessPoints::default(), Join::default());
     while !outlet.stopped() {
-        let Some(coded) = reader.read(outlet)? else { break };
+        let Some(coded) = reader.read(outlet, clock)? else { break };
         let Some((at, offset)) = pacer.place(coded.dts_ns, coded.pts_ns, clock, || outlet.stopped()) else { break };
         let stream = reader.parameters.stream().clone();
         // Not every container says where decoding can begin.
@@ -138,13 +148,70 @@ fn play(
             continue;
         }
         let (gradual, loss) = (access.gradual, coded.loss);
-        let packet = Packet { offset, gradual, loss, ..Packet::new(stream, at, key_frame, coded.data) };
+        let picture_ns = coded.dts_ns.or(coded.pts_ns);
+        let audio = reader.audio.as_mut().and_then(|audio| audio.times.take(picture_ns, at, clock.mono()));
+        let packet = Packet { offset, gradual, loss, audio, ..Packet::new(stream, at, key_frame, coded.data) };
         // Waiting for room holds the network back, and the reader never waits for long.
         if !outlet.send(packet) {
             break;
         }
     }
     Ok(())
+}
+
+/// Pictures come first: a camera that cannot be opened with its sound is tried without it.
+fn without_audio<'a>(
+    failure: SourceError,
+    request: &open::Request,
+    faults: &'a Faults<'a>,
+    clock: &dyn Clock,
+) -> Result<Reader<'a>, SourceError> {
+    let is_of_stream = matches!(failure, SourceError::Protocol { .. } | SourceError::Unsupported { .. });
+    if !request.config.takes_audio || !is_of_stream {
+        return Err(failure);
+    }
+    let mut silent = request.clone();
+    silent.config.takes_audio = false;
+    let Ok(mut reader) = Reader::open(&silent, faults, clock) else { return Err(failure) };
+    let reason = failure.reason();
+    warn!(camera = faults.what, reason, "the camera does not play with its sound, pictures are recorded without it");
+    reader.offer = AudioOffer::Broken;
+    Ok(reader)
+}
+
+/// The audio that is recorded.
+struct Sound {
+    index: usize,
+    info: AudioInfo,
+    time_base: ffmpeg::Rational,
+    times: SoundTimes,
+}
+
+/// Where its times come from.
+enum SoundTimes {
+    /// From the clock that the pictures have.
+    Shared(Beside),
+    /// From a clock of its own, as each stream of RTP has one. The first packet came when those of the pictures began to.
+    Own(LiveTimeline, Gathered, Option<Mono>),
+}
+
+impl SoundTimes {
+    fn hear(&mut self, (at_ns, lasts, data): (i64, Duration, &[u8]), now: Mono) {
+        match self {
+            SoundTimes::Shared(beside) => beside.hear(at_ns, lasts, data),
+            SoundTimes::Own(timeline, gathered, begun) => {
+                let at = timeline.place(at_ns, begun.take().unwrap_or(now));
+                gathered.push(AudioPacket { at, lasts, data: Bytes::copy_from_slice(data) }, now);
+            }
+        }
+    }
+
+    fn take(&mut self, picture_ns: Option<i64>, at: Mono, now: Mono) -> Option<Arc<crate::frame::Audio>> {
+        match self {
+            SoundTimes::Shared(beside) => beside.take(picture_ns, at, now),
+            SoundTimes::Own(_, gathered, _) => gathered.take(now),
+        }
+    }
 }
 
 struct Coded {
@@ -167,11 +234,13 @@ struct Reader<'a> {
     index: usize,
     time_base: ffmpeg::Rational,
     parameters: Parameters,
+    audio: Option<Sound>,
+    offer: AudioOffer,
     faults: &'a Faults<'a>,
 }
 
 impl<'a> Reader<'a> {
-    fn open(request: &open::Request, faults: &'a Faults<'a>) -> Result<Self, SourceError> {
+    fn open(request: &open::Request, faults: &'a Faults<'a>, clock: &dyn Clock) -> Result<Self, SourceError> {
         stream::prepare();
         faults.watch.allow(request.limit);
         // Dropped in the opposite order where the rest fails.
@@ -189,14 +258,26 @@ impl<'a> Reader<'a> {
             info.fps = None;
         }
         check_size(info.width, info.height, faults)?;
-        stream::keep_only(&mut input, index);
+        let (audio, offer) = stream::find_audio(&input, request.config.takes_audio);
+        let audio = audio.and_then(|(index, info)| {
+            let time_base = input.stream(index)?.time_base();
+            let now = clock.mono();
+            let times = match pace::has_clocks_apart(&container) {
+                true => SoundTimes::Own(LiveTimeline::default(), Gathered::new(info.clone(), now), None),
+                false => SoundTimes::Shared(Beside::new(info.clone(), now)),
+            };
+            Some(Sound { index, info, time_base, times })
+        });
+        let wanted: Vec<_> = [Some(index), audio.as_ref().map(|audio| audio.index)].into_iter().flatten().collect();
+        stream::keep_only(&mut input, &wanted);
         // From here on it is decided elsewhere how long a camera may be silent.
         faults.watch.allow_any_time();
-        Ok(Self { _visible: visible, input, container, index, time_base, parameters: Parameters::new(info), faults })
+        let parameters = Parameters::new(info);
+        Ok(Self { _visible: visible, input, container, index, time_base, parameters, audio, offer, faults })
     }
 
     /// The next packet of the video, `None` when the receiver is dropped.
-    fn read(&mut self, outlet: &Outlet) -> Result<Option<Coded>, SourceError> {
+    fn read(&mut self, outlet: &Outlet, clock: &dyn Clock) -> Result<Option<Coded>, SourceError> {
         let (mut damage, mut loss) = (0, 0u16);
         while damage < MAX_DAMAGE {
             let mut packet = ffmpeg::Packet::empty();
@@ -209,7 +290,7 @@ impl<'a> Reader<'a> {
                 intake::picture_came();
             }
             match result {
-                Ok(()) if packet.stream() != self.index => {}
+                Ok(()) if packet.stream() != self.index => self.hear(&packet, clock),
                 Ok(()) if packet.is_corrupt() => {
                     outlet.unusable(|| "the pictures have holes".to_owned());
                     loss = loss.saturating_add(1);
@@ -246,6 +327,13 @@ impl<'a> Reader<'a> {
             }
         }
         Err(self.faults.protocol(format!("{MAX_DAMAGE} unreadable packets in a row")))
+    }
+
+    fn hear(&mut self, packet: &ffmpeg::Packet, clock: &dyn Clock) {
+        let Some(audio) = self.audio.as_mut().filter(|audio| packet.stream() == audio.index) else { return };
+        if let Some(heard) = stream::audio_packet(packet, &audio.info, audio.time_base) {
+            audio.times.hear(heard, clock.mono());
+        }
     }
 }
 

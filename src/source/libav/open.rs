@@ -69,6 +69,7 @@ impl Watch {
 }
 
 /// What to open and how.
+#[derive(Clone)]
 pub(super) struct Request {
     /// With the login, so it is never shown.
     pub(super) address: String,
@@ -109,7 +110,7 @@ impl Request {
             ("http_proxy", ""),
             ("tls_verify", if self.config.verify_tls { "1" } else { "0" }),
             transport,
-            ("allowed_media_types", "video"),
+            ("allowed_media_types", if self.config.takes_audio { "video+audio" } else { "video" }),
         ];
         let mut dictionary = ffmpeg::Dictionary::new();
         for (key, value) in options {

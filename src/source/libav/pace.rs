@@ -23,6 +23,11 @@ pub(super) fn has_no_times(container: &str) -> bool {
     WITHOUT_TIMES.contains(&container)
 }
 
+/// Whether each stream of this container has a clock of its own.
+pub(super) fn has_clocks_apart(container: &str) -> bool {
+    container.split(',').any(|name| matches!(name, "rtsp" | "sdp" | "rtp"))
+}
+
 /// Gives packets their times.
 pub(super) struct Pacer {
     pace: Pace,
@@ -49,7 +54,7 @@ impl Pacer {
         let pace = if names.iter().any(|name| matches!(*name, "hls" | "applehttp")) {
             let step = fps.map_or(USUAL_STEP, |fps| Duration::from_secs_f32(1.0 / fps));
             Pace::Segments { timeline: FileTimeline::new(clock.mono(), step), step }
-        } else if names.iter().any(|name| matches!(*name, "rtsp" | "sdp" | "rtp")) {
+        } else if has_clocks_apart(container) {
             let mut timeline = ReorderedTimeline::default();
             timeline.expect(fps);
             Pace::Shown(timeline)
@@ -57,6 +62,11 @@ impl Pacer {
             Pace::Live(LiveTimeline::default())
         };
         Self { pace, begun, last: None }
+    }
+
+    /// When the first packet came at the earliest.
+    pub(super) fn begun(&self) -> Mono {
+        self.begun
     }
 
     /// The time of decoding and the composition offset of the packet that says `dts_ns` and `pts_ns` on the stream's

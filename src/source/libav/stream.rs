@@ -1,11 +1,13 @@
 //! What libavformat says about a stream, in our terms. Files and network streams share this.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ffmpeg_next as ffmpeg;
 
-use crate::frame::{Codec, Orientation, StreamInfo};
+use crate::frame::{AudioCodec, AudioInfo, AudioOffer, Codec, Orientation, StreamInfo};
+use crate::source::audio;
 
 /// Makes libav ready. Cheap when it already is.
 pub(in crate::source) fn prepare() {
@@ -45,6 +47,62 @@ pub(in crate::source) fn describe(video: &ffmpeg::Stream<'_>) -> StreamInfo {
         fps: rate.map(|rate| rate as f32),
         orientation: orientation_of(video),
     }
+}
+
+/// The parameters of an audio stream that clips hold; `None` of another one.
+pub(in crate::source) fn audio_info(audio: &ffmpeg::Stream<'_>) -> Option<AudioInfo> {
+    let parameters = audio.parameters();
+    let codec = match parameters.id() {
+        ffmpeg::codec::Id::AAC => AudioCodec::Aac,
+        ffmpeg::codec::Id::OPUS => AudioCodec::Opus,
+        _ => return None,
+    };
+    let (_, _, extradata) = raw_parameters(&parameters);
+    // The binding knows these numbers of contexts alone.
+    let context = ffmpeg::codec::Context::from_parameters(parameters).ok()?.encoder().audio().ok()?;
+    let (sample_rate, channels) = (context.rate(), context.channels());
+    let info = AudioInfo { codec, sample_rate, channels, extradata };
+    match codec {
+        _ if info.is_complete() => Some(info),
+        AudioCodec::Opus => Some(AudioInfo::opus(channels)),
+        AudioCodec::Aac => audio::described_by_headers(sample_rate, channels),
+    }
+}
+
+/// The audio stream that is recorded, with its number, and what there is to be heard.
+pub(in crate::source) fn find_audio(
+    input: &ffmpeg::format::context::Input,
+    is_wanted: bool,
+) -> (Option<(usize, AudioInfo)>, AudioOffer) {
+    let Some(best) = input.streams().best(ffmpeg::media::Type::Audio) else { return (None, AudioOffer::Silent) };
+    if !is_wanted {
+        return (None, AudioOffer::NotAsked);
+    }
+    match audio_info(&best) {
+        Some(info) => {
+            let offer = AudioOffer::Recorded(info.codec);
+            (Some((best.index(), info)), offer)
+        }
+        None => (None, AudioOffer::unfit(best.parameters().id().name())),
+    }
+}
+
+/// A packet of this audio stream: when it is heard in nanoseconds of the stream, how long, and its samples.
+pub(in crate::source) fn audio_packet<'a>(
+    packet: &'a ffmpeg::Packet,
+    info: &AudioInfo,
+    time_base: ffmpeg::Rational,
+) -> Option<(i64, Duration, &'a [u8])> {
+    let at_ns = nanoseconds(packet.pts().or(packet.dts())?, time_base);
+    let data = audio::without_header(info, packet.data().filter(|_| !packet.is_corrupt())?)?;
+    let said = u64::try_from(nanoseconds(packet.duration(), time_base)).unwrap_or(0);
+    let usual = match info.codec {
+        AudioCodec::Aac => 1024 * 1_000_000_000 / u64::from(info.sample_rate.max(1)),
+        AudioCodec::Opus => 20_000_000,
+    };
+    // A container may round it to milliseconds, and AAC has a frame of a known length.
+    let lasts = if said == 0 || info.codec == AudioCodec::Aac { usual } else { said };
+    Some((at_ns, Duration::from_nanos(lasts), data))
 }
 
 /// What the container's display matrix says, if it has one.
@@ -88,12 +146,12 @@ pub(super) fn largest_video(input: &ffmpeg::format::context::Input) -> Option<ff
     videos.max_by_key(|stream| (pixels(stream), stream.index() == best.index()))
 }
 
-/// Makes the demuxer know that only stream `wanted` is read, so that it need not fetch the others: an HLS playlist may
+/// Makes the demuxer know that only the streams `wanted` are read, so that it need not fetch the others: an HLS playlist may
 /// list the same picture in several sizes.
 #[allow(unsafe_code)]
-pub(super) fn keep_only(input: &mut ffmpeg::format::context::Input, wanted: usize) {
+pub(super) fn keep_only(input: &mut ffmpeg::format::context::Input, wanted: &[usize]) {
     for mut stream in input.streams_mut() {
-        if stream.index() != wanted {
+        if !wanted.contains(&stream.index()) {
             // SAFETY: the stream belongs to `input`, which is borrowed mutably; `discard` is a plain field that
             // users of libavformat set between opening and reading.
             unsafe { (*stream.as_mut_ptr()).discard = ffmpeg::ffi::AVDiscard::AVDISCARD_ALL };

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Client, Config, Role, Source, SourceError};
+use super::{Client, Config, Connect, Role, Source, SourceError};
 use crate::clock::{Clock, Mono};
-use crate::frame::Packet;
-use crate::health::silent_after;
+use crate::frame::{AudioOffer, Packet};
+use crate::health::{Traffic, silent_after};
 
 /// A camera of which nothing is known is given up after so long without a picture.
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -159,13 +159,14 @@ impl Patience {
         patience
     }
 
-    /// Connects to the camera. Its answers may take as long as the camera was seen to need: a recorder that begins to
+    /// Connects to the camera by `connect`. Its answers may take as long as the camera was seen to need: a recorder that begins to
     /// fetch a stream when it is asked for one holds its answer back until then.
     ///
     /// # Errors
     /// Those of [`super::connect`].
     pub async fn connect(
         &mut self,
+        connect: Connect,
         config: &Config,
         role: Role,
         clock: Arc<dyn Clock>,
@@ -175,7 +176,7 @@ impl Patience {
         let limit = self.answer.allowed;
         let max_silence = Some(config.max_silence.unwrap_or(limit));
         let begun = clock.mono();
-        let outcome = super::connect(&Config { max_silence, ..config.clone() }, role, clock.clone()).await;
+        let outcome = connect(Config { max_silence, ..config.clone() }, role, clock.clone()).await;
         let now = clock.mono();
         match &outcome {
             Ok(_) => self.answer.saw(now.since(begun), now),
@@ -225,9 +226,14 @@ impl<'a> Watched<'a> {
         self.source.client()
     }
 
-    /// Whether the camera offers sound; `None` where that is not known.
-    pub fn has_audio(&self) -> Option<bool> {
-        self.source.has_audio()
+    /// What came of its WebRTC session, where that is what it is.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.source.traffic()
+    }
+
+    /// What the camera offers to be heard; `None` where that is not known.
+    pub fn audio(&self) -> Option<AudioOffer> {
+        self.source.audio()
     }
 
     /// The longest pause between two pictures of the camera that is usual.

@@ -238,6 +238,14 @@ fn a_pause_in_a_file_is_a_pause() {
     assert_eq!(connect(&mut patience, &[(0.0, Picture), (60.0, Picture)]).pictures, 2);
 }
 
+fn by_rtsp(
+    config: Config,
+    role: Role,
+    clock: Arc<dyn Clock>,
+) -> futures::future::BoxFuture<'static, Result<Box<dyn Source>, SourceError>> {
+    Box::pin(async move { crate::source::connect(&config, role, clock).await })
+}
+
 #[tokio::test]
 async fn a_camera_that_hung_and_does_not_answer_any_more_is_not_one_that_hangs() {
     let mut patience = Patience::new(&Config::default());
@@ -245,6 +253,6 @@ async fn a_camera_that_hung_and_does_not_answer_any_more_is_not_one_that_hangs()
     assert!(patience.hung(), "{}", given_up.reason);
     let config = Config { url: "rtsp://127.0.0.1:1/x".to_owned(), ..Config::default() };
     let clock = Arc::new(crate::clock::SystemClock::new());
-    patience.connect(&config, Role::Main, clock).await.map(drop).expect_err("nothing listens there");
+    patience.connect(by_rtsp, &config, Role::Main, clock).await.map(drop).expect_err("nothing listens there");
     assert!(!patience.hung());
 }

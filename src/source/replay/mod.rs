@@ -9,13 +9,14 @@ use ffmpeg_next as ffmpeg;
 use tracing::debug;
 
 use super::access_point::{Access, AccessPoints};
+use super::audio::Beside;
 use super::error::plain;
 use super::libav::stream;
 use super::thread::{OPEN_LIMIT, Outlet, StopFlag, ThreadSource};
 use super::timeline::{FileTimeline, composition_offset};
 use super::{Config, Pace, Source, SourceError};
 use crate::clock::{Clock, Mono};
-use crate::frame::{Packet, StreamInfo};
+use crate::frame::{Audio, AudioInfo, AudioOffer, Packet, StreamInfo};
 
 /// Between frames of a file that does not say how many it has a second.
 const USUAL_STEP: Duration = Duration::from_millis(40);
@@ -33,9 +34,9 @@ pub(super) async fn connect(
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
     let what = path.display().to_string();
-    let (pace, repeat) = (config.pace, config.repeat);
+    let (pace, repeat, takes_audio) = (config.pace, config.repeat, config.takes_audio);
     ThreadSource::start("replay", what, OPEN_LIMIT, move |outlet| {
-        let end = Player { path: &path, pace, clock: &*clock, repeat }.run(outlet);
+        let end = Player { path: &path, pace, clock: &*clock, repeat, takes_audio }.run(outlet);
         end.err().unwrap_or(SourceError::Ended)
     })
     .await
@@ -45,13 +46,15 @@ struct Player<'a> {
     path: &'a Path,
     pace: Pace,
     repeat: bool,
+    takes_audio: bool,
     clock: &'a dyn Clock,
 }
 
 impl Player<'_> {
     /// Plays all turns. `Ok` when the last one is over or the receiver is dropped.
     fn run(&self, outlet: &mut Outlet) -> Result<(), SourceError> {
-        let mut opened = Recording::open(self.path, outlet.stop_flag())?;
+        let mut opened = self.open(outlet)?;
+        outlet.offers(opened.offer.clone());
         outlet.opened();
         let mut timeline = FileTimeline::new(self.clock.mono(), opened.step());
         loop {
@@ -66,12 +69,16 @@ impl Player<'_> {
             }
             debug!(path = %self.path.display(), played, "replay begins again");
             // Opened afresh: not every container can seek back.
-            opened = Recording::open(self.path, outlet.stop_flag())?;
+            opened = self.open(outlet)?;
             if *opened.stream == *stream {
                 opened.stream = stream;
             }
             timeline.turn();
         }
+    }
+
+    fn open(&self, outlet: &Outlet) -> Result<Recording, SourceError> {
+        Recording::open(self.path, self.takes_audio, self.clock.mono(), outlet.stop_flag())
     }
 
     /// Plays once and returns the number of packets.
@@ -86,6 +93,7 @@ impl Player<'_> {
                 offset: coded.offset,
                 gradual: coded.gradual,
                 loss: coded.loss,
+                audio: file.audio_beside(coded.time_ns, at),
                 ..Packet::new(file.stream.clone(), at, coded.key_frame, coded.data)
             };
             if !outlet.send(packet) {
@@ -130,10 +138,20 @@ struct Recording {
     time_base: ffmpeg::Rational,
     stream: Arc<StreamInfo>,
     access_points: AccessPoints,
+    audio: Option<Track>,
+    offer: AudioOffer,
+}
+
+/// The audio of a file.
+struct Track {
+    index: usize,
+    info: AudioInfo,
+    time_base: ffmpeg::Rational,
+    beside: Beside,
 }
 
 impl Recording {
-    fn open(path: &Path, stop: StopFlag) -> Result<Self, SourceError> {
+    fn open(path: &Path, takes_audio: bool, now: Mono, stop: StopFlag) -> Result<Self, SourceError> {
         stream::prepare();
         check_file(path)?;
         // With the protocol named, a colon in the file's name starts no other one.
@@ -144,7 +162,24 @@ impl Recording {
         let video = video.ok_or_else(|| unsupported(path, "it holds no video"))?;
         let stream = Arc::new(stream::describe(&video));
         let (index, time_base, access_points) = (video.index(), video.time_base(), AccessPoints::default());
-        Ok(Self { path: path.to_owned(), index, time_base, stream, input, access_points })
+        let (audio, offer) = stream::find_audio(&input, takes_audio);
+        let audio = audio.and_then(|(index, info)| {
+            let (time_base, beside) = (input.stream(index)?.time_base(), Beside::new(info.clone(), now));
+            Some(Track { index, info, time_base, beside })
+        });
+        Ok(Self { path: path.to_owned(), index, time_base, stream, input, access_points, audio, offer })
+    }
+
+    /// What travels with the picture that the file puts at `picture_ns` and the box at `at`.
+    fn audio_beside(&mut self, picture_ns: Option<i64>, at: Mono) -> Option<Arc<Audio>> {
+        self.audio.as_mut().and_then(|audio| audio.beside.take(picture_ns, at, at))
+    }
+
+    fn hear(&mut self, packet: &ffmpeg::Packet) {
+        let Some(audio) = self.audio.as_mut().filter(|audio| packet.stream() == audio.index) else { return };
+        if let Some((at_ns, lasts, data)) = stream::audio_packet(packet, &audio.info, audio.time_base) {
+            audio.beside.hear(at_ns, lasts, data);
+        }
     }
 
     fn step(&self) -> Duration {
@@ -157,7 +192,7 @@ impl Recording {
         while damage < MAX_DAMAGE {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
-                Ok(()) if packet.stream() != self.index => {}
+                Ok(()) if packet.stream() != self.index => self.hear(&packet),
                 // A packet that the file's end cuts through is marked corrupt.
                 Ok(()) if packet.is_corrupt() => loss = loss.saturating_add(1),
                 Ok(()) => {

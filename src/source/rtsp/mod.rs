@@ -1,5 +1,6 @@
 //! Network cameras, through retina.
 
+pub(super) mod audio;
 mod carrier;
 mod faults;
 mod keepalive;
@@ -17,9 +18,10 @@ use futures::future::BoxFuture;
 use retina::client::{Demuxed, SessionGroup, Tool};
 use retina::codec::{CodecItem, ParametersRef, VideoFrame, VideoParameters};
 use tokio::runtime::Handle;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
+use self::audio::AudioStream;
 use self::carrier::Carrier;
 use self::faults::{first_sentence, is_about_the_line, refused};
 use self::open::{Obstacle, Opened, Opener};
@@ -28,7 +30,7 @@ use super::access_point::AccessPoints;
 use super::timeline::{Join, ReorderedTimeline};
 use super::{Arrivals, Client, Config, Source, SourceError, Transport};
 use crate::clock::Clock;
-use crate::frame::{Codec, Packet, StreamInfo};
+use crate::frame::{AudioOffer, Codec, Packet, StreamInfo};
 use crate::supervise::panic_text;
 
 pub(super) use sessions::settle;
@@ -78,12 +80,13 @@ async fn open_session(
         if config.transport == Transport::Auto {
             carrier.remember(&url);
         }
-        let Opened { session, video, codec } = opened;
+        let Opened { session, video, codec, audio, offer } = opened;
+        let audio = audio.and_then(|index| AudioStream::new(session.streams().get(index)?, index, clock.mono()));
         let has_stale_bug = session.tool().is_some_and(Tool::has_live555_tcp_bug);
         if has_stale_bug {
             sessions::sends_into_others(&url);
         }
-        info!(camera = what, %codec, transport = %carrier, "RTSP camera plays");
+        info!(camera = what, %codec, sound = audio.is_some(), transport = %carrier, "RTSP camera plays");
         let advice = (carrier == Carrier::Udp).then_some(UDP_ADVICE);
         return Ok(Box::new(RtspSource {
             session: Some(session),
@@ -91,6 +94,8 @@ async fn open_session(
             runtime: Handle::current(),
             video,
             codec,
+            audio,
+            offer,
             stream: None,
             timeline: ReorderedTimeline::default(),
             join: Join::default(),
@@ -122,6 +127,8 @@ struct RtspSource {
     runtime: Handle,
     video: usize,
     codec: Codec,
+    audio: Option<AudioStream>,
+    offer: AudioOffer,
     stream: Option<Arc<StreamInfo>>,
     timeline: ReorderedTimeline,
     join: Join,
@@ -154,16 +161,53 @@ impl RtspSource {
                     Some(packet) => return Ok(packet),
                     None => continue,
                 },
-                Some(Ok(_)) => {
+                Some(Ok(item)) => {
+                    self.take_audio(&item);
                     self.arrivals.reports = self.arrivals.reports.saturating_add(1);
                     continue;
                 }
+                Some(Err(error)) if self.is_about_audio(&error) => match self.audio_breaks(&error) {
+                    Some(failure) => failure,
+                    None => continue,
+                },
                 Some(Err(error)) => self.broken(first_sentence(&error.to_string())),
+                None if self.audio.as_ref().is_some_and(AudioStream::is_damaged) => self.without_audio(),
                 None => self.lost_because("the camera closed the connection".to_owned()),
             };
             self.end(failure.clone());
             return Err(failure);
         }
+    }
+
+    fn take_audio(&mut self, item: &CodecItem) {
+        let now = self.clock.mono();
+        if let (CodecItem::AudioFrame(frame), Some(audio)) = (item, &mut self.audio)
+            && frame.stream_id() == audio.index
+        {
+            audio.push(frame, now);
+        }
+    }
+
+    /// Whether retina means the audio stream.
+    fn is_about_audio(&self, error: &retina::Error) -> bool {
+        let session = self.session.as_ref();
+        let stream = self.audio.as_ref().and_then(|audio| session?.streams().get(audio.index));
+        stream
+            .and_then(|stream| stream.ctx())
+            .is_some_and(|ctx| error.to_string().contains(&format!("stream: {ctx}\n")))
+    }
+
+    /// A packet of audio cannot be read. Gives the end of the session where that goes on.
+    fn audio_breaks(&mut self, error: &retina::Error) -> Option<SourceError> {
+        tracing::debug!(camera = self.what, error = first_sentence(&error.to_string()), "audio packet left out");
+        self.audio.as_mut().is_some_and(AudioStream::is_hopeless).then(|| self.without_audio())
+    }
+
+    /// The next session has no audio.
+    fn without_audio(&self) -> SourceError {
+        audio::leave_out(&self.url);
+        warn!(camera = self.what, "the camera's sound cannot be read, pictures are recorded without it");
+        self.lost_because("its sound cannot be read; it is connected again without it".to_owned())
     }
 
     /// The frame as a packet, or nothing while the camera has not said how to decode it.
@@ -202,6 +246,7 @@ impl RtspSource {
             gradual: access.gradual,
             loss: std::mem::take(&mut self.lost),
             data: Bytes::from(frame.into_data()),
+            audio: self.audio.as_mut().and_then(|audio| audio.gathered.take(now)),
         })
     }
 
@@ -260,8 +305,8 @@ impl Source for RtspSource {
         Some(Client { name: "retina", version: None, reason: None, transport })
     }
 
-    fn has_audio(&self) -> Option<bool> {
-        self.session.as_ref().map(|session| session.streams().iter().any(|stream| stream.media() == "audio"))
+    fn audio(&self) -> Option<AudioOffer> {
+        Some(self.offer.clone())
     }
 
     fn arrivals(&self) -> Arrivals {

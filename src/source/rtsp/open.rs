@@ -7,13 +7,14 @@ use retina::client::{
     SessionGroup, SessionIdPolicy, SessionOptions, SetupOptions, UnknownRtcpSsrcPolicy,
 };
 use retina::codec::FrameFormat;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
+use super::audio::{self, Choice};
 use super::carrier::{self, Carrier};
 use super::faults::{self, Faults, refused};
 use super::redirect;
-use crate::frame::Codec;
+use crate::frame::{AudioCodec, AudioOffer, Codec};
 use crate::source::address::redact;
 use crate::source::{Config, SourceError, encryption};
 
@@ -22,6 +23,8 @@ pub(super) struct Opened {
     pub(super) session: Demuxed,
     pub(super) video: usize,
     pub(super) codec: Codec,
+    pub(super) audio: Option<usize>,
+    pub(super) offer: AudioOffer,
 }
 
 /// Why a session does not play.
@@ -57,13 +60,42 @@ impl Opener<'_> {
             let failure = fault.classify("SETUP", &e);
             if carrier::is_refused(&e) { Obstacle::Carrier(failure) } else { Obstacle::Other(failure) }
         })?;
+        let (audio, offer) = self.set_up_audio(&mut session, &fault, carrier).await?;
         let play = PlayOptions::default()
             .initial_timestamp(InitialTimestampPolicy::Ignore)
             .initial_seq(InitialSequenceNumberPolicy::Ignore)
             .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::ProcessPackets);
         let session = fault.limited("PLAY", session.play(play)).await?;
         let session = session.demuxed().map_err(|e| fault.classify("DESCRIBE", &e))?;
-        Ok(Opened { session, video, codec })
+        Ok(Opened { session, video, codec, audio, offer })
+    }
+
+    /// Asks for the audio that clips hold. A camera that refuses it is asked for its pictures alone.
+    async fn set_up_audio(
+        &self,
+        session: &mut Session<Described>,
+        fault: &Faults<'_>,
+        carrier: Carrier,
+    ) -> Result<(Option<usize>, AudioOffer), Obstacle> {
+        let is_left_out = audio::is_left_out(self.url);
+        let index = match audio::choose(session, self.config.takes_audio) {
+            Choice::Stream(_) | Choice::ByOther(_) if is_left_out => return Ok((None, AudioOffer::Broken)),
+            Choice::Stream(index) => index,
+            Choice::None(offer) => return Ok((None, offer)),
+            Choice::ByOther(reason) => {
+                let failure = SourceError::Unsupported { what: self.what.to_owned(), reason };
+                return Err(Obstacle::Other(refused(failure)));
+            }
+        };
+        let setup = SetupOptions::default().transport(carrier.for_retina()).frame_format(FrameFormat::MP4);
+        let failure = match fault.within("SETUP", session.setup(index, setup)).await {
+            Ok(Ok(())) => return Ok((Some(index), AudioOffer::Recorded(AudioCodec::Aac))),
+            Ok(Err(error)) => fault.classify("SETUP", &error),
+            Err(failure) => failure,
+        };
+        audio::leave_out(self.url);
+        warn!(camera = self.what, error = %failure, "the camera refuses to send its sound, pictures are recorded without it");
+        Ok((None, AudioOffer::Broken))
     }
 
     /// The description, from where the camera sends us, and the host that was not given the password.

@@ -21,7 +21,20 @@ pub(super) async fn credentials(config: &Config, what: &str) -> Result<Option<Cr
 
 pub(in crate::source) async fn read_password(path: &Path) -> Result<String, String> {
     let text = tokio::fs::read_to_string(path).await.map_err(|e| format!("cannot be read: {}", plain(&e)))?;
-    let password = text.strip_suffix('\n').unwrap_or(&text);
+    only_line(&text)
+}
+
+/// Finds out whether the file at `path` holds a password that a camera can be asked with.
+///
+/// # Errors
+/// What is wrong with it, to stand behind its name.
+pub fn check_password(path: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot be read: {}", plain(&e)))?;
+    only_line(&text).map(drop)
+}
+
+fn only_line(text: &str) -> Result<String, String> {
+    let password = text.strip_suffix('\n').unwrap_or(text);
     let password = password.strip_suffix('\r').unwrap_or(password);
     if password.is_empty() {
         return Err("is empty: write the password into it".to_owned());
