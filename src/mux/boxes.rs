@@ -127,7 +127,9 @@ fn duration_fields(moov: &[u8]) -> Vec<(usize, bool, u32)> {
         }
     };
     field(header, 4, movie_timescale);
-    if let Some(track) = child(moov, 8, b"trak") {
+    let mut next = child(moov, 8, b"trak");
+    while let Some(track) = next {
+        next = sibling(moov, track, b"trak");
         if let Some(body) = child(moov, track, b"tkhd") {
             field(body, 8, movie_timescale);
         }
@@ -158,6 +160,13 @@ fn child(data: &[u8], body: usize, kind: &[u8; 4]) -> Option<usize> {
         }
         at = at.checked_add(size)?;
     }
+}
+
+/// The offset of the body of the next box called `kind` behind the one whose body is at `body`, in the same parent.
+fn sibling(data: &[u8], body: usize, kind: &[u8; 4]) -> Option<usize> {
+    let start = body.checked_sub(8)?;
+    let size = usize::try_from(be32(data, start)?).ok()?;
+    if size < 8 { None } else { child(data, start.checked_add(size)?, kind) }
 }
 
 /// How many bytes hold the length of each NAL unit, according to the codec's record in `moov`.

@@ -14,6 +14,7 @@
 //!
 //! Live video is made of the same packets, in memory ([`Fragmenter`]).
 
+mod audio;
 mod bits;
 mod boxes;
 mod fragments;
@@ -39,7 +40,7 @@ use ffmpeg_next as ffmpeg;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
-use crate::frame::{Codec, Packet, StreamInfo};
+use crate::frame::{Audio, AudioInfo, Codec, Packet, StreamInfo};
 
 use output::{Header, Sink, Track};
 use transcode::{Encoded, Transcoder};
@@ -189,6 +190,8 @@ pub struct ClipWriter {
     takes_changes: bool,
     /// The parameters changed within the file; its pictures go on with the next key frame.
     awaits_key_frame: bool,
+    /// The audio in force when the last key frame was written.
+    audio: Option<Arc<AudioInfo>>,
 }
 
 impl ClipWriter {
@@ -209,6 +212,7 @@ impl ClipWriter {
             track: None,
             takes_changes: false,
             awaits_key_frame: false,
+            audio: None,
         })
     }
 
@@ -231,9 +235,11 @@ impl ClipWriter {
                 return Ok(());
             }
             self.stream = Some(packet.stream.clone());
+            self.audio = info_of(packet).cloned();
             return self.accept(packet);
         };
-        if !Arc::ptr_eq(stream, &packet.stream) && differs(stream, &packet.stream) {
+        let changed = !Arc::ptr_eq(stream, &packet.stream) && differs(stream, &packet.stream);
+        if changed || self.has_other_audio(packet) {
             return Err(MuxError::StreamChanged);
         }
         if self.awaits_key_frame && !packet.key_frame {
@@ -255,6 +261,11 @@ impl ClipWriter {
             && stream.orientation == packet.stream.orientation;
         if !fits {
             return Err(MuxError::StreamChanged);
+        }
+        // What the file's track does not take of it is left out.
+        self.audio = info_of(packet).or(self.audio.as_ref()).cloned();
+        if !differs(stream, &packet.stream) {
+            return self.accept(packet);
         }
         match &mut self.transcoder {
             Some(transcoder) => {
@@ -321,7 +332,36 @@ impl ClipWriter {
         self.sink.written()
     }
 
+    /// Whether a file that begins with this key frame would have another audio track.
+    fn has_other_audio(&self, packet: &Packet) -> bool {
+        let info = info_of(packet).filter(|_| packet.key_frame && self.track.is_some());
+        info.is_some_and(|info| self.audio.as_ref() != Some(info))
+    }
+
+    /// The picture, with the audio that came before it.
     fn accept(&mut self, packet: &Packet) -> Result<(), MuxError> {
+        let Some(audio) = &packet.audio else { return self.accept_picture(packet) };
+        // The file begins with a picture.
+        let begins = self.track.is_none();
+        if !begins {
+            self.put_audio(audio)?;
+        }
+        self.accept_picture(packet)?;
+        if begins { self.put_audio(audio) } else { Ok(()) }
+    }
+
+    fn put_audio(&mut self, audio: &Audio) -> Result<(), MuxError> {
+        let Some(track) = &mut self.track else { return Ok(()) };
+        if let Err(error) = track.write_audio(&audio.info, &audio.packets) {
+            if let Some(source) = self.sink.take_error() {
+                return Err(io_error("write clip", &self.path, source));
+            }
+            tracing::debug!(%error, "audio packet left out of the clip");
+        }
+        Ok(())
+    }
+
+    fn accept_picture(&mut self, packet: &Packet) -> Result<(), MuxError> {
         if packet.stream.codec.is_remuxable() {
             let Packet { at, key_frame: key, gradual, .. } = *packet;
             let coded = Coded { at, pts: packet.pts(), key, gradual, data: packet.data.clone() };
@@ -358,6 +398,7 @@ impl ClipWriter {
             tracing::debug!(stream = ?stream, "key frame without usable parameter sets, clip waits for the next");
             return Ok(());
         };
+        let header = header.with_audio(self.audio.clone());
         let track = Track::open(&self.sink, header).and_then(|mut track| {
             track.write(coded)?;
             Ok(track)
@@ -365,6 +406,10 @@ impl ClipWriter {
         self.track = Some(track.map_err(|e| refused(&self.path, &self.sink, e))?);
         Ok(())
     }
+}
+
+fn info_of(packet: &Packet) -> Option<&Arc<AudioInfo>> {
+    packet.audio.as_ref().map(|audio| &audio.info)
 }
 
 /// Whether a clip of the one cannot hold packets of the other.

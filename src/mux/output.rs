@@ -15,8 +15,9 @@ use ffmpeg_next::format::context::{Output, StreamIo};
 use parking_lot::Mutex;
 
 use crate::clock::Mono;
-use crate::frame::{Codec, Orientation, StreamInfo};
+use crate::frame::{AudioInfo, AudioPacket, Codec, Orientation, StreamInfo};
 
+use super::audio::{self, AudioTrack};
 use super::joined::Joined;
 use super::times::TIMESCALE;
 use super::transcode::Encoded;
@@ -102,9 +103,16 @@ pub(super) struct Header {
     /// Whether the first picture is decoded before it is shown.
     is_reordered: bool,
     fps: f32,
+    /// Of the audio track, where there is one.
+    audio: Option<Arc<AudioInfo>>,
 }
 
 impl Header {
+    /// The same, with a track for this audio.
+    pub(super) fn with_audio(self, audio: Option<Arc<AudioInfo>>) -> Self {
+        Self { audio: audio.filter(|info| info.is_complete()), ..self }
+    }
+
     /// For a camera's own H.264 or H.265, from its first key frame; `None` when that does not say enough.
     pub(super) fn remuxed(stream: &StreamInfo, first: &Coded, in_band: bool) -> Option<Self> {
         let id = if stream.codec == Codec::H265 { Id::HEVC } else { Id::H264 };
@@ -145,6 +153,7 @@ impl Header {
             start: first.pts,
             is_reordered: first.at < first.pts,
             fps: stream.fps.filter(|fps| fps.is_finite() && *fps > 0.1).unwrap_or(DEFAULT_FPS),
+            audio: None,
         })
     }
 
@@ -185,11 +194,14 @@ impl Header {
         stream.set_time_base((1, TIMESCALE));
         describe(&mut stream, self)?;
         set_display_matrix(&mut stream, self)?;
+        if let Some(info) = &self.audio {
+            AudioTrack::add(&mut output, info)?;
+        }
         Ok(output)
     }
 }
 
-/// The one video track of a clip.
+/// The video track of a clip, with its audio.
 pub(super) struct Track {
     output: Output,
     header: Header,
@@ -203,7 +215,11 @@ pub(super) struct Track {
     /// For H.264.
     joined: Option<Joined>,
     frames: u64,
+    audio: Option<AudioTrack>,
 }
+
+/// A fragment is no longer than this, microseconds.
+const LONGEST_FRAGMENT_US: i64 = 1_000_000;
 
 impl Track {
     /// Writes the header.
@@ -213,18 +229,20 @@ impl Track {
         metadata.set("comment", &format!("{START_TAG}{}", header.start.0));
         output.set_metadata(metadata);
         let mut options = ffmpeg::Dictionary::new();
-        options.set("movflags", "frag_keyframe+empty_moov+default_base_moof");
+        let has_audio = header.audio.is_some();
+        audio::movie_flags(&mut options, "frag_keyframe+empty_moov+default_base_moof", has_audio);
         if header.is_reordered {
             // Decoding begins before 0, where the first picture is shown. The header says so in an edit list, which
             // libavformat can write only once it has the first fragment.
-            options.set("movflags", "frag_keyframe+empty_moov+default_base_moof+delay_moov");
+            audio::movie_flags(&mut options, "frag_keyframe+empty_moov+default_base_moof+delay_moov", has_audio);
             options.set("use_editlist", "1");
         }
-        options.set("frag_duration", "1000000");
+        options.set("frag_duration", &LONGEST_FRAGMENT_US.to_string());
         options.set("flush_packets", "1");
         output.write_header_with(options)?;
         let joined = Joined::of(&header.codec, &header.extradata);
-        Ok(Self { output, header, last: None, flushed_until: None, reorders: false, joined, frames: 0 })
+        let audio = header.audio.clone().and_then(|info| AudioTrack::of(&output, info));
+        Ok(Self { output, header, last: None, flushed_until: None, reorders: false, joined, frames: 0, audio })
     }
 
     pub(super) fn start(&self) -> Mono {
@@ -302,21 +320,41 @@ impl Track {
             packet.set_flags(ffmpeg::packet::Flags::KEY);
         }
         packet.write(&mut self.output)?;
+        if self.frames == 0 && self.header.is_reordered && self.audio.is_some() {
+            // The header with it. One that is written later would hold edits of the audio too, which has its times in its
+            // fragments.
+            self.flush()?;
+        }
         self.last = Some((dts, lasts));
         self.frames += 1;
         Ok(())
     }
 
-    /// Hands the fragment in progress to the kernel.
+    /// Adds audio packets where the file has a track for them. One that libavformat refuses is left out, unless the file
+    /// is the cause: pictures go on without it.
+    pub(super) fn write_audio(&mut self, info: &Arc<AudioInfo>, packets: &[AudioPacket]) -> Result<(), ffmpeg::Error> {
+        let Some(track) = self.audio.as_mut().filter(|track| track.takes(info)) else { return Ok(()) };
+        audio::end_fragments(&mut self.output, false, LONGEST_FRAGMENT_US);
+        let mut written = Ok(());
+        for packet in packets {
+            written = written.and(track.write(&mut self.output, self.header.start, packet));
+        }
+        audio::end_fragments(&mut self.output, true, LONGEST_FRAGMENT_US);
+        written
+    }
+
     #[allow(unsafe_code)]
+    fn flush(&mut self) -> Result<(), ffmpeg::Error> {
+        // SAFETY: the context is open for writing with its header written; a null packet means "flush".
+        let outcome = unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), ptr::null_mut()) };
+        if outcome < 0 { Err(outcome.into()) } else { Ok(()) }
+    }
+
+    /// Hands the fragment in progress to the kernel.
     pub(super) fn end_fragment(&mut self) -> Result<(), ffmpeg::Error> {
         // A header that waits for the first fragment is all that the first flush gives.
         for _ in 0..if self.header.is_reordered { 2 } else { 1 } {
-            // SAFETY: the context is open for writing with its header written; a null packet means "flush".
-            let outcome = unsafe { ffi::av_write_frame(self.output.as_mut_ptr(), ptr::null_mut()) };
-            if outcome < 0 {
-                return Err(outcome.into());
-            }
+            self.flush()?;
         }
         // How long the last picture lasts was a guess, and stands in the file now.
         self.flushed_until = self.last.map(|(dts, lasts)| dts + lasts);

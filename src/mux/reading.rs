@@ -1,5 +1,6 @@
 //! Packets back from a file that [`super::ClipWriter`] wrote, from any time on.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +11,17 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::{Input, StreamIo};
 
 use crate::clock::Mono;
-use crate::frame::{Orientation, Packet, StreamInfo};
+use crate::frame::{Audio, AudioInfo, AudioPacket, Orientation, Packet, StreamInfo};
 
-use super::{MuxError, boxes, codec_of, io_error, start_libav};
+use super::{MuxError, audio, boxes, codec_of, io_error, start_libav};
 
 /// Pictures between two key frames at most: a camera that sends fewer key frames would fill the memory.
 const MOST_HELD: usize = 3000;
 /// The same, bytes.
 const MOST_HELD_BYTES: usize = 256 << 20;
+
+/// Packets of audio between two pictures at most.
+const MOST_HEARD: usize = 5000;
 
 /// One coded picture of a file, with times of the file: 0 is when its first picture is shown.
 #[derive(Clone, Debug)]
@@ -31,14 +35,46 @@ pub struct Sample {
     /// Decoding can begin with it.
     pub key_frame: bool,
     data: Bytes,
+    audio: Option<Arc<AudioInfo>>,
+    /// The audio that lies before it in the file.
+    heard: Vec<Heard>,
+}
+
+/// One packet of audio, with times of the file.
+#[derive(Clone, Debug)]
+struct Heard {
+    /// Nanoseconds.
+    at: i64,
+    lasts: Duration,
+    data: Bytes,
 }
 
 impl Sample {
     /// The packet that is decoded at `at`.
     pub fn packet(&self, stream: &Arc<StreamInfo>, at: Mono) -> Packet {
         let offset = Duration::from_nanos(u64::try_from(self.shown_ns - self.decoded_ns).unwrap_or(0));
-        Packet { offset, ..Packet::new(stream.clone(), at, self.key_frame, self.data.clone()) }
+        let audio = self.audio.as_ref().map(|info| {
+            let shifted = |heard: &Heard| {
+                let at = i128::from(at.0) + i128::from(heard.at) - i128::from(self.decoded_ns);
+                // What would be heard before the clock begins is left out.
+                let at = Mono(u64::try_from(at).ok()?);
+                Some(AudioPacket { at, lasts: heard.lasts, data: heard.data.clone() })
+            };
+            Arc::new(Audio { info: info.clone(), packets: self.heard.iter().filter_map(shifted).collect() })
+        });
+        Packet { offset, audio, ..Packet::new(stream.clone(), at, self.key_frame, self.data.clone()) }
     }
+}
+
+/// The audio of a file.
+struct AudioTrack {
+    info: Arc<AudioInfo>,
+    index: usize,
+    nanos_per_tick: (i64, i64),
+    /// What no picture has taken yet, in the order of time.
+    heard: VecDeque<Heard>,
+    /// Some was read behind the last picture.
+    is_new: bool,
 }
 
 /// Reads one file.
@@ -48,8 +84,14 @@ pub struct ClipReader {
     index: usize,
     nanos_per_tick: (i64, i64),
     stream: Arc<StreamInfo>,
+    audio: Option<AudioTrack>,
     /// What was read before the time that is wanted, from a key frame on; in reverse order.
     held: Vec<Sample>,
+    /// The pictures of a fragment whose audio, which lies behind them, is not read yet.
+    pending: VecDeque<Sample>,
+    /// Those that have their audio.
+    ready: VecDeque<Sample>,
+    is_over: bool,
 }
 
 impl ClipReader {
@@ -78,10 +120,30 @@ impl ClipReader {
         let extradata = boxes::codec_record(&header, &codec).unwrap_or_default();
         // The size is what the parameter sets state.
         let stream = Arc::new(StreamInfo { codec, width: 0, height: 0, extradata, fps, orientation });
-        let base = video.time_base();
-        let nanos_per_tick = (i64::from(base.numerator()) * 1_000_000_000, i64::from(base.denominator()).max(1));
+        let nanos_per_tick = nanos_per_tick(video.time_base());
         let index = video.index();
-        Ok(Self { path: path.to_owned(), input, index, nanos_per_tick, stream, held: Vec::new() })
+        let audio = input.streams().best(ffmpeg::media::Type::Audio).and_then(|stream| {
+            let (info, index) = (Arc::new(audio::info_of(&stream)?), stream.index());
+            Some(AudioTrack {
+                info,
+                index,
+                nanos_per_tick: self::nanos_per_tick(stream.time_base()),
+                heard: VecDeque::new(),
+                is_new: false,
+            })
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            input,
+            index,
+            nanos_per_tick,
+            stream,
+            audio,
+            held: Vec::new(),
+            pending: VecDeque::new(),
+            ready: VecDeque::new(),
+            is_over: false,
+        })
     }
 
     /// What the pictures are coded with.
@@ -95,6 +157,12 @@ impl ClipReader {
     /// [`MuxError::Refused`] when the file is damaged there.
     pub fn go_to(&mut self, at: Duration) -> Result<(), MuxError> {
         self.held.clear();
+        if let Some(audio) = &mut self.audio {
+            audio.heard.clear();
+        }
+        self.pending.clear();
+        self.ready.clear();
+        self.is_over = false;
         let wanted = i64::try_from(at.as_nanos()).unwrap_or(i64::MAX);
         // Microseconds. The index of the file says which fragment; without one libavformat stays where it is, and what
         // comes before is read over.
@@ -111,7 +179,7 @@ impl ClipReader {
                 continue;
             }
             let is_there = sample.shown_ns > wanted;
-            bytes += sample.data.len();
+            bytes += sample.data.len() + sample.heard.iter().map(|heard| heard.data.len()).sum::<usize>();
             since_key.push(sample);
             if is_there || since_key.len() >= MOST_HELD || bytes >= MOST_HELD_BYTES {
                 break;
@@ -133,21 +201,54 @@ impl ClipReader {
         }
     }
 
+    /// The next picture with the audio before it. In a fragment all audio lies behind all pictures, so a fragment is read
+    /// first.
     fn read(&mut self) -> Result<Option<Sample>, MuxError> {
+        while self.ready.is_empty() && !self.is_over {
+            let sample = self.read_picture()?;
+            let is_complete = self.audio.as_ref().is_none_or(|audio| audio.is_new) || self.pending.len() >= MOST_HELD;
+            self.is_over = sample.is_none();
+            if is_complete || self.is_over {
+                self.share_audio();
+            }
+            self.pending.extend(sample);
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    /// Gives the pictures that were read the audio that was read.
+    fn share_audio(&mut self) {
+        for mut sample in self.pending.drain(..) {
+            if let Some(audio) = &mut self.audio {
+                let before = audio.heard.partition_point(|heard| heard.at <= sample.decoded_ns);
+                sample.heard.extend(audio.heard.drain(..before));
+            }
+            self.ready.push_back(sample);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.is_new = false;
+            if let Some(last) = self.ready.back_mut().filter(|_| self.is_over) {
+                last.heard.extend(audio.heard.drain(..));
+            }
+        }
+    }
+
+    fn read_picture(&mut self) -> Result<Option<Sample>, MuxError> {
         loop {
             let mut packet = ffmpeg::Packet::empty();
             match packet.read(&mut self.input) {
-                Ok(()) if packet.stream() != self.index || packet.is_corrupt() => continue,
+                Ok(()) if packet.is_corrupt() => continue,
+                Ok(()) if packet.stream() != self.index => {
+                    self.hear(&packet);
+                    continue;
+                }
                 Ok(()) => {}
                 Err(ffmpeg::Error::Eof) => return Ok(None),
                 Err(error) => return Err(MuxError::Refused { path: self.path.clone(), reason: error.to_string() }),
             }
             let Some(data) = packet.data().filter(|data| !data.is_empty()) else { continue };
             let Some(decoded) = packet.dts().or(packet.pts()) else { continue };
-            let (per_tick, ticks_per) = self.nanos_per_tick;
-            let nanos = |ticks: i64| {
-                i64::try_from(i128::from(ticks) * i128::from(per_tick) / i128::from(ticks_per)).unwrap_or(i64::MAX)
-            };
+            let nanos = |ticks| nanos(ticks, self.nanos_per_tick);
             let shown = packet.pts().unwrap_or(decoded).max(decoded);
             return Ok(Some(Sample {
                 decoded_ns: nanos(decoded),
@@ -155,7 +256,31 @@ impl ClipReader {
                 lasts: Duration::from_nanos(u64::try_from(nanos(packet.duration())).unwrap_or(0)),
                 key_frame: packet.is_key(),
                 data: Bytes::copy_from_slice(data),
+                audio: self.audio.as_ref().map(|audio| audio.info.clone()),
+                heard: Vec::new(),
             }));
         }
     }
+
+    /// Keeps a packet of audio for the next picture.
+    fn hear(&mut self, packet: &ffmpeg::Packet) {
+        let Some(audio) = self.audio.as_mut().filter(|audio| packet.stream() == audio.index) else { return };
+        let data = packet.data().filter(|data| !data.is_empty() && audio.heard.len() < MOST_HEARD);
+        if let (Some(data), Some(at)) = (data, packet.pts().or(packet.dts())) {
+            let nanos = |ticks| nanos(ticks, audio.nanos_per_tick);
+            let lasts = Duration::from_nanos(u64::try_from(nanos(packet.duration())).unwrap_or(0));
+            let heard = Heard { at: nanos(at), lasts, data: Bytes::copy_from_slice(data) };
+            audio.heard.push_back(heard);
+            audio.is_new = true;
+        }
+    }
+}
+
+/// Nanoseconds of so many ticks, and how many ticks that are.
+fn nanos_per_tick(base: ffmpeg::Rational) -> (i64, i64) {
+    (i64::from(base.numerator()) * 1_000_000_000, i64::from(base.denominator()).max(1))
+}
+
+fn nanos(ticks: i64, (per_tick, ticks_per): (i64, i64)) -> i64 {
+    i64::try_from(i128::from(ticks) * i128::from(per_tick) / i128::from(ticks_per)).unwrap_or(i64::MAX)
 }

@@ -111,22 +111,37 @@ fn scan(file: &File, at: TopBox, moov: &[u8], fragments: &[(u64, u64)]) -> io::R
     };
     let Some(mut scan) = describe(&input, fragments.len()) else { return Ok(None) };
     let length_size = boxes::nal_length_size(moov, &codec_of(&scan.codec));
+    let video = input.streams().best(ffmpeg::media::Type::Video).map(|stream| stream.index());
     let mut packet = ffmpeg::Packet::empty();
     // Any error ends the reading; what came before it is kept.
     while packet.read(&mut input).is_ok() {
         let position = u64::try_from(packet.position()).unwrap_or(0);
         let fragment = fragments.partition_point(|(_, end)| *end <= position);
         let sample = packet.data().unwrap_or_default();
-        let whole = length_size.map_or(!sample.is_empty(), |size| boxes::is_whole_sample(sample, size));
+        let is_picture = Some(packet.stream()) == video;
+        let whole = match length_size.filter(|_| is_picture) {
+            Some(size) => boxes::is_whole_sample(sample, size),
+            None if is_picture => !sample.is_empty(),
+            // A block that never reached the disk is longer than a packet of audio.
+            None => sample.iter().any(|byte| *byte != 0),
+        };
         if !whole || packet.is_corrupt() {
-            scan.keep = fragment;
+            scan.keep = scan.keep.min(fragment);
+            if input.nb_streams() < 2 {
+                break;
+            }
+        }
+        // The tracks are read side by side: what is left of the fragments before may still come.
+        if fragment > scan.keep {
             break;
         }
-        scan.pictures.push(fragment);
+        if is_picture && fragment < scan.keep {
+            scan.pictures.push(fragment);
+        }
         packet = ffmpeg::Packet::empty();
     }
     // A fragment without a single picture is none.
-    let last = scan.pictures.last().map_or(0, |fragment| fragment + 1);
+    let last = scan.pictures.iter().max().map_or(0, |fragment| fragment + 1);
     scan.keep = scan.keep.min(last);
     Ok(Some(scan))
 }

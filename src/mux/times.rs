@@ -68,9 +68,18 @@ fn read_moof(file: &File, start: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(moof))
 }
 
-/// The pictures of the one track.
+/// The track of the pictures; audio is the second one.
+const VIDEO_TRACK: u32 = 1;
+
+/// The pictures of a fragment, which may hold audio alone.
 fn add_fragment(moof: &[u8], shown: &mut Shown) -> Option<()> {
-    let track = boxes(moof, 8..moof.len()).find(|(kind, _)| kind == b"traf")?.1;
+    let mut tracks = boxes(moof, 8..moof.len()).filter(|(kind, _)| kind == b"traf").map(|(_, body)| body).peekable();
+    tracks.peek()?;
+    let id_of = |track: &Range<usize>| {
+        let header = boxes(moof, track.clone()).find(|(kind, _)| kind == b"tfhd").map(|(_, body)| body)?;
+        number(moof.get(header)?, 4)
+    };
+    let Some(track) = tracks.find(|track| id_of(track).is_none_or(|id| id == VIDEO_TRACK)) else { return Some(()) };
     let part = |wanted: &[u8; 4]| boxes(moof, track.clone()).find(|(kind, _)| kind == wanted).map(|(_, body)| body);
     let default = default_duration(moof.get(part(b"tfhd")?)?)?;
     let mut decoded = base_time(moof.get(part(b"tfdt")?)?)?;

@@ -1,5 +1,6 @@
 //! Clips against what the `ffmpeg` and `ffprobe` command lines say about them.
 
+mod audio;
 mod coding;
 mod fragments;
 mod fuzz;
