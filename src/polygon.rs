@@ -1,7 +1,10 @@
 //! Areas of the picture as people draw them: simple polygons in picture coordinates (0..1 from the left
 //! and from the top edge), the same for motion masks and zones.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::detection::BBox;
 
@@ -14,7 +17,7 @@ const ON_EDGE: f32 = 1e-6;
 
 /// A simple polygon with at least three corners inside the picture; written as a list of `[x, y]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<[f32; 2]>", into = "Vec<[f32; 2]>")]
+#[serde(try_from = "Vec<Point>", into = "Vec<[f32; 2]>")]
 pub struct Polygon(Vec<[f32; 2]>);
 
 /// Why a list of points is no usable polygon.
@@ -136,6 +139,54 @@ impl Polygon {
     }
 }
 
+/// `[x, y]`. Lists of more numbers are refused, which `[f32; 2]` takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point(pub [f32; 2]);
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Point;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of length 2")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Point, A::Error> {
+                let mut point = [0.0; 2];
+                for (n, place) in point.iter_mut().enumerate() {
+                    *place = numbers.next_element()?.ok_or_else(|| A::Error::invalid_length(n, &self))?;
+                }
+                let mut length = point.len();
+                while numbers.next_element::<IgnoredAny>()?.is_some() {
+                    length += 1;
+                }
+                if length > point.len() {
+                    return Err(A::Error::invalid_length(length, &self));
+                }
+                Ok(Point(point))
+            }
+        }
+        deserializer.deserialize_seq(Pair)
+    }
+}
+
+/// A point as an array, for fields that are one.
+///
+/// # Errors
+/// When there are not two numbers.
+pub fn point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f32; 2], D::Error> {
+    Point::deserialize(deserializer).map(|Point(point)| point)
+}
+
+impl TryFrom<Vec<Point>> for Polygon {
+    type Error = PolygonError;
+    fn try_from(points: Vec<Point>) -> Result<Self, PolygonError> {
+        Self::new(points.into_iter().map(|Point(point)| point).collect())
+    }
+}
+
 impl TryFrom<Vec<[f32; 2]>> for Polygon {
     type Error = PolygonError;
     fn try_from(points: Vec<[f32; 2]>) -> Result<Self, PolygonError> {
@@ -177,6 +228,15 @@ fn distance_to_segment(p: [f32; 2], a: [f32; 2], b: [f32; 2]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_has_two_numbers() {
+        let read = |text: &str| serde_json::from_str::<Polygon>(text).map_err(|error| error.to_string());
+        read("[[0, 0], [1, 0], [1, 1]]").expect("a triangle");
+        for wrong in ["[[0, 0, 0], [1, 0], [1, 1]]", "[[0], [1, 0], [1, 1]]", "[0, 1]"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
     use proptest::prelude::*;
 
     fn polygon(points: &[[f32; 2]]) -> Result<Polygon, PolygonError> {

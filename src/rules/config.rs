@@ -18,6 +18,10 @@ const NEAR_NAME: f64 = 0.6;
 
 /// A rule: `[[camera.<name>.rules]]`. What it waits for is `when`:
 ///
+/// - `"activity"`: objects are in view (with `zones`: in one of them) that are new or move. One event for all of them
+///   together. Ends when nothing has moved for a while (what stands still for 10 s counts no more, and 5 s without the
+///   rest end it), or when it has lasted as long as the longest clip: what still goes on is another event. Where objects
+///   stood is remembered for 30 min, so that one which the model loses and finds again is nothing new.
 /// - `"object"`: an object is in view (with `zones`: has come into one of them). Starts once per object, ends when
 ///   the object is gone.
 /// - `"enter"`: an object came into one of the `zones`. Ends when it has left them all or is gone; coming back
@@ -39,7 +43,8 @@ const NEAR_NAME: f64 = 0.6;
 pub struct Rule {
     /// Name, shown in events and alerts; unique within the camera. Required.
     pub name: String,
-    /// What it waits for: `"object"`, `"enter"`, `"dwell"`, `"leave"`, `"cross"` or `"count"`. Default: `"object"`.
+    /// What it waits for: `"object"`, `"activity"`, `"enter"`, `"dwell"`, `"leave"`, `"cross"` or `"count"`. Default:
+    /// `"object"`.
     pub when: EventKind,
     /// Zones of this camera, any of which will do; one name or a list (`zone` is read, too). Needed by `"enter"`
     /// and `"leave"`. Default: the whole picture.
@@ -115,9 +120,14 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// The rule of a camera for which none is configured: every object is an event.
-    pub fn any_object() -> Self {
+    /// The rule by which each object is an event.
+    pub fn each_object() -> Self {
         Self { name: "object".to_owned(), ..Self::default() }
+    }
+
+    /// The rule of a camera for which none is configured: one event for all that goes on.
+    pub fn any_activity() -> Self {
+        Self { name: "activity".to_owned(), when: EventKind::Activity, ..Self::default() }
     }
 
     fn validate(&self, zones: &BTreeMap<String, Zone>, lines: &BTreeMap<String, Line>) -> Result<(), String> {
@@ -159,7 +169,8 @@ impl Rule {
         };
         if kind == EventKind::Alert {
             return Err(
-                "when = \"alert\" is for pipelines: take object, enter, dwell, leave, cross or count".to_owned()
+                "when = \"alert\" is for pipelines: take object, activity, enter, dwell, leave, cross or count"
+                    .to_owned(),
             );
         }
         needs(matches!(kind, EventKind::Enter | EventKind::Leave), "zones", !self.zones.is_empty())?;
@@ -174,29 +185,55 @@ impl Rule {
     }
 }
 
-/// Checks the zones, lines and rules of one camera against each other.
-pub(super) fn validate(
-    zones: &BTreeMap<String, Zone>,
-    lines: &BTreeMap<String, Line>,
-    rules: &[Rule],
-) -> Result<(), String> {
-    if zones.keys().chain(lines.keys()).any(|name| name.trim().is_empty()) {
-        return Err("a zone or line has an empty name".to_owned());
+/// Something that is wrong with the zones, lines or rules of a camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where: the key below that of the camera, such as `rules.0`.
+    pub key: String,
+    /// The rule or line by name, such as `rule "gate"`; empty where the reason says it.
+    pub of: String,
+    /// What, and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = if self.of.is_empty() { "" } else { ": " };
+        write!(f, "{}{between}{}", self.of, self.reason)
+    }
+}
+
+/// Checks the zones, lines and rules of one camera against each other. Of each rule and line the first that is wrong.
+pub fn mistakes(zones: &BTreeMap<String, Zone>, lines: &BTreeMap<String, Line>, rules: &[Rule]) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let mut note = |key: String, of: String, reason: String| mistakes.push(Mistake { key, of, reason });
+    for (key, has_empty) in [("zones", has_empty_name(zones)), ("lines", has_empty_name(lines))] {
+        if has_empty {
+            note(key.to_owned(), String::new(), "a zone or line has an empty name".to_owned());
+        }
     }
     for (name, line) in lines {
-        line.validate().map_err(|reason| format!("line {name:?}: {reason}"))?;
+        if let Err(reason) = line.validate() {
+            note(format!("lines.{name}"), format!("line {name:?}"), reason);
+        }
     }
     let mut names = BTreeSet::new();
-    for (rule, number) in rules.iter().zip(1..) {
+    for (number, rule) in rules.iter().enumerate() {
+        let key = format!("rules.{number}");
         if rule.name.trim().is_empty() {
-            return Err(format!("rule number {number} has no name"));
+            note(key.clone(), String::new(), format!("rule number {} has no name", number + 1));
+        } else if !names.insert(rule.name.as_str()) {
+            note(format!("{key}.name"), String::new(), format!("two rules are named {:?}", rule.name));
         }
-        if !names.insert(rule.name.as_str()) {
-            return Err(format!("two rules are named {:?}", rule.name));
+        if let Err(reason) = rule.validate(zones, lines) {
+            note(key, format!("rule {:?}", rule.name), reason);
         }
-        rule.validate(zones, lines).map_err(|reason| format!("rule {:?}: {reason}", rule.name))?;
     }
-    Ok(())
+    mistakes
+}
+
+fn has_empty_name<T>(all: &BTreeMap<String, T>) -> bool {
+    all.keys().any(|name| name.trim().is_empty())
 }
 
 fn known<T>(what: &str, name: &str, all: &BTreeMap<String, T>) -> Result<(), String> {

@@ -39,7 +39,11 @@ pub(super) fn joined(members: &[Look]) -> Option<Look> {
     let first = members.first()?;
     let mut labels: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
     let (mut joined, mut corners) = (first.clone(), [1.0_f32, 1.0, 0.0, 0.0]);
+    let mut all: Vec<Arc<str>> = Vec::new();
     for look in members {
+        if !all.contains(&look.label) {
+            all.push(look.label.clone());
+        }
         *labels.entry(&look.label).or_default() += 1;
         let b = &look.bbox;
         let [x0, y0, x1, y1] = corners;
@@ -55,6 +59,7 @@ pub(super) fn joined(members: &[Look]) -> Option<Look> {
     if let Some((label, _)) = labels.into_iter().rev().max_by_key(|(_, votes)| *votes) {
         joined.label = label.clone();
     }
+    joined.labels = all;
     joined.count = u32::try_from(members.len()).unwrap_or(u32::MAX);
     Some(joined)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::polygon::{segments_meet, side_of_line};
+use crate::polygon::{point, segments_meet, side_of_line};
 
 /// Shortest line, share of the picture.
 const SHORTEST: f32 = 0.01;
@@ -13,8 +13,10 @@ const SHORTEST: f32 = 0.01;
 #[serde(deny_unknown_fields)]
 pub struct Line {
     /// One end, `[x, y]` in 0..1 from the left and the top. Required.
+    #[serde(deserialize_with = "point")]
     pub from: [f32; 2],
     /// The other end. Required.
+    #[serde(deserialize_with = "point")]
     pub to: [f32; 2],
 }
 

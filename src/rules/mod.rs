@@ -6,6 +6,7 @@
 //! Of each key there is exactly one [`Phase::Start`], then any number of [`Phase::Update`]s, then at most one
 //! [`Phase::End`]; after [`RuleEngine::end_all`] exactly one.
 
+mod activity;
 mod config;
 mod cooldown;
 mod crowd;
@@ -19,6 +20,7 @@ mod zone;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 
@@ -26,7 +28,7 @@ use crate::clock::Mono;
 use crate::detection::{BBox, Track, TrackState};
 use crate::event::{EventKind, Phase};
 
-pub use config::Rule;
+pub use config::{Mistake, Rule, mistakes};
 pub use line::{Direction, Line};
 pub use zone::Zone;
 
@@ -44,15 +46,17 @@ pub struct Signal {
     pub rule: Arc<str>,
     /// What happened.
     pub kind: EventKind,
-    /// Class of the object; the commonest one for [`EventKind::Count`].
+    /// Class of the object; the commonest one for [`EventKind::Count`] and [`EventKind::Activity`].
     pub label: Arc<str>,
     /// Highest median score so far, 0..1.
     pub score: f32,
-    /// Most objects at once so far for [`EventKind::Count`]; else 1.
+    /// Most objects at once so far for [`EventKind::Count`] and [`EventKind::Activity`]; else 1.
     pub count: u32,
-    /// The track that it is about; the newest one for [`EventKind::Count`].
+    /// Labels of all objects so far for those two, in the order in which they came; else none.
+    pub labels: Vec<Arc<str>>,
+    /// The track that it is about; the newest one for those two.
     pub track: u64,
-    /// Where; around all objects for [`EventKind::Count`]. The last known place at the end.
+    /// Where; around all objects for those two. The last known place at the end.
     pub bbox: BBox,
     /// Whether `bbox` is a real detection of this frame, not a prediction: then, and only then, is this frame a
     /// look worth keeping. A start is (but for an object that left over the picture's edge); an end never.
@@ -61,7 +65,7 @@ pub struct Signal {
     pub frame_score: f32,
     /// Zones of the camera (not only the rule's) that the object was in so far, in order of entering.
     pub zones: Vec<Arc<str>>,
-    /// When: the `now` of the evaluation.
+    /// When: the `now` of the evaluation; for an activity that is over, when something went on last.
     pub at: Mono,
 }
 
@@ -82,7 +86,8 @@ pub struct RuleEngine {
 }
 
 impl RuleEngine {
-    /// An engine for one camera. Without rules every object is an event ([`Rule::any_object`]).
+    /// An engine for one camera. Without rules all that goes on is an event ([`Rule::any_activity`]). An activity that goes on
+    /// for longer than `longest` goes on in another event.
     ///
     /// # Errors
     /// What is wrong with a zone, line or rule, by name: an unknown zone or line (with the nearest known name), a
@@ -91,13 +96,16 @@ impl RuleEngine {
         zones: &BTreeMap<String, Zone>,
         lines: &BTreeMap<String, Line>,
         rules: &[Rule],
+        longest: Duration,
     ) -> Result<RuleEngine, String> {
-        config::validate(zones, lines, rules)?;
+        if let Some(mistake) = mistakes(zones, lines, rules).first() {
+            return Err(mistake.to_string());
+        }
         let zone_names: Vec<Arc<str>> = zones.keys().map(|name| name.as_str().into()).collect();
-        let default = [Rule::any_object()];
+        let default = [Rule::any_activity()];
         let rules = if rules.is_empty() { &default } else { rules };
         Ok(Self {
-            rules: rules.iter().map(|rule| RuleRun::new(rule, &zone_names, lines)).collect(),
+            rules: rules.iter().map(|rule| RuleRun::new(rule, &zone_names, lines, longest)).collect(),
             zones: zones.values().cloned().collect(),
             zone_names,
             aspect: 16.0 / 9.0,

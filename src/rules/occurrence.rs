@@ -32,6 +32,8 @@ pub(super) struct Look {
     /// Median score of the track, 0..1.
     pub score: f32,
     pub count: u32,
+    /// Of all objects, where it is one look at several.
+    pub labels: Vec<Arc<str>>,
 }
 
 impl Look {
@@ -90,7 +92,11 @@ impl Occurrence {
             self.quality = quality;
         }
         let is_renamed = look.label != self.look.label && is_named(&look.label);
-        let is_more = look.count > self.look.count;
+        let mut labels = std::mem::take(&mut self.look.labels);
+        let (known_labels, is_new) = (labels.len(), |label: &Arc<str>| !labels.contains(label));
+        let new: Vec<Arc<str>> = look.labels.iter().filter(|label| is_new(label)).cloned().collect();
+        labels.extend(new);
+        let is_more = look.count > self.look.count || labels.len() > known_labels;
         let known = self.zones.len();
         for zone in zones {
             if !self.zones.contains(&zone) {
@@ -101,6 +107,7 @@ impl Occurrence {
             label: if is_renamed { look.label.clone() } else { self.look.label.clone() },
             score: look.score.max(self.look.score),
             count: look.count.max(self.look.count),
+            labels,
             ..look
         };
         if is_better || is_renamed || is_more || self.zones.len() > known {
@@ -123,6 +130,7 @@ impl Occurrence {
             label: self.look.label.clone(),
             score: self.look.score,
             count: self.look.count,
+            labels: self.look.labels.clone(),
             track: self.look.track,
             bbox: self.look.bbox,
             seen: self.look.is_seen,

@@ -12,6 +12,7 @@ use crate::event::EventKind;
 use crate::schedule::Schedule;
 
 use super::Signal;
+use super::activity::Activity;
 use super::config::Rule;
 use super::cooldown::Cooldown;
 use super::crowd::{Crowd, joined};
@@ -48,6 +49,9 @@ pub(super) struct RuleRun {
     starts: Starts,
     watches: BTreeMap<u64, Watch>,
     crowd: Crowd,
+    activity: Activity,
+    /// An activity that goes on for longer goes on in another event.
+    longest: Duration,
 }
 
 /// Which objects a rule is about.
@@ -88,7 +92,7 @@ impl Starts {
 
 impl RuleRun {
     /// From a valid rule.
-    pub(super) fn new(rule: &Rule, zone_names: &[Arc<str>], lines: &BTreeMap<String, Line>) -> Self {
+    pub(super) fn new(rule: &Rule, zone_names: &[Arc<str>], lines: &BTreeMap<String, Line>, longest: Duration) -> Self {
         let is_own = |name: &Arc<str>| rule.zones.iter().any(|own| **own == **name);
         Self {
             name: rule.name.as_str().into(),
@@ -108,6 +112,8 @@ impl RuleRun {
             starts: Starts { schedule: rule.schedule.clone(), cooldown: Cooldown::new(rule.cooldown) },
             watches: BTreeMap::new(),
             crowd: Crowd::default(),
+            activity: Activity::default(),
+            longest,
         }
     }
 
@@ -120,21 +126,24 @@ impl RuleRun {
             self.judge(moment, sight, &mut watch);
             self.watches.insert(sight.track.id, watch);
         }
-        if self.kind == EventKind::Count {
-            self.judge_crowd(moment, sights);
+        match self.kind {
+            EventKind::Count => self.judge_crowd(moment, sights),
+            EventKind::Activity => self.judge_activity(moment, sights),
+            _ => {}
         }
     }
 
     pub(super) fn end_all(&mut self, now: Mono, out: &mut Vec<Signal>) {
         let watched = std::mem::take(&mut self.watches).into_values().filter_map(|watch| watch.event);
-        for event in watched.chain(std::mem::take(&mut self.crowd).event) {
+        let together = [std::mem::take(&mut self.crowd).event, self.activity.event.take()];
+        for event in watched.chain(together.into_iter().flatten()) {
             event.end(now, out);
         }
     }
 
     pub(super) fn active(&self) -> usize {
         let watched = self.watches.values().filter(|watch| watch.event.is_some()).count();
-        watched + usize::from(self.crowd.event.is_some())
+        watched + usize::from(self.crowd.event.is_some()) + usize::from(self.activity.event.is_some())
     }
 
     /// Forgets tracks that are gone; a rule about leaving reports those that went over the picture's edge.
@@ -175,7 +184,7 @@ impl RuleRun {
                     self.report_momentary(moment, sight.look(), watch);
                 }
             }
-            EventKind::Count => {
+            EventKind::Count | EventKind::Activity => {
                 let look = if passes { Some(sight.look()) } else { watch.qualified.take() };
                 watch.qualified = look.filter(|_| is_inside);
             }
@@ -218,26 +227,53 @@ impl RuleRun {
         }
     }
 
-    fn judge_crowd(&mut self, moment: &mut Moment, sights: &[Sight]) {
+    /// Objects that pass the filters where the rule looks, of which `is_wanted` holds.
+    fn members<'s, 't>(&self, sights: &'s [Sight<'t>], is_wanted: impl Fn(u64) -> bool) -> Vec<&'s Sight<'t>> {
         let is_member = |sight: &&Sight| {
             let is_believed = matches!(sight.track.state, TrackState::Confirmed | TrackState::Occluded);
-            is_believed && self.watches.get(&sight.track.id).is_some_and(|watch| watch.qualified.is_some())
+            let watch = self.watches.get(&sight.track.id);
+            is_believed && watch.is_some_and(|watch| watch.qualified.is_some()) && is_wanted(sight.track.id)
         };
-        let members: Vec<&Sight> = sights.iter().filter(is_member).collect();
+        sights.iter().filter(is_member).collect()
+    }
+
+    /// The zones in which one of `members` is.
+    fn zones_of(&self, members: &[&Sight], names: &[Arc<str>]) -> Vec<Arc<str>> {
+        let holds =
+            |zone: &usize| members.iter().any(|s| self.watches.get(&s.track.id).is_some_and(|w| w.is_in(*zone)));
+        (0..names.len()).filter(holds).filter_map(|zone| names.get(zone).cloned()).collect()
+    }
+
+    fn judge_crowd(&mut self, moment: &mut Moment, sights: &[Sight]) {
+        let members = self.members(sights, |_| true);
         let is_enough = members.len() >= self.count;
         if let Some(over) = self.crowd.see(moment.now, is_enough) {
             over.end(moment.now, moment.out);
         }
         let looks: Vec<Look> = members.iter().map(|sight| sight.look()).collect();
         let Some(look) = joined(&looks) else { return };
-        let in_members =
-            |zone: &usize| members.iter().any(|s| self.watches.get(&s.track.id).is_some_and(|w| w.is_in(*zone)));
-        let zones: Vec<Arc<str>> =
-            (0..moment.zone_names.len()).filter(in_members).filter_map(|z| moment.zone_names.get(z).cloned()).collect();
+        let zones = self.zones_of(&members, moment.zone_names);
         if let Some(event) = &mut self.crowd.event {
             event.update(moment.now, look, zones.into_iter(), |label| self.filter.allows(label), moment.out);
         } else if is_enough && look.is_seen && self.starts.try_start(&look.label, moment) {
             self.crowd.event = Some(self.start(moment, look, zones));
+        }
+    }
+
+    fn judge_activity(&mut self, moment: &mut Moment, sights: &[Sight]) {
+        self.activity.see(moment.now, sights);
+        let members = self.members(sights, |track| self.activity.moves(track, moment.now));
+        if let Some((over, at)) = self.activity.go_on(moment.now, !members.is_empty(), self.longest) {
+            over.end(at, moment.out);
+        }
+        let looks: Vec<Look> = members.iter().map(|sight| sight.look()).collect();
+        let Some(look) = joined(&looks) else { return };
+        let (look, zones) = (self.activity.named(look, &looks), self.zones_of(&members, moment.zone_names));
+        if let Some(event) = &mut self.activity.event {
+            event.update(moment.now, look, zones.into_iter(), |label| self.filter.allows(label), moment.out);
+        } else if look.is_seen && self.starts.try_start(&look.label, moment) {
+            let event = self.start(moment, look, zones);
+            self.activity.start(moment.now, event);
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The rule engine against scripted tracks.
 
+mod activity;
+mod lives;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use jiff::civil::date;
-use proptest::prelude::*;
 
 const STEP_MS: u64 = 200;
+/// An activity goes on in another event after so long.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// A camera with a zone "gate" (the right third), a zone "yard" (the lower half), and a line in the middle that runs
 /// upwards.
@@ -33,7 +37,7 @@ fn rule(text: &str) -> Rule {
 
 fn try_engine(rules: &[Rule]) -> Result<RuleEngine, String> {
     let (zones, lines) = places();
-    RuleEngine::new(&zones, &lines, rules)
+    RuleEngine::new(&zones, &lines, rules, LONGEST)
 }
 
 /// A monday noon.
@@ -105,9 +109,9 @@ fn repeat(track: Track, times: usize) -> impl Iterator<Item = Track> {
 }
 
 #[test]
-fn without_rules_every_object_is_an_event() {
+fn an_event_of_each_object() {
     let (zones, lines) = places();
-    let mut engine = RuleEngine::new(&zones, &lines, &[]).expect("valid");
+    let mut engine = RuleEngine::new(&zones, &lines, &[Rule::each_object()], LONGEST).expect("valid");
     let signals = engine.evaluate(Mono(1), noon(), &[person(7, 0.4, 0.4), person(9, 0.8, 0.4)]);
     let seen: Vec<_> = signals.iter().map(|s| (s.key, s.phase, &*s.rule, s.kind, s.track, s.seen)).collect();
     assert_eq!(
@@ -414,7 +418,7 @@ fn what_is_wrong_with_a_config_is_named() {
     assert_eq!(try_engine(&[named("a"), named("a")]).expect_err("twice"), "two rules are named \"a\"");
     let (zones, mut lines) = places();
     lines.insert("short".to_owned(), Line { from: [0.1, 0.1], to: [0.1, 0.1] });
-    let error = RuleEngine::new(&zones, &lines, &[]).expect_err("no line");
+    let error = RuleEngine::new(&zones, &lines, &[], LONGEST).expect_err("no line");
     assert!(error.starts_with("line \"short\":"), "{error}");
     assert!(toml::from_str::<Zone>("points = [[0, 0], [1, 1]]").is_err());
     assert!(toml::from_str::<Rule>("name = \"a\"\nzoness = \"b\"").is_err());
@@ -427,72 +431,4 @@ fn a_rule_is_written_as_read() {
     assert_eq!((rule.dwell, rule.cooldown), (Some(Duration::from_secs(60)), Duration::from_secs(30)));
     assert_eq!((rule.labels.as_slice(), rule.zones.len()), (["person".to_owned()].as_slice(), 2));
     assert_eq!(toml::from_str::<Rule>(&toml::to_string(&rule).expect("toml")).expect("again"), rule);
-}
-
-fn any_track() -> impl Strategy<Value = Track> {
-    let state = prop::sample::select(vec![
-        TrackState::Tentative,
-        TrackState::Confirmed,
-        TrackState::Confirmed,
-        TrackState::Confirmed,
-        TrackState::Occluded,
-        TrackState::Ended,
-    ]);
-    (0u64..4, state, prop::sample::select(vec!["person", "dog"]), 0.0f32..1.0, 0.2f32..1.0, 0.3f32..1.0).prop_map(
-        |(id, state, label, x, y, score)| Track {
-            label: label.into(),
-            state,
-            score,
-            median_score: score,
-            bbox: BBox::from_corners(x - 0.05, y - 0.2, x + 0.05, y),
-            ..person(id, 0.5, 0.5)
-        },
-    )
-}
-
-proptest! {
-    #[test]
-    fn each_event_starts_once_and_ends_once(
-        frames in prop::collection::vec((0u64..2_000_000_000, prop::collection::vec(any_track(), 0..5)), 1..60),
-        cooldown in 0u64..3,
-    ) {
-        let kinds = [
-            "when = \"object\"",
-            "when = \"object\"\nzone = \"gate\"",
-            "when = \"enter\"\nzones = [\"gate\", \"kennel\"]\ninertia = 1",
-            "when = \"dwell\"\nzone = \"yard\"\ndwell = \"1s\"\ninertia = 2",
-            "when = \"leave\"\nzone = \"gate\"\ninertia = 1",
-            "when = \"cross\"\nline = \"fence\"",
-            "when = \"count\"\ncount = 2",
-        ];
-        let rules: Vec<Rule> = kinds.iter().zip(0..).map(|(text, i): (_, u32)| {
-            Rule { name: format!("rule {i}"), cooldown: Duration::from_secs(cooldown), ..rule(text) }
-        }).collect();
-        let mut engine = try_engine(&rules).expect("valid");
-        let (mut now, mut seen) = (Mono(0), Vec::new());
-        for (step, mut tracks) in frames {
-            now = now + Duration::from_nanos(step);
-            tracks.sort_by_key(|t| t.id);
-            tracks.dedup_by_key(|t| t.id);
-            for track in tracks.iter_mut().filter(|t| t.state != TrackState::Occluded) {
-                track.last_seen = now;
-            }
-            seen.extend(engine.evaluate(now, noon(), &tracks));
-            let open = seen.iter().filter(|s| s.phase == Phase::Start).count()
-                - seen.iter().filter(|s| s.phase == Phase::End).count();
-            prop_assert_eq!(engine.active(), open);
-        }
-        seen.extend(engine.end_all(now));
-        prop_assert!(seen.windows(2).all(|w| w[0].at <= w[1].at));
-        let mut lives: BTreeMap<u64, String> = BTreeMap::new();
-        for signal in &seen {
-            lives.entry(signal.key).or_default().push_str(&letters(std::slice::from_ref(signal)));
-            prop_assert!(signal.phase != Phase::End || !signal.seen);
-            prop_assert!(signal.phase != Phase::Start || signal.seen || signal.kind == EventKind::Leave);
-        }
-        for (key, life) in lives {
-            let middle = life.strip_prefix('S').and_then(|l| l.strip_suffix('E'));
-            prop_assert!(middle.is_some_and(|m| m.chars().all(|c| c == 'U')), "{key}: {life}");
-        }
-    }
 }

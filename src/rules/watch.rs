@@ -42,6 +42,7 @@ impl Sight<'_> {
             frame_score: track.score,
             score: track.median_score,
             count: 1,
+            labels: Vec::new(),
         }
     }
 }
