@@ -15,6 +15,7 @@ pub fn event(id: EventId, camera: &str, start: Moment) -> Event {
         label: "person".into(),
         score: 0.5,
         count: 1,
+        labels: Vec::new(),
         track: 7,
         zones: vec!["door".into()],
         model: "".into(),

@@ -4,14 +4,16 @@
 //! ([`SCHEMA_VERSION`]) and documented in docs/event.md. Fields are only ever added; a reader ignores
 //! what it does not know.
 
+mod alert;
 mod annotations;
+mod clip;
 #[cfg(test)]
 pub mod fixture;
 mod path_point;
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::asset::AssetId;
@@ -21,7 +23,10 @@ use crate::detection::BBox;
 use crate::segment::SegmentRange;
 
 pub use crate::asset::{IdSource, MediaFile};
+pub use alert::Alert;
 pub use annotations::{Annotations, Judgement, MOST_TAGS, Reviewed, Verdict, check_note, check_tag};
+pub(crate) use clip::seconds_after;
+pub use clip::{Clip, MOST_CLIPS, SharedClip, WHOLE_VIDEO};
 pub use path_point::PathPoint;
 
 /// Version of the written form.
@@ -36,6 +41,8 @@ pub type EventId = AssetId;
 pub enum EventKind {
     /// An object is in view.
     Object,
+    /// Objects are in view that are new or move, all together.
+    Activity,
     /// An object came into a zone.
     Enter,
     /// An object stayed in a zone for the dwell time.
@@ -60,37 +67,6 @@ pub enum EventState {
     Ended,
     /// The box stopped in the middle; media reach as far as they reach.
     Interrupted,
-}
-
-/// The recorded video of an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Clip {
-    /// The file.
-    #[serde(flatten)]
-    pub media: MediaFile,
-    /// When the first picture was taken (a key frame at or before start minus pre-roll, as far as pictures existed).
-    pub start: Moment,
-    /// Length in seconds.
-    pub duration_s: f64,
-    /// Coding, e.g. `h264`.
-    pub codec: String,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// The event went on for longer than the longest clip that the config allows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-}
-
-/// Most files that the clip of one event has: the event has to fit into a row of the index.
-pub const MOST_CLIPS: usize = 4;
-
-impl Clip {
-    /// The name of an event's `n`th file of video, from 0.
-    pub fn file_name(n: usize) -> String {
-        if n == 0 { "clip.mp4".to_owned() } else { format!("clip-{}.mp4", n + 1) }
-    }
 }
 
 /// Why a file was deleted from the box.
@@ -179,8 +155,11 @@ pub struct Event {
     pub label: Arc<str>,
     /// Highest median score so far, 0..1.
     pub score: f32,
-    /// Objects at once, for [`EventKind::Count`]; else 1.
+    /// Most objects at once, for [`EventKind::Count`] and [`EventKind::Activity`]; else 1.
     pub count: u32,
+    /// Classes of all objects, for those two, in the order in which they came; `label` is the commonest of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Arc<str>>,
     /// Track within the camera's run; events of one object share it.
     pub track: u64,
     /// Zones that the object was in so far, in order of entering.
@@ -205,6 +184,9 @@ pub struct Event {
     /// Its continuation, where the camera changed its parameters meanwhile: `clip-2.mp4` and so on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more_clips: Vec<Clip>,
+    /// Its video that other events' clips hold, in order; its own clip goes on from there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<SharedClip>,
     /// Stills: `snapshot.jpg` (clean), `snapshot-boxes.jpg` (annotated), `thumb.jpg`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<MediaFile>,
@@ -256,6 +238,8 @@ pub struct Beginning {
     pub score: f32,
     /// Objects at once.
     pub count: u32,
+    /// Classes of all objects.
+    pub labels: Vec<Arc<str>>,
     /// Track within the camera's run.
     pub track: u64,
     /// Zones that the object was in.
@@ -269,7 +253,7 @@ pub struct Beginning {
 impl Event {
     /// An event that begins: open, without media.
     pub fn begin(beginning: Beginning) -> Self {
-        let Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start } =
+        let Beginning { id, device, site, camera, rule, kind, label, score, count, labels, track, zones, model, start } =
             beginning;
         Self {
             version: SCHEMA_VERSION,
@@ -283,6 +267,7 @@ impl Event {
             label,
             score,
             count,
+            labels,
             track,
             zones,
             start,
@@ -291,6 +276,7 @@ impl Event {
             model,
             clip: None,
             more_clips: Vec::new(),
+            shares: Vec::new(),
             pictures: Vec::new(),
             filed: None,
             segments: None,
@@ -307,9 +293,10 @@ impl Event {
     /// The event `id` that goes on from this one: with the same start and all that is known of it, without its files.
     #[must_use]
     pub fn successor(self, id: EventId) -> Self {
-        let Self { device, site, camera, rule, kind, label, score, count, track, zones, model, start, .. } = self;
+        let Self { device, site, camera, rule, kind, label, score, count, labels, track, zones, model, start, .. } =
+            self;
         let beginning =
-            Beginning { id, device, site, camera, rule, kind, label, score, count, track, zones, model, start };
+            Beginning { id, device, site, camera, rule, kind, label, score, count, labels, track, zones, model, start };
         Self {
             end: self.end,
             best: self.best,
@@ -326,6 +313,11 @@ impl Event {
         Self { path: Vec::new(), ..self }
     }
 
+    /// Whether an object of the class is in it.
+    pub fn shows(&self, label: &str) -> bool {
+        *self.label == *label || self.labels.iter().any(|of| **of == *label)
+    }
+
     /// The media files that it names.
     pub fn media(&self) -> impl Iterator<Item = &MediaFile> {
         self.pictures.iter().chain(self.clips().map(|clip| &clip.media))
@@ -336,13 +328,14 @@ impl Event {
         self.clip.iter().chain(&self.more_clips)
     }
 
-    /// From when to when its files reach, pre-roll and post-roll among them; one that goes on reaches to `now`.
+    /// From when to when its video reaches, pre-roll and post-roll among it, wherever it lies; one that goes on reaches to
+    /// `now`.
     pub fn extent(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let end = self.end.as_ref().map_or(now, |end| end.wall).max(self.start.wall);
-        self.clips().fold((self.start.wall, end), |(from, until), clip| {
-            let length = SignedDuration::try_from_secs_f64(clip.duration_s.max(0.0)).unwrap_or_default();
-            let ends = clip.start.wall.saturating_add(length).unwrap_or(Timestamp::MAX);
-            (from.min(clip.start.wall), until.max(ends))
+        let own = self.clips().map(|clip| (clip.start.wall, clip.duration_s));
+        let shared = self.shares.iter().map(|part| (seconds_after(self.start.wall, part.after_s), part.duration_s));
+        own.chain(shared).fold((self.start.wall, end), |(from, until), (begin, length)| {
+            (from.min(begin), until.max(seconds_after(begin, length.max(0.0))))
         })
     }
 
@@ -474,5 +467,28 @@ mod tests {
         let of_files = ["clip", "filed", "id", "pictures", "segments", "state", "continues"];
         assert!(differ.iter().all(|key| of_files.contains(key)), "{differ:?}");
         assert!(!after.contains_key("clip") && !after.contains_key("pictures") && !after.contains_key("filed"));
+    }
+
+    #[test]
+    fn an_event_reaches_as_far_as_its_video_wherever_that_lies() {
+        let event: Event =
+            serde_json::from_str(include_str!("../../tests/fixtures/json/event.json")).expect("an event");
+        let (start, end) = (event.start.wall, event.end.as_ref().expect("an end").wall);
+        let part = |after_s, duration_s| SharedClip {
+            event: EventId::from_bytes([1; 16]),
+            file: "clip.mp4".into(),
+            after_s,
+            offset_s: 3.0,
+            duration_s,
+        };
+        let length = end.duration_since(start).as_secs_f64();
+        let shares = vec![part(-12.5, 20.0), part(length, 7.5)];
+        let event = Event { clip: None, more_clips: Vec::new(), shares, ..event };
+        let extent = event.extent(Timestamp::MAX);
+        assert_eq!((extent.0.duration_since(start), extent.1.duration_since(end)), (from(-12_500), from(7_500)));
+    }
+
+    fn from(millis: i64) -> jiff::SignedDuration {
+        jiff::SignedDuration::from_millis(millis)
     }
 }
