@@ -19,14 +19,30 @@ pub(super) struct ClipFiles {
     encoder: mux::Config,
     /// Writes the file behind those that are complete.
     writer: Option<ClipWriter>,
-    /// The files that are complete; nothing is known of one whose writing failed in the middle.
-    complete: Vec<Option<ClipFacts>>,
+    /// The files behind which it goes on in another one, or not at all.
+    complete: Vec<Written>,
+    /// When the last packet was taken that was written.
+    last: Mono,
+}
+
+/// A file that is not written any more.
+struct Written {
+    /// None where writing failed in the middle: what is playable is found out at the end.
+    facts: Option<ClipFacts>,
+    /// From when to when it holds pictures, as far as that is known; none without one.
+    times: Option<(Mono, Mono)>,
 }
 
 impl ClipFiles {
     /// Without a file: nothing is to be recorded.
     pub(super) fn none(folder: &Path, encoder: &mux::Config) -> Self {
-        Self { folder: folder.to_owned(), encoder: encoder.clone(), writer: None, complete: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            encoder: encoder.clone(),
+            writer: None,
+            complete: Vec::new(),
+            last: Mono::default(),
+        }
     }
 
     /// Makes the first file.
@@ -53,6 +69,14 @@ impl ClipFiles {
         self.writer.as_ref()?.first_at()
     }
 
+    /// The files so far, with the times that they hold.
+    pub(super) fn times(&self) -> Vec<(String, Mono, Mono)> {
+        let complete = self.complete.iter().map(|written| written.times);
+        let open = self.first_at().map(|first| (first, self.last));
+        let all = complete.chain([open]).enumerate();
+        all.filter_map(|(n, times)| times.map(|(from, until)| (Clip::file_name(n), from, until))).collect()
+    }
+
     /// Adds a packet: to the next file where the camera changed its parameters with it. The last file goes on with other
     /// parameters, unless `ends_when_full` says that another event takes the rest.
     ///
@@ -66,7 +90,10 @@ impl ClipFiles {
             outcome = writer.write_changed(packet);
         }
         match outcome {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.last = packet.at;
+                return Ok(());
+            }
             Err(MuxError::StreamChanged) => {}
             Err(failure) => {
                 self.give_up();
@@ -83,7 +110,9 @@ impl ClipFiles {
             warn!(error = format!("{failure:#}"), "a power cut may cost the rest of a clip");
         }
         let outcome = self.writer.as_mut().map_or(Ok(()), |writer| writer.write(packet));
-        outcome.inspect_err(|_| self.give_up())
+        outcome.inspect_err(|_| self.give_up())?;
+        self.last = packet.at;
+        Ok(())
     }
 
     /// Waits until the disk has everything that was written so far.
@@ -100,7 +129,7 @@ impl ClipFiles {
             warn!(folder = %self.folder.display(), error = %failure, "complete the clip");
         }
         let files = std::mem::take(&mut self.complete).into_iter().enumerate();
-        let mut clips: Vec<(Clip, Mono)> = files.filter_map(|(n, facts)| self.describe(clock, n, facts)).collect();
+        let mut clips: Vec<(Clip, Mono)> = files.filter_map(|(n, file)| self.describe(clock, n, file.facts)).collect();
         if let Some((last, until)) = clips.last_mut() {
             last.truncated = *until < end;
         }
@@ -133,10 +162,12 @@ impl ClipFiles {
 
     /// Ends the file that is being written. One without a picture makes room for the next.
     fn complete(&mut self) -> Result<(), MuxError> {
+        let times = self.first_at().map(|first| (first, self.last));
         let Some(writer) = self.writer.take() else { return Ok(()) };
         match writer.finish() {
             Ok(facts) => {
-                self.complete.push(Some(facts));
+                let times = Some((facts.start, facts.start + facts.duration));
+                self.complete.push(Written { facts: Some(facts), times });
                 Ok(())
             }
             Err(MuxError::Empty(path)) => {
@@ -144,16 +175,17 @@ impl ClipFiles {
                 Ok(())
             }
             Err(failure) => {
-                self.complete.push(None);
+                self.complete.push(Written { facts: None, times });
                 Err(failure)
             }
         }
     }
 
-    /// Writing failed in the middle: what is playable is found out at the end.
+    /// Writing failed in the middle.
     fn give_up(&mut self) {
+        let times = self.first_at().map(|first| (first, self.last));
         self.writer = None;
-        self.complete.push(None);
+        self.complete.push(Written { facts: None, times });
     }
 }
 

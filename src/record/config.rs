@@ -35,6 +35,9 @@ pub struct RecordConfig {
     /// Longest clip, counted from the event's start. The event itself goes on. Default: 2m.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub max_clip: Duration,
+    /// Whether the camera's sound is recorded with its video, where it is AAC or Opus. With `false` the camera is not even
+    /// asked for it. Default: `true`.
+    pub audio: bool,
 }
 
 impl Default for RecordConfig {
@@ -45,6 +48,7 @@ impl Default for RecordConfig {
             pre_roll: Duration::from_secs(5),
             post_roll: Duration::from_secs(5),
             max_clip: Duration::from_secs(120),
+            audio: true,
         }
     }
 }

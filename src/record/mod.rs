@@ -8,12 +8,18 @@
 //! 3. end: clip and stills synced, `event.json` (state `ended`) last, then the index together with the
 //!    outbox rows of every file and of the closing alert.
 //!
+//! Where detection looks at a substream, a thread of its own (`main_still`) makes the stills large, of the main stream's
+//! picture at that time, which a recorder decodes nothing of. The small ones stand until then.
+//!
 //! What a stop or a power cut leaves open is finished by `recovery` at the next start.
 
 mod clip_files;
 mod config;
+mod event_stills;
 mod ledger;
+pub(crate) mod main_still;
 mod preroll;
+mod progress;
 mod recorder;
 mod recording;
 mod segments;
@@ -22,6 +28,7 @@ mod snapshot;
 mod tests;
 
 pub use config::{RecordConfig, RecordMode};
+pub use main_still::{StillQueue, StillTurn};
+pub use progress::{Change, Look};
 pub use recorder::{Moving, Recorder};
-pub use recording::{Change, Look};
 pub(crate) use segments::settle;

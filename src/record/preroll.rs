@@ -10,6 +10,10 @@ use crate::frame::Packet;
 /// More than this is never held, however long the camera's GOPs are: 96 MiB is 30 s at 25 Mbit/s.
 const MAX_BYTES: usize = 96 << 20;
 
+/// So many pictures a decoder holds back where a stream has B-frames, about. It can be flushed instead, but libav drops
+/// pictures then that follow an open GOP.
+const HELD_BACK: usize = 4;
+
 #[derive(Debug)]
 struct Gop {
     packets: Vec<Packet>,
@@ -54,8 +58,8 @@ impl Preroll {
         }
         let Some(gop) = self.gops.back_mut() else { return };
         gop.packets.push(packet.clone());
-        gop.bytes += packet.data.len();
-        self.bytes += packet.data.len();
+        gop.bytes += packet.bytes();
+        self.bytes += packet.bytes();
         self.evict(packet.at);
     }
 
@@ -79,6 +83,33 @@ impl Preroll {
             first = first.saturating_sub(1);
         }
         self.gops.iter().skip(first).flat_map(|gop| &gop.packets)
+    }
+
+    /// Whether the pictures that were taken until `at` have come.
+    pub fn reaches(&self, at: Mono) -> bool {
+        self.newest().is_some_and(|newest| newest.at >= at)
+    }
+
+    /// What the picture that was taken nearest to `at` is decoded from, in the order of decoding: the packets from a key
+    /// frame on, its own, and a few more, with which a decoder gives pictures that it holds back. Empty when the ring is.
+    pub fn nearest(&self, at: Mono) -> Vec<&Packet> {
+        let all = self.gops.iter().enumerate().flat_map(|(n, gop)| gop.packets.iter().map(move |packet| (n, packet)));
+        let Some((n, nearest)) = all.min_by_key(|(_, packet)| packet.pts().0.abs_diff(at.0)) else { return Vec::new() };
+        let refers_back = |n: usize| {
+            let key = self.gops.get(n).and_then(|gop| gop.packets.first());
+            // A picture of an open GOP that is shown before its key frame, and one that is not whole yet.
+            key.is_some_and(|key| nearest.pts() < key.pts() || key.gradual)
+        };
+        let first = if refers_back(n) { n.saturating_sub(1) } else { n };
+        let packets = self.gops.iter().skip(first).flat_map(|gop| &gop.packets);
+        let mut more = HELD_BACK;
+        let is_needed = |packet: &&Packet| {
+            let is_behind = packet.at > nearest.at;
+            let is_taken = !is_behind || more > 0;
+            more -= usize::from(is_behind && is_taken);
+            is_taken
+        };
+        packets.take_while(is_needed).collect()
     }
 
     fn newest(&self) -> Option<&Packet> {
@@ -173,6 +204,41 @@ mod tests {
         }
         assert_eq!(times(&ring, 6200)[0], 4000, "the refresh of 6000 is complete at 8000");
         assert_eq!(times(&ring, 1000)[0], 0, "there is none before it");
+    }
+
+    #[test]
+    fn the_nearest_picture_comes_with_what_is_decoded_before_it() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(6)));
+        let nearest = |ring: &Preroll, ms: u64| -> Vec<u64> {
+            let packets = ring.nearest(Mono(ms * 1_000_000));
+            packets.iter().map(|packet| packet.pts().0 / 1_000_000).collect()
+        };
+        assert!(nearest(&ring, 0).is_empty() && !ring.reaches(Mono(0)));
+        for ms in (0..4000).step_by(250) {
+            ring.push(&packet(&s, ms, ms % 1000 == 0, 10));
+        }
+        assert_eq!(nearest(&ring, 1610), [1000, 1250, 1500, 1750, 2000, 2250, 2500], "and four more");
+        assert_eq!(nearest(&ring, 1640), [1000, 1250, 1500, 1750, 2000, 2250, 2500, 2750]);
+        assert_eq!(nearest(&ring, 1900)[0], 2000, "the key frame is nearer, and less work");
+        assert_eq!(nearest(&ring, 9000), [3000, 3250, 3500, 3750], "what has come so far");
+        assert!(ring.reaches(Mono(3_750_000_000)) && !ring.reaches(Mono(3_751_000_000)));
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_before_its_key_frame_needs_the_gop_before() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(6)));
+        // Decoded I P B, and then an open GOP whose B picture is shown before its key frame.
+        for (at, shown, key) in [(0, 40, true), (40, 120, false), (80, 80, false), (120, 200, true), (160, 160, false)]
+        {
+            let offset = Duration::from_millis(shown - at);
+            ring.push(&Packet { offset, ..packet(&s, at, key, 10) });
+        }
+        let nearest = |ms: u64| -> Vec<u64> {
+            ring.nearest(Mono(ms * 1_000_000)).iter().map(|packet| packet.pts().0 / 1_000_000).collect()
+        };
+        assert_eq!(nearest(85), [40, 120, 80, 200, 160], "decoding needs what is shown later");
+        assert_eq!(nearest(160), [40, 120, 80, 200, 160]);
+        assert_eq!(nearest(200), [200, 160]);
     }
 
     proptest! {

@@ -17,34 +17,42 @@ const THUMB_SIDE: u32 = 320;
 /// Colour of boxes: seen on grass, sea, snow and at night.
 const BOX_COLOUR: Pixel<u8> = Pixel([255, 196, 0]);
 
-/// Writes `thumb.jpg`, `snapshot.jpg` and `snapshot-boxes.jpg` into `folder`, durably, and puts each into `pictures` in the
-/// place of what was known of it. What was written before an error is known too.
-///
-/// # Errors
-/// When the picture does not convert or the file system refuses.
-pub fn write_stills(
-    folder: &Path,
-    frame: &Frame,
-    bbox: &BBox,
-    quality: u8,
-    pictures: &mut Vec<MediaFile>,
-) -> Result<()> {
-    let (width, height) = (frame.picture.width(), frame.picture.height());
-    let clean = frame.picture.rgb(width, height)?;
-    let snapshot = clean.to_jpeg(quality)?;
-    let mut image: RgbImage =
-        ImageBuffer::from_raw(width, height, clean.data).context("the picture has fewer pixels than it says")?;
-    let thumb = thumbnail(&image, bbox).to_jpeg(quality.min(80))?;
-    draw_box(&mut image, bbox);
-    let boxes = as_rgb(image).to_jpeg(quality)?;
-    for (name, jpeg) in [(THUMBNAIL, thumb), (SNAPSHOT, snapshot), (SNAPSHOT_BOXES, boxes)] {
-        let written = write_durable(folder, name, &jpeg)?;
-        match pictures.iter_mut().find(|known| known.file == name) {
-            Some(known) => *known = written,
-            None => pictures.push(written),
-        }
+/// The coded stills of one look, each with the name of its file.
+#[derive(Debug)]
+pub struct Stills([(&'static str, Vec<u8>); 3]);
+
+impl Stills {
+    /// Makes the stills of `frame`, with the object in `bbox`; `quality` is that of JPEG, 1 to 100.
+    ///
+    /// # Errors
+    /// When the picture does not convert.
+    pub fn of(frame: &Frame, bbox: &BBox, quality: u8) -> Result<Self> {
+        let (width, height) = (frame.picture.width(), frame.picture.height());
+        let clean = frame.picture.rgb(width, height)?;
+        let snapshot = clean.to_jpeg(quality)?;
+        let mut image: RgbImage =
+            ImageBuffer::from_raw(width, height, clean.data).context("the picture has fewer pixels than it says")?;
+        let thumb = thumbnail(&image, bbox).to_jpeg(quality.min(80))?;
+        draw_box(&mut image, bbox);
+        let boxes = as_rgb(image).to_jpeg(quality)?;
+        Ok(Self([(THUMBNAIL, thumb), (SNAPSHOT, snapshot), (SNAPSHOT_BOXES, boxes)]))
     }
-    Ok(())
+
+    /// Writes them into `folder`, durably, and puts each into `pictures` in the place of what was known of it. What was
+    /// written before an error is known too.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn write(&self, folder: &Path, pictures: &mut Vec<MediaFile>) -> Result<()> {
+        for (name, jpeg) in &self.0 {
+            let written = write_durable(folder, name, jpeg)?;
+            match pictures.iter_mut().find(|known| known.file == *name) {
+                Some(known) => *known = written,
+                None => pictures.push(written),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The surroundings of the object: twice its size, at least a third of the picture, in 4:3.
@@ -93,9 +101,10 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn frame(width: u32, height: u32) -> Frame {
+    fn stills(width: u32, height: u32, bbox: &BBox) -> Stills {
         let data = vec![90; (3 * width * height) as usize];
-        Frame { at: Mono(0), picture: Arc::new(Rgb { width, height, data }) }
+        let frame = Frame { at: Mono(0), picture: Arc::new(Rgb { width, height, data }) };
+        Stills::of(&frame, bbox, 90).expect("stills")
     }
 
     #[test]
@@ -103,12 +112,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let whole = BBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 };
         let mut files = Vec::new();
-        write_stills(dir.path(), &frame(320, 240), &whole, 90, &mut files).expect("write");
+        stills(320, 240, &whole).write(dir.path(), &mut files).expect("write");
         // Of the next look, the last picture finds no room.
         let boxes = dir.path().join("snapshot-boxes.jpg");
         std::fs::remove_file(&boxes).and_then(|()| std::fs::create_dir_all(boxes.join("full"))).expect("an obstacle");
         let before = files.clone();
-        write_stills(dir.path(), &frame(200, 150), &whole, 90, &mut files).expect_err("an obstacle");
+        stills(200, 150, &whole).write(dir.path(), &mut files).expect_err("an obstacle");
         for (then, now) in before.iter().zip(&files).take(2) {
             assert_ne!(then, now);
             assert_eq!(&crate::archive::sidecar::measure(dir.path(), &now.file).expect("measure"), now);
@@ -121,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let bbox = BBox { x: 0.25, y: 0.25, w: 0.5, h: 0.5 };
         let mut files = Vec::new();
-        write_stills(dir.path(), &frame(640, 480), &bbox, 90, &mut files).expect("write");
+        stills(640, 480, &bbox).write(dir.path(), &mut files).expect("write");
         assert_eq!(
             files.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(),
             ["thumb.jpg", "snapshot.jpg", "snapshot-boxes.jpg"]

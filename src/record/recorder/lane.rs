@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::super::config::RecordConfig;
 use super::super::preroll::Preroll;
-use super::super::recording::{Change, InProgress, Look};
+use super::super::progress::{Change, InProgress, Look};
 use crate::archive::Archive;
 use crate::clock::Mono;
 use crate::detection::BBox;

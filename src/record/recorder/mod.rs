@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info_span, warn};
 
 use super::config::RecordConfig;
-use super::recording::{Change, Look};
+use super::main_still::StillQueue;
+use super::progress::{Change, Look};
 use crate::archive::Archive;
 use crate::clock::{Clock, Mono};
 use crate::detection::BBox;
@@ -52,6 +53,7 @@ pub struct Recorder {
     queue: SyncSender<Command>,
     moves: Moves,
     reception: watch::Receiver<Reception>,
+    stills: Option<StillQueue>,
     /// The queue was full: leave out packets up to the next key frame.
     broken: AtomicBool,
     /// Packets were left out before the next one that is taken.
@@ -78,6 +80,20 @@ impl Recorder {
         config: RecordConfig,
         reception: watch::Receiver<Reception>,
     ) -> Result<Self> {
+        Self::start_with(archive, camera, config, reception, None)
+    }
+
+    /// The same for a camera with a substream: `stills` takes orders for stills of the main stream.
+    ///
+    /// # Errors
+    /// As [`Recorder::start`].
+    pub fn start_with(
+        archive: Archive,
+        camera: Arc<str>,
+        config: RecordConfig,
+        reception: watch::Receiver<Reception>,
+        stills: Option<StillQueue>,
+    ) -> Result<Self> {
         let (queue, commands) = sync_channel(QUEUE);
         let (metrics, clock) = (archive.metrics.clone(), archive.clock.clone());
         let held = Held::new(commands, &config);
@@ -89,6 +105,7 @@ impl Recorder {
             queue,
             moves: Moves::default(),
             reception,
+            stills,
             broken: AtomicBool::new(false),
             hole: AtomicBool::new(false),
             worker: Mutex::default(),
@@ -103,8 +120,8 @@ impl Recorder {
         let spec = Spec::of_camera("recorder", &camera).heartbeat(HANGS_AFTER, Hang::Critical);
         let part = Context::new(CancellationToken::new(), spec.register(&archive.heartbeats), held);
         let (moves, settled) = (self.moves.clone(), Settled::default());
-        let mut work =
-            Work::new(part.clone(), moves, archive, camera.clone(), self.config.clone(), self.reception.clone());
+        let (config, reception, stills) = (self.config.clone(), self.reception.clone(), self.stills.clone());
+        let mut work = Work::new(part.clone(), moves, archive, camera.clone(), config, reception, stills);
         let (span, unsettled) = (info_span!("recorder", camera = %camera), settled.clone());
         let body = move |_| {
             let _unsettled = unsettled;

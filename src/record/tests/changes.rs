@@ -4,9 +4,10 @@ use std::process::Command;
 
 use super::super::clip_files::ClipFiles;
 use super::*;
+use crate::archive::holders::MOST_PARTS;
 use crate::clock::Moment;
 use crate::detection::BBox;
-use crate::event::{Clip, EvictReason, Evicted, MOST_CLIPS, MediaFile, MediaSkipped};
+use crate::event::{Clip, EventId, EvictReason, Evicted, MOST_CLIPS, MediaFile, MediaSkipped, SharedClip};
 use crate::frame::{Frame, Packet, Rgb};
 use crate::reception::Reception;
 use crate::waiting::block_until;
@@ -19,23 +20,28 @@ fn day_and_night(pictures: u32) -> [Vec<Packet>; 2] {
     ["160x96", "96x64"].map(|size| packets(&format!("size={size} -frames:v {pictures} {X264}"), "a.mp4"))
 }
 
-fn at(ms: u64) -> Mono {
+/// Pictures of one size, a key frame with the first one and each 20.
+pub(super) fn packets_of(pictures: usize) -> Vec<Packet> {
+    packets(&format!("size=160x96 -frames:v {pictures} {X264}"), "a.mp4")
+}
+
+pub(super) fn at(ms: u64) -> Mono {
     Mono(ms * MS)
 }
 
 /// The same pictures, from `from_ms` on and `step_ms` apart.
-fn timed(packets: &[Packet], from_ms: u64, step_ms: u64) -> Vec<Packet> {
+pub(super) fn timed(packets: &[Packet], from_ms: u64, step_ms: u64) -> Vec<Packet> {
     let times = (0..).map(|n| at(from_ms + n * step_ms));
     packets.iter().zip(times).map(|(packet, at)| Packet { at, ..packet.clone() }).collect()
 }
 
-fn look(ms: u64) -> Look {
+pub(super) fn look(ms: u64) -> Look {
     let picture = Arc::new(Rgb { width: 64, height: 36, data: vec![90; 64 * 36 * 3] });
     Look { frame: Frame { at: at(ms), picture }, bbox: BBox { x: 0.4, y: 0.4, w: 0.2, h: 0.4 }, score: 0.8 }
 }
 
 /// Waits until the index has as many events that are over.
-fn over(archive: &Archive, events: usize) -> Vec<Event> {
+pub(super) fn over(archive: &Archive, events: usize) -> Vec<Event> {
     let known = || {
         let mut known = archive.store.events().find(&store::Query::default()).wait().expect("events");
         known.retain(|event| event.state != EventState::Open);
@@ -47,7 +53,7 @@ fn over(archive: &Archive, events: usize) -> Vec<Event> {
 }
 
 /// Decodes the files of an event's clip; gives their names, sizes and pictures.
-fn played(archive: &Archive, event: &Event) -> Vec<(String, u32, usize)> {
+pub(super) fn played(archive: &Archive, event: &Event) -> Vec<(String, u32, usize)> {
     let play = |clip: &Clip| {
         let folder = archive.layout.folder(&event.camera, event.id);
         let args = "-nostdin -v error -xerror -vsync passthrough -f framecrc -";
@@ -272,7 +278,7 @@ fn an_event_that_cannot_go_on_in_another_one_for_want_of_room_is_completed_later
         block_until("the draft is gone", || fs::symlink_metadata(&draft).is_err());
         // What is sent behind the attempt is seen in the index once the attempt is over.
         let (label, zones) = (open.label.clone(), Vec::new());
-        recorder.update(open.id, Change { label, score: 0.95, count: 1, zones, look: None });
+        recorder.update(open.id, Change { label, score: 0.95, count: 1, labels: Vec::new(), zones, look: None });
         block_until("the event is updated", || {
             archive.store.events().get(open.id).wait().expect("read").is_some_and(|known| known.score > 0.9)
         });
@@ -320,6 +326,14 @@ fn an_event_with_all_its_files_fits_into_the_index_also_when_they_are_deleted() 
         height: 1440,
         truncated: false,
     }));
+    let part = |n| SharedClip {
+        event: EventId::from_bytes([n; 16]),
+        file: Clip::file_name(1),
+        after_s: -12.345,
+        offset_s: 123.456,
+        duration_s: 12.345,
+    };
+    ended.shares = (1..).map(part).take(MOST_PARTS).collect();
     let record =
         |event: &Event| archive.store.events().record(store::Change { event: event.clone(), deliveries: Vec::new() });
     record(&ended).expect("fits");

@@ -3,6 +3,8 @@
 mod changes;
 mod coding;
 mod ledger;
+mod sharing;
+mod stills;
 
 use std::fs;
 use std::sync::Arc;

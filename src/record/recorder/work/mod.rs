@@ -1,5 +1,7 @@
 //! The recorder's thread.
 
+mod sharing;
+
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -9,9 +11,12 @@ use tracing::{debug, error, info, warn};
 
 use super::super::config::{RecordConfig, RecordMode};
 use super::super::ledger::Ledger;
-use super::super::recording::{InProgress, NoRoom, Recording, Unfinished};
+use super::super::main_still::StillQueue;
+use super::super::progress::{InProgress, NoRoom, Unfinished};
+use super::super::recording::Recording;
 use super::super::segments::Segmenter;
 use super::lane::{Command, DECISION, Held, Move, Moves, Which};
+use crate::archive::holders::Holders;
 use crate::archive::space::is_full;
 use crate::archive::{Archive, RecordingLevel};
 use crate::clock::Mono;
@@ -22,6 +27,7 @@ use crate::reception::Reception;
 use crate::segment::SegmentState;
 use crate::store::StoreError;
 use crate::supervise::{Context, spawn_thread};
+use sharing::{interrupt_all, share};
 
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
@@ -37,9 +43,13 @@ pub(super) struct Work {
     camera: Arc<str>,
     config: RecordConfig,
     reception: watch::Receiver<Reception>,
+    /// Takes orders for stills of the main stream, where detection looks at another.
+    stills: Option<StillQueue>,
     segmenter: Option<Segmenter>,
     ledger: Ledger,
     open: Vec<Recording>,
+    /// Clips that events may share.
+    holders: Holders,
     newest: Option<Mono>,
     /// The last clip failed because of the camera's stream, and none went well since.
     clips_fail: bool,
@@ -55,9 +65,11 @@ impl Work {
         camera: Arc<str>,
         config: RecordConfig,
         reception: watch::Receiver<Reception>,
+        stills: Option<StillQueue>,
     ) -> Self {
         let ledger = Ledger::new(camera.clone(), archive.clock.mono(), reception.clone());
         let segmenter = segmenter(&camera, &config, &reception);
+        let holders = Holders::new(reach(&config));
         Self {
             part,
             moves,
@@ -65,9 +77,11 @@ impl Work {
             camera,
             config,
             reception,
+            stills,
             segmenter,
             ledger,
             open: Vec::new(),
+            holders,
             newest: None,
             clips_fail: false,
             try_again: None,
@@ -136,9 +150,7 @@ impl Work {
     /// The volume was only slow: what this thread has open on it goes on elsewhere by now, and is closed here.
     fn close_old(&mut self) {
         let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
-        for mut recording in std::mem::take(&mut self.open) {
-            let _ = recording.interrupt(&self.archive, last);
-        }
+        interrupt_all(std::mem::take(&mut self.open), &self.archive, &self.holders, last);
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.close(&self.archive, SegmentState::Interrupted);
         }
@@ -146,11 +158,12 @@ impl Work {
 
     fn stop(&mut self) {
         let last = self.newest.unwrap_or_else(|| self.archive.clock.mono());
-        for mut recording in std::mem::take(&mut self.open) {
-            refer(&mut recording, self.segmenter.as_ref(), &self.config);
-            if recording.interrupt(&self.archive, last).is_err() {
-                error!("an event could not be completed on disk; the next start does");
-            }
+        let mut open = std::mem::take(&mut self.open);
+        for recording in &mut open {
+            refer(recording, self.segmenter.as_ref(), &self.config);
+        }
+        if !interrupt_all(open, &self.archive, &self.holders, last) {
+            error!("an event could not be completed on disk; the next start does");
         }
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.close(&self.archive, SegmentState::Closed);
@@ -170,6 +183,7 @@ impl Work {
             recording.write(packet);
         }
         self.continue_in_others(packet);
+        self.take_over(packet);
         match &mut self.segmenter {
             Some(segmenter) if rests.is_some() => segmenter.close(&self.archive, SegmentState::Closed),
             Some(segmenter) => segmenter.write(&self.archive, packet),
@@ -230,20 +244,27 @@ impl Work {
     fn continue_in_others(&mut self, packet: &Packet) {
         let now = self.archive.clock.mono();
         let is_full = |recording: &Recording| recording.needs_successor(packet, now);
+        if !self.open.iter().any(is_full) {
+            return;
+        }
+        let pieces = self.pieces();
         let (full, open) = std::mem::take(&mut self.open).into_iter().partition(is_full);
         self.open = open;
         for mut recording in full {
             let InProgress { known_as, event, look } = recording.in_progress();
+            share(&mut recording, &self.holders, &pieces);
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
             match recording.hand_over(&self.archive, packet.at) {
                 // It is known until the next one is, which takes its place.
-                Ok(()) => {}
+                Ok(()) => self.holders.add(recording.pieces()),
                 // It is tried again while the event lasts; one that ends is completed as every other.
                 Err(Unfinished::NoRoom) => {
                     self.open.push(recording);
                     continue;
                 }
                 Err(Unfinished::Volume) => {
+                    // What it holds is on the disk, and the next start completes it.
+                    self.holders.add(recording.pieces());
                     self.strand(known_as);
                     continue;
                 }
@@ -261,7 +282,7 @@ impl Work {
 
     /// Begins an event with the pictures from `from` on.
     fn begin_at(&mut self, starting: InProgress, from: Mono) {
-        let InProgress { known_as, event, look } = starting.clone();
+        let InProgress { known_as, mut event, look } = starting.clone();
         debug!(event = %event.id, rule = %event.rule, "begin");
         let ring: Option<Vec<Packet>> = self.part.with(|held| {
             held.start(starting);
@@ -272,8 +293,21 @@ impl Work {
         if !self.archive.control.switches().records(&self.camera) {
             config.mode = RecordMode::Off;
         }
-        match Recording::begin(&self.archive, &config, event, look, &ring) {
-            Ok(recording) => self.open.push(recording.known_as(known_as, self.config.post_roll)),
+        let newest = self.newest.or_else(|| ring.last().map(|packet| packet.at)).unwrap_or_default();
+        let video_from = ring.first().map_or(from, Packet::pts);
+        let own = self.own_video(event.id, ring, newest);
+        if config.mode != RecordMode::Off {
+            let begin = own.as_ref().and_then(|own| own.first().map(Packet::pts));
+            let (pieces, until) = (self.pieces(), begin.unwrap_or(newest));
+            event.shares = self.holders.parts((event.id, event.start.mono()), (video_from, until), &pieces);
+        }
+        match Recording::begin(&self.archive, &config, event, look, (video_from, own.as_deref())) {
+            Ok(mut recording) => {
+                if let Some(queue) = &self.stills {
+                    recording = recording.with_large_stills(&self.archive, queue.clone());
+                }
+                self.open.push(recording.known_as(known_as, self.config.post_roll));
+            }
             Err(failure) => {
                 error!(error = format!("{failure:#}"), "an event could not be recorded");
                 if is_for_want_of_room(&failure) {
@@ -310,19 +344,29 @@ impl Work {
     /// Closes the recordings whose post-roll is over by the packets, or by the clock when the camera fell silent.
     fn close_finished(&mut self) {
         let now = self.archive.clock.mono();
-        let (newest, open) = (self.newest.unwrap_or_default(), std::mem::take(&mut self.open));
-        for mut recording in open {
+        let newest = self.newest.unwrap_or_default();
+        let is_any_over = self.open.iter().any(|recording| recording.is_finished(newest, now));
+        let pieces = if is_any_over { self.pieces() } else { Vec::new() };
+        for mut recording in std::mem::take(&mut self.open) {
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
+            if recording.stills().await_packets() {
+                self.part.with(|held| recording.stills().collect(&held.ring, now));
+            }
             recording.look_after(&self.archive, now);
             if !recording.is_finished(newest, now) {
                 self.open.push(recording);
                 continue;
             }
+            share(&mut recording, &self.holders, &pieces);
             match recording.finish(&self.archive) {
-                Ok(()) => self.forget(recording.in_progress().known_as),
+                Ok(()) => {
+                    self.holders.add(recording.pieces());
+                    self.forget(recording.in_progress().known_as);
+                }
                 // Retention makes room, and the event is completed then.
                 Err(Unfinished::NoRoom) => self.open.push(recording),
                 Err(Unfinished::Volume) => {
+                    self.holders.add(recording.pieces());
                     self.strand(recording.in_progress().known_as);
                 }
             }
@@ -362,14 +406,13 @@ impl Work {
         let old = std::mem::replace(&mut self.archive, archive);
         let (recordings, last) = (std::mem::take(&mut self.open), self.newest.unwrap_or_else(|| old.clock.mono()));
         let segmenter = std::mem::replace(&mut self.segmenter, segmenter(&self.camera, &self.config, &self.reception));
+        let holders = std::mem::replace(&mut self.holders, Holders::new(reach(&self.config)));
         self.ledger.move_to(&self.archive);
         self.resume(Which::All);
         // The caller is gone where the move took too long.
         let _ = moved.try_send(());
         let close = move || {
-            for mut recording in recordings {
-                let _ = recording.interrupt(&old, last);
-            }
+            interrupt_all(recordings, &old, &holders, last);
             if let Some(mut segmenter) = segmenter {
                 segmenter.close(&old, SegmentState::Interrupted);
             }
@@ -405,9 +448,13 @@ fn is_for_want_of_room(failure: &anyhow::Error) -> bool {
 }
 
 fn segmenter(camera: &Arc<str>, config: &RecordConfig, reception: &watch::Receiver<Reception>) -> Option<Segmenter> {
-    let keep = config.max_clip + config.pre_roll + config.post_roll + DECISION;
-    let new = || Segmenter::new(camera.clone(), config.segment, keep, reception.clone());
+    let new = || Segmenter::new(camera.clone(), config.segment, reach(config), reception.clone());
     (config.mode == RecordMode::Continuous).then(new)
+}
+
+/// How far back an event in progress may reach.
+fn reach(config: &RecordConfig) -> Duration {
+    config.max_clip + config.pre_roll + config.post_roll + DECISION
 }
 
 /// Notes where the event's time lies in the continuous recording.

@@ -3,8 +3,9 @@
 //! The clip ends at `clip_until`: the post-roll after the event's end, or `max_clip` after its start; earlier when the
 //! volume is full or the files take no further change of the stream. `is_finished` says when nothing more is to come.
 
+mod sharing;
+
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -12,7 +13,9 @@ use tracing::{error, info, warn};
 
 use super::clip_files::ClipFiles;
 use super::config::{RecordConfig, RecordMode};
-use super::snapshot::write_stills;
+use super::event_stills::{EventStills, show, skip_media};
+use super::main_still::StillQueue;
+use super::progress::{Change, InProgress, Look, NoRoom, Unfinished};
 use crate::archive::filing::{deliveries, file_if_possible};
 use crate::archive::sidecar::write_event;
 use crate::archive::space::is_full;
@@ -20,7 +23,7 @@ use crate::archive::{Archive, Held};
 use crate::clock::Mono;
 use crate::detection::BBox;
 use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, PathPoint, Phase};
-use crate::frame::{Frame, Packet};
+use crate::frame::Packet;
 use crate::mux::MuxError;
 use crate::segment::SegmentRange;
 use crate::store::{self, Delivery};
@@ -40,55 +43,6 @@ const FILES_LAST: Duration = Duration::from_secs(30);
 /// Where the object was is noted from so long before the event on, about as long as its clip may show.
 const PATH_BEFORE: Duration = Duration::from_secs(30);
 
-/// One look at an object: the frame, where in it the object is, and how sure the model is.
-#[derive(Clone, Debug)]
-pub struct Look {
-    /// The whole frame.
-    pub frame: Frame,
-    /// The object in it.
-    pub bbox: BBox,
-    /// Score in this frame, 0..1.
-    pub score: f32,
-}
-
-/// An event in progress, as another volume has to know it in order to go on with it.
-#[derive(Clone)]
-pub(super) struct InProgress {
-    /// The id by which the rules know it.
-    pub known_as: EventId,
-    pub event: Event,
-    pub look: Look,
-}
-
-/// What changed about an event in progress.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// Present class.
-    pub label: Arc<str>,
-    /// Highest median score so far.
-    pub score: f32,
-    /// Objects at once.
-    pub count: u32,
-    /// Zones so far, in order.
-    pub zones: Vec<Arc<str>>,
-    /// A better look, if this was one.
-    pub look: Option<Look>,
-}
-
-/// The volume is too full even for an event without media.
-#[derive(Debug, thiserror::Error)]
-#[error("the volume is too full even for it")]
-pub(super) struct NoRoom;
-
-/// Why the end of an event is not on the disk. It was reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfinished {
-    /// Disk or index have no room, or no time, for it now: the same call may succeed later.
-    NoRoom,
-    /// The volume does not work.
-    Volume,
-}
-
 pub(super) struct Recording {
     /// The id by which the rules know it.
     known_as: EventId,
@@ -100,6 +54,14 @@ pub(super) struct Recording {
     longest_until: Mono,
     /// A clip is to be written, and could be begun.
     has_clip: bool,
+    /// Another event's clip holds its video for now; one of its own begins where that ends.
+    follows: bool,
+    /// It is to have video.
+    is_filmed: bool,
+    /// From when on.
+    video_from: Mono,
+    /// The parts that other events' clips hold are as they stay.
+    has_shared: bool,
     /// The camera changed its parameters, and no file of this event takes what comes since then.
     files_are_full: bool,
     /// What made the clip fail that lies with the camera's stream, not with the volume.
@@ -108,7 +70,7 @@ pub(super) struct Recording {
     met_full_volume: bool,
     began: Mono,
     look: Look,
-    stills_are_old: bool,
+    stills: EventStills,
     update_pending: bool,
     last_update_sent: Mono,
     last_sync: Mono,
@@ -121,8 +83,8 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Makes the event durable and announces it, then starts its clip with the packets from `before` it. One that
-    /// has an end already goes on from another volume, and is over.
+    /// Makes the event durable and announces it, then starts its clip with the packets from `before` it; without them
+    /// another event's clip holds its video, which begins at `video_from`. One that has an end already goes on from another volume, and is over.
     ///
     /// # Errors
     /// When the event cannot be made durable. A clip or still that fails is left out and reported.
@@ -131,7 +93,7 @@ impl Recording {
         config: &RecordConfig,
         mut event: Event,
         look: Look,
-        before: &[Packet],
+        (video_from, before): (Mono, Option<&[Packet]>),
     ) -> Result<Self> {
         let decided = archive.clock.mono();
         let level = archive.level();
@@ -157,15 +119,9 @@ impl Recording {
         archive.announce(Phase::Start, &event);
         info!(event = %event.id, rule = %event.rule, label = %event.label, score = %format_args!("{:.2}", event.score), "event started");
 
-        let mut clip = ClipFiles::none(&folder, &archive.config.encoder);
-        if config.mode != RecordMode::Off
-            && level.has_clips()
-            && let Err(failure) = clip.begin()
-        {
-            warn!(event = %event.id, error = %failure, "no clip");
-        }
-        let has_clip = clip.is_writing();
+        let clip = ClipFiles::none(&folder, &archive.config.encoder);
         let longest_until = start + config.max_clip;
+        let last_before = before.and_then(<[Packet]>::last).map_or(start, |packet| packet.at);
         let mut recording = Self {
             known_as: event.id,
             event,
@@ -173,13 +129,17 @@ impl Recording {
             clip,
             clip_until: longest_until,
             longest_until,
-            has_clip,
+            has_clip: false,
+            follows: before.is_none() && config.mode != RecordMode::Off,
+            is_filmed: config.mode != RecordMode::Off,
+            video_from,
+            has_shared: false,
             files_are_full: false,
             clip_failure: None,
             met_full_volume: false,
-            began: start.max(before.last().map_or(start, |packet| packet.at)),
+            began: start.max(last_before),
             look,
-            stills_are_old: true,
+            stills: EventStills::default(),
             update_pending: false,
             last_update_sent: now,
             last_sync: now,
@@ -187,19 +147,15 @@ impl Recording {
             complete_again: None,
             _held: held,
         };
-        if !level.has_clips() {
-            recording.skip_media(archive);
+        if let Some(before) = before.filter(|_| config.mode != RecordMode::Off) {
+            recording.begin_clip(archive, before);
+        } else if !level.has_clips() {
+            skip_media(archive, &mut recording.event);
         }
+        recording.stills.look(archive, &recording.look.frame, recording.look.bbox);
         recording.refresh_stills(archive);
-        // The page shows the thumbnail from now on; receivers of the alert need no update for it.
-        let shown = store::Change { event: recording.event.clone(), deliveries: Vec::new() };
-        if let Err(failure) = archive.store.events().record(shown) {
-            warn!(event = %recording.event.id, error = %failure, "show the snapshot");
-        }
+        show(archive, &recording.event);
         recording.event.end = end;
-        for packet in before {
-            recording.write(packet);
-        }
         archive.room.low.notify_one();
         Ok(recording)
     }
@@ -225,6 +181,17 @@ impl Recording {
             self.clip_until = self.clip_until.min(end.mono() + post_roll);
         }
         self
+    }
+
+    /// The same, with stills of the main stream that are ordered through `queue`.
+    pub(super) fn with_large_stills(mut self, archive: &Archive, queue: StillQueue) -> Self {
+        self.stills.order_through(queue);
+        self.stills.want_large(archive, &self.look.frame, self.look.bbox);
+        self
+    }
+
+    pub(super) fn stills(&mut self) -> &mut EventStills {
+        &mut self.stills
     }
 
     /// Whether pictures reach the clip; else what is wrong with the stream. `None` while neither is known.
@@ -287,11 +254,12 @@ impl Recording {
 
     pub(super) fn update(&mut self, archive: &Archive, change: Change) {
         let event = &mut self.event;
-        (event.label, event.score, event.count, event.zones) = (change.label, change.score, change.count, change.zones);
+        (event.label, event.score, event.count) = (change.label, change.score, change.count);
+        (event.labels, event.zones) = (change.labels, change.zones);
         if let Some(look) = change.look {
             event.best = Some(best_of(archive, &look));
+            self.stills.look(archive, &look.frame, look.bbox);
             self.look = look;
-            self.stills_are_old = true;
         }
         self.update_pending = true;
     }
@@ -319,14 +287,15 @@ impl Recording {
             }
         }
         if std::mem::take(&mut self.met_full_volume) {
-            self.skip_media(archive);
+            skip_media(archive, &mut self.event);
             archive.room.low.notify_one();
         }
         if self.clip.is_writing() && !archive.level().has_clips() && self.clip_until > self.last_written {
             warn!(event = %self.event.id, "the clip ends early for lack of space");
             self.clip_until = self.last_written;
-            self.skip_media(archive);
+            skip_media(archive, &mut self.event);
         }
+        self.stills.look_after(archive, &self.folder, &mut self.event, now);
         if self.update_pending && self.event.end.is_none() && now.since(self.last_update_sent) >= MIN_UPDATE_INTERVAL {
             (self.update_pending, self.last_update_sent) = (false, now);
             // It was reported, and the end reports what the update would have.
@@ -334,11 +303,12 @@ impl Recording {
         }
     }
 
-    /// Whether the event is over and its clip complete: by the camera's `newest` packet, or by the clock
+    /// Whether the event is over, its stills made and its clip complete: by the camera's `newest` packet, or by the clock
     /// when the camera gives none any more.
     pub(super) fn is_finished(&self, newest: Mono, now: Mono) -> bool {
         let is_over = newest > self.clip_until || now > self.clip_until + SILENCE;
-        self.event.end.is_some() && is_over && self.complete_again.is_none_or(|due| now >= due)
+        let is_made = !self.stills.are_awaited(now);
+        self.event.end.is_some() && is_over && is_made && self.complete_again.is_none_or(|due| now >= due)
     }
 
     /// Closes media, sidecar and index, and queues everything for delivery. After [`Unfinished::NoRoom`] it can be
@@ -362,7 +332,7 @@ impl Recording {
         self.refresh_stills(archive);
         self.close_clip(archive);
         file_if_possible(archive, &mut self.event);
-        let _ending = archive.ending.read();
+        let ending = archive.ending.read();
         self.take_annotations(archive);
         let written = archive.with_room(|| write_event(&self.folder, &self.event));
         let deliveries = match written.and_then(|_| deliveries(archive, &self.event)) {
@@ -374,6 +344,10 @@ impl Recording {
             }
         };
         self.record(archive, Phase::End, deliveries)?;
+        drop(ending);
+        if let Err(failure) = archive.keep_holders(&self.event) {
+            warn!(event = %self.event.id, error = format!("{failure:#}"), "keep the event whose clip a pinned one shares");
+        }
         if self.complete_again.take().is_some() {
             info!(event = %self.event.id, "there is room again: the event is complete");
         }
@@ -425,38 +399,14 @@ impl Recording {
             if let Some(last) = more_clips.last_mut().or(clip.as_mut()) {
                 last.truncated = true;
             }
-            self.skip_media(archive);
+            skip_media(archive, &mut self.event);
         }
         outcome
     }
 
-    /// Notes that the event has fewer media than it should.
-    fn skip_media(&mut self, archive: &Archive) {
-        if self.event.media_skipped.replace(MediaSkipped::NoSpace).is_none() {
-            archive.metrics.media_skipped.get_or_create(&crate::metrics::camera(&self.event.camera)).inc();
-        }
-    }
-
     fn refresh_stills(&mut self, archive: &Archive) {
-        if !std::mem::take(&mut self.stills_are_old) {
-            return;
-        }
-        if !archive.level().has_stills() {
-            self.skip_media(archive);
-            return;
-        }
-        let (look, pictures) = (&self.look, &mut self.event.pictures);
-        match write_stills(&self.folder, &look.frame, &look.bbox, archive.config.snapshot_quality, pictures) {
-            Ok(()) => {}
-            Err(failure) if is_full(&failure) => {
-                // At the end there may be room for them.
-                self.stills_are_old = true;
-                self.skip_media(archive);
-                archive.room.low.notify_one();
-                warn!(event = %self.event.id, "no snapshot: the volume is full");
-            }
-            Err(failure) => warn!(event = %self.event.id, error = format!("{failure:#}"), "no snapshot"),
-        }
+        let Look { frame, bbox, .. } = &self.look;
+        self.stills.refresh(archive, &self.folder, &mut self.event, frame, bbox);
     }
 
     fn close_clip(&mut self, archive: &Archive) {
@@ -466,7 +416,7 @@ impl Recording {
         }
         let end = self.event.end.as_ref().map_or(Mono::default(), |end| end.mono());
         self.event.set_clips(self.clip.finish(&*archive.clock, end));
-        if self.event.clip.is_none() {
+        if self.event.clip.is_none() && self.event.shares.is_empty() {
             let reason = self.clip_failure.as_deref().unwrap_or("no key frame came in its time");
             warn!(event = %self.event.id, reason, "the event has no clip");
         }
