@@ -68,7 +68,20 @@ impl Archive {
     /// As [`Archive::annotate`].
     pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
         let pin = |event: &mut Event| Ok(std::mem::replace(&mut event.pinned, pinned) != pinned);
-        Ok(self.annotate(id, pin)?.is_some())
+        let event = self.annotate(id, pin)?;
+        event.as_ref().map_or(Ok(()), |event| self.keep_holders(event))?;
+        Ok(event.is_some())
+    }
+
+    /// Keeps the events too in whose clips the video of an event lies that is pinned.
+    ///
+    /// # Errors
+    /// As [`Archive::annotate`].
+    pub fn keep_holders(&self, event: &Event) -> Result<()> {
+        for part in event.shares.iter().filter(|_| event.pinned) {
+            self.annotate(part.event, |holder| Ok(!std::mem::replace(&mut holder.pinned, true)))?;
+        }
+        Ok(())
     }
 
     /// Writes into `event.json` what the index says that people say, where a stop came in between.
@@ -77,9 +90,11 @@ impl Archive {
     /// When the index fails; what is wrong with one event is reported.
     pub(crate) fn finish_annotations(&self) -> Result<()> {
         for id in self.store.assets().unwritten_annotations()? {
-            let _changing = self.changing_sidecars();
+            let changing = self.changing_sidecars();
             let Some(event) = self.store.events().get(id).wait()? else { continue };
-            match self.write_annotations(&event) {
+            let written = self.write_annotations(&event);
+            drop(changing);
+            match written.and_then(|()| self.keep_holders(&event)) {
                 Ok(()) => info!(event = %id, "wrote down what was said of an event before the last stop"),
                 Err(failure) => {
                     warn!(event = %id, error = format!("{failure:#}"), "what was said of an event is in the index alone");

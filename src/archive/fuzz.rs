@@ -20,10 +20,11 @@ fn any_sidecar_is_one_or_is_called_damaged() {
         fs::write(dir.path().join(SIDECAR), input).expect("write");
         match look_at_event(dir.path(), &event.camera, event.id) {
             Ok(Sidecar::Good(read)) => {
-                // What was taken is written again, and must be the same then.
-                let again = serde_json::to_vec(&read).expect("serialise");
-                let again: Event = serde_json::from_slice(&again).expect("what was written is read");
-                assert_eq!(again, *read);
+                // What was taken is written again, with its boxes rounded, and must be the same from then on.
+                let written = serde_json::to_vec(&read).expect("serialise");
+                let again: Event = serde_json::from_slice(&written).expect("what was written is read");
+                let again = serde_json::to_vec(&again).expect("serialise");
+                assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&written));
                 assert!(read.media().all(|media| !media.file.contains('/')), "leaves its folder");
                 format!("good, {:?}, {} files", read.state, read.media().count())
             }

@@ -11,6 +11,7 @@ mod context;
 pub(crate) mod filing;
 #[cfg(test)]
 mod fuzz;
+pub(crate) mod holders;
 mod layout;
 pub(crate) mod removal;
 pub(crate) mod sidecar;

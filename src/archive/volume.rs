@@ -105,15 +105,30 @@ pub fn open(storage: &Path, remembered: Option<&Remembered>, system: &Path) -> R
     if let Some(remembered) = remembered.filter(|remembered| remembered.path == storage) {
         expect(storage, remembered, system)?;
     }
-    fs::create_dir_all(storage).with_context(|| {
-        format!("create storage.path {}: make it, or let the user that Outpost runs as write there", storage.display())
-    })?;
+    fs::create_dir_all(storage).with_context(|| uncreated(storage))?;
     if let Some(volume) = identity(storage).with_context(|| format!("read {}", storage.join(IDENTITY).display()))? {
         return Ok(volume);
     }
     let volume = Volume { version: 1, id: format!("{:032x}", fastrand::u128(..)) };
     write_durable(storage, IDENTITY, &serde_json::to_vec_pretty(&volume)?)?;
     Ok(volume)
+}
+
+/// Why a folder cannot be made, and what to do.
+fn uncreated(storage: &Path) -> String {
+    let there = storage.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok());
+    match there.filter(|there| !there.is_dir()) {
+        Some(file) if file == storage => format!("storage.path {} is no folder: name another one", storage.display()),
+        Some(file) => format!(
+            "storage.path {} lies below {}, which is no folder: name another one",
+            storage.display(),
+            file.display()
+        ),
+        None => format!(
+            "create storage.path {}: make it, or let the user that Outpost runs as write there, or name another one",
+            storage.display()
+        ),
+    }
 }
 
 /// Compares what lies at `storage` with what is remembered of it.

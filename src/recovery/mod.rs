@@ -4,6 +4,7 @@
 mod merge;
 mod recover;
 mod segments;
+mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use tracing::{error, info, warn};
 
 use super::segments::recover_segments;
+use super::shared::shared_video;
 use crate::archive::annotations::reviewed_of;
 use crate::archive::filing::{self, file_if_possible};
 use crate::archive::removal::remove_evicted;
@@ -82,7 +83,8 @@ pub fn recover(archive: &Archive, before: EventId, report: &mut dyn FnMut(Progre
         reviewed: Vec::new(),
         still_written: BTreeSet::new(),
     };
-    for id in archive.store.events().open()?.into_iter().filter(|id| *id < before) {
+    let open = archive.store.events().open()?.into_iter().filter(|id| *id < before).collect();
+    for id in holders_first(archive, open) {
         if recovery.is_being_written(id) {
             continue;
         }
@@ -269,7 +271,14 @@ impl Recovery<'_> {
         remove_drafts(&folder);
         event.pictures = pictures_in(&folder);
         event.set_clips(clips_in(&folder, &event));
-        let last_known = event.clips().last().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
+        if !event.shares.is_empty() {
+            // The index has to know what is known of the others.
+            self.flush()?;
+        }
+        let (shares, shared_until) = shared_video(archive, &event)?;
+        event.shares = shares;
+        let last_own = event.clips().last().map(|clip| later(&clip.start, Duration::from_secs_f64(clip.duration_s)));
+        let last_known = last_own.or_else(|| shared_until.map(|until| of_same_boot(&event.start, until)));
         let end = last_known.filter(|end| end.mono_ns >= event.start.mono_ns).unwrap_or_else(|| event.start.clone());
         event.end.get_or_insert(end);
         event.state = EventState::Interrupted;
@@ -278,6 +287,7 @@ impl Recovery<'_> {
         let mut deliveries = filing::deliveries(archive, &event)?;
         deliveries.push(Delivery::Alert(Phase::End));
         archive.store.events().record(store::Change { event: event.clone(), deliveries })?;
+        archive.keep_holders(&event)?;
         archive.announce(Phase::End, &event);
         info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
         self.found.interrupted += 1;
@@ -309,6 +319,16 @@ impl Recovery<'_> {
     fn has_unnamed_files(&self, event: &Event) -> bool {
         !unnamed_files(&self.archive.layout.folder(&event.camera, event.id), event).is_empty()
     }
+}
+
+/// The same events, those first that have video of their own: others may share it.
+fn holders_first(archive: &Archive, mut open: Vec<EventId>) -> Vec<EventId> {
+    let has_none = |id: &EventId| {
+        let known = archive.store.events().get(*id).wait().ok().flatten();
+        known.is_some_and(|event| !archive.layout.folder(&event.camera, *id).join(Clip::file_name(0)).exists())
+    };
+    open.sort_by_cached_key(has_none);
+    open
 }
 
 /// Names of pictures and clips that lie in the folder of an event that ended and that the event does not name: their

@@ -145,9 +145,10 @@ impl<'a> Group<'a> {
                 self.forget_album(*id)?;
                 deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
             }
-            Op::Execution { summary, json, key, deliveries, now } => {
+            Op::Execution { summary, json, key, deliveries, posts, now } => {
                 self.put_execution(summary, json, key.as_deref())?;
-                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))
+                deliveries.iter().try_for_each(|delivery| self.enqueue(None, delivery, now))?;
+                posts.iter().try_for_each(|(outbox, document)| self.deliver_to(outbox, document, now))
             }
             Op::ForgetExecution { id, key, deliveries, now } => {
                 self.forget_execution(*id, key.as_deref())?;

@@ -49,7 +49,7 @@ impl Default for Query {
 impl Query {
     fn matches(&self, event: &Event) -> bool {
         self.camera.as_deref().is_none_or(|camera| camera == &*event.camera)
-            && self.label.as_deref().is_none_or(|label| label == &*event.label)
+            && self.label.as_deref().is_none_or(|label| event.shows(label))
             && self.state.is_none_or(|state| state == event.state)
             && self.since.is_none_or(|since| event.start.wall >= since)
             && self.until.is_none_or(|until| event.start.wall < until)
@@ -97,6 +97,8 @@ fn fitting(event: Event) -> Result<(Event, Vec<u8>), StoreError> {
     let (mut short, mut json) = (event, json);
     for length in SHORT_LISTS {
         short.zones.truncate(length);
+        short.labels.truncate(length);
+        short.shares.truncate(length);
         short.pictures.truncate(length);
         short.evicted.truncate(length);
         json = encode(&short)?;

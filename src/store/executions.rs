@@ -7,6 +7,7 @@ use super::op::Op;
 use super::read::Read;
 use super::worker::Core;
 use super::{Delivery, Document, StoreError};
+use crate::destination::Destination;
 use crate::execution::{Execution, ExecutionId, ExecutionSummary};
 
 /// The executions. Clones share one index.
@@ -24,7 +25,20 @@ impl Executions {
     /// # Errors
     /// [`StoreError::TooLarge`]; else when the disk is full or the store is out of service.
     pub fn record(&self, execution: &Execution, documents: Vec<Document>) -> Result<(), StoreError> {
-        self.0.write(self.recorded(execution, documents)?)
+        self.0.write(self.recorded(execution, documents, Vec::new())?)
+    }
+
+    /// The same for one that is over, with files that one destination alone gets.
+    ///
+    /// # Errors
+    /// As [`Executions::record`].
+    pub fn record_over(
+        &self,
+        execution: &Execution,
+        documents: Vec<Document>,
+        posts: Vec<(Destination, Document)>,
+    ) -> Result<(), StoreError> {
+        self.0.write(self.recorded(execution, documents, posts)?)
     }
 
     /// The same for tasks.
@@ -32,15 +46,21 @@ impl Executions {
     /// # Errors
     /// As [`Executions::record`].
     pub async fn record_async(&self, execution: &Execution, documents: Vec<Document>) -> Result<(), StoreError> {
-        self.0.write_async(self.recorded(execution, documents)?).await
+        self.0.write_async(self.recorded(execution, documents, Vec::new())?).await
     }
 
-    fn recorded(&self, execution: &Execution, documents: Vec<Document>) -> Result<Op, StoreError> {
+    fn recorded(
+        &self,
+        execution: &Execution,
+        documents: Vec<Document>,
+        posts: Vec<(Destination, Document)>,
+    ) -> Result<Op, StoreError> {
+        posts.iter().try_for_each(|(_, document)| Delivery::Document(document.clone()).check())?;
         let summary = execution.summary();
         let json = execution_index::index_form(&summary)?;
         let deliveries = checked(documents)?;
         let key = execution.idempotency_key.clone();
-        Ok(Op::Execution { summary: Box::new(summary), json, key, deliveries, now: self.0.clock.now() })
+        Ok(Op::Execution { summary: Box::new(summary), json, key, deliveries, posts, now: self.0.clock.now() })
     }
 
     /// Takes an execution out of the index, with the key that it was sent under, together with what destinations are to

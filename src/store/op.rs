@@ -130,6 +130,8 @@ pub(super) enum Op {
         json: Vec<u8>,
         key: Option<String>,
         deliveries: Vec<Delivery>,
+        /// Files that one destination alone gets.
+        posts: Vec<(Destination, Document)>,
         now: Moment,
     },
     /// An execution that is gone, and what the world has to lose because of it.

@@ -81,6 +81,8 @@ struct Short<'a> {
     rule: Cow<'a, str>,
     #[serde(borrow)]
     label: Cow<'a, str>,
+    #[serde(borrow, default)]
+    labels: Vec<Cow<'a, str>>,
     zones: Vec<Cow<'a, str>>,
     score: f32,
     state: EventState,
@@ -103,7 +105,7 @@ impl Search {
     fn matches(&self, event: &Short<'_>, said: Option<&Annotations>) -> bool {
         let any = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == value);
         any(&self.cameras, &event.camera)
-            && any(&self.labels, &event.label)
+            && (any(&self.labels, &event.label) || event.labels.iter().any(|label| any(&self.labels, label)))
             && any(&self.rules, &event.rule)
             && (self.zones.is_empty() || event.zones.iter().any(|zone| any(&self.zones, zone)))
             && (self.states.is_empty() || self.states.contains(&event.state))
@@ -120,7 +122,8 @@ impl Search {
         if self.words.is_empty() {
             return true;
         }
-        let named = [&event.camera, &event.label, &event.rule].into_iter().chain(&event.zones).map(|text| &**text);
+        let own = [&event.camera, &event.label, &event.rule].into_iter();
+        let named = own.chain(&event.labels).chain(&event.zones).map(|text| &**text);
         let by_people = said.into_iter().flat_map(|said| said.tags.iter().chain([&said.note])).map(|text| &**text);
         let texts: Vec<String> = named.chain(by_people).map(str::to_lowercase).collect();
         self.words.iter().all(|word| texts.iter().any(|text| text.contains(word)))

@@ -18,7 +18,9 @@ use crate::config::{Config, ConfigError};
 use crate::coverage_export::Export;
 use crate::destination::Destination;
 use crate::event::Event;
+use crate::executor::ExecutionArchive;
 use crate::lake::{self, Lake};
+use crate::load;
 use crate::pipeline::Shared;
 use crate::retention::Retention;
 use crate::service::Services;
@@ -123,12 +125,19 @@ impl Start<'_> {
             device: shared.device.clone(),
             queue: AlertQueue::new(outbox.clone()),
             object_key: (!config.upload.is_empty()).then_some(object_key),
+            posts: self.posts(),
             rule_ages: Arc::new(rule_ages(config)),
             health: shared.health.clone(),
             metrics: shared.metrics.clone(),
             clock: shared.clock.clone(),
         };
         Ok((deps, outbox))
+    }
+
+    /// Reads what webhooks get of executions.
+    fn posts(&self) -> alert::ReadPost {
+        let executions = ExecutionArchive::new(&self.volume.archive, Arc::new(self.config.executions.clone()));
+        Arc::new(move |path| executions.post(path))
     }
 
     fn alerts(&self, outlets: &mut Supervisor) -> Result<()> {
@@ -139,6 +148,7 @@ impl Start<'_> {
             site: shared.site.clone(),
             cameras: alert_cameras(config),
             uploads: config.upload.keys().cloned().collect(),
+            has_temperature: load::hottest(&config.load.thermal_dir).is_some(),
             control: shared.control.clone(),
             status: Arc::new(self.context.services.clone()),
             announced: Some(self.context.announced.clone()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -16,6 +17,7 @@ use crate::control::Control;
 use crate::pipeline::Shared;
 use crate::store::{self, Store, StoreError};
 use crate::supervise::{Backoff, spawn_thread, systemd};
+use crate::web::{self, PageDeps};
 
 /// The spool's own folder, all of which may be deleted.
 const BOX: &str = "box";
@@ -124,11 +126,25 @@ impl Storage {
     }
 
     /// Opens the archive's volume or else the spool, and waits where neither can be had: ending the process would only
-    /// bring the next one to the same place. `None` when a stop was asked for meanwhile.
+    /// bring the next one to the same place. Meanwhile health is served, and what is wrong. `None` when a stop was asked for.
     ///
     /// # Errors
     /// What waiting does not mend.
     pub async fn open(&self, stop: &CancellationToken) -> Result<Option<Opened>> {
+        let (trouble, found) = watch::channel(None);
+        let deps = PageDeps { folder: self.state().to_owned(), clock: self.clock.clone() };
+        tokio::select! {
+            opened = self.open_some_time(stop, &trouble) => opened,
+            never = web::stand_in(&self.config.web, &deps, found) => match never {},
+        }
+    }
+
+    /// Says in `waiting` what is waited for.
+    async fn open_some_time(
+        &self,
+        stop: &CancellationToken,
+        waiting: &watch::Sender<Option<String>>,
+    ) -> Result<Option<Opened>> {
         let mut backoff = Backoff::for_connections();
         loop {
             let trouble = match self.open_main().await {
@@ -144,6 +160,7 @@ impl Storage {
             let rest = backoff.next_pause(Duration::ZERO);
             error!(error = trouble, again_in_s = rest.as_secs(), "the store cannot be opened");
             systemd::status(&format!("waiting for the disk: {trouble}"));
+            waiting.send_replace(Some(trouble));
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
                 () = tokio::time::sleep(rest) => {}
@@ -193,12 +210,7 @@ impl Storage {
 
     /// Opens the archive's own volume, if it is there and works.
     pub(super) async fn open_main(&self) -> Result<Opened, OpenError> {
-        if let Err(failure) = self.find_main().await {
-            let denied = |io: &std::io::Error| io.kind() == std::io::ErrorKind::PermissionDenied;
-            // Not a matter of the volume but of the installation, where nothing else is prepared.
-            let fatal = self.spool.is_none() && failure.chain().any(|cause| cause.downcast_ref().is_some_and(denied));
-            return Err(if fatal { OpenError::Fatal(failure) } else { OpenError::Volume(format!("{failure:#}")) });
-        }
+        self.find_main().await.map_err(|failure| OpenError::Volume(format!("{failure:#}")))?;
         make_room(self.main());
         let store = self.open_store(self.main()).await?;
         Ok(Opened { place: Place::Main, folder: self.main().to_owned(), store, trouble: None })
