@@ -21,7 +21,7 @@ use crate::live::{Broadcast, Outlines};
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Shared, Sight};
 use crate::reception::Reception;
-use crate::record::Recorder;
+use crate::record::{Recorder, StillTurn};
 use crate::service::CameraPipelines;
 use crate::source;
 use crate::supervise::{Running, Supervisor};
@@ -39,6 +39,8 @@ pub struct Cameras {
     frames: BTreeMap<String, Arc<LatestFrame>>,
     /// Live video of each.
     broadcasts: BTreeMap<String, Arc<Broadcast>>,
+    /// Which of them decodes pictures for stills at a time.
+    still_turn: StillTurn,
 }
 
 struct Camera {
@@ -67,7 +69,13 @@ impl Cameras {
     pub fn new(stop: CancellationToken, config: &Config, metrics: &Metrics) -> Self {
         let frames = config.cameras().map(|(name, _)| (name.clone(), Arc::default())).collect();
         let broadcasts = config.cameras().map(|(name, camera)| (name.clone(), broadcast(name, camera, metrics)));
-        Self { stop, running: BTreeMap::new(), frames, broadcasts: broadcasts.collect() }
+        Self {
+            stop,
+            running: BTreeMap::new(),
+            frames,
+            broadcasts: broadcasts.collect(),
+            still_turn: StillTurn::default(),
+        }
     }
 
     /// The newest picture of each.
@@ -118,7 +126,8 @@ impl Cameras {
         let broadcasts = self.broadcasts.entry(name.to_owned());
         let broadcast = broadcasts.or_insert_with(|| broadcast(name, camera, &shared.metrics)).clone();
         let mut feeds = Supervisor::new(self.stop.child_token(), &shared.heartbeats, &shared.metrics);
-        let sight = Sight { models: models.of_camera(name, camera), workers, latest, broadcast, pipelines };
+        let (models, still_turn) = (models.of_camera(name, camera), self.still_turn.clone());
+        let sight = Sight { models, workers, latest, broadcast, pipelines, still_turn };
         let pipeline = Pipeline::start(name, camera, shared, archive, sight, &mut feeds)?;
         self.running.insert(name.to_owned(), Camera { pipeline, feeds: feeds.start(FEED_GRACE) });
         Ok(())

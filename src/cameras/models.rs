@@ -112,11 +112,14 @@ pub fn check(config: &Config) -> Result<()> {
             if !detectors.contains_key(name) {
                 match Detector::load_within(&config.infer.model_dir, name, config.infer.limits()) {
                     Ok(detector) => drop(detectors.insert(name.clone(), detector)),
-                    Err(unknown) if unknown.is_unknown() => {
-                        diagnostics.push(Diagnostic::new(place(key), unknown.to_string()));
-                    }
-                    Err(failure) => return Err(failure.into()),
+                    Err(failure) => diagnostics.push(Diagnostic::new(place(key), failure.to_string())),
                 }
+            }
+            if let Some(detector) = detectors.get(name) {
+                let labels = camera.labels().into_iter();
+                let unknown = labels.filter_map(|(key, label)| Some((key, detector.lacks(label)?)));
+                diagnostics
+                    .extend(unknown.map(|(key, why)| Diagnostic::new(format!("camera.{camera_name}.{key}"), why)));
             }
             if let Some(Err(diagnostic)) = detectors.get(name).map(|detector| detect.check_labels(detector)) {
                 diagnostics.push(Diagnostic::new(place("labels"), diagnostic));

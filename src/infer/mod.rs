@@ -21,6 +21,7 @@ mod nms;
 mod onnx_writer;
 mod preprocess;
 mod repository;
+mod sample;
 mod scheduler;
 
 use std::path::{Path, PathBuf};
@@ -28,10 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::detection::{BBox, Detection};
-use crate::frame::{Picture, PictureError, Rgb};
+use crate::frame::{Picture, PictureError};
 
 pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
@@ -40,6 +40,7 @@ pub use loader::{Loader, Model, Tried};
 pub use model::{Manifest, ModelError};
 pub use preprocess::{Fit, Input};
 pub use repository::{Version, find, installed, parse_reference, unknown, versions};
+pub use sample::photograph;
 pub use scheduler::{
     Accepted, Answer, Detected, FailureKind, Job, JobError, Jobs, ModelStatistics, Outcome, PendingAnswer, Policy,
     Priority, Refused, Reply, Scheduler, Slot, Speed, TensorJob,
@@ -50,15 +51,6 @@ use preprocess::Preprocessor;
 
 /// More threads than this are a slip of the finger.
 const MAX_WORKERS: usize = 256;
-
-/// A person with a dog and a horse; origin and licence in tests/fixtures/NOTICE.md.
-const SAMPLE: &[u8] = include_bytes!("../../tests/fixtures/pictures/person.jpg");
-/// Where the person is in it.
-const PERSON: BBox = BBox { x: 0.294, y: 0.232, w: 0.137, h: 0.648 };
-/// A score from which on a model has some notion of what it sees.
-const SEEN: f32 = 0.15;
-/// A model that finds more in the photograph than this does not see what the photograph shows.
-const MOST_THINGS: usize = 40;
 
 /// A slow board under load must not look hung.
 const MIN_HUNG_AFTER: Duration = Duration::from_secs(1);
@@ -81,16 +73,6 @@ pub struct Config {
     pub max_picture_time: Duration,
 }
 
-/// The photograph that every model is tried with.
-///
-/// # Errors
-/// Never, as long as it is a JPEG.
-pub fn photograph() -> Result<Rgb, PictureError> {
-    let decoded = image::load_from_memory(SAMPLE).map_err(|error| PictureError(error.to_string()))?.into_rgb8();
-    let (width, height) = decoded.dimensions();
-    Ok(Rgb { width, height, data: decoded.into_raw() })
-}
-
 /// How long one picture may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -108,7 +90,7 @@ impl Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            model_dir: "/usr/share/outpost/models".into(),
+            model_dir: INSTALLED.into(),
             workers: 0,
             hung_after: Duration::from_secs(10),
             max_picture_time: Duration::from_secs(5),
@@ -116,7 +98,18 @@ impl Default for Config {
     }
 }
 
+/// Where the installed models are.
+const INSTALLED: &str = "/usr/share/outpost/models";
+
 impl Config {
+    /// Where no models are installed, those that came with the program are used: beside it, in its prefix, or in its
+    /// source tree. A folder that was chosen stays.
+    pub fn find_models(&mut self) {
+        if self.model_dir == Path::new(INSTALLED) && !self.model_dir.is_dir() {
+            self.model_dir = repository::of_program().unwrap_or_else(|| INSTALLED.into());
+        }
+    }
+
     /// How long one picture may take.
     pub fn limits(&self) -> Limits {
         Limits { load: self.max_picture_time.min(self.hung_after), run: self.hung_after }
@@ -194,18 +187,10 @@ impl CameraConfig {
     /// Checks that `detector` knows every label that is asked for: a misspelt label would never be seen.
     ///
     /// # Errors
-    /// In words for the operator, with the label that is spelt most alike.
+    /// In words for the operator, each with the label that is spelt most alike.
     pub fn check_labels(&self, detector: &Detector) -> Result<(), String> {
-        for label in &self.labels {
-            if detector.labels().iter().any(|known| **known == **label) {
-                continue;
-            }
-            let closeness = |known: &&Arc<str>| (strsim::jaro_winkler(known, label) * 1e6) as u32;
-            let hint = detector.labels().iter().max_by_key(closeness);
-            let hint = hint.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default();
-            return Err(format!("model {} knows no label {label:?}{hint}", detector.name()));
-        }
-        Ok(())
+        let wrong: Vec<String> = self.labels.iter().filter_map(|label| detector.lacks(label)).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 }
 
@@ -366,6 +351,17 @@ impl Detector {
         &self.labels
     }
 
+    /// What is wrong with a label that it does not know, with the one that is spelt most alike.
+    pub fn lacks(&self, label: &str) -> Option<String> {
+        if self.labels.iter().any(|known| **known == *label) {
+            return None;
+        }
+        let closeness = |known: &&Arc<str>| (strsim::jaro_winkler(known, label) * 1e6) as u32;
+        let hint = self.labels.iter().max_by_key(closeness);
+        let hint = hint.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default();
+        Some(format!("model {} knows no label {label:?}{hint}", self.name()))
+    }
+
     /// Width and height of its input, pixels.
     pub fn input_size(&self) -> (u32, u32) {
         self.preprocessor.size()
@@ -408,6 +404,11 @@ impl Detector {
         &self.description.input
     }
 
+    /// Names and shapes of its output tensors, as it gave them when it was loaded.
+    pub fn output_shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.description.outputs.iter().map(|output| (output.name.as_str(), output.shape.as_slice()))
+    }
+
     /// What the model itself gives for an input of one's own: numbers in its layout, as many as its input holds, scaled as it
     /// was trained. The outputs have their names in the model.
     ///
@@ -429,37 +430,6 @@ impl Detector {
     /// When the picture cannot be converted or the engine fails.
     pub fn detect(&self, picture: &dyn Picture, min_score: f32) -> Result<Vec<Detection>, InferError> {
         self.run(&self.prepare(picture)?, min_score)
-    }
-
-    /// Has the model look at a photograph of a person with a dog and a horse, and judges what it gives.
-    fn look_at_sample(&self) -> Result<(), String> {
-        let photograph = photograph().map_err(|error| error.to_string())?;
-        let input = self.prepare(&photograph).map_err(|error| error.to_string())?;
-        let (fit, outputs) = (input.fit(), self.engine.run(input.data()).map_err(|error| error.to_string())?);
-        self.check_shapes(&outputs).map_err(|error| format!("{error}: how much it gives depends on the picture"))?;
-        if let Some(doubt) = self.head.doubt(&outputs) {
-            return Err(doubt);
-        }
-        let things = nms::suppress(self.head.decode(&outputs, 0.5), self.nms_iou).len();
-        if things > MOST_THINGS {
-            return Err(format!(
-                "it believes to see {things} things in a photograph of a person and two animals; are scale, mean, std, \
-                 colour and layout right?"
-            ));
-        }
-        if self.labels.iter().any(|label| &**label == "person") && !self.sees_the_person(&outputs, fit) {
-            let model = &self.name;
-            warn!(%model, "the model does not see the person in a test photograph: are scale, mean, std and colour right?");
-        }
-        Ok(())
-    }
-
-    fn sees_the_person(&self, outputs: &[Output], fit: Fit) -> bool {
-        self.head.decode(outputs, SEEN).into_iter().any(|found| {
-            let [x0, y0, x1, y1] = fit.to_picture(found.corners);
-            let is_person = self.labels.get(found.class).is_some_and(|label| &**label == "person");
-            is_person && BBox::from_corners(x0, y0, x1, y1).iou(&PERSON) > 0.3
-        })
     }
 
     /// The head was fitted to the shapes seen at load time; it must never read anything else.

@@ -72,6 +72,25 @@ pub fn installed(dir: &Path) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// Folders of models as they lie above the program: in a prefix, and in the source tree or an archive.
+const BESIDE: [&str; 2] = ["share/outpost/models", "models"];
+/// How far above the program they are looked for: `target/<triple>/release/outpost` in the source tree.
+const ABOVE: usize = 4;
+
+/// The models that came with the program: beside it, in its prefix, or in its source tree.
+pub(super) fn of_program() -> Option<PathBuf> {
+    let built_in = cfg!(debug_assertions).then(|| Path::new(env!("CARGO_MANIFEST_DIR")));
+    of_program_at(&std::env::current_exe().ok()?).or_else(|| built_in.and_then(models_in))
+}
+
+fn of_program_at(program: &Path) -> Option<PathBuf> {
+    program.ancestors().skip(1).take(ABOVE).find_map(models_in)
+}
+
+fn models_in(folder: &Path) -> Option<PathBuf> {
+    BESIDE.into_iter().map(|beside| folder.join(beside)).find(|folder| !installed(folder).is_empty())
+}
+
 /// The newest version that a reference means and whose manifest can be read, with that. Blocks on the disk.
 ///
 /// # Errors
@@ -128,6 +147,23 @@ mod tests {
         write(dir, "n/1/other.toml");
         write(dir, "flat.toml");
         assert_eq!(installed(dir), ["flat", "m"]);
+    }
+
+    #[test]
+    fn the_models_of_a_program_lie_in_its_prefix_beside_it_or_in_its_source_tree() {
+        for (program, models) in [
+            ("usr/bin/outpost", "usr/share/outpost/models"),
+            ("outpost-1.0/outpost", "outpost-1.0/models"),
+            ("tree/target/release/outpost", "tree/models"),
+            ("tree/target/aarch64-unknown-linux-gnu/release/outpost", "tree/models"),
+        ] {
+            let dir = tempfile::tempdir().expect("temporary folder");
+            let program = dir.path().join(program);
+            write(dir.path(), &format!("{models}/README"));
+            assert_eq!(of_program_at(&program), None, "no model is there");
+            write(dir.path(), &format!("{models}/m.toml"));
+            assert_eq!(of_program_at(&program), Some(dir.path().join(models)));
+        }
     }
 
     #[test]

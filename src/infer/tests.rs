@@ -40,9 +40,7 @@ fn a_model_that_sees_things_everywhere_is_refused() {
 fn the_shipped_model_sees_the_person_in_the_photograph() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let detector = Detector::load(&dir, &CameraConfig::default().model).expect("load");
-    let photograph = image::load_from_memory(SAMPLE).expect("a JPEG").into_rgb8();
-    let (width, height) = photograph.dimensions();
-    let input = detector.prepare(&Rgb { width, height, data: photograph.into_raw() }).expect("prepare");
+    let input = detector.prepare(&photograph().expect("a picture")).expect("prepare");
     let outputs = detector.engine.run(input.data()).expect("run");
     assert!(detector.sees_the_person(&outputs, input.fit()));
     // The same numbers as if they had been taken for those of a picture without bars.

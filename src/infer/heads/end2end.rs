@@ -1,4 +1,4 @@
-//! Models that choose their boxes themselves: YOLOv10, YOLO26, and exports with NMS inside.
+//! Models that choose their boxes themselves: YOLOv10, YOLO26, PicoDet, and exports with NMS inside.
 
 use super::meaning;
 use super::{BoxUnits, Candidate, HeadSpec};
@@ -18,6 +18,8 @@ pub(crate) struct End2end {
     /// Pixels in one unit of a box, across and down.
     unit: [f32; 2],
     side: [f32; 2],
+    /// Class and score stand before the corners, as PaddleDetection has them.
+    class_first: bool,
 }
 
 impl End2end {
@@ -36,15 +38,33 @@ impl End2end {
             BoxUnits::Unit => side,
             BoxUnits::Pixels => [1.0, 1.0],
         };
-        Ok(Self { labels, unit, side })
+        Ok(Self { labels, unit, side, class_first: false })
+    }
+
+    /// PicoDet with NMS inside: rows `[N, 6]` of class, score and corners in pixels, and how many there are; `None` where
+    /// the outputs are no such.
+    pub(super) fn of_paddle(input: &InputSpec, labels: usize, shapes: &[&[usize]]) -> Option<Self> {
+        let is_chosen = matches!(shapes, [[_, COLUMNS], ..] | [[1, _, COLUMNS], ..]);
+        let is_count = matches!(shapes, [_] | [_, [] | [1]]);
+        let side = [input.width as f32, input.height as f32];
+        (is_chosen && is_count).then_some(Self { labels, unit: [1.0, 1.0], side, class_first: true })
+    }
+
+    /// The numbers of rows in the usual order: corners, score, class.
+    fn rows<'a>(&self, output: &'a Output) -> impl Iterator<Item = [f32; COLUMNS]> + 'a {
+        let class_first = self.class_first;
+        output.data.as_chunks::<COLUMNS>().0.iter().map(move |row| match *row {
+            [class, score, x0, y0, x1, y1] if class_first => [x0, y0, x1, y1, score, class],
+            row => row,
+        })
     }
 
     pub(super) fn decode(&self, output: &Output, min_score: f32) -> Vec<Candidate> {
-        let candidates = output.data.as_chunks::<COLUMNS>().0.iter().filter_map(|row| {
-            let &[.., score, class] = row;
+        let candidates = self.rows(output).filter_map(|row| {
+            let [.., score, class] = row;
             // Also false where it is not a number.
             let is_known = (0.0..self.labels as f32).contains(&class.round());
-            is_known.then(|| Candidate::new(class.round() as usize, score, min_score, self.corners(row))).flatten()
+            is_known.then(|| Candidate::new(class.round() as usize, score, min_score, self.corners(&row))).flatten()
         });
         candidates.collect()
     }
@@ -56,18 +76,25 @@ impl End2end {
 
     /// Why the numbers cannot be what they are read as; `None`: nothing speaks against it.
     pub(super) fn doubt(&self, output: &Output) -> Option<String> {
-        let rows = output.data.as_chunks::<COLUMNS>().0;
-        let scores = || rows.iter().map(|&[.., score, _]| score);
+        let rows: Vec<[f32; COLUMNS]> = self.rows(output).collect();
+        // A row of class -1 says that there is nothing.
+        let believed =
+            || rows.iter().filter(|&&[.., score, class]| score > NO_SCORE && !(self.class_first && class < 0.0));
+        let (score_column, class_column) = if self.class_first { ("second", "first") } else { ("fifth", "sixth") };
+        let (kind, order) = match self.class_first {
+            true => ("picodet", "class, score, two corners"),
+            false => ("end2end", "two corners, score, class"),
+        };
+        let scores = || rows.iter().filter(|row| !self.class_first || row[5] >= 0.0).map(|&[.., score, _]| score);
         if let Some(score) = scores().find(|score| !meaning::is_score(*score)) {
             return Some(format!(
-                "its fifth column holds {score}, which is no score from 0 to 1, so this is not what head end2end reads \
-                 (two corners, score, class)"
+                "its {score_column} column holds {score}, which is no score from 0 to 1, so this is not what head {kind} \
+                 reads ({order})"
             ));
         }
-        let believed = || rows.iter().filter(|&&[.., score, _]| score > NO_SCORE);
         for &[.., class] in believed() {
             if class.fract() != 0.0 || class < 0.0 {
-                return Some(format!("its sixth column holds {class}, which is no class"));
+                return Some(format!("its {class_column} column holds {class}, which is no class"));
             }
             if class >= self.labels as f32 {
                 return Some(format!("it gives class {class}, but there are {} labels; check the labels", self.labels));
@@ -80,6 +107,6 @@ impl End2end {
 
     /// Whether this is what it can read.
     pub(super) fn accepts(shape: &[usize]) -> bool {
-        matches!(shape, [1, _, COLUMNS])
+        matches!(shape, [1, _, COLUMNS] | [_, COLUMNS])
     }
 }

@@ -139,15 +139,18 @@ impl Head {
                 Detr::fit(*activation, *units, input, labels, names, shapes).map(Self::Detr)
             }
             HeadSpec::Classify { activation } => Classify::fit(*activation, input, labels, shapes).map(Self::Classify),
-            HeadSpec::Nanodet { activation, strides, offset, .. }
-            | HeadSpec::Picodet { activation, strides, offset, .. } => {
-                let grid = distribution::Grid { cells: cells(input, strides), strides, offset: *offset };
-                Distribution::fit(grid, *activation, input, labels, shapes).map(Self::Distribution)
+            HeadSpec::Picodet(_) if let Some(chosen) = End2end::of_paddle(input, labels, shapes) => {
+                Ok(Self::End2end(chosen))
             }
-            HeadSpec::Yolov8 { .. }
-            | HeadSpec::Yolov8Seg { .. }
+            HeadSpec::Nanodet(keys) | HeadSpec::Picodet(keys) => {
+                let strides = &keys.strides;
+                let grid = distribution::Grid { cells: cells(input, strides), strides, offset: spec.offset() };
+                Distribution::fit(grid, keys.activation, input, labels, shapes).map(Self::Distribution)
+            }
+            HeadSpec::Yolov8(_)
+            | HeadSpec::Yolov8Seg(_)
             | HeadSpec::Yolov8Pose { .. }
-            | HeadSpec::Yolov5 { .. }
+            | HeadSpec::Yolov5(_)
             | HeadSpec::Yolox { .. } => Yolo::fit(spec, input, labels, shapes).map(Self::Yolo),
         };
         fitted.map_err(misfit)
@@ -176,7 +179,8 @@ impl Head {
     /// Whether it can read an output of shape `found` that had shape `fitted` when the model was loaded.
     pub(super) fn accepts(&self, fitted: &[usize], found: &[usize]) -> bool {
         match self {
-            Self::End2end(_) => End2end::accepts(found),
+            // The count beside the boxes is always one number.
+            Self::End2end(_) => End2end::accepts(found) || fitted == found,
             _ => fitted == found,
         }
     }

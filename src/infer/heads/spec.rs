@@ -61,31 +61,46 @@ pub enum BoxUnits {
     Pixels,
 }
 
+/// The keys of a head whose boxes overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlapping {
+    /// Boxes of one class that overlap more than this are one thing. Default 0.6.
+    #[serde(default = "default_nms_iou")]
+    pub nms_iou: f32,
+    /// Of the scores, and of the objectness where there is one. Default none.
+    #[serde(default)]
+    pub activation: Activation,
+}
+
+/// The keys of a head that states the sides of boxes as distributions of their distances from a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distances {
+    /// Boxes of one class that overlap more than this are one thing. Default 0.6.
+    #[serde(default = "default_nms_iou")]
+    pub nms_iou: f32,
+    /// Of the scores. Default none.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Cell sizes in pixels, in the order of the output. Default 8, 16, 32, 64.
+    #[serde(default = "default_four_strides")]
+    pub strides: Vec<u32>,
+    /// Where in a cell distances begin, in cells. Default 0 for NanoDet-Plus (0.5 is NanoDet before it), 0.5 for PicoDet.
+    pub offset: Option<f32>,
+}
+
 /// The head part of a manifest: `[head]`, distinguished by `kind`. C is the number of labels, N of boxes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum HeadSpec {
     /// One output `[1, 4+C, N]` or `[1, N, 4+C]`: centre x, centre y, width, height in input pixels, then
     /// class scores. YOLOv8 and later, and what was exported in that layout.
-    Yolov8 {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-    },
+    Yolov8(Overlapping),
     /// As `yolov8` with M numbers for a mask behind the scores, and a second output `[1, M, H, W]` that they weigh:
     /// segmentation of YOLOv8 and later.
     #[serde(rename = "yolov8-seg")]
-    Yolov8Seg {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-    },
+    Yolov8Seg(Overlapping),
     /// As `yolov8` with key points behind the scores, each of them x, y in input pixels and a score: pose of YOLOv8 and
     /// later.
     #[serde(rename = "yolov8-pose")]
@@ -101,14 +116,7 @@ pub enum HeadSpec {
         values: usize,
     },
     /// One output `[1, N, 5+C]`: as above with the objectness before the class scores. YOLOv5, YOLOv7.
-    Yolov5 {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of objectness and scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-    },
+    Yolov5(Overlapping),
     /// One output `[1, N, 5+C]` in grid cells, or one `[1, 5+C, H, W]` for each stride: offset from the cell, logarithm
     /// of the size in strides. YOLOX as it is usually exported, without decoding.
     Yolox {
@@ -124,36 +132,10 @@ pub enum HeadSpec {
     },
     /// One output `[1, N, C+4*B]`, or scores and sides apart, in one output or in one for each stride: for each side of
     /// a box the distribution of its distance from the cell over B bins. NanoDet and NanoDet-Plus.
-    Nanodet {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-        /// Cell sizes in pixels, in the order of the output. Default 8, 16, 32, 64.
-        #[serde(default = "default_four_strides")]
-        strides: Vec<u32>,
-        /// Where in a cell distances begin, in cells: 0 for NanoDet-Plus, 0.5 for NanoDet before it. Default 0.
-        #[serde(default)]
-        offset: f32,
-    },
+    Nanodet(Distances),
     /// The same as PicoDet has it; also after its post-processing without NMS: `[1, N, 4]` + `[1, C, N]`, two corners in
-    /// input pixels.
-    Picodet {
-        /// Boxes of one class that overlap more than this are one thing. Default 0.6.
-        #[serde(default = "default_nms_iou")]
-        nms_iou: f32,
-        /// Of the scores. Default none.
-        #[serde(default)]
-        activation: Activation,
-        /// Cell sizes in pixels, in the order of the output. Default 8, 16, 32, 64.
-        #[serde(default = "default_four_strides")]
-        strides: Vec<u32>,
-        /// Where in a cell distances begin, in cells. Default 0.5.
-        #[serde(default = "default_half")]
-        offset: f32,
-    },
+    /// input pixels; and with NMS inside: `[N, 6]` of class, score, two corners, beside a count.
+    Picodet(Distances),
     /// Two outputs `[1, N, C]` and `[1, N, 4]`, scores and boxes (centre, size), or both in one `[1, N, 4+C]`, of boxes
     /// that do not overlap; with softmax one more score, the last, for no thing. Or labels `[1, N]`, boxes `[1, N, 4]`
     /// (two corners) and scores `[1, N]`. DETR, RT-DETR, D-FINE, RF-DETR.
@@ -211,10 +193,6 @@ fn default_four_strides() -> Vec<u32> {
     vec![8, 16, 32, 64]
 }
 
-fn default_half() -> f32 {
-    0.5
-}
-
 fn default_keypoint_values() -> usize {
     3
 }
@@ -234,30 +212,49 @@ fn default_background() -> bool {
 impl HeadSpec {
     /// Overlap above which two boxes of one class are one thing.
     pub fn nms_iou(&self) -> f32 {
+        self.choice().0
+    }
+
+    fn activation(&self) -> Activation {
+        self.choice().1
+    }
+
+    /// How boxes are chosen: by which overlap, and what becomes of their scores before.
+    fn choice(&self) -> (f32, Activation) {
         match *self {
-            Self::Yolov8 { nms_iou, .. }
-            | Self::Yolov8Seg { nms_iou, .. }
-            | Self::Yolov8Pose { nms_iou, .. }
-            | Self::Yolov5 { nms_iou, .. }
-            | Self::Yolox { nms_iou, .. }
-            | Self::Nanodet { nms_iou, .. }
-            | Self::Picodet { nms_iou, .. }
-            | Self::Ssd { nms_iou, .. } => nms_iou,
+            Self::Yolov8(Overlapping { nms_iou, activation })
+            | Self::Yolov8Seg(Overlapping { nms_iou, activation })
+            | Self::Yolov5(Overlapping { nms_iou, activation })
+            | Self::Nanodet(Distances { nms_iou, activation, .. })
+            | Self::Picodet(Distances { nms_iou, activation, .. })
+            | Self::Yolov8Pose { nms_iou, activation, .. }
+            | Self::Yolox { nms_iou, activation, .. }
+            | Self::Ssd { nms_iou, activation, .. } => (nms_iou, activation),
             // Nothing is left to be sorted out.
-            Self::Detr { .. } | Self::End2end { .. } | Self::Classify { .. } => 1.0,
+            Self::Detr { activation, .. } | Self::Classify { activation } => (1.0, activation),
+            Self::End2end { .. } => (1.0, Activation::None),
+        }
+    }
+
+    /// Where in a cell distances begin, in cells.
+    pub(super) fn offset(&self) -> f32 {
+        match self {
+            Self::Nanodet(Distances { offset, .. }) => offset.unwrap_or(0.0),
+            Self::Picodet(Distances { offset, .. }) => offset.unwrap_or(0.5),
+            _ => 0.0,
         }
     }
 
     /// The value of `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Yolov8 { .. } => "yolov8",
-            Self::Yolov8Seg { .. } => "yolov8-seg",
+            Self::Yolov8(_) => "yolov8",
+            Self::Yolov8Seg(_) => "yolov8-seg",
             Self::Yolov8Pose { .. } => "yolov8-pose",
-            Self::Yolov5 { .. } => "yolov5",
+            Self::Yolov5(_) => "yolov5",
             Self::Yolox { .. } => "yolox",
-            Self::Nanodet { .. } => "nanodet",
-            Self::Picodet { .. } => "picodet",
+            Self::Nanodet(_) => "nanodet",
+            Self::Picodet(_) => "picodet",
             Self::Detr { .. } => "detr",
             Self::Ssd { .. } => "ssd",
             Self::End2end { .. } => "end2end",
@@ -268,22 +265,6 @@ impl HeadSpec {
     /// Whether it says what a picture shows as a whole, not where.
     pub fn is_classifier(&self) -> bool {
         matches!(self, Self::Classify { .. })
-    }
-
-    fn activation(&self) -> Activation {
-        match *self {
-            Self::Yolov8 { activation, .. }
-            | Self::Yolov8Seg { activation, .. }
-            | Self::Yolov8Pose { activation, .. }
-            | Self::Yolov5 { activation, .. }
-            | Self::Yolox { activation, .. }
-            | Self::Nanodet { activation, .. }
-            | Self::Picodet { activation, .. }
-            | Self::Detr { activation, .. }
-            | Self::Ssd { activation, .. }
-            | Self::Classify { activation } => activation,
-            Self::End2end { .. } => Activation::None,
-        }
     }
 
     /// Checks the numbers. The error is for the operator.
@@ -298,13 +279,15 @@ impl HeadSpec {
             ));
         }
         match self {
-            Self::Yolox { strides, .. } | Self::Nanodet { strides, .. } | Self::Picodet { strides, .. }
+            Self::Yolox { strides, .. }
+            | Self::Nanodet(Distances { strides, .. })
+            | Self::Picodet(Distances { strides, .. })
                 if strides.is_empty() || strides.contains(&0) =>
             {
                 Err(format!("head.strides = {strides:?} must hold at least one number, none of them 0"))
             }
-            Self::Nanodet { offset, .. } | Self::Picodet { offset, .. } if !(0.0..=1.0).contains(offset) => {
-                Err(format!("head.offset = {offset} is not between 0 and 1"))
+            Self::Nanodet(_) | Self::Picodet(_) if !(0.0..=1.0).contains(&self.offset()) => {
+                Err(format!("head.offset = {} is not between 0 and 1", self.offset()))
             }
             Self::Yolov8Pose { values, .. } if !(2..=3).contains(values) => {
                 Err(format!("head.values = {values} is neither 2 nor 3"))

@@ -258,6 +258,26 @@ fn boxes_that_the_model_has_chosen_are_read_as_such() {
     assert!(head.accepts(&[1, 0, 6], &[1, 9, 6]) && !head.accepts(&[1, 0, 6], &[1, 9, 7]));
 }
 
+/// Works with: models | PicoDet with NMS inside (`[N, 6]`, class first, beside a count) | Head `picodet` reads them as they are
+#[test]
+fn picodet_that_has_chosen_its_boxes_is_read_class_first() {
+    let head = "kind = 'picodet'";
+    let rows = [[1.0, 0.9, 10.0, 20.0, 30.0, 40.0], [0.0, 0.2, 0.0, 0.0, 9.0, 9.0], [7.0, 0.9, 0.0, 0.0, 9.0, 9.0]];
+    let count = || ("count", output(&[1], vec![3.0]));
+    let found = decode(head, 2, vec![("out", output(&[3, 6], rows.concat())), count()], 0.4);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].class, found[0].score, found[0].corners), (1, 0.9, [10.0, 20.0, 30.0, 40.0]));
+    let alone = decode(head, 2, vec![("out", output(&[1, 3, 6], rows.concat()))], 0.4);
+    assert_eq!(alone, found);
+    assert!(fit(head, 2, &[("out", &[3, 6]), ("more", &[3, 6])]).is_err());
+    // Nothing found is one row of -1.
+    let none = || output(&[1, 6], vec![-1.0; 6]);
+    assert!(decode(head, 2, vec![("out", none()), count()], 0.0).is_empty());
+    assert_eq!(doubt(head, 2, vec![none(), output(&[1], vec![1.0])]), None);
+    let swapped = doubt(head, 2, vec![output(&[1, 6], vec![10.0, 20.0, 30.0, 40.0, 0.9, 1.0])]).expect("doubt");
+    assert!(swapped.contains("second column holds 20") && swapped.contains("head picodet"), "{swapped}");
+}
+
 /// Works with: models | NMS-inside exports under another head | Refused, with `end2end` or `nms=False` as advice
 #[test]
 fn chosen_boxes_under_another_head_are_refused_with_the_right_advice() {

@@ -54,10 +54,9 @@ impl Yolo {
     /// The error is what would be understood, and how many classes the output seems to have.
     pub(super) fn fit(spec: &HeadSpec, input: &InputSpec, labels: usize, shapes: &[&[usize]]) -> Result<Self, Unfit> {
         let (objectness, activation, cells) = match spec {
-            HeadSpec::Yolov8 { activation, .. }
-            | HeadSpec::Yolov8Seg { activation, .. }
-            | HeadSpec::Yolov8Pose { activation, .. } => (false, *activation, Vec::new()),
-            HeadSpec::Yolov5 { activation, .. } => (true, *activation, Vec::new()),
+            HeadSpec::Yolov8(keys) | HeadSpec::Yolov8Seg(keys) => (false, keys.activation, Vec::new()),
+            HeadSpec::Yolov8Pose { activation, .. } => (false, *activation, Vec::new()),
+            HeadSpec::Yolov5(keys) => (true, keys.activation, Vec::new()),
             HeadSpec::Yolox { activation, strides, .. } => (true, *activation, cells(input, strides)),
             _ => return Err(("one output".to_owned(), None)),
         };
@@ -76,7 +75,7 @@ impl Yolo {
         };
         let one = |rows, transposed| vec![Part { output: 0, first: 0, rows, transposed }];
         match (spec, shapes) {
-            (HeadSpec::Yolov8Seg { .. }, &[&[1, a, b], &[1, count, height, width]]) => {
+            (HeadSpec::Yolov8Seg(_), &[&[1, a, b], &[1, count, height, width]]) => {
                 let columns = plain + count;
                 let prototypes = Prototypes { output: 1, count, height, width };
                 match rows_of(a, b, columns) {
@@ -89,7 +88,7 @@ impl Yolo {
                     )),
                 }
             }
-            (HeadSpec::Yolov8Seg { .. }, _) => {
+            (HeadSpec::Yolov8Seg(_), _) => {
                 Err((format!("two outputs [1, {plain}+M, N] + [1, M, height, width]"), None))
             }
             (HeadSpec::Yolov8Pose { values, .. }, _) => {
@@ -242,7 +241,7 @@ fn fit_one(
     shapes: &[&[usize]],
 ) -> Result<(usize, bool), Unfit> {
     let understood = match (spec, cells) {
-        (HeadSpec::Yolov8 { .. }, _) => format!("one output [1, {columns}, N] or [1, N, {columns}]"),
+        (HeadSpec::Yolov8(_), _) => format!("one output [1, {columns}, N] or [1, N, {columns}]"),
         (HeadSpec::Yolox { .. }, rows) => format!("one output [1, {rows}, {columns}]"),
         _ => format!("one output [1, N, {columns}]"),
     };
@@ -250,7 +249,7 @@ fn fit_one(
     // Boxes are always many more than classes, so the shorter axis is theirs.
     let classes = || a.min(b).checked_sub(scores_from).filter(|&classes| classes > 0);
     let (rows, transposed) = match spec {
-        HeadSpec::Yolov8 { .. } if a == columns => (b, true),
+        HeadSpec::Yolov8(_) if a == columns => (b, true),
         _ if b == columns => (a, false),
         _ => return Err((understood, classes())),
     };

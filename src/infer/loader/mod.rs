@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Config, Detector, Manifest, ModelError, parse_reference, versions};
 use crate::clock::{Clock, Mono};
@@ -172,6 +172,8 @@ struct Entry {
     is_changing: bool,
     due: Mono,
     backoff: Backoff,
+    /// In how many looks one after the other the version in use was not on the disk.
+    missing: u32,
     /// Why it could not be used the last time.
     reason: Option<String>,
     /// Why versions that are newer than the one in use could not be.
@@ -199,6 +201,7 @@ impl Work {
                 is_changing: false,
                 due,
                 backoff,
+                missing: 0,
                 reason: None,
                 failed: BTreeMap::new(),
             }
@@ -226,6 +229,22 @@ impl Work {
         entry.begun = Some(self.clock.mono());
         self.progress.send_modify(|progress| progress.is_loading = true);
         Some((entry.model.name.clone(), entry.model.version()))
+    }
+
+    /// Notes whether the version `in_use` of a model is on the disk. Gives above which one others take its place: all do
+    /// where it was deleted.
+    fn above(&mut self, at: usize, in_use: u32, is_gone: bool) -> u32 {
+        let Some(entry) = self.entries.get_mut(at) else { return in_use };
+        entry.missing = if is_gone { entry.missing.saturating_add(1) } else { 0 };
+        // It may be being replaced: the next look shows whether it is.
+        if entry.missing < 2 {
+            return in_use;
+        }
+        if entry.missing == 2 {
+            let model = &entry.model.name;
+            warn!(%model, version = in_use, "the version of a model in use was deleted; another one takes its place if there is one");
+        }
+        0
     }
 
     /// Turns away from a model.
@@ -275,11 +294,11 @@ impl Work {
                 info!(%model, version = detector.version(), took_ms, "model loaded");
                 *entry.model.detector.write() = Some(detector.clone());
                 let reasons = failed.into_iter().map(|(version, error)| (version, error.to_string())).collect();
-                note_failed(model, &mut entry.failed, reasons);
+                note_failed(model, &mut entry.failed, reasons, detector.version());
                 (self.tried)(model, Ok(&detector));
             }
             Err((version, reason)) if before.is_some() => {
-                note_failed(model, &mut entry.failed, BTreeMap::from([(version, reason)]));
+                note_failed(model, &mut entry.failed, BTreeMap::from([(version, reason)]), entry.model.version());
             }
             Err((_, reason)) => {
                 if entry.reason.as_ref() != Some(&reason) {
@@ -306,10 +325,14 @@ impl Work {
     }
 }
 
-/// Notes which versions cannot be used while an older one is; the log has each reason once.
-fn note_failed(model: &str, known: &mut BTreeMap<u32, String>, failed: BTreeMap<u32, String>) {
+/// Notes which versions cannot be used while another one is; the log has each reason once.
+fn note_failed(model: &str, known: &mut BTreeMap<u32, String>, failed: BTreeMap<u32, String>, in_use: u32) {
     for (version, reason) in failed.iter().filter(|(version, reason)| known.get(version) != Some(reason)) {
-        error!(%model, version, reason, "a newer version of a model cannot be used, an older one stays in use");
+        if *version > in_use {
+            error!(%model, version, reason, "a newer version of a model cannot be used, an older one stays in use");
+        } else {
+            error!(%model, version, reason, "an older version of a model cannot be used, the deleted one stays in use");
+        }
     }
     *known = failed;
 }
@@ -338,9 +361,11 @@ fn round(context: &Context<Work>) -> Option<bool> {
             return None;
         }
         // Both without the state: a disk or a graph that hangs must let go of the rest.
-        let files = files_of(&config.model_dir, &name, in_use);
+        let is_gone = in_use > 0 && versions(&config.model_dir, &name).iter().all(|version| version.number != in_use);
+        let above = context.with(|work| work.above(at, in_use, is_gone))?;
+        let files = files_of(&config.model_dir, &name, above);
         if context.with(|work| work.is_due(at, files))? {
-            let outcome = load(&config, &name, in_use);
+            let outcome = load(&config, &name, above);
             context.with(|work| work.settle(at, outcome))?;
         }
     }

@@ -199,6 +199,32 @@ fn a_newer_version_takes_over_once_it_is_whole_and_a_broken_one_does_not() {
     assert_eq!((health.version, health.failed.len()), (Some(2), 0));
     assert_eq!((in_work.version(), score(&first)), (1, (1, 5)), "who asks for a version keeps it");
 
+    let rounds = |count: usize| assert!((0..count).all(|_| bench.round()));
+    // One that is away for a look is being replaced; one that stays away was deleted, and the one before takes over.
+    let aside = bench.dir.path().join("aside");
+    fs::rename(&folder, &aside).expect("rename");
+    bench.round();
+    fs::rename(&aside, &folder).expect("rename");
+    bench.round();
+    bench.round();
+    assert_eq!(score(&newest), (2, 7));
+    fs::rename(&folder, &aside).expect("rename");
+    rounds(2);
+    assert_eq!(score(&newest), (2, 7), "until it is clear that it was deleted");
+    rounds(2);
+    assert_eq!(score(&newest), (1, 5));
+    assert_eq!(bench.health.models()["m"].version, Some(1));
+    // There is no other one: what is loaded stays.
+    let only = bench.dir.path().join("m/1");
+    fs::rename(&only, bench.dir.path().join("only")).expect("rename");
+    let tries = bench.tries();
+    rounds(5);
+    assert_eq!((score(&newest), score(&first), bench.tries()), ((1, 5), (1, 5), tries));
+    fs::rename(bench.dir.path().join("only"), &only).expect("rename");
+    fs::rename(&aside, &folder).expect("rename");
+    rounds(2);
+    assert_eq!(score(&newest), (2, 7));
+
     // A fresh start with a broken newest version takes the one before.
     fs::write(version(3, 0.9).join("m.onnx"), b"none").expect("write");
     let work = Work::new(
