@@ -59,6 +59,11 @@ impl Destination {
         matches!(self, Self::Upload(_))
     }
 
+    /// The name of a webhook in the configuration; `None` for what is none.
+    pub fn webhook_name(&self) -> Option<&str> {
+        if let Self::Webhook(name) = self { name.written.strip_prefix(WEBHOOK) } else { None }
+    }
+
     /// The written form.
     pub fn as_str(&self) -> &str {
         match self {
@@ -150,6 +155,10 @@ mod tests {
         }
         assert_eq!(all[2], Destination::upload("a"));
         assert_eq!(all[6], Destination::webhook("office"));
+        assert_eq!(
+            all.map(|one| one.webhook_name().map(str::to_owned))[4..],
+            [None, Some("Ä".to_owned()), Some("office".to_owned())]
+        );
     }
 
     #[test]

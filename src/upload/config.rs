@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::place::Place;
+use crate::allowance::Metered;
 use crate::asset::MediaKind;
 use crate::schedule::Schedule;
 use crate::seal::Recipient;
@@ -36,19 +37,6 @@ pub enum Allowed {
     Stills,
     /// Everything.
     All,
-}
-
-/// Whether sending costs by the byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metered {
-    /// As NetworkManager says, where there is one.
-    #[default]
-    Auto,
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
 }
 
 /// What is added to the names of sealed files.
@@ -196,9 +184,16 @@ impl Config {
         self.validate_place()
     }
 
+    /// The folder, where the destination is one.
+    pub fn folder(&self) -> Option<PathBuf> {
+        match Place::parse(&self.url) {
+            Ok(Place::Folder(folder)) => Some(folder),
+            _ => None,
+        }
+    }
+
     /// Checks everything but the files that secrets lie in.
     fn validate_place(&self) -> Result<(), String> {
-        let place = Place::parse(&self.url)?;
         if let Some(endpoint) = &self.endpoint {
             let url = Url::parse(endpoint).map_err(|e| format!("endpoint: {endpoint:?} is not a URL: {e}"))?;
             match url.scheme() {
@@ -213,7 +208,7 @@ impl Config {
                 return Err("endpoint: credentials do not belong into a URL".to_owned());
             }
         }
-        match place {
+        match Place::parse(&self.url)? {
             Place::S3 { .. } if self.access_key_id.is_some() != self.secret_access_key_file.is_some() => {
                 Err("access_key_id and secret_access_key_file: one needs the other".to_owned())
             }

@@ -18,7 +18,7 @@ use super::{Checksum, Uploader};
 use crate::health::LinkState;
 use crate::store::{Lane, Lease, Order, Outbox, StoreError, Wanted};
 
-/// How often is looked for uploads that have begun and were left behind.
+/// How often is looked for uploads that have begun and were left behind, apart from after each failure.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// While files arrive one after the other, how often is shown what is on its way.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -115,6 +115,9 @@ impl Uploader {
                 Some(outcome) = transfers.next() => {
                     let Outcome { lease, lane, result } = outcome;
                     *busy.of(lane) -= 1;
+                    if result.is_err() {
+                        tidied = None;
+                    }
                     if let Some(lease) = self.settle(lease, result, link).await? {
                         ahead.arrived();
                         arrived.add(lease);
@@ -131,7 +134,11 @@ impl Uploader {
                 acks.extend(arrived.take().map(|lease| self.acknowledge(lease)));
             }
             let due = tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY);
-            if transfers.is_empty() && acks.is_empty() && due && link.state() == LinkState::Online {
+            if transfers.is_empty()
+                && acks.is_empty()
+                && due
+                && matches!(link.state(), LinkState::Online | LinkState::Degraded)
+            {
                 tidied = Some(Instant::now());
                 self.tidy(destination).await;
             }

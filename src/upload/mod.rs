@@ -10,7 +10,6 @@
 //! Neither holds back other items: whatever failed lets others go first.
 
 mod begun;
-mod budget;
 mod config;
 mod drain;
 mod http;
@@ -60,7 +59,7 @@ use remote::Remote;
 use rules::Rules;
 use sealed::Sealer;
 
-pub use config::{Allowed, Checksum, Config, Metered};
+pub use config::{Allowed, Checksum, Config};
 pub use key::object_key;
 
 /// Tries of an item that fail through its own fault before it is given up.

@@ -1,16 +1,15 @@
 //! What may be sent now: by hand, by the time of day, on a metered link, within the budget.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
-use super::budget::{Budget, Exhausted, Limits};
-use super::config::{Allowed, Config, Metered};
+use super::config::{Allowed, Config};
+use crate::allowance::{Budget, Exhausted, Limits, Meter, Share};
 use crate::clock::Clock;
 use crate::control::{Control, Switches};
 use crate::destination::Destination;
@@ -19,10 +18,6 @@ use crate::zone;
 
 /// How often the clock and the link are looked at.
 const LOOK: Duration = Duration::from_secs(15);
-/// How often NetworkManager is asked.
-const ASK: Duration = Duration::from_secs(60);
-/// How long it may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 
 impl Allowed {
     fn up_to(self) -> Option<Lane> {
@@ -51,8 +46,7 @@ pub(super) struct Rules {
     config: Config,
     switches: watch::Receiver<Arc<Switches>>,
     budget: Mutex<Budget>,
-    /// What NetworkManager said last, and when.
-    metered: Mutex<(bool, Option<Instant>)>,
+    meter: Meter,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,13 +59,14 @@ impl Rules {
         spent: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let meter = Meter::new(config.metered);
         let limits = Limits { hour: config.hourly_bytes, day: config.daily_bytes, month: config.monthly_bytes };
         Self {
             destination,
             budget: Mutex::new(Budget::open(limits, spent, clock.clone(), zone::local)),
             config,
             switches: control.subscribe(),
-            metered: Mutex::default(),
+            meter,
             clock,
         }
     }
@@ -90,11 +85,12 @@ impl Rules {
         if !self.config.windows.is_active(local) {
             permit.restrict(self.config.outside_windows.up_to(), || "outside of its windows of time".to_owned());
         }
-        if self.is_metered() {
+        if self.meter.is_metered() {
             permit.restrict(self.config.on_metered.up_to(), || "the link is metered".to_owned());
         }
         match self.budget().allows() {
-            Ok(up_to) => permit.restrict(Some(up_to), || "little is left of a budget".to_owned()),
+            Ok(Share::Rest) => {}
+            Ok(Share::Important) => permit.restrict(Some(Lane::Stills), || "little is left of a budget".to_owned()),
             Err(exhausted) => permit.restrict(None, || exhausted.to_string()),
         }
         permit
@@ -114,7 +110,7 @@ impl Rules {
     /// # Errors
     /// When one has not.
     pub(super) fn affords(&self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
-        self.budget().affords(lane, bytes)
+        self.budget().affords(share(lane), bytes)
     }
 
     /// Spends `bytes` of the budgets.
@@ -122,14 +118,14 @@ impl Rules {
     /// # Errors
     /// When one has not enough left for something of `lane`.
     pub(super) fn spend(&self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
-        self.budget().spend(lane, bytes)
+        self.budget().spend(share(lane), bytes)
     }
 
     /// Corrects what was spent for a request by what it really sent.
     pub(super) fn settle(&self, lane: Lane, spent: u64, sent: u64) {
         if sent > spent {
             // Repetitions have gone over the line already, whatever is left.
-            let _ = self.budget().spend(lane, sent - spent);
+            let _ = self.budget().spend(share(lane), sent - spent);
         } else {
             self.budget().refund(spent - sent);
         }
@@ -152,29 +148,15 @@ impl Rules {
         self.ask().await;
     }
 
-    fn is_metered(&self) -> bool {
-        match self.config.metered {
-            Metered::Yes => true,
-            Metered::No => false,
-            Metered::Auto => self.metered.lock().0,
-        }
-    }
-
-    /// Asks NetworkManager now and then whether the link is metered.
+    /// Asks now and then whether the link is metered.
     pub(super) async fn ask(&self) {
-        let due = || {
-            let mut metered = self.metered.lock();
-            let due = metered.1.is_none_or(|asked| asked.elapsed() >= ASK);
-            if due {
-                metered.1 = Some(Instant::now());
-            }
-            due
-        };
-        if self.config.metered == Metered::Auto && due() {
-            let said = network_manager_says().await.unwrap_or_default();
-            self.metered.lock().0 = said;
-        }
+        self.meter.ask().await;
     }
+}
+
+/// Documents and pictures may use a budget to its last byte.
+fn share(lane: Lane) -> Share {
+    if lane <= Lane::Stills { Share::Important } else { Share::Rest }
 }
 
 impl Permit {
@@ -185,31 +167,10 @@ impl Permit {
     }
 }
 
-/// What NetworkManager says of the link; nothing where there is none.
-async fn network_manager_says() -> Option<bool> {
-    let mut command = tokio::process::Command::new("busctl");
-    command
-        .args(["--system", "get-property", "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"])
-        .args(["org.freedesktop.NetworkManager", "Metered"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let output = timeout(ANSWER, command.output()).await.ok()?.ok()?;
-    means_metered(&String::from_utf8(output.stdout).ok()?)
-}
-
-/// `u 1` is yes, `u 3` a guess of yes, `u 2` and `u 4` are no, and `u 0` is not known.
-fn means_metered(said: &str) -> Option<bool> {
-    match said.trim().strip_prefix("u ")?.parse().ok()? {
-        1u32 | 3 => Some(true),
-        2 | 4 => Some(false),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allowance::Metered;
     use crate::clock::{Mono, SimulatedClock};
     use crate::schedule::Schedule;
 
@@ -235,12 +196,5 @@ mod tests {
         control.change(pause).expect("change");
         let paused = Some("paused by hand".to_owned());
         assert_eq!(permit(&free, "2026-06-01T23:00"), Permit { up_to: None, reason: paused });
-    }
-
-    #[test]
-    fn what_network_manager_says_is_understood() {
-        let said = ["u 0\n", "u 1\n", "u 2\n", "u 3\n", "u 4\n", "", "no such service"];
-        let means = said.map(means_metered);
-        assert_eq!(means, [None, Some(true), Some(false), Some(true), Some(false), None, None]);
     }
 }

@@ -268,10 +268,10 @@ impl Transfer<'_> {
 
     async fn abandon(&self, store: &dyn MultipartStore, key: &Path, upload: &str) {
         let id = upload.to_owned();
-        let abort = store.abort_multipart(key, &id);
-        match self.ask(0, None, abort).await {
-            Ok(_) => self.uploader.begun.ended(upload).await,
+        match self.carry(0, None, store.abort_multipart(key, &id)).await {
+            Ok((Ok(()) | Err(object_store::Error::NotFound { .. }), _)) => self.uploader.begun.ended(upload).await,
             // It is tried again with the next connection.
+            Ok((Err(error), _)) => debug!(%error, "abort an upload"),
             Err(reason) => debug!(%reason, "abort an upload"),
         }
     }

@@ -17,26 +17,40 @@ use tracing::warn;
 
 use crate::clock::{Clock, Mono, TimeQuality};
 use crate::durable;
-use crate::store::Lane;
 
 /// Written ahead at a time, at most, in bytes.
 const STEP: u64 = 1 << 20;
 /// Of a hundred bytes so many are kept for what is small and important.
 const KEPT: u64 = 10;
 
+/// Who uses a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// What is small and important: to the last byte.
+    Important,
+    /// All else: nine tenths.
+    Rest,
+}
+
 /// Budgets in bytes; none: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Limits {
+pub struct Limits {
+    /// In an hour.
     pub hour: Option<u64>,
+    /// In a day.
     pub day: Option<u64>,
+    /// In a month.
     pub month: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Period {
+pub enum Period {
+    /// By the clock.
     Hour,
+    /// By the calendar of the local zone.
     Day,
+    /// The same.
     Month,
 }
 
@@ -92,7 +106,7 @@ struct Ledger {
 
 /// The budgets of one destination.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     accounts: Vec<Account>,
     file: Option<PathBuf>,
     clock: Arc<dyn Clock>,
@@ -113,14 +127,16 @@ struct Account {
 /// Why something cannot be sent now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the budget of this {} is spent ({limit} bytes)", .period.as_str())]
-pub(super) struct Exhausted {
+pub struct Exhausted {
+    /// Whose budget.
     pub period: Period,
+    /// How much it is, bytes.
     pub limit: u64,
 }
 
 impl Budget {
     /// `file` keeps what was spent. One that cannot be read starts again.
-    pub(super) fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: fn() -> TimeZone) -> Self {
+    pub fn open(limits: Limits, file: Option<PathBuf>, clock: Arc<dyn Clock>, zone: fn() -> TimeZone) -> Self {
         let read = file.as_ref().and_then(|file| match std::fs::read(file) {
             Ok(json) => serde_json::from_slice::<Ledger>(&json)
                 .inspect_err(|error| warn!(file = %file.display(), %error, "what was sent so far cannot be read"))
@@ -137,44 +153,44 @@ impl Budget {
         Self { accounts: accounts.collect(), file, clock, zone }
     }
 
-    /// What may be sent: up to which lane.
+    /// Who may send.
     ///
     /// # Errors
     /// When nothing may.
-    pub(super) fn allows(&mut self) -> Result<Lane, Exhausted> {
+    pub fn allows(&mut self) -> Result<Share, Exhausted> {
         self.turn();
-        let mut up_to = Lane::Rest;
+        let mut share = Share::Rest;
         for account in &self.accounts {
             match account {
                 account if account.spent.bytes >= account.limit => {
                     return Err(Exhausted { period: account.spent.period, limit: account.limit });
                 }
-                account if account.spent.bytes >= account.share(Lane::Rest) => up_to = Lane::Stills,
+                account if account.spent.bytes >= account.share(Share::Rest) => share = Share::Important,
                 _ => {}
             }
         }
-        Ok(up_to)
+        Ok(share)
     }
 
-    /// Whether `bytes` are left for something of `lane`.
+    /// Whether `bytes` are left for `share`.
     ///
     /// # Errors
     /// When a period has less left.
-    pub(super) fn affords(&mut self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
+    pub fn affords(&mut self, share: Share, bytes: u64) -> Result<(), Exhausted> {
         self.turn();
-        let short = |account: &&Account| account.spent.bytes.saturating_add(bytes) > account.share(lane);
+        let short = |account: &&Account| account.spent.bytes.saturating_add(bytes) > account.share(share);
         match self.accounts.iter().find(short) {
             Some(account) => Err(Exhausted { period: account.spent.period, limit: account.limit }),
             None => Ok(()),
         }
     }
 
-    /// Spends `bytes` for something of `lane`: all or nothing. Blocks on the disk now and then.
+    /// Spends `bytes` for `share`: all or nothing. Blocks on the disk now and then.
     ///
     /// # Errors
     /// When a period has less left.
-    pub(super) fn spend(&mut self, lane: Lane, bytes: u64) -> Result<(), Exhausted> {
-        self.affords(lane, bytes)?;
+    pub fn spend(&mut self, share: Share, bytes: u64) -> Result<(), Exhausted> {
+        self.affords(share, bytes)?;
         for account in &mut self.accounts {
             account.spent.bytes = account.spent.bytes.saturating_add(bytes);
         }
@@ -183,14 +199,14 @@ impl Budget {
     }
 
     /// Gives back what was spent and not sent.
-    pub(super) fn refund(&mut self, bytes: u64) {
+    pub fn refund(&mut self, bytes: u64) {
         for account in &mut self.accounts {
             account.spent.bytes = account.spent.bytes.saturating_sub(bytes);
         }
     }
 
     /// How long until a period ends, at most: the next look is due then.
-    pub(super) fn ends_in(&self) -> Option<Duration> {
+    pub fn ends_in(&self) -> Option<Duration> {
         let now = self.clock.wall();
         let ends = self.accounts.iter().filter_map(|account| account.spent.until);
         ends.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default()).min()
@@ -249,8 +265,8 @@ impl Budget {
 }
 
 impl Account {
-    /// How much of it `lane` may use in all.
-    fn share(&self, lane: Lane) -> u64 {
-        if lane <= Lane::Stills { self.limit } else { self.limit - self.limit.saturating_mul(KEPT) / 100 }
+    /// How much of it `share` may use in all.
+    fn share(&self, share: Share) -> u64 {
+        if share == Share::Important { self.limit } else { self.limit - self.limit.saturating_mul(KEPT) / 100 }
     }
 }
