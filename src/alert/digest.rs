@@ -1,15 +1,15 @@
 //! One message that stands for many alerts of one camera which became too old to be published one by one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 
 use crate::clock::Moment;
 use crate::event::EventId;
 
-use super::Item;
 use super::age::Limits;
+use super::{Item, Post, Taken};
 
 /// Events that a digest names at most.
 const IDS: usize = 100;
@@ -19,7 +19,12 @@ const IDS: usize = 100;
 pub(super) enum Parcel {
     Alert(Box<Item>),
     Digest(Box<Digest>),
+    /// Values of an execution.
+    Post(Box<Post>),
 }
+
+/// In whose lane values of executions go.
+static EXECUTIONS: LazyLock<Arc<str>> = LazyLock::new(|| "executions".into());
 
 impl Parcel {
     /// The alerts that it stands for, oldest first.
@@ -27,13 +32,16 @@ impl Parcel {
         match self {
             Self::Alert(item) => vec![item.seq],
             Self::Digest(digest) => digest.seqs.clone(),
+            Self::Post(post) => vec![post.seq],
         }
     }
 
+    /// In what lane it goes, one behind the other: that of its camera.
     pub(super) fn camera(&self) -> &Arc<str> {
         match self {
             Self::Alert(item) => &item.event.camera,
             Self::Digest(digest) => &digest.camera,
+            Self::Post(_) => &EXECUTIONS,
         }
     }
 }
@@ -136,12 +144,21 @@ impl<'a> Sorting<'a> {
     }
 
     /// Returns whether any of `items` is too old to be published by itself.
-    pub(super) fn take(&mut self, items: Vec<Item>) -> bool {
+    pub(super) fn take(&mut self, items: Vec<Taken>) -> bool {
         let before = self.overdue;
-        for item in items {
+        for taken in items {
+            let item = match taken {
+                Taken::Alert(item) => item,
+                // No digest stands for values.
+                Taken::Post(post) => {
+                    self.alone += 1;
+                    self.parcels.push(Parcel::Post(Box::new(post)));
+                    continue;
+                }
+            };
             if !self.limits.is_overdue(&item, &self.now) {
                 self.alone += 1;
-                self.parcels.push(Parcel::Alert(Box::new(item)));
+                self.parcels.push(Parcel::Alert(item));
                 continue;
             }
             self.overdue += 1;
@@ -179,6 +196,7 @@ mod tests {
         let kind = |parcel: &Parcel| match parcel {
             Parcel::Alert(_) => "alert",
             Parcel::Digest(_) => "digest",
+            Parcel::Post(_) => "post",
         };
         parcels.iter().map(|p| (format!("{} {}", kind(p), p.camera()), p.seqs())).collect()
     }
@@ -191,9 +209,10 @@ mod tests {
             item.event.camera = camera.into();
             item
         };
-        let old = vec![item(1, "gate"), item(2, "yard"), item(3, "gate")];
+        let items = |items: Vec<Item>| items.into_iter().map(|item| Taken::Alert(Box::new(item))).collect();
+        let old = items(vec![item(1, "gate"), item(2, "yard"), item(3, "gate")]);
         clock.advance(Duration::from_secs(61));
-        let new = vec![item(4, "yard"), item(5, "gate")];
+        let new = items(vec![item(4, "yard"), item(5, "gate")]);
         let limits = Limits { max_age: Duration::from_secs(60), rules: Arc::default() };
         let mut sorting = Sorting::new(&limits, clock.now());
         assert!(sorting.take(old) && !sorting.take(new));
@@ -217,9 +236,9 @@ mod tests {
         };
         let mut items = Vec::new();
         for event in 0..120 {
-            items.push(published(event, Phase::Start));
+            items.push(Taken::Alert(Box::new(published(event, Phase::Start))));
             clock.advance(Duration::from_secs(60));
-            items.push(published(event, Phase::End));
+            items.push(Taken::Alert(Box::new(published(event, Phase::End))));
         }
         clock.advance(Duration::from_secs(2));
         let mut sorting = Sorting::new(&limits, clock.now());

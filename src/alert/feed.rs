@@ -10,7 +10,7 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::Item;
+use super::Taken;
 use super::age::Limits;
 use super::digest::{Parcel, Sorting};
 use super::queue::Queue;
@@ -124,7 +124,7 @@ impl FeedContext<'_> {
     }
 
     /// Where there is anything too old among `items`, what follows is leased too, so that one digest publishes it all.
-    async fn sort(self, items: Vec<Item>, closing: &CancellationToken) -> Result<Vec<Parcel>> {
+    async fn sort(self, items: Vec<Taken>, closing: &CancellationToken) -> Result<Vec<Parcel>> {
         let mut sorting = Sorting::new(self.limits, self.clock.now());
         let mut found = sorting.take(items);
         while found && !closing.is_cancelled() {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     impl Queue for Slow {
-        fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+        fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Taken>>> {
             async move {
                 let taken: Vec<u64> = {
                     let mut free = self.free.lock();
@@ -193,7 +193,10 @@ mod tests {
                 };
                 self.turns.acquire().await?.forget();
                 let clock = SimulatedClock::new(Mono(0), jiff::Timestamp::UNIX_EPOCH);
-                Ok(taken.into_iter().map(|seq| fixture::item(&clock, seq, Phase::Start)).collect())
+                Ok(taken
+                    .into_iter()
+                    .map(|seq| Taken::Alert(Box::new(fixture::item(&clock, seq, Phase::Start))))
+                    .collect())
             }
             .boxed()
         }

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Item;
 use super::queue::Queue;
+use super::{Item, Taken};
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Clip, Event, EventId, EventState, MediaFile, Phase, fixture};
 
@@ -63,13 +63,13 @@ impl FakeQueue {
 }
 
 impl Queue for FakeQueue {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Taken>>> {
         async move {
             let mut rows = self.rows.lock();
             let free = rows.waiting.values().filter(|item| !rows.leased.contains(&item.seq));
             let items: Vec<Item> = free.take(max).cloned().collect();
             rows.leased.extend(items.iter().map(|item| item.seq));
-            Ok(items)
+            Ok(items.into_iter().map(|item| Taken::Alert(Box::new(item))).collect())
         }
         .boxed()
     }

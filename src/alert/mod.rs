@@ -48,6 +48,30 @@ pub struct Item {
     pub created: Moment,
 }
 
+/// What is taken out of the queue.
+#[derive(Clone, Debug)]
+pub(in crate::alert) enum Taken {
+    /// An alert.
+    Alert(Box<Item>),
+    /// A file of an execution that a webhook gets.
+    Post(Post),
+}
+
+/// A file of an execution that waits for a webhook.
+#[derive(Clone, Debug)]
+pub(in crate::alert) struct Post {
+    /// Place in the queue.
+    pub seq: u64,
+    /// Where it lies, below the storage folder.
+    pub path: String,
+    /// When it was put into the queue.
+    pub created: Moment,
+}
+
+/// Reads what a webhook gets of an execution, by the path of its file below the storage folder: the body without what is
+/// known only when it is sent. `None` where that is gone. Blocks.
+pub type ReadPost = Arc<dyn Fn(&str) -> Result<Option<serde_json::Map<String, serde_json::Value>>> + Send + Sync>;
+
 /// Makes the object key in the cloud of a file of an event. Uploads know how; alerts only publish.
 pub type ObjectKey = Arc<dyn Fn(&Event, &str) -> String + Send + Sync>;
 
@@ -63,6 +87,8 @@ pub struct Deps {
     pub queue: AlertQueue,
     /// Keys of uploaded files, named in `end` alerts; `None` where nothing is uploaded.
     pub object_key: Option<ObjectKey>,
+    /// Reads what webhooks get of executions.
+    pub posts: ReadPost,
     /// Rules with an age of their own.
     pub rule_ages: Arc<RuleAges>,
     /// The state of the connection is written to it.

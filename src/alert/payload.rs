@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::asset::SIDECAR;
 use crate::clock::Moment;
@@ -13,10 +14,12 @@ use crate::event::{Event, Phase};
 use super::age::is_late;
 use super::digest::{self, Parcel};
 use super::history::{History, Published};
-use super::{Item, ObjectKey};
+use super::{Item, ObjectKey, Post};
 
 /// Version of the payload.
 const VERSION: u32 = 1;
+/// What values of executions are called.
+pub(super) const PIPELINE: &str = "pipeline";
 
 #[derive(Serialize)]
 struct Alert<'a> {
@@ -46,6 +49,17 @@ struct Summary<'a> {
     digest: digest::Published<'a>,
 }
 
+#[derive(Serialize)]
+struct Posted<'a> {
+    version: u32,
+    r#type: &'static str,
+    seq: u64,
+    late: bool,
+    sent_at: &'a Moment,
+    #[serde(flatten)]
+    values: Map<String, Value>,
+}
+
 /// The payload of `parcel` when it is sent at `now`.
 ///
 /// # Errors
@@ -66,7 +80,18 @@ pub(super) fn encode(
             let summary = Summary { version: VERSION, r#type: "digest", seq, late: true, sent_at: now, digest };
             serde_json::to_vec(&summary).context("encode the digest as JSON")
         }
+        Parcel::Post(_) => bail!("values of executions go to webhooks alone"),
     }
+}
+
+/// The payload of values of an execution, when they are sent at `now`.
+///
+/// # Errors
+/// When they do not serialise.
+pub(super) fn encode_post(post: &Post, values: Map<String, Value>, now: &Moment) -> Result<Vec<u8>> {
+    let late = is_late(&post.created, now);
+    let sent = Posted { version: VERSION, r#type: PIPELINE, seq: post.seq, late, sent_at: now, values };
+    serde_json::to_vec(&sent).context("encode the values as JSON")
 }
 
 fn encode_alert(

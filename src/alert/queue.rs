@@ -8,14 +8,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::Item;
+use super::{Item, Post, Taken};
 use crate::store::{Delivery, Lease, Outbox};
 
 /// What the outlets do with their outbox. A trait so that tests can let a lease hang half way and choose numbers.
 pub(in crate::alert) trait Queue: Send + Sync + 'static {
     /// Takes up to `max` items out on loan, oldest first, without those that are out already. May be empty.
     /// Loans do not survive a restart.
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>>;
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Taken>>>;
     /// The receiver has `seq`: forget it durably.
     fn ack(&self, seq: u64) -> BoxFuture<'_, Result<()>>;
     /// `seq` could not be delivered now: back to its place, so that the next lease gives it again.
@@ -62,16 +62,24 @@ impl LeasedOutbox {
 }
 
 impl Queue for LeasedOutbox {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Taken>>> {
         async move {
             let leases = self.outbox.lease(max).await?;
             let mut held = self.held.lock();
             let items = leases.into_iter().filter_map(|mut lease| {
                 // Taken out of the lease, since a digest holds thousands of these.
-                let (Delivery::Alert(phase), Some(event)) = (&lease.item, lease.event.take()) else { return None };
-                let item = Item { seq: lease.seq, phase: *phase, event, created: lease.created.clone() };
-                held.insert(lease.seq, lease);
-                Some(item)
+                let (seq, created) = (lease.seq, lease.created.clone());
+                let taken = match (&lease.item, lease.event.take()) {
+                    (Delivery::Alert(phase), Some(event)) => {
+                        Taken::Alert(Box::new(Item { seq, phase: *phase, event, created }))
+                    }
+                    (Delivery::Document(document), _) => {
+                        Taken::Post(Post { seq, path: document.path.clone(), created })
+                    }
+                    _ => return None,
+                };
+                held.insert(seq, lease);
+                Some(taken)
             });
             Ok(items.collect())
         }

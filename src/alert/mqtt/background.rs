@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Publish, RetainForwardRule};
 use tokio::time::Instant;
@@ -29,6 +29,9 @@ const COMMANDS: usize = 32;
 /// Answers that wait for the line. More are left out.
 const ANSWERS: usize = 64;
 
+/// Messages about executions that wait for the line. More are left out: what came of each is asked of the API.
+const PROGRESS: usize = 256;
+
 /// Something that went on beside the connection has come to its end.
 pub(super) enum Done {
     Report(Result<Box<Report>>),
@@ -36,12 +39,19 @@ pub(super) enum Done {
     Shot(Arc<str>, Result<Snapshot>),
     Planned(Result<Plan>),
     Forgotten(Result<()>),
+    /// Something happened to an execution.
+    Progress(Vec<u8>),
+    /// It was asked whether the link is metered.
+    Asked,
 }
 
 pub(super) struct BackgroundJobs<'a> {
     alerter: &'a Alerter,
     states: States,
     answers: VecDeque<Message>,
+    /// What happens to executions, once the connection is open.
+    executions: BoxStream<'static, Vec<u8>>,
+    progress: VecDeque<Message>,
     /// Discovery, in its order.
     announcements: VecDeque<Message>,
     plan: Plan,
@@ -50,6 +60,7 @@ pub(super) struct BackgroundJobs<'a> {
     commands: VecDeque<Request>,
     is_commanding: bool,
     is_shooting: bool,
+    is_asking: bool,
     /// When the next report is due; none while one is being made.
     report_due: Option<Instant>,
     jobs: FuturesUnordered<BoxFuture<'a, Done>>,
@@ -61,6 +72,8 @@ impl<'a> BackgroundJobs<'a> {
             alerter,
             states: States::default(),
             answers: VecDeque::new(),
+            executions: futures::stream::pending().boxed(),
+            progress: VecDeque::new(),
             announcements: VecDeque::new(),
             plan: Plan::default(),
             pictures: BTreeMap::new(),
@@ -68,6 +81,7 @@ impl<'a> BackgroundJobs<'a> {
             commands: VecDeque::new(),
             is_commanding: false,
             is_shooting: false,
+            is_asking: false,
             report_due: Some(Instant::now()),
             jobs: FuturesUnordered::new(),
         }
@@ -77,24 +91,30 @@ impl<'a> BackgroundJobs<'a> {
     pub(super) fn open(&mut self) -> Vec<Filter> {
         let (config, device_context) = (&self.alerter.config, &self.alerter.device_context);
         self.states.refresh(self.alerter);
+        if config.execution_progress {
+            self.executions = device_context.status.executions();
+        }
         let plan = discovery::configs(self.alerter);
         let file = device_context.announced.clone();
         self.jobs.push(Box::pin(async move {
             let planned = tokio::task::spawn_blocking(move || discovery::plan(file.as_deref(), plan));
             Done::Planned(planned.await.context("plan the announcements").and_then(|plan| plan))
         }));
-        let mut filters = Vec::new();
-        if config.commands {
-            filters.extend(self.alerter.topics.command_filters());
-        }
-        if config.homeassistant_discovery {
-            filters.push(discovery::birth_topic(config));
-        }
-        let subscribe = |path| Filter {
+        let subscribe = |path, preserve_retain| Filter {
+            preserve_retain,
             retain_forward_rule: RetainForwardRule::OnEverySubscribe,
             ..Filter::new(path, QoS::AtLeastOnce)
         };
-        filters.into_iter().map(subscribe).collect()
+        let mut filters = Vec::new();
+        if config.commands {
+            // Retained as published: a command that the broker keeps is known as one also when it has just been sent.
+            filters.extend(self.alerter.topics.command_filters().into_iter().map(|path| subscribe(path, true)));
+        }
+        if config.homeassistant_discovery {
+            // Whether Home Assistant started now shows in that the broker did not keep it.
+            filters.push(subscribe(discovery::birth_topic(config), false));
+        }
+        filters
     }
 
     /// A second passed.
@@ -104,6 +124,14 @@ impl<'a> BackgroundJobs<'a> {
             self.report_due = None;
             let status = &self.alerter.device_context.status;
             self.jobs.push(Box::pin(async move { Done::Report(status.report().await.map(Box::new)) }));
+        }
+        if !self.is_asking {
+            self.is_asking = true;
+            let pictures = &self.alerter.pictures;
+            self.jobs.push(Box::pin(async move {
+                pictures.ask().await;
+                Done::Asked
+            }));
         }
         self.capture_snapshot();
     }
@@ -116,6 +144,7 @@ impl<'a> BackgroundJobs<'a> {
     /// The next message that is no state.
     pub(super) fn next_other(&mut self) -> Option<Message> {
         let other = self.answers.pop_front().or_else(|| self.announcements.pop_front());
+        let other = other.or_else(|| self.progress.pop_front());
         other.or_else(|| self.pictures.pop_first().map(|(_, message)| message))
     }
 
@@ -132,7 +161,7 @@ impl<'a> BackgroundJobs<'a> {
 
     /// An alert is on its way: the picture of its camera is another.
     pub(super) fn publishing(&mut self, item: &Item, is_late: bool) {
-        if !self.alerter.config.snapshots {
+        if !self.alerter.pictures.are_wanted() {
             return;
         }
         let shot = match item.phase {
@@ -198,20 +227,36 @@ impl<'a> BackgroundJobs<'a> {
         if self.is_shooting {
             return;
         }
-        let Some((camera, which)) = self.shots.pop_first() else { return };
+        let limits = &self.alerter.pictures;
+        if !limits.are_wanted() {
+            // The link became metered while they waited; they are old when it is free again.
+            self.shots.clear();
+            return;
+        }
+        let due = self.shots.keys().find(|camera| limits.is_due(camera)).cloned();
+        let Some((camera, which)) = due.and_then(|camera| self.shots.remove_entry(&camera)) else { return };
         self.is_shooting = true;
-        let alerter = self.alerter;
+        limits.note(&camera);
+        let (alerter, limits) = (self.alerter, limits.clone());
         self.jobs.push(Box::pin(async move {
             let taken = shot(alerter, camera.clone(), which).await;
+            let within = taken.map(|snapshot| {
+                tokio::task::spawn_blocking(move || limits.spend(snapshot.jpeg.len()).map(|()| snapshot))
+            });
+            let taken = match within {
+                Ok(spent) => spent.await.context("note what pictures take").and_then(|spent| Ok(spent?)),
+                Err(failure) => Err(failure),
+            };
             Done::Shot(camera, taken)
         }));
     }
 
     /// The next thing that has come to its end; for ever pending while there is none. Cancel safe.
     pub(super) async fn done(&mut self) -> Done {
-        match self.jobs.next().await {
-            Some(done) => done,
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(done) = self.jobs.next(), if !self.jobs.is_empty() => done,
+            Some(event) = self.executions.next() => Done::Progress(event),
+            else => std::future::pending().await,
         }
     }
 
@@ -252,6 +297,13 @@ impl<'a> BackgroundJobs<'a> {
                 warn!(error = format!("{failure:#}"), "what was announced to Home Assistant cannot be kept");
             }
             Done::Forgotten(Ok(())) => {}
+            Done::Asked => self.is_asking = false,
+            Done::Progress(event) => {
+                if self.progress.len() < PROGRESS {
+                    let topic = self.alerter.topics.of_box("execution");
+                    self.progress.push_back(Message::passing(topic, event, self.alerter.config.state_qos));
+                }
+            }
         }
     }
 

@@ -84,6 +84,10 @@ impl CommandParser<'_> {
     pub(super) fn read(&self, publish: &Publish) -> Option<Request> {
         let topic = std::str::from_utf8(&publish.topic).ok().filter(|topic| topic.len() <= MAX_TOPIC)?;
         let base = topic.strip_suffix("/set")?;
+        // A retained command is cleared, which is none.
+        if publish.retain && publish.payload.is_empty() {
+            return None;
+        }
         let asked = publish.properties.as_ref();
         let response = asked.and_then(|asked| asked.response_topic.clone()).filter(|topic| self.may_answer(topic));
         let correlation = asked.and_then(|asked| asked.correlation_data.clone());
@@ -179,9 +183,9 @@ impl CommandParser<'_> {
 }
 
 fn on_or_off(text: &str) -> Result<bool, String> {
-    match text {
-        text if text.eq_ignore_ascii_case("on") => Ok(true),
-        text if text.eq_ignore_ascii_case("off") => Ok(false),
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "1" | "true" => Ok(true),
+        "off" | "0" | "false" => Ok(false),
         _ => Err(format!("{:?} is not understood; send ON or OFF", shortened(text))),
     }
 }
@@ -242,6 +246,7 @@ mod tests {
             site: "".into(),
             cameras: vec![camera("yard", true), camera("a/b", true), camera("blind", false)],
             uploads: vec!["cloud".into()],
+            has_temperature: true,
             control: Control::default(),
             status: Arc::new(NoStatus),
             announced: None,

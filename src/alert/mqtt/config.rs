@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::link::Address;
+use super::link::{self, Address};
 use super::topics;
 use super::wire::Protocol;
+use crate::allowance::Metered;
 
 /// `[mqtt]`: where alerts go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,8 +58,24 @@ pub struct Config {
     pub snapshot_max_bytes: usize,
     /// As `state_qos`, of these pictures. Default: 1.
     pub snapshot_qos: u8,
+    /// Least time between two pictures of a camera, those of commands aside; the newest one waits. `0s`: none. Default: `30s`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub snapshot_every: Duration,
+    /// Whether sending costs by the byte: `auto` (as NetworkManager says, where there is one), `yes`, `no`. Default: `auto`.
+    pub metered: Metered,
+    /// Whether pictures are published over a metered link, those of commands aside. Default: false.
+    pub snapshots_on_metered: bool,
+    /// Bytes of pictures in a day, those of commands aside. Default: no limit.
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
+    pub snapshot_daily_bytes: Option<u64>,
+    /// The same in a month. Default: no limit.
+    #[serde(with = "crate::byte_size::optional", skip_serializing_if = "Option::is_none")]
+    pub snapshot_monthly_bytes: Option<u64>,
     /// Whether the broker keeps these pictures. Default: true.
     pub retain_snapshots: bool,
+    /// Whether what happens to executions is published: a message when one is queued, begun, over, and for each of its steps.
+    /// Default: false.
+    pub execution_progress: bool,
     /// Whether the box executes commands. Any client that may publish to its topics can then switch detection and recording off.
     /// Default: false.
     pub commands: bool,
@@ -89,7 +106,13 @@ impl Default for Config {
             snapshot_width: 640,
             snapshot_max_bytes: 128 << 10,
             snapshot_qos: 1,
+            snapshot_every: Duration::from_secs(30),
+            metered: Metered::Auto,
+            snapshots_on_metered: false,
+            snapshot_daily_bytes: None,
+            snapshot_monthly_bytes: None,
             retain_snapshots: true,
+            execution_progress: false,
             commands: false,
             homeassistant_discovery: false,
             homeassistant_prefix: "homeassistant".to_owned(),
@@ -108,10 +131,6 @@ impl Config {
     /// # Errors
     /// Names the key, its value where it is no secret, and what is allowed.
     pub fn validate(&self) -> Result<()> {
-        if !self.is_enabled() {
-            return Ok(());
-        }
-        let address = Address::parse(&self.url)?;
         topics::check_prefix("mqtt.topic_prefix", &self.topic_prefix)?;
         topics::check_prefix("mqtt.homeassistant_prefix", &self.homeassistant_prefix)?;
         self.validate_kinds()?;
@@ -128,6 +147,10 @@ impl Config {
             self.client_cert_file.is_some() == self.client_key_file.is_some(),
             "mqtt.client_cert_file and mqtt.client_key_file belong together: set both or none"
         );
+        if !self.is_enabled() {
+            return Ok(());
+        }
+        let address = Address::parse(&self.url)?;
         let tls_files = [&self.ca_file, &self.client_cert_file];
         ensure!(
             address.tls || tls_files.iter().all(|file| file.is_none()),
@@ -135,6 +158,14 @@ impl Config {
             self.url
         );
         Ok(())
+    }
+
+    /// Reads the password and the certificates, as each connection does.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used; never what it holds.
+    pub fn check_files(&self) -> Result<()> {
+        link::check_files(self, &Address::parse(&self.url)?)
     }
 
     fn validate_kinds(&self) -> Result<()> {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 
 use crate::control::Control;
 use crate::event::Event;
@@ -22,6 +23,8 @@ pub struct DeviceContext {
     pub cameras: Vec<Camera>,
     /// Names of the upload destinations.
     pub uploads: Vec<String>,
+    /// Whether it has a thermometer.
+    pub has_temperature: bool,
     /// What can be switched.
     pub control: Control,
     /// What can be published.
@@ -55,6 +58,10 @@ pub trait StatusProvider: Send + Sync + 'static {
     fn picture(&self, camera: &str) -> Option<Frame>;
     /// Where the picture of an event lies.
     fn still(&self, event: &Event) -> Option<PathBuf>;
+    /// What happens to executions from now on, each as JSON.
+    fn executions(&self) -> BoxStream<'static, Vec<u8>> {
+        futures::stream::pending().boxed()
+    }
 }
 
 /// No status.

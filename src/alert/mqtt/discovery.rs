@@ -111,9 +111,10 @@ struct Book<'a> {
 
 /// Home Assistant ignores what is neither of the two payloads, and the box has more of them. A file that was played to
 /// its end is no fault: what is known of it stays available.
-const ONLINE: &str = "{{ 'online' if value in ('online', 'degraded', 'finished') else 'offline' }}";
+const ONLINE: &str = "{{ 'online' if value in ('online', 'degraded', 'finished', 'idle') else 'offline' }}";
 /// `None` is how Home Assistant writes "unknown".
-const IS_ONLINE: &str = "{{ 'ON' if value in ('online', 'degraded') else 'None' if value == 'finished' else 'OFF' }}";
+const IS_ONLINE: &str =
+    "{{ 'ON' if value in ('online', 'degraded') else 'None' if value in ('finished', 'idle') else 'OFF' }}";
 const IS_DEGRADED: &str = "{{ 'ON' if value_json.state == 'degraded' else 'OFF' }}";
 
 impl Book<'_> {
@@ -176,17 +177,19 @@ impl Book<'_> {
                 "entity_category": "diagnostic",
             }),
         );
-        self.add(
-            "sensor",
-            &device,
-            &format!("{id}_temperature"),
-            &there,
-            json!({
-                "name": "Temperature", "state_topic": health, "value_template": "{{ value_json.temperature_c }}",
-                "device_class": "temperature", "unit_of_measurement": "°C", "state_class": "measurement",
-                "entity_category": "diagnostic",
-            }),
-        );
+        if self.alerter.device_context.has_temperature {
+            self.add(
+                "sensor",
+                &device,
+                &format!("{id}_temperature"),
+                &there,
+                json!({
+                    "name": "Temperature", "state_topic": health, "value_template": "{{ value_json.temperature_c }}",
+                    "device_class": "temperature", "unit_of_measurement": "°C", "state_class": "measurement",
+                    "entity_category": "diagnostic",
+                }),
+            );
+        }
         let uploads = self.alerter.device_context.uploads.clone();
         for outlet in std::iter::once(OUTLET).chain(uploads.iter().map(|name| Destination::upload(name))) {
             self.add(

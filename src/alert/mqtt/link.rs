@@ -98,6 +98,18 @@ pub(super) fn setup(config: &Config, address: &Address, client_id: &str, will: W
     })
 }
 
+/// Reads what a connection would need.
+///
+/// # Errors
+/// As [`setup`].
+pub(super) fn check_files(config: &Config, address: &Address) -> Result<()> {
+    config.password_file.as_deref().map(read_password).transpose()?;
+    if address.tls {
+        tls_config(config)?;
+    }
+    Ok(())
+}
+
 fn read_password(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read mqtt.password_file {}", path.display()))?;
     let password = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));

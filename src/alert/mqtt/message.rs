@@ -33,6 +33,11 @@ impl Message {
         Self { topic, payload, retain: true, qos: level(qos), properties: properties(content) }
     }
 
+    /// JSON that is of its moment alone.
+    pub(super) fn passing(topic: String, payload: Vec<u8>, qos: u8) -> Self {
+        Self { topic, payload, retain: false, qos: level(qos), properties: properties(Content::Json) }
+    }
+
     /// A picture with where it is from.
     pub(super) fn picture(topic: String, jpeg: Vec<u8>, qos: u8, retain: bool, origin: Vec<(String, String)>) -> Self {
         let properties = PublishProperties { user_properties: origin, ..properties(Content::Jpeg) };

@@ -13,6 +13,7 @@ mod failure;
 mod hangup;
 mod link;
 mod message;
+mod picture_limits;
 mod pictures;
 mod refusals;
 mod report;
@@ -28,6 +29,7 @@ mod topics;
 mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -43,6 +45,7 @@ use crate::destination::Destination;
 use crate::supervise::{Backoff, Heartbeat};
 
 use link::Address;
+use picture_limits::PictureLimits;
 use session::{End, Session};
 use terms::Terms;
 use topics::Topics;
@@ -67,6 +70,7 @@ pub struct Alerter {
     limits: Limits,
     history: Mutex<History>,
     terms: Mutex<Terms>,
+    pictures: Arc<PictureLimits>,
     heartbeat: Heartbeat,
 }
 
@@ -90,7 +94,10 @@ impl Alerter {
         let heartbeat = Heartbeat::detached(deps.clock.clone());
         let limits = Limits { max_age: config.max_age, rules: deps.rule_ages.clone() };
         let terms = Mutex::new(Terms::new(config.protocol));
-        Ok(Self { config, address, topics, deps, device_context, limits, history: Mutex::default(), terms, heartbeat })
+        let kept = device_context.announced.as_deref();
+        let pictures = Arc::new(PictureLimits::new(&config, kept, deps.clock.clone()));
+        let history = Mutex::default();
+        Ok(Self { config, address, topics, deps, device_context, limits, history, terms, pictures, heartbeat })
     }
 
     /// Beats with `heartbeat`: not while it waits for an answer of the queue, or for a connection to come about.

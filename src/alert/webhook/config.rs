@@ -9,6 +9,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::signature::read_secret;
+
 /// Headers that the box sets itself.
 const OURS: [&str; 5] = ["content-type", "content-length", "host", "transfer-encoding", "connection"];
 
@@ -58,13 +60,20 @@ impl Config {
     /// # Errors
     /// Names the key, its value where it is no secret, and what is allowed.
     pub fn validate(&self) -> Result<()> {
-        self.address()?;
         self.header_map()?;
         let (timeout, tries) = (self.timeout, self.tries);
         let allowed = Duration::from_secs(1)..=Duration::from_secs(300);
         ensure!(allowed.contains(&timeout), "timeout is {timeout:?}; allowed are 1s to 5m");
         ensure!((1..=100).contains(&tries), "tries is {tries}; allowed are 1 to 100");
-        Ok(())
+        self.address().map(drop)
+    }
+
+    /// Reads the secret, as each request does.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used; never what it holds.
+    pub fn check_files(&self) -> Result<()> {
+        self.secret_file.as_deref().map_or(Ok(()), |file| read_secret(file).map(drop))
     }
 
     /// The address; parts of it may be secret, so that only its host is ever shown.

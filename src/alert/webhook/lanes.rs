@@ -17,7 +17,7 @@ use crate::supervise::Backoff;
 
 use super::digest::Parcel;
 use super::feed::{Feed, FeedContext};
-use super::request::{Outcome, Post};
+use super::request::{Outcome, Request};
 use super::{Webhook, payload};
 use crate::alert::failures::{Cause, Failures, Rule};
 
@@ -202,7 +202,7 @@ impl<'a> Lanes<'a> {
         let now = self.hook.deps.clock.now();
         let is_old = |parcel: &Parcel| match parcel {
             Parcel::Alert(item) => self.hook.limits.is_overdue(item, &now),
-            Parcel::Digest(_) => false,
+            Parcel::Digest(_) | Parcel::Post(_) => false,
         };
         self.lanes.get(camera).is_some_and(|lane| lane.parcels.iter().any(is_old))
     }
@@ -222,6 +222,16 @@ impl<'a> Lanes<'a> {
         let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
         let Some(parcel) = lane.parcels.get(usize::from(is_probe)) else { return Ok(()) };
         let (seqs, now) = (parcel.seqs(), hook.deps.clock.now());
+        let seq = seqs.last().copied().unwrap_or_default();
+        if let Parcel::Post(post) = parcel {
+            let post = post.clone();
+            lane.is_busy = true;
+            self.requests.push(Box::pin(async move {
+                let (bytes, outcome) = hook.post(&post, &now).await;
+                Landed { camera, is_probe, bytes, outcome }
+            }));
+            return Ok(());
+        }
         let kind = if matches!(parcel, Parcel::Alert(_)) { "alert" } else { "digest" };
         let body = match payload::encode(parcel, &now, hook.deps.object_key.as_ref(), &hook.history) {
             Ok(body) => body,
@@ -229,9 +239,9 @@ impl<'a> Lanes<'a> {
             Err(failure) => return self.reject(&camera, format!("{failure:#}")).await,
         };
         lane.is_busy = true;
-        let (seq, bytes) = (seqs.last().copied().unwrap_or_default(), body.len() as u64);
+        let bytes = body.len() as u64;
         self.requests.push(Box::pin(async move {
-            let outcome = hook.sender.send(Post { body, kind, seq, now: now.wall }).await;
+            let outcome = hook.sender.send(Request { body, kind, seq, now: now.wall }).await;
             Landed { camera, is_probe, bytes, outcome }
         }));
         Ok(())
@@ -275,6 +285,7 @@ impl<'a> Lanes<'a> {
         let is_wrong = matches!(outcome, Outcome::Wrong(_));
         let (reason, rest, may_be_its_own) = match outcome {
             Outcome::Taken => return Ok(()),
+            Outcome::Gone(reason) => return self.reject(&camera, reason).await,
             Outcome::Wrong(reason) => (reason, None, false),
             Outcome::Later { reason, rest, may_be_its_own } => (reason, rest, may_be_its_own),
         };

@@ -9,6 +9,7 @@ mod request;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::fmt;
 use std::sync::Arc;

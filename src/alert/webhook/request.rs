@@ -26,6 +26,8 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Taken,
+    /// What was to be sent is not there any more, in words for the operator.
+    Gone(String),
     /// The receiver calls it wrong, in words for the operator.
     Wrong(String),
     /// It may work later; when the receiver said so, not before.
@@ -38,9 +40,9 @@ pub(super) enum Outcome {
 }
 
 /// What is posted.
-pub(super) struct Post<'a> {
+pub(super) struct Request<'a> {
     pub body: Vec<u8>,
-    /// `alert` or `digest`.
+    /// `alert`, `digest` or `pipeline`.
     pub kind: &'a str,
     /// The number by which a repeat is known.
     pub seq: u64,
@@ -65,7 +67,7 @@ impl Sender {
     }
 
     /// Sends it once.
-    pub(super) async fn send(&self, post: Post<'_>) -> Outcome {
+    pub(super) async fn send(&self, post: Request<'_>) -> Outcome {
         let now = post.now;
         let sent = match self.request(post).await {
             Ok(request) => request.send().await,
@@ -80,8 +82,8 @@ impl Sender {
         }
     }
 
-    async fn request(&self, post: Post<'_>) -> Result<reqwest::RequestBuilder> {
-        let Post { body, kind, seq, now } = post;
+    async fn request(&self, post: Request<'_>) -> Result<reqwest::RequestBuilder> {
+        let Request { body, kind, seq, now } = post;
         let mut request = self.client()?.post(self.url.clone()).headers(self.headers.clone());
         if let Some(file) = self.config.secret_file.clone() {
             let secret = tokio::task::spawn_blocking(move || read_secret(&file)).await.context("read the secret")??;

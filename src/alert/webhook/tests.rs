@@ -165,6 +165,7 @@ impl Bench {
             device: "box".into(),
             queue: AlertQueue::fake(queue.clone()),
             object_key: None,
+            posts: Arc::new(|_| Ok(None)),
             rule_ages: Arc::default(),
             health: health.clone(),
             metrics: Metrics::new(),

@@ -15,6 +15,7 @@ fn any_message_is_a_command_or_is_refused_and_answers_go_to_no_topic_of_the_box(
         site: "".into(),
         cameras: vec![camera("yard", true), camera("a/b", true), camera("blind", false)],
         uploads: vec!["cloud".into()],
+        has_temperature: true,
         control: Control::default(),
         status: std::sync::Arc::new(NoStatus),
         announced: None,

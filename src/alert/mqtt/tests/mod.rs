@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::alert::queue::Queue;
-use crate::alert::{Item, fixture};
+use crate::alert::{Taken, fixture};
 use crate::clock::{Mono, SimulatedClock, SystemClock};
 use crate::event::Phase;
 use crate::health::{CameraState, Health, StoreState};
@@ -260,7 +260,7 @@ struct Mute {
 }
 
 impl Queue for Mute {
-    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Item>>> {
+    fn lease(&self, max: usize) -> BoxFuture<'_, Result<Vec<Taken>>> {
         match self.asked.fetch_add(1, Ordering::SeqCst) {
             0 => futures::future::pending().boxed(),
             _ => self.queue.lease(max),

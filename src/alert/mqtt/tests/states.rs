@@ -15,6 +15,7 @@ use rumqttc::v5::{AsyncClient, MqttOptions};
 
 use super::bench::{Bench, Listener, Mosquitto, device_context, plain, until};
 use crate::alert::mqtt::*;
+use crate::allowance::Metered;
 use crate::clock::Mono;
 use crate::control::Control;
 use crate::event::Event;
@@ -136,6 +137,26 @@ async fn what_the_box_knows_of_itself_is_published_when_it_changes_and_kept_by_t
     assert_eq!(json("camera/yard/coverage")["recorded_s"], 7);
 }
 
+#[tokio::test]
+async fn a_thermometer_is_announced_where_there_is_one() {
+    for has_temperature in [true, false] {
+        let broker = Mosquitto::start("");
+        let mut announced = Listener::subscribe(broker.port, "homeassistant/#").await;
+        let config = Config { homeassistant_discovery: true, ..obedient(broker.port) };
+        let _bench = Bench::start_in(config, DeviceContext { has_temperature, ..device_context() });
+        let mut is_found = false;
+        loop {
+            let (topic, ..) = announced.next().await;
+            is_found |= topic.contains("temperature");
+            // Topics go in their order.
+            if topic.starts_with("homeassistant/switch/") {
+                break;
+            }
+        }
+        assert_eq!(is_found, has_temperature);
+    }
+}
+
 /// Works with: brokers | a camera whose packets come to no use | publishes `degraded` with the reason and the time, and takes it back
 #[tokio::test]
 async fn a_degraded_camera_is_published_with_its_reason() {
@@ -210,6 +231,10 @@ async fn what_is_no_command_is_answered_and_does_nothing() {
     let device_context = DeviceContext { control: control.clone(), ..device_context() };
     let bench = Bench::start_in(obedient(broker.port), device_context);
     assert!(answers.next().await.1.contains("a retained command is not executed"));
+    // Sent while the box listens, too; and nothing is said where one is cleared.
+    commander.say(&command, "OFF", true).await;
+    assert!(answers.next().await.1.contains("a retained command is not executed"));
+    commander.say(&command, "", true).await;
     commander.say(&command, vec![0xff, 0xfe, 0x00], false).await;
     assert!(answers.next().await.1.contains("not UTF-8"));
     commander.say(&command, vec![b'x'; 5000], false).await;
@@ -293,4 +318,37 @@ async fn quality_of_service_and_retention_are_as_configured() {
     assert!(retained && json["seq"] == 50, "the last alert is kept");
     let mut state = Listener::subscribe(broker.port, "outpost/box/availability").await;
     assert_eq!(state.next().await.1, "online");
+}
+
+/// How many pictures come up to a change of state that is made after `number` have come.
+async fn pictures_of(witness: &mut Listener, bench: &Bench, number: usize) -> usize {
+    let (mut seen, mut is_moving) = (0, None);
+    loop {
+        let (topic, payload, _) = witness.next_bytes().await;
+        match topic.as_str() {
+            "outpost/box/camera/yard/snapshot" => seen += 1,
+            "outpost/box/camera/yard/motion" if is_moving.is_some() && payload == b"ON" => return seen,
+            _ => {}
+        }
+        if seen >= number && is_moving.is_none() {
+            // Whatever waits already is published before that.
+            is_moving = Some(true);
+            bench.health.camera(&"yard".into(), |camera| camera.motion = true);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_alerts_make_one_picture_for_a_while_and_a_metered_link_none_but_on_command() {
+    for (metered, number) in [(Metered::No, 2), (Metered::Yes, 1)] {
+        let broker = Mosquitto::start("");
+        let config = Config { metered, ..obedient(broker.port) };
+        let bench = Bench::start_in(config, DeviceContext { status: Arc::new(Grey), ..device_context() });
+        let mut witness = Listener::subscribe(broker.port, "outpost/box/camera/yard/#").await;
+        bench.queue.put(1..=50);
+        until("all are acknowledged", || bench.queue.look(|rows| rows.acked.len() == 50)).await;
+        let commander = Commander::connect(broker.port).await;
+        commander.say("outpost/box/camera/yard/snapshot/set", "NOW", false).await;
+        assert_eq!(pictures_of(&mut witness, &bench, number).await, number, "{metered:?}");
+    }
 }
