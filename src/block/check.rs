@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::plan::{Plan, Source, Step, StepInput};
+use super::plan::{Plan, PlanOutput, Source, Step, StepInput};
 use super::settings::{Settings, Wrong};
 use super::spec::{Gives, Port};
 use super::{Block, Models, blocks, find};
@@ -397,22 +397,20 @@ impl Check<'_> {
         Some(Step { id, block: step.block, settings: step.settings, inputs, levels: longest.len(), outputs })
     }
 
-    fn outputs(
-        &mut self,
-        types: &[BTreeMap<&'static str, Typed>],
-        place: &BTreeMap<usize, usize>,
-    ) -> Vec<(String, Source)> {
+    fn outputs(&mut self, types: &[BTreeMap<&'static str, Typed>], place: &BTreeMap<usize, usize>) -> Vec<PlanOutput> {
         let mut outputs = Vec::new();
         for (name, text) in &self.pipeline.outputs {
             match self.from(text) {
                 Ok(from) => {
-                    let is_known = match &from {
-                        From::Input(..) => true,
-                        From::Step(at, output) => types.get(*at).is_some_and(|of| of.contains_key(output.as_str())),
+                    let kind = match &from {
+                        From::Input(_, kind) => Some(*kind),
+                        From::Step(at, output) => types.get(*at).and_then(|of| Some(of.get(output.as_str())?.kind)),
                     };
                     // Of a step that is wrong itself nothing more is said.
-                    if is_known && let Some(source) = source(&from, spec_output(self.pipeline, &from), place) {
-                        outputs.push((name.clone(), source));
+                    if let Some(kind) = kind
+                        && let Some(source) = source(&from, spec_output(self.pipeline, &from), place)
+                    {
+                        outputs.push(PlanOutput { name: name.clone(), source, kind });
                     }
                 }
                 Err((reason, cure)) => self.error(&format!("outputs.{name}"), reason, cure),

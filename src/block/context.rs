@@ -22,7 +22,7 @@ pub struct ModelsError {
     pub is_transient: bool,
 }
 
-/// The models of the box.
+/// What blocks use of the box: its models, and its webhooks.
 pub trait Models: Send + Sync {
     /// Names of all that are installed.
     fn installed(&self) -> Vec<String>;
@@ -33,6 +33,11 @@ pub trait Models: Send + Sync {
     /// Whether a model says what a picture shows as a whole, not where; `None` where that is not known.
     fn classifies(&self, _model: &str) -> Option<bool> {
         None
+    }
+
+    /// Names of the webhooks of the configuration.
+    fn webhooks(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// What a model sees in a picture, best first, at least `min_score` (0 to 1). Blocks.

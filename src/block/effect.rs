@@ -30,6 +30,13 @@ pub enum Effect {
         /// Tags that it gets.
         tags: Vec<String>,
     },
+    /// A receiver gets values.
+    Post {
+        /// The receiver: name of a webhook of the configuration.
+        webhook: String,
+        /// What it gets, as JSON.
+        body: serde_json::Value,
+    },
     /// People are alerted.
     Alert {
         /// What it says.
@@ -37,4 +44,11 @@ pub enum Effect {
         /// A picture beside it.
         picture: Option<Arc<Encoded>>,
     },
+}
+
+impl Effect {
+    /// Whether it is kept with an execution, or leaves the box by one.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Keep { .. } | Self::Photo { .. } | Self::Post { .. })
+    }
 }

@@ -54,6 +54,10 @@ impl Models for Seen {
         self.classifies
     }
 
+    fn webhooks(&self) -> Vec<String> {
+        vec!["office".to_owned()]
+    }
+
     fn detect(&self, _: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {
         self.shown.lock().push((picture.width, picture.height));
         Ok(self.detections.iter().filter(|found| found.score >= min_score).cloned().collect())

@@ -2,12 +2,13 @@
 
 use super::Block;
 use super::settings::Settings;
+use crate::execution::Kind;
 
 /// A pipeline that can be run. Immutable; what its steps remember lies in [`super::Memory`].
 pub struct Plan {
     pub(super) name: String,
     pub(super) steps: Vec<Step>,
-    pub(super) outputs: Vec<(String, Source)>,
+    pub(super) outputs: Vec<PlanOutput>,
     /// Names of its inputs.
     pub(super) inputs: Vec<String>,
 }
@@ -29,10 +30,22 @@ impl Plan {
         self.steps.iter().map(|step| step.settings.text("model")).filter(|model| !model.is_empty())
     }
 
+    /// Its outputs, and what each is, or is a list of.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, Kind)> {
+        self.outputs.iter().map(|output| (output.name.as_str(), output.kind))
+    }
+
     /// The name of the pipeline.
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// What the pipeline gives under a name.
+pub(super) struct PlanOutput {
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) kind: Kind,
 }
 
 /// One step.

@@ -8,7 +8,7 @@ use super::context::{BrokenOff, Context};
 use super::effect::StepEffect;
 use super::input::{Given, Input};
 use super::output::{BlockError, Output};
-use super::plan::{Plan, Source, Step};
+use super::plan::{Plan, PlanOutput, Source, Step};
 use super::settings::Settings;
 use super::value::{Item, Value};
 use crate::execution::FailureReason;
@@ -106,7 +106,7 @@ impl Plan {
             seen(&done);
             outcome.steps.push(done);
         }
-        for (name, source) in &self.outputs {
+        for PlanOutput { name, source, .. } in &self.outputs {
             let item = match source {
                 Source::Input(input) => inputs.get(input).map_or(Item::Absent, |value| Item::One(value.clone())),
                 Source::Step(at, output) => {

@@ -54,7 +54,10 @@ impl Settings {
             wrong.push(unknown(spec, name));
         }
         for param in spec.parameters {
-            match (given.get(param.name), param.preset) {
+            // The preset of a template is compiled as one that is given.
+            let compiled = param.preset.filter(|_| matches!(param.kind, ParamKind::Template | ParamKind::Expression));
+            let compiled = compiled.map(|preset| preset.to_json());
+            match (given.get(param.name).or(compiled.as_ref()), param.preset) {
                 (Some(value), _) => match read(param, value, models) {
                     Ok(setting) => {
                         settings.insert(param.name, setting);
@@ -199,6 +202,10 @@ fn read(param: &Param, value: &Value, models: &dyn Models) -> Result<Setting, (S
         }
         ParamKind::Flag => value.as_bool().map(Setting::Flag).ok_or_else(|| wrong("true or false")),
         ParamKind::Texts => texts(value).map(Setting::Texts).ok_or_else(|| wrong("a list of texts")),
+        // The block knows which there are.
+        ParamKind::Webhook => {
+            value.as_str().map(|name| Setting::Text(name.to_owned())).ok_or_else(|| wrong("the name of a webhook"))
+        }
         ParamKind::Model => {
             let name = value.as_str().ok_or_else(|| wrong("the name of a model"))?;
             let installed = models.installed();

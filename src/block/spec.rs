@@ -190,6 +190,8 @@ pub(super) enum ParamKind {
     Texts,
     /// Name of a model.
     Model,
+    /// Name of a webhook.
+    Webhook,
     /// `#rrggbb`.
     Colour,
     /// Corners of an area, `[[x, y], ...]` from 0 to 1; empty for none.
@@ -213,6 +215,7 @@ impl ParamKind {
             Self::Flag => "flag",
             Self::Texts => "texts",
             Self::Model => "model",
+            Self::Webhook => "webhook",
             Self::Colour => "colour",
             Self::Area => "area",
             Self::Expression => "expression",

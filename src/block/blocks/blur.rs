@@ -6,8 +6,8 @@
 use super::super::pixels::Rectangle;
 use super::super::spec::{Group, IMAGE, OBJECTS, Param, ParamKind, Port, Preset, REGIONS, Result as Gives, Spec};
 use super::super::value::{WHOLE, widened};
-use super::super::{Block, BlockError, Context, Input, Output, Value};
-use crate::detection::BBox;
+use super::super::{Block, BlockError, Context, Input, Object, Output, Value};
+use crate::detection::{BBox, Shape};
 use crate::execution::Kind;
 use crate::frame::Rgb;
 use crate::polygon::Polygon;
@@ -48,6 +48,13 @@ const SPEC: Spec = Spec {
             "How much of its surroundings is hidden at each side of a thing, in widths and heights of the thing.",
         )
         .or(Preset::Number(0.1)),
+        Param::new(
+            "follow",
+            ParamKind::Choice(&["box", "outline"]),
+            "Whether the box of a thing is hidden, or its outline where a model for segmentation gave one: less of the \
+             picture, but what such a model misses of a thing stays visible.",
+        )
+        .or(Preset::Text("box")),
         Param::new("colour", ParamKind::Colour, "The colour for fill.").or(Preset::Text("#000000")),
     ],
     outputs: &[Gives::new("image", Kind::Image, "The picture, in which they cannot be recognised.")],
@@ -80,13 +87,33 @@ impl Block for Blur {
                 let message = format!("the box of {} is not finite, so it is not known what to hide", object.label);
                 return Err(BlockError::step(message));
             }
-            cover.hide(&mut picture, widened(object.bbox, settings.number("margin") as f32), None);
+            let margin = settings.number("margin") as f32;
+            let outlines = if settings.text("follow") == "outline" { outlines(object, margin) } else { None };
+            for outline in outlines.iter().flatten() {
+                cover.hide(&mut picture, outline.bounds(), Some(outline));
+            }
+            if outlines.is_none() {
+                cover.hide(&mut picture, widened(object.bbox, margin), None);
+            }
         }
         for region in input.regions("regions") {
             cover.hide(&mut picture, region.points.bounds(), Some(&region.points));
         }
         Ok(Output::of("image", Value::Image(image.with(picture))))
     }
+}
+
+/// The outline of a thing, and that with its surroundings; together, since a hollow may lie outside of the second one.
+/// `None` where there is none, or it is no area.
+fn outlines(object: &Object, margin: f32) -> Option<[Polygon; 2]> {
+    let Some(Shape::Outline(points)) = object.shape.as_deref() else { return None };
+    let [across, down] = object.bbox.centre();
+    let grown = |by: f32| {
+        let from = |centre: f32, place: f32| (centre + (place - centre) * by).clamp(0.0, 1.0);
+        let point = |[x, y]: &[f32; 2]| [from(across, *x), from(down, *y)];
+        Polygon::new(points.iter().map(point).collect()).ok()
+    };
+    Some([grown(1.0)?, grown(1.0 + 2.0 * margin)?])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -324,6 +351,31 @@ mod tests {
         let is_hidden = |x: usize, y: usize| found.data[3 * (40 * y + x)..][..3] == [255, 0, 255];
         assert!(is_hidden(0, 0) && is_hidden(10, 10) && is_hidden(18, 20) && is_hidden(0, 38));
         assert!(!is_hidden(39, 39) && !is_hidden(25, 25) && !is_hidden(39, 5));
+    }
+
+    #[test]
+    fn an_outline_is_hidden_with_its_hollows_and_where_there_is_none_the_box() {
+        // An L: its hollow is the upper right quarter of the box.
+        let corners = [[0.25, 0.25], [0.5, 0.25], [0.5, 0.5], [0.75, 0.5], [0.75, 0.75], [0.25, 0.75]];
+        let thing = |shape: Option<Shape>| {
+            let Value::Objects(mut found) = objects(&[("dog", 0.9, [0.25, 0.25, 0.5, 0.5])]) else { panic!("objects") };
+            found.objects[0].shape = shape.map(std::sync::Arc::new);
+            Value::Objects(found)
+        };
+        let found = |shape: Option<Shape>, parameters: &str| {
+            let found = hidden(&[("image", image(40, 40)), ("objects", thing(shape))], parameters);
+            move |x: usize, y: usize| found.data[3 * (40 * y + x)..][..3] == [255, 0, 255]
+        };
+        let outline = || Some(Shape::Outline(corners.to_vec()));
+        let fill = r##"{"mode": "fill", "colour": "#ff00ff", "margin": 0, "follow": "outline"}"##;
+        let is_hidden = found(outline(), fill);
+        assert!(is_hidden(12, 12) && is_hidden(28, 28) && is_hidden(12, 28) && !is_hidden(27, 12) && !is_hidden(5, 5));
+        let is_hidden = found(outline(), &fill.replace("\"margin\": 0", "\"margin\": 0.2"));
+        assert!(is_hidden(12, 12) && is_hidden(28, 28) && is_hidden(8, 8) && !is_hidden(31, 8));
+        for without in [None, Some(Shape::Outline(Vec::new())), Some(Shape::Keypoints(Vec::new()))] {
+            assert!(found(without, fill)(27, 12), "the box");
+        }
+        assert!(found(outline(), &fill.replace("outline", "box"))(27, 12));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::super::lettering::Line;
 use super::super::pixels::{Rectangle, fill};
 use super::super::spec::{Group, IMAGE, OBJECTS, Param, ParamKind, Port, Preset, REGIONS, Result as Gives, Spec};
 use super::super::{Block, BlockError, Context, Input, Object, Output, Region, Value};
-use crate::detection::BBox;
+use crate::detection::{BBox, Shape};
 use crate::execution::Kind;
 use crate::frame::Rgb;
 
@@ -30,6 +30,12 @@ const SPEC: Spec = Spec {
             "How thick the lines are, pixels; 0 for what fits the picture.",
         )
         .or(Preset::Number(0.0)),
+        Param::new(
+            "shape",
+            ParamKind::Choice(&["box", "outline"]),
+            "Whether the box of a thing is drawn, or its outline where a model for segmentation gave one.",
+        )
+        .or(Preset::Text("box")),
         Param::new(
             "text",
             ParamKind::Choice(&["none", "label", "score"]),
@@ -65,7 +71,13 @@ impl Block for Draw {
         }
         let objects = input.optional_objects("objects").map(|objects| objects.objects.as_slice()).unwrap_or_default();
         for object in objects {
-            pen.outline(&mut picture, object.bbox, settings.colour("colour"));
+            let colour = settings.colour("colour");
+            match object.shape.as_deref() {
+                Some(Shape::Outline(points)) if settings.text("shape") == "outline" && points.len() > 2 => {
+                    pen.closed(&mut picture, points, colour);
+                }
+                _ => pen.outline(&mut picture, object.bbox, colour),
+            }
         }
         // Text lies above all lines.
         for object in objects {
@@ -112,14 +124,21 @@ impl Pen<'_> {
     }
 
     fn region(&self, picture: &mut Rgb, region: &Region, colour: [u8; 3]) {
-        let pixel = |[x, y]: [f32; 2]| [x * picture.width as f32, y * picture.height as f32];
-        let corners: Vec<[f32; 2]> = region.points.points().iter().copied().map(pixel).collect();
+        let first = self.closed(picture, region.points.points(), colour);
+        if let (Some([x, y]), true) = (first, self.text != "none") {
+            self.text(picture, &region.name, x as u32, y as u32, colour);
+        }
+    }
+
+    /// Lines between corners, and from the last one back to the first, which it gives in pixels.
+    fn closed(&self, picture: &mut Rgb, corners: &[[f32; 2]], colour: [u8; 3]) -> Option<[f32; 2]> {
+        let (width, height) = (picture.width as f32, picture.height as f32);
+        let pixel = |[x, y]: [f32; 2]| [x.clamp(0.0, 1.0) * width, y.clamp(0.0, 1.0) * height];
+        let corners: Vec<[f32; 2]> = corners.iter().copied().map(pixel).collect();
         for (from, to) in corners.iter().zip(corners.iter().cycle().skip(1)) {
             self.line(picture, *from, *to, colour);
         }
-        if let (Some([x, y]), true) = (corners.first(), self.text != "none") {
-            self.text(picture, &region.name, *x as u32, *y as u32, colour);
-        }
+        corners.first().copied()
     }
 
     fn line(&self, picture: &mut Rgb, from: [f32; 2], to: [f32; 2], colour: [u8; 3]) {
@@ -164,6 +183,20 @@ mod tests {
         for (x, y) in [(4, 5), (7, 7), (12, 12), (15, 15)] {
             assert_ne!(at(&picture, x, y), [1, 2, 3], "{x} {y}");
         }
+    }
+
+    #[test]
+    fn an_outline_is_drawn_in_place_of_the_box_where_there_is_one() {
+        let Value::Objects(mut found) = objects(&[("dog", 0.9, [0.25, 0.25, 0.5, 0.5])]) else { panic!("objects") };
+        let corners = vec![[0.5, 0.25], [0.75, 0.75], [0.25, 0.75]];
+        found.objects[0].shape = Some(std::sync::Arc::new(Shape::Outline(corners)));
+        let thing = [("objects", Value::Objects(found))];
+        let parameters = r##"{"colour": "#010203", "thickness": 1, "text": "none", "shape": "outline"}"##;
+        let picture = drawn((40, 40), &thing, parameters);
+        assert_eq!((at(&picture, 20, 30), at(&picture, 20, 10)), ([1, 2, 3], [1, 2, 3]), "its corner and its side");
+        assert_ne!(at(&picture, 10, 10), [1, 2, 3], "no corner of the box");
+        let boxed = drawn((40, 40), &thing, &parameters.replace("outline", "box"));
+        assert_eq!(at(&boxed, 10, 10), [1, 2, 3]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod table;
 mod text;
 mod tile;
 mod track;
+mod webhook;
 
 use super::Block;
 
@@ -75,4 +76,5 @@ pub(super) const ALL: &[&'static dyn Block] = &[
     &text::Text,
     &tile::Tile,
     &track::Track,
+    &webhook::Webhook,
 ];

@@ -1,10 +1,11 @@
 //! Which thing is which from picture to picture.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::spec::{Group, OBJECTS, Param, ParamKind, Port, Preset, Result as Gives, Spec};
 use super::super::{Block, BlockError, Context, Input, Object, Objects, Output, Value};
-use crate::detection::{Detection, TrackState};
+use crate::detection::{BBox, Detection, Shape, TrackState};
 use crate::execution::Kind;
 use crate::track::{Config, Tracker};
 
@@ -36,6 +37,9 @@ const SPEC: Spec = Spec {
     ],
 };
 
+/// A found box and a followed one that overlap more than this are the same thing.
+const SAME: f32 = 0.3;
+
 /// What it remembers.
 #[derive(Default)]
 struct Followed {
@@ -60,6 +64,23 @@ impl Followed {
     }
 }
 
+/// Outlines and key points of what was found in a picture: the tracker keeps boxes alone.
+struct Shapes<'a>(Vec<&'a Detection>);
+
+impl<'a> Shapes<'a> {
+    fn of(detections: &'a [Detection]) -> Self {
+        Self(detections.iter().filter(|detection| detection.shape.is_some()).collect())
+    }
+
+    /// That of the thing in a box, which is one of them and somewhat smoothed.
+    fn take(&mut self, label: &str, bbox: BBox) -> Option<Arc<Shape>> {
+        let fits = |detection: &Detection| if *detection.label == *label { detection.bbox.iou(&bbox) } else { 0.0 };
+        let best = self.0.iter().enumerate().map(|(at, of)| (at, fits(of))).max_by(|a, b| a.1.total_cmp(&b.1));
+        let (at, _) = best.filter(|(_, iou)| *iou > SAME)?;
+        self.0.swap_remove(at).shape.clone()
+    }
+}
+
 impl Block for Track {
     fn spec(&self) -> &'static Spec {
         &SPEC
@@ -67,13 +88,8 @@ impl Block for Track {
 
     fn run(&self, input: &Input<'_>, context: &Context<'_>) -> Result<Output, BlockError> {
         let (found, settings) = (input.objects("objects")?, input.settings);
-        let detection = |Object { label, score, bbox, .. }: &Object| Detection {
-            label: label.clone(),
-            score: *score,
-            bbox: *bbox,
-            shape: None,
-        };
-        let detections: Vec<Detection> = found.objects.iter().map(detection).collect();
+        let detections: Vec<Detection> = found.objects.iter().cloned().map(Detection::from).collect();
+        let mut shapes = Shapes::of(&detections);
         // What a model is not sure of was left out before.
         let config = Config {
             max_occlusion: Duration::from_secs_f64(settings.number("max_occlusion")),
@@ -90,7 +106,8 @@ impl Block for Track {
                 match track.state {
                     TrackState::Confirmed => {
                         let (label, score, bbox) = (track.label, track.score, track.bbox);
-                        objects.push(Object { label, score, bbox, track: Some(number), shape: None });
+                        let shape = shapes.take(&label, bbox);
+                        objects.push(Object { label, score, bbox, track: Some(number), shape });
                     }
                     TrackState::Occluded => {}
                     TrackState::Tentative | TrackState::Ended => continue,
@@ -131,6 +148,34 @@ mod tests {
         assert_eq!(at(&memory, 3, &[DOG, CAT], "{}"), (vec![1, 2], 2.0));
         assert_eq!(at(&memory, 40, &[], "{}"), (vec![], 0.0));
         assert_eq!(at(&memory, 41, &[DOG], "{}"), (vec![3], 1.0));
+    }
+
+    #[test]
+    fn what_is_followed_keeps_its_own_outline() {
+        let memory = Memory::default();
+        let outline = |x: f32| Arc::new(Shape::Outline(vec![[x, 0.1], [x + 0.1, 0.1], [x, 0.2]]));
+        let thing = |x: f32, shape: Option<Arc<Shape>>| Object {
+            label: "dog".into(),
+            score: 0.9,
+            bbox: BBox { x, y: 0.1, w: 0.2, h: 0.2 },
+            track: None,
+            shape,
+        };
+        let follow = |tenths: u64, things: Vec<Object>| {
+            let place = super::super::super::value::WHOLE;
+            let inputs = [("objects", Value::Objects(Objects { objects: things, place }))];
+            let at = Mono::default() + Duration::from_millis(100 * tenths);
+            let output = run_with("track@1", &inputs, "{}", &Seen::nothing(), &memory, at).expect("followed");
+            let mut seen = one_objects(&output, "objects").objects;
+            seen.sort_by_key(|object| object.track);
+            seen.into_iter().map(|object| object.shape).collect::<Vec<_>>()
+        };
+        let (left, right) = (outline(0.1), outline(0.6));
+        let both = vec![thing(0.1, Some(left.clone())), thing(0.6, Some(right.clone()))];
+        assert_eq!(follow(0, both), [Some(left.clone()), Some(right.clone())]);
+        // The other way round, a little further, and one without.
+        let moved = vec![thing(0.62, Some(right.clone())), thing(0.12, None)];
+        assert_eq!(follow(1, moved), [None, Some(right)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Mono, SystemClock};
 use crate::execution::Kind;
 
 /// The parameters of the blocks that need some.
-const PARAMETERS: [(&str, &str); 10] = [
+const PARAMETERS: [(&str, &str); 11] = [
     ("alert", r#"{"message": "{{ a }} and {{ b }}"}"#),
     ("condition", r#"{"expression": "value is none"}"#),
     ("classify", r#"{"model": "seer"}"#),
@@ -23,6 +23,7 @@ const PARAMETERS: [(&str, &str); 10] = [
     ("regions", r#"{"name": "gate", "area": [[0, 0], [1, 0], [1, 1]]}"#),
     ("rotate", r#"{"degrees": 90}"#),
     ("switch", r#"{"expression": "'dog' if by else 'cat'", "a": "dog"}"#),
+    ("webhook", r#"{"webhook": "office"}"#),
 ];
 
 fn parameters(block: &str) -> &'static str {

@@ -133,6 +133,7 @@ fn random_parameter(param: &Param, names: &[&str], choices: &mut Choices<'_>) ->
         ParamKind::Flag => json!(choices.is_one_in(2)),
         ParamKind::Texts => json!([&["dog"][..], &[], &["person", "dog"]][choices.below(3)]),
         ParamKind::Model => json!("seer"),
+        ParamKind::Webhook => json!("office"),
         ParamKind::Colour => json!(["#102030", "#ffffff"][choices.below(2)]),
         ParamKind::Area => {
             let areas = [json!([[0, 0], [1, 0], [1, 1]]), json!([[0.1, 0.5], [0.9, 0.6], [0.5, 0.5001]]), json!([])];
