@@ -29,6 +29,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// Identity of an execution on this box.
 pub type ExecutionId = AssetId;
 
+/// Longest name of a given picture in a list, bytes.
+const LONGEST_GIVEN: usize = 100;
+
 /// How far an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +92,9 @@ pub struct ExecutionFile {
     /// Whether it is delivered to the upload destinations.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// The webhook that it is posted to, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Arc<str>>,
 }
 
 /// One execution: what `execution.json` says.
@@ -140,6 +146,9 @@ pub struct Execution {
     /// Why it has no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What is wrong with its pictures although they can be decoded, in words for the person who sent them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Execution {
@@ -161,9 +170,15 @@ impl Execution {
             ended: self.ended.clone(),
             took_ms: self.took_ms,
             bytes: self.bytes(),
+            given: self.inputs.values().map(|file| shortened(&file.name)).find(|name| !name.is_empty()),
             failure: self.failure.clone().map(Failure::shortened),
         }
     }
+}
+
+/// As much of a name as a row of the index has room for.
+fn shortened(name: &str) -> String {
+    name.get(..name.floor_char_boundary(LONGEST_GIVEN)).unwrap_or_default().to_owned()
 }
 
 /// An execution in a list, and in the index.
@@ -193,6 +208,9 @@ pub struct ExecutionSummary {
     /// Bytes of its files.
     #[serde(default)]
     pub bytes: u64,
+    /// What its sender called its first picture, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
     /// Why it has no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

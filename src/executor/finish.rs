@@ -1,6 +1,7 @@
 //! Beginning an execution, and what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::layout::{document_path, unwritten, written};
 use super::{ExecutionArchive, ExecutorError};
 use crate::archive::write_durable;
 use crate::asset::{EXECUTION_SIDECAR, MediaFile};
+use crate::destination::Destination;
 use crate::execution::{Execution, ExecutionFile, ExecutionId, ExecutionState, Failure, StepReport};
 use crate::store::Document;
 
@@ -20,9 +22,11 @@ pub struct MadeFile {
     /// Its media type.
     pub media_type: String,
     /// Its content.
-    pub bytes: std::sync::Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
     /// Whether it is delivered.
     pub kept: bool,
+    /// The webhook that it is posted to, where it is.
+    pub webhook: Option<Arc<str>>,
 }
 
 /// What came of an execution.
@@ -68,7 +72,7 @@ impl ExecutionArchive {
         let mut execution = self.read(id)?;
         if execution.state.is_over() {
             // A stop came between its result and the index.
-            self.take_in(&execution)?;
+            self.complete(&execution)?;
             return Err(ExecutorError::Refused(format!("the execution is {}", execution.state.as_str())));
         }
         execution.attempts = known.attempts + 1;
@@ -94,9 +98,9 @@ impl ExecutionArchive {
     pub fn finish(&self, execution: &Execution, finished: Finished) -> Result<Execution, ExecutorError> {
         let folder = self.layout.folder(execution.id);
         let mut files = Vec::new();
-        for MadeFile { name, media_type, bytes, kept } in finished.files {
+        for MadeFile { name, media_type, bytes, kept, webhook } in finished.files {
             let file = write_durable(&folder, &name, &bytes).map_err(unwritten)?;
-            files.push(ExecutionFile { file, media_type, name: String::new(), kept });
+            files.push(ExecutionFile { file, media_type, name: String::new(), kept, webhook });
         }
         let over = Execution {
             state: finished.state,
@@ -116,7 +120,7 @@ impl ExecutionArchive {
     fn keep(&self, over: &Execution) -> Result<(), ExecutorError> {
         let folder = self.layout.folder(over.id);
         let sidecar = write_durable(&folder, EXECUTION_SIDECAR, &written(over)?).map_err(unwritten)?;
-        Ok(self.archive.store().executions().record(over, documents(over, sidecar))?)
+        Ok(self.archive.store().executions().record_over(over, documents(over, sidecar), posts(over))?)
     }
 
     /// Ends an execution that waits. Blocks.
@@ -133,7 +137,15 @@ impl ExecutionArchive {
         Ok(over)
     }
 
-    /// Takes an execution that is over into the index again, as its file says it. Blocks.
+    /// Records one that is over where a stop came between its file and the index. Blocks.
+    pub(super) fn complete(&self, over: &Execution) -> Result<(), ExecutorError> {
+        let folder = self.layout.folder(over.id);
+        let sidecar = crate::archive::measure(&folder, EXECUTION_SIDECAR).context("measure an execution")?;
+        Ok(self.archive.store().executions().record_over(over, documents(over, sidecar), posts(over))?)
+    }
+
+    /// Takes an execution into the index again, as its file says it. Nothing is posted: a fresh index does not know what
+    /// was. Blocks.
     pub(super) fn take_in(&self, execution: &Execution) -> Result<(), ExecutorError> {
         let folder = self.layout.folder(execution.id);
         let sidecar = crate::archive::measure(&folder, EXECUTION_SIDECAR).context("measure an execution")?;
@@ -152,4 +164,14 @@ fn documents(execution: &Execution, sidecar: MediaFile) -> Vec<Document> {
         kept.push(document(&sidecar));
     }
     kept
+}
+
+/// What webhooks get of an execution.
+fn posts(execution: &Execution) -> Vec<(Destination, Document)> {
+    let post = |file: &ExecutionFile| {
+        let path = document_path(execution.id, &file.file.file);
+        let document = Document::new(path, file.file.bytes, file.file.sha256.clone());
+        Some((Destination::webhook(file.webhook.as_deref()?), document))
+    };
+    execution.files.iter().filter_map(post).collect()
 }

@@ -18,6 +18,7 @@ use crate::durable;
 use crate::execution::{
     Execution, ExecutionFile, ExecutionId, ExecutionState, Pipeline, PipelineVersion, SCHEMA_VERSION,
 };
+use crate::frame::is_cut_off;
 
 /// A picture that comes with an execution.
 #[derive(Clone, Debug)]
@@ -149,10 +150,10 @@ impl ExecutionArchive {
         self.check_room()?;
         let (execution, mut files) = self.execution(new);
         let (mut made, mut contents) = (Vec::new(), Vec::new());
-        for MadeFile { name, media_type, bytes, kept } in finished.files {
+        for MadeFile { name, media_type, bytes, kept, webhook } in finished.files {
             let content = Bytes::from_owner(bytes);
             let file = MediaFile::new(name.clone(), content.len() as u64, hex::encode(Sha256::digest(&content)));
-            made.push(ExecutionFile { file, media_type, name: String::new(), kept });
+            made.push(ExecutionFile { file, media_type, name: String::new(), kept, webhook });
             contents.push((name, content));
         }
         files.append(&mut contents);
@@ -172,7 +173,7 @@ impl ExecutionArchive {
         place(&self.layout, over.id).map_err(unwritten).inspect_err(|_| {
             let _ = remove(&self.layout.beside(over.id));
         })?;
-        self.take_in(&over)?;
+        self.complete(&over)?;
         Ok(over)
     }
 
@@ -192,11 +193,14 @@ impl ExecutionArchive {
     }
 
     fn execution(&self, new: NewExecution) -> (Execution, Vec<(String, Bytes)>) {
-        let (mut inputs, mut files) = (BTreeMap::new(), Vec::new());
+        let (mut inputs, mut files, mut warnings) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (name, GivenFile { name: given, media_type, extension, bytes }) in new.inputs {
+            if is_cut_off(&bytes) {
+                warnings.push(format!("{name}: the JPEG breaks off, and what is missing of the picture is grey"));
+            }
             let file = format!("input-{name}.{extension}");
             let media = MediaFile::new(file.clone(), bytes.len() as u64, hex::encode(Sha256::digest(&bytes)));
-            inputs.insert(name, ExecutionFile { file: media, media_type, name: given, kept: false });
+            inputs.insert(name, ExecutionFile { file: media, media_type, name: given, kept: false, webhook: None });
             files.push((file, bytes));
         }
         let execution = Execution {
@@ -218,6 +222,7 @@ impl ExecutionArchive {
             files: Vec::new(),
             steps: Vec::new(),
             failure: None,
+            warnings,
         };
         (execution, files)
     }

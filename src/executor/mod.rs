@@ -17,6 +17,7 @@ mod config;
 mod finish;
 mod intake;
 mod layout;
+mod post;
 mod recover;
 mod removal;
 #[cfg(test)]

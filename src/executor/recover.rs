@@ -61,7 +61,7 @@ pub fn recover(archive: &Archive, first_id: ExecutionId) -> Result<u64> {
 /// Records one that was over when the stop came between its file and the index.
 fn complete(all: &ExecutionArchive, id: ExecutionId) -> Result<()> {
     match all.read(id) {
-        Ok(execution) if execution.state.is_over() => Ok(all.take_in(&execution)?),
+        Ok(execution) if execution.state.is_over() => Ok(all.complete(&execution)?),
         _ => Ok(()),
     }
 }

@@ -38,7 +38,8 @@ fn executions(archive: &Archive) -> ExecutionArchive {
 
 fn result(kept: bool) -> Finished {
     let bytes: Arc<[u8]> = Arc::from(&b"picture"[..]);
-    let file = MadeFile { name: "drawn.jpg".to_owned(), media_type: "image/jpeg".to_owned(), bytes, kept };
+    let file =
+        MadeFile { name: "drawn.jpg".to_owned(), media_type: "image/jpeg".to_owned(), bytes, kept, webhook: None };
     let outputs = BTreeMap::from([("number".to_owned(), json!(3.0))]);
     let without = Finished::without(ExecutionState::Finished, None);
     Finished { took_ms: Some(12.0), outputs, files: vec![file], ..without }

@@ -46,12 +46,14 @@ pub struct Configured {
 }
 
 /// What the configuration does with a camera's pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CameraUse {
     /// Whether they are looked at.
     pub detect: DetectUse,
     /// What is kept of the video.
     pub record: RecordUse,
+    /// The pipeline that runs on them; empty: none.
+    pub pipeline: String,
 }
 
 impl Configured {

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::events::{EventRecord, EventService};
+use super::playback::remove_cuts;
 use crate::destination::Destination;
 use crate::event::{
     Annotations, DeliveryState, Event, EventId, FileDelivery, Judgement, MOST_TAGS, check_note, check_tag,
@@ -193,11 +194,10 @@ impl EventService {
                 });
                 match annotated {
                     Err(failure) if failure.is::<Changed>() => return Ok(Err(EventRefusal::Changed)),
-                    annotated => {
-                        if annotated?.is_none() {
-                            return Ok(Err(EventRefusal::Unknown));
-                        }
-                    }
+                    annotated => match annotated? {
+                        Some(event) => archive.keep_holders(&event)?,
+                        None => return Ok(Err(EventRefusal::Unknown)),
+                    },
                 }
             }
             if let Some(reviewed) = patch.reviewed
@@ -318,7 +318,14 @@ impl EventService {
     async fn delete_files(&self, record: &EventRecord) -> Result<Result<Vec<Destination>, EventRefusal>> {
         let (archive, id) = (self.context().volume.archive(), record.event.id);
         let senseless = |why: &str| Ok(Err(EventRefusal::Senseless(why.to_owned())));
-        match tokio::task::spawn_blocking(move || delete_event(&archive, id)).await?? {
+        let delete = move || {
+            let deleted = delete_event(&archive, id)?;
+            if deleted == Deletion::Done {
+                remove_cuts(&archive);
+            }
+            anyhow::Ok(deleted)
+        };
+        match tokio::task::spawn_blocking(delete).await?? {
             Deletion::Unknown => Ok(Err(EventRefusal::Unknown)),
             Deletion::GoingOn => senseless("the event is still going on: delete it when it is over"),
             Deletion::Pinned => senseless("the event is pinned: unpin it first"),

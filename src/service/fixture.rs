@@ -125,7 +125,10 @@ impl Bench {
                 executions: Arc::default(),
                 frames,
                 broadcasts,
-                uses: BTreeMap::from([("yard".to_owned(), CameraUse::default())]),
+                uses: BTreeMap::from([(
+                    "yard".to_owned(),
+                    CameraUse { pipeline: "watch".to_owned(), ..CameraUse::default() },
+                )]),
                 infer,
                 models: BTreeMap::from([("nanodet-g-320".to_owned(), vec!["yard".to_owned()])]),
             }

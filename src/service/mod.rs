@@ -70,7 +70,7 @@ pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, Event
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use executions::{
     Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, FollowedAll, GivenPicture,
-    NextOfAll, OfCamera, ProgressEvent, ProgressKind, Trial, TriedStep,
+    NextOfAll, OfCamera, PipelineStatistics, ProgressEvent, ProgressKind, Trial, TriedStep,
 };
 pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,
@@ -89,21 +89,22 @@ pub use loaded_pipeline::{LoadedPipeline, PipelineLoader};
 pub use mark::Mark;
 pub use media::{Live, MediaService};
 pub use model_facts::{
-    FoundThings, Inferred, ManifestFacts, ModelRefusal, ModelStatus, ModelUse, SpeedStatus, VersionStatus,
+    FoundThings, Inferred, ManifestFacts, ModelRefusal, ModelStatus, ModelTensors, ModelUse, SpeedStatus, VersionStatus,
 };
 pub use models::{LEAST_SCORE, MOST_PICTURE_BYTES, ModelService};
 pub use pipeline_trial::{NumberSpan, PipelineTally, PipelineTrial, WouldAlert};
+pub use pipelines::is_there as pipeline_is_there;
 pub use pipelines::{PipelineEntry, PipelineRefusal, PipelineService};
 #[cfg(test)]
 pub(crate) use playback::fixture as recordings;
 pub use playback::{
-    Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind, Pieces,
-    PlaybackService, Preview, PreviewService, SeenTime,
+    CutRefusal, Export, ExportId, ExportRefusal, ExportService, ExportState, ExportedPart, NewExport, Piece, PieceKind,
+    Pieces, PlaybackService, Preview, PreviewService, SeenTime,
 };
 pub use probe::{
     Collected, Decoded, Found, Look, ProbeFailure, ProbeService, ProbeSource, Probed, collect, decode_all,
 };
-pub use publishing::{PublishRefusal, PublishService};
+pub use publishing::{Asker, PublishRefusal, PublishService, check_token};
 pub use queues::{ItemState, QueueAction, QueueAnswer, QueueCommand, QueueItem, QueueQuery, QueueService, Refusal};
 pub use services::Services;
 pub use settings::{CameraEdit, CameraSettings, EditRefusal, EditRequest, Edited, SettingsRequest, SourceRequest};

@@ -44,6 +44,10 @@ impl Models for BlockModels {
         self.models.classifies(model)
     }
 
+    fn webhooks(&self) -> Vec<String> {
+        self.models.webhooks()
+    }
+
     fn detect(&self, model: &str, picture: Arc<Rgb>, min_score: f32) -> Result<Vec<Detection>, ModelsError> {
         let found = self.runtime.block_on(self.models.look_for_step(model, picture, min_score, self.priority));
         found.map_err(|refusal| ModelsError {

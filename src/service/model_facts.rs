@@ -156,3 +156,12 @@ pub enum ModelRefusal {
     #[error("inference is being shut down; try again when the daemon runs")]
     Stopping,
 }
+
+/// What a model itself takes and gives, as 32-bit numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelTensors {
+    /// Shape of its input.
+    pub input: Vec<usize>,
+    /// Names and shapes of its outputs.
+    pub outputs: Vec<(String, Vec<usize>)>,
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::context::Context;
-use super::model_facts::{FoundThings, Inferred, ModelRefusal, ModelStatus, SpeedStatus, milliseconds};
+use super::model_facts::{FoundThings, Inferred, ModelRefusal, ModelStatus, ModelTensors, SpeedStatus, milliseconds};
 use super::model_versions::{self, Own};
 use super::own_models::{OwnModels, Place};
 use crate::detection::Detection;
@@ -52,6 +52,12 @@ impl ModelService {
     pub(super) fn new(context: Arc<Context>) -> Self {
         let (turn, places) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(PLACES)));
         Self { context, turn, places, own: Arc::default() }
+    }
+
+    /// Names of the webhooks of the configuration, for the steps that post to one.
+    pub(super) fn webhooks(&self) -> Vec<String> {
+        let configured = self.context.configured();
+        configured.outlets.iter().filter_map(|outlet| outlet.webhook_name().map(str::to_owned)).collect()
     }
 
     /// All models that are installed or asked for, in the order of their names.
@@ -188,6 +194,16 @@ impl ModelService {
         let _ = self.context.jobs.submit_tensor(job);
         let outputs = answer.await.map_err(refused)?.outputs;
         Ok((detector.map_or(1, |detector| detector.version()), outputs))
+    }
+
+    /// What a model itself takes and gives; `None` where it is not in memory.
+    pub fn tensors(&self, name: &str) -> Option<ModelTensors> {
+        let version = self.context.health.models().remove(name).and_then(|known| known.version);
+        let version = version.or(parse_reference(name).1);
+        let of_camera = version.and_then(|version| self.ran(name, version));
+        let detector = of_camera.or_else(|| self.own.peek(name))?;
+        let outputs = detector.output_shapes().map(|(name, shape)| (name.to_owned(), shape.to_vec()));
+        Some(ModelTensors { input: detector.input_shape().to_vec(), outputs: outputs.collect() })
     }
 
     /// What became of the jobs of each version of a model since the start, for each of `versions`.

@@ -43,6 +43,8 @@ struct Held {
     reference: String,
     detector: Arc<Detector>,
     looked: Instant,
+    /// At the last look its version was not on the disk.
+    is_missing: bool,
 }
 
 impl OwnModels {
@@ -104,8 +106,12 @@ impl OwnModels {
     /// Holds the newest version above `than`. Blocks.
     fn load_newer(&self, reference: &str, place: &Place, than: u32) -> Result<Arc<Detector>, ModelError> {
         let name = parse_reference(reference).0;
-        let newest = infer::versions(&place.folder, reference).into_iter().map(|version| version.number).next();
-        if than > 0 && newest.is_none_or(|newest| newest <= than) {
+        let found = infer::versions(&place.folder, reference);
+        let newest = found.iter().map(|version| version.number).next();
+        let is_gone = than > 0 && found.iter().all(|version| version.number != than);
+        // It may be being replaced: the next look shows whether it is.
+        let above = if self.missed(reference, is_gone) && newest.is_some() { 0 } else { than };
+        if above > 0 && newest.is_none_or(|newest| newest <= above) {
             // What is held is the newest.
             return self.peek(reference).ok_or_else(|| infer::unknown(&place.folder, reference));
         }
@@ -117,15 +123,19 @@ impl OwnModels {
             };
             drop(oldest);
         }
-        match Detector::load_newer(&place.folder, reference, than, place.limits) {
+        match Detector::load_newer(&place.folder, reference, above, place.limits) {
             Ok((detector, failed)) => {
                 self.failed.lock().retain(|(known, version), _| known != name || *version > detector.version());
                 failed.into_iter().for_each(|(version, failure)| self.note(name, version, &failure, true));
                 let (model, version) = (detector.name(), detector.version());
                 info!(%model, version, "model loaded for people and programs");
                 let detector = Arc::new(detector);
-                let fresh =
-                    Held { reference: reference.to_owned(), detector: detector.clone(), looked: Instant::now() };
+                let fresh = Held {
+                    reference: reference.to_owned(),
+                    detector: detector.clone(),
+                    looked: Instant::now(),
+                    is_missing: false,
+                };
                 let mut held = self.held.lock();
                 held.retain(|held| held.reference != reference);
                 held.push(fresh);
@@ -140,6 +150,13 @@ impl OwnModels {
         }
     }
 
+    /// Notes whether what is held under a name is on the disk; gives whether it was missing in two looks.
+    fn missed(&self, reference: &str, is_gone: bool) -> bool {
+        let mut held = self.held.lock();
+        let of = held.iter_mut().find(|held| held.reference == reference);
+        of.is_some_and(|held| std::mem::replace(&mut held.is_missing, is_gone) && is_gone)
+    }
+
     /// The log has each reason once.
     fn note(&self, model: &str, version: u32, failure: &ModelError, has_older: bool) {
         let reason = failure.to_string();
@@ -149,7 +166,8 @@ impl OwnModels {
         }
     }
 
-    fn peek(&self, reference: &str) -> Option<Arc<Detector>> {
+    /// What is held by this name, without a look at the disk.
+    pub(super) fn peek(&self, reference: &str) -> Option<Arc<Detector>> {
         let held = self.held.lock();
         held.iter().find(|held| held.reference == reference).map(|held| held.detector.clone())
     }

@@ -117,7 +117,7 @@ impl PipelineTally {
                 self.note_number(output, number);
             }
         }
-        let is_kept = |of: &StepEffect| matches!(of.effect, Effect::Keep { .. } | Effect::Photo { .. });
+        let is_kept = |of: &StepEffect| of.effect.is_kept();
         self.trial.kept += u64::from(outcome.effects.iter().any(is_kept));
         for StepEffect { step, effect } in &outcome.effects {
             if let Effect::Alert { message, .. } = effect {

@@ -15,12 +15,14 @@ use serde::Serialize;
 use super::models::ModelService;
 use crate::block::{Plan, StepError};
 use crate::durable;
-use crate::execution::{Pipeline, PipelineVersion, is_name};
+use crate::execution::{Kind, Pipeline, PipelineVersion, is_name};
 
 /// Most pipelines on one box.
 const MOST_PIPELINES: usize = 1000;
 /// Most versions of one; the oldest go.
 const MOST_VERSIONS: usize = 200;
+/// File beside the versions of a pipeline that was removed: the number of its last one.
+const LAST: &str = "last";
 /// Largest file, bytes.
 const LARGEST: u64 = 64 << 10;
 /// Pipelines that every box has, until one of the same name is saved.
@@ -160,6 +162,17 @@ impl PipelineService {
         Plan::new(pipeline, &BTreeMap::new(), &self.models.for_blocks()).err().unwrap_or_default()
     }
 
+    /// Names of the webhooks of the configuration.
+    pub fn webhooks(&self) -> Vec<String> {
+        self.models.webhooks()
+    }
+
+    /// What each output of a pipeline is, or is a list of; nothing of one that cannot be run.
+    pub fn outputs(&self, pipeline: &Pipeline) -> BTreeMap<String, Kind> {
+        let plan = Plan::new(pipeline, &BTreeMap::new(), &self.models.for_blocks());
+        plan.map(|plan| plan.outputs().map(|(name, kind)| (name.to_owned(), kind)).collect()).unwrap_or_default()
+    }
+
     /// Saves a pipeline as a new version of the one with its name; durable when it returns. One that is as the newest
     /// version stays that. `expected`: the version that it was made of, where the caller says. Blocks.
     ///
@@ -191,14 +204,15 @@ impl PipelineService {
             return Err(PipelineRefusal::Refused(format!("it has {} bytes, and {LARGEST} are the most", text.len())));
         }
         make_folder(&self.folder, &folder).with_context(|| format!("make folder {}", folder.display()))?;
-        let (file, draft) = (folder.join(file_name(newest + 1)), folder.join(".draft"));
+        let next = newest.max(last_number(&folder)) + 1;
+        let (file, draft) = (folder.join(file_name(next)), folder.join(".draft"));
         durable::replace_with(&file, &draft, |out| std::io::Write::write_all(out, text.as_bytes()))
             .with_context(|| format!("write {}", file.display()))?;
         for old in known.iter().rev().skip(MOST_VERSIONS - 1) {
             // It stays in the executions that ran it.
             let _ = fs::remove_file(folder.join(file_name(*old)));
         }
-        Ok(named(newest + 1))
+        Ok(named(next))
     }
 
     /// Removes all versions of a pipeline. Executions that ran it keep what they say of it. Blocks.
@@ -215,8 +229,16 @@ impl PipelineService {
             return Err(PipelineRefusal::Unknown(name.to_owned()));
         }
         let folder = self.folder.join(name);
-        fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
-        Ok(durable::sync_folder(&self.folder).with_context(|| format!("sync {}", self.folder.display()))?)
+        let known = versions(&folder)?;
+        // Executions and cameras name versions: a number never stands for another one.
+        let last = last_number(&folder).max(known.last().copied().unwrap_or(0));
+        let file = folder.join(LAST);
+        durable::replace(&file, last.to_string().as_bytes()).with_context(|| format!("write {}", file.display()))?;
+        for version in known {
+            let file = folder.join(file_name(version));
+            fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        }
+        Ok(durable::sync_folder(&folder).with_context(|| format!("sync {}", folder.display()))?)
     }
 }
 
@@ -229,6 +251,11 @@ fn file_name(version: u32) -> String {
     format!("{version}.toml")
 }
 
+/// The number of the last version before the pipeline was removed; 0 where it never was.
+fn last_number(folder: &Path) -> u32 {
+    fs::read_to_string(folder.join(LAST)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 fn built_in() -> impl Iterator<Item = Pipeline> {
     BUILT_IN.iter().filter_map(|text| toml::from_str(text).ok())
 }
@@ -238,13 +265,26 @@ fn read(path: &Path) -> anyhow::Result<Pipeline> {
     toml::from_str(&text).with_context(|| format!("read {}", path.display()))
 }
 
+/// Whether a pipeline is there, by name and version (0: any), in a folder of pipelines or as one that every box has. Blocks.
+pub fn is_there(folder: &Path, name: &str, version: u32) -> bool {
+    let known = if is_name(name) { versions(&folder.join(name)).unwrap_or_default() } else { Vec::new() };
+    let is_of_box = || built_in().any(|pipeline| pipeline.name == name);
+    if version == 0 { !known.is_empty() || is_of_box() } else { known.contains(&version) }
+}
+
 /// The folders in `folder` that may be pipelines.
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let names = entries(folder)?.into_iter().filter(|path| path.is_dir());
     let names = names.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).filter(|name| is_name(name));
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable();
-    Ok(names)
+    let mut kept = Vec::new();
+    for name in names {
+        // Of one that was removed the folder stays, with the number of its last version.
+        if !versions(&folder.join(&name))?.is_empty() {
+            kept.push(name);
+        }
+    }
+    kept.sort_unstable();
+    Ok(kept)
 }
 
 /// The versions in a pipeline's folder, in order.
@@ -296,6 +336,9 @@ mod tests {
         pipelines.remove("dogs").expect("removed");
         assert!(matches!(pipelines.get("dogs", None), Err(PipelineRefusal::Unknown(_))));
         assert!(matches!(pipelines.get("../access", None), Err(PipelineRefusal::Unknown(_))));
+        // Its numbers do not come back.
+        assert!(pipelines.list().expect("listed").iter().all(|entry| entry.name != "dogs"));
+        assert_eq!(pipelines.save(&pipeline("dogs", "dog"), None).expect("saved"), named(3));
     }
 
     #[tokio::test]

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use crate::clock::{Clock, SystemClock};
 use crate::decode::{self, Decoder};
 use crate::discovery::{self, Discovery, NetworkCamera};
-use crate::frame::{Frame, Packet};
+use crate::frame::{AudioOffer, Frame, Packet};
 use crate::source::{self, Client, Device, Next, Patience, Role, SourceError, Watched};
+use crate::webrtc;
 
 /// Cameras that are looked at at once.
 const AT_ONCE: usize = 2;
@@ -47,8 +48,8 @@ pub struct Collected {
     pub packets: Vec<Packet>,
     /// What read them.
     pub client: Option<Client>,
-    /// Whether it offers sound.
-    pub has_audio: Option<bool>,
+    /// What it offers to be heard.
+    pub audio: Option<AudioOffer>,
     /// From the connection to the first packet.
     pub first_after: Duration,
     /// Between two packets.
@@ -65,8 +66,10 @@ pub async fn collect(
     mut waiting: impl FnMut(String),
 ) -> Result<Collected, SourceError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    // A camera is read as it would be with the sound that it offers.
+    let config = &source::Config { takes_audio: true, ..config.clone() };
     let mut patience = Patience::without_another_try(config);
-    let source = patience.connect(config, Role::Main, clock.clone()).await?;
+    let source = patience.connect(webrtc::connect, config, Role::Main, clock.clone()).await?;
     let connected = Instant::now();
     let mut source = Watched::new(source, &mut patience, config.display_url(), clock);
     let (mut packets, mut first_after, mut bytes) = (Vec::<Packet>::new(), Duration::ZERO, 0);
@@ -95,8 +98,8 @@ pub async fn collect(
             Err(failure) => return Err(failure),
         }
     }
-    let (client, has_audio) = (source.client(), source.has_audio());
-    Ok(Collected { packets, client, has_audio, first_after, longest_pause: source.longest_pause() })
+    let (client, audio) = (source.client(), source.audio());
+    Ok(Collected { packets, client, audio, first_after, longest_pause: source.longest_pause() })
 }
 
 impl Collected {
@@ -197,9 +200,12 @@ pub struct Probed {
     /// Measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kbit_per_s: Option<f64>,
-    /// Whether it offers sound, which is not recorded; absent where that is not known.
+    /// Whether it offers sound; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub has_audio: Option<bool>,
+    /// Why its sound is not recorded, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_note: Option<String>,
     /// How the pictures come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
@@ -276,7 +282,8 @@ impl ProbeService {
         let coding = first.stream.codec.to_string();
         let (fps, kbit_per_s) = (collected.fps(), collected.kbit_per_s());
         let transport = collected.client.as_ref().and_then(|client| client.transport.clone());
-        let has_audio = collected.has_audio;
+        let has_audio = collected.audio.as_ref().map(|offer| *offer != AudioOffer::Silent);
+        let audio_note = collected.audio.as_ref().and_then(AudioOffer::note);
         let picture = tokio::task::spawn_blocking(move || picture(&collected.packets)).await;
         let (width, height, jpeg) =
             picture.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| failed(&why))?;
@@ -288,6 +295,7 @@ impl ProbeService {
             fps,
             kbit_per_s,
             has_audio,
+            audio_note,
             transport,
             first_picture_s,
             picture: STANDARD.encode(jpeg),

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::context::Context;
 use crate::frame::Packet;
 use crate::source::Taken;
-use crate::webrtc::{Offer, Opened, Purpose, Refusal, SessionId, WebRtc};
+use crate::webrtc::{Offer, Opened, Purpose, Refusal, Restarted, SessionId, WebRtc};
 
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -34,6 +34,15 @@ pub enum PublishRefusal {
     Session(#[from] Refusal),
 }
 
+/// Who asks for a session.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The name under which it was let in.
+    pub by: Arc<str>,
+    /// Where it asks from.
+    pub from: Option<IpAddr>,
+}
+
 /// Begins and ends sessions of publishers and players.
 #[derive(Clone)]
 pub struct PublishService {
@@ -43,7 +52,7 @@ pub struct PublishService {
 
 impl PublishService {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let sessions = WebRtc::new(context.clock.clone());
+        let sessions = WebRtc::new(context.clock.clone(), context.health.clone(), context.metrics.clone());
         Self { context, sessions }
     }
 
@@ -80,12 +89,18 @@ impl PublishService {
     ///
     /// # Errors
     /// Says why not.
-    pub async fn publish(&self, camera: &str, sdp: String, addresses: Vec<IpAddr>) -> Result<Opened, PublishRefusal> {
+    pub async fn publish(
+        &self,
+        camera: &str,
+        sdp: String,
+        addresses: Vec<IpAddr>,
+        asker: Asker,
+    ) -> Result<Opened, PublishRefusal> {
         if !self.is_published(camera) {
             return Err(PublishRefusal::NoSuchCamera);
         }
         let publisher = self.context.publishers.begin(camera, self.context.clock.clone())?;
-        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher)).await?)
+        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher), asker).await?)
     }
 
     /// Begins to send `pictures` of `camera` to a player.
@@ -98,8 +113,9 @@ impl PublishService {
         sdp: String,
         addresses: Vec<IpAddr>,
         pictures: BoxStream<'static, Packet>,
+        asker: Asker,
     ) -> Result<Opened, Refusal> {
-        self.begin(camera, sdp, addresses, Purpose::Play(pictures)).await
+        self.begin(camera, sdp, addresses, Purpose::Play(pictures), asker).await
     }
 
     /// Ends session `id` of `camera`.
@@ -110,18 +126,18 @@ impl PublishService {
         self.sessions.end(camera, &SessionId::from(id)).await
     }
 
-    /// Adds candidates of the peer of session `id`.
+    /// Adds candidates of the peer of session `id`, or begins another ICE session of it.
     ///
     /// # Errors
-    /// When there is no such session, or `tag` is not its.
-    pub async fn add_candidates(
+    /// When there is no such session, `tag` is not its, or the fragment cannot be read.
+    pub async fn patch(
         &self,
         camera: &str,
         id: &str,
         tag: Option<String>,
         fragment: String,
-    ) -> Result<(), Refusal> {
-        self.sessions.add_candidates(camera, &SessionId::from(id), tag, fragment).await
+    ) -> Result<Option<Restarted>, Refusal> {
+        self.sessions.patch(camera, &SessionId::from(id), tag, fragment).await
     }
 
     async fn begin(
@@ -130,10 +146,19 @@ impl PublishService {
         sdp: String,
         addresses: Vec<IpAddr>,
         purpose: Purpose,
+        Asker { by, from }: Asker,
     ) -> Result<Opened, Refusal> {
         let config = self.context.configured().webrtc.clone();
-        self.sessions.begin(Offer { camera: camera.into(), sdp, addresses, purpose, config }).await
+        self.sessions.begin(Offer { camera: camera.into(), sdp, addresses, purpose, by, from, config }).await
     }
+}
+
+/// Finds out whether the file at `path` holds a token for publishers.
+///
+/// # Errors
+/// Names the file, and what is wrong with it.
+pub fn check_token(path: &Path) -> Result<()> {
+    read_token(path).map(drop)
 }
 
 /// The token in a file, without the line's end.

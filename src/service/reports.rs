@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use serde_json::json;
 
+use super::executions::NextOfAll;
 use super::media::Live;
 use super::services::Services;
 use crate::alert;
@@ -40,5 +43,16 @@ impl alert::StatusProvider for Services {
 
     fn still(&self, event: &Event) -> Option<PathBuf> {
         self.media.still(event)
+    }
+
+    fn executions(&self) -> BoxStream<'static, Vec<u8>> {
+        let followed = futures::stream::unfold(self.executions.follow_all(), |mut all| async move {
+            let json = match all.next().await? {
+                NextOfAll::Event(event) => serde_json::to_vec(&*event),
+                NextOfAll::Missed(missed) => serde_json::to_vec(&json!({ "event": "missed", "events": missed })),
+            };
+            Some((json.unwrap_or_default(), all))
+        });
+        followed.fuse().boxed()
     }
 }

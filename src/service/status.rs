@@ -18,7 +18,8 @@ use crate::destination::Destination;
 use crate::health::{PageCertificate, PipelineHealth, StoreHealth, StoreState};
 use crate::metrics;
 use crate::status::{
-    BoxStatus, CameraStatus, DetectUse, DiskStatus, Forecast, ForecastFacts, ForecastKind, Limit, LoadStatus, RecordUse,
+    BoxStatus, CameraStatus, DetectUse, DiskStatus, Forecast, ForecastFacts, ForecastKind, Limit, LoadStatus,
+    RecordUse, SessionsStatus,
 };
 use crate::store::{Class, PhotoUsage, Stats};
 use crate::zone;
@@ -99,13 +100,17 @@ impl StatusService {
 
     /// The cameras at this moment, in the order of their names.
     pub fn cameras(&self) -> Vec<CameraStatus> {
-        let (cameras, now) = (self.context.health.cameras(), self.context.clock.mono());
-        let statuses = cameras.iter().map(|(name, camera)| CameraStatus::new(name.clone(), camera, now));
+        let (health, now) = (&self.context.health, self.context.clock.mono());
+        let cameras = health.cameras();
+        let statuses = cameras.iter().map(|(name, camera)| {
+            let webrtc = health.sessions(name).map(|sessions| SessionsStatus::new(sessions, now));
+            CameraStatus { webrtc, ..CameraStatus::new(name.clone(), camera, now) }
+        });
         let (configured, switches) = (self.context.configured(), self.context.control.switches());
         let at = self.context.clock.wall();
         let with_uses = statuses.map(|status| {
             let name = status.name.as_ref();
-            let CameraUse { detect, record } = configured.uses.get(name).copied().unwrap_or_default();
+            let CameraUse { detect, record, .. } = configured.uses.get(name).cloned().unwrap_or_default();
             let detect = match detect {
                 DetectUse::On if !switches.detects(name, at) => DetectUse::SwitchedOff,
                 other => other,

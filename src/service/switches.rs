@@ -40,6 +40,13 @@ impl SwitchService {
         self.0.configured().uses.contains_key(camera)
     }
 
+    /// The cameras on whose pictures `pipeline` runs.
+    pub fn cameras_with(&self, pipeline: &str) -> Vec<String> {
+        let configured = self.0.configured();
+        let with = configured.uses.iter().filter(|(_, of)| of.pipeline == pipeline);
+        with.map(|(camera, _)| camera.clone()).collect()
+    }
+
     /// Changes the switches of `camera`, on the disk first.
     ///
     /// # Errors

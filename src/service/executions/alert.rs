@@ -7,16 +7,12 @@ use crate::archive::sidecar::write_event;
 use crate::archive::{Archive, filing, write_durable};
 use crate::asset::SNAPSHOT;
 use crate::block::Encoded;
-use crate::event::{Beginning, Event, EventId, EventKind, EventState, Phase};
+use crate::event::{Alert, Event, EventId, EventState, Phase};
 use crate::execution::{Execution, ExecutionId};
 use crate::store::{Change, Delivery};
 
 /// What stands in place of a camera.
 const CAMERA: &str = "pipelines";
-/// What stands in place of a thing.
-const LABEL: &str = "alert";
-/// Longest message, bytes; the end of a longer one is cut.
-const LONGEST: usize = 500;
 
 impl ExecutionService {
     /// Alerts people, once: the alert `number` of an execution has an id of its own.
@@ -29,24 +25,15 @@ impl ExecutionService {
     ) -> Result<(), String> {
         let (archive, device, site) =
             (self.context.volume.archive(), self.context.device.clone(), self.context.site.clone());
-        let (id, rule) = (id_of(execution.id, number), execution.pipeline.name.as_str().into());
-        let beginning = Beginning {
-            id,
+        let event = Event::of_alert(Alert {
+            id: id_of(execution.id, number),
             device,
             site,
             camera: CAMERA.into(),
-            rule,
-            kind: EventKind::Alert,
-            label: LABEL.into(),
-            score: 1.0,
-            count: 1,
-            track: 0,
-            zones: Vec::new(),
-            model: "".into(),
+            pipeline: &execution.pipeline.name,
+            message,
             start: execution.created.clone(),
-        };
-        let message = message.get(..message.floor_char_boundary(LONGEST)).unwrap_or_default().into();
-        let event = Event { message: Some(message), ..Event::begin(beginning) };
+        });
         let picture = picture.map(|picture| picture.bytes.clone());
         let recorded = tokio::task::spawn_blocking(move || record(&archive, event, picture)).await;
         let failed = |error: String| format!("people could not be alerted: {error}");

@@ -2,11 +2,14 @@
 //! cameras leave room, and answered.
 
 mod alert;
+mod batch;
 mod inputs;
 mod of_cameras;
 mod progress;
 mod queue;
 mod results;
+mod small;
+mod statistics;
 mod trial;
 mod work;
 
@@ -34,6 +37,7 @@ pub use inputs::GivenPicture;
 pub use of_cameras::OfCamera;
 pub use progress::{Followed, FollowedAll, NextOfAll, ProgressEvent, ProgressKind};
 
+pub use statistics::PipelineStatistics;
 pub use trial::{Trial, TriedStep};
 
 use progress::Progress;
@@ -118,6 +122,9 @@ pub struct ExecutionService {
     /// Held by requests whose pictures are in memory.
     places: Arc<Semaphore>,
     memory: work::Memories,
+    counters: statistics::Counters,
+    /// Held while a picture is made small.
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl ExecutionService {
@@ -142,11 +149,18 @@ impl ExecutionService {
             order: Arc::default(),
             places,
             memory: work::Memories::default(),
+            counters: statistics::Counters::default(),
+            looking: Arc::default(),
         }
     }
 
     fn archive(&self) -> ExecutionArchive {
         ExecutionArchive::new(&self.context.volume.archive(), self.context.configured().executions.clone())
+    }
+
+    /// What became of the executions of a version of a pipeline since the start.
+    pub fn statistics(&self, pipeline: &str, version: u32) -> PipelineStatistics {
+        self.counters.of(pipeline, version)
     }
 
     /// A place for a request whose pictures are read into memory, for as long as they are there.
@@ -284,50 +298,29 @@ impl ExecutionService {
         Ok(ExecutionStatus { executions, bytes, waiting, running, eta_s })
     }
 
-    /// How many executions of a batch there are in each state, of one owner where one is named.
-    ///
-    /// # Errors
-    /// When the index is out of service.
-    pub async fn batch_states(
-        &self,
-        batch: ExecutionId,
-        owner: Option<Arc<str>>,
-    ) -> anyhow::Result<BTreeMap<ExecutionState, u64>> {
-        let (mut states, mut before) = (BTreeMap::new(), None);
-        loop {
-            let query = ExecutionQuery {
-                batch: Some(batch),
-                owner: owner.clone(),
-                before,
-                limit: 1000,
-                ..ExecutionQuery::default()
-            };
-            let page = self.find(query).await?;
-            for execution in &page.executions {
-                *states.entry(execution.state).or_default() += 1;
-            }
-            before = page.next;
-            if before.is_none() {
-                return Ok(states);
-            }
-        }
-    }
-
     /// Ends an execution that waits or runs.
     ///
     /// # Errors
     /// [`ExecutorError::Unknown`], [`ExecutorError::Refused`] where it is over; else when index or disk fail.
     pub async fn cancel(&self, id: ExecutionId) -> Result<Execution, ExecutorError> {
+        match self.cancel_at_once(id).await? {
+            Some(over) => Ok(over),
+            None => self.wait(id, self.context.configured().executions.max_time).await,
+        }
+    }
+
+    /// The same without waiting for one that runs, which is none yet when it returns.
+    async fn cancel_at_once(&self, id: ExecutionId) -> Result<Option<Execution>, ExecutorError> {
         let (archive, order, queue) = (self.archive(), self.order.clone(), self.queue.clone());
         let cancel = move || {
             let _order = order.lock();
             // One that runs is ended by what runs it.
             if queue.cancel(id) { Ok(None) } else { archive.cancel(id).map(Some) }
         };
-        let Some(over) = blocking(cancel).await? else {
-            return self.wait(id, self.context.configured().executions.max_time).await;
-        };
-        self.progress.over(&over, ExecutionState::Cancelled, None);
+        let over = blocking(cancel).await?;
+        if let Some(over) = &over {
+            self.progress.over(over, ExecutionState::Cancelled, None);
+        }
         Ok(over)
     }
 
@@ -353,7 +346,10 @@ impl ExecutionService {
         let execution = self.get(id).await?;
         let archive = self.archive();
         let (named, definition) = (execution.pipeline.clone(), (*execution.definition).clone());
-        let pipeline = if same_version || named.version == 0 && !self.is_known(&named.name).await {
+        let pipeline = if same_version {
+            let is_there = named.version > 0 && self.has_version(&named, &definition).await;
+            if is_there { Asked::Named(named.name, Some(named.version)) } else { Asked::Inline(Box::new(definition)) }
+        } else if named.version == 0 && !self.is_known(&named.name).await {
             Asked::Inline(Box::new(definition))
         } else {
             Asked::Named(named.name, None)
@@ -370,6 +366,14 @@ impl ExecutionService {
             is_urgent: false,
         };
         self.submit(request).await
+    }
+
+    /// Whether the version is on this box as it ran.
+    async fn has_version(&self, named: &PipelineVersion, definition: &Pipeline) -> bool {
+        let (pipelines, named, definition) = (self.pipelines.clone(), named.clone(), definition.clone());
+        let is_there =
+            move || pipelines.get(&named.name, Some(named.version)).is_ok_and(|(_, pipeline)| pipeline == definition);
+        tokio::task::spawn_blocking(is_there).await.unwrap_or(false)
     }
 
     async fn is_known(&self, name: &str) -> bool {

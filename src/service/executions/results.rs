@@ -26,10 +26,17 @@ pub(super) fn write(outcome: &Outcome) -> Result<Results, String> {
         let written = write_item(name, item, &mut files).map_err(|reason| format!("output {name}: {reason}"))?;
         outputs.insert(name.clone(), written);
     }
-    for StepEffect { effect, .. } in &outcome.effects {
-        if let Effect::Keep { name, file } = effect {
-            let name = free_name(&format!("keep-{name}"), file.extension, &files);
-            files.push(made(name, file, true));
+    for StepEffect { step, effect } in &outcome.effects {
+        match effect {
+            Effect::Keep { name, file } => {
+                let name = free_name(&format!("keep-{name}"), file.extension, &files);
+                files.push(made(name, file, true));
+            }
+            Effect::Post { webhook, body } => {
+                let name = free_name(&format!("post-{step}"), "json", &files);
+                files.push(posted(name, webhook, step, body));
+            }
+            Effect::Photo { .. } | Effect::Alert { .. } => {}
         }
     }
     let steps = outcome.steps.iter().map(|step| StepReport {
@@ -58,7 +65,21 @@ fn write_item(name: &str, item: &Item, files: &mut Vec<MadeFile>) -> Result<Valu
 }
 
 fn made(name: String, file: &Encoded, kept: bool) -> MadeFile {
-    MadeFile { name, media_type: file.media_type.to_owned(), bytes: Arc::from(file.bytes.as_slice()), kept }
+    MadeFile {
+        name,
+        media_type: file.media_type.to_owned(),
+        bytes: Arc::from(file.bytes.as_slice()),
+        kept,
+        webhook: None,
+    }
+}
+
+/// What a webhook gets of a step. Its receiver is given it with what the execution says of itself.
+fn posted(name: String, webhook: &str, step: &str, body: &Value) -> MadeFile {
+    let mut body = body.clone();
+    body["step"] = step.into();
+    let (media_type, bytes) = ("application/json".to_owned(), body.to_string().into_bytes().into());
+    MadeFile { name, media_type, bytes, kept: false, webhook: Some(webhook.into()) }
 }
 
 /// A name that no other file has: `drawn.jpg`, `drawn-2.jpg`.

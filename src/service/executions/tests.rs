@@ -70,11 +70,19 @@ async fn a_picture_goes_through_a_pipeline_and_what_came_of_it_is_kept() {
 async fn a_picture_that_is_damaged_fails_alone_with_its_reason() {
     let bench = Bench::new();
     let executions = &bench.services.executions;
-    let torn: &'static [u8] = &PERSON[..300];
-    let both = while_running(&bench, async {
-        futures::join!(over(executions, asked("objects", torn)), over(executions, asked("crops", PERSON)))
+    let (torn, half): (&'static [u8], &'static [u8]) = (&PERSON[..300], &PERSON[..PERSON.len() / 2]);
+    let all = while_running(&bench, async {
+        futures::join!(
+            over(executions, asked("objects", torn)),
+            over(executions, asked("crops", PERSON)),
+            over(executions, asked("objects", half))
+        )
     });
-    let (damaged, sound) = both.await;
+    let (damaged, sound, half) = all.await;
+    // What there is of it has a result, and what is missing is said.
+    assert_eq!(half.state, ExecutionState::Finished, "{half:?}");
+    assert_eq!(half.warnings, ["image: the JPEG breaks off, and what is missing of the picture is grey"]);
+    assert_eq!(sound.warnings, [] as [String; 0]);
     let failure = damaged.failure.expect("a reason");
     assert_eq!((damaged.state, failure.reason), (ExecutionState::Failed, FailureReason::Picture));
     assert!(failure.message.starts_with("image: the picture is damaged"), "{failure:?}");

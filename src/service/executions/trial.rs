@@ -10,15 +10,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::results::milliseconds;
+use super::small::small;
 use super::work::NotDecoded;
 use super::{ExecutionRefusal, ExecutionRequest, ExecutionService, blocking, inputs};
 use crate::block::{BrokenOff, Context, Effect, Image, Item, Memory, Plan, RunError, StepRun, Value as Made};
 use crate::execution::{Failure, FailureReason};
-use crate::frame::{Picture, Rgb};
+use crate::frame::Rgb;
 
 /// Longest side of a picture that is shown, pixels, and its quality.
 const LONGEST: u32 = 480;
-const QUALITY: u8 = 80;
 /// Most pictures of a list that are shown.
 const MOST_SHOWN: usize = 12;
 
@@ -120,12 +120,9 @@ fn shown(item: &Item) -> Value {
     }
 }
 
-/// A picture, small.
 fn picture(image: &Image) -> Value {
     let (width, height) = (image.picture.width, image.picture.height);
-    let share = (f64::from(LONGEST) / f64::from(width.max(height).max(1))).min(1.0);
-    let side = |side: u32| ((f64::from(side) * share).round() as u32).max(1);
-    let coded = Picture::rgb(&*image.picture, side(width), side(height)).and_then(|small| small.to_jpeg(QUALITY));
+    let coded = small(&image.picture, LONGEST);
     json!({ "width": width, "height": height, "jpeg": coded.map(|bytes| STANDARD.encode(bytes)).unwrap_or_default() })
 }
 
@@ -136,6 +133,13 @@ fn said(effect: &Effect) -> Value {
             json!({ "keep": name, "media_type": file.media_type, "bytes": file.bytes.len() })
         }
         Effect::Photo { file, tags } => json!({ "photo": tags, "bytes": file.bytes.len() }),
+        Effect::Post { webhook, body } => {
+            let mut body = body.clone();
+            if let Some(picture) = body.get_mut("picture") {
+                *picture = true.into();
+            }
+            json!({ "post": webhook, "body": body })
+        }
         Effect::Alert { message, picture } => json!({ "alert": message, "picture": picture.is_some() }),
     }
 }

@@ -148,7 +148,7 @@ impl ExecutionService {
                 match blocking(move || finish.finish(&begun_as, finished)).await {
                     Ok(_) => {
                         self.queue.note(begun.elapsed());
-                        self.note(id, state, failure.as_ref(), begun.elapsed());
+                        self.note(&execution, state, failure.as_ref(), begun.elapsed());
                         drop(turn);
                         self.progress.over(&execution, state, failure);
                     }
@@ -170,8 +170,9 @@ impl ExecutionService {
         }
     }
 
-    fn note(&self, id: ExecutionId, state: ExecutionState, failure: Option<&Failure>, took: Duration) {
-        let metrics = &self.context.metrics;
+    fn note(&self, execution: &Execution, state: ExecutionState, failure: Option<&Failure>, took: Duration) {
+        let (id, metrics) = (execution.id, &self.context.metrics);
+        self.counters.note(execution, state, failure, (took, &self.context.volume.archive().now()));
         metrics.executions.get_or_create(&crate::metrics::outcome(state.as_str())).inc();
         metrics.execution_seconds.observe(took.as_secs_f64());
         let took_ms = milliseconds(took);
@@ -297,7 +298,7 @@ impl ExecutionService {
         decoded.map_err(|error| NotDecoded::Picture(error.to_string()))
     }
 
-    async fn picture(
+    pub(super) async fn picture(
         &self,
         archive: &ExecutionArchive,
         id: ExecutionId,
@@ -330,7 +331,7 @@ impl ExecutionService {
         for (number, StepEffect { effect, .. }) in effects.iter().enumerate() {
             match effect {
                 // With the files of the execution.
-                Effect::Keep { .. } => {}
+                Effect::Keep { .. } | Effect::Post { .. } => {}
                 Effect::Photo { file, tags } => {
                     let name = format!("{}-{}.{}", execution.pipeline.name, number + 1, file.extension);
                     self.add_photo(execution, name, &file.bytes, tags)
@@ -372,6 +373,12 @@ pub(super) enum NotDecoded {
 }
 
 impl NotDecoded {
+    pub(super) fn into_reason(self) -> String {
+        match self {
+            Self::Picture(reason) | Self::Gone(reason) | Self::Later(reason) => reason,
+        }
+    }
+
     fn of(self, input: &str) -> Self {
         match self {
             Self::Picture(reason) => Self::Picture(format!("{input}: {reason}")),

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::super::context::Context;
 use super::MOST_LOAD;
+use super::cut::remove_expired;
 use super::export::{Export, ExportId, ExportState, SeenTime, VERSION, file_name};
 use super::jobs::{Job, Jobs, folder_on, partial, remove_files, remove_video, video};
 use super::pieces::{self, Pieces};
@@ -224,6 +225,7 @@ impl ExportService {
 
     /// Deletes what is too old, and carries out the export whose turn it is, if any.
     fn work(&self, stop: &CancellationToken) -> bool {
+        remove_expired(&self.context.volume.archive());
         let next = {
             let mut jobs = self.jobs();
             if jobs.expire(&self.context.clock.now()) {

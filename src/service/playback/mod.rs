@@ -1,6 +1,7 @@
 //! Going over what was recorded: which files hold a stretch of time, pictures of any moment of it, and exports of a stretch
 //! as one file.
 
+mod cut;
 mod export;
 mod exports;
 #[cfg(test)]
@@ -12,6 +13,8 @@ mod remux;
 #[cfg(test)]
 mod tests;
 
+pub use cut::CutRefusal;
+pub(super) use cut::remove_all as remove_cuts;
 pub use export::{Export, ExportId, ExportState, ExportedPart, SeenTime};
 pub use exports::{ExportRefusal, ExportService, NewExport};
 pub use pieces::{Piece, PieceKind, Pieces, PlaybackService};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::super::context::Context;
@@ -119,11 +120,15 @@ pub struct Pieces {
 
 /// Finds what can be played.
 #[derive(Clone)]
-pub struct PlaybackService(Arc<Context>);
+pub struct PlaybackService {
+    pub(super) context: Arc<Context>,
+    /// Held while the video of an event is cut.
+    pub(super) cutting: Arc<Mutex<()>>,
+}
 
 impl PlaybackService {
     pub(in crate::service) fn new(context: Arc<Context>) -> Self {
-        Self(context)
+        Self { context, cutting: Arc::default() }
     }
 
     /// The pieces of `camera` from `since` to `until`: segments, and clips where there is no segment. `sees` holds for
@@ -138,7 +143,7 @@ impl PlaybackService {
         until: Timestamp,
         sees: impl Fn(Timestamp, Timestamp) -> bool + Send + 'static,
     ) -> Result<Pieces> {
-        let (store, camera) = (self.0.store(), camera.to_owned());
+        let (store, camera) = (self.context.store(), camera.to_owned());
         tokio::task::spawn_blocking(move || find(&store, &camera, &(since..until), sees)).await?
     }
 }
