@@ -26,6 +26,8 @@ pub enum CameraState {
     Offline,
     /// A file that was played to its end.
     Finished,
+    /// A phone or browser may publish to it, and none does.
+    Idle,
 }
 
 impl CameraState {
@@ -37,6 +39,7 @@ impl CameraState {
             Self::Degraded => "degraded",
             Self::Offline => "offline",
             Self::Finished => "finished",
+            Self::Idle => "idle",
         }
     }
 }
@@ -85,6 +88,12 @@ pub struct CameraHealth {
     pub client_reason: Option<Arc<str>>,
     /// What carries its pictures: `TCP`, `UDP`, and why it is not the usual one, in words for the operator.
     pub transport: Option<String>,
+    /// The coding of the sound that is recorded: `AAC`, `Opus`; absent where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<String>,
+    /// Why the sound that the camera offers is not recorded, and what to do, in words for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_note: Option<String>,
     /// `H.264`, ...; empty while unknown.
     pub codec: String,
     /// Pixels; 0 while unknown.

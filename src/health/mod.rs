@@ -6,6 +6,7 @@
 mod camera;
 mod pace;
 mod pipeline;
+mod sessions;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::load::{LoadLevel, Reading};
 pub use camera::{CameraHealth, CameraState, Shown, silent_after};
 pub use pace::Pace;
 pub use pipeline::{PipelineHealth, RecentTimes, StepTimes, Times};
+pub use sessions::{PublisherHealth, SessionsHealth, Traffic};
 pub use stages::{Flow, Stage, Stages, Trouble};
 
 /// What a look at a camera's stages brought.
@@ -218,6 +220,7 @@ struct Board {
     store: StoreHealth,
     certificate: Option<PageCertificate>,
     damaged_originals: u64,
+    sessions: BTreeMap<Arc<str>, SessionsHealth>,
 }
 
 impl Board {

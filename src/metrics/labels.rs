@@ -123,6 +123,20 @@ pub struct PartLabel {
     pub part: String,
 }
 
+/// Labels `camera` and `kind`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SessionLabel {
+    /// Name in the config.
+    pub camera: String,
+    /// `publisher`, `player`, or `camera` where the box is the client.
+    pub kind: &'static str,
+}
+
+/// The label set of the sessions of a camera.
+pub fn session(camera: &str, kind: &'static str) -> SessionLabel {
+    SessionLabel { camera: camera.to_owned(), kind }
+}
+
 /// The label set of a camera.
 pub fn camera(name: &str) -> CameraLabel {
     CameraLabel { camera: name.to_owned() }

@@ -16,10 +16,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::health::Traffic;
+
 pub use labels::{
     CameraLabel, ClassLabel, DropLabel, EvictedLabel, LinkLabel, ModelFailureLabel, ModelLabel, NameLabel,
-    OutcomeLabel, OutletLabel, OutputLabel, OwnerLabel, PartLabel, PriorityLabel, StageLabel, camera, class, dropped,
-    evicted, link_state, model, model_failure, outcome, outlet, output, owner, part, priority, stage,
+    OutcomeLabel, OutletLabel, OutputLabel, OwnerLabel, PartLabel, PriorityLabel, SessionLabel, StageLabel, camera,
+    class, dropped, evicted, link_state, model, model_failure, outcome, outlet, output, owner, part, priority, session,
+    stage,
 };
 
 /// All metrics. Clones share the values.
@@ -84,6 +87,18 @@ pub struct Metrics {
     pub camera_degraded: Family<StageLabel, Gauge>,
     /// Viewers of a camera's video.
     pub live_viewers: Family<CameraLabel, Gauge>,
+    /// WebRTC sessions.
+    pub webrtc_sessions: Family<SessionLabel, Gauge>,
+    /// Their media packets.
+    pub webrtc_packets: Family<SessionLabel, Counter>,
+    /// Bytes of these.
+    pub webrtc_bytes: Family<SessionLabel, Counter>,
+    /// Those that were lost on the way.
+    pub webrtc_packets_lost: Family<SessionLabel, Counter>,
+    /// Requests for lost ones.
+    pub webrtc_resend_requests: Family<SessionLabel, Counter>,
+    /// Requests for a key frame.
+    pub webrtc_key_frame_requests: Family<SessionLabel, Counter>,
     /// Files of events that were found damaged or missing.
     pub damaged_files: Counter,
     /// Events that a rebuild of the index still has to look at; 0 when it is complete.
@@ -167,6 +182,12 @@ impl Metrics {
             camera_online: Family::default(),
             camera_degraded: Family::default(),
             live_viewers: Family::default(),
+            webrtc_sessions: Family::default(),
+            webrtc_packets: Family::default(),
+            webrtc_bytes: Family::default(),
+            webrtc_packets_lost: Family::default(),
+            webrtc_resend_requests: Family::default(),
+            webrtc_key_frame_requests: Family::default(),
             damaged_files: Counter::default(),
             rebuild_left: Gauge::default(),
             index_full: Gauge::default(),
@@ -246,6 +267,12 @@ impl Metrics {
             self.camera_online.clone(),
         );
         r.register("live_viewers", "Viewers of the camera's video", self.live_viewers.clone());
+        r.register("webrtc_sessions", "WebRTC sessions", self.webrtc_sessions.clone());
+        r.register("webrtc_packets", "Media packets of these", self.webrtc_packets.clone());
+        r.register_with_unit("webrtc", "Bytes of media packets", Unit::Bytes, self.webrtc_bytes.clone());
+        r.register("webrtc_packets_lost", "Media packets lost on the way", self.webrtc_packets_lost.clone());
+        r.register("webrtc_resend_requests", "Requests for lost packets", self.webrtc_resend_requests.clone());
+        r.register("webrtc_key_frame_requests", "Requests for a key frame", self.webrtc_key_frame_requests.clone());
         r.register(
             "camera_degraded",
             "1 while the camera is connected, but nothing comes out of the stage",
@@ -296,6 +323,20 @@ impl Metrics {
         r.register_with_unit("execution", "An execution, with its result on the disk", Unit::Seconds, execution);
         r.register("library_quota_percent", "Share of its quota that a user takes", self.library_quota_percent.clone());
         r.register("part_restarts", "Parts that hung or panicked and were restarted", self.part_restarts.clone());
+    }
+
+    /// Counts what came of sessions since it was counted last.
+    pub fn count_sessions(&self, of: &SessionLabel, traffic: Traffic) {
+        let values = [
+            (&self.webrtc_packets, traffic.packets),
+            (&self.webrtc_bytes, traffic.bytes),
+            (&self.webrtc_packets_lost, traffic.packets_lost),
+            (&self.webrtc_resend_requests, traffic.resend_requests),
+            (&self.webrtc_key_frame_requests, traffic.key_frame_requests),
+        ];
+        for (counter, more) in values {
+            counter.get_or_create(of).inc_by(more);
+        }
     }
 
     /// Takes the gauges of camera `name` out: it is not in use any more. Its counters stay, as counters do.
@@ -362,6 +403,8 @@ mod tests {
         metrics.camera_online.get_or_create(&camera).set(1);
         metrics.camera_degraded.get_or_create(&stage("yard", "decoding")).set(1);
         metrics.live_viewers.get_or_create(&camera).set(1);
+        metrics.webrtc_sessions.get_or_create(&session("yard", "player")).set(1);
+        metrics.count_sessions(&session("yard", "player"), Traffic::default());
         metrics.dropped.get_or_create(&dropped("yard", "decode_queue")).inc();
         metrics.pipeline_value.get_or_create(&output("yard", "people")).set(1.0);
         metrics.infer_waiting.get_or_create(&priority("camera")).set(1);

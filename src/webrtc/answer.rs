@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use str0m::change::SdpOffer;
 use str0m::crypto::CryptoProvider;
 use str0m::rtp::{Extension, ExtensionMap};
-use str0m::{Candidate, Rtc};
+use str0m::{Candidate, Rtc, RtcConfig};
 
+use super::meter;
 use super::socket::MediaSocket;
 use super::{Config, Refusal};
 
 /// No offer of video needs more, bytes.
-const LONGEST_OFFER: usize = 48 << 10;
+pub(super) const LONGEST_OFFER: usize = 48 << 10;
 
 /// Candidates in an answer.
 const MOST_CANDIDATES: usize = 16;
@@ -41,6 +42,8 @@ pub(super) struct Negotiated {
     pub(super) rtc: Rtc,
     pub(super) answer: String,
     pub(super) tag: String,
+    /// What it answers.
+    pub(super) offer: String,
 }
 
 /// Answers `offer`.
@@ -59,36 +62,50 @@ pub(super) fn negotiate(
     for candidate in candidates(addresses, config, socket) {
         let _ = rtc.add_local_candidate(candidate);
     }
-    // What a stranger's offer may do to the negotiation stays there.
-    let answered = catch_unwind(AssertUnwindSafe(|| rtc.sdp_api().accept_offer(parsed)));
-    let answered = answered.map_err(|_| Refusal::BadOffer("it makes no sense".to_owned()))?;
-    let answer = answered.map_err(|e| Refusal::BadOffer(plain(&e)))?.to_sdp_string();
+    let answer = accept(&mut rtc, parsed)?;
     check(&answer, way)?;
     let tag = tag_of(&answer);
-    Ok(Negotiated { rtc, answer, tag })
+    Ok(Negotiated { rtc, answer, tag, offer: offer.to_owned() })
+}
+
+/// Answers `offer`, which begins another ICE session of `rtc`; gives answer and tag.
+pub(super) fn restart(rtc: &mut Rtc, offer: &str) -> Result<(String, String), Refusal> {
+    let parsed = SdpOffer::from_sdp_string(offer).map_err(|e| Refusal::BadOffer(plain(&e)))?;
+    let answer = accept(rtc, parsed)?;
+    let tag = tag_of(&answer);
+    Ok((answer, tag))
+}
+
+fn accept(rtc: &mut Rtc, offer: SdpOffer) -> Result<String, Refusal> {
+    // What a stranger's offer may do to the negotiation stays there.
+    let answered = catch_unwind(AssertUnwindSafe(|| rtc.sdp_api().accept_offer(offer)));
+    let answered = answered.map_err(|_| Refusal::BadOffer("it makes no sense".to_owned()))?;
+    Ok(answered.map_err(|e| Refusal::BadOffer(plain(&e)))?.to_sdp_string())
 }
 
 /// A session that takes H.264 alone where it is offered: it is recorded as it comes, and players get it as it is.
 fn session(offer: &str, way: Way) -> Rtc {
     let offers_h264 = offer.contains("H264/90000") && offer.contains("packetization-mode=1");
     let takes_vp8 = way == Way::In && !offers_h264;
+    // Sound is not kept; but where it is refused, some programs send no picture either.
+    let builder = builder().set_ice_lite(true).enable_opus(true, false);
+    builder.enable_h264(!takes_vp8).enable_vp8(takes_vp8).build(Instant::now())
+}
+
+/// What all sessions have in common; without codings.
+pub(super) fn builder() -> RtcConfig {
     let mut extensions = ExtensionMap::empty();
     // Without the extension for the orientation, phones turn their pictures themselves.
     extensions.set(2, Extension::AbsoluteSendTime);
     extensions.set(3, Extension::TransportSequenceNumber);
     extensions.set(4, Extension::RtpMid);
-    let builder = Rtc::builder()
+    Rtc::builder()
         .set_crypto_provider(CRYPTO.clone())
-        .set_ice_lite(true)
         .set_extension_map(extensions)
         .set_reordering_size_video(REORDERING)
         .set_reordering_timeout_video(Some(REORDERED_WITHIN))
+        .set_stats_interval(Some(meter::EVERY))
         .clear_codecs()
-        // Sound is not kept; but where it is refused, some programs send no picture either.
-        .enable_opus(true, false)
-        .enable_h264(!takes_vp8)
-        .enable_vp8(takes_vp8);
-    builder.build(Instant::now())
 }
 
 fn candidates(addresses: &[IpAddr], config: &Config, socket: &MediaSocket) -> Vec<Candidate> {
@@ -124,7 +141,7 @@ fn tag_of(answer: &str) -> String {
 }
 
 /// An error of the negotiation in one line.
-fn plain(error: &impl ToString) -> String {
+pub(super) fn plain(error: &impl ToString) -> String {
     let text: String = error.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
     text
 }

@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::answer::{Way, negotiate};
+use super::board::{Board, Noted};
 use super::session::Session;
 use super::socket::{LONGEST, MediaSocket};
-use super::{Offer, Opened, Purpose, Refusal, SessionId};
+use super::{Offer, Opened, Purpose, Refusal, Restarted, SessionId};
+use crate::clock::Clock;
 use crate::frame::Packet;
 
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -22,18 +24,21 @@ type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub(super) enum Request {
     Begin(Box<Offer>, Reply<Opened>),
     End(Arc<str>, SessionId, Reply<()>),
-    Candidates { camera: Arc<str>, id: SessionId, tag: Option<String>, fragment: String, reply: Reply<()> },
+    Patch { camera: Arc<str>, id: SessionId, tag: Option<String>, fragment: String, reply: Reply<Option<Restarted>> },
 }
 
 /// A picture for a player, or the end of its pictures.
 type Played = (SessionId, Option<Packet>);
 
-#[derive(Default)]
 pub(super) struct Engine {
     /// Open while there are sessions.
     socket: Option<MediaSocket>,
     sessions: Vec<Session>,
     pictures: SelectAll<BoxStream<'static, Played>>,
+    clock: Arc<dyn Clock>,
+    noted: Noted,
+    /// A session began or ended since it was noted.
+    is_changed: bool,
 }
 
 /// What happened.
@@ -47,6 +52,11 @@ enum Happened {
 }
 
 impl Engine {
+    pub(super) fn new(clock: Arc<dyn Clock>, board: Board) -> Self {
+        let (sessions, pictures) = (Vec::new(), SelectAll::default());
+        Self { socket: None, sessions, pictures, clock, noted: Noted::new(board), is_changed: false }
+    }
+
     pub(super) async fn run(mut self, queue: &mut mpsc::Receiver<Request>, stop: CancellationToken) {
         let mut buffer = vec![0; LONGEST];
         loop {
@@ -65,10 +75,12 @@ impl Engine {
             }
             self.advance();
             self.end_those_over();
+            self.noted.note(&mut self.sessions, std::mem::take(&mut self.is_changed));
         }
         for session in self.sessions.drain(..) {
             session.end("the daemon stops", self.socket.as_ref());
         }
+        self.noted.note(&mut [], true);
     }
 
     async fn next(
@@ -116,21 +128,23 @@ impl Engine {
             Request::End(camera, id, reply) => {
                 let found = self.sessions.iter().position(|session| session.id == id && session.camera == camera);
                 let ended = found.map(|at| self.sessions.swap_remove(at)).ok_or(Refusal::Unknown);
-                let outcome = ended.map(|session| {
+                let outcome = ended.map(|mut session| {
+                    self.noted.count(&mut session);
+                    self.is_changed = true;
                     info!(camera = %session.camera, kind = session.kind(), "WebRTC session ended by its peer");
                     session.end("it was ended there", self.socket.as_ref());
                 });
                 let _ = reply.send(outcome);
             }
-            Request::Candidates { camera, id, tag, fragment, reply } => {
-                let outcome = self.add_candidates(&camera, &id, tag, &fragment);
+            Request::Patch { camera, id, tag, fragment, reply } => {
+                let outcome = self.patch(&camera, &id, tag, &fragment);
                 let _ = reply.send(outcome);
             }
         }
     }
 
     async fn begin(&mut self, offer: Offer) -> Result<Opened, Refusal> {
-        let Offer { camera, sdp, addresses, purpose, config } = offer;
+        let Offer { camera, sdp, addresses, purpose, by, from, config } = offer;
         let most = usize::from(config.max_sessions);
         if self.sessions.len() >= most {
             return Err(Refusal::TooMany(most));
@@ -143,32 +157,37 @@ impl Engine {
             })?);
         }
         let socket = self.socket.as_ref().ok_or(Refusal::NotRunning)?;
-        let way = if matches!(purpose, Purpose::Publish(_)) { Way::In } else { Way::Out };
+        let way = if matches!(purpose, Purpose::Play(_)) { Way::Out } else { Way::In };
         let negotiated = negotiate(&sdp, way, &addresses, &config, socket)?;
         let id = SessionId::new().ok_or(Refusal::NotRunning)?;
         let opened = Opened { id: id.clone(), answer: negotiated.answer.clone(), tag: negotiated.tag.clone() };
         let mut session = Session::new(id, camera, negotiated, purpose, Instant::now());
+        session = session.asked_for(by, from, self.clock.mono());
+        self.is_changed = true;
         session.advance(socket);
         info!(camera = %session.camera, kind = session.kind(), "WebRTC session begun");
         self.sessions.push(session);
         Ok(opened)
     }
 
-    fn add_candidates(
+    fn patch(
         &mut self,
         camera: &str,
         id: &SessionId,
         tag: Option<String>,
         fragment: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Restarted>, Refusal> {
         let socket = self.socket.as_ref().ok_or(Refusal::Unknown)?;
         let session = self.sessions.iter_mut().find(|session| session.id == *id && &*session.camera == camera);
         let session = session.ok_or(Refusal::Unknown)?;
         if tag.is_some_and(|tag| tag != session.tag) {
             return Err(Refusal::OtherTag);
         }
-        session.add_candidates(fragment, socket);
-        Ok(())
+        let restarted = session.patch(fragment, socket)?;
+        if restarted.is_some() {
+            info!(camera = %session.camera, kind = session.kind(), "WebRTC session goes on by another way");
+        }
+        Ok(restarted)
     }
 
     /// A datagram that no session knows is none of ours.
@@ -207,7 +226,9 @@ impl Engine {
 
     fn end_those_over(&mut self) {
         while let Some(at) = self.sessions.iter().position(|session| session.over().is_some()) {
-            let session = self.sessions.swap_remove(at);
+            let mut session = self.sessions.swap_remove(at);
+            self.noted.count(&mut session);
+            self.is_changed = true;
             let reason = session.over().unwrap_or_default().to_owned();
             info!(camera = %session.camera, kind = session.kind(), reason, "WebRTC session over");
             session.end(&reason, self.socket.as_ref());

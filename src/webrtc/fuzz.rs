@@ -51,11 +51,20 @@ fn datagrams_and_candidates_of_strangers() {
         let stun = [&[0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12], &[0, 6, 0, 3], b"a:b", &[0]].concat();
         let seeds: [&[u8]; 3] =
             [&stun, &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0], &[0x80, 96, 0, 1, 0, 0]];
-        fuzz::run("datagrams of WebRTC", &seeds, &["a=candidate:1 1 udp 1 127.0.0.1 9 typ host\n"], |input| {
-            let mut session = session.borrow_mut();
-            let taken = session.receive(input, (LOOPBACK, 9).into(), (LOOPBACK, socket.port()).into(), &socket);
-            session.add_candidates(&String::from_utf8_lossy(input), &socket);
-            format!("{taken} {:?}", session.over())
-        });
+        fuzz::run(
+            "datagrams of WebRTC",
+            &seeds,
+            &[
+                "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\n",
+                "a=ice-ufrag:abcd\n",
+                "a=ice-pwd:0123456789abcdef012345\n",
+            ],
+            |input| {
+                let mut session = session.borrow_mut();
+                let taken = session.receive(input, (LOOPBACK, 9).into(), (LOOPBACK, socket.port()).into(), &socket);
+                let _ = session.patch(&String::from_utf8_lossy(input), &socket);
+                format!("{taken} {:?}", session.over())
+            },
+        );
     });
 }

@@ -23,11 +23,18 @@ pub(super) struct Ingress {
     /// The video of which a key frame is needed.
     needs_key_frame: Option<Mid>,
     asked: Option<Instant>,
+    /// How long it may send no picture.
+    silent: Option<Duration>,
 }
 
 impl Ingress {
     pub(super) fn new(publisher: Publisher, now: Instant) -> Self {
-        Self { publisher, last_picture: now, needs_key_frame: None, asked: None }
+        Self { publisher, last_picture: now, needs_key_frame: None, asked: None, silent: Some(SILENT) }
+    }
+
+    /// The same, whose silence others judge.
+    pub(super) fn watched(self) -> Self {
+        Self { silent: None, ..self }
     }
 
     /// Takes what str0m put together of packets.
@@ -66,7 +73,7 @@ impl Ingress {
         if self.publisher.is_unwanted() {
             return Some("the camera takes no pictures any more: it was removed or configured otherwise");
         }
-        let is_silent = now.duration_since(self.last_picture) > SILENT;
+        let is_silent = self.silent.is_some_and(|silent| now.duration_since(self.last_picture) > silent);
         is_silent.then_some("it has sent no picture for a minute; the phone may sleep")
     }
 

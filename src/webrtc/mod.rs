@@ -1,4 +1,4 @@
-//! WebRTC: phones and browsers as cameras (WHIP, RFC 9725), and as players of cameras (WHEP).
+//! WebRTC: phones and browsers as cameras (WHIP, RFC 9725), and as players of cameras (WHEP); cameras that offer WHEP.
 //!
 //! ```text
 //! web --offers--> engine        8, full: the offer waits
@@ -9,21 +9,25 @@
 //! One task drives all sessions ([`WebRtc::run`]); the socket is open while there are any. A session begins with an offer and
 //! ends with its DELETE, its publisher or player, its pictures, or when its peer is not heard of any more. What arrives from
 //! the network is read by str0m, which authenticates each packet; sessions are bounded in number, and str0m bounds what each
-//! of them holds.
+//! of them holds. A camera that offers WHEP is a source of its own with a socket of its own ([`connect`]).
 
 mod access_units;
 mod answer;
+mod board;
 mod config;
 mod crypto;
 mod egress;
 mod engine;
+mod fragment;
 #[cfg(test)]
 mod fuzz;
 mod ingress;
+mod meter;
 mod session;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod whep;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,11 +42,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::frame::Packet;
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::source::Publisher;
 
+use board::Board;
 use engine::{Engine, Request};
 
 pub use config::Config;
+pub use whep::connect;
 
 /// Offers that wait for the engine.
 const OFFERS: usize = 8;
@@ -78,11 +86,17 @@ pub enum Purpose {
     Publish(Publisher),
     /// The peer gets pictures, until they end.
     Play(BoxStream<'static, Packet>),
+    /// The peer is a camera that the box asked for its pictures.
+    Receive(Publisher),
 }
 
 impl fmt::Debug for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(self, Self::Publish(_)) { "Publish" } else { "Play" })
+        f.write_str(match self {
+            Self::Publish(_) => "Publish",
+            Self::Play(_) => "Play",
+            Self::Receive(_) => "Receive",
+        })
     }
 }
 
@@ -97,6 +111,10 @@ pub struct Offer {
     pub addresses: Vec<IpAddr>,
     /// What for.
     pub purpose: Purpose,
+    /// The name under which it was let in.
+    pub by: Arc<str>,
+    /// Where it came from.
+    pub from: Option<IpAddr>,
     /// The settings in use.
     pub config: Config,
 }
@@ -109,6 +127,15 @@ pub struct Opened {
     /// SDP.
     pub answer: String,
     /// Which ICE session it is, for `ETag`.
+    pub tag: String,
+}
+
+/// Another ICE session of a session that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// What the peer has to know of it: a piece of SDP.
+    pub fragment: String,
+    /// Which it is, for `ETag`.
     pub tag: String,
 }
 
@@ -146,13 +173,15 @@ pub struct WebRtc {
     /// Whether anything is driven at present.
     runs: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
+    board: Board,
 }
 
 impl WebRtc {
-    /// Sessions that begin once [`WebRtc::run`] does.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// Sessions that begin once [`WebRtc::run`] does, and are noted in `health` and `metrics`.
+    pub fn new(clock: Arc<dyn Clock>, health: Health, metrics: Metrics) -> Self {
         let (requests, queue) = mpsc::channel(OFFERS);
-        Self { requests, queue: Arc::new(Mutex::new(queue)), runs: Arc::default(), clock }
+        let board = Board { health, metrics };
+        Self { requests, queue: Arc::new(Mutex::new(queue)), runs: Arc::default(), clock, board }
     }
 
     /// The clock of pictures.
@@ -167,7 +196,7 @@ impl WebRtc {
     pub async fn run(&self, stop: CancellationToken) -> Result<()> {
         let mut queue = self.queue.lock().await;
         let _running = Running::new(&self.runs);
-        Engine::default().run(&mut queue, stop).await;
+        Engine::new(self.clock.clone(), self.board.clone()).run(&mut queue, stop).await;
         Ok(())
     }
 
@@ -188,17 +217,18 @@ impl WebRtc {
     }
 
     /// Adds candidates of the peer, lines of SDP, to session `id` of `camera`, whose tag is `tag` where that is known.
+    /// Where the peer begins another ICE session with them, gives what it has to know of that.
     ///
     /// # Errors
-    /// When there is no such session, or its tag is another one.
-    pub async fn add_candidates(
+    /// When there is no such session, its tag is another one, or the fragment cannot be read.
+    pub async fn patch(
         &self,
         camera: &str,
         id: &SessionId,
         tag: Option<String>,
         fragment: String,
-    ) -> Result<(), Refusal> {
-        self.ask(|reply| Request::Candidates { camera: camera.into(), id: id.clone(), tag, fragment, reply }).await?
+    ) -> Result<Option<Restarted>, Refusal> {
+        self.ask(|reply| Request::Patch { camera: camera.into(), id: id.clone(), tag, fragment, reply }).await?
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {

@@ -1,6 +1,6 @@
 //! One session: a peer, its state, and what it is for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +11,16 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
-use super::answer::Negotiated;
+use super::answer::{Negotiated, restart};
 use super::egress::Egress;
+use super::fragment::{Fragment, of_answer};
 use super::ingress::Ingress;
+use super::meter::Meter;
 use super::socket::MediaSocket;
-use super::{Purpose, SessionId};
+use super::{Purpose, Refusal, Restarted, SessionId};
+use crate::clock::Mono;
 use crate::frame::Packet;
+use crate::health::{PublisherHealth, Traffic};
 
 /// Packets of media come within this after the answer, or do not come at all.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(20);
@@ -30,6 +34,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Candidates of a peer that are taken.
 const MOST_CANDIDATES: u32 = 32;
 
+/// What is said of a publisher or a player that does not get through.
+const NOT_TO_THE_BOX: &str = "no media came: UDP packets must get through to webrtc.listen, or webrtc.addresses be set";
+
+/// What is said of a camera that does not get through.
+const NOT_BETWEEN: &str = "no media came: UDP packets must get through between the box and the addresses in its answer";
+
 /// Which way its pictures go.
 #[derive(Debug)]
 enum Pictures {
@@ -42,12 +52,19 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) camera: Arc<str>,
     pub(super) tag: String,
+    /// Of the ICE session in use.
+    offer: String,
     rtc: Rtc,
     pictures: Pictures,
     /// What a player is to get, until it is connected.
     waiting: Option<BoxStream<'static, Packet>>,
     begun: Instant,
     is_connected: bool,
+    meter: Meter,
+    /// Who asked for it, from where, and when on the boot clock.
+    asked: (Arc<str>, Option<IpAddr>, Mono),
+    /// The box made the offer.
+    is_client: bool,
     /// Since when the peer is not heard of.
     away: Option<Instant>,
     candidates: u32,
@@ -59,19 +76,25 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(id: SessionId, camera: Arc<str>, negotiated: Negotiated, purpose: Purpose, now: Instant) -> Self {
+        let is_client = matches!(purpose, Purpose::Receive(_));
         let (pictures, waiting) = match purpose {
             Purpose::Publish(publisher) => (Pictures::In(Ingress::new(publisher, now)), None),
+            Purpose::Receive(publisher) => (Pictures::In(Ingress::new(publisher, now).watched()), None),
             Purpose::Play(pictures) => (Pictures::Out(Egress::default()), Some(pictures)),
         };
         Self {
             id,
             camera,
             tag: negotiated.tag,
+            offer: negotiated.offer,
             rtc: negotiated.rtc,
             pictures,
             waiting,
             begun: now,
             is_connected: false,
+            meter: Meter::default(),
+            asked: ("".into(), None, Mono::default()),
+            is_client,
             away: None,
             candidates: 0,
             ends: CancellationToken::new().drop_guard(),
@@ -80,14 +103,45 @@ impl Session {
         }
     }
 
+    /// The same, which `by` asked for from an address at a time on the boot clock.
+    pub(super) fn asked_for(self, by: Arc<str>, from: Option<IpAddr>, at: Mono) -> Self {
+        Self { asked: (by, from, at), ..self }
+    }
+
+    /// The publisher, where it is one.
+    pub(super) fn publisher(&self) -> Option<PublisherHealth> {
+        let (by, from, since) = self.asked.clone();
+        let (connected, traffic) = (self.is_connected, self.meter.traffic());
+        matches!(self.pictures, Pictures::In(_)).then(|| PublisherHealth { by, from, since, connected, traffic })
+    }
+
+    /// Its media packets since it began.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.meter.traffic()
+    }
+
+    /// Those since this was asked last.
+    pub(super) fn fresh_traffic(&mut self) -> Traffic {
+        self.meter.fresh()
+    }
+
     /// When it is to be looked at, at the latest.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// `publisher` or `player`.
+    /// Whether media packets go back and forth.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// `publisher`, `player`, or `camera` where the box is the client.
     pub(super) fn kind(&self) -> &'static str {
-        if matches!(self.pictures, Pictures::In(_)) { "publisher" } else { "player" }
+        match self.pictures {
+            Pictures::In(_) if self.is_client => "camera",
+            Pictures::In(_) => "publisher",
+            Pictures::Out(_) => "player",
+        }
     }
 
     /// Why it is over, if it is.
@@ -133,19 +187,28 @@ impl Session {
         });
     }
 
-    /// Adds candidates of the peer; those that cannot be read are left out.
-    pub(super) fn add_candidates(&mut self, fragment: &str, socket: &MediaSocket) {
-        for line in fragment.lines().filter_map(|line| line.trim().strip_prefix("a=")) {
+    /// Adds candidates of the peer; those that cannot be read are left out. Where they are of another ICE session, that
+    /// begins: the peer has other addresses, and all else stays. Gives what the peer has to know of it.
+    pub(super) fn patch(&mut self, text: &str, socket: &MediaSocket) -> Result<Option<Restarted>, Refusal> {
+        let fragment = Fragment::read(text);
+        if let Some(offer) = fragment.restarts(&self.offer) {
+            let (answer, tag) = restart(&mut self.rtc, &offer)?;
+            (self.tag, self.offer, self.candidates) = (tag.clone(), offer, 0);
+            self.guarded(socket, Instant::now(), |_| Ok(()));
+            return Ok(Some(Restarted { fragment: of_answer(&answer), tag }));
+        }
+        for candidate in fragment.candidates() {
             if self.candidates >= MOST_CANDIDATES {
-                return;
+                break;
             }
-            let Ok(candidate) = Candidate::from_sdp_string(line) else { continue };
+            let Ok(candidate) = Candidate::from_sdp_string(candidate) else { continue };
             self.candidates += 1;
             self.guarded(socket, Instant::now(), |session| {
                 session.rtc.add_remote_candidate(candidate);
                 Ok(())
             });
         }
+        Ok(None)
     }
 
     /// Ends it: the peer is notified, and the camera's state says why.
@@ -196,6 +259,7 @@ impl Session {
     }
 
     fn note(&mut self, event: Event, now: Instant) {
+        self.meter.note(&event);
         match event {
             Event::Connected => {
                 self.is_connected = true;
@@ -232,7 +296,7 @@ impl Session {
         } else if self.away.is_some_and(|away| now.duration_since(away) > GONE_AFTER) {
             Some("it is not heard of any more: its network is gone, or its phone sleeps")
         } else if !self.is_connected && now.duration_since(self.begun) > CONNECTS_WITHIN {
-            Some("no media came: UDP packets must get through to webrtc.listen, or webrtc.addresses be set")
+            Some(if self.is_client { NOT_BETWEEN } else { NOT_TO_THE_BOX })
         } else {
             reason
         };

@@ -1,6 +1,7 @@
 //! Sessions over real sockets: what a publisher sends becomes packets of its camera, and packets of a camera reach a player.
 
 pub(super) mod peer;
+mod whep;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
@@ -32,18 +33,21 @@ struct TestBox {
     publishers: Publishers,
     sessions: WebRtc,
     stop: CancellationToken,
+    health: Health,
+    metrics: Metrics,
 }
 
 impl TestBox {
     async fn start() -> Self {
-        let sessions = WebRtc::new(Arc::new(SystemClock::new()));
+        let (health, metrics) = (Health::default(), Metrics::new());
+        let sessions = WebRtc::new(Arc::new(SystemClock::new()), health.clone(), metrics.clone());
         let stop = CancellationToken::new();
         let (running, stopped) = (sessions.clone(), stop.clone());
         tokio::spawn(async move { running.run(stopped).await });
         while !sessions.runs.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
         }
-        Self { publishers: Publishers::default(), sessions, stop }
+        Self { publishers: Publishers::default(), sessions, stop, health, metrics }
     }
 
     fn publisher(&self) -> Purpose {
@@ -53,7 +57,8 @@ impl TestBox {
     async fn begin(&self, sdp: String, purpose: Purpose) -> Result<Opened, Refusal> {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let config = Config { listen: (loopback, 0).into(), max_sessions: 2, ..Config::default() };
-        self.sessions.begin(Offer { camera: "phone".into(), sdp, addresses: vec![loopback], purpose, config }).await
+        let (camera, addresses, from) = ("phone".into(), vec![loopback], Some(loopback));
+        self.sessions.begin(Offer { camera, sdp, addresses, purpose, by: "anna".into(), from, config }).await
     }
 }
 
@@ -131,9 +136,27 @@ async fn lost_and_reordered_packets_are_sent_again_or_a_key_frame_follows() {
     let sending = tokio::spawn(send(peer, Duration::from_millis(30), enough.clone()));
     let mut source = site.publishers.source("phone").await;
     let taken = take(&mut *source, |taken| taken.iter().filter(|packet| packet.key_frame).count() == 4).await;
+    let noted = loop {
+        source.next().await.expect("a picture");
+        let noted = site.health.sessions("phone").and_then(|sessions| sessions.publisher).expect("a publisher");
+        if noted.traffic.packets_lost > 0 && noted.traffic.resend_requests > 0 {
+            break noted;
+        }
+    };
+    let metrics = site.metrics.encode().expect("text");
     enough.cancel();
     let peer = sending.await.expect("sent");
     assert!(peer.dropped > 0, "the network lost some");
+    assert_eq!((&*noted.by, noted.connected, noted.from), ("anna", true, Some(IpAddr::V4(Ipv4Addr::LOCALHOST))));
+    let traffic = noted.traffic;
+    assert!(traffic.bytes > traffic.packets, "{traffic:?}");
+    let counted = |name: &str| {
+        let line = format!("outpost_webrtc_{name}{{camera=\"phone\",kind=\"publisher\"}} ");
+        let value = metrics.lines().find_map(|text| text.strip_prefix(&line)).unwrap_or_else(|| panic!("{metrics}"));
+        value.parse::<u64>().expect("a number")
+    };
+    assert_eq!((counted("sessions"), counted("packets_total")), (1, traffic.packets));
+    assert_eq!((counted("packets_lost_total"), counted("bytes_total")), (traffic.packets_lost, traffic.bytes));
     // No picture follows a hole: each was sent so, and the ones between key frames are complete from the front.
     let sent: Vec<&[u8]> = h264().iter().map(|packet| &packet.data[..]).collect();
     let place = |packet: &Packet| sent.iter().position(|sent| units(sent) == units(&packet.data));
@@ -179,26 +202,65 @@ async fn a_publisher_that_leaves_frees_its_camera() {
 #[tokio::test]
 async fn a_player_gets_the_pictures_of_a_camera_as_they_are() {
     let site = TestBox::start().await;
-    let (mut player, offer) = Peer::offering(Coding::H264, Direction::RecvOnly).await;
+    let over = CancellationToken::new();
+    let mut player = playing(&site, Network::default(), over.clone()).await;
+    player.until(|player| player.received.len() >= 20).await;
+    let places = places(&player);
+    assert!(places.len() >= 20 && player.received.windows(2).all(|two| two[0].time < two[1].time), "{places:?}");
+    over.cancel();
+    player.until(|player| player.is_over).await;
+    while site.health.sessions("phone").is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_player_lacks_is_sent_again_and_what_it_is_shown_follows_no_hole() {
+    let site = TestBox::start().await;
+    let over = CancellationToken::new();
+    let mut player = playing(&site, Network { lost: 8, late: 8 }, over.clone()).await;
+    player.until(|player| player.received.len() >= 60).await;
+    assert!(player.dropped > 0, "the network lost some");
+    // What was lost came again, so that next to all pictures came, in their order.
+    let places = places(&player);
+    let missing: usize = places.windows(2).map(|two| (two[1] + h264().len() - two[0] - 1) % h264().len()).sum();
+    assert!(missing <= 6, "{missing} of {places:?}");
+    assert!(player.received.windows(2).all(|two| two[0].time < two[1].time), "{places:?}");
+    let mut known = None;
+    while known.is_none() {
+        let sessions = site.health.sessions("phone");
+        known = sessions.filter(|of| of.played.packets_lost > 0 && of.played.resend_requests > 0);
+        player.step().await;
+    }
+    let known = known.expect("just seen");
+    assert_eq!((known.players, known.publisher), (1, None));
+    over.cancel();
+    player.until(|player| player.is_over).await;
+}
+
+/// Which pictures of `h264` a player got.
+fn places(player: &Peer) -> Vec<usize> {
+    let sent: Vec<_> = h264().iter().map(|packet| units(&packet.data).pop()).collect();
+    let place = |media: &str0m::media::MediaData| sent.iter().position(|sent| *sent == units(&media.data).pop());
+    player.received.iter().map(|media| place(media).expect("it was sent")).collect()
+}
+
+/// A player of endless pictures, behind a network.
+async fn playing(site: &TestBox, network: Network, over: CancellationToken) -> Peer {
+    let (player, offer) = Peer::offering(Coding::H264, Direction::RecvOnly).await;
+    let mut player = player.receiving_behind(network);
     let mut pace = tokio::time::interval(Duration::from_millis(30));
     // Pictures at once would be more than the socket has room for.
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let paced = stream::unfold(pace, async |mut pace| Some((pace.tick().await, pace)));
-    let over = CancellationToken::new();
     // Again and again, with times that grow.
     let endless = stream::iter(h264().iter().cycle().enumerate());
     let pictures =
         paced.zip(endless).map(|(_, (i, picture))| Packet { at: Mono(i as u64 * 100_000_000), ..picture.clone() });
-    let pictures = pictures.take_until(Box::pin(over.clone().cancelled_owned())).boxed();
+    let pictures = pictures.take_until(Box::pin(over.cancelled_owned())).boxed();
     let opened = site.begin(offer, Purpose::Play(pictures)).await.expect("begun");
     player.answered(&opened.answer);
-    player.until(|player| player.received.len() >= 20).await;
-    let sent: Vec<_> = h264().iter().map(|packet| units(&packet.data).pop()).collect();
-    let place = |media: &str0m::media::MediaData| sent.iter().position(|sent| *sent == units(&media.data).pop());
-    let places: Vec<usize> = player.received.iter().map(|media| place(media).expect("it was sent")).collect();
-    assert!(places.len() >= 20 && player.received.windows(2).all(|two| two[0].time < two[1].time), "{places:?}");
-    over.cancel();
-    player.until(|player| player.is_over).await;
+    player
 }
 
 #[tokio::test]
@@ -233,11 +295,43 @@ async fn candidates_are_for_the_session_that_they_name() {
     let site = TestBox::start().await;
     let (peer, opened) = connected(&site, Coding::H264).await;
     let add = async |id: &SessionId, tag: &str, fragment: &str| {
-        site.sessions.add_candidates("phone", id, Some(tag.to_owned()), fragment.to_owned()).await
+        site.sessions.patch("phone", id, Some(tag.to_owned()), fragment.to_owned()).await
     };
     let line = "a=candidate:1 1 udp 2130706431 192.0.2.7 50000 typ host\r\na=nonsense\r\n";
-    assert_eq!(add(&opened.id, &opened.tag, line).await, Ok(()));
+    assert_eq!(add(&opened.id, &opened.tag, line).await, Ok(None));
     assert_eq!(add(&opened.id, "\"other\"", line).await, Err(Refusal::OtherTag));
     assert_eq!(add(&SessionId::from("guessed"), &opened.tag, line).await, Err(Refusal::Unknown));
     peer.vanish();
+}
+
+#[tokio::test]
+async fn a_peer_whose_network_changes_goes_on_in_the_same_session() {
+    let site = TestBox::start().await;
+    let (peer, opened) = connected(&site, Coding::H264).await;
+    let enough = CancellationToken::new();
+    let sending = tokio::spawn(send(peer, Duration::from_millis(10), enough.clone()));
+    let mut source = site.publishers.source("phone").await;
+    take(&mut *source, |taken| taken.len() == 10).await;
+    enough.cancel();
+    let mut peer = sending.await.expect("sent");
+    // From another address, by which nothing of the session before gets through.
+    let fragment = peer.move_elsewhere().await;
+    let restarted = site.sessions.patch("phone", &opened.id, None, fragment.clone()).await.expect("taken");
+    let restarted = restarted.expect("another ICE session");
+    assert!(restarted.tag != opened.tag && restarted.fragment.contains("a=ice-ufrag:"), "{restarted:?}");
+    let again = site.sessions.patch("phone", &opened.id, Some(opened.tag.clone()), fragment).await;
+    assert_eq!(again, Err(Refusal::OtherTag));
+    peer.restarted(&opened.answer, &restarted.fragment);
+    let enough = CancellationToken::new();
+    let sending = tokio::spawn(send(peer, Duration::from_millis(10), enough.clone()));
+    // All that the queue held is behind these.
+    take(&mut *source, |taken| taken.len() > 120).await;
+    enough.cancel();
+    let peer = sending.await.expect("sent");
+    assert!(!peer.is_over);
+    let noted = site.health.sessions("phone").and_then(|sessions| sessions.publisher).expect("it publishes still");
+    assert!(noted.connected);
+    let half = "a=ice-ufrag:zzzz\r\na=ice-pwd:short\r\n".to_owned();
+    let outcome = site.sessions.patch("phone", &opened.id, None, half).await;
+    assert!(matches!(outcome, Ok(_) | Err(Refusal::BadOffer(_))), "{outcome:?}");
 }

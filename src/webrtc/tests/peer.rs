@@ -11,7 +11,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::net::UdpSocket;
 
-/// What the network between does to media packets on their way to the box.
+/// What the network between does to media packets on their way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::webrtc) struct Network {
     /// Of a hundred packets, so many are lost.
@@ -31,8 +31,12 @@ pub(in crate::webrtc) struct Peer {
     /// Key frames that the box asked for.
     pub asked: usize,
     network: Network,
+    /// On the way to the peer.
+    network_here: Network,
     random: fastrand::Rng,
     held: VecDeque<(Vec<u8>, SocketAddr)>,
+    /// Datagrams that come after the next one.
+    arrived: VecDeque<(Vec<u8>, SocketAddr)>,
     pub dropped: usize,
 }
 
@@ -62,6 +66,8 @@ impl Peer {
             received: Vec::new(),
             asked: 0,
             network: Network::default(),
+            network_here: Network::default(),
+            arrived: VecDeque::new(),
             random: fastrand::Rng::with_seed(7),
             held: VecDeque::new(),
             dropped: 0,
@@ -73,9 +79,41 @@ impl Peer {
         Self { network, ..self }
     }
 
+    /// The same, whose network does so to what comes.
+    pub(in crate::webrtc) fn receiving_behind(self, network_here: Network) -> Self {
+        Self { network_here, ..self }
+    }
+
     pub(in crate::webrtc) fn answered(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
         self.rtc.sdp_api().accept_answer(self.pending.take().expect("one offer"), answer).expect("it fits");
+    }
+
+    /// Changes its network, and begins another ICE session there; gives what the box has to know of that.
+    pub(in crate::webrtc) async fn move_elsewhere(&mut self) -> String {
+        self.socket = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+        let mut changes = self.rtc.sdp_api();
+        changes.ice_restart(false);
+        let (offer, pending) = changes.apply().expect("an offer");
+        self.pending = Some(pending);
+        let candidate = Candidate::host(self.socket.local_addr().expect("address"), "udp").expect("candidate");
+        let line = format!("a={}", candidate.to_sdp_string());
+        let offer = offer.to_sdp_string();
+        let kept = offer.lines().filter(|line| line.starts_with("a=ice-") || line.starts_with("m="));
+        kept.chain([line.as_str()]).map(|line| format!("{line}\r\n")).collect()
+    }
+
+    /// Goes on with what the box said of the other ICE session.
+    pub(in crate::webrtc) fn restarted(&mut self, answer: &str, fragment: &str) {
+        let new = |start: &str| fragment.lines().find_map(|line| line.strip_prefix(start)).expect("credentials").trim();
+        let known = |start: &str| answer.lines().find_map(|line| line.strip_prefix(start)).expect("credentials").trim();
+        // Candidates have the name, too.
+        let (name, password) = ("a=ice-ufrag:", "a=ice-pwd:");
+        let answer = answer.replace(known(name), new(name)).replace(known(password), new(password));
+        self.answered(&answer);
+        // Those of before are forgotten with the answer.
+        let host = Candidate::host(self.socket.local_addr().expect("address"), "udp").expect("candidate");
+        self.rtc.add_local_candidate(host);
     }
 
     /// Goes on until `done`.
@@ -102,7 +140,8 @@ impl Peer {
         self.drain().await;
     }
 
-    async fn step(&mut self) {
+    /// Waits for the next thing to happen.
+    pub(in crate::webrtc) async fn step(&mut self) {
         let due = self.drain().await;
         if self.is_over {
             return;
@@ -115,8 +154,24 @@ impl Peer {
         let Some((length, source)) = received else {
             return self.rtc.handle_input(Input::Timeout(now)).expect("time");
         };
+        let datagram = buffer[..length].to_vec();
+        let (dice, network) = (self.random.u8(..100), self.network_here);
+        if is_media(&datagram) && dice < network.lost {
+            self.dropped += 1;
+        } else if is_media(&datagram) && dice < network.lost + network.late {
+            self.arrived.push_back((datagram, source));
+        } else {
+            self.arrived.push_front((datagram, source));
+            while let Some((datagram, source)) = self.arrived.pop_front() {
+                self.take(&datagram, source, now);
+                self.drain().await;
+            }
+        }
+    }
+
+    fn take(&mut self, datagram: &[u8], source: SocketAddr, now: Instant) {
         let destination = self.socket.local_addr().expect("address");
-        let contents = buffer[..length].try_into().expect("a datagram of WebRTC");
+        let contents = datagram.try_into().expect("a datagram of WebRTC");
         let receive = Receive { proto: Protocol::Udp, source, destination, contents };
         self.rtc.handle_input(Input::Receive(now, receive)).expect("received");
     }
@@ -141,8 +196,7 @@ impl Peer {
     }
 
     async fn send(&mut self, datagram: Vec<u8>, to: SocketAddr) {
-        // Those of RTP and RTCP begin so (RFC 7983).
-        let is_media = datagram.first().is_some_and(|first| (128..192).contains(first));
+        let is_media = is_media(&datagram);
         let dice = self.random.u8(..100);
         if is_media && dice < self.network.lost {
             self.dropped += 1;
@@ -157,4 +211,9 @@ impl Peer {
             self.socket.send_to(&late, to).await.expect("sent");
         }
     }
+}
+
+/// Those of RTP and RTCP begin so (RFC 7983).
+fn is_media(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (128..192).contains(first))
 }
