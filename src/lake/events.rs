@@ -18,8 +18,11 @@ pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) 
     let (best, clip) = (event.best.as_ref(), event.clip.as_ref());
     let clip_bytes = event.clips().map(|clip| clip.media.bytes).reduce(|all, bytes| all.saturating_add(bytes));
     let clip_seconds = event.clips().map(|clip| clip.duration_s).reduce(|all, seconds| all + seconds);
+    let shared = event.shares.first();
+    let shared_seconds = event.shares.iter().map(|part| part.duration_s).reduce(|all, seconds| all + seconds);
     let edge = |n: fn(&crate::detection::BBox) -> f32| Value::score(best.map(|best| n(&best.bbox)));
     let zones: Vec<&str> = event.zones.iter().map(|zone| &**zone).collect();
+    let labels: Vec<&str> = event.labels.iter().map(|label| &**label).collect();
     let said = event.annotations.as_ref();
     let tags: Vec<&str> = said.iter().flat_map(|said| &said.tags).map(|tag| &**tag).collect();
     rows.push([
@@ -63,6 +66,11 @@ pub(super) fn push(rows: &mut Rows, recorded: i64, event: &Event, folder: &str) 
         ("verdict", Value::word(&said.and_then(|said| said.verdict))),
         ("said_by", Value::Text(said.map(|said| said.by.to_string()))),
         ("said_at", Value::time(said.map(|said| said.at.wall))),
+        ("labels", Value::non_empty(&labels.join(","))),
+        ("shared_event", Value::Text(shared.map(|part| part.event.to_string()))),
+        ("shared_file", Value::Text(shared.map(|part| part.file.clone()))),
+        ("shared_offset_s", Value::real(shared.map(|part| part.offset_s))),
+        ("shared_duration_s", Value::real(shared_seconds)),
     ])
 }
 

@@ -83,7 +83,9 @@ impl Gauges<'_> {
                 Value::Text(word) => word,
                 _ => None,
             },
-            cameras: cameras().filter(|camera| camera.state != CameraState::Finished).count() as u64,
+            cameras: cameras()
+                .filter(|camera| !matches!(camera.state, CameraState::Finished | CameraState::Idle))
+                .count() as u64,
             cameras_online: cameras().filter(|camera| camera.gives_pictures()).count() as u64,
             left_out: status.disk.left_out.map(str::to_owned),
             outlets: self.uploads.iter().copied().chain(others).map(outlet).collect(),

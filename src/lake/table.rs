@@ -114,6 +114,11 @@ const EVENTS: &[Column] = &[
     ("verdict", Kind::Text),
     ("said_by", Kind::Text),
     ("said_at", Kind::Time),
+    ("labels", Kind::Text),
+    ("shared_event", Kind::Text),
+    ("shared_file", Kind::Text),
+    ("shared_offset_s", Kind::Real),
+    ("shared_duration_s", Kind::Real),
 ];
 
 const AUDIT: &[Column] = &[

@@ -252,7 +252,7 @@ impl CameraStatus {
             CameraState::Offline => Some(of_state(Level::Problem, ConcernCode::CameraOffline, "offline")),
             CameraState::Degraded => Some(of_state(Level::Problem, ConcernCode::CameraDegraded, "degraded")),
             CameraState::Connecting => Some(of_state(Level::Attention, ConcernCode::CameraConnecting, "connecting")),
-            CameraState::Online | CameraState::Finished => None,
+            CameraState::Online | CameraState::Finished | CameraState::Idle => None,
         };
         let switched = |what: &str, code, remedy| {
             let text = format!("{what} is switched off at {name}");

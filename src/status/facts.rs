@@ -1,6 +1,7 @@
 //! The box, its cameras, queues and disk.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::forecast::Forecast;
 use crate::clock::{Mono, TimeQuality};
 use crate::coverage::{Coverage, Interval};
 use crate::health::{
-    CameraHealth, CameraState, ModelHealth, OutletHealth, PageCertificate, Stage, StoreHealth, TransferHealth,
+    CameraHealth, CameraState, ModelHealth, OutletHealth, PageCertificate, PublisherHealth, SessionsHealth, Stage,
+    StoreHealth, Traffic, TransferHealth,
 };
 use crate::load::{LoadLevel, Reading};
 
@@ -92,6 +94,13 @@ pub enum DetectUse {
     SwitchedOff,
 }
 
+impl DetectUse {
+    /// As it is configured.
+    pub fn of(is_enabled: bool) -> Self {
+        if is_enabled { Self::On } else { Self::Off }
+    }
+}
+
 /// What is kept of a camera's video.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,9 +144,56 @@ pub struct CameraStatus {
     /// Its events since midnight, in the zone of the box; left out for who sees a part of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_today: Option<u64>,
+    /// Its WebRTC sessions, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webrtc: Option<SessionsStatus>,
     /// What else is known of it.
     #[serde(flatten)]
     pub health: CameraHealth,
+}
+
+/// WebRTC sessions of one camera.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionsStatus {
+    /// Who publishes to it; null where no one does.
+    pub publisher: Option<PublisherStatus>,
+    /// How many play it.
+    pub players: u32,
+    /// What these get.
+    pub played: Traffic,
+    /// What comes of a camera that offers WHEP; null for all others.
+    pub received: Option<Traffic>,
+}
+
+/// Who publishes to a camera.
+#[derive(Clone, Debug, Serialize)]
+pub struct PublisherStatus {
+    /// The name under which it was let in.
+    pub by: Arc<str>,
+    /// Where it asked from.
+    pub from: Option<IpAddr>,
+    /// For how long, seconds.
+    pub for_s: u64,
+    /// Whether media packets go back and forth.
+    pub connected: bool,
+    /// What it sends.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+impl SessionsStatus {
+    /// What health knows of them at `now`.
+    pub fn new(sessions: SessionsHealth, now: Mono) -> Self {
+        let SessionsHealth { publisher, players, played, received } = sessions;
+        let publisher = publisher.map(|PublisherHealth { by, from, since, connected, traffic }| PublisherStatus {
+            by,
+            from,
+            for_s: now.since(since).as_secs(),
+            connected,
+            traffic,
+        });
+        Self { publisher, players, played, received }
+    }
 }
 
 impl CameraStatus {
@@ -156,6 +212,7 @@ impl CameraStatus {
             detect: DetectUse::default(),
             record: RecordUse::default(),
             events_today: Some(0),
+            webrtc: None,
             health: health.clone(),
         }
     }

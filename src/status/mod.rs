@@ -17,7 +17,8 @@ pub use cause::{CAUSES, Cause};
 pub use concerns::{Concern, ConcernCode, Level, Remedy};
 pub use config::{ConfigProblem, ConfigState, ConfigStatus};
 pub use facts::{
-    BoxStatus, CameraCoverage, CameraStatus, DetectUse, DiskStatus, LoadStatus, QueueStatus, RecordUse, TransferStatus,
+    BoxStatus, CameraCoverage, CameraStatus, DetectUse, DiskStatus, LoadStatus, PublisherStatus, QueueStatus,
+    RecordUse, SessionsStatus, TransferStatus,
 };
 pub use forecast::{Facts as ForecastFacts, Forecast, ForecastState, Kind as ForecastKind, Limit};
 pub use summary::Summary;

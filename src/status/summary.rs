@@ -91,6 +91,7 @@ impl BoxStatus {
         let count = |state| self.cameras.iter().filter(|camera| camera.state == state).count();
         let (offline, connecting) = (count(CameraState::Offline), count(CameraState::Connecting));
         let (finished, degraded) = (count(CameraState::Finished), count(CameraState::Degraded));
+        let idle = count(CameraState::Idle);
         let of_all = |n: usize, doing: &str| match (n, all) {
             (1, 1) => format!("The camera is {doing}"),
             (2, 2) => format!("Both cameras {doing}"),
@@ -114,7 +115,8 @@ impl BoxStatus {
             (_, 1.., ..) => of_all(offline, "offline"),
             (_, _, 1.., _) => of_all(connecting, "connecting"),
             (.., 1..) if finished == all => of_all(finished, "finished"),
-            _ if recording == 0 => format!("{}, nothing is recorded", of_all(all - finished, "connected")),
+            _ if idle > 0 && finished + idle == all => of_all(idle, "waiting for a phone or browser"),
+            _ if recording == 0 => format!("{}, nothing is recorded", of_all(all - finished - idle, "connected")),
             _ => of_all(recording, "recording"),
         }
     }
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn one_sentence_says_what_matters() {
-        use CameraState::{Connecting, Finished, Offline, Online};
+        use CameraState::{Connecting, Finished, Idle, Offline, Online};
         let fine = || outlet(Some(true), 0, None, 0);
         let cases = [
             (status(&[Online; 4], vec![fine()]), Level::Ok, "All 4 cameras recording, nothing waits for delivery"),
@@ -247,6 +249,12 @@ mod tests {
                 Level::Attention,
                 "All 3 cameras recording; nothing waits for delivery; 2 items could not be delivered",
             ),
+            (
+                status(&[Idle], vec![fine()]),
+                Level::Ok,
+                "The camera is waiting for a phone or browser, nothing waits for delivery",
+            ),
+            (status(&[Idle, Online], vec![fine()]), Level::Ok, "1 of 2 cameras recording, nothing waits for delivery"),
             (status(&[Finished; 3], vec![fine()]), Level::Ok, "All 3 cameras finished, nothing waits for delivery"),
             (
                 status(&[Finished, Online, Online], vec![fine()]),

@@ -2,7 +2,7 @@
 
 mod recent;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -44,7 +44,9 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let layer = match format {
         LogFormat::Auto if is_journal(std::io::stderr()) => journal().unwrap_or_else(|_| text()),
         LogFormat::Auto | LogFormat::Text => text(),
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => {
+            tracing_subscriber::fmt::layer().log_internal_errors(false).json().with_writer(std::io::stderr).boxed()
+        }
         LogFormat::Journal => journal().map_err(|e| anyhow!("the systemd journal does not answer: {e}"))?,
     };
     tracing_subscriber::registry()
@@ -59,7 +61,8 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
 pub fn complain(text: &str) {
     let level = if is_journal(std::io::stderr()) { "<3>" } else { "" };
     for line in text.lines() {
-        eprintln!("{level}{line}");
+        // Where it cannot be said, the exit code still can.
+        let _ = writeln!(std::io::stderr(), "{level}{line}");
     }
 }
 
@@ -85,6 +88,8 @@ fn text() -> BoxedLayer {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // It would say on the same stream that it cannot write there, and end the thread over it.
+        .log_internal_errors(false)
         .boxed()
 }
 
