@@ -28,7 +28,7 @@ use crate::infer::{Jobs, Scheduler};
 use crate::load::{self, Decision, Finding, LoadLevel, Pressure};
 use crate::metrics::Metrics;
 use crate::pipeline::Shared;
-use crate::record::RecordMode;
+use crate::record::RecordMode::{Continuous, Events, Off};
 use crate::reload::Source;
 use crate::service::{
     self, BacktestQueue, BacktestService, CameraUse, ConfigService, Configured, CurrentVolume, Services,
@@ -358,11 +358,11 @@ fn configured(config: &Config, cameras: &Cameras) -> Configured {
 
 fn camera_use(camera: &Camera) -> CameraUse {
     let record = match camera.record.mode {
-        RecordMode::Events => RecordUse::Events,
-        RecordMode::Continuous => RecordUse::Continuous,
-        RecordMode::Off => RecordUse::Off,
+        Events => RecordUse::Events,
+        Continuous => RecordUse::Continuous,
+        Off => RecordUse::Off,
     };
-    CameraUse { detect: if camera.detect.enabled { DetectUse::On } else { DetectUse::Off }, record }
+    CameraUse { detect: DetectUse::of(camera.detect.enabled), record, pipeline: camera.pipeline.name.clone() }
 }
 
 /// Sheds load, and notes what the gauges say and what follows from it.

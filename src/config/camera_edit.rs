@@ -144,9 +144,10 @@ fn admit_address(source: &mut Map<String, Json>, key: &str, before: Option<&str>
     if address.contains(MASK) {
         return Err(format!("source.{key}: {MASK} stands for a secret of the address before; write the whole address"));
     }
-    if !["rtsp://", LIBAV, "v4l2:"].iter().any(|scheme| address.starts_with(scheme)) {
+    let is_published = address == "whip:" && key == "url";
+    if !is_published && !["rtsp://", LIBAV, "v4l2:", "whep+http"].iter().any(|scheme| address.starts_with(scheme)) {
         return Err(format!(
-            "source.{key}: {:?} is no camera: it begins with rtsp://, ffmpeg: or v4l2:",
+            "source.{key}: {:?} is no camera: it begins with rtsp://, ffmpeg:, whep+https:// or v4l2:, or is whip: for a phone or browser",
             masked(&address)
         ));
     }

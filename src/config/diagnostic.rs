@@ -137,23 +137,33 @@ fn refine(diagnostic: &mut Diagnostic, table: &DeTable<'_>) -> Option<usize> {
 
 /// Where the key with this dotted name stands.
 fn offset_of(table: &DeTable<'_>, name: &str) -> Option<usize> {
+    Some(find(table, name)?.0)
+}
+
+/// Where the key with this dotted name stands, if it is no section.
+pub(super) fn value_at(table: &DeTable<'_>, name: &str) -> Option<usize> {
+    let (offset, value) = find(table, name)?;
+    (!matches!(value, DeValue::Table(_))).then_some(offset)
+}
+
+fn find<'a>(table: &'a DeTable<'a>, name: &str) -> Option<(usize, &'a DeValue<'a>)> {
     // Names may have dots themselves: the longest that there is.
     let mut ends: Vec<usize> = name.match_indices('.').map(|(at, _)| at).collect();
     ends.push(name.len());
     ends.iter().rev().find_map(|&end| {
         let (key, value) = table.get_key_value(name.get(..end)?)?;
-        let Some(rest) = name.get(end + 1..) else { return Some(key.span().start) };
+        let Some(rest) = name.get(end + 1..) else { return Some((key.span().start, value.get_ref())) };
         inside(value, rest)
     })
 }
 
-fn inside(value: &Spanned<DeValue<'_>>, name: &str) -> Option<usize> {
+fn inside<'a>(value: &'a Spanned<DeValue<'a>>, name: &str) -> Option<(usize, &'a DeValue<'a>)> {
     match value.get_ref() {
-        DeValue::Table(table) => offset_of(table, name),
+        DeValue::Table(table) => find(table, name),
         DeValue::Array(items) => {
             let (number, rest) = name.split_once('.').map_or((name, None), |(number, rest)| (number, Some(rest)));
             let item = items.get(number.parse::<usize>().ok()?)?;
-            rest.map_or_else(|| Some(item.span().start), |rest| inside(item, rest))
+            rest.map_or_else(|| Some((item.span().start, item.get_ref())), |rest| inside(item, rest))
         }
         _ => None,
     }

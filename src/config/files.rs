@@ -16,7 +16,7 @@ use super::{Config, ConfigError, Diagnostic};
 /// The own file, in the folder that the service manager gave the daemon.
 const OWN: &str = "cameras.toml";
 /// That folder, for programs which the service manager did not start.
-const SERVICE_STATE: &str = "/var/lib/outpost";
+pub(super) const SERVICE_STATE: &str = "/var/lib/outpost";
 /// Section of the cameras, in both files.
 pub(super) const CAMERA: &str = "camera";
 /// Key of the own file.
@@ -100,6 +100,33 @@ impl Files {
         let merged = document.to_string();
         let config = Config::parse(&merged).map_err(|error| self.place(error, texts, own, &own_document))?;
         Ok((config, merged))
+    }
+
+    /// What these texts say without what is wrong, as far as they are TOML, and everything that is, with its file.
+    pub fn parse_most(&self, texts: &Texts) -> (Option<Config>, Vec<Diagnostic>) {
+        match self.parse(texts) {
+            Ok((config, _)) => (Some(config), Vec::new()),
+            Err(error) => (Config::parse_most(&self.merged(texts)).0, error.into_diagnostics()),
+        }
+    }
+
+    /// The text of both in one; the main one alone where they are no TOML.
+    fn merged(&self, texts: &Texts) -> String {
+        let own = texts.own.as_ref().and_then(|own| own.parse::<DocumentMut>().ok());
+        let (Some(own), Ok(mut main)) = (own, texts.main.parse::<DocumentMut>()) else { return texts.main.clone() };
+        lay_over(&mut main, &own);
+        main.to_string()
+    }
+
+    /// Says in which of the files, and where, these keys stand.
+    pub fn find(&self, diagnostics: Vec<Diagnostic>, texts: &Texts) -> Vec<Diagnostic> {
+        let Err(error) = ConfigError::unless_empty(diagnostics) else { return Vec::new() };
+        let own = texts.own.as_ref().and_then(|own| Some((own, own.parse::<DocumentMut>().ok()?)));
+        let placed = match own {
+            Some((text, document)) => self.place(error, texts, text, &document),
+            None => error.found_in(&texts.main, Some(&self.main)),
+        };
+        placed.into_diagnostics()
     }
 
     /// One of the texts, as a document that can be changed.

@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, Deserializer};
+use toml::de::DeTable;
 
-use super::diagnostic::{ConfigError, Diagnostic, take_out};
-use super::words::plain;
+use super::collect::{collect, diagnostic_of};
+use super::diagnostic::{ConfigError, Diagnostic};
 use super::{Config, Files};
-use crate::rules::RuleEngine;
-
-/// Values that do not fit are left out one by one to find the next; more is not read at once.
-const MOST: usize = 100;
+use crate::rules::mistakes;
 
 impl Config {
     /// Reads, parses and checks a file, with the cameras that the page changed.
@@ -39,23 +34,29 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, with line and column where they are known.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let (config, diagnostics) = Self::parse_most(text);
+        ConfigError::unless_empty(diagnostics)?;
+        Ok(config.unwrap_or_default())
+    }
+
+    /// What a text says without what is wrong, and everything that is; none where it is no TOML.
+    pub(super) fn parse_most(text: &str) -> (Option<Self>, Vec<Diagnostic>) {
         let (table, broken) = DeTable::parse_recoverable(text);
-        let diagnostics = broken.iter().map(|error| diagnostic(text, error, String::new())).collect();
-        ConfigError::unless_empty(diagnostics)?;
-        let (config, mut diagnostics) = fit(text, table);
-        let mut config = config.unwrap_or_default();
-        if config.device.id.is_empty() {
-            config.device.id = host_name();
+        let diagnostics: Vec<_> = broken.iter().map(|error| diagnostic_of(text, error, String::new())).collect();
+        if !diagnostics.is_empty() {
+            return (None, diagnostics);
         }
-        if let Err(more) = config.validate() {
-            let more = more.found_in(text, None).into_diagnostics();
-            // What was left out is missed by its section, which is no mistake of its own.
-            let left_out: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.key.clone()).collect();
-            let is_its_own = |key: &str| !left_out.iter().any(|gone| gone.starts_with(key));
-            diagnostics.extend(more.into_iter().filter(|diagnostic| is_its_own(&diagnostic.key)));
+        let (config, diagnostics) = collect(text, table, &Self::complete);
+        (Some(config), diagnostics)
+    }
+
+    /// With what follows from the box where the file is silent.
+    fn complete(mut self) -> Self {
+        if self.device.id.is_empty() {
+            self.device.id = host_name();
         }
-        ConfigError::unless_empty(diagnostics)?;
-        Ok(config)
+        self.infer.find_models();
+        self
     }
 
     /// Checks what the types cannot.
@@ -105,7 +106,9 @@ impl Config {
             check(place(".detect"), camera.detect.check());
             check(place(".track"), camera.track.validate());
             check(place(".pipeline"), camera.check_pipeline());
-            check(place(""), RuleEngine::new(&camera.zones, &camera.lines, &camera.rules).map(|_| ()));
+            for mistake in mistakes(&camera.zones, &camera.lines, &camera.rules) {
+                check(place(&format!(".{}", mistake.key)), Err(mistake.reason));
+            }
             check(place(".record"), camera.record.validate());
         }
         diagnostics.extend(alike("camera", self.camera.keys()));
@@ -129,34 +132,6 @@ fn alike<'a>(section: &str, known: impl Iterator<Item = &'a String>) -> Vec<Diag
         }
     }
     diagnostics
-}
-
-/// The configuration that `table` holds, without what does not fit, and what that is.
-fn fit(text: &str, mut table: Spanned<DeTable<'_>>) -> (Option<Config>, Vec<Diagnostic>) {
-    let mut diagnostics = Vec::new();
-    loop {
-        let error = match Config::deserialize(Deserializer::from(table.clone())) {
-            Ok(config) => return (Some(config), diagnostics),
-            Err(error) => error,
-        };
-        let key = error.span().and_then(|span| take_out(table.get_mut(), span.start));
-        let is_last = key.is_none() || diagnostics.len() + 1 >= MOST;
-        let key = key.unwrap_or_default();
-        // What was left out is missed now, which is no mistake of its own.
-        let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        let missing = missing.map(|name| format!("{key}.{name}"));
-        if !diagnostics.iter().any(|known| Some(&known.key) == missing.as_ref()) {
-            diagnostics.push(diagnostic(text, &error, key));
-        }
-        if is_last {
-            return (None, diagnostics);
-        }
-    }
-}
-
-fn diagnostic(text: &str, error: &toml::de::Error, key: String) -> Diagnostic {
-    let diagnostic = Diagnostic::new(key, plain(error.message()));
-    error.span().map_or_else(|| diagnostic.clone(), |span| diagnostic.clone().at(text, span.start))
 }
 
 /// Names end up in topics, object keys and folders.
@@ -246,6 +221,24 @@ mod tests {
         ));
         let places = ["4:1: camera.yard.record.pre_roll: ", "6:1: storage.path: ", "8:1: lake.max_bytes: "];
         assert!(places.iter().all(|place| said.lines().any(|line| line.starts_with(place))), "{said}");
+    }
+
+    #[test]
+    fn all_mistakes_of_a_section_are_reported_at_once() {
+        let said = diagnostic(
+            "[camera.yard.source]\nurl = \"gopher://x\"\n[camera.yard.record]\nmax_clip = \"0s\"\npre_roll = \"2m\"\n\
+             [camera.yard2.source]\nurl = \"rtsp://10.0.0.5/main\"\n[camera.yard2.record]\npre_roll = \"3m\"\n\
+             [[camera.yard2.rules]]\nname = \"a\"\nzone = \"x\"\n[[camera.yard2.rules]]\nname = \"b\"\nmin_score = 2\ninertia = 0\n\
+             [mqtt]\nurl = \"http://broker\"\nkeep_alive = \"0s\"\ntopic_prefix = \"a/#\"\n\
+             [webhook.door]\nurl = \"ftp://x\"\ntries = 0\n[upload.far]\nurl = \"ftp://x\"\nparallel = 99\n",
+        );
+        let lines: Vec<&str> = said.lines().collect();
+        let places = [
+            "2:1: ", "4:1: ", "5:1: ", "9:1: ", "10:1: ", "15:1: ", "16:1: ", "18:1: ", "19:1: ", "20:1: ", "22:1: ",
+            "23:1: ", "25:1: ", "26:1: ",
+        ];
+        let found = places.iter().filter(|place| lines.iter().any(|line| line.starts_with(**place)));
+        assert_eq!((found.count(), lines.len()), (places.len(), places.len()), "{said}");
     }
 
     #[test]

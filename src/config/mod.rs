@@ -4,12 +4,14 @@
 //! itself: keys that end in `_file` name where they are.
 
 pub mod camera_edit;
+mod collect;
 mod diagnostic;
 mod edit;
 mod files;
 #[cfg(test)]
 mod fuzz;
 mod load;
+mod preflight;
 #[cfg(test)]
 mod reference;
 mod words;
@@ -29,6 +31,7 @@ use crate::{
 
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use files::{Files, Part, Texts};
+pub use preflight::{Findings, look};
 
 /// Identity of the box. TOML `[device]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +81,14 @@ impl Camera {
             return Err("mode is \"instead\", and detect.enabled is false: nothing would follow its objects".to_owned());
         }
         self.pipeline.validate()
+    }
+
+    /// The labels that rules and zones name, with the keys where they do.
+    pub fn labels(&self) -> Vec<(String, &str)> {
+        let rules = self.rules.iter().enumerate().map(|(n, rule)| (format!("rules.{n}.labels"), &rule.labels));
+        let zones = self.zones.iter().map(|(name, zone)| (format!("zones.{name}.labels"), &zone.labels));
+        let all = rules.chain(zones);
+        all.flat_map(|(key, labels)| labels.iter().map(move |label| (key.clone(), label.as_str()))).collect()
     }
 
     /// Whether a model looks at its pictures.

@@ -346,15 +346,15 @@ mod tests {
     #[test]
     fn a_password_gets_a_file_of_its_own_and_is_in_no_answer() {
         let disk = Disk::writable();
-        let edit = change(json!({"source": {"url": "rtsp://admin:horse@h/2"}}));
+        let edit = change(json!({"source": {"url": "rtsp://admin:hunter2@h/2"}}));
         let draft = disk.editor.draft(edit, None).expect("good");
         disk.editor.write(&draft).expect("written");
         let file = draft.read.config.camera["yard"].source.password_file.clone().expect("a file");
-        assert_eq!(std::fs::read_to_string(&file).expect("read"), "horse");
-        assert!(!disk.main().contains("horse"));
+        assert_eq!(std::fs::read_to_string(&file).expect("read"), "hunter2");
+        assert!(!disk.main().contains("hunter2"));
         let settings = disk.editor.settings("yard").expect("settings");
         assert_eq!(settings.settings["source"]["username"], "admin");
-        assert!(!serde_json::to_string(&settings).expect("JSON").contains("horse"));
+        assert!(!serde_json::to_string(&settings).expect("JSON").contains("hunter2"));
         disk.editor.confirm(Some(&disk.main()));
         assert!(file.exists());
         disk.editor.confirm(Some(MAIN));

@@ -33,7 +33,7 @@ impl Probes {
         let Some(reception) = self.cameras.get(name) else { return Finding::Down("it does not run".to_owned()) };
         let reception = reception.borrow();
         match reception.state {
-            CameraState::Online | CameraState::Finished => Finding::Up,
+            CameraState::Online | CameraState::Finished | CameraState::Idle => Finding::Up,
             _ => Finding::Down(reception.reason.clone().unwrap_or_else(|| "it gives no pictures".to_owned())),
         }
     }
