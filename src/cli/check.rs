@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{EXIT_CONFIG, EXIT_FAILURE, Reported, placed, print_json};
+use super::output::{print, print_json};
+use super::{EXIT_CONFIG, Reported};
 use crate::cameras;
-use crate::config::{Config, ConfigError, Diagnostic};
+use crate::config::{self, ConfigError, Diagnostic, Files};
+use crate::telemetry::complain;
 use crate::zone;
 
 #[derive(Debug, clap::Args)]
@@ -34,21 +36,53 @@ struct Report {
 
 pub(super) fn main(args: &Args) -> Result<()> {
     let path = &args.place.config;
-    let outcome = check(path);
-    if args.json {
-        return report(path, outcome);
-    }
-    let cameras = outcome?;
-    println!("{} is good: {}", path.display(), describe(&cameras));
-    warnings(Some(&cameras)).iter().for_each(|warning| println!("warning: {warning}"));
-    Ok(())
+    let Checked { errors, warnings, cameras } = check(path)?;
+    let code = (!errors.is_empty()).then_some(EXIT_CONFIG);
+    let printed = if args.json {
+        print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings, cameras })
+    } else if errors.is_empty() {
+        let good = format!("{} is good: {}\n", path.display(), describe(&cameras));
+        print(&warnings.iter().fold(good, |text, warning| text + &format!("warning: {warning}\n")))
+    } else {
+        let lines = errors.iter().map(Diagnostic::to_string);
+        let lines: Vec<String> = lines.chain(warnings.iter().map(|warning| format!("warning: {warning}"))).collect();
+        complain(&format!("outpost: {}", lines.join("\n")));
+        Ok(())
+    };
+    // What is wrong with the configuration counts for more than where that was to be read.
+    code.map_or(printed, |code| Err(Reported(code).into()))
 }
 
-/// Checks everything that can be checked. Gives the cameras.
-fn check(path: &Path) -> Result<Vec<String>> {
-    let config = Config::load(path)?;
-    cameras::check(&config).map_err(|error| placed(error, path))?;
-    Ok(config.cameras().map(|(name, _)| name.clone()).collect())
+/// What was found.
+struct Checked {
+    errors: Vec<Diagnostic>,
+    warnings: Vec<String>,
+    /// Those that are used.
+    cameras: Vec<String>,
+}
+
+/// Checks everything that can be checked, also where a part is wrong: all mistakes are found at once.
+fn check(path: &Path) -> Result<Checked> {
+    let files = Files::of_service(path);
+    let texts = match files.texts() {
+        Ok(texts) => texts,
+        Err(error) => return Ok(Checked { errors: error.into_diagnostics(), warnings: system(), cameras: Vec::new() }),
+    };
+    let (config, mut errors) = files.parse_most(&texts);
+    let Some(config) = config else { return Ok(Checked { errors, warnings: system(), cameras: Vec::new() }) };
+    let mut found = config::look(&config);
+    if let Err(error) = cameras::check(&config) {
+        found.errors.extend(error.downcast::<ConfigError>()?.into_diagnostics());
+    }
+    // What is wrong by itself stands in the file as something else than what was looked at.
+    let is_new = |more: &Diagnostic| !errors.iter().any(|known| known.key == more.key);
+    let more: Vec<Diagnostic> = files.find(found.errors, &texts).into_iter().filter(is_new).collect();
+    errors.extend(more);
+    errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    let cameras: Vec<String> = config.cameras().map(|(name, _)| name.clone()).collect();
+    let warnings = files.find(found.warnings, &texts).iter().map(Diagnostic::to_string).collect::<Vec<_>>();
+    let warnings = [no_camera(&cameras), warnings, system()].concat();
+    Ok(Checked { errors, warnings, cameras })
 }
 
 fn describe(cameras: &[String]) -> String {
@@ -59,24 +93,14 @@ fn describe(cameras: &[String]) -> String {
     }
 }
 
-/// What is wrong with the system rather than with the file; and that nothing is recorded, where the `cameras` of a good
-/// file are none.
-fn warnings(cameras: Option<&[String]>) -> Vec<String> {
+/// That nothing is recorded, where there are no `cameras`.
+fn no_camera(cameras: &[String]) -> Vec<String> {
     let none = "no camera is used, so nothing is recorded: add one on the page (/cameras), where it works at once, or as \
                 [camera.<name>.source] with its url in the file";
-    let lacking = cameras.filter(|cameras| cameras.is_empty()).map(|_| none.to_owned());
-    lacking.into_iter().chain(zone::known().trouble).collect()
+    if cameras.is_empty() { vec![none.to_owned()] } else { Vec::new() }
 }
 
-fn report(path: &Path, outcome: Result<Vec<String>>) -> Result<()> {
-    let (cameras, errors, code) = match outcome {
-        Ok(cameras) => (cameras, Vec::new(), None),
-        Err(error) => match error.downcast::<ConfigError>() {
-            Ok(error) => (Vec::new(), error.into_diagnostics(), Some(EXIT_CONFIG)),
-            Err(other) => (Vec::new(), vec![Diagnostic::new("", format!("{other:#}"))], Some(EXIT_FAILURE)),
-        },
-    };
-    let warnings = warnings(code.is_none().then_some(&cameras));
-    print_json(&Report { file: path.to_owned(), ok: code.is_none(), errors, warnings, cameras })?;
-    code.map_or(Ok(()), |code| Err(Reported(code).into()))
+/// What is wrong with the system rather than with the file.
+fn system() -> Vec<String> {
+    zone::known().trouble.into_iter().collect()
 }

@@ -21,7 +21,7 @@ pub(super) struct Args {
     #[arg(long)]
     model_dir: Option<PathBuf>,
     /// Lowest score that is shown, 0 to 1.
-    #[arg(long, default_value_t = 0.4)]
+    #[arg(long, default_value_t = 0.4, value_parser = score)]
     min_score: f32,
 }
 
@@ -30,6 +30,13 @@ struct Line<'a> {
     picture: &'a str,
     #[serde(flatten)]
     detection: &'a Detection,
+}
+
+fn score(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
+        _ => Err("a score is a number from 0 to 1, such as 0.4".to_owned()),
+    }
 }
 
 pub(super) fn main(args: &Args) -> Result<()> {
@@ -41,8 +48,21 @@ pub(super) fn main(args: &Args) -> Result<()> {
         let detections =
             detector.detect(&picture, args.min_score).with_context(|| format!("detect in {}", path.display()))?;
         for detection in &detections {
-            super::print_json(&Line { picture: &path.display().to_string(), detection })?;
+            super::output::list_json(&Line { picture: &path.display().to_string(), detection })?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_lies_between_0_and_1() {
+        assert_eq!((score("0"), score("0.25"), score("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        for wrong in ["40", "-1", "nan", "inf", "1.01", "", "half"] {
+            assert!(score(wrong).is_err(), "{wrong}");
+        }
+    }
 }

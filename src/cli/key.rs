@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::daemon::{Daemon, Edit, segment};
+use super::output::{print, print_list};
 use super::user::RoleName;
-use super::{print, print_list};
 use crate::config::Config;
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::print;
+use super::output::print;
 use super::store::{INDEX, Place, give_to_owner, open_archive};
 use crate::asset::LIBRARY;
 use crate::clock::{Clock, SystemClock};

@@ -6,6 +6,8 @@ mod demo;
 mod detect;
 mod key;
 mod library;
+mod manual;
+mod output;
 mod password;
 mod probe;
 mod queue;
@@ -22,12 +24,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
-use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 use crate::picture;
 use crate::telemetry::{self, LogFormat};
+use output::Output;
 
 /// Everything went well.
 const EXIT_OK: u8 = 0;
@@ -84,6 +85,10 @@ enum Command {
     /// Back up and restore what is known of the photos.
     #[command(subcommand)]
     Library(library::Command),
+    /// Print the completions of a shell.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(manual::ManArgs),
     /// What the daemon starts to read files of the photo library; of no use otherwise.
     #[command(hide = true)]
     InspectPictures,
@@ -105,8 +110,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way too, and are no mistake.
             let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_OK };
-            let _ = error.print();
-            return code.into();
+            let is_lost = error.print().is_err_and(|lost| lost.kind() != std::io::ErrorKind::BrokenPipe);
+            return if is_lost { EXIT_FAILURE.max(code) } else { code }.into();
         }
     };
     let level = match args.command {
@@ -123,6 +128,8 @@ pub fn main() -> ExitCode {
         | Command::Key(_)
         | Command::Store(_)
         | Command::Library(_)
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::InspectPictures
             if args.log_level == "info" =>
         {
@@ -149,13 +156,15 @@ pub fn main() -> ExitCode {
         Command::Unseal(arguments) => unseal::main(&arguments),
         Command::Store(command) => store::main(&command),
         Command::Library(command) => library::main(&command),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::InspectPictures => {
-            picture::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(anyhow::Error::from)
+            picture::serve(std::io::stdin().lock(), Output::of_list()).map_err(anyhow::Error::from)
         }
     };
     match outcome {
         Ok(()) => EXIT_OK.into(),
-        Err(error) if is_broken_pipe(&error) => EXIT_OK.into(),
+        Err(error) if output::is_unread(&error) => EXIT_OK.into(),
         Err(error) if error.is::<Reported>() => {
             error.downcast::<Reported>().map_or(EXIT_FAILURE, |reported| reported.0).into()
         }
@@ -183,43 +192,11 @@ fn placed(error: anyhow::Error, path: &std::path::Path) -> anyhow::Error {
     }
 }
 
-/// The reader of the output has seen enough (`outpost replay ... | head`).
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
-}
-
-/// Writes `text` on standard output.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
-}
-
-/// Prints each of `rows`: as JSON, or as the line that `line` makes of it; `none` where there are none.
-fn print_list(rows: &Value, as_json: bool, none: &str, line: impl Fn(&Value) -> String) -> anyhow::Result<()> {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    match rows {
-        rows if as_json => rows.iter().try_for_each(print_json),
-        [] => print(none),
-        rows => rows.iter().try_for_each(|row| print(&line(row))),
-    }
-}
-
-/// Writes one JSON object as a line on standard output.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string(value)? + "\n"))
-}
-
-/// Where models are looked up by default: installed, beside the program, or in the current folder.
+/// Where models are looked up by default.
 fn find_model_dir() -> PathBuf {
-    let installed = crate::infer::Config::default().model_dir;
-    let beside =
-        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("share/outpost/models")));
-    let candidates = [Some(installed.clone()), beside, Some(PathBuf::from("models"))];
-    candidates.into_iter().flatten().find(|dir| dir.is_dir()).unwrap_or(installed)
+    let mut config = crate::infer::Config::default();
+    config.find_models();
+    config.model_dir
 }
 
 /// The runtime of the network parts.

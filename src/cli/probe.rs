@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::output::{self, print_line};
+use crate::frame::AudioOffer;
 use crate::service::{Collected, Decoded, Look, collect, decode_all};
 use crate::source::{self, Client, Transport};
 
@@ -15,7 +17,7 @@ const LOOK: Look =
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The camera: rtsp://host/path, ffmpeg:http://host/path (also rtmp, srt, udp and what else libavformat reads),
-    /// v4l2:/dev/video0 (or just /dev/video0), or a clip.
+    /// whep+https://host/path, v4l2:/dev/video0 (or just /dev/video0), or a clip.
     camera: String,
     /// User name, for cameras that ask for one.
     #[arg(long)]
@@ -49,34 +51,37 @@ pub(super) fn main(args: &Args) -> Result<()> {
     config.validate().map_err(anyhow::Error::msg)?;
     let decode = crate::decode::Config { decoder: args.decoder.clone(), ..crate::decode::Config::default() };
     decode.validate(None).map_err(anyhow::Error::msg)?;
-    let collected = super::runtime()?.block_on(collect(&config, LOOK, |words| eprintln!("{words}")))?;
-    let Collected { packets, client, first_after, longest_pause, .. } = &collected;
+    let collected = super::runtime()?.block_on(collect(&config, LOOK, |words| output::note(&words)))?;
+    let Collected { packets, client, audio, first_after, longest_pause } = &collected;
     let Some(first) = packets.first() else { bail!("{} gave no picture", config.display_url()) };
     let keys = packets.iter().filter(|p| p.key_frame).count();
     let lost: u32 = packets.iter().map(|p| u32::from(p.loss)).sum();
-    println!("camera      {}", config.display_url());
+    print_line(&format!("camera      {}", config.display_url()))?;
     if let Some(Client { name, version, reason, transport }) = client {
         let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-        println!("read        by {name}{version}");
+        print_line(&format!("read        by {name}{version}"))?;
         if let Some(reason) = reason {
-            println!("            because retina refuses it: {reason}");
+            print_line(&format!("            because retina refuses it: {reason}"))?;
         }
         if let Some(transport) = transport {
-            println!("transport   {transport}");
+            print_line(&format!("transport   {transport}"))?;
         }
     }
-    println!("coding      {}", first.stream.codec);
-    if let (Some(fps), Some(kbit)) = (collected.fps(), collected.kbit_per_s()) {
-        println!("frame rate  {fps:.1} fps");
-        println!("bit rate    {kbit:.0} kbit/s");
-        println!("key frames  {keys} in {:.1} s", collected.span_s());
+    print_line(&format!("coding      {}", first.stream.codec))?;
+    match audio {
+        Some(AudioOffer::Recorded(codec)) => print_line(&format!("sound       {codec}"))?,
+        Some(AudioOffer::Silent) => print_line("sound       none")?,
+        Some(offer) => print_line(&format!("sound       {}", offer.note().unwrap_or_default()))?,
+        None => {}
     }
-    println!(
-        "first       after {:.1} s, longest pause {:.1} s",
-        first_after.as_secs_f64(),
-        longest_pause.as_secs_f64()
-    );
-    println!("lost        {lost} packets");
+    if let (Some(fps), Some(kbit)) = (collected.fps(), collected.kbit_per_s()) {
+        print_line(&format!("frame rate  {fps:.1} fps"))?;
+        print_line(&format!("bit rate    {kbit:.0} kbit/s"))?;
+        print_line(&format!("key frames  {keys} in {:.1} s", collected.span_s()))?;
+    }
+    let (first_after, longest_pause) = (first_after.as_secs_f64(), longest_pause.as_secs_f64());
+    print_line(&format!("first       after {first_after:.1} s, longest pause {longest_pause:.1} s"))?;
+    print_line(&format!("lost        {lost} packets"))?;
     show(&decode_all(packets, decode), packets.len(), &args.snapshot)
 }
 
@@ -101,14 +106,14 @@ fn show(decoded: &Decoded, of: usize, snapshot: &PathBuf) -> Result<()> {
         bail!("none of {of} packets decoded: {why}")
     };
     let (width, height) = (frame.picture.width(), frame.picture.height());
-    println!("size        {width}x{height}");
+    print_line(&format!("size        {width}x{height}"))?;
     let fps = f64::from(decoded.pictures) / decoded.took.as_secs_f64();
-    println!("decoder     {}, {fps:.0} fps on this machine", decoded.decoder);
+    print_line(&format!("decoder     {}, {fps:.0} fps on this machine", decoded.decoder))?;
     if decoded.failed > 0 {
-        println!("damaged     {} of {of} packets did not decode", decoded.failed);
+        print_line(&format!("damaged     {} of {of} packets did not decode", decoded.failed))?;
     }
     let jpeg = frame.picture.rgb(width, height)?.to_jpeg(90)?;
     std::fs::write(snapshot, jpeg).with_context(|| format!("write {}", snapshot.display()))?;
-    println!("snapshot    {}", snapshot.display());
+    print_line(&format!("snapshot    {}", snapshot.display()))?;
     Ok(())
 }

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::daemon::Daemon;
+use super::output::{list_json, list_line, print};
 use super::select::{Select, confirm};
-use super::{print, print_json};
 use crate::byte_size;
 use crate::config::Config;
 use crate::destination::Destination;
@@ -83,7 +85,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Queue {
-    /// The queue: upload/NAME, mqtt or webhook/NAME.
+    /// The queue: upload/NAME, mqtt or webhook/NAME. Without it "list" shows all; others take the only upload.
     #[arg(long, short)]
     queue: Option<String>,
 }
@@ -104,19 +106,34 @@ async fn run(daemon: &Daemon, command: &Command) -> Result<()> {
     }
 }
 
+const NONE: &str = "nothing is delivered anywhere: there is no [upload.NAME], no [webhook.NAME] and no [mqtt]";
+
+/// An item with its queue.
+#[derive(Serialize)]
+struct Named<'a> {
+    outlet: &'a str,
+    #[serde(flatten)]
+    item: &'a QueueItem,
+}
+
+/// The queues that a status names.
+fn all_names(status: &Value) -> Vec<String> {
+    let outlets = status["outlets"].as_array().into_iter().flatten();
+    outlets.filter_map(|outlet| Some(outlet["name"].as_str()?.to_owned())).collect()
+}
+
 /// The queue that was named, or the only one that uploads.
 async fn name_of(daemon: &Daemon, queue: &Queue) -> Result<String> {
     if let Some(name) = &queue.queue {
         return Ok(name.clone());
     }
-    let status = daemon.get("status", &[]).await?;
-    let names = status["outlets"].as_array().into_iter().flatten().filter_map(|outlet| outlet["name"].as_str());
-    let names: Vec<&str> = names.collect();
-    let is_upload = |name: &&str| name.parse().is_ok_and(|destination: Destination| destination.takes_files());
-    let uploads: Vec<&str> = names.iter().copied().filter(is_upload).collect();
+    let names = all_names(&daemon.get("status", &[]).await?);
+    let is_upload = |name: &&String| name.parse().is_ok_and(|destination: Destination| destination.takes_files());
+    let uploads: Vec<&String> = names.iter().filter(is_upload).collect();
     match (uploads.as_slice(), names.as_slice()) {
-        ([only], _) | ([], [only]) => Ok((*only).to_owned()),
-        (_, []) => bail!("nothing is delivered anywhere: there is no [upload.NAME] and no [mqtt]"),
+        ([only], _) => Ok((*only).clone()),
+        ([], [only]) => Ok(only.clone()),
+        (_, []) => bail!("{NONE}"),
         _ => bail!("which queue? add --queue with one of {}", names.join(", ")),
     }
 }
@@ -127,17 +144,38 @@ async fn items(daemon: &Daemon, queue: &str, dead: bool, limit: usize) -> Result
     serde_json::from_value(answer["items"].take()).context("understand the daemon's answer")
 }
 
+/// The queues that are meant: the one that was named, or all.
+async fn names_of(daemon: &Daemon, queue: &Queue) -> Result<Vec<String>> {
+    if let Some(name) = &queue.queue {
+        return Ok(vec![name.clone()]);
+    }
+    let names = all_names(&daemon.get("status", &[]).await?);
+    if names.is_empty() {
+        bail!("{NONE}");
+    }
+    Ok(names)
+}
+
 async fn list(daemon: &Daemon, queue: &Queue, dead: bool, limit: usize, json: bool) -> Result<()> {
-    let name = name_of(daemon, queue).await?;
-    let items = items(daemon, &name, dead, limit).await?;
-    if json {
-        return items.iter().try_for_each(print_json);
+    for name in names_of(daemon, queue).await? {
+        let items = items(daemon, &name, dead, limit).await?;
+        if json {
+            let named = |item: &QueueItem| list_json(&Named { outlet: &name, item });
+            items.iter().try_for_each(named)?;
+        } else {
+            list_line(&describe_items(&name, &items, dead)?)?;
+        }
     }
+    Ok(())
+}
+
+/// The queue with its items, a line each.
+fn describe_items(name: &str, items: &[QueueItem], dead: bool) -> Result<String> {
     if items.is_empty() {
-        return print(&format!("{name}: {}\n", if dead { "nothing was given up" } else { "nothing waits" }));
+        return Ok(format!("{name}: {}", if dead { "nothing was given up" } else { "nothing waits" }));
     }
-    let mut text = String::new();
-    for item in &items {
+    let mut text = format!("{name}:\n");
+    for item in items {
         let event = item.event.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let state = serde_json::to_value(item.state)?;
         let state = state.as_str().unwrap_or_default().to_owned();
@@ -145,14 +183,14 @@ async fn list(daemon: &Daemon, queue: &Queue, dead: bool, limit: usize, json: bo
         let error = item.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
         text += &format!("{:>18}  {state:<8} {event:<26}  {size:>9}  {what}{error}\n", item.seq);
     }
-    print(&text)
+    Ok(text.trim_end().to_owned())
 }
 
 async fn show(daemon: &Daemon, queue: &Queue, seq: u64) -> Result<()> {
     let name = name_of(daemon, queue).await?;
     for dead in [false, true] {
         if let Some(item) = items(daemon, &name, dead, 1000).await?.iter().find(|item| item.seq == seq) {
-            return print_json(item);
+            return list_json(item);
         }
     }
     bail!("{name} has no item {seq} among the next thousand and those that were given up")

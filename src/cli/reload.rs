@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::daemon::{Daemon, is_same};
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::config::Config;
 
 /// So many times the daemon may not answer in a row.

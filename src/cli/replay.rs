@@ -1,12 +1,15 @@
 //! `outpost replay`: the stages of a camera over a clip, one after the other, nothing dropped.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::output;
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{self, Config};
 use crate::detection::BBox;
@@ -14,9 +17,12 @@ use crate::event::{EventId, EventKind, IdSource, Phase};
 use crate::frame::Frame;
 use crate::infer::Detector;
 use crate::pipeline::{Analysis, Inference, PipelineStage, Sampler, StagePlan};
-use crate::rules::Signal;
+use crate::rules::{Rule, Signal};
 use crate::source::{self, Pace, Role, SourceError};
 use crate::zone;
+
+/// How often it is said how far a clip is.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -60,12 +66,16 @@ struct Line {
 pub(super) fn main(args: &Args) -> Result<()> {
     let (name, camera, model_dir) = settings(args)?;
     let detector = Detector::load(&model_dir, &camera.detect.model)?;
+    camera.detect.check_labels(&detector).map_err(anyhow::Error::msg)?;
     super::runtime()?.block_on(replay(name, camera, detector))
 }
 
 fn settings(args: &Args) -> Result<(Arc<str>, config::Camera, PathBuf)> {
     let (name, mut camera, configured_dir) = match &args.config {
-        None => ("replay".into(), config::Camera::default(), None),
+        None => {
+            let rules = vec![Rule::each_object()];
+            ("replay".into(), config::Camera { rules, ..config::Camera::default() }, None)
+        }
         Some(path) => {
             let config = Config::load(path)?;
             let model_dir = config.infer.model_dir.clone();
@@ -116,6 +126,7 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         name,
     };
     let (mut packets, mut pictures, mut why) = (0u64, 0u64, None);
+    let mut progress = Progress::new();
     loop {
         match source.next().await {
             Ok(packet) => {
@@ -131,6 +142,7 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
                     pictures += 1;
                     run.frame(&frame)?;
                 }
+                progress.note(run.clip_time());
             }
             Err(SourceError::Ended) => break,
             Err(failure) => return Err(failure.into()),
@@ -146,6 +158,26 @@ async fn replay(name: Arc<str>, camera: config::Camera, detector: Detector) -> R
         bail!("{}: none of {packets} packets decoded: {why}", camera.source.display_url());
     }
     run.finish()
+}
+
+/// Says now and then how far a long clip is, to a person at a terminal.
+struct Progress {
+    is_wanted: bool,
+    due: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { is_wanted: std::io::stderr().is_terminal(), due: Instant::now() + NOTE_EVERY }
+    }
+
+    /// `done` is how much of the clip was looked at.
+    fn note(&mut self, done: Duration) {
+        if self.is_wanted && Instant::now() >= self.due {
+            self.due = Instant::now() + NOTE_EVERY;
+            output::note(&format!("{} s of the clip", done.as_secs()));
+        }
+    }
 }
 
 struct Run {
@@ -167,6 +199,11 @@ struct Open {
 }
 
 impl Run {
+    /// How much of the clip was looked at.
+    fn clip_time(&self) -> Duration {
+        self.first.map_or(Duration::ZERO, |first| self.last.since(first))
+    }
+
     fn frame(&mut self, frame: &Frame) -> Result<()> {
         self.last = frame.at;
         let following = self.analysis.objects() > 0;
@@ -214,7 +251,7 @@ impl Run {
         let Some(open) = self.open.remove(&signal.key) else { return Ok(()) };
         let first = self.first.unwrap_or_default();
         let seconds = |at: Mono| (at.since(first).as_secs_f64() * 1000.0).round() / 1000.0;
-        super::print_json(&Line {
+        output::list_json(&Line {
             id: self.ids.next(),
             camera: self.name.clone(),
             rule: signal.rule,

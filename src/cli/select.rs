@@ -1,6 +1,6 @@
 //! Which items of a queue a command is about, and the question before they are dropped.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -8,6 +8,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
+use super::output::print;
 use crate::store::{ItemKind, QueueState, Selection};
 
 #[derive(Debug, Args)]
@@ -112,12 +113,11 @@ fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Stri
 /// # Errors
 /// Where no one can be asked, since input or output is no terminal.
 pub(super) fn confirm(what: &str) -> Result<bool> {
-    let (input, mut output) = (std::io::stdin(), std::io::stdout());
-    if !input.is_terminal() || !output.is_terminal() {
+    let input = std::io::stdin();
+    if !input.is_terminal() || !std::io::stdout().is_terminal() {
         bail!("{what} would be dropped; there is no terminal to ask on: add --yes to drop, or --dry-run to look");
     }
-    write!(output, "{what} will be dropped, and not delivered any more. Go on? [y/N] ")?;
-    output.flush()?;
+    print(&format!("{what} will be dropped, and not delivered any more. Go on? [y/N] "))?;
     is_yes(&mut input.lock())
 }
 

@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
+use super::ConfigArg;
 use super::daemon::{Daemon, duration};
-use super::{ConfigArg, print, print_json};
+use super::output::{print, print_json};
 use crate::byte_size;
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
-use super::print;
+use super::output::{Output, print};
 use crate::durable;
 use crate::seal::{Identity, UnsealError, unseal};
 use crate::telemetry::complain;
@@ -38,7 +38,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     ensure!(!identities.is_empty(), "no private key is in the key file; age-keygen makes one");
     if arguments.files.is_empty() {
         ensure!(arguments.output.is_none(), "--output is for files; name those to open");
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = BufWriter::new(Output::of_list());
         unseal(&identities, std::io::stdin().lock(), &mut out).context("open standard input")?;
         return out.flush().context("write standard output");
     }

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::daemon::{Daemon, Edit, segment};
+use super::output::{print, print_list};
 use super::password::new_password;
-use super::{print, print_list};
 use crate::access::Role;
 use crate::config::Config;
 

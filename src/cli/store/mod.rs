@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
+use super::output::{Output, print_line};
 use crate::archive::spool::NOTE;
 use crate::archive::{self, Archive, Layout, volume};
 use crate::clock::SystemClock;
@@ -84,7 +85,7 @@ pub(super) fn main(command: &Command) -> Result<()> {
     match command {
         Command::Check { place, deep } => {
             let (config, _) = place.find()?;
-            let mut out = std::io::stdout().lock();
+            let mut out = Output::of_result();
             let outcome = check::check(&config, *deep, &mut out)?;
             writeln!(out, "{outcome}")?;
             if outcome.differences > 0 {
@@ -103,11 +104,15 @@ fn adopt(config: &Path) -> Result<()> {
     let config = Config::load(config)?;
     let note = config.spool.folder_of_service().join(NOTE);
     let Some(known) = volume::recall(&note).filter(|known| known.path == config.storage.path) else {
-        println!("no volume is expected at {}: nothing to do", config.storage.path.display());
+        print_line(&format!("no volume is expected at {}: nothing to do", config.storage.path.display()))?;
         return Ok(());
     };
     fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
-    println!("{}: volume {} is no longer expected, what lies there is taken", config.storage.path.display(), known.id);
+    print_line(&format!(
+        "{}: volume {} is no longer expected, what lies there is taken",
+        config.storage.path.display(),
+        known.id
+    ))?;
     Ok(())
 }
 
@@ -164,15 +169,18 @@ fn rebuild(place: &Place) -> Result<()> {
     drop(archive);
     store.close()?;
     give_to_owner(&config.path, INDEX)?;
-    println!("{} events are in the index; {} of them were cut short by the last stop", stats.events, found.interrupted);
+    print_line(&format!(
+        "{} events are in the index; {} of them were cut short by the last stop",
+        stats.events, found.interrupted
+    ))?;
     if photos > 0 {
-        println!("{photos} photos are in the index");
+        print_line(&format!("{photos} photos are in the index"))?;
     }
     for outbox in &stats.outboxes {
-        println!("{}: {} items wait, {} bytes", outbox.name, outbox.items, outbox.bytes);
+        print_line(&format!("{}: {} items wait, {} bytes", outbox.name, outbox.items, outbox.bytes))?;
     }
     if outboxes.is_empty() {
-        println!("nothing is queued for delivery: no queue is known; with --config those of the configuration are");
+        print_line("nothing is queued for delivery: no queue is known; with --config those of the configuration are")?;
     }
     if found.damaged + found.unreadable > 0 {
         bail!("{} files are damaged or missing, {} events cannot be read", found.damaged, found.unreadable);
@@ -240,16 +248,13 @@ fn stats(place: &Place) -> Result<()> {
         bail!("the index is damaged; the next start of the daemon makes a new one");
     }
     let stats = store.stats().wait()?;
-    println!("events: {}, of these open: {}", stats.events, stats.open);
-    println!(
-        "index: {} bytes{}",
-        bytes_of(&config.path.join("index")),
-        if store.is_filled()? { "" } else { ", incomplete" }
-    );
-    println!("archive: {} bytes", bytes_of(Layout::new(&config.path).root()));
+    print_line(&format!("events: {}, of these open: {}", stats.events, stats.open))?;
+    let incomplete = if store.is_filled()? { "" } else { ", incomplete" };
+    print_line(&format!("index: {} bytes{incomplete}", bytes_of(&config.path.join("index"))))?;
+    print_line(&format!("archive: {} bytes", bytes_of(Layout::new(&config.path).root())))?;
     for outbox in &stats.outboxes {
         let dead = outbox.dead_letters;
-        println!("{}: {} items wait, {} bytes, {dead} given up", outbox.name, outbox.items, outbox.bytes);
+        print_line(&format!("{}: {} items wait, {} bytes, {dead} given up", outbox.name, outbox.items, outbox.bytes))?;
     }
     Ok(())
 }
