@@ -23,6 +23,11 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 /// What programs that watch may ask for without a Host header, which HTTP/1.0 does not know.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
+/// Whether a program that watches asks how the box is.
+pub(super) fn is_health(uri: &Uri) -> bool {
+    HEALTH.contains(&uri.path())
+}
+
 /// The address that a connection's listener has; the server puts it into the extensions of each request that came by the
 /// network.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +125,7 @@ fn is_for_us(request: &Request, listen: IpAddr, names: &Names) -> bool {
     let target = request.uri().authority().map(|authority| authority.as_str());
     let host = match hosts.next() {
         Some(host) => host.to_str().unwrap_or_default(),
-        None if request.version() == Version::HTTP_10 && HEALTH.contains(&request.uri().path()) => {
+        None if request.version() == Version::HTTP_10 && is_health(request.uri()) => {
             return target.is_none_or(|target| is_us(target, listen, names));
         }
         None if request.version() == Version::HTTP_2 => target.unwrap_or_default(),

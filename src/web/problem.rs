@@ -7,7 +7,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Result;
-use axum::Json;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -62,6 +61,8 @@ macro_rules! problems {
 problems! {
     BadParameter = "bad_parameter", BAD_REQUEST, "A parameter is not allowed",
         "Change the parameter that `parameter` names to what its `allowed` says.";
+    BadRequest = "bad_request", BAD_REQUEST, "The request is not HTTP as it should be",
+        "Send a request line, header fields and an empty line, as HTTP/1.1 has them.";
     BadCommand = "bad_command", BAD_REQUEST, "The body is not a command",
         "Send the JSON object that the documentation of the route describes; `detail` says where it differs.";
     HttpsNeeded = "https_needed", BAD_REQUEST, "The port speaks HTTPS",
@@ -96,7 +97,7 @@ problems! {
         "`detail` says why, such as that an outlet is no upload.";
     WrongOffset = "wrong_offset", CONFLICT, "The next bytes of the upload are others",
         "Ask for the upload (HEAD), and send what lies behind its `Upload-Offset`.";
-    ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "It is not any more as `If-Match` says",
+    ChangedMeanwhile = "changed_meanwhile", PRECONDITION_FAILED, "It was changed since the `ETag` in `If-Match`",
         "Read it again, and send the change with its `ETag` in `If-Match`.";
     WrongTusVersion = "wrong_tus_version", PRECONDITION_FAILED, "The version of the upload protocol is not 1.0.0",
         "Send the header `tus-resumable: 1.0.0`.";
@@ -167,7 +168,9 @@ problems! {
     VolumeAway = "volume_away", SERVICE_UNAVAILABLE, "The volume of the archive is away",
         "Try again when it is back; the status of the box says what is wrong with it.";
     NoRoom = "no_room", INSUFFICIENT_STORAGE, "The disk has no room for this",
-        "Delete exports, free some space, or ask for less.";
+        "Free some space on the disk, or delete what is not needed: exports, executions, photos, events.";
+    TooManyConnections = "too_many_connections", SERVICE_UNAVAILABLE, "Too many connections are in use",
+        "Close some, or try again in a few seconds.";
     TooManyStreams = "too_many_streams", SERVICE_UNAVAILABLE, "Too many streams are open",
         "Close one, or ask for the lists instead.";
 }
@@ -231,28 +234,47 @@ impl Problem {
         let parameter = Some(Box::new(BadParameter { name, value, allowed }));
         Self { parameter, ..Self::new(Code::BadParameter, detail) }
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    /// Whether it is of this kind.
+    pub(super) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
+    /// Its code as the API writes it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code.documented().code
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The body of an answer with it.
+    pub(super) fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body {
+        struct Body<'a> {
             #[serde(rename = "type")]
             kind: String,
             title: &'static str,
             status: u16,
-            detail: String,
+            detail: &'a str,
             code: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            parameter: Option<Box<BadParameter>>,
+            parameter: Option<&'a BadParameter>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            errors: Option<Box<serde_json::Value>>,
+            errors: Option<&'a serde_json::Value>,
         }
         let Documented { kind, code, status, title, .. } = self.code.documented();
-        let body =
-            Body { kind, title, status, detail: self.detail, code, parameter: self.parameter, errors: self.errors };
+        let (parameter, errors) = (self.parameter.as_deref(), self.errors.as_deref());
+        serde_json::to_vec(&Body { kind, title, status, detail: &self.detail, code, parameter, errors })
+            .unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
         let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
-        let mut answer = (self.code.status(), media_type, Json(body)).into_response();
+        let mut answer = (self.code.status(), media_type, self.to_json()).into_response();
         if let Some(wait) = self.wait {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

@@ -10,13 +10,12 @@ use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use url::form_urlencoded;
 
 use super::Shared;
 use super::audit::{Noted, Noting};
-use super::problem::{Code, Problem};
+use super::refusal::Spoken;
 use super::session;
 use crate::access::{Caller, Role};
 use crate::audit::Audit;
@@ -168,8 +167,8 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
     let noted = extensions
         .get::<Audit>()
         .and_then(|audit| Noted::of(audit, request.method(), path, target, noting, caller, session::peer(extensions)));
-    let place = is_page(target).then(|| request.uri().path_and_query().map_or("/", |of| of.as_str()));
-    let answer = match refusal(needs, caller, place) {
+    let asked = request.uri().path_and_query().map_or("/", |of| of.as_str());
+    let answer = match refusal(needs, caller, target, asked) {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -179,30 +178,16 @@ async fn check(Rules { needs, path, noting }: Rules, request: Request, next: Nex
     answer
 }
 
-/// Whether a browser that is not let through there is led to the login. Players and programs take a status.
-pub(super) fn is_page(path: &str) -> bool {
-    !["/api/", "/whip/", "/whep/"].iter().any(|start| path.starts_with(start))
-}
-
-/// Why a request is not let through; `page`: the page that was asked for, where it is one.
-fn refusal(needs: Needs, caller: Option<&Caller>, page: Option<&str>) -> Option<Response> {
+/// Why a request for `asked`, path and query, is not let through.
+fn refusal(needs: Needs, caller: Option<&Caller>, path: &str, asked: &str) -> Option<Response> {
     match (needs, caller) {
         (Needs::Nothing, _) | (Needs::Login, Some(_)) => None,
         (Needs::Role(role), Some(caller)) if caller.may(role) => None,
-        (Needs::Role(_), Some(_)) if page.is_some() => Some(Redirect::to("/").into_response()),
         (Needs::Role(role), Some(caller)) => {
             let message =
                 format!("{} has the role {}; this needs {}", caller.name, caller.role.as_str(), role.as_str());
-            Some(Problem::new(Code::NotAllowed, message).into_response())
+            Some(Spoken::at(path).forbidden(message))
         }
-        (_, None) => Some(match page {
-            Some("/") => Redirect::to("/login").into_response(),
-            // The page leads there after the login.
-            Some(page) => {
-                let to = form_urlencoded::Serializer::new(String::new()).append_pair("to", page).finish();
-                Redirect::to(&format!("/login?{to}")).into_response()
-            }
-            None => session::not_logged_in().into_response(),
-        }),
+        (_, None) => Some(Spoken::at(path).login(asked, session::NOT_LOGGED_IN.to_owned())),
     }
 }

@@ -3,17 +3,22 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::Shared;
 use super::body::bounded;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::sender::check_origin;
+use super::session::{Known, name_of};
 use super::tls;
-use crate::webrtc::{Opened, Refusal};
+use crate::access::Caller;
+use crate::service::Asker;
+use crate::webrtc::{Opened, Refusal, Restarted};
 
 /// Kind of offers and answers.
 const SDP: &str = "application/sdp";
@@ -35,7 +40,7 @@ pub(super) async fn preflight() -> Response {
 }
 
 /// `answer`, which pages of other sites may read.
-pub(super) fn allowed(mut answer: Response) -> Response {
+fn allowed(mut answer: Response) -> Response {
     for (name, value) in ALLOWED {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -47,9 +52,62 @@ pub(super) fn camera(path: Result<Path<String>, PathRejection>) -> Result<String
     path.map(|Path(camera)| camera).map_err(|_| unknown_camera())
 }
 
-/// The camera and the session of a route.
-pub(super) fn session(path: Result<Path<(String, String)>, PathRejection>) -> Result<(String, String), Problem> {
-    path.map(|Path(both)| both).map_err(|_| problem(Refusal::Unknown))
+/// A session that a request is about, and on whose behalf the request comes.
+pub(super) struct OfSession {
+    caller: Caller,
+    camera: String,
+    id: String,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OfSession {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let found = async {
+            let Known(caller) = Known::from_request_parts(parts, state).await?;
+            check_page(&parts.headers)?;
+            let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+            let Path((camera, id)) = path.map_err(|_| problem(Refusal::Unknown))?;
+            Ok(Self { caller, camera, id, headers: parts.headers.clone() })
+        };
+        found.await.map_err(|refusal: Problem| answer(Err(refusal)))
+    }
+}
+
+/// Whether a caller may do something with the sessions of a camera.
+pub(super) type Check = fn(&Shared, &Caller, &str) -> Result<(), Problem>;
+
+/// Adds candidates of the peer to a session, or goes on with it in another ICE session (RFC 9725, 4.3.2).
+pub(super) async fn patch(shared: &Shared, of: OfSession, body: Body, check: Check) -> Response {
+    let add = async {
+        check(shared, &of.caller, &of.camera)?;
+        let (tag, fragment) = candidates(&of.headers, body).await?;
+        let patched = shared.services.publishing.patch(&of.camera, &of.id, tag, fragment).await;
+        Ok(match patched.map_err(problem)? {
+            None => StatusCode::NO_CONTENT.into_response(),
+            Some(Restarted { fragment, tag }) => {
+                let headers = [(header::CONTENT_TYPE, FRAGMENT.to_owned()), (header::ETAG, tag)];
+                (headers, fragment).into_response()
+            }
+        })
+    };
+    answer(add.await)
+}
+
+/// Ends a session.
+pub(super) async fn end(shared: &Shared, of: OfSession, check: Check) -> Response {
+    let end = async {
+        check(shared, &of.caller, &of.camera)?;
+        shared.services.publishing.end(&of.camera, &of.id).await.map_err(problem)?;
+        Ok(StatusCode::OK.into_response())
+    };
+    answer(end.await)
+}
+
+/// What came of a request, which pages of other sites may read.
+pub(super) fn answer(outcome: Result<Response, Problem>) -> Response {
+    allowed(outcome.unwrap_or_else(IntoResponse::into_response))
 }
 
 pub(super) fn unknown_camera() -> Problem {
@@ -69,8 +127,8 @@ pub(super) async fn offer(headers: &HeaderMap, body: Body) -> Result<String, Pro
 /// The candidates in a request, and the ICE session that they are meant for.
 ///
 /// # Errors
-/// When they are none, or begin another ICE session, which goes by a new offer here.
-pub(super) async fn candidates(headers: &HeaderMap, body: Body) -> Result<(Option<String>, String), Problem> {
+/// When they are none.
+async fn candidates(headers: &HeaderMap, body: Body) -> Result<(Option<String>, String), Problem> {
     let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
     let tag = tag.filter(|tag| *tag != "*").map(str::to_owned);
     Ok((tag, text(headers, body, FRAGMENT).await?))
@@ -91,7 +149,7 @@ pub(super) fn opened(route: &str, camera: &str, opened: Opened) -> Response {
     let name = url::form_urlencoded::byte_serialize(camera.as_bytes()).collect::<String>().replace('+', "%20");
     let location = format!("/{route}/{name}/{}", opened.id.as_str());
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location), (header::ETAG, opened.tag)];
-    allowed((StatusCode::CREATED, headers, opened.answer).into_response())
+    (StatusCode::CREATED, headers, opened.answer).into_response()
 }
 
 /// Why a session does not begin or is not found, as the API says it.
@@ -107,6 +165,11 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
     Problem::new(code, refusal.to_string())
 }
 
+/// Who asks for a session.
+pub(super) fn asker(caller: &Caller, peer: Peer) -> Asker {
+    Asker { by: name_of(caller), from: Some(peer.ip()) }
+}
+
 /// By which addresses a peer may send media packets; loopback where it is on the box itself, or the box has no other.
 pub(super) fn addresses(peer: Peer) -> Vec<IpAddr> {
     let (loopback, mut outward): (Vec<IpAddr>, Vec<IpAddr>) =
@@ -115,4 +178,22 @@ pub(super) fn addresses(peer: Peer) -> Vec<IpAddr> {
         outward.extend(loopback);
     }
     outward
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webrtc::SessionId;
+
+    #[test]
+    fn the_address_of_a_session_names_its_camera_as_paths_have_it() {
+        let location = |camera: &str| {
+            let opened = Opened { id: SessionId::from("abc"), answer: String::new(), tag: "\"t\"".to_owned() };
+            let answer = super::opened("whep", camera, opened);
+            answer.headers()[header::LOCATION].to_str().expect("text").to_owned()
+        };
+        assert_eq!(location("front door"), "/whep/front%20door/abc");
+        assert_eq!(location("a+b/c"), "/whep/a%2Bb%2Fc/abc");
+        assert_eq!(location("\u{5ead}"), "/whep/%E5%BA%AD/abc");
+    }
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::audit;
+use super::guard;
 use super::peer::Peer;
 use super::problem::{Code, Problem};
 use super::proxy_login::ProxyLogin;
@@ -49,6 +50,10 @@ impl<S: Sync> FromRequestParts<S> for FromPeer {
 
 /// Finds out on whose behalf a request comes.
 pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    // Health is for all, also where the caller has as many requests as may be.
+    if guard::is_health(request.uri()) {
+        return next.run(request).await;
+    }
     let peer = peer(request.extensions());
     let (caller, token) = caller(&shared, peer, request.headers()).await;
     let caller = match caller {
@@ -185,7 +190,8 @@ fn session_token(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
 }
 
 /// What a caller hears who is not known.
+pub(super) const NOT_LOGGED_IN: &str = "log in at /login, or send the header \"authorization: Bearer KEY\"";
+
 pub(super) fn not_logged_in() -> Problem {
-    let message = "log in at /login, or send the header \"authorization: Bearer KEY\"".to_owned();
-    Problem::new(Code::NotLoggedIn, message)
+    Problem::new(Code::NotLoggedIn, NOT_LOGGED_IN.to_owned())
 }

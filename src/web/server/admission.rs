@@ -1,8 +1,9 @@
 //! How many connections may be open, and which one gives way when there are too many.
 //!
 //! Those of the local socket, of loopback and of elsewhere are counted apart, so that strangers cannot keep a person on
-//! the box out. A new connection takes the place of the one that has waited for its next request longest; it is refused
-//! where all are in use.
+//! the box out. A new connection takes the place of the one that has waited for its next request longest, or else of the
+//! one that has not taken its answer for longest. Where all are in use there are a few spare places, for health alone:
+//! what watches the box learns that it lives.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,6 +24,10 @@ const MOST_LOOPBACK: usize = 128;
 const MOST_ELSEWHERE: usize = 256;
 /// Connections of one address that is not loopback.
 const MOST_OF_ONE: usize = 32;
+/// Spare places of each of the three, where only health is answered.
+const MOST_SPARE: usize = 8;
+/// A connection gives way that took nothing of its answer for so long.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The connections that are open.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +42,7 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     origin: Origin,
+    is_spare: bool,
     usage: Usage,
     cut: CancellationToken,
 }
@@ -74,31 +80,42 @@ impl Origin {
 }
 
 impl Admission {
-    /// A place for a connection of `peer`, which ends when `cut` is cancelled; none where all places are in use.
+    /// A place for a connection of `peer`, which ends when `cut` is cancelled; a spare one where all places are in use,
+    /// and none where those are too.
     pub(super) fn admit(&self, peer: &Peer, cut: &CancellationToken) -> Option<Place> {
         let origin = Origin::of(peer);
         let mut table = self.0.lock();
-        if matches!(origin, Origin::Elsewhere(_)) {
-            table.make_room(MOST_OF_ONE, |other| other == origin)?;
+        let is_spare = !table.has_room_for(origin);
+        if is_spare {
+            table.make_room(MOST_SPARE, |other| other.is_spare && other.origin.shares_pool_with(origin))?;
         }
-        table.make_room(origin.most(), |other| other.shares_pool_with(origin))?;
         let id = table.next;
         table.next += 1;
         let (usage, cut) = (Usage::new(), cut.child_token());
-        table.open.insert(id, Entry { origin, usage: usage.clone(), cut: cut.clone() });
-        Some(Place { id, usage, cut, of: self.clone() })
+        table.open.insert(id, Entry { origin, is_spare, usage: usage.clone(), cut: cut.clone() });
+        Some(Place { id, is_spare, usage, cut, of: self.clone() })
     }
 }
 
 impl Table {
+    /// Whether there is a place for one more of `origin`, for all that it may ask; another may have to give way.
+    fn has_room_for(&mut self, origin: Origin) -> bool {
+        let is_elsewhere = matches!(origin, Origin::Elsewhere(_));
+        let of_one = |other: &Entry| !other.is_spare && other.origin == origin;
+        let of_all = |other: &Entry| !other.is_spare && other.origin.shares_pool_with(origin);
+        (!is_elsewhere || self.make_room(MOST_OF_ONE, of_one).is_some())
+            && self.make_room(origin.most(), of_all).is_some()
+    }
+
     /// Makes room for one more where `most` are allowed of those that `is_counted` names.
-    fn make_room(&mut self, most: usize, is_counted: impl Fn(Origin) -> bool) -> Option<()> {
-        let counted = || self.open.iter().filter(|(_, entry)| is_counted(entry.origin));
+    fn make_room(&mut self, most: usize, is_counted: impl Fn(&Entry) -> bool) -> Option<()> {
+        let counted = || self.open.iter().filter(|(_, entry)| is_counted(entry));
         if counted().count() < most {
             return Some(());
         }
-        let idle = counted().filter_map(|(id, entry)| Some((entry.usage.idle_since()?, *id)));
-        let (_, longest) = idle.min()?;
+        let idle = counted().filter_map(|(id, entry)| Some((entry.usage.idle_since()?, *id))).min();
+        let stalled = || counted().filter_map(|(id, entry)| Some((entry.usage.stalled_since()?, *id))).min();
+        let (_, longest) = idle.or_else(stalled)?;
         self.open.remove(&longest)?.cut.cancel();
         Some(())
     }
@@ -108,12 +125,18 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Place {
     id: u64,
+    is_spare: bool,
     usage: Usage,
     cut: CancellationToken,
     of: Admission,
 }
 
 impl Place {
+    /// Whether only health is answered there.
+    pub(super) fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
     /// Requests of the connection are counted there.
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
@@ -143,6 +166,8 @@ struct Counts {
     since: Instant,
     /// It carries another protocol from now on.
     is_upgraded: bool,
+    /// Since when the other end takes none of what is sent.
+    stalled: Option<Instant>,
     answered: u64,
     given_up: u64,
     abuse: CancellationToken,
@@ -157,6 +182,7 @@ impl Usage {
             open: 0,
             since: Instant::now(),
             is_upgraded: false,
+            stalled: None,
             answered: 0,
             given_up: 0,
             abuse: CancellationToken::new(),
@@ -173,6 +199,17 @@ impl Usage {
     fn idle_since(&self) -> Option<Instant> {
         let counts = self.0.lock();
         (counts.open == 0 && !counts.is_upgraded).then_some(counts.since)
+    }
+
+    /// The other end takes nothing more for now; or takes it again.
+    pub(super) fn stalls(&self, does: bool) {
+        let mut counts = self.0.lock();
+        counts.stalled = does.then(|| counts.stalled.unwrap_or_else(Instant::now));
+    }
+
+    /// Since when the other end has taken nothing, where that is long.
+    fn stalled_since(&self) -> Option<Instant> {
+        self.0.lock().stalled.filter(|since| since.elapsed() >= STALLED_AFTER)
     }
 
     /// Waits until no request has been in flight for `limit`.
@@ -241,6 +278,10 @@ mod tests {
         (0..n).map(|_| admission.admit(peer, &CancellationToken::new())).collect()
     }
 
+    fn is_whole(place: Option<Place>) -> bool {
+        place.is_some_and(|place| !place.is_spare())
+    }
+
     #[test]
     fn places_of_loopback_and_the_local_socket_are_their_own() {
         let admission = Admission::default();
@@ -249,12 +290,16 @@ mod tests {
             .map(|place| place.expect("room"))
             .collect();
         let busy: Vec<InFlight> = crowd.iter().map(|place| place.usage().begin()).collect();
+        let spare: Vec<Place> = open(&admission, &from("10.9.9.9"), MOST_SPARE).into_iter().flatten().collect();
+        assert!(spare.len() == MOST_SPARE && spare.iter().all(Place::is_spare), "all others are in use");
+        let asking: Vec<InFlight> = spare.iter().map(|place| place.usage().begin()).collect();
         assert!(admission.admit(&from("10.9.9.9"), &CancellationToken::new()).is_none(), "all are in use");
+        drop(asking);
         for peer in [from("127.0.0.1"), from("::1"), Peer::Local { uid: 0, gid: 0 }] {
-            assert!(admission.admit(&peer, &CancellationToken::new()).is_some(), "{peer:?}");
+            assert!(is_whole(admission.admit(&peer, &CancellationToken::new())), "{peer:?}");
         }
         drop((busy, crowd));
-        assert!(admission.admit(&from("10.9.9.9"), &CancellationToken::new()).is_some());
+        assert!(is_whole(admission.admit(&from("10.9.9.9"), &CancellationToken::new())));
     }
 
     #[test]
@@ -267,10 +312,10 @@ mod tests {
                 .collect();
             let busy: Vec<InFlight> = mine.iter().map(|place| place.usage().begin()).collect();
             let more = || admission.admit(&from(addresses[1]), &CancellationToken::new());
-            assert!(more().is_none(), "{addresses:?}");
-            assert!(admission.admit(&from("10.0.0.8"), &CancellationToken::new()).is_some());
+            assert!(more().is_some_and(|place| place.is_spare()), "{addresses:?}");
+            assert!(is_whole(admission.admit(&from("10.0.0.8"), &CancellationToken::new())));
             drop(busy);
-            assert!(more().is_some(), "{addresses:?}: one that waits gives way");
+            assert!(is_whole(more()), "{addresses:?}: one that waits gives way");
         }
     }
 
@@ -290,6 +335,21 @@ mod tests {
         let cut: Vec<usize> = (0..places.len()).filter(|&n| places[n].cut().is_cancelled()).collect();
         assert_eq!(cut, [3], "0 is in use, 1 upgraded, 2 was used just now");
         drop(used);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_nothing_of_its_answer_gives_way_where_none_waits() {
+        let admission = Admission::default();
+        let one = || admission.admit(&from("127.0.0.1"), &CancellationToken::new()).expect("room");
+        let places: Vec<Place> = (0..MOST_LOOPBACK).map(|_| one()).collect();
+        let _busy: Vec<InFlight> = places.iter().map(|place| place.usage().begin()).collect();
+        places[7].usage().stalls(true);
+        assert!(one().is_spare(), "it may take more in a moment");
+        tokio::time::advance(STALLED_AFTER).await;
+        places[8].usage().stalls(true);
+        assert!(!one().is_spare());
+        let cut: Vec<usize> = (0..places.len()).filter(|&n| places[n].cut().is_cancelled()).collect();
+        assert_eq!(cut, [7]);
     }
 
     #[tokio::test(start_paused = true)]

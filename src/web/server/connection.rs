@@ -1,4 +1,5 @@
-//! The bytes of one connection: they may not stand still for ever, and end when the daemon does.
+//! The bytes of one connection: they may neither stand still nor be taken drop by drop for ever, and end when the daemon
+//! does.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +17,9 @@ use super::admission::Place;
 /// back with a range request.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 
+/// What is sent has to be taken at this pace at least, bytes per second, in the time that it is waited for.
+const SLOWEST: u64 = 1024;
+
 /// What bytes come and go by.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -29,7 +33,11 @@ pub(super) struct Connection {
     seen: VecDeque<u8>,
     idle: Pin<Box<Sleep>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    /// For how much longer it is waited until the other end takes what is sent.
+    patience: Duration,
+    /// Since when it takes nothing, and until when that is waited for.
+    blocked: Option<(Instant, Pin<Box<Sleep>>)>,
+    place: Place,
 }
 
 impl Connection {
@@ -40,7 +48,9 @@ impl Connection {
             seen: VecDeque::new(),
             idle,
             cut: Box::pin(place.cut().clone().cancelled_owned()),
-            _place: place,
+            patience: IDLE,
+            blocked: None,
+            place,
         }
     }
 
@@ -90,6 +100,30 @@ impl Connection {
         }
         result
     }
+
+    /// Lets `act` send bytes, unless the other end takes them too slowly.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut dyn Transport>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let result = self.watch(cx, act);
+        let Poll::Ready(sent) = &result else {
+            let (_, until) = self.blocked.get_or_insert_with(|| {
+                self.place.usage().stalls(true);
+                let now = Instant::now();
+                (now, Box::pin(tokio::time::sleep_until(now + self.patience)))
+            });
+            return until.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        if let Some((since, _)) = self.blocked.take() {
+            self.place.usage().stalls(false);
+            self.patience = self.patience.saturating_sub(since.elapsed());
+        }
+        let earned = Duration::from_millis(*sent.as_ref().unwrap_or(&0) as u64 * 1000 / SLOWEST);
+        self.patience = (self.patience + earned).min(IDLE);
+        result
+    }
 }
 
 impl AsyncRead for Connection {
@@ -105,7 +139,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch(cx, |stream, cx| stream.poll_write(cx, data))
+        self.send(cx, |stream, cx| stream.poll_write(cx, data))
     }
 
     fn poll_write_vectored(
@@ -113,7 +147,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watch(cx, |stream, cx| stream.poll_write_vectored(cx, data))
+        self.send(cx, |stream, cx| stream.poll_write_vectored(cx, data))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -126,5 +160,44 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::admission::Admission;
+    use super::*;
+    use crate::web::peer::Peer;
+
+    /// For how long an answer without an end is sent to one who takes `rate` bytes a second; ten minutes at most.
+    async fn sent_for(rate: usize) -> Duration {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let peer = Peer::Local { uid: 0, gid: 0 };
+        let place = Admission::default().admit(&peer, &CancellationToken::new()).expect("room");
+        let mut connection = Connection::new(Box::new(ours), place);
+        let begun = Instant::now();
+        let send = async { while connection.write_all(&[0; 256]).await.is_ok() {} };
+        let take = async {
+            let mut taken = vec![0; rate];
+            while theirs.read_exact(&mut taken).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = send => {}
+            () = take => {}
+            () = tokio::time::sleep(10 * IDLE) => {}
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_too_slowly_ends() {
+        let slow = sent_for(600).await;
+        assert!((IDLE..4 * IDLE).contains(&slow), "{slow:?}");
+        assert_eq!(sent_for(2000).await, 10 * IDLE, "that is a pace");
     }
 }

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod listen;
 mod local;
+mod parse_error;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -35,12 +37,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::guard::ListenAddress;
+use super::guard::{self, ListenAddress};
 use super::peer::Peer;
+use super::problem::{Code, Problem};
 use super::tls::{Tls, outward_address};
-use admission::{Admission, Place, Usage};
+use admission::{Admission, Place, STALLED_AFTER, Usage};
 use body::{HeldBody, PacedBody};
 use connection::{Connection, IDLE, Transport};
+use parse_error::ParseErrors;
 
 pub(super) use listen::{bind, check, inherited};
 pub(super) use local::LocalSocket;
@@ -59,7 +63,7 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long the head of a request may take, and the next request may let wait for itself.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a request's head. `guard` refuses smaller ones already, and says why.
-const MOST_HEAD: usize = 64 << 10;
+const MOST_HEAD: usize = 128 << 10;
 
 /// Requests of one HTTP/2 connection at once.
 const MOST_STREAMS: u32 = 100;
@@ -188,7 +192,12 @@ impl Run {
             self.server.refusals.note(&peer);
             return Ok(());
         };
-        let requests = Requests { routes: self.server.routes.clone(), peer, listen, usage: place.usage().clone() };
+        let is_spare = place.is_spare();
+        if is_spare {
+            self.server.refusals.note(&peer);
+        }
+        let (routes, usage) = (self.server.routes.clone(), place.usage().clone());
+        let requests = Requests { routes, peer, listen, is_spare, usage };
         let run = self.clone();
         self.tasks.tracker.spawn(async move { run.hold(stream, tls, place, requests).await });
         Ok(())
@@ -232,7 +241,7 @@ impl Run {
         let usage = requests.usage.clone();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_header_size(MOST_HEAD);
-        let connection = http.serve_connection(TokioIo::new(io), requests).with_upgrades();
+        let connection = http.serve_connection(TokioIo::new(ParseErrors::new(io)), requests).with_upgrades();
         self.drive(connection, |connection| connection.graceful_shutdown(), &usage).await;
     }
 
@@ -287,6 +296,8 @@ struct Requests {
     routes: TowerToHyperService<Router>,
     peer: Peer,
     listen: Option<ListenAddress>,
+    /// All other places are in use: health is answered, and nothing else.
+    is_spare: bool,
     usage: Usage,
 }
 
@@ -297,6 +308,11 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut in_flight = self.usage.begin();
+        if self.is_spare && !guard::is_health(request.uri()) {
+            let mut answer = no_place().map(|body| HeldBody::new(body, in_flight));
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Box::pin(async move { Ok(answer) });
+        }
         let mut request = request.map(PacedBody::new);
         request.extensions_mut().insert(self.peer);
         if let Some(listen) = self.listen {
@@ -312,6 +328,12 @@ impl Service<Request<Incoming>> for Requests {
             Ok(answer.map(|body| HeldBody::new(body, in_flight)))
         })
     }
+}
+
+/// The answer where all places are in use.
+fn no_place() -> Response<axum::body::Body> {
+    let detail = "as many connections are in use as may be open: close some, or try again in a few seconds";
+    Problem::new(Code::TooManyConnections, detail.to_owned()).after(STALLED_AFTER).into_response()
 }
 
 /// What `routes` answer to a request, without a connection.
@@ -332,7 +354,11 @@ impl Refusals {
             Some((at, more)) if at.elapsed() < LOG_EVERY => *more += 1,
             _ => {
                 let more = last.take().map_or(0, |(_, more)| more);
-                warn!(?peer, not_logged_before = more, "a connection to the page was refused: too many are in use");
+                warn!(
+                    ?peer,
+                    not_logged_before = more,
+                    "a connection to the page got health alone, or was refused: too many are in use"
+                );
                 *last = Some((Instant::now(), 0));
             }
         }

@@ -68,7 +68,7 @@ async fn to_end(mut stream: TcpStream) -> String {
 }
 
 fn hello() -> Router {
-    at("/", get(|| async { "hello" }))
+    at("/", get(|| async { "hello" })).merge(at("/healthz", get(|| async { "alive" })))
 }
 
 fn at(path: &str, answer: axum::routing::MethodRouter) -> Router {
@@ -122,6 +122,36 @@ async fn a_body_that_trickles_in_is_not_waited_for() {
     assert!(String::from_utf8_lossy(&answer[..n]).ends_with("100000"));
 }
 
+/// An answer without an end.
+fn endless() -> Router {
+    let body = || async {
+        let more = || Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]));
+        axum::body::Body::from_stream(futures::stream::repeat_with(more))
+    };
+    at("/endless", get(body))
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_in_words() {
+    let site = Site::open(hello()).await;
+    let many = "X: y\r\n".repeat(150);
+    for (request, status, code) in [
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), 431, "headers_too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(2 * MOST_HEAD)), 431, "headers_too_large"),
+        (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "y".repeat(65_535)), 414, "uri_too_long"),
+        ("GET / / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("\u{1}\u{2}\r\n\r\n".to_owned(), 400, "bad_request"),
+    ] {
+        let answer = to_end(site.send(&request).await).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("content-type: application/problem+json"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()));
+    }
+}
+
 #[tokio::test]
 async fn a_crowd_of_idle_connections_keeps_no_one_out() {
     let site = Site::open(hello()).await;
@@ -156,7 +186,10 @@ async fn requests_in_flight_do_not_give_way_and_others_are_refused() {
     while waiting.load(Ordering::SeqCst) < 128 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(site.get("/").await, "", "refused");
+    let refused = site.get("/").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("too_many_connections"), "{refused}");
+    assert!(refused.contains("\r\nconnection: close\r\n"), "{refused}");
+    assert!(site.get("/healthz").await.ends_with("alive"), "who watches the box is answered");
     wait.cancel();
     for stream in crowd {
         assert!(to_end(stream).await.ends_with("held"));
@@ -320,12 +353,7 @@ async fn http2_answers_and_requests_that_are_reset_at_once_end_the_connection() 
 
 #[tokio::test]
 async fn a_stop_ends_what_is_open() {
-    let endless = || async {
-        axum::body::Body::from_stream(futures::stream::repeat_with(|| {
-            Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]))
-        }))
-    };
-    let site = Site::open(hello().merge(at("/endless", get(endless)))).await;
+    let site = Site::open(hello().merge(endless())).await;
     let open = [
         site.connect().await,
         site.send("GET / HT").await,
