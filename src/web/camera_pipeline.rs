@@ -12,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::body::command;
-use super::camera_config::{Named, history, seen};
+use super::camera_config::{Named, cancel_trial, history, seen};
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
-use super::sender::check_sender;
 use super::session::Known;
 use super::{Shared, reply};
 use crate::execution::CameraPipeline;
@@ -105,15 +104,4 @@ async fn tried_pipeline(
     let backtest = backtest.filter(|backtest| backtest.pipeline.is_some());
     let none = || Problem::not_found("no pipeline was tried on this camera since the start, or its rules were later");
     Ok(Json(backtest.ok_or_else(none)?).into_response())
-}
-
-async fn cancel_trial(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    name: Named,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    check_sender(&headers)?;
-    shared.services.backtests.cancel(&history(&caller, name)?);
-    Ok(StatusCode::NO_CONTENT.into_response())
 }

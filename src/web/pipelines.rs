@@ -8,13 +8,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::Serialize;
 use url::form_urlencoded;
 
 use super::audit::about;
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
+use super::session::Known;
 use super::{Shared, body, reply, sender};
+use crate::access::{Caller, Role};
 use crate::block::{BlockDescription, StepError, describe_blocks};
 use crate::execution::Pipeline;
 use crate::service::{PipelineEntry, PipelineRefusal, PipelineService};
@@ -35,10 +38,13 @@ pub(super) fn routes() -> Routes {
 #[derive(Serialize)]
 struct BlocksReply {
     blocks: Vec<BlockDescription>,
+    /// Names of the webhooks that a step may post to.
+    webhooks: Vec<String>,
 }
 
-async fn blocks(request: HeaderMap) -> Result<Response, Problem> {
-    reply::json(&request, &BlocksReply { blocks: describe_blocks() })
+async fn blocks(State(shared): State<Arc<Shared>>, request: HeaderMap) -> Result<Response, Problem> {
+    let webhooks = shared.services.pipelines.webhooks();
+    reply::json(&request, &BlocksReply { blocks: describe_blocks(), webhooks })
 }
 
 #[derive(Serialize)]
@@ -115,16 +121,33 @@ async fn pipeline(headers: &HeaderMap, body: Body) -> Result<Pipeline, Problem> 
 #[derive(Serialize)]
 struct CheckReply {
     errors: Vec<StepError>,
+    /// As it was read.
+    pipeline: Pipeline,
 }
 
 async fn check(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let pipeline = pipeline(&headers, body).await?;
-    let errors = waited(&shared, move |pipelines| Ok(pipelines.check(&pipeline))).await?;
-    Ok(Json(CheckReply { errors }).into_response())
+    let checked = waited(&shared, move |pipelines| Ok((pipelines.check(&pipeline), pipeline))).await?;
+    let (errors, pipeline) = checked;
+    Ok(Json(CheckReply { errors, pipeline }).into_response())
+}
+
+/// Who changes what runs on the pictures of a camera sees that camera.
+fn check_cameras(shared: &Shared, caller: &Caller, pipeline: &str) -> Result<(), Problem> {
+    let cameras = shared.services.switches.cameras_with(pipeline);
+    if caller.may(Role::Admin) || cameras.iter().all(|camera| caller.sees(camera, Timestamp::now())) {
+        return Ok(());
+    }
+    let message = format!(
+        "the pipeline {pipeline:?} runs on cameras that {} may not see: save it under another name, or ask an admin",
+        caller.name
+    );
+    Err(Problem::new(Code::NotAllowed, message))
 }
 
 async fn save(
     State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -138,14 +161,27 @@ async fn save(
         expected = Some(number);
     }
     let pipeline = pipeline(&headers, body).await?;
+    check_cameras(&shared, &caller, &pipeline.name)?;
     let saved = waited(&shared, move |pipelines| pipelines.save(&pipeline, expected)).await?;
     let subject = format!("{} version {}", saved.name, saved.version);
     Ok(about(subject, (StatusCode::CREATED, Json(saved)).into_response()))
 }
 
-async fn remove(State(shared): State<Arc<Shared>>, name: Name, headers: HeaderMap) -> Result<Response, Problem> {
+async fn remove(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    name: Name,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     sender::check_sender(&headers)?;
     let name = named(name)?;
+    check_cameras(&shared, &caller, &name)?;
+    let cameras = shared.services.switches.cameras_with(&name);
+    if !cameras.is_empty() {
+        let detail =
+            format!("the pipeline {name:?} runs on {}: take it out of their settings first", cameras.join(", "));
+        return Err(Problem::new(Code::Refused, detail));
+    }
     let removed = name.clone();
     waited(&shared, move |pipelines| pipelines.remove(&removed)).await?;
     Ok(about(name, StatusCode::NO_CONTENT.into_response()))

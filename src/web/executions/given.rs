@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -42,6 +42,55 @@ pub(super) struct Given<'a> {
     parameters: BTreeMap<String, Value>,
     key: Option<String>,
     is_urgent: bool,
+}
+
+/// What was taken in of a request.
+#[derive(Default)]
+pub(super) struct TakenIn {
+    /// Of all together, where there are several.
+    pub(super) batch: Option<ExecutionId>,
+    pub(super) accepted: Vec<Accepted>,
+    pub(super) refused: Vec<RefusedFile>,
+    /// What the first that was refused is answered with, where none was taken in.
+    first_problem: Option<Problem>,
+}
+
+/// A picture of several that was not taken in.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedFile {
+    /// Its place in the request, from 0.
+    place: usize,
+    /// Its name there.
+    file: String,
+    /// As problems have it.
+    code: &'static str,
+    detail: String,
+}
+
+impl TakenIn {
+    fn only(accepted: Accepted) -> Self {
+        Self { accepted: vec![accepted], ..Self::default() }
+    }
+
+    /// One of several files does not keep the others back.
+    fn note(&mut self, (place, file): (usize, String), outcome: Result<Accepted, Problem>) {
+        match outcome {
+            Ok(accepted) => self.accepted.push(accepted),
+            Err(problem) => {
+                let (code, detail) = (problem.code(), problem.detail().to_owned());
+                self.refused.push(RefusedFile { place, file, code, detail });
+                self.first_problem.get_or_insert(problem);
+            }
+        }
+    }
+
+    /// The same, or why nothing was taken in.
+    fn or_problem(self) -> Result<Self, Problem> {
+        match self.first_problem {
+            Some(problem) if self.accepted.is_empty() => Err(problem),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// An execution of pictures of this box.
@@ -86,7 +135,7 @@ impl<'a> Given<'a> {
     }
 
     /// Takes in all pictures of a request, each as it comes.
-    pub(super) async fn take(mut self, request: Request) -> Result<(Option<ExecutionId>, Vec<Accepted>), Problem> {
+    pub(super) async fn take(mut self, request: Request) -> Result<TakenIn, Problem> {
         let _place = self.shared.services.executions.place().await.map_err(|error| problem(&error))?;
         self.key = idempotency::key(request.headers())?.map(str::to_owned);
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -94,10 +143,10 @@ impl<'a> Given<'a> {
             "multipart/form-data" => self.parts(request).await,
             "application/json" => {
                 let (parts, body) = request.into_parts();
-                Ok((None, vec![self.command(&parts.headers, body).await?]))
+                Ok(TakenIn::only(self.command(&parts.headers, body).await?))
             }
             kind if kind.starts_with("image/") || kind == "application/octet-stream" => {
-                Ok((None, vec![self.picture(request).await?]))
+                Ok(TakenIn::only(self.picture(request).await?))
             }
             _ => {
                 let detail =
@@ -179,7 +228,7 @@ impl<'a> Given<'a> {
         number: Option<usize>,
         batch: Option<ExecutionId>,
     ) -> Result<ExecutionRequest, Problem> {
-        // Each picture of a batch has its own.
+        // Each further picture of a batch has its own.
         let key = self.key.as_ref().map(|key| number.map_or_else(|| key.clone(), |number| format!("{key}#{number}")));
         Ok(ExecutionRequest {
             pipeline: self.asked()?,
@@ -232,13 +281,13 @@ impl<'a> Given<'a> {
     }
 
     /// Pictures in parts: each part `file` is an execution of its own; parts with the names of inputs are one together.
-    async fn parts(mut self, mut request: Request) -> Result<(Option<ExecutionId>, Vec<Accepted>), Problem> {
+    async fn parts(mut self, mut request: Request) -> Result<TakenIn, Problem> {
         DefaultBodyLimit::disable().apply(&mut request);
         let none =
             || Problem::new(Code::BadCommand, "send a part `file` for each picture, with its file name".to_owned());
         let mut parts = Multipart::from_request(request, &()).await.map_err(|_| none())?;
-        let (mut together, mut accepted, mut batch) = (BTreeMap::new(), Vec::new(), None);
-        let mut first: Option<GivenPicture> = None;
+        let (mut together, mut taken, mut files) = (BTreeMap::new(), TakenIn::default(), 0);
+        let mut last: Option<(usize, String, Result<Bytes, Problem>)> = None;
         while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
             let Some(file) = part.file_name().map(ToOwned::to_owned) else {
@@ -246,38 +295,51 @@ impl<'a> Given<'a> {
                 self.field(&name, &value, FIELDS)?;
                 continue;
             };
-            let bytes = content(part, self.shared.services.executions.max_file()).await?;
-            let picture = GivenPicture { name: file, bytes };
+            let bytes = content(part, self.shared.services.executions.max_file()).await;
             if name != FILE {
-                together.insert(name, picture);
+                together.insert(name, GivenPicture { name: file, bytes: bytes? });
                 continue;
             }
-            if accepted.len() + 1 >= MOST_FILES {
-                return Err(Problem::new(Code::TooLarge, format!("one request has {MOST_FILES} pictures at most")));
-            }
             // Whether it is alone is known with the next one.
-            if let Some(before) = first.replace(picture) {
-                let batch = *batch.get_or_insert_with(|| self.shared.services.executions.batch());
-                accepted.push(self.one(before, accepted.len(), Some(batch)).await?);
+            if let Some(before) = last.replace((files, file, bytes)) {
+                taken.batch.get_or_insert_with(|| self.shared.services.executions.batch());
+                self.one(before, &mut taken).await?;
             }
+            files += 1;
         }
-        match first {
-            Some(only) if accepted.is_empty() && together.is_empty() => {
-                accepted.push(self.submit(BTreeMap::from([(FILE.to_owned(), only)]), None, None).await?);
-            }
-            Some(last) if together.is_empty() => accepted.push(self.one(last, accepted.len(), batch).await?),
+        match last {
+            Some(last) if together.is_empty() => self.one(last, &mut taken).await?,
             Some(_) => {
                 let detail = "parts `file` are pictures of their own: name all after inputs of the pipeline, or none";
                 return Err(Problem::new(Code::BadCommand, detail.to_owned()));
             }
             None if together.is_empty() => return Err(none()),
-            None => accepted.push(self.submit(together, None, None).await?),
+            None => taken.accepted.push(self.submit(together, None, None).await?),
         }
-        Ok((batch, accepted))
+        taken.or_problem()
     }
 
-    async fn one(&self, picture: GivenPicture, number: usize, batch: Option<ExecutionId>) -> Result<Accepted, Problem> {
-        self.submit(BTreeMap::from([(FILE.to_owned(), picture)]), Some(number), batch).await
+    /// A picture of its own. Whatever is wrong with it keeps no other back, but for a request that broke off.
+    async fn one(
+        &self,
+        (place, file, bytes): (usize, String, Result<Bytes, Problem>),
+        taken: &mut TakenIn,
+    ) -> Result<(), Problem> {
+        let outcome = match bytes {
+            Err(problem) if problem.is(Code::BadCommand) => return Err(problem),
+            Err(problem) => Err(problem),
+            Ok(_) if place >= MOST_FILES => {
+                Err(Problem::new(Code::TooLarge, format!("one request has {MOST_FILES} pictures at most")))
+            }
+            Ok(bytes) => {
+                let picture = GivenPicture { name: file.clone(), bytes };
+                // The first of several has the key itself: the same picture alone is the same execution.
+                let number = (place > 0).then_some(place);
+                self.submit(BTreeMap::from([(FILE.to_owned(), picture)]), number, taken.batch).await
+            }
+        };
+        taken.note((place, file), outcome);
+        Ok(())
     }
 }
 

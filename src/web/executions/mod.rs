@@ -42,12 +42,14 @@ pub(super) fn routes() -> Routes {
         .get("/api/v1/executions/status", Needs::VIEW, status)
         .get("/api/v1/executions/events", Needs::VIEW, stream::follow_all)
         .get("/api/v1/executions/batches/{id}", Needs::VIEW, batch)
+        .post("/api/v1/executions/batches/{id}/cancel", Needs::OPERATE, cancel_batch)
         .get("/api/v1/executions/{id}", Needs::VIEW, get)
         .delete("/api/v1/executions/{id}", Needs::OPERATE, remove)
         .post("/api/v1/executions/{id}/cancel", Needs::OPERATE, cancel)
         .post("/api/v1/executions/{id}/repeat", Needs::OPERATE, repeat)
         .get("/api/v1/executions/{id}/events", Needs::VIEW, stream::follow)
         .look("/api/v1/executions/{id}/files/{name}", Needs::VIEW, file)
+        .look("/api/v1/executions/{id}/small.jpg", Needs::VIEW, small)
 }
 
 type Id = Result<Path<String>, PathRejection>;
@@ -102,6 +104,9 @@ struct SubmitReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<ExecutionId>,
     executions: Vec<Execution>,
+    /// Pictures of several that were not taken in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<given::RefusedFile>,
 }
 
 async fn submit(
@@ -113,7 +118,7 @@ async fn submit(
     sender::check_origin(request.headers())?;
     let wait = preferred_wait(request.headers());
     let given = given::Given::new(&shared, &caller, query.as_deref().unwrap_or_default(), wait.is_some())?;
-    let (batch, accepted) = given.take(request).await?;
+    let given::TakenIn { batch, accepted, refused, .. } = given.take(request).await?;
     let is_new = accepted.iter().any(|accepted| matches!(accepted, Accepted::New(_)));
     let mut executions = Vec::new();
     let deadline = tokio::time::Instant::now() + wait.unwrap_or_default();
@@ -135,7 +140,7 @@ async fn submit(
         _ => None,
     };
     let subject = format!("{} pictures{}", executions.len(), if is_new { "" } else { ", known" });
-    let mut response = (status, Json(SubmitReply { batch, executions })).into_response();
+    let mut response = (status, Json(SubmitReply { batch, executions, refused })).into_response();
     if let Some(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -216,19 +221,46 @@ async fn batch(
     id: Id,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let none = || Problem::not_found("there is no batch with this id on this box");
-    let Path(id) = id.map_err(|_| none())?;
-    let batch: ExecutionId = id.parse().map_err(|_| none())?;
-    let owner = (!caller.may(Role::Admin)).then(|| name_of(&caller));
+    let (batch, owner) = batch_of(&caller, id)?;
     let executions = &shared.services.executions;
     let states = shared.errors.ask("executions", executions.batch_states(batch, owner)).await?;
     if states.is_empty() {
-        return Err(none());
+        return Err(no_batch());
     }
     let is_over = states.keys().all(|state| state.is_over());
     let status = shared.errors.ask("executions", executions.status()).await?;
     let (total, eta_s) = (states.values().sum(), status.eta_s.filter(|_| !is_over));
     reply::json(&request, &BatchReply { batch, total, states, eta_s })
+}
+
+fn no_batch() -> Problem {
+    Problem::not_found("there is no batch with this id on this box")
+}
+
+/// A batch, and whose executions of it the caller sees.
+fn batch_of(caller: &Caller, id: Id) -> Result<(ExecutionId, Option<Arc<str>>), Problem> {
+    let Path(id) = id.map_err(|_| no_batch())?;
+    let batch = id.parse().map_err(|_| no_batch())?;
+    Ok((batch, (!caller.may(Role::Admin)).then(|| name_of(caller))))
+}
+
+#[derive(Serialize)]
+struct CancelledReply {
+    batch: ExecutionId,
+    cancelled: u64,
+}
+
+async fn cancel_batch(
+    State(shared): State<Arc<Shared>>,
+    Known(caller): Known,
+    id: Id,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    sender::check_sender(&headers)?;
+    let (batch, owner) = batch_of(&caller, id)?;
+    let cancelled = shared.errors.ask("executions", shared.services.executions.cancel_batch(batch, owner)).await?;
+    let cancelled = cancelled.ok_or_else(no_batch)?;
+    Ok(about(batch.to_string(), Json(CancelledReply { batch, cancelled })))
 }
 
 async fn get(
@@ -256,6 +288,14 @@ async fn file(
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     Ok(about(execution.id.to_string(), response))
+}
+
+async fn small(State(shared): State<Arc<Shared>>, Known(caller): Known, id: Id) -> Result<Response, Problem> {
+    let execution = find(&shared, &caller, id).await?;
+    let picture = shared.services.executions.small_picture(&execution).await.map_err(Problem::not_found)?;
+    // What it was given does not change.
+    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "private, max-age=86400, immutable")];
+    Ok(about(execution.id.to_string(), (headers, picture)))
 }
 
 async fn cancel(
@@ -290,7 +330,7 @@ async fn repeat(
     let execution = find(&shared, &caller, id).await?;
     let again = shared.services.executions.repeat(execution.id, name_of(&caller), same_version).await;
     let again = again.map_err(|refusal| refused(&refusal))?;
-    let reply = SubmitReply { batch: None, executions: vec![again.execution().clone()] };
+    let reply = SubmitReply { batch: None, executions: vec![again.execution().clone()], refused: Vec::new() };
     Ok(about(execution.id.to_string(), (StatusCode::ACCEPTED, Json(reply))))
 }
 

@@ -13,14 +13,17 @@ use tonic::server::{Grpc, StreamingService, UnaryService};
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::catalog::{self, IndexEntry, TensorDescription};
+use super::config::config_of;
 use super::http::LARGEST;
 use super::messages::{
-    Empty, InferInputTensor, InferOutputTensor, InferParameter, InferTensorContents, ModelIndex, ModelInferRequest,
-    ModelInferResponse, ModelMetadataResponse, ModelReadyResponse, ModelRequest, ModelStreamInferResponse,
-    ParameterChoice, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelRequest, ServerLiveResponse,
-    ServerMetadataResponse, ServerReadyResponse, TensorMetadata,
+    Empty, InferInputTensor, InferOutputTensor, InferParameter, InferTensorContents, ModelConfigResponse, ModelIndex,
+    ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ModelReadyResponse, ModelRequest,
+    ModelStreamInferResponse, ParameterChoice, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelRequest,
+    ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse, TensorMetadata,
 };
-use super::run::{self, InferAnswer, InferRequest, Refusal, TensorDescription};
+use super::request::{InferAnswer, InferRequest, Refusal};
+use super::run;
 use super::tensor::{DataType, Tensor, put_element};
 use super::{EXTENSIONS, SERVER, statistics};
 use crate::access::Caller;
@@ -35,6 +38,7 @@ pub(super) fn routes() -> Routes {
         .post("/inference.GRPCInferenceService/ServerMetadata", Needs::VIEW, server_metadata)
         .post("/inference.GRPCInferenceService/ModelReady", Needs::VIEW, model_ready)
         .post("/inference.GRPCInferenceService/ModelMetadata", Needs::VIEW, model_metadata)
+        .post("/inference.GRPCInferenceService/ModelConfig", Needs::VIEW, model_config)
         .post("/inference.GRPCInferenceService/ModelStatistics", Needs::VIEW, model_statistics)
         .post("/inference.GRPCInferenceService/ModelInfer", Needs::OPERATE, model_infer)
         .post("/inference.GRPCInferenceService/ModelStreamInfer", Needs::OPERATE, model_stream_infer)
@@ -94,7 +98,7 @@ async fn server_live(request: Request) -> Response {
 async fn server_ready(State(shared): Shares, request: Request) -> Response {
     let ready = move |_: Empty| {
         let shared = shared.clone();
-        async move { Ok(ServerReadyResponse { ready: run::all(&shared).await.is_ok() }) }
+        async move { Ok(ServerReadyResponse { ready: catalog::all(&shared).await.is_ok() }) }
     };
     unary(request, ready).await
 }
@@ -115,7 +119,7 @@ async fn model_ready(State(shared): Shares, request: Request) -> Response {
     let ready = move |asked: ModelRequest| {
         let shared = shared.clone();
         async move {
-            let model = run::describe(&shared, &asked.name, &asked.version).await;
+            let model = catalog::describe(&shared, &asked.name, &asked.version).await;
             Ok(ModelReadyResponse { ready: model.is_ok_and(|model| model.is_ready) })
         }
     };
@@ -126,7 +130,7 @@ async fn model_metadata(State(shared): Shares, request: Request) -> Response {
     let metadata = move |asked: ModelRequest| {
         let shared = shared.clone();
         async move {
-            let model = run::describe(&shared, &asked.name, &asked.version).await?;
+            let model = catalog::describe(&shared, &asked.name, &asked.version).await?;
             Ok(ModelMetadataResponse {
                 name: model.name,
                 versions: model.versions,
@@ -137,6 +141,20 @@ async fn model_metadata(State(shared): Shares, request: Request) -> Response {
         }
     };
     unary(request, metadata).await
+}
+
+async fn model_config(State(shared): Shares, request: Request) -> Response {
+    let config = move |asked: ModelRequest| {
+        let shared = shared.clone();
+        async move {
+            let model = catalog::describe(&shared, &asked.name, &asked.version).await?;
+            let reference =
+                if asked.version.is_empty() { asked.name } else { format!("{}/{}", asked.name, asked.version) };
+            let own = shared.services.models.tensors(&reference);
+            Ok(ModelConfigResponse { config: Some(config_of(&model, own.as_ref())) })
+        }
+    };
+    unary(request, config).await
 }
 
 async fn model_statistics(State(shared): Shares, request: Request) -> Response {
@@ -226,11 +244,11 @@ async fn repository_index(State(shared): Shares, request: Request) -> Response {
     let index = move |asked: RepositoryIndexRequest| {
         let shared = shared.clone();
         async move {
-            let entry = |entry: run::IndexEntry| {
+            let entry = |entry: IndexEntry| {
                 let state = entry.state().to_owned();
                 ModelIndex { name: entry.name, version: entry.version, state, reason: entry.reason }
             };
-            let entries = run::index(&shared, asked.ready).await?;
+            let entries = catalog::index(&shared, asked.ready).await?;
             Ok(RepositoryIndexResponse { models: entries.into_iter().map(entry).collect() })
         }
     };

@@ -10,8 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::run::{self, ModelDescription, Refusal, TensorDescription};
-use super::{EXTENSIONS, SERVER, json as written, statistics};
+use super::catalog::{self, IndexEntry, ModelDescription, TensorDescription};
+use super::request::Refusal;
+use super::{EXTENSIONS, SERVER, config, json as written, run, statistics};
+use crate::service::ModelTensors;
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
 use crate::web::sender::check_origin;
@@ -31,7 +33,7 @@ pub(super) fn routes() -> Routes {
         .get("/v2/models/{name}/versions/{version}", Needs::VIEW, model_version)
         .get("/v2/models/{name}/ready", Needs::VIEW, model_ready)
         .get("/v2/models/{name}/versions/{version}/ready", Needs::VIEW, version_ready)
-        .get("/v2/models/{name}/config", Needs::VIEW, config)
+        .get("/v2/models/{name}/config", Needs::VIEW, model_config)
         .get("/v2/models/stats", Needs::VIEW, all_statistics)
         .get("/v2/models/{name}/stats", Needs::VIEW, model_statistics)
         .get("/v2/models/{name}/versions/{version}/stats", Needs::VIEW, version_statistics)
@@ -63,7 +65,7 @@ async fn live() -> StatusCode {
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Result<StatusCode, Refusal> {
-    run::all(&shared).await.map(|_| StatusCode::OK)
+    catalog::all(&shared).await.map(|_| StatusCode::OK)
 }
 
 type Name = Result<Path<String>, PathRejection>;
@@ -78,12 +80,15 @@ fn of_version(version: Version) -> Result<(String, String), Refusal> {
 }
 
 async fn model(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Value>, Refusal> {
-    Ok(Json(metadata(&run::describe(&shared, &named(name)?, "").await?)))
+    let name = named(name)?;
+    let described = catalog::describe(&shared, &name, "").await?;
+    Ok(Json(metadata(&described, shared.services.models.tensors(&name))))
 }
 
 async fn model_version(State(shared): State<Arc<Shared>>, version: Version) -> Result<Json<Value>, Refusal> {
     let (name, version) = of_version(version)?;
-    Ok(Json(metadata(&run::describe(&shared, &name, &version).await?)))
+    let described = catalog::describe(&shared, &name, &version).await?;
+    Ok(Json(metadata(&described, shared.services.models.tensors(&format!("{name}/{version}")))))
 }
 
 async fn model_ready(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {
@@ -96,30 +101,18 @@ async fn version_ready(State(shared): State<Arc<Shared>>, version: Version) -> R
 }
 
 async fn is_ready(shared: &Arc<Shared>, name: &str, version: &str) -> Result<StatusCode, Refusal> {
-    let model = run::describe(shared, name, version).await?;
+    let model = catalog::describe(shared, name, version).await?;
     match model.reason {
         _ if model.is_ready => Ok(StatusCode::OK),
         reason => Err(Refusal::Invalid(reason.unwrap_or_else(|| "the model is not ready".to_owned()))),
     }
 }
 
-/// What Triton calls the configuration of a model, as far as clients read it.
-async fn config(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Value>, Refusal> {
-    let model = run::describe(&shared, &named(name)?, "").await?;
-    let tensors = |tensors: &[TensorDescription]| -> Value {
-        let tensor = |tensor: &TensorDescription| {
-            let kind = match tensor.datatype.as_str() {
-                "BYTES" => "TYPE_STRING".to_owned(),
-                other => format!("TYPE_{other}"),
-            };
-            json!({ "name": tensor.name, "data_type": kind, "dims": tensor.shape })
-        };
-        tensors.iter().map(tensor).collect()
-    };
-    let (input, output) = (tensors(&model.inputs), tensors(&model.outputs));
-    Ok(Json(json!({
-        "name": model.name, "platform": model.platform, "max_batch_size": 0, "input": input, "output": output,
-    })))
+async fn model_config(State(shared): State<Arc<Shared>>, name: Name) -> Result<Json<Value>, Refusal> {
+    let name = named(name)?;
+    let model = catalog::describe(&shared, &name, "").await?;
+    let own = shared.services.models.tensors(&name);
+    Ok(Json(config::as_json(&config::config_of(&model, own.as_ref()))))
 }
 
 async fn all_statistics(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
@@ -135,18 +128,25 @@ async fn version_statistics(State(shared): State<Arc<Shared>>, version: Version)
     Ok(Json(statistics::as_json(&statistics::of(&shared, &name, &version).await?)))
 }
 
-fn metadata(model: &ModelDescription) -> Value {
+/// What the protocol says, and beyond it `tensors`: those of the model itself, where it is in memory.
+fn metadata(model: &ModelDescription, own: Option<ModelTensors>) -> Value {
     let tensors = |tensors: &[TensorDescription]| -> Value {
         let tensor = |tensor: &TensorDescription| json!({ "name": tensor.name, "datatype": tensor.datatype.as_str(), "shape": tensor.shape });
         tensors.iter().map(tensor).collect()
     };
-    json!({
+    let mut described = json!({
         "name": model.name,
         "versions": model.versions,
         "platform": model.platform,
         "inputs": tensors(&model.inputs),
         "outputs": tensors(&model.outputs),
-    })
+    });
+    if let (Some(ModelTensors { input, outputs }), Some(fields)) = (own, described.as_object_mut()) {
+        let tensor = |name: &str, shape: &[usize]| json!({ "name": name, "datatype": "FP32", "shape": shape });
+        let outputs: Vec<Value> = outputs.iter().map(|(name, shape)| tensor(name, shape)).collect();
+        fields.insert("tensors".to_owned(), json!({ "inputs": [tensor(run::TENSOR, &input)], "outputs": outputs }));
+    }
+    described
 }
 
 async fn infer(
@@ -204,8 +204,8 @@ async fn answer(
 }
 
 async fn index(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
-    let entry = |entry: &run::IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state(), "reason": entry.reason });
-    Ok(Json(run::index(&shared, false).await?.iter().map(entry).collect()))
+    let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state(), "reason": entry.reason });
+    Ok(Json(catalog::index(&shared, false).await?.iter().map(entry).collect()))
 }
 
 async fn load(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {

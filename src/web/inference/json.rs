@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::run::{InferAnswer, InferRequest, Refusal};
+use super::request::{InferAnswer, InferRequest, Refusal};
 use super::tensor::{DataType, Tensor, put_element};
 
 #[derive(Deserialize)]

@@ -68,6 +68,52 @@ pub(super) struct ModelMetadataResponse {
     pub outputs: Vec<TensorMetadata>,
 }
 
+/// `ModelInput` of Triton's model configuration.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelInput {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(int32, tag = "2")]
+    pub data_type: i32,
+    #[prost(int64, repeated, tag = "4")]
+    pub dims: Vec<i64>,
+    #[prost(bool, tag = "8")]
+    pub optional: bool,
+}
+
+/// `ModelOutput` of Triton's model configuration.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelOutput {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(int32, tag = "2")]
+    pub data_type: i32,
+    #[prost(int64, repeated, tag = "3")]
+    pub dims: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelConfig {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub platform: String,
+    #[prost(int32, tag = "4")]
+    pub max_batch_size: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub input: Vec<ModelInput>,
+    #[prost(message, repeated, tag = "6")]
+    pub output: Vec<ModelOutput>,
+    #[prost(string, tag = "17")]
+    pub backend: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelConfigResponse {
+    #[prost(message, optional, tag = "1")]
+    pub config: Option<ModelConfig>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InferParameter {
     #[prost(oneof = "ParameterChoice", tags = "1, 2, 3, 4, 5")]

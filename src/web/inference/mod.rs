@@ -5,10 +5,15 @@
 //! its own input holds, and gives its own outputs. A pipeline is a model too: its inputs are files
 //! as `BYTES`; of its outputs numbers are `FP64`, pictures files, all else JSON.
 
+mod catalog;
+mod config;
 mod grpc;
 mod http;
 mod json;
 mod messages;
+mod picture;
+mod pipeline;
+mod request;
 mod run;
 mod statistics;
 mod tensor;
@@ -18,7 +23,7 @@ use super::routes::Routes;
 /// Name of the server in the protocol.
 const SERVER: &str = "outpost";
 /// What is spoken beyond the protocol.
-const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
+const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
 
 pub(super) fn routes() -> Routes {
     http::routes().merge(grpc::routes())

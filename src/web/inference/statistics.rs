@@ -5,18 +5,48 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::catalog;
 use super::messages::{
     InferBatchStatistics, InferStatistics, ModelStatisticsMessage, ModelStatisticsResponse, StatisticDuration,
 };
-use super::run::{self, Refusal};
+use super::request::Refusal;
 use crate::infer::ModelStatistics;
+use crate::service::PipelineStatistics;
 use crate::web::Shared;
 
-/// Of a version of a model. Jobs of cameras are counted as those of programs are.
+/// Of a version of a model or pipeline. Jobs of cameras are counted as those of programs are.
 pub(super) struct OfVersion {
     name: String,
     version: u32,
-    statistics: ModelStatistics,
+    counts: Counts,
+}
+
+/// What is counted of it since the start.
+struct Counts {
+    succeeded: u64,
+    failed: Vec<(&'static str, u64)>,
+    /// Those that wait or run, where that is known.
+    pending: Option<u64>,
+    queue: Duration,
+    compute: Duration,
+    failing: Duration,
+    last_ms: u64,
+}
+
+impl From<ModelStatistics> for Counts {
+    fn from(statistics: ModelStatistics) -> Self {
+        let ModelStatistics { succeeded, failed, pending, queue, compute, failing, last_ms } = statistics;
+        let failed = failed.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        Self { succeeded, failed, pending: Some(pending), queue, compute, failing, last_ms }
+    }
+}
+
+impl From<PipelineStatistics> for Counts {
+    fn from(statistics: PipelineStatistics) -> Self {
+        let PipelineStatistics { finished, failed, queue, compute, failing, last_ms } = statistics;
+        let failed = failed.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        Self { succeeded: finished, failed, pending: None, queue, compute, failing, last_ms }
+    }
 }
 
 /// Of all versions of all models, of one model, or of one version; empty texts stand for all.
@@ -25,24 +55,22 @@ pub(super) struct OfVersion {
 /// When there is no such model or version.
 pub(super) async fn of(shared: &Arc<Shared>, name: &str, version: &str) -> Result<Vec<OfVersion>, Refusal> {
     let models = if name.is_empty() {
-        run::all(shared).await?.into_iter().filter(|model| !model.is_pipeline()).collect()
+        catalog::all(shared).await?
     } else {
-        vec![run::describe(shared, name, version).await?]
+        vec![catalog::describe(shared, name, version).await?]
     };
     let mut all = Vec::new();
     for model in models {
-        if model.is_pipeline() {
-            let message = format!("{name:?} is a pipeline and has no statistics; ask for those of its models");
-            return Err(Refusal::Invalid(message));
-        }
         let wanted = model.versions.iter().filter(|known| version.is_empty() || *known == version);
         let numbers: Vec<u32> = wanted.filter_map(|known| known.parse().ok()).collect();
-        let statistics = shared.services.models.statistics(&model.name, &numbers);
-        all.extend(statistics.into_iter().map(|(version, statistics)| OfVersion {
-            name: model.name.clone(),
-            version,
-            statistics,
-        }));
+        let of_version = |version, counts| OfVersion { name: model.name.clone(), version, counts };
+        if model.is_pipeline() {
+            let of = |version: &u32| shared.services.executions.statistics(&model.name, *version);
+            all.extend(numbers.iter().map(|version| of_version(*version, of(version).into())));
+        } else {
+            let statistics = shared.services.models.statistics(&model.name, &numbers);
+            all.extend(statistics.into_iter().map(|(version, statistics)| of_version(version, statistics.into())));
+        }
     }
     Ok(all)
 }
@@ -54,13 +82,13 @@ fn duration(count: u64, time: Duration) -> StatisticDuration {
 impl OfVersion {
     /// Scaling and reading of the output are part of the model's time here.
     fn message(&self) -> ModelStatisticsMessage {
-        let ModelStatistics { succeeded, failed, queue, compute, failing, last_ms, .. } = &self.statistics;
+        let Counts { succeeded, failed, queue, compute, failing, last_ms, .. } = &self.counts;
         let (succeeded, none) = (*succeeded, StatisticDuration::default());
         let compute_infer = duration(succeeded, *compute);
         let beside = duration(succeeded, Duration::ZERO);
         let statistics = InferStatistics {
             success: Some(duration(succeeded, *queue + *compute)),
-            fail: Some(duration(failed.values().sum(), *failing)),
+            fail: Some(duration(failed.iter().map(|(_, count)| count).sum(), *failing)),
             queue: Some(duration(succeeded, *queue)),
             compute_input: Some(beside),
             compute_infer: Some(compute_infer),
@@ -101,7 +129,7 @@ impl OfVersion {
                 "compute_output": written(batch.compute_output),
             })
         });
-        let failed = self.statistics.failed.iter().map(|(kind, count)| (kind.as_str().to_owned(), Value::from(*count)));
+        let failed = self.counts.failed.iter().map(|(reason, count)| ((*reason).to_owned(), Value::from(*count)));
         json!({
             "name": message.name,
             "version": message.version,
@@ -120,7 +148,7 @@ impl OfVersion {
             },
             "batch_stats": batches.collect::<Vec<_>>(),
             // Beyond what Triton says.
-            "pending": self.statistics.pending,
+            "pending": self.counts.pending,
             "failed_by_reason": failed.collect::<serde_json::Map<_, _>>(),
         })
     }

@@ -16,7 +16,8 @@ pub(super) enum DataType {
 }
 
 impl DataType {
-    const ALL: [Self; 7] = [Self::Bool, Self::Uint8, Self::Int32, Self::Int64, Self::Fp32, Self::Fp64, Self::Bytes];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Bool, Self::Uint8, Self::Int32, Self::Int64, Self::Fp32, Self::Fp64, Self::Bytes];
 
     /// Its name in the protocol.
     pub(super) fn as_str(self) -> &'static str {
