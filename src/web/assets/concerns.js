@@ -111,7 +111,9 @@ export function headline({ summary, cameras, concerns }) {
   const [all, count] = [cameras.length, summary.recording];
   const numbers = { all: all.toLocaleString(locale), count };
   const none = hasNoCamera(concerns) ? t("concern.no_camera") : t("summary.starting");
-  const recording = all === 0 ? none : t(all === count ? "summary.all" : "summary.recording", numbers);
+  const idle = cameras.filter(({ state }) => state === "idle").length;
+  const isIdle = idle > 0 && cameras.every(({ state }) => state === "idle" || state === "finished");
+  const recording = all === 0 ? none : isIdle ? t("summary.idle", { count: idle }) : t(all === count ? "summary.all" : "summary.recording", numbers);
   const waiting = summary.waiting === 0 ? t("summary.nothing_waits") : t("summary.waiting", { count: summary.waiting });
   return `${recording}${t("summary.joint")}${waiting}`;
 }

@@ -72,7 +72,7 @@ const offered = new Set();
 
 /** Words that filters are offered, as far as events have shown them. */
 function learn({ event }) {
-  const words = { label: [event.label], rule: [event.rule], zone: event.zones, tag: event.annotations?.tags ?? [] };
+  const words = { label: [event.label, ...(event.labels ?? [])], rule: [event.rule], zone: event.zones, tag: event.annotations?.tags ?? [] };
   for (const [name, values] of Object.entries(words)) {
     for (const value of values) {
       if (offered.has(`${name} ${value}`)) continue;
@@ -353,7 +353,7 @@ function showBar() {
 /** Carries `action` out with `ids`, as many at once as one command takes. */
 async function run(action, ids, tags) {
   if (ids.length === 0) return;
-  if (action === "delete" && !confirm(t("events.delete_question", { count: ids.length }))) return;
+  if (action === "delete" && !confirm(`${t("events.delete_question", { count: ids.length })} ${t("events.delete_shared")}`)) return;
   const refused = [];
   let done = 0;
   try {

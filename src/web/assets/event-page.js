@@ -1,7 +1,7 @@
 // One event: its video with the object marked in it, its path, what people say of it, and where its files are.
 
 import { byId, element, setText } from "./dom.js";
-import { clipsOf, fileUrl, lasted, picture, shareOf, titleOf } from "./event-view.js";
+import { clipsOf, fileUrl, filmOf, lasted, picture, shareOf, titleOf, wholeOf } from "./event-view.js";
 import { getTagged, listOf, onSubmit, send, show } from "./form.js";
 import { bytes, doubt, duration, localTime, objectName, percent, when } from "./format.js";
 import { keys } from "./keys.js";
@@ -15,7 +15,8 @@ const TRIES = 4;
 let record = null;
 let path = []; // [seconds after the start, x, y, width, height]
 let me = { name: "", role: "viewer" };
-let playing = ""; // the clips that the player has, as text
+let playing = ""; // the video of the event, as text
+let film = []; // its parts, as the player has them
 
 const mayChange = () => me.role !== "viewer";
 const isReviewed = () => (record.reviewed ?? []).some(({ by }) => by === me.name);
@@ -32,26 +33,40 @@ function notice(text, file) {
 
 /** Plays the files of the clip one after the other. */
 function play(n) {
-  const clip = clipsOf(record.event)[n];
-  video.src = fileUrl(id, clip.file);
+  const part = film[n];
+  video.src = fileUrl(part.event ?? id, part.file) + (part.offset_s ? `#t=${part.offset_s.toFixed(3)}` : "");
   video.dataset.file = String(n);
-  const shape = `${clip.width} / ${clip.height}`;
+  const { width, height } = part.width ? part : (record.video ?? {});
+  if (!width) return;
+  const shape = `${width} / ${height}`;
   // The still is of the same camera: its place is kept until it is there.
   [byId("film").style.aspectRatio, byId("still").style.aspectRatio] = [shape, shape];
 }
 
-video.addEventListener("ended", () => {
+function playNext() {
   const following = Number(video.dataset.file) + 1;
-  if (following >= clipsOf(record.event).length) return;
+  if (following >= film.length) return video.pause();
   play(following);
-  video.play().catch(() => {});
+  return video.play().catch(() => {});
+}
+
+video.addEventListener("ended", playNext);
+// What another event's clip holds behind the part is not of this one.
+video.addEventListener("timeupdate", () => {
+  const part = film[Number(video.dataset.file)];
+  if (part?.ends_s && !video.paused && video.currentTime >= part.ends_s) playNext();
 });
 
 video.addEventListener("error", () => {
   if (!video.getAttribute("src")) return;
+  const part = film[Number(video.dataset.file)] ?? record.event.clip;
+  // The other event may have begun before the time from which on the viewer may see the camera.
+  if (part.event) {
+    film = wholeOf(record.event);
+    return play(0);
+  }
   byId("film").hidden = true;
-  const clip = clipsOf(record.event)[Number(video.dataset.file)] ?? record.event.clip;
-  notice(t("event.not_played", clip), fileUrl(id, clip.file));
+  notice(t("event.not_played", { codec: "?", ...part }), fileUrl(part.event ?? id, part.file));
 });
 
 /** Where the object was so many seconds after the start; null where that is not known. */
@@ -69,8 +84,8 @@ function putBox(rect, place) {
 }
 
 function drawBox() {
-  const clip = record && clipsOf(record.event)[Number(video.dataset.file)];
-  if (!clip || !byId("show-boxes").checked) return putBox(byId("film-box"), null);
+  const clip = film[Number(video.dataset.file)];
+  if (!record || !clip || !byId("show-boxes").checked) return putBox(byId("film-box"), null);
   const start = (clip.start.mono_ns - record.event.start.mono_ns) / 1e9;
   putBox(byId("film-box"), placeAt(start + video.currentTime));
 }
@@ -84,12 +99,12 @@ for (const name of ["play", "seeked", "loadeddata", "timeupdate"]) video.addEven
 byId("show-boxes").addEventListener("change", drawBox);
 
 function showFilm() {
-  const clips = clipsOf(record.event);
-  const text = JSON.stringify(clips);
+  const parts = filmOf(record.event);
+  const text = JSON.stringify(parts);
   if (text === playing) return;
-  playing = text;
-  byId("film").hidden = clips.length === 0;
-  if (clips.length > 0) {
+  [film, playing] = [parts, text];
+  byId("film").hidden = film.length === 0;
+  if (film.length > 0) {
     notice(null);
     play(0);
   } else {
@@ -125,10 +140,12 @@ function fact(name, value, title) {
 function clipFacts(clips) {
   if (clips.length === 0) return "";
   const seconds = clips.reduce((all, clip) => all + clip.duration_s, 0);
-  const kinds = [...new Set(clips.map((clip) => `${clip.codec}, ${clip.width} × ${clip.height}`))];
-  const files = clips.length > 1 ? t("event.clip_files", { count: clips.length }) : "";
+  const own = clips.filter(({ event }) => !event);
+  const kinds = [...new Set(own.map((clip) => `${clip.codec}, ${clip.width} × ${clip.height}`))];
+  const files = own.length > 1 ? t("event.clip_files", { count: own.length }) : "";
+  const shared = own.length < clips.length ? t(own.length ? "event.shared" : "event.shared_all") : "";
   const cut = clips.at(-1).truncated ? t("event.cut") : "";
-  return [duration(seconds), kinds.join("; "), files, cut].filter(Boolean).join(", ");
+  return [duration(seconds), kinds.join("; "), files, shared, cut].filter(Boolean).join(", ");
 }
 
 const link = (file, name) => element("a", { href: fileUrl(id, file), download: name }, file);
@@ -149,7 +166,7 @@ function showFacts() {
     ...fact("rule", event.rule),
     ...fact("zones", event.zones.join(", ")),
     ...fact("model", event.model),
-    ...fact("clip", clipFacts(clips)),
+    ...fact("clip", clipFacts(filmOf(event))),
     ...fact("skipped", event.media_skipped && named("event.skipped", event.media_skipped)),
     ...fact("continues", continued),
     ...fact("id", event.id),
@@ -158,6 +175,8 @@ function showFacts() {
   const gone = (event.evicted ?? []).map((file) => element("li", {}, t("event.evicted", { file: file.file, time: localTime(file.at.wall, null), why: named("event.reason", file.reason) })));
   byId("event-files").replaceChildren(
     ...files.map((file) => element("li", {}, link(file.file, `${event.camera}-${event.id}-${file.file}`), ` ${bytes(file.bytes)}`)),
+    ...[...new Set((event.shares ?? []).map((part) => part.event))].map((holder) => element("li", {}, t("event.shared_with"), " ", element("a", { href: `/events/${holder}` }, holder))),
+    ...(event.shares?.length ? [element("li", {}, link("video.mp4", `${event.camera}-${event.id}.mp4`))] : []),
     element("li", {}, link("event.json", `${event.id}.json`)),
     ...gone,
   );
@@ -220,7 +239,8 @@ const pin = () => record && mayChange() && attempt(() => patch({ pinned: !record
 const review = () => record && attempt(() => patch({ reviewed: !isReviewed() }));
 
 async function remove() {
-  if (!record || !mayChange() || !confirm(t("events.delete_question", { count: 1 }))) return;
+  const question = record && [t("events.delete_question", { count: 1 }), ...(record.event.clip ? [t("event.delete_shared")] : [])];
+  if (!record || !mayChange() || !confirm(question.join(" "))) return;
   await attempt(async () => {
     const { kept_at: kept } = await send("DELETE", api);
     gone(kept.length ? t("event.deleted_kept", { list: kept.join(", ") }) : t("event.deleted"));

@@ -7,10 +7,26 @@ import { named, t } from "./texts.js";
 export const fileUrl = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
 export const picture = (event, ...names) => names.find((name) => event.pictures?.some((file) => file.file === name));
 
+/**
+ * Its video in the order of time: parts of other events' clips, then its own files. Each with the time of the first picture of
+ * its file; parts with where they begin and end in it.
+ */
+export function filmOf(event) {
+  const part = (shared) => ({ ...shared, ends_s: shared.offset_s + shared.duration_s, start: { mono_ns: event.start.mono_ns + (shared.after_s - shared.offset_s) * 1e9 } });
+  return [...(event.shares ?? []).map(part), ...clipsOf(event)];
+}
+
+/** The same as one file, which the box makes. */
+export const wholeOf = (event) => filmOf(event).slice(0, 1).map((part) => ({ file: "video.mp4", start: { mono_ns: event.start.mono_ns + (part.after_s ?? 0) * 1e9 } }));
+
 /** The files of the clip: more than one where the camera changed its parameters meanwhile. */
 export const clipsOf = (event) => [...(event.clip ? [event.clip] : []), ...(event.more_clips ?? [])];
 
-export const titleOf = ({ count, label }) => (count > 1 ? t("event.many", { n: count, label: objectName(label) }) : objectName(label));
+export function titleOf({ count, label, labels = [] }) {
+  if (labels.length > 1) return labels.map(objectName).join(", ");
+  return count > 1 ? t("event.many", { n: count, label: objectName(label) }) : objectName(label);
+}
+
 export const placeOf = (event) => [event.camera, event.rule, event.zones.join(", ")].filter(Boolean).join(" · ");
 
 function lengthOf(event) {

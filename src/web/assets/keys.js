@@ -10,7 +10,10 @@ let first = "";
 let firstAt = 0;
 let dialog = null;
 
-/** Adds keys: `{ "j": ["events.key.next", act], "g o": [text, act] }`. A value of the text may be given as third. */
+/**
+ * Adds keys: `{ "j": ["events.key.next", act], "g o": [text, act] }`. A value of the text may be given as third. Those without
+ * an act are shown only: what has the focus takes them.
+ */
 export function keys(added) {
   for (const [key, [text, act, values]] of Object.entries(added)) known.set(key, { text: t(text, values), act });
 }
@@ -23,7 +26,7 @@ document.addEventListener("keydown", (event) => {
   const sequence = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : event.key;
   const found = known.get(sequence) ?? known.get(event.key);
   first = "";
-  if (found) {
+  if (found?.act) {
     event.preventDefault();
     found.act(event);
   } else if ([...known.keys()].some((key) => key.startsWith(`${event.key} `))) {

@@ -10,6 +10,7 @@ const RESTING_MS = 15000;
 const SHOWN = 20;
 const mayAct = byId("try") !== null;
 const rows = new Map();
+let me = "";
 let limit = SHOWN;
 let timer = 0;
 
@@ -28,15 +29,17 @@ async function showResult(row, id) {
   const others = Object.entries(execution.outputs ?? {}).filter(([, value]) => !files(value).length);
   const links = pictures.slice(0, 12).map(({ name, file }) => element("a", { href: path(file) }, element("img", { src: path(file), alt: name, loading: "lazy" })));
   row.result.replaceChildren(
+    ...(execution.warnings ?? []).map((warning) => element("p", { class: "failed" }, warning)),
     ...(links.length ? [element("div", { class: "pl-pictures" }, ...links)] : []),
     element("pre", { tabindex: 0 }, others.map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join("\n")),
   );
 }
 
 function makeRow({ id }) {
-  const row = { state: element("span", { class: "state" }), what: element("span", { class: "what" }), acts: element("span", { class: "pl-buttons" }), result: element("div", { class: "pl-pictures" }), known: "" };
-  row.root = element("li", {}, row.state, row.what, row.acts, row.result);
+  const row = { picture: element("img", { class: "pl-given", alt: "", loading: "lazy", width: 64, height: 48 }), state: element("span", { class: "state" }), what: element("span", { class: "what" }), acts: element("span", { class: "pl-buttons" }), result: element("div", { class: "pl-pictures" }), known: "" };
+  row.root = element("li", {}, row.picture, row.state, row.what, row.acts, row.result);
   row.id = id;
+  row.picture.addEventListener("error", () => (row.picture.hidden = true));
   return row;
 }
 
@@ -44,11 +47,14 @@ function fill(row, execution) {
   const known = JSON.stringify(execution);
   if (row.known === known) return;
   row.known = known;
-  const { id, pipeline, created, state, took_ms: took, failure, attempts } = execution;
+  const { id, batch, pipeline, created, state, took_ms: took, failure, attempts, given, owner } = execution;
   setText(row.state, t(`pipelines.state.${state}`));
   row.state.classList.toggle("failed", state === "failed");
   const version = pipeline.version ? ` ${pipeline.version}` : "";
-  const parts = [`${pipeline.name}${version}`, when(created.wall), took === undefined ? null : t("pipelines.took", { n: took }), attempts > 1 ? t("pipelines.attempts", { count: attempts }) : null, failure ? [failure.step, failure.message].filter(Boolean).join(": ") : null];
+  // One that cannot be decoded cannot be shown either.
+  row.picture.hidden = failure?.reason === "picture";
+  if (!row.picture.hidden && !row.picture.src) row.picture.src = `/api/v1/executions/${id}/small.jpg`;
+  const parts = [given, `${pipeline.name}${version}`, owner === me ? null : t("pipelines.by", { name: owner }), when(created.wall), took === undefined ? null : t("pipelines.took", { n: took }), attempts > 1 ? t("pipelines.attempts", { count: attempts }) : null, failure ? [failure.step, failure.message].filter(Boolean).join(": ") : null];
   setText(row.what, parts.filter(Boolean).join(" · "));
   const outcome = byId("execution-outcome");
   const act = (key, run, question) => button(t(`pipelines.${key}`), outcome, run, question);
@@ -59,6 +65,10 @@ function fill(row, execution) {
   const acts = [];
   if (state === "finished") acts.push(act("result", () => showResult(row, id)));
   if (mayAct && !isOver(execution)) acts.push(act("cancel", post("cancel")));
+  if (mayAct && !isOver(execution) && batch) acts.push(act("cancel_batch", async () => {
+    await send("POST", `/api/v1/executions/batches/${batch}/cancel`);
+    await refreshExecutions();
+  }));
   if (mayAct && isOver(execution)) {
     acts.push(act("again", post("repeat")));
     acts.push(act("delete", async () => {
@@ -97,6 +107,6 @@ export function startExecutions() {
     limit = Math.min(limit + SHOWN, 500);
     await refreshExecutions();
   }));
-  refreshExecutions();
+  send("GET", "/api/v1/me").then(({ name }) => (me = name)).catch(() => null).finally(refreshExecutions);
   document.addEventListener("visibilitychange", () => !document.hidden && refreshExecutions());
 }

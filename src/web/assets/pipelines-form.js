@@ -119,7 +119,7 @@ export class Form {
   parameter(step, { name, kind, choices, default: preset, about }) {
     const value = step.parameters[name];
     const shared = Object.keys(state.pipeline.parameters ?? {}).map((known) => `$parameters.${known}`);
-    const values = choices ?? (kind === "flag" ? ["true", "false"] : kind === "model" ? state.models : null);
+    const values = choices ?? (kind === "flag" ? ["true", "false"] : kind === "model" ? state.models : kind === "webhook" ? state.webhooks : null);
     const input = values
       ? options(element("select", {}), [...values, ...shared], value === undefined ? "" : String(value), preset === undefined ? t("pipelines.unset") : t("pipelines.preset", { value: written(preset) }))
       : element(kind === "template" || kind === "expression" ? "textarea" : "input", { value: written(value), placeholder: preset === undefined ? "" : written(preset) });

@@ -9,6 +9,7 @@ const HEAD = 46;
 const ROW = 22;
 const PICTURE = 96;
 const GRID = 10;
+const GAP = 20;
 
 function svg(tag, props = {}, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -44,48 +45,94 @@ export class Graph {
     root.addEventListener("focusin", ({ target }) => target.dataset.step && target.dataset.step !== state.chosen && choose(target.dataset.step));
   }
 
-  /** Where a step is drawn; those without a place are put behind what feeds them. */
-  place(step, at = 0) {
-    const known = state.pipeline.ui?.positions?.[step.id];
-    return known ?? [220 + at * 200, 40 + (at % 2) * 110];
+  /** Where steps are drawn: where they were put; others in columns, each behind what feeds it. What has grown moves others down. */
+  layout(steps) {
+    const depths = new Map();
+    const depth = (id) => {
+      if (depths.has(id)) return depths.get(id);
+      // A circle ends here.
+      depths.set(id, 0);
+      const { inputs } = state.pipeline.steps.find((step) => step.id === id) ?? { inputs: {} };
+      const fed = Object.values(inputs).map((reference) => reference.split(".")).filter(([from]) => from === "$steps").map(([, name]) => depth(name) + 1);
+      depths.set(id, Math.max(0, ...fed));
+      return depths.get(id);
+    };
+    const below = new Map();
+    const placed = steps.map(({ step, height }) => {
+      const known = state.pipeline.ui?.positions?.[step.id];
+      if (known) return { id: step.id, x: known[0], y: known[1], height };
+      const column = depth(step.id);
+      const y = below.get(column) ?? 40;
+      below.set(column, y + height + GAP);
+      return { id: step.id, x: 20 + (column + 1) * (WIDTH + 2 * GAP), y, height };
+    });
+    const inOrder = placed.toSorted((a, b) => a.y - b.y);
+    inOrder.forEach((one, at) => {
+      for (const above of inOrder.slice(0, at)) if (Math.abs(above.x - one.x) < WIDTH && one.y < above.y + above.height + GAP / 2) one.y = above.y + above.height + GAP / 2;
+    });
+    return new Map(placed.map(({ id, x, y }) => [id, [x, y]]));
   }
 
   draw() {
     const held = this.root.contains(document.activeElement) ? document.activeElement.dataset.step : undefined;
     const { pipeline } = state;
-    const nodes = [];
-    this.ports = new Map();
+    const make = (step, ...rest) => {
+      this.ports = new Map();
+      const node = this.node(step, ...rest);
+      return { step, node, height: this.height, ports: this.ports };
+    };
     const inputs = Object.keys(pipeline.inputs ?? {});
-    nodes.push(this.node(null, t("pipelines.inputs"), "", [20, 40], [], inputs.map((name) => [name, `$inputs.${name}`])));
-    let [right, bottom] = [0, 0];
-    pipeline.steps.forEach((step, at) => {
+    const first = make(null, t("pipelines.inputs"), "", [], inputs.map((name) => [name, `$inputs.${name}`]));
+    const steps = pipeline.steps.map((step) => {
       const block = state.blocks.get(step.type);
-      const place = this.place(step, at);
-      nodes.push(this.node(step, step.id, step.type, place, block?.inputs ?? [], (block?.outputs ?? []).map((output) => [output.name, `$steps.${step.id}.${output.name}`])));
-      right = Math.max(right, place[0] + WIDTH);
-      bottom = Math.max(bottom, place[1] + this.height);
+      return make(step, step.id, step.type, block?.inputs ?? [], (block?.outputs ?? []).map((output) => [output.name, `$steps.${step.id}.${output.name}`]));
     });
     const names = Object.keys(pipeline.outputs ?? {});
-    nodes.push(this.node(undefined, t("pipelines.outputs"), "", [Math.max(right + 40, 250), 40], names.map((name) => ({ name, output: true })), []));
-    const [width, height] = [Math.max(right + 40, 250) + WIDTH + 20, Math.max(bottom + 40, 380)];
+    const last = make(undefined, t("pipelines.outputs"), "", names.map((name) => ({ name, output: true })), []);
+    this.places = this.layout(steps);
+    const right = Math.max(250, ...steps.map(({ step }) => this.places.get(step.id)[0] + WIDTH + 40));
+    const bottom = Math.max(380, ...steps.map(({ step, height }) => this.places.get(step.id)[1] + height + 40));
+    this.ports = new Map();
+    for (const { step, node, ports } of [first, ...steps, last]) {
+      const [x, y] = step ? this.places.get(step.id) : [step === null ? 20 : right, 40];
+      node.setAttribute("transform", `translate(${x} ${y})`);
+      for (const [key, port] of ports) this.ports.set(key, { ...port, x: port.x + x, y: port.y + y });
+    }
+    const [width, height] = [right + WIDTH + 20, bottom];
     this.root.setAttribute("width", width);
     this.root.setAttribute("height", height);
     this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.root.replaceChildren(...this.edges(), ...nodes);
-    if (held) this.root.querySelector(`[data-step="${CSS.escape(held)}"]`)?.focus();
+    const boxes = steps.map(({ step, height: tall }) => ({ x: this.places.get(step.id)[0], y: this.places.get(step.id)[1], height: tall }));
+    this.root.replaceChildren(...this.edges(boxes), ...[first, ...steps, last].map(({ node }) => node));
+    if (held) this.nodeOf(held)?.focus();
+    if (this.shown !== state.chosen) this.show(state.chosen);
   }
 
-  node(step, title, type, [x, y], inputs, outputs) {
+  /** The node of a step. */
+  nodeOf(id) {
+    return this.root.querySelector(`[data-step="${CSS.escape(id)}"]`);
+  }
+
+  /** Brings a step into view. */
+  show(id) {
+    this.shown = id;
+    const [frame, place] = [this.root.parentElement, this.places.get(id)];
+    if (!place || !frame) return;
+    if (place[0] + WIDTH > frame.scrollLeft + frame.clientWidth || place[0] < frame.scrollLeft) frame.scrollLeft = place[0] - 2 * GAP;
+    if (place[1] < frame.scrollTop) frame.scrollTop = place[1] - 2 * GAP;
+  }
+
+  node(step, title, type, inputs, outputs) {
     const ran = step && state.trial?.steps.find((known) => known.step === step.id);
     const failure = step && state.trial?.failure?.step === step.id ? state.trial.failure.message : undefined;
     const errors = step ? state.errors.filter((error) => error.step === step.id) : [];
     const rows = Math.max(inputs.length, outputs.length);
     const picture = ran && Object.values(ran.gave).map(pictureOf).find(Boolean);
     const notes = [...errors.map((error) => `${error.field}: ${error.reason}`), ...(failure ? [failure] : [])];
-    const facts = ran ? Object.entries(ran.gave).map(([name, value]) => `${name}: ${summary(value)}`) : [];
+    const facts = ran ? [t("pipelines.ms", { n: ran.took_ms, count: ran.runs }), ...Object.entries(ran.gave).map(([name, value]) => `${name}: ${summary(value)}`)] : [];
     const height = HEAD + rows * ROW + (picture ? PICTURE + 8 : 0) + (facts.length + notes.length) * 16 + (facts.length || notes.length ? 8 : 0);
-    const node = svg("g", { class: `pl-node${step && step.id === state.chosen ? " chosen" : ""}${notes.length ? " wrong" : ""}`, transform: `translate(${x} ${y})` });
-    node.append(svg("rect", { width: WIDTH, height, rx: 10 }), this.text(12, 20, short(title, 20)), this.text(12, 37, [type, ran ? t("pipelines.ms", { n: ran.took_ms, count: ran.runs }) : ""].filter(Boolean).join(" · "), "small"));
+    const node = svg("g", { class: `pl-node${step && step.id === state.chosen ? " chosen" : ""}${notes.length ? " wrong" : ""}` });
+    node.append(svg("rect", { width: WIDTH, height, rx: 10 }), this.text(12, 20, short(title, 20)), this.text(12, 37, short(type, 26), "small"));
     if (step) {
       node.setAttribute("tabindex", 0);
       node.setAttribute("role", "group");
@@ -97,20 +144,20 @@ export class Graph {
       const reference = port.output ? state.pipeline.outputs[port.name] : step.inputs[port.name];
       node.append(this.port(0, top(at), { to: port, step, reference }), this.text(12, top(at) + 4, short(port.name, 12), "small"));
       const key = `${step ? step.id : ""}>${port.name}`;
-      if (reference) this.ports.set(key, { x, y: y + top(at), reference });
+      if (reference) this.ports.set(key, { x: 0, y: top(at), reference });
     });
     outputs.forEach(([name, reference], at) => {
       const label = this.text(WIDTH - 12, top(at) + 4, short(name, 12), "small");
       label.setAttribute("text-anchor", "end");
       node.append(this.port(WIDTH, top(at), { from: reference }), label);
-      this.ports.set(reference, { x: x + WIDTH, y: y + top(at) });
+      this.ports.set(reference, { x: WIDTH, y: top(at) });
     });
     let below = HEAD + rows * ROW + 10;
     if (picture) {
       node.append(svg("image", { href: `data:image/jpeg;base64,${picture.jpeg}`, x: 10, y: below - 6, width: WIDTH - 20, height: PICTURE }));
       below += PICTURE + 6;
     }
-    for (const [lines, kind] of [[facts, "small"], [notes, "bad"]]) for (const line of lines) node.append(this.text(12, (below += 16) - 8, short(line, 28), kind));
+    for (const [lines, kind] of [[facts, "small"], [notes, "bad"]]) for (const line of lines) node.append(this.text(12, (below += 16) - 8, short(line, 25), kind));
     this.height = height;
     return node;
   }
@@ -125,13 +172,22 @@ export class Graph {
     return port;
   }
 
-  edges() {
+  edges(boxes) {
     const edges = [];
+    let over = 0;
     for (const [key, { x, y, reference }] of this.ports) {
       const from = reference && this.ports.get(reference);
-      if (from) edges.push(svg("path", { class: `pl-edge${typeOf(reference)?.list ? " list" : ""}`, d: this.curve(from.x, from.y, x, y), "data-edge": key }));
+      if (!from) continue;
+      // Past the nodes between its ends it goes above them.
+      const between = boxes.filter((box) => box.x > from.x && box.x + WIDTH < x && box.y < Math.max(from.y, y) && box.y + box.height > Math.min(from.y, y));
+      const d = between.length ? this.arch(from.x, from.y, x, y, Math.max(4, Math.min(...between.map((box) => box.y)) - 10 - 6 * over++)) : this.curve(from.x, from.y, x, y);
+      edges.push(svg("path", { class: `pl-edge${typeOf(reference)?.list ? " list" : ""}`, d, "data-edge": key }));
     }
     return edges;
+  }
+
+  arch(x0, y0, x1, y1, top) {
+    return `M${x0} ${y0}C${x0 + GAP} ${y0} ${x0} ${top} ${x0 + 2 * GAP} ${top}L${x1 - 2 * GAP} ${top}C${x1} ${top} ${x1 - GAP} ${y1} ${x1} ${y1}`;
   }
 
   curve(x0, y0, x1, y1) {
@@ -153,8 +209,7 @@ export class Graph {
       this.drag = { from: what.from ?? what.reference, taken: what.from ? null : what, line: this.root.insertBefore(svg("path", { class: "pl-edge" }), null) };
       for (const port of this.root.querySelectorAll(".pl-port")) port.classList.toggle("fits", this.fits(port.what));
     } else if (step) {
-      const known = state.pipeline.steps.findIndex(({ id }) => id === step);
-      const place = this.place(state.pipeline.steps[known], known);
+      const place = this.places.get(step);
       this.drag = { step, dx: place[0] - x, dy: place[1] - y, moved: false };
       choose(step);
     } else return;
@@ -178,7 +233,7 @@ export class Graph {
     const place = [x + this.drag.dx, y + this.drag.dy].map((side) => Math.max(0, Math.round(side / GRID) * GRID));
     this.drag.place = place;
     this.drag.moved = true;
-    this.root.querySelector(`[data-step="${CSS.escape(this.drag.step)}"]`).setAttribute("transform", `translate(${place[0]} ${place[1]})`);
+    this.nodeOf(this.drag.step).setAttribute("transform", `translate(${place[0]} ${place[1]})`);
   }
 
   end(event) {
@@ -187,7 +242,7 @@ export class Graph {
     if (!drag) return;
     if (drag.step) {
       if (drag.moved) this.put(drag.step, drag.place);
-      else this.root.querySelector(`[data-step="${CSS.escape(drag.step)}"]`)?.focus();
+      else this.nodeOf(drag.step)?.focus();
       return;
     }
     this.drag = drag;
@@ -218,8 +273,7 @@ export class Graph {
     const id = event.target.dataset?.step;
     if (!id) return;
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    const at = state.pipeline.steps.findIndex((step) => step.id === id);
-    if (steps) this.put(id, this.place(state.pipeline.steps[at], at).map((side, axis) => Math.max(0, side + steps[axis] * 2 * GRID)));
+    if (steps) this.put(id, this.places.get(id).map((side, axis) => Math.max(0, side + steps[axis] * 2 * GRID)));
     else if (event.key === "Delete" || event.key === "Backspace") removeStep(id);
     else if (event.key === "Enter" || event.key === " ") choose(id, true);
     else return;

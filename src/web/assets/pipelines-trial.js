@@ -38,7 +38,7 @@ async function tryOut(draw) {
   state.trial = await asked;
   draw();
   const { failure, took_ms: took, effects } = state.trial;
-  const done = effects.length ? ` ${t("pipelines.would", { what: effects.map((effect) => effect.alert ?? effect.keep ?? t("pipelines.photo")).join(", ") })}` : "";
+  const done = effects.length ? ` ${t("pipelines.would", { what: effects.map((effect) => effect.alert ?? effect.keep ?? (effect.post ? t("pipelines.webhook", { name: effect.post }) : t("pipelines.photo"))).join(", ") })}` : "";
   show(byId("tried"), failure ? failure.message : t("pipelines.tried", { n: took }) + done, Boolean(failure));
 }
 
@@ -52,22 +52,24 @@ async function execute() {
   const sent = files.length
     ? await post("/api/v1/executions", form)
     : await send("POST", "/api/v1/executions", { pipeline: state.saved.name, version: state.version, inputs: { [input()]: { event } } });
-  show(byId("tried"), t("pipelines.sent", { count: sent.executions.length }), false);
+  const refused = (sent.refused ?? []).map(({ file, detail }) => t("pipelines.refused", { file, why: detail }));
+  show(byId("tried"), [t("pipelines.sent", { count: sent.executions.length }), ...refused].join(" "), refused.length > 0);
   await refreshExecutions();
 }
 
 export async function startTrial(draw) {
   const outcome = byId("tried");
   byId("runs").append(button(t("pipelines.try_now"), outcome, () => tryOut(draw)), button(t("pipelines.execute"), outcome, execute));
-  const section = byId("try");
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    section.addEventListener(kind, (event) => {
-      event.preventDefault();
-      section.classList.toggle("pl-drop", kind === "dragover");
-      if (kind !== "drop" || !event.dataTransfer.files.length) return;
-      byId("pictures").files = event.dataTransfer.files;
-      tryOut(draw).catch((error) => show(outcome, error.message, true));
-    });
+  for (const section of [byId("try"), byId("graph")]) {
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      section.addEventListener(kind, (event) => {
+        event.preventDefault();
+        section.classList.toggle("pl-drop", kind === "dragover");
+        if (kind !== "drop" || !event.dataTransfer.files.length) return;
+        byId("pictures").files = event.dataTransfer.files;
+        tryOut(draw).catch((error) => show(outcome, error.message, true));
+      });
+    }
   }
   const { events } = await send("GET", `/api/v1/events?limit=${EVENTS}`).catch(() => ({ events: [] }));
   const option = ({ event: { id, label, camera, start } }) => element("option", { value: id }, `${when(start.wall)} · ${camera} · ${label}`);

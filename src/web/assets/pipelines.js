@@ -17,6 +17,7 @@ export const state = {
   blocks: new Map(),
   pipelines: [],
   models: [],
+  webhooks: [],
   pipeline: null,
   /** As it was saved, and which version that is. */
   saved: null,
@@ -115,7 +116,8 @@ function addStep(type) {
       const source = sources.findLast((reference) => typeOf(reference).list === port.list) ?? sources.at(-1);
       if (source) step.inputs[port.name] = source;
     }
-    for (const parameter of block.parameters) if (parameter.kind === "model" && state.models.length) step.parameters[parameter.name] = state.models[0];
+    const known = { model: state.models, webhook: state.webhooks };
+    for (const { name, kind } of block.parameters) if (known[kind]?.length) step.parameters[name] = known[kind][0];
     state.chosen = id;
   });
 }
@@ -136,6 +138,7 @@ export function rename(step, id) {
 }
 
 export function removeStep(id) {
+  const place = state.pipeline.steps.findIndex((step) => step.id === id);
   change((pipeline) => {
     const isOther = (reference) => !reference.startsWith(`$steps.${id}.`);
     const kept = (references) => Object.fromEntries(Object.entries(references ?? {}).filter(([, reference]) => isOther(reference)));
@@ -145,11 +148,17 @@ export function removeStep(id) {
     delete pipeline.ui?.positions?.[id];
     state.chosen = null;
   });
+  // What had the focus is gone: the next step has it, or what adds one.
+  const next = state.pipeline.steps[place] ?? state.pipeline.steps[place - 1];
+  (next ? graph.nodeOf(next.id) : byId("palette"))?.focus();
 }
 
 const graph = new Graph(byId("graph"));
 const form = new Form(byId("form"), byId("form-title"));
 const isSaved = () => JSON.stringify(state.pipeline) === JSON.stringify(state.saved);
+/** Whether there is work that would be lost. */
+const isDirty = () => mayChange && state.pipeline !== null && !isSaved() && (state.saved !== null || state.pipeline.steps.length > 0);
+const mayLeave = () => !isDirty() || confirm(t("pipelines.lose_question"));
 
 function draw() {
   graph.draw();
@@ -184,14 +193,36 @@ function differences(before, after) {
 }
 
 function display(pipeline, version, isNew = false) {
-  for (const step of pipeline.steps) (step.inputs ??= {}), (step.parameters ??= {});
-  pipeline.outputs ??= {};
-  state.pipeline = pipeline;
+  state.pipeline = complete(pipeline);
   state.saved = isNew ? null : copy(pipeline);
   Object.assign(state, { version, chosen: null, errors: [], trial: null });
   past = [];
   future = [];
+  if (isNew) {
+    byId("pipeline").value = "";
+    byId("pipeline-version").replaceChildren();
+  }
   changed();
+}
+
+function complete(pipeline) {
+  for (const step of pipeline.steps) (step.inputs ??= {}), (step.parameters ??= {});
+  pipeline.outputs ??= {};
+  return pipeline;
+}
+
+/** A pipeline of a file: changes of the one with its name, or a new one; nothing is saved. */
+async function openFile(file) {
+  const kind = file.name.endsWith(".json") ? "application/json" : "application/toml";
+  const answer = await fetch("/api/v1/pipelines/check", { method: "POST", headers: { "content-type": kind }, body: file });
+  const read = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(read.detail ?? t("error.status", { status: answer.status }));
+  if (!state.pipelines.some(({ name }) => name === read.pipeline.name)) return display(read.pipeline, 0, true);
+  await open(read.pipeline.name);
+  change((pipeline) => {
+    for (const key of Object.keys(pipeline)) delete pipeline[key];
+    Object.assign(pipeline, complete(read.pipeline));
+  });
 }
 
 async function open(name, version) {
@@ -200,6 +231,7 @@ async function open(name, version) {
   const versions = found.versions.length ? found.versions : [found.version];
   byId("pipeline-version").replaceChildren(...versions.toReversed().map((n) => element("option", { value: String(n), selected: n === found.version }, n ? String(n) : t("pipelines.built_in"))));
   byId("pipeline").value = name;
+  if (byId("saved")) show(byId("saved"), "", false);
   display(found.pipeline, found.version);
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: name })}`);
 }
@@ -233,18 +265,15 @@ function commands() {
     }, () => !state.errors.length && !isSaved());
     add("undo", async () => undo(past, future), () => past.length > 0);
     add("redo", async () => undo(future, past), () => future.length > 0);
-    add("new", async () => display({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
-    add("duplicate", async () => display({ ...copy(state.pipeline), name: freeName(`${state.pipeline.name}-copy`) }, 0, true));
+    add("new", async () => mayLeave() && display({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
+    add("duplicate", async () => mayLeave() && display({ ...copy(state.pipeline), name: freeName(`${state.pipeline.name}-copy`) }, 0, true));
     const file = element("input", { type: "file", accept: ".toml,.json", hidden: true });
     file.addEventListener("change", async () => {
       const [chosen] = file.files;
       file.value = "";
-      if (!chosen) return;
-      const answer = await fetch("/api/v1/pipelines", { method: "POST", headers: { "content-type": chosen.name.endsWith(".json") ? "application/json" : "application/toml" }, body: chosen });
-      const saved = await answer.json().catch(() => ({}));
-      if (!answer.ok) return show(outcome, saved.detail ?? t("error.status", { status: answer.status }), true);
-      await list(saved.name);
-      show(outcome, t("pipelines.saved", { version: saved.version }), false);
+      if (!chosen || !mayLeave()) return;
+      show(outcome, "", false);
+      await openFile(chosen).catch((error) => show(outcome, error.message, true));
     });
     byId("commands").after(file);
     add("import", async () => file.click());
@@ -274,13 +303,20 @@ function palette() {
 }
 
 async function start() {
-  const [{ blocks }, { models }] = await Promise.all([send("GET", "/api/v1/blocks"), send("GET", "/api/v1/models")]);
+  const [{ blocks, webhooks }, { models }] = await Promise.all([send("GET", "/api/v1/blocks"), send("GET", "/api/v1/models")]);
   state.blocks = new Map(blocks.map((block) => [block.type, block]));
   state.models = models.map(({ name }) => name);
+  state.webhooks = webhooks;
   palette();
   commands();
-  byId("pipeline").addEventListener("change", ({ target }) => open(target.value).catch(failed));
-  byId("pipeline-version").addEventListener("change", ({ target }) => open(byId("pipeline").value, target.value).catch(failed));
+  const opens = (select, act) =>
+    byId(select).addEventListener("change", ({ target }) => {
+      if (mayLeave()) return act(target.value).catch(failed);
+      byId("pipeline").value = state.saved?.name ?? "";
+      byId("pipeline-version").value = state.saved ? String(state.version) : "";
+    });
+  opens("pipeline", (name) => open(name));
+  opens("pipeline-version", (version) => open(byId("pipeline").value, version));
   await list(new URLSearchParams(location.search).get("pipeline"));
   if (mayChange) startTrial(draw);
   startExecutions();
@@ -288,8 +324,17 @@ async function start() {
     u: ["pipelines.key.undo", () => undo(past, future)],
     r: ["pipelines.key.redo", () => undo(future, past)],
     a: ["pipelines.key.add", () => byId("palette")?.focus()],
+    "← → ↑ ↓": ["pipelines.key.move", null],
+    Enter: ["pipelines.key.open", null],
+    Delete: ["pipelines.key.remove", null],
   });
-  addEventListener("beforeunload", (event) => !isSaved() && state.saved && event.preventDefault());
+  addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z" || event.target.closest?.("input, textarea, select")) return;
+    event.preventDefault();
+    if (event.shiftKey) undo(future, past);
+    else undo(past, future);
+  });
+  addEventListener("beforeunload", (event) => isDirty() && event.preventDefault());
 }
 
 const failed = (error) => show(byId("problem"), error.message, true);

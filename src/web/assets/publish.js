@@ -9,7 +9,7 @@ const camera = location.pathname.split("/")[2];
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const authorization = token ? { authorization: `Bearer ${token}` } : {};
 
-let wanted, media, peer, session, timer, awake;
+let wanted, media, peer, session, timer, awake, moving;
 title.textContent = document.title = t("publish.to", { camera: decodeURIComponent(camera) });
 
 function say(key, values) {
@@ -52,6 +52,22 @@ async function connect() {
   };
 }
 
+/** Goes on with the session from the addresses that the device has now: an ICE restart. Throws where the box does not. */
+async function move() {
+  const of = peer;
+  const before = of.remoteDescription.sdp;
+  of.restartIce();
+  await of.setLocalDescription();
+  const fragment = of.localDescription.sdp.split("\r\n").filter((line) => /^(m=|a=mid|a=ice-)/.test(line)).join("\r\n");
+  const answer = await fetch(session, { method: "PATCH", headers: { "content-type": "application/trickle-ice-sdpfrag", "if-match": "*", ...authorization }, body: `${fragment}\r\n` });
+  if (answer.status !== 200) throw answer;
+  const piece = await answer.text();
+  const value = (text, key) => text.match(`a=ice-${key}:(\\S+)`)[1];
+  // Candidates have the name, too.
+  const moved = ["ufrag", "pwd"].reduce((sdp, key) => sdp.replaceAll(value(before, key), value(piece, key)), before);
+  await of.setRemoteDescription({ type: "answer", sdp: moved });
+}
+
 async function hangUp() {
   clearTimeout(timer);
   const [of, from] = [peer, session];
@@ -64,8 +80,18 @@ async function hangUp() {
 /** Begins again after `wait`, unless it goes on until then. */
 function again(wait) {
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    if (!wanted || !media || peer?.connectionState === "connected") return;
+  timer = setTimeout(async () => {
+    const of = peer;
+    const isDone = () => !wanted || !media || of !== peer || of?.connectionState === "connected";
+    if (isDone()) return;
+    // The session goes on where only the way to it is another one.
+    if (session && !moving && of?.connectionState !== "closed") {
+      moving = true;
+      const isMoved = await move().then(() => true, () => false);
+      if (isMoved) await new Promise((done) => setTimeout(done, 3000));
+      moving = false;
+    }
+    if (moving || isDone()) return;
     hangUp();
     run(true);
   }, wait);
@@ -80,7 +106,7 @@ async function run(isAgain) {
       say("publish.lost");
       again(3000);
     } else {
-      stop(status === 409 ? "publish.taken" : status === 401 ? "publish.not_allowed" : "publish.refused", { reason: message });
+      stop(status === 409 ? "publish.taken" : status === 401 ? "publish.not_allowed" : status === 404 ? "publish.no_such" : "publish.refused", { reason: message });
     }
   }
 }

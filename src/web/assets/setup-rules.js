@@ -5,7 +5,7 @@ import { objectName } from "./format.js";
 import { shapeNames } from "./setup-draw.js";
 import { t } from "./texts.js";
 
-const WHEN = ["object", "enter", "dwell", "leave", "cross", "count"];
+const WHEN = ["object", "activity", "enter", "dwell", "leave", "cross", "count"];
 const DIRECTIONS = ["both", "forward", "backward"];
 
 let rules = [];

@@ -17,13 +17,14 @@ let shapesBefore = "";
 const path = (name) => `/api/v1/cameras/${encodeURIComponent(name)}/config`;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Waits until it is known whether a change stays. Gives what became of it in words. */
-async function confirmed(outcome, { status }) {
+/** Waits until it is known whether a change stays, and says so once `refresh` has shown what is in use then. */
+async function confirmed(outcome, { status }, refresh) {
   while (status.state === "confirming") {
     show(outcome, t("setup.confirming", { changed: status.changed.join(", ") }), false);
     await wait(ASK_MS);
     status = await send("GET", "/api/v1/config").catch(() => status);
   }
+  await refresh();
   if (status.state === "in_use") return show(outcome, status.reason ? t("setup.in_use_but", { reason: status.reason }) : t("setup.in_use"), false);
   show(outcome, t("setup.undone", { reason: status.reason ?? "" }), true);
 }
@@ -43,6 +44,7 @@ function foundRow(source, name, about) {
   const use = element("button", { type: "button", class: "plain" }, t("setup.use"));
   use.addEventListener("click", () => {
     byId("add-url").value = source;
+    noteKind();
     byId("add-url").focus();
   });
   return element("li", {}, element("strong", {}, name || source), element("span", {}, [name ? source : "", about].filter(Boolean).join(" · ")), use);
@@ -86,7 +88,7 @@ async function tryOut(form, button, name, body) {
     byId(`${name}-picture`).src = `data:image/jpeg;base64,${probed.picture}`;
     const facts = [probed.coding, `${probed.width}×${probed.height}`];
     if (probed.fps) facts.push(t("setup.fps", { n: Math.round(probed.fps * 10) / 10 }));
-    if (probed.has_audio !== undefined) facts.push(probed.has_audio ? t("setup.sound") : t("setup.no_sound"));
+    if (probed.has_audio !== undefined) facts.push(t(probed.audio_note ? "setup.sound_unfit" : probed.has_audio ? "setup.sound" : "setup.no_sound"));
     facts.push(t("setup.first_picture", { n: Math.round(probed.first_picture_s * 10) / 10 }));
     setText(byId(`${name}-text`), facts.join(" · "));
     byId(name).hidden = false;
@@ -105,13 +107,37 @@ byId("try").addEventListener("click", () => {
   tryOut(form, byId("try"), "tried", () => ({ source: source(new FormData(form)) })).finally(() => (needed.required = true));
 });
 
+const PUBLISHED = "whip:";
+const publishPage = (name) => `/cameras/${encodeURIComponent(name)}/publish`;
+
+/** A camera that a phone or browser publishes to cannot be tried before it is there, and asks for a token at most. */
+function noteKind() {
+  const isPublished = byId("add-url").value.trim() === PUBLISHED;
+  byId("try").disabled = isPublished;
+  byId("add-user-field").hidden = isPublished;
+  byId("phone-hint").hidden = !isPublished;
+  if (isPublished) byId("add-user").value = "";
+}
+
+byId("add-url").addEventListener("input", noteKind);
+byId("add-form").addEventListener("reset", () => setTimeout(noteKind));
+byId("phone").addEventListener("click", () => {
+  byId("add-url").value = PUBLISHED;
+  noteKind();
+  byId("add-name").focus();
+});
+
 onSubmit(byId("add-form"), async (fields) => {
   const name = fields.get("name").trim();
   const added = await send("POST", "/api/v1/cameras", { name, settings: { source: source(fields) } });
   byId("add-form").reset();
   byId("tried").hidden = true;
   await showList();
-  confirmed(byId("outcome"), added).then(showList, (error) => show(byId("outcome"), error.message, true));
+  const outcome = byId("outcome");
+  const isPublished = fields.get("url").trim() === PUBLISHED;
+  confirmed(outcome, added, showList)
+    .then(() => isPublished && byId("cameras").querySelector(`a[href="#${encodeURIComponent(name)}"]`) && outcome.replaceChildren(t("setup.phone_added", { name }), element("a", { href: publishPage(name) }, t("publish.open"))))
+    .catch((error) => show(outcome, error.message, true));
   return t("setup.added", { name });
 });
 
@@ -179,8 +205,8 @@ async function showCamera(name) {
   const { effective, labels } = settings;
   setText(byId("one-title"), name);
   setText(byId("one-file"), t("setup.in_file", { file: settings.file }));
-  byId("publish-line").hidden = effective.source.url !== "whip:";
-  byId("publish-link").href = `/cameras/${encodeURIComponent(name)}/publish`;
+  byId("publish-line").hidden = effective.source.url !== PUBLISHED;
+  byId("publish-link").href = publishPage(name);
   form.url.value = effective.source.url;
   form.username.value = effective.source.username ?? "";
   form.password.value = "";
@@ -205,8 +231,7 @@ async function save() {
   try {
     const edited = await send("PATCH", path(camera), wholePatch(), { "if-match": `"${known.revision}"` });
     await showCamera(camera);
-    await confirmed(outcome, edited);
-    await showCamera(camera);
+    await confirmed(outcome, edited, () => showCamera(camera));
   } catch (error) {
     show(outcome, error.code === "changed_meanwhile" ? t("setup.changed_meanwhile") : error.message, true);
     byId("save").disabled = false;
@@ -220,9 +245,8 @@ async function remove() {
     const removed = await send("DELETE", path(name), {}, { "if-match": `"${known.revision}"` });
     known = null;
     location.hash = "";
-    await confirmed(byId("outcome"), removed);
+    await confirmed(byId("outcome"), removed, showList);
     show(byId("outcome"), t("setup.removed", { name }), false);
-    await showList();
   } catch (error) {
     show(byId("save-outcome"), error.message, true);
   }

@@ -12,7 +12,9 @@ const form = byId("share-form");
 /** What can be shared: clips and stills. */
 async function offerFiles() {
   const record = await send("GET", `/api/v1/events/${encodeURIComponent(event)}`);
-  const files = [...clipsOf(record.event), ...(record.event.pictures ?? [])].map(({ file }) => file);
+  const { event: of } = record;
+  const films = of.shares?.length ? [{ file: "video.mp4" }] : clipsOf(of);
+  const files = [...films, ...(of.pictures ?? [])].map(({ file }) => file);
   byId("share-file").replaceChildren(...files.map((file) => element("option", { value: file }, file)));
 }
 

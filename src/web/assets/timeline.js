@@ -330,6 +330,7 @@ const now = () => show(Date.now() - (view.until - view.from) * 0.9, Date.now() +
 const acts = { "tl-back": () => pan(-0.5), "tl-forward": () => pan(0.5), "tl-in": () => zoom(0.5), "tl-out": () => zoom(2), "tl-now": now, "tl-play": toggle, "tl-prev": () => player.step(-1), "tl-next": () => player.step(1) };
 for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
 byId("tl-speed").addEventListener("change", ({ target }) => player.setRate(Number(target.value)));
+byId("tl-sound").addEventListener("change", ({ target }) => player.videos.forEach((video) => { video.muted = !target.checked; }));
 byId("tl-jump").addEventListener("submit", (event) => {
   event.preventDefault();
   const at = Date.parse(byId("tl-at").value);
