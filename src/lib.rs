@@ -22,6 +22,7 @@ pub mod telemetry;
 pub mod volume_folder;
 pub mod zone;
 
+pub mod allowance;
 pub mod asset;
 pub mod away;
 pub mod control;

@@ -1,5 +1,6 @@
 //! The JSON API, version 1: the box and its events.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -10,12 +11,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::access::Caller;
-use crate::event::{Event, EventId};
-use crate::service::{EventRecord, midnight};
+use crate::event::{Clip, Event, EventId, WHOLE_VIDEO};
+use crate::service::{CutRefusal, EventRecord, midnight};
 use crate::status::{BoxStatus, Concern, Summary};
 
 use super::audit::about;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::reply::{self, Tag};
 use super::routes::{Needs, Routes};
 use super::session::Known;
@@ -109,7 +110,53 @@ async fn event(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
-    reply::json(&request, &find(&shared, &caller, &id).await?)
+    let record = find(&shared, &caller, &id).await?;
+    let tag = reply::tag_of(&record)?;
+    if tag.is_known(&request) {
+        return Ok(tag.not_modified());
+    }
+    let video = video_size(&shared, &record.event).await?;
+    tag.answer(&EventReply { record, video })
+}
+
+/// An event, with what its page needs before it has the video.
+#[derive(Serialize)]
+struct EventReply {
+    #[serde(flatten)]
+    record: EventRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<VideoSize>,
+}
+
+/// Size of the picture of a video, pixels.
+#[derive(Serialize)]
+struct VideoSize {
+    width: u32,
+    height: u32,
+}
+
+/// The size of the event's video, in whatever clip it begins; none while that is not known.
+async fn video_size(shared: &Shared, event: &Event) -> Result<Option<VideoSize>, Problem> {
+    let size = |clip: &Clip| VideoSize { width: clip.width, height: clip.height };
+    let Some(first) = event.shares.first() else { return Ok(event.clips().next().map(size)) };
+    let holder = shared.errors.ask("event", shared.services.events.get(first.event)).await?;
+    Ok(holder.and_then(|holder| holder.event.clips().find(|clip| clip.media.file == first.file).map(size)))
+}
+
+/// Where a file of `event` lies, or the one that is made of all its video: also in the place of a clip, where others' clips
+/// hold it.
+pub(super) async fn path_of(shared: &Shared, event: &Event, file: &str) -> Result<PathBuf, Problem> {
+    let is_clip = event.clip.is_none() && !event.shares.is_empty() && file == Clip::file_name(0);
+    if file != WHOLE_VIDEO && !is_clip {
+        let path = shared.services.media.of_event(event, file);
+        return path.ok_or_else(|| Problem::not_found("the event has no file with this name"));
+    }
+    let made = shared.errors.ask("video", shared.services.playback.whole_video(event)).await?;
+    made.map_err(|why| match why {
+        CutRefusal::NoVideo(why) => Problem::not_found(why),
+        CutRefusal::NoRoom(why) => Problem::new(Code::NoRoom, why),
+        CutRefusal::Senseless(why) => Problem::new(Code::Refused, why),
+    })
 }
 
 async fn file(
@@ -120,8 +167,7 @@ async fn file(
 ) -> Result<Response, Problem> {
     let Path((id, file)) = path.map_err(|_| Problem::not_found("there is no event with this id on this box"))?;
     let record = find(&shared, &caller, &id).await?;
-    let path = shared.services.media.of_event(&record.event, &file);
-    let path = path.ok_or_else(|| Problem::not_found("the event has no file with this name"))?;
+    let path = path_of(&shared, &record.event, &file).await?;
     let answer = media::answer(&path, &file, &request).await?;
     let Event { camera, start, .. } = &record.event;
     Ok(about(format!("of camera {camera} at {:.0}", start.wall), answer))

@@ -40,7 +40,7 @@ pub(super) fn routes() -> Routes {
         .delete("/api/v1/cameras/{name}/config", Needs::ADMINISTER, remove)
         .post("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, try_rules)
         .get("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, tried_rules)
-        .delete("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, cancel_rules)
+        .delete("/api/v1/cameras/{name}/rules/try", Needs::ADMINISTER, cancel_trial)
 }
 
 #[derive(Deserialize)]
@@ -175,7 +175,7 @@ async fn tried_rules(
     Ok(Json(backtest).into_response())
 }
 
-async fn cancel_rules(
+pub(super) async fn cancel_trial(
     State(shared): State<Arc<Shared>>,
     Known(caller): Known,
     name: Named,

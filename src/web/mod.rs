@@ -39,6 +39,7 @@ mod problem;
 mod problems;
 mod proxy_login;
 mod queue;
+mod refusal;
 mod reply;
 mod routes;
 mod sdp;
@@ -51,6 +52,7 @@ mod shared_answers;
 mod shared_photos;
 mod shares;
 mod shell;
+mod stand_in;
 mod stream;
 mod switches;
 mod system;
@@ -87,6 +89,7 @@ use tls::Tls;
 
 pub use proxy_login::Config as ProxyLoginConfig;
 pub use settings::{Config, SERVICE_SOCKET, SOCKET};
+pub use stand_in::{Trouble, stand_in};
 pub use tls::Config as TlsConfig;
 
 /// In the folder of the daemon's state: the certificate that the box makes, the keys of a proxy.
@@ -154,21 +157,7 @@ impl Page {
     /// # Errors
     /// When the port is taken, or there is no certificate that can be used; says which and what to do.
     pub async fn open(&self) -> Result<Opened> {
-        let mut sockets = server::inherited().context("take over the sockets of the service manager")?;
-        if sockets.is_empty() {
-            sockets.push(server::bind(self.config.listen).await?);
-        }
-        let mut opened = Opened { listeners: Vec::new(), addresses: Vec::new(), tls: None };
-        for socket in sockets {
-            let address = socket.local_addr().context("read the page's address")?;
-            let needs_tls = self.config.has_tls(address.ip());
-            if needs_tls && opened.tls.is_none() {
-                opened.tls = Some(Tls::new(&self.config.tls, &self.deps.folder.join(FOLDER), &self.deps.clock).await?);
-            }
-            opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
-            opened.addresses.push(address);
-        }
-        Ok(opened)
+        open(&self.config, &self.deps).await
     }
 
     /// Serves the page until `stop`; ends within about a second, even with connections open.
@@ -210,7 +199,7 @@ impl Page {
 
     /// Serves programs on the box until `stop`. A socket that cannot be opened is logged, and costs nothing else.
     pub async fn serve_local(&self, stop: CancellationToken) {
-        let sockets = match self.open_local().await {
+        let sockets = match open_local(&self.config, &self.deps).await {
             Ok(sockets) => sockets,
             Err(error) => {
                 let error = format!("{error:#}");
@@ -224,15 +213,33 @@ impl Page {
         };
         self.server.serve(sockets.into_iter().map(Listener::Local).collect(), stop).await;
     }
+}
 
-    async fn open_local(&self) -> Result<Vec<LocalSocket>> {
-        let inherited = systemd::unix_listeners().context("take over the sockets of the service manager")?;
-        if !inherited.is_empty() {
-            return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
-        }
-        let path = self.config.socket_in(&self.deps.folder);
-        Ok(vec![LocalSocket::bind(&path, self.config.is_socket_chosen()).await?])
+async fn open(config: &Config, deps: &PageDeps) -> Result<Opened> {
+    let mut sockets = server::inherited().context("take over the sockets of the service manager")?;
+    if sockets.is_empty() {
+        sockets.push(server::bind(config.listen).await?);
     }
+    let mut opened = Opened { listeners: Vec::new(), addresses: Vec::new(), tls: None };
+    for socket in sockets {
+        let address = socket.local_addr().context("read the page's address")?;
+        let needs_tls = config.has_tls(address.ip());
+        if needs_tls && opened.tls.is_none() {
+            opened.tls = Some(Tls::new(&config.tls, &deps.folder.join(FOLDER), &deps.clock).await?);
+        }
+        opened.listeners.push(Listener::Tcp(socket, opened.tls.clone().filter(|_| needs_tls)));
+        opened.addresses.push(address);
+    }
+    Ok(opened)
+}
+
+async fn open_local(config: &Config, deps: &PageDeps) -> Result<Vec<LocalSocket>> {
+    let inherited = systemd::unix_listeners().context("take over the sockets of the service manager")?;
+    if !inherited.is_empty() {
+        return inherited.into_iter().map(|socket| Ok(LocalSocket::inherited(socket)?)).collect();
+    }
+    let path = config.socket_in(&deps.folder);
+    Ok(vec![LocalSocket::bind(&path, config.is_socket_chosen()).await?])
 }
 
 /// Finds out whether the page could move from the address that it has to that of `after`.
@@ -249,6 +256,14 @@ pub async fn check_address(before: &Config, after: &Config) -> Result<()> {
 /// Names the file, and what to do.
 pub async fn check_certificate(config: &Config) -> Result<()> {
     tls::check(&config.tls).await
+}
+
+/// The same as [`check_certificate`], blocking.
+///
+/// # Errors
+/// As there.
+pub fn check_certificate_files(config: &Config) -> Result<()> {
+    tls::check_files(&config.tls)
 }
 
 fn router(

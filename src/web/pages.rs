@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::compact::{Written, compact};
-use super::problem::{self, Code, Problem};
+use super::problem::{Code, Problem};
+use super::refusal::Spoken;
 use super::routes::{Needs, Routes};
 use super::shell::Shell;
 use super::texts::Language;
@@ -191,8 +192,8 @@ pub(super) fn routes() -> Routes {
 
 /// What stands where there is no page, and no route of the API.
 pub(super) async fn not_found(request: Request) -> Response {
-    if problem::is_api(request.uri()) {
-        return Problem::not_found("there is nothing here; docs/api.md lists all routes").into_response();
+    if let Some(answer) = Spoken::at(request.uri().path()).nothing() {
+        return answer;
     }
     #[derive(Template)]
     #[template(path = "lost.html")]

@@ -99,9 +99,10 @@ async fn make(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Response,
 /// A file of an event that the caller sees.
 async fn file_of(shared: &Shared, caller: &Caller, event: String, file: String) -> Result<SharedItem, Problem> {
     let record = api::find(shared, caller, &event).await?;
-    if neutral_name(&file).is_none() || shared.services.media.of_event(&record.event, &file).is_none() {
+    if neutral_name(&file).is_none() {
         return Err(Problem::not_found("the event has no file with this name"));
     }
+    api::path_of(shared, &record.event, &file).await?;
     let (camera, at) = (record.event.camera.to_string(), record.event.start.wall);
     Ok(SharedItem::File(SharedFile { event, file, camera, at }))
 }
@@ -176,7 +177,7 @@ async fn event_file(shared: &Shared, file: &SharedFile, name: &str, request: &He
     }
     let event = file.event.parse().map_err(|_| gone())?;
     let record = shared.errors.ask("event", shared.services.events.get(event)).await?.ok_or_else(gone)?;
-    let path = shared.services.media.of_event(&record.event, &file.file).ok_or_else(gone)?;
+    let path = api::path_of(shared, &record.event, &file.file).await.map_err(|_| gone())?;
     let answer = media::answer(&path, &file.file, request).await.map_err(|_| gone())?.into_response();
     under(name, answer)
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 
 use super::Shared;
 use super::problem::{Code, Problem};
 use super::routes::{Needs, Routes};
-use super::sdp;
+use super::sdp::{self, OfSession};
 use super::session::{FromPeer, Known};
 use crate::access::Caller;
 use crate::service::PublishRefusal;
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Routes {
     Routes::default()
         .post(CAMERA, Needs::OPERATE, publish)
         .preflight(CAMERA, sdp::preflight)
-        .proceed(SESSION, Needs::OPERATE, add_candidates)
+        .proceed(SESSION, Needs::OPERATE, patch)
         .delete(SESSION, Needs::OPERATE, end)
         .preflight(SESSION, sdp::preflight)
 }
@@ -44,44 +44,19 @@ async fn publish(
         let camera = sdp::camera(camera)?;
         check(&shared, &caller, &camera)?;
         let offer = sdp::offer(&headers, body).await?;
-        let opened = shared.services.publishing.publish(&camera, offer, sdp::addresses(peer)).await;
+        let (addresses, asker) = (sdp::addresses(peer), sdp::asker(&caller, peer));
+        let opened = shared.services.publishing.publish(&camera, offer, addresses, asker).await;
         Ok(sdp::opened("whip", &camera, opened.map_err(problem)?))
     };
-    answer(publish.await)
+    sdp::answer(publish.await)
 }
 
-async fn add_candidates(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let add = async {
-        sdp::check_page(&headers)?;
-        let (camera, id) = sdp::session(path)?;
-        check(&shared, &caller, &camera)?;
-        let (tag, fragment) = sdp::candidates(&headers, body).await?;
-        shared.services.publishing.add_candidates(&camera, &id, tag, fragment).await.map_err(sdp::problem)?;
-        Ok(StatusCode::NO_CONTENT.into_response())
-    };
-    answer(add.await)
+async fn patch(State(shared): State<Arc<Shared>>, of: OfSession, body: Body) -> Response {
+    sdp::patch(&shared, of, body, check).await
 }
 
-async fn end(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let end = async {
-        sdp::check_page(&headers)?;
-        let (camera, id) = sdp::session(path)?;
-        check(&shared, &caller, &camera)?;
-        shared.services.publishing.end(&camera, &id).await.map_err(sdp::problem)?;
-        Ok(StatusCode::OK.into_response())
-    };
-    answer(end.await)
+async fn end(State(shared): State<Arc<Shared>>, of: OfSession) -> Response {
+    sdp::end(&shared, of, check).await
 }
 
 /// Whether the camera is one to publish to, which the caller sees.
@@ -99,8 +74,4 @@ fn problem(refusal: PublishRefusal) -> Problem {
         PublishRefusal::Taken(_) => Problem::new(Code::AlreadyPublished, refusal.to_string()),
         PublishRefusal::Session(refusal) => sdp::problem(refusal),
     }
-}
-
-fn answer(outcome: Result<Response, Problem>) -> Response {
-    sdp::allowed(outcome.unwrap_or_else(IntoResponse::into_response))
 }

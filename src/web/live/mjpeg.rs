@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 
+use super::still::MAX_WIDTH;
 use super::viewers::{AdmittedViewer, check_page};
 use crate::clock::Mono;
 use crate::service::Live;
@@ -79,7 +80,7 @@ impl Reader {
                 Live::Past(_) | Live::NoPicture if !is_first => continue,
                 Live::Past(_) | Live::NoPicture | Live::Unknown => return None,
             };
-            let (at, jpeg) = self.shared.jpegs.picture(&self.camera, frame, EVERY).await.ok()?;
+            let (at, jpeg) = self.shared.jpegs.picture(&self.camera, MAX_WIDTH, frame, EVERY).await.ok()?;
             if self.last.replace(at) != Some(at) {
                 return Some(part(&jpeg, is_first));
             }

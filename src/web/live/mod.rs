@@ -18,7 +18,7 @@ pub(super) fn routes() -> Routes {
         .look("/api/v1/cameras/{name}/live.mjpeg", Needs::VIEW, mjpeg::stream)
         .post("/whep/{name}", Needs::VIEW, whep::play)
         .preflight("/whep/{name}", sdp::preflight)
-        .proceed("/whep/{name}/{id}", Needs::VIEW, whep::add_candidates)
+        .proceed("/whep/{name}/{id}", Needs::VIEW, whep::patch)
         .delete("/whep/{name}/{id}", Needs::VIEW, whep::end)
         .preflight("/whep/{name}/{id}", sdp::preflight)
 }

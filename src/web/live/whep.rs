@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use futures::stream::{self, StreamExt};
 
 use crate::access::Caller;
@@ -14,7 +14,7 @@ use crate::frame::Codec;
 use crate::live::Broadcast;
 use crate::web::Shared;
 use crate::web::problem::{Code, Problem};
-use crate::web::sdp;
+use crate::web::sdp::{self, OfSession};
 use crate::web::session::{FromPeer, Known};
 
 pub(super) async fn play(
@@ -28,10 +28,11 @@ pub(super) async fn play(
     let play = async {
         sdp::check_page(&headers)?;
         let camera = sdp::camera(camera)?;
-        check(&caller, &camera)?;
+        check(&shared, &caller, &camera)?;
         let broadcast = shared.services.media.broadcast(&camera).ok_or_else(sdp::unknown_camera)?;
         check_video(&camera, &broadcast)?;
         let offer = sdp::offer(&headers, body).await?;
+        let (addresses, asker) = (sdp::addresses(peer), sdp::asker(&caller, peer));
         let admission = shared.viewers.admit(caller, &camera)?;
         let pictures = stream::unfold((broadcast.join_packets(), admission), |(mut viewer, admission)| async move {
             let packet = tokio::select! {
@@ -40,47 +41,21 @@ pub(super) async fn play(
             };
             Some((packet?, (viewer, admission)))
         });
-        let opened = shared.services.publishing.play(&camera, offer, sdp::addresses(peer), pictures.boxed()).await;
+        let opened = shared.services.publishing.play(&camera, offer, addresses, pictures.boxed(), asker).await;
         Ok(sdp::opened("whep", &camera, opened.map_err(sdp::problem)?))
     };
-    answer(play.await)
+    sdp::answer(play.await)
 }
 
-pub(super) async fn add_candidates(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let add = async {
-        sdp::check_page(&headers)?;
-        let (camera, id) = sdp::session(path)?;
-        check(&caller, &camera)?;
-        let (tag, fragment) = sdp::candidates(&headers, body).await?;
-        shared.services.publishing.add_candidates(&camera, &id, tag, fragment).await.map_err(sdp::problem)?;
-        Ok(StatusCode::NO_CONTENT.into_response())
-    };
-    answer(add.await)
+pub(super) async fn patch(State(shared): State<Arc<Shared>>, of: OfSession, body: Body) -> Response {
+    sdp::patch(&shared, of, body, check).await
 }
 
-pub(super) async fn end(
-    State(shared): State<Arc<Shared>>,
-    Known(caller): Known,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let end = async {
-        sdp::check_page(&headers)?;
-        let (camera, id) = sdp::session(path)?;
-        check(&caller, &camera)?;
-        shared.services.publishing.end(&camera, &id).await.map_err(sdp::problem)?;
-        Ok(StatusCode::OK.into_response())
-    };
-    answer(end.await)
+pub(super) async fn end(State(shared): State<Arc<Shared>>, of: OfSession) -> Response {
+    sdp::end(&shared, of, check).await
 }
 
-fn check(caller: &Caller, camera: &str) -> Result<(), Problem> {
+fn check(_: &Shared, caller: &Caller, camera: &str) -> Result<(), Problem> {
     if caller.sees(camera, jiff::Timestamp::now()) { Ok(()) } else { Err(sdp::unknown_camera()) }
 }
 
@@ -97,8 +72,4 @@ fn check_video(camera: &str, broadcast: &Broadcast) -> Result<(), Problem> {
             Err(Problem::new(Code::NoVideo, message))
         }
     }
-}
-
-fn answer(outcome: Result<Response, Problem>) -> Response {
-    sdp::allowed(outcome.unwrap_or_else(IntoResponse::into_response))
 }

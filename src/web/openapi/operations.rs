@@ -12,6 +12,11 @@ pub(super) const TEXT: &str = r#"{"type": "string", "minLength": 1}"#;
 const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 
 pub(super) const CAMERA: &[Parameter] = &[Parameter::path("name", TEXT, "Name of the camera.")];
+const WIDTH: &[Parameter] = &[Parameter::query(
+    "width",
+    r#"{"type": "integer", "minimum": 1, "maximum": 640}"#,
+    "At most so many pixels wide, rounded up to 160, 320 or 640.",
+)];
 pub(super) const EVENT: &[Parameter] = &[Parameter::path("id", ID, "Id of the event.")];
 pub(super) const KNOWN: &[Parameter] =
     &[Parameter::header("If-None-Match", r#"{"type": "string"}"#, "`ETag` of an answer that you have.")];
@@ -178,7 +183,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/v1/cameras/{name}/frame.jpg",
         "frame",
         "The newest picture, at most 640 pixels wide",
-        &[CAMERA],
+        &[CAMERA, WIDTH],
         &[media(200, "The picture.", "image/jpeg")],
         &[NotFound, NoPicture],
     ),
@@ -186,7 +191,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/api/v1/cameras/{name}/last.jpg",
         "last_frame",
         "The last picture since the start, however old",
-        &[CAMERA],
+        &[CAMERA, WIDTH],
         &[media(200, "The picture.", "image/jpeg")],
         &[NotFound, NoPicture],
     ),

@@ -189,6 +189,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[json("How many are in each state.", "ExecutionBatch"), NOT_MODIFIED],
         &[NotFound],
     ),
+    Operation {
+        method: "post",
+        path: "/api/v1/executions/batches/{id}/cancel",
+        name: "execution_batch_cancel",
+        summary: "Ends what is not over of executions that were given together",
+        parameters: &[BATCH],
+        body: None,
+        answers: &[json("How many that were.", "CancelledBatch")],
+        problems: &[ForeignPage, NotJson, NotFound],
+    },
     read(
         "/api/v1/executions/{id}",
         "execution",
@@ -249,6 +259,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "A picture that an execution was given or has made",
         &[EXECUTION_FILE, PART, KNOWN],
         FILE,
+        &[NotFound],
+    ),
+    read(
+        "/api/v1/executions/{id}/small.jpg",
+        "execution_picture",
+        "The first picture that an execution was given, at most 160 pixels on a side",
+        &[EXECUTION, KNOWN],
+        &[media(200, "The picture.", "image/jpeg")],
         &[NotFound],
     ),
 ];

@@ -51,6 +51,17 @@ async fn an_offer_is_answered_with_a_session_that_is_deleted_and_taken_meanwhile
     };
     assert_eq!((add(&tag).await, add("\"other\"").await), (204, 412));
     assert_eq!(send(&site, "PATCH", &session, SDP, candidates).await.status, 415);
+
+    // Another network: an ICE restart, which RFC 9725 sends with If-Match: *.
+    let restart = format!("a=ice-ufrag:efgh\r\na=ice-pwd:0123456789abcdef01234567\r\n{candidates}");
+    let restart =
+        async |tag: &str| send(&site, "PATCH", &session, &format!("{fragment}If-Match: {tag}\r\n"), &restart).await;
+    let restarted = restart("*").await;
+    let kind = restarted.header("content-type");
+    assert_eq!((restarted.status, kind), (200, "application/trickle-ice-sdpfrag"), "{}", restarted.text());
+    assert!(restarted.text().contains("a=ice-ufrag:") && restarted.header("etag") != tag, "{}", restarted.text());
+    assert_eq!((add(&tag).await, add(restarted.header("etag")).await), (412, 204), "the ICE session is another one");
+    assert_eq!(restart("*").await.status, 204, "it is the one in use");
     assert_eq!(send(&site, "DELETE", "/whip/phone/guessed", "", "").await.status, 404);
     assert_eq!(send(&site, "DELETE", &session, "", "").await.status, 200);
     assert_eq!(send(&site, "DELETE", &session, "", "").await.status, 404);
