@@ -183,7 +183,7 @@ async function share(browser, page, box) {
   const address = page.url();
   await page.click("#share summary");
   await page.waitForSelector("#share-file option", { state: "attached" });
-  await page.selectOption("#share-file", "clip.mp4");
+  await page.selectOption("#share-file", { index: 0 });
   await page.fill("#share-password", "haystack");
   await page.click("#share-form button[type=submit]");
   await page.waitForSelector("#share-made:not([hidden])");

@@ -82,10 +82,13 @@ async function correctTime(page) {
   await ask("an hour");
   await page.waitForSelector("#selection .outcome:not([hidden])");
   seen.steps.noShift = await page.textContent("#selection .outcome");
+  const days = () => page.locator("#gallery h2").allTextContents();
+  const old = (await days()).join();
   await ask("+1:00");
   await page.waitForSelector("#selection", { state: "hidden" });
+  await page.waitForFunction((shown) => [...document.querySelectorAll("#gallery h2")].map((day) => day.textContent).join() !== shown, old);
   await tiles(page, files.length);
-  seen.steps.days = await page.locator("#gallery h2").allTextContents();
+  seen.steps.days = await days();
 }
 
 /** Imports a folder, and sees what became of its files. */

@@ -51,6 +51,23 @@ async function draws(page) {
   await page.keyboard.press("ArrowDown");
   const after = await place();
   seen.steps.moved = [after[0] - before[0], after[1] - before[1]];
+  // One that is removed leaves the focus to the one beside it.
+  await page.keyboard.press("Delete");
+  await node(page, "draw").waitFor({ state: "detached" });
+  seen.steps.focus = await page.evaluate(() => document.activeElement.dataset.step);
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await node(page, "draw").waitFor();
+  // Webhooks are those of the configuration.
+  await page.selectOption("#palette", "webhook@1");
+  await node(page, "webhook").waitFor();
+  seen.steps.webhook = await page.getByLabel("webhook", { exact: true }).inputValue();
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await node(page, "webhook").waitFor({ state: "detached" });
+  await page.keyboard.press("?");
+  seen.steps.keys = await page.locator("dialog.keys kbd").allTextContents();
+  await page.keyboard.press("Escape");
+  await node(page, "draw").focus();
+  await page.keyboard.press("Enter");
   // By forms alone: the name of the pipeline, and what it gives.
   await page.getByRole("button", { name: "To the whole pipeline" }).click();
   await page.getByLabel("Name", { exact: true }).fill("visitors");
@@ -104,7 +121,9 @@ async function main(url, picture, text) {
     await page.getByRole("button", { name: "Send all" }).click();
     await page.waitForFunction(() => document.querySelectorAll("#executions .state").length === 2 && [...document.querySelectorAll("#executions .state")].every((state) => state.textContent === "finished"), null, LONG);
     await page.locator("#executions button", { hasText: "Result" }).first().click();
-    await page.waitForSelector("#executions img");
+    await page.waitForSelector("#executions .pl-pictures img");
+    await page.waitForFunction(() => [...document.querySelectorAll("#executions .pl-given")].every((image) => image.naturalWidth > 0), null, LONG);
+    seen.steps.given = await page.locator("#executions .what").first().textContent();
     seen.steps.result = await page.locator("#executions pre").first().textContent();
     await page.locator("#executions button", { hasText: "Again" }).first().click();
     await page.waitForFunction(() => document.querySelectorAll("#executions > li").length === 3, null, LONG);

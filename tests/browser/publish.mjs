@@ -19,8 +19,8 @@ const FAKE = [
   "--disable-backgrounding-occluded-windows",
 ];
 const browser = await chromium.launch({ executablePath: process.env.OUTPOST_CHROMIUM ?? "/usr/bin/chromium", args: [...ARGUMENTS, ...FAKE] });
-// The second publisher is refused, which Chromium puts on its console.
-const { seen, follow, look } = makeObserver({ isAnswer: (status) => status === 409 || status === 401 });
+// The second publisher is refused, and a session that has ended is not there, which Chromium puts on its console.
+const { seen, follow, look } = makeObserver({ isAnswer: (status) => [401, 404, 409].includes(status) });
 const { steps } = seen;
 const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
 
@@ -28,6 +28,11 @@ const stateOf = (page, state) => page.waitForFunction((wanted) => document.getEl
 const text = (page) => page.textContent("#state");
 
 const phone = follow(await context.newPage());
+/** Addresses of the sessions that the phone began. */
+const sessions = [];
+phone.on("response", (answer) => {
+  if (answer.request().method() === "POST" && answer.status() === 201) sessions.push(answer.headers().location);
+});
 await phone.goto(`${url}cameras/phone/publish#token=${token}`);
 await look(phone, "idle");
 steps.wide = await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
@@ -59,6 +64,43 @@ const phoneIs = (state) => until("api/v1/status", ({ cameras }) => cameras.find(
 const online = (await phoneIs("online")).cameras.find(({ name }) => name === "phone");
 steps.codec = online.codec;
 
+const publisher = async (enough) => {
+  const of = ({ cameras }) => cameras.find(({ name }) => name === "phone").webrtc?.publisher;
+  return of(await until("api/v1/status", (status) => enough(of(status))));
+};
+steps.publisher = await publisher((of) => of?.connected && of.packets > 0);
+
+// The network of the phone changes: an ICE restart, and the session goes on.
+const moved = phone.waitForResponse((answer) => answer.request().method() === "PATCH");
+await phone.evaluate(() => {
+  const real = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, "connectionState");
+  const define = (descriptor) => Object.defineProperty(RTCPeerConnection.prototype, "connectionState", descriptor);
+  // Once.
+  define({ configurable: true, get: () => define(real) && "disconnected" });
+  dispatchEvent(new Event("online"));
+});
+steps.moved = (await moved).status();
+const { packets } = await publisher((of) => of);
+await publisher((of) => of.packets > packets + 50);
+steps.sessions = sessions.length;
+
+/** Ends the session of the phone from elsewhere. */
+const cut = () => context.request.delete(new URL(sessions.at(-1), url).href, { headers: { authorization: `Bearer ${token}` } });
+await cut();
+await stateOf(phone, "lost");
+await stateOf(phone, "live");
+steps.again = sessions.length;
+
+// The phone sleeps, and its session ends meanwhile.
+const devtools = await context.newCDPSession(phone);
+await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
+await cut();
+await phoneIs("idle");
+await devtools.send("Page.setWebLifecycleState", { state: "active" });
+await phoneIs("online");
+await stateOf(phone, "live");
+steps.awake = sessions.length;
+
 const player = follow(await context.newPage());
 await player.goto(`${url}cameras/phone/publish`);
 steps.played = await player.evaluate(async () => {
@@ -83,13 +125,34 @@ steps.played = await player.evaluate(async () => {
   return { status: answer.status, time: played, size, deleted: deleted.status };
 });
 
+// On the page of the box, over the WebSocket.
+await player.goto(url);
+// As a person does, once the page stands.
+await player.waitForSelector('.camera[data-camera="phone"] .picture > img');
+await player.locator('.camera[data-camera="phone"] .live-open:enabled').press("Enter");
+await player.waitForSelector("#live[open]", { timeout: PATIENCE_MS });
+const shows = () => document.querySelector("#live[open] video")?.currentTime > 1;
+await player.waitForFunction(shows, null, { timeout: 4 * PATIENCE_MS }).catch(async (error) => {
+  const state = await player.evaluate(() => {
+    const video = document.querySelector("#live video");
+    const { currentTime, readyState, paused, hidden, error: failure } = video ?? {};
+    const buffered = video && Array.from({ length: video.buffered.length }, (_, n) => [video.buffered.start(n), video.buffered.end(n)]);
+    return { currentTime, readyState, paused, hidden, failure: failure?.message, buffered, live: document.querySelector("#live")?.dataset.live };
+  });
+  throw new Error(`the live view does not play: ${JSON.stringify(state)}`, { cause: error });
+});
+steps.liveView = await player.evaluate(() => document.querySelector("#live[open] video").videoWidth);
+steps.facts = await player.textContent('.camera[data-camera="phone"]');
+await player.keyboard.press("Escape");
+
 steps.event = (await until("api/v1/events", ({ events }) => events.some(({ event }) => event.camera === "phone"))).events[0].event.label;
 await until("api/v1/cameras/phone/timeline", ({ segments }) => segments.some(({ state }) => state === "closed"));
 
 await phone.click("#end");
 await stateOf(phone, "ended");
-const away = (await phoneIs("offline")).cameras.find(({ name }) => name === "phone");
+const away = (await phoneIs("idle")).cameras.find(({ name }) => name === "phone");
 steps.away = away.reason;
+steps.cause = [away.cause?.code, away.cause?.because?.code];
 
 // A program that knows no H.264.
 steps.vp8 = await phone.evaluate(async (authorization) => {
@@ -117,5 +180,29 @@ steps.vp8Ended = await phone.evaluate(async (authorization) => {
   const answer = await fetch(window.other.session, { method: "DELETE", headers: { authorization } });
   return answer.status;
 }, `Bearer ${token}`);
+
+// A phone that does not publish is no fault; from the overview one comes to its page.
+await phoneIs("idle");
+await player.goto(url);
+await player.waitForSelector('.camera[data-camera="phone"][data-state="idle"] a[href="/cameras/phone/publish"]:visible');
+steps.headline = await player.textContent("#summary-text");
+steps.level = (await until("api/v1/status", () => true)).summary.level;
+// Another such camera is added on the page, which leads to where one publishes to it.
+await player.goto(`${url}cameras`);
+await player.click("#phone");
+steps.adding = [await player.inputValue("#add-url"), await player.isDisabled("#try"), await player.isVisible("#add-user"), await player.isVisible("#phone-hint")];
+await player.fill("#add-name", "tablet");
+await player.click("#add-form button[type=submit]");
+await player.waitForSelector('#outcome a[href="/cameras/tablet/publish"]', { timeout: 4 * PATIENCE_MS });
+await look(player, "added");
+await player.click("#outcome a");
+await player.waitForFunction(() => document.title.includes("tablet"));
+await player.click("#begin");
+await stateOf(player, "live");
+steps.tablet = (await until("api/v1/status", ({ cameras }) => cameras.some(({ name, state }) => name === "tablet" && state === "online"))).cameras.length;
+await player.click("#end");
+await player.goto(`${url}cameras/nothing/publish`);
+await player.click("#begin");
+await stateOf(player, "no_such");
 console.log(JSON.stringify(seen));
 await browser.close();

@@ -133,7 +133,8 @@ fn a_browser_presents_every_picture_of_a_clip_with_b_frames() {
     for camera in ["file", "net"] {
         let event = wait_for(&format!("an event of {camera}"), seconds(90), || {
             let ended = daemon.events_in("ended");
-            ended.into_iter().find(|event| event["camera"] == camera).ok_or_else(|| "none ended".to_owned())
+            let is_filmed = |event: &Value| event["camera"] == camera && event["clip"].is_object();
+            ended.into_iter().find(is_filmed).ok_or_else(|| "none ended".to_owned())
         });
         let id = event["id"].as_str().expect("an id");
         let clip = scratch.path("box/archive").join(camera).join(id).join("clip.mp4");
@@ -159,7 +160,11 @@ fn the_page_plays_the_files_of_a_clip_one_after_the_other() {
     let scratch = Scratch::new("two-files");
     let config = Config::new(&scratch).played_once("gate", &fixture("people.mp4"), 4.0);
     let mut daemon = Daemon::start(&scratch, config);
-    let id = daemon.wait_for_ended(1, seconds(90))[0]["id"].as_str().expect("an id").to_owned();
+    let event = wait_for("an event with a clip", seconds(90), || {
+        let filmed = daemon.events_in("ended").into_iter().find(|event| event["clip"].is_object());
+        filmed.ok_or_else(|| "none".to_owned())
+    });
+    let id = event["id"].as_str().expect("an id").to_owned();
     assert!(daemon.terminate().success());
     // As a camera that changed its parameters leaves it.
     let folder = scratch.path("box/archive/gate").join(&id);

@@ -1,13 +1,12 @@
 //! Pipelines that people drew, on the pictures of cameras.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, Subscriber};
+use crate::harness::clips::has_video;
 use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::Daemon;
-use crate::harness::process::run;
+use crate::harness::executions::save;
 use crate::harness::websocket::Message;
 use crate::harness::{Scratch, fixture, seconds, wait_for, wait_until};
 
@@ -54,17 +53,6 @@ found = "$steps.find.objects"
 people = "$steps.count.number"
 "#
     )
-}
-
-fn save(daemon: &Daemon, scratch: &Scratch, pipeline: &str) {
-    let file = scratch.path("pipeline.toml");
-    std::fs::write(&file, pipeline).expect("write");
-    let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--fail-with-body", "--header", "content-type: application/toml"]);
-    run(curl
-        .arg("--data-binary")
-        .arg(format!("@{}", file.display()))
-        .arg(format!("{}api/v1/pipelines", daemon.page())));
 }
 
 /// What the pipeline of a camera does, once there is something.
@@ -144,7 +132,7 @@ fn a_pipeline_on_a_cameras_pictures_counts_alerts_and_keeps() {
     });
     assert_eq!((&alert["camera"], &alert["rule"]), (&"gate".into(), &"people".into()));
     assert!(alert["message"].as_str().is_some_and(|text| text.ends_with(" at the gate")), "{alert}");
-    assert!(!alert["clip"].is_null() && alert["pictures"].as_array().is_some_and(|p| !p.is_empty()), "{alert}");
+    assert!(has_video(&alert) && alert["pictures"].as_array().is_some_and(|p| !p.is_empty()), "{alert}");
     let alerts = daemon.events().into_iter().filter(|event| event["kind"] == "alert").count();
     assert!(alerts < 4, "one for as long as it goes on alerting, not one a picture: {alerts}");
     wait_until("the alert at the broker", seconds(30), || {
@@ -188,7 +176,7 @@ fn a_pipeline_in_place_of_the_model_makes_events_by_rules() {
     });
     assert_eq!((&event["rule"], &event["label"]), (&"people at the gate".into(), &"person".into()), "{event}");
     assert_eq!(event["model"], "people", "{event}");
-    assert!(!event["clip"].is_null(), "{event}");
+    assert!(has_video(&event), "{event}");
     let camera = camera(&daemon);
     assert_eq!((&camera["state"], &camera["reason"]), (&"online".into(), &Value::Null), "{camera}");
     assert!(daemon.terminate().success());

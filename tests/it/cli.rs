@@ -1,15 +1,70 @@
 //! The command line, as scripts and systemd see it: answers on standard output, exit codes that mean something.
 
-use std::process::{Command, Output};
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, PROGRAM, outpost};
-use crate::harness::{Scratch, fixture, repository};
+use crate::harness::process::Process;
+use crate::harness::{Scratch, fixture, http, port, repository, seconds, wait_until};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs a command whose standard output leads to `output`; gives the exit code and what it said on standard error.
+fn to(output: impl Into<Stdio>, arguments: &[String]) -> (Option<i32>, String) {
+    let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).stdout(output).output().expect("run");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn commands_end_quietly_where_their_output_is_full_or_has_no_reader() {
+    let scratch = Scratch::new("output");
+    let write = |name: &str, text: &str| {
+        std::fs::write(scratch.path(name), text).expect("write");
+        scratch.path(name).display().to_string()
+    };
+    let good = write("good.toml", &with_models(&scratch, ""));
+    let bad = write("bad.toml", "[web]\nlisten = 7\n");
+    let (clip, snapshot) = (fixture("people.mp4").display().to_string(), scratch.path("s.jpg").display().to_string());
+    let box_folder = scratch.path("box");
+    std::fs::create_dir_all(&box_folder).expect("create");
+    let (box_folder, models) = (box_folder.display().to_string(), repository().join("models").display().to_string());
+    // The exit code without a reader: that of the result.
+    let cases: [(&[&str], i32); 9] = [
+        (&["check", "--config", &good], 0),
+        (&["check", "--json", "--config", &good], 0),
+        (&["check", "--json", "--config", &bad], 78),
+        (&["probe", &clip, "--snapshot", &snapshot], 0),
+        (&["store", "check", "--dir", &box_folder], 1),
+        (&["store", "rebuild", "--dir", &box_folder], 0),
+        (&["store", "stats", "--dir", &box_folder], 0),
+        (&["detect", &snapshot, "--model-dir", &models], 0),
+        (&["--help"], 0),
+    ];
+    for (arguments, code) in cases {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let unread = to(writer, &arguments);
+        assert_eq!(unread.0, Some(code), "{arguments:?}: {unread:?}");
+        let full = to(std::fs::File::create("/dev/full").expect("open"), &arguments);
+        assert_eq!(full.0, Some(if code == 0 { 1 } else { code }), "{arguments:?}: {full:?}");
+        for (_, said) in [unread, full] {
+            assert!(!said.contains("panicked") && !said.contains("backtrace"), "{arguments:?}: {said}");
+        }
+    }
+    assert!(scratch.path("s.jpg").exists(), "the snapshot is made all the same");
+    let mut mute = Command::new(PROGRAM);
+    mute.args(["check", "--config", &bad]).stdout(Stdio::null());
+    let code = mute.stderr(std::fs::File::create("/dev/full").expect("open")).status().expect("run").code();
+    assert_eq!(code, Some(78), "where the reason cannot be said either");
 }
 
 /// Runs `outpost check` on a text; gives the exit code and what it said.
@@ -135,6 +190,93 @@ fn mistakes_that_only_show_at_the_start_are_mistakes_of_the_configuration() {
             assert!(said(&output).contains(expected), "{command} {expected}: {}", said(&output));
         }
     }
+}
+
+#[test]
+fn check_finds_what_a_start_would_stumble_over_all_at_once_with_its_place() {
+    let scratch = Scratch::new("preflight");
+    std::fs::write(scratch.path("short"), "abc\n").expect("write");
+    let (short, inside) = (scratch.path("short"), scratch.path("box/copies"));
+    let lines = format!(
+        "[[camera.gate.rules]]\nname = \"x\"\nwhen = \"object\"\nlabels = [\"persn\"]\n\
+         [camera.file.source]\nurl = \"replay:/no/clip.mp4\"\n\
+         [camera.gate.zones.z]\npoints = [[0.1, 0.1, 0.5], [0.9, 0.1], [0.9, 0.9]]\n\
+         [mqtt]\nusername = \"u\"\npassword_file = \"/no/password\"\n\
+         [webhook.office]\nurl = \"https://h/x\"\nsecret_file = \"{}\"\n\
+         [upload.usb]\nurl = \"file://{}\"\n[retention]\nmax_bytes = 1\n",
+        short.display(),
+        inside.display()
+    );
+    let (code, said) = check(&with_models(&scratch, &lines));
+    assert_eq!(code, Some(78), "{said}");
+    for expected in [
+        ":12:1: camera.gate.rules.0.labels: model nanodet-g-320 knows no label \"persn\"; did you mean \"person\"?",
+        ":14:1: camera.file.source.url: /no/clip.mp4 does not exist",
+        ":16:",
+        "camera.gate.zones.z.points: a list of 3 is not allowed here",
+        ":17:2: mqtt: url is empty",
+        ":22:1: webhook.office.secret_file: secret_file",
+        "holds 3 bytes; at least 16 are needed",
+        ":24:1: upload.usb.url: ",
+        "lies within storage.path",
+        ":26:1: retention.max_bytes: max_bytes is 1",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing in: {said}");
+    }
+}
+
+/// Starts a box whose storage lies in `folder`, by way of the command `by`, which is not usable because of `reason`, sees what it
+/// says of that, and then that it is ready once `mend` was called.
+fn serves_health_without_storage(scratch: &Scratch, folder: &Path, by: &[&str], reason: &str, mend: &dyn Fn()) {
+    scratch.expect_log(&["the store cannot be opened"]);
+    let (config, port) = (scratch.path("outpost.toml"), port::free());
+    let text = format!(
+        "[storage]\npath = \"{}/box\"\n[web]\nlisten = \"127.0.0.1:{port}\"\nsocket = \"{}\"\n",
+        folder.display(),
+        scratch.path("api.sock").display()
+    );
+    std::fs::write(&config, text).expect("write");
+    let run = [PROGRAM.as_ref(), "run".as_ref(), "--config".as_ref(), config.as_os_str()];
+    let line: Vec<&OsStr> = by.iter().map(OsStr::new).chain(run).collect();
+    let (program, arguments) = line.split_first().expect("a program");
+    let daemon = Process::start("outpost", program, arguments, scratch.path("outpost.log"));
+    let ask = |path: &str| {
+        http::get(port, path).map(|answer| (answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    };
+    wait_until("the port to answer", seconds(60), || ask("/healthz").is_ok_and(|(status, _)| status == 200));
+    let (status, said) = ask("/readyz").expect("an answer");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains(reason), "{said}");
+    let (status, said) = ask("/api/v1/status").expect("an answer");
+    assert!(status == 503 && said.contains("\"code\":\"volume_away\""), "{status} {said}");
+    let output = outpost(&["status".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = crate::cli::said(&output);
+    assert!(said.contains("nothing is recorded: ") && said.contains(reason), "{said}");
+    mend();
+    wait_until("the box to be ready", seconds(120), || ask("/readyz").is_ok_and(|(status, _)| status == 200));
+    assert!(daemon.log().contains("the store cannot be opened"));
+}
+
+#[test]
+fn a_box_without_storage_serves_health_and_says_why_until_there_is_one() {
+    let scratch = Scratch::new("no-storage");
+    let file = scratch.path("file");
+    std::fs::write(&file, "in the way").expect("write");
+    let mend = || std::fs::remove_file(&file).expect("remove");
+    serves_health_without_storage(&scratch, &file, &[], "which is no folder: name another one", &mend);
+}
+
+#[test]
+fn a_box_that_may_not_write_its_storage_serves_health_and_says_so_until_it_may() {
+    let scratch = Scratch::new("storage-denied");
+    let folder = scratch.path("locked");
+    std::fs::create_dir(&folder).expect("make a folder");
+    let set = |mode| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).expect("set the mode");
+    set(0o500);
+    // Root without the right to go round permissions.
+    let by = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    serves_health_without_storage(&scratch, &folder, &by, "ermission denied", &|| set(0o700));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::harness::clips::{assert_sound, probe};
-use crate::harness::config::lamp_sections;
+use crate::harness::config::{lamp_sections, with_rules};
 use crate::harness::daemon::Daemon;
 use crate::harness::guest::{self, Guest, lamp_clip};
 use crate::harness::process::run;
@@ -45,7 +45,7 @@ fn config(scratch: &Scratch, port: u16, cloud: &Path) -> std::path::PathBuf {
         + &lamp_sections("night", &source)
         + &format!("[[camera.night.rules]]\nname = \"lamp\"\nwhen = \"object\"\nschedule = [\"{SCHEDULE}\"]\n");
     let file = scratch.path("outpost.toml");
-    std::fs::write(&file, text).expect("write the configuration");
+    std::fs::write(&file, with_rules(&text)).expect("write the configuration");
     file
 }
 
@@ -254,7 +254,7 @@ fn a_box_without_a_clock_delivers_under_the_right_day_once_it_hears_the_time_and
         + &lamp_sections("yard", &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
     assert!(text.contains("time_hold = \"2h\""), "{text}");
     vm.sh("mkdir /run/box");
-    let guest = Guest::start(&mut vm, &scratch, &text, port);
+    let guest = Guest::start(&mut vm, &scratch, &with_rules(&text), port);
     let ended = |records: Vec<Value>| records.into_iter().filter(|record| record["event"]["state"] == "ended");
     let early = wait_for("two events that are over", seconds(120), || {
         let early: Vec<Value> = ended(guest.records()?).collect();

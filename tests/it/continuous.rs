@@ -68,7 +68,8 @@ fn everything_is_recorded_and_every_second_has_an_answer() {
     wait_for_closed(&daemon, begun, known + 2);
     let event = wait_for("an event with its segments", seconds(90), || {
         let ended = daemon.events_in("ended");
-        ended.into_iter().find(|event| event["segments"].is_object()).ok_or_else(|| "none".to_owned())
+        let is_whole = |event: &Value| event["segments"].is_object() && event["clip"].is_object();
+        ended.into_iter().find(is_whole).ok_or_else(|| "none".to_owned())
     });
     let timeline = timeline(&daemon, begun);
     assert_whole(&timeline);

@@ -56,6 +56,11 @@ fn config<'a>(scratch: &'a Scratch, broker: &Broker, cameras: &[&str], copies: &
     let config =
         config.mqtt("commands = true\nhomeassistant_discovery = true\nreport_every = \"1s\"").copies_to(copies);
     let config = cameras.iter().fold(config, |config, camera| config.replay(camera, &fixture("people.mp4")));
+    let zone = scratch.path("thermal/thermal_zone0");
+    std::fs::create_dir_all(&zone).expect("make a thermometer");
+    std::fs::write(zone.join("temp"), "41500\n").expect("write");
+    let mut config = config;
+    config.add(&format!("[load]\nthermal_dir = \"{}\"", scratch.path("thermal").display()));
     config.played_once("film", &fixture("people.mp4"), 1.0)
 }
 

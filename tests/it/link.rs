@@ -243,7 +243,8 @@ fn a_queue_is_shown_paused_and_mended_from_the_command_line() {
     assert_eq!(site.cloud.keys(), sent, "nothing leaves, over a restart either");
 
     let (listed, waiting) = (site.outpost(&["queue", "list"]), items(&daemon, "waiting"));
-    assert!(listed.lines().count() >= 4 && listed.lines().next().is_some_and(|line| line.contains("event.json")));
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines.len() >= 5 && lines[0] == "upload/cloud:" && lines[1].contains("event.json"), "{listed}");
     let status = site.outpost(&["status"]);
     assert!(status.contains("upload/cloud: ") && status.contains("paused by hand"), "{status}");
     // One is dropped, one loses its file and is given up.

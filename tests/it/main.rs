@@ -10,8 +10,10 @@ mod harness;
 mod layering;
 
 mod access;
+mod activity;
 mod alerts;
 mod api;
+mod audio;
 mod browser;
 mod camera_config;
 mod camera_pipelines;
@@ -74,3 +76,4 @@ mod torn_writes;
 mod v4l2;
 mod volumes;
 mod webhooks;
+mod whep;

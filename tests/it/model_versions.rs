@@ -71,9 +71,14 @@ fn programs_ask_for_versions_and_statistics_and_a_newer_version_takes_over() {
         assert_eq!(seen["stats"]["3"]["success"], json!([0, 0]), "{seen}");
     }
     let http = &seen["http"];
+    let tensors = &http["tensors"];
+    let input = json!([{"name": "tensor", "datatype": "FP32", "shape": [1, 3, 320, 320]}]);
+    assert_eq!((&tensors["inputs"], &tensors["outputs"][0]["shape"]), (&input, &http["raw"][1]), "{tensors}");
     assert_eq!(http["raw"], seen["grpc"]["raw"], "the same numbers");
     assert!(http["extensions"].as_array().is_some_and(|known| known.contains(&json!("statistics"))));
-    assert_eq!(http["all"], json!([[MODEL, "1"], [MODEL, "2"], [MODEL, "3"]]));
+    let all = http["all"].as_array().expect("a list");
+    assert_eq!(all[..3], [json!([MODEL, "1"]), json!([MODEL, "2"]), json!([MODEL, "3"])], "{all:?}");
+    assert!(all[3..].contains(&json!(["objects", "0"])), "pipelines behind them: {all:?}");
     assert_eq!(http["counts"]["1"][0], 1, "{http}");
     // gRPC asked once more; nothing else asks for the first version.
     assert_eq!(seen["grpc"]["stats"]["1"]["success"][0], 2);

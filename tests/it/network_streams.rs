@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 
+use serde_json::Value;
+
 use crate::harness::clips::assert_sound;
 use crate::harness::config::Config;
 use crate::harness::daemon::{Daemon, outpost};
@@ -42,8 +44,10 @@ fn cameras_that_libavformat_reads_give_events_and_are_reported_on_page_and_log()
     let log = daemon.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("libavformat reads it from now on")).collect();
     assert!(lines.len() == 1 && lines[0].contains("No version line"), "{log}");
-    let events = daemon.wait_for_ended(1, seconds(120));
-    let event = events.iter().find(|event| event["camera"] == "door").expect("an event of the HTTP camera");
+    let event = wait_for("an event of the HTTP camera", seconds(120), || {
+        let is_filmed = |event: &Value| event["camera"] == "door" && event["clip"].is_object();
+        daemon.events_in("ended").into_iter().find(is_filmed).ok_or_else(|| "none".to_owned())
+    });
     let folder = scratch.path("box/archive/door").join(event["id"].as_str().expect("an id"));
     assert_eq!(assert_sound(&folder.join("clip.mp4")).codec, "h264");
     let segments = scratch.path("box/recordings/odd");

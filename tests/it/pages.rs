@@ -95,3 +95,22 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
     };
     entries.flat_map(of).collect()
 }
+
+#[test]
+fn a_page_that_is_open_while_nothing_happens_takes_little_of_the_link() {
+    let scratch = Scratch::new("idle-pages");
+    let daemon = Daemon::start(&scratch, Config::new(&scratch).lamp("gate", Lamp::Off));
+    wait_until("the camera to be online", seconds(60), || {
+        daemon.json("/api/v1/status")["cameras"][0]["state"] == "online"
+    });
+    let script = repository().join("tests/browser/idle.mjs");
+    let mut node = Command::new("node");
+    node.arg(script).arg(daemon.page()).args(["/", "/events", "/timeline"]);
+    let text = run(node.env("OUTPOST_NODE_MODULES", installed("node/node_modules")));
+    let taken: BTreeMap<String, Value> = serde_json::from_str(&text).expect("the browser's report");
+    assert_eq!(taken.len(), 3, "{text}");
+    for (path, taken) in taken {
+        // 100 KB a minute.
+        assert!(taken["total"].as_u64().is_some_and(|bytes| bytes < 100_000 / 3), "{path}: {taken}");
+    }
+}

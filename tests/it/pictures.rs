@@ -10,7 +10,7 @@ use crate::harness::broker::{Broker, Subscriber};
 use crate::harness::clips::{assert_sound, people_as};
 use crate::harness::config::{Config, DEVICE};
 use crate::harness::daemon::{Daemon, outpost};
-use crate::harness::{Scratch, fixture, repository, seconds, wait_until};
+use crate::harness::{Scratch, fixture, repository, seconds, wait_for, wait_until};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -58,7 +58,7 @@ fn people_in_a_video_that_is_stored_turned_are_found_and_recorded_upright() {
     }
 
     let mut daemon = Daemon::start(&scratch, Config::new(&scratch).replay("yard", &sideways));
-    let event = daemon.wait_for_ended(1, seconds(90)).remove(0);
+    let event = filmed(&daemon);
     assert_eq!((event["clip"]["width"].as_u64(), event["clip"]["height"].as_u64()), (Some(640), Some(480)), "{event}");
     let folder = scratch.path("box/archive/yard").join(event["id"].as_str().expect("an id"));
     // It is stored as it came, and shown upright by its matrix.
@@ -68,12 +68,20 @@ fn people_in_a_video_that_is_stored_turned_are_found_and_recorded_upright() {
     assert!(daemon.terminate().success());
 }
 
+/// The first event that is over and has a clip of its own.
+fn filmed(daemon: &Daemon) -> Value {
+    wait_for("an event with a clip", seconds(120), || {
+        let filmed = daemon.events_in("ended").into_iter().find(|event| event["clip"].is_object());
+        filmed.ok_or_else(|| format!("{:#?}", daemon.events()))
+    })
+}
+
 /// Works with: clips | AV1 video in a replayed file | detects in it, and encodes its clips once to H.264
 #[test]
 fn a_replayed_av1_file_gives_events_with_clips() {
     let scratch = Scratch::new("av1");
     let daemon = Daemon::start(&scratch, Config::new(&scratch).replay("yard", &people_as("av1")));
-    let event = daemon.wait_for_ended(1, seconds(120)).remove(0);
+    let event = filmed(&daemon);
     assert_eq!(event["clip"]["codec"], "h264", "{event}\n{}", daemon.log());
     let clip = scratch.path("box/archive/yard").join(event["id"].as_str().expect("an id")).join("clip.mp4");
     assert!(assert_sound(&clip).packets > 10);

@@ -13,9 +13,11 @@ use crate::harness::{Scratch, fixture, installed, repository};
 #[test]
 fn a_pipeline_is_drawn_tried_saved_and_run_in_a_browser() {
     let scratch = Scratch::new("pipelines-page");
+    // No one takes what the webhook is to have.
+    scratch.expect_log(&["alerts wait, the receiver does not take them"]);
     let mut config = Config::new(&scratch).played_once("gate", &fixture("people.mp4"), 4.0);
     // Other tests make the box busy, and a busy box runs nothing.
-    config.add("[load]\nenabled = false");
+    config.add("[load]\nenabled = false\n[webhook.office]\nurl = \"http://127.0.0.1:9/x\"\nallow_http = true");
     let mut daemon = Daemon::start(&scratch, config);
     let text = scratch.path("notes.jpg");
     std::fs::write(&text, "no picture").expect("write");
@@ -39,6 +41,9 @@ fn a_pipeline_is_drawn_tried_saved_and_run_in_a_browser() {
     assert_eq!(steps["drawn"], 5, "{steps}");
     assert_eq!(steps["connected"], "$steps.filter.objects", "{steps}");
     assert_eq!(steps["moved"], json!([0, 20]), "{steps}");
+    assert_eq!((&steps["focus"], &steps["webhook"]), (&json!("count"), &json!("office")), "{steps}");
+    assert!(steps["keys"].as_array().is_some_and(|keys| keys.contains(&json!("Delete"))), "{steps}");
+    assert!(says("given", "person.jpg · visitors 1"), "{steps}");
     assert!(says("mistake", "7 is not a number from 0.01 to 1"), "{steps}");
     assert_eq!(steps["wrong"].as_array().map(Vec::len), Some(1), "{steps}");
     assert!(says("refused", "neither a picture nor a video"), "{steps}");

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::clips::assert_sound;
-use crate::harness::config::lamp_sections;
+use crate::harness::clips::{assert_sound, has_video};
+use crate::harness::config::{lamp_sections, with_rules};
 use crate::harness::dice::Dice;
 use crate::harness::guest::{Guest, config, lamp_clip};
 use crate::harness::photos::{listed, pages, pictures, send};
@@ -45,7 +45,7 @@ fn box_on_drive(scratch: &Scratch, port: u16, cameras: &[&str]) -> String {
     for name in cameras {
         config += &lamp_sections(name, &format!("url = \"replay:{}\"\nrepeat = true", clip.display()));
     }
-    config
+    with_rules(&config)
 }
 
 fn machine(scratch: &Scratch, port: u16, drives: &[&Path]) -> Vm {
@@ -107,7 +107,7 @@ fn assert_kept(vm: &mut Vm, guest: Guest, scratch: &Scratch, reported: &Reported
         let sidecar: Value = serde_json::from_slice(&sidecar)
             .unwrap_or_else(|e| panic!("{id} (delivered before: {was_delivered}) is not whole: {e}"));
         assert_eq!(sidecar["state"], event["state"], "{id}: an old sidecar was delivered");
-        assert!(state != "ended" || event["clip"].is_object(), "no clip: {event}");
+        assert!(state != "ended" || has_video(event), "no video: {event}");
         if event["clip"].is_object() {
             let clip = folder.join("clip.mp4");
             assert_sound(&clip);

@@ -37,7 +37,7 @@ fn a_browser_publishes_its_camera_and_another_one_plays_it() {
     let seen: Value = serde_json::from_str(&report).expect("the browser's report");
     assert_eq!(seen["errors"], json!([]), "on the console");
     let violations = seen["violations"].as_object().expect("lists");
-    assert!(violations.len() == 2 && violations.values().all(|found| *found == json!([])), "axe: {violations:#?}");
+    assert!(violations.len() == 3 && violations.values().all(|found| *found == json!([])), "axe: {violations:#?}");
     let steps = &seen["steps"];
     let says = |step: &str, words: &str| steps[step].as_str().is_some_and(|text| text.contains(words));
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
@@ -46,6 +46,17 @@ fn a_browser_publishes_its_camera_and_another_one_plays_it() {
         "{steps}"
     );
     assert_eq!(steps["codec"], "H.264", "{steps}");
+    let publisher = &steps["publisher"];
+    assert_eq!(
+        (&publisher["by"], &publisher["from"]),
+        (&json!("key publisher of phone"), &json!("127.0.0.1")),
+        "{steps}"
+    );
+    assert_eq!((&steps["moved"], &steps["sessions"]), (&json!(200), &json!(1)), "the session goes on: {steps}");
+    assert_eq!((&steps["again"], &steps["awake"]), (&json!(2), &json!(3)), "{steps}");
+    assert!(steps["liveView"].as_u64().is_some_and(|width| width > 0), "{steps}");
+    assert!(says("facts", "published by key publisher of phone"), "{steps}");
+    assert_eq!(steps["cause"], json!(["publisher_ended", "ended_there"]), "{steps}");
     let played = &steps["played"];
     assert_eq!((&played["status"], &played["deleted"]), (&json!(201), &json!(200)), "{steps}");
     assert!(played["time"].as_f64().is_some_and(|time| time >= 2.0) && played["size"][0] != 0, "{steps}");
@@ -55,6 +66,9 @@ fn a_browser_publishes_its_camera_and_another_one_plays_it() {
     assert_eq!(steps["vp8"], 201, "{steps}");
     assert_eq!(steps["vp8Played"], json!([409, "no_video"]), "{steps}");
     assert_eq!(steps["vp8Ended"], 200, "{steps}");
+    assert_eq!((&steps["level"], &steps["tablet"]), (&json!("ok"), &json!(2)), "{steps}");
+    assert!(says("headline", "A camera waits for a phone or browser"), "{steps}");
+    assert_eq!(steps["adding"], json!(["whip:", true, false, true]), "{steps}");
 
     let timeline = daemon.json("/api/v1/cameras/phone/timeline");
     let segments = timeline["segments"].as_array().expect("segments").iter();

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::harness::broker::{self, Broker, Subscriber};
 use crate::harness::clips::assert_sound;
+use crate::harness::config::with_rules;
 use crate::harness::machine::{Machine, SHARED, package};
 use crate::harness::{Scratch, fixture, http, port, seconds, wait_for, wait_until};
 
@@ -22,14 +23,14 @@ fn boot(scratch: &Scratch) -> (Machine, std::path::PathBuf) {
 
 /// One camera that plays the clip, a page, a cloud that is a folder.
 fn config(port: u16) -> String {
-    format!(
+    with_rules(&format!(
         "[device]\nid = \"box1\"\n[web]\nlisten = \"127.0.0.1:{port}\"\n\
          [archive]\ntime_hold = \"0s\"\n\
-         [upload.cloud]\nurl = \"file:///var/lib/outpost/cloud\"\n\
+         [storage]\npath = \"/var/lib/outpost/box\"\n[upload.cloud]\nurl = \"file:///var/lib/outpost/cloud\"\n\
          [camera.gate.source]\nurl = \"replay:{SHARED}/people.mp4\"\nrepeat = true\n\
          [camera.gate.detect]\nlabels = [\"person\"]\n\
          [camera.gate.record]\npre_roll = \"1s\"\npost_roll = \"1s\"\n"
-    )
+    ))
 }
 
 /// What an operator adds to the unit.
@@ -54,10 +55,10 @@ fn json(port: u16, path: &str) -> Value {
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-/// Folders of the events that are in the cloud, whose last file is the sidecar.
+/// Folders of the events whose clip is in the cloud.
 fn delivered(machine: &Machine) -> Vec<String> {
-    let (_, found) = machine.attempt(&["find", "/var/lib/outpost/cloud", "-name", "event.json"]);
-    found.lines().filter_map(|line| line.strip_suffix("/event.json")).map(str::to_owned).collect()
+    let (_, found) = machine.attempt(&["find", "/var/lib/outpost/cloud", "-name", "clip.mp4"]);
+    found.lines().filter_map(|line| line.strip_suffix("/clip.mp4")).map(str::to_owned).collect()
 }
 
 fn files(machine: &Machine, folder: &str) -> Vec<String> {
@@ -103,7 +104,7 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     assert_eq!(state, ["notify", "active", "1 cameras"]);
     wait_healthy(port);
 
-    let folder = wait_for("a delivered event", seconds(90), || delivered(&machine).pop().ok_or("none".to_owned()));
+    let folder = wait_for("a delivered clip", seconds(90), || delivered(&machine).pop().ok_or("none".to_owned()));
     assert_sound(&machine.path(&format!("{folder}/clip.mp4")));
     wait_until("an alert", seconds(30), || !subscriber.events("end").is_empty());
     assert_eq!(machine.run(&["stat", "--format=%U %a", "/var/lib/outpost"]), "outpost 750");
@@ -124,11 +125,11 @@ fn the_installed_service_records_delivers_survives_an_upgrade_and_leaves_its_arc
     // A stop that takes longer than TimeoutStopSec is no success.
     let outcome = ["ActiveState", "Result", "ExecMainStatus", "NRestarts"].map(|name| machine.property(UNIT, name));
     assert_eq!(outcome, ["inactive", "success", "0", "0"]);
-    let archive = files(&machine, "/var/lib/outpost/archive");
+    let archive = files(&machine, "/var/lib/outpost/box/archive");
     assert!(archive.iter().any(|file| file.contains(id)), "{archive:?}");
     machine.run(&["rm", "-r", "/etc/outpost/secrets/broker", "/etc/systemd/system/outpost.service.d"]);
     machine.run(&["dpkg", "--purge", UNIT]);
-    assert_eq!(files(&machine, "/var/lib/outpost/archive"), archive, "a purge touched the recordings");
+    assert_eq!(files(&machine, "/var/lib/outpost/box/archive"), archive, "a purge touched the recordings");
     assert!(!machine.path("/etc/outpost").exists());
     assert_eq!(machine.property(UNIT, "LoadState"), "not-found");
     let links = machine.attempt(&["find", "/etc/systemd", "/var/lib/systemd", "-name", "outpost*"]);

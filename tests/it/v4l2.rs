@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::harness::clips::assert_sound;
-use crate::harness::config::lamp_sections;
+use crate::harness::config::{lamp_sections, with_rules};
 use crate::harness::daemon::PROGRAM;
 use crate::harness::guest::{Guest, config, delivered, lamp_clip};
 use crate::harness::vm::Vm;
@@ -76,7 +76,7 @@ fn cameras_with_the_kernels_drivers_are_recorded_and_come_back_when_plugged_in_a
         + &lamp_sections("street", &format!("url = \"v4l2:{FED}\""));
     vm.sh("mkdir /run/box");
     std::fs::create_dir_all(&cloud).expect("make the destination");
-    let guest = Guest::start(&mut vm, &scratch, &config, port);
+    let guest = Guest::start(&mut vm, &scratch, &with_rules(&config), port);
     assert_eq!(guest.wait_camera("webcam", "online")["codec"], "YUYV");
     assert_eq!(guest.wait_camera("street", "online")["codec"], "MJPEG");
 
@@ -133,7 +133,7 @@ fn a_camera_that_encodes_by_itself_is_recorded_as_it_is() {
     assert!(status == 1 && refused.contains(expected), "{refused}");
 
     // A device without a feed cannot capture; a webcam without an encoder has no H.264: both are reported, neither ends it.
-    let guest = Guest::start(&mut vm, &scratch, &config, port);
+    let guest = Guest::start(&mut vm, &scratch, &with_rules(&config), port);
     let reason = |name: &str| {
         wait_for("a reason", seconds(60), || {
             let camera = guest.camera(name)?;

@@ -1,11 +1,13 @@
 //! The daemon and a receiver of webhooks that is not ours.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::harness::config::Config;
 use crate::harness::daemon::Daemon;
+use crate::harness::executions::{ids, save, send};
 use crate::harness::process::Process;
 use crate::harness::{Scratch, fixture, port, repository, seconds, wait_for, wait_until};
 
@@ -96,4 +98,68 @@ fn every_alert_reaches_the_receiver_signed_and_in_order_over_outages_and_restart
         assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{camera}: {seqs:?}");
     }
     assert!(!daemon.log().contains(SECRET) && !daemon.log().contains("/hook"), "a secret is in the log");
+}
+
+/// Posts the size of a picture.
+const SIZES: &str = r#"
+name = "sizes"
+[[steps]]
+id = "resize"
+type = "resize@1"
+inputs.image = "$inputs.image"
+parameters = { width = 32 }
+[[steps]]
+id = "width"
+type = "number@1"
+parameters.number = 32
+[[steps]]
+id = "post"
+type = "webhook@1"
+inputs = { image = "$steps.resize.image", a = "$steps.width.number" }
+parameters = { webhook = "office", message = "{{ a | int }} wide" }
+"#;
+
+#[test]
+fn values_of_executions_reach_the_receiver_once_each_over_outages_and_kills() {
+    let scratch = Scratch::new("webhook-values");
+    scratch.expect_log(&["the receiver does not take them"]);
+    let mut receiver = Receiver::start(&scratch);
+    let url = format!("http://127.0.0.1:{}/hook", receiver.port);
+    let config = Config::new(&scratch).played_once("yard", &fixture("leaves.mp4"), 4.0);
+    let mut config = config.posts_to("office", &url, &receiver.secret);
+    config.add("[load]\nenabled = false\n");
+    let mut daemon = Daemon::start(&scratch, config);
+    save(&daemon, &scratch, SIZES);
+    let pictures = [fixture("pictures/dog.jpg"), fixture("pictures/person.jpg")];
+    let take = |daemon: &Daemon| send(&daemon.page(), "pipeline=sizes", &[], &pictures).map(|answer| ids(&answer));
+    let mut accepted = take(&daemon).expect("an answer");
+    let of_pipelines = |receiver: &Receiver| {
+        let seen = receiver.seen().into_iter().filter(|request| request["type"] == "pipeline");
+        seen.collect::<Vec<Value>>()
+    };
+    wait_until("the first values come", seconds(60), || of_pipelines(&receiver).len() >= accepted.len());
+    receiver.kill();
+    for _ in 0..2 {
+        accepted.extend(take(&daemon).expect("an answer"));
+        daemon.crash_and_restart();
+    }
+    receiver.resume();
+    let posted = |request: &Value| request["body"]["execution"].as_str().expect("an id").to_owned();
+    wait_for("the values of all that were accepted", seconds(120), || {
+        let seen: BTreeSet<String> = of_pipelines(&receiver).iter().map(posted).collect();
+        let missing = accepted.iter().filter(|id| !seen.contains(*id)).count();
+        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} are missing", accepted.len())) }
+    });
+    assert!(daemon.terminate().success());
+    let seen = of_pipelines(&receiver);
+    let numbers: BTreeSet<(String, u64)> =
+        seen.iter().map(|request| (posted(request), request["seq"].as_u64().expect("a number"))).collect();
+    assert_eq!(numbers.len(), accepted.len(), "a repeat has the number of the first: {numbers:?}");
+    for request in &seen {
+        let body = &request["body"];
+        assert_eq!((&request["genuine"], &request["forged"]), (&true.into(), &false.into()), "{request}");
+        assert_eq!((&body["values"]["a"], &body["message"]), (&32.0.into(), &"32 wide".into()));
+        assert_eq!((&body["step"], &body["pipeline"]["name"]), (&"post".into(), &"sizes".into()));
+        assert!(body["picture"]["base64"].as_str().is_some_and(|text| text.starts_with("/9j/")), "a JPEG");
+    }
 }

@@ -49,6 +49,7 @@ def over_http(seen):
     seen["http_ready"] = [box.is_server_live(), box.is_server_ready(), box.is_model_ready(MODEL), box.is_model_ready(PIPELINE)]
     seen["metadata"] = box.get_model_metadata(MODEL)
     seen["config"] = box.get_model_config(MODEL)["name"]
+    seen["pipeline_config"] = [[output["name"], output["data_type"]] for output in box.get_model_config(PIPELINE)["output"]]
     seen["http_binary"] = things(box.infer(MODEL, [picture(client)]))
     outputs = [client.InferRequestedOutput(name, binary_data=False) for name in NAMES]
     plain = picture(client, base64.b64encode(CONTENT), binary_data=False)
@@ -58,6 +59,12 @@ def over_http(seen):
     seen["only_labels"] = [output["name"] for output in box.infer(MODEL, [picture(client)], outputs=only).get_response()["outputs"]]
     answer = box.infer(PIPELINE, [picture(client)])
     seen["pipeline"] = {"number": float(answer.as_numpy("number")[0]), "picture": answer.as_numpy("picture")[0][:2].hex()}
+    seen["pipeline_types"] = [
+        {output["name"]: output["datatype"] for output in box.get_model_metadata(PIPELINE)["outputs"]},
+        {output["name"]: output["datatype"] for output in answer.get_response()["outputs"]},
+    ]
+    counts = box.get_inference_statistics(PIPELINE)["model_stats"]
+    seen["pipeline_counts"] = [[of["name"], of["inference_count"], of["inference_stats"]["success"]["count"]] for of in counts]
     seen["objects"] = json.loads(answer.as_numpy("objects")[0])
     seen["index"] = [model["name"] for model in box.get_model_repository_index()]
     box.unload_model(MODEL)
@@ -71,6 +78,15 @@ def over_grpc(seen):
     box = client.InferenceServerClient(ADDRESS)
     seen["grpc_ready"] = [box.is_server_live(), box.is_server_ready(), box.is_model_ready(MODEL), box.is_model_ready(PIPELINE)]
     seen["grpc_inputs"] = [tensor.name for tensor in box.get_model_metadata(PIPELINE).inputs]
+    config = box.get_model_config(MODEL).config
+    # Numbers of types: 11 is TYPE_FP32, 13 is TYPE_STRING.
+    seen["grpc_config"] = [
+        config.name,
+        [[tensor.name, tensor.data_type, list(tensor.dims), tensor.optional] for tensor in config.input],
+        [[tensor.name, tensor.data_type] for tensor in config.output[:2]],
+    ]
+    counts = box.get_inference_statistics(PIPELINE).model_stats
+    seen["grpc_pipeline_counts"] = [[of.name, of.inference_count, of.inference_stats.success.count] for of in counts]
     seen["grpc"] = things(box.infer(MODEL, [picture(client)]))
     seen["grpc_index"] = [model.name for model in box.get_model_repository_index().models]
     seen["grpc_unknown"] = refused(lambda: box.infer("nothing", [picture(client)]))

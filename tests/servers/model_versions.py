@@ -65,6 +65,7 @@ def over_http():
         "index": [[m["name"], m["version"], m["state"], m["reason"]] for m in box.get_model_repository_index()],
         "raw": raw(client, box),
         "raw_wrong": refused(lambda: raw(client, box, 32)),
+        "tensors": box.get_model_metadata(MODEL).get("tensors"),
         "extensions": box.get_server_metadata()["extensions"],
     }
     stats = box.get_inference_statistics(MODEL)["model_stats"]

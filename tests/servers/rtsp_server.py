@@ -3,6 +3,8 @@
 
     rtsp_server.py --port 8554 --auth digest --user cam --password secret --mount /gate=h264:people.mp4
 
+A coding with a sound behind it, `h264+aac`, has a tone beside the pictures; `aac`, `opus`, `pcmu` or `pcma`.
+
 The pictures of a clip are read once, by GStreamer's own demuxer and parser, and handed out again and
 again with fresh timestamps; a client that connects to an idle mount sees the clip from its first
 picture. Clients of one mount share one stream, as with most cameras. "READY" on standard output says
@@ -45,6 +47,14 @@ CODECS = {
         "h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
     ),
     "mjpeg": Codec("jpegparse", "rtpjpegpay name=pay0 pt=26"),
+}
+
+# A tone, as a microphone gives it.
+SOUNDS = {
+    "aac": "audio/x-raw,rate=16000,channels=1 ! voaacenc ! aacparse ! rtpmp4gpay name=pay1 pt=97",
+    "opus": "audio/x-raw,rate=48000,channels=1 ! opusenc ! rtpopuspay name=pay1 pt=97",
+    "pcmu": "audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0",
+    "pcma": "audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8",
 }
 
 DEMUXERS = {".mp4": "qtdemux", ".mkv": "matroskademux"}
@@ -113,11 +123,12 @@ class Playback:
         source.emit("push-buffer", buffer)
 
 
-def mount_point(clip, tcp_only):
+def mount_point(clip, sound, tcp_only):
     """A factory whose media plays `clip`."""
     factory = GstRtspServer.RTSPMediaFactory()
+    tone = f"audiotestsrc is-live=true ! audioconvert ! audioresample ! {SOUNDS[sound]}" if sound else ""
     factory.set_launch(
-        f"( appsrc name=clip is-live=true format=time max-bytes=0 max-buffers=3 ! {clip.codec.payloader} )"
+        f"( appsrc name=clip is-live=true format=time max-bytes=0 max-buffers=3 ! {clip.codec.payloader} {tone} )"
     )
     factory.set_shared(True)
     if tcp_only:
@@ -150,14 +161,20 @@ def permissions():
     return granted
 
 
+def note_setup(_client, context):
+    """A stream is asked for: pictures are stream=0, a sound is stream=1."""
+    print(f"SETUP {context.uri.abspath if context.uri else ''}", flush=True)
+
+
 def parse_mount(text):
-    """`/path=codec:file` as a triple."""
+    """`/path=codec:file` or `/path=codec+sound:file`, in its four parts."""
     path, _, rest = text.partition("=")
     codec, _, name = rest.partition(":")
+    codec, _, sound = codec.partition("+")
     file = pathlib.Path(name)
-    if not path.startswith("/") or codec not in CODECS or file.suffix not in DEMUXERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not /path=h264|h265|mjpeg:file.mp4|file.mkv")
-    return path, CODECS[codec], file
+    if not path.startswith("/") or codec not in CODECS or (sound and sound not in SOUNDS) or file.suffix not in DEMUXERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not /path=h264|h265|mjpeg[+SOUND]:file.mp4|file.mkv")
+    return path, CODECS[codec], sound, file
 
 
 def parse_arguments():
@@ -177,13 +194,15 @@ def main():
     server = GstRtspServer.RTSPServer()
     server.set_address(HOST)
     server.set_service(str(arguments.port))
-    for path, codec, file in arguments.mount:
-        factory = mount_point(Clip(codec, file), arguments.tcp_only)
+    for path, codec, sound, file in arguments.mount:
+        factory = mount_point(Clip(codec, file), sound, arguments.tcp_only)
         if arguments.auth != "none":
             factory.set_permissions(permissions())
         server.get_mount_points().add_factory(path, factory)
     if arguments.auth != "none":
         server.set_auth(authentication(arguments.auth, arguments.user, arguments.password))
+    # What is asked for stands in the log.
+    server.connect("client-connected", lambda _server, client: client.connect("setup-request", note_setup))
     if server.attach(None) == 0:
         sys.exit(f"port {arguments.port} cannot be had")
     print("READY", flush=True)

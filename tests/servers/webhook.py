@@ -35,7 +35,7 @@ def main(port, doc, secret_file, log):
             stamp = int(re.match(r"t=(\d+),", header).group(1))
             later = header.replace(f"t={stamp}", f"t={stamp + 1}")
             forged = [
-                is_genuine(secret, header, body.replace(b"person", b"parson", 1)),
+                is_genuine(secret, header, body.replace(b"version", b"Version", 1)),
                 is_genuine(secret, later, body),
                 is_genuine(b"another-secret-of-16", header, body),
                 is_genuine(secret, header.replace(f"t={stamp}", f"t={stamp - 301}"), body),
@@ -44,7 +44,7 @@ def main(port, doc, secret_file, log):
             seen = {
                 "seq": int(self.headers["Outpost-Seq"]),
                 "type": self.headers["Outpost-Type"],
-                "camera": message.get("camera") or message["event"]["camera"],
+                "camera": message.get("camera") or message.get("event", {}).get("camera"),
                 "genuine": is_genuine(secret, header, body),
                 "forged": any(forged),
                 "body": message,

@@ -70,6 +70,8 @@ pub enum Lamp {
     Twice,
     /// The lamp burns once, for six seconds of 24 Mbit/s: one clip of many parts.
     OnceLarge,
+    /// It never burns: nothing happens.
+    Off,
 }
 
 /// The people clip, small, and dark but for the moments in which a lamp burns: the model in tests/vm/models sees it, at
@@ -80,6 +82,7 @@ pub fn lamp(lamp: Lamp) -> PathBuf {
         Lamp::BlinkingLarge => ("blinking-large", "16", "lt(mod(t+3,4),1.5)", 16),
         Lamp::Twice => ("twice", "8.5", "lt(mod(t+3,4),1.5)", 2),
         Lamp::OnceLarge => ("once-large", "8.5", "between(t,1,7)", 24),
+        Lamp::Off => ("off", "16", "lt(t,0)", 2),
     };
     let options = format!(
         "-t {length} -vf scale=320:240,eq=eval=frame:brightness='if({burns},0.3,-0.5)' -c:v libx264 -preset veryfast \
@@ -87,6 +90,13 @@ pub fn lamp(lamp: Lamp) -> PathBuf {
          -x264-params nal-hrd=cbr:keyint=10:scenecut=0:bframes=0 -pix_fmt yuv420p"
     );
     recoded("people", &format!("lamp-{kind}"), "mp4", &options)
+}
+
+/// The blinking lamp as the main stream of a camera whose substream is [`lamp`] shows it: large, with a key frame each 2 s.
+pub fn lamp_of_main_stream() -> PathBuf {
+    let options = "-t 16 -vf scale=1280:960,eq=eval=frame:brightness='if(lt(mod(t+3,4),1.5),0.3,-0.5)' -c:v libx264 \
+                   -preset veryfast -x264-params keyint=20:scenecut=0:bframes=0 -pix_fmt yuv420p";
+    recoded("people", "lamp-main", "mp4", options)
 }
 
 /// A clip of the test data, coded again with `options` unless it was already.
@@ -116,6 +126,11 @@ pub struct Probe {
     pub packets: u64,
     /// Whether the first of them is a key frame.
     pub starts_with_key_frame: bool,
+}
+
+/// Whether the event has video, in a clip of its own or of another event.
+pub fn has_video(event: &serde_json::Value) -> bool {
+    event["clip"].is_object() || event["shares"].as_array().is_some_and(|parts| !parts.is_empty())
 }
 
 /// Asks ffprobe; fails the test when the file is no clip with one video stream.

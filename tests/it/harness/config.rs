@@ -28,12 +28,26 @@ pub fn lamp_sections(name: &str, source: &str) -> String {
     )
 }
 
+/// The same, in which each camera without a rule makes an event of each object: tests are about several events.
+pub fn with_rules(text: &str) -> String {
+    let mut ruled = String::new();
+    for line in text.lines() {
+        let camera = line.strip_prefix("[camera.").and_then(|rest| rest.strip_suffix(".source]"));
+        if let Some(name) = camera.filter(|name| !text.contains(&format!("[[camera.{name}.rules]]"))) {
+            writeln!(ruled, "[[camera.{name}.rules]]\nname = \"object\"").expect("strings take everything");
+        }
+        writeln!(ruled, "{line}").expect("strings take everything");
+    }
+    ruled
+}
+
 /// A configuration file in the making.
 #[derive(Debug)]
 pub struct Config<'a> {
     scratch: &'a Scratch,
     port: u16,
     text: String,
+    by_activity: bool,
 }
 
 impl<'a> Config<'a> {
@@ -48,7 +62,7 @@ impl<'a> Config<'a> {
             storage.display(),
             repository().join("models").display()
         );
-        Self { scratch, port, text }
+        Self { scratch, port, text, by_activity: false }
     }
 
     /// With models from another folder than the repository's.
@@ -211,6 +225,12 @@ impl<'a> Config<'a> {
         self.looks_for_a_lamp(name, &format!("url = \"{}\"\ntransport = \"tcp\"", server.url(mount)))
     }
 
+    /// The same, of which the smaller stream is looked at while the main one is recorded.
+    pub fn lamp_camera_with_substream(self, name: &str, server: &RtspServer, main: &str, sub: &str) -> Self {
+        let (main, sub) = (server.url(main), server.url(sub));
+        self.looks_for_a_lamp(name, &format!("url = \"{main}\"\nsubstream = \"{sub}\"\ntransport = \"tcp\""))
+    }
+
     fn looks_for_a_lamp(self, name: &str, source: &str) -> Self {
         let mut config = self.models_in(&repository().join("tests/vm/models"));
         config.add(&lamp_sections(name, source));
@@ -230,10 +250,17 @@ impl<'a> Config<'a> {
         writeln!(self.text, "{lines}").expect("strings take everything");
     }
 
+    /// Cameras without a rule keep what a box does without one: one event for all that goes on at a time.
+    pub fn by_activity(mut self) -> Self {
+        self.by_activity = true;
+        self
+    }
+
     /// Writes the file; gives its path and the port of the page.
     pub fn write(self) -> (PathBuf, u16) {
         let path = self.scratch.path("outpost.toml");
-        std::fs::write(&path, self.text).expect("write the configuration");
+        let text = if self.by_activity { self.text } else { with_rules(&self.text) };
+        std::fs::write(&path, text).expect("write the configuration");
         (path, self.port)
     }
 }

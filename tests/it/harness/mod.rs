@@ -8,6 +8,7 @@ pub mod clips;
 pub mod config;
 pub mod daemon;
 pub mod dice;
+pub mod executions;
 pub mod gcs;
 #[cfg(target_arch = "x86_64")]
 pub mod guest;

@@ -39,7 +39,7 @@ pub struct RtspServer {
 }
 
 impl RtspServer {
-    /// Starts a server; `mounts` are path, coding (`h264`, `h265`, `mjpeg`) and clip.
+    /// Starts a server; `mounts` are path, coding (`h264`, `h265`, `mjpeg`, and `h264+aac` with a tone) and clip.
     pub fn start(scratch: &Scratch, auth: Auth, mounts: &[(&str, &str, &Path)]) -> Self {
         let port = port::free();
         let script = repository().join("tests/servers/rtsp_server.py");
@@ -81,6 +81,12 @@ impl RtspServer {
 
     fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("the server runs").signal(signal);
+    }
+
+    /// The streams that were asked for: `/gate/stream=0` are the pictures of a mount, `stream=1` is its sound.
+    pub fn setups(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().filter_map(|line| line.strip_prefix("SETUP ")).map(str::to_owned).collect()
     }
 
     /// Address of a mount, without credentials.

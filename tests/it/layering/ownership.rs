@@ -26,11 +26,21 @@ const DATA_PATH: [&str; 16] = [
 ];
 
 /// What writes to the board, and what makes or shares one.
-const WRITES: [&str; 9] =
-    ["camera", "stages", "assess", "set_model", "set_no_detector", "set_left_out", "set_pace", "note_store", "clone"];
+const WRITES: [&str; 10] = [
+    "camera",
+    "stages",
+    "change_sessions",
+    "assess",
+    "set_model",
+    "set_no_detector",
+    "set_left_out",
+    "set_pace",
+    "note_store",
+    "clone",
+];
 
 /// Threads and tasks that are started outside of `supervise`: the beginning of the file's path, how often, and why.
-const SPAWNS: [(&str, usize, &str); 9] = [
+const SPAWNS: [(&str, usize, &str); 10] = [
     ("source/thread.rs", 1, "the reader of one connection, joined by the source that owns it"),
     (
         "store/worker/mod.rs",
@@ -42,9 +52,34 @@ const SPAWNS: [(&str, usize, &str); 9] = [
     ("volume_session/", 2, "a trial of the disk with a deadline, and the end of an index whose volume is dead"),
     ("record/", 1, "closes what is open on a volume that may hang"),
     ("web/server/mod.rs", 2, "tasks of connections and of their requests, tracked by the server and ended with it"),
+    (
+        "webrtc/whep/mod.rs",
+        1,
+        "says to a camera that a source was dropped, with a deadline; its session ends without, too",
+    ),
     ("cli/demo.rs", 1, "prints events of the demonstration, aborted at its end"),
     ("supervise/", usize::MAX, "the primitive itself, and what waits for signals as long as the process lives"),
 ];
+
+/// What panics where it cannot print.
+const PRINTS: [&str; 5] = ["println", "print", "eprintln", "eprint", "dbg"];
+
+fn prints(file: &str, text: &str) -> Vec<String> {
+    let tokens = tokens(product(text));
+    let pairs = tokens.iter().zip(tokens.iter().skip(1));
+    let found = pairs.filter(|(name, next)| PRINTS.contains(&name.text) && next.text == "!");
+    found.map(|(name, _)| format!("{file}:{}: {}!", name.line, name.text)).collect()
+}
+
+#[test]
+fn nothing_is_printed_that_panics_without_a_reader() {
+    let files = rust_files(&repository().join("src"));
+    let found: Vec<String> =
+        files.iter().filter(|(file, _)| !is_test(file)).flat_map(|(file, text)| prints(file, text)).collect();
+    assert!(found.is_empty(), "use cli/output.rs, or telemetry::complain:\n{}", found.join("\n"));
+    assert_eq!(prints("cli/check.rs", "fn main() {\n    println!(\"good\");\n}\n"), ["cli/check.rs:2: println!"]);
+    assert!(prints("cli/check.rs", "fn main() { print(\"println!\"); }").is_empty());
+}
 
 fn is_test(file: &str) -> bool {
     file.contains("tests/")
