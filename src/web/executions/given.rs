@@ -319,7 +319,8 @@ impl<'a> Given<'a> {
         taken.or_problem()
     }
 
-    /// A picture of its own. Whatever is wrong with it keeps no other back, but for a request that broke off.
+    /// A picture of its own. Whatever is wrong with it keeps no other back, but for a request that broke off, and for a box
+    /// that takes in nothing yet: a part of the pictures would be refused for no reason of theirs.
     async fn one(
         &self,
         (place, file, bytes): (usize, String, Result<Bytes, Problem>),
@@ -338,9 +339,19 @@ impl<'a> Given<'a> {
                 self.submit(BTreeMap::from([(FILE.to_owned(), picture)]), number, taken.batch).await
             }
         };
-        taken.note((place, file), outcome);
-        Ok(())
+        match outcome {
+            Err(problem) if taken.accepted.is_empty() && is_of_the_box(&problem) => Err(problem),
+            outcome => {
+                taken.note((place, file), outcome);
+                Ok(())
+            }
+        }
     }
+}
+
+/// Whether it passes without a change of what is sent.
+fn is_of_the_box(problem: &Problem) -> bool {
+    [Code::Busy, Code::VolumeAway, Code::NoRoom].iter().any(|code| problem.is(*code))
 }
 
 fn broken(error: &impl Error) -> Problem {

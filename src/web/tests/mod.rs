@@ -7,6 +7,7 @@ mod compression;
 mod connections;
 mod event_changes;
 mod events;
+mod executions;
 mod fuzz;
 mod library;
 mod live;
