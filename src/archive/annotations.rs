@@ -37,28 +37,37 @@ struct Written {
 impl Archive {
     /// Changes what people say of an event, or whether it is pinned: `change` says whether there is anything to do, and
     /// leaves all else alone. Gives the event as it is then; `None` where there is no such event. It is durable then.
+    /// The events in whose clips the video of a pinned one lies are pinned before it.
     ///
     /// # Errors
-    /// When the file system or the index refuses, and what `change` refuses; nothing has changed then.
+    /// When the file system or the index refuses, and what `change` refuses; the event has not changed then.
     pub fn annotate(&self, id: EventId, change: impl FnOnce(&mut Event) -> Result<bool>) -> Result<Option<Event>> {
         let _changing = self.changing_sidecars();
         let Some(known) = self.store.events().get(id).wait()? else { return Ok(None) };
-        // Its recorder writes the sidecar of an event that goes on, at its end.
-        let _ending = (known.state == EventState::Open).then(|| self.ending.write());
+        // Its recorder writes the sidecar of an event that goes on, at its end. So may a holder of its video.
+        let may_go_on = known.state == EventState::Open || !known.shares.is_empty();
+        let _ending = may_go_on.then(|| self.ending.write());
         let Some(known) = self.store.events().get(id).wait()? else { return Ok(None) };
         let mut event = known.clone();
-        if !change(&mut event)? {
+        let has_changed = change(&mut event)?;
+        self.pin_holders(&event)?;
+        if !has_changed {
             return Ok(Some(known));
         }
+        self.say(known, &event)?;
+        Ok(Some(event))
+    }
+
+    /// Writes into index and sidecar what is said of `event`, which was `known` so far.
+    fn say(&self, known: Event, event: &Event) -> Result<()> {
+        let id = event.id;
         self.store.assets().annotate(event.clone())?;
-        if let Err(failure) = self.write_annotations(&event) {
+        self.write_annotations(event).inspect_err(|_| {
             let restored = self.store.assets().annotate(known).and_then(|()| self.store.assets().annotated(id));
             if let Err(error) = restored {
                 warn!(event = %id, %error, "what was said of an event is kept, although it was answered that it is not");
             }
-            return Err(failure);
-        }
-        Ok(Some(event))
+        })
     }
 
     /// Keeps an event whatever its age and however little space there is, or no longer so. Returns whether there is such
@@ -68,20 +77,32 @@ impl Archive {
     /// As [`Archive::annotate`].
     pub fn pin(&self, id: EventId, pinned: bool) -> Result<bool> {
         let pin = |event: &mut Event| Ok(std::mem::replace(&mut event.pinned, pinned) != pinned);
-        let event = self.annotate(id, pin)?;
-        event.as_ref().map_or(Ok(()), |event| self.keep_holders(event))?;
-        Ok(event.is_some())
+        Ok(self.annotate(id, pin)?.is_some())
     }
 
-    /// Keeps the events too in whose clips the video of an event lies that is pinned.
+    /// Pins the events in whose clips the video of an event lies that is pinned. Nothing of theirs ends meanwhile.
+    fn pin_holders(&self, event: &Event) -> Result<()> {
+        for part in event.shares.iter().filter(|_| event.pinned) {
+            let Some(known) = self.store.events().get(part.event).wait()?.filter(|known| !known.pinned) else {
+                continue;
+            };
+            let pinned = Event { pinned: true, ..known.clone() };
+            self.say(known, &pinned)?;
+        }
+        Ok(())
+    }
+
+    /// The same of an event whose parts are new.
     ///
     /// # Errors
     /// As [`Archive::annotate`].
     pub fn keep_holders(&self, event: &Event) -> Result<()> {
-        for part in event.shares.iter().filter(|_| event.pinned) {
-            self.annotate(part.event, |holder| Ok(!std::mem::replace(&mut holder.pinned, true)))?;
+        if !event.pinned || event.shares.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let _changing = self.changing_sidecars();
+        let _ending = self.ending.write();
+        self.pin_holders(event)
     }
 
     /// Writes into `event.json` what the index says that people say, where a stop came in between.
@@ -90,11 +111,9 @@ impl Archive {
     /// When the index fails; what is wrong with one event is reported.
     pub(crate) fn finish_annotations(&self) -> Result<()> {
         for id in self.store.assets().unwritten_annotations()? {
-            let changing = self.changing_sidecars();
+            let _changing = self.changing_sidecars();
             let Some(event) = self.store.events().get(id).wait()? else { continue };
-            let written = self.write_annotations(&event);
-            drop(changing);
-            match written.and_then(|()| self.keep_holders(&event)) {
+            match self.write_annotations(&event) {
                 Ok(()) => info!(event = %id, "wrote down what was said of an event before the last stop"),
                 Err(failure) => {
                     warn!(event = %id, error = format!("{failure:#}"), "what was said of an event is in the index alone");

@@ -286,8 +286,9 @@ impl Recovery<'_> {
         archive.with_room(|| write_event(&folder, &event))?;
         let mut deliveries = filing::deliveries(archive, &event)?;
         deliveries.push(Delivery::Alert(Phase::End));
-        archive.store.events().record(store::Change { event: event.clone(), deliveries })?;
+        // Before it is over itself: a stop in between comes by here again.
         archive.keep_holders(&event)?;
+        archive.store.events().record(store::Change { event: event.clone(), deliveries })?;
         archive.announce(Phase::End, &event);
         info!(event = %event.id, camera = %event.camera, "closed an event that the last stop interrupted");
         self.found.interrupted += 1;

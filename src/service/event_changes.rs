@@ -194,10 +194,11 @@ impl EventService {
                 });
                 match annotated {
                     Err(failure) if failure.is::<Changed>() => return Ok(Err(EventRefusal::Changed)),
-                    annotated => match annotated? {
-                        Some(event) => archive.keep_holders(&event)?,
-                        None => return Ok(Err(EventRefusal::Unknown)),
-                    },
+                    annotated => {
+                        if annotated?.is_none() {
+                            return Ok(Err(EventRefusal::Unknown));
+                        }
+                    }
                 }
             }
             if let Some(reviewed) = patch.reviewed

@@ -332,6 +332,9 @@ impl Recording {
         self.refresh_stills(archive);
         self.close_clip(archive);
         file_if_possible(archive, &mut self.event);
+        self.take_annotations(archive);
+        // Before it is complete itself: a stop in between leaves no pinned event without its video.
+        self.keep_holders(archive);
         let ending = archive.ending.read();
         self.take_annotations(archive);
         let written = archive.with_room(|| write_event(&self.folder, &self.event));
@@ -345,15 +348,20 @@ impl Recording {
         };
         self.record(archive, Phase::End, deliveries)?;
         drop(ending);
-        if let Err(failure) = archive.keep_holders(&self.event) {
-            warn!(event = %self.event.id, error = format!("{failure:#}"), "keep the event whose clip a pinned one shares");
-        }
+        // It may have been pinned meanwhile.
+        self.keep_holders(archive);
         if self.complete_again.take().is_some() {
             info!(event = %self.event.id, "there is room again: the event is complete");
         }
         let duration_s = self.event.duration_s().unwrap_or_default();
         info!(event = %self.event.id, rule = %self.event.rule, label = %self.event.label, duration_s = %format_args!("{duration_s:.1}"), state = ?self.event.state, "event ended");
         Ok(())
+    }
+
+    fn keep_holders(&self, archive: &Archive) {
+        if let Err(failure) = archive.keep_holders(&self.event) {
+            warn!(event = %self.event.id, error = format!("{failure:#}"), "keep the event whose clip a pinned one shares");
+        }
     }
 
     /// Reports once what stands in the way; a full disk is then tried again and again.

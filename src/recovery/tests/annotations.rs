@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::annotations::reviewed_of;
-use crate::event::{Annotations, Reviewed, Verdict};
+use crate::event::{Annotations, Reviewed, SharedClip, Verdict};
 
 fn said(archive: &Archive, note: &str) -> Annotations {
     let (tags, at) = (vec!["van".into(), "Gärtner".into()], archive.clock.now());
@@ -84,6 +84,20 @@ fn a_power_cut_between_index_and_sidecar_is_made_good_at_the_next_start() {
     assert_eq!(archive.store.assets().unwritten_annotations().expect("list"), []);
     let sidecars = queued(&archive, "upload/cloud");
     assert_eq!(sidecars, 2, "both are delivered as they are now");
+}
+
+#[test]
+fn the_holders_of_a_pinned_event_that_was_interrupted_are_pinned() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let archive = archive(dir.path());
+    record(&archive, &filed(1));
+    let part = SharedClip { event: id(1), file: "clip.mp4".into(), after_s: 0.0, offset_s: 0.0, duration_s: 1.0 };
+    let open = Event { shares: vec![part], pinned: true, ..event(2, "open") };
+    put_sidecar(&archive, &open);
+    archive.store.events().record(store::Change { event: open, deliveries: Vec::new() }).expect("record");
+    recover(&archive, id(10), &mut |_| ()).expect("recover");
+    assert_eq!((known(&archive, id(2)).state, known(&archive, id(1)).pinned), (EventState::Interrupted, true));
+    assert!(read_event(&archive.layout.folder("yard", id(1))).expect("a sidecar").pinned);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod ages;
 mod delivered;
 mod model;
+mod pins;
 
 use std::fs;
 use std::path::Path;
