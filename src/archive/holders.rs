@@ -18,6 +18,9 @@ pub(crate) struct Piece {
     pub until: Mono,
 }
 
+/// How long the last picture of a file is shown is a guess: what begins within this goes on from it.
+const SEAM: Duration = Duration::from_millis(200);
+
 /// The clips of a camera that are complete, as far back as another event may reach.
 #[derive(Debug)]
 pub(crate) struct Holders {
@@ -39,13 +42,20 @@ impl Holders {
 
     /// Up to when the time from `from` on is held without a gap, by them or by `open` ones; `from` where it is not.
     pub(crate) fn reach(&self, from: Mono, open: &[Piece]) -> Mono {
-        let goes_on = |reached| move |piece: &&Piece| piece.from <= reached && piece.until > reached;
-        let mut reached = from;
+        let (mut reached, mut of) = (from, None);
         // Each step takes in at least one more of them.
-        while let Some(piece) = self.complete.iter().chain(open).find(goes_on(reached)) {
-            reached = piece.until;
+        loop {
+            // Between two files of one event there are no pictures.
+            let is_next = |piece: &&Piece| piece.from <= reached + SEAM || Some(piece.event) == of;
+            let further = self.complete.iter().chain(open).filter(|piece| piece.until > reached);
+            let Some(piece) = further.filter(is_next).min_by_key(|piece| piece.from) else { return reached };
+            (reached, of) = (piece.until, Some(piece.event));
         }
-        reached
+    }
+
+    /// Forgets the files for which `is_there` does not hold any more.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(&Piece) -> bool) {
+        self.complete.retain(is_there);
     }
 
     /// The fewest parts of clips of other events than `own`, complete or among `open`, that hold the time from `from` to
@@ -161,6 +171,11 @@ mod tests {
         let mut holders = Holders::new(Duration::from_secs(60));
         holders.add([piece(1, 10, 20), piece(2, 20, 30), piece(3, 31, 40)]);
         let reach = |holders: &Holders, from: u64| holders.reach(Mono(from * SECOND), &[]).0 / SECOND;
+        let second = Piece { file: "clip-2.mp4".into(), ..piece(3, 45, 50) };
+        assert_eq!(holders.reach(Mono(32 * SECOND), std::slice::from_ref(&second)).0 / SECOND, 50, "of one event");
+        let near = Piece { from: Mono(40 * SECOND + 100_000_000), ..piece(7, 40, 44) };
+        assert_eq!(holders.reach(Mono(32 * SECOND), &[near]).0 / SECOND, 44, "the end is a guess");
+        assert_eq!(holders.reach(Mono(31 * SECOND - 500_000), &[]).0 / SECOND, 40, "times are written in milliseconds");
         assert_eq!(
             (reach(&holders, 12), reach(&holders, 25), reach(&holders, 30), reach(&holders, 5)),
             (30, 30, 30, 5)
