@@ -82,10 +82,12 @@ impl Archive {
 
     /// Pins the events in whose clips the video of an event lies that is pinned. Nothing of theirs ends meanwhile.
     fn pin_holders(&self, event: &Event) -> Result<()> {
-        for part in event.shares.iter().filter(|_| event.pinned) {
-            let Some(known) = self.store.events().get(part.event).wait()?.filter(|known| !known.pinned) else {
-                continue;
-            };
+        let held_by = |event: &Event| event.shares.iter().map(|part| part.event).collect::<Vec<_>>();
+        let mut holders = if event.pinned { held_by(event) } else { Vec::new() };
+        // All of the video of a holder that is shown as pinned is kept too.
+        while let Some(id) = holders.pop() {
+            let Some(known) = self.store.events().get(id).wait()?.filter(|known| !known.pinned) else { continue };
+            holders.extend(held_by(&known));
             let pinned = Event { pinned: true, ..known.clone() };
             self.say(known, &pinned)?;
         }

@@ -303,6 +303,7 @@ impl Event {
             continues: Some(self.id),
             pinned: self.pinned,
             annotations: self.annotations,
+            message: self.message,
             ..Self::begin(beginning)
         }
     }

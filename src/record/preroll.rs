@@ -63,6 +63,14 @@ impl Preroll {
         self.evict(packet.at);
     }
 
+    /// Forgets everything where the camera gave nothing for longer than `longest` before `packet`: a clip does not begin with
+    /// what was hours ago.
+    pub fn part_at_gap(&mut self, packet: &Packet, longest: Duration) {
+        if self.newest().is_some_and(|last| packet.at.since(last.at) > longest) {
+            self.clear();
+        }
+    }
+
     /// Whether there is nothing that a clip could begin with.
     pub fn is_empty(&self) -> bool {
         self.gops.is_empty()
@@ -171,6 +179,17 @@ mod tests {
         assert_eq!(times(&ring, 4200)[0], 4000);
         assert_eq!(times(&ring, 4000)[0], 4000);
         assert_eq!(times(&ring, 0)[0], 2000, "what is older than the span is gone, whole GOPs of it");
+    }
+
+    #[test]
+    fn what_was_before_an_outage_is_no_beginning_of_a_clip() {
+        let (s, mut ring) = (stream(640), Preroll::new(Duration::from_secs(3)));
+        for ms in [0, 40, 2000, 9_000_000, 9_000_040] {
+            let packet = packet(&s, ms, ms % 1000 == 0, 10);
+            ring.part_at_gap(&packet, Duration::from_secs(3));
+            ring.push(&packet);
+        }
+        assert_eq!(times(&ring, 8_997_000), [9_000_000, 9_000_040]);
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl Held {
     /// The events that are to be started again, by the ids that the rules know them by; they stay where they are.
     pub(super) fn waiting(&self, which: Which) -> Vec<EventId> {
         let progress = self.progress.iter().filter(|_| which == Which::All);
-        self.stranded.iter().chain(progress).map(|known| known.known_as).collect()
+        let mut waiting: Vec<&InProgress> = self.stranded.iter().chain(progress).collect();
+        // The first one holds what the others show.
+        waiting.sort_by_key(|known| known.event.start.mono_ns);
+        waiting.into_iter().map(|known| known.known_as).collect()
     }
 
     pub(super) fn find(&self, known_as: EventId) -> Option<InProgress> {

@@ -22,7 +22,7 @@ use crate::archive::space::is_full;
 use crate::archive::{Archive, Held};
 use crate::clock::Mono;
 use crate::detection::BBox;
-use crate::event::{Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, PathPoint, Phase};
+use crate::event::{Annotations, Best, Event, EventId, EventState, MOST_CLIPS, MediaSkipped, PathPoint, Phase};
 use crate::frame::Packet;
 use crate::mux::MuxError;
 use crate::segment::SegmentRange;
@@ -304,9 +304,9 @@ impl Recording {
     }
 
     /// Whether the event is over, its stills made and its clip complete: by the camera's `newest` packet, or by the clock
-    /// when the camera gives none any more.
-    pub(super) fn is_finished(&self, newest: Mono, now: Mono) -> bool {
-        let is_over = newest > self.clip_until || now > self.clip_until + SILENCE;
+    /// when the camera gives none any more and nothing waits (`is_idle`).
+    pub(super) fn is_finished(&self, (newest, is_idle): (Mono, bool), now: Mono) -> bool {
+        let is_over = newest > self.clip_until || is_idle && now > self.clip_until + SILENCE;
         let is_made = !self.stills.are_awaited(now);
         self.event.end.is_some() && is_over && is_made && self.complete_again.is_none_or(|due| now >= due)
     }
@@ -373,6 +373,11 @@ impl Recording {
 
     /// Takes over what people said of the event while it went on, and whether it is pinned, which only index and sidecar
     /// know.
+    /// What people say of it, as it is known here: whether it is pinned, and the rest.
+    pub(super) fn said(&self) -> (bool, Option<Annotations>) {
+        (self.event.pinned, self.event.annotations.clone())
+    }
+
     fn take_annotations(&mut self, archive: &Archive) {
         match archive.store.events().get(self.event.id).wait() {
             Ok(Some(known)) => (self.event.pinned, self.event.annotations) = (known.pinned, known.annotations),

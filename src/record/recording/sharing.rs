@@ -8,6 +8,7 @@ use super::Recording;
 use crate::archive::Archive;
 use crate::archive::holders::Piece;
 use crate::clock::Mono;
+use crate::durable;
 use crate::event::{EventId, SharedClip};
 use crate::frame::Packet;
 use crate::record::event_stills::skip_media;
@@ -25,6 +26,10 @@ impl Recording {
         self.has_clip = self.clip.is_writing();
         for packet in before {
             self.write(packet);
+        }
+        // Else a power cut may cost all of it, and not the last seconds.
+        if let Err(failure) = durable::sync_folder(&self.folder) {
+            warn!(event = %self.event.id, error = %failure, "sync the folder of a clip");
         }
     }
 
@@ -82,8 +87,10 @@ impl Recording {
         !self.has_shared && self.is_filmed && (newest > self.clip_until || goes_on())
     }
 
-    /// The parts are as they stay.
-    pub(in crate::record) fn keep_shares(&mut self) {
+    /// The parts are as they stay. Where the event is pinned, so are those that hold them.
+    pub(in crate::record) fn keep_shares(&mut self, archive: &Archive) {
         self.has_shared = true;
+        self.take_annotations(archive);
+        self.keep_holders(archive);
     }
 }

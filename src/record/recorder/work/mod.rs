@@ -29,6 +29,8 @@ use crate::store::StoreError;
 use crate::supervise::{Context, spawn_thread};
 use sharing::{interrupt_all, share};
 
+/// A camera that gives nothing for longer was away, unless its pictures are rare.
+const GAP: Duration = Duration::from_secs(3);
 /// How often a silent camera's recordings are looked after.
 const TICK: Duration = Duration::from_millis(250);
 /// How often they are tried on the volume that did not take them.
@@ -98,7 +100,10 @@ impl Work {
             if let Some(order) = self.moves.take() {
                 self.relocate(order);
             }
-            match self.next() {
+            let next = self.next();
+            // What waits in the queue is older than the clock.
+            let is_idle = next.is_err();
+            match next {
                 Ok(Command::Packet(packet, queued, hole)) => {
                     self.archive.pressure.disk.note(self.archive.clock.mono().since(queued));
                     self.packet(&packet, hole);
@@ -113,7 +118,7 @@ impl Work {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.close_finished();
+            self.close_finished(is_idle);
             if self.try_again.is_some_and(|due| self.archive.clock.mono() >= due) {
                 self.resume(Which::Stranded);
             }
@@ -137,7 +142,10 @@ impl Work {
             if let Command::Packet(packet, ..) = &command {
                 // Before anything that may hang in the volume: the next thread finds the packet in the ring.
                 match self.archive.control.switches().records(&self.camera) {
-                    true => held.ring.push(packet),
+                    true => {
+                        held.ring.part_at_gap(packet, self.reception.borrow().silent_after(GAP));
+                        held.ring.push(packet);
+                    }
                     // What is before it is no clip's past.
                     false => held.ring.clear(),
                 }
@@ -251,12 +259,15 @@ impl Work {
         let (full, open) = std::mem::take(&mut self.open).into_iter().partition(is_full);
         self.open = open;
         for mut recording in full {
-            let InProgress { known_as, event, look } = recording.in_progress();
+            let InProgress { known_as, mut event, look } = recording.in_progress();
             share(&mut recording, &self.holders, &pieces);
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
             match recording.hand_over(&self.archive, packet.at) {
                 // It is known until the next one is, which takes its place.
-                Ok(()) => self.holders.add(recording.pieces()),
+                Ok(()) => {
+                    self.holders.add(recording.pieces());
+                    (event.pinned, event.annotations) = recording.said();
+                }
                 // It is tried again while the event lasts; one that ends is completed as every other.
                 Err(Unfinished::NoRoom) => {
                     self.open.push(recording);
@@ -295,6 +306,9 @@ impl Work {
         }
         let newest = self.newest.or_else(|| ring.last().map(|packet| packet.at)).unwrap_or_default();
         let video_from = ring.first().map_or(from, Packet::pts);
+        // What was deleted meanwhile holds nothing.
+        let (layout, camera) = (self.archive.layout(), self.camera.clone());
+        self.holders.keep(|piece| layout.folder(&camera, piece.event).join(&piece.file).exists());
         let own = self.own_video(event.id, ring, newest);
         if config.mode != RecordMode::Off {
             let begin = own.as_ref().and_then(|own| own.first().map(Packet::pts));
@@ -341,11 +355,12 @@ impl Work {
         });
     }
 
-    /// Closes the recordings whose post-roll is over by the packets, or by the clock when the camera fell silent.
-    fn close_finished(&mut self) {
+    /// Closes the recordings whose post-roll is over by the packets, or by the clock when the camera fell silent, which is
+    /// known where nothing waits to be recorded.
+    fn close_finished(&mut self, is_idle: bool) {
         let now = self.archive.clock.mono();
-        let newest = self.newest.unwrap_or_default();
-        let is_any_over = self.open.iter().any(|recording| recording.is_finished(newest, now));
+        let seen = (self.newest.unwrap_or_default(), is_idle);
+        let is_any_over = self.open.iter().any(|recording| recording.is_finished(seen, now));
         let pieces = if is_any_over { self.pieces() } else { Vec::new() };
         for mut recording in std::mem::take(&mut self.open) {
             refer(&mut recording, self.segmenter.as_ref(), &self.config);
@@ -353,7 +368,7 @@ impl Work {
                 self.part.with(|held| recording.stills().collect(&held.ring, now));
             }
             recording.look_after(&self.archive, now);
-            if !recording.is_finished(newest, now) {
+            if !recording.is_finished(seen, now) {
                 self.open.push(recording);
                 continue;
             }

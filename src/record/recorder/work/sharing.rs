@@ -57,7 +57,7 @@ impl Work {
         let pieces = self.pieces();
         for recording in self.open.iter_mut().filter(|recording| recording.is_shared_whole(at)) {
             share(recording, &self.holders, &pieces);
-            recording.keep_shares();
+            recording.keep_shares(&self.archive);
         }
     }
 
