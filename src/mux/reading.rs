@@ -15,6 +15,8 @@ use crate::frame::{Audio, AudioInfo, AudioPacket, Orientation, Packet, StreamInf
 
 use super::{MuxError, audio, boxes, codec_of, io_error, start_libav};
 
+/// Times of parts are written in milliseconds.
+const ROUNDED_NS: i64 = 500_000;
 /// Pictures between two key frames at most: a camera that sends fewer key frames would fill the memory.
 const MOST_HELD: usize = 3000;
 /// The same, bytes.
@@ -151,7 +153,8 @@ impl ClipReader {
         &self.stream
     }
 
-    /// Goes to the last key frame that is shown at `at` or before; to the first one where there is none.
+    /// Goes to the last key frame that is shown at `at` or before, or with it but for rounding to milliseconds; to the first
+    /// one where there is none.
     ///
     /// # Errors
     /// [`MuxError::Refused`] when the file is damaged there.
@@ -163,7 +166,7 @@ impl ClipReader {
         self.pending.clear();
         self.ready.clear();
         self.is_over = false;
-        let wanted = i64::try_from(at.as_nanos()).unwrap_or(i64::MAX);
+        let wanted = i64::try_from(at.as_nanos()).unwrap_or(i64::MAX).saturating_add(ROUNDED_NS);
         // Microseconds. The index of the file says which fragment; without one libavformat stays where it is, and what
         // comes before is read over.
         let micros = wanted / 1000;

@@ -322,7 +322,7 @@ impl EventService {
         let delete = move || {
             let deleted = delete_event(&archive, id)?;
             if deleted == Deletion::Done {
-                remove_cuts(&archive);
+                remove_cuts(&archive, id);
             }
             anyhow::Ok(deleted)
         };

@@ -1,22 +1,27 @@
 //! The whole video of an event as one file, where it lies in several files or in clips of other events: cut when it is asked
 //! for, without encoding.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::pieces::{Piece, PieceKind, PlaybackService};
-use super::remux::{RemuxError, remux};
+use super::remux::{RemuxError, Remuxed, remux};
 use crate::archive::{Archive, Layout};
 use crate::clock::TimeQuality;
 use crate::event::{Event, EventId, seconds_after};
 
 /// The folder below the storage folder.
 const FOLDER: &str = "cuts";
+/// What one that is being made is called.
+const DRAFT: &str = "part";
+/// How long the last picture of a file is shown is a guess.
+const LAST_PICTURE: SignedDuration = SignedDuration::from_millis(500);
 /// A cut is kept for so long.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
@@ -57,19 +62,25 @@ fn whole(archive: &Archive, event: &Event) -> Result<Result<PathBuf, CutRefusal>
     }
     let folder = layout.create(&layout.storage().join(FOLDER))?;
     remove_older(&folder, KEPT_FOR);
-    let target = folder.join(format!("{}-{:016x}.mp4", event.id, mark_of(&parts)));
-    if is_newer(&target, parts.iter().map(|(path, _)| path)) {
-        return Ok(Ok(target));
+    let name = name_of(event, &parts);
+    // A clip that goes on may not hold all of its part yet.
+    let (whole, begun) = (folder.join(format!("{name}.mp4")), folder.join(format!("{name}-begun.mp4")));
+    if whole.exists() {
+        return Ok(Ok(whole));
+    }
+    if is_newer(&begun, parts.iter().map(|(path, _)| path)) {
+        return Ok(Ok(begun));
     }
     if archive.level().left_out().is_some() {
         let why = "the volume is too full: free some space, or download the clips that hold the parts one by one";
         return Ok(Err(CutRefusal::NoRoom(why.to_owned())));
     }
-    let draft = folder.join(format!("{}.part", event.id));
+    let draft = folder.join(format!("{}.{DRAFT}", event.id));
     let _ = fs::remove_file(&draft);
     let outcome = remux(&parts, &draft, &mut |_| Ok(()));
     match outcome {
-        Ok(_) => {
+        Ok(made) => {
+            let target = if is_whole(&made, &parts) { whole } else { begun };
             fs::rename(&draft, &target).with_context(|| format!("rename {}", draft.display()))?;
             Ok(Ok(target))
         }
@@ -99,9 +110,11 @@ pub(super) fn remove_expired(archive: &Archive) {
     remove_older(&archive.layout().storage().join(FOLDER), KEPT_FOR);
 }
 
-/// Removes all cuts: those of an event that is deleted are among them.
-pub(in crate::service) fn remove_all(archive: &Archive) {
-    remove_older(&archive.layout().storage().join(FOLDER), Duration::ZERO);
+/// Removes the cuts with video of the event `id`, which is deleted.
+pub(in crate::service) fn remove_with(archive: &Archive, id: EventId) {
+    let id = id.to_string();
+    let has_it = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(&id));
+    remove_files(&archive.layout().storage().join(FOLDER), has_it);
 }
 
 /// Its parts in order, those that are still there, each with the file that it lies in.
@@ -137,7 +150,19 @@ fn piece(id: EventId, file: &str, from: Timestamp, offset_s: f64, duration_s: f6
     }
 }
 
-/// Another one for other parts: an event that goes on has more of them later.
+/// Names the events whose video is in it, and which parts: an event that goes on has more of them later.
+fn name_of(event: &Event, parts: &[(PathBuf, Piece)]) -> String {
+    let holders: BTreeSet<EventId> = parts.iter().map(|(_, part)| part.id).filter(|id| *id != event.id).collect();
+    let ids = [event.id].into_iter().chain(holders).map(|id| id.to_string()).collect::<Vec<_>>().join("+");
+    format!("{ids}-{:016x}", mark_of(parts))
+}
+
+/// Whether all of the last part was there.
+fn is_whole(made: &Remuxed, parts: &[(PathBuf, Piece)]) -> bool {
+    let (Some(last), Some((_, wanted))) = (made.parts.last(), parts.last()) else { return false };
+    wanted.until.duration_since(last.until) < LAST_PICTURE
+}
+
 fn mark_of(parts: &[(PathBuf, Piece)]) -> u64 {
     let mut hash = DefaultHasher::new();
     for (path, piece) in parts {
@@ -157,12 +182,16 @@ fn written(path: &Path) -> Option<SystemTime> {
 }
 
 fn remove_older(folder: &Path, than: Duration) {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    for file in files.map(|file| file.path()) {
-        // A clock that was set back makes it no younger.
-        if written(&file).is_some_and(|at| at.elapsed().map_or(true, |age| age >= than)) {
-            // One that is being read stays readable.
-            let _ = fs::remove_file(file);
-        }
+    // A clock that was set back makes it no younger.
+    remove_files(folder, |file| written(file).is_some_and(|at| at.elapsed().map_or(true, |age| age >= than)));
+}
+
+fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    // One that is being made is removed before the next one is.
+    let is_made = |file: &PathBuf| file.extension().is_none_or(|kind| kind != DRAFT);
+    for file in files.filter(|file| is_made(file) && which(file)) {
+        // One that is being read stays readable.
+        let _ = fs::remove_file(file);
     }
 }

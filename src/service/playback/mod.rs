@@ -14,7 +14,7 @@ mod remux;
 mod tests;
 
 pub use cut::CutRefusal;
-pub(super) use cut::remove_all as remove_cuts;
+pub(super) use cut::remove_with as remove_cuts;
 pub use export::{Export, ExportId, ExportState, ExportedPart, SeenTime};
 pub use exports::{ExportRefusal, ExportService, NewExport};
 pub use pieces::{Piece, PieceKind, Pieces, PlaybackService};
