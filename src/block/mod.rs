@@ -18,6 +18,7 @@ mod effect;
 mod expression;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod held;
 mod input;
 mod lettering;
 mod outcome;

@@ -1,5 +1,6 @@
 //! Parts of pictures, and pictures in another size.
 
+use super::held::check;
 use super::output::BlockError;
 use crate::detection::BBox;
 use crate::frame::{MOST_PIXELS, Picture, Rgb};
@@ -104,6 +105,15 @@ pub(super) fn fit(picture: &Rgb, width: u32, height: u32) -> Result<Rgb, BlockEr
     let factor = (f64::from(width) / from_width).min(f64::from(height) / from_height);
     let side = |length: f64, most: u32| ((length * factor).round() as u32).clamp(1, most.max(1));
     resize(picture, side(from_width, width), side(from_height, height))
+}
+
+/// Whether pictures of these sizes may be cut out together.
+///
+/// # Errors
+/// When they would be too large.
+pub(super) fn check_parts<'a>(parts: impl IntoIterator<Item = &'a Rectangle>) -> Result<(), BlockError> {
+    let bytes = parts.into_iter().map(|part| 3 * u64::from(part.width) * u64::from(part.height));
+    check(bytes.fold(0, u64::saturating_add))
 }
 
 /// Whether a picture of this size may be made.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::context::{BrokenOff, Context};
 use super::effect::StepEffect;
+use super::held::Held;
 use super::input::{Given, Input};
 use super::output::{BlockError, Output};
 use super::plan::{Plan, PlanOutput, Source, Step};
@@ -73,12 +74,13 @@ impl Plan {
         mut seen: impl FnMut(&StepRun),
     ) -> Result<Outcome, RunError> {
         let mut outcome = Outcome::default();
-        let mut runs = 0;
+        let (mut runs, mut held) = (0, Held::default());
         for step in &self.steps {
             if let Some(why) = (context.is_over)() {
                 return Err(RunError::BrokenOff(why));
             }
-            let (begun, mut of_step) = (Instant::now(), Runs { runs: 0, most: MOST_RUNS - runs, effects: Vec::new() });
+            let begun = Instant::now();
+            let mut of_step = Runs { runs: 0, most: MOST_RUNS - runs, effects: Vec::new(), held: &mut held };
             let sources = step.inputs.iter().map(|input| {
                 let item = match &input.source {
                     Source::Input(name) => inputs.get(name).map_or(Item::Absent, |value| Item::One(value.clone())),
@@ -131,15 +133,16 @@ struct Fed<'a> {
 }
 
 /// The runs of one step.
-struct Runs {
+struct Runs<'a> {
     runs: u32,
     most: u32,
     effects: Vec<StepEffect>,
+    held: &'a mut Held,
 }
 
 type Items = BTreeMap<&'static str, Item>;
 
-impl Runs {
+impl Runs<'_> {
     /// Runs the step at `levels` above its single values.
     fn level(
         &mut self,
@@ -205,6 +208,7 @@ impl Runs {
         }
         self.runs += 1;
         let mut output = call(step, values, context).map_err(|error| failed(step, error))?;
+        output.items.values().try_for_each(|item| self.held.take(item)).map_err(|error| failed(step, error))?;
         let of_step = |effect| StepEffect { step: step.id.clone(), effect };
         self.effects.extend(output.effects.drain(..).map(of_step));
         for name in &step.outputs {

@@ -1,8 +1,8 @@
 //! A picture of each thing.
 
-use super::super::pixels::{Rectangle, crop};
+use super::super::pixels::{Rectangle, check_parts, crop};
 use super::super::spec::{Group, IMAGE, OBJECTS, Param, ParamKind, Port, Preset, Result as Gives, Spec};
-use super::super::value::widened;
+use super::super::value::{Object, widened};
 use super::super::{Block, BlockError, Context, Input, Output, Value};
 use crate::execution::Kind;
 
@@ -40,9 +40,12 @@ impl Block for CropObjects {
         let (width, height) = (image.picture.width, image.picture.height);
         let margin = input.settings.number("margin") as f32;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
-        for object in objects.objects.iter().take(input.settings.whole("most") as usize) {
-            // A box that lies outside has no pixels.
-            let Some(part) = Rectangle::of(widened(object.bbox, margin), width, height) else { continue };
+        let objects = objects.objects.iter().take(input.settings.whole("most") as usize);
+        // A box that lies outside has no pixels.
+        let part = |object: &Object| Rectangle::of(widened(object.bbox, margin), width, height);
+        let parts: Vec<(&Object, Rectangle)> = objects.filter_map(|object| Some((object, part(object)?))).collect();
+        check_parts(parts.iter().map(|(_, part)| part))?;
+        for (object, part) in parts {
             images.push(Value::Image(image.part(crop(&image.picture, part), part.share(width, height))));
             labels.push(Value::Text(object.label.to_string()));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::pixels::{Rectangle, crop};
+use super::super::pixels::{Rectangle, check_parts, crop};
 use super::super::spec::{Group, IMAGE, Param, ParamKind, Port, Preset, Result as Gives, Spec};
 use super::super::{Block, BlockError, Context, Input, Output, Value};
 use crate::execution::Kind;
@@ -66,10 +66,12 @@ impl Block for Tile {
             );
             return Err(BlockError::too_large(message));
         }
-        let tiles = down
+        let tiles: Vec<Rectangle> = down
             .iter()
-            .flat_map(|&(top, height)| across.iter().map(move |&(left, width)| Rectangle { left, top, width, height }));
-        let images = tiles.map(|tile| image.part(crop(&image.picture, tile), tile.share(width, height)));
+            .flat_map(|&(top, height)| across.iter().map(move |&(left, width)| Rectangle { left, top, width, height }))
+            .collect();
+        check_parts(&tiles)?;
+        let images = tiles.into_iter().map(|tile| image.part(crop(&image.picture, tile), tile.share(width, height)));
         Ok(Output::default().list("images", images.map(Value::Image)))
     }
 }
