@@ -14,6 +14,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::catalog::{self, IndexEntry, TensorDescription};
+use super::codec::InferCodec;
 use super::config::config_of;
 use super::http::LARGEST;
 use super::messages::{
@@ -27,9 +28,11 @@ use super::run;
 use super::tensor::{DataType, Tensor, put_element};
 use super::{EXTENSIONS, SERVER, statistics};
 use crate::access::Caller;
+use crate::service::Place;
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
-use crate::web::session::Known;
+use crate::web::sender::check_origin;
+use crate::web::session::{Known, name_of};
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -49,6 +52,9 @@ pub(super) fn routes() -> Routes {
 
 type Shares = State<Arc<Shared>>;
 
+/// Largest request without tensors, bytes.
+const SMALL: usize = 64 << 10;
+
 /// A method with one request and one answer.
 struct Unary<F>(F);
 
@@ -67,16 +73,25 @@ where
     }
 }
 
-/// Answers a method with one request and one answer.
+/// Answers a method with one small request and one answer.
 async fn unary<A, R, Fut>(request: Request, method: impl FnMut(A) -> Fut + Send) -> Response
 where
     A: Message + Default + 'static,
     R: Message + Default + 'static,
     Fut: Future<Output = Result<R, Status>> + Send + 'static,
 {
+    if let Err(status) = check_page(&request) {
+        return status.into_http();
+    }
     let codec: ProstCodec<R, A> = ProstCodec::default();
-    let mut grpc = Grpc::new(codec).max_decoding_message_size(LARGEST).max_encoding_message_size(usize::MAX);
+    let mut grpc = Grpc::new(codec).max_decoding_message_size(SMALL).max_encoding_message_size(usize::MAX);
     grpc.unary(Unary(method), request).await.map(axum::body::Body::new)
+}
+
+/// Turns away what a page of another site made a browser send.
+fn check_page(request: &Request) -> Result<(), Status> {
+    let foreign = |_| Status::permission_denied("commands are taken from the box's own page only");
+    check_origin(request.headers()).map_err(foreign)
 }
 
 impl From<Refusal> for Status {
@@ -170,23 +185,32 @@ fn tensor_metadata(TensorDescription { name, datatype, shape }: TensorDescriptio
 }
 
 async fn model_infer(State(shared): Shares, Known(caller): Known, request: Request) -> Response {
-    let _place = match shared.services.executions.place().await {
-        Ok(place) => place,
+    if let Err(status) = check_page(&request) {
+        return status.into_http();
+    }
+    let mut place = match shared.services.executions.place(&name_of(&caller)).await {
+        Ok(place) => Some(place),
         Err(error) => return Status::unavailable(error.to_string()).into_http(),
     };
     let infer = move |asked: ModelInferRequest| {
-        let (shared, caller) = (shared.clone(), caller.clone());
-        async move { Ok(answer(&shared, &caller, asked).await?) }
+        let (shared, caller, place) = (shared.clone(), caller.clone(), place.take());
+        async move {
+            let place = place.ok_or_else(|| Status::internal("one request is answered at a time"))?;
+            Ok(answer(&shared, &caller, asked, place).await?)
+        }
     };
-    unary(request, infer).await
+    let codec: InferCodec<ModelInferResponse> = InferCodec::default();
+    let mut grpc = Grpc::new(codec).max_decoding_message_size(LARGEST).max_encoding_message_size(usize::MAX);
+    grpc.unary(Unary(infer), request).await.map(axum::body::Body::new)
 }
 
 async fn answer(
     shared: &Arc<Shared>,
     caller: &Caller,
     asked: ModelInferRequest,
+    place: Place,
 ) -> Result<ModelInferResponse, Refusal> {
-    Ok(written(run::infer(shared, caller, read(asked)?).await?))
+    Ok(written(run::infer(shared, caller, read(asked)?, place).await?))
 }
 
 /// A method with many requests, each of which is answered in turn.
@@ -218,10 +242,10 @@ fn answers(
         async move {
             let asked = asked?;
             let id = asked.id.clone();
-            let place = shared.services.executions.place().await.map_err(|error| Refusal::Busy(error.to_string()));
+            let place = shared.services.executions.place(&name_of(&caller)).await;
             let answered = async {
-                let _place = place?;
-                answer(&shared, &caller, asked).await
+                let place = place.map_err(|error| Refusal::Busy(error.to_string()))?;
+                answer(&shared, &caller, asked, place).await
             };
             Ok(match answered.await {
                 Ok(answer) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(answer) },
@@ -235,7 +259,10 @@ fn answers(
 }
 
 async fn model_stream_infer(State(shared): Shares, Known(caller): Known, request: Request) -> Response {
-    let codec: ProstCodec<ModelStreamInferResponse, ModelInferRequest> = ProstCodec::default();
+    if let Err(status) = check_page(&request) {
+        return status.into_http();
+    }
+    let codec: InferCodec<ModelStreamInferResponse> = InferCodec::default();
     let mut grpc = Grpc::new(codec).max_decoding_message_size(LARGEST).max_encoding_message_size(usize::MAX);
     grpc.streaming(Each { shared, caller }, request).await.map(axum::body::Body::new)
 }

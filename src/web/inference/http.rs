@@ -17,7 +17,7 @@ use crate::service::ModelTensors;
 use crate::web::Shared;
 use crate::web::routes::{Needs, Routes};
 use crate::web::sender::check_origin;
-use crate::web::session::Known;
+use crate::web::session::{Known, name_of};
 
 /// How many bytes of a body are JSON.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -178,10 +178,9 @@ async fn answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    check_origin(headers)
-        .map_err(|_| Refusal::Invalid("commands are taken from the box's own page only".to_owned()))?;
+    check_page(headers)?;
     let busy = |error: crate::executor::ExecutorError| Refusal::Busy(error.to_string());
-    let _place = shared.services.executions.place().await.map_err(busy)?;
+    let place = shared.services.executions.place(&name_of(&caller)).await.map_err(busy)?;
     let too_large = |_| Refusal::Invalid(format!("a request has at most {LARGEST} bytes"));
     let body = to_bytes(body, LARGEST).await.map_err(too_large)?;
     let length = match headers.get(HEADER_LENGTH).map(|value| value.to_str().ok()?.parse().ok()) {
@@ -193,7 +192,9 @@ async fn answer(
     };
     let (mut request, binary) = written::read(&body, length)?;
     (request.model, request.version) = (model, version);
-    let answer = run::infer(shared, &caller, request).await?;
+    // What of it is needed lies in the request.
+    drop(body);
+    let answer = run::infer(shared, &caller, request, place).await?;
     let (body, length) = written::write(&answer, &binary)?;
     let kind = if length.is_some() { "application/octet-stream" } else { "application/json" };
     let mut response = ([(header::CONTENT_TYPE, kind)], body).into_response();
@@ -203,15 +204,23 @@ async fn answer(
     Ok(response)
 }
 
-async fn index(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+/// Turns away what a page of another site made a browser send.
+fn check_page(headers: &HeaderMap) -> Result<(), Refusal> {
+    check_origin(headers).map_err(|_| Refusal::Invalid("commands are taken from the box's own page only".to_owned()))
+}
+
+async fn index(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    check_page(&headers)?;
     let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state(), "reason": entry.reason });
     Ok(Json(catalog::index(&shared, false).await?.iter().map(entry).collect()))
 }
 
-async fn load(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {
+async fn load(State(shared): State<Arc<Shared>>, name: Name, headers: HeaderMap) -> Result<StatusCode, Refusal> {
+    check_page(&headers)?;
     run::load(&shared, &named(name)?).await.map(|()| StatusCode::OK)
 }
 
-async fn unload(State(shared): State<Arc<Shared>>, name: Name) -> Result<StatusCode, Refusal> {
+async fn unload(State(shared): State<Arc<Shared>>, name: Name, headers: HeaderMap) -> Result<StatusCode, Refusal> {
+    check_page(&headers)?;
     run::unload(&shared, &named(name)?).await.map(|()| StatusCode::OK)
 }

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use super::request::{InferAnswer, InferRequest, Refusal};
 use super::tensor::{DataType, Tensor, put_element};
 
+/// Elements of one request that are written as JSON: each takes far more room in memory than there.
+const MOST_ELEMENTS: usize = 4_000_000;
+
 #[derive(Deserialize)]
 struct Written {
     #[serde(default)]
@@ -62,6 +65,10 @@ pub(super) fn read(body: &Bytes, header: Option<usize>) -> Result<(InferRequest,
         return Err(Refusal::Invalid(message));
     }
     let (text, mut rest) = (body.slice(..header), body.slice(header..));
+    if text.iter().filter(|byte| **byte == b',').count() > MOST_ELEMENTS {
+        let message = format!("the request has more than {MOST_ELEMENTS} elements as JSON: send tensors as bytes");
+        return Err(Refusal::Invalid(message));
+    }
     let wrong = |error: serde_json::Error| Refusal::Invalid(format!("the request is no JSON of the protocol: {error}"));
     let Written { id, parameters, inputs, outputs } = serde_json::from_slice(&text).map_err(wrong)?;
     let mut tensors = Vec::new();

@@ -6,6 +6,7 @@
 //! as `BYTES`; of its outputs numbers are `FP64`, pictures files, all else JSON.
 
 mod catalog;
+mod codec;
 mod config;
 mod grpc;
 mod http;

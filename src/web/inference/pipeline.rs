@@ -12,7 +12,7 @@ use super::request::{InferRequest, Refusal};
 use super::tensor::{DataType, Tensor};
 use crate::access::Caller;
 use crate::execution::{Execution, ExecutionState};
-use crate::service::{Asked, ExecutionRefusal, ExecutionRequest, GivenPicture, PipelineRefusal};
+use crate::service::{Asked, ExecutionRefusal, ExecutionRequest, GivenPicture, PipelineRefusal, Place};
 use crate::web::Shared;
 use crate::web::session::name_of;
 
@@ -25,6 +25,7 @@ pub(super) async fn run(
     caller: &Caller,
     model: &ModelDescription,
     request: InferRequest,
+    place: Place,
 ) -> Result<(String, Vec<Tensor>), Refusal> {
     let mut inputs = BTreeMap::new();
     for input in &request.inputs {
@@ -52,6 +53,8 @@ pub(super) async fn run(
     };
     let executions = &shared.services.executions;
     let accepted = executions.submit(asked).await.map_err(refused)?;
+    // Its pictures are on the disk: while it waits for its turn another request may have the place.
+    drop(place);
     let id = accepted.execution().id;
     let over = executions.wait(id, WITHIN).await.map_err(|error| Refusal::Failed(error.to_string()))?;
     match over.state {

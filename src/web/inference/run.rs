@@ -9,7 +9,7 @@ use super::request::{InferAnswer, InferRequest, Refusal};
 use super::tensor::{DataType, Tensor};
 use crate::access::Caller;
 use crate::infer::Output;
-use crate::service::Inferred;
+use crate::service::{Inferred, Place};
 use crate::web::Shared;
 
 /// Score from which on things count where none is asked for.
@@ -23,12 +23,14 @@ pub(super) async fn infer(
     shared: &Arc<Shared>,
     caller: &Caller,
     request: InferRequest,
+    place: Place,
 ) -> Result<InferAnswer, Refusal> {
     let model = describe(shared, &request.model, &request.version).await?;
     let (id, wanted) = (request.id.clone(), request.outputs.clone());
     let (version, mut outputs) = if model.is_pipeline() {
-        pipeline::run(shared, caller, &model, request).await?
+        pipeline::run(shared, caller, &model, request, place).await?
     } else {
+        let _place = place;
         detect(shared, request).await?
     };
     if let Some(unknown) = wanted.iter().find(|name| !outputs.iter().any(|output| output.name == **name)) {

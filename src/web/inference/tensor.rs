@@ -2,6 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// Texts or files of one tensor.
+const MOST_ELEMENTS: usize = 100_000;
+
 /// What the elements of a tensor are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DataType {
@@ -80,12 +83,12 @@ impl Tensor {
         self.shape.iter().try_fold(1_usize, |count, side| count.checked_mul(usize::try_from(*side).ok()?))
     }
 
-    /// The elements of a tensor of texts or files; `None` where their lengths are wrong.
+    /// The elements of a tensor of texts or files; `None` where their lengths are wrong, or they are too many.
     pub(super) fn elements(&self) -> Option<Vec<Bytes>> {
         let (mut rest, mut elements) = (self.data.clone(), Vec::new());
         while !rest.is_empty() {
             let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
-            if rest.len() - 4 < length {
+            if rest.len() - 4 < length || elements.len() >= MOST_ELEMENTS {
                 return None;
             }
             let mut element = rest.split_off(4);
