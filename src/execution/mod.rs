@@ -26,6 +26,9 @@ pub use report::{Failure, FailureReason, StepReport};
 /// Version of the written form.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// With this the owner begins of what a camera's pipeline kept; its name follows.
+pub const CAMERA: &str = "camera ";
+
 /// Identity of an execution on this box.
 pub type ExecutionId = AssetId;
 

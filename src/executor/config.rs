@@ -15,7 +15,8 @@ const MOST_AT_ONCE: usize = 64;
 pub struct Config {
     /// For how long one that is over stays, with its pictures. 0d: until max_bytes. Default: 7d.
     pub keep: Age,
-    /// Bytes that all of them may take; the oldest that are over go first. Default: 2 GiB.
+    /// Bytes that all of them may take; the oldest that are over go first, once all destinations have what was kept of them.
+    /// Default: 2 GiB.
     #[serde(with = "crate::byte_size")]
     pub max_bytes: u64,
     /// How many may wait; a further one is refused. Default: 20000.

@@ -132,7 +132,11 @@ impl ExecutionArchive {
         if execution.state.is_over() {
             return Err(ExecutorError::Refused(format!("the execution is {} already", execution.state.as_str())));
         }
-        let over = Execution { state: ExecutionState::Cancelled, ended: Some(self.archive.now()), ..execution };
+        // Of one that waits the index alone knows how often it was begun.
+        let known = self.archive.store().executions().get(id).wait()?;
+        let attempts = known.map_or(execution.attempts, |known| known.attempts);
+        let ended = Some(self.archive.now());
+        let over = Execution { state: ExecutionState::Cancelled, attempts, ended, ..execution };
         self.keep(&over)?;
         Ok(over)
     }

@@ -11,7 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::finish::{Finished, MadeFile};
+use super::key::Sent;
 use super::layout::{ExecutionLayout, remove, unwritten, write_new, written};
+use super::removal::Spared;
 use super::{ExecutionArchive, ExecutorError};
 use crate::asset::{EXECUTION_SIDECAR, MediaFile};
 use crate::durable;
@@ -108,21 +110,17 @@ impl ExecutionArchive {
     /// Takes in an execution; when it returns, it is durable. Two with one key must not be given at once. Blocks.
     ///
     /// # Errors
-    /// [`ExecutorError::Away`], [`ExecutorError::Full`], [`ExecutorError::TooMany`], [`ExecutorError::KeyReused`]; else when
-    /// index or disk fail.
+    /// [`ExecutorError::Away`], [`ExecutorError::Full`], [`ExecutorError::NoRoom`], [`ExecutorError::TooMany`],
+    /// [`ExecutorError::KeyReused`]; else when index or disk fail.
     pub fn accept(&self, new: NewExecution) -> Result<Accepted, ExecutorError> {
         let executions = self.archive.store().executions();
-        if new.idempotency_key.is_some() && !self.archive.store().is_filled()? {
-            // What came under this key may lie on the disk, and not be in the index yet.
-            return Err(ExecutorError::Filling);
-        }
         if let Some(key) = &new.idempotency_key
-            && let Some(known) = executions.with_key(&new.owner, key).wait()?
-            && let Some(known) = self.known(known, &new)?
+            && let Some(known) = self.with_key(&new.owner, key, &Sent::from(&new))?
         {
             return Ok(Accepted::Known(known));
         }
         self.check_room()?;
+        self.make_room(new.inputs.values().map(|file| file.bytes.len() as u64).sum(), Spared::Undelivered)?;
         let usage = executions.usage().wait()?;
         if usage.open >= self.config.max_waiting {
             return Err(ExecutorError::TooMany { waiting: usage.open, most: self.config.max_waiting });
@@ -145,9 +143,13 @@ impl ExecutionArchive {
     /// its delivery. Blocks.
     ///
     /// # Errors
-    /// [`ExecutorError::Away`], [`ExecutorError::Full`]; else when index or disk fail.
+    /// [`ExecutorError::Away`], [`ExecutorError::Full`], [`ExecutorError::NoRoom`]; else when index or disk fail.
     pub fn accept_finished(&self, new: NewExecution, finished: Finished) -> Result<Execution, ExecutorError> {
         self.check_room()?;
+        let made = finished.files.iter().map(|file| file.bytes.len() as u64);
+        let bytes = new.inputs.values().map(|file| file.bytes.len() as u64).chain(made).sum();
+        // A camera goes on, and what it saw last is of more use.
+        self.make_room(bytes, Spared::UndeliveredOfPeople)?;
         let (execution, mut files) = self.execution(new);
         let (mut made, mut contents) = (Vec::new(), Vec::new());
         for MadeFile { name, media_type, bytes, kept, webhook } in finished.files {
@@ -175,21 +177,6 @@ impl ExecutionArchive {
         })?;
         self.complete(&over)?;
         Ok(over)
-    }
-
-    /// The execution that came under the same key, if it is the same; `None` where it is gone.
-    fn known(&self, id: ExecutionId, new: &NewExecution) -> Result<Option<Execution>, ExecutorError> {
-        let known = match self.read(id) {
-            Err(ExecutorError::Unknown) => return Ok(None),
-            known => known?,
-        };
-        let content = |bytes: &Bytes| hex::encode(Sha256::digest(bytes));
-        let given: BTreeMap<&str, String> =
-            new.inputs.iter().map(|(name, file)| (name.as_str(), content(&file.bytes))).collect();
-        let had: BTreeMap<&str, String> =
-            known.inputs.iter().map(|(name, file)| (name.as_str(), file.file.sha256.clone())).collect();
-        let is_same = known.pipeline.name == new.pipeline.name && known.parameters == new.parameters && given == had;
-        if is_same { Ok(Some(known)) } else { Err(ExecutorError::KeyReused) }
     }
 
     fn execution(&self, new: NewExecution) -> (Execution, Vec<(String, Bytes)>) {

@@ -16,6 +16,7 @@
 mod config;
 mod finish;
 mod intake;
+mod key;
 mod layout;
 mod post;
 mod recover;
@@ -34,6 +35,7 @@ use crate::store::StoreError;
 pub use config::Config;
 pub use finish::{Finished, MadeFile};
 pub use intake::{Accepted, GivenFile, NewExecution, Scratch};
+pub use key::Sent;
 pub use recover::recover;
 
 /// Why an execution is not taken in, or not changed.
@@ -45,6 +47,17 @@ pub enum ExecutorError {
     /// The volume has too little room.
     #[error("the volume has too little room: nothing is taken in until there is more")]
     Full,
+    /// Together they have as many bytes as they may.
+    #[error(
+        "executions have {bytes} bytes that wait or are not delivered yet, and executions.max_bytes is {most}: send it again \
+         when some are done"
+    )]
+    NoRoom {
+        /// How many they would have.
+        bytes: u64,
+        /// How many they may.
+        most: u64,
+    },
     /// Too many wait.
     #[error("{waiting} executions wait already, and executions.max_waiting is {most}: try again when some are done")]
     TooMany {

@@ -8,11 +8,35 @@ use super::layout::{document_path, remove};
 use super::{ExecutionArchive, ExecutorError};
 use crate::asset::EXECUTION_SIDECAR;
 use crate::clock::TimeQuality;
-use crate::execution::{Execution, ExecutionId, ExecutionSummary};
+use crate::execution::{CAMERA, Execution, ExecutionId, ExecutionSummary};
 use crate::store::Document;
 
 /// Executions that are looked at at once.
 const PAGE: usize = 200;
+
+/// What is not removed for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spared {
+    /// What a destination is still to get.
+    Undelivered,
+    /// The same, but for what pipelines of cameras kept.
+    UndeliveredOfPeople,
+}
+
+/// How old an execution is.
+enum Age {
+    /// Older than it may be.
+    Old,
+    Young,
+    /// The clock was not known to be right when it ended.
+    Unknown,
+}
+
+/// What a removal left.
+struct Left {
+    bytes: u64,
+    removed: u64,
+}
 
 impl ExecutionArchive {
     /// Deletes an execution that is over, here and in the cloud. Blocks.
@@ -28,46 +52,75 @@ impl ExecutionArchive {
         self.remove(id, execution.idempotency_key, removals)
     }
 
-    /// Removes executions that are over: those that are older than they may be, and the oldest until all fit. What was
-    /// delivered stays where it is. Blocks. Returns how many went.
+    /// Removes executions that are over: those that are older than they may be, and the oldest until all fit; but none that
+    /// a destination is still to get something of. What was delivered stays where it is. Blocks. Returns how many went.
     ///
     /// # Errors
     /// When index or disk fail.
     pub fn expire(&self) -> Result<u64, ExecutorError> {
+        Ok(self.expire_for(0, Spared::Undelivered)?.removed)
+    }
+
+    /// Makes room for `bytes` more. Blocks.
+    ///
+    /// # Errors
+    /// [`ExecutorError::NoRoom`] where there is none; else when index or disk fail.
+    pub(super) fn make_room(&self, bytes: u64, spared: Spared) -> Result<(), ExecutorError> {
+        let most = self.config.max_bytes;
+        let used = self.archive.store().executions().usage().wait()?.bytes;
+        if used.saturating_add(bytes) <= most {
+            return Ok(());
+        }
+        let Left { bytes, .. } = self.expire_for(bytes, spared)?;
+        if bytes <= most { Ok(()) } else { Err(ExecutorError::NoRoom { bytes, most }) }
+    }
+
+    fn expire_for(&self, more: u64, spared: Spared) -> Result<Left, ExecutorError> {
         let executions = self.archive.store().executions();
-        let (mut removed, mut after) = (0, None);
-        let mut bytes = executions.usage().wait()?.bytes;
+        let bytes = executions.usage().wait()?.bytes.saturating_add(more);
+        let (mut left, mut after) = (Left { bytes, removed: 0 }, None);
+        // Over at times that are not known: as old as any behind them.
+        let mut undated: Vec<ExecutionSummary> = Vec::new();
         loop {
             let page = executions.by_id(after, PAGE).wait()?;
-            let Some(last) = page.last() else { return Ok(removed) };
+            let Some(last) = page.last() else { return Ok(left) };
             after = Some(last.id);
-            for summary in page {
-                let is_full = bytes > self.config.max_bytes;
-                let is_old = self.is_old(&summary);
-                if !is_full && !is_old && !summary.state.is_over() {
-                    continue;
-                }
-                if !is_full && !is_old {
+            for summary in page.into_iter().filter(|summary| summary.state.is_over()) {
+                match (self.age(&summary), left.bytes > self.config.max_bytes) {
                     // Those behind it are younger.
-                    return Ok(removed);
-                }
-                if summary.state.is_over() {
-                    self.evict(&summary)?;
-                    (bytes, removed) = (bytes.saturating_sub(summary.bytes), removed + 1);
+                    (Age::Young, false) => return Ok(left),
+                    (Age::Unknown, false) => undated.push(summary),
+                    (Age::Old, _) => {
+                        for summary in undated.drain(..).chain([summary]) {
+                            self.evict_unless(spared, &summary, &mut left)?;
+                        }
+                    }
+                    (Age::Young | Age::Unknown, true) => self.evict_unless(spared, &summary, &mut left)?,
                 }
             }
         }
     }
 
-    /// Whether it is over for longer than it is kept, by a clock that is known to be right.
-    fn is_old(&self, summary: &ExecutionSummary) -> bool {
-        let (Some(keep), Some(ended)) = (self.config.keep(), &summary.ended) else { return false };
+    /// How old it is, by a clock that is known to be right.
+    fn age(&self, summary: &ExecutionSummary) -> Age {
         let now = self.archive.now();
         let is_known = |quality: TimeQuality| quality == TimeQuality::Synchronised;
+        let (Some(keep), true) = (self.config.keep(), is_known(now.time_quality)) else { return Age::Young };
+        let Some(ended) = summary.ended.as_ref().filter(|ended| is_known(ended.time_quality)) else {
+            return Age::Unknown;
+        };
         let age = now.wall.duration_since(ended.wall);
-        is_known(now.time_quality)
-            && is_known(ended.time_quality)
-            && Duration::try_from(age).is_ok_and(|age| age > keep)
+        if Duration::try_from(age).is_ok_and(|age| age > keep) { Age::Old } else { Age::Young }
+    }
+
+    fn evict_unless(&self, spared: Spared, summary: &ExecutionSummary, left: &mut Left) -> Result<(), ExecutorError> {
+        let is_spared = spared == Spared::Undelivered || !summary.owner.starts_with(CAMERA);
+        if is_spared && self.archive.store().outboxes().awaits_below(&document_path(summary.id, ""))? {
+            return Ok(());
+        }
+        self.evict(summary)?;
+        (left.bytes, left.removed) = (left.bytes.saturating_sub(summary.bytes), left.removed + 1);
+        Ok(())
     }
 
     fn evict(&self, summary: &ExecutionSummary) -> Result<(), ExecutorError> {

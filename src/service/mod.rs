@@ -70,7 +70,7 @@ pub use event_changes::{BulkAction, BulkCommand, EventOutcome, EventPatch, Event
 pub use events::{ChangedEvent, EventPage, EventQuery, EventRecord, EventService};
 pub use executions::{
     Asked, ExecutionRefusal, ExecutionRequest, ExecutionService, ExecutionStatus, Followed, FollowedAll, GivenPicture,
-    NextOfAll, OfCamera, PipelineStatistics, ProgressEvent, ProgressKind, Trial, TriedStep,
+    NextOfAll, OfCamera, PipelineStatistics, Place, ProgressEvent, ProgressKind, Trial, TriedStep,
 };
 pub use folders::{
     FolderService, FolderState, FolderStatus, Import, ImportId, ImportRefusal, ImportSource, ImportState, NewImport,

@@ -73,6 +73,18 @@ impl Outboxes {
         })
     }
 
+    /// Whether a destination is still to get a document whose path begins with `folder`.
+    ///
+    /// # Errors
+    /// When the store is out of service.
+    pub fn awaits_below(&self, folder: &str) -> Result<bool, StoreError> {
+        let keys: Vec<_> = self.0.queues().keys().map(|outbox| document_key(outbox, folder)).collect();
+        self.0.read(move |db| {
+            let mut found = keys.iter().map(|key| db.uploads.scan_prefix(key).next().transpose());
+            found.try_fold(false, |waits, found| found.map(|found| waits || found.is_some()))
+        })
+    }
+
     /// Gives everything that is queued from now on a number above `seq`. A fresh index counts from one again, and
     /// receivers know alerts by their numbers.
     ///

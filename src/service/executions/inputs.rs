@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::ExecutionRefusal;
+use super::{Asked, ExecutionRefusal, ExecutionRequest};
 use crate::block::Plan;
 use crate::execution::Execution;
-use crate::executor::{ExecutionArchive, ExecutorError, GivenFile};
+use crate::executor::{ExecutionArchive, ExecutorError, GivenFile, Sent};
 use crate::photo::{HEAD, PictureFormat};
 
 /// A picture as its sender gave it.
@@ -57,6 +57,16 @@ fn known(GivenPicture { name, bytes }: GivenPicture) -> Result<GivenFile, Execut
         return Err(ExecutionRefusal::Inputs(UnknownFile { name }.to_string()));
     };
     Ok(GivenFile { name, media_type: format.media_type().to_owned(), extension: format.extension(), bytes })
+}
+
+/// What a request says of its execution.
+pub(super) fn sent(request: &ExecutionRequest) -> Sent<'_> {
+    let (pipeline, version, definition) = match &request.pipeline {
+        Asked::Named(name, version) => (name, *version, None),
+        Asked::Inline(definition) => (&definition.name, None, Some(&**definition)),
+    };
+    let inputs = request.inputs.iter().map(|(name, picture)| (name.as_str(), &picture.bytes)).collect();
+    Sent { pipeline, version, definition, parameters: &request.parameters, inputs }
 }
 
 /// The pictures of an execution, to be given again. Blocks.

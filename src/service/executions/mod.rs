@@ -5,6 +5,7 @@ mod alert;
 mod batch;
 mod inputs;
 mod of_cameras;
+mod places;
 mod progress;
 mod queue;
 mod results;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::context::Context;
 use super::library::LibraryService;
@@ -35,17 +35,15 @@ use crate::store::{ExecutionQuery, ExecutionUsage, ExecutionsFound};
 
 pub use inputs::GivenPicture;
 pub use of_cameras::OfCamera;
+pub use places::Place;
 pub use progress::{Followed, FollowedAll, NextOfAll, ProgressEvent, ProgressKind};
 
 pub use statistics::PipelineStatistics;
 pub use trial::{Trial, TriedStep};
 
+use places::Places;
 use progress::Progress;
 use queue::{Queue, Urgency};
-
-/// Requests whose pictures are in memory at once, and how long another one waits for a place.
-const MOST_AT_ONCE: usize = 8;
-const PLACE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which pipeline is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,8 +117,7 @@ pub struct ExecutionService {
     keyed: Arc<tokio::sync::Mutex<()>>,
     /// Held while one is begun or cancelled: one that is cancelled is not begun.
     order: Arc<Mutex<()>>,
-    /// Held by requests whose pictures are in memory.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     memory: work::Memories,
     counters: statistics::Counters,
     /// Held while a picture is made small.
@@ -136,7 +133,6 @@ impl ExecutionService {
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let (inspector, progress, keyed) = (Inspector::default(), Progress::default(), Arc::default());
-        let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
         Self {
             context,
             pipelines,
@@ -147,7 +143,7 @@ impl ExecutionService {
             progress,
             keyed,
             order: Arc::default(),
-            places,
+            places: Arc::default(),
             memory: work::Memories::default(),
             counters: statistics::Counters::default(),
             looking: Arc::default(),
@@ -163,13 +159,12 @@ impl ExecutionService {
         self.counters.of(pipeline, version)
     }
 
-    /// A place for a request whose pictures are read into memory, for as long as they are there.
+    /// A place for a request of `owner` whose pictures are read into memory, for as long as they are there.
     ///
     /// # Errors
     /// [`ExecutorError::Busy`] where there is none for a while.
-    pub async fn place(&self) -> Result<OwnedSemaphorePermit, ExecutorError> {
-        let place = tokio::time::timeout(PLACE_WITHIN, self.places.clone().acquire_owned()).await;
-        place.ok().and_then(Result::ok).ok_or(ExecutorError::Busy)
+    pub async fn place(&self, owner: &Arc<str>) -> Result<Place, ExecutorError> {
+        self.places.take(owner).await.ok_or(ExecutorError::Busy)
     }
 
     /// Largest file that is taken, bytes.
@@ -188,20 +183,30 @@ impl ExecutionService {
     /// Why it is not taken in; the same may be sent again.
     pub async fn submit(&self, request: ExecutionRequest) -> Result<Accepted, ExecutionRefusal> {
         let keyed = match &request.idempotency_key {
-            Some(_) => Some(self.keyed.lock().await),
+            Some(_) => Some(self.keyed.clone().lock_owned().await),
             None => None,
         };
         let (this, urgency) = (self.clone(), if request.is_urgent { Urgency::Person } else { Urgency::Program });
-        let accepted = blocking(move || this.accept(request)).await?;
-        drop(keyed);
-        if let Accepted::New(execution) = &accepted {
-            self.progress.queued(execution);
-            self.queue.push(execution.id, &execution.owner, urgency);
-        }
-        Ok(accepted)
+        let work = move || {
+            // The sender may be gone, and send it again, while this goes on.
+            let _keyed = keyed;
+            let accepted = this.accept(request)?;
+            if let Accepted::New(execution) = &accepted {
+                this.progress.queued(execution);
+                this.queue.push(execution.id, &execution.owner, urgency);
+            }
+            Ok(accepted)
+        };
+        blocking(work).await
     }
 
     fn accept(&self, request: ExecutionRequest) -> Result<Accepted, ExecutionRefusal> {
+        // What came before is answered whatever has become of its pipeline meanwhile.
+        if let Some(key) = &request.idempotency_key
+            && let Some(known) = self.archive().with_key(&request.owner, key, &inputs::sent(&request))?
+        {
+            return Ok(Accepted::Known(known));
+        }
         let (pipeline, definition) = self.asked(request.pipeline)?;
         let plan = self.plan(&definition, &request.parameters)?;
         let inputs = inputs::fitting(&plan, request.inputs)?;
@@ -245,8 +250,12 @@ impl ExecutionService {
     /// An execution, all of it.
     ///
     /// # Errors
-    /// [`ExecutorError::Unknown`]; else when index or disk fail.
+    /// [`ExecutorError::Unknown`], [`ExecutorError::Away`]; else when index or disk fail.
     pub async fn get(&self, id: ExecutionId) -> Result<Execution, ExecutorError> {
+        if self.context.health.is_spooling() {
+            // They lie on the volume that is away.
+            return Err(ExecutorError::Away);
+        }
         let known = self.context.store().executions().get(id).await?.ok_or(ExecutorError::Unknown)?;
         let archive = self.archive();
         let mut execution = blocking(move || archive.read(id)).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::results::{self, Results, milliseconds};
 use super::{ExecutionService, blocking};
 use crate::block::{Effect, Outcome, StepEffect};
-use crate::execution::ExecutionState;
+use crate::execution::{CAMERA, ExecutionState};
 use crate::executor::{Finished, GivenFile, NewExecution};
 use crate::service::loaded_pipeline::LoadedPipeline;
 
@@ -29,7 +29,8 @@ impl ExecutionService {
         outcome: &Outcome,
         OfCamera { camera, picture, took }: OfCamera<'_>,
     ) -> Result<(), String> {
-        let Results { outputs, files, steps } = results::write(outcome)?;
+        let written = results::write(outcome, &|| None);
+        let Results { outputs, files, steps } = written.map_err(|error| error.to_string())?;
         let (name, media_type) = (format!("{camera}.jpg"), "image/jpeg".to_owned());
         let file = GivenFile { name, media_type, extension: "jpg", bytes: picture.into() };
         let new = NewExecution {
@@ -37,7 +38,7 @@ impl ExecutionService {
             definition: pipeline.definition.clone(),
             parameters: pipeline.asked.parameters.clone(),
             inputs: BTreeMap::from([(pipeline.input.clone(), file)]),
-            owner: format!("camera {camera}").into(),
+            owner: format!("{CAMERA}{camera}").into(),
             idempotency_key: None,
             batch: None,
         };

@@ -32,7 +32,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    urgent: VecDeque<ExecutionId>,
+    urgent: VecDeque<(ExecutionId, Arc<str>)>,
     /// Of each user, in the order in which they came.
     waiting: BTreeMap<Arc<str>, VecDeque<ExecutionId>>,
     /// All of both.
@@ -65,7 +65,7 @@ impl Queue {
             return;
         }
         match urgency {
-            Urgency::Person => state.urgent.push_back(id),
+            Urgency::Person => state.urgent.push_back((id, owner.clone())),
             Urgency::Program => state.waiting.entry(owner.clone()).or_default().push_back(id),
         }
         drop(state);
@@ -85,7 +85,7 @@ impl Queue {
     fn take(self: &Arc<Self>) -> Option<Turn> {
         let mut state = self.state.lock();
         let id = match state.urgent.pop_front() {
-            Some(id) => id,
+            Some((id, _)) => id,
             None => state.take_in_turn()?,
         };
         state.known.remove(&id);
@@ -105,16 +105,18 @@ impl Queue {
             return true;
         }
         if state.known.remove(&id) {
-            state.urgent.retain(|other| *other != id);
+            state.urgent.retain(|(other, _)| *other != id);
             state.waiting.values_mut().for_each(|ids| ids.retain(|other| *other != id));
             state.waiting.retain(|_, ids| !ids.is_empty());
         }
         false
     }
 
-    /// How many of one user wait whose answers are not waited for.
+    /// How many of one user wait.
     pub(super) fn waiting_of(&self, owner: &Arc<str>) -> usize {
-        self.state.lock().waiting.get(owner).map_or(0, VecDeque::len)
+        let state = self.state.lock();
+        let urgent = state.urgent.iter().filter(|(_, of)| of == owner).count();
+        urgent + state.waiting.get(owner).map_or(0, VecDeque::len)
     }
 
     /// How many wait or run.
@@ -188,7 +190,7 @@ mod tests {
         queue.push(id(12), &bob, Urgency::Program);
         queue.push(id(13), &bob, Urgency::Person);
         queue.push(id(1), &anna, Urgency::Person);
-        assert_eq!((queue.waiting_of(&anna), queue.waiting_of(&bob), queue.known()), (3, 2, 6));
+        assert_eq!((queue.waiting_of(&anna), queue.waiting_of(&bob), queue.known()), (3, 3, 6));
         assert_eq!(taken(&queue), [13, 1, 11, 2, 12, 3]);
         assert_eq!(queue.waiting_of(&anna), 0);
     }

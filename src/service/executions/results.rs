@@ -1,11 +1,11 @@
 //! What a pipeline came to, as it is kept: values as JSON, pictures as files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::block::{Effect, Encoded, Image, Item, Outcome, StepEffect, Value as Made, short};
+use crate::block::{BrokenOff, Effect, Encoded, Image, Item, Outcome, StepEffect, Value as Made, short};
 use crate::execution::StepReport;
 use crate::executor::MadeFile;
 
@@ -19,22 +19,44 @@ pub(super) struct Results {
     pub(super) steps: Vec<StepReport>,
 }
 
-/// Writes what a pipeline came to. Takes a while: pictures are coded.
-pub(super) fn write(outcome: &Outcome) -> Result<Results, String> {
-    let (mut outputs, mut files) = (BTreeMap::new(), Vec::new());
+/// Why nothing is kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotWritten {
+    #[error("it was broken off")]
+    BrokenOff(BrokenOff),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Files as they are made.
+struct Files<'a> {
+    made: Vec<MadeFile>,
+    names: BTreeSet<String>,
+    /// The last number behind each stem and extension.
+    counts: BTreeMap<(String, &'static str), u32>,
+    is_over: &'a dyn Fn() -> Option<BrokenOff>,
+}
+
+/// Writes what a pipeline came to, unless `is_over` says why not. Takes a while: pictures are coded.
+pub(super) fn write(outcome: &Outcome, is_over: &dyn Fn() -> Option<BrokenOff>) -> Result<Results, NotWritten> {
+    let mut outputs = BTreeMap::new();
+    let mut files = Files { made: Vec::new(), names: BTreeSet::new(), counts: BTreeMap::new(), is_over };
     for (name, item) in &outcome.outputs {
-        let written = write_item(name, item, &mut files).map_err(|reason| format!("output {name}: {reason}"))?;
+        let written = write_item(name, item, &mut files).map_err(|error| match error {
+            NotWritten::Failed(reason) => NotWritten::Failed(format!("output {name}: {reason}")),
+            broken_off @ NotWritten::BrokenOff(_) => broken_off,
+        })?;
         outputs.insert(name.clone(), written);
     }
     for StepEffect { step, effect } in &outcome.effects {
         match effect {
             Effect::Keep { name, file } => {
-                let name = free_name(&format!("keep-{name}"), file.extension, &files);
-                files.push(made(name, file, true));
+                let name = files.free_name(&format!("keep-{name}"), file.extension);
+                files.made.push(made(name, file, true));
             }
             Effect::Post { webhook, body } => {
-                let name = free_name(&format!("post-{step}"), "json", &files);
-                files.push(posted(name, webhook, step, body));
+                let name = files.free_name(&format!("post-{step}"), "json");
+                files.made.push(posted(name, webhook, step, body));
             }
             Effect::Photo { .. } | Effect::Alert { .. } => {}
         }
@@ -44,20 +66,23 @@ pub(super) fn write(outcome: &Outcome) -> Result<Results, String> {
         runs: step.runs,
         took_ms: milliseconds(step.took),
     });
-    Ok(Results { outputs, files, steps: steps.collect() })
+    Ok(Results { outputs, files: files.made, steps: steps.collect() })
 }
 
-fn write_item(name: &str, item: &Item, files: &mut Vec<MadeFile>) -> Result<Value, String> {
+fn write_item(name: &str, item: &Item, files: &mut Files<'_>) -> Result<Value, NotWritten> {
     match item {
         Item::Absent => Ok(Value::Null),
         Item::Many(items) => items.iter().map(|item| write_item(name, item, files)).collect(),
         Item::One(Made::Image(image)) => {
-            let coded = coded(image)?;
-            let file = free_name(name, coded.extension, files);
+            if let Some(why) = (files.is_over)() {
+                return Err(NotWritten::BrokenOff(why));
+            }
+            let coded = coded(image).map_err(NotWritten::Failed)?;
+            let file = files.free_name(name, coded.extension);
             let (width, height) = (image.picture.width, image.picture.height);
             let place = short(&image.place).unwrap_or_default();
             let written = json!({ "file": file, "width": width, "height": height, "place": place });
-            files.push(made(file, &coded, false));
+            files.made.push(made(file, &coded, false));
             Ok(written)
         }
         Item::One(value) => Ok(value.to_json()),
@@ -82,11 +107,20 @@ fn posted(name: String, webhook: &str, step: &str, body: &Value) -> MadeFile {
     MadeFile { name, media_type, bytes, kept: false, webhook: Some(webhook.into()) }
 }
 
-/// A name that no other file has: `drawn.jpg`, `drawn-2.jpg`.
-fn free_name(stem: &str, extension: &str, files: &[MadeFile]) -> String {
-    let is_free = |name: &String| !files.iter().any(|file| file.name == *name);
-    let numbered = (2..).map(|n: u32| format!("{stem}-{n}.{extension}"));
-    std::iter::once(format!("{stem}.{extension}")).chain(numbered).find(is_free).unwrap_or_default()
+impl Files<'_> {
+    /// A name that no other file has: `drawn.jpg`, `drawn-2.jpg`.
+    fn free_name(&mut self, stem: &str, extension: &'static str) -> String {
+        let count = self.counts.entry((stem.to_owned(), extension)).or_default();
+        loop {
+            *count += 1;
+            let number = if *count == 1 { String::new() } else { format!("-{count}") };
+            let name = format!("{stem}{number}.{extension}");
+            // An output may be called as the second file of another one is.
+            if self.names.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
 }
 
 fn coded(image: &Image) -> Result<Arc<Encoded>, String> {

@@ -236,3 +236,40 @@ async fn a_stop_does_not_count_as_a_try_and_a_lost_file_fails_at_once() {
     let lost = while_running(&bench, executions.wait(lost.id, Duration::from_secs(60))).await.expect("waited");
     assert_eq!(lost.failure.map(|failure| failure.reason), Some(FailureReason::Storage));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_gives_up_and_sends_it_again_has_one_execution() {
+    let bench = Bench::new();
+    bench.store.note_filled().expect("filled");
+    let executions = &bench.services.executions;
+    for n in 0..30 {
+        let keyed = || ExecutionRequest { idempotency_key: Some(format!("key-{n}")), ..asked("objects", PERSON) };
+        let mut given_up = Box::pin(executions.submit(keyed()));
+        // It goes once the work has begun.
+        assert!(futures::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        executions.submit(keyed()).await.expect("taken in");
+    }
+    let found = executions.find(ExecutionQuery { limit: 100, ..ExecutionQuery::default() }).await.expect("found");
+    assert_eq!(found.executions.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_is_answered_also_without_its_pipeline_and_its_volume_is_named_where_that_is_away() {
+    let bench = Bench::new();
+    bench.store.note_filled().expect("filled");
+    let executions = &bench.services.executions;
+    let text = "name = 'mine'\n[[steps]]\nid = 'small'\ntype = 'resize@1'\ninputs.image = '$inputs.image'\n\
+                parameters.width = 8\n[outputs]\npicture = '$steps.small.image'";
+    let pipeline: Pipeline = toml::from_str(text).expect("a pipeline");
+    bench.services.pipelines.save(&pipeline, None).expect("saved");
+    let keyed = || ExecutionRequest { idempotency_key: Some("k".to_owned()), ..asked("mine", PERSON) };
+    let first = executions.submit(keyed()).await.expect("taken in").execution().id;
+    bench.services.pipelines.remove("mine").expect("removed");
+    assert!(matches!(executions.submit(keyed()).await.expect("known"), Accepted::Known(known) if known.id == first));
+    let other = ExecutionRequest { pipeline: Asked::Named("mine".to_owned(), Some(2)), ..keyed() };
+    let refused = executions.submit(other).await.expect_err("another version");
+    assert!(matches!(refused, ExecutionRefusal::Executor(ExecutorError::KeyReused)), "{refused}");
+    bench.health.set_spooling(true);
+    assert!(matches!(executions.get(first).await, Err(ExecutorError::Away)));
+}

@@ -37,7 +37,8 @@ const PAGE: usize = 1000;
 /// Pipelines whose steps remember.
 const MOST_MEMORIES: usize = 100;
 
-/// What the steps of each pipeline remember, by its name and version. Clones are one.
+/// What the steps of each pipeline remember, by its name and version, and by who gave the pictures: what one user's
+/// pictures show is for no other. Clones are one.
 #[derive(Clone, Default)]
 pub(super) struct Memories(Arc<Mutex<BTreeMap<String, Arc<Memory>>>>);
 
@@ -51,7 +52,8 @@ impl Memories {
         if memories.len() >= MOST_MEMORIES {
             memories.clear();
         }
-        memories.entry(format!("{}@{}", named.name, named.version)).or_default().clone()
+        // No name of a pipeline has an `@`.
+        memories.entry(format!("{}@{}@{}", named.name, named.version, execution.owner)).or_default().clone()
     }
 }
 
@@ -154,19 +156,34 @@ impl ExecutionService {
                     }
                     Err(error) => {
                         warn!(execution = %id, %error, "the result of an execution could not be kept, it is run again");
-                        self.put_back(&archive, execution).await;
+                        self.put_back(&archive, execution, turn).await;
                     }
                 }
             }
-            None => self.put_back(&archive, execution).await,
+            None => self.put_back(&archive, execution, turn).await,
         }
     }
 
-    /// It is in the queue again when that is compared with the index the next time.
-    async fn put_back(&self, archive: &ExecutionArchive, execution: Execution) {
-        let (archive, id) = (archive.clone(), execution.id);
-        if let Err(error) = blocking(move || archive.put_back(&execution)).await {
-            debug!(execution = %id, %error, "an execution that was begun counts as tried");
+    /// It is in the queue again when that is compared with the index the next time; one that was cancelled meanwhile is over.
+    async fn put_back(&self, archive: &ExecutionArchive, execution: Execution, turn: Turn) {
+        let (archive, id, order) = (archive.clone(), execution.id, self.order.clone());
+        let put_back = move || {
+            // Who cancels it finds it either running or waiting.
+            let _order = order.lock();
+            let is_cancelled = turn.is_cancelled.load(Ordering::Relaxed);
+            let over = if is_cancelled {
+                let cancelled = Finished::without(ExecutionState::Cancelled, None);
+                archive.finish(&execution, cancelled).map(Some)
+            } else {
+                archive.put_back(&execution).map(|()| None)
+            };
+            drop(turn);
+            over
+        };
+        match blocking(put_back).await {
+            Ok(None) => {}
+            Ok(Some(over)) => self.progress.over(&over, ExecutionState::Cancelled, None),
+            Err(error) => debug!(execution = %id, %error, "an execution that was begun counts as tried"),
         }
     }
 
@@ -264,8 +281,12 @@ impl ExecutionService {
         let inputs = inputs.into_iter().map(|(name, picture)| (name, Value::Image(Image::whole(picture)))).collect();
         let outcome = plan.run(inputs, &context, seen).map_err(NotRun::from)?;
         let took = begun.elapsed();
-        let results = results::write(&outcome)
-            .map_err(|message| NotRun::Failed(Failure { reason: FailureReason::Step, step: None, message }))?;
+        let results = results::write(&outcome, is_over).map_err(|error| match error {
+            results::NotWritten::BrokenOff(why) => NotRun::from(RunError::BrokenOff(why)),
+            results::NotWritten::Failed(message) => {
+                NotRun::Failed(Failure { reason: FailureReason::Step, step: None, message })
+            }
+        })?;
         Ok((outcome, results, took))
     }
 

@@ -18,13 +18,16 @@ use super::{problem, refused};
 use crate::access::Caller;
 use crate::execution::{ExecutionId, Pipeline};
 use crate::executor::Accepted;
-use crate::service::{Asked, ExecutionRequest, GivenPicture};
+use crate::service::{Asked, ExecutionRequest, GivenPicture, Place};
 use crate::web::problem::{Code, Problem};
 use crate::web::session::name_of;
 use crate::web::{Shared, body, box_pictures, idempotency};
 
 /// Most pictures of one request.
 const MOST_FILES: usize = 1000;
+/// Most pictures of one execution, and their bytes.
+const MOST_INPUTS: usize = 32;
+const MOST_TOGETHER: usize = 128 << 20;
 /// Longest field beside the pictures, bytes.
 const LONGEST_FIELD: usize = 256 << 10;
 /// What there is beside the pictures.
@@ -136,7 +139,7 @@ impl<'a> Given<'a> {
 
     /// Takes in all pictures of a request, each as it comes.
     pub(super) async fn take(mut self, request: Request) -> Result<TakenIn, Problem> {
-        let _place = self.shared.services.executions.place().await.map_err(|error| problem(&error))?;
+        let _place = self.place().await?;
         self.key = idempotency::key(request.headers())?.map(str::to_owned);
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         match kind.split(';').next().unwrap_or_default().trim() {
@@ -188,8 +191,9 @@ impl<'a> Given<'a> {
     }
 
     /// What is asked for of one request, to be tried: pictures in parts, or JSON.
-    pub(super) async fn only(mut self, request: Request) -> Result<ExecutionRequest, Problem> {
-        let _place = self.shared.services.executions.place().await.map_err(|error| problem(&error))?;
+    /// The place is held until it was tried.
+    pub(super) async fn only(mut self, request: Request) -> Result<(ExecutionRequest, Place), Problem> {
+        let place = self.place().await?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let inputs = if kind.starts_with("application/json") {
             let (parts, body) = request.into_parts();
@@ -197,7 +201,11 @@ impl<'a> Given<'a> {
         } else {
             self.of_parts(request).await?
         };
-        self.request(inputs, None, None)
+        Ok((self.request(inputs, None, None)?, place))
+    }
+
+    async fn place(&self) -> Result<Place, Problem> {
+        self.shared.services.executions.place(&name_of(self.caller)).await.map_err(|error| problem(&error))
     }
 
     /// All parts of a request as pictures of one execution.
@@ -211,7 +219,7 @@ impl<'a> Given<'a> {
             match part.file_name().map(ToOwned::to_owned) {
                 Some(file) => {
                     let bytes = content(part, self.shared.services.executions.max_file()).await?;
-                    inputs.insert(name, GivenPicture { name: file, bytes });
+                    together(&mut inputs, name, GivenPicture { name: file, bytes })?;
                 }
                 None => {
                     let value = field(part).await?;
@@ -286,7 +294,7 @@ impl<'a> Given<'a> {
         let none =
             || Problem::new(Code::BadCommand, "send a part `file` for each picture, with its file name".to_owned());
         let mut parts = Multipart::from_request(request, &()).await.map_err(|_| none())?;
-        let (mut together, mut taken, mut files) = (BTreeMap::new(), TakenIn::default(), 0);
+        let (mut named, mut taken, mut files) = (BTreeMap::new(), TakenIn::default(), 0);
         let mut last: Option<(usize, String, Result<Bytes, Problem>)> = None;
         while let Some(part) = parts.next_field().await.map_err(|error| broken(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
@@ -297,7 +305,7 @@ impl<'a> Given<'a> {
             };
             let bytes = content(part, self.shared.services.executions.max_file()).await;
             if name != FILE {
-                together.insert(name, GivenPicture { name: file, bytes: bytes? });
+                together(&mut named, name, GivenPicture { name: file, bytes: bytes? })?;
                 continue;
             }
             // Whether it is alone is known with the next one.
@@ -308,13 +316,13 @@ impl<'a> Given<'a> {
             files += 1;
         }
         match last {
-            Some(last) if together.is_empty() => self.one(last, &mut taken).await?,
+            Some(last) if named.is_empty() => self.one(last, &mut taken).await?,
             Some(_) => {
                 let detail = "parts `file` are pictures of their own: name all after inputs of the pipeline, or none";
                 return Err(Problem::new(Code::BadCommand, detail.to_owned()));
             }
-            None if together.is_empty() => return Err(none()),
-            None => taken.accepted.push(self.submit(together, None, None).await?),
+            None if named.is_empty() => return Err(none()),
+            None => taken.accepted.push(self.submit(named, None, None).await?),
         }
         taken.or_problem()
     }
@@ -347,6 +355,17 @@ impl<'a> Given<'a> {
             }
         }
     }
+}
+
+/// Adds a picture to those of one execution. They are in memory together.
+fn together(inputs: &mut BTreeMap<String, GivenPicture>, name: String, picture: GivenPicture) -> Result<(), Problem> {
+    let bytes = inputs.values().map(|picture| picture.bytes.len()).sum::<usize>() + picture.bytes.len();
+    if inputs.len() >= MOST_INPUTS || bytes > MOST_TOGETHER {
+        let detail = format!("the pictures of one execution are {MOST_INPUTS} and have {MOST_TOGETHER} bytes at most");
+        return Err(Problem::new(Code::TooLarge, detail));
+    }
+    inputs.insert(name, picture);
+    Ok(())
 }
 
 /// Whether it passes without a change of what is sent.

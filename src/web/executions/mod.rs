@@ -62,7 +62,7 @@ fn unknown() -> Problem {
 fn problem(error: &ExecutorError) -> Problem {
     let code = match error {
         ExecutorError::Away => Code::VolumeAway,
-        ExecutorError::Full => Code::NoRoom,
+        ExecutorError::Full | ExecutorError::NoRoom { .. } => Code::NoRoom,
         ExecutorError::TooMany { .. }
         | ExecutorError::TooManyOfOne { .. }
         | ExecutorError::Busy
@@ -126,10 +126,8 @@ async fn submit(
         let execution = accepted.execution().clone();
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         executions.push(match wait {
-            Some(_) => {
-                let over = shared.services.executions.wait(execution.id, left).await;
-                over.map_err(|error| problem(&error))?
-            }
+            // It is taken in, whatever becomes of the wait: its volume may go meanwhile, or it may be removed.
+            Some(_) => shared.services.executions.wait(execution.id, left).await.unwrap_or(execution),
             None => execution,
         });
     }

@@ -21,7 +21,7 @@ pub(super) async fn try_out(
 ) -> Result<Response, Problem> {
     sender::check_origin(request.headers())?;
     let given = Given::new(&shared, &caller, query.as_deref().unwrap_or_default(), true)?;
-    let asked = given.only(request).await?;
+    let (asked, _place) = given.only(request).await?;
     let trial = shared.services.executions.try_out(asked).await.map_err(|refusal| refused(&refusal))?;
     Ok(Json(trial).into_response())
 }

@@ -49,3 +49,27 @@ async fn a_box_that_takes_in_nothing_yet_refuses_all_pictures_and_else_only_what
     let again = site.give(keyed, &files).await.json();
     assert_eq!(again["executions"], taken["executions"], "the same request");
 }
+
+#[tokio::test]
+async fn pages_of_other_sites_command_no_models() {
+    let site = Site::open(Bench::new()).await;
+    let (host, foreign) = (site.address, "Origin: http://elsewhere.example\r\n");
+    let ask = |path: &str, headers: &str, body: &'static [u8]| {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        site.send([head.as_bytes(), body].concat())
+    };
+    for path in ["/v2/repository/index", "/v2/repository/models/nanodet-g-320/unload"] {
+        let refused = ask(path, foreign, b"").await;
+        assert_eq!(refused.status, 400, "{path}");
+        assert!(refused.text().contains("own page only"), "{}", refused.text());
+    }
+    let grpc = format!("{foreign}Content-Type: application/grpc\r\nTE: trailers\r\n");
+    for method in ["ServerLive", "RepositoryModelUnload", "ModelInfer", "ModelStreamInfer"] {
+        let refused = ask(&format!("/inference.GRPCInferenceService/{method}"), &grpc, &[0; 5]).await;
+        assert_eq!(refused.header("grpc-status"), "7", "{method}: {:?}", refused.headers);
+    }
+    assert_eq!(ask("/v2/repository/index", "", b"").await.status, 200);
+}
