@@ -191,7 +191,7 @@ impl Session {
     /// begins: the peer has other addresses, and all else stays. Gives what the peer has to know of it.
     pub(super) fn patch(&mut self, text: &str, socket: &MediaSocket) -> Result<Option<Restarted>, Refusal> {
         let fragment = Fragment::read(text);
-        if let Some(offer) = fragment.restarts(&self.offer) {
+        if let Some(offer) = fragment.restarts(&self.offer)? {
             let (answer, tag) = restart(&mut self.rtc, &offer)?;
             (self.tag, self.offer, self.candidates) = (tag.clone(), offer, 0);
             self.guarded(socket, Instant::now(), |_| Ok(()));
