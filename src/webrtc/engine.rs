@@ -156,7 +156,8 @@ impl Engine {
                 Refusal::NoSocket(format!("{}: {e}", config.listen))
             })?);
         }
-        let socket = self.socket.as_ref().ok_or(Refusal::NotRunning)?;
+        let socket = self.socket.as_mut().ok_or(Refusal::NotRunning)?;
+        socket.forget_ways();
         let way = if matches!(purpose, Purpose::Play(_)) { Way::Out } else { Way::In };
         let negotiated = negotiate(&sdp, way, &addresses, &config, socket)?;
         let id = SessionId::new().ok_or(Refusal::NotRunning)?;
