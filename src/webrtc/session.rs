@@ -22,11 +22,12 @@ use crate::clock::Mono;
 use crate::frame::Packet;
 use crate::health::{PublisherHealth, Traffic};
 
-/// Packets of media come within this after the answer, or do not come at all.
+/// ICE, and DTLS at the beginning, are through within this after the answer, or do not get through at all.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A peer that is not heard of for so long has gone; a phone that changes its network is back sooner, or begins again.
-const GONE_AFTER: Duration = Duration::from_secs(15);
+/// How long a peer may stay away of which str0m says, 15 s after its last binding request, that it is not heard of. A phone
+/// that changes its network is back sooner, or begins again.
+const GONE_AFTER: Duration = Duration::from_secs(1);
 
 /// Times without anything else to do.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -364,5 +365,20 @@ mod tests {
         assert!(back.patch(fragment, &socket).expect("taken").is_some());
         back.note(Event::IceConnectionStateChange(IceConnectionState::Completed), now);
         assert!(!is_over(&mut back, Instant::now() + CONNECTS_WITHIN * 2), "it is heard of again");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_not_heard_of_has_gone_and_one_that_changes_its_network_in_time_has_not() {
+        let away = Event::IceConnectionStateChange(IceConnectionState::Disconnected);
+        let (mut gone, _, now) = connected().await;
+        gone.note(away, now);
+        assert!(!is_over(&mut gone, now));
+        // str0m has waited for 15 s before.
+        assert!(is_over(&mut gone, now + Duration::from_secs(2)));
+        let (mut moved, socket, now) = connected().await;
+        moved.note(Event::IceConnectionStateChange(IceConnectionState::Disconnected), now);
+        let fragment = "a=ice-ufrag:new2\r\na=ice-pwd:new-password-of-22-letters\r\n";
+        assert!(moved.patch(fragment, &socket).expect("taken").is_some());
+        assert!(!is_over(&mut moved, now + CONNECTS_WITHIN / 2));
     }
 }
