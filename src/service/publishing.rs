@@ -13,7 +13,7 @@ use tracing::warn;
 use super::context::Context;
 use crate::frame::Packet;
 use crate::source::Taken;
-use crate::webrtc::{Offer, Opened, Purpose, Refusal, Restarted, SessionId, WebRtc};
+use crate::webrtc::{Offer, Opened, Permit, Purpose, Refusal, Restarted, SessionId, WebRtc};
 
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -85,7 +85,7 @@ impl PublishService {
         }
     }
 
-    /// Begins to publish to `camera`.
+    /// Begins to publish to `camera`, for as long as `permit` says.
     ///
     /// # Errors
     /// Says why not.
@@ -94,13 +94,14 @@ impl PublishService {
         camera: &str,
         sdp: String,
         addresses: Vec<IpAddr>,
+        permit: Permit,
         asker: Asker,
     ) -> Result<Opened, PublishRefusal> {
         if !self.is_published(camera) {
             return Err(PublishRefusal::NoSuchCamera);
         }
         let publisher = self.context.publishers.begin(camera, self.context.clock.clone())?;
-        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher), asker).await?)
+        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher, permit), asker).await?)
     }
 
     /// Begins to send `pictures` of `camera` to a player.

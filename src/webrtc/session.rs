@@ -17,7 +17,7 @@ use super::fragment::{Fragment, of_answer};
 use super::ingress::Ingress;
 use super::meter::Meter;
 use super::socket::MediaSocket;
-use super::{Purpose, Refusal, Restarted, SessionId};
+use super::{Permit, Purpose, Refusal, Restarted, SessionId};
 use crate::clock::Mono;
 use crate::frame::Packet;
 use crate::health::{PublisherHealth, Traffic};
@@ -37,6 +37,9 @@ const MOST_CANDIDATES: u32 = 32;
 
 /// What is said of a publisher or a player that does not get through.
 const NOT_TO_THE_BOX: &str = "no media came: UDP packets must get through to webrtc.listen, or webrtc.addresses be set";
+
+/// What is said of a publisher that may not go on.
+const NO_LONGER_ALLOWED: &str = "its login or key has ended, or what it may see";
 
 /// What is said of a peer that has gone.
 const GONE: &str = "it is not heard of any more: its network is gone, or its phone sleeps";
@@ -60,6 +63,8 @@ pub(super) struct Session {
     offer: String,
     rtc: Rtc,
     pictures: Pictures,
+    /// Of a publisher.
+    permit: Option<Permit>,
     /// What a player is to get, until it is connected.
     waiting: Option<BoxStream<'static, Packet>>,
     begun: Instant,
@@ -83,10 +88,10 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(id: SessionId, camera: Arc<str>, negotiated: Negotiated, purpose: Purpose, now: Instant) -> Self {
         let is_client = matches!(purpose, Purpose::Receive(_));
-        let (pictures, waiting) = match purpose {
-            Purpose::Publish(publisher) => (Pictures::In(Ingress::new(publisher, now)), None),
-            Purpose::Receive(publisher) => (Pictures::In(Ingress::new(publisher, now).watched()), None),
-            Purpose::Play(pictures) => (Pictures::Out(Egress::default()), Some(pictures)),
+        let (pictures, permit, waiting) = match purpose {
+            Purpose::Publish(publisher, permit) => (Pictures::In(Ingress::new(publisher, now)), Some(permit), None),
+            Purpose::Receive(publisher) => (Pictures::In(Ingress::new(publisher, now).watched()), None, None),
+            Purpose::Play(pictures) => (Pictures::Out(Egress::default()), None, Some(pictures)),
         };
         Self {
             id,
@@ -95,6 +100,7 @@ impl Session {
             offer: negotiated.offer,
             rtc: negotiated.rtc,
             pictures,
+            permit,
             waiting,
             begun: now,
             is_connected: false,
@@ -309,6 +315,8 @@ impl Session {
         let is_past = |since: Option<Instant>, limit| since.is_some_and(|since| now.duration_since(since) > limit);
         let reason = if !self.rtc.is_alive() {
             Some("it was ended there")
+        } else if self.permit.as_ref().is_some_and(|may_go_on| !may_go_on()) {
+            Some(NO_LONGER_ALLOWED)
         } else if is_past(self.away, GONE_AFTER) || is_past(self.restarted, CONNECTS_WITHIN) {
             Some(GONE)
         } else if !self.is_connected && now.duration_since(self.begun) > CONNECTS_WITHIN {
