@@ -12,7 +12,6 @@ use tracing::warn;
 
 use super::context::Context;
 use crate::frame::Packet;
-use crate::source::Taken;
 use crate::webrtc::{Offer, Opened, Permit, Purpose, Refusal, Restarted, SessionId, WebRtc};
 
 /// Shorter tokens could be guessed.
@@ -26,9 +25,6 @@ pub enum PublishRefusal {
     /// The camera is none that is published to.
     #[error("there is no camera with this name that phones and browsers publish to: its url must be \"whip:\"")]
     NoSuchCamera,
-    /// Another one publishes.
-    #[error(transparent)]
-    Taken(#[from] Taken),
     /// The session does not begin.
     #[error(transparent)]
     Session(#[from] Refusal),
@@ -100,7 +96,8 @@ impl PublishService {
         if !self.is_published(camera) {
             return Err(PublishRefusal::NoSuchCamera);
         }
-        let publisher = self.context.publishers.begin(camera, self.context.clock.clone())?;
+        let publisher = self.context.publishers.reserve(camera, self.context.clock.clone());
+        let publisher = publisher.map_err(Refusal::from)?;
         Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher, permit), asker).await?)
     }
 

@@ -159,6 +159,7 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
         Refusal::NothingInCommon(_) => Code::UnfitOffer,
         Refusal::Unknown => Code::NotFound,
         Refusal::OtherTag => Code::ChangedMeanwhile,
+        Refusal::Taken(_) => Code::AlreadyPublished,
         Refusal::TooMany(_) | Refusal::NoSocket(_) => Code::Busy,
         Refusal::NotRunning => Code::Stopping,
     };

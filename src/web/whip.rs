@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Shared;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::routes::{Needs, Routes};
 use super::sdp::{self, OfSession};
 use super::session::{FromPeer, Known};
@@ -79,7 +79,6 @@ fn check(shared: &Shared, caller: &Caller, camera: &str) -> Result<(), Problem> 
 fn problem(refusal: PublishRefusal) -> Problem {
     match refusal {
         PublishRefusal::NoSuchCamera => Problem::not_found(refusal.to_string()),
-        PublishRefusal::Taken(_) => Problem::new(Code::AlreadyPublished, refusal.to_string()),
         PublishRefusal::Session(refusal) => sdp::problem(refusal),
     }
 }

@@ -161,6 +161,10 @@ impl Engine {
         let way = if matches!(purpose, Purpose::Play(_)) { Way::Out } else { Way::In };
         let negotiated = negotiate(&sdp, way, &addresses, &config, socket)?;
         let id = SessionId::new().ok_or(Refusal::NotRunning)?;
+        if let Purpose::Publish(publisher, _) = &purpose {
+            // Only now: an offer that is refused ends no other's session.
+            publisher.take_place()?;
+        }
         let opened = Opened { id: id.clone(), answer: negotiated.answer.clone(), tag: negotiated.tag.clone() };
         let mut session = Session::new(id, camera, negotiated, purpose, Instant::now());
         session = session.asked_for(by, from, self.clock.mono());

@@ -44,7 +44,7 @@ use crate::clock::Clock;
 use crate::frame::Packet;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::source::Publisher;
+use crate::source::{Publisher, Taken};
 
 use board::Board;
 use engine::{Engine, Request};
@@ -85,7 +85,7 @@ pub type Permit = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// What a session is for.
 pub enum Purpose {
-    /// The peer sends pictures of a camera, for as long as it may.
+    /// The peer sends pictures of a camera, for as long as it may. It takes its place there when the session begins.
     Publish(Publisher, Permit),
     /// The peer gets pictures, until they end.
     Play(BoxStream<'static, Packet>),
@@ -151,6 +151,9 @@ pub enum Refusal {
     /// It offers nothing that fits.
     #[error("{0}")]
     NothingInCommon(String),
+    /// Another one publishes.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// There are as many sessions as may be.
     #[error("there are {0} sessions already: end one, or raise webrtc.max_sessions")]
     TooMany(usize),
