@@ -153,6 +153,11 @@ async fn publishers_show_the_token_of_their_camera_or_may_operate_it() {
         "any page has it"
     );
     assert_eq!(publish("phone", "").await, 401);
+    let (elsewhere, home) =
+        (send(&site, "POST", "/whip/phone", SDP, OFFER).await, site.ask("GET", "/api/v1/status", "").await);
+    let readable = |answer: &Answer| answer.header("access-control-allow-origin").to_owned();
+    assert_eq!((elsewhere.status, readable(&elsewhere)), (401, "*".to_owned()), "pages elsewhere see why");
+    assert_eq!((home.status, readable(&home)), (401, String::new()));
     assert_eq!(publish("phone", "Authorization: Bearer another-token-of-16\r\n").await, 401);
     assert_eq!(publish("tablet", token).await, 401, "each camera has its own");
     assert_eq!(publish("phone", &site.cookie("viewer").await).await, 403);
