@@ -3,8 +3,8 @@
 //! A byte is spent before it is sent, and what was spent is on the disk before that: so no restart and no power cut
 //! makes more of a budget. What a crash leaves of the last step is lost to its period.
 //!
-//! Periods follow the wall clock. A clock that is set back ends no period. While the box knows no time at all, a period
-//! ends when the box has run for its length.
+//! Periods follow the wall clock, and a clock that is set back ends none. Only where the end of a period is not known, or the
+//! clock is none, it ends when the box has run for its length.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,8 +67,9 @@ impl Period {
     fn length(self) -> Duration {
         Duration::from_secs(match self {
             Self::Hour => 3600,
-            Self::Day => 24 * 3600,
-            Self::Month => 31 * 24 * 3600,
+            // Where the clock goes back an hour on it, at the end of summer time.
+            Self::Day => 25 * 3600,
+            Self::Month => 31 * 24 * 3600 + 3600,
         })
     }
 
@@ -217,8 +218,10 @@ impl Budget {
         let (now, mono, quality) = (self.clock.wall(), self.clock.mono(), self.clock.quality());
         let mut turned = false;
         for account in &mut self.accounts {
-            let over_by_run = mono.since(account.since) >= account.spent.period.length();
             let plausible = quality != TimeQuality::Implausible;
+            // Where the clock says when it ends, that counts alone: it may be longer by the calendar, or the clock set back.
+            let has_run = mono.since(account.since) >= account.spent.period.length();
+            let over_by_run = has_run && (account.spent.until.is_none() || !plausible);
             let over_by_clock = account.spent.until.is_some_and(|until| plausible && now >= until);
             if over_by_run || over_by_clock {
                 (account.spent.bytes, account.spent.until, account.since) = (0, None, mono);

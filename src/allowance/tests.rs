@@ -118,3 +118,43 @@ fn a_clock_that_is_set_back_makes_no_more_of_a_budget_and_one_that_was_ahead_end
     clock.advance(Duration::from_secs(36 * 60));
     assert_eq!(budget.allows(), Ok(Share::Rest));
 }
+
+#[test]
+fn a_day_of_twenty_five_hours_has_one_budget() {
+    let zone = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+    let midnight = "2026-10-24T22:00:00Z".parse().expect("time");
+    let clock = Arc::new(SimulatedClock::new(Mono(1), midnight));
+    let limits = Limits { day: Some(100_000), ..Limits::default() };
+    let mut budget = Budget::open(limits, None, clock.clone(), zone);
+    budget.spend(Share::Important, 100_000).expect("there is enough");
+    clock.advance(Duration::from_secs(24 * 3600));
+    assert!(budget.allows().is_err(), "it is 23:00 there");
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(budget.allows(), Ok(Share::Rest));
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_half_a_day_makes_no_second_budget_of_the_day() {
+    let clock = morning();
+    let limits = Limits { day: Some(100_000), ..Limits::default() };
+    let mut budget = Budget::open(limits, None, clock.clone(), || TimeZone::UTC);
+    budget.spend(Share::Important, 100_000).expect("there is enough");
+    clock.step_wall("2026-05-31T22:20:00Z".parse().expect("time"), TimeQuality::Synchronised);
+    clock.advance(Duration::from_secs(25 * 3600));
+    assert!(budget.allows().is_err(), "it is 23:20 on the same day");
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(budget.allows(), Ok(Share::Rest));
+}
+
+#[test]
+fn a_box_without_a_clock_begins_again_when_it_has_run_for_a_day() {
+    let clock = morning();
+    let limits = Limits { day: Some(100_000), ..Limits::default() };
+    let mut budget = Budget::open(limits, None, clock.clone(), || TimeZone::UTC);
+    budget.spend(Share::Important, 100_000).expect("there is enough");
+    clock.step_wall("1970-01-01T00:00:00Z".parse().expect("time"), TimeQuality::Implausible);
+    clock.advance(Duration::from_secs(24 * 3600));
+    assert!(budget.allows().is_err(), "days may be longer");
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(budget.allows(), Ok(Share::Rest));
+}

@@ -2,7 +2,7 @@
 //! does not, since a disk, a camera or a secret that is missing costs only what needs it.
 
 use std::io::{ErrorKind, Read};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,10 @@ impl Findings {
     }
 
     fn has(&self, section: &str) -> bool {
-        self.errors.iter().chain(&self.warnings).any(|found| found.key.starts_with(section))
+        // Not those of another one whose name begins with this one.
+        let is_within =
+            |key: &str| key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.errors.iter().chain(&self.warnings).any(|found| is_within(&found.key))
     }
 
     /// Where the files of a section are there, what they hold.
@@ -279,10 +282,7 @@ fn page(config: &Config, found: &mut Findings) {
     let socket = config.web.socket_in(&config.storage.path);
     let runs = [socket.as_path(), Path::new(web::SERVICE_SOCKET)].into_iter().any(|at| UnixStream::connect(at).is_ok());
     let outcome = match TcpListener::bind(config.web.listen).map_err(|error| error.kind()) {
-        Err(ErrorKind::AddrNotAvailable) => Err(Trouble::Error(format!(
-            "{} is no address of this box (\"ip address\" lists them): name one that is, or 0.0.0.0 for all",
-            config.web.listen.ip()
-        ))),
+        Err(ErrorKind::AddrNotAvailable) => Err(not_ours(config.web.listen.ip())),
         // The daemon that runs has it.
         Err(ErrorKind::AddrInUse) if !runs => Err(Trouble::Warning(format!(
             "port {} is in use: by Outpost itself, or by another program (\"ss -ltnp\" shows which)",
@@ -291,9 +291,20 @@ fn page(config: &Config, found: &mut Findings) {
         _ => Ok(()),
     };
     found.note("web.listen", outcome);
+    // By any port: its own is the daemon's, which opens it for sessions.
+    let media = UdpSocket::bind((config.webrtc.listen.ip(), 0)).map_err(|error| error.kind());
+    if matches!(media, Err(ErrorKind::AddrNotAvailable)) {
+        found.note("webrtc.listen", Err(not_ours(config.webrtc.listen.ip())));
+    }
     if let Some(folder) = config.web.socket.as_deref().and_then(Path::parent) {
         found.note("web.socket", if folder.is_dir() { writable(folder) } else { no_folder(folder) });
     }
+}
+
+fn not_ours(address: IpAddr) -> Trouble {
+    Trouble::Error(format!(
+        "{address} is no address of this box (\"ip address\" lists them): name one that is, or 0.0.0.0 for all"
+    ))
 }
 
 fn no_folder(folder: &Path) -> Result<(), Trouble> {
@@ -377,6 +388,17 @@ mod tests {
         assert_eq!(errors("[retention]\nmin_free = \"1000 TiB\"\n"), ["retention.min_free"]);
         assert_eq!(errors("[retention]\nmax_bytes = 1\n"), ["retention.max_bytes"]);
         assert_eq!(errors(&at("{dir}/box").replace("127.0.0.1", "192.0.2.1")), ["web.listen"]);
+        assert_eq!(errors("[webrtc]\nlisten = \"192.0.2.1:8189\"\n"), ["webrtc.listen"]);
+    }
+
+    #[test]
+    fn a_mistake_hides_none_of_another_section_whose_name_begins_like_its_own() {
+        let hook = |name: &str, secret: &str| {
+            format!("[webhook.{name}]\nurl = \"https://h/\"\nsecret_file = \"{{dir}}/{secret}\"\n")
+        };
+        let mut keys = errors(&(hook("a", "short") + &hook("ab", "none")));
+        keys.sort();
+        assert_eq!(keys, ["webhook.a", "webhook.ab.secret_file"]);
     }
 
     #[test]

@@ -12,8 +12,7 @@ use tracing::warn;
 
 use super::context::Context;
 use crate::frame::Packet;
-use crate::source::Taken;
-use crate::webrtc::{Offer, Opened, Purpose, Refusal, Restarted, SessionId, WebRtc};
+use crate::webrtc::{Offer, Opened, Permit, Purpose, Refusal, Restarted, SessionId, WebRtc};
 
 /// Shorter tokens could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -26,9 +25,6 @@ pub enum PublishRefusal {
     /// The camera is none that is published to.
     #[error("there is no camera with this name that phones and browsers publish to: its url must be \"whip:\"")]
     NoSuchCamera,
-    /// Another one publishes.
-    #[error(transparent)]
-    Taken(#[from] Taken),
     /// The session does not begin.
     #[error(transparent)]
     Session(#[from] Refusal),
@@ -85,7 +81,7 @@ impl PublishService {
         }
     }
 
-    /// Begins to publish to `camera`.
+    /// Begins to publish to `camera`, for as long as `permit` says.
     ///
     /// # Errors
     /// Says why not.
@@ -94,13 +90,15 @@ impl PublishService {
         camera: &str,
         sdp: String,
         addresses: Vec<IpAddr>,
+        permit: Permit,
         asker: Asker,
     ) -> Result<Opened, PublishRefusal> {
         if !self.is_published(camera) {
             return Err(PublishRefusal::NoSuchCamera);
         }
-        let publisher = self.context.publishers.begin(camera, self.context.clock.clone())?;
-        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher), asker).await?)
+        let publisher = self.context.publishers.reserve(camera, self.context.clock.clone());
+        let publisher = publisher.map_err(Refusal::from)?;
+        Ok(self.begin(camera, sdp, addresses, Purpose::Publish(publisher, permit), asker).await?)
     }
 
     /// Begins to send `pictures` of `camera` to a player.

@@ -112,21 +112,22 @@ impl Publishers {
     /// # Errors
     /// When another one does, whose pictures come.
     pub fn begin(&self, camera: &str, clock: Arc<dyn Clock>) -> Result<Publisher, Taken> {
+        let publisher = self.reserve(camera, clock)?;
+        publisher.take_place()?;
+        Ok(publisher)
+    }
+
+    /// One that may publish to `camera` once it has taken its place there; until then no other gives way to it.
+    ///
+    /// # Errors
+    /// When another one publishes, whose pictures come.
+    pub fn reserve(&self, camera: &str, clock: Arc<dyn Clock>) -> Result<Publisher, Taken> {
         let slot = self.slot(camera);
         let now = clock.mono();
-        let number = {
-            let mut current = slot.current.lock();
-            if current.as_ref().is_some_and(|of| now.since(of.last) < GIVES_WAY_AFTER) {
-                return Err(Taken);
-            }
-            if current.is_some() {
-                // Times of the next one may begin before those of the last one end.
-                let _ = slot.pictures.try_send(Delivery::Ended(REPLACED.to_owned()));
-            }
-            let number = slot.next.fetch_add(1, Ordering::Relaxed);
-            *current = Some(Current { number, last: now });
-            number
-        };
+        if slot.current.lock().as_ref().is_some_and(|of| now.since(of.last) < GIVES_WAY_AFTER) {
+            return Err(Taken);
+        }
+        let number = slot.next.fetch_add(1, Ordering::Relaxed);
         Ok(Publisher {
             slot,
             number,
@@ -184,7 +185,7 @@ impl Publishers {
     }
 }
 
-/// One that publishes to a camera. Dropping it ends that.
+/// One that publishes to a camera, once it has taken its place. Dropping it ends that.
 pub struct Publisher {
     slot: Arc<Slot>,
     number: u64,
@@ -207,11 +208,33 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Brings a picture. Gives whether a key frame is needed: before others are of use, or because the last one is old.
+    /// Takes the place of a publisher that is silent, or a free one. To have it already is no error.
+    ///
+    /// # Errors
+    /// When another one has taken it meanwhile.
+    pub fn take_place(&self) -> Result<(), Taken> {
+        let now = self.clock.mono();
+        let mut current = self.slot.current.lock();
+        match &*current {
+            Some(of) if of.number == self.number => return Ok(()),
+            Some(of) if now.since(of.last) < GIVES_WAY_AFTER => return Err(Taken),
+            Some(_) => {
+                // Times of the next one may begin before those of the last one end.
+                let _ = self.slot.pictures.try_send(Delivery::Ended(REPLACED.to_owned()));
+            }
+            None => {}
+        }
+        *current = Some(Current { number: self.number, last: now });
+        Ok(())
+    }
+
+    /// Brings a picture, which is left out while the place is another one's. Gives whether a key frame is needed: before
+    /// others are of use, or because the last one is old.
     pub fn publish(&mut self, picture: PublishedPicture) -> bool {
         let now = self.clock.mono();
-        if let Some(current) = self.slot.current.lock().as_mut().filter(|current| current.number == self.number) {
-            current.last = now;
+        match self.slot.current.lock().as_mut().filter(|current| current.number == self.number) {
+            Some(current) => current.last = now,
+            None => return false,
         }
         let access = self.learn(&picture, now);
         let is_hole = self.slot.begins.swap(false, Ordering::Relaxed) || !picture.is_contiguous;
@@ -409,6 +432,21 @@ mod tests {
         assert!(!second.is_replaced(), "the end of the first one is nothing to the second");
         drop(second);
         assert!(publishers.begin("phone", clock).is_ok());
+    }
+
+    #[test]
+    fn a_silent_publisher_has_its_place_until_another_one_takes_it_and_brings_nothing_from_then_on() {
+        let (publishers, clock) = (Publishers::default(), clock());
+        let mut first = publishers.begin("phone", clock.clone()).expect("free");
+        clock.advance(GIVES_WAY_AFTER);
+        drop(publishers.reserve("phone", clock.clone()).expect("the first one is silent"));
+        assert!(!first.is_replaced(), "the other one was refused before it took the place");
+        let (second, third) = (publishers.reserve("phone", clock.clone()), publishers.reserve("phone", clock.clone()));
+        let (second, third) = (second.expect("silent"), third.expect("silent"));
+        assert_eq!((second.take_place(), second.take_place(), third.take_place()), (Ok(()), Ok(()), Err(Taken)));
+        assert!(first.is_replaced() && third.is_replaced() && !second.is_replaced());
+        assert!(!first.publish(h264(0, SPS_PPS_IDR)), "no key frame of it is of use");
+        assert!(publishers.source("phone").now_or_never().is_none(), "nothing of it is taken");
     }
 
     #[test]

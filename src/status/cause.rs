@@ -54,6 +54,7 @@ pub const CAUSES: &[(&str, &str)] = &[
     ("not_heard_of", "it is not heard of any more: its network is gone, or its phone sleeps"),
     ("no_media", "no media came: UDP packets must get through to webrtc.listen, or webrtc.addresses be set"),
     ("no_media_between", "no media came: UDP packets must get through between the box and the addresses in its answer"),
+    ("no_longer_allowed", "its login or key has ended, or what it may see"),
     ("sends_nothing", "it has sent no picture for a minute; the phone may sleep"),
     ("not_taken", "the camera takes no pictures any more: it was removed or configured otherwise"),
     ("stopping", "the daemon stops"),

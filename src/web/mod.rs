@@ -72,7 +72,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -288,7 +288,8 @@ fn router(
     let routes = routes
         .fallback(pages::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn_with_state(shared.clone(), session::identify));
+        .layer(from_fn_with_state(shared.clone(), session::identify))
+        .layer(from_fn(sdp::readable_elsewhere));
     guard::guarded(routes, names).with_state(shared)
 }
 

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
@@ -25,6 +26,9 @@ const SDP: &str = "application/sdp";
 /// Kind of candidates that come later (RFC 8840).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
+/// Where WHIP and WHEP are.
+const BELOW: [&str; 2] = ["/whip/", "/whep/"];
+
 /// What pages of other sites may do with these addresses: with a token, which is in a header, and never with a cookie.
 const ALLOWED: [(HeaderName, &str); 4] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -36,13 +40,16 @@ const ALLOWED: [(HeaderName, &str); 4] = [
 /// The answer to a browser that asks whether a page of another site may send its token here.
 pub(super) async fn preflight() -> Response {
     let accepts = (HeaderName::from_static("accept-post"), HeaderValue::from_static(SDP));
-    allowed((StatusCode::NO_CONTENT, [accepts]).into_response())
+    (StatusCode::NO_CONTENT, [accepts]).into_response()
 }
 
-/// `answer`, which pages of other sites may read.
-fn allowed(mut answer: Response) -> Response {
-    for (name, value) in ALLOWED {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+/// Lets pages of other sites read all answers below these addresses: refusals for want of a token, too.
+pub(super) async fn readable_elsewhere(request: Request, next: Next) -> Response {
+    let is_ours = BELOW.iter().any(|start| request.uri().path().starts_with(start));
+    let mut answer = next.run(request).await;
+    if is_ours {
+        let headers = answer.headers_mut();
+        headers.extend(ALLOWED.map(|(name, value)| (name, HeaderValue::from_static(value))));
     }
     answer
 }
@@ -105,9 +112,9 @@ pub(super) async fn end(shared: &Shared, of: OfSession, check: Check) -> Respons
     answer(end.await)
 }
 
-/// What came of a request, which pages of other sites may read.
+/// What came of a request.
 pub(super) fn answer(outcome: Result<Response, Problem>) -> Response {
-    allowed(outcome.unwrap_or_else(IntoResponse::into_response))
+    outcome.unwrap_or_else(IntoResponse::into_response)
 }
 
 pub(super) fn unknown_camera() -> Problem {
@@ -159,6 +166,7 @@ pub(super) fn problem(refusal: Refusal) -> Problem {
         Refusal::NothingInCommon(_) => Code::UnfitOffer,
         Refusal::Unknown => Code::NotFound,
         Refusal::OtherTag => Code::ChangedMeanwhile,
+        Refusal::Taken(_) => Code::AlreadyPublished,
         Refusal::TooMany(_) | Refusal::NoSocket(_) => Code::Busy,
         Refusal::NotRunning => Code::Stopping,
     };

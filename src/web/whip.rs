@@ -12,12 +12,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Shared;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::routes::{Needs, Routes};
 use super::sdp::{self, OfSession};
 use super::session::{FromPeer, Known};
 use crate::access::Caller;
 use crate::service::PublishRefusal;
+use crate::webrtc::Permit;
 
 const CAMERA: &str = "/whip/{name}";
 const SESSION: &str = "/whip/{name}/{id}";
@@ -45,10 +46,17 @@ async fn publish(
         check(&shared, &caller, &camera)?;
         let offer = sdp::offer(&headers, body).await?;
         let (addresses, asker) = (sdp::addresses(peer), sdp::asker(&caller, peer));
-        let opened = shared.services.publishing.publish(&camera, offer, addresses, asker).await;
+        let permit = permit(caller, &camera);
+        let opened = shared.services.publishing.publish(&camera, offer, addresses, permit, asker).await;
         Ok(sdp::opened("whip", &camera, opened.map_err(problem)?))
     };
     sdp::answer(publish.await)
+}
+
+/// Lets a publisher go on until its session or key ends, or what it may see: as those end who look at cameras.
+fn permit(caller: Caller, camera: &str) -> Permit {
+    let camera = camera.to_owned();
+    Box::new(move || !caller.until.is_cancelled() && caller.sees(&camera, jiff::Timestamp::now()))
 }
 
 async fn patch(State(shared): State<Arc<Shared>>, of: OfSession, body: Body) -> Response {
@@ -71,7 +79,6 @@ fn check(shared: &Shared, caller: &Caller, camera: &str) -> Result<(), Problem> 
 fn problem(refusal: PublishRefusal) -> Problem {
     match refusal {
         PublishRefusal::NoSuchCamera => Problem::not_found(refusal.to_string()),
-        PublishRefusal::Taken(_) => Problem::new(Code::AlreadyPublished, refusal.to_string()),
         PublishRefusal::Session(refusal) => sdp::problem(refusal),
     }
 }

@@ -156,10 +156,15 @@ impl Engine {
                 Refusal::NoSocket(format!("{}: {e}", config.listen))
             })?);
         }
-        let socket = self.socket.as_ref().ok_or(Refusal::NotRunning)?;
+        let socket = self.socket.as_mut().ok_or(Refusal::NotRunning)?;
+        socket.forget_ways();
         let way = if matches!(purpose, Purpose::Play(_)) { Way::Out } else { Way::In };
         let negotiated = negotiate(&sdp, way, &addresses, &config, socket)?;
         let id = SessionId::new().ok_or(Refusal::NotRunning)?;
+        if let Purpose::Publish(publisher, _) = &purpose {
+            // Only now: an offer that is refused ends no other's session.
+            publisher.take_place()?;
+        }
         let opened = Opened { id: id.clone(), answer: negotiated.answer.clone(), tag: negotiated.tag.clone() };
         let mut session = Session::new(id, camera, negotiated, purpose, Instant::now());
         session = session.asked_for(by, from, self.clock.mono());

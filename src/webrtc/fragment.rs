@@ -1,7 +1,13 @@
 //! Pieces of SDP that PATCH requests carry (RFC 8840): candidates, and what begins another ICE session.
 
+use super::Refusal;
+use super::answer::LONGEST_OFFER;
+
 /// Candidates of a peer that are taken at once.
 const MOST_CANDIDATES: usize = 32;
+
+/// Characters of a name or password (RFC 8839, 5.4): each stands in every section of the offer.
+const LONGEST_CREDENTIAL: usize = 256;
 
 /// What a peer sent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,12 +32,29 @@ impl<'a> Fragment<'a> {
     }
 
     /// The offer that begins the ICE session in it; `None`: it is that of `offer`, or names none.
-    pub(super) fn restarts(&self, offer: &str) -> Option<String> {
-        let (name, password) = self.credentials?;
+    ///
+    /// # Errors
+    /// When its credentials, or the offer with them, are longer than any may be.
+    pub(super) fn restarts(&self, offer: &str) -> Result<Option<String>, Refusal> {
+        let Some((name, password)) = self.credentials else { return Ok(None) };
         let known = offer.lines().find_map(|line| line.trim().strip_prefix(NAME));
         if known.is_some_and(|known| known.trim() == name) {
-            return None;
+            return Ok(None);
         }
+        if name.len().max(password.len()) > LONGEST_CREDENTIAL {
+            let words = format!("its ice-ufrag or ice-pwd is longer than {LONGEST_CREDENTIAL} characters");
+            return Err(Refusal::BadOffer(words));
+        }
+        let text = self.with_credentials(offer, name, password);
+        if text.len() > LONGEST_OFFER {
+            let words = format!("with it, the offer of the session is longer than {LONGEST_OFFER} bytes");
+            return Err(Refusal::BadOffer(words));
+        }
+        Ok(Some(text))
+    }
+
+    /// `offer` with other credentials, and with the candidates of the peer alone.
+    fn with_credentials(&self, offer: &str, name: &str, password: &str) -> String {
         let mut text = String::with_capacity(offer.len() + 64 * self.candidates.len());
         let mut put = |line: &str| {
             text.push_str(line);
@@ -51,7 +74,7 @@ impl<'a> Fragment<'a> {
                 }
             }
         }
-        Some(text)
+        text
     }
 }
 
@@ -85,7 +108,7 @@ mod tests {
         let expected = OFFER.replace("old", "new").replace("new1", "new2").replace("a=end-of-candidates\r\n", "");
         let expected = expected.replace("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n", "");
         let expected = expected.replace("a=mid:0\r\n", &format!("a=mid:0\r\n{candidate}\r\n"));
-        assert_eq!(fragment.restarts(OFFER), Some(expected));
+        assert_eq!(fragment.restarts(OFFER), Ok(Some(expected)));
     }
 
     #[test]
@@ -93,9 +116,24 @@ mod tests {
         for text in
             ["", "a=candidate:2 1 udp 1 192.0.2.9 9 typ host", "a=ice-ufrag:old1\na=ice-pwd:x", "a=ice-ufrag:new"]
         {
-            assert_eq!(Fragment::read(text).restarts(OFFER), None, "{text}");
+            assert_eq!(Fragment::read(text).restarts(OFFER), Ok(None), "{text}");
         }
         assert_eq!(Fragment::read(&"a=candidate:x\n".repeat(100)).candidates().count(), MOST_CANDIDATES);
+    }
+
+    #[test]
+    fn credentials_that_would_swell_the_offer_are_refused() {
+        let restarts = |offer: &str, password: usize| {
+            let text = format!("a=ice-ufrag:new2\r\na=ice-pwd:{}\r\n", "x".repeat(password));
+            Fragment::read(&text).restarts(offer)
+        };
+        let many = format!("{OFFER}{}", "a=ice-pwd:x\r\n".repeat(3000));
+        assert!(many.len() < LONGEST_OFFER);
+        assert!(matches!(restarts(OFFER, LONGEST_CREDENTIAL), Ok(Some(_))));
+        for (offer, password) in [(OFFER, 65_000), (OFFER, LONGEST_CREDENTIAL + 1), (&many, 65_000), (&many, 100)] {
+            let outcome = restarts(offer, password);
+            assert!(matches!(outcome, Err(Refusal::BadOffer(_))), "{password}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ use crate::clock::Clock;
 use crate::frame::Packet;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::source::Publisher;
+use crate::source::{Publisher, Taken};
 
 use board::Board;
 use engine::{Engine, Request};
@@ -80,10 +80,13 @@ impl From<&str> for SessionId {
     }
 }
 
+/// Whether a publisher may go on, asked again and again: its session or key may end, and what it may see.
+pub type Permit = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// What a session is for.
 pub enum Purpose {
-    /// The peer sends pictures of a camera.
-    Publish(Publisher),
+    /// The peer sends pictures of a camera, for as long as it may. It takes its place there when the session begins.
+    Publish(Publisher, Permit),
     /// The peer gets pictures, until they end.
     Play(BoxStream<'static, Packet>),
     /// The peer is a camera that the box asked for its pictures.
@@ -93,7 +96,7 @@ pub enum Purpose {
 impl fmt::Debug for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Publish(_) => "Publish",
+            Self::Publish(..) => "Publish",
             Self::Play(_) => "Play",
             Self::Receive(_) => "Receive",
         })
@@ -148,6 +151,9 @@ pub enum Refusal {
     /// It offers nothing that fits.
     #[error("{0}")]
     NothingInCommon(String),
+    /// Another one publishes.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// There are as many sessions as may be.
     #[error("there are {0} sessions already: end one, or raise webrtc.max_sessions")]
     TooMany(usize),

@@ -17,16 +17,17 @@ use super::fragment::{Fragment, of_answer};
 use super::ingress::Ingress;
 use super::meter::Meter;
 use super::socket::MediaSocket;
-use super::{Purpose, Refusal, Restarted, SessionId};
+use super::{Permit, Purpose, Refusal, Restarted, SessionId};
 use crate::clock::Mono;
 use crate::frame::Packet;
 use crate::health::{PublisherHealth, Traffic};
 
-/// Packets of media come within this after the answer, or do not come at all.
+/// ICE, and DTLS at the beginning, are through within this after the answer, or do not get through at all.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A peer that is not heard of for so long has gone; a phone that changes its network is back sooner, or begins again.
-const GONE_AFTER: Duration = Duration::from_secs(15);
+/// How long a peer may stay away of which str0m says, 15 s after its last binding request, that it is not heard of. A phone
+/// that changes its network is back sooner, or begins again.
+const GONE_AFTER: Duration = Duration::from_secs(1);
 
 /// Times without anything else to do.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -36,6 +37,12 @@ const MOST_CANDIDATES: u32 = 32;
 
 /// What is said of a publisher or a player that does not get through.
 const NOT_TO_THE_BOX: &str = "no media came: UDP packets must get through to webrtc.listen, or webrtc.addresses be set";
+
+/// What is said of a publisher that may not go on.
+const NO_LONGER_ALLOWED: &str = "its login or key has ended, or what it may see";
+
+/// What is said of a peer that has gone.
+const GONE: &str = "it is not heard of any more: its network is gone, or its phone sleeps";
 
 /// What is said of a camera that does not get through.
 const NOT_BETWEEN: &str = "no media came: UDP packets must get through between the box and the addresses in its answer";
@@ -56,6 +63,8 @@ pub(super) struct Session {
     offer: String,
     rtc: Rtc,
     pictures: Pictures,
+    /// Of a publisher.
+    permit: Option<Permit>,
     /// What a player is to get, until it is connected.
     waiting: Option<BoxStream<'static, Packet>>,
     begun: Instant,
@@ -67,6 +76,8 @@ pub(super) struct Session {
     is_client: bool,
     /// Since when the peer is not heard of.
     away: Option<Instant>,
+    /// When another ICE session began by which the peer is not heard of yet.
+    restarted: Option<Instant>,
     candidates: u32,
     /// Its pictures end with it.
     ends: DropGuard,
@@ -77,10 +88,10 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(id: SessionId, camera: Arc<str>, negotiated: Negotiated, purpose: Purpose, now: Instant) -> Self {
         let is_client = matches!(purpose, Purpose::Receive(_));
-        let (pictures, waiting) = match purpose {
-            Purpose::Publish(publisher) => (Pictures::In(Ingress::new(publisher, now)), None),
-            Purpose::Receive(publisher) => (Pictures::In(Ingress::new(publisher, now).watched()), None),
-            Purpose::Play(pictures) => (Pictures::Out(Egress::default()), Some(pictures)),
+        let (pictures, permit, waiting) = match purpose {
+            Purpose::Publish(publisher, permit) => (Pictures::In(Ingress::new(publisher, now)), Some(permit), None),
+            Purpose::Receive(publisher) => (Pictures::In(Ingress::new(publisher, now).watched()), None, None),
+            Purpose::Play(pictures) => (Pictures::Out(Egress::default()), None, Some(pictures)),
         };
         Self {
             id,
@@ -89,6 +100,7 @@ impl Session {
             offer: negotiated.offer,
             rtc: negotiated.rtc,
             pictures,
+            permit,
             waiting,
             begun: now,
             is_connected: false,
@@ -96,6 +108,7 @@ impl Session {
             asked: ("".into(), None, Mono::default()),
             is_client,
             away: None,
+            restarted: None,
             candidates: 0,
             ends: CancellationToken::new().drop_guard(),
             due: now,
@@ -191,10 +204,16 @@ impl Session {
     /// begins: the peer has other addresses, and all else stays. Gives what the peer has to know of it.
     pub(super) fn patch(&mut self, text: &str, socket: &MediaSocket) -> Result<Option<Restarted>, Refusal> {
         let fragment = Fragment::read(text);
-        if let Some(offer) = fragment.restarts(&self.offer) {
-            let (answer, tag) = restart(&mut self.rtc, &offer)?;
+        if let Some(offer) = fragment.restarts(&self.offer)? {
+            let (now, known) = (Instant::now(), self.rtc.direct_api().local_ice_credentials());
+            let outcome = restart(&mut self.rtc, &offer);
+            // Also where what follows in the offer is refused, the peer has to be heard of again.
+            if self.rtc.direct_api().local_ice_credentials() != known {
+                (self.away, self.restarted) = (None, Some(now));
+            }
+            let (answer, tag) = outcome?;
             (self.tag, self.offer, self.candidates) = (tag.clone(), offer, 0);
-            self.guarded(socket, Instant::now(), |_| Ok(()));
+            self.guarded(socket, now, |_| Ok(()));
             return Ok(Some(Restarted { fragment: of_answer(&answer), tag }));
         }
         for candidate in fragment.candidates() {
@@ -268,7 +287,9 @@ impl Session {
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
                 self.away.get_or_insert(now);
             }
-            Event::IceConnectionStateChange(state) if state.is_connected() => self.away = None,
+            Event::IceConnectionStateChange(state) if state.is_connected() => {
+                (self.away, self.restarted) = (None, None);
+            }
             Event::MediaAdded(added) if added.kind.is_video() => {
                 if let Pictures::Out(egress) = &mut self.pictures {
                     egress.added(added.mid);
@@ -291,10 +312,13 @@ impl Session {
             Pictures::In(ingress) => ingress.is_over(now),
             Pictures::Out(_) => None,
         };
+        let is_past = |since: Option<Instant>, limit| since.is_some_and(|since| now.duration_since(since) > limit);
         let reason = if !self.rtc.is_alive() {
             Some("it was ended there")
-        } else if self.away.is_some_and(|away| now.duration_since(away) > GONE_AFTER) {
-            Some("it is not heard of any more: its network is gone, or its phone sleeps")
+        } else if self.permit.as_ref().is_some_and(|may_go_on| !may_go_on()) {
+            Some(NO_LONGER_ALLOWED)
+        } else if is_past(self.away, GONE_AFTER) || is_past(self.restarted, CONNECTS_WITHIN) {
+            Some(GONE)
         } else if !self.is_connected && now.duration_since(self.begun) > CONNECTS_WITHIN {
             Some(if self.is_client { NOT_BETWEEN } else { NOT_TO_THE_BOX })
         } else {
@@ -303,5 +327,66 @@ impl Session {
         if let Some(reason) = reason {
             self.over.get_or_insert_with(|| reason.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures::stream;
+    use str0m::format::Codec;
+    use str0m::media::Direction;
+
+    use super::*;
+    use crate::webrtc::Config;
+    use crate::webrtc::answer::{Way, negotiate};
+    use crate::webrtc::tests::peer::Peer;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A player that was connected a moment ago.
+    async fn connected() -> (Session, MediaSocket, Instant) {
+        let socket = MediaSocket::bind((LOOPBACK, 0).into()).await.expect("bind");
+        let (_, offer) = Peer::offering(Codec::H264, Direction::RecvOnly).await;
+        let negotiated = negotiate(&offer, Way::Out, &[LOOPBACK], &Config::default(), &socket).expect("an answer");
+        let (purpose, now) = (Purpose::Play(stream::pending().boxed()), Instant::now());
+        let mut session = Session::new(SessionId::from("x"), "yard".into(), negotiated, purpose, now);
+        session.note(Event::IceConnectionStateChange(IceConnectionState::Completed), now);
+        session.note(Event::Connected, now);
+        (session, socket, now)
+    }
+
+    fn is_over(session: &mut Session, at: Instant) -> bool {
+        session.judge(at);
+        session.over().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_goes_on_by_another_way_ends_where_no_one_is_heard_of_there() {
+        let fragment = "a=ice-ufrag:new2\r\na=ice-pwd:new-password-of-22-letters\r\n";
+        let (mut lost, socket, now) = connected().await;
+        assert!(lost.patch(fragment, &socket).expect("taken").is_some());
+        assert!(!is_over(&mut lost, now + CONNECTS_WITHIN / 2));
+        assert!(is_over(&mut lost, Instant::now() + CONNECTS_WITHIN * 2));
+        let (mut back, socket, now) = connected().await;
+        assert!(back.patch(fragment, &socket).expect("taken").is_some());
+        back.note(Event::IceConnectionStateChange(IceConnectionState::Completed), now);
+        assert!(!is_over(&mut back, Instant::now() + CONNECTS_WITHIN * 2), "it is heard of again");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_not_heard_of_has_gone_and_one_that_changes_its_network_in_time_has_not() {
+        let away = Event::IceConnectionStateChange(IceConnectionState::Disconnected);
+        let (mut gone, _, now) = connected().await;
+        gone.note(away, now);
+        assert!(!is_over(&mut gone, now));
+        // str0m has waited for 15 s before.
+        assert!(is_over(&mut gone, now + Duration::from_secs(2)));
+        let (mut moved, socket, now) = connected().await;
+        moved.note(Event::IceConnectionStateChange(IceConnectionState::Disconnected), now);
+        let fragment = "a=ice-ufrag:new2\r\na=ice-pwd:new-password-of-22-letters\r\n";
+        assert!(moved.patch(fragment, &socket).expect("taken").is_some());
+        assert!(!is_over(&mut moved, now + CONNECTS_WITHIN / 2));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 
@@ -12,12 +13,22 @@ pub(super) const LONGEST: usize = 2048;
 /// Peers whose way is remembered.
 const MOST_PEERS: usize = 1024;
 
+/// For so long a way is remembered; networks, and the box's own addresses, change.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// A bound socket, and by which address of the box each peer is reached.
 #[derive(Debug)]
 pub(super) struct MediaSocket {
     socket: UdpSocket,
     local: SocketAddr,
-    ways: HashMap<IpAddr, IpAddr>,
+    ways: HashMap<IpAddr, Way>,
+}
+
+/// The address of the box by which a peer is reached, and when that was found.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    by: IpAddr,
+    found: Instant,
 }
 
 impl MediaSocket {
@@ -57,8 +68,18 @@ impl MediaSocket {
         if self.ways.len() > MOST_PEERS {
             self.ways.clear();
         }
-        let way = *self.ways.entry(peer.ip()).or_insert_with(|| way_to(peer).unwrap_or(own));
-        SocketAddr::new(way, self.local.port())
+        let known = self.ways.get(&peer.ip()).filter(|way| way.found.elapsed() < REMEMBERED);
+        let by = known.map(|way| way.by).unwrap_or_else(|| {
+            let by = way_to(peer).unwrap_or(own);
+            self.ways.insert(peer.ip(), Way { by, found: Instant::now() });
+            by
+        });
+        SocketAddr::new(by, self.local.port())
+    }
+
+    /// Forgets by which addresses peers are reached: a session that begins offers those that the box has now.
+    pub(super) fn forget_ways(&mut self) {
+        self.ways.clear();
     }
 }
 
@@ -68,4 +89,29 @@ fn way_to(peer: SocketAddr) -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_the_box_had_before_is_not_kept_for_ever() {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let mut socket = MediaSocket::bind((any, 0).into()).await.expect("bind");
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let own = SocketAddr::new(peer.ip(), socket.port());
+        assert_eq!(socket.local_towards(peer), own);
+        let before = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        let now = Instant::now();
+        socket.ways.insert(peer.ip(), Way { by: before, found: now });
+        assert_eq!(socket.local_towards(peer).ip(), before, "it is remembered");
+        socket.forget_ways();
+        assert_eq!(socket.local_towards(peer), own);
+        let long_ago = now.checked_sub(REMEMBERED);
+        if let Some(found) = long_ago {
+            socket.ways.insert(peer.ip(), Way { by: before, found });
+            assert_eq!(socket.local_towards(peer), own);
+        }
+    }
 }

@@ -91,6 +91,8 @@ impl<'a> BackgroundJobs<'a> {
     pub(super) fn open(&mut self) -> Vec<Filter> {
         let (config, device_context) = (&self.alerter.config, &self.alerter.device_context);
         self.states.refresh(self.alerter);
+        self.alerter.pictures.connected();
+        self.ask_for_link();
         if config.execution_progress {
             self.executions = device_context.status.executions();
         }
@@ -125,15 +127,19 @@ impl<'a> BackgroundJobs<'a> {
             let status = &self.alerter.device_context.status;
             self.jobs.push(Box::pin(async move { Done::Report(status.report().await.map(Box::new)) }));
         }
-        if !self.is_asking {
-            self.is_asking = true;
+        self.ask_for_link();
+        self.capture_snapshot();
+    }
+
+    /// Finds out whether the link is metered, where that is due.
+    fn ask_for_link(&mut self) {
+        if !std::mem::replace(&mut self.is_asking, true) {
             let pictures = &self.alerter.pictures;
             self.jobs.push(Box::pin(async move {
                 pictures.ask().await;
                 Done::Asked
             }));
         }
-        self.capture_snapshot();
     }
 
     /// The next message; states before all others.
@@ -233,6 +239,9 @@ impl<'a> BackgroundJobs<'a> {
             self.shots.clear();
             return;
         }
+        if !limits.is_link_known() {
+            return;
+        }
         let due = self.shots.keys().find(|camera| limits.is_due(camera)).cloned();
         let Some((camera, which)) = due.and_then(|camera| self.shots.remove_entry(&camera)) else { return };
         self.is_shooting = true;
@@ -297,7 +306,10 @@ impl<'a> BackgroundJobs<'a> {
                 warn!(error = format!("{failure:#}"), "what was announced to Home Assistant cannot be kept");
             }
             Done::Forgotten(Ok(())) => {}
-            Done::Asked => self.is_asking = false,
+            Done::Asked => {
+                self.is_asking = false;
+                self.capture_snapshot();
+            }
             Done::Progress(event) => {
                 if self.progress.len() < PROGRESS {
                     let topic = self.alerter.topics.of_box("execution");

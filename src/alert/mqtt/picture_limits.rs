@@ -34,6 +34,11 @@ impl PictureLimits {
         Self { config: config.clone(), meter: Meter::new(config.metered), budget, last: Mutex::default(), clock }
     }
 
+    /// A connection begins, by what may be another link.
+    pub(super) fn connected(&self) {
+        self.meter.unsettle();
+    }
+
     /// Asks now and then whether the link is metered.
     pub(super) async fn ask(&self) {
         self.meter.ask().await;
@@ -42,6 +47,11 @@ impl PictureLimits {
     /// Whether pictures are published at all.
     pub(super) fn are_wanted(&self) -> bool {
         self.config.snapshots && (self.config.snapshots_on_metered || !self.meter.is_metered())
+    }
+
+    /// Whether it is known by now which link it is; until then those that are wanted wait.
+    pub(super) fn is_link_known(&self) -> bool {
+        self.config.snapshots_on_metered || self.meter.is_settled()
     }
 
     /// Whether the last picture of `camera` was made long enough ago.
@@ -95,6 +105,14 @@ mod tests {
         assert!(wanted(Metered::Auto, false, true) && wanted(Metered::No, false, true));
         assert!(!wanted(Metered::Yes, false, true) && wanted(Metered::Yes, true, true));
         assert!(!wanted(Metered::No, true, false));
+    }
+
+    #[test]
+    fn pictures_wait_until_the_link_of_a_connection_is_known() {
+        let known = |metered, snapshots_on_metered| {
+            limits(Config { metered, snapshots_on_metered, ..Config::default() }).0.is_link_known()
+        };
+        assert!(!known(Metered::Auto, false) && known(Metered::Auto, true) && known(Metered::No, false));
     }
 
     #[test]

@@ -168,6 +168,9 @@ struct Counts {
     is_upgraded: bool,
     /// Since when the other end takes none of what is sent.
     stalled: Option<Instant>,
+    /// Answers of which the other end has not taken what there is, and when it took some of one last.
+    standing: usize,
+    moved: Instant,
     answered: u64,
     given_up: u64,
     abuse: CancellationToken,
@@ -183,6 +186,8 @@ impl Usage {
             since: Instant::now(),
             is_upgraded: false,
             stalled: None,
+            standing: 0,
+            moved: Instant::now(),
             answered: 0,
             given_up: 0,
             abuse: CancellationToken::new(),
@@ -192,7 +197,7 @@ impl Usage {
     /// A request has come.
     pub(super) fn begin(&self) -> InFlight {
         self.0.lock().open += 1;
-        InFlight { usage: self.clone(), is_answered: false }
+        InFlight { usage: self.clone(), is_answered: false, is_standing: false }
     }
 
     /// Since when the connection waits for a request; none while one is in flight.
@@ -207,21 +212,26 @@ impl Usage {
         counts.stalled = does.then(|| counts.stalled.unwrap_or_else(Instant::now));
     }
 
+    /// Since when all answers stand still; none while one is made, moves or has nothing to send.
+    pub(super) fn standing_since(&self) -> Option<Instant> {
+        let counts = self.0.lock();
+        (counts.standing > 0 && counts.standing == counts.open).then_some(counts.moved)
+    }
+
     /// Since when the other end has taken nothing, where that is long.
     fn stalled_since(&self) -> Option<Instant> {
-        self.0.lock().stalled.filter(|since| since.elapsed() >= STALLED_AFTER)
+        let blocked = self.0.lock().stalled;
+        blocked.or_else(|| self.standing_since()).filter(|since| since.elapsed() >= STALLED_AFTER)
     }
 
     /// Waits until no request has been in flight for `limit`.
     pub(super) async fn idle_for(&self, limit: Duration) {
-        loop {
-            let now = Instant::now();
-            match self.idle_since().map(|since| since + limit) {
-                Some(end) if end <= now => return,
-                Some(end) => tokio::time::sleep_until(end).await,
-                None => tokio::time::sleep(limit).await,
-            }
-        }
+        lasts(limit, || self.idle_since()).await;
+    }
+
+    /// Waits until all answers have stood still for `limit`: windows of HTTP/2 stay shut where no write waits.
+    pub(super) async fn stood_still_for(&self, limit: Duration) {
+        lasts(limit, || self.standing_since()).await;
     }
 
     /// Waits until the client has made many requests only to give them up: each costs the box work, and the client none.
@@ -231,17 +241,51 @@ impl Usage {
     }
 }
 
+/// Waits until something that `since` names the beginning of has lasted for `limit`.
+async fn lasts(limit: Duration, since: impl Fn() -> Option<Instant>) {
+    loop {
+        let now = Instant::now();
+        match since().map(|since| since + limit) {
+            Some(end) if end <= now => return,
+            Some(end) => tokio::time::sleep_until(end).await,
+            None => tokio::time::sleep(limit).await,
+        }
+    }
+}
+
 /// A request that is being answered, until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight {
     usage: Usage,
     is_answered: bool,
+    /// The other end has not taken what there is of the answer.
+    is_standing: bool,
 }
 
 impl InFlight {
     /// There is an answer, which may have to be sent yet.
     pub(super) fn answered(&mut self) {
         self.is_answered = true;
+    }
+
+    /// There is more of the answer than the other end has taken.
+    pub(super) fn stands_still(&mut self) {
+        if !std::mem::replace(&mut self.is_standing, true) {
+            let mut counts = self.usage.0.lock();
+            if counts.standing == 0 {
+                counts.moved = Instant::now();
+            }
+            counts.standing += 1;
+        }
+    }
+
+    /// The other end has taken all that there was.
+    pub(super) fn moves(&mut self) {
+        if std::mem::replace(&mut self.is_standing, false) {
+            let mut counts = self.usage.0.lock();
+            counts.standing -= 1;
+            counts.moved = Instant::now();
+        }
     }
 
     /// The connection carries another protocol from now on, and is in use until its end.
@@ -254,6 +298,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let mut counts = self.usage.0.lock();
         counts.open -= 1;
+        counts.standing -= usize::from(self.is_standing);
         counts.since = Instant::now();
         if self.is_answered {
             counts.answered += 1;
@@ -350,6 +395,25 @@ mod tests {
         assert!(!one().is_spare());
         let cut: Vec<usize> = (0..places.len()).filter(|&n| places[n].cut().is_cancelled()).collect();
         assert_eq!(cut, [7]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_all_of_whose_answers_stand_still_gives_way() {
+        let admission = Admission::default();
+        let one = || admission.admit(&from("127.0.0.1"), &CancellationToken::new()).expect("room");
+        let places: Vec<Place> = (0..MOST_LOOPBACK).map(|_| one()).collect();
+        let mut busy: Vec<InFlight> = places.iter().map(|place| place.usage().begin()).collect();
+        let waits = places[8].usage().begin();
+        busy[8].stands_still();
+        busy[9].stands_still();
+        tokio::time::advance(STALLED_AFTER).await;
+        busy[9].moves();
+        busy[9].stands_still();
+        assert!(one().is_spare(), "8 has an answer that is being made, and 9 took some just now");
+        drop(waits);
+        assert!(!one().is_spare());
+        let cut: Vec<usize> = (0..places.len()).filter(|&n| places[n].cut().is_cancelled()).collect();
+        assert_eq!(cut, [8]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -266,6 +266,7 @@ impl Run {
             _ = connection.as_mut() => return,
             () = self.stop.cancelled() => {}
             () = usage.idle_for(IDLE) => {}
+            () = usage.stood_still_for(IDLE) => return debug!("a client takes nothing of its answers: its connection ends"),
             () = usage.abused() => return debug!("a client asks only to give up: its connection ends"),
         }
         end(connection.as_mut());
@@ -307,9 +308,9 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut in_flight = self.usage.begin();
+        let (mut in_flight, version) = (self.usage.begin(), request.version());
         if self.is_spare && !guard::is_health(request.uri()) {
-            let mut answer = no_place().map(|body| HeldBody::new(body, in_flight));
+            let mut answer = no_place().map(|body| HeldBody::new(body, in_flight, version));
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return Box::pin(async move { Ok(answer) });
         }
@@ -325,7 +326,7 @@ impl Service<Request<Incoming>> for Requests {
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 in_flight.upgraded();
             }
-            Ok(answer.map(|body| HeldBody::new(body, in_flight)))
+            Ok(answer.map(|body| HeldBody::new(body, in_flight, version)))
         })
     }
 }

@@ -291,6 +291,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 /// GET, https, /, and a host named x, in HPACK: four entries, the last with a value of its own.
 const REQUEST: [u8; 6] = [0x82, 0x87, 0x84, 0x41, 0x01, b'x'];
@@ -349,6 +350,27 @@ async fn http2_answers_and_requests_that_are_reset_at_once_end_the_connection() 
     assert!(started.load(Ordering::SeqCst) <= 2000, "{started:?}");
     assert!(site.tls.is_some());
     site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_http2_whose_windows_stay_shut_is_not_waited_for() {
+    let site = Site::open(hello()).await;
+    let mut stream = site.connect().await;
+    // The windows of its streams begin with 0 bytes.
+    let shut = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    stream.write_all(&[PREFACE, &shut, &frame(HEADERS, 5, 1, &REQUEST)].concat()).await.expect("write");
+    let (mut answered, begun) = (false, Instant::now());
+    let lives = async {
+        while let Some((kind, payload)) = next_frame(&mut stream).await {
+            answered |= kind == HEADERS;
+            // It lives, and says so.
+            if kind == PING && stream.write_all(&frame(PING, 1, 0, &payload)).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE * 10, lives).await.expect("an end");
+    assert!(answered && begun.elapsed() >= IDLE);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Who may publish and play, and how offers are answered, over HTTP.
 
 use super::*;
+use crate::access::{NewKey, Role};
 use crate::service::fixture::PHONE_TOKEN;
 
 const SDP: &str = "Content-Type: application/sdp\r\n";
@@ -97,6 +98,42 @@ async fn what_is_no_offer_or_for_no_such_camera_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn what_is_published_ends_with_the_login_or_key_of_who_publishes() {
+    let site = Site::with_users().await;
+    running(&site).await;
+    let access = &site.bench.access;
+    let new = NewKey { name: "a program".into(), role: Role::Operator, cameras: None, expires: None };
+    let key = access.add_key(new, "admin").expect("a key");
+    let (by_key, by_login) = (format!("Authorization: Bearer {}\r\n", key.key), site.cookie("operator").await);
+    let is_published = |camera: &str| site.bench.health.sessions(camera).is_some();
+    let begin = async |camera: &str, headers: &str| {
+        let begun = send(&site, "POST", &format!("/whip/{camera}"), &format!("{SDP}{headers}"), OFFER).await;
+        assert_eq!(begun.status, 201, "{camera}: {}", begun.text());
+        while !is_published(camera) {
+            tokio::task::yield_now().await;
+        }
+        begun.header("location").to_owned()
+    };
+    let over = async |camera: &str| {
+        while is_published(camera) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Without media all sessions end some time, the older one first.
+    let older = begin("tablet", &by_login).await;
+    begin("phone", &by_key).await;
+    access.remove_key(&key.info.id).expect("removed");
+    over("phone").await;
+    assert!(is_published("tablet"), "another one's");
+    assert_eq!(send(&site, "DELETE", &older, &by_login, "").await.status, 200);
+    begin("phone", &site.cookie("admin").await).await;
+    begin("tablet", &by_login).await;
+    assert_eq!(site.post("/api/v1/logout", &by_login, "").await.status, 204);
+    over("tablet").await;
+    assert!(is_published("phone"), "another one's");
+}
+
+#[tokio::test]
 async fn publishers_show_the_token_of_their_camera_or_may_operate_it() {
     let site = Site::with_users().await;
     running(&site).await;
@@ -116,6 +153,11 @@ async fn publishers_show_the_token_of_their_camera_or_may_operate_it() {
         "any page has it"
     );
     assert_eq!(publish("phone", "").await, 401);
+    let (elsewhere, home) =
+        (send(&site, "POST", "/whip/phone", SDP, OFFER).await, site.ask("GET", "/api/v1/status", "").await);
+    let readable = |answer: &Answer| answer.header("access-control-allow-origin").to_owned();
+    assert_eq!((elsewhere.status, readable(&elsewhere)), (401, "*".to_owned()), "pages elsewhere see why");
+    assert_eq!((home.status, readable(&home)), (401, String::new()));
     assert_eq!(publish("phone", "Authorization: Bearer another-token-of-16\r\n").await, 401);
     assert_eq!(publish("tablet", token).await, 401, "each camera has its own");
     assert_eq!(publish("phone", &site.cookie("viewer").await).await, 403);

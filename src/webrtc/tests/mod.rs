@@ -51,7 +51,7 @@ impl TestBox {
     }
 
     fn publisher(&self) -> Purpose {
-        Purpose::Publish(self.publishers.begin("phone", self.sessions.clock()).expect("free"))
+        Purpose::Publish(self.publishers.begin("phone", self.sessions.clock()).expect("free"), Box::new(|| true))
     }
 
     async fn begin(&self, sdp: String, purpose: Purpose) -> Result<Opened, Refusal> {

@@ -1,6 +1,7 @@
 //! Cameras that offer WHEP, behind an HTTP server that answers as a script says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -164,6 +165,26 @@ async fn an_offer_follows_redirections_that_keep_it_and_sessions_are_relative_to
     assert!(camera.until("POST /elsewhere/whep").await.body.contains("a=recvonly"));
     drop(source);
     camera.until("DELETE /sessions/").await;
+}
+
+#[tokio::test]
+async fn the_token_stays_with_the_camera_where_an_offer_is_led_to_another_host() {
+    static ELSEWHERE: AtomicU16 = AtomicU16::new(0);
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "the-token\n").expect("write");
+    let other = Camera::start(|_| None, usize::MAX).await;
+    ELSEWHERE.store(other.port, Ordering::Relaxed);
+    let led = |_: &Asked| {
+        let to = format!("Location: http://127.0.0.1:{}/cam\r\n", ELSEWHERE.load(Ordering::Relaxed));
+        Some(answer("307 Temporary Redirect", &to, ""))
+    };
+    let camera = Camera::start(led, 1).await;
+    let config = SourceConfig { password_file: Some(file), ..camera.config() };
+    drop(connect(config, Role::Main, camera.site.sessions.clock()).await.expect("connected"));
+    assert!(camera.until("POST").await.head.contains("authorization: bearer the-token"));
+    other.until("DELETE").await;
+    assert!(other.asked.lock().iter().all(|asked| !asked.head.contains("authorization")), "{:?}", other.asked);
 }
 
 #[tokio::test]

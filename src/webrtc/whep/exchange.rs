@@ -51,9 +51,9 @@ pub(super) async fn begin(camera: &Camera, offer: String) -> Result<Begun, Sourc
     }
     // Relative to where the offer went in the end.
     let at = answer.headers().get(header::LOCATION).and_then(|at| answer.url().join(at.to_str().ok()?).ok());
-    let is_same = |at: &Url| at.origin() == answer.url().origin();
-    // The token is for the camera alone.
-    let token = camera.token.clone().filter(|_| at.as_ref().is_some_and(is_same));
+    // The token is for the camera alone, wherever it led the offer.
+    let is_camera = |at: &Url| at.origin() == camera.url.origin();
+    let token = camera.token.clone().filter(|_| at.as_ref().is_some_and(is_camera));
     let session = at.map(|url| Resource { client, url, token });
     let text = text(answer, LONGEST_OFFER).await;
     match text.map_err(|reason| camera.misbehaves(format!("its answer: {reason}"))) {
