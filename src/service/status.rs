@@ -190,7 +190,10 @@ impl StatusService {
     }
 
     async fn disk(&self, stats: Option<&Stats>) -> DiskStatus {
-        let (path, health) = (self.context.volume.archive().layout().storage().to_owned(), &self.context.health);
+        let (archive, health) = (self.context.volume.archive(), &self.context.health);
+        let (path, level) = (archive.layout().storage().to_owned(), archive.level());
+        // In the spool it is written, on a volume in trouble it is not.
+        let is_written = health.volume_trouble().is_none() || health.is_spooling();
         let text = path.display().to_string();
         // A network mount that hangs must hang this thread only.
         let space = tokio::task::spawn_blocking(move || volume::space(&path)).await;
@@ -204,6 +207,8 @@ impl StatusService {
             quota_bytes: self.context.configured().retention.quota(),
             forecast: stats.map(|stats| self.forecast(stats, free_bytes, size_bytes)).unwrap_or_default(),
             left_out: health.left_out(),
+            keeps_continuous: is_written && level.has_continuous(),
+            keeps_clips: is_written && level.has_clips(),
             trouble: health.volume_trouble(),
             spooling: health.is_spooling(),
         }

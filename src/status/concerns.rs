@@ -190,15 +190,18 @@ impl BoxStatus {
 
     /// A light model that is not needed at present counts, too. A camera whose own model is broken says so itself.
     fn model_concerns(&self) -> Vec<Concern> {
-        let is_said = self.cameras.iter().any(|camera| camera.state == CameraState::Degraded);
+        let says = |camera: &CameraStatus, reason: &str| {
+            camera.state == CameraState::Degraded && camera.reason.as_ref().is_some_and(|said| said.contains(reason))
+        };
+        let is_said = |reason: &str| self.cameras.iter().any(|camera| says(camera, reason));
         let is_asked_for = self.cameras.iter().any(|camera| camera.health.not_detected.is_some());
         let broken = self.models.iter().filter(|(_, model)| model.state == ModelState::Broken);
         let reasons = broken.filter_map(|(name, ModelHealth { reason, .. })| Some((name, reason.as_ref()?)));
-        let concerns = reasons.map(|(name, reason)| {
+        let concerns = reasons.filter(|(_, reason)| !is_said(reason)).map(|(name, reason)| {
             let text = format!("model {name} cannot be used: {reason}");
             Concern::new(Level::Problem, ConcernCode::ModelBroken, text).about(name).because(Some(reason))
         });
-        if is_said || is_asked_for { Vec::new() } else { concerns.collect() }
+        if is_asked_for { Vec::new() } else { concerns.collect() }
     }
 
     fn store_concern(&self) -> Option<Concern> {

@@ -217,13 +217,17 @@ impl CameraStatus {
         }
     }
 
-    /// Whether video of it is kept: all of it, or clips of what is detected.
-    pub fn is_recorded(&self) -> bool {
-        match self.record {
-            RecordUse::Continuous => true,
-            RecordUse::Events => self.detect == DetectUse::On,
+    /// Whether video of it is kept at this moment: all of it, or clips of what is detected. `disk`: what takes it.
+    pub fn is_recorded(&self, disk: &DiskStatus) -> bool {
+        let lacks = |stages: &[Stage]| stages.iter().any(|stage| self.stages.contains(stage));
+        let detects = self.detect == DetectUse::On && !lacks(&[Stage::Decoding, Stage::Detection]);
+        let is_wanted = match self.record {
+            RecordUse::Continuous => disk.keeps_continuous || detects && disk.keeps_clips,
+            RecordUse::Events => detects && disk.keeps_clips,
             RecordUse::Off | RecordUse::SwitchedOff => false,
-        }
+        };
+        let comes = matches!(self.state, CameraState::Online | CameraState::Degraded);
+        comes && is_wanted && !lacks(&[Stage::Reception, Stage::Recording])
     }
 }
 
@@ -304,6 +308,16 @@ impl QueueStatus {
         }
     }
 
+    /// Whether nothing gets through to it, although it is to.
+    pub fn is_cut(&self) -> bool {
+        self.online == Some(false) && !self.paused
+    }
+
+    /// Why the rules hold it back, where they do.
+    pub fn held(&self) -> Option<&str> {
+        self.transfers.as_ref()?.health.held.as_deref()
+    }
+
     /// Estimates when the queue is empty; to be called when its size is known.
     pub fn estimate(&mut self) {
         if let Some(transfers) = &mut self.transfers {
@@ -330,6 +344,12 @@ pub struct DiskStatus {
     pub forecast: Forecast,
     /// What is not recorded for lack of space, in words.
     pub left_out: Option<&'static str>,
+    /// Whether the volume takes continuous video.
+    #[serde(skip)]
+    pub keeps_continuous: bool,
+    /// Whether the volume takes clips.
+    #[serde(skip)]
+    pub keeps_clips: bool,
     /// What is wrong with the archive's volume, in words.
     pub trouble: Option<String>,
     /// Whether recordings lie in the spool on the system disk for the time being.

@@ -36,7 +36,14 @@ pub(crate) fn status() -> BoxStatus {
         models: std::collections::BTreeMap::new(),
         outlets: vec![queue("mqtt")],
         load: LoadStatus::default(),
-        disk: DiskStatus { path: "/data".to_owned(), free_bytes: 600, size_bytes: 1000, ..DiskStatus::default() },
+        disk: DiskStatus {
+            path: "/data".to_owned(),
+            free_bytes: 600,
+            size_bytes: 1000,
+            keeps_continuous: true,
+            keeps_clips: true,
+            ..DiskStatus::default()
+        },
         store: StoreHealth::default(),
         events_total: Some(3),
         config: super::config::ConfigStatus::default(),

@@ -1,5 +1,7 @@
 //! The one sentence that sums up the box, and how much a person should care.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::concerns::{Concern, ConcernCode, Level};
@@ -45,13 +47,17 @@ impl BoxStatus {
         for further in self.further(&concerns) {
             text = format!("{text}; {further}");
         }
-        let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
         Summary {
             level,
-            recording: online.filter(|camera| camera.is_recorded()).count(),
+            recording: self.recorded(),
             waiting: self.outlets.iter().map(|outlet| outlet.items).sum(),
             text,
         }
+    }
+
+    /// Of how many cameras video is kept at this moment.
+    fn recorded(&self) -> usize {
+        self.cameras.iter().filter(|camera| camera.is_recorded(&self.disk)).count()
     }
 
     /// What cameras and delivery do not say already, in the order in which it was always said.
@@ -101,14 +107,15 @@ impl BoxStatus {
         if degraded > 0 {
             let offline = if offline > 0 { format!("{}; ", of_all(offline, "offline")) } else { String::new() };
             let reasons = self.cameras.iter().filter(|camera| camera.state == CameraState::Degraded);
-            let reason = match reasons.map(|camera| camera.reason.as_deref()).collect::<Vec<_>>().as_slice() {
-                [Some(reason)] => format!(": {reason}"),
+            let reasons: BTreeSet<Option<&str>> = reasons.map(|camera| camera.reason.as_deref()).collect();
+            // One for all of them.
+            let reason = match (reasons.len(), reasons.first()) {
+                (1, Some(Some(reason))) => format!(": {reason}"),
                 _ => String::new(),
             };
             return format!("{offline}{}{reason}", of_all(degraded, "degraded"));
         }
-        let online = self.cameras.iter().filter(|camera| camera.state == CameraState::Online);
-        let recording = online.filter(|camera| camera.is_recorded()).count();
+        let recording = self.recorded();
         match (all, offline, connecting, finished) {
             (0, ..) if self.has_cameras => "Cameras are being started".to_owned(),
             (0, ..) => "No camera yet".to_owned(),
@@ -127,37 +134,53 @@ impl BoxStatus {
         }
         let queued: u64 = self.outlets.iter().map(|outlet| outlet.items).sum();
         let dead: u64 = self.outlets.iter().map(|outlet| outlet.dead_letters).sum();
-        let oldest = self.outlets.iter().filter_map(|outlet| outlet.oldest_wait_s).max().unwrap_or(0);
         let paused: Vec<&QueueStatus> = self.outlets.iter().filter(|outlet| outlet.paused).collect();
-        let is_cut = |outlet: &&QueueStatus| outlet.online == Some(false) && !outlet.paused;
-        let cut: Vec<&QueueStatus> = self.outlets.iter().filter(is_cut).collect();
-        let mut text = match (queued, cut.as_slice(), paused.as_slice()) {
-            (0, [], []) => "nothing waits for delivery".to_owned(),
-            (0, [one], []) => format!("no link to {}", one.name),
-            (0, several, []) => format!("no link to {} destinations", several.len()),
-            (n, [], []) => format!("{} being delivered", items(n)),
-            (n, [], [one]) => format!("{} waiting, {} is paused", items(n), one.name),
-            (n, [], several) => format!("{} waiting, {} uploads are paused", items(n), several.len()),
-            (n, _, []) => format!("{} waiting for the link for {}", items(n), duration(oldest)),
-            (n, _, [one, ..]) => {
-                format!("{} waiting for the link for {}, {} is paused", items(n), duration(oldest), one.name)
-            }
+        let cut: Vec<&QueueStatus> = self.outlets.iter().filter(|outlet| outlet.is_cut()).collect();
+        let for_link: u64 = cut.iter().map(|outlet| outlet.items).sum();
+        let oldest = cut.iter().filter_map(|outlet| outlet.oldest_wait_s).max().unwrap_or(0);
+        let mut text = match (cut.as_slice(), for_link) {
+            ([], _) => self.sum_up_waiting(queued, &paused),
+            ([one], 0) => format!("no link to {}", one.name),
+            (several, 0) => format!("no link to {} destinations", several.len()),
+            (_, n) => format!("{} waiting for the link for {}", items(n), duration(oldest)),
         };
+        if !cut.is_empty() && queued > for_link {
+            let others = self.sum_up_waiting(queued - for_link, &paused);
+            text = format!("{text}, {others}");
+        } else if let (false, Some(paused)) = (cut.is_empty(), paused.first()) {
+            text = format!("{text}, {} is paused", paused.name);
+        }
         if dead > 0 {
             text = format!("{text}; {} could not be delivered", items(dead));
         }
         text
     }
+
+    /// What becomes of `n` items that wait for no link.
+    fn sum_up_waiting(&self, n: u64, paused: &[&QueueStatus]) -> String {
+        let is_held = |outlet: &&QueueStatus| outlet.items > 0 && !outlet.paused && !outlet.is_cut();
+        let held = self.outlets.iter().filter(is_held).find_map(|outlet| Some((&outlet.name, outlet.held()?)));
+        match (n, paused, held) {
+            (0, [], _) => "nothing waits for delivery".to_owned(),
+            (0, [one, ..], _) => format!("nothing waits for delivery, {} is paused", one.name),
+            (n, [one], _) => format!("{} waiting, {} is paused", items(n), one.name),
+            (n, [_, _, ..], _) => format!("{} waiting, {} uploads are paused", items(n), paused.len()),
+            (n, [], Some((name, reason))) => format!("{} waiting, {name} is held back: {reason}", items(n)),
+            (n, [], None) => format!("{} being delivered", items(n)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::LoadStatus;
     use super::super::facts::{DetectUse, RecordUse};
+    use super::super::facts::{LoadStatus, TransferStatus};
     use super::super::fixture;
     use super::*;
     use crate::clock::Mono;
-    use crate::health::{ModelHealth, ModelState, OutletHealth, StoreHealth, StoreState, Transfer, TransferHealth};
+    use crate::health::{
+        ModelHealth, ModelState, OutletHealth, Stage, StoreHealth, StoreState, Transfer, TransferHealth,
+    };
     use crate::load::LoadLevel;
 
     fn status(cameras: &[CameraState], outlets: Vec<QueueStatus>) -> BoxStatus {
@@ -276,6 +299,61 @@ mod tests {
         assert_eq!(said(&one), (Level::Problem, text.to_owned()));
         let many = status(&[Online, Degraded, Degraded, Offline], vec![]).summary();
         assert_eq!(many.text, "1 of 4 cameras offline; 2 of 4 cameras degraded; events stay on this box");
+    }
+
+    #[test]
+    fn degraded_cameras_with_one_reason_say_it_and_count_as_recorded_where_their_video_is_kept() {
+        let mut all = status(&[CameraState::Degraded; 3], vec![]);
+        for camera in &mut all.cameras {
+            (camera.reason, camera.stages) = (Some("recorded without detection: m".to_owned()), vec![Stage::Detection]);
+        }
+        assert_eq!(said(&all).1, "All 3 cameras degraded: recorded without detection: m; events stay on this box");
+        assert_eq!(all.summary().recording, 0, "clips of events alone are kept, and nothing finds events");
+        all.cameras[0].record = RecordUse::Continuous;
+        assert_eq!(all.summary().recording, 1);
+        all.cameras[0].stages = vec![Stage::Recording];
+        assert_eq!(all.summary().recording, 0);
+        let broken = |reason: &str| ModelHealth {
+            state: ModelState::Broken,
+            reason: Some(reason.to_owned()),
+            ..ModelHealth::default()
+        };
+        all.models.insert("m".to_owned(), broken("m"));
+        all.models.insert("light".to_owned(), broken("x.onnx is missing"));
+        let text = said(&all).1;
+        assert!(
+            text.ends_with("; model light cannot be used: x.onnx is missing"),
+            "the other one is said there: {text}"
+        );
+    }
+
+    #[test]
+    fn what_the_volume_does_not_take_is_not_recorded() {
+        let mut status = status(&[CameraState::Online; 2], vec![]);
+        status.cameras[0].record = RecordUse::Continuous;
+        status.disk.keeps_continuous = false;
+        assert_eq!(status.summary().recording, 2, "clips are kept of both");
+        status.disk.keeps_clips = false;
+        assert_eq!(status.summary().text, "Both cameras connected, nothing is recorded, events stay on this box");
+    }
+
+    #[test]
+    fn each_queue_is_said_to_wait_for_what_it_waits_for() {
+        let named = |name: &str, outlet: QueueStatus| QueueStatus { name: name.into(), ..outlet };
+        let text = |outlets| said(&status(&[CameraState::Online], outlets)).1;
+        let cut = || named("mqtt", outlet(Some(false), 0, None, 0));
+        let cloud = || named("upload/cloud", outlet(Some(true), 30, Some(18_000), 0));
+        assert_eq!(text(vec![cut(), cloud()]), "The camera is recording; no link to mqtt, 30 items being delivered");
+        let away = named("mqtt", outlet(Some(false), 2, Some(7200), 0));
+        let sentence = "The camera is recording; 2 items waiting for the link for 2 h, 30 items being delivered";
+        assert_eq!(text(vec![away, cloud()]), sentence);
+        let paused = QueueStatus { paused: true, ..named("upload/cloud", outlet(Some(true), 0, None, 0)) };
+        assert_eq!(text(vec![cut(), paused]), "The camera is recording; no link to mqtt, upload/cloud is paused");
+        let health = TransferHealth { held: Some("outside of its windows".to_owned()), ..TransferHealth::default() };
+        let transfers = Some(TransferStatus { cause: None, health, left_s: None });
+        let held = QueueStatus { transfers, ..cloud() };
+        let sentence = "The camera is recording, 30 items waiting, upload/cloud is held back: outside of its windows";
+        assert_eq!(text(vec![held]), sentence);
     }
 
     #[test]
