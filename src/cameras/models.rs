@@ -110,8 +110,15 @@ pub fn check(config: &Config) -> Result<()> {
                 continue;
             }
             if !detectors.contains_key(name) {
-                match Detector::load_within(&config.infer.model_dir, name, config.infer.limits()) {
-                    Ok(detector) => drop(detectors.insert(name.clone(), detector)),
+                match Detector::load_newer(&config.infer.model_dir, name, 0, config.infer.limits()) {
+                    Ok((detector, failed)) => {
+                        // The daemon goes on with the version before, but who installed it wants to know.
+                        let newer = failed.into_iter().map(|(version, failure)| {
+                            format!("version {version}, the newest, cannot be used: {failure}")
+                        });
+                        diagnostics.extend(newer.map(|why| Diagnostic::new(place(key), why)));
+                        detectors.insert(name.clone(), detector);
+                    }
                     Err(failure) => diagnostics.push(Diagnostic::new(place(key), failure.to_string())),
                 }
             }

@@ -36,6 +36,7 @@ use crate::frame::{Picture, PictureError};
 pub use engine::{Description, Engine, Output, OutputInfo};
 pub use heads::{Activation, BoxOrder, BoxUnits, HeadSpec, Misfit};
 pub use input::{Colour, InputSpec, Layout, Resize};
+pub(crate) use loader::{Files, files_of};
 pub use loader::{Loader, Model, Tried};
 pub use model::{Manifest, ModelError};
 pub use preprocess::{Fit, Input};

@@ -219,7 +219,7 @@ impl ModelService {
     pub async fn load(&self, name: &str) -> Result<(), ModelRefusal> {
         let held = self.own.version(name);
         if let (Some(version), None) = (held, parse_reference(name).1) {
-            return self.own.load(name, self.place(), version).await.map(drop);
+            return self.own.load(name, self.place(), version, true).await.map(drop);
         }
         self.model(name).await.map(drop)
     }
@@ -289,7 +289,7 @@ impl ModelService {
         {
             return Ok(Model::ready(detector));
         }
-        Ok(Model::ready(self.own.load(name, self.place(), 0).await?))
+        Ok(Model::ready(self.own.load(name, self.place(), 0, false).await?))
     }
 
     /// One version of a model, where it ran and something holds it.

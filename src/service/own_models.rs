@@ -12,12 +12,15 @@ use parking_lot::Mutex;
 use tracing::{error, info};
 
 use super::model_facts::ModelRefusal;
-use crate::infer::{self, Detector, Limits, ModelError, parse_reference};
+use crate::infer::{self, Detector, Files, Limits, ModelError, parse_reference};
+use crate::supervise::Backoff;
 
 /// How long loading is waited for. It goes on behind that.
 const LOADED_WITHIN: Duration = Duration::from_secs(15);
 /// Models that stay in memory.
 const MOST: usize = 3;
+/// Longest pause before one that could not be used is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How often a newer version of one is looked for while it is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,26 @@ pub(super) struct OwnModels {
     loading: Arc<tokio::sync::Mutex<()>>,
     /// Versions that could not be used, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, u32), String>>,
+    /// References of which the newest version could not be used.
+    waits: Mutex<BTreeMap<String, Wait>>,
+}
+
+/// A model that could not be used is tried again when its files change, and otherwise after growing pauses.
+struct Wait {
+    files: Files,
+    due: Instant,
+    pauses: Backoff,
+    reason: String,
+}
+
+/// Why a model is not loaded.
+#[derive(Debug, thiserror::Error)]
+enum NotLoaded {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// As it was said the last time.
+    #[error("{0}")]
+    Before(String),
 }
 
 /// A model as it is asked for; the one that was used last is the last.
@@ -67,13 +90,14 @@ impl OwnModels {
             // It is not waited for, and left behind at the end of the process.
             drop(tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                drop(own.load_newer(&reference, &place, than));
+                drop(own.load_newer(&reference, &place, than, false));
             }));
         }
         Some(detector)
     }
 
-    /// Loads what a reference means, where it is not held yet or `than` is not the newest version.
+    /// Loads what a reference means, where it is not held yet or `than` is not the newest version. `is_asked`: a person or
+    /// program asks for just that, and does not wait until it is time to try again.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -82,6 +106,7 @@ impl OwnModels {
         reference: &str,
         place: Place,
         than: u32,
+        is_asked: bool,
     ) -> Result<Arc<Detector>, ModelRefusal> {
         let turn = self.loading.clone().lock_owned().await;
         if let Some(detector) = self.peek(reference).filter(|detector| detector.version() > than) {
@@ -90,11 +115,13 @@ impl OwnModels {
         let (own, asked) = (self.clone(), reference.to_owned());
         let load = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            own.load_newer(&asked, &place, than)
+            own.load_newer(&asked, &place, than, is_asked)
         });
         match tokio::time::timeout(LOADED_WITHIN, load).await {
             Ok(Ok(Ok(detector))) => Ok(detector),
-            Ok(Ok(Err(unknown))) if unknown.is_unknown() => Err(ModelRefusal::Unknown(unknown.to_string())),
+            Ok(Ok(Err(NotLoaded::Model(unknown)))) if unknown.is_unknown() => {
+                Err(ModelRefusal::Unknown(unknown.to_string()))
+            }
             Ok(Ok(Err(failure))) => Err(ModelRefusal::Unusable(failure.to_string())),
             Ok(Err(_)) => Err(ModelRefusal::Unusable(format!("loading model {reference} failed; the log says why"))),
             Err(_) => {
@@ -104,7 +131,13 @@ impl OwnModels {
     }
 
     /// Holds the newest version above `than`. Blocks.
-    fn load_newer(&self, reference: &str, place: &Place, than: u32) -> Result<Arc<Detector>, ModelError> {
+    fn load_newer(
+        &self,
+        reference: &str,
+        place: &Place,
+        than: u32,
+        is_asked: bool,
+    ) -> Result<Arc<Detector>, NotLoaded> {
         let name = parse_reference(reference).0;
         let found = infer::versions(&place.folder, reference);
         let newest = found.iter().map(|version| version.number).next();
@@ -113,15 +146,11 @@ impl OwnModels {
         let above = if self.missed(reference, is_gone) && newest.is_some() { 0 } else { than };
         if above > 0 && newest.is_none_or(|newest| newest <= above) {
             // What is held is the newest.
-            return self.peek(reference).ok_or_else(|| infer::unknown(&place.folder, reference));
+            return Ok(self.peek(reference).ok_or_else(|| infer::unknown(&place.folder, reference))?);
         }
-        if than == 0 {
-            // The oldest goes first: one more would take the memory of all.
-            let oldest = {
-                let mut held = self.held.lock();
-                (held.len() >= MOST).then(|| held.remove(0))
-            };
-            drop(oldest);
+        let files = infer::files_of(&place.folder, reference, above);
+        if !is_asked {
+            self.check_due(reference, &files)?;
         }
         match Detector::load_newer(&place.folder, reference, above, place.limits) {
             Ok((detector, failed)) => {
@@ -136,18 +165,43 @@ impl OwnModels {
                     looked: Instant::now(),
                     is_missing: false,
                 };
-                let mut held = self.held.lock();
-                held.retain(|held| held.reference != reference);
-                held.push(fresh);
+                let oldest = {
+                    let mut held = self.held.lock();
+                    held.retain(|held| held.reference != reference);
+                    held.push(fresh);
+                    (held.len() > MOST).then(|| held.remove(0))
+                };
+                drop(oldest);
+                match self.failed.lock().iter().find(|((known, above), _)| known == name && *above > version) {
+                    Some((_, reason)) => self.wait(reference, files, reason.clone()),
+                    None => drop(self.waits.lock().remove(reference)),
+                }
                 Ok(detector)
             }
             Err(failure) => {
                 if let Some(newest) = newest {
                     self.note(name, newest, &failure, than > 0);
+                    self.wait(reference, files, failure.to_string());
                 }
-                Err(failure)
+                Err(failure.into())
             }
         }
+    }
+
+    /// Whether it is time to try a model again that could not be used, or its `files` are others.
+    fn check_due(&self, reference: &str, files: &Files) -> Result<(), NotLoaded> {
+        let waits = self.waits.lock();
+        let wait = waits.get(reference).filter(|wait| wait.files == *files && Instant::now() < wait.due);
+        wait.map_or(Ok(()), |wait| Err(NotLoaded::Before(wait.reason.clone())))
+    }
+
+    fn wait(&self, reference: &str, files: Files, reason: String) {
+        let mut waits = self.waits.lock();
+        let before = waits.remove(reference).filter(|wait| wait.files == files);
+        let mut pauses =
+            before.map_or_else(|| Backoff::new(LOOK_EVERY, LONGEST_PAUSE, LONGEST_PAUSE * 2), |wait| wait.pauses);
+        let due = Instant::now() + pauses.next_pause(Duration::ZERO);
+        waits.insert(reference.to_owned(), Wait { files, due, pauses, reason });
     }
 
     /// Notes whether what is held under a name is on the disk; gives whether it was missing in two looks.

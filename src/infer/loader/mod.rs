@@ -181,7 +181,7 @@ struct Entry {
 }
 
 /// Size and time of each file of each version that there is.
-type Files = BTreeMap<u32, Vec<Option<(u64, Option<SystemTime>)>>>;
+pub(crate) type Files = BTreeMap<u32, Vec<Option<(u64, Option<SystemTime>)>>>;
 
 /// A detector and the newer versions that cannot be used.
 type Loaded = (Detector, Vec<(u32, ModelError)>);
@@ -297,6 +297,10 @@ impl Work {
                 note_failed(model, &mut entry.failed, reasons, detector.version());
                 (self.tried)(model, Ok(&detector));
             }
+            // Which one it was at is not known: it hung.
+            Err((0, reason)) if before.is_some() => {
+                error!(%model, reason, "a newer version of a model cannot be loaded, an older one stays in use");
+            }
             Err((version, reason)) if before.is_some() => {
                 note_failed(model, &mut entry.failed, BTreeMap::from([(version, reason)]), entry.model.version());
             }
@@ -383,7 +387,7 @@ fn load(config: &Config, name: &str, in_use: u32) -> Result<Loaded, (u32, String
 }
 
 /// The manifests and what they name, as they lie there at this moment, of the versions above the one in use.
-fn files_of(dir: &Path, reference: &str, in_use: u32) -> Files {
+pub(crate) fn files_of(dir: &Path, reference: &str, in_use: u32) -> Files {
     let (name, _) = parse_reference(reference);
     let of_version = |folder: &Path| {
         let manifest = Manifest::load(folder, name).ok();
