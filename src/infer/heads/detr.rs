@@ -74,6 +74,10 @@ impl Detr {
                      them: outputs = [labels, boxes, scores]"
                 ));
             }
+            let mut chosen = data(labels).iter().zip(data(scores)).filter(|(_, score)| **score >= meaning::BELIEVED);
+            if let Some((label, _)) = chosen.find(|(label, _)| !(0.0..self.labels as f32).contains(*label)) {
+                return Some(format!("it gives label {label}, but there are {} labels; check the labels", self.labels));
+            }
         }
         let rows: Vec<Row> = self.rows(outputs).into_iter().map(|(_, row)| row).collect();
         let activation = if matches!(self.layout, Layout::Labels { .. }) { Activation::None } else { self.activation };

@@ -11,7 +11,7 @@ pub(super) const MANY: usize = 100;
 /// Scores of quantised models lie a little beside 0 and 1.
 const SLACK: f32 = 0.05;
 /// A score from which on a box is believed.
-const BELIEVED: f32 = 0.5;
+pub(super) const BELIEVED: f32 = 0.5;
 /// Boxes of models that count in shares lie a little outside of the picture at most.
 const SHARES: f32 = 2.0;
 /// Inputs of fewer pixels a side may have boxes as small as shares.

@@ -96,10 +96,19 @@ impl Ssd {
     fn doubt_chosen(&self, classes: &[f32], scores: &[f32], count: &[f32]) -> Option<String> {
         let pairs = || classes.iter().zip(scores).take(self.counted(count));
         let is_sound = |class: f32, score: f32| class.fract() == 0.0 && meaning::is_score(self.activation.apply(score));
-        pairs().find(|&(&class, &score)| !is_sound(class, score)).map(|(class, score)| {
-            format!(
+        if let Some((class, score)) = pairs().find(|&(&class, &score)| !is_sound(class, score)) {
+            return Some(format!(
                 "it gives class {class} with score {score}; are classes and scores the other way round? Then name them: \
                  outputs = [boxes, classes, scores, count]"
+            ));
+        }
+        let first = f32::from(u8::from(self.background));
+        let known = first..first + self.labels as f32;
+        let mut believed = pairs().filter(|(_, score)| self.activation.apply(**score) >= meaning::BELIEVED);
+        believed.find(|(class, _)| !known.contains(*class)).map(|(class, _)| {
+            format!(
+                "it gives class {class}, but the {} labels begin with {first}; check the labels, and background",
+                self.labels
             )
         })
     }

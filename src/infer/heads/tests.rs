@@ -303,9 +303,23 @@ fn classes_that_are_read_as_scores_are_refused() {
     let (classes, scores, count) =
         (|| output(&[1, 3], vec![2.0, 7.0, 0.5]), || output(&[1, 3], vec![0.9, 0.8, 7.0]), 2.0);
     let count = || output(&[1], vec![count]);
-    assert_eq!(doubt("kind = 'ssd'", 2, vec![boxes(), classes(), scores(), count()]), None);
-    let message = doubt("kind = 'ssd'", 2, vec![boxes(), scores(), classes(), count()]).expect("the other way round");
+    assert_eq!(doubt("kind = 'ssd'", 7, vec![boxes(), classes(), scores(), count()]), None);
+    let message = doubt("kind = 'ssd'", 6, vec![boxes(), classes(), scores(), count()]).expect("six labels");
+    assert!(message.starts_with("it gives class 7, but the 6 labels begin with 1"), "{message}");
+    let message = doubt("kind = 'ssd'", 7, vec![boxes(), scores(), classes(), count()]).expect("the other way round");
     assert!(message.starts_with("it gives class 0.9 with score 2; are classes and scores the other way"), "{message}");
+}
+
+#[test]
+fn labels_that_a_model_chose_and_that_there_are_not_are_refused() {
+    let outputs = || {
+        let boxes = output(&[1, 2, 4], vec![1.0, 2.0, 30.0, 40.0, 1.0, 2.0, 30.0, 40.0]);
+        vec![output(&[1, 2], vec![79.0, 90.0]), boxes, output(&[1, 2], vec![0.9, 0.1])]
+    };
+    let manifest = "kind = 'detr'";
+    assert_eq!(doubt(manifest, 80, outputs()), None, "what has a low score counts for nothing");
+    let message = doubt(manifest, 79, outputs()).expect("a line is missing");
+    assert!(message.contains("it gives label 79, but there are 79 labels"), "{message}");
 }
 
 #[test]
