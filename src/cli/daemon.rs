@@ -110,12 +110,17 @@ impl Daemon {
     /// The one that runs with this configuration.
     ///
     /// # Errors
-    /// When the configuration cannot be read.
+    /// When the configuration cannot be read, and there is no last good one.
     pub(super) fn new(file: &Path) -> Result<Self> {
         // Fails only when another provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut ways = Way::all(&Config::load(file)?);
         let in_use = Kept::of_service().load().map(|kept| Way::all(&kept.config));
+        let mut ways = match (Config::load(file), &in_use) {
+            (Ok(config), _) => Way::all(&config),
+            // A daemon that started with the last good one runs all the same.
+            (Err(_), Some(_)) => Vec::new(),
+            (Err(failure), None) => return Err(failure.into()),
+        };
         for way in in_use.into_iter().flatten() {
             if !ways.contains(&way) {
                 ways.push(way);
