@@ -119,7 +119,9 @@ fn events_that_overlap_share_one_clip_and_each_has_its_video() {
     let holder = holders(within).pop_first().expect("a holder");
     let deleted = daemon.send("DELETE", &format!("/api/v1/events/{holder}"), "", &json!({})).expect("an answer");
     assert_eq!(deleted.status, 200, "{}", String::from_utf8_lossy(&deleted.body));
-    assert_eq!(std::fs::read_dir(scratch.path("box/cuts")).expect("a folder").count(), 0, "cuts stay");
+    let cuts = std::fs::read_dir(scratch.path("box/cuts")).expect("a folder").flatten();
+    let stays = cuts.map(|cut| cut.file_name().to_string_lossy().into_owned()).find(|name| name.contains(&holder));
+    assert_eq!(stays, None, "a cut with video that was deleted stays");
     let id = within["id"].as_str().expect("an id");
     let gone = daemon.get(&format!("/api/v1/events/{id}/video.mp4")).expect("an answer");
     assert_eq!(gone.status, 404, "{}", String::from_utf8_lossy(&gone.body));
