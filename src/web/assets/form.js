@@ -78,11 +78,11 @@ export function show(outcome, text, isBad) {
   outcome.hidden = text === "";
 }
 
-/** A button that asks before it acts, where `question` is given, and shows in `outcome` what went wrong. */
+/** A button that asks before it acts, where `question` (a text, or what gives it) is there; shows in `outcome` what went wrong. */
 export function button(text, outcome, act, question) {
   const made = element("button", { type: "button", class: question ? "plain danger" : "plain" }, text);
   made.addEventListener("click", async () => {
-    if (question && !confirm(question)) return;
+    if (question && !confirm(typeof question === "function" ? question() : question)) return;
     made.disabled = true;
     show(outcome, "", false);
     try {

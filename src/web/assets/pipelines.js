@@ -29,6 +29,8 @@ export const state = {
 let past = [];
 let future = [];
 let checking = 0;
+/** Counts what is opened: an answer that something else was done before is not shown. */
+let opening = 0;
 
 const copy = (value) => JSON.parse(JSON.stringify(value));
 const stepOf = (id) => state.pipeline.steps.find((step) => step.id === id);
@@ -67,6 +69,7 @@ export function sourcesFor(port, step) {
 /** Changes the pipeline, so that it can be undone. */
 export function change(act) {
   if (!mayChange) return;
+  stay();
   past.push(copy(state.pipeline));
   future = [];
   act(state.pipeline);
@@ -75,6 +78,7 @@ export function change(act) {
 
 function undo(from, to) {
   if (!from.length) return;
+  stay();
   to.push(copy(state.pipeline));
   state.pipeline = from.pop();
   changed();
@@ -192,7 +196,15 @@ function differences(before, after) {
   return before.type === after.type ? parts : [`${before.type} → ${after.type}`, ...parts];
 }
 
+/** What is shown stays, whatever was to be opened; and the choices say which it is. */
+function stay() {
+  opening += 1;
+  byId("pipeline").value = state.saved?.name ?? "";
+  byId("pipeline-version").value = state.saved ? String(state.version) : "";
+}
+
 function display(pipeline, version, isNew = false) {
+  opening += 1;
   state.pipeline = complete(pipeline);
   state.saved = isNew ? null : copy(pipeline);
   Object.assign(state, { version, chosen: null, errors: [], trial: null });
@@ -213,35 +225,62 @@ function complete(pipeline) {
 
 /** A pipeline of a file: changes of the one with its name, or a new one; nothing is saved. */
 async function openFile(file) {
+  const mine = ++opening;
   const kind = file.name.endsWith(".json") ? "application/json" : "application/toml";
   const answer = await fetch("/api/v1/pipelines/check", { method: "POST", headers: { "content-type": kind }, body: file });
   const read = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(read.detail ?? t("error.status", { status: answer.status }));
+  if (mine !== opening) return;
   if (!state.pipelines.some(({ name }) => name === read.pipeline.name)) return display(read.pipeline, 0, true);
-  await open(read.pipeline.name);
+  if (!(await open(read.pipeline.name))) return;
   change((pipeline) => {
     for (const key of Object.keys(pipeline)) delete pipeline[key];
     Object.assign(pipeline, complete(read.pipeline));
   });
 }
 
+/** Opens a pipeline. False where something else was done before it came. */
 async function open(name, version) {
+  const mine = ++opening;
   const query = version === undefined ? "" : `?version=${version}`;
-  const found = await send("GET", `/api/v1/pipelines/${encodeURIComponent(name)}${query}`);
-  const versions = found.versions.length ? found.versions : [found.version];
-  byId("pipeline-version").replaceChildren(...versions.toReversed().map((n) => element("option", { value: String(n), selected: n === found.version }, n ? String(n) : t("pipelines.built_in"))));
+  const found = await send("GET", `/api/v1/pipelines/${encodeURIComponent(name)}${query}`).catch((error) => {
+    if (mine !== opening) return null;
+    stay();
+    throw error;
+  });
+  if (!found || mine !== opening) return false;
+  showVersions(found.versions, found.version);
   byId("pipeline").value = name;
-  if (byId("saved")) show(byId("saved"), "", false);
+  for (const id of ["saved", "problem"]) show(byId(id), "", false);
   display(found.pipeline, found.version);
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: name })}`);
+  return true;
 }
 
-async function list(chosen) {
+function showVersions(versions, chosen) {
+  const all = versions.length ? versions : [chosen];
+  byId("pipeline-version").replaceChildren(...all.toReversed().map((n) => element("option", { value: String(n), selected: n === chosen }, n ? String(n) : t("pipelines.built_in"))));
+}
+
+/** Asks which there are; the one that is shown stays chosen. */
+async function list() {
   ({ pipelines: state.pipelines } = await send("GET", "/api/v1/pipelines"));
   byId("pipeline").replaceChildren(...state.pipelines.map(({ name, about }) => element("option", { value: name, title: about }, name)));
-  const known = state.pipelines.some(({ name }) => name === chosen) ? chosen : state.pipelines[0]?.name;
-  if (known) await open(known);
+  byId("pipeline").value = state.saved?.name ?? "";
 }
+
+/** Opens `chosen` or the first; where that cannot be opened there is an empty one, and the others can be chosen. */
+async function begin(chosen) {
+  try {
+    await list();
+    await open((state.pipelines.find(({ name }) => name === chosen) ?? state.pipelines[0]).name);
+  } catch (error) {
+    display(blank(), 0, true);
+    failed(error);
+  }
+}
+
+const blank = () => ({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} });
 
 function freeName(stem) {
   let name = stem;
@@ -260,12 +299,13 @@ function commands() {
     add("save", async () => {
       const expected = state.saved?.name === state.pipeline.name ? `?expected_version=${state.version}` : "";
       const saved = await send("POST", `/api/v1/pipelines${expected}`, state.pipeline);
-      await list(saved.name);
+      await list();
+      await open(saved.name);
       show(outcome, t("pipelines.saved", { version: saved.version }), false);
     }, () => !state.errors.length && !isSaved());
     add("undo", async () => undo(past, future), () => past.length > 0);
     add("redo", async () => undo(future, past), () => future.length > 0);
-    add("new", async () => mayLeave() && display({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
+    add("new", async () => mayLeave() && display(blank(), 0, true));
     add("duplicate", async () => mayLeave() && display({ ...copy(state.pipeline), name: freeName(`${state.pipeline.name}-copy`) }, 0, true));
     const file = element("input", { type: "file", accept: ".toml,.json", hidden: true });
     file.addEventListener("change", async () => {
@@ -282,8 +322,8 @@ function commands() {
   if (mayChange) {
     add("remove", async () => {
       await send("DELETE", `/api/v1/pipelines/${encodeURIComponent(state.saved.name)}`);
-      await list();
-    }, () => state.saved !== null && state.version > 0, t("pipelines.remove_question"));
+      await begin();
+    }, () => state.saved !== null && state.version > 0, () => t("pipelines.remove_question", { name: state.saved.name }));
   }
 }
 
@@ -312,12 +352,11 @@ async function start() {
   const opens = (select, act) =>
     byId(select).addEventListener("change", ({ target }) => {
       if (mayLeave()) return act(target.value).catch(failed);
-      byId("pipeline").value = state.saved?.name ?? "";
-      byId("pipeline-version").value = state.saved ? String(state.version) : "";
+      stay();
     });
   opens("pipeline", (name) => open(name));
-  opens("pipeline-version", (version) => open(byId("pipeline").value, version));
-  await list(new URLSearchParams(location.search).get("pipeline"));
+  opens("pipeline-version", (version) => open(state.saved.name, version));
+  await begin(new URLSearchParams(location.search).get("pipeline"));
   if (mayChange) startTrial(draw);
   startExecutions();
   keys({
