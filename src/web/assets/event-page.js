@@ -314,6 +314,9 @@ onSubmit(form, async () => {
   return t("event.saved");
 });
 
+// Every link and key leads to another page: before what is not saved is lost, the browser asks.
+addEventListener("beforeunload", (event) => record && mine().length > 0 && event.preventDefault());
+
 // Events beside this one.
 
 async function neighbours() {

@@ -162,7 +162,7 @@ const form = new Form(byId("form"), byId("form-title"));
 const isSaved = () => JSON.stringify(state.pipeline) === JSON.stringify(state.saved);
 /** Whether there is work that would be lost. */
 const isDirty = () => mayChange && state.pipeline !== null && !isSaved() && (state.saved !== null || state.pipeline.steps.length > 0);
-const mayLeave = () => !isDirty() || confirm(t("pipelines.lose_question"));
+const mayLeave = () => !isDirty() || confirm(t("shell.lose_question"));
 
 function draw() {
   graph.draw();

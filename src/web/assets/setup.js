@@ -13,6 +13,9 @@ const ASK_MS = 1000;
 let camera = null;
 let known = null;
 let shapesBefore = "";
+/** The hash of what is shown, and how many were opened: an answer that comes after another was opened is left aside. */
+let opened = null;
+let opening = 0;
 
 const path = (name) => `/api/v1/cameras/${encodeURIComponent(name)}/config`;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -270,6 +273,7 @@ async function remove() {
   const name = camera;
   try {
     const removed = await send("DELETE", path(name), {}, { "if-match": `"${known.revision}"` });
+    // There is nothing to save any more.
     known = null;
     location.hash = "";
     if (await confirmed(sayAbove, removed, showList)) sayAbove(t("setup.removed", { name }), false);
@@ -279,24 +283,29 @@ async function remove() {
 }
 
 async function open() {
-  const isAdding = location.hash === "#+new";
-  const name = isAdding ? "" : decodeURIComponent(location.hash.slice(1));
+  if (location.hash === opened) return;
+  if (isChanged() && !confirm(t("shell.lose_question"))) return history.pushState(null, "", opened || location.pathname);
+  const mine = ++opening;
+  opened = location.hash;
+  known = null;
+  const isAdding = opened === "#+new";
+  const name = isAdding ? "" : decodeURIComponent(opened.slice(1));
   byId("all").hidden = name !== "";
   byId("one").hidden = name === "";
+  // What is typed before the answer would be lost.
+  byId("one").inert = true;
   show(byId("outcome"), "", false);
   show(byId("save-outcome"), "", false);
   try {
-    if (name === "") {
-      known = null;
-      await showList();
-      showFilled();
-      if (isAdding) byId("add-url").focus();
-    } else {
-      showCamera(name, await load(name));
-      showFilled();
-      byId("one-title").focus();
-    }
+    const found = await (name === "" ? showList() : load(name));
+    if (mine !== opening) return;
+    if (name !== "") showCamera(name, found);
+    byId("one").inert = false;
+    showFilled();
+    if (isAdding) byId("add-url").focus();
+    if (name !== "") byId("one-title").focus();
   } catch (error) {
+    if (mine !== opening) return;
     byId("one").hidden = true;
     show(byId("outcome"), error.message, true);
     showFilled();
@@ -311,5 +320,5 @@ byId("save").addEventListener("click", save);
 byId("remove").addEventListener("click", remove);
 window.addEventListener("hashchange", open);
 window.addEventListener("beforeunload", (event) => isChanged() && event.preventDefault());
-keys({ s: ["setup.save", () => !byId("one").hidden && !byId("save").disabled && save()] });
+keys({ s: ["setup.save", () => known !== null && !byId("save").disabled && save()] });
 open();
