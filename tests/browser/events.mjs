@@ -57,6 +57,17 @@ async function workWithTheList(page, box) {
   await page.keyboard.press("Escape");
   await page.waitForSelector("#bulk", { state: "hidden" });
 
+  // Enter opens the event that keys are about, and nothing else than what has the focus.
+  await page.keyboard.press("j");
+  await page.locator("#filters summary").focus();
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#filters details[open]");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#filters details:not([open])");
+  await page.locator("#nav a[href='/cameras']").focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname === "/cameras");
+
   await page.goto(`${box}/events?tag=van`);
   await count(page, "#list .entry", 2);
   await page.goto(`${box}/events?reviewed=true`);
