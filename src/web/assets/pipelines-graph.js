@@ -209,9 +209,9 @@ export class Graph {
       this.drag = { from: what.from ?? what.reference, taken: what.from ? null : what, line: this.root.insertBefore(svg("path", { class: "pl-edge" }), null) };
       for (const port of this.root.querySelectorAll(".pl-port")) port.classList.toggle("fits", this.fits(port.what));
     } else if (step) {
-      const place = this.places.get(step);
-      this.drag = { step, dx: place[0] - x, dy: place[1] - y, moved: false };
       choose(step);
+      const place = this.places.get(state.chosen);
+      this.drag = { step: state.chosen, dx: place[0] - x, dy: place[1] - y, moved: false };
     } else return;
     this.root.setPointerCapture(event.pointerId);
     event.preventDefault();

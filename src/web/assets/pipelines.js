@@ -69,14 +69,18 @@ export function sourcesFor(port, step) {
 /** Changes the pipeline, so that it can be undone. */
 export function change(act) {
   if (!mayChange) return;
-  stay();
-  past.push(copy(state.pipeline));
-  future = [];
+  form.commit();
+  const before = copy(state.pipeline);
   act(state.pipeline);
+  if (JSON.stringify(before) === JSON.stringify(state.pipeline)) return;
+  stay();
+  past.push(before);
+  future = [];
   changed();
 }
 
 function undo(from, to) {
+  form.commit();
   if (!from.length) return;
   stay();
   to.push(copy(state.pipeline));
@@ -97,11 +101,13 @@ async function check() {
   const { errors } = await send("POST", "/api/v1/pipelines/check", state.pipeline).catch((error) => ({ errors: [{ field: "", reason: error.message, cure: "" }] }));
   if (asked !== JSON.stringify(state.pipeline)) return;
   state.errors = errors;
-  draw();
+  drawResults();
 }
 
 export function choose(id, focus = false) {
-  state.chosen = id;
+  form.commit();
+  // It may have another name since.
+  if (id === null || stepOf(id)) state.chosen = id;
   draw();
   if (focus) byId("form-title").focus();
 }
@@ -126,9 +132,10 @@ function addStep(type) {
   });
 }
 
-/** Gives a step another name, wherever it is named. */
+/** Gives a step another name, wherever it is named. Gives the text of why not, or null. */
 export function rename(step, id) {
-  if (!/^[A-Za-z0-9][\w-]{0,63}$/.test(id) || stepOf(id)) return false;
+  if (!/^[A-Za-z0-9][\w-]{0,63}$/.test(id)) return "pipelines.id_wrong";
+  if (stepOf(id)) return "pipelines.id_taken";
   change((pipeline) => {
     const renamed = (reference) => (reference.startsWith(`$steps.${step.id}.`) ? reference.replace(`$steps.${step.id}.`, `$steps.${id}.`) : reference);
     for (const other of pipeline.steps) for (const [port, reference] of Object.entries(other.inputs)) other.inputs[port] = renamed(reference);
@@ -138,7 +145,7 @@ export function rename(step, id) {
     stepOf(step.id).id = id;
     state.chosen = id;
   });
-  return true;
+  return null;
 }
 
 export function removeStep(id) {
@@ -167,8 +174,19 @@ const mayLeave = () => !isDirty() || confirm(t("shell.lose_question"));
 function draw() {
   graph.draw();
   form.draw();
-  for (const command of byId("commands").children) command.disabled = command.needs ? !command.needs() : false;
+  drawCommands();
   showChanges();
+}
+
+/** Shows what a check or a trial gave, and leaves alone what is being typed. */
+function drawResults() {
+  graph.draw();
+  form.drawErrors();
+  drawCommands();
+}
+
+function drawCommands() {
+  for (const command of byId("commands").children) command.disabled = command.needs ? !command.needs() : false;
 }
 
 /** What differs from the version that was opened. */
@@ -205,6 +223,7 @@ function stay() {
 
 function display(pipeline, version, isNew = false) {
   opening += 1;
+  form.clear();
   state.pipeline = complete(pipeline);
   state.saved = isNew ? null : copy(pipeline);
   Object.assign(state, { version, chosen: null, errors: [], trial: null });
@@ -357,7 +376,7 @@ async function start() {
   opens("pipeline", (name) => open(name));
   opens("pipeline-version", (version) => open(state.saved.name, version));
   await begin(new URLSearchParams(location.search).get("pipeline"));
-  if (mayChange) startTrial(draw);
+  if (mayChange) startTrial(drawResults);
   startExecutions();
   keys({
     u: ["pipelines.key.undo", () => undo(past, future)],
