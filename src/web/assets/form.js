@@ -78,7 +78,8 @@ export function show(outcome, text, isBad) {
   outcome.hidden = text === "";
 }
 
-/** A button that asks before it acts, where `question` (a text, or what gives it) is there; shows in `outcome` what went wrong. */
+/** A button that asks before it acts, where `question` (a text, or what gives it) is there; shows in `outcome` what went wrong.
+ *  Where the page sets `needs` it can be pressed when that is true alone. */
 export function button(text, outcome, act, question) {
   const made = element("button", { type: "button", class: question ? "plain danger" : "plain" }, text);
   made.addEventListener("click", async () => {
@@ -90,7 +91,7 @@ export function button(text, outcome, act, question) {
     } catch (error) {
       show(outcome, error.message, true);
     } finally {
-      made.disabled = false;
+      made.disabled = made.needs?.() === false;
     }
   });
   return made;

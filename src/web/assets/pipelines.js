@@ -10,6 +10,7 @@ import { keys } from "./keys.js";
 import { t } from "./texts.js";
 
 const CHECKED_AFTER_MS = 400;
+const CHECKED_AGAIN_AFTER_MS = 5000;
 const mayChange = byId("try") !== null;
 
 /** The pipeline that is shown, and all that is known of it. */
@@ -19,9 +20,12 @@ export const state = {
   models: [],
   webhooks: [],
   pipeline: null,
-  /** As it was saved, and which version that is. */
+  /** As it was saved, which version that is, and which is the newest. */
   saved: null,
   version: 0,
+  newest: 0,
+  /** Counts the pipelines that were shown. */
+  round: 0,
   chosen: null,
   errors: [],
   trial: null,
@@ -98,9 +102,16 @@ function changed() {
 async function check() {
   if (!mayChange) return;
   const asked = JSON.stringify(state.pipeline);
-  const { errors } = await send("POST", "/api/v1/pipelines/check", state.pipeline).catch((error) => ({ errors: [{ field: "", reason: error.message, cure: "" }] }));
+  // One that is not even read is a mistake; no answer is none.
+  const mistake = ({ code, message }) => (code === "bad_command" ? { errors: [{ field: "", reason: message, cure: "" }] } : null);
+  const answer = await send("POST", "/api/v1/pipelines/check", state.pipeline).catch(mistake);
   if (asked !== JSON.stringify(state.pipeline)) return;
-  state.errors = errors;
+  if (!answer) {
+    clearTimeout(checking);
+    checking = setTimeout(check, CHECKED_AGAIN_AFTER_MS);
+    return;
+  }
+  state.errors = answer.errors;
   drawResults();
 }
 
@@ -226,7 +237,7 @@ function display(pipeline, version, isNew = false) {
   form.clear();
   state.pipeline = complete(pipeline);
   state.saved = isNew ? null : copy(pipeline);
-  Object.assign(state, { version, chosen: null, errors: [], trial: null });
+  Object.assign(state, { version, newest: version, round: state.round + 1, chosen: null, errors: [], trial: null });
   past = [];
   future = [];
   if (isNew) {
@@ -272,6 +283,8 @@ async function open(name, version) {
   byId("pipeline").value = name;
   for (const id of ["saved", "problem"]) show(byId(id), "", false);
   display(found.pipeline, found.version);
+  state.newest = Math.max(found.version, ...found.versions);
+  drawCommands();
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: name })}`);
   return true;
 }
@@ -307,7 +320,31 @@ function freeName(stem) {
   return name;
 }
 
+/** Saves what is shown as the newest version. What is changed meanwhile is a further change. */
+async function save() {
+  const { round, saved, newest } = state;
+  const sent = copy(state.pipeline);
+  const isNew = saved?.name !== sent.name;
+  const other = isNew && state.pipelines.find(({ name }) => name === sent.name);
+  if (other && other.versions.length) throw new Error(t("pipelines.name_taken", { name: sent.name }));
+  // One whose file cannot be read is mended by another one with its name.
+  const expected = other ? "" : `?expected_version=${isNew ? 0 : newest}`;
+  const { version } = await send("POST", `/api/v1/pipelines${expected}`, sent).catch((error) => {
+    throw error.code === "changed_meanwhile" ? new Error(t(isNew ? "pipelines.name_taken" : "pipelines.changed_meanwhile", { name: sent.name })) : error;
+  });
+  const shown = state.round === round;
+  if (shown) Object.assign(state, { saved: sent, version, newest: version });
+  await list().catch(failed);
+  if (state.round !== round) return;
+  const known = state.pipelines.find(({ name }) => name === sent.name)?.versions ?? [];
+  showVersions([...new Set([...known, version])], version);
+  history.replaceState(null, "", `?${new URLSearchParams({ pipeline: sent.name })}`);
+  draw();
+  show(byId("saved"), t("pipelines.saved", { version }), false);
+}
+
 function commands() {
+  let isSaving = false;
   const outcome = byId("saved");
   const add = (key, act, needs, question) => {
     const made = button(t(`pipelines.${key}`), outcome, act, question);
@@ -315,13 +352,10 @@ function commands() {
     byId("commands").append(made);
   };
   if (mayChange) {
-    add("save", async () => {
-      const expected = state.saved?.name === state.pipeline.name ? `?expected_version=${state.version}` : "";
-      const saved = await send("POST", `/api/v1/pipelines${expected}`, state.pipeline);
-      await list();
-      await open(saved.name);
-      show(outcome, t("pipelines.saved", { version: saved.version }), false);
-    }, () => !state.errors.length && !isSaved());
+    add("save", () => {
+      isSaving = true;
+      return save().finally(() => (isSaving = false));
+    }, () => !isSaving && !state.errors.length && (!isSaved() || state.version < state.newest));
     add("undo", async () => undo(past, future), () => past.length > 0);
     add("redo", async () => undo(future, past), () => future.length > 0);
     add("new", async () => mayLeave() && display(blank(), 0, true));
