@@ -84,6 +84,7 @@ export function button(text, outcome, act, question) {
   const made = element("button", { type: "button", class: question ? "plain danger" : "plain" }, text);
   made.addEventListener("click", async () => {
     if (question && !confirm(typeof question === "function" ? question() : question)) return;
+    const isHeld = document.activeElement === made;
     made.disabled = true;
     show(outcome, "", false);
     try {
@@ -92,6 +93,8 @@ export function button(text, outcome, act, question) {
       show(outcome, error.message, true);
     } finally {
       made.disabled = made.needs?.() === false;
+      // A button that is disabled loses the focus.
+      if (isHeld && document.activeElement === document.body) made.focus();
     }
   });
   return made;
