@@ -3,11 +3,11 @@
 import "./shell.js";
 import { byId, element, setText } from "./dom.js";
 import { toLogin } from "./form.js";
-import { duration, objectName } from "./format.js";
+import { duration, objectName, typed } from "./format.js";
 import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
 import { STATES, drawAxis, drawRow, drawSample, marksOf, readColours } from "./timeline-draw.js";
-import { followExports, setUpExport, showSelection, typed } from "./timeline-export.js";
+import { followExports, setUpExport, showSelection } from "./timeline-export.js";
 import { handle, pointers } from "./timeline-pointer.js";
 import { Player } from "./timeline-player.js";
 
