@@ -1,13 +1,14 @@
 // The list view: all that the graph shows, as forms that keyboard and screen reader go through.
 
 import { element, setText } from "./dom.js";
-import { change, choose, removeStep, rename, sourcesFor, state } from "./pipelines.js";
+import { change, choose, mayChange, removeStep, rename, sourcesFor, state } from "./pipelines.js";
 import { t } from "./texts.js";
 
 let fields = 0;
 
 function field(label, input, hint) {
   input.id ||= `pl-${(fields += 1)}`;
+  input.disabled = !mayChange;
   const parts = [element("label", { for: input.id }, label), input];
   if (hint) {
     const text = element("span", { class: "quiet", id: `${input.id}-hint` }, hint);
@@ -145,6 +146,7 @@ export class Form {
         options(select, sourcesFor(null, null), state.pipeline.outputs[output], t("pipelines.no_output"));
       }
     });
+    further.hidden = !mayChange;
     return group(t("pipelines.outputs"), [further]);
   }
 
@@ -170,7 +172,7 @@ export class Form {
     back.addEventListener("click", () => choose(null, true));
     const remove = element("button", { type: "button", class: "plain danger" }, t("pipelines.remove_step"));
     remove.addEventListener("click", () => removeStep(state.chosen));
-    const parts = [element("p", { class: "quiet" }, block?.about ?? ""), ...this.name(type), group(t("pipelines.inputs"), inputs), group(t("pipelines.parameters"), parameters), element("p", { class: "pl-buttons" }, back, remove)];
+    const parts = [element("p", { class: "quiet" }, block?.about ?? ""), ...this.name(type), group(t("pipelines.inputs"), inputs), group(t("pipelines.parameters"), parameters), element("p", { class: "pl-buttons" }, back, mayChange ? remove : null)];
     return parts.filter(Boolean);
   }
 

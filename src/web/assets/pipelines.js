@@ -11,7 +11,7 @@ import { t } from "./texts.js";
 
 const CHECKED_AFTER_MS = 400;
 const CHECKED_AGAIN_AFTER_MS = 5000;
-const mayChange = byId("try") !== null;
+export const mayChange = byId("try") !== null;
 
 /** The pipeline that is shown, and all that is known of it. */
 export const state = {
@@ -412,12 +412,17 @@ async function start() {
   await begin(new URLSearchParams(location.search).get("pipeline"));
   if (mayChange) startTrial(drawResults);
   startExecutions();
+  keys({ Enter: ["pipelines.key.open", null] });
+  if (mayChange) followEdits();
+}
+
+/** Keys that change the pipeline, and the question before a change is lost. */
+function followEdits() {
   keys({
     u: ["pipelines.key.undo", () => undo(past, future)],
     r: ["pipelines.key.redo", () => undo(future, past)],
-    a: ["pipelines.key.add", () => byId("palette")?.focus()],
+    a: ["pipelines.key.add", () => byId("palette").focus()],
     "← → ↑ ↓": ["pipelines.key.move", null],
-    Enter: ["pipelines.key.open", null],
     Delete: ["pipelines.key.remove", null],
   });
   addEventListener("keydown", (event) => {
@@ -426,7 +431,10 @@ async function start() {
     if (event.shiftKey) undo(future, past);
     else undo(past, future);
   });
-  addEventListener("beforeunload", (event) => isDirty() && event.preventDefault());
+  addEventListener("beforeunload", (event) => {
+    form.commit();
+    if (isDirty()) event.preventDefault();
+  });
 }
 
 const failed = (error) => show(byId("problem"), error.message, true);
