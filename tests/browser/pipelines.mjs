@@ -9,7 +9,7 @@ import process from "node:process";
 import { PATIENCE_MS } from "./chromium.mjs";
 import { launch, makeObserver } from "./observer.mjs";
 
-const { seen, follow, look } = makeObserver({ isAnswer: (status) => [404, 422, 503].includes(status) });
+const { seen, follow, look } = makeObserver({ isAnswer: (status) => [404, 412, 422, 503].includes(status) });
 const LONG = { timeout: PATIENCE_MS * 3 };
 
 const node = (page, id) => page.locator(`#graph [data-step="${id}"]`);
@@ -111,8 +111,17 @@ async function typesOn(page) {
 
 /** An older version becomes the newest again; what cannot be opened or saved leaves the one that is shown. */
 async function keepsVersionsApart(page, questions) {
+  // Another person saves it meanwhile.
+  await page.evaluate(async () => {
+    const { pipeline } = await (await fetch("/api/v1/pipelines/visitors")).json();
+    const headers = { "content-type": "application/json" };
+    await fetch("/api/v1/pipelines", { method: "POST", headers, body: JSON.stringify({ ...pipeline, about: "theirs" }) });
+  });
   await page.click("#commands button:text-is('Save')");
-  await page.waitForFunction(() => document.querySelectorAll("#pipeline-version option").length === 3);
+  await page.waitForSelector("#saved.bad:not([hidden])");
+  seen.steps.meanwhile = await page.textContent("#saved");
+  await page.click("#commands button:text-is('Save'):enabled");
+  await page.waitForSelector("#saved:not(.bad):not([hidden])");
   seen.steps.restored = await page.textContent("#saved");
   await page.route("**/api/v1/pipelines/objects", (route) => route.fulfill({ status: 404, json: { code: "not_found", detail: "it cannot be read" } }), { times: 1 });
   await page.selectOption("#pipeline", "objects");

@@ -320,6 +320,8 @@ function freeName(stem) {
   return name;
 }
 
+const versionsOf = (wanted) => state.pipelines.find(({ name }) => name === wanted)?.versions ?? [];
+
 /** Saves what is shown as the newest version. What is changed meanwhile is a further change. */
 async function save() {
   const { round, saved, newest } = state;
@@ -329,15 +331,19 @@ async function save() {
   if (other && other.versions.length) throw new Error(t("pipelines.name_taken", { name: sent.name }));
   // One whose file cannot be read is mended by another one with its name.
   const expected = other ? "" : `?expected_version=${isNew ? 0 : newest}`;
-  const { version } = await send("POST", `/api/v1/pipelines${expected}`, sent).catch((error) => {
-    throw error.code === "changed_meanwhile" ? new Error(t(isNew ? "pipelines.name_taken" : "pipelines.changed_meanwhile", { name: sent.name })) : error;
+  const { version } = await send("POST", `/api/v1/pipelines${expected}`, sent).catch(async (error) => {
+    if (error.code !== "changed_meanwhile") throw error;
+    if (isNew) throw new Error(t("pipelines.name_taken", { name: sent.name }));
+    await list();
+    const versions = versionsOf(sent.name);
+    if (state.round === round) state.newest = versions.at(-1) ?? 0;
+    if (state.round === round) showVersions(versions, state.version);
+    throw new Error(t("pipelines.changed_meanwhile", { name: sent.name, version: versions.at(-1) ?? 0 }));
   });
-  const shown = state.round === round;
-  if (shown) Object.assign(state, { saved: sent, version, newest: version });
+  if (state.round === round) Object.assign(state, { saved: sent, version, newest: version });
   await list().catch(failed);
   if (state.round !== round) return;
-  const known = state.pipelines.find(({ name }) => name === sent.name)?.versions ?? [];
-  showVersions([...new Set([...known, version])], version);
+  showVersions([...new Set([...versionsOf(sent.name), version])], version);
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: sent.name })}`);
   draw();
   show(byId("saved"), t("pipelines.saved", { version }), false);
