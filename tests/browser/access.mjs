@@ -139,6 +139,10 @@ async function main(link) {
     await other.waitForSelector("#events li");
     seen.steps.viewerMayPause = await other.locator(".outlets .button:visible").count();
     await look(other, "overview-phone-dark");
+    await other.goto(`${box}/pipelines`);
+    await other.locator("#graph [data-step]").first().focus();
+    await other.locator("#form input").first().waitFor();
+    seen.steps.viewerMayEdit = await other.locator("#form :is(input, select, textarea):enabled, #form .danger").count();
     await secondFactorOnAPhone(other, box);
     await other.goto(`${box}/people`);
     await isOverview(other);

@@ -57,6 +57,17 @@ async function workWithTheList(page, box) {
   await page.keyboard.press("Escape");
   await page.waitForSelector("#bulk", { state: "hidden" });
 
+  // Enter opens the event that keys are about, and nothing else than what has the focus.
+  await page.keyboard.press("j");
+  await page.locator("#filters summary").focus();
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#filters details[open]");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#filters details:not([open])");
+  await page.locator("#nav a[href='/cameras']").focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname === "/cameras");
+
   await page.goto(`${box}/events?tag=van`);
   await count(page, "#list .entry", 2);
   await page.goto(`${box}/events?reviewed=true`);
@@ -81,6 +92,29 @@ async function saveOverAnother(page) {
   await page.click("#said button[type=submit]");
   await page.waitForFunction(() => document.querySelector("#said .outcome").textContent === "Saved.");
   return lost;
+}
+
+/** A note that was not saved is not left without a question. */
+async function leaveUnsaved(page) {
+  const before = await page.inputValue("#note");
+  await page.fill("#note", "unsaved");
+  const leave = () => setTimeout(() => document.getElementById("back").click());
+  const [dialog] = await Promise.all([page.waitForEvent("dialog"), page.evaluate(leave)]);
+  await dialog.dismiss();
+  seen.steps.leaving = [dialog.type(), await page.inputValue("#note")];
+  await page.fill("#note", before);
+}
+
+/** A stream that is refused is asked for again, and until then the page says that it is not up to date. */
+async function followAgain(context, box) {
+  const page = await context.newPage();
+  await page.route("**/api/v1/stream?*", (route) => route.fulfill({ status: 503, json: {} }), { times: 1 });
+  await page.goto(`${box}/events`);
+  await page.waitForSelector("#outdated:not([hidden])");
+  // As if it were looked at again.
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await page.waitForSelector("#outdated", { state: "hidden" });
+  await page.close();
 }
 
 async function workWithOne(browser, page, box) {
@@ -114,6 +148,7 @@ async function workWithOne(browser, page, box) {
   seen.steps.saved = await page.textContent("#said .outcome");
   await look(page, "event");
   seen.steps.lost = await saveOverAnother(page);
+  await leaveUnsaved(page);
   await page.locator("h1").click();
   await page.keyboard.press("p");
   await page.waitForSelector('#pin[aria-pressed="true"]');
@@ -250,6 +285,7 @@ async function main(link) {
     await page.waitForSelector("#events li");
     await workWithTheList(page, box);
     await workWithOne(browser, page, box);
+    await followAgain(context, box);
     await scrollThroughMany(context, box);
     await workOnAPhone(browser, box, await context.storageState());
     await page.goto(`${box}/events`);

@@ -9,7 +9,7 @@ import process from "node:process";
 import { PATIENCE_MS } from "./chromium.mjs";
 import { launch, makeObserver } from "./observer.mjs";
 
-const { seen, follow, look } = makeObserver({ isAnswer: (status) => [404, 422].includes(status) });
+const { seen, follow, look } = makeObserver({ isAnswer: (status) => [404, 412, 422, 503].includes(status) });
 const LONG = { timeout: PATIENCE_MS * 3 };
 
 const node = (page, id) => page.locator(`#graph [data-step="${id}"]`);
@@ -80,16 +80,81 @@ async function draws(page) {
   await page.getByLabel("picture", { exact: true }).selectOption("$steps.draw.image");
 }
 
+/** Types and clicks as quickly as people do: neither text nor a click is lost to an answer. */
+async function typesOn(page) {
+  await node(page, "filter").focus();
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Name of the step").fill("count");
+  await page.getByLabel("Name of the step").press("Tab");
+  seen.steps.refusedName = await page.textContent("#form .outcome.bad");
+  await page.getByLabel("labels", { exact: true }).fill("person");
+  await page.getByRole("button", { name: "To the whole pipeline" }).click();
+  const about = page.getByLabel("What it is for");
+  await about.waitFor();
+  const checked = page.waitForResponse("**/api/v1/pipelines/check");
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await about.focus();
+  await page.keyboard.type("who comes");
+  await checked;
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  seen.steps.typing = await about.evaluate((field) => [field.value, field === document.activeElement]);
+  await about.fill("");
+  // Without an answer there is no mistake.
+  await page.route("**/api/v1/pipelines/check", (route) => route.fulfill({ status: 503, json: { detail: "busy" } }), { times: 1 });
+  const unchecked = page.waitForResponse("**/api/v1/pipelines/check");
+  await about.fill("visitors");
+  await about.press("Tab");
+  await unchecked;
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  seen.steps.unchecked = await page.locator("#commands button:text-is('Save')").isEnabled();
+}
+
+/** An older version becomes the newest again; what cannot be opened or saved leaves the one that is shown. */
+async function keepsVersionsApart(page, questions) {
+  // Another person saves it meanwhile.
+  await page.evaluate(async () => {
+    const { pipeline } = await (await fetch("/api/v1/pipelines/visitors")).json();
+    const headers = { "content-type": "application/json" };
+    await fetch("/api/v1/pipelines", { method: "POST", headers, body: JSON.stringify({ ...pipeline, about: "theirs" }) });
+  });
+  await page.click("#commands button:text-is('Save')");
+  await page.waitForSelector("#saved.bad:not([hidden])");
+  seen.steps.meanwhile = await page.textContent("#saved");
+  await page.click("#commands button:text-is('Save'):enabled");
+  await page.waitForSelector("#saved:not(.bad):not([hidden])");
+  seen.steps.restored = await page.textContent("#saved");
+  await page.route("**/api/v1/pipelines/objects", (route) => route.fulfill({ status: 404, json: { code: "not_found", detail: "it cannot be read" } }), { times: 1 });
+  await page.selectOption("#pipeline", "objects");
+  await page.waitForSelector("#problem:not([hidden])");
+  seen.steps.stays = await page.inputValue("#pipeline");
+  await page.getByRole("button", { name: "Remove", exact: true }).click();
+  seen.steps.question = questions.at(-1);
+  await page.getByRole("button", { name: "Duplicate" }).click();
+  await page.getByRole("button", { name: "Send all" }).click();
+  await page.waitForSelector("#tried.bad:not([hidden])");
+  seen.steps.unsaved = await page.textContent("#tried");
+  await page.getByLabel("Name", { exact: true }).fill("visitors");
+  await page.getByLabel("Name", { exact: true }).press("Tab");
+  await page.click("#commands button:text-is('Save'):enabled");
+  await page.waitForSelector("#saved.bad:not([hidden])");
+  seen.steps.taken = await page.textContent("#saved");
+}
+
 async function main(url, picture, text) {
   const browser = await launch();
   try {
     const page = follow(await (await browser.newContext({ viewport: { width: 1400, height: 1000 }, acceptDownloads: true })).newPage());
-    page.on("dialog", (dialog) => dialog.accept());
+    const questions = [];
+    page.on("dialog", (dialog) => {
+      questions.push(dialog.message());
+      return dialog.message().startsWith("Remove the pipeline") ? dialog.dismiss() : dialog.accept();
+    });
     await page.goto(url);
     await page.click("#nav a[href='/pipelines']");
     await page.waitForSelector("#graph [data-step]");
     await look(page, "pipelines");
     await draws(page);
+    await typesOn(page);
 
     // A mistake is said on its node and in its form, and undone.
     await node(page, "detect").focus();
@@ -141,6 +206,7 @@ async function main(url, picture, text) {
     await page.waitForFunction(() => document.querySelectorAll("#pipeline-version option").length === 2);
     await page.selectOption("#pipeline-version", "1");
     await page.waitForFunction(() => document.getElementById("changes").hidden);
+    await keepsVersionsApart(page, questions);
 
     const phone = { viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, locale: "ja-JP" };
     const other = follow(await (await browser.newContext(phone)).newPage());

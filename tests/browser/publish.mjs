@@ -27,6 +27,39 @@ const context = await browser.newContext({ viewport: { width: 390, height: 844 }
 const stateOf = (page, state) => page.waitForFunction((wanted) => document.getElementById("state").dataset.key === wanted, `publish.${state}`, { timeout: 2 * PATIENCE_MS });
 const text = (page) => page.textContent("#state");
 
+/** Ends while the person is asked for the camera, and while the box has not answered: nothing goes on air. */
+async function endEarly() {
+  const page = follow(await context.newPage());
+  await page.goto(`${url}cameras/phone/publish#token=${token}`);
+  await page.evaluate(() => {
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      window.stream = await ask(wanted);
+      await new Promise((allow) => Object.assign(window, { allow }));
+      return window.stream;
+    };
+  });
+  await page.click("#begin");
+  await page.waitForFunction(() => window.allow);
+  await page.click("#end");
+  await page.evaluate(() => window.allow());
+  await page.waitForFunction(() => window.stream.getTracks()[0].readyState === "ended");
+  steps.early = [await page.getAttribute("#state", "data-key")];
+
+  await page.reload();
+  let answer;
+  await page.route("**/whip/phone", (route) => (answer = () => route.continue()));
+  const asked = page.waitForRequest("**/whip/phone");
+  await page.click("#begin");
+  await asked;
+  await page.click("#end");
+  const deleted = page.waitForResponse((response) => response.request().method() === "DELETE");
+  await answer();
+  steps.early.push((await deleted).status(), await page.getAttribute("#state", "data-key"));
+  await page.close();
+}
+await endEarly();
+
 const phone = follow(await context.newPage());
 /** Addresses of the sessions that the phone began. */
 const sessions = [];
@@ -41,6 +74,14 @@ await stateOf(phone, "live");
 await phone.waitForFunction(() => document.getElementById("preview").currentTime > 0.5);
 steps.live = await text(phone);
 await look(phone, "live");
+
+// A camera that is taken away is opened again.
+await phone.evaluate(() => {
+  const [track] = document.getElementById("preview").srcObject.getTracks();
+  track.stop();
+  track.dispatchEvent(new Event("ended"));
+});
+await phone.waitForFunction(() => document.getElementById("preview").srcObject.getTracks()[0].readyState === "live");
 
 const other = follow(await context.newPage());
 await other.goto(`${url}cameras/phone/publish#token=${token}`);

@@ -73,6 +73,9 @@ async function draw(page) {
   seen.steps.undone = await points(page);
   await page.keyboard.press("Control+Shift+Z");
   seen.steps.redone = await points(page);
+  await page.keyboard.press("Meta+z");
+  seen.steps.undoneOnAMac = await points(page);
+  await page.keyboard.press("Meta+Shift+Z");
   // By the keyboard alone.
   await page.locator(".handle.corner").nth(2).focus();
   await page.keyboard.press("ArrowRight");
@@ -100,6 +103,19 @@ async function rule(page) {
   await page.locator(".rule .chips button", { hasText: "water" }).click();
 }
 
+/** Edits while a change is confirmed, and is asked before that is left. */
+async function editMeanwhile(page) {
+  await page.fill("#url", "rtsp://127.0.0.1:9/none");
+  await page.click("#save");
+  await page.waitForFunction(() => document.getElementById("save-outcome").textContent.includes("waiting"));
+  await page.fill("#pre", "7s");
+  await page.waitForFunction(() => document.getElementById("save-outcome").textContent.includes("Undone"), null, { timeout: PATIENCE_MS * 3 });
+  const [dialog] = await Promise.all([page.waitForEvent("dialog"), page.evaluate(() => setTimeout(() => history.back()))]);
+  await dialog.dismiss();
+  await page.waitForFunction(() => location.hash === "#pier");
+  seen.steps.meanwhile = [await page.inputValue("#pre"), await page.isVisible("#one")];
+}
+
 async function main(url, address) {
   const browser = await launch();
   try {
@@ -124,6 +140,7 @@ async function main(url, address) {
     seen.steps.hint = await page.textContent("#save-hint");
     seen.steps.undoneByItself = await save(page);
     seen.steps.urlAgain = await page.inputValue("#url");
+    await editMeanwhile(page);
 
     const phone = { viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, locale: "ja-JP" };
     const other = follow(await (await browser.newContext(phone)).newPage());

@@ -50,8 +50,8 @@ fn a_box_is_set_up_and_used_by_its_users_in_a_browser() {
     let steps = &seen["steps"];
     assert_eq!((&steps["cookie"], &steps["recovery"], &steps["key"]), (&cookie, &json!(10), &json!(200)));
     assert_eq!(
-        (&steps["viewerMayPause"], &steps["adminMayPause"]),
-        (&json!(0), &json!(1)),
+        (&steps["viewerMayPause"], &steps["viewerMayEdit"], &steps["adminMayPause"]),
+        (&json!(0), &json!(0), &json!(1)),
         "what a viewer may not do is not offered"
     );
     assert_eq!((&steps["secretFits"], &steps["factorOnThePhone"]), (&json!(true), &json!(true)), "{steps}");

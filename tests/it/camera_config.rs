@@ -250,6 +250,7 @@ fn a_camera_is_set_up_in_a_browser_and_events_follow_the_zone() {
     assert_eq!(steps["drawn"][0], "0, 0.2", "snapped to the edge");
     assert_eq!((&steps["undone"], &steps["redone"]), (&steps["drawn"], &steps["dragged"]));
     assert_ne!(steps["moved"], steps["redone"]);
+    assert_eq!((&steps["undoneOnAMac"], &steps["meanwhile"]), (&steps["drawn"], &json!(["7s", true])));
     assert_eq!((&steps["kept"], &steps["added"], &steps["deleted"]), (&steps["moved"], &json!(4), &json!(3)));
     assert_eq!(steps["saved"], "Saved and in use.");
     assert!(steps["hint"].as_str().is_some_and(|text| text.contains("restarts pier alone")), "{steps}");

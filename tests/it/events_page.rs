@@ -59,6 +59,7 @@ fn people_find_judge_keep_and_delete_events_in_a_browser() {
     assert!(lost["said"].as_str().is_some_and(|said| said.contains("anna changed this meanwhile")), "{lost}");
     assert!(lost["newer"].as_str().is_some_and(|newer| newer.contains("theirs")), "{lost}");
     assert_eq!(lost["mine"], json!("mine"), "{lost}");
+    assert_eq!(steps["leaving"], json!(["beforeunload", "unsaved"]), "{steps}");
     assert!(steps["kept"]["by"].as_str().is_some_and(|by| by.contains("anna")), "{steps}");
     assert!(steps["kept"]["timeline"].as_str().is_some_and(|url| url.starts_with("/timeline?camera=")), "{steps}");
     let shared = &steps["shared"];

@@ -58,6 +58,16 @@ fn a_pipeline_is_drawn_tried_saved_and_run_in_a_browser() {
     assert_eq!(steps["exported"], "visitors.toml", "{steps}");
     let difference = steps["difference"].to_string();
     assert!(difference.contains("filter") && difference.contains("person"), "{steps}");
+    assert!(says("refusedName", "Another step has the name"), "{steps}");
+    assert_eq!((&steps["typing"], &steps["unchecked"]), (&json!(["who comes", true]), &json!(true)), "{steps}");
+    assert!(
+        says("meanwhile", "version 3 is the newest")
+            && says("restored", "version 4")
+            && says("question", "the pipeline visitors"),
+        "{steps}"
+    );
+    assert_eq!(steps["stays"], "visitors", "{steps}");
+    assert!(says("unsaved", "Save the pipeline first") && says("taken", "a pipeline visitors already"), "{steps}");
     assert_eq!(steps["wide"], json!(true), "nothing is wider than the phone");
     assert!(daemon.terminate().success(), "{}", daemon.log());
 }

@@ -52,6 +52,7 @@ fn a_browser_publishes_its_camera_and_another_one_plays_it() {
         (&json!("key publisher of phone"), &json!("127.0.0.1")),
         "{steps}"
     );
+    assert_eq!(steps["early"], json!(["publish.ended", 200, "publish.ended"]), "{steps}");
     assert_eq!((&steps["moved"], &steps["sessions"]), (&json!(200), &json!(1)), "the session goes on: {steps}");
     assert_eq!((&steps["again"], &steps["awake"]), (&json!(2), &json!(3)), "{steps}");
     assert!(steps["liveView"].as_u64().is_some_and(|width| width > 0), "{steps}");

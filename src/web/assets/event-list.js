@@ -4,9 +4,9 @@
 // document; one that is far away does not keep its records either, and asks for them again.
 
 import { byId, element, nearEnd, setText } from "./dom.js";
-import { deliveryOf, placeOf, shareOf, stateOf, thumbnail, titleOf } from "./event-view.js";
+import { deliveryOf, followEvents, placeOf, shareOf, stateOf, thumbnail, titleOf } from "./event-view.js";
 import { send } from "./form.js";
-import { doubt, localTime, objectName, percent } from "./format.js";
+import { doubt, localTime, objectName, percent, typed } from "./format.js";
 import { keys } from "./keys.js";
 import { sayMissing } from "./partial.js";
 import { named, t } from "./texts.js";
@@ -15,6 +15,7 @@ const PART = 60;
 const PARTS_KEPT = 30;
 const AT_ONCE = 100;
 const PRESS_MS = 500;
+const MOST = 200;
 const TOGETHER_MS = 300;
 
 const list = byId("list");
@@ -46,19 +47,13 @@ function filters() {
   return params;
 }
 
-function localInput(iso) {
-  const at = new Date(iso);
-  if (Number.isNaN(at.getTime())) return "";
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
-}
-
 function fillFilters() {
   form.reset();
   for (const [name, value] of new URLSearchParams(location.search)) {
     const field = form.elements.namedItem(name);
     if (!field) continue;
     if (field.tagName === "SELECT") offer(field, value);
-    field.value = TIMES.includes(name) ? localInput(value) : value;
+    field.value = TIMES.includes(name) ? typed(value) : value;
     const rare = field.closest("details");
     if (rare) rare.open = true;
   }
@@ -458,16 +453,24 @@ function showRole() {
 // What happens meanwhile.
 
 let due = null;
-function follow() {
-  const stream = new EventSource("/api/v1/stream?kinds=events");
-  const record = ({ data }) => replace(JSON.parse(data));
-  stream.addEventListener("start", () => (due ??= setTimeout(() => {
-    due = null;
-    newer();
-  }, TOGETHER_MS)));
-  for (const name of ["update", "end"]) stream.addEventListener(name, record);
-  stream.addEventListener("delete", ({ data }) => forget(JSON.parse(data).id));
-  stream.addEventListener("reset", restart);
+const begun = () => (due ??= setTimeout(() => {
+  due = null;
+  newer();
+}, TOGETHER_MS));
+
+/** Asks again for what is shown; the rest is asked for when it is. */
+async function catchUp() {
+  await newer();
+  const mine = round;
+  for (const part of parts) {
+    const last = part.isShown && part.records?.at(-1)?.event.id;
+    const page = last ? await ask({ before: part.before, limit: Math.min(part.records.length, MOST) }).catch(() => null) : null;
+    if (mine !== round) return;
+    // Behind it the next part begins. A part that grew long is shown as it is.
+    if (page && part.records.length <= MOST) part.records = page.events.filter(({ event }) => event.id >= last);
+    if (part.isShown) renderPart(part);
+    else part.records = null;
+  }
 }
 
 form.addEventListener("change", () => {
@@ -489,7 +492,7 @@ fillFilters();
 me = await send("GET", "/api/v1/me").catch(() => me);
 showRole();
 load();
-follow();
+followEvents({ start: begun, update: replace, end: replace, delete: ({ id }) => forget(id), reset: restart }, catchUp);
 send("GET", "/api/v1/status").then(({ cameras, outlets }) => {
   cameras.forEach(({ name }) => offer(form.elements.namedItem("camera"), name));
   outlets.filter(({ name }) => name !== "lake").forEach(({ name }) => offer(form.elements.namedItem("outlet"), name));

@@ -1,7 +1,7 @@
 // One event: its video with the object marked in it, its path, what people say of it, and where its files are.
 
 import { byId, element, setText } from "./dom.js";
-import { clipsOf, fileUrl, filmOf, lasted, picture, shareOf, titleOf, wholeOf } from "./event-view.js";
+import { clipsOf, fileUrl, filmOf, followEvents, lasted, picture, shareOf, titleOf, wholeOf } from "./event-view.js";
 import { getTagged, listOf, onSubmit, send, show } from "./form.js";
 import { bytes, doubt, duration, localTime, objectName, percent, when } from "./format.js";
 import { keys } from "./keys.js";
@@ -314,6 +314,9 @@ onSubmit(form, async () => {
   return t("event.saved");
 });
 
+// Every link and key leads to another page: before what is not saved is lost, the browser asks.
+addEventListener("beforeunload", (event) => record && mine().length > 0 && event.preventDefault());
+
 // Events beside this one.
 
 async function neighbours() {
@@ -376,16 +379,12 @@ async function loadPath() {
   drawBox();
 }
 
-function follow() {
-  const stream = new EventSource("/api/v1/stream?kinds=events");
-  for (const name of ["update", "end"]) {
-    stream.addEventListener(name, ({ data }) => {
-      const changed = JSON.parse(data);
-      if (record && changed.event.id === id) take(changed);
-    });
-  }
-  stream.addEventListener("delete", ({ data }) => record && JSON.parse(data).id === id && gone(t("event.deleted")));
-  stream.addEventListener("reset", () => send("GET", api).then(take).catch(() => null));
+const changed = (fresh) => record && fresh.event.id === id && take(fresh);
+const deleted = (which) => record && which.id === id && gone(t("event.deleted"));
+
+async function refresh() {
+  const fresh = await send("GET", api).catch(({ code }) => code === "not_found" && deleted({ id }));
+  if (fresh && record) take(fresh);
 }
 
 me = await send("GET", "/api/v1/me").catch(() => me);
@@ -393,7 +392,7 @@ showRole();
 neighbours();
 try {
   take(await send("GET", api));
-  follow();
+  followEvents({ update: changed, end: changed, delete: deleted, reset: refresh }, refresh);
 } catch (error) {
   gone(error.message);
 }

@@ -1,8 +1,44 @@
 // What the overview, the list and the page of one event say of an event in the same way.
 
-import { element } from "./dom.js";
+import { byId, element } from "./dom.js";
+import { send } from "./form.js";
 import { duration, objectName } from "./format.js";
 import { named, t } from "./texts.js";
+
+const LATER_MS = 30_000;
+
+/**
+ * Follows events while the page is looked at: `acts` by the names of messages. Where some may have been missed, `refresh` is
+ * called; while none come, the page says so in `#outdated`.
+ */
+export function followEvents(acts, refresh) {
+  let [stream, timer, isBehind] = [null, 0, false];
+  const connect = () => {
+    clearTimeout(timer);
+    stream?.close();
+    if (document.hidden) {
+      isBehind = true;
+      return;
+    }
+    stream = new EventSource("/api/v1/stream?kinds=events");
+    for (const [name, act] of Object.entries(acts)) stream.addEventListener(name, ({ data }) => act(JSON.parse(data)));
+    stream.addEventListener("open", () => {
+      byId("outdated").hidden = true;
+      if (isBehind) refresh();
+      isBehind = false;
+    });
+    stream.addEventListener("error", ({ target }) => {
+      isBehind = true;
+      byId("outdated").hidden = false;
+      if (target.readyState !== EventSource.CLOSED) return;
+      // A browser does not try again by itself where the answer was no stream. Without a session, this leads to the login.
+      send("GET", "/api/v1/me").catch(() => null);
+      timer = setTimeout(connect, LATER_MS);
+    });
+  };
+  document.addEventListener("visibilitychange", connect);
+  connect();
+}
 
 export const fileUrl = (id, file) => `/api/v1/events/${encodeURIComponent(id)}/${encodeURIComponent(file)}`;
 export const picture = (event, ...names) => names.find((name) => event.pictures?.some((file) => file.file === name));

@@ -78,11 +78,13 @@ export function show(outcome, text, isBad) {
   outcome.hidden = text === "";
 }
 
-/** A button that asks before it acts, where `question` is given, and shows in `outcome` what went wrong. */
+/** A button that asks before it acts, where `question` (a text, or what gives it) is there; shows in `outcome` what went wrong.
+ *  Where the page sets `needs` it can be pressed when that is true alone. */
 export function button(text, outcome, act, question) {
   const made = element("button", { type: "button", class: question ? "plain danger" : "plain" }, text);
   made.addEventListener("click", async () => {
-    if (question && !confirm(question)) return;
+    if (question && !confirm(typeof question === "function" ? question() : question)) return;
+    const isHeld = document.activeElement === made;
     made.disabled = true;
     show(outcome, "", false);
     try {
@@ -90,7 +92,9 @@ export function button(text, outcome, act, question) {
     } catch (error) {
       show(outcome, error.message, true);
     } finally {
-      made.disabled = false;
+      made.disabled = made.needs?.() === false;
+      // A button that is disabled loses the focus.
+      if (isHeld && document.activeElement === document.body) made.focus();
     }
   });
   return made;

@@ -40,6 +40,13 @@ export function localTime(iso, now) {
   return now && at.getFullYear() === now.getFullYear() ? sameYear.format(at) : inFull.format(at);
 }
 
+/** How a time is typed into a field of the page, in local time. */
+export function typed(time) {
+  const at = new Date(time);
+  if (Number.isNaN(at.getTime())) return "";
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
 export function percent(score) {
   return `${Math.round(score * 100)} %`;
 }

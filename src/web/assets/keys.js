@@ -19,10 +19,12 @@ export function keys(added) {
 }
 
 const isTyped = (target) => target.closest?.("input, textarea, select, [contenteditable]") !== null;
+/** What has the focus takes the keys that press it. */
+const isPressed = ({ key, target }) => (key === "Enter" || key === " ") && target.closest?.("a[href], button, summary, [role=button]") !== null;
 
 document.addEventListener("keydown", (event) => {
   // A dialog has keys of its own.
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyped(event.target) || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyped(event.target) || isPressed(event) || document.querySelector("dialog[open]")) return;
   const sequence = event.timeStamp - firstAt < SEQUENCE_MS ? `${first} ${event.key}` : event.key;
   const found = known.get(sequence) ?? known.get(event.key);
   first = "";

@@ -13,6 +13,10 @@ const rows = new Map();
 let me = "";
 let limit = SHOWN;
 let timer = 0;
+let asked = 0;
+let isLost = false;
+/** The row of which a button was pressed, until something else is: a button that acts is disabled, and loses the focus by that. */
+let pressed = null;
 
 const isOver = ({ state }) => ["finished", "failed", "cancelled"].includes(state);
 
@@ -39,6 +43,7 @@ function makeRow({ id }) {
   const row = { picture: element("img", { class: "pl-given", alt: "", loading: "lazy", width: 64, height: 48 }), state: element("span", { class: "state" }), what: element("span", { class: "what" }), acts: element("span", { class: "pl-buttons" }), result: element("div", { class: "pl-pictures" }), known: "" };
   row.root = element("li", {}, row.picture, row.state, row.what, row.acts, row.result);
   row.id = id;
+  row.acts.addEventListener("click", () => (pressed = row), { capture: true });
   row.picture.addEventListener("error", () => (row.picture.hidden = true));
   return row;
 }
@@ -47,7 +52,7 @@ function fill(row, execution) {
   const known = JSON.stringify(execution);
   if (row.known === known) return;
   row.known = known;
-  const { id, batch, pipeline, created, state, took_ms: took, failure, attempts, given, owner } = execution;
+  const { id, pipeline, created, state, took_ms: took, failure, attempts, given, owner } = execution;
   setText(row.state, t(`pipelines.state.${state}`));
   row.state.classList.toggle("failed", state === "failed");
   const version = pipeline.version ? ` ${pipeline.version}` : "";
@@ -56,47 +61,77 @@ function fill(row, execution) {
   if (!row.picture.hidden && !row.picture.src) row.picture.src = `/api/v1/executions/${id}/small.jpg`;
   const parts = [given, `${pipeline.name}${version}`, owner === me ? null : t("pipelines.by", { name: owner }), when(created.wall), took === undefined ? null : t("pipelines.took", { n: took }), attempts > 1 ? t("pipelines.attempts", { count: attempts }) : null, failure ? [failure.step, failure.message].filter(Boolean).join(": ") : null];
   setText(row.what, parts.filter(Boolean).join(" · "));
-  const outcome = byId("execution-outcome");
-  const act = (key, run, question) => button(t(`pipelines.${key}`), outcome, run, question);
+  fillActs(row, execution);
+}
+
+const hasFocus = (row, part = row.root) => part.contains(document.activeElement) || (pressed === row && document.activeElement === document.body);
+
+function fillActs(row, { id, batch, state }) {
+  const isDone = isOver({ state });
+  // The same buttons stay.
+  const known = JSON.stringify([state === "finished", isDone]);
+  if (row.acts.dataset.known === known) return;
+  row.acts.dataset.known = known;
+  const act = (key, run, question) => button(t(`pipelines.${key}`), byId("execution-outcome"), run, question);
   const post = (what) => async () => {
-    await send("POST", `/api/v1/executions/${id}/${what}`);
+    await send("POST", `/api/v1/executions/${what}`);
     await refreshExecutions();
   };
   const acts = [];
   if (state === "finished") acts.push(act("result", () => showResult(row, id)));
-  if (mayAct && !isOver(execution)) acts.push(act("cancel", post("cancel")));
-  if (mayAct && !isOver(execution) && batch) acts.push(act("cancel_batch", async () => {
-    await send("POST", `/api/v1/executions/batches/${batch}/cancel`);
-    await refreshExecutions();
-  }));
-  if (mayAct && isOver(execution)) {
-    acts.push(act("again", post("repeat")));
+  if (mayAct && !isDone) acts.push(act("cancel", post(`${id}/cancel`)));
+  if (mayAct && !isDone && batch) acts.push(act("cancel_batch", post(`batches/${batch}/cancel`)));
+  if (mayAct && isDone) {
+    acts.push(act("again", post(`${id}/repeat`)));
     acts.push(act("delete", async () => {
       await send("DELETE", `/api/v1/executions/${id}`);
       await refreshExecutions();
     }, t("pipelines.delete_question")));
   }
+  const held = hasFocus(row, row.acts);
   row.acts.replaceChildren(...acts);
+  if (held) acts[0]?.focus({ preventScroll: true });
+}
+
+/** Shows `executions` in their order. The focus stays, or goes on where its row is gone. */
+function showRows(executions) {
+  const held = [...rows.values()].find((row) => hasFocus(row));
+  const place = held ? [...byId("executions").children].indexOf(held.root) : -1;
+  for (const execution of executions) {
+    if (!rows.has(execution.id)) rows.set(execution.id, makeRow(execution));
+    fill(rows.get(execution.id), execution);
+  }
+  const known = new Set(executions.map(({ id }) => id));
+  for (const id of rows.keys()) if (!known.has(id)) rows.delete(id);
+  const roots = executions.map(({ id }) => rows.get(id).root);
+  const list = byId("executions");
+  if (roots.length === list.children.length && roots.every((root, at) => list.children[at] === root)) return;
+  const focused = document.activeElement;
+  list.replaceChildren(...roots);
+  if (!held) return;
+  if (held.root.contains(focused)) focused.focus({ preventScroll: true });
+  else if (!held.root.isConnected) (roots[place] ?? roots.at(-1))?.querySelector("button")?.focus({ preventScroll: true });
 }
 
 export async function refreshExecutions() {
   clearTimeout(timer);
+  if (document.hidden) return;
+  const mine = ++asked;
   let rest = RESTING_MS;
   try {
     const [{ executions, next }, status] = await Promise.all([send("GET", `/api/v1/executions?limit=${limit}`), send("GET", "/api/v1/executions/status")]);
-    for (const execution of executions) {
-      if (!rows.has(execution.id)) rows.set(execution.id, makeRow(execution));
-      fill(rows.get(execution.id), execution);
-    }
-    const roots = executions.map(({ id }) => rows.get(id).root);
-    const list = byId("executions");
-    if (roots.length !== list.children.length || roots.some((root, at) => list.children[at] !== root)) list.replaceChildren(...roots);
+    if (mine !== asked) return;
+    showRows(executions);
     byId("no-executions").hidden = executions.length > 0;
     byId("more").hidden = !next;
     const eta = status.eta_s && status.waiting ? ` ${t("pipelines.eta", { n: Math.ceil(status.eta_s) })}` : "";
     setText(byId("going"), status.waiting || status.running ? t("pipelines.going", { waiting: status.waiting, running: status.running }) + eta : "");
     if (status.waiting || status.running) rest = EVERY_MS;
+    if (isLost) show(byId("execution-outcome"), "", false);
+    isLost = false;
   } catch (error) {
+    if (mine !== asked) return;
+    isLost = true;
     show(byId("execution-outcome"), error.message, true);
   }
   timer = setTimeout(refreshExecutions, rest);
@@ -108,5 +143,6 @@ export function startExecutions() {
     await refreshExecutions();
   }));
   send("GET", "/api/v1/me").then(({ name }) => (me = name)).catch(() => null).finally(refreshExecutions);
-  document.addEventListener("visibilitychange", () => !document.hidden && refreshExecutions());
+  document.addEventListener("visibilitychange", refreshExecutions);
+  for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, () => (pressed = null), { capture: true });
 }

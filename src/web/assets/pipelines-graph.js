@@ -1,6 +1,6 @@
 // The graph: steps as nodes that are moved, connected and chosen by pointer and keyboard.
 
-import { change, choose, removeStep, state, typeOf } from "./pipelines.js";
+import { change, choose, mayChange, removeStep, state, typeOf } from "./pipelines.js";
 import { t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -37,6 +37,7 @@ const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}â
 export class Graph {
   constructor(root) {
     this.root = root;
+    root.classList.toggle("fixed", !mayChange);
     root.addEventListener("pointerdown", (event) => this.begin(event));
     root.addEventListener("pointermove", (event) => this.move(event));
     root.addEventListener("pointerup", (event) => this.end(event));
@@ -204,14 +205,18 @@ export class Graph {
     const [x, y] = this.at(event);
     const what = event.target.what;
     const step = event.target.closest?.("[data-step]")?.dataset.step;
+    if (!mayChange) {
+      if (step) choose(step);
+      return;
+    }
     if (what?.from || what?.reference) {
       // A connected input gives its connection away.
       this.drag = { from: what.from ?? what.reference, taken: what.from ? null : what, line: this.root.insertBefore(svg("path", { class: "pl-edge" }), null) };
       for (const port of this.root.querySelectorAll(".pl-port")) port.classList.toggle("fits", this.fits(port.what));
     } else if (step) {
-      const place = this.places.get(step);
-      this.drag = { step, dx: place[0] - x, dy: place[1] - y, moved: false };
       choose(step);
+      const place = this.places.get(state.chosen);
+      this.drag = { step: state.chosen, dx: place[0] - x, dy: place[1] - y, moved: false };
     } else return;
     this.root.setPointerCapture(event.pointerId);
     event.preventDefault();
@@ -273,6 +278,7 @@ export class Graph {
     const id = event.target.dataset?.step;
     if (!id) return;
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!mayChange && event.key !== "Enter" && event.key !== " ") return;
     if (steps) this.put(id, this.places.get(id).map((side, axis) => Math.max(0, side + steps[axis] * 2 * GRID)));
     else if (event.key === "Delete" || event.key === "Backspace") removeStep(id);
     else if (event.key === "Enter" || event.key === " ") choose(id, true);

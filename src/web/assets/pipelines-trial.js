@@ -35,7 +35,11 @@ async function tryOut(draw) {
   } else {
     asked = send("POST", "/api/v1/pipelines/try", { definition: state.pipeline, inputs: { [input()]: { event } } });
   }
-  state.trial = await asked;
+  const { round } = state;
+  const trial = await asked;
+  // It says nothing of a pipeline that was opened since.
+  if (round !== state.round) return;
+  state.trial = trial;
   draw();
   const { failure, took_ms: took, effects } = state.trial;
   const done = effects.length ? ` ${t("pipelines.would", { what: effects.map((effect) => effect.alert ?? effect.keep ?? (effect.post ? t("pipelines.webhook", { name: effect.post }) : t("pipelines.photo"))).join(", ") })}` : "";
@@ -44,6 +48,7 @@ async function tryOut(draw) {
 
 /** Sends all pictures through the version that was saved. */
 async function execute() {
+  if (!state.saved) throw new Error(t("pipelines.not_saved"));
   const { files, event } = given();
   const form = new FormData();
   form.append("pipeline", state.saved.name);

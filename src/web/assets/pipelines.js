@@ -10,7 +10,8 @@ import { keys } from "./keys.js";
 import { t } from "./texts.js";
 
 const CHECKED_AFTER_MS = 400;
-const mayChange = byId("try") !== null;
+const CHECKED_AGAIN_AFTER_MS = 5000;
+export const mayChange = byId("try") !== null;
 
 /** The pipeline that is shown, and all that is known of it. */
 export const state = {
@@ -19,9 +20,12 @@ export const state = {
   models: [],
   webhooks: [],
   pipeline: null,
-  /** As it was saved, and which version that is. */
+  /** As it was saved, which version that is, and which is the newest. */
   saved: null,
   version: 0,
+  newest: 0,
+  /** Counts the pipelines that were shown. */
+  round: 0,
   chosen: null,
   errors: [],
   trial: null,
@@ -29,6 +33,8 @@ export const state = {
 let past = [];
 let future = [];
 let checking = 0;
+/** Counts what is opened: an answer that something else was done before is not shown. */
+let opening = 0;
 
 const copy = (value) => JSON.parse(JSON.stringify(value));
 const stepOf = (id) => state.pipeline.steps.find((step) => step.id === id);
@@ -67,14 +73,20 @@ export function sourcesFor(port, step) {
 /** Changes the pipeline, so that it can be undone. */
 export function change(act) {
   if (!mayChange) return;
-  past.push(copy(state.pipeline));
-  future = [];
+  form.commit();
+  const before = copy(state.pipeline);
   act(state.pipeline);
+  if (JSON.stringify(before) === JSON.stringify(state.pipeline)) return;
+  stay();
+  past.push(before);
+  future = [];
   changed();
 }
 
 function undo(from, to) {
+  form.commit();
   if (!from.length) return;
+  stay();
   to.push(copy(state.pipeline));
   state.pipeline = from.pop();
   changed();
@@ -90,14 +102,23 @@ function changed() {
 async function check() {
   if (!mayChange) return;
   const asked = JSON.stringify(state.pipeline);
-  const { errors } = await send("POST", "/api/v1/pipelines/check", state.pipeline).catch((error) => ({ errors: [{ field: "", reason: error.message, cure: "" }] }));
+  // One that is not even read is a mistake; no answer is none.
+  const mistake = ({ code, message }) => (code === "bad_command" ? { errors: [{ field: "", reason: message, cure: "" }] } : null);
+  const answer = await send("POST", "/api/v1/pipelines/check", state.pipeline).catch(mistake);
   if (asked !== JSON.stringify(state.pipeline)) return;
-  state.errors = errors;
-  draw();
+  if (!answer) {
+    clearTimeout(checking);
+    checking = setTimeout(check, CHECKED_AGAIN_AFTER_MS);
+    return;
+  }
+  state.errors = answer.errors;
+  drawResults();
 }
 
 export function choose(id, focus = false) {
-  state.chosen = id;
+  form.commit();
+  // It may have another name since.
+  if (id === null || stepOf(id)) state.chosen = id;
   draw();
   if (focus) byId("form-title").focus();
 }
@@ -122,9 +143,10 @@ function addStep(type) {
   });
 }
 
-/** Gives a step another name, wherever it is named. */
+/** Gives a step another name, wherever it is named. Gives the text of why not, or null. */
 export function rename(step, id) {
-  if (!/^[A-Za-z0-9][\w-]{0,63}$/.test(id) || stepOf(id)) return false;
+  if (!/^[A-Za-z0-9][\w-]{0,63}$/.test(id)) return "pipelines.id_wrong";
+  if (stepOf(id)) return "pipelines.id_taken";
   change((pipeline) => {
     const renamed = (reference) => (reference.startsWith(`$steps.${step.id}.`) ? reference.replace(`$steps.${step.id}.`, `$steps.${id}.`) : reference);
     for (const other of pipeline.steps) for (const [port, reference] of Object.entries(other.inputs)) other.inputs[port] = renamed(reference);
@@ -134,7 +156,7 @@ export function rename(step, id) {
     stepOf(step.id).id = id;
     state.chosen = id;
   });
-  return true;
+  return null;
 }
 
 export function removeStep(id) {
@@ -158,13 +180,24 @@ const form = new Form(byId("form"), byId("form-title"));
 const isSaved = () => JSON.stringify(state.pipeline) === JSON.stringify(state.saved);
 /** Whether there is work that would be lost. */
 const isDirty = () => mayChange && state.pipeline !== null && !isSaved() && (state.saved !== null || state.pipeline.steps.length > 0);
-const mayLeave = () => !isDirty() || confirm(t("pipelines.lose_question"));
+const mayLeave = () => !isDirty() || confirm(t("shell.lose_question"));
 
 function draw() {
   graph.draw();
   form.draw();
-  for (const command of byId("commands").children) command.disabled = command.needs ? !command.needs() : false;
+  drawCommands();
   showChanges();
+}
+
+/** Shows what a check or a trial gave, and leaves alone what is being typed. */
+function drawResults() {
+  graph.draw();
+  form.drawErrors();
+  drawCommands();
+}
+
+function drawCommands() {
+  for (const command of byId("commands").children) command.disabled = command.needs ? !command.needs() : false;
 }
 
 /** What differs from the version that was opened. */
@@ -192,10 +225,19 @@ function differences(before, after) {
   return before.type === after.type ? parts : [`${before.type} → ${after.type}`, ...parts];
 }
 
+/** What is shown stays, whatever was to be opened; and the choices say which it is. */
+function stay() {
+  opening += 1;
+  byId("pipeline").value = state.saved?.name ?? "";
+  byId("pipeline-version").value = state.saved ? String(state.version) : "";
+}
+
 function display(pipeline, version, isNew = false) {
+  opening += 1;
+  form.clear();
   state.pipeline = complete(pipeline);
   state.saved = isNew ? null : copy(pipeline);
-  Object.assign(state, { version, chosen: null, errors: [], trial: null });
+  Object.assign(state, { version, newest: version, round: state.round + 1, chosen: null, errors: [], trial: null });
   past = [];
   future = [];
   if (isNew) {
@@ -213,35 +255,64 @@ function complete(pipeline) {
 
 /** A pipeline of a file: changes of the one with its name, or a new one; nothing is saved. */
 async function openFile(file) {
+  const mine = ++opening;
   const kind = file.name.endsWith(".json") ? "application/json" : "application/toml";
   const answer = await fetch("/api/v1/pipelines/check", { method: "POST", headers: { "content-type": kind }, body: file });
   const read = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(read.detail ?? t("error.status", { status: answer.status }));
+  if (mine !== opening) return;
   if (!state.pipelines.some(({ name }) => name === read.pipeline.name)) return display(read.pipeline, 0, true);
-  await open(read.pipeline.name);
+  if (!(await open(read.pipeline.name))) return;
   change((pipeline) => {
     for (const key of Object.keys(pipeline)) delete pipeline[key];
     Object.assign(pipeline, complete(read.pipeline));
   });
 }
 
+/** Opens a pipeline. False where something else was done before it came. */
 async function open(name, version) {
+  const mine = ++opening;
   const query = version === undefined ? "" : `?version=${version}`;
-  const found = await send("GET", `/api/v1/pipelines/${encodeURIComponent(name)}${query}`);
-  const versions = found.versions.length ? found.versions : [found.version];
-  byId("pipeline-version").replaceChildren(...versions.toReversed().map((n) => element("option", { value: String(n), selected: n === found.version }, n ? String(n) : t("pipelines.built_in"))));
+  const found = await send("GET", `/api/v1/pipelines/${encodeURIComponent(name)}${query}`).catch((error) => {
+    if (mine !== opening) return null;
+    stay();
+    throw error;
+  });
+  if (!found || mine !== opening) return false;
+  showVersions(found.versions, found.version);
   byId("pipeline").value = name;
-  if (byId("saved")) show(byId("saved"), "", false);
+  for (const id of ["saved", "problem"]) show(byId(id), "", false);
   display(found.pipeline, found.version);
+  state.newest = Math.max(found.version, ...found.versions);
+  drawCommands();
   history.replaceState(null, "", `?${new URLSearchParams({ pipeline: name })}`);
+  return true;
 }
 
-async function list(chosen) {
+function showVersions(versions, chosen) {
+  const all = versions.length ? versions : [chosen];
+  byId("pipeline-version").replaceChildren(...all.toReversed().map((n) => element("option", { value: String(n), selected: n === chosen }, n ? String(n) : t("pipelines.built_in"))));
+}
+
+/** Asks which there are; the one that is shown stays chosen. */
+async function list() {
   ({ pipelines: state.pipelines } = await send("GET", "/api/v1/pipelines"));
   byId("pipeline").replaceChildren(...state.pipelines.map(({ name, about }) => element("option", { value: name, title: about }, name)));
-  const known = state.pipelines.some(({ name }) => name === chosen) ? chosen : state.pipelines[0]?.name;
-  if (known) await open(known);
+  byId("pipeline").value = state.saved?.name ?? "";
 }
+
+/** Opens `chosen` or the first; where that cannot be opened there is an empty one, and the others can be chosen. */
+async function begin(chosen) {
+  try {
+    await list();
+    await open((state.pipelines.find(({ name }) => name === chosen) ?? state.pipelines[0]).name);
+  } catch (error) {
+    display(blank(), 0, true);
+    failed(error);
+  }
+}
+
+const blank = () => ({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} });
 
 function freeName(stem) {
   let name = stem;
@@ -249,7 +320,37 @@ function freeName(stem) {
   return name;
 }
 
+const versionsOf = (wanted) => state.pipelines.find(({ name }) => name === wanted)?.versions ?? [];
+
+/** Saves what is shown as the newest version. What is changed meanwhile is a further change. */
+async function save() {
+  const { round, saved, newest } = state;
+  const sent = copy(state.pipeline);
+  const isNew = saved?.name !== sent.name;
+  const other = isNew && state.pipelines.find(({ name }) => name === sent.name);
+  if (other && other.versions.length) throw new Error(t("pipelines.name_taken", { name: sent.name }));
+  // One whose file cannot be read is mended by another one with its name.
+  const expected = other ? "" : `?expected_version=${isNew ? 0 : newest}`;
+  const { version } = await send("POST", `/api/v1/pipelines${expected}`, sent).catch(async (error) => {
+    if (error.code !== "changed_meanwhile") throw error;
+    if (isNew) throw new Error(t("pipelines.name_taken", { name: sent.name }));
+    await list();
+    const versions = versionsOf(sent.name);
+    if (state.round === round) state.newest = versions.at(-1) ?? 0;
+    if (state.round === round) showVersions(versions, state.version);
+    throw new Error(t("pipelines.changed_meanwhile", { name: sent.name, version: versions.at(-1) ?? 0 }));
+  });
+  if (state.round === round) Object.assign(state, { saved: sent, version, newest: version });
+  await list().catch(failed);
+  if (state.round !== round) return;
+  showVersions([...new Set([...versionsOf(sent.name), version])], version);
+  history.replaceState(null, "", `?${new URLSearchParams({ pipeline: sent.name })}`);
+  draw();
+  show(byId("saved"), t("pipelines.saved", { version }), false);
+}
+
 function commands() {
+  let isSaving = false;
   const outcome = byId("saved");
   const add = (key, act, needs, question) => {
     const made = button(t(`pipelines.${key}`), outcome, act, question);
@@ -257,15 +358,13 @@ function commands() {
     byId("commands").append(made);
   };
   if (mayChange) {
-    add("save", async () => {
-      const expected = state.saved?.name === state.pipeline.name ? `?expected_version=${state.version}` : "";
-      const saved = await send("POST", `/api/v1/pipelines${expected}`, state.pipeline);
-      await list(saved.name);
-      show(outcome, t("pipelines.saved", { version: saved.version }), false);
-    }, () => !state.errors.length && !isSaved());
+    add("save", () => {
+      isSaving = true;
+      return save().finally(() => (isSaving = false));
+    }, () => !isSaving && !state.errors.length && (!isSaved() || state.version < state.newest));
     add("undo", async () => undo(past, future), () => past.length > 0);
     add("redo", async () => undo(future, past), () => future.length > 0);
-    add("new", async () => mayLeave() && display({ format: 1, name: freeName("pipeline"), inputs: { image: { kind: "image" } }, steps: [], outputs: {}, ui: {} }, 0, true));
+    add("new", async () => mayLeave() && display(blank(), 0, true));
     add("duplicate", async () => mayLeave() && display({ ...copy(state.pipeline), name: freeName(`${state.pipeline.name}-copy`) }, 0, true));
     const file = element("input", { type: "file", accept: ".toml,.json", hidden: true });
     file.addEventListener("change", async () => {
@@ -282,8 +381,8 @@ function commands() {
   if (mayChange) {
     add("remove", async () => {
       await send("DELETE", `/api/v1/pipelines/${encodeURIComponent(state.saved.name)}`);
-      await list();
-    }, () => state.saved !== null && state.version > 0, t("pipelines.remove_question"));
+      await begin();
+    }, () => state.saved !== null && state.version > 0, () => t("pipelines.remove_question", { name: state.saved.name }));
   }
 }
 
@@ -312,20 +411,24 @@ async function start() {
   const opens = (select, act) =>
     byId(select).addEventListener("change", ({ target }) => {
       if (mayLeave()) return act(target.value).catch(failed);
-      byId("pipeline").value = state.saved?.name ?? "";
-      byId("pipeline-version").value = state.saved ? String(state.version) : "";
+      stay();
     });
   opens("pipeline", (name) => open(name));
-  opens("pipeline-version", (version) => open(byId("pipeline").value, version));
-  await list(new URLSearchParams(location.search).get("pipeline"));
-  if (mayChange) startTrial(draw);
+  opens("pipeline-version", (version) => open(state.saved.name, version));
+  await begin(new URLSearchParams(location.search).get("pipeline"));
+  if (mayChange) startTrial(drawResults);
   startExecutions();
+  keys({ Enter: ["pipelines.key.open", null] });
+  if (mayChange) followEdits();
+}
+
+/** Keys that change the pipeline, and the question before a change is lost. */
+function followEdits() {
   keys({
     u: ["pipelines.key.undo", () => undo(past, future)],
     r: ["pipelines.key.redo", () => undo(future, past)],
-    a: ["pipelines.key.add", () => byId("palette")?.focus()],
+    a: ["pipelines.key.add", () => byId("palette").focus()],
     "← → ↑ ↓": ["pipelines.key.move", null],
-    Enter: ["pipelines.key.open", null],
     Delete: ["pipelines.key.remove", null],
   });
   addEventListener("keydown", (event) => {
@@ -334,7 +437,10 @@ async function start() {
     if (event.shiftKey) undo(future, past);
     else undo(past, future);
   });
-  addEventListener("beforeunload", (event) => isDirty() && event.preventDefault());
+  addEventListener("beforeunload", (event) => {
+    form.commit();
+    if (isDirty()) event.preventDefault();
+  });
 }
 
 const failed = (error) => show(byId("problem"), error.message, true);

@@ -10,6 +10,8 @@ const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const authorization = token ? { authorization: `Bearer ${token}` } : {};
 
 let wanted, media, peer, session, timer, awake, moving;
+/** Count connections and openings of the camera: what comes of one that was ended meanwhile is ended, too. */
+let [round, openings] = [0, 0];
 title.textContent = document.title = t("publish.to", { camera: decodeURIComponent(camera) });
 
 function say(key, values) {
@@ -21,28 +23,69 @@ function say(key, values) {
   hint.hidden = Boolean(media);
 }
 
-/** Opens the camera that is chosen. */
+const release = (stream) => stream?.getTracks().forEach((track) => track.stop());
+
+/** Opens the camera that is chosen. False where it was ended meanwhile. */
 async function open() {
-  return navigator.mediaDevices.getUserMedia({ video: { facingMode: facing.value, width: 1280, height: 720 } });
+  const mine = ++openings;
+  const asked = navigator.mediaDevices.getUserMedia({ video: { facingMode: facing.value, width: 1280, height: 720 } });
+  const stream = await asked.catch((error) => {
+    if (mine === openings) throw error;
+  });
+  if (mine !== openings) {
+    release(stream);
+    return false;
+  }
+  media = preview.srcObject = stream;
+  stream.getTracks()[0].addEventListener("ended", comeBack);
+  return true;
+}
+
+/** Opens the camera again, or another one, and goes on with the session. */
+async function reopen() {
+  // Phones open one camera at a time.
+  release(media);
+  try {
+    if (await open()) await peer?.getSenders()[0]?.replaceTrack(media.getTracks()[0]);
+  } catch ({ message }) {
+    if (wanted) stop("publish.camera_gone", { reason: message });
+  }
+}
+
+/** A camera that was unplugged or taken away is opened again, as soon as the page is looked at. */
+function comeBack() {
+  if (media?.getTracks()[0].readyState === "ended" && !document.hidden) reopen();
 }
 
 /** Keeps the screen on: a phone that sleeps sends nothing. */
 async function stayAwake() {
-  if (wanted && !document.hidden) awake = await navigator.wakeLock?.request("screen").catch(() => null);
+  if (!wanted || document.hidden) return;
+  awake = await navigator.wakeLock?.request("screen").catch(() => null);
+  if (!wanted) awake?.release();
 }
 
+const endSession = (address) => fetch(address, { method: "DELETE", headers: authorization }).catch(() => {});
+
 async function connect() {
+  const mine = round;
   const of = new RTCPeerConnection();
   peer = of;
   const { sender } = of.addTransceiver(media.getTracks()[0], { direction: "sendonly" });
   // Another size would begin another file.
   sender.setParameters({ ...sender.getParameters(), degradationPreference: "maintain-resolution" }).catch(() => {});
   await of.setLocalDescription();
+  if (mine !== round) return of.close();
   // The box answers whatever address packets come from, so none has to be gathered before.
   const answer = await fetch(`/whip/${camera}`, { method: "POST", headers: { "content-type": "application/sdp", ...authorization }, body: of.localDescription.sdp });
   if (!answer.ok) throw { status: answer.status, message: (await answer.json()).detail };
-  session = answer.headers.get("location");
-  await of.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  const begun = answer.headers.get("location");
+  const sdp = await answer.text();
+  if (mine !== round) {
+    await endSession(begun);
+    return of.close();
+  }
+  session = begun;
+  await of.setRemoteDescription({ type: "answer", sdp });
   of.onconnectionstatechange = () => {
     if (of !== peer) return;
     if (of.connectionState === "connected") return say("publish.live");
@@ -69,11 +112,12 @@ async function move() {
 }
 
 async function hangUp() {
+  round += 1;
   clearTimeout(timer);
   const [of, from] = [peer, session];
   peer = session = null;
   // A peer that closes first ends the session by itself, and there is none to delete any more.
-  if (from) await fetch(from, { method: "DELETE", headers: authorization }).catch(() => {});
+  if (from) await endSession(from);
   of?.close();
 }
 
@@ -98,9 +142,11 @@ function again(wait) {
 }
 
 async function run(isAgain) {
+  const mine = round;
   try {
     await connect();
   } catch ({ status, message }) {
+    if (mine !== round) return;
     // One's own session from before gives way after a few seconds.
     if (isAgain || !status || status > 428) {
       say("publish.lost");
@@ -112,10 +158,11 @@ async function run(isAgain) {
 }
 
 function stop(key, values) {
+  openings += 1;
   wanted = false;
   hangUp();
   awake?.release();
-  media?.getTracks().forEach((track) => track.stop());
+  release(media);
   media = preview.srcObject = null;
   say(key, values);
 }
@@ -125,7 +172,7 @@ begin.addEventListener("click", async () => {
   wanted = true;
   say("publish.connecting");
   try {
-    media = preview.srcObject = await open();
+    if (!(await open())) return;
     stayAwake();
   } catch ({ name, message }) {
     return stop(name === "NotAllowedError" ? "publish.denied" : "publish.refused", { reason: message });
@@ -133,18 +180,8 @@ begin.addEventListener("click", async () => {
   run(false);
 });
 end.addEventListener("click", () => stop("publish.ended"));
-facing.addEventListener("change", async () => {
-  if (!media) return;
-  // Phones open one camera at a time.
-  media.getTracks().forEach((track) => track.stop());
-  try {
-    media = preview.srcObject = await open();
-    await peer?.getSenders()[0]?.replaceTrack(media.getTracks()[0]);
-  } catch ({ message }) {
-    stop("publish.refused", { reason: message });
-  }
-});
-document.addEventListener("visibilitychange", stayAwake);
+facing.addEventListener("change", () => media && reopen());
+for (const act of [stayAwake, comeBack]) document.addEventListener("visibilitychange", act);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 // The network is back, or the phone is awake.
 for (const event of ["online", "visibilitychange"]) addEventListener(event, () => again(0));

@@ -333,11 +333,12 @@ canvas.addEventListener("pointerleave", () => {
 canvas.addEventListener("dblclick", () => drawing && finish(drawing));
 document.addEventListener("keydown", (event) => {
   if (event.target.closest?.("input, textarea, select") || byId("one").hidden) return;
-  if (event.ctrlKey && event.key.toLowerCase() === "z") {
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (isCommand && event.key.toLowerCase() === "z") {
     event.preventDefault();
     if (event.shiftKey) redo();
     else undo();
-  } else if (event.ctrlKey && event.key.toLowerCase() === "y") {
+  } else if (isCommand && event.key.toLowerCase() === "y") {
     event.preventDefault();
     redo();
   } else if (drawing && event.key === "Enter" && (event.target.closest?.("[data-tool]") || !event.target.closest?.("button"))) {

@@ -13,21 +13,28 @@ const ASK_MS = 1000;
 let camera = null;
 let known = null;
 let shapesBefore = "";
+/** The hash of what is shown, and how many were opened: an answer that comes after another was opened is left aside. */
+let opened = null;
+let opening = 0;
 
 const path = (name) => `/api/v1/cameras/${encodeURIComponent(name)}/config`;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Waits until it is known whether a change stays, and says so once `refresh` has shown what is in use then. */
-async function confirmed(outcome, { status }, refresh) {
+/** Waits until it is known whether a change stays, and reports it once `refresh` has shown what is in use then. Whether it stays. */
+async function confirmed(say, { status }, refresh) {
   while (status.state === "confirming") {
-    show(outcome, t("setup.confirming", { changed: status.changed.join(", ") }), false);
+    say(t("setup.confirming", { changed: status.changed.join(", ") }), false);
     await wait(ASK_MS);
     status = await send("GET", "/api/v1/config").catch(() => status);
   }
   await refresh();
-  if (status.state === "in_use") return show(outcome, status.reason ? t("setup.in_use_but", { reason: status.reason }) : t("setup.in_use"), false);
-  show(outcome, t("setup.undone", { reason: status.reason ?? "" }), true);
+  const isKept = status.state === "in_use";
+  const why = status.reason ? t("setup.in_use_but", { reason: status.reason }) : t("setup.in_use");
+  say(isKept ? why : t("setup.undone", { reason: status.reason ?? "" }), !isKept);
+  return isKept;
 }
+
+const sayAbove = (text, isBad) => show(byId("outcome"), text, isBad);
 
 async function showList() {
   const { cameras } = await send("GET", "/api/v1/status");
@@ -133,11 +140,10 @@ onSubmit(byId("add-form"), async (fields) => {
   byId("add-form").reset();
   byId("tried").hidden = true;
   await showList();
-  const outcome = byId("outcome");
   const isPublished = fields.get("url").trim() === PUBLISHED;
-  confirmed(outcome, added, showList)
-    .then(() => isPublished && byId("cameras").querySelector(`a[href="#${encodeURIComponent(name)}"]`) && outcome.replaceChildren(t("setup.phone_added", { name }), element("a", { href: publishPage(name) }, t("publish.open"))))
-    .catch((error) => show(outcome, error.message, true));
+  confirmed(sayAbove, added, showList)
+    .then((isKept) => isPublished && isKept && byId("outcome").replaceChildren(t("setup.phone_added", { name }), element("a", { href: publishPage(name) }, t("publish.open"))))
+    .catch((error) => sayAbove(error.message, true));
   return t("setup.added", { name });
 });
 
@@ -171,6 +177,7 @@ const wholePatch = () => ({ ...sourcePatch(), ...shapesPatch(known.settings), ..
 const isChanged = () => known !== null && Object.keys(wholePatch()).length > 0;
 
 function noteChange() {
+  if (known === null) return;
   // Rules offer the zones and lines that there are.
   const shapes = JSON.stringify([shapeNames("zone"), shapeNames("line")]);
   if (shapes !== shapesBefore) {
@@ -191,16 +198,16 @@ function pipelineNow() {
 }
 
 /** Offers the pipelines of the box, and the one that is set. */
-async function showPipelines({ name, mode }) {
-  const { pipelines } = await send("GET", "/api/v1/pipelines");
+function showPipelines(pipelines, { name, mode }) {
   const names = [...new Set([...pipelines.map((pipeline) => pipeline.name), name])].filter(Boolean).sort();
   const options = names.map((option) => element("option", { value: option }, option));
   form.pipeline.replaceChildren(element("option", { value: "" }, t("setup.pipeline.none")), ...options);
   [form.pipeline.value, form.pipeline_mode.value] = [name, mode];
 }
 
-async function showCamera(name) {
-  const settings = await send("GET", path(name));
+const load = (name) => Promise.all([send("GET", path(name)), send("GET", "/api/v1/pipelines")]);
+
+function showCamera(name, [settings, { pipelines }]) {
   [camera, known] = [name, settings];
   const { effective, labels } = settings;
   setText(byId("one-title"), name);
@@ -216,7 +223,7 @@ async function showCamera(name) {
   form.post_roll.value = effective.record.post_roll;
   form.enabled.checked = effective.enabled;
   form.detect.checked = effective.detect.enabled;
-  await showPipelines(effective.pipeline);
+  showPipelines(pipelines, effective.pipeline);
   showRules(settings.settings, labels, noteChange);
   showShapes(name, settings.settings, noteChange, refreshRules);
   showBacktest(name, () => ({ rules: rulesNow(), ...shapesNow(known.settings) }), pipelineNow);
@@ -224,17 +231,40 @@ async function showCamera(name) {
   noteChange();
 }
 
+const isShown = (name) => known !== null && camera === name;
+
+/** What is changed, but for a password: that is sent once. */
+function changes() {
+  const { source = {}, ...rest } = wholePatch();
+  delete source.password;
+  return JSON.stringify([source, rest]);
+}
+
+/** Shows what the box has of a camera now. What was changed on the page since it was `sent` stays, as does another camera. */
+async function refresh(name, sent = "[{},{}]") {
+  if (!isShown(name)) return;
+  const fresh = await load(name);
+  if (!isShown(name)) return;
+  if (changes() === sent && !form.password.value) return showCamera(name, fresh);
+  [known] = fresh;
+  noteChange();
+}
+
 async function save() {
-  const outcome = byId("save-outcome");
+  const name = camera;
+  // It may take a while, and another camera may be looked at then.
+  const say = (text, isBad) => (isShown(name) ? show(byId("save-outcome"), text, isBad) : sayAbove(`${name}: ${text}`, isBad));
   byId("save").disabled = true;
-  show(outcome, "", false);
+  say("", false);
+  const [sent, password] = [changes(), form.password.value];
   try {
-    const edited = await send("PATCH", path(camera), wholePatch(), { "if-match": `"${known.revision}"` });
-    await showCamera(camera);
-    await confirmed(outcome, edited, () => showCamera(camera));
+    const edited = await send("PATCH", path(name), wholePatch(), { "if-match": `"${known.revision}"` });
+    if (isShown(name) && form.password.value === password) form.password.value = "";
+    await refresh(name, sent);
+    await confirmed(say, edited, () => refresh(name));
   } catch (error) {
-    show(outcome, error.code === "changed_meanwhile" ? t("setup.changed_meanwhile") : error.message, true);
-    byId("save").disabled = false;
+    say(error.code === "changed_meanwhile" ? t("setup.changed_meanwhile") : error.message, true);
+    noteChange();
   }
 }
 
@@ -243,34 +273,39 @@ async function remove() {
   const name = camera;
   try {
     const removed = await send("DELETE", path(name), {}, { "if-match": `"${known.revision}"` });
+    // There is nothing to save any more.
     known = null;
     location.hash = "";
-    await confirmed(byId("outcome"), removed, showList);
-    show(byId("outcome"), t("setup.removed", { name }), false);
+    if (await confirmed(sayAbove, removed, showList)) sayAbove(t("setup.removed", { name }), false);
   } catch (error) {
     show(byId("save-outcome"), error.message, true);
   }
 }
 
 async function open() {
-  const isAdding = location.hash === "#+new";
-  const name = isAdding ? "" : decodeURIComponent(location.hash.slice(1));
+  if (location.hash === opened) return;
+  if (isChanged() && !confirm(t("shell.lose_question"))) return history.pushState(null, "", opened || location.pathname);
+  const mine = ++opening;
+  opened = location.hash;
+  known = null;
+  const isAdding = opened === "#+new";
+  const name = isAdding ? "" : decodeURIComponent(opened.slice(1));
   byId("all").hidden = name !== "";
   byId("one").hidden = name === "";
+  // What is typed before the answer would be lost.
+  byId("one").inert = true;
   show(byId("outcome"), "", false);
   show(byId("save-outcome"), "", false);
   try {
-    if (name === "") {
-      known = null;
-      await showList();
-      showFilled();
-      if (isAdding) byId("add-url").focus();
-    } else {
-      await showCamera(name);
-      showFilled();
-      byId("one-title").focus();
-    }
+    const found = await (name === "" ? showList() : load(name));
+    if (mine !== opening) return;
+    if (name !== "") showCamera(name, found);
+    byId("one").inert = false;
+    showFilled();
+    if (isAdding) byId("add-url").focus();
+    if (name !== "") byId("one-title").focus();
   } catch (error) {
+    if (mine !== opening) return;
     byId("one").hidden = true;
     show(byId("outcome"), error.message, true);
     showFilled();
@@ -285,5 +320,5 @@ byId("save").addEventListener("click", save);
 byId("remove").addEventListener("click", remove);
 window.addEventListener("hashchange", open);
 window.addEventListener("beforeunload", (event) => isChanged() && event.preventDefault());
-keys({ s: ["setup.save", () => !byId("one").hidden && !byId("save").disabled && save()] });
+keys({ s: ["setup.save", () => known !== null && !byId("save").disabled && save()] });
 open();

@@ -3,7 +3,7 @@
 
 import { byId, element, setText } from "./dom.js";
 import { send } from "./form.js";
-import { bytes, duration, when } from "./format.js";
+import { bytes, duration, typed, when } from "./format.js";
 import { locale, named, t } from "./texts.js";
 
 const SOON_MS = 1000;
@@ -11,12 +11,6 @@ const LATER_MS = 30000;
 let timer = 0;
 let stream = null;
 let all = [];
-
-/** How a time is typed into a field of the page, in local time. */
-export function typed(time) {
-  const at = new Date(time);
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
-}
 
 /** A key under which the box carries out a command once. `crypto.randomUUID` needs HTTPS, which a box may not have. */
 const key = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");

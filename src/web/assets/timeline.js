@@ -3,11 +3,11 @@
 import "./shell.js";
 import { byId, element, setText } from "./dom.js";
 import { toLogin } from "./form.js";
-import { duration, objectName } from "./format.js";
+import { duration, objectName, typed } from "./format.js";
 import { keys } from "./keys.js";
 import { locale, named, t } from "./texts.js";
 import { STATES, drawAxis, drawRow, drawSample, marksOf, readColours } from "./timeline-draw.js";
-import { followExports, setUpExport, showSelection, typed } from "./timeline-export.js";
+import { followExports, setUpExport, showSelection } from "./timeline-export.js";
 import { handle, pointers } from "./timeline-pointer.js";
 import { Player } from "./timeline-player.js";
 
@@ -20,6 +20,7 @@ const REFRESH_MS = 20000;
 /** Parts of a strip at most, as the API allows. */
 const PARTS = 2000;
 const LISTED = 40;
+const LISTED_AFTER_MS = 200;
 /** How high marks of events are, pixels. */
 const MARKS_PX = 13;
 const clock = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -31,6 +32,8 @@ const loaded = { from: 0, until: 0, resolution: 0, asked: 0 };
 let view;
 let asking = null;
 let isDrawn = false;
+let isLost = false;
+let listing = 0;
 let picture = 0;
 const isVideo = (state) => state === "recorded" || state === "uploaded";
 const area = byId("tl-over");
@@ -79,6 +82,8 @@ function show(from, until) {
   draw();
   load();
   remember();
+  clearTimeout(listing);
+  listing = setTimeout(listEvents, LISTED_AFTER_MS);
 }
 
 const moveTo = (at) => show(at - (view.until - view.from) / 2, at + (view.until - view.from) / 2);
@@ -166,10 +171,12 @@ async function ask(finest) {
       if (left.length === 0) break;
     }
     Object.assign(loaded, { from, until, resolution, asked: Date.now() });
+    isLost = false;
     byId("tl-problem").hidden = true;
     begin();
   } catch {
     if (signal.aborted) return;
+    isLost = true;
     setText(byId("tl-problem"), t("timeline.unreachable"));
     byId("tl-problem").hidden = false;
   }
@@ -241,12 +248,18 @@ function choose(camera, at = player.at) {
 
 function listEvents() {
   const events = (rows.get(selection.camera)?.strip?.events ?? []).filter(({ from }) => from >= view.from && from <= view.until);
-  const items = events.slice(-LISTED).reverse().map((mark) => {
+  const marks = events.slice(-LISTED).reverse();
+  const list = byId("tl-events");
+  // The same links stay, and with them the focus.
+  const text = JSON.stringify(marks);
+  if (list.dataset.text === text) return;
+  list.dataset.text = text;
+  const items = marks.map((mark) => {
     const label = mark.label ? objectName(mark.label) : t("timeline.object");
     const text = mark.count > 1 ? t("timeline.event_several", { count: mark.count, when: clock.format(mark.from) }) : `${label}, ${clock.format(mark.from)}`;
     return element("li", {}, element("a", { href: `/events/${mark.id}` }, text));
   });
-  byId("tl-events").replaceChildren(...items);
+  list.replaceChildren(...items);
   byId("tl-no-events").hidden = items.length > 0;
 }
 
@@ -392,7 +405,8 @@ setInterval(() => {
   // The strip ends a little behind now: only where that is in view is there anything new.
   // Less than a pixel of it is nothing to ask for.
   const isDue = Date.now() - loaded.asked >= loaded.resolution * SECOND;
-  if (!document.hidden && isDue && view.until >= loaded.asked - REFRESH_MS) load(true);
+  const isNew = isDue && view.until >= loaded.asked - REFRESH_MS;
+  if (!document.hidden && (isNew || isLost)) load(true);
 }, REFRESH_MS);
 
 const at = asked.has("at") ? Date.parse(asked.get("at")) : NaN;
