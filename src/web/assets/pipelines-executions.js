@@ -73,16 +73,16 @@ function fillActs(row, { id, batch, state }) {
   if (row.acts.dataset.known === known) return;
   row.acts.dataset.known = known;
   const act = (key, run, question) => button(t(`pipelines.${key}`), byId("execution-outcome"), run, question);
-  const post = (what) => async () => {
+  const command = (what) => async () => {
     await send("POST", `/api/v1/executions/${what}`);
     await refreshExecutions();
   };
   const acts = [];
   if (state === "finished") acts.push(act("result", () => showResult(row, id)));
-  if (mayAct && !isDone) acts.push(act("cancel", post(`${id}/cancel`)));
-  if (mayAct && !isDone && batch) acts.push(act("cancel_batch", post(`batches/${batch}/cancel`)));
+  if (mayAct && !isDone) acts.push(act("cancel", command(`${id}/cancel`)));
+  if (mayAct && !isDone && batch) acts.push(act("cancel_batch", command(`batches/${batch}/cancel`)));
   if (mayAct && isDone) {
-    acts.push(act("again", post(`${id}/repeat`)));
+    acts.push(act("again", command(`${id}/repeat`)));
     acts.push(act("delete", async () => {
       await send("DELETE", `/api/v1/executions/${id}`);
       await refreshExecutions();
