@@ -20,8 +20,8 @@ pub struct Sent<'a> {
     pub definition: Option<&'a Pipeline>,
     /// Values of the pipeline's parameters.
     pub parameters: &'a BTreeMap<String, Value>,
-    /// The pictures by the names under which they came.
-    pub inputs: Vec<(&'a str, &'a Bytes)>,
+    /// The pictures by the names under which they came; `None` for what a camera shows, which is another one each time.
+    pub inputs: Vec<(&'a str, Option<Bytes>)>,
 }
 
 impl<'a> From<&'a NewExecution> for Sent<'a> {
@@ -29,7 +29,7 @@ impl<'a> From<&'a NewExecution> for Sent<'a> {
         // Those of this box that come with it have no version either.
         let version = (new.pipeline.version > 0).then_some(new.pipeline.version);
         let definition = version.is_none().then_some(&*new.definition);
-        let inputs = new.inputs.iter().map(|(name, file)| (name.as_str(), &file.bytes)).collect();
+        let inputs = new.inputs.iter().map(|(name, file)| (name.as_str(), Some(file.bytes.clone()))).collect();
         Self { pipeline: &new.pipeline.name, version, definition, parameters: &new.parameters, inputs }
     }
 }
@@ -44,12 +44,12 @@ impl Sent<'_> {
     }
 
     fn has_pictures_of(&self, known: &Execution) -> bool {
-        let is = |name: &str, bytes: &Bytes| {
+        let is = |name: &str, bytes: Option<&Bytes>| {
             // Senders call an only picture what they like.
             let had = if known.inputs.len() == 1 { known.inputs.values().next() } else { known.inputs.get(name) };
-            had.is_some_and(|had| had.file.sha256 == hex::encode(Sha256::digest(bytes)))
+            had.is_some_and(|had| bytes.is_none_or(|bytes| had.file.sha256 == hex::encode(Sha256::digest(bytes))))
         };
-        known.inputs.len() == self.inputs.len() && self.inputs.iter().all(|(name, bytes)| is(name, bytes))
+        known.inputs.len() == self.inputs.len() && self.inputs.iter().all(|(name, bytes)| is(name, bytes.as_ref()))
     }
 }
 

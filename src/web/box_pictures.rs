@@ -87,7 +87,7 @@ async fn from_disk(name: String, path: std::path::PathBuf) -> Result<GivenPictur
         return Err(Problem::new(Code::TooLarge, format!("{name} has {bytes} bytes, and {LARGEST} are the most")));
     }
     let content = tokio::fs::read(&path).await.map_err(gone)?;
-    Ok(GivenPicture { name, bytes: content.into() })
+    Ok(GivenPicture { name, bytes: content.into(), is_live: false })
 }
 
 async fn of_camera(shared: &Arc<Shared>, caller: &Caller, name: &str) -> Result<GivenPicture, Problem> {
@@ -112,5 +112,5 @@ async fn of_camera(shared: &Arc<Shared>, caller: &Caller, name: &str) -> Result<
     });
     let broken = |reason: String| Problem::new(Code::Internal, format!("the picture of {name:?} failed: {reason}"));
     let bytes = coded.await.map_err(|error| broken(error.to_string()))?.map_err(|error| broken(error.to_string()))?;
-    Ok(GivenPicture { name: format!("{name}.jpg"), bytes: bytes.into() })
+    Ok(GivenPicture { name: format!("{name}.jpg"), bytes: bytes.into(), is_live: true })
 }

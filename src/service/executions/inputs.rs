@@ -17,6 +17,8 @@ pub struct GivenPicture {
     pub name: String,
     /// Its content.
     pub bytes: Bytes,
+    /// It is what a camera shows at the moment: asked for again, it has another content.
+    pub is_live: bool,
 }
 
 /// A file that is no picture.
@@ -51,7 +53,7 @@ pub(super) fn fitting(
     given.into_iter().map(|(input, picture)| Ok((input, known(picture)?))).collect()
 }
 
-fn known(GivenPicture { name, bytes }: GivenPicture) -> Result<GivenFile, ExecutionRefusal> {
+fn known(GivenPicture { name, bytes, .. }: GivenPicture) -> Result<GivenFile, ExecutionRefusal> {
     let head = bytes.get(..HEAD).unwrap_or(&bytes);
     let Some(format) = PictureFormat::of(head, &name) else {
         return Err(ExecutionRefusal::Inputs(UnknownFile { name }.to_string()));
@@ -65,7 +67,8 @@ pub(super) fn sent(request: &ExecutionRequest) -> Sent<'_> {
         Asked::Named(name, version) => (name, *version, None),
         Asked::Inline(definition) => (&definition.name, None, Some(&**definition)),
     };
-    let inputs = request.inputs.iter().map(|(name, picture)| (name.as_str(), &picture.bytes)).collect();
+    let sent = |picture: &GivenPicture| (!picture.is_live).then(|| picture.bytes.clone());
+    let inputs = request.inputs.iter().map(|(name, picture)| (name.as_str(), sent(picture))).collect();
     Sent { pipeline, version, definition, parameters: &request.parameters, inputs }
 }
 
@@ -79,7 +82,7 @@ pub(super) fn again(
         let path = archive.file(execution, &file.file.file).ok_or(ExecutorError::Unknown)?;
         let bytes = std::fs::read(&path)
             .map_err(|error| anyhow::Error::new(error).context(format!("read {}", path.display())))?;
-        inputs.insert(input.clone(), GivenPicture { name: file.name.clone(), bytes: bytes.into() });
+        inputs.insert(input.clone(), GivenPicture { name: file.name.clone(), bytes: bytes.into(), is_live: false });
     }
     Ok(inputs)
 }

@@ -11,7 +11,7 @@ use crate::service::fixture::Bench;
 const PERSON: &[u8] = include_bytes!("../../../tests/fixtures/pictures/person.jpg");
 
 fn asked(pipeline: &str, bytes: &'static [u8]) -> ExecutionRequest {
-    let picture = GivenPicture { name: "a.jpg".to_owned(), bytes: bytes.into() };
+    let picture = GivenPicture { name: "a.jpg".to_owned(), bytes: bytes.into(), is_live: false };
     ExecutionRequest {
         pipeline: Asked::Named(pipeline.to_owned(), None),
         parameters: BTreeMap::new(),
@@ -102,7 +102,7 @@ async fn what_cannot_run_is_refused_before_it_is_taken_in() {
     assert!(wrong.to_string().contains("no model \"no-such-model\""), "{wrong}");
     let text = executions.submit(asked("objects", b"no picture")).await.expect_err("text");
     assert!(text.to_string().contains("neither a picture nor a video"), "{text}");
-    let picture = GivenPicture { name: "b.jpg".to_owned(), bytes: PERSON.into() };
+    let picture = GivenPicture { name: "b.jpg".to_owned(), bytes: PERSON.into(), is_live: false };
     let mut two = asked("objects", PERSON);
     two.inputs.insert("other".to_owned(), picture);
     let two = executions.submit(two).await.expect_err("two pictures");
@@ -270,6 +270,14 @@ async fn what_came_before_is_answered_also_without_its_pipeline_and_its_volume_i
     let other = ExecutionRequest { pipeline: Asked::Named("mine".to_owned(), Some(2)), ..keyed() };
     let refused = executions.submit(other).await.expect_err("another version");
     assert!(matches!(refused, ExecutionRefusal::Executor(ExecutorError::KeyReused)), "{refused}");
+    let picture = |bytes: &'static [u8]| {
+        let picture = GivenPicture { name: "yard.jpg".to_owned(), bytes: bytes.into(), is_live: true };
+        let inputs = BTreeMap::from([("image".to_owned(), picture)]);
+        ExecutionRequest { idempotency_key: Some("live".to_owned()), inputs, ..asked("objects", PERSON) }
+    };
+    let of_camera = executions.submit(picture(PERSON)).await.expect("taken in").execution().id;
+    let again = executions.submit(picture(b"\xff\xd8\xff what it shows later")).await.expect("known");
+    assert!(matches!(&again, Accepted::Known(known) if known.id == of_camera), "{again:?}");
     bench.health.set_spooling(true);
     assert!(matches!(executions.get(first).await, Err(ExecutorError::Away)));
 }

@@ -219,7 +219,7 @@ impl<'a> Given<'a> {
             match part.file_name().map(ToOwned::to_owned) {
                 Some(file) => {
                     let bytes = content(part, self.shared.services.executions.max_file()).await?;
-                    together(&mut inputs, name, GivenPicture { name: file, bytes })?;
+                    together(&mut inputs, name, GivenPicture { name: file, bytes, is_live: false })?;
                 }
                 None => {
                     let value = field(part).await?;
@@ -263,7 +263,7 @@ impl<'a> Given<'a> {
     async fn picture(self, request: Request) -> Result<Accepted, Problem> {
         let (bytes, most) = (request.into_body(), self.shared.services.executions.max_file());
         let bytes = whole(bytes, most).await?;
-        let picture = GivenPicture { name: "picture".to_owned(), bytes };
+        let picture = GivenPicture { name: "picture".to_owned(), bytes, is_live: false };
         self.submit(BTreeMap::from([(FILE.to_owned(), picture)]), None, None).await
     }
 
@@ -305,7 +305,7 @@ impl<'a> Given<'a> {
             };
             let bytes = content(part, self.shared.services.executions.max_file()).await;
             if name != FILE {
-                together(&mut named, name, GivenPicture { name: file, bytes: bytes? })?;
+                together(&mut named, name, GivenPicture { name: file, bytes: bytes?, is_live: false })?;
                 continue;
             }
             // Whether it is alone is known with the next one.
@@ -341,7 +341,7 @@ impl<'a> Given<'a> {
                 Err(Problem::new(Code::TooLarge, format!("one request has {MOST_FILES} pictures at most")))
             }
             Ok(bytes) => {
-                let picture = GivenPicture { name: file.clone(), bytes };
+                let picture = GivenPicture { name: file.clone(), bytes, is_live: false };
                 // The first of several has the key itself: the same picture alone is the same execution.
                 let number = (place > 0).then_some(place);
                 self.submit(BTreeMap::from([(FILE.to_owned(), picture)]), number, taken.batch).await

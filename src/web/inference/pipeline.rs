@@ -33,7 +33,7 @@ pub(super) async fn run(
             return Err(Refusal::Invalid(format!("{}: a pipeline takes files as BYTES", input.name)));
         }
         let bytes = only_file(input)?;
-        inputs.insert(input.name.clone(), GivenPicture { name: input.name.clone(), bytes });
+        inputs.insert(input.name.clone(), GivenPicture { name: input.name.clone(), bytes, is_live: false });
     }
     let version = request.version.parse().ok();
     let is_wanted = |name: &String| {
