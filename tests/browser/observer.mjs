@@ -16,8 +16,9 @@ export const launch = () => chromium.launch({ executablePath: process.env.OUTPOS
 const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
   let sum = 0;
   const moved = [];
+  const isOfAct = ({ startTime }) => (window.acts ?? []).some(([from, until]) => from <= startTime && startTime <= until);
   const note = (entry) => {
-    if (entry.hadRecentInput) return;
+    if (entry.hadRecentInput || isOfAct(entry)) return;
     sum += entry.value;
     const nameOf = ({ node, previousRect, currentRect }) => `${node?.id || node?.className || node?.nodeName} ${previousRect.y} to ${currentRect.y}`;
     if (entry.value > 0.02) moved.push(`${entry.value.toFixed(3)}: ${entry.sources.map(nameOf).join(", ")}`);
@@ -25,6 +26,20 @@ const shiftOf = (page) => page.evaluate(() => new Promise((resolve) => {
   new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "layout-shift", buffered: true });
   requestAnimationFrame(() => setTimeout(() => resolve({ sum, moved }), 0));
 }));
+
+/**
+ * Does what a person does, and waits in it for what comes of that. What moves meanwhile does not move by itself: on a busy machine
+ * the answer comes later than the browser counts for the input's.
+ */
+export async function acting(page, act) {
+  const from = await page.evaluate(() => performance.now());
+  await act();
+  await page.evaluate(async (from) => {
+    // What is there now is drawn by the second one.
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    (window.acts ??= []).push([from, performance.now()]);
+  }, from);
+}
 
 /**
  * An observer. `isAnswer(status, page)` says which statuses are answers to what is tried: Chromium puts them on the console

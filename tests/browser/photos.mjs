@@ -7,7 +7,7 @@
 import { openAsBlob } from "node:fs";
 import process from "node:process";
 
-import { launch, makeObserver } from "./observer.mjs";
+import { acting, launch, makeObserver } from "./observer.mjs";
 
 // A search that cannot be read, and a folder that may not be imported.
 let isTrying = false;
@@ -143,8 +143,10 @@ async function findAndCollect(page) {
   seen.steps.selected = await page.textContent("#selected");
   await look(page, "photos-selected");
   page.once("dialog", (dialog) => dialog.accept("Best ones"));
-  await page.selectOption("#into-album", "new");
-  await page.waitForSelector("#albums button");
+  await acting(page, async () => {
+    await page.selectOption("#into-album", "new");
+    await page.waitForSelector("#albums button");
+  });
   await look(page, "photos-albums");
   await page.click("#albums button");
   await tiles(page, 2);
