@@ -62,9 +62,14 @@ fn events_that_overlap_share_one_clip_and_each_has_its_video() {
     let shares = |event: &Value| event["shares"].as_array().cloned().unwrap_or_default();
     let is_within = |event: &Value| event["clip"].is_null() && !shares(event).is_empty();
     let goes_on = |event: &Value| !event["clip"].is_null() && !shares(event).is_empty();
+    let holders = |event: &Value| -> BTreeSet<String> {
+        shares(event).iter().filter_map(|part| part["event"].as_str().map(str::to_owned)).collect()
+    };
+    let has_one_holder = |event: &&Value| is_within(event) && holders(event).len() == 1;
     let events = wait_for("events that share a clip, and one that goes on by itself", seconds(180), || {
         let events: Vec<Value> = daemon.events().into_iter().filter(is_over).collect();
-        let enough = events.len() >= 8 && events.iter().any(is_within) && events.iter().any(goes_on);
+        let are_all = events.iter().any(|event| has_one_holder(&event)) && events.iter().any(goes_on);
+        let enough = events.len() >= 8 && are_all;
         if enough { Ok(events) } else { Err(format!("{events:#?}")) }
     });
     let length = |event: &Value| event["clip"]["duration_s"].as_f64().unwrap_or_default();
@@ -111,11 +116,7 @@ fn events_that_overlap_share_one_clip_and_each_has_its_video() {
     }
 
     // Whose clip is deleted takes its part of the video from all, and from what was made of it.
-    let holders = |event: &Value| -> BTreeSet<String> {
-        shares(event).iter().filter_map(|part| part["event"].as_str().map(str::to_owned)).collect()
-    };
-    let within =
-        events.iter().find(|event| is_within(event) && holders(event).len() == 1).expect("one of a single clip");
+    let within = events.iter().find(has_one_holder).expect("one of a single clip");
     let holder = holders(within).pop_first().expect("a holder");
     let deleted = daemon.send("DELETE", &format!("/api/v1/events/{holder}"), "", &json!({})).expect("an answer");
     assert_eq!(deleted.status, 200, "{}", String::from_utf8_lossy(&deleted.body));
