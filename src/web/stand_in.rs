@@ -79,7 +79,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::clock::{Clock, Mono, SimulatedClock, TimeQuality};
+    use crate::clock::{Mono, SimulatedClock, TimeQuality};
 
     #[tokio::test]
     async fn nothing_is_answered_before_1970_since_answers_have_a_date() {
